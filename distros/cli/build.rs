@@ -10,6 +10,7 @@ fn main() {
         lacks::DEBIAN_SYSTEM,
         lacks::DNF,
         lacks::FISH,
+        lacks::GO,
         lacks::LINTIAN,
         lacks::MAN,
         lacks::MOUNTING,

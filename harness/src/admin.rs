@@ -27,14 +27,12 @@ impl AdminRecords {
         let of_release = |release: &Release| {
             let built_in = facts(&embedded, release);
             let theirs = facts(database, release).into_iter().filter(|fact| {
-                let same = |known: &&StatedFact| known.subject == fact.subject && known.value == fact.value;
+                let same = |known: &&StatedFact| known.subject == fact.subject && known.values == fact.values;
                 !built_in.iter().any(|known| same(&known))
             });
             let stated = theirs.filter_map(|fact| {
                 let origin = fact.origin?;
-                // A list is stated as its items with blanks between them; no item has one.
-                let values = fact.value?.split(' ').map(str::to_owned).collect();
-                Some(Stated { values, place: format!("{}:{}", origin.file, origin.line) })
+                Some(Stated { values: fact.values?, place: format!("{}:{}", origin.file, origin.line) })
             });
             (release.name(), stated.collect())
         };

@@ -7,7 +7,9 @@ use crate::line::{Line, LineError, ask};
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tokio::sync::Mutex;
 
@@ -147,27 +149,31 @@ enum CopyError {
     Write(#[from] io::Error),
 }
 
-/// Copies a file, or its first `room` bytes. Returns how many bytes these are, and whether there were more.
+/// Copies a file, or its first `room` bytes, a chunk at a time: the logs of all cells would take most of a run's memory.
+/// Returns how many bytes these are, and whether there were more.
 async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), CopyError> {
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    let mut whole = Vec::new();
-    loop {
-        let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: whole.len() as u64 };
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    // What was copied before stays until all of the new one is there.
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+    let mut kept = 0;
+    let cut = loop {
+        let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: kept };
         match ask(line, request, 60).await? {
             EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
-                whole.extend_from_slice(&bytes);
-                if bytes.len() < CHUNK || whole.len() > room {
-                    break;
+                let left = usize::try_from(room - kept).unwrap_or(usize::MAX);
+                let part = &bytes[..bytes.len().min(left)];
+                file.write_all(part)?;
+                kept += part.len() as u64;
+                if part.len() < bytes.len() || bytes.len() < CHUNK {
+                    break part.len() < bytes.len();
                 }
             }
             other => return Err(CopyError::Unexpected(format!("{other:?}"))),
         }
-    }
-    let cut = whole.len() > room;
-    whole.truncate(room);
-    let parent = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole))?;
-    Ok((whole.len() as u64, cut))
+    };
+    file.persist(target).map_err(|e| e.error)?;
+    Ok((kept, cut))
 }
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
@@ -211,6 +217,11 @@ mod tests {
 
     /// An agent that has files and nothing else.
     async fn agent_with(files: Files) -> Line {
+        agent(move |request| answer(&files, request)).await
+    }
+
+    /// An agent that answers like this.
+    async fn agent(answer: impl Fn(&EnvironmentRequest) -> EnvironmentReply + Send + 'static) -> Line {
         let (here, there) = tokio::io::duplex(1 << 20);
         let (from, to) = tokio::io::split(here);
         let (mut heard, mut said) = tokio::io::split(there);
@@ -223,7 +234,7 @@ mod tests {
                 decoder.push(&buffer[..n]);
                 while let Some(payload) = decoder.next_payload() {
                     let Numbered { id, request } = serde_json::from_slice(&payload).unwrap();
-                    let reply = answer(&files, &request);
+                    let reply = answer(&request);
                     said.write_all(&send(&Message::Reply { id, reply })).await.unwrap();
                 }
             }
@@ -288,6 +299,37 @@ mod tests {
             sum = (sum.0 + bytes, sum.1 + files);
         }
         sum
+    }
+
+    /// As a whole, the logs of five releases were most of a run's memory.
+    #[tokio::test]
+    async fn a_file_is_on_disk_as_far_as_it_has_arrived() {
+        let out = tempfile::tempdir().unwrap();
+        let (folder, seen) = (out.path().to_owned(), Arc::new(Lock::new(Vec::new())));
+        let told = Arc::clone(&seen);
+        let line = agent(move |request| match request {
+            EnvironmentRequest::ListArtifacts => {
+                EnvironmentReply::Artifacts { files: vec![("/artifacts/log".to_owned(), 3 * CHUNK as u64)] }
+            }
+            EnvironmentRequest::GetFile { offset, .. } => {
+                told.lock().unwrap().push((*offset, measured(&folder).0));
+                let whole = *offset < 2 * CHUNK as u64;
+                EnvironmentReply::Chunk { bytes: Bytes(vec![7; if whole { CHUNK } else { 5 }]) }
+            }
+            other => panic!("{other:?}"),
+        })
+        .await;
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        Artifacts::default().fetch(out.path(), &cell, &line).await;
+        let chunk = CHUNK as u64;
+        assert_eq!(*seen.lock().unwrap(), [(0, 0), (chunk, chunk), (2 * chunk, 2 * chunk)]);
+        let kept = out.path().join(artifact_path(&cell, "/artifacts/log"));
+        assert_eq!(kept.metadata().unwrap().len(), 2 * chunk + 5);
+        assert_eq!(measured(out.path()).1, 1, "nothing else is left there");
+        let other = out.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode(&kept), mode(&other), "who may read other files may read it, too");
     }
 
     #[tokio::test]

@@ -4,7 +4,9 @@ mod arguments;
 mod clean;
 mod doctor;
 mod explain;
+mod plan;
 mod profiles;
+mod prospect;
 mod records;
 mod report;
 mod request;
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Run(run) => run::run(&run),
+        Command::Plan(what) => plan::plan(&what),
         Command::List(list) => explain::list(&list),
         Command::Explain(what) => explain::explain(&what),
         Command::Matrix(what) => report::matrix(&what),

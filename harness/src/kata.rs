@@ -175,7 +175,7 @@ impl Supplied {
             let sum = one.sha256.as_ref().map(|sum| format!(" sha256 {sum}")).unwrap_or_default();
             format!("--kata {} {} for {}{sum}", one.version, language(one.kind), one.profile)
         };
-        let replacements = self.replacements.iter().map(|(one, what)| format!("--component {} {what}", one.name));
+        let replacements = self.replacements.iter().map(|(one, what)| format!("--component {} {what}", one.component));
         self.runtimes.iter().map(runtime).chain(replacements).collect()
     }
 
@@ -189,16 +189,16 @@ impl Supplied {
 
     /// What the evidence says of every cell with replaced components, by name.
     pub fn replacement_evidence(&self) -> impl Iterator<Item = (String, String)> {
-        self.replacements.iter().map(|(one, evidence)| (format!("{CANDIDATE}{}", one.name), evidence.clone()))
+        self.replacements.iter().map(|(one, evidence)| (format!("{CANDIDATE}{}", one.component), evidence.clone()))
     }
 
     /// Claims the replacements, and gives their files.
     pub fn claim_replacements(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
         let mut files = Vec::new();
         for (replacement, _) in &self.replacements {
-            let name = format!("candidate/{}", replacement.name);
+            let name = format!("candidate/{}", replacement.component);
             let path = folder.join(&name).to_string_lossy().into_owned();
-            claims.candidates.insert(replacement.name.to_owned(), path);
+            claims.candidates.insert(replacement.component, path);
             files.push(SeedFile { name, content: Content::File(replacement.path.clone()) });
         }
         files
@@ -244,7 +244,7 @@ impl Supplied {
                 shipped: Some(add("configuration.toml", Content::Opened(one.configuration.clone()))),
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Unnamed(Arc::new(initrd))),
-                agent: one.agent.alone().map(|bytes| add("kata-agent", Content::Bytes(bytes.into()))),
+                agent: one.agent.alone().map(|file| add("kata-agent", Content::Opened(file.clone()))),
                 checker: one.checker.as_ref().map(|file| add("check", Content::Opened(file.clone()))),
                 own,
                 emulated,

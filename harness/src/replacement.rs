@@ -2,12 +2,13 @@
 
 use images::artifacts::{self, ArtifactsError};
 use std::path::PathBuf;
+use suites::outcome::Component;
 
 /// What is to be used in the place of the distro's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
-    /// The component: `virtiofsd`.
-    pub name: &'static str,
+    /// The component.
+    pub component: Component,
     /// The file here.
     pub path: PathBuf,
 }
@@ -16,24 +17,24 @@ pub struct Replacement {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplacementError {
     /// It is not written as expected, or names no component.
-    #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::NAMES.join(", "))]
+    #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::COMPONENTS.map(Component::name).join(", "))]
     Form {
         /// What stood there.
         text: String,
     },
     /// There is no such file.
-    #[error("{path} is not there: expected the file to use in the place of {name}")]
+    #[error("{path} is not there: expected the file to use in the place of {component}")]
     NoFile {
         /// The path.
         path: PathBuf,
         /// The component.
-        name: &'static str,
+        component: Component,
     },
 }
 
 impl Replacement {
     /// The components that can be replaced.
-    pub const NAMES: [&str; 3] = ["kernel", "qemu", "virtiofsd"];
+    pub const COMPONENTS: [Component; 3] = [Component::Kernel, Component::Qemu, Component::Virtiofsd];
 
     /// Reads `NAME=PATH`.
     ///
@@ -42,11 +43,11 @@ impl Replacement {
     pub fn parse(text: &str) -> Result<Replacement, ReplacementError> {
         let form = || ReplacementError::Form { text: text.to_owned() };
         let (name, path) = text.split_once('=').ok_or_else(form)?;
-        let name = Replacement::NAMES.into_iter().find(|known| *known == name).ok_or_else(form)?;
+        let component = Replacement::COMPONENTS.into_iter().find(|known| known.name() == name).ok_or_else(form)?;
         let path = PathBuf::from(path);
         match path.is_file() {
-            true => Ok(Replacement { name, path }),
-            false => Err(ReplacementError::NoFile { path, name }),
+            true => Ok(Replacement { component, path }),
+            false => Err(ReplacementError::NoFile { path, component }),
         }
     }
 
@@ -72,6 +73,7 @@ mod tests {
         let path = dir.path().join("virtiofsd");
         fs::write(&path, "daemon").unwrap();
         let replacement = Replacement::parse(&format!("virtiofsd={}", path.display())).unwrap();
+        assert_eq!(replacement.component, Component::Virtiofsd);
         let evidence = replacement.evidence().unwrap();
         assert_eq!(evidence, "virtiofsd (sha256 f77b12a53ece5f6b)");
         for (wrong, expected) in

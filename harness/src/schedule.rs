@@ -32,6 +32,9 @@ use suites::outcome::Outcome;
 
 /// How many machines a cell may lose before it is given up.
 const LOSSES_OF_A_CELL: u32 = 4;
+/// After how many outcomes a cell may lose one more: emulation loses some machines for every so many nested guests,
+/// whatever the distro, and a cell that gets on is not given up for it.
+const OUTCOMES_FOR_ONE_MORE: usize = 100;
 /// How many machines a cell may trade for fresh ones; after that tests are repeated in the same machine.
 const TRADES_OF_A_CELL: u32 = 8;
 /// How many machines a test may lose before that is its outcome.
@@ -230,7 +233,9 @@ impl Schedule {
 
     /// The environment is gone: what comes next, and which tests its loss interrupted.
     pub fn ended(&mut self, end: End) -> (Next, Vec<Interrupted>) {
-        let replaced = self.is_vm && self.retries > 0 && self.lost < LOSSES_OF_A_CELL;
+        let more = self.standings.len() / OUTCOMES_FOR_ONE_MORE;
+        let may_lose = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(LOSSES_OF_A_CELL);
+        let replaced = self.is_vm && self.retries > 0 && self.lost < may_lose;
         let (why, interrupted) = match end {
             End::Lost if replaced => {
                 self.lost += 1;

@@ -2,7 +2,7 @@
 
 use images::artifacts::OpenedFile;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,13 +20,11 @@ pub struct SeedFile {
     pub content: Content,
 }
 
-/// Where a file's content is.
+/// Where a file's content is: never in memory, of which the files of all cells would take most.
 #[derive(Debug, Clone)]
 pub enum Content {
     /// In the program.
     Static(&'static [u8]),
-    /// In memory.
-    Bytes(Arc<[u8]>),
     /// In a file without a name, which goes with its last owner.
     Unnamed(Arc<File>),
     /// In a file here.
@@ -43,7 +41,6 @@ impl Content {
     pub fn open(&self) -> io::Result<(u64, Box<dyn Read + Send>)> {
         let (size, reader): (u64, Box<dyn Read + Send>) = match self {
             Content::Static(bytes) => (bytes.len() as u64, Box::new(*bytes)),
-            Content::Bytes(bytes) => (bytes.len() as u64, Box::new(Cursor::new(Arc::clone(bytes)))),
             Content::Unnamed(file) => {
                 // A description of its own has a position of its own.
                 let file = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
@@ -76,7 +73,7 @@ mod tests {
     fn every_reader_begins_at_the_beginning() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"0123456789").unwrap();
-        for content in [Content::Unnamed(Arc::new(file)), Content::Bytes(Arc::from(*b"0123456789"))] {
+        for content in [Content::Unnamed(Arc::new(file)), Content::Static(b"0123456789")] {
             let (size, mut first) = content.open().unwrap();
             assert_eq!(size, 10);
             first.read_exact(&mut [0; 4]).unwrap();

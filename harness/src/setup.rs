@@ -12,7 +12,7 @@ use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
 use model::package::{PackageName, PackageVersion};
-use model::profile::Profile;
+use model::profile::{ModuleUse, Profile};
 use model::release::Release;
 use model::verified::Basis;
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
@@ -22,7 +22,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use suites::catalogue::Configuration;
 use suites::environment::{Claims, ModuleSet};
 
 /// Why a cell cannot be started, or why its agent did not get what it needs.
@@ -232,11 +231,11 @@ pub fn boot_files(
     for (used_for, names) in &wanted {
         let found = modules::resolve(tree, &kernel.modules_dir, names)?;
         let load = found.load_order.iter().map(|m| m.name.clone()).collect();
-        sets.insert(used_for.clone(), ModuleSet { wanted: names.clone(), load, missing: found.missing });
+        sets.insert(*used_for, ModuleSet { wanted: names.clone(), load, missing: found.missing });
     }
     let every: Vec<String> = wanted.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let all = modules::resolve(tree, &kernel.modules_dir, &every)?;
-    let at_boot = sets.get(BOOT).map(|set| set.load.join("\n")).unwrap_or_default();
+    let at_boot = sets.get(&ModuleUse::Boot).map(|set| set.load.join("\n")).unwrap_or_default();
     let mut extra = vec![
         file("/modules/boot", 0o644, at_boot.into_bytes()),
         file("/etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/false\ndaemon:x:1:1:daemon:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n".to_vec()),
@@ -259,25 +258,13 @@ pub fn boot_files(
     Ok((claims, initramfs))
 }
 
-/// What the modules are for that are loaded before anything else.
-const BOOT: &str = "boot";
-
 /// By use, what any of the profiles asks for.
-fn wanted_modules(profiles: &[Profile]) -> BTreeMap<String, Vec<String>> {
-    let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+fn wanted_modules(profiles: &[Profile]) -> BTreeMap<ModuleUse, Vec<String>> {
+    let mut wanted: BTreeMap<ModuleUse, Vec<String>> = BTreeMap::new();
     for profile in profiles {
-        let modules = &profile.modules;
-        for (used_for, names) in [
-            (BOOT, &modules.boot),
-            ("vsock", &modules.vsock),
-            (Configuration::VirtioFs.name(), &modules.virtio_fs),
-            (Configuration::Virtio9p.name(), &modules.virtio_9p),
-            (Configuration::VirtioBlk.name(), &modules.virtio_blk),
-            ("nvdimm", &modules.nvdimm),
-            ("other", &modules.other),
-        ] {
-            let list = wanted.entry(used_for.to_owned()).or_default();
-            for name in names {
+        for used_for in ModuleUse::ALL {
+            let list = wanted.entry(*used_for).or_default();
+            for name in profile.modules.of(*used_for) {
                 if !list.contains(name) {
                     list.push(name.clone());
                 }
@@ -381,6 +368,12 @@ pub fn evidence(
             .flat_map(|m| &m.accepted_expired)
             .map(|s| format!("accepted the expired Release of {s}"))
             .chain(manifest.iter().filter_map(|m| Some(format!("cloud image sha256:{}", m.cloud_sha256.as_ref()?))))
+            .chain(
+                manifest
+                    .iter()
+                    .filter(|m| m.source == images::Source::OciImage)
+                    .filter_map(|m| Some(format!("OCI image {}", m.oci_digest.as_ref()?))),
+            )
             .collect(),
         environment,
         notes: Vec::new(),

@@ -44,6 +44,22 @@ fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
     }
 }
 
+/// Programs that fetch have a `/tmp` of their own, where they would find nothing.
+#[test]
+fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_starts() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let link = dir.path().join("mirror");
+    std::os::unix::fs::symlink("/tmp", &link).unwrap();
+    let linked = format!("file://{}", link.display());
+    for option in ["--mirror", "--security-mirror"] {
+        for mirror in ["file:///tmp/mirror", "file:/tmp/mirror", "file://localhost/%74mp/mirror", linked.as_str()] {
+            let said = said(&["run", "debian:13", "--in", "vm", option, mirror]);
+            let expected = format!("error: {option}: expected a folder that is not below /tmp");
+            assert!(said.contains(&expected) && said.ends_with("exit 2\n"), "{mirror}: {said}");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
     // Distros come and go in the records.
@@ -100,6 +116,25 @@ fn a_closed_standard_output_is_a_quiet_end() {
     }
 }
 
+/// Who only qualifies Debian lacks nothing, whatever of these is missing.
+#[test]
+fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
+    let said = said(&["doctor"]);
+    for (program, package) in [
+        ("dnf", "`dnf`"),
+        ("rpmkeys", "`rpm`"),
+        ("pacman", "`pacman-package-manager`"),
+        ("curl", "`curl`"),
+        ("gpg", "`gpg`"),
+        ("apk", "OCI and cloud images do without"),
+    ] {
+        let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some(program));
+        let line = line.unwrap_or_else(|| panic!("{program}: {said}"));
+        let is_there = line.starts_with("ok ");
+        assert!(is_there || line.starts_with("without ") && line.contains(package), "{line}");
+    }
+}
+
 #[test]
 fn an_unknown_test_is_told_with_the_nearest() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
@@ -144,6 +179,81 @@ fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
         let said = said(&[&["run"], arguments].concat());
         assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn an_oci_image_that_cannot_be_is_refused_before_anything_runs() {
+    let sum = "0".repeat(64);
+    let address = format!("https://images.example/debian.tar#{sum}");
+    for (arguments, expected) in [
+        (&["debian:12,13", "--oci-image", &address][..], "--oci-image: it is of one release, and 2 are named"),
+        (&["debian:13", "--oci-image", "https://images.example/x.tar"], "has no checksum: append #SHA256"),
+        (&["debian:13", "--oci-image", "x.tar#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
+        (&["debian:13", "--oci-image", "x.tar"], "--oci-image: x.tar is not there: expected what `docker save` writes"),
+        (&["debian:13", "--oci-image", "."], "it has neither index.json nor manifest.json"),
+        (
+            &["debian:13", "--oci-image", &address, "--source", "oci"],
+            "'--oci-image <PATH|URL[#CHECKSUM]>' cannot be used",
+        ),
+        (
+            &["debian:13", "--oci-image", &address, "--cloud-image", &address],
+            "'--oci-image <PATH|URL[#CHECKSUM]>' cannot be used",
+        ),
+        (&["--in", "host", "--oci-image", &address], "--in host tests this machine as it is"),
+    ] {
+        let said = said(&[&["run"], arguments].concat());
+        assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
+    }
+}
+
+/// The releases of a plan, by name, each with why it cannot be brought up.
+fn planned(arguments: &[&str]) -> Vec<(String, Option<String>)> {
+    let said = said(&[&["plan", "--format", "json"], arguments].concat());
+    let (document, rest) = said.split_once("\n}\n").unwrap();
+    assert!(rest.ends_with("exit 0\n"), "{said}");
+    let document: serde_json::Value = serde_json::from_str(&format!("{document}\n}}")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let row = |row: &serde_json::Value| (text(&row["release"]).unwrap(), text(&row["cannot"]));
+    document["releases"].as_array().unwrap().iter().map(row).collect()
+}
+
+#[test]
+fn plan_says_of_each_listed_release_what_run_would() {
+    let rows = planned(&[]);
+    let database = Database::embedded();
+    let listed = database.records().flat_map(|record| record.releases.iter().map(move |release| (record, release)));
+    let listed: Vec<String> =
+        listed.map(|(record, release)| format!("{}:{}", record.distro, release.version)).collect();
+    assert_eq!(rows.iter().map(|(release, _)| release.clone()).collect::<Vec<_>>(), listed);
+    // Some package managers have no installer, so that nothing starts.
+    let all = said(&["run", "all"]);
+    assert!(all.ends_with("exit 2\n"), "{all}");
+    let refused: Vec<&str> =
+        all.trim_start_matches("error: ").lines().take_while(|l| !l.starts_with("hint: ")).collect();
+    let cannot = rows.iter().filter_map(|(release, why)| Some(format!("{release}: {}", why.as_ref()?)));
+    assert_eq!(refused, cannot.collect::<Vec<_>>());
+    // Each for itself, where containers are asked for and there is no engine for them.
+    let rows = planned(&["debian", "gentoo", "talos", "--in", "container"]);
+    assert!(rows.len() >= 7, "{rows:?}");
+    for (release, why) in rows {
+        let why = why.unwrap();
+        let said = said(&["run", &release, "--in", "container"]);
+        let is_refused = [format!("error: {release}: {why}\n"), format!("error: {why}\n")];
+        assert!(is_refused.iter().any(|line| said.starts_with(line)) && !said.ends_with("exit 0\n"), "{why}: {said}");
+    }
+}
+
+#[test]
+fn plan_says_why_a_release_cannot_be_brought_up() {
+    assert_snapshot!(said(&["plan", "gentoo:rolling", "--in", "vm"]), @r"
+    gentoo:rolling  cannot: no installer is written for the package manager `emerge`
+    hint: images are made of releases with apt, dnf, yum, tdnf, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
+    exit 0
+    ");
+    let why = said(&["plan", "--in", "host"]);
+    assert!(why.starts_with("error: --in host tests this machine as it is") && why.ends_with("exit 2\n"), "{why}");
+    let why = said(&["plan", "--mirror", "http://mirror.example/debian"]);
+    assert!(why.starts_with("error: --mirror is the archive of one distro") && why.ends_with("exit 2\n"), "{why}");
 }
 
 #[test]

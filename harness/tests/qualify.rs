@@ -9,7 +9,7 @@
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use model::profile::Profile;
-use reports::run::{Cell, Run};
+use reports::run::{CellRun, Run};
 use reports::verdict::Standing;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -123,12 +123,12 @@ fn narrowest(ids: &BTreeSet<&str>) -> Option<String> {
 }
 
 /// What the run says of a test.
-fn outcome(cell: &Cell, profile: &str, test: &Test) -> Option<Outcome> {
+fn outcome(cell: &CellRun, profile: &str, test: &Test) -> Option<Outcome> {
     let ours = cell.instances.iter().filter(|i| i.test == test.id && i.profiles.iter().any(|p| p == profile));
     Some(Standing::of(ours.flat_map(|i| &i.attempts).map(|a| &a.outcome))?.outcome)
 }
 
-fn why(cell: &Cell) -> String {
+fn why(cell: &CellRun) -> String {
     cell.errors.iter().map(|e| format!("; {}: {}", e.phase, e.message)).collect()
 }
 

@@ -3,9 +3,13 @@
 //! Bootstrapping is the business of the release's family: `family/apt/bootstrap.rs` for Debian and Ubuntu.
 
 pub(crate) mod archive;
-pub mod cloud;
+pub mod given;
+mod layers;
 pub(crate) mod oci;
+pub mod oci_image;
 pub mod qcow2;
+mod system;
 
 pub use crate::error::BaseError;
-pub use cloud::{Archive, Base, Task};
+pub use given::{Archive, Base, Content, Task};
+pub use system::{WrongSystem, accept};

@@ -4,6 +4,7 @@
 //! <cache>/images/<key>/rootfs          the tree
 //!                     /manifest.json   what is in it
 //!                     /apt/lists       package lists, kept beside the tree for images derived from it
+//!                     /settings        what a cloud image says of where its packages come from
 //! <cache>/images/.tmp/<key>-<n>/       being made; its lock file is held by its maker
 //! <cache>/images/.locks/<key>          held exclusively while making, shared while in use
 //!                       /<key>.import  held while Docker is given the image
@@ -34,7 +35,7 @@ mod workshop;
 pub use budget::{RemovedImage, Trimmed, trim};
 pub use image::{Hold, Image, Origin};
 pub use name::id;
-pub use removal::{Clean, Cleaned, Leftover, Swept, clean, sweep};
+pub use removal::{Clean, Cleaned, Leftover, SweptImages, clean, sweep};
 pub(crate) use workshop::Workshop;
 
 use crate::error::{Cause, Context, Failure};

@@ -5,7 +5,7 @@ mod overlay;
 use crate::cache::{Image, Turn};
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context, Failure};
-use crate::family::Family;
+use crate::family::PackageFamily;
 use crate::family::install::Install;
 use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
@@ -28,7 +28,7 @@ pub(crate) struct Candidates {
 
 impl Candidates {
     /// Checks and hashes the candidates; nothing where there are none.
-    pub(crate) fn of(family: &dyn Family, options: &Options) -> Result<Option<Candidates>, Failure> {
+    pub(crate) fn of(family: &dyn PackageFamily, options: &Options) -> Result<Option<Candidates>, Failure> {
         if options.extra_packages.is_empty() && options.overlay.is_none() {
             return Ok(None);
         }

@@ -16,7 +16,7 @@ use crate::cache::{Image, Turn};
 use crate::digest::Fields;
 use crate::error::{Context, Failure, ImageError};
 use crate::family::install::Install;
-use crate::family::{self, Family};
+use crate::family::{self, PackageFamily};
 use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
 use crate::options::Options;
@@ -28,11 +28,12 @@ use crate::tree;
 use jiff::Timestamp;
 use model::package::PackageName;
 use model::release::Release;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Size of the disk, bytes; sparse, so that only what is in it takes room.
 const SIZE: u64 = 24 << 30;
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
 /// The layout of what this module makes; another number makes new keys.
 const FORMAT: u32 = 1;
 /// mke2fs's settings, so that the machine's own `mke2fs.conf` does not decide what a release's kernel must understand.
@@ -146,12 +147,8 @@ impl Job<'_> {
     fn boot_files(&self, tree: &Path, folder: &Path) -> Result<(), Failure> {
         let kernel = kernel::files(tree, self.release)?;
         let initrd = self.family.initrd(&self.runner, tree, &kernel.release)?;
-        for (name, content) in [("vmlinuz", kernel::image(tree, &kernel)?), ("initrd", initrd)] {
-            let at = folder.join(name);
-            let file = std::fs::File::create_new(&at);
-            file.and_then(|mut file| file.write_all(&content)).context("writing", &at)?;
-        }
-        Ok(())
+        tree::copy_out(tree, &kernel.vmlinuz, kernel::MAX_IMAGE, &folder.join("vmlinuz"))?;
+        tree::copy_out(tree, Path::new(&initrd), MAX_INITRD, &folder.join("initrd"))
     }
 
     /// Turns the tree into an ext4 filesystem: the same tree, its times included, gives the same bytes.
@@ -181,7 +178,7 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
 }
 
 /// What is installed to make a machine of the release, checked: the names become arguments.
-fn machine_packages(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
+fn machine_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     let manager = release.container_manager.as_ref().map(|manager| manager.packages.as_slice());
     family::checked(family, manager.unwrap_or_default(), family.machine_packages())
 }

@@ -1,10 +1,12 @@
 //! What can go wrong between a release and its image, by phase and cause.
 
 use crate::progress::Phase;
+use crate::source::Source;
 use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
 use model::release::Archive;
+use operator::installer::FailureReason;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
@@ -168,8 +170,13 @@ pub enum Cause {
         reason: String,
     },
     /// A base that the caller gave cannot be read, or is not what it should be.
-    #[error("the cloud image: {0}")]
-    BadBase(BaseError),
+    #[error("the {}: {error}", .kind.title())]
+    BadBase {
+        /// What it is.
+        kind: Source,
+        /// What is wrong with it.
+        error: BaseError,
+    },
     /// An entry of a root filesystem's archive is refused.
     #[error("the archive's entry {entry}: {reason}")]
     BadArchive {
@@ -258,7 +265,7 @@ impl Cause {
                 "use a fresher mirror (--mirror, --security-mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
             Cause::Untrusted { .. } => {
-                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the keys of a mirror of RPMs with --mirror-key".to_owned()
+                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the mirror's keys with --mirror-key".to_owned()
             }
             Cause::PackageMissing { .. } => {
                 "correct the record's packages, suites, repositories or modules".to_owned()
@@ -281,6 +288,25 @@ impl Cause {
             Cause::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })
+    }
+}
+
+impl From<FailureReason> for Cause {
+    fn from(reason: FailureReason) -> Cause {
+        match reason {
+            FailureReason::MissingPackage { package: Some(package) } => Cause::PackageMissing { package },
+            FailureReason::MissingIndex { what } => Cause::NoSuchRelease { what },
+            FailureReason::Expired { suite } => Cause::Expired { suite },
+            FailureReason::Unreachable { detail } => Cause::MirrorUnreachable { detail, cached_age: None },
+            FailureReason::Untrusted { detail } => Cause::Untrusted { detail },
+            FailureReason::DiskFull => Cause::DiskFull,
+            // Its words stand beside the command.
+            FailureReason::MissingPackage { package: None }
+            | FailureReason::Unreadable
+            | FailureReason::Locked
+            | FailureReason::Conflict
+            | FailureReason::Other => Cause::CommandFailed,
+        }
     }
 }
 

@@ -10,20 +10,24 @@ mod download;
 mod folder;
 pub(crate) mod install;
 mod installed;
+mod offered;
 mod pacman;
 mod rpm;
 
+use self::credentials::Login;
 use self::install::Install;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
 use crate::sandbox::Network;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
+use model::redact::Redactor;
 use model::release::Release;
 use operator::os_release::OsRelease;
+use operator::packages::Package;
 use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,10 +35,11 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 7] = [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
+const ALL: [&dyn PackageFamily; 7] =
+    [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
-/// A family of distros: those with the same package manager.
-pub(crate) trait Family: Sync {
+/// A package family: the distros with the same package manager.
+pub(crate) trait PackageFamily: Sync {
     /// Its package manager, as records name it.
     fn package_manager(&self) -> PackageManager;
 
@@ -108,15 +113,15 @@ pub(crate) trait Family: Sync {
     /// The owners of paths of a tree.
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner>;
 
-    /// Makes the initrd of a tree's kernel by the tree's own tool.
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure>;
+    /// Makes the initrd of a tree's kernel by the tree's own tool; gives where in the tree it is to be.
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
 }
 
 /// A release's archives, as this machine reaches them.
 pub(crate) trait Archives {
     /// The archives' indexes as they are now; what is fetched lies in `folder`, which is there until the image is made.
     ///
-    /// `base` has what [`Family::settings_in_base`] names of an OCI image that a tree will be made of.
+    /// `base` has what [`PackageFamily::settings_in_base`] names of an OCI image that a tree will be made of.
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure>;
 
     /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
@@ -132,11 +137,32 @@ pub(crate) trait Archives {
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure>;
 }
 
+/// What the caller says of the archives, for families whose repositories are all at one address.
+struct Given {
+    /// In the place of the distro's own.
+    mirror: Option<String>,
+    logins: Vec<Login>,
+    /// Files of keys.
+    keys: Vec<PathBuf>,
+    offline: bool,
+}
+
+impl Given {
+    /// Tells the runner what is secret, as [`Family::archives`] does.
+    fn of(family: &dyn PackageFamily, runner: &mut Runner<'_>, options: &Options) -> Result<Given, Failure> {
+        let secret = family.secret_addresses(options);
+        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
+        let (mirror, login) = options.mirror.as_deref().map(credentials::of_mirror).transpose()?.unzip();
+        let logins = login.flatten().into_iter().collect();
+        Ok(Given { mirror, logins, keys: options.keys.clone(), offline: options.offline })
+    }
+}
+
 /// The family of a release.
 ///
 /// # Errors
 /// When no family of that package manager is written.
-pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
+pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failure> {
     let manager = release.package_manager;
     ALL.into_iter().find(|family| family.package_manager() == manager).ok_or_else(|| {
         let written = ALL.iter().map(|family| family.package_manager()).collect();
@@ -145,13 +171,13 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
 }
 
 /// The names to install for a release's image, sorted and checked.
-pub(crate) fn wanted(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
+pub(crate) fn wanted(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     checked(family, &release.packages(), family.support_packages())
 }
 
 /// A record's names and those of the family itself, sorted, without duplicates, and checked by the family's rules.
 pub(crate) fn checked(
-    family: &dyn Family,
+    family: &dyn PackageFamily,
     of_record: &[PackageName],
     own: &[&str],
 ) -> Result<Vec<PackageName>, Failure> {
@@ -180,6 +206,55 @@ fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Res
     let home = seen(folder).join(home);
     command.env("HOME", &home).env("TMPDIR", &home).env("LC_ALL", "C");
     Ok(command)
+}
+
+/// A program of this machine that images of releases with some package managers are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name.
+    pub program: &'static str,
+    /// The package of Debian's that has it, where one has.
+    pub package: Option<&'static str>,
+    /// The package managers of these releases.
+    pub managers: Vec<PackageManager>,
+    /// Whether it only makes a base from nothing, which an OCI image or a cloud image can take the place of.
+    pub bootstraps_only: bool,
+}
+
+/// The programs that images are made with, each once.
+pub fn tools() -> Vec<Tool> {
+    let mut all: Vec<Tool> = Vec::new();
+    for family in ALL {
+        let fetching = family.fetching_programs().iter().map(|program| (*program, false));
+        let bootstrapping = (family.bootstrap_program(), true);
+        for (program, bootstraps_only) in fetching.chain([bootstrapping]) {
+            let manager = family.package_manager();
+            match all.iter_mut().find(|tool| tool.program == program) {
+                Some(tool) if tool.managers.contains(&manager) => {}
+                Some(tool) => tool.managers.push(manager),
+                None => {
+                    let package = package_with(program);
+                    all.push(Tool { program, package, managers: vec![manager], bootstraps_only });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The package of Debian's that has a program; Debian has no apk.
+fn package_with(program: &str) -> Option<&'static str> {
+    let of = [
+        ("apt-get", "apt"),
+        ("curl", "curl"),
+        ("dnf", "dnf"),
+        ("gpg", "gpg"),
+        ("mmdebstrap", "mmdebstrap"),
+        ("pacman", "pacman-package-manager"),
+        ("rpm", "rpm"),
+        ("rpmkeys", "rpm"),
+    ];
+    of.into_iter().find(|(name, _)| *name == program).map(|(_, package)| package)
 }
 
 /// Whether this machine runs that distro.
@@ -225,6 +300,25 @@ mod tests {
         for wrong in ["", "-o", "a b", "a;b", "a/b", "a=1", "../x.deb"] {
             let parsed = wrong.parse::<ExtraPackage>();
             assert!(matches!(parsed, Err(Cause::BadPackage { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_program_is_listed_once_with_all_that_need_it() {
+        let tools = tools();
+        let of = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
+        let rpms = [PackageManager::Dnf, PackageManager::Yum, PackageManager::Tdnf, PackageManager::Zypper];
+        for (program, package, managers, bootstraps_only) in [
+            ("mmdebstrap", Some("mmdebstrap"), &[PackageManager::Apt][..], true),
+            ("dnf", Some("dnf"), &rpms, false),
+            ("rpmkeys", Some("rpm"), &rpms, false),
+            ("curl", Some("curl"), &[PackageManager::Pacman, PackageManager::Apk], false),
+            ("gpg", Some("gpg"), &[PackageManager::Pacman], false),
+            ("pacman", Some("pacman-package-manager"), &[PackageManager::Pacman], true),
+            ("apk", None, &[PackageManager::Apk], true),
+        ] {
+            let expected = Tool { program, package, managers: managers.to_vec(), bootstraps_only };
+            assert_eq!(of(program), [&expected]);
         }
     }
 

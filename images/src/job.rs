@@ -2,7 +2,7 @@
 
 use crate::cache::Store;
 use crate::error::{Cause, Failure, ImageError};
-use crate::family::{self, Archives, Family};
+use crate::family::{self, Archives, PackageFamily};
 use crate::manifest::Timing;
 use crate::options::Options;
 use crate::progress::{Phase, Progress};
@@ -17,7 +17,7 @@ use std::time::Instant;
 pub(crate) struct Job<'a> {
     pub(crate) release: &'a Release,
     pub(crate) options: &'a Options,
-    pub(crate) family: &'static dyn Family,
+    pub(crate) family: &'static dyn PackageFamily,
     pub(crate) store: Store,
     pub(crate) runner: Runner<'a>,
     phase: Phase,

@@ -42,15 +42,17 @@ pub mod error; // what can go wrong, by step and cause
 mod fixtures;
 
 pub use boot::initramfs::ExtraFile;
-pub use cache::{Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, Swept, Trimmed, clean, sweep, trim};
+pub use cache::{
+    Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, SweptImages, Trimmed, clean, sweep, trim,
+};
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError};
-pub use family::addresses;
+pub use family::{Tool, addresses, tools};
 pub use family::credentials::check_mirror;
 pub use manifest::Manifest;
 pub use options::Options;
 pub use package::ExtraPackage;
-pub use prepare::{attainable, prepare};
+pub use prepare::{Way, attainable, prepare};
 pub use progress::{Phase, Progress};
 pub use sandbox::confines;
 pub use source::Source;

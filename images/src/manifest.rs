@@ -6,6 +6,7 @@ use crate::source::Source;
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
+use operator::packages::Package;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write as _;
@@ -32,7 +33,7 @@ pub struct Manifest {
     pub arch: Arch,
     /// How the base was made: never [`Source::Auto`].
     pub source: Source,
-    /// The OCI image's content digest, where the base is one.
+    /// The OCI image's content digest, where the base is one: of a registry's, or of files.
     pub oci_digest: Option<String>,
     /// The SHA-256 of the cloud image, where the base is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,20 +72,6 @@ pub struct Index {
     pub date: Option<Timestamp>,
     /// Its `Valid-Until`.
     pub valid_until: Option<Timestamp>,
-}
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Package {
-    /// `qemu-system-x86`.
-    pub name: String,
-    /// `1:10.0.3+ds-0+deb13u1`.
-    pub version: PackageVersion,
-    /// The distro's name of the architecture: `amd64`, `all`.
-    pub arch: String,
-    /// The source package: `qemu`.
-    pub source: String,
 }
 
 /// Where an installed version came from.

@@ -22,7 +22,7 @@ pub struct Options {
     pub mirror: Option<String>,
     /// The security archive, likewise; of RPMs a second repository.
     pub security_mirror: Option<String>,
-    /// Files of the keys that sign what the mirror has, where neither the release's base nor this machine has them.
+    /// Files of the keys that sign what the mirrors have, where neither the release's base nor this machine has them.
     pub keys: Vec<PathBuf>,
     /// Packages laid over the release: candidates under test.
     pub extra_packages: Vec<ExtraPackage>,

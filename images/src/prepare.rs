@@ -6,8 +6,8 @@
 //!    Where these are is the record's, this machine's or the OCI image's to say.
 //!    Their hashes, and what the record asks for, make the image's key.
 //!    An image with that key in the cache is taken as it is.
-//! 2. The family's tool (`mmdebstrap`, `dnf`) makes the base tree, or the record's OCI image or a vendor's cloud image is
-//!    unpacked.
+//! 2. The family's tool (`mmdebstrap`, `dnf`) makes the base tree, or the record's OCI image, a vendor's cloud image or an
+//!    OCI image of the caller's is unpacked.
 //! 3. The release's own package manager installs the native packages.
 //! 4. A manifest is written with the version of every package.
 //! 5. One rename puts the image into the cache.
@@ -26,12 +26,12 @@
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
-use crate::base::{Base, cloud, oci};
-use crate::cache::{Image, Store, Turn, Workshop};
+use crate::base::{Base, given, oci};
+use crate::cache::{Hold, Image, Store, Turn, Workshop};
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Cause, Context as _, Failure, ImageError};
 use crate::family::install::Install;
-use crate::family::{self, Archives, Family};
+use crate::family::{self, Archives, PackageFamily};
 use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
 use crate::options::Options;
@@ -62,26 +62,39 @@ pub fn prepare(
     image(&mut job).map_err(|failure| job.failed(failure))
 }
 
-/// Whether this machine has any way to an image of the release; neither network nor Docker is asked.
+/// How an image of a release can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The cache has one, unless the mirror has something newer by now; offline nothing else is looked for.
+    Cache,
+    /// It is made on such a base: never [`Source::Auto`].
+    Base(Source),
+}
+
+/// By which way this machine has an image of the release; neither network nor Docker is asked.
 ///
 /// # Errors
-/// Why it has none: no family for the package manager, no base to begin with, another architecture, not root.
-pub fn attainable(release: &Release, options: &Options) -> Result<(), ImageError> {
+/// Why by none: no family for the package manager, no kernel, no base to begin with, another architecture, not root.
+pub fn attainable(release: &Release, options: &Options) -> Result<Way, ImageError> {
     any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
 }
 
-fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
+fn any_way(release: &Release, options: &Options) -> Result<Way, Failure> {
     let family = family::of(release)?;
+    let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
+    if release.kernel.is_none() {
+        return Err(lacks("kernel", "a guest").into());
+    }
     let wanted = family::wanted(family, release)?;
     candidates::Candidates::of(family, options)?;
     let request = request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?);
     if options.offline || Store::new(&options.cache).newest(|m| fits(m, &request, options)).is_some() {
-        return Ok(());
+        return Ok(Way::Cache);
     }
     able_to_build(release)?;
-    let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
     let missing = |program: &str| Cause::ToolMissing { program: program.to_owned() };
-    match source_of(family, release, options) {
+    let source = source_of(family, release, options);
+    match source {
         Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
         Source::Bootstrap if !has_program(family.bootstrap_program()) => {
             return Err(missing(family.bootstrap_program()).into());
@@ -92,7 +105,7 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
         Some(program) => Err(missing(program).into()),
         None => match family.lacking(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
-            None => Ok(()),
+            None => Ok(Way::Base(source)),
         },
     }
 }
@@ -137,10 +150,15 @@ fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
         ours @ Turn::Ours { .. } => ours,
     };
     let workshop = job.store.workshop(&resolved.key)?;
-    let cloud_sha256 = build(job, &workshop, &resolved, wanted)?;
-    let manifest = record(job, &workshop, wanted, resolved, request)?;
+    let sha256 = build(job, &workshop, &resolved, wanted)?;
+    let mut manifest = record(job, &workshop, wanted, resolved, request)?;
+    match manifest.source {
+        Source::Cloud => manifest.cloud_sha256 = sha256,
+        Source::OciImage => manifest.oci_digest = sha256.map(|sha256| format!("sha256:{sha256}")),
+        Source::Auto | Source::Bootstrap | Source::Oci => {}
+    }
     job.enter(Phase::Store);
-    workshop.finish(&job.store, &Manifest { timings: job.timings.clone(), cloud_sha256, ..manifest })
+    workshop.finish(&job.store, &Manifest { timings: job.timings.clone(), ..manifest })
 }
 
 /// What a base is made from, as found out on the network.
@@ -150,6 +168,8 @@ struct Resolved<'a> {
     archives: Box<dyn Archives + 'a>,
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
+    /// The tree of the caller's base and the SHA-256 of what it was read from, where it had to be read for the indexes.
+    read: Option<(PathBuf, String)>,
     accepted_expired: Vec<String>,
 }
 
@@ -159,18 +179,36 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
     let mut archives = job.archives()?;
     let settings = job.family.settings_in_base();
     // A base that says where its packages come from is asked first.
-    let first = if settings.is_empty() { None } else { pull(job, source)? };
-    let base = match &first {
-        Some(pulled) => {
-            able_to_build(job.release)?;
-            let base = folder.join("base");
-            oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
-            Some(base)
+    let (mut first, mut read, mut held) = (None, None, None);
+    let base = match &job.options.base {
+        _ if settings.is_empty() => None,
+        Some(base) => {
+            held = kept(job, request);
+            if held.is_none() {
+                able_to_build(job.release)?;
+                job.enter(Phase::Read);
+                let tree = folder.join("rootfs");
+                let sha256 = given::read(&job.runner, base.as_ref(), folder, &tree)?;
+                read = Some((tree, sha256));
+            }
+            held.as_ref().map(|(kept, _)| kept).or(read.as_ref().map(|(tree, _)| tree)).cloned()
         }
-        None => None,
+        None => {
+            first = pull(job, source)?;
+            match &first {
+                Some(pulled) => {
+                    able_to_build(job.release)?;
+                    let base = folder.join("base");
+                    oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
+                    Some(base)
+                }
+                None => None,
+            }
+        }
     };
     job.enter(Phase::Resolve);
     let indexes = archives.indexes(&mut job.runner, folder, base.as_deref())?;
+    drop(held);
     let accepted_expired = expired(&indexes, Timestamp::now(), job.options.accept_expired)?;
     let oci = if settings.is_empty() { pull(job, source)? } else { first };
     let key = Fields::default()
@@ -180,7 +218,16 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
         .all("accepted expired", &accepted_expired)
         .all("indexes", indexes.iter().map(|i| format!("{}={}", i.suite, i.sha256)))
         .hex();
-    Ok(Resolved { key, source, archives, indexes, oci, accepted_expired })
+    Ok(Resolved { key, source, archives, indexes, oci, read, accepted_expired })
+}
+
+/// What an image in the cache has kept of the same base, and what keeps it there.
+fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, Hold)> {
+    let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
+    // One that is removed just now is none.
+    let hold = image.hold().ok()?;
+    let settings = image.dir.join(given::SETTINGS);
+    settings.is_dir().then_some((settings, hold))
 }
 
 /// Pulls the OCI image, where the base is one.
@@ -190,7 +237,7 @@ fn pull(job: &mut Job<'_>, source: Source) -> Result<Option<oci::Pulled>, Failur
             job.enter(Phase::Pull);
             oci::pull(&job.runner, job.release).map(Some)
         }
-        Source::Auto | Source::Bootstrap | Source::Cloud => Ok(None),
+        Source::Auto | Source::Bootstrap | Source::Cloud | Source::OciImage => Ok(None),
     }
 }
 
@@ -204,7 +251,7 @@ fn expired(indexes: &[Index], now: Timestamp, accept: bool) -> Result<Vec<String
     }
 }
 
-/// Makes the tree; gives the SHA-256 of the cloud image that it was made from, if it was.
+/// Makes the tree; gives the SHA-256 of the caller's base that it was made from, if it was.
 fn build(
     job: &mut Job<'_>,
     workshop: &Workshop,
@@ -212,12 +259,19 @@ fn build(
     wanted: &[PackageName],
 ) -> Result<Option<String>, Failure> {
     let (tree, folder, archives) = (workshop.rootfs(), &workshop.dir, &resolved.archives);
-    let mut cloud_sha256 = None;
+    let mut sha256 = None;
     let mut required = None;
     match (&resolved.oci, &job.options.base) {
         (_, Some(base)) => {
             job.enter(Phase::Read);
-            cloud_sha256 = Some(cloud::read(&job.runner, base.as_ref(), folder, &tree)?);
+            sha256 = Some(match &resolved.read {
+                Some((read, sha256)) => {
+                    std::fs::rename(read, &tree).context("moving the base to", &tree)?;
+                    sha256.clone()
+                }
+                None => given::read(&job.runner, base.as_ref(), folder, &tree)?,
+            });
+            given::keep(&tree, job.family.settings_in_base(), &folder.join(given::SETTINGS))?;
         }
         (Some(pulled), None) => {
             job.enter(Phase::Pull);
@@ -236,7 +290,7 @@ fn build(
     let required = required.unwrap_or_default();
     let install = Install { tree: &tree, folder, indexes: folder, packages: &packages, required: &required };
     archives.install(&job.runner, &install)?;
-    Ok(cloud_sha256)
+    Ok(sha256)
 }
 
 /// Writes down what is in the tree.
@@ -318,26 +372,26 @@ fn digests(keys: &[PathBuf]) -> Result<Vec<String>, Failure> {
 ///
 /// One that was made in another way than the one that is named is not.
 fn fits(cached: &Manifest, request: &str, options: &Options) -> bool {
-    let is_made_so = match options.source {
-        _ if options.base.is_some() => cached.source == Source::Cloud,
-        Source::Auto | Source::Cloud => true,
-        named => cached.source == named,
+    let is_made_so = match (&options.base, options.source) {
+        (Some(base), _) => cached.source == base.source(),
+        (None, Source::Auto | Source::Cloud | Source::OciImage) => true,
+        (None, named) => cached.source == named,
     };
     cached.request == request && cached.derived_from.is_none() && is_made_so
 }
 
 /// Which base is made of a release.
-fn source_of(family: &dyn Family, release: &Release, options: &Options) -> Source {
-    match options.source {
-        _ if options.base.is_some() => Source::Cloud,
-        Source::Auto | Source::Cloud
+fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -> Source {
+    match (&options.base, options.source) {
+        (Some(base), _) => base.source(),
+        (None, Source::Auto | Source::Cloud | Source::OciImage)
             if has_program(family.bootstrap_program())
                 && (options.mirror.is_some() || family.knows_mirror(&release.distro)) =>
         {
             Source::Bootstrap
         }
-        Source::Auto | Source::Cloud => Source::Oci,
-        named => named,
+        (None, Source::Auto | Source::Cloud | Source::OciImage) => Source::Oci,
+        (None, named) => named,
     }
 }
 
@@ -375,6 +429,9 @@ mod tests {
         impl Base for FakeBase {
             fn identity(&self) -> String {
                 self.0.to_owned()
+            }
+            fn source(&self) -> Source {
+                Source::OciImage
             }
             fn read(&self, _: &Task<'_>) -> Result<Archive, BaseError> {
                 Err(BaseError::new(std::io::Error::other("it is not to be read")))
@@ -442,7 +499,7 @@ mod tests {
         workshop.finish(&store, &manifest).unwrap();
         let way = |source| any_way(&release, &Options { source, ..Options::new(cache.path()) });
         for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {
-            way(source).unwrap();
+            assert_eq!(way(source).unwrap(), Way::Cache);
         }
         // The record names no OCI image.
         assert!(way(Source::Oci).is_err());

@@ -15,7 +15,7 @@ pub enum Phase {
     Bootstrap,
     /// Pulling the release's OCI image and unpacking it.
     Pull,
-    /// Reading the base that the caller gave, a cloud image, and unpacking it.
+    /// Reading the base that the caller gave, a cloud image or an OCI image, and unpacking it.
     Read,
     /// Copying the plain release's tree.
     Copy,

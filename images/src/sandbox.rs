@@ -36,7 +36,6 @@ use rustix::process::{
     DumpableBehavior, Gid, Pid, Signal, Uid, getppid, set_dumpable_behavior, set_parent_process_death_signal,
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
-use std::ffi::CStr;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -80,7 +79,7 @@ enum Files {
         root: OwnedFd,
         devices: Vec<OwnedFd>,
         /// Folders of the machine in the place of the tree's.
-        mounts: Vec<(OwnedFd, &'static CStr)>,
+        mounts: Vec<(OwnedFd, &'static str)>,
     },
 }
 
@@ -88,7 +87,7 @@ enum Files {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BindMount<'a> {
     pub(crate) folder: &'a Path,
-    pub(crate) over: &'static CStr,
+    pub(crate) over: &'static str,
     pub(crate) writable: bool,
 }
 
@@ -195,7 +194,7 @@ impl Forked {
                 attach(root, PLACE)?;
                 // Below the tree, whose links lead nowhere yet: looked for inside, where they lead where they should.
                 mounts.iter().try_for_each(|(folder, over)| {
-                    let at = mounts::folder_inside(root, over)?;
+                    let at = root::folder_below(root, Path::new(over))?;
                     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
                     Ok(move_mount(folder, c"", &at, c"", flags)?)
                 })

@@ -15,6 +15,8 @@ pub enum Source {
     Oci,
     /// A vendor's cloud image, which [`Options::base`](crate::Options::base) reads; without one as [`Source::Auto`].
     Cloud,
+    /// An OCI image as files, likewise.
+    OciImage,
 }
 
 impl Source {
@@ -25,6 +27,18 @@ impl Source {
             Source::Bootstrap => "bootstrap",
             Source::Oci => "oci",
             Source::Cloud => "cloud",
+            Source::OciImage => "oci-image",
+        }
+    }
+
+    /// What it is, in words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Source::Auto => "bootstrap or OCI image",
+            Source::Bootstrap => "bootstrap",
+            Source::Oci => "OCI image of its registry",
+            Source::Cloud => "cloud image",
+            Source::OciImage => "OCI image",
         }
     }
 }

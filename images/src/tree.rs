@@ -4,6 +4,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod compare;
+pub(crate) mod whiteout;
 
 use crate::error::{Cause, Context, Failure};
 use crate::runner;
@@ -13,8 +14,8 @@ use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +32,11 @@ pub(crate) fn failed(error: RootError) -> Failure {
         true => Cause::DiskFull.into(),
         false => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
     }
+}
+
+/// A path by which this process reaches what is open, whatever it is called by now.
+pub(crate) fn of_descriptor(open: &impl AsFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(open.as_fd().as_raw_fd().to_string())
 }
 
 /// A name in a folder of the tree; a link of that name is never followed.
@@ -54,7 +60,7 @@ impl FolderEntry {
 
     /// A path by which this process and no other reaches it, whatever its folder is called by now.
     pub(crate) fn path(&self) -> PathBuf {
-        Path::new("/proc/self/fd").join(self.folder.as_raw_fd().to_string()).join(&self.name)
+        of_descriptor(&self.folder).join(&self.name)
     }
 
     /// Removes what is there, a folder with all that is in it.
@@ -88,6 +94,23 @@ pub(crate) fn write(root: &Root, inside: &str, mode: u32, mut content: &[u8]) ->
     entry(root, Path::new(inside))?.write(mode, &mut content).map(drop)
 }
 
+/// Copies a regular file of a tree out of it, of at most so many bytes, to a new file.
+///
+/// Never all of it is in memory: an initrd has some 60 MB, and several releases are prepared at the same time.
+pub(crate) fn copy_out(tree: &Path, inside: &Path, limit: u64, to: &Path) -> Result<(), Failure> {
+    let root = open(tree)?;
+    let file = match root.file(inside) {
+        Err(error) if error.is_missing() => return Err(Cause::NotInTree { what: inside.display().to_string() }.into()),
+        file => file.map_err(failed)?,
+    };
+    let size = file.metadata().context("reading", &root.shown(inside))?.len();
+    if size > limit {
+        return Err(failed(RootError::TooLarge { path: root.shown(inside), limit }));
+    }
+    let copied = File::create_new(to).and_then(|mut kept| io::copy(&mut file.take(size), &mut kept));
+    copied.map(drop).context("writing", to)
+}
+
 /// Removes a file or a folder of the tree.
 pub(crate) fn remove(root: &Root, inside: &str) -> Result<(), Failure> {
     entry(root, Path::new(inside))?.remove()
@@ -96,7 +119,7 @@ pub(crate) fn remove(root: &Root, inside: &str) -> Result<(), Failure> {
 /// A command inside the tree: a clean environment and no network; folders of the machine may be mounted over the tree's.
 pub(crate) fn command(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
     let root = open(tree)?;
-    let mounted_over = mounts.iter().filter_map(|mount| mount.over.to_str().ok());
+    let mounted_over = mounts.iter().map(|mount| mount.over);
     for folder in ["/proc", "/dev", "/tmp"].into_iter().chain(mounted_over) {
         root.make_folder(Path::new(folder)).map_err(failed)?;
     }
@@ -167,5 +190,33 @@ mod tests {
         remove(&root, "/gone").unwrap();
         assert!(std::fs::symlink_metadata(dir.path().join("gone")).is_err());
         assert_eq!(std::fs::read_to_string(outside.path().join("file")).unwrap(), "precious");
+    }
+
+    #[test]
+    fn what_is_copied_out_is_a_regular_file_of_the_tree_and_not_too_large() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(dir.path().join("initrd"), "0123456789").unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        symlink("/initrd", dir.path().join("link")).unwrap();
+        symlink(outside.path().join("secret"), dir.path().join("out")).unwrap();
+        std::fs::write(outside.path().join("secret"), "of the machine").unwrap();
+        let to = outside.path().join("kept");
+        let copy = |name: &str, limit| {
+            let copied = copy_out(dir.path(), &Path::new("/").join(name), limit, &to);
+            copied.map_err(|failure| failure.cause.to_string())
+        };
+        for (name, limit, said) in [
+            ("initrd", 9, "has more than 9 bytes"),
+            ("folder", 10, "not a regular file"),
+            ("out", 10, "/out was not found in the tree"),
+            ("none", 10, "/none was not found in the tree"),
+        ] {
+            let error = copy(name, limit).unwrap_err();
+            assert!(error.contains(said), "{name}: {error}");
+            assert!(!to.exists(), "{name}");
+        }
+        copy("link", 10).unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "0123456789");
+        assert!(copy("initrd", 10).is_err(), "what is there already is not written over");
     }
 }

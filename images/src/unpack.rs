@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
-/// What an archive may have.
+/// What an archive may have, or what is left of that.
+#[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) entries: u64,
     /// Bytes that it unpacks to, holes included.
@@ -39,22 +40,37 @@ pub(crate) type Judge = dyn Fn(&Path, Option<&Path>, tar::EntryType) -> Result<(
 /// # Errors
 /// [`Cause::BadArchive`] for an entry that is refused, leads out of the folder, or is one too many.
 pub(crate) fn unpack<R: Read>(
-    mut tar: tar::Archive<R>,
+    tar: tar::Archive<R>,
     archive: &Path,
     folder: &Path,
     limits: &Limits,
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let (mut entries, mut bytes) = (0_u64, 0_u64);
+    each(tar, archive, &mut { *limits }, judge, go_on, |entry| place(entry, folder))
+}
+
+/// Has `place` take each entry of an archive; takes what it has from what is `left`.
+///
+/// Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
+///
+/// # Errors
+/// As of [`unpack`], and those of `place`.
+pub(crate) fn each<R: Read>(
+    mut tar: tar::Archive<R>,
+    archive: &Path,
+    left: &mut Limits,
+    judge: &Judge,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+    mut place: impl FnMut(&mut tar::Entry<'_, R>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut folders = Vec::new();
     for entry in tar.entries().context("reading", archive)? {
         let mut entry = entry.context("reading", archive)?;
         go_on()?;
-        entries += 1;
-        bytes = bytes.saturating_add(entry.size());
-        if entries > limits.entries || bytes > limits.bytes {
-            return Err(refused(&entry.path_bytes(), limits.reason));
+        match (left.entries.checked_sub(1), left.bytes.checked_sub(entry.size())) {
+            (Some(entries), Some(bytes)) => *left = Limits { entries, bytes, ..*left },
+            _ => return Err(refused(&entry.path_bytes(), left.reason)),
         }
         let judged = {
             let path = entry.path().context("reading", archive)?;
@@ -62,14 +78,46 @@ pub(crate) fn unpack<R: Read>(
             judge(&path, target.as_deref(), entry.header().entry_type())
         };
         judged.map_err(|reason| refused(&entry.path_bytes(), reason))?;
-        // Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
         match entry.header().entry_type().is_dir() {
             true => folders.push(entry),
-            false => place(&mut entry, folder)?,
+            false => place(&mut entry)?,
         }
     }
     folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
-    folders.iter_mut().try_for_each(|entry| place(entry, folder))
+    folders.iter_mut().try_for_each(place)
+}
+
+/// Bytes of a name, a link's target or attributes before an entry: they are read into memory.
+const METADATA: u64 = 1 << 20;
+
+/// Refuses an archive with more metadata to an entry than fit into memory, which whoever reads entries reads whole.
+///
+/// Sizes must stand in the entries' own headers, or data could hide what comes next.
+pub(crate) fn check_metadata<R: Read>(
+    mut tar: tar::Archive<R>,
+    archive: &Path,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for entry in tar.entries().context("reading", archive)?.raw(true) {
+        let mut entry = entry.context("reading", archive)?;
+        go_on()?;
+        let kind = entry.header().entry_type();
+        let is_pax = kind.is_pax_local_extensions() || kind.is_pax_global_extensions();
+        if kind.is_gnu_sparse() {
+            return Err(refused(&entry.path_bytes(), "it is a sparse file, which images are not to have"));
+        }
+        if (is_pax || kind.is_gnu_longname() || kind.is_gnu_longlink()) && entry.size() > METADATA {
+            return Err(refused(&entry.path_bytes(), "its name, link or attributes are larger than those of any file"));
+        }
+        if is_pax {
+            let mut records = Vec::new();
+            entry.read_to_end(&mut records).context("reading", archive)?;
+            if memchr::memmem::find(&records, b" size=").is_some() {
+                return Err(refused(&entry.path_bytes(), "it is larger than any file of a release"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
@@ -80,7 +128,7 @@ fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fa
 }
 
 /// The refusal of an entry; its path is made printable.
-fn refused(path: &[u8], reason: &str) -> Failure {
+pub(crate) fn refused(path: &[u8], reason: &str) -> Failure {
     let entry = one_line(&printable(&String::from_utf8_lossy(path), 200), 200);
     Cause::BadArchive { entry, reason: reason.to_owned() }.into()
 }

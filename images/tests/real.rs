@@ -4,9 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use bollard::query_parameters::TagImageOptionsBuilder;
+use bollard::query_parameters::{CreateImageOptionsBuilder, TagImageOptionsBuilder};
+use futures_util::TryStreamExt as _;
+use images::base::oci_image::OciImage;
 use images::boot::{initramfs, kernel, modules};
+use images::external_file::ExternalFile;
 use images::{Cause, ExtraPackage, ImageError, Options, Origin, Phase, Source, docker, prepare};
+use model::database::Database;
 use model::release::Release;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -757,6 +761,61 @@ fn caches_with_the_same_image_do_not_share_it_in_docker() {
     });
 }
 
+/// A minimal tree, as a registry would have it: the release's essential packages and apt.
+fn minimal_tree(plain: &images::Image, tar: &Path) {
+    let sources = std::fs::read_to_string(plain.dir.join("apt/sources.list")).unwrap();
+    let line = sources.lines().next().unwrap();
+    let made = Command::new("mmdebstrap")
+        .args(["--mode=root", "--variant=minbase", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\"", ""])
+        .arg(tar)
+        .arg(line)
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
+/// Docker writes the archive, and is not asked any more.
+#[test]
+#[cfg_attr(any(lacks = "images", lacks = "docker"), ignore = "needs root, x86_64, mmdebstrap and Docker")]
+fn what_docker_saves_is_a_base() {
+    let runtime = runtime();
+    let docker = runtime.block_on(docker::connect()).unwrap();
+    let plain = trixie();
+    let dir = tempfile::tempdir().unwrap();
+    let (tar, saved) = (dir.path().join("base.tar"), dir.path().join("saved.tar"));
+    minimal_tree(plain, &tar);
+    let (repository, tag) = ("kata-qualify-test/saved", std::process::id().to_string());
+    let reference = format!("{repository}:{tag}");
+    runtime.block_on(async {
+        let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(&tag).build();
+        let body = bollard::body_full(std::fs::read(&tar).unwrap().into());
+        docker.create_image(Some(options), Some(body), None).try_collect::<Vec<_>>().await.unwrap();
+        let chunks: Vec<_> = docker.export_image(&reference).try_collect().await.unwrap();
+        let mut file = std::fs::File::create(&saved).unwrap();
+        chunks.iter().for_each(|chunk| file.write_all(chunk).unwrap());
+        registry::forget(&docker, &reference).await;
+    });
+    let cache = tempfile::tempdir().unwrap();
+    let mut release = debian::release("13");
+    // QEMU and what it needs would take as long as all the rest.
+    release.vmms.clear();
+    let source = ExternalFile::parse(saved.to_str().unwrap()).unwrap();
+    let base = OciImage::open(source, &release, &Database::embedded(), Arc::default()).unwrap();
+    let options = Options { base: Some(Arc::new(base)), accept_expired: true, ..Options::new(cache.path()) };
+    let image = prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(image.manifest.source, Source::OciImage);
+    assert!(image.manifest.oci_digest.as_deref().is_some_and(|d| d.starts_with("sha256:")));
+    let version = |image: &images::Image, name: &str| image.manifest.package(name).map(|p| p.version.clone());
+    for package in ["virtiofsd", "linux-image-amd64"] {
+        assert_eq!(version(&image, package), version(plain, package), "{package}");
+    }
+    assert_eq!(left_overs(cache.path()), 0);
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+    // Without that base it is another image.
+    let offline = Options { base: None, offline: true, ..options };
+    assert!(matches!(*prepare(&release, &offline, &|_| {}).unwrap_err().cause, Cause::NotCached));
+}
+
 #[test]
 #[cfg_attr(
     any(lacks = "images", lacks = "docker", lacks = "docker-registry"),
@@ -768,18 +827,9 @@ fn an_oci_image_takes_the_same_path() {
     let registry = registry::Registry::start();
     let plain = trixie();
     let reference = format!("{}/debian:13", registry.address);
-    // A minimal tree, as a registry would have it: the release's essential packages and apt.
     let base = tempfile::tempdir().unwrap();
     let tar = base.path().join("base.tar");
-    let sources = std::fs::read_to_string(plain.dir.join("apt/sources.list")).unwrap();
-    let line = sources.lines().next().unwrap();
-    let made = Command::new("mmdebstrap")
-        .args(["--mode=root", "--variant=minbase", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\"", ""])
-        .arg(&tar)
-        .arg(line)
-        .status()
-        .unwrap();
-    assert!(made.success());
+    minimal_tree(plain, &tar);
     runtime.block_on(registry::publish(&docker, &tar, &reference));
 
     let cache = tempfile::tempdir().unwrap();

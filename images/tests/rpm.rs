@@ -4,19 +4,22 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+use images::base::{Archive, Base, BaseError, Content, Task};
 use images::{Cause, ExtraPackage, Image, ImageError, Options, Origin, Phase, Source, prepare};
-use model::arch::Arch;
 use model::package_manager::PackageManager;
-use model::release::{Release, Vmm};
+use model::release::Release;
+use signed::{Signed, has_candidate, is_whole, left_overs, run, scripts};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[expect(dead_code, reason = "other tests run containers, too")]
 mod registry;
+mod signed;
 
 /// What every base of Fedora has: here one package is all of it.
 const BASE: &str =
@@ -44,27 +47,14 @@ printf 'ID=fedora\nVERSION_ID=1\n' > %{buildroot}/etc/os-release
 
 /// A repository, and the keys that sign packages.
 struct Repository {
-    dir: tempfile::TempDir,
-    /// gpg's sockets do not fit into long paths.
-    gpg: tempfile::TempDir,
+    keys: Signed,
 }
 
 impl Repository {
     /// The base, `kq-hello` that the record wants, and what that needs; all signed by the key `right`.
     fn new() -> Repository {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // This machine's programs read it as nobody in particular.
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let repository = Repository { dir, gpg: tempfile::tempdir().unwrap() };
+        let repository = Repository { keys: Signed::new() };
         std::fs::create_dir(repository.folder()).unwrap();
-        for key in ["right", "wrong"] {
-            let arguments = ["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
-            let user = format!("{key} <{key}@b.example>");
-            let mut generate = repository.gpg();
-            run(generate.args(arguments).args(["--quick-generate-key", &user, "rsa2048", "sign", "never"]));
-            let mut export = repository.gpg();
-            run(export.args(["--armor", "--output"]).arg(repository.key(key)).args(["--export", key]));
-        }
         repository.package("kq-base", "1.0", &format!("Provides: {BASE}\n"), INSTALL_BASE, "/*");
         repository.package("kq-library", "1.0", "", "", "");
         repository.package("kq-hello", "1.0", "Requires: kq-library\n", "", "");
@@ -76,23 +66,13 @@ impl Repository {
     }
 
     fn folder(&self) -> PathBuf {
-        self.dir.path().join("repository")
-    }
-
-    fn key(&self, name: &str) -> PathBuf {
-        self.dir.path().join(format!("{name}.asc"))
-    }
-
-    fn gpg(&self) -> Command {
-        let mut gpg = Command::new("gpg");
-        gpg.env("GNUPGHOME", self.gpg.path());
-        gpg
+        self.keys.path().join("repository")
     }
 
     fn sign(&self, package: &Path) {
-        let mut sign = Command::new("rpmsign");
+        let mut sign = self.keys.command("rpmsign");
         sign.args(["--define", "__gpg /usr/bin/gpg", "--define", "_gpg_name right@b.example", "--addsign"]);
-        run(sign.arg(package).env("GNUPGHOME", self.gpg.path()));
+        run(sign.arg(package));
     }
 
     /// Serves it; gives its address.
@@ -117,18 +97,38 @@ impl Repository {
         writeln!(spec, "echo {version} > %{{buildroot}}/usr/share/{name}/mark\n{install}").unwrap();
         let files = if files.is_empty() { format!("/usr/share/{name}") } else { files.to_owned() };
         writeln!(spec, "%files\n{files}").unwrap();
-        let file = self.dir.path().join(format!("{name}.spec"));
+        let file = self.keys.path().join(format!("{name}.spec"));
         std::fs::write(&file, spec).unwrap();
         let define = |text: String| ["--define".to_owned(), text];
         let mut build = Command::new("rpmbuild");
         build.args(["-bb", "--quiet", "--nodeps"]);
-        build.args(define(format!("_topdir {}", self.dir.path().join("build").display())));
+        build.args(define(format!("_topdir {}", self.keys.path().join("build").display())));
         build.args(define(format!("_rpmdir {}", self.folder().display())));
         build.args(define("_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".to_owned()));
         build.args(define("_binary_payload w0.ufdio".to_owned())).args(define("__os_install_post %{nil}".to_owned()));
         build.args(define("_binaries_in_noarch_packages_terminate_build 0".to_owned()));
         run(build.args(define("_build_id_links none".to_owned())).arg(&file));
         self.folder().join(format!("{name}-{version}-1.noarch.rpm"))
+    }
+
+    /// Packs the tree of an image with settings and a key of its own, as a vendor's base has them; gives the archive.
+    fn base(&self, image: &Image, folder: &Path) -> PathBuf {
+        for (path, content) in [
+            (
+                "etc/yum.repos.d/own.repo",
+                format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", self.serve()),
+            ),
+            ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(self.keys.key("right")).unwrap()),
+        ] {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let tar = folder.join("base.tar");
+        let mut pack = Command::new("tar");
+        pack.arg("-cf").arg(&tar).arg("-C").arg(image.rootfs()).arg(".");
+        run(pack.arg("-C").arg(folder).args(["etc/yum.repos.d", "etc/pki"]));
+        tar
     }
 
     /// Makes the image of the release whose packages these are.
@@ -143,20 +143,12 @@ impl Repository {
         key: &str,
         change: impl FnOnce(&mut Options),
     ) -> Result<Image, ImageError> {
-        let mut options = Options {
-            mirror: Some(format!("file://{}", self.folder().display())),
-            keys: vec![self.key(key)],
-            ..Options::new(cache)
-        };
-        change(&mut options);
-        prepare(release, &options, &|_| {})
+        self.keys.prepared(release, &self.folder(), cache, key, change)
     }
 }
 
-impl Drop for Repository {
-    fn drop(&mut self) {
-        let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", self.gpg.path()).status();
-    }
+fn release() -> Release {
+    signed::release("fedora", "1", PackageManager::Dnf)
 }
 
 /// openSUSE's release: its indexes are signed.
@@ -183,69 +175,25 @@ fn answer(mut stream: TcpStream, folder: &Path) {
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn release() -> Release {
-    Release {
-        distro: "fedora".to_owned(),
-        version: "1".to_owned(),
-        codename: None,
-        aliases: vec![],
-        arch: Arch::X86_64,
-        package_manager: PackageManager::Dnf,
-        suites: vec![],
-        repositories: vec![],
-        modules: vec![],
-        oci_image: None,
-        vmms: vec![Vmm {
-            name: "qemu".to_owned(),
-            packages: vec!["kq-hello".parse().unwrap()],
-            path: "/usr/share/kq-hello/mark".to_owned(),
-        }],
-        filesystems: vec![],
-        kernel: None,
-        container_manager: None,
-    }
-}
-
-fn left_overs(cache: &Path) -> usize {
-    std::fs::read_dir(cache.join("images/.tmp")).map_or(0, Iterator::count)
-}
-
 #[test]
 #[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
 fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
     let repository = Repository::new();
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
-    let manifest = &image.manifest;
-    assert_eq!((manifest.source, image.origin), (Source::Bootstrap, Origin::Built));
-    let hello = manifest.package("kq-hello").unwrap();
-    assert_eq!([hello.version.as_str(), &hello.arch, &hello.source], ["1:1.0-1", "noarch", "kq-hello"]);
-    assert!(manifest.package("kq-library").is_some(), "what is needed was left out");
-    let origin = manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
-    assert_eq!(origin.suites, ["mirror"]);
-    assert_eq!(manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));
+    let left = ["fetch", "archives", "keyring", "rootfs/var/cache/kata-qualify", "rootfs/.kata-qualify-unpacked"];
+    is_whole(&image, ["1:1.0-1", "noarch", "kq-hello"], "mirror", &left);
     let repomd = repository.folder().join("repodata/repomd.xml");
-    assert_eq!(manifest.indexes[0].sha256, images::artifacts::sha256(&repomd).unwrap());
+    assert_eq!(image.manifest.indexes[0].sha256, images::artifacts::sha256(&repomd).unwrap());
     // Each script has run once, by the tree's own rpm.
-    let scripts = |image: &Image| std::fs::read_to_string(image.rootfs().join("scripts")).unwrap();
     assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n");
-    let text = std::fs::read_to_string(image.dir.join("manifest.json")).unwrap();
-    assert!(!text.contains("://"), "the manifest names a mirror");
-    for left in ["fetch", "archives", "keyring", "rootfs/var/cache/kata-qualify", "rootfs/.kata-qualify-unpacked"] {
-        assert!(!image.dir.join(left).exists(), "{left} was left");
-    }
 
     let again = repository.prepared(cache.path(), "right", |_| {}).unwrap();
     assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
 
     // A candidate needs no signature, and no network: what it needs is there.
     let candidate = repository.package("kq-hello", "0.9", "Requires: kq-library\n", "", "");
-    let aside = repository.dir.path().join("kq-hello-0.9-1.noarch.rpm");
+    let aside = repository.keys.path().join("kq-hello-0.9-1.noarch.rpm");
     std::fs::rename(candidate, &aside).unwrap();
     let file: ExtraPackage = aside.to_str().unwrap().parse().unwrap();
     let with = |package: ExtraPackage| {
@@ -255,9 +203,7 @@ fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
         })
     };
     let derived = with(file).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(derived.manifest.package("kq-hello").unwrap().version, "1:0.9-1");
-    let origin = derived.manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
-    assert!(origin.suites.is_empty());
+    has_candidate(&derived, "1:0.9-1");
     assert!(scripts(&derived).ends_with("kq-hello 0.9\n"));
     assert!(!derived.dir.join("dnf").exists(), "the indexes are the plain image's");
     assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n", "the plain image was changed");
@@ -309,7 +255,8 @@ fn zyppers_repositories_must_be_signed_themselves() {
     for (signer, is_taken) in [("wrong", false), ("right", true)] {
         let user = format!("{signer}@b.example");
         run(repository
-            .gpg()
+            .keys
+            .command("gpg")
             .args(["--batch", "--yes", "--armor", "--local-user", &user, "--detach-sign"])
             .arg(&repomd));
         let made = repository.prepared_of(&leap(), cache.path(), "right", |_| {});
@@ -336,30 +283,8 @@ fn an_oci_image_says_where_its_packages_come_from() {
     repository.sign(&extra);
     repository.index();
 
-    // The tree, with its own settings and key: as a registry would have it.
-    let settings = tempfile::tempdir().unwrap();
-    for (path, content) in [
-        (
-            "etc/yum.repos.d/own.repo",
-            format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", repository.serve()),
-        ),
-        ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(repository.key("right")).unwrap()),
-    ] {
-        let path = settings.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-    let tar = settings.path().join("base.tar");
-    let mut pack = Command::new("tar");
-    pack.arg("-cf")
-        .arg(&tar)
-        .arg("-C")
-        .arg(plain.rootfs())
-        .arg(".")
-        .arg("-C")
-        .arg(settings.path())
-        .args(["etc/yum.repos.d", "etc/pki"]);
-    run(&mut pack);
+    let folder = tempfile::tempdir().unwrap();
+    let tar = repository.base(&plain, folder.path());
     let server = registry::Registry::start();
     let reference = format!("{}/fedora:1", server.address);
     runtime.block_on(registry::publish(&docker, &tar, &reference));
@@ -381,4 +306,74 @@ fn an_oci_image_says_where_its_packages_come_from() {
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
     assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
+}
+
+/// A cloud image that was read already, and how often it was asked for.
+#[derive(Debug)]
+struct Made {
+    tar: PathBuf,
+    read: AtomicUsize,
+}
+
+impl Base for Made {
+    fn identity(&self) -> String {
+        "sha256:made".to_owned()
+    }
+
+    fn source(&self) -> Source {
+        Source::Cloud
+    }
+
+    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+        self.read.fetch_add(1, Ordering::Relaxed);
+        let tar = task.folder.join("base.tar");
+        std::fs::copy(&self.tar, &tar).map_err(BaseError::new)?;
+        Ok(Archive { content: Content::Tree(tar), sha256: "0".repeat(64) })
+    }
+
+    fn accept(&self, _: &Path) -> Result<(), BaseError> {
+        Ok(())
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let plain = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let offer = |version: &str| {
+        repository.sign(&repository.package("kq-extra", version, "Requires: kq-library\n", "", ""));
+        repository.index();
+    };
+    offer("1.0");
+    let folder = tempfile::tempdir().unwrap();
+    let base = Arc::new(Made { tar: repository.base(&plain, folder.path()), read: AtomicUsize::new(0) });
+    let read = || base.read.load(Ordering::Relaxed);
+    let mut release = release();
+    release.vmms[0].packages = vec!["kq-extra".parse().unwrap()];
+    let options = Options { base: Some(Arc::<Made>::clone(&base)), ..Options::new(cache.path()) };
+    let made = |options: &Options| prepare(&release, options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let image = made(&options);
+    assert_eq!((image.manifest.source, image.origin, read()), (Source::Cloud, Origin::Built, 1));
+    assert_eq!(image.manifest.cloud_sha256.as_deref(), Some("0".repeat(64).as_str()));
+    assert_eq!(image.manifest.indexes[0].suite, "own");
+    let version = |image: &Image| image.manifest.package("kq-extra").unwrap().version.to_string();
+    assert_eq!(version(&image), "1:1.0-1");
+
+    let again = made(&options);
+    assert_eq!((again.origin, again.key(), read()), (Origin::Cached, image.key(), 1));
+    let offline = made(&Options { offline: true, ..options.clone() });
+    assert_eq!((offline.origin, offline.key(), read()), (Origin::Offline, image.key(), 1));
+
+    // What is new is installed on the base as it was.
+    offer("2.0");
+    let newer = made(&options);
+    assert_eq!((newer.origin, version(&newer), read()), (Origin::Built, "1:2.0-1".to_owned(), 2));
+
+    // What the base does not have is not made up.
+    release.repositories = vec!["crb".to_owned()];
+    let error = prepare(&release, &options, &|_| {}).unwrap_err();
+    assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
 }

@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
+use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, by_profile, fold};
 use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -42,7 +42,7 @@ pub struct Matrix {
     /// When its last event was.
     pub finished: Option<Timestamp>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
     /// The profiles, in the order asked for.
     pub profiles: Vec<ProfileHead>,
     /// Profiles that the journal names and nobody knows: they cannot be judged.
@@ -103,11 +103,6 @@ impl CellReport {
     /// What is said of a capability under a profile.
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)
-    }
-
-    /// The tests whose result counts for a profile.
-    pub fn instances_of(&self, profile: &str) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(move |i| i.counts_for(profile))
     }
 }
 
@@ -186,8 +181,8 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 /// release showed.
 fn judgements(
     id: &CellId,
-    cell: &Cell,
-    cells: &BTreeMap<CellId, Cell>,
+    cell: &CellRun,
+    cells: &BTreeMap<CellId, CellRun>,
     catalogue: &[Test],
     requirements: &[Requirements<'_>],
 ) -> Judgements {
@@ -195,18 +190,23 @@ fn judgements(
         Environment::Vm => cells.get(&CellId { environment: Environment::Container, ..id.clone() }),
         Environment::Container | Environment::Host => None,
     };
+    let (none, of_cell) = (Vec::new(), by_profile(&cell.instances));
+    let container = container.map(|cell| (cell, by_profile(&cell.instances)));
     let judged = requirements.iter().map(|requirements| {
         let profile = requirements.profile().name.as_str();
-        let container = container.map(|cell| evidence(Environment::Container, cell, profile));
-        let known = evidence(id.environment, cell, profile);
-        let weighed = agreement::weigh(catalogue, known, &repeated(cell, profile), container.as_ref());
+        let elsewhere = container
+            .as_ref()
+            .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile).unwrap_or(&none)));
+        let instances = of_cell.get(profile).unwrap_or(&none);
+        let known = evidence(id.environment, cell, instances);
+        let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref());
         (profile.to_owned(), judge(requirements, &weighed))
     });
     judged.collect()
 }
 
 /// A cell with its tests in the order of the catalogue, where each has its place.
-fn report(id: CellId, cell: Cell, judgements: Judgements, places: &BTreeMap<&str, usize>) -> CellReport {
+fn report(id: CellId, cell: CellRun, judgements: Judgements, places: &BTreeMap<&str, usize>) -> CellReport {
     let millis = cell.millis();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
@@ -229,9 +229,9 @@ fn report(id: CellId, cell: Cell, judgements: Judgements, places: &BTreeMap<&str
 }
 
 /// The tests that failed in more than one virtual machine of the cell.
-fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
+fn repeated(instances: &[&Instance]) -> BTreeSet<String> {
     let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
+    for instance in instances {
         let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
         machines.entry(&instance.test).or_default().extend(failed.map(|a| a.machine));
     }
@@ -249,10 +249,10 @@ fn candidates(facts: &CellFacts) -> Vec<Candidate> {
     named.map(|(name, what)| Candidate { component: of(name), what: what.clone() }).collect()
 }
 
-/// What a cell knows under one profile.
-fn evidence(environment: Environment, cell: &Cell, profile: &str) -> Evidence {
+/// What a cell knows under one profile, for which these of its tests count.
+fn evidence(environment: Environment, cell: &CellRun, instances: &[&Instance]) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
-    for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
+    for instance in instances {
         let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
             continue;
         };

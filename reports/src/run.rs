@@ -33,9 +33,9 @@ pub struct Run {
     /// When its last event was.
     pub finished: Option<Timestamp>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
     /// Its cells.
-    pub cells: BTreeMap<CellId, Cell>,
+    pub cells: BTreeMap<CellId, CellRun>,
     /// The cells in the order asked for, which is the record's order of releases.
     pub order: Vec<CellId>,
 }
@@ -43,7 +43,7 @@ pub struct Run {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ending {
+pub enum RunEnding {
     /// In order.
     Finished,
     /// Somebody stopped it.
@@ -54,7 +54,7 @@ pub enum Ending {
 
 /// What became of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cell {
+pub struct CellRun {
     /// What its verdicts rest on; `None` if it never got that far.
     pub facts: Option<CellFacts>,
     /// The guests that it started.
@@ -73,7 +73,7 @@ pub struct Cell {
     pub instances: Vec<Instance>,
 }
 
-impl Cell {
+impl CellRun {
     /// How long it took, in milliseconds.
     pub fn millis(&self) -> Option<u64> {
         Some(between(self.started?, self.last?))
@@ -128,6 +128,15 @@ pub struct Instance {
     pub test: String,
     /// At least one, in order.
     pub attempts: Vec<Attempt>,
+}
+
+/// A cell's tests by the profiles that their results count for.
+pub(crate) fn by_profile(instances: &[Instance]) -> BTreeMap<&str, Vec<&Instance>> {
+    let mut all: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
+    for instance in instances {
+        instance.profiles.iter().for_each(|profile| all.entry(profile).or_default().push(instance));
+    }
+    all
 }
 
 impl Instance {

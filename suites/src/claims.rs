@@ -1,8 +1,9 @@
 //! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
 //! along.
 
+use model::component::Component;
 use model::package::{PackageName, PackageVersion};
-use model::profile;
+use model::profile::{self, ModuleUse};
 use model::release::Release;
 use model::share::Share;
 use serde::{Deserialize, Serialize};
@@ -24,15 +25,14 @@ pub struct Claims {
     pub vmlinuz: String,
     /// The initramfs's path in the environment.
     pub initramfs: String,
-    /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
-    pub modules: BTreeMap<String, ModuleSet>,
+    /// By use: the modules to load, in order, and those that the kernel lacks.
+    pub modules: BTreeMap<ModuleUse, ModuleSet>,
     /// Kata as it was brought along: at most one for each profile.
     #[serde(default)]
     pub kata: Vec<Kata>,
-    /// Candidates in the place of the distro's own components, by name (`qemu`, `virtiofsd`, `kernel`): their paths in
-    /// the environment.
+    /// Candidates in the place of the distro's own components: their paths in the environment.
     #[serde(default)]
-    pub candidates: BTreeMap<String, String>,
+    pub candidates: BTreeMap<Component, String>,
 }
 
 impl Claims {
@@ -41,13 +41,13 @@ impl Claims {
     /// A kernel is in use in Kata's guests only, because the modules of all other guests are the release's.
     pub fn in_use(&self) -> Release {
         let mut release = self.release.clone();
-        if let Some(path) = self.candidates.get("qemu") {
-            for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
+        if let Some(path) = self.candidates.get(&Component::Qemu) {
+            for vmm in release.vmms.iter_mut().filter(|vmm| vmm.is_qemu()) {
                 vmm.path.clone_from(path);
                 vmm.packages.clear();
             }
         }
-        if let Some(path) = self.candidates.get("virtiofsd") {
+        if let Some(path) = self.candidates.get(&Component::Virtiofsd) {
             for driver in release.filesystems.iter_mut().filter(|driver| driver.name == Share::VirtioFs.name()) {
                 driver.path = Some(path.clone());
                 driver.packages.clear();

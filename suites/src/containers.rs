@@ -29,8 +29,8 @@ use crate::test::{Place, Suite, Test};
 
 pub use crate::claims::{Kata, OwnGuest};
 pub use crate::environment::{
-    Container, Containers, Event, Facts, FileFacts, Finished, GuestFiles, Limits, Mount, Network, PROBE, Process,
-    Runtime, Sandbox, Task, Trace,
+    Container, ContainerRuntime, ContainerdEvent, Containers, FileFacts, Finished, GuestFiles, Limits, Mount, Network,
+    PROBE, ProbeFacts, Process, Sandbox, Task, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;
@@ -49,10 +49,10 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
 pub(crate) fn tests() -> Vec<Test> {
     let under =
         |runtime| rows().filter(move |row| row.places.contains(&place(runtime))).map(move |row| test(runtime, row));
-    under(Runtime::Runc).chain(under(Runtime::Kata)).collect()
+    under(ContainerRuntime::Runc).chain(under(ContainerRuntime::Kata)).collect()
 }
 
-fn test(runtime: Runtime, row: &Row) -> Test {
+fn test(runtime: ContainerRuntime, row: &Row) -> Test {
     let module = format!("containers::{}", runtime.name());
     let mut test = row.test(Suite::Containers, &module, place(runtime), None);
     test.environments = Kind::WITH_A_KERNEL;
@@ -60,17 +60,17 @@ fn test(runtime: Runtime, row: &Row) -> Test {
         test.blocked_by = vec![format!("{module}::{FIRST}")];
     }
     // A control says nothing of Kata.
-    if runtime == Runtime::Runc {
+    if runtime == ContainerRuntime::Runc {
         test.proves = vec![Capability::ContainersRunc];
         test.blames = Component::Containerd;
     }
     test
 }
 
-fn place(runtime: Runtime) -> Place {
+fn place(runtime: ContainerRuntime) -> Place {
     match runtime {
-        Runtime::Runc => Place::Runc,
-        Runtime::Kata => Place::Kata,
+        ContainerRuntime::Runc => Place::Runc,
+        ContainerRuntime::Kata => Place::Kata,
     }
 }
 
@@ -88,12 +88,12 @@ mod tests {
         let all = tests();
         assert!(rows().count() >= 20, "{}", rows().count());
         for row in rows() {
-            for runtime in [Runtime::Runc, Runtime::Kata] {
+            for runtime in [ContainerRuntime::Runc, ContainerRuntime::Kata] {
                 let id = format!("containers::{}::{}", runtime.name(), row.name);
                 let test = all.iter().find(|test| test.id == id);
                 assert_eq!(test.is_some(), row.places.contains(&place(runtime)), "{id}");
                 let control = test.is_some_and(|test| test.proves == [Capability::ContainersRunc]);
-                assert_eq!(control, test.is_some() && runtime == Runtime::Runc, "{id}");
+                assert_eq!(control, test.is_some() && runtime == ContainerRuntime::Runc, "{id}");
             }
         }
         let alone =

@@ -9,7 +9,7 @@ mod question;
 mod site;
 
 use crate::check::Stop;
-use model::profile::{ImageDriver, Profile};
+use model::profile::{ImageDriver, ModuleUse, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,8 +18,8 @@ use std::time::Duration;
 pub use crate::claims::{Claims, ModuleSet};
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
-pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
-pub use containers::{Containers, Event, GuestFiles, Network, Process, Runtime, Task, Trace};
+pub use container::{Container, FileFacts, Finished, Limits, Mount, PROBE, ProbeFacts, Sandbox};
+pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Task, Trace};
 /// The kind of an environment; [`Environment`] is what a body may ask of it.
 pub use model::environment::Environment as Kind;
 pub use question::{Answer, Question};
@@ -49,6 +49,11 @@ impl Ran {
         lines[lines.len().saturating_sub(6)..].join(" | ")
     }
 }
+
+/// Runs a program to its end, with these variables besides its own: by its path and arguments, at most that long.
+///
+/// `Err` only when it outlived its time or could not be waited for.
+pub type Run = fn(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<Ran, Stop>;
 
 /// The environment: a place where the distro's programs run.
 pub trait Environment {
@@ -176,8 +181,8 @@ pub trait Machine {
     -> Result<serde_json::Value, Stop>;
     /// Waits for a QMP event of that name and takes it; `None` if none comes within `deadline`.
     fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop>;
-    /// Loads the modules that the guest's kernel has for a use: `virtio-blk`.
-    fn load_modules(&mut self, used_for: &str) -> Result<(), Stop>;
+    /// Loads the modules that the guest's kernel has for a use.
+    fn load_modules(&mut self, used_for: ModuleUse) -> Result<(), Stop>;
     /// The release of the kernel that it was given, `6.12.48+deb13-amd64`.
     fn kernel(&self) -> &str;
     /// How long it took to its agent's hello.

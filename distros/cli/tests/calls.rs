@@ -172,6 +172,33 @@ fn programs_get_one_document_also_when_it_fails() {
     assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
 }
 
+/// Wherever the basis of a verdict is told, whether its packages may not have been the distro's own is told, too.
+#[test]
+fn shaped_is_told_with_the_basis() {
+    for shaped in [false, true] {
+        let dir = root();
+        if shaped {
+            let verified = VERIFIED.replace("    basis: emulated\n", "    basis: emulated\n    shaped: true\n");
+            std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), verified).expect("written");
+        }
+        let call = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+        let json = |arguments: &[&str]| -> serde_json::Value {
+            let answer = call(&[arguments, &["--format", "json"]].concat());
+            let mut documents = serde_json::Deserializer::from_str(&answer).into_iter();
+            documents.next().expect("a document").expect("JSON")
+        };
+        let verified = ["verified", "--profile", "rs-4.0"];
+        assert_eq!(json(&["show"])["releases"][0]["verified"][0]["shaped"], shaped);
+        assert_eq!(json(&verified)["profiles"][0]["entries"][0]["shaped"], shaped);
+        assert_eq!(json(&["check", "--all"])["verified"][0]["shaped"], shaped);
+        let told = call(&verified);
+        assert!(told.contains(if shaped { "on emulated (shaped) basis" } else { "on emulated basis" }), "{told}");
+        let told = call(&["show"]);
+        let is_told = told.lines().any(|line| line.split_whitespace().eq(["shaped", "yes"]));
+        assert_eq!(is_told, shaped, "{told}");
+    }
+}
+
 #[test]
 fn what_was_verified_stands_while_the_versions_do() {
     let dir = root();

@@ -134,7 +134,7 @@ version: 1
     let entry = record.find_release("1").expect("1");
     let said = |arch| {
         let facts = record.facts(entry, arch).into_iter();
-        facts.map(|f| format!("{}: {}", f.subject, f.value.unwrap_or_else(|| "?".into()))).collect::<Vec<_>>()
+        facts.map(|f| format!("{}: {}", f.subject, f.value().unwrap_or_else(|| "?".into()))).collect::<Vec<_>>()
     };
     let shared = "fs virtio-9p packages: ";
     assert_eq!(said(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
@@ -176,8 +176,8 @@ releases:
     assert!(record.release("2", Arch::S390x).is_err());
 
     let facts = record.facts(record.find_release("1").expect("1"), Arch::S390x);
-    let fact = |subject: &str| facts.iter().find(|f| f.subject == subject).expect("fact");
-    assert_eq!(fact("vmm qemu path").value, None);
+    let fact = |subject: &str| facts.iter().find(|f| f.subject.to_string() == subject).expect("fact");
+    assert_eq!(fact("vmm qemu path").values, None);
     assert_eq!(fact("vmm qemu path").confidence, Confidence::Measured);
     assert_eq!(fact("vmm qemu packages").confidence, Confidence::Documented);
     assert_eq!(fact("vmm clh path").confidence, Confidence::Packaging);

@@ -17,7 +17,7 @@ fn chmod(path: &Path, mode: u32) {
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(machine.path("kata-osinfo"));
     // One is about what was configured, whatever that is for; the others say what the system's is.
-    let is_without = ["unconfigure", "detect", "show"].contains(&arguments[0]);
+    let is_without = ["unconfigure", "detect", "show", "list", "lint"].contains(&arguments[0]);
     let arch: &[&str] = if is_without { &[] } else { &["--arch", "x86_64"] };
     command.args(arguments).args(arch).arg("--records").arg(machine.path("records"));
     command.arg("--root").arg(machine.path("m")).env_clear().uid(65534).gid(65534);
@@ -215,6 +215,30 @@ fn what_cannot_be_read_keeps_force_from_nothing_else() {
     }
 }
 
+/// Its own drop-ins lie where nobody else's do.
+#[test]
+fn what_force_removes_is_not_told_as_left() {
+    let drop_in = format!("{BASE}/config.d/50-kata-osinfo.toml");
+    for name in [drop_in.as_str(), "etc/crio/crio.conf.d/50-kata-osinfo.conf"] {
+        let machine = Machine::new();
+        let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "crio"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let path = machine.path("m").join(name);
+        std::fs::File::create(&path).and_then(|file| file.set_len(5 << 20)).expect("5 MiB");
+        assert_eq!(machine.run(&["unconfigure"]).code, 3, "{name}");
+        for call in [&["unconfigure", "--force", "--dry-run"][..], &["unconfigure", "--force"]] {
+            assert!(path.exists(), "{name}");
+            let output = machine.run(call);
+            assert_eq!(output.code, 0, "{name} {call:?}: {}", output.stderr);
+            let told = format!("warning: /{name}: it cannot be read, and goes too\n");
+            assert!(output.stderr.contains(&told), "{name} {call:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("not taken back"), "{name} {call:?}: {}", output.stderr);
+        }
+        assert!(!path.exists(), "{name}");
+        assert!(!machine.path("m/var/lib/kata-osinfo").exists(), "{name}");
+    }
+}
+
 /// What is no file of a configuration has no effect.
 #[test]
 fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
@@ -291,6 +315,19 @@ fn a_damaged_database_is_not_an_empty_one() {
     }
 }
 
+/// Calls whose answer depends on records.
+const OF_RECORDS: [&[&str]; 9] = [
+    &["detect"],
+    &["show"],
+    &["show", "debian:13"],
+    &["list"],
+    &["check", "vmm"],
+    &["packages", "vmm"],
+    &["verified", "--profile", "go-3.29"],
+    &["fallback", "--profile", "go-3.29"],
+    &["configure", "--profile", "go-3.29", "--dry-run"],
+];
+
 /// An admin's layer wins over what is shipped, so that what is shipped is no answer where one may be.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
@@ -300,18 +337,8 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
     chmod(&machine.path(""), 0o755);
     machine.file("m/usr/share/kata-osinfo/notes.txt", "");
     machine.file("m/etc/kata-osinfo/verified/notes.txt", "");
-    let calls: [&[&str]; 8] = [
-        &["detect"],
-        &["show"],
-        &["show", "debian:13"],
-        &["check", "vmm"],
-        &["packages", "vmm"],
-        &["verified", "--profile", "go-3.29"],
-        &["fallback", "--profile", "go-3.29"],
-        &["configure", "--profile", "go-3.29", "--dry-run"],
-    ];
     for folder in ["etc/kata-osinfo", "etc/kata-osinfo/verified", "usr/share/kata-osinfo"] {
-        for call in calls {
+        for call in OF_RECORDS {
             told_as_unreadable(&machine, folder, call);
         }
     }
@@ -328,32 +355,60 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
     assert_eq!(code, 0, "{stderr}");
 }
 
-/// There is a record, which a relative's is not to stand in for either.
+/// Nothing tells which distro it is of but its name, which need not be right, and which other ids it would add.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
-fn a_record_that_may_not_be_read_is_not_told_as_none() {
+fn a_record_that_may_not_be_read_leaves_no_answer() {
     let machine = Machine::new();
     copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("distro: mini", "distro: mini\nids: [mini-server]"));
     let parent = RECORD.replace("distro: mini", "distro: parent");
     machine.file("records/parent.yaml", &parent);
-    machine.file("m/etc/kata-osinfo/mini.yaml", "distro: mini\n");
-    chmod(&machine.path("m/etc/kata-osinfo/mini.yaml"), 0o000);
-    for system in ["ID=mini\n", "ID=mini-server\n", "ID=mini\nID_LIKE=parent\n", "ID=child\nID_LIKE=\"mini parent\"\n"]
-    {
-        machine.file("m/etc/os-release", &format!("{system}VERSION_ID=1\nVERSION_CODENAME=first\n"));
-        for call in [&["detect"][..], &["show"], &["check", "vmm"], &["packages", "vmm"]] {
-            let (code, stdout, stderr) = as_nobody(&machine, call);
-            assert_eq!((code, stdout.as_str()), (3, ""), "{system} {call:?}: {stderr}");
-            assert!(stderr.contains(" is broken, or cannot be read: run `kata-osinfo lint "), "{stderr}");
-            assert!(!stderr.contains("no record"), "{stderr}");
+    std::fs::create_dir(machine.path("records/verified")).expect("made");
+    let closed = ["m/etc/kata-osinfo/mini.yaml", "m/etc/kata-osinfo/verified/mini.yaml", "records/other.yaml"];
+    let systems = ["ID=mini\n", "ID=mini-server\n", "ID=mini\nID_LIKE=parent\n", "ID=child\nID_LIKE=\"parent mini\"\n"];
+    for file in closed {
+        machine.file(file, "distro: mini\n");
+        chmod(&machine.path(file), 0o000);
+        let expected = format!("error: {} cannot be read: ", machine.path(file).display());
+        for system in systems {
+            machine.file("m/etc/os-release", &format!("{system}VERSION_ID=1\nVERSION_CODENAME=first\n"));
+            for call in OF_RECORDS {
+                let (code, stdout, stderr) = as_nobody(&machine, call);
+                assert_eq!((code, stdout.as_str()), (3, ""), "{file} {system} {call:?}: {stderr}");
+                assert!(stderr.contains(&expected), "{file} {system} {call:?}: {stderr}");
+                assert!(stderr.contains("hint: run it as a user who may read that"), "{stderr}");
+            }
         }
+        std::fs::remove_file(machine.path(file)).expect("removed");
     }
-    // A relative that is further away than the one that is taken makes no difference.
     machine.file("m/etc/os-release", "ID=child\nID_LIKE=\"parent mini\"\nVERSION_CODENAME=first\n");
     let (code, stdout, stderr) = as_nobody(&machine, &["detect"]);
     assert!(code == 0 && stdout.starts_with("parent:1 first"), "{stdout}{stderr}");
+}
+
+/// What is wrong with a record that cannot be read, nobody knows either.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn lint_has_no_answer_about_what_may_not_be_read() {
+    let machine = Machine::new();
+    copied(&machine);
+    chmod(&machine.path(""), 0o755);
+    let folder = machine.path("linted");
+    machine.file("linted/mini.yaml", RECORD);
+    let (named, file) = (folder.display().to_string(), folder.join("mini.yaml").display().to_string());
+    for closed in [&folder, &folder.join("mini.yaml")] {
+        for call in [["lint", named.as_str()], ["lint", file.as_str()]] {
+            let open = std::fs::metadata(closed).expect("there").permissions();
+            chmod(closed, 0o000);
+            let (code, stdout, stderr) = as_nobody(&machine, &call);
+            std::fs::set_permissions(closed, open).expect("set");
+            let told = format!("{stdout}{stderr}");
+            assert!(code == 3 && told.contains("cannot be read: "), "{call:?}: {code} {told}");
+        }
+    }
+    assert_eq!(as_nobody(&machine, &["lint", "/nowhere.yaml"]).0, 2);
 }
 
 /// What stands in the place of the system's name names nothing; where there is no name, no system was meant.

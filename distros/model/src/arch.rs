@@ -1,6 +1,5 @@
 //! Architectures by Kata's names.
 
-use crate::package_manager::PackageManager;
 use serde::{Deserialize, Serialize};
 
 /// An architecture that Kata supports, by Kata's name for it.
@@ -68,41 +67,6 @@ impl Arch {
             Arch::S390x => (false, 22),
         }
     }
-
-    /// The name that distros with that package manager use, in their packages and repositories.
-    ///
-    /// rpm's, apk's and pacman's are Kata's; Gentoo's are those of its profiles, and nix speaks of systems.
-    pub(crate) fn native_name(self, manager: PackageManager) -> &'static str {
-        match (manager, self) {
-            (PackageManager::Apt, arch) => arch.debian_name(),
-            (PackageManager::Emerge, Arch::X86_64) => "amd64",
-            (PackageManager::Emerge, Arch::Aarch64) => "arm64",
-            // Of both byte orders.
-            (PackageManager::Emerge, Arch::Ppc64le) => "ppc64",
-            (PackageManager::Emerge, Arch::S390x) => "s390",
-            (PackageManager::Nix, Arch::X86_64) => "x86_64-linux",
-            (PackageManager::Nix, Arch::Aarch64) => "aarch64-linux",
-            (PackageManager::Nix, Arch::Ppc64le) => "powerpc64le-linux",
-            (PackageManager::Nix, Arch::S390x) => "s390x-linux",
-            (
-                PackageManager::Dnf
-                | PackageManager::Yum
-                | PackageManager::Tdnf
-                | PackageManager::Zypper
-                | PackageManager::Pacman
-                | PackageManager::Apk
-                | PackageManager::ImageBased,
-                arch,
-            ) => arch.name(),
-        }
-    }
-
-    /// The architecture that some distro calls so, where that is not Kata's name for it.
-    pub(crate) fn of_native_name(name: &str) -> Option<Arch> {
-        let others = [PackageManager::Apt, PackageManager::Emerge, PackageManager::Nix];
-        let called = |arch: &Arch| others.iter().any(|m| arch.native_name(*m) == name);
-        Arch::ALL.iter().copied().filter(|a| a.name() != name).find(called)
-    }
 }
 
 /// That of a program which Rust calls `name`: POWER's name is the same in both byte orders, of which Kata supports one.
@@ -130,20 +94,5 @@ mod tests {
         assert_eq!(of_target("powerpc64", true), Some(Arch::Ppc64le), "Rust does not call it ppc64le");
         assert_eq!(of_target("powerpc64", false), None, "Kata has no big-endian POWER");
         assert_eq!(of_target("riscv64", true), None);
-    }
-
-    #[test]
-    fn each_distro_has_names_of_its_own() {
-        let names = |manager| Arch::ALL.iter().map(|a| a.native_name(manager)).collect::<Vec<_>>();
-        assert_eq!(names(PackageManager::Apt), ["amd64", "arm64", "ppc64el", "s390x"]);
-        assert_eq!(names(PackageManager::Emerge), ["amd64", "arm64", "ppc64", "s390"]);
-        assert_eq!(names(PackageManager::Nix)[2], "powerpc64le-linux");
-        for manager in [PackageManager::Dnf, PackageManager::Zypper, PackageManager::Pacman, PackageManager::Apk] {
-            assert_eq!(names(manager), ["x86_64", "aarch64", "ppc64le", "s390x"]);
-        }
-        assert_eq!(Arch::of_native_name("arm64"), Some(Arch::Aarch64));
-        assert_eq!(Arch::of_native_name("s390x-linux"), Some(Arch::S390x));
-        assert_eq!(Arch::of_native_name("s390x"), None, "that is Kata's own");
-        assert_eq!(Arch::of_native_name("riscv64"), None);
     }
 }

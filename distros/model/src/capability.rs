@@ -271,6 +271,12 @@ capabilities! {
 }
 
 impl Capability {
+    /// What every pod needs of a VMM: besides a guest that boots, Kata plugs what a pod asks for into it, and reads QMP's
+    /// replies to everything.
+    pub fn of_every_vmm() -> impl Iterator<Item = Capability> {
+        Capability::ALL.iter().copied().filter(|c| c.area() == Area::Vmm && c.tier() == Tier::Required)
+    }
+
     /// Whether all that is looked at is a list: it is `offered` at best.
     pub fn is_only_listed(self) -> bool {
         self.tier() == Tier::Listed
@@ -374,6 +380,12 @@ mod tests {
         for share in Share::ALL {
             assert_eq!(Capability::of_share(*share).name(), format!("fs.{share}"));
         }
+    }
+
+    #[test]
+    fn a_pod_needs_of_a_vmm_what_the_table_requires() {
+        let names: Vec<&str> = Capability::of_every_vmm().map(Capability::name).collect();
+        assert_eq!(names, ["vmm.boot", "vmm.qmp", "vmm.hotplug.memory", "vmm.hotplug.blk", "vmm.hotplug.net"]);
     }
 
     #[test]

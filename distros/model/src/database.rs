@@ -33,8 +33,8 @@ pub enum DatabaseError {
         /// Why.
         source: std::io::Error,
     },
-    /// A folder of the system that may have records cannot be looked into.
-    #[error("{0}: records of an admin's may be in it")]
+    /// A file of records, or a folder of the system that may have some, cannot be read.
+    #[error("{0}, and may say something else")]
     Unreadable(RootError),
     /// No record of that name.
     #[error("unknown distro `{name}`: known are {known}{}", did_you_mean(.nearest))]
@@ -86,7 +86,7 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// That a directory cannot be listed.
+    /// That a directory cannot be listed, or a file cannot be read.
     pub fn load(directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         layers.embedded();
@@ -100,8 +100,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// That one of `directories` cannot be listed, or that a system folder may be there and cannot be read; one that is not
-    /// there has no records.
+    /// That one of `directories` cannot be listed, that a system folder may be there and cannot be read (one that is not
+    /// there has no records), or that a file cannot be read.
     pub fn of_system(root: &Root, directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         layers.embedded();

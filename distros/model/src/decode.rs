@@ -3,6 +3,7 @@
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
 use crate::fact::{Confidence, Fact, PerArch};
+use crate::package_manager::PackageManager;
 use crate::suggest::{listed, nearest};
 use crate::syntax::{Entry, Node, NodeKind};
 use jiff::civil::Date;
@@ -182,7 +183,7 @@ impl Decoder<'_> {
         let found = Arch::ALL.iter().copied().find(|a| a.name() == word);
         if found.is_none() {
             let names: Vec<&str> = Arch::ALL.iter().map(|a| a.name()).collect();
-            let hint = match Arch::of_native_name(word) {
+            let hint = match PackageManager::arch_called(word) {
                 Some(arch) => Some(format!("Kata's name for `{word}` is `{arch}`")),
                 None => self.suggestion(word, &names),
             };

@@ -5,6 +5,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, S
 use serde::Serialize;
 use std::ops::Range;
 
+/// The rule of a finding that there is no text to check.
+pub(crate) const UNREADABLE: &str = "unreadable";
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -82,6 +85,11 @@ impl Diagnostic {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Whether there was no text to check.
+    pub fn is_unreadable(&self) -> bool {
+        self.rule == UNREADABLE
     }
 
     /// The same with replacements.

@@ -1,13 +1,13 @@
 //! What each distro offers Kata Containers, what each Kata version demands, and what was verified: types and their YAML.
 
 // The words.
-pub mod arch; // architectures by Kata's names, and what distros call them
+pub mod arch; // architectures by Kata's names
 pub mod capability; // capabilities, the columns of the matrix: the one table of them
 pub mod component; // the parts of a distro that a failure blames
 pub mod environment; // where a release is brought up: container, virtual machine, host
 pub mod kata_version; // versions of Kata, in their order
 pub mod package; // names and versions of packages, checked where they are made
-pub mod package_manager; // package managers by their names in a record
+pub mod package_manager; // package managers, and what their distros call packages and architectures
 pub mod share; // the ways a directory of the host reaches a guest
 pub mod target; // what people name on the command line: `debian:13`, `all`
 

@@ -31,39 +31,8 @@ impl PackageName {
     }
 
     /// Whether `manager` can have a package of that name.
-    ///
-    /// What is left out of a family's names means something else to its tools: a path, an address, a file, an option.
     pub fn is_for(&self, manager: PackageManager) -> bool {
-        let name = self.as_str();
-        let all = |text: &str, more: &str| {
-            text.starts_with(|c: char| c.is_ascii_alphanumeric() || (c == '_' && more.contains('_')))
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
-        };
-        let lower = !name.contains(|c: char| c.is_ascii_uppercase());
-        match manager {
-            // Debian Policy 5.6.7, and the architecture behind it.
-            PackageManager::Apt => {
-                let whole = name;
-                let (name, arch) = name.split_once(':').unwrap_or((name, "any"));
-                // apt takes a last `-` for "remove it".
-                lower && !whole.ends_with('-') && all(name, "+-.") && all(arch, "-") && !name.ends_with(".deb")
-            }
-            // Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
-                let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
-                    before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
-                });
-                all(name, "+-._:") && epoch_only && !name.ends_with(".rpm")
-            }
-            PackageManager::Pacman => lower && all(name, "+-._@") && !name.contains(".pkg.tar"),
-            PackageManager::Apk => all(name, "+-._") && !name.ends_with(".apk"),
-            PackageManager::Emerge => {
-                let (category, package) = name.split_once('/').unwrap_or(("x", name));
-                all(category, "+-._") && all(package, "+-._:") && !name.ends_with(".ebuild")
-            }
-            PackageManager::Nix => all(name, "-._"),
-            PackageManager::ImageBased => false,
-        }
+        manager.has_names_like(self.as_str())
     }
 }
 

@@ -1,5 +1,6 @@
-//! Package managers by their names in a record.
+//! Package managers by their names in a record, and what their distros call packages and architectures.
 
+use crate::arch::Arch;
 use serde::{Deserialize, Serialize};
 
 /// A package manager that the database knows.
@@ -46,18 +47,106 @@ impl PackageManager {
 
     /// The word in a record, `package-manager:`.
     pub fn name(self) -> &'static str {
+        self.words().name
+    }
+
+    /// Whether it can have a package of that name, which is [plain](crate::package::is_plain).
+    pub(crate) fn has_names_like(self, name: &str) -> bool {
+        (self.words().is_name)(name)
+    }
+
+    /// What its distros call an architecture, in their packages and repositories.
+    fn native_name(self, arch: Arch) -> &'static str {
+        (self.words().arch)(arch)
+    }
+
+    /// The architecture that some distro calls so, where that is not Kata's name for it.
+    pub(crate) fn arch_called(name: &str) -> Option<Arch> {
+        let called = |arch: &Arch| PackageManager::ALL.iter().any(|manager| manager.native_name(*arch) == name);
+        Arch::ALL.iter().copied().filter(|arch| arch.name() != name).find(called)
+    }
+
+    /// How it speaks.
+    fn words(self) -> Words {
         match self {
-            PackageManager::Apt => "apt",
-            PackageManager::Dnf => "dnf",
-            PackageManager::Yum => "yum",
-            PackageManager::Tdnf => "tdnf",
-            PackageManager::Zypper => "zypper",
-            PackageManager::Pacman => "pacman",
-            PackageManager::Apk => "apk",
-            PackageManager::Emerge => "emerge",
-            PackageManager::Nix => "nix",
-            PackageManager::ImageBased => "none",
+            PackageManager::Apt => Words { name: "apt", is_name: is_debians, arch: Arch::debian_name },
+            PackageManager::Dnf => Words { name: "dnf", is_name: is_rpms, arch: Arch::name },
+            PackageManager::Yum => Words { name: "yum", is_name: is_rpms, arch: Arch::name },
+            PackageManager::Tdnf => Words { name: "tdnf", is_name: is_rpms, arch: Arch::name },
+            PackageManager::Zypper => Words { name: "zypper", is_name: is_rpms, arch: Arch::name },
+            PackageManager::Pacman => Words {
+                name: "pacman",
+                is_name: |name| is_lower(name) && has_only(name, "+-._@") && !name.contains(".pkg.tar"),
+                arch: Arch::name,
+            },
+            PackageManager::Apk => Words {
+                name: "apk",
+                is_name: |name| has_only(name, "+-._") && !name.ends_with(".apk"),
+                arch: Arch::name,
+            },
+            PackageManager::Emerge => Words { name: "emerge", is_name: is_gentoos, arch: gentoo_arch },
+            PackageManager::Nix => Words { name: "nix", is_name: |name| has_only(name, "-._"), arch: nix_system },
+            PackageManager::ImageBased => Words { name: "none", is_name: |_| false, arch: Arch::name },
         }
+    }
+}
+
+/// How a package manager speaks.
+struct Words {
+    name: &'static str,
+    /// What is left out of its names means something else to its tools: a path, an address, a file, an option.
+    is_name: fn(&str) -> bool,
+    arch: fn(Arch) -> &'static str,
+}
+
+/// Whether a text begins with a letter or a digit and has besides these only what is in `more`.
+fn has_only(text: &str, more: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || (c == '_' && more.contains('_')))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+}
+
+fn is_lower(text: &str) -> bool {
+    !text.contains(|c: char| c.is_ascii_uppercase())
+}
+
+/// Debian Policy 5.6.7, and the architecture behind it.
+fn is_debians(whole: &str) -> bool {
+    let (name, arch) = whole.split_once(':').unwrap_or((whole, "any"));
+    // apt takes a last `-` for "remove it".
+    is_lower(whole) && !whole.ends_with('-') && has_only(name, "+-.") && has_only(arch, "-") && !name.ends_with(".deb")
+}
+
+/// Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
+fn is_rpms(name: &str) -> bool {
+    let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
+        before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
+    });
+    has_only(name, "+-._:") && epoch_only && !name.ends_with(".rpm")
+}
+
+fn is_gentoos(name: &str) -> bool {
+    let (category, package) = name.split_once('/').unwrap_or(("x", name));
+    has_only(category, "+-._") && has_only(package, "+-._:") && !name.ends_with(".ebuild")
+}
+
+/// That of Gentoo's profiles.
+fn gentoo_arch(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "amd64",
+        Arch::Aarch64 => "arm64",
+        // Of both byte orders.
+        Arch::Ppc64le => "ppc64",
+        Arch::S390x => "s390",
+    }
+}
+
+/// nix speaks of systems.
+fn nix_system(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "x86_64-linux",
+        Arch::Aarch64 => "aarch64-linux",
+        Arch::Ppc64le => "powerpc64le-linux",
+        Arch::S390x => "s390x-linux",
     }
 }
 
@@ -76,5 +165,20 @@ mod tests {
         for manager in PackageManager::ALL {
             assert_eq!(serde_json::to_string(manager).unwrap(), format!("\"{manager}\""));
         }
+    }
+
+    #[test]
+    fn each_distro_has_names_of_its_own() {
+        let names = |manager: PackageManager| Arch::ALL.iter().map(|a| manager.native_name(*a)).collect::<Vec<_>>();
+        assert_eq!(names(PackageManager::Apt), ["amd64", "arm64", "ppc64el", "s390x"]);
+        assert_eq!(names(PackageManager::Emerge), ["amd64", "arm64", "ppc64", "s390"]);
+        assert_eq!(names(PackageManager::Nix)[2], "powerpc64le-linux");
+        for manager in [PackageManager::Dnf, PackageManager::Zypper, PackageManager::Pacman, PackageManager::Apk] {
+            assert_eq!(names(manager), ["x86_64", "aarch64", "ppc64le", "s390x"]);
+        }
+        assert_eq!(PackageManager::arch_called("arm64"), Some(Arch::Aarch64));
+        assert_eq!(PackageManager::arch_called("s390x-linux"), Some(Arch::S390x));
+        assert_eq!(PackageManager::arch_called("s390x"), None, "that is Kata's own");
+        assert_eq!(PackageManager::arch_called("riscv64"), None);
     }
 }

@@ -8,9 +8,9 @@ mod family;
 mod qemu;
 mod virtiofsd;
 
-pub use demands::{Gate, GateKind, Minimum, Modules};
+pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
 pub use family::{Beyond, Change, Family, FamilyError};
-pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, QemuDefaults, Qmp, QueryThreads, Written};
+pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, QemuDefaults, QmpDialect, QueryThreads, Written};
 pub use virtiofsd::{DaemonStyle, Virtiofsd};
 
 use crate::capability::Capability;
@@ -77,7 +77,7 @@ pub struct Profile {
     /// How QEMU is configured.
     pub qemu: QemuDefaults,
     /// How the runtime writes what it tells a running QEMU.
-    pub qmp: Qmp,
+    pub qmp: QmpDialect,
     /// How virtiofsd is driven.
     pub virtiofsd: Virtiofsd,
     /// Documented minimum versions: notes for a reader, which decide nothing.

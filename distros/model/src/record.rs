@@ -6,6 +6,7 @@
 //! What nobody knows is the word `unknown`.
 
 mod component;
+mod facts;
 mod kind;
 mod layer;
 mod names;
@@ -23,15 +24,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use crate::fact::{Confidence, Fact, PerArch};
-pub(crate) use crate::source::read_text_in;
-pub use crate::source::{Origin, RecordError, Source, read_text};
+pub use crate::source::{Origin, RecordError, Source, bytes, read_text, text};
+pub use facts::{FactSubject, StatedFact};
 pub use kind::ComponentKind;
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
 pub(crate) use parse::draft as parse_draft;
 #[cfg(all(test, feature = "schema"))]
 pub(crate) use parse::keys;
-pub use resolve::{ResolveError, StatedFact};
+pub use resolve::ResolveError;
 
 /// A component of a release as a record states it: a VMM, a filesystem driver, the kernel, a container manager.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! One release of a distro for one architecture, with the record's defaults applied.
 
 use crate::arch::Arch;
+use crate::component::Component;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::share::Share;
@@ -45,9 +46,9 @@ impl Release {
         format!("{}:{}", self.distro, self.version)
     }
 
-    /// The preferred VMM.
+    /// QEMU, where it is packaged.
     pub fn qemu(&self) -> Option<&Vmm> {
-        self.vmms.iter().find(|v| v.name == "qemu")
+        self.vmms.iter().find(|vmm| vmm.is_qemu())
     }
 
     /// The driver of a share.
@@ -97,6 +98,13 @@ pub struct Vmm {
     pub packages: Vec<PackageName>,
     /// The binary's absolute path.
     pub path: String,
+}
+
+impl Vmm {
+    /// Whether it is QEMU, which is all that guests are started with here.
+    pub fn is_qemu(&self) -> bool {
+        self.name == Component::Qemu.name()
+    }
 }
 
 /// A shared filesystem as the distro packages it.

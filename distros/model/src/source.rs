@@ -1,9 +1,16 @@
 //! Files that records and verdicts are read from: their text, places in it, and why it cannot be used.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, UNREADABLE};
+use crate::syntax::MAX_BYTES;
 use root::{Root, RootError};
+use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// Bytes that are read: that there are more than [`MAX_BYTES`] is enough to know.
+const CAP: u64 = MAX_BYTES as u64 + 1;
 
 /// A file that a record was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,44 +34,53 @@ pub struct Origin {
 ///
 /// # Errors
 ///
-/// One finding, of the rule `unreadable` where there is no text to check.
+/// One finding; [`Diagnostic::is_unreadable`] where there is no text to check.
 pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
+    text(path, bytes(path))
+}
+
+/// The bytes of a record's file, one more than a record may have where it has more.
+///
+/// # Errors
+///
+/// [`RootError::Read`], also for what is no regular file.
+pub fn bytes(path: &Path) -> Result<Vec<u8>, RootError> {
+    let failed = |source: io::Error| RootError::Read { path: path.to_owned(), source };
     // Without waiting: opening a pipe waits until somebody writes to it.
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
-    let opened = opened.map_err(std::io::Error::from).and_then(|f| {
-        let f = std::fs::File::from(f);
-        if f.metadata()?.is_file() { Ok(f) } else { Err(std::io::Error::other("not a regular file")) }
-    });
-    text_of(path, opened)
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("not a regular file")));
+    }
+    let mut bytes = Vec::new();
+    file.take(CAP).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
-/// [`read_text`] of a file of a root, by its path on the inside.
-pub(crate) fn read_text_in(root: &Root, inside: &Path) -> Result<String, Box<Diagnostic>> {
-    let opened = root.file(inside).map_err(|e| match e {
-        RootError::Read { source, .. } => source.to_string(),
-        other => other.to_string(),
-    });
-    text_of(&root.shown(inside), opened)
+/// [`bytes`] of a file of a root, by its path on the inside.
+pub(crate) fn bytes_in(root: &Root, inside: &Path) -> Result<Vec<u8>, RootError> {
+    root.head(inside, CAP)
 }
 
-/// The text of a record's file, capped.
-fn text_of<E: std::fmt::Display>(path: &Path, opened: Result<std::fs::File, E>) -> Result<String, Box<Diagnostic>> {
-    use std::io::Read;
+/// The text of a record's file of which these are the bytes.
+///
+/// # Errors
+///
+/// Those of [`read_text`].
+pub fn text(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<String, Box<Diagnostic>> {
     let file = path.display().to_string();
     let failed = |message: String| {
-        Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error("unreadable", "", 0..0, message) })
+        Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error(UNREADABLE, "", 0..0, message) })
     };
-    let mut bytes = Vec::new();
-    let opened = opened
-        .map_err(|e| e.to_string())
-        .and_then(|f| f.take(crate::syntax::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string()));
-    opened.map_err(|e| failed(format!("the record cannot be read: {e}")))?;
-    if bytes.len() > crate::syntax::MAX_BYTES {
-        return Err(failed(format!(
-            "the file has more than {} bytes, the most a record may have",
-            crate::syntax::MAX_BYTES
-        )));
+    let bytes = bytes.map_err(|error| {
+        let why = match error {
+            RootError::Read { source, .. } => source.to_string(),
+            other => other.to_string(),
+        };
+        failed(format!("the record cannot be read: {why}"))
+    })?;
+    if bytes.len() > MAX_BYTES {
+        return Err(failed(format!("the file has more than {MAX_BYTES} bytes, the most a record may have")));
     }
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
@@ -107,5 +123,19 @@ impl RecordError {
     pub fn human(&self, colour: bool) -> String {
         let shown: Vec<String> = self.diagnostics.iter().map(|d| d.human(&self.text, colour)).collect();
         shown.join("\n\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_has_been_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("d.yaml");
+        assert!(read_text(&file).unwrap_err().is_unreadable());
+        std::fs::write(&file, [0xff]).unwrap();
+        assert!(!read_text(&file).unwrap_err().is_unreadable());
     }
 }

@@ -110,7 +110,7 @@ pub fn lint_record(record: &Record, sources: Option<&Sources>) -> Vec<Diagnostic
     };
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for fact in read_facts(record).filter(|fact| sources.of(&fact.subject).is_none()) {
+    for fact in read_facts(record).filter(|fact| sources.of(&fact.subject.to_string()).is_none()) {
         let Some(origin) = fact.origin.filter(|origin| origin.file == file) else { continue };
         if seen.insert(fact.subject.clone()) {
             let message = format!("{}: {}, and nothing says where it was read", fact.subject, fact.confidence.name());
@@ -139,12 +139,12 @@ fn read_facts(record: &Record) -> impl Iterator<Item = StatedFact> {
     let releases = record.releases.iter();
     let each = releases.flat_map(move |entry| record.release_arches(entry).iter().map(move |arch| (entry, *arch)));
     let facts = each.flat_map(move |(entry, arch)| record.facts(entry, arch));
-    facts.filter(move |fact| fact.value.is_some() && is_read(fact))
+    facts.filter(move |fact| fact.values.is_some() && is_read(fact))
 }
 
-/// Their subjects.
+/// Their subjects, in words.
 fn sourced(record: &Record) -> BTreeSet<String> {
-    read_facts(record).map(|fact| fact.subject).collect()
+    read_facts(record).map(|fact| fact.subject.to_string()).collect()
 }
 
 fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {

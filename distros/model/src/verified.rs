@@ -1,11 +1,13 @@
 //! What runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
 
+mod cause;
 mod decode;
 mod file;
 mod forged;
 mod write;
 
 pub(crate) use file::lint;
+pub use cause::VerifiedCause;
 pub use file::{FOLDER, VerifiedFile};
 pub use write::{WriteError, apply, write_file};
 
@@ -98,6 +100,11 @@ impl Basis {
             Basis::Emulated => "emulated",
         }
     }
+
+    /// The word for people, marked where nobody knows whether the packages were the distro's own.
+    pub fn marked(self, shaped: bool) -> String {
+        format!("{}{}", self.name(), if shaped { " (shaped)" } else { "" })
+    }
 }
 
 impl fmt::Display for Basis {
@@ -150,7 +157,7 @@ pub struct VerifiedCapability {
     /// The verdict.
     pub verdict: Verdict,
     /// Every independent cause.
-    pub causes: Vec<String>,
+    pub causes: Vec<VerifiedCause>,
     /// What makes it work.
     pub workaround: Option<String>,
 }

@@ -10,7 +10,7 @@ use model::arch::Arch;
 use model::diagnostic::printable;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
-use model::record::{ComponentKind, Confidence, Record, ReleaseEntry};
+use model::record::{ComponentKind, Confidence, FactSubject, Record, ReleaseEntry, StatedFact};
 use root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// A component of a release as the record has it, with the confidence of each fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stated {
+pub struct StatedComponent {
     /// What it is.
     pub kind: ComponentKind,
     /// `qemu`, `virtio-fs`, `linux`, `containerd`.
@@ -27,7 +27,7 @@ pub struct Stated {
     pub packaged: bool,
     /// The VMM that brings a filesystem without packages and daemon of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub part_of: Option<Box<Stated>>,
+    pub part_of: Option<Box<StatedComponent>>,
     /// Packages to install; `None` where the record says that nobody knows.
     pub packages: Option<Vec<PackageName>>,
     /// How well the packages are known.
@@ -38,16 +38,11 @@ pub struct Stated {
     pub path_confidence: Confidence,
 }
 
-impl Stated {
+impl StatedComponent {
     /// What a record's fact about the path is called: `vmm qemu path`, `kernel linux image`.
-    pub fn path_subject(&self) -> String {
-        path_subject(self.kind, &self.name)
+    pub fn path_subject(&self) -> FactSubject {
+        FactSubject::Path(self.kind, self.name.clone())
     }
-}
-
-fn path_subject(kind: ComponentKind, name: &str) -> String {
-    let what = if kind == ComponentKind::Kernel { "image" } else { "path" };
-    format!("{} {name} {what}", kind.name())
 }
 
 /// Whether a component can be used; where it cannot, or nobody can tell, why.
@@ -105,7 +100,7 @@ pub struct Component {
     /// The owner's version; a file that no package owns has none.
     pub version: Option<PackageVersion>,
     /// The record's packages, each with what is installed under that name or provides it.
-    pub packages: Vec<Wanted>,
+    pub packages: Vec<WantedPackage>,
     /// What is wrong.
     pub problem: Option<String>,
     /// What the program says of itself, where it was asked.
@@ -125,7 +120,7 @@ pub enum ProgramAnswer {
 
 /// A package that the record names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wanted {
+pub struct WantedPackage {
     /// The name in the record.
     pub name: PackageName,
     /// What is installed under that name, or provides it.
@@ -133,26 +128,26 @@ pub struct Wanted {
 }
 
 /// The components of a release, the preferred VMM and filesystem first of their kind.
-pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> {
+pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedComponent> {
     let facts = record.facts(entry, arch);
-    let mut all: Vec<Stated> = Vec::new();
+    let mut all: Vec<StatedComponent> = Vec::new();
     for (kind, name) in record.components(entry, arch, &ComponentKind::ALL) {
-        let fact = |subject: String| facts.iter().find(|f| f.subject == subject);
-        let packages = fact(format!("{} {name} packages", kind.name()));
-        let path = fact(path_subject(kind, &name));
+        let fact = |subject: FactSubject| facts.iter().find(|f| f.subject == subject);
+        let packages = fact(FactSubject::Packages(kind, name.clone()));
+        let path = fact(FactSubject::Path(kind, name.clone()));
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
         // Nothing of its own: it comes with the VMM, and is not there without it.
         let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();
         let vmm = || all.iter().filter(|s| s.kind == ComponentKind::Vmm).min_by_key(|s| !s.packaged).cloned();
         let part_of = if is_part { vmm().map(Box::new) } else { None };
-        all.push(Stated {
+        all.push(StatedComponent {
             kind,
             packaged,
             part_of,
             packages: record.packages_of(entry, arch, kind, &name),
             // Nothing stated is nothing that could be wrong.
             packages_confidence: packages.map_or(Confidence::Measured, |f| f.confidence),
-            path: path.and_then(|f| f.value.clone()),
+            path: path.and_then(StatedFact::value),
             path_confidence: path.map_or(Confidence::Measured, |f| f.confidence),
             name,
         });
@@ -169,7 +164,7 @@ pub fn component(
     root: &Root,
     manager: PackageManager,
     packages: Option<&Packages<'_>>,
-    stated: &Stated,
+    stated: &StatedComponent,
 ) -> Result<Component, QueryError> {
     let mut wanted = Vec::new();
     for name in stated.packages.iter().flatten() {
@@ -177,7 +172,7 @@ pub fn component(
             Some(packages) => packages.installed(name.as_str())?,
             None => Vec::new(),
         };
-        wanted.push(Wanted { name: name.clone(), installed });
+        wanted.push(WantedPackage { name: name.clone(), installed });
     }
     let looked = match (&stated.path, stated.kind) {
         (Some(pattern), ComponentKind::Kernel) => {
@@ -315,7 +310,7 @@ mod tests {
         let (program, ran) = (dir.path().join("qemu"), dir.path().join("ran"));
         std::fs::write(&program, format!("#!/bin/sh\n: >{}\necho QEMU emulator version 10\n", ran.display())).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let stated = Stated {
+        let stated = StatedComponent {
             kind: ComponentKind::Vmm,
             name: "qemu".into(),
             packaged: true,

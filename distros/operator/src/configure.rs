@@ -94,6 +94,7 @@ mod version;
 // What is written, and whether it takes effect.
 mod added;
 mod change;
+mod comments;
 mod containerd;
 mod crio;
 mod edit;
@@ -107,6 +108,7 @@ pub mod state;
 // What is taken back, and what is still there.
 mod in_effect;
 mod keys;
+mod needed;
 pub mod revert;
 mod standing;
 pub mod stray;

@@ -7,6 +7,7 @@ pub use build::{Buildable, Instructions, instructions};
 
 use crate::configure::{Blamed, Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
 use model::capability::Capability;
+use model::component::Component;
 use model::share::Share;
 use serde::Serialize;
 
@@ -26,8 +27,8 @@ pub enum Way {
     },
     /// The distro does not package it: the admin's own must be described.
     Describe {
-        /// `qemu`, `kernel`.
-        component: String,
+        /// What is to be described.
+        component: Component,
         /// A record for `/etc/kata-osinfo`, to be completed.
         record: String,
     },
@@ -65,7 +66,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
         Ok(configuration) => Way::Configure { configuration: Box::new(configuration) },
         Err(PlanError::Missing { wanting }) => Way::Install { wanting },
         Err(PlanError::NotPackaged { component, .. }) => {
-            Way::Describe { record: own_record::of_component(release, &component), component }
+            Way::Describe { record: own_record::of_component(release, component), component }
         }
         Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
         Err(PlanError::WrongInitrd { initrd, why, instead }) => Way::WrongInitrd { initrd, why, instead },

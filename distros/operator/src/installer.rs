@@ -9,7 +9,7 @@
 //!   plugins and downloaders.
 //! - A dry run asks the root's own package manager as nobody, without a network; what it then does not tell is left out.
 //! - Locks are waited for, failures are told apart by what is said in the C locale (each program's signs stand in its own
-//!   module), and afterwards it is checked whether the packages are there.
+//!   module below `failure`), and afterwards it is checked whether the packages are there.
 //! - What the record only assumes is not installed unless that is allowed.
 
 mod failure;
@@ -26,7 +26,7 @@ mod pacman;
 mod zypper;
 
 pub use dnf::QUIETLY as DNF_QUIETLY;
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, FailureReason, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;
@@ -71,20 +71,6 @@ pub enum Place {
     Nowhere,
 }
 
-/// Why a package manager failed, by what it said in the C locale.
-pub fn failure_kind(manager: PackageManager, said: &str) -> FailureKind {
-    let signs = match manager {
-        PackageManager::Apt => &apt::FAILURES,
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => &dnf::FAILURES,
-        PackageManager::Zypper => &zypper::FAILURES,
-        PackageManager::Pacman => &pacman::FAILURES,
-        PackageManager::Apk | PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => {
-            &other::FAILURES
-        }
-    };
-    signs.by_words(said).unwrap_or(FailureKind::Other)
-}
-
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
 fn can_run_inside(root: &Root) -> io::Result<bool> {
     let machine = Arch::of_machine();
@@ -113,26 +99,17 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         Ok::<_, io::Error>(yum.is_some_and(|yum| yum.ends_with("dnf-3") || yum.ends_with("dnf5")) && has("dnf")?)
     };
     let installer = match manager {
-        PackageManager::Apt => Installer::Apt,
         PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
         PackageManager::Dnf if has("dnf")? => Installer::Dnf,
         PackageManager::Dnf if has("tdnf")? => Installer::Tdnf,
         PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,
         PackageManager::Dnf if has("yum")? => Installer::Yum,
-        PackageManager::Dnf => Installer::Dnf,
         PackageManager::Yum if yum_is_dnf()? => Installer::Dnf,
-        PackageManager::Yum => Installer::Yum,
         PackageManager::Zypper if has("transactional-update")? => Installer::TransactionalUpdate,
-        PackageManager::Zypper => Installer::Zypper,
-        PackageManager::Pacman => Installer::Pacman,
-        PackageManager::Apk => Installer::Apk,
-        PackageManager::Emerge => Installer::Emerge,
-        PackageManager::Nix => Installer::Nix,
         PackageManager::Tdnf if !has("tdnf")? && has("dnf")? => Installer::Dnf,
-        PackageManager::Tdnf => Installer::Tdnf,
-        PackageManager::ImageBased => Installer::ImageBased,
+        manager => Installer::of(manager),
     };
-    let name = installer.program();
+    let name = installer.file_name();
     let found = which(root, name)?;
     let (program, place) = match found {
         Some(program) if root.is_running_system() => (program, Place::Here),
@@ -143,24 +120,21 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
             None => (PathBuf::from(name), Place::Nowhere),
         },
     };
-    let own_settings = match (place, installer) {
-        (Place::Outside, Installer::Apt) => Some(apt::own_settings(root)?),
-        (Place::Outside, Installer::Dnf) => Some(dnf::own_settings(root)?),
-        (Place::Outside, Installer::Zypper) => Some(zypper::own_settings(root)?),
-        (Place::Outside, Installer::Pacman) => Some(pacman::own_settings(root)?),
-        _ => None,
+    let own_settings = match place {
+        Place::Outside => installer.program().own_settings(root)?,
+        Place::Here | Place::Inside | Place::Nowhere => None,
     };
     Ok(Chosen { installer, program, place, own_settings: own_settings.map(Arc::new) })
 }
-
-/// Reads what would be changed from a simulation; `None` if it failed.
-type Reader = fn(&Finished) -> Option<Vec<PackageChange>>;
 
 impl Chosen {
     /// An invocation of the program, with its options for the place where it runs.
     fn invocation(&self, root: &Root, arguments: &[&str]) -> Invocation {
         let outside = match self.place {
-            Place::Outside => self.outside_options(root),
+            Place::Outside => {
+                let settings = self.own_settings.as_ref().map(|settings| settings.folder.path());
+                self.installer.program().outside_options(root, settings)
+            }
             _ => Vec::new(),
         };
         let mut all: Vec<&str> = outside.iter().map(String::as_str).collect();
@@ -181,52 +155,18 @@ impl Chosen {
         (steps.into_iter().map(|step| step.argv).collect(), shell, self.own_settings.is_some())
     }
 
-    /// The folder of our settings for another root.
-    fn settings(&self) -> Option<&Path> {
-        self.own_settings.as_ref().map(|settings| settings.folder.path())
-    }
-
-    fn outside_options(&self, root: &Root) -> Vec<String> {
-        match self.installer {
-            Installer::Apt => apt::outside_options(root),
-            Installer::Dnf | Installer::Yum | Installer::Microdnf => dnf::outside_options(root, self.settings()),
-            Installer::Zypper => zypper::outside_options(root),
-            Installer::Pacman => pacman::outside_options(root, self.settings()),
-            Installer::Apk => vec!["--root".to_owned(), root.path().display().to_string()],
-            Installer::Emerge => vec![format!("--root={}", root.path().display())],
-            Installer::Tdnf => vec![format!("--installroot={}", root.path().display())],
-            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix | Installer::ImageBased => {
-                Vec::new()
-            }
-        }
-    }
-
     /// The commands that make it so.
     ///
     /// # Errors
     ///
     /// That what they depend on cannot be read.
     pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Result<Vec<Invocation>, RootError> {
-        Ok(match self.installer {
-            Installer::Apt => apt::steps(self, root, wanted, refresh),
-            Installer::Dnf => dnf::steps(self, root, wanted),
-            Installer::Zypper => zypper::steps(self, root, wanted, refresh),
-            Installer::Pacman => pacman::steps(self, root, wanted, refresh)?,
-            _ => other::steps(self, root, wanted),
-        })
+        self.installer.program().steps(self, root, wanted, refresh)
     }
 
     /// Why it failed, by what it said.
     pub(crate) fn failure(&self, finished: &Finished) -> Failure {
-        let signs = match self.installer {
-            Installer::Apt => &apt::FAILURES,
-            Installer::Dnf => &dnf::FAILURES,
-            Installer::Zypper => &zypper::FAILURES,
-            Installer::Pacman => &pacman::FAILURES,
-            // These are not run.
-            _ => &other::FAILURES,
-        };
-        Failure::of(self.installer.name(), signs, finished)
+        Failure::of(self.installer, finished)
     }
 
     /// What would be changed, by the installer's own simulation; `None` where it does not tell.
@@ -239,18 +179,8 @@ impl Chosen {
         within: Duration,
         confinement: Confinement,
     ) -> Option<Result<Vec<PackageChange>, Failure>> {
-        let (mut invocation, read): (Invocation, Reader) = match self.installer {
-            Installer::Apt => (apt::simulation(self, root, wanted), apt::changes),
-            Installer::Dnf => (dnf::simulation(self, root, wanted), dnf::changes),
-            Installer::Zypper
-                if self.place == Place::Outside && confinement != Confinement::Free && zypper::has_programs(root) =>
-            {
-                return None;
-            }
-            Installer::Zypper => (zypper::simulation(self, root, wanted), zypper::changes),
-            Installer::Pacman => (pacman::simulation(self, root, wanted), pacman::changes),
-            _ => return None,
-        };
+        let program = self.installer.program();
+        let mut invocation = program.simulation(self, root, wanted, confinement)?;
         let mut confined = false;
         if self.place == Place::Inside {
             invocation.confinement = confinement;
@@ -258,7 +188,7 @@ impl Chosen {
         }
         let told = match invocation.run(within, None) {
             Err(error) => Err(Failure::of_process(&error)),
-            Ok(finished) => read(&finished).ok_or_else(|| self.failure(&finished)),
+            Ok(finished) => program.changes(&finished).ok_or_else(|| self.failure(&finished)),
         };
         // Some want to be root, or to write, before they tell anything: only what they know for sure is an answer.
         match told {

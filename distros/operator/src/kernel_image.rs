@@ -143,12 +143,12 @@ fn modules_of_flavour(root: &Root, flavour: &str) -> Result<Option<PathBuf>, Roo
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
 fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, QueryError> {
-    let installed = dpkg::installed(root)?;
+    let installed = dpkg::configured(root)?;
     let mut wanted: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
     let mut seen = BTreeSet::new();
     while let Some(package) = wanted.pop().filter(|_| seen.len() < 256) {
         if seen.insert(package) {
-            let depends = installed.iter().filter(|p| p.name == package).flat_map(|p| &p.depends);
+            let depends = installed.iter().filter(|p| p.package.name == package).flat_map(|p| &p.depends);
             wanted.extend(depends.map(String::as_str).filter(|name| name.starts_with(PREFIX)));
         }
     }

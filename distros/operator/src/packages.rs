@@ -16,8 +16,9 @@ use crate::process::ProcessError;
 use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Bytes of the largest package database file that is read, and of all that are kept together.
@@ -34,8 +35,9 @@ impl Budget {
     }
 }
 
-/// One of all packages that are installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One of all packages that are installed; images' manifests list them so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Package {
     /// Its name as the database has it: `qemu-system-x86`.
     pub name: String,
@@ -172,6 +174,12 @@ impl Format {
         }
     }
 
+    /// The first package manager whose database has this format.
+    pub(crate) fn manager(self) -> PackageManager {
+        let has_it = |manager: &PackageManager| Format::of_manager(*manager) == Some(self);
+        PackageManager::ALL.iter().copied().find(has_it).unwrap_or(PackageManager::ImageBased)
+    }
+
     /// The format of an unknown system's database, by what is there.
     ///
     /// # Errors
@@ -189,30 +197,82 @@ impl Format {
 
     /// Whether the root has a database of this format.
     fn is_there(self, root: &Root) -> Result<bool, RootError> {
-        let files: &[&str] = match self {
-            Format::Dpkg => &["/var/lib/dpkg/status", "/var/lib/dpkg/status.d"],
-            Format::Pacman => &["/var/lib/pacman/local"],
-            Format::Apk => &["/lib/apk/db/installed"],
-            Format::Portage => &["/var/db/pkg"],
-            Format::Rpm => return Ok(rpm::folder(root)?.is_some()),
-        };
-        for file in files {
+        for file in self.reader().files {
             if root.look(Path::new(file))?.is_some() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// Where its database is, and what reads it.
+    fn reader(self) -> FormatReader {
+        match self {
+            Format::Dpkg => FormatReader { files: dpkg::FILES, read: |root| listed(dpkg::entries(root)?, dpkg::owner) },
+            Format::Rpm => FormatReader { files: rpm::FILES, read: |root| Ok(Box::new(rpm::RpmDatabase::of(root)?)) },
+            Format::Pacman => {
+                FormatReader { files: pacman::FILES, read: |root| listed(pacman::entries(root)?, pacman::owner) }
+            }
+            Format::Apk => FormatReader { files: apk::FILES, read: |root| listed(apk::entries(root)?, apk::owner) },
+            Format::Portage => {
+                FormatReader { files: portage::FILES, read: |root| listed(portage::entries(root)?, portage::owner) }
+            }
+        }
+    }
 }
 
-/// The packages of a root, read once.
+/// A format's database in any root.
+struct FormatReader {
+    /// One of these is there.
+    files: &'static [&'static str],
+    /// Reads it, or gets ready to ask it.
+    read: fn(&Root) -> Result<Box<dyn Answers>, QueryError>,
+}
+
+/// The answers of one root's database.
+trait Answers: fmt::Debug + Send + Sync {
+    /// The package of that name, or those that provide it.
+    fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError>;
+
+    /// The package that owns a file, by any of its paths.
+    fn owner(&self, root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError>;
+}
+
+/// A database that is a list of all packages.
+#[derive(Debug)]
+struct Listed {
+    entries: Vec<Entry>,
+    owner: Owner,
+}
+
+/// Names the package that owns a file, by any of its paths.
+type Owner = fn(&Root, &[String]) -> Result<Option<String>, RootError>;
+
+fn listed(entries: Vec<Entry>, owner: Owner) -> Result<Box<dyn Answers>, QueryError> {
+    Ok(Box::new(Listed { entries, owner }))
+}
+
+impl Answers for Listed {
+    fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
+        let named: Vec<Installed> = self.entries.iter().filter(|e| e.name == name).map(Entry::installed).collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        Ok(self.entries.iter().filter(|e| e.provides.iter().any(|p| p == name)).map(Entry::installed).collect())
+    }
+
+    fn owner(&self, root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
+        let owner = (self.owner)(root, paths)?;
+        Ok(owner.and_then(|name| self.entries.iter().find(|e| e.name == name)).map(Entry::installed))
+    }
+}
+
+/// The packages of a root; RPM's are asked for each time, all others are read once.
 #[derive(Debug)]
 pub struct Packages<'r> {
     root: &'r Root,
     format: Format,
-    /// All of them; empty for RPM, which is asked each time.
-    entries: Vec<Entry>,
-    rpm: Option<rpm::Database>,
+    answers: Box<dyn Answers>,
 }
 
 impl<'r> Packages<'r> {
@@ -233,15 +293,7 @@ impl<'r> Packages<'r> {
             None => Format::of(root)?,
         };
         let format = format.ok_or_else(|| QueryError::NoDatabase(root.path().to_owned()))?;
-        let entries = match format {
-            Format::Dpkg => dpkg::entries(root)?,
-            Format::Pacman => pacman::entries(root)?,
-            Format::Apk => apk::entries(root)?,
-            Format::Portage => portage::entries(root)?,
-            Format::Rpm => Vec::new(),
-        };
-        let rpm = (format == Format::Rpm).then(|| rpm::Database::of(root)).transpose()?;
-        Ok(Packages { root, format, entries, rpm })
+        Ok(Packages { root, format, answers: (format.reader().read)(root)? })
     }
 
     /// The database's format.
@@ -255,14 +307,7 @@ impl<'r> Packages<'r> {
     ///
     /// That RPM's database cannot be asked.
     pub fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
-        if let Some(rpm) = &self.rpm {
-            return rpm.installed(name);
-        }
-        let named: Vec<Installed> = self.entries.iter().filter(|e| e.name == name).map(Entry::installed).collect();
-        if !named.is_empty() {
-            return Ok(named);
-        }
-        Ok(self.entries.iter().filter(|e| e.provides.iter().any(|p| p == name)).map(Entry::installed).collect())
+        self.answers.installed(name)
     }
 
     /// The package that owns a file, by its path or where its links lead.
@@ -271,18 +316,7 @@ impl<'r> Packages<'r> {
     ///
     /// That the database cannot be read.
     pub fn owner(&self, path: &Path) -> Result<Option<Installed>, QueryError> {
-        let paths = names_of(self.root, path);
-        if let Some(rpm) = &self.rpm {
-            return rpm.owner(&paths);
-        }
-        let owner = match self.format {
-            Format::Rpm => None,
-            Format::Dpkg => dpkg::owner(self.root, &paths)?,
-            Format::Pacman => pacman::owner(self.root, &paths)?,
-            Format::Apk => apk::owner(self.root, &paths)?,
-            Format::Portage => portage::owner(self.root, &paths)?,
-        };
-        Ok(owner.and_then(|name| self.entries.iter().find(|e| e.name == name)).map(Entry::installed))
+        self.answers.owner(self.root, &names_of(self.root, path))
     }
 }
 

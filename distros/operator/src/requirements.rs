@@ -1,22 +1,9 @@
 //! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
 
 use model::capability::Capability as C;
+use model::component::Component;
 use model::profile::{DaemonStyle, GateKind, Profile};
 use serde::Serialize;
-
-/// A component of which something is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RequiredComponent {
-    /// The VMM.
-    Qemu,
-    /// The virtio-fs daemon.
-    Virtiofsd,
-    /// The kernel, as a guest's.
-    Kernel,
-    /// The container manager.
-    Containerd,
-}
 
 /// One demand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,20 +24,14 @@ pub struct Requirement {
 }
 
 /// What a profile asks of a component, the default path first.
-pub fn requirements(profile: &Profile, component: RequiredComponent) -> Vec<Requirement> {
+pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement> {
     let mut all = match component {
-        RequiredComponent::Qemu => qemu(profile),
-        RequiredComponent::Virtiofsd => virtiofsd(profile),
-        RequiredComponent::Kernel => kernel(profile),
-        RequiredComponent::Containerd => Vec::new(),
+        Component::Qemu => qemu(profile),
+        Component::Virtiofsd => virtiofsd(profile),
+        Component::Kernel => kernel(profile),
+        Component::Containerd | Component::Packages | Component::Record => Vec::new(),
     };
-    let name = match component {
-        RequiredComponent::Qemu => "qemu",
-        RequiredComponent::Virtiofsd => "virtiofsd",
-        RequiredComponent::Kernel => "kernel",
-        RequiredComponent::Containerd => "containerd",
-    };
-    all.extend(profile.minimums.iter().filter(|m| m.component == name).map(|m| Requirement {
+    all.extend(profile.minimums.iter().filter(|m| m.component == component).map(|m| Requirement {
         serves: "-".to_owned(),
         kind: "version",
         what: format!("{} or later", m.version),
@@ -169,7 +150,7 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
 }
 
 /// For people: a table.
-pub fn human(profile: &Profile, component: &str, all: &[Requirement]) -> String {
+pub fn human(profile: &Profile, component: Component, all: &[Requirement]) -> String {
     use std::fmt::Write as _;
     let mut out = format!("{component} for Kata {} (profile {})\n", profile.range, profile.name);
     let width = |f: fn(&Requirement) -> usize| all.iter().map(f).max().unwrap_or(0);
@@ -196,15 +177,9 @@ mod tests {
     #[test]
     fn every_demand_cites_a_file_of_kata_at_a_tag() {
         for profile in Profile::all() {
-            for component in [
-                RequiredComponent::Qemu,
-                RequiredComponent::Virtiofsd,
-                RequiredComponent::Kernel,
-                RequiredComponent::Containerd,
-            ] {
+            for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
                 let all = requirements(profile, component);
-                let none =
-                    component == RequiredComponent::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
+                let none = component == Component::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
                 assert_eq!(all.is_empty(), none, "{} of {component:?}", profile.name);
                 for r in all {
                     assert!(r.source.contains('@'), "{r:?}");
@@ -216,7 +191,7 @@ mod tests {
     #[test]
     fn the_daemon_of_runtime_rs_is_asked_for_its_options_and_its_line() {
         insta::assert_snapshot!(
-            human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), RequiredComponent::Virtiofsd)),
+            human(profile("rs-4.0"), Component::Virtiofsd, &requirements(profile("rs-4.0"), Component::Virtiofsd)),
             @r#"
         virtiofsd for Kata 4.0.0 (profile rs-4.0)
           fs.virtio-fs  option   --socket-path PATH                        src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
@@ -233,7 +208,7 @@ mod tests {
     #[test]
     fn no_demand_is_made_twice() {
         for profile in Profile::all() {
-            let all = requirements(profile, RequiredComponent::Qemu);
+            let all = requirements(profile, Component::Qemu);
             let mut names: Vec<_> = all.iter().map(|r| (r.kind, &r.what)).collect();
             names.sort();
             names.dedup();

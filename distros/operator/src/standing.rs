@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use model::capability::Capability;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
-use model::verified::{Basis, Verdict, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry};
 use serde::Serialize;
 
 /// What one entry of `verified:` says of the system at hand.
@@ -18,6 +18,8 @@ pub struct Standing {
     pub environment: Environment,
     /// What the verdicts were found on.
     pub basis: Basis,
+    /// Whether keys of the caller's vouched for the packages, so that they may not be the distro's own.
+    pub shaped: bool,
     /// The day of the run, UTC.
     pub tested: Date,
     /// Days since then; negative for a day to come.
@@ -42,7 +44,7 @@ pub struct Judged {
     /// Its verdict.
     pub verdict: Option<Verdict>,
     /// Why it is not supported.
-    pub causes: Vec<String>,
+    pub causes: Vec<VerifiedCause>,
 }
 
 /// A package's version then and now.
@@ -88,6 +90,7 @@ pub fn standing(
         profile: entry.profile.clone(),
         environment: entry.environment,
         basis: entry.basis,
+        shaped: entry.shaped,
         tested: entry.tested,
         age_days: entry.tested.until(today).map_or(0, |span| span.get_days()),
         harness: entry.harness.clone(),

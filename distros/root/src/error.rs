@@ -62,6 +62,12 @@ impl RootError {
         is_missing(source)
     }
 
+    /// Whether a link leads out of the root, as [`Root::stay_inside`](crate::Root::stay_inside) finds.
+    pub fn leads_out(&self) -> bool {
+        let RootError::Read { source, .. } = self else { return false };
+        source.raw_os_error() == Some(Errno::XDEV.raw_os_error())
+    }
+
     /// Whether nobody can tell what is there, because rights are missing, a device fails, or there is more of it than is
     /// read.
     ///

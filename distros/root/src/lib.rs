@@ -13,9 +13,10 @@ mod root; // the folder, its paths, and what stands at them
 
 pub use attributes::Attributes;
 pub use error::RootError;
+pub use open::folder_below;
 pub use place::{Held, Place};
 pub use read::MAX_CONFIGURATION;
-pub use root::{PATH, Root};
+pub use root::{PATH, Root, never_climbs};
 
 #[cfg(test)]
 mod tests;

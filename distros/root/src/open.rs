@@ -16,11 +16,26 @@ pub(super) const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlag
 pub(super) const ITSELF: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-/// One name in a directory; a link is opened as what it is.
-pub(super) const ONE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+/// Links are followed as they are written; what leads out of the directory is refused.
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// A folder below one that is held open and taken as `/`, links followed inside.
+///
+/// For between fork and exec: with a path of fewer than 256 bytes it makes system calls and allocates nothing.
+///
+/// # Errors
+///
+/// That there is none.
+pub fn folder_below(top: impl AsFd, inside: &Path) -> Result<OwnedFd, Errno> {
+    opened(top, inside, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT)
+}
 
 /// Opens a path below a directory.
 pub(super) fn open(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> io::Result<OwnedFd> {
+    opened(at, path, flags, how).map_err(said)
+}
+
+fn opened(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let mut tries = 0;
     loop {
@@ -31,8 +46,7 @@ pub(super) fn open(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags)
                 std::thread::yield_now();
             }
             Err(Errno::INTR) => {}
-            Err(Errno::NOSYS) => return Err(without_openat2()),
-            opened => return Ok(opened?),
+            opened => return opened,
         }
     }
 }
@@ -50,10 +64,9 @@ pub(super) fn top(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The reason in words, because the kernel's own are `Function not implemented`.
 pub(super) fn said(errno: Errno) -> io::Error {
-    if errno == Errno::NOSYS { without_openat2() } else { errno.into() }
-}
-
-fn without_openat2() -> io::Error {
+    if errno != Errno::NOSYS {
+        return errno.into();
+    }
     io::Error::new(
         io::ErrorKind::Unsupported,
         "the system call openat2 is not there, without which a link could lead out of the root: Linux 5.6 or newer is needed, and a sandbox that lets it through",

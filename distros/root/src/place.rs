@@ -4,7 +4,7 @@ mod write;
 
 use crate::attributes::Attributes;
 use crate::error::{RootError, is_missing};
-use crate::open::{ITSELF, ONE, open};
+use crate::open::{BENEATH, ITSELF, open};
 use crate::root::{Root, parts};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -203,7 +203,7 @@ impl Place {
             false => Err(io::Error::other("not a regular file")),
         };
         // First only as a path, because opening a device can have effects.
-        let looked_at = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, ONE)?;
+        let looked_at = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, BENEATH)?;
         regular(&File::from(looked_at))?;
         let file = File::from(open(&self.folder, name, flags | OFlags::NONBLOCK | OFlags::NOCTTY, ITSELF)?);
         regular(&file)?;

@@ -1,7 +1,7 @@
 //! [`Root`]: the folder, its paths, and what stands at them.
 
 use crate::error::{RootError, is_missing, leads_nowhere};
-use crate::open::{self, IN_ROOT, open};
+use crate::open::{self, BENEATH, IN_ROOT, open};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -169,6 +169,17 @@ impl Root {
         }
     }
 
+    /// Follows a path as one does to whom the root is no `/`, to say whether that stays in the root.
+    ///
+    /// # Errors
+    ///
+    /// That a link is absolute or climbs above the root ([`RootError::leads_out`]), or that nothing stands there.
+    pub fn stay_inside(&self, inside: &Path) -> Result<(), RootError> {
+        let relative = inside.strip_prefix("/").unwrap_or(inside);
+        let opened = self.top().and_then(|top| open(top, relative, OFlags::PATH, BENEATH));
+        opened.map(drop).map_err(self.cannot_read(inside))
+    }
+
     /// What stands at a path; a link in the last component is not followed.
     ///
     /// # Errors
@@ -233,6 +244,22 @@ impl Root {
         missing.reverse();
         missing
     }
+}
+
+/// Whether a relative path, taken word by word, never climbs above where it starts.
+///
+/// For what has no filesystem yet, as an archive's members; links in it are only followed by [`Root::stay_inside`].
+pub fn never_climbs(path: &Path) -> bool {
+    let mut depth = 0_i32;
+    path.components().all(|component| {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::CurDir => 0,
+            Component::ParentDir => -1,
+            Component::RootDir | Component::Prefix(_) => return false,
+        };
+        depth >= 0
+    })
 }
 
 /// The components of a path but `/` and `.`.

@@ -86,6 +86,50 @@ fn no_link_leads_out_for_reading_or_writing() {
 }
 
 #[test]
+fn what_stays_inside_is_told_from_what_leads_out_and_what_leads_nowhere() {
+    let (dir, root) = root();
+    for (name, to) in [
+        ("within", "../usr/lib/os-release"),
+        ("absolute", "/usr/lib/os-release"),
+        ("climbing", "../../usr/lib/os-release"),
+        ("out", "../../nothing"),
+        ("gone", "nothing"),
+        ("circle", "circle"),
+    ] {
+        symlink(to, dir.path().join("etc").join(name)).unwrap();
+    }
+    let stay = |path: &str| root.stay_inside(Path::new(path));
+    for path in ["/", "/etc/within", "etc/within", "/etc/../usr"] {
+        stay(path).unwrap();
+    }
+    for path in ["/etc/absolute", "/etc/climbing", "/etc/out", "/etc/out/x", "../usr"] {
+        assert!(stay(path).unwrap_err().leads_out(), "{path}");
+    }
+    for path in ["/etc/gone", "/none", "/usr/lib/os-release/x"] {
+        let error = stay(path).unwrap_err();
+        assert!(error.is_missing() && !error.leads_out(), "{path}: {error}");
+    }
+    let circle = stay("/etc/circle").unwrap_err();
+    assert!(!circle.is_missing() && !circle.leads_out(), "{circle}");
+    for (path, stays) in [("a/../b", true), ("./a", true), ("a/../../b", false), ("..", false), ("/a", false)] {
+        assert_eq!(never_climbs(Path::new(path)), stays, "{path}");
+    }
+}
+
+#[test]
+fn a_folder_below_an_open_one_is_found_as_inside() {
+    use std::os::unix::fs::MetadataExt;
+    let (dir, root) = root();
+    symlink("/usr/lib", dir.path().join("etc/lib")).unwrap();
+    let top = root.folder(Path::new("/")).unwrap();
+    let found = std::fs::File::from(folder_below(&top, Path::new("/etc/lib")).unwrap()).metadata().unwrap();
+    assert_eq!(found.ino(), std::fs::metadata(dir.path().join("usr/lib")).unwrap().ino());
+    for (path, errno) in [("/none", Errno::NOENT), ("/usr/lib/os-release", Errno::NOTDIR)] {
+        assert_eq!(folder_below(&top, Path::new(path)).unwrap_err(), errno, "{path}");
+    }
+}
+
+#[test]
 fn only_empty_folders_without_links_are_removed() {
     let (dir, root) = root();
     std::fs::create_dir(dir.path().join("etc/made")).unwrap();

@@ -8,7 +8,7 @@ mod root;
 use crate::body::{caught, in_fresh_directory};
 use crate::launch::deadlines;
 use crate::port::Port;
-use crate::server;
+use crate::{process, server};
 use protocol::message::{GuestReply, GuestRequest, SHARE};
 use qemu::deviation::RPC_PORT;
 use rustix::mount::{MountFlags, mount};
@@ -146,7 +146,8 @@ fn run_body(id: &str) -> Check {
     let small = Some(root.join("small")).filter(|s| s.is_dir());
     let pjdfstest = Some(PathBuf::from(PJDFSTEST)).filter(|p| p.exists());
     in_fresh_directory(&root, |dir| {
-        body(&Site { dir, small, root: root.clone(), share: test.share, pjdfstest, scratch: PathBuf::from(SCRATCH) })
+        let (root, scratch) = (root.clone(), PathBuf::from(SCRATCH));
+        body(&Site { dir, small, root, share: test.share, pjdfstest, run: process::run, scratch })
     })
 }
 

@@ -2,11 +2,15 @@
 #![expect(unsafe_code, reason = "a child's descriptors, file handles and what io_uring answers have no safe interface")]
 
 use crate::log::Log;
+use operator::process::{Finished, Invocation, ProcessError};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+use suites::check::Stop;
+use suites::environment::Ran;
 
 pub use operator::process::{kill_group, wait};
 
@@ -146,6 +150,27 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs a program to its end, for a test's body: those start none themselves.
+///
+/// # Errors
+/// When it outlived the deadline and was killed, or could not be waited for.
+pub fn run(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<Ran, Stop> {
+    let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
+    let mut invocation = Invocation::new(Path::new(program), arguments);
+    invocation.env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    match invocation.run(deadline, None) {
+        Ok(Finished { code, stdout, stderr }) => Ok(Ran { code, stdout, stderr }),
+        // A path of the record that is not there is a finding, not our fault.
+        Err(ProcessError::Start { source, .. }) => {
+            Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {source}") })
+        }
+        Err(ProcessError::Deadline { last, .. }) => {
+            Err(Stop::fail(format!("{} did not end within {deadline:?}; it said last: {last:?}", argv.join(" "))))
+        }
+        Err(error @ ProcessError::Wait { .. }) => Err(Stop::error(error.to_string())),
+    }
+}
+
 /// Starts a program with no input and a pipe for its standard error.
 pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Child> {
     let mut command = Command::new(&argv[0]);
@@ -162,7 +187,18 @@ pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
+
+    #[test]
+    fn a_program_is_run_to_its_end_or_its_deadline() {
+        let say = "echo $WORD; echo said >&2; exit 3";
+        let ran = run(&["/bin/sh", "-c", say], &[("WORD", "heard")], Duration::from_secs(20)).unwrap();
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(3), "heard\n", "said\n"));
+        let late = run(&["/bin/sh", "-c", "echo waiting; sleep 1000"], &[], Duration::from_millis(500)).unwrap_err();
+        let Stop::Fail { message, .. } = &late else { panic!("{late:?}") };
+        assert!(message.ends_with("it said last: \"waiting\""), "{message}");
+        assert_eq!(run(&["/no/such/program"], &[], Duration::from_secs(20)).unwrap().code, None);
+    }
 
     #[test]
     fn this_very_process_runs() {

@@ -165,6 +165,8 @@ pub const LDD: Need = need("ldd", &[Program("ldd")]);
 pub const CURL: Need = need("curl", &[Program("curl")]);
 /// Makes system calls lie.
 pub const STRACE: Need = need("strace", &[Program("strace")]);
+/// Go's own tools.
+pub const GO: Need = need("go", &[Program("go")]);
 /// Python 3.
 pub const PYTHON: Need = need("python3", &[Program("python3")]);
 /// Validates XML.

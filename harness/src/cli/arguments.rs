@@ -29,6 +29,8 @@ Exit codes:
 pub(super) enum Command {
     /// Qualify releases: `debian:13`, `debian`, `debian:11,12`, `all`.
     Run(Box<RunArguments>),
+    /// Say of each release whether `run` could bring it up here, how, and if not, why; nothing is booted or fetched.
+    Plan(Box<PlanArguments>),
     /// List tests, capabilities, profiles and releases, without running anything.
     List(ListArguments),
     /// Explain a test or a capability: what it proves, why Kata needs it, what is required for it.
@@ -135,6 +137,20 @@ pub(super) struct RunArguments {
     /// Use no network, but the newest cached image of each release.
     #[arg(long)]
     pub offline: bool,
+    #[command(flatten)]
+    pub images: ImageArguments,
+    /// How many GiB cached images may take. At the end of a run the least recently used ones that are not in use are
+    /// removed, with their copies in Docker, which do not count [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
+    #[arg(long, value_name = "GIB")]
+    pub cache_size: Option<u64>,
+    /// The matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+// How images of releases are made; a doc comment would become the text of the commands that take it.
+#[derive(Debug, Args)]
+pub(super) struct ImageArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]
     pub accept_expired: bool,
@@ -146,9 +162,9 @@ pub(super) struct RunArguments {
     /// The mirror of the archive of security updates, which --mirror does not cover [default: found as for --mirror].
     #[arg(long, value_name = "URL")]
     pub security_mirror: Option<String>,
-    /// A key by which packages of --mirror are signed, where neither the base nor this machine has it; not for apt, whose
-    /// keys are keyrings of this machine. Such a run is shaped: it is not about the distro's own packages for certain, its
-    /// reports say so, and it is written back into a folder of --records that is your own alone.
+    /// A key by which packages or indexes of --mirror are signed, where neither the base nor this machine has it. Such a
+    /// run is shaped: it is not about the distro's own packages for certain, its reports say so, and it is written back
+    /// into a folder of --records that is your own alone.
     #[arg(long = "mirror-key", value_name = "FILE", requires = "mirror")]
     pub mirror_keys: Vec<PathBuf>,
     /// Where an image's base comes from.
@@ -158,6 +174,11 @@ pub(super) struct RunArguments {
     /// `#sha512:HEX`; an address must have one, a path may have one.
     #[arg(long, value_name = "PATH|URL#CHECKSUM", conflicts_with = "source")]
     pub cloud_image: Option<String>,
+    /// An OCI image as the base of the one release that is named: an archive of `docker save`, or an OCI layout as a folder
+    /// or in a tar archive. Its checksum is the archive's, or of a folder the digest of the image in it; an address must
+    /// have one, a path may have one. No Docker engine is needed for it.
+    #[arg(long, value_name = "PATH|URL[#CHECKSUM]", conflicts_with_all = ["source", "cloud_image"])]
+    pub oci_image: Option<String>,
     /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
@@ -167,11 +188,22 @@ pub(super) struct RunArguments {
     /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// How many GiB cached images may take. At the end of a run the least recently used ones that are not in use are
-    /// removed, with their copies in Docker, which do not count [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
-    #[arg(long, value_name = "GIB")]
-    pub cache_size: Option<u64>,
-    /// The matrix on standard output, or the results as JSON.
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArguments {
+    /// Releases: `debian:13`, `debian`, `debian:11,12` [default: all].
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Where to bring releases up [default: container, or vm where no Docker engine answers].
+    #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
+    pub environments: Vec<In>,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    #[command(flatten)]
+    pub images: ImageArguments,
+    /// For people or for programs.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
 }

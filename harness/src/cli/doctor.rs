@@ -9,6 +9,7 @@ use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::diagnostic::error_chain;
+use model::package_manager::PackageManager;
 use operator::process::Invocation;
 use root::Root;
 use std::fmt::Write as _;
@@ -130,7 +131,7 @@ fn namespaces() -> Finding {
 fn look() -> Vec<Finding> {
     let root = rustix::process::geteuid().is_root();
     let (docker, docker_seen) = docker();
-    vec![
+    let mut all = vec![
         Finding {
             subject: Subject::Root,
             ok: root,
@@ -150,6 +151,9 @@ fn look() -> Vec<Finding> {
             packages: &["debian-archive-keyring"],
             needed: true,
         },
+    ];
+    all.extend(images::tools().iter().filter(|tool| !tool.managers.contains(&PackageManager::Apt)).map(tool));
+    all.extend([
         kvm(),
         machines(),
         Finding {
@@ -163,7 +167,22 @@ fn look() -> Vec<Finding> {
             needed: false,
         },
         free_memory(),
-    ]
+    ]);
+    all
+}
+
+/// A program without which images of some other distros cannot be made: who runs none of those needs it not, so that
+/// nothing installs it unasked.
+fn tool(tool: &images::Tool) -> Finding {
+    let managers: Vec<&str> = tool.managers.iter().map(|manager| manager.name()).collect();
+    let what = if tool.bootstraps_only { "makes bases from nothing" } else { "is needed for images" };
+    let how = match (tool.package, tool.bootstraps_only) {
+        (Some(package), _) => format!("install Debian's package `{package}`"),
+        (None, true) => "Debian has no package of it; OCI and cloud images do without".to_owned(),
+        (None, false) => "Debian has no package of it".to_owned(),
+    };
+    let why = format!("{what} of releases with {}: {how}", managers.join(", "));
+    Finding { needed: false, ..program(tool.program, &why, &[]) }
 }
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {

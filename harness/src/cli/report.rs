@@ -14,8 +14,8 @@ use suites::catalogue;
 /// Runs the command.
 pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     // A folder without a readable journal is bad input; nothing is written then.
-    read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
-    let matrix = write(&what.dir, Profile::all())?;
+    let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
+    let matrix = write_from(&journal, Profile::all(), &what.dir)?;
     print(&matrix, what.format)?;
     tell(format_args!("reports: {}", what.dir.display()));
     Ok(Exit::AsRecorded)
@@ -30,7 +30,11 @@ pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
 
 /// Reads a run's journal and writes every report beside it.
 pub(super) fn write(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
-    reports::views::write::write_all(&read(dir)?, catalogue::tests(), profiles, dir).context("writing the reports")
+    write_from(&read(dir)?, profiles, dir)
+}
+
+fn write_from(journal: &Journal, profiles: &[Profile], dir: &Path) -> anyhow::Result<Matrix> {
+    reports::views::write::write_all(journal, catalogue::tests(), profiles, dir).context("writing the reports")
 }
 
 fn read(dir: &Path) -> anyhow::Result<Journal> {

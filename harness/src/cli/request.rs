@@ -1,7 +1,7 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
 use crate::admin::AdminRecords;
-use crate::cli::arguments::{In, RunArguments, SourceArgument, budget, cache};
+use crate::cli::arguments::{ImageArguments, In, RunArguments, SourceArgument, budget, cache};
 use crate::cli::{UsageError, usage};
 use crate::environments::host;
 use crate::environments::vm::Size;
@@ -12,15 +12,17 @@ use crate::replacement::Replacement;
 use crate::run::Request;
 use crate::sweep::locks_folder;
 use anyhow::Context as _;
+use images::ExtraPackage;
 use images::base::Base;
+use images::base::oci_image::OciImage;
 use images::external_file::ExternalFile;
-use images::{ExtraPackage, ImageError};
 use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
 use model::profile::Profile;
+use model::record::ResolveError;
 use model::release::Release;
-use model::target;
+use model::target::{self, Target};
 use reports::journal::Environment;
 use root::Root;
 use std::path::{Path, PathBuf};
@@ -32,25 +34,14 @@ use suites::catalogue;
 /// # Errors
 /// What is wrong with them, before anything runs.
 pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
-    let arch =
-        Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
+    let arch = machine()?;
     let environments = environments(&arguments.environments)?;
     let (releases, relative) = releases(arguments, &environments, database, arch)?;
     let profiles = profiles(&arguments.profiles)?;
     if let Some(filter) = &arguments.filter {
         chooses_a_test(filter, &profiles)?;
     }
-    let cache = cache(arguments.cache.as_deref())?;
-    let mut images = image_options(arguments, &cache)?;
-    if images.mirror.is_some()
-        && let Some(other) = releases.iter().find(|release| release.distro != releases[0].distro)
-    {
-        let (one, other) = (&releases[0].distro, &other.distro);
-        let why = format!(
-            "--mirror is the archive of one distro, and these are releases of {one} and {other}: run them one after the other"
-        );
-        return Err(UsageError(why).into());
-    }
+    let (images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
     if candidate && arguments.write_back {
         return Err(UsageError(
@@ -68,18 +59,12 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
             UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
         );
     }
-    let pinned = Arc::new(Pinned::new(images.clone(), &releases));
-    if let Some(text) = &arguments.cloud_image {
-        images.base = Some(cloud_image(text, &environments, &releases, database, &pinned, &images)?);
-    }
-    if !environments.contains(&Environment::Host) {
-        attainable(&releases, &images)?;
-    }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
     let kata = kata(arguments, &environments)?;
     let replacement = |text: &String| Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")));
     let replacements = arguments.components.iter().map(replacement).collect::<Result<_, _>>()?;
+    let locks = locks_folder(&images.cache);
     Ok(Request {
         kata,
         replacements,
@@ -98,7 +83,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         options: options(arguments),
         candidate: candidate || relative,
         shaped,
-        locks: locks_folder(&cache),
+        locks,
         budget: budget(arguments.cache_size)?,
     })
 }
@@ -133,16 +118,34 @@ fn releases(
     } else if arguments.targets.is_empty() {
         return Err(UsageError("name what to qualify, for example debian:13".into()).into());
     }
-    for text in &arguments.targets {
+    for (_, release) in named(&arguments.targets, database, arch)? {
+        releases.push(release.map_err(|e| usage(&e))?);
+    }
+    Ok((releases, relative))
+}
+
+/// This machine's architecture, on which releases are brought up.
+pub(super) fn machine() -> Result<Arch, UsageError> {
+    Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))
+}
+
+/// The releases that are named, each once, with what the records say of them on an architecture.
+pub(super) fn named(
+    targets: &[String],
+    database: &Database,
+    arch: Arch,
+) -> Result<Vec<(Target, Result<Release, ResolveError>)>, UsageError> {
+    let mut all: Vec<(Target, Result<Release, ResolveError>)> = Vec::new();
+    for text in targets {
         for target in target::parse(text, database).map_err(|e| usage(&e))? {
             let record = database.record(&target.distro).map_err(|e| usage(&e))?;
-            let release = record.release(&target.version, arch).map_err(|e| usage(&e))?;
-            if !releases.contains(&release) {
-                releases.push(release);
+            if !all.iter().any(|(other, _)| *other == target) {
+                let release = record.release(&target.version, arch);
+                all.push((target, release));
             }
         }
     }
-    Ok((releases, relative))
+    Ok(all)
 }
 
 /// That part of a test's name chooses one that applies under the profiles.
@@ -158,9 +161,33 @@ fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> 
     Ok(())
 }
 
+/// How images of the releases are made, and the QEMU that boots virtual machines.
+pub(super) fn images(
+    arguments: &ImageArguments,
+    offline: bool,
+    environments: &[Environment],
+    releases: &[Release],
+    database: &Database,
+) -> anyhow::Result<(images::Options, Arc<Pinned>)> {
+    let mut images = image_options(arguments)?;
+    images.offline = offline;
+    if images.mirror.is_some()
+        && let Some(other) = releases.iter().find(|release| release.distro != releases[0].distro)
+    {
+        let (one, other) = (&releases[0].distro, &other.distro);
+        let why = format!(
+            "--mirror is the archive of one distro, and these are releases of {one} and {other}: run them one after the other"
+        );
+        return Err(UsageError(why).into());
+    }
+    let pinned = Arc::new(Pinned::new(images.clone(), releases));
+    images.base = base(arguments, environments, releases, database, &pinned, &images)?;
+    Ok((images, pinned))
+}
+
 /// How images are made, except for a base that is brought along.
-fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<images::Options> {
-    let mut images = images::Options::new(cache);
+fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> {
+    let mut images = images::Options::new(cache(arguments.cache.as_deref())?);
     images.source = match arguments.source {
         SourceArgument::Auto => images::Source::Auto,
         SourceArgument::Bootstrap => images::Source::Bootstrap,
@@ -179,7 +206,6 @@ fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<image
         return Err(UsageError(format!("--mirror-key {}: expected a file", key.display())).into());
     }
     images.keys.clone_from(&arguments.mirror_keys);
-    images.offline = arguments.offline;
     images.accept_expired = arguments.accept_expired;
     images.extra_packages =
         arguments.install.iter().map(|p| p.parse::<ExtraPackage>().map_err(|e| usage(&e))).collect::<Result<_, _>>()?;
@@ -208,29 +234,21 @@ fn is_not_shipped(records: Option<&Path>) -> Result<(), UsageError> {
     }
 }
 
-/// Refuses releases of which this machine cannot make an image in any way, before anything starts.
-fn attainable(releases: &[Release], options: &images::Options) -> Result<(), UsageError> {
-    let refused: Vec<ImageError> = releases.iter().filter_map(|r| images::attainable(r, options).err()).collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let mut lines: Vec<String> = refused.iter().map(|e| format!("{}: {}", e.release, e.cause)).collect();
-    let mut hints: Vec<String> = refused.iter().filter_map(ImageError::hint).collect();
-    hints.dedup();
-    lines.extend(hints.iter().map(|hint| format!("hint: {hint}")));
-    Err(UsageError(lines.join("\n")))
-}
-
-/// The cloud image, checked as far as it can be before anything runs.
-fn cloud_image(
-    text: &str,
+/// The base that is brought along, if one is, checked as far as it can be before anything runs.
+fn base(
+    arguments: &ImageArguments,
     environments: &[Environment],
     releases: &[Release],
     database: &Database,
     pinned: &Arc<Pinned>,
     images: &images::Options,
-) -> Result<Arc<dyn Base>, UsageError> {
-    let failed = |why: String| UsageError(format!("--cloud-image: {why}"));
+) -> Result<Option<Arc<dyn Base>>, UsageError> {
+    let (option, text) = match (&arguments.cloud_image, &arguments.oci_image) {
+        (Some(text), _) => ("--cloud-image", text),
+        (None, Some(text)) => ("--oci-image", text),
+        (None, None) => return Ok(None),
+    };
+    let failed = |why: String| UsageError(format!("{option}: {why}"));
     if environments.contains(&Environment::Host) {
         return Err(failed("--in host tests this machine as it is: use --in container or --in vm".to_owned()));
     }
@@ -242,8 +260,12 @@ fn cloud_image(
     };
     let source = ExternalFile::parse(text).map_err(|e| failed(e.to_string()))?;
     let cancel = Arc::clone(&images.cancel);
+    if arguments.oci_image.is_some() {
+        let opened = OciImage::open(source, release, database, cancel);
+        return Ok(Some(Arc::new(opened.map_err(|e| failed(error_chain(&e)))?)));
+    }
     let opened = CloudImage::open(source, release, database, Arc::clone(pinned), cancel);
-    Ok(Arc::new(opened.map_err(|e| failed(error_chain(&e)))?))
+    Ok(Some(Arc::new(opened.map_err(|e| failed(error_chain(&e)))?)))
 }
 
 /// The sources of Kata, as far as they can be checked before anything is opened.
@@ -268,7 +290,7 @@ fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Ex
 }
 
 /// Where to bring releases up, each once; containers unless said otherwise.
-fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
+pub(super) fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
     let mut all: Vec<Environment> = Vec::new();
     for environment in asked.iter().map(|place| Environment::from(*place)) {
         if !all.contains(&environment) {
@@ -329,14 +351,15 @@ fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
 
 /// The options of the run, for the journal: nothing secret, no host names.
 fn options(arguments: &RunArguments) -> Vec<String> {
+    let images = &arguments.images;
     let mut options = Vec::new();
     for (given, word) in [
-        (arguments.accept_expired, "--accept-expired"),
+        (images.accept_expired, "--accept-expired"),
         (arguments.offline, "--offline"),
-        (arguments.mirror.is_some(), "--mirror"),
-        (arguments.security_mirror.is_some(), "--security-mirror"),
-        (!arguments.mirror_keys.is_empty(), "--mirror-key"),
-        (arguments.overlay.is_some(), "--overlay"),
+        (images.mirror.is_some(), "--mirror"),
+        (images.security_mirror.is_some(), "--security-mirror"),
+        (!images.mirror_keys.is_empty(), "--mirror-key"),
+        (images.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
     ] {
         if given {
@@ -346,9 +369,11 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     if arguments.environments.contains(&In::Vm) {
         options.push(format!("--vm-memory {}", arguments.vm_memory));
     }
-    let cloud = arguments.cloud_image.iter().filter_map(|text| ExternalFile::parse(text).ok());
-    options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
-    options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
+    for (word, given) in [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)] {
+        let source = given.as_ref().and_then(|text| ExternalFile::parse(text).ok());
+        options.extend(source.map(|source| format!("{word} {}", source.name())));
+    }
+    options.extend(images.install.iter().map(|package| format!("--install {package}")));
     options
 }
 

@@ -1,11 +1,9 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
 use crate::cli::arguments::RunArguments;
-use crate::cli::{Exit, records, report, request, runtime, shut_down, usage};
-use crate::environments::container;
+use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{self, BadRequest, CLEANING, Ended};
-use model::diagnostic::error_chain;
 use reports::journal::Environment;
 
 /// Runs the command.
@@ -19,7 +17,13 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let runtime = runtime()?;
     let over = runtime.block_on(async {
         let mut request = request;
-        let docker = docker(&mut request.environments, asked).await?;
+        let mut docker = None;
+        if !request.environments.contains(&Environment::Host) {
+            let engine = prospect::engine().await;
+            prospect::attainable(&request.releases, &request.images, &engine)?;
+            prospect::settle(&mut request.environments, asked, &engine)?;
+            docker = engine.ok().filter(|_| request.environments.contains(&Environment::Container));
+        }
         run::run(docker, request, progress.clone(), Exit::Interrupted as i32).await
     });
     let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
@@ -54,24 +58,4 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         1 => Exit::Worse,
         _ => Exit::Infrastructure,
     })
-}
-
-/// The Docker engine, if a container is to be brought up. If none answers and nobody asked for containers, virtual
-/// machines are used instead.
-async fn docker(environments: &mut Vec<Environment>, asked: bool) -> anyhow::Result<Option<bollard::Docker>> {
-    if !environments.contains(&Environment::Container) {
-        return Ok(None);
-    }
-    match container::connect().await {
-        Ok(docker) => Ok(Some(docker)),
-        Err(e) if asked => Err(anyhow::anyhow!(
-            "no Docker engine answers, and --in container needs one: {} (`--in vm` needs none; `kata-qualify doctor` says more)",
-            error_chain(&e)
-        )),
-        Err(_) => {
-            tell(format_args!("note: no Docker engine answers: releases are booted as virtual machines (--in vm)"));
-            *environments = vec![Environment::Vm];
-            Ok(None)
-        }
-    }
 }

@@ -315,7 +315,6 @@ fn still(error: &str, serial: &Log) -> String {
 mod tests {
     use super::*;
     use crate::seed::Content;
-    use std::sync::Arc;
 
     #[test]
     fn the_agents_end_is_read_from_a_babbling_console() {
@@ -332,7 +331,7 @@ mod tests {
         let of = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
         let files = [
             of("agent", Content::Static(b"binary")),
-            of("initramfs", Content::Bytes(Arc::from([7; 3000]))),
+            of("initramfs", Content::Static(&[7; 3000])),
             of("kata/shim", Content::File(path)),
         ];
         let file = pack(&files).unwrap();

@@ -138,6 +138,19 @@ fn a_test_that_takes_two_machines_along_has_no_third() {
 }
 
 #[test]
+fn a_cell_that_gets_on_may_lose_more_machines() {
+    let mut schedule = vm(BLK);
+    let done = |i: usize| ("done".to_owned(), format!("test-{i}"));
+    schedule.standings.extend((0..3 * OUTCOMES_FOR_ONE_MORE).map(|i| (done(i), Outcome::Pass)));
+    let mut machines = 0;
+    drive(&mut schedule, true, |(machine, ..)| {
+        machines = machine;
+        Answer::Loss
+    });
+    assert_eq!(machines, LOSSES_OF_A_CELL + 3 + 1);
+}
+
+#[test]
 fn the_budget_of_losses_is_used_up() {
     let mut schedule = vm(BLK);
     let mut machines = 0;

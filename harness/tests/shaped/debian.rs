@@ -9,6 +9,8 @@ pub(crate) struct Package {
     pub(crate) version: String,
     /// What it stands for besides its name.
     pub(crate) provides: Vec<String>,
+    /// What dpkg's database says of it.
+    pub(crate) stanza: String,
     /// Its folders, files and links.
     pub(crate) paths: Vec<String>,
     /// What it needs: of each group one.
@@ -32,6 +34,7 @@ impl Packages {
             let list = lists.iter().find_map(|list| std::fs::read_to_string(database.join(list)).ok()).unwrap();
             let package = Package {
                 version: field(stanza, "Version")?.to_owned(),
+                stanza: stanza.to_owned(),
                 provides: names(field(stanza, "Provides").unwrap_or_default(), ','),
                 paths: list.lines().filter(|path| *path != "/.").map(str::to_owned).collect(),
                 needs: groups.map(|group| names(group, '|')).collect(),
@@ -39,6 +42,11 @@ impl Packages {
             Some((name.to_owned(), package))
         };
         Packages(status.split("\n\n").filter_map(package).collect())
+    }
+
+    /// All of them, by their names.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Package)> {
+        self.0.iter().map(|(name, package)| (name.as_str(), package))
     }
 
     /// One that must be there.

@@ -24,7 +24,7 @@
 use crate::debian::Packages;
 use crate::rpms;
 use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Debian's package, and Fedora's: by the source package, and by name. All others keep theirs.
@@ -188,33 +188,16 @@ const OS_RELEASE: &str = "NAME=\"Fedora Linux\"\nVERSION=\"44 (Container Image)\
 pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
-    let shape = Fedora { modules: core_modules(tree, &kernel), kernel: &kernel };
+    let shape = Fedora { modules: kernel.chosen(tree, CORE_MODULES), kernel: &kernel };
     let mut making = Making::of(&shape, &debian, &kernel, tree, work);
     making.say(BESIDES);
     complete(&mut making, &kernel.version);
     making.all
 }
 
-/// The modules of `kernel-modules-core` and those that they need, below `kernel/`.
-fn core_modules(tree: &Path, kernel: &Kernel) -> BTreeSet<String> {
-    let dependencies = tree.join(kernel.modules().trim_start_matches('/')).join("modules.dep");
-    let text = std::fs::read_to_string(dependencies).unwrap();
-    let needs: BTreeMap<&str, Vec<&str>> = text
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(module, needs)| (module, needs.split_whitespace().collect()))
-        .collect();
-    let is_core = |module: &str| {
-        let path = module.trim_start_matches("kernel/");
-        CORE_MODULES.iter().any(|core| path.starts_with(core))
-    };
-    // depmod lists all that a module needs, also by way of others.
-    let core = needs.iter().filter(|(module, _)| is_core(module));
-    core.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
-}
-
 struct Fedora<'a> {
     kernel: &'a Kernel,
+    /// Those of `kernel-modules-core`.
     modules: BTreeSet<String>,
 }
 

@@ -1,7 +1,7 @@
 //! A key that vouches for a repository; nobody has it once that is made.
 
 use crate::shape::run;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Whose key it is.
@@ -19,7 +19,7 @@ impl Key {
         let key = Key { home: tempfile::tempdir().unwrap() };
         let user = format!("shaped <{USER}>");
         run(key.gpg().args(["--quick-generate-key", &user, "rsa2048", "sign", "never"]));
-        run(key.gpg().args(["--armor", "--output"]).arg(public).args(["--export", USER]));
+        key.export(public);
         key
     }
 
@@ -28,13 +28,30 @@ impl Key {
         self.home.path()
     }
 
-    /// Signs a file by another one beside it, of its name with this end, whose form the end says: `asc` is text.
+    /// Writes its public part to a file.
+    pub(crate) fn export(&self, to: &Path) {
+        run(self.gpg_to(to).args(["--export", USER]));
+    }
+
+    /// Signs a file by another one beside it, of its name with this end.
     pub(crate) fn sign(&self, file: &Path, end: &str) {
+        let to = PathBuf::from(format!("{}.{end}", file.display()));
+        run(self.gpg_to(&to).arg("--detach-sign").arg(file));
+    }
+
+    /// Writes a text with its signature around it.
+    pub(crate) fn sign_text(&self, text: &Path, to: &Path) {
+        run(self.gpg_to(to).arg("--clearsign").arg(text));
+    }
+
+    /// gpg, which writes to a file whose form its end says: `asc` is text.
+    fn gpg_to(&self, file: &Path) -> Command {
         let mut gpg = self.gpg();
-        if end == "asc" {
+        if file.extension().is_some_and(|end| end == "asc") {
             gpg.arg("--armor");
         }
-        run(gpg.arg("--output").arg(format!("{}.{end}", file.display())).arg("--detach-sign").arg(file));
+        gpg.arg("--output").arg(file);
+        gpg
     }
 
     fn gpg(&self) -> Command {

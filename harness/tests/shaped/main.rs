@@ -6,7 +6,8 @@
 //! and nothing of the distro's own programs: such a run is stamped `shaped`.
 //!
 //! Root, mmdebstrap, Docker, gpg, xz, zstd, and a mirror or a warm cache are needed, and for the shapes of Fedora and
-//! openSUSE dnf, rpm with rpmbuild and rpmsign, and createrepo_c, for Arch's pacman, repo-add, bsdtar and curl.
+//! openSUSE dnf, rpm with rpmbuild and rpmsign, and createrepo_c, for Arch's pacman, repo-add, bsdtar and curl, for
+//! Ubuntu's dpkg-deb.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -14,31 +15,37 @@ mod arch;
 #[path = "../command/mod.rs"]
 mod command;
 mod debian;
+mod debs;
 mod fedora;
 mod key;
 mod pacmans;
 mod rpms;
 mod shape;
 mod suse;
+mod ubuntu;
 
+use crate::key::Key;
 use images::{ExtraPackage, Image, Options, prepare};
 use model::arch::Arch;
 use model::database::Database;
 use model::environment::Environment;
 use model::verified::{Verdict, VerifiedEntry};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A distro in its shape.
 struct Shaped {
     distro: &'static str,
     release: &'static str,
-    /// Debian's package of its package manager.
-    manager: &'static str,
+    /// Debian's package that it is made of besides those that the record of Debian names.
+    besides: &'static str,
     /// The rules by which it is made.
     rules: &'static [&'static str],
     /// Makes its repositories of a tree.
     make: fn(&Path, &Place),
+    /// The options that say where its repositories are.
+    options: fn(&Path) -> Vec<String>,
     /// Packages of the record, how their versions begin and end, and their repositories.
     packages: &'static [(&'static str, &'static str, &'static str, &'static str)],
 }
@@ -60,9 +67,10 @@ impl Place {
 const FEDORA: Shaped = Shaped {
     distro: "fedora",
     release: "44",
-    manager: "rpm",
+    besides: "rpm",
     rules: &[include_str!("fedora.rs"), include_str!("rpms.rs")],
     make: |tree, at| rpms::repository(&fedora::packages(tree, &at.work), &at.repositories, &at.key, false),
+    options: in_a_folder,
     packages: &[
         ("kernel-core", "6.", ".fc44", "mirror"),
         ("qemu-system-x86-core", "2:10.", ".fc44", "mirror"),
@@ -73,9 +81,10 @@ const FEDORA: Shaped = Shaped {
 const SUSE: Shaped = Shaped {
     distro: "opensuse",
     release: "16.0",
-    manager: "rpm",
+    besides: "rpm",
     rules: &[include_str!("suse.rs"), include_str!("rpms.rs")],
     make: |tree, at| rpms::repository(&suse::packages(tree, &at.work), &at.repositories, &at.key, true),
+    options: in_a_folder,
     packages: &[
         ("kernel-default", "6.", "-160000.1.1", "mirror"),
         ("qemu-x86", "10.", "-160000.1.1", "mirror"),
@@ -86,12 +95,13 @@ const SUSE: Shaped = Shaped {
 const ARCH: Shaped = Shaped {
     distro: "arch",
     release: "rolling",
-    manager: "pacman-package-manager",
+    besides: "pacman-package-manager",
     rules: &[include_str!("arch.rs"), include_str!("pacmans.rs")],
     make: |tree, at| {
         let all = arch::packages(tree, &at.work);
         pacmans::repositories(&all, &at.repositories, &at.key, arch::repository(&all));
     },
+    options: in_a_folder,
     packages: &[
         ("linux", "6.", ".arch1-1", "core"),
         ("qemu-system-x86", "10.", "-1", "extra"),
@@ -99,10 +109,38 @@ const ARCH: Shaped = Shaped {
     ],
 };
 
+const UBUNTU: Shaped = Shaped {
+    distro: "ubuntu",
+    release: "24.04",
+    besides: "acl",
+    rules: &[include_str!("ubuntu.rs"), include_str!("debs.rs")],
+    make: |tree, at| {
+        let (key, keyring) = (Key::new(&at.key), at.work.join("keyring.gpg"));
+        key.export(&keyring);
+        let debs = ubuntu::packages(tree, &at.work, &keyring);
+        debs::archive(&debs, &ubuntu::suites(), ubuntu::COMPONENTS, &key, &at.repositories);
+    },
+    options: |repositories| {
+        let address = debs::serve(repositories);
+        ["--mirror", "--security-mirror"].map(|option| format!("{option}={address}")).into()
+    },
+    packages: &[
+        ("qemu-system-x86", "1:10.", "", "noble"),
+        ("virtiofsd", "1.", "", "noble"),
+        // What is newer than the release, and mends something, is in two pockets.
+        ("linux-image-generic", "6.", "", "noble-updates, noble-security"),
+    ],
+};
+
+/// Of repositories that are read where they lie.
+fn in_a_folder(repositories: &Path) -> Vec<String> {
+    vec![format!("--mirror=file://{}", repositories.display())]
+}
+
 impl Shaped {
     /// Its repositories: made once of the same packages by the same rules.
     fn repositories(&self) -> Place {
-        let image = debian_with(self.manager);
+        let image = debian_with(self.besides);
         let mut digest = DefaultHasher::new();
         image.key().hash(&mut digest);
         [include_str!("debian.rs"), include_str!("key.rs"), include_str!("shape.rs")].hash(&mut digest);
@@ -131,9 +169,10 @@ impl Shaped {
         std::fs::create_dir(&records).unwrap();
         let name = format!("{}:{}", self.distro, self.release);
         let mut run = command::kata_qualify(place.path());
-        run.env("KATA_QUALIFY_CACHE", cache()).args(["run", &name, "--in", "container", "--write-back"]);
-        run.arg("--mirror").arg(format!("file://{}", at.repositories.display()));
-        run.arg("--mirror-key").arg(&at.key);
+        // What is served on the loopback is not to be fetched through this machine's proxy.
+        run.env("KATA_QUALIFY_CACHE", cache()).env("no_proxy", "127.0.0.1");
+        run.args(["run", &name, "--in", "container", "--write-back"]);
+        run.args((self.options)(&at.repositories)).arg("--mirror-key").arg(&at.key);
         run.arg("--out").arg(&out).arg("--records").arg(&records);
         let ended = command::end(&mut run);
         assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
@@ -162,7 +201,9 @@ impl Shaped {
         }
         self.is_written_back(&records);
         let made = images::cache::list(&cache()).into_iter().filter(|image| image.manifest.distro == self.distro);
-        made.max_by_key(|image| image.made).unwrap()
+        let image = made.max_by_key(|image| image.made).unwrap();
+        assert_eq!(cell["facts"]["kernel"], kernel_of(&image).as_str());
+        image
     }
 
     /// What Debian 13 shows, these binaries of it show, too; and it is written back, stamped.
@@ -187,12 +228,12 @@ fn cache() -> PathBuf {
     std::path::absolute(command::cache()).unwrap()
 }
 
-/// Debian 13 with a package manager: what packages are made of.
-fn debian_with(manager: &str) -> Image {
+/// Debian 13 with a package more: what packages are made of.
+fn debian_with(package: &str) -> Image {
     let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
-    let manager: ExtraPackage = manager.parse().unwrap();
-    let options = Options { accept_expired: true, extra_packages: vec![manager], ..Options::new(cache()) };
-    prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 to make packages of: {e}"))
+    let more: ExtraPackage = package.parse().unwrap();
+    let options = Options { accept_expired: true, extra_packages: vec![more], ..Options::new(cache()) };
+    prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 with {package}: {e}"))
 }
 
 /// What runs in containers have found of a release.
@@ -242,12 +283,35 @@ fn the_shipped_record_of_arch_fits_a_mirror_in_archs_shape() {
     let suites: Vec<&str> = image.manifest.indexes.iter().map(|index| index.suite.as_str()).collect();
     assert_eq!(suites, ["core", "extra"]);
     // kmod's hook was run, and mkinitcpio's was not, which nobody needs here.
-    let folders = std::fs::read_dir(image.rootfs().join("usr/lib/modules")).unwrap();
-    let kernels: Vec<String> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    let [kernel] = &kernels[..] else { panic!("{kernels:?}") };
-    assert!(modules(&image, kernel).contains(".ko.zst:"), "its modules are not compressed by zstd");
+    assert!(modules(&image, &kernel_of(&image)).contains(".ko.zst:"), "its modules are not compressed by zstd");
     assert!(image.rootfs().join("usr/share/libalpm/hooks/90-mkinitcpio-install.hook").exists());
     assert!(!image.rootfs().join("boot/vmlinuz-linux").exists());
+}
+
+#[test]
+#[ignore = "takes minutes: .ci/nightly"]
+fn the_shipped_record_of_ubuntu_fits_an_archive_in_ubuntus_shape() {
+    let image = UBUNTU.qualifies();
+    let has = |package: &str| image.manifest.package(package).is_some();
+    assert!(has("ubuntu-keyring") && has("acl") && has("linux-firmware"));
+    assert!(!has("initramfs-tools") && !has("linux-image-virtual"), "what nothing asks for is not installed");
+    // The kernel is what Ubuntu's packages make of it: for root alone, and its index is of all its modules.
+    let kernel = kernel_of(&image);
+    assert!(has(&format!("linux-modules-extra-{kernel}")));
+    let meta = image.rootfs().join(format!("boot/vmlinuz-{kernel}")).metadata().unwrap();
+    assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+    let index = modules(&image, &kernel);
+    for module in ["kernel/drivers/nvdimm/nd_pmem.ko.zst:", "kernel/net/vmw_vsock/vsock.ko.zst:"] {
+        assert!(index.lines().any(|line| line.starts_with(module)), "{module} {kernel}");
+    }
+}
+
+/// The only kernel of an image, by its modules.
+fn kernel_of(image: &Image) -> String {
+    let folders = std::fs::read_dir(image.rootfs().join("usr/lib/modules")).unwrap();
+    let mut kernels: Vec<String> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(kernels.len(), 1, "{kernels:?}");
+    kernels.remove(0)
 }
 
 /// What depmod has found of a kernel in an image.

@@ -27,7 +27,7 @@ const WITHOUT: &[&str] = &[
 ];
 
 /// What is left out everywhere.
-const LEFT_OUT: &[&str] = &[
+pub(crate) const LEFT_OUT: &[&str] = &[
     "/usr/share/bug/",
     "/usr/share/doc/",
     "/usr/share/info/",
@@ -98,7 +98,7 @@ impl Content {
 /// The kernel in a tree.
 pub(crate) struct Kernel {
     /// Its package: `linux-image-6.12.57+deb13-amd64`.
-    package: String,
+    pub(crate) package: String,
     /// What it calls itself.
     pub(crate) version: String,
 }
@@ -113,6 +113,38 @@ impl Kernel {
     /// The folder of its modules.
     pub(crate) fn modules(&self) -> String {
         format!("{MODULES}/{}", self.version)
+    }
+
+    /// That folder in a tree.
+    fn folder(&self, tree: &Path) -> PathBuf {
+        tree.join(self.modules().trim_start_matches('/'))
+    }
+
+    /// Its modules whose paths below `kernel/` begin so, and those that they need: `kernel/fs/fuse/fuse.ko.xz`.
+    pub(crate) fn chosen(&self, tree: &Path, begins: &[&str]) -> BTreeSet<String> {
+        let text = std::fs::read_to_string(self.folder(tree).join("modules.dep")).unwrap();
+        let needs: BTreeMap<&str, Vec<&str>> = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(module, needs)| (module, needs.split_whitespace().collect()))
+            .collect();
+        let is_wanted = |module: &str| {
+            let path = module.trim_start_matches("kernel/");
+            begins.iter().any(|begin| path.starts_with(begin))
+        };
+        // depmod lists all that a module needs, also by way of others.
+        let wanted = needs.iter().filter(|(module, _)| is_wanted(module));
+        wanted.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
+    }
+
+    /// Copies the folder of its modules to one that is not there yet, and compresses them by zstd.
+    pub(crate) fn compress(&self, tree: &Path, to: &Path) {
+        run(Command::new("cp").arg("-a").arg(self.folder(tree)).arg(to));
+        let each = |name: &str, command: &[&str]| {
+            run(Command::new("find").arg(to).args(["-name", name, "-exec"]).args(command).args(["{}", "+"]));
+        };
+        each("*.ko.xz", &["xz", "--decompress", "--threads=0"]);
+        each("*.ko", &["zstd", "--quiet", "--rm", "--threads=0"]);
     }
 
     /// What a file of /boot is called where it lies with the modules: `vmlinuz`.
@@ -229,18 +261,10 @@ impl<'a> Making<'a> {
 
     /// A module that zstd has compressed; all are, once.
     fn module(&self, path: &str) -> PathBuf {
-        let of_kernel = self.kernel.modules();
         if !self.modules.exists() {
-            let from = self.tree.join(of_kernel.trim_start_matches('/'));
-            run(Command::new("cp").arg("-a").arg(from).arg(&self.modules));
-            let each = |name: &str, command: &[&str]| {
-                let mut find = Command::new("find");
-                run(find.arg(&self.modules).args(["-name", name, "-exec"]).args(command).args(["{}", "+"]));
-            };
-            each("*.ko.xz", &["xz", "--decompress", "--threads=0"]);
-            each("*.ko", &["zstd", "--quiet", "--rm", "--threads=0"]);
+            self.kernel.compress(self.tree, &self.modules);
         }
-        self.modules.join(path.strip_prefix(&of_kernel).unwrap().trim_start_matches('/'))
+        self.modules.join(path.strip_prefix(&self.kernel.modules()).unwrap().trim_start_matches('/'))
     }
 
     /// The package of that name; the version is made of Debian's, for one that is not there yet.

@@ -1,11 +1,13 @@
 //! Unpacks a release's archive.
 
+use super::folder::reason;
 use super::{ArtifactsError, doing};
 use crate::error::Cause;
 use crate::unpack::{self, Limits};
+use root::{Root, never_climbs};
 use std::fs::{self, File};
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 
 /// Upstream's archives have some hundred entries and about 2 GiB.
 const LIMITS: Limits =
@@ -27,16 +29,17 @@ pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError
     links_stay_inside(folder)
 }
 
-/// Accepts an entry of a kind that releases have, if it leads nowhere outside by itself.
+/// Accepts an entry of a kind that releases have, if it leads nowhere outside by itself; what it leads to may not be there
+/// yet, so that only words can be judged.
 fn accept(path: &Path, target: Option<&Path>, kind: tar::EntryType) -> Result<(), &'static str> {
-    if !stays_inside(path) {
+    if !never_climbs(path) {
         return Err("it leads out of the folder");
     }
     match target {
         Some(target) => {
             let from = if kind.is_symlink() { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
             // Upstream's links are relative; an absolute one would be resolved on this machine.
-            match target.is_absolute() || !stays_inside(&from.join(target)) {
+            match target.is_absolute() || !never_climbs(&from.join(target)) {
                 true => Err("it is a link that leads out of the folder"),
                 false => Ok(()),
             }
@@ -50,8 +53,8 @@ fn accept(path: &Path, target: Option<&Path>, kind: tar::EntryType) -> Result<()
 ///
 /// Nobody else can write to the folder, so this stays true.
 fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
-    let top = doing(fs::canonicalize(folder), "resolving", folder)?;
-    let mut todo = vec![top.clone()];
+    let top = doing(Root::new(folder).map_err(reason), "opening", folder)?;
+    let mut todo = vec![top.path().to_owned()];
     while let Some(folder) = todo.pop() {
         for entry in doing(fs::read_dir(&folder), "listing", &folder)? {
             let path = doing(entry, "listing", &folder)?.path();
@@ -59,13 +62,10 @@ fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
             if kind.is_dir() {
                 todo.push(path);
             } else if kind.is_symlink() {
-                let outside = match fs::canonicalize(&path) {
-                    Ok(target) => !target.starts_with(&top),
-                    // A release's own links may lead to files that it leaves out; nobody reads through them.
-                    Err(error) => error.kind() != io::ErrorKind::NotFound,
-                };
-                if outside {
-                    let entry = path.strip_prefix(&top).unwrap_or(&path).display().to_string();
+                let inside = path.strip_prefix(top.path()).unwrap_or(&path);
+                // A release's own links may lead to files that it leaves out; nobody reads through them.
+                if top.stay_inside(inside).is_err_and(|error| !error.is_missing()) {
+                    let entry = inside.display().to_string();
                     let reason = "it is a link that leads out of the folder".to_owned();
                     return Err(ArtifactsError::Entry { entry, reason });
                 }
@@ -73,18 +73,4 @@ fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
         }
     }
     Ok(())
-}
-
-/// Whether a relative path, taken word by word, never climbs above where it starts.
-fn stays_inside(path: &Path) -> bool {
-    let mut depth = 0_i32;
-    path.components().all(|component| {
-        depth += match component {
-            Component::Normal(_) => 1,
-            Component::CurDir => 0,
-            Component::ParentDir => -1,
-            Component::RootDir | Component::Prefix(_) => return false,
-        };
-        depth >= 0
-    })
 }

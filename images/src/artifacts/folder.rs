@@ -3,10 +3,8 @@
 
 use super::{ArtifactsError, doing};
 use root::{Root, RootError};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +18,13 @@ pub struct OpenedFile {
 }
 
 impl OpenedFile {
+    /// A file without a name that holds this; messages call it by the path.
+    pub(super) fn made(path: &Path, content: &[u8]) -> io::Result<OpenedFile> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(content)?;
+        Ok(OpenedFile { path: path.to_owned(), file: Arc::new(file), most: content.len() as u64 })
+    }
+
     /// Its path, for messages: opening it might lead elsewhere.
     pub fn path(&self) -> &Path {
         &self.path
@@ -86,7 +91,7 @@ impl Folder {
         let path = self.shown(inside);
         let found = doing(self.0.look(inside).map_err(reason), "looking at", &path)?;
         match found {
-            None if self.leads_out(inside) => {
+            None if self.0.stay_inside(inside).is_err_and(|error| error.leads_out()) => {
                 let out = io::Error::other("it is a link that leads out of the folder");
                 return doing(Err(out), "opening", &path);
             }
@@ -113,19 +118,10 @@ impl Folder {
         }
         Ok(None)
     }
-
-    /// Whether a path at which nothing is found inside has a link that leads out.
-    fn leads_out(&self, inside: &Path) -> bool {
-        let relative = inside.strip_prefix("/").unwrap_or(inside);
-        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let top = self.0.folder(Path::new("/"));
-        top.is_ok_and(|top| openat2(&top, relative, flags, Mode::empty(), how).is_err_and(|e| e == Errno::XDEV))
-    }
 }
 
 /// The system's reason alone: the context names the file.
-fn reason(error: RootError) -> io::Error {
+pub(super) fn reason(error: RootError) -> io::Error {
     match error {
         RootError::Root { source, .. } | RootError::Read { source, .. } => source,
         other => io::Error::other(other),

@@ -42,7 +42,7 @@ use object::Endianness;
 use object::elf;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 /// Where Kata's agent is as a file of its own, below an archive's prefix.
@@ -56,27 +56,29 @@ const IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init"
 const FOLDER: &str = "kata-qualify";
 
 /// Kata's agent, and what it needs to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// All of it is in files: in memory it would take more than all else of a run.
+#[derive(Debug, Clone)]
 pub enum Agent {
     /// A program that needs nothing else.
-    Alone(Vec<u8>),
+    Alone(OpenedFile),
     /// The one of Kata's own initrd.
     InInitrd {
         /// Its path there, absolute.
         path: String,
         /// The program, if it needs nothing else either.
-        alone: Option<Vec<u8>>,
+        alone: Option<OpenedFile>,
         /// The initrd, as it is.
-        initrd: Vec<u8>,
+        initrd: OpenedFile,
     },
 }
 
 impl Agent {
     /// The program, if it runs by itself on any system.
-    pub fn alone(&self) -> Option<&[u8]> {
+    pub fn alone(&self) -> Option<&OpenedFile> {
         match self {
             Agent::Alone(program) => Some(program),
-            Agent::InInitrd { alone, .. } => alone.as_deref(),
+            Agent::InInitrd { alone, .. } => alone.as_ref(),
         }
     }
 }
@@ -86,9 +88,8 @@ pub(super) fn find(folder: &Folder, prefix: &Path, initrd: Option<&OpenedFile>) 
     let alone = folder.first(prefix, &ALONE, MAX_PROGRAM)?;
     let mut dynamic = None;
     if let Some(file) = alone {
-        let program = file.content()?;
-        if doing(is_static(&program), "reading", file.path())? {
-            return Ok(Agent::Alone(program));
+        if doing(is_static(&file.content()?), "reading", file.path())? {
+            return Ok(Agent::Alone(file));
         }
         dynamic = Some(file);
     }
@@ -102,24 +103,32 @@ pub(super) fn find(folder: &Folder, prefix: &Path, initrd: Option<&OpenedFile>) 
             },
         });
     };
-    in_initrd(initrd.content()?, initrd.path())
+    in_initrd(initrd)
 }
 
-fn in_initrd(bytes: Vec<u8>, from: &Path) -> Result<Agent, ArtifactsError> {
-    let initrd = doing(Initrd::read(bytes), "reading", from)?;
-    // systemd is an init, too, and no agent.
+fn in_initrd(file: &OpenedFile) -> Result<Agent, ArtifactsError> {
+    let from = file.path();
+    let initrd = doing(Initrd::read(&mut BufReader::new(file.reader()), is_agent), "reading", from)?;
     let agent = IN_INITRD.into_iter().find_map(|path| {
         let (bytes, _) = initrd.file(path)?;
-        let is_agent = bytes.starts_with(&elf::ELFMAG) && memchr::memmem::find(bytes, b"kata-agent").is_some();
-        is_agent.then_some((path, bytes))
+        is_agent(bytes).then_some((path, bytes))
     });
     let (path, bytes) = agent.ok_or_else(|| ArtifactsError::Missing {
         what: "kata-agent",
         place: from.display().to_string(),
         expected: IN_INITRD.join(", "),
     })?;
-    let alone = doing(is_static(bytes), "reading", Path::new(path))?.then(|| bytes.to_owned());
-    Ok(Agent::InInitrd { path: format!("/{path}"), alone, initrd: initrd.into_bytes() })
+    let path = format!("/{path}");
+    let alone = match doing(is_static(bytes), "reading", Path::new(&path))? {
+        true => Some(doing(OpenedFile::made(Path::new(&path), bytes), "keeping", Path::new(&path))?),
+        false => None,
+    };
+    Ok(Agent::InInitrd { path, alone, initrd: file.clone() })
+}
+
+/// Whether a file's content is Kata's agent: systemd is an init, too, and no agent.
+fn is_agent(content: &[u8]) -> bool {
+    content.starts_with(&elf::ELFMAG) && memchr::memmem::find(content, b"kata-agent").is_some()
 }
 
 /// Whether a program needs no other file to run, as what is no ELF file does. One that cannot be read is an
@@ -151,18 +160,17 @@ fn is_static(bytes: &[u8]) -> io::Result<bool> {
 /// As [`initramfs::build`].
 pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<File, ImageError> {
     initramfs::in_file(modules, |out| match agent {
-        Agent::InInitrd { path, initrd, .. } => lay_over(initrd, init, modules, path, out),
+        Agent::InInitrd { path, initrd, .. } => lay_over(&mut initrd.reader(), init, modules, path, out),
         Agent::Alone(program) => {
-            let file = |path: &str, mode, content: &[u8]| ExtraFile {
-                path: path.to_owned(),
-                mode,
-                content: content.to_owned(),
-            };
+            let mut content = Vec::new();
+            program.reader().read_to_end(&mut content).context("reading", program.path())?;
+            let file = |path: &str, mode, content| ExtraFile { path: path.to_owned(), mode, content };
             // The agent reads the second one to name the guest.
-            let files = [file(ALONE_AT, 0o755, program), file("/etc/hostname", 0o644, b"kata\n")];
+            let files = [file(ALONE_AT, 0o755, content), file("/etc/hostname", 0o644, b"kata\n".to_vec())];
             let mut root = Vec::new();
             initramfs::root(&files, &mut root)?;
-            lay_over(&root, init, modules, ALONE_AT, out)
+            drop(files);
+            lay_over(&mut root.as_slice(), init, modules, ALONE_AT, out)
         }
     })
 }
@@ -171,12 +179,18 @@ pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<
 ///
 /// # Errors
 /// As [`initramfs::layer`].
-fn lay_over(below: &[u8], init: &[u8], modules: &Resolution, next: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    // An archive that is not compressed has to begin at a multiple of four bytes (`init/initramfs.c`).
-    let padding = below.len().next_multiple_of(4) - below.len();
-    out.write_all(below)
-        .and_then(|()| out.write_all(&[0; 3][..padding]))
-        .context("writing", Path::new("a guest's initrd"))?;
+fn lay_over(
+    below: &mut dyn Read,
+    init: &[u8],
+    modules: &Resolution,
+    next: &str,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let copied = io::copy(below, out).and_then(|length| {
+        // An archive that is not compressed has to begin at a multiple of four bytes (`init/initramfs.c`).
+        (length..length.next_multiple_of(4)).try_for_each(|_| out.write_all(&[0]))
+    });
+    copied.context("writing", Path::new("a guest's initrd"))?;
     initramfs::layer(init, modules, FOLDER, &[("next", next.as_bytes())], out)
 }
 

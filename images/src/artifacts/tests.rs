@@ -73,7 +73,11 @@ fn a_release_is_verified_unpacked_and_understood() {
     }
     assert_eq!(kata.checkers.len(), 1);
     assert!(kata.kernel.is_some());
-    assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None), "the agent is in the initrd, systemd is not it");
+    assert_eq!(
+        kata.agent().unwrap().alone().unwrap().content().unwrap(),
+        elf(None),
+        "the agent is in the initrd, systemd is not it"
+    );
     let prefix = kata.folder.shown(&kata.prefix);
     drop(kata);
     assert!(!prefix.exists(), "what was unpacked goes with its value");
@@ -214,7 +218,7 @@ fn links_that_stay_in_a_folder_are_followed() {
     symlink("../share/not-in-this-archive", dir.path().join("opt/kata/bin/kata-runtime")).unwrap();
     let kata = open(dir.path(), dir.path()).unwrap();
     assert_eq!(kata.kernel.as_ref().unwrap().content().unwrap(), b"kernel");
-    assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None));
+    assert_eq!(kata.agent().unwrap().alone().unwrap().content().unwrap(), elf(None));
     assert!(kata.checker(Runtime::Go).is_none());
     // What was opened is what is read, whatever happens to its name.
     fs::remove_file(share.join("vmlinux.container")).unwrap();
@@ -291,7 +295,11 @@ fn a_chain_of_links_does_not_lead_out_either() {
         "../".repeat(10),
         secret.display().to_string().trim_start_matches('/')
     );
-    for (name, target) in [("opt/kata/VERSION", through.as_str()), ("opt/kata/bin/loop", "loop")] {
+    // Nor to what is not there, as long as it is not there.
+    let nowhere = format!("1/2/3/4/5/6/7/8/9/10/top/{}nothing-of-this-name", "../".repeat(10));
+    let links =
+        [("opt/kata/VERSION", through.as_str()), ("opt/kata/bin/loop", "loop"), ("opt/kata/gone", nowhere.as_str())];
+    for (name, target) in links {
         let mut tar = tar::Builder::new(Vec::new());
         let mut add = |name: &str, target: &str| {
             let mut header = tar::Header::new_gnu();
@@ -368,7 +376,7 @@ fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_librar
     let error = kata.agent().unwrap_err().to_string();
     assert!(error.contains("no kata-agent"), "{error}");
     fs::write(bin.join("kata-agent"), elf(None)).unwrap();
-    assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None));
+    assert_eq!(kata.agent().unwrap().alone().unwrap().content().unwrap(), elf(None));
     fs::write(bin.join("kata-agent"), elf(Some("/lib64/ld.so"))).unwrap();
     assert!(matches!(kata.agent(), Err(ArtifactsError::DynamicAgent { .. })));
 }

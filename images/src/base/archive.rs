@@ -7,7 +7,8 @@ use std::fs::File;
 use std::path::Path;
 
 /// A release's server has some 100,000 entries and 4 GiB.
-const LIMITS: Limits = Limits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
+pub(super) const LIMITS: Limits =
+    Limits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
 
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///

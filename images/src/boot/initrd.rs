@@ -1,9 +1,11 @@
 //! An initrd that was made elsewhere, with its files: what comes later replaces what came before, and of a file with
 //! several names one name carries the content.
+//!
+//! Kata's unpacks to some 130 MB, so that only those files are held that somebody asked for.
 
 use operator::initrd::archives::{self, Entry, Limits};
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 /// Kata's largest, for confidential guests, has a tenth of these bytes, and a whole distro some ten thousands of files.
 const LIMITS: Limits = Limits { bytes: 2 << 30, entries: 500_000 };
@@ -16,9 +18,7 @@ const LINK: u32 = 0o120_000;
 /// The files of an initrd.
 #[derive(Debug, Default)]
 pub struct Initrd {
-    /// The initrd as it is.
-    bytes: Vec<u8>,
-    /// What files and links hold.
+    /// What files and links hold; nothing of a file that was not to be held.
     contents: Vec<Vec<u8>>,
     /// By path, without a slash at its beginning.
     nodes: BTreeMap<String, Node>,
@@ -38,20 +38,16 @@ type Names = BTreeMap<(usize, [u32; 3]), Vec<String>>;
 impl Initrd {
     /// Reads an initrd of any of the kernel's compressions that Kata and distros use: none, gzip, xz, zstd.
     ///
+    /// Of its regular files those are held whose content `holds` wants; the others seem empty.
+    ///
     /// # Errors
     /// What is no such archive, is cut short, or unpacks to more than 2 GiB; with the place in the file.
-    pub fn read(bytes: Vec<u8>) -> io::Result<Initrd> {
+    pub fn read(file: &mut dyn BufRead, holds: fn(&[u8]) -> bool) -> io::Result<Initrd> {
         let mut initrd = Initrd::default();
         let mut names = Names::new();
-        archives::read(&mut bytes.as_slice(), LIMITS, &mut |entry, content| initrd.add(entry, content, &mut names))
+        archives::read(file, LIMITS, &mut |entry, content| initrd.add(entry, content, &mut names, holds))
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
-        initrd.bytes = bytes;
         Ok(initrd)
-    }
-
-    /// The bytes that were read.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
     }
 
     /// The paths of everything in it, without a slash at the beginning, in order.
@@ -104,7 +100,13 @@ impl Initrd {
     }
 
     /// Takes one more entry.
-    fn add(&mut self, entry: &Entry, content: &mut dyn Read, names: &mut Names) -> io::Result<()> {
+    fn add(
+        &mut self,
+        entry: &Entry,
+        content: &mut dyn Read,
+        names: &mut Names,
+        holds: fn(&[u8]) -> bool,
+    ) -> io::Result<()> {
         let path = plain(&entry.name).to_owned();
         if path.is_empty() {
             return Ok(());
@@ -115,6 +117,9 @@ impl Initrd {
             content.read_to_end(&mut bytes)?;
         }
         let has_content = !bytes.is_empty();
+        if kind == FILE && !holds(&bytes) {
+            bytes = Vec::new();
+        }
         let node = Node { mode: entry.mode, content: self.contents.len() };
         self.contents.push(bytes);
         if kind == FILE && entry.links > 1 {
@@ -151,6 +156,11 @@ pub(crate) mod tests {
 
     /// What a made archive has: path, mode, inode with its number of names, content.
     pub(crate) type Made<'a> = (&'a str, u32, (u32, u32), &'a [u8]);
+
+    /// All of an initrd.
+    pub(crate) fn read(bytes: impl AsRef<[u8]>) -> io::Result<Initrd> {
+        Initrd::read(&mut bytes.as_ref(), |_| true)
+    }
 
     pub(crate) fn archive(entries: &[Made<'_>]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -190,15 +200,15 @@ pub(crate) mod tests {
 
     #[test]
     fn links_of_files_and_folders_are_followed_inside() {
-        let initrd = Initrd::read(merged_usr()).unwrap();
+        let initrd = read(merged_usr()).unwrap();
         assert_eq!(initrd.resolve("/init").unwrap(), "usr/bin/init");
         assert_eq!(initrd.file("/sbin/../bin/./init").unwrap(), (b"agent".as_slice(), 0o755));
         assert!(initrd.has("bin") && !initrd.has("bin/init"), "`has` follows nothing");
         assert_eq!(initrd.file("/bin"), None, "a folder is no file");
         let circle = archive(&[("a", LINK, (1, 1), b"b"), ("b", LINK, (2, 1), b"a")]);
-        assert_eq!(Initrd::read(circle).unwrap().resolve("a"), None);
+        assert_eq!(read(circle).unwrap().resolve("a"), None);
         let out = archive(&[("a", LINK, (1, 1), b"../../etc/passwd")]);
-        assert_eq!(Initrd::read(out).unwrap().resolve("a"), None);
+        assert_eq!(read(out).unwrap().resolve("a"), None);
     }
 
     #[test]
@@ -206,14 +216,28 @@ pub(crate) mod tests {
         let last = archive(&[("a", FILE, (9, 2), b""), ("x", FILE, (1, 1), b""), ("b", FILE, (9, 2), b"both")]);
         let first = archive(&[("a", FILE, (9, 2), b"both"), ("b", FILE, (9, 2), b"")]);
         for bytes in [last, first] {
-            let initrd = Initrd::read(bytes).unwrap();
+            let initrd = read(bytes).unwrap();
             assert_eq!(initrd.file("a").unwrap().0, b"both");
             assert_eq!(initrd.file("b").unwrap().0, b"both");
         }
         // Another archive's inode of that number is another file.
         let mut two = archive(&[("a", FILE, (9, 2), b"one"), ("b", FILE, (9, 2), b"")]);
         two.extend(archive(&[("c", FILE, (9, 2), b"")]));
-        assert_eq!(Initrd::read(two).unwrap().file("c").unwrap().0, b"");
+        assert_eq!(read(two).unwrap().file("c").unwrap().0, b"");
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_held() {
+        let made = archive(&[
+            ("large", FILE, (1, 1), b"nobody asked"),
+            ("agent", FILE, (2, 2), b"agent"),
+            ("second", FILE, (2, 2), b""),
+            ("link", LINK, (3, 1), b"second"),
+        ]);
+        let initrd = Initrd::read(&mut gzip(&made).as_slice(), |content| content == b"agent").unwrap();
+        assert_eq!(initrd.file("link").unwrap().0, b"agent");
+        assert_eq!(initrd.file("large").unwrap().0, b"");
+        assert_eq!(initrd.contents.concat(), b"agentsecond", "the file, and where the link leads");
     }
 
     #[test]
@@ -231,7 +255,7 @@ pub(crate) mod tests {
             together(&[gzip(&one), zstd(&two), xz(&three)]),
             together(&[one.clone(), vec![0; 512], zstd(&[two.clone(), three.clone()].concat())]),
         ] {
-            let initrd = Initrd::read(bytes).unwrap();
+            let initrd = read(bytes).unwrap();
             assert_eq!(initrd.paths().collect::<Vec<_>>(), ["one", "same", "three", "two"]);
             assert_eq!(initrd.file("same").unwrap().0, b"late", "the later one counts");
         }
@@ -241,16 +265,16 @@ pub(crate) mod tests {
     fn what_is_cut_short_or_no_archive_is_an_error_with_its_place() {
         let whole = gzip(&merged_usr());
         for cut in [1, 20, whole.len() / 2, whole.len() - 1] {
-            assert!(Initrd::read(whole[..cut].to_vec()).is_err(), "{cut}");
+            assert!(read(whole[..cut].to_vec()).is_err(), "{cut}");
         }
         let plain = merged_usr();
         // The last three bytes are the trailer's padding, which may be missing.
         for cut in 1..plain.len() - 3 {
-            assert!(Initrd::read(plain[..cut].to_vec()).is_err(), "{cut}");
+            assert!(read(plain[..cut].to_vec()).is_err(), "{cut}");
         }
         let mut noise = plain.clone();
         noise.extend(b"noise");
-        let error = Initrd::read(noise).unwrap_err().to_string();
+        let error = read(noise).unwrap_err().to_string();
         assert!(error.starts_with(&format!("the archive at byte {}: expected a newc archive", plain.len())), "{error}");
     }
 }

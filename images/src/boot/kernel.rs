@@ -43,7 +43,15 @@ pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
 /// # Errors
 /// It is gone, no regular file, or larger than a kernel can be.
 pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
-    image(tree, kernel).map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
+    let image = || -> Result<Vec<u8>, Failure> {
+        match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
+            Err(error) if error.is_missing() => {
+                Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into())
+            }
+            image => image.map_err(tree::failed),
+        }
+    };
+    image().map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
 }
 
 /// The configuration of a kernel that [`find`] has found, where its image has it in itself and the distro ships it in no
@@ -55,13 +63,6 @@ pub fn own_configuration(tree: &Path, kernel: &KernelFiles) -> Result<Option<Str
     match kernel.config {
         Some(_) => Ok(None),
         None => read(tree, kernel).map(|image| configuration::of(&image)),
-    }
-}
-
-pub(crate) fn image(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, Failure> {
-    match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
-        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into()),
-        image => image.map_err(tree::failed),
     }
 }
 

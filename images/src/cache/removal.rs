@@ -38,7 +38,7 @@ pub struct Cleaned {
 
 /// What [`sweep`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweptImages {
     /// How many half images it removed.
     pub removed: usize,
     /// Those that could not be removed; what living makers work on is not among them.
@@ -72,8 +72,8 @@ impl fmt::Display for Leftover {
 /// Removes half images whose makers have died.
 ///
 /// # Errors
-/// When the cache cannot be read; what cannot be removed is listed in [`Swept::leftovers`].
-pub fn sweep(cache: &Path) -> Result<Swept, ImageError> {
+/// When the cache cannot be read; what cannot be removed is listed in [`SweptImages::leftovers`].
+pub fn sweep(cache: &Path) -> Result<SweptImages, ImageError> {
     let store = Store::new(cache);
     let sweep = || {
         store.check()?;
@@ -97,9 +97,9 @@ pub fn clean(cache: &Path, what: &Clean) -> Result<Cleaned, ImageError> {
 }
 
 impl Store {
-    pub(crate) fn sweep(&self) -> Result<Swept, Failure> {
+    pub(crate) fn sweep(&self) -> Result<SweptImages, Failure> {
         let tmp = self.images.join(".tmp");
-        let mut swept = Swept::default();
+        let mut swept = SweptImages::default();
         let mut dead = Vec::new();
         if !tmp.exists() {
             return Ok(swept);

@@ -8,17 +8,13 @@
 
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context, Failure};
-use crate::tree::{self, FolderEntry};
+use crate::tree::{self, of_descriptor, whiteout};
 use root::Root;
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-const WHITEOUT: &str = ".wh.";
-const OPAQUE: &str = ".wh..wh..opq";
 
 /// Entries of an overlay at most, and the bytes in its files: as of an archive.
 const ENTRIES: usize = 4_000_000;
@@ -36,10 +32,11 @@ pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), 
     let mut application = Application { source: source(overlay)?, tree: tree::open(tree)?, go_on, left: BYTES };
     // Whiteouts are about what the tree has, so they are applied first.
     let entries = walk(overlay, go_on)?;
-    for entry in entries.iter().filter(|e| e.whiteout().is_some()) {
-        application.remove(entry)?;
+    let (whiteouts, others): (Vec<_>, Vec<_>) = entries.iter().partition(|e| whiteout::is_one(&e.relative));
+    for entry in whiteouts {
+        whiteout::apply(&application.tree, &entry.inside(), |reason| refused(&entry.relative, reason))?;
     }
-    for entry in entries.iter().filter(|e| e.whiteout().is_none()) {
+    for entry in others {
         application.lay(entry)?;
     }
     Ok(())
@@ -103,10 +100,6 @@ fn walk(overlay: &Path, go_on: GoOn<'_>) -> Result<Vec<Entry>, Failure> {
 }
 
 impl Entry {
-    fn whiteout(&self) -> Option<&[u8]> {
-        self.relative.file_name().map(|n| n.as_bytes()).and_then(|n| n.strip_prefix(WHITEOUT.as_bytes()))
-    }
-
     fn target(&self) -> Result<PathBuf, Failure> {
         std::fs::read_link(&self.from).context("reading", &self.from)
     }
@@ -157,25 +150,6 @@ struct Application<'a> {
 }
 
 impl Application<'_> {
-    fn remove(&self, entry: &Entry) -> Result<(), Failure> {
-        let whiteout = entry.whiteout().unwrap_or_default();
-        let opaque = entry.relative.file_name().is_some_and(|n| n == OPAQUE);
-        if !opaque && [&b""[..], b".", b".."].contains(&whiteout) {
-            return Err(refused(&entry.relative, "a whiteout must name a file"));
-        }
-        let folder = entry.inside().parent().unwrap_or(Path::new("/")).to_owned();
-        let Ok(opened) = self.tree.folder(&folder) else { return Ok(()) };
-        let named = |name: &std::ffi::OsStr| {
-            let again = opened.try_clone().context("opening", &self.tree.shown(&folder))?;
-            FolderEntry::new(again, name, self.tree.shown(&folder.join(name))).remove()
-        };
-        if opaque {
-            let names = std::fs::read_dir(of_descriptor(&opened)).context("reading", &self.tree.shown(&folder))?;
-            return names.flatten().try_for_each(|e| named(&e.file_name()));
-        }
-        named(std::ffi::OsStr::from_bytes(whiteout))
-    }
-
     fn lay(&mut self, entry: &Entry) -> Result<(), Failure> {
         (self.go_on)()?;
         if entry.meta.is_dir() {
@@ -206,11 +180,6 @@ impl Application<'_> {
         let folder = self.tree.make_folder(&inside).map_err(of)?;
         own(&of_descriptor(&folder), &entry.meta).context("changing the owner and mode of", &entry.relative)
     }
-}
-
-/// A path by which this process reaches what is open, whatever it is called by now.
-fn of_descriptor(open: &impl std::os::fd::AsFd) -> PathBuf {
-    Path::new("/proc/self/fd").join(open.as_fd().as_raw_fd().to_string())
 }
 
 fn own(target: &Path, meta: &std::fs::Metadata) -> io::Result<()> {

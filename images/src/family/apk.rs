@@ -11,26 +11,24 @@
 
 mod index;
 mod install;
-mod installed;
-mod messages;
 mod sources;
 
-use super::credentials::{self, Login};
+use super::credentials;
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, Given, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
-use model::redact::Redactor;
 use model::release::Release;
-use operator::packages::apk;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::{Package, apk};
 use root::Root;
 use std::path::{Path, PathBuf};
 
@@ -45,7 +43,7 @@ const KEPT: &str = "apk";
 const KEYS: &str = "apk/keys";
 const INDEX: &str = "APKINDEX.tar.gz";
 
-impl Family for Apk {
+impl PackageFamily for Apk {
     fn package_manager(&self) -> PackageManager {
         PackageManager::Apk
     }
@@ -102,7 +100,7 @@ impl Family for Apk {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        |lines| download::cause(lines).unwrap_or_else(|| failure_reason(Installer::Apk, lines).into())
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -116,12 +114,7 @@ impl Family for Apk {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        let secret = self.secret_addresses(options);
-        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
-        let mirror = options.mirror.as_deref().map(credentials::of_mirror);
-        let (mirror, login) = mirror.transpose()?.unzip();
-        let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
-        Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
+        Ok(Box::new(Repositories { release, given: Given::of(self, runner, options)?, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -136,31 +129,27 @@ impl Family for Apk {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(image_folder, names, packages)
+        let all = index::offered(image_folder)?;
+        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
         super::installed::owners(tree, paths, apk::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}");
         let mut mkinitfs = tree::command(tree, &[], "mkinitfs")?;
         mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel]);
         runner.run(Phase::Disk, &mut mkinitfs)?;
-        super::installed::initrd(tree, &path)
+        Ok(path)
     }
 }
 
 /// A release's repositories.
 struct Repositories<'a> {
     release: &'a Release,
-    /// What the caller names in the place of the distro's own.
-    mirror: Option<String>,
-    logins: Vec<Login>,
-    /// Files of keys that the caller names.
-    keys: Vec<PathBuf>,
-    offline: bool,
+    given: Given,
     /// Where the indexes lie until there is an image's folder.
     scratch: Option<PathBuf>,
 }
@@ -168,14 +157,14 @@ struct Repositories<'a> {
 impl Repositories<'_> {
     fn job<'s>(&'s self, runner: &'s Runner<'s>, folder: &'s Path) -> install::Job<'s> {
         let arch = self.release.arch.name();
-        install::Job { runner, folder, logins: &self.logins, arch, offline: self.offline }
+        install::Job { runner, folder, logins: &self.given.logins, arch, offline: self.given.offline }
     }
 
     /// Fetches a repository's index; whether it is signed, the apk says that reads it.
     fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
         let name = format!("{KEPT}/{id}.tar.gz");
         let wanted = Wanted { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
-        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.logins);
+        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.given.logins);
         fetched.map_err(|failure| match failure.cause {
             Cause::NoSuchRelease { .. } => {
                 Failure { cause: Cause::NoSuchRelease { what: format!("repository {id}") }, ..failure }
@@ -192,12 +181,12 @@ impl Archives for Repositories<'_> {
         let of_base = base.map(tree::open).transpose()?;
         let is_ours = is_this_machines(&self.release.distro);
         let system = of_base.or_else(|| is_ours.then(Root::default));
-        let repositories = sources::repositories(system.as_ref(), self.mirror.as_deref(), self.release)?;
+        let repositories = sources::repositories(system.as_ref(), self.given.mirror.as_deref(), self.release)?;
         for part in [KEPT, KEYS] {
             super::folder::make(&folder.join(part))?;
         }
         sources::write(folder, &repositories)?;
-        sources::keys(folder, system.as_ref(), &self.keys)?;
+        sources::keys(folder, system.as_ref(), &self.given.keys)?;
         let index = |(id, address): &(String, String)| self.index(runner, folder, id, address);
         let indexes = repositories.iter().map(index).collect::<Result<Vec<Index>, Failure>>()?;
         self.scratch = Some(folder.to_owned());
@@ -236,5 +225,12 @@ mod tests {
         let name = |file: &str| Apk.name_in_file(Path::new(file)).map(|name| name.to_string());
         assert_eq!(name("/x/qemu-system-x86_64-9.2.2-r1.apk").as_deref(), Some("qemu-system-x86_64"));
         assert!(super::super::checked(&Apk, &[], Apk.machine_packages()).is_ok());
+    }
+
+    #[test]
+    fn failures_are_read_from_whichever_program_failed() {
+        let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("  nosuch (no such package):"), Cause::PackageMissing { package } if package == "nosuch"));
     }
 }

@@ -5,7 +5,6 @@ mod fetch;
 mod indexes;
 mod install;
 mod installed;
-mod messages;
 mod mirrors;
 mod names;
 mod programs;
@@ -14,9 +13,9 @@ mod settings;
 
 use super::credentials::Login;
 use super::install::Install;
-use super::{Archives, Family};
+use super::{Archives, PackageFamily};
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
@@ -25,13 +24,15 @@ use mirrors::Mirrors;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::Package;
 use settings::Settings;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The family.
 pub(crate) struct Apt;
 
-impl Family for Apt {
+impl PackageFamily for Apt {
     fn package_manager(&self) -> PackageManager {
         PackageManager::Apt
     }
@@ -89,7 +90,7 @@ impl Family for Apt {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        |lines| failure_reason(Installer::Apt, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -125,12 +126,11 @@ impl Family for Apt {
         installed::owners(tree, paths)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let mut update = programs::command(tree, &[], "update-initramfs")?;
         update.args(["-c", "-k", kernel]);
         runner.run(Phase::Disk, &mut update)?;
-        let path = format!("/boot/initrd.img-{kernel}");
-        super::installed::initrd(tree, &path)
+        Ok(format!("/boot/initrd.img-{kernel}"))
     }
 }
 
@@ -146,6 +146,8 @@ struct Access {
     mirrors: Mirrors,
     settings: Settings,
     logins: Vec<Login>,
+    /// Files of keys that the caller names.
+    keys: Vec<PathBuf>,
 }
 
 impl Access {
@@ -157,7 +159,7 @@ impl Access {
         let whole = named.or(mirrors::of_machine(Path::new("/"), release));
         runner.redact = whole.redactor(&settings.proxy_urls());
         let (mirrors, logins) = whole.without_credentials()?;
-        Ok(Access { mirrors, settings, logins })
+        Ok(Access { mirrors, settings, logins, keys: options.keys.clone() })
     }
 }
 
@@ -170,7 +172,7 @@ impl AptArchives<'_> {
     /// The machine's apt, working in a folder.
     fn fetch(&self, folder: &Path) -> Result<Fetch, Failure> {
         let access = self.access()?;
-        Fetch::new(folder, &access.settings, &access.logins, self.release.arch)
+        Fetch::new(folder, &access.settings, &access.logins, &access.keys, self.release.arch)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::error::{Cause, Failure};
 use model::redact::percent_decoded;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Variables by which programs that fetch find a proxy.
 pub(crate) const PROXY_VARIABLES: [&str; 6] =
@@ -50,12 +51,35 @@ impl Login {
 const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; `@`, `:` and `/` of a user, a password \
                     or a path are written as %40, %3A and %2F";
 
-/// Whether the credentials in a mirror's address can be told from the rest of it.
+/// Where programs of this machine have a folder of their own (`sandbox`), so that they would find no mirror in it.
+const HIDDEN: &str = "/tmp";
+const NOT_HIDDEN: &str = "expected a folder that is not below /tmp, which is another one for the programs that fetch: move it, such as to /srv";
+
+/// Whether the credentials in a mirror's address can be told from the rest of it, and whoever fetches can see it.
 ///
 /// # Errors
 /// What is expected; the address is not repeated, because a password may stand anywhere in it.
 pub fn check_mirror(url: &str) -> Result<(), &'static str> {
-    split(url).map(drop)
+    let (address, _) = split(url)?;
+    match folder(&address).is_some_and(|folder| is_hidden(&folder)) {
+        true => Err(NOT_HIDDEN),
+        false => Ok(()),
+    }
+}
+
+/// The folder of this machine that an address names.
+fn folder(address: &str) -> Option<PathBuf> {
+    let rest = ["file:", "copy:"].iter().find_map(|scheme| address.strip_prefix(scheme))?;
+    let path = match rest.strip_prefix("//") {
+        Some(with_host) => with_host.split_once('/')?.1,
+        None => rest,
+    };
+    Some(Path::new("/").join(percent_decoded(path).trim_start_matches('/')))
+}
+
+/// Whether a folder is hidden by its own name, or by where a link in it leads.
+fn is_hidden(folder: &Path) -> bool {
+    folder.starts_with(HIDDEN) || folder.canonicalize().is_ok_and(|real| real.starts_with(HIDDEN))
 }
 
 /// The address without the credentials in it, and these.
@@ -106,6 +130,18 @@ mod tests {
             assert_eq!(split(plain), Ok((plain.to_owned(), None)));
         }
         assert_eq!(format!("{:?}", split("http://user:secret@h/").unwrap().1), "Some(Login)");
+    }
+
+    #[test]
+    fn a_folder_is_found_in_each_form_of_its_address() {
+        for address in ["file:/srv/a%20b", "file:///srv/a%20b", "file://localhost/srv/a%20b", "copy:/srv/a%20b"] {
+            assert_eq!(folder(address).as_deref(), Some(Path::new("/srv/a b")), "{address}");
+            assert_eq!(check_mirror(address), Ok(()), "{address}");
+        }
+        assert_eq!(folder("http://mirror.example/tmp"), None);
+        assert_eq!(check_mirror("http://mirror.example/tmp"), Ok(()));
+        assert_eq!(check_mirror("file:/tmpfs"), Ok(()));
+        assert_eq!(check_mirror("file://user:pw@/tmp/x"), Err(NOT_HIDDEN));
     }
 
     #[test]

@@ -5,12 +5,11 @@
 //! What is fetched is trusted only once somebody has verified it.
 
 use super::credentials::Login;
+use super::folder;
 use crate::error::{Cause, Context as _, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::Network;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// The program.
@@ -39,8 +38,9 @@ pub(super) fn fetch(
         return Ok(());
     }
     let private = folder.join(FOLDER);
-    std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
-    let fetched = written(&private, &settings(&super::seen(folder), wanted, logins)).and_then(|()| {
+    folder::make_private(&private)?;
+    let settings = settings(&super::seen(folder), wanted, logins);
+    let fetched = folder::write_private(&private.join("config"), &settings).and_then(|()| {
         let mut curl = super::of_machine(folder, Network::Machine, PROGRAM, FOLDER)?;
         // Its first argument, without which it reads the settings of whoever calls it.
         curl.arg("--disable").arg("--config").arg(super::seen(folder).join(FOLDER).join("config"));
@@ -48,12 +48,6 @@ pub(super) fn fetch(
     });
     let removed = std::fs::remove_dir_all(&private).context("removing", &private);
     fetched.and(removed)
-}
-
-fn written(private: &Path, settings: &str) -> Result<(), Failure> {
-    let path = private.join("config");
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(settings.as_bytes())).context("writing", &path)
 }
 
 /// As curl(1) reads them from a file.
@@ -91,8 +85,12 @@ fn quoted(text: &str) -> String {
     out + "\""
 }
 
-/// What curl's message means; nothing where it is none of curl's.
-pub(super) fn cause(line: &str) -> Option<Cause> {
+/// What curl's message among these lines means, as curl 7.88 of Debian 12 words it; nothing where none is curl's.
+pub(super) fn cause(lines: &[String]) -> Option<Cause> {
+    lines.iter().find_map(|line| meant(line))
+}
+
+fn meant(line: &str) -> Option<Cause> {
     let code = line.strip_prefix("curl: (")?.split(')').next()?.parse::<u8>().ok()?;
     let missing = line.contains("error: 404") || line.contains("error: 410");
     Some(match code {
@@ -121,15 +119,16 @@ mod tests {
         assert!(!second.contains("\nuser"), "{second}");
     }
 
-    /// The lines of curl 7.88 of Debian 12.
     #[test]
     fn what_is_missing_and_what_does_not_answer_are_told_apart() {
-        let missing = |line: &str| matches!(cause(line), Some(Cause::NoSuchRelease { .. }));
+        let missing = |line: &str| matches!(meant(line), Some(Cause::NoSuchRelease { .. }));
         assert!(missing("curl: (37) Couldn't open file /nonexist"));
         assert!(missing("curl: (22) The requested URL returned error: 404"));
-        let silent = |line: &str| matches!(cause(line), Some(Cause::MirrorUnreachable { .. }));
+        let silent = |line: &str| matches!(meant(line), Some(Cause::MirrorUnreachable { .. }));
         assert!(silent("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server"));
         assert!(silent("curl: (22) The requested URL returned error: 503"));
-        assert!(cause("gpg: (7) x").is_none());
+        let lines = ["gpg: (7) x", "curl: (23) No space left on device"].map(str::to_owned);
+        assert!(matches!(cause(&lines), Some(Cause::DiskFull)));
+        assert!(cause(&lines[..1]).is_none());
     }
 }

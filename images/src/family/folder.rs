@@ -4,8 +4,10 @@ use crate::error::{Context, Failure};
 use crate::tree::FolderEntry;
 use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat};
 use rustix::io::Errno;
-use std::io;
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Makes a folder where it is missing, readable for everybody: programs in a user namespace must pass through it.
@@ -22,6 +24,30 @@ pub(crate) fn make_anew(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
     FolderEntry::new(again, folder.file_name().unwrap_or_default(), folder.to_owned()).remove()?;
     let made = below(&above, folder)?;
     parts.iter().try_for_each(|part| below(&made, &folder.join(part)).map(drop))
+}
+
+/// Makes a folder for root alone, of settings and credentials.
+pub(crate) fn make_private(folder: &Path) -> Result<(), Failure> {
+    DirBuilder::new().mode(0o700).create(folder).context("creating", folder)
+}
+
+/// Writes a new file for root alone.
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", path)
+}
+
+/// Copies a file; everybody may read it then.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::copy(from, to).context("copying", from)?;
+    std::fs::set_permissions(to, Permissions::from_mode(0o644)).context("changing the mode of", to)
+}
+
+/// Copies a file into a folder, likewise; gives its name.
+pub(crate) fn copy_into(folder: &Path, file: &Path) -> Result<String, Failure> {
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    copy(file, &folder.join(&name))?;
+    Ok(name)
 }
 
 /// The folder that a path is in.
@@ -59,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_folder_is_made_where_it_is_to_be_and_nowhere_else() {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+        use std::os::unix::fs::{MetadataExt as _, symlink};
         let (desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::set_permissions(victim.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         std::fs::write(victim.path().join("file"), "precious").unwrap();
@@ -89,5 +115,20 @@ mod tests {
         std::fs::remove_dir(&partial).unwrap();
         rustix::fs::mkfifoat(rustix::fs::CWD, &partial, Mode::RUSR).unwrap();
         assert!(make(&partial).is_err());
+    }
+
+    #[test]
+    fn what_is_private_is_new_and_what_is_copied_can_be_read() {
+        let desk = tempfile::tempdir().unwrap();
+        let (private, secret) = (desk.path().join("private"), desk.path().join("private/secret"));
+        let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+        make_private(&private).unwrap();
+        write_private(&secret, "login").unwrap();
+        assert_eq!((mode(&private), mode(&secret)), (0o700, 0o600));
+        // What somebody has put there before is not taken over.
+        assert!(make_private(&private).is_err() && write_private(&secret, "other").is_err());
+        assert_eq!(copy_into(desk.path(), &secret).unwrap(), "secret");
+        let copied = desk.path().join("secret");
+        assert_eq!((std::fs::read_to_string(&copied).unwrap().as_str(), mode(&copied)), ("login", 0o644));
     }
 }

@@ -7,6 +7,9 @@ use crate::runner::{Runner, tied};
 use model::package::PackageName;
 use std::path::Path;
 
+/// Where a tree's package manager sees the packages that were fetched for it.
+pub(super) const OVER: &str = "/var/cache/kata-qualify";
+
 /// What to install, and where.
 pub(crate) struct Install<'a> {
     pub(crate) tree: &'a Path,
@@ -20,6 +23,19 @@ pub(crate) struct Install<'a> {
 }
 
 impl Install<'_> {
+    /// The names of packages to install, and the files of those that the caller brings along.
+    pub(super) fn names_and_files(&self) -> (Vec<String>, Vec<&Path>) {
+        let mut names: Vec<String> = self.required.iter().map(ToString::to_string).collect();
+        let mut files = Vec::new();
+        for package in self.packages {
+            match package {
+                ExtraPackage::Name(name) => names.push(name.to_string()),
+                ExtraPackage::File(path) => files.push(path.as_path()),
+            }
+        }
+        (names, files)
+    }
+
     /// Has `work` find the indexes, which an image keeps below its folder under that name: one that is derived from another
     /// has a copy of them for as long as it is made.
     pub(super) fn with_indexes(

@@ -1,21 +1,16 @@
 //! What is installed in a tree, as every family tells it; what differs is the database that is asked.
 
 use crate::error::{Cause, Failure};
-use crate::manifest::{Owner, Package, PackageOrigin};
+use crate::manifest::Owner;
 use crate::tree;
-use model::package::PackageName;
-use operator::packages::{self, QueryError};
+use operator::packages::{Package, QueryError};
 use root::Root;
 use std::io;
 use std::path::Path;
 
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
-
 /// All installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
-pub(super) fn listed(found: Result<Vec<packages::Package>, QueryError>) -> Result<Vec<Package>, Failure> {
-    let package = |p: packages::Package| Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
-    let mut all: Vec<Package> = found.map_err(unread)?.into_iter().map(package).collect();
+pub(super) fn listed(found: Result<Vec<Package>, QueryError>) -> Result<Vec<Package>, Failure> {
+    let mut all = found.map_err(unread)?;
     all.sort_by(|a, b| (&a.name, &a.arch, a.version.as_str()).cmp(&(&b.name, &b.arch, b.version.as_str())));
     Ok(all)
 }
@@ -27,20 +22,6 @@ pub(super) fn unread(error: QueryError) -> Failure {
         QueryError::NoRpm(_) => Cause::ToolMissing { program: "rpm".to_owned() }.into(),
         error => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
     }
-}
-
-/// Where the installed versions of the named packages are offered, as `suites` says of each.
-pub(super) fn origins(
-    names: &[PackageName],
-    packages: &[Package],
-    suites: impl Fn(&Package) -> Vec<String>,
-) -> Vec<PackageOrigin> {
-    let origin = |name: &PackageName| {
-        let installed = packages.iter().find(|p| *name == *p.name)?;
-        let suites = suites(installed);
-        Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
-    };
-    names.iter().filter_map(origin).collect()
 }
 
 /// The owners of paths by a database, and where the paths lead in their tree; nobody's, where it cannot be read.
@@ -64,12 +45,4 @@ pub(super) fn owners<E>(
         package,
     };
     paths.iter().zip(packages).map(owner).collect()
-}
-
-/// The initrd that a tree's own tool has written.
-pub(super) fn initrd(tree: &Path, path: &str) -> Result<Vec<u8>, Failure> {
-    match tree::open(tree)?.read(Path::new(path), MAX_INITRD) {
-        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path.to_owned() }.into()),
-        initrd => initrd.map_err(tree::failed),
-    }
 }

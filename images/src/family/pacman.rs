@@ -9,27 +9,25 @@
 
 mod database;
 mod install;
-mod installed;
 mod keyring;
-mod messages;
 mod sources;
 
-use super::credentials::{self, Login};
+use super::credentials;
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, Given, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
-use model::redact::Redactor;
 use model::release::Release;
-use operator::packages::pacman;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::{Package, pacman};
 use root::Root;
 use sources::Repository;
 use std::path::{Path, PathBuf};
@@ -44,7 +42,7 @@ const PROGRAM: &str = "pacman";
 const KEPT: &str = "pacman";
 const SYNC: &str = "pacman/sync";
 
-impl Family for Pacman {
+impl PackageFamily for Pacman {
     fn package_manager(&self) -> PackageManager {
         PackageManager::Pacman
     }
@@ -101,7 +99,7 @@ impl Family for Pacman {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        cause
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -115,12 +113,7 @@ impl Family for Pacman {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        let secret = self.secret_addresses(options);
-        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
-        let mirror = options.mirror.as_deref().map(credentials::of_mirror);
-        let (mirror, login) = mirror.transpose()?.unzip();
-        let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
-        Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
+        Ok(Box::new(Repositories { release, given: Given::of(self, runner, options)?, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -135,32 +128,34 @@ impl Family for Pacman {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(&image_folder.join(SYNC), names, packages)
+        let all = database::offered(&image_folder.join(SYNC))?;
+        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
         super::installed::owners(tree, paths, pacman::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // A disk that is not there yet has nothing that could be detected.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
         mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
-        super::installed::initrd(tree, &path)
+        Ok(path)
     }
+}
+
+/// The most telling cause among what curl, gpg and pacman have printed.
+fn cause(lines: &[String]) -> Cause {
+    let of_tools = download::cause(lines).or_else(|| keyring::cause(lines));
+    of_tools.unwrap_or_else(|| failure_reason(Installer::Pacman, lines).into())
 }
 
 /// A release's repositories.
 struct Repositories<'a> {
     release: &'a Release,
-    /// What the caller names in the place of the distro's own.
-    mirror: Option<String>,
-    logins: Vec<Login>,
-    /// Files of keys that the caller names.
-    keys: Vec<PathBuf>,
-    offline: bool,
+    given: Given,
     /// Where the databases lie until there is an image's folder.
     scratch: Option<PathBuf>,
 }
@@ -171,7 +166,7 @@ impl Repositories<'_> {
         let database = format!("{}.db", repository.id);
         let wanted =
             |name: &str| Wanted { address: format!("{}/{name}", repository.address), name: format!("{SYNC}/{name}") };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.logins);
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.given.logins);
         fetch(&database).map_err(|failure| match failure.cause {
             Cause::NoSuchRelease { .. } => {
                 Failure { cause: Cause::NoSuchRelease { what: format!("repository {}", repository.id) }, ..failure }
@@ -193,7 +188,7 @@ impl Repositories<'_> {
     }
 
     fn context<'s>(&'s self, folder: &'s Path, runner: &'s Runner<'s>) -> install::Job<'s> {
-        install::Job { runner, folder, logins: &self.logins, offline: self.offline }
+        install::Job { runner, folder, logins: &self.given.logins, offline: self.given.offline }
     }
 }
 
@@ -202,12 +197,12 @@ impl Archives for Repositories<'_> {
         let of_base = base.map(tree::open).transpose()?;
         let is_ours = is_this_machines(&self.release.distro);
         let system = of_base.or_else(|| is_ours.then(Root::default));
-        let repositories = sources::repositories(system.as_ref(), self.mirror.as_deref(), self.release)?;
+        let repositories = sources::repositories(system.as_ref(), self.given.mirror.as_deref(), self.release)?;
         for part in [KEPT, SYNC] {
             super::folder::make(&folder.join(part))?;
         }
         sources::write(folder, &repositories)?;
-        keyring::make(runner, folder, system.as_ref(), &self.keys)?;
+        keyring::make(runner, folder, system.as_ref(), &self.given.keys)?;
         let indexes = repositories.iter().map(|repository| self.database(runner, folder, repository)).collect();
         self.scratch = Some(folder.to_owned());
         indexes
@@ -249,5 +244,23 @@ mod tests {
         assert_eq!(name("/x/qemu-system-x86-1:10.1.2-1-x86_64.pkg.tar.zst").as_deref(), Some("qemu-system-x86"));
         assert_eq!(name("x.pkg.tar"), None);
         assert!(super::super::checked(&Pacman, &[], Pacman.machine_packages()).is_ok());
+    }
+
+    /// Each program's words are read in one place, and here it is decided who is asked first.
+    #[test]
+    fn failures_are_read_from_whichever_program_failed() {
+        let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
+        let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));
+        let Cause::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
+        assert_eq!(detail, "Can't check signature: No public key (AB7AD4A0)");
+        let damaged = of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
+        assert!(matches!(damaged, Cause::Untrusted { detail } if detail.starts_with("BAD signature from")));
+        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), Cause::NoSuchRelease { .. }));
+        let missing = of("error: target not found: nosuch");
+        assert!(matches!(missing, Cause::PackageMissing { package } if package == "nosuch"));
+        assert!(matches!(of("error: required key missing from keyring"), Cause::Untrusted { .. }));
+        assert!(matches!(of("error: unable to lock database"), Cause::CommandFailed));
     }
 }

@@ -14,31 +14,31 @@
 //! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything of them, and
 //! then the rpm among them installs them all again, into a database of its own, with their scripts.
 
-mod desk;
 mod indexes;
 mod install;
-mod installed;
-mod messages;
 mod sources;
+mod workspace;
 
 use super::credentials::{self, Login};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, PackageFamily, is_this_machines};
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use crate::tree;
-use desk::Desk;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
-use operator::packages::rpm;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::{Package, rpm};
 use root::Root;
 use sources::Sources;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use workspace::Workspace;
 
 /// What differs between distros whose packages are RPMs.
 #[derive(Clone, Copy)]
@@ -108,7 +108,7 @@ pub(crate) const ZYPPER: Rpm = Rpm {
 const MIRROR: &str = "mirror";
 const SECURITY_MIRROR: &str = "security";
 
-impl Family for Rpm {
+impl PackageFamily for Rpm {
     fn package_manager(&self) -> PackageManager {
         self.manager
     }
@@ -146,11 +146,11 @@ impl Family for Rpm {
     }
 
     fn bootstrap_program(&self) -> &'static str {
-        desk::PROGRAM
+        workspace::PROGRAM
     }
 
     fn fetching_programs(&self) -> &'static [&'static str] {
-        &[desk::PROGRAM, "rpmkeys"]
+        &[workspace::PROGRAM, "rpmkeys"]
     }
 
     fn knows_mirror(&self, distro: &str) -> bool {
@@ -167,7 +167,8 @@ impl Family for Rpm {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        // Which program a tree has does not matter: this machine's dnf is run, and rpm.
+        |lines| failure_reason(Installer::Dnf, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -181,8 +182,8 @@ impl Family for Rpm {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        if !has_program(desk::PROGRAM) {
-            return Err(Cause::ToolMissing { program: desk::PROGRAM.to_owned() }.into());
+        if !has_program(workspace::PROGRAM) {
+            return Err(Cause::ToolMissing { program: workspace::PROGRAM.to_owned() }.into());
         }
         let secret = self.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
@@ -209,20 +210,22 @@ impl Family for Rpm {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(&image_folder.join(desk::CACHE), names, packages)
+        let wanted: BTreeSet<&str> = names.iter().map(PackageName::as_str).collect();
+        let all = indexes::offered(&image_folder.join(workspace::CACHE), &wanted)?;
+        Ok(super::offered::origins(names, packages, &all))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
         super::installed::owners(tree, paths, rpm::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // A disk that is not there yet has nothing that could be looked for.
         let mut dracut = tree::command(tree, &[], "dracut")?;
         dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
         runner.run(Phase::Disk, &mut dracut)?;
-        super::installed::initrd(tree, &path)
+        Ok(path)
     }
 }
 
@@ -254,8 +257,8 @@ impl Repositories<'_> {
         Sources::of_system(&system, &self.family, self.release)
     }
 
-    fn desk(&self, folder: &Path, tree: Option<&Path>) -> Result<Desk, Failure> {
-        Desk::new(folder, &self.logins, self.release, tree)
+    fn workspace(&self, folder: &Path, tree: Option<&Path>) -> Result<Workspace, Failure> {
+        Workspace::new(folder, &self.logins, self.release, tree)
     }
 }
 
@@ -263,28 +266,28 @@ impl Archives for Repositories<'_> {
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure> {
         let sources = self.sources(base)?;
         sources.write(folder)?;
-        self.desk(folder, None)?.refresh(runner)?;
+        self.workspace(folder, None)?.refresh(runner)?;
         self.scratch = Some(folder.to_owned());
-        indexes::read(&folder.join(desk::CACHE), &sources.ids())
+        indexes::read(&folder.join(workspace::CACHE), &sources.ids())
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
-        super::install::keep(self.scratch.as_deref(), desk::KEPT, folder)?;
+        super::install::keep(self.scratch.as_deref(), workspace::KEPT, folder)?;
         let base = super::checked(&self.family, &[], self.family.base)?;
-        let desk = self.desk(folder, None)?;
-        install::bootstrap(runner, &desk, &self.release.modules, folder, tree, &base)?;
+        let workspace = self.workspace(folder, None)?;
+        install::bootstrap(runner, &workspace, &self.release.modules, folder, tree, &base)?;
         Ok(Vec::new())
     }
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
         // Its own settings already say where its packages come from.
-        super::install::keep(self.scratch.as_deref(), desk::KEPT, folder)
+        super::install::keep(self.scratch.as_deref(), workspace::KEPT, folder)
     }
 
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
-        install.with_indexes(runner, desk::KEPT, || {
-            let desk = self.desk(install.folder, Some(install.tree))?;
-            install::install(runner, &desk, &self.release.modules, install, self.offline)
+        install.with_indexes(runner, workspace::KEPT, || {
+            let workspace = self.workspace(install.folder, Some(install.tree))?;
+            install::install(runner, &workspace, &self.release.modules, install, self.offline)
         })
     }
 }

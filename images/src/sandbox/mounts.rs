@@ -30,13 +30,6 @@ fn copied() -> OpenTreeFlags {
     OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC
 }
 
-/// A folder of the tree: links are followed as inside it.
-pub(super) fn folder_inside(root: &OwnedFd, path: &CStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
-}
-
 /// Gives a mount that has no place yet its place.
 pub(super) fn attach(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
     Ok(move_mount(mount, c"", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)

@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
-use super::{Attempt, Cell, CellFailure, Ending, Instance, Launch, Run, between};
+use super::{Attempt, CellFailure, CellRun, Instance, Launch, Run, RunEnding, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
@@ -20,6 +20,7 @@ const MAX_ITEMS: usize = 1000;
 /// A journal may hold several beginnings, as one does to which another was appended: what was done again counts then, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
+    let mut names = Names { redactor: &redactor, known: BTreeMap::new() };
     let mut run = Run {
         id: String::new(),
         harness: String::new(),
@@ -30,7 +31,7 @@ pub fn fold(journal: &Journal) -> Run {
         options: Vec::new(),
         started: None,
         finished: None,
-        ending: Ending::Killed,
+        ending: RunEnding::Killed,
         cells: BTreeMap::new(),
         order: Vec::new(),
     };
@@ -48,7 +49,7 @@ pub fn fold(journal: &Journal) -> Run {
                 run.filter = filter.as_ref().map(|f| redactor.line(f)).or(run.filter);
                 run.candidate |= *candidate;
                 run.shaped |= *shaped;
-                run.ending = Ending::Killed;
+                run.ending = RunEnding::Killed;
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
                     if listed.insert(cell.clone()) {
@@ -57,11 +58,11 @@ pub fn fold(journal: &Journal) -> Run {
                 }
             }
             Event::RunFinished { interrupted } => {
-                run.ending = if *interrupted { Ending::Interrupted } else { Ending::Finished };
+                run.ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
             }
             event => {
                 for cell in event.cells() {
-                    folding.entry(cell.clone()).or_default().event(entry.at, event, &redactor);
+                    folding.entry(cell.clone()).or_default().event(entry.at, event, &mut names);
                 }
             }
         }
@@ -78,7 +79,7 @@ pub fn fold(journal: &Journal) -> Run {
 /// A cell while its events are gone through.
 #[derive(Default)]
 struct Folding {
-    cell: Cell,
+    cell: CellRun,
     /// Test and profiles → its place in the cell's instances.
     places: BTreeMap<(String, Vec<String>), usize>,
     /// Tests that began and have not ended.
@@ -87,7 +88,8 @@ struct Folding {
 }
 
 impl Folding {
-    fn event(&mut self, at: Timestamp, event: &Event, redactor: &Redactor) {
+    fn event(&mut self, at: Timestamp, event: &Event, names: &mut Names<'_>) {
+        let redactor = names.redactor;
         self.cell.started.get_or_insert(at);
         self.cell.last = Some(at);
         match event {
@@ -113,10 +115,10 @@ impl Folding {
                 });
             }
             Event::TestStarted { profiles, test, .. } => {
-                self.open.insert(key(test, profiles, redactor));
+                self.open.insert(names.key(test, profiles));
             }
             Event::TestFinished { profiles, test, attempt: _, machine, outcome, millis, notes, artifacts, .. } => {
-                let key = key(test, profiles, redactor);
+                let key = names.key(test, profiles);
                 self.open.remove(&key);
                 let attempt = Attempt {
                     machine: *machine,
@@ -174,15 +176,15 @@ impl Folding {
         }
     }
 
-    fn finish(mut self, ending: Ending) -> Cell {
+    fn finish(mut self, ending: RunEnding) -> CellRun {
         if let (Some(at), false) = (self.cell.last, self.cell.complete) {
             self.end_phase(at);
         }
         let message = match (self.cell.errors.first(), ending) {
             (Some(_), _) => "the cell could not go on during this test",
-            (None, Ending::Killed) => "the run was killed during this test",
-            (None, Ending::Interrupted) => "the run was interrupted during this test",
-            (None, Ending::Finished) => "the journal has no end of this test",
+            (None, RunEnding::Killed) => "the run was killed during this test",
+            (None, RunEnding::Interrupted) => "the run was interrupted during this test",
+            (None, RunEnding::Finished) => "the journal has no end of this test",
         };
         for key in std::mem::take(&mut self.open) {
             let outcome = Outcome::Error { message: message.to_owned() };
@@ -192,9 +194,26 @@ impl Folding {
     }
 }
 
-fn key(test: &str, profiles: &[String], redactor: &Redactor) -> (String, Vec<String>) {
-    let profiles = profiles.iter().map(|p| redactor.line(p)).collect();
-    (redactor.line(test), sorted(profiles))
+/// Names of tests and profiles, cleaned: each stands in thousands of events, and is looked through once.
+struct Names<'r> {
+    redactor: &'r Redactor,
+    known: BTreeMap<String, String>,
+}
+
+impl Names<'_> {
+    fn clean(&mut self, name: &str) -> String {
+        if let Some(clean) = self.known.get(name) {
+            return clean.clone();
+        }
+        let clean = self.redactor.line(name);
+        self.known.insert(name.to_owned(), clean.clone());
+        clean
+    }
+
+    fn key(&mut self, test: &str, profiles: &[String]) -> (String, Vec<String>) {
+        let profiles = profiles.iter().map(|profile| self.clean(profile)).collect();
+        (self.clean(test), sorted(profiles))
+    }
 }
 
 fn sorted(mut items: Vec<String>) -> Vec<String> {

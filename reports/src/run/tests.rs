@@ -13,7 +13,7 @@ fn attempts<'a>(run: &'a Run, release: &str, test: &str) -> Vec<&'a Outcome> {
 #[test]
 fn a_test_without_an_end_was_killed() {
     let run = fold(&journal());
-    assert_eq!(run.ending, Ending::Killed);
+    assert_eq!(run.ending, RunEnding::Killed);
     assert_eq!(attempts(&run, "sid", BOOT), [&error("the run was killed during this test")]);
     assert!(!run.cells[&cell("sid")].complete);
     assert!(run.cells[&cell("13")].complete);
@@ -30,7 +30,7 @@ fn what_was_done_again_is_not_held_against_a_run() {
     maker.push(Event::CellFinished { cell: cell("testing") });
     maker.push(Event::RunFinished { interrupted: false });
     let run = fold(&maker.journal);
-    assert_eq!(run.ending, Ending::Finished);
+    assert_eq!(run.ending, RunEnding::Finished);
     assert_eq!(attempts(&run, "sid", BOOT), [&Outcome::Pass]);
     assert_eq!(attempts(&run, "sid", INSTALL), [&Outcome::Pass], "from before the kill");
     assert!(run.cells[&cell("testing")].errors.is_empty());
@@ -85,6 +85,18 @@ fn later_facts_add_to_earlier_ones_and_emulation_sticks() {
     assert_eq!(facts.basis, Basis::Emulated);
     assert_eq!(facts.versions.len(), 3);
     assert!(facts.kernel.is_some());
+}
+
+#[test]
+fn a_result_is_found_by_every_profile_that_it_counts_for() {
+    let run = fold(&journal());
+    let instances = &run.cells[&cell("13")].instances;
+    let all = by_profile(instances);
+    assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["go-3.2", "go-3.29", "rs-4.0"]);
+    for (profile, found) in all {
+        let counted: Vec<&Instance> = instances.iter().filter(|i| i.counts_for(profile)).collect();
+        assert_eq!(found, counted, "{profile}");
+    }
 }
 
 #[test]

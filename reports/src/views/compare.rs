@@ -118,7 +118,7 @@ pub fn summary<'a>(
 ) -> Summary {
     let filtered = matrix.filter.is_some();
     let mut all = Summary::AsRecorded;
-    if matrix.ending != crate::run::Ending::Finished || !matrix.unknown_profiles.is_empty() {
+    if matrix.ending != crate::run::RunEnding::Finished || !matrix.unknown_profiles.is_empty() {
         all = Summary::Unjudged;
     }
     for cell in &matrix.cells {

@@ -16,7 +16,7 @@
 
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{CellFailure, Ending, Launch};
+use crate::run::{CellFailure, Launch, RunEnding};
 use crate::verdict::{Cause, Flaky, Judgement, Reason, Standing};
 use jiff::Timestamp;
 use model::verified::{Basis, Verdict};
@@ -37,7 +37,7 @@ struct Document<'a> {
     test_set: &'a str,
     started: Option<Timestamp>,
     finished: Option<Timestamp>,
-    ending: Ending,
+    ending: RunEnding,
     /// The test filter; null when all tests were asked for.
     filter: Option<&'a str>,
     /// Whether something was laid over the distro or the records.

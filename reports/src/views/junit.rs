@@ -6,7 +6,7 @@
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::is_unprintable;
-use crate::run::{Attempt, Instance};
+use crate::run::{Attempt, Instance, by_profile};
 use crate::verdict::Standing;
 use crate::views::wording;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
@@ -25,14 +25,16 @@ use suites::outcome::Outcome;
 pub fn render(matrix: &Matrix, catalogue: &[Test]) -> Result<String, quick_junit::SerializeError> {
     let mut report = Report::new(clean(&format!("kata-qualify {}", matrix.run)));
     for cell in &matrix.cells {
+        let of = by_profile(&cell.instances);
         for profile in &matrix.profiles {
-            report.add_test_suite(suite(matrix, cell, &profile.name, catalogue));
+            let instances = of.get(profile.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            report.add_test_suite(suite(matrix, cell, &profile.name, instances, catalogue));
         }
     }
     report.to_string()
 }
 
-fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, catalogue: &[Test]) -> TestSuite {
+fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, instances: &[&Instance], catalogue: &[Test]) -> TestSuite {
     let mut suite = TestSuite::new(format!("{} {profile}", cell.cell));
     for (name, value) in properties(matrix, cell, profile) {
         suite.add_property(Property::new(clean(&name), clean(&value)));
@@ -42,11 +44,11 @@ fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, catalogue: &[Test]) 
         let status = non_success(NonSuccessKind::Error, "cell", &failure.message);
         suite.add_test_case(case(&format!("cell::{}", failure.phase), &class, status, 0));
     }
-    for instance in cell.instances_of(profile) {
+    for instance in instances {
         suite.add_test_case(instance_case(instance, &class));
     }
     if matrix.filter.is_none() {
-        let ran: BTreeSet<&str> = cell.instances_of(profile).map(|i| i.test.as_str()).collect();
+        let ran: BTreeSet<&str> = instances.iter().map(|i| i.test.as_str()).collect();
         let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(cell.cell.environment);
         for test in catalogue.iter().filter(applies).filter(|test| !ran.contains(test.id.as_str())) {
             suite.add_test_case(case(&test.id, &class, skipped("untested", "never ran"), 0));

@@ -9,7 +9,7 @@ use model::verified::{Verdict, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Renders what was verified of the records' distros; those of which nothing was are left out.
+/// Renders what was verified of the records' distros; of all their releases it says where they were run, or `untested`.
 ///
 /// Maintained profiles come first, with causes and versions; the others have tables only.
 pub fn render<'a>(records: impl Iterator<Item = &'a Record>, profiles: &[Profile]) -> String {
@@ -27,7 +27,14 @@ fn write_all<'a>(
     writeln!(out, "# What was verified\n")?;
     writeln!(out, "Made by `kata-qualify matrix` from `distros/records/verified`; do not edit it.\n")?;
     writeln!(out, "{}\n", crate::views::markdown::LEGEND)?;
-    for record in records.filter(|record| record.verified.iter().any(|entry| !entry.shaped)) {
+    let records: Vec<&Record> = records.collect();
+    let releases =
+        records.iter().flat_map(|record| record.releases.iter().map(move |release| (record, &release.version)));
+    let rows = releases.map(|(record, version)| {
+        vec![format!("**{}:{}**", escape(&record.distro), escape(version)), run_in(record, version)]
+    });
+    table(out, ["release", "last run"].map(str::to_owned).into_iter(), rows)?;
+    for record in records.into_iter().filter(|record| record.verified.iter().any(|entry| !entry.shaped)) {
         writeln!(out, "## {}\n", escape(&record.distro))?;
         for maintained in [true, false] {
             for profile in profiles.iter().filter(|profile| profile.maintained == maintained) {
@@ -36,6 +43,19 @@ fn write_all<'a>(
         }
     }
     Ok(())
+}
+
+/// In which environments a release was run, each with the day of its last run.
+fn run_in(record: &Record, version: &str) -> String {
+    let mut last = BTreeMap::new();
+    for entry in record.verified.iter().filter(|entry| !entry.shaped && entry.release == version) {
+        let day = last.entry(entry.environment).or_insert(entry.tested);
+        *day = entry.tested.max(*day);
+    }
+    if last.is_empty() {
+        return "untested".to_owned();
+    }
+    last.iter().map(|(environment, day)| format!("{environment} {day}")).collect::<Vec<_>>().join(", ")
 }
 
 fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt::Result {
@@ -89,12 +109,12 @@ fn named(entry: &VerifiedEntry) -> String {
 
 /// Each cause once, with the capabilities that it takes away and where it was seen.
 fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
-    let mut seen: BTreeMap<(Capability, &str), Vec<String>> = BTreeMap::new();
+    let mut seen: BTreeMap<(Capability, String), Vec<String>> = BTreeMap::new();
     for entry in entries {
         let place = format!("{} ({})", named(entry), entry.environment);
         for (capability, found) in entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Unsupported) {
             for cause in &found.causes {
-                seen.entry((*capability, cause)).or_default().push(place.clone());
+                seen.entry((*capability, cause.to_string())).or_default().push(place.clone());
             }
         }
     }
@@ -123,6 +143,21 @@ fn versions(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
 mod tests {
     use super::*;
     use model::database::Database;
+
+    #[test]
+    fn every_listed_release_is_shown_and_those_that_nobody_ran_are_untested() {
+        let database = Database::embedded();
+        let rendered = render(database.records(), Profile::all());
+        for record in database.records() {
+            for release in &record.releases {
+                let version = &release.version;
+                let name = format!("| **{}:{}** | ", escape(&record.distro), escape(version));
+                let row = rendered.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+                let was_run = record.verified.iter().any(|entry| !entry.shaped && entry.release == *version);
+                assert_eq!(row == "untested |", !was_run, "{name}{row}");
+            }
+        }
+    }
 
     /// The file that readers see is what the records say.
     #[test]

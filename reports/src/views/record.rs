@@ -2,9 +2,9 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
-use crate::run::Ending;
-use crate::verdict::{Judgement, Reason};
-use model::verified::{Verdict, VerifiedCapability, VerifiedEntry};
+use crate::run::RunEnding;
+use crate::verdict::{Cause, Judgement, Reason};
+use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeMap;
 
 /// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
@@ -52,9 +52,9 @@ fn withheld_run(matrix: &Matrix) -> Option<String> {
     match (matrix.candidate, &matrix.filter, matrix.ending) {
         (true, _, _) => Some("the run was about candidates or another record".to_owned()),
         (_, Some(filter), _) => Some(format!("the run was filtered: {filter}")),
-        (_, _, Ending::Interrupted) => Some("the run was interrupted".to_owned()),
-        (_, _, Ending::Killed) => Some("the run has no end".to_owned()),
-        (false, None, Ending::Finished) => None,
+        (_, _, RunEnding::Interrupted) => Some("the run was interrupted".to_owned()),
+        (_, _, RunEnding::Killed) => Some("the run has no end".to_owned()),
+        (false, None, RunEnding::Finished) => None,
     }
 }
 
@@ -101,16 +101,15 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&Verifie
 }
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
+    let of = |c: &Cause| VerifiedCause::new(c.component, format!("{} ({})", c.message, c.test)).to_string();
     let causes: Vec<String> = match judgement.verdict {
-        Verdict::Unsupported | Verdict::Partial => {
-            judgement.causes.iter().map(|c| c.component.cause(&format!("{} ({})", c.message, c.test))).collect()
-        }
+        Verdict::Unsupported | Verdict::Partial => judgement.causes.iter().map(of).collect(),
         Verdict::Untested => judgement.reasons.iter().map(Reason::to_string).collect(),
         Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
     };
     VerifiedCapability {
         verdict: judgement.verdict,
-        causes: causes.iter().map(|c| redact::one_line(c, MAX_CAUSE)).collect(),
+        causes: causes.iter().map(|c| redact::one_line(c, MAX_CAUSE).into()).collect(),
         workaround: judgement.workaround.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix};
-use crate::run::Ending;
+use crate::run::RunEnding;
 use crate::verdict::Judgement;
 use crate::views::disagreement::disagreements;
 use model::package::PackageVersion;
@@ -70,9 +70,9 @@ pub(crate) fn common(matrix: &Matrix) -> String {
 pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
     let mut out = Vec::new();
     match matrix.ending {
-        Ending::Finished => {}
-        Ending::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
-        Ending::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
+        RunEnding::Finished => {}
+        RunEnding::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
+        RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
     if let Some(filter) = &matrix.filter {
         out.push(format!("Only tests matching `{filter}` were asked for; nothing is written back."));

@@ -6,7 +6,7 @@ use super::process::parse_facts;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Process, Runtime, Sandbox};
+use crate::environment::{Container, ContainerRuntime, Containers, Process, Sandbox};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
@@ -27,14 +27,14 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
     let host_boot = containers.read_host("/proc/sys/kernel/random/boot_id")?;
     let host_kernel = containers.read_host("/proc/sys/kernel/osrelease")?;
     match containers.runtime() {
-        Runtime::Runc => {
+        ContainerRuntime::Runc => {
             ensure!(facts.boot_id == host_boot.trim(), "under runc the boot id is {}, not the host's", facts.boot_id);
             ensure!(facts.kernel == host_kernel.trim(), "under runc the kernel is {}, not the host's", facts.kernel);
         }
-        Runtime::Kata => {
+        ContainerRuntime::Kata => {
             ensure!(facts.boot_id != host_boot.trim(), "the boot id inside is the host's: there is no virtual machine");
             let claimed = &containers.claims().kernel;
-            if containers.claims().candidates.contains_key("kernel") {
+            if containers.claims().candidates.contains_key(&Component::Kernel) {
                 containers.note(format!("the guest's kernel, a candidate, is {}", facts.kernel));
                 return Ok(());
             }
@@ -55,13 +55,13 @@ fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Container
     let processes = containers.processes(task.id());
     let (vmm, daemon) = (processes.iter().find(|p| p.is_vmm()), processes.iter().find(|p| p.is_daemon()));
     match containers.runtime() {
-        Runtime::Runc => {
+        ContainerRuntime::Runc => {
             let found: Vec<&str> = [vmm, daemon].into_iter().flatten().map(|p| p.program.as_str()).collect();
             ensure!(found.is_empty(), "under runc there is {}", found.join(" and "));
             ensure!(!processes.is_empty(), "no process of the container was found on the host");
             Ok(())
         }
-        Runtime::Kata => {
+        ContainerRuntime::Kata => {
             let release = containers.claims().in_use();
             let qemu = release.qemu().map(|vmm| vmm.path.clone());
             let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|driver| driver.path.clone());

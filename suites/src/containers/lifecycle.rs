@@ -4,7 +4,7 @@ use super::process::{parse_facts, wait_for};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, PROBE, Process, Runtime, Sandbox, Trace};
+use crate::environment::{Container, ContainerRuntime, Containers, PROBE, Process, Sandbox, Trace};
 use crate::row::{Row, row};
 use model::profile;
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
     let other = tasks[1].exec(&["read", "/tmp/own"], &[])?;
     ensure!(other.code != 0, "the second container of the pod sees the first one's files");
     let vmms = containers.processes(pod.id()).into_iter().filter(Process::is_vmm).count();
-    let expected = usize::from(containers.runtime() == Runtime::Kata);
+    let expected = usize::from(containers.runtime() == ContainerRuntime::Kata);
     ensure!(vmms == expected, "{vmms} virtual machines carry a pod, expected {expected}");
     Ok(())
 }
@@ -52,8 +52,8 @@ fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
 /// Empty control groups of Kata's Go runtime are noted and not held against the distro: Kata's own issues 6422 and 11815.
 fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     let rounds = match containers.runtime() {
-        Runtime::Runc => 20,
-        Runtime::Kata => 5,
+        ContainerRuntime::Runc => 20,
+        ContainerRuntime::Kata => 5,
     };
     // The shared pod, if a test has started it, is no trace; what earlier tests left is theirs.
     let before = containers.traces();
@@ -67,7 +67,8 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
 /// Waits until nothing new is left except for what Kata's Go runtime is known to leave on any distro.
 fn gone(containers: &dyn Containers, before: &BTreeSet<Trace>, when: &str) -> Check {
     let kata = containers.claims().kata_for(&containers.profile().name);
-    let excused = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.kind == profile::Runtime::Go);
+    let excused =
+        containers.runtime() == ContainerRuntime::Kata && kata.is_some_and(|kata| kata.kind == profile::Runtime::Go);
     let new = || -> BTreeSet<Trace> { containers.traces().difference(before).cloned().collect() };
     let known = |trace: &Trace| excused && matches!(trace, Trace::ControlGroup { empty: true, .. });
     wait_for(
@@ -95,8 +96,8 @@ fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
     let processes = containers.processes(task.id());
     let victim = match containers.runtime() {
-        Runtime::Kata => processes.iter().find(|p| p.is_vmm()),
-        Runtime::Runc => processes.iter().find(|p| p.argv.first().is_some_and(|a| a == PROBE)),
+        ContainerRuntime::Kata => processes.iter().find(|p| p.is_vmm()),
+        ContainerRuntime::Runc => processes.iter().find(|p| p.argv.first().is_some_and(|a| a == PROBE)),
     };
     let victim = victim.ok_or_else(|| Stop::error(format!("nothing to kill among {}", names(&processes))))?;
     containers.kill_process(victim.pid)?;

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Facts, Finished, Runtime, Sandbox};
+use crate::environment::{Container, ContainerRuntime, Containers, Finished, ProbeFacts, Sandbox};
 use crate::row::{Row, row};
 use std::time::Duration;
 
@@ -211,7 +211,7 @@ fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
 /// Before 4.0 Kata's agent reports the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
 pub(super) fn was_killed(containers: &dyn Containers, finished: &Finished) -> bool {
     let kata = containers.claims().kata_for(&containers.profile().name);
-    let bare = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.is_before_4());
+    let bare = containers.runtime() == ContainerRuntime::Kata && kata.is_some_and(|kata| kata.is_before_4());
     if bare && finished.code == 9 {
         containers.note("Kata before 4.0 reports 9 for a process that SIGKILL ended, not 137".to_owned());
         return true;
@@ -240,7 +240,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
     // Whether seccomp is on is decided when a sandbox is made.
     let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]).within(Sandbox::Alone) };
     let refused = containers.run(&container, &[])?;
-    if refused.code == 0 && containers.runtime() == Runtime::Kata {
+    if refused.code == 0 && containers.runtime() == ContainerRuntime::Kata {
         // The Rust shim does not ask whether the agent can apply a profile; the guest's kernel tells whether it could.
         let status = containers
             .run(&Container { command: vec!["read".into(), "/proc/self/status".into()], ..container }, &[])?;
@@ -255,7 +255,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
 }
 
 /// What the probe said of itself.
-pub(super) fn parse_facts(finished: &Finished) -> Result<Facts, Stop> {
+pub(super) fn parse_facts(finished: &Finished) -> Result<ProbeFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
         .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }

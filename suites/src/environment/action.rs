@@ -1,11 +1,15 @@
 //! What the environment's side of a [`Pair`](super::Pair) asks the guest to do, and what came of it.
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// What stands as `%XX` besides all that is not ASCII: what JSON would escape, and the escape itself.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 /// Bytes of a file or a path; in messages, printable ASCII stands as it is and the rest as `%XX`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -26,34 +30,18 @@ impl<T: AsRef<Path> + ?Sized> From<&T> for Bytes {
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(self.0.len());
-        for &byte in &self.0 {
-            match byte {
-                b' '..=b'~' if !matches!(byte, b'%' | b'"' | b'\\') => text.push(char::from(byte)),
-                _ => text.push_str(&format!("%{byte:02x}")),
-            }
-        }
-        serializer.serialize_str(&text)
+        serializer.collect_str(&percent_encode(&self.0, ESCAPED))
     }
 }
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let mut bytes = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let Some((&first, tail)) = rest.split_first() {
-            rest = tail;
-            if first != b'%' {
-                bytes.push(first);
-                continue;
-            }
-            let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-            let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
-            bytes.push(byte.ok_or_else(|| serde::de::Error::custom("expected two hexadecimal digits after %"))?);
-            rest = &tail[2..];
+        let bytes: Vec<u8> = percent_decode_str(&text).collect();
+        match percent_encode(&bytes, ESCAPED).to_string() == text {
+            true => Ok(Bytes(bytes)),
+            false => Err(serde::de::Error::custom("expected printable ASCII, and `%` with two digits for all else")),
         }
-        Ok(Bytes(bytes))
     }
 }
 
@@ -293,6 +281,8 @@ mod tests {
         let json = serde_json::to_string(&action).expect("an action serializes");
         assert_eq!(json, r#"{"action":"read","path":"a b/c%25"}"#);
         assert_eq!(serde_json::from_str::<Action>(&json).expect("an action deserializes"), action);
-        assert!(serde_json::from_str::<Bytes>("\"%4\"").is_err());
+        for other in ["%4", "%zz", "%41", "caf\u{e9}"] {
+            assert!(serde_json::from_str::<Bytes>(&format!("\"{other}\"")).is_err(), "{other}");
+        }
     }
 }

@@ -158,7 +158,7 @@ impl Finished {
 
 /// What the probe sees of itself and of the machine around it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct ProbeFacts {
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
     /// The working directory.

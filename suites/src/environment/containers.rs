@@ -13,19 +13,19 @@ use std::time::Duration;
 /// What runs the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Runtime {
+pub enum ContainerRuntime {
     /// runc, the control: it shows what the environment and containerd can do without Kata.
     Runc,
     /// Kata.
     Kata,
 }
 
-impl Runtime {
+impl ContainerRuntime {
     /// The word in ids and messages.
     pub fn name(self) -> &'static str {
         match self {
-            Runtime::Runc => "runc",
-            Runtime::Kata => "kata",
+            ContainerRuntime::Runc => "runc",
+            ContainerRuntime::Kata => "kata",
         }
     }
 }
@@ -109,7 +109,7 @@ impl std::fmt::Display for Trace {
 
 /// An event that containerd published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct ContainerdEvent {
     /// What happened: `/tasks/oom`.
     pub topic: String,
     /// All that was printed of it.
@@ -119,7 +119,7 @@ pub struct Event {
 /// Containers of one runtime.
 pub trait Containers {
     /// Which runtime runs them.
-    fn runtime(&self) -> Runtime;
+    fn runtime(&self) -> ContainerRuntime;
     /// What the record and the image say.
     fn claims(&self) -> &Claims;
     /// The profile under test.
@@ -174,7 +174,7 @@ pub trait Containers {
     /// What there is on the host of containers other than the shared pod.
     fn traces(&self) -> BTreeSet<Trace>;
     /// The events that containerd published about the container of that id.
-    fn events(&self, id: &str) -> Vec<Event>;
+    fn events(&self, id: &str) -> Vec<ContainerdEvent>;
     /// What the profile passes to QEMU for a sandbox of that id, with `<placeholders>` for what differs from run to run.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Where a property of a filesystem is tried: a directory in a guest, or one that host and guest both have.
 
+use super::Run;
 use super::action::{Action, Reply};
 use crate::check::{Doing, Stop};
 use crate::share::Share;
@@ -21,6 +22,8 @@ pub struct Site {
     pub share: Option<Share>,
     /// A static pjdfstest binary.
     pub pjdfstest: Option<PathBuf>,
+    /// The agent's way to run it.
+    pub run: Run,
     /// A writable directory that is not on the share.
     pub scratch: PathBuf,
 }

@@ -7,9 +7,8 @@ use crate::environment::Site;
 use crate::row::{Row, row};
 use crate::share::Share;
 use crate::test::Need;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("conformance.rs");
@@ -90,34 +89,17 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
         return Err(Stop::skip("there is no static pjdfstest binary"));
     };
     let configuration = site.scratch.join("pjdfstest.toml");
-    let output = site.scratch.join("pjdfstest.log");
-    let failed = |what: &str, e: &dyn std::fmt::Display| Stop::error(format!("{what}: {e}"));
     let (user, other) = accounts()?;
-    fs::write(&configuration, toml(&user, &other)).map_err(|e| failed("writing pjdfstest's configuration", &e))?;
-    let log = File::create(&output).map_err(|e| failed("creating pjdfstest's log", &e))?;
-    let errors = log.try_clone().map_err(|e| failed("sharing pjdfstest's log", &e))?;
-    let mut child = Command::new(program)
-        .arg("--configuration-file")
-        .arg(&configuration)
-        .arg("--path")
-        .arg(&site.dir)
-        // Plain text, and no back traces that hide the names.
-        .env("NO_COLOR", "1")
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
-        .spawn()
-        .map_err(|e| failed(&format!("running {}", program.display()), &e))?;
-    let ended = super::expect::until(DEADLINE, "pjdfstest: expected its end", || {
-        let last = || fs::read(&output).map(|text| last_line(&String::from_utf8_lossy(&text)));
-        Ok(child.try_wait().map_err(|e| failed("waiting for pjdfstest", &e))?.ok_or_else(|| format!("{:?}", last())))
-    });
-    // Not waited for: what hangs in the kernel does not end by a signal either.
-    let status = ended.inspect_err(|_| drop(child.kill()))?;
-    let text = fs::read(&output).map_err(|e| failed("reading pjdfstest's log", &e))?;
-    parse(&String::from_utf8_lossy(&text))
-        .map_err(|why| Stop::error(format!("pjdfstest ended with {status}: {why}")))
+    fs::write(&configuration, toml(&user, &other))
+        .map_err(|e| Stop::error(format!("writing pjdfstest's configuration: {e}")))?;
+    let argv: [&Path; 5] = [program, Path::new("--configuration-file"), &configuration, Path::new("--path"), &site.dir];
+    let argv = argv.map(|word| word.display().to_string());
+    // Plain text, and no back traces that hide the names.
+    let variables = [("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")];
+    let ran = (site.run)(&argv.each_ref().map(String::as_str), &variables, DEADLINE)?;
+    let how = ran.code.map_or("a signal".to_owned(), |code| format!("exit code {code}"));
+    parse(&format!("{}\n{}", ran.stdout, ran.stderr))
+        .map_err(|why| Stop::error(format!("pjdfstest ended with {how}: {why}")))
         .map(|failures| failures.into_iter().filter(|name| !NEED_A_SYSTEM.contains(&name.as_str())).collect())
 }
 
@@ -190,7 +172,42 @@ fn parse(output: &str) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{account_in, parse};
+    use super::{DEADLINE, account_in, parse, pjdfstest_failures};
+    use crate::check::Stop;
+    use crate::environment::{Ran, Site};
+
+    #[test]
+    fn the_agent_runs_it_and_both_its_streams_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut site = Site {
+            dir: "/share/dir".into(),
+            small: None,
+            root: "/share".into(),
+            share: None,
+            pjdfstest: Some("/pjdfstest".into()),
+            run: |argv, variables, deadline| {
+                assert_eq!(
+                    [argv[0], argv[1], argv[3], argv[4]],
+                    ["/pjdfstest", "--configuration-file", "--path", "/share/dir"]
+                );
+                assert!(std::fs::read_to_string(argv[2]).unwrap().contains("nobody"));
+                assert!(variables.contains(&("NO_COLOR", "1")) && deadline == DEADLINE);
+                let stdout = "link::max   FAILED\nopen::etxtbsy   FAILED\nSummary: 2 failed, 396 passed, 398 total";
+                Ok(Ran {
+                    code: Some(1),
+                    stdout: stdout.to_owned(),
+                    stderr: "Error: Some tests have failed\n".to_owned(),
+                })
+            },
+            scratch: dir.path().into(),
+        };
+        assert_eq!(pjdfstest_failures(&site).unwrap(), ["link::max"]);
+        site.run =
+            |_, _, _| Ok(Ran { code: None, stdout: "a::b   ok\n".to_owned(), stderr: "out of memory\n".to_owned() });
+        let stop = pjdfstest_failures(&site).unwrap_err();
+        let expected = "pjdfstest ended with a signal: it printed no summary; its last line is \"out of memory\"";
+        assert!(matches!(&stop, Stop::Error { message } if message == expected), "{stop:?}");
+    }
 
     #[test]
     fn failures_are_read_by_name_and_the_summary_must_agree() {

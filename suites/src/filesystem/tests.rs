@@ -7,12 +7,14 @@ mod lying_guests;
 
 use super::{Action, GuestSide, Pair, Reply, Site, perform, rows, tests, user};
 use crate::check::{Check, Stop};
+use crate::environment::Ran;
 use crate::share::Share;
 use crate::test::Body;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -58,7 +60,14 @@ fn site_in(root: &Path, name: &str, scratch: &Path, small: Option<PathBuf>) -> S
     let dir = if fs::create_dir(&dir).is_ok() { dir } else { root.to_path_buf() };
     let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o777));
     let pjdfstest = std::env::var_os(PJDFSTEST).map(PathBuf::from);
-    Site { dir, small, root: root.to_path_buf(), share: None, pjdfstest, scratch: scratch.to_path_buf() }
+    Site { dir, small, root: root.to_path_buf(), share: None, pjdfstest, run, scratch: scratch.to_path_buf() }
+}
+
+/// Without a deadline, which the agent has.
+fn run(argv: &[&str], variables: &[(&str, &str)], _: Duration) -> Result<Ran, Stop> {
+    let done = Command::new(argv[0]).args(&argv[1..]).envs(variables.iter().copied()).output().expect("it is started");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ran { code: done.status.code(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
 }
 
 /// A filesystem mounted for a test.

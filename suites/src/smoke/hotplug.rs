@@ -13,10 +13,10 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
 use crate::row::{Row, row};
-use crate::share::Share;
 use crate::test::Place;
 use crate::under;
 use forms::{Bridge, delete};
+use model::profile::ModuleUse;
 use online::Online;
 use qapi_qmp as qapi;
 use serde_json::{Value, json};
@@ -232,7 +232,7 @@ fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
 fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
-    machine.load_modules(Share::VirtioBlk.name())?;
+    machine.load_modules(ModuleUse::VirtioBlk)?;
     let disk = Disk::new()?;
     let id = forms::plug_pci_disk(machine, &disk.0)?;
     let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
@@ -252,7 +252,7 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> Check {
     let mut machine = env.boot_with_a_root_port()?;
     let machine = machine.as_mut();
     env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
-    machine.load_modules(Share::VirtioBlk.name())?;
+    machine.load_modules(ModuleUse::VirtioBlk)?;
     let disk = Disk::new()?;
     let id = forms::plug_root_port_disk(machine, &disk.0)?;
     let Some(port) = forms::slot_of(machine, "rp0")? else {

@@ -18,9 +18,8 @@ use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
 use crate::outcome::Component;
 use crate::row::{Row, row};
-use crate::share::Share;
 use crate::test::Place;
-use model::profile::{BlkReadOnly, ImageDriver, Profile};
+use model::profile::{BlkReadOnly, ImageDriver, ModuleUse, Profile};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read as _};
@@ -60,7 +59,7 @@ fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
     let options = ["ACPI_NFIT", "BLK_DEV_PMEM", "NVDIMM_PFN", "FS_DAX"];
     let form = ImageForm {
         driver: ImageDriver::Nvdimm,
-        modules: "nvdimm",
+        modules: ModuleUse::Nvdimm,
         disk: "pmem0",
         bytes: layout::BYTES - layout::HEADER,
         options: &options,
@@ -78,7 +77,7 @@ fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
     let options = ["VIRTIO_BLK", "EXT4_FS"];
     let form = ImageForm {
         driver: ImageDriver::Blk,
-        modules: Share::VirtioBlk.name(),
+        modules: ModuleUse::VirtioBlk,
         disk: "vda",
         bytes: layout::BYTES,
         options: &options,
@@ -89,7 +88,7 @@ fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
 /// How a guest sees the image.
 struct ImageForm<'a> {
     driver: ImageDriver,
-    modules: &'a str,
+    modules: ModuleUse,
     disk: &'a str,
     bytes: u64,
     options: &'a [&'a str],
@@ -133,7 +132,7 @@ impl ImageForm<'_> {
     /// Skips where the distro's kernel has no drivers for it; it is not the kernel of guests with an image.
     fn kernel_can_look(&self, env: &dyn Environment) -> Check {
         let claims = env.claims();
-        let set = claims.modules.get(self.modules);
+        let set = claims.modules.get(&self.modules);
         let mut lacking = set.map(|set| set.missing.clone()).unwrap_or_default();
         let config = super::kernel::configuration(env).map(|(_, text)| text).unwrap_or_default();
         lacking.extend(super::hotplug::waits::lacking(&config, self.options).iter().map(|o| format!("CONFIG_{o}")));

@@ -6,9 +6,8 @@ use crate::claims::Claims;
 use crate::ensure;
 use crate::environment::Environment;
 use crate::row::{Row, row};
-use crate::share::Share;
 use crate::under;
-use model::profile::{Gate, GateKind};
+use model::profile::{Gate, GateKind, ModuleUse};
 use std::collections::BTreeMap;
 
 const SOURCE: &str = include_str!("kernel.rs");
@@ -141,42 +140,42 @@ fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
 ///
 /// Kata's agent writes to `hvc0` and finds its devices on virtio's PCI transport (kata-agent loads no modules itself).
 fn kernel_has_the_modules_of_boot(env: &dyn Environment) -> Check {
-    has_modules(env, "boot")
+    has_modules(env, ModuleUse::Boot)
 }
 
 /// The kernel has vsock and its virtio transport.
 ///
 /// The agent listens on vsock port 1024; without the transport the runtime times out ("timed out connecting to vsock").
 fn kernel_has_the_modules_of_vsock(env: &dyn Environment) -> Check {
-    has_modules(env, "vsock")
+    has_modules(env, ModuleUse::Vsock)
 }
 
 /// The kernel has what containers in a guest use: network, SCSI disks, entropy, overlayfs.
 ///
 /// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs.
 fn kernel_has_the_modules_of_containers(env: &dyn Environment) -> Check {
-    has_modules(env, "other")
+    has_modules(env, ModuleUse::Other)
 }
 
 /// The kernel has virtiofs and fuse, as modules or built in.
 ///
 /// Without them the guest cannot mount `kataShared`, and no container has a root filesystem.
 fn kernel_has_the_modules_of_virtio_fs(env: &dyn Environment) -> Check {
-    has_modules(env, Share::VirtioFs.name())
+    has_modules(env, ModuleUse::VirtioFs)
 }
 
 /// The kernel has 9p and its virtio transport.
 ///
 /// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out.
 fn kernel_has_the_modules_of_virtio_9p(env: &dyn Environment) -> Check {
-    has_modules(env, Share::Virtio9p.name())
+    has_modules(env, ModuleUse::Virtio9p)
 }
 
 /// The kernel has virtio-blk and ext4.
 ///
 /// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4.
 fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
-    has_modules(env, Share::VirtioBlk.name())
+    has_modules(env, ModuleUse::VirtioBlk)
 }
 
 /// The kernel can give user space an IOMMU by iommufd.
@@ -200,11 +199,11 @@ fn lacking<'g>(config: &BTreeMap<String, String>, gates: impl Iterator<Item = &'
     gates.map(|gate| gate.name.as_str()).filter(|option| !there(option)).collect()
 }
 
-fn has_modules(env: &dyn Environment, used_for: &str) -> Check {
+fn has_modules(env: &dyn Environment, used_for: ModuleUse) -> Check {
     let claims = env.claims();
     let set = claims
         .modules
-        .get(used_for)
+        .get(&used_for)
         .ok_or_else(|| Stop::error(format!("nobody looked up the modules for {used_for}")))?;
     ensure!(!set.wanted.is_empty(), "profile {} names no modules for {used_for}", env.profile().name);
     ensure!(

@@ -172,46 +172,59 @@ fn is_executable(env: &dyn Environment, path: &str, what: &str) -> Check {
     }
 }
 
-fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
-    match env.claims().release.package_manager {
-        PackageManager::Apt => {
-            env.run(&["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Version}\n", package], QUICK).map(
-                |mut ran| {
-                    // Only `ii ` is installed and configured; several lines are several architectures.
-                    ran.stdout =
-                        ran.stdout.lines().find_map(|l| l.strip_prefix("ii \t")).unwrap_or_default().to_owned();
-                    ran
-                },
-            )
-        }
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
-            env.run(&["rpm", "-q", "--whatprovides", "--qf", RPM_VERSION, package], QUICK)
-        }
-        PackageManager::Pacman => env.run(&["pacman", "-Q", package], QUICK),
-        PackageManager::Apk => env.run(&["apk", "info", "-v", package], QUICK),
-        PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => Err(not_asked()),
+/// How a package manager of an environment is asked.
+struct Questions {
+    /// For a package's version; its name comes last.
+    version: &'static [&'static str],
+    /// The version in the answer.
+    read: fn(&str) -> &str,
+    /// For the package that owns a file; the path comes last, and the package's name first in the answer.
+    owner: &'static [&'static str],
+}
+
+impl Questions {
+    fn of(env: &dyn Environment) -> Result<Questions, Stop> {
+        Ok(match env.claims().release.package_manager {
+            PackageManager::Apt => Questions {
+                version: &["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Version}\n"],
+                // Only `ii ` is installed and configured; several lines are several architectures.
+                read: |said| said.lines().find_map(|line| line.strip_prefix("ii \t")).unwrap_or_default(),
+                owner: &["dpkg-query", "--search"],
+            },
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => Questions {
+                version: &["rpm", "-q", "--whatprovides", "--qf", RPM_VERSION],
+                read: str::trim,
+                owner: &["rpm", "-qf", "--qf", "%{NAME}: \n"],
+            },
+            PackageManager::Pacman => {
+                Questions { version: &["pacman", "-Q"], read: str::trim, owner: &["pacman", "-Qqo"] }
+            }
+            PackageManager::Apk => {
+                Questions { version: &["apk", "info", "-v"], read: str::trim, owner: &["apk", "info", "-W"] }
+            }
+            // No environment of these is made yet.
+            PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => {
+                return Err(Stop::error(
+                    "the packages of Gentoo and NixOS are not asked yet, and image-based systems have none",
+                ));
+            }
+        })
     }
 }
 
-/// No environment of Gentoo, NixOS or an image-based system is made yet.
-fn not_asked() -> Stop {
-    Stop::error("the packages of Gentoo and NixOS are not asked yet, and image-based systems have none")
+fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
+    let questions = Questions::of(env)?;
+    let mut ran = env.run(&[questions.version, &[package]].concat(), QUICK)?;
+    ran.stdout = (questions.read)(&ran.stdout).to_owned();
+    Ok(ran)
 }
 
 fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
     // The package database knows real paths; `/usr/lib/qemu/virtiofsd` may be a link, `/lib` one to `/usr/lib`.
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
-    let manager = env.claims().release.package_manager;
+    let questions = Questions::of(env)?;
     for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
-        let ran = match manager {
-            PackageManager::Apt => env.run(&["dpkg-query", "--search", &candidate], QUICK)?,
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
-                env.run(&["rpm", "-qf", "--qf", "%{NAME}: \n", &candidate], QUICK)?
-            }
-            PackageManager::Pacman => env.run(&["pacman", "-Qqo", &candidate], QUICK)?,
-            PackageManager::Apk => env.run(&["apk", "info", "-W", &candidate], QUICK)?,
-            PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => return Err(not_asked()),
-        };
+        let ran = env.run(&[questions.owner, &[candidate.as_str()]].concat(), QUICK)?;
         let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
         if ran.ok() && !owner.is_empty() {
             return Ok(owner.to_owned());

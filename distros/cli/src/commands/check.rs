@@ -7,7 +7,7 @@ use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::share::Share;
-use operator::check::{Component, Presence, ProgramAnswer, Stated, ask, component};
+use operator::check::{Component, Presence, ProgramAnswer, StatedComponent, ask, component};
 use operator::packages::{Packages, QueryError};
 use operator::standing::{Standing, standing};
 use std::fmt::Write as _;
@@ -156,11 +156,11 @@ fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result
 }
 
 /// The components that were named, all if none was.
-pub(crate) fn chosen<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stated>, Failed> {
+pub(crate) fn chosen<'s>(stated: &'s [StatedComponent], names: &[String]) -> Result<Vec<&'s StatedComponent>, Failed> {
     if names.is_empty() {
         return Ok(stated.iter().collect());
     }
-    let mut chosen: Vec<&Stated> = Vec::new();
+    let mut chosen: Vec<&StatedComponent> = Vec::new();
     for name in names {
         // `vmm` and `fs` are the preferred one; the daemon goes by its own name too.
         let name = match name.as_str() {
@@ -201,7 +201,7 @@ fn required(found: &[Component]) -> Vec<&Component> {
 pub(crate) const NEEDED: [ComponentKind; 3] = [ComponentKind::Vmm, ComponentKind::Fs, ComponentKind::Kernel];
 
 /// The kinds of [`NEEDED`] of which the record has no component at all.
-pub(crate) fn lacking(stated: &[Stated]) -> Vec<&'static str> {
+pub(crate) fn lacking(stated: &[StatedComponent]) -> Vec<&'static str> {
     NEEDED.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind)).map(|kind| kind.name()).collect()
 }
 

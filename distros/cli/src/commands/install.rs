@@ -10,7 +10,7 @@ use model::diagnostic::printable;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::shell::quoted;
-use operator::check::{Component, Presence, Stated, component};
+use operator::check::{Component, Presence, StatedComponent, component};
 use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -153,7 +153,8 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         return Err(not_packaged(&system, &missing).into());
     }
     let wanted = wanted(&system, &components, arguments.allow_assumed)?;
-    let is_kernel = |s: &&Stated| s.kind == ComponentKind::Kernel && s.packages.iter().flatten().next().is_some();
+    let is_kernel =
+        |s: &&StatedComponent| s.kind == ComponentKind::Kernel && s.packages.iter().flatten().next().is_some();
     if components.iter().any(is_kernel) {
         eprintln!("note: a kernel is among what is installed: the machine may boot it the next time");
     }
@@ -226,7 +227,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
 }
 
 /// That everything is there that no package brings; else where it comes from.
-fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
+fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Result<()> {
     for stated in components {
         let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
         if found.presence == Presence::Unreadable {
@@ -263,7 +264,7 @@ fn unknown(found: &Component) -> Failed {
 /// The components whose packages are installed in a version that does not bring them: installing is no way to them.
 ///
 /// Whether that is so is not known of what cannot be read.
-fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Vec<String>> {
+fn without_what_they_bring(system: &System, components: &[&StatedComponent]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
     let mut lacking = Vec::new();
     for stated in components {

@@ -8,7 +8,7 @@ use model::record::{self, Record};
 use model::sources::{self, Sources};
 use model::verified;
 use rayon::prelude::*;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 
 /// Arguments of `lint`.
@@ -59,23 +59,20 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
             }
         }
     }
-    let unreadable = checked.iter().any(|file| file.unreadable);
+    let unread = checked.iter().filter_map(|file| file.unread).max_by_key(|exit| *exit as u8);
     let all: Vec<Diagnostic> = checked.into_iter().flat_map(|file| file.found).collect();
     drop(out);
     if arguments.format == LintFormat::Json {
         json(&serde_json::json!({ "version": 1, "diagnostics": all }))?;
     }
-    Ok(match (unreadable, all.is_empty()) {
-        (true, _) => Exit::BadInput,
-        (_, true) => Exit::Ok,
-        _ => Exit::No,
-    })
+    Ok(unread.unwrap_or(if all.is_empty() { Exit::Ok } else { Exit::No }))
 }
 
 /// The records of a folder, and the verdicts and sources in it.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     let failed = |e: std::io::Error| {
-        Failed::new(Exit::BadInput, "unreadable", format!("the folder {} cannot be read: {e}", folder.display()))
+        let exit = if e.kind() == ErrorKind::PermissionDenied { Exit::Unknown } else { Exit::BadInput };
+        Failed::new(exit, "unreadable", format!("the folder {} cannot be read: {e}", folder.display()))
     };
     let mut files = Vec::new();
     for folder in [folder.to_owned(), folder.join(verified::FOLDER), folder.join(sources::FOLDER)] {
@@ -98,7 +95,8 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
 struct Checked {
     text: String,
     found: Vec<Diagnostic>,
-    unreadable: bool,
+    /// How the program ends where there is no text to check.
+    unread: Option<Exit>,
 }
 
 fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
@@ -108,16 +106,19 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
         None if arguments.part => Form::Layer,
         None => Form::Record,
     };
-    let text = match record::read_text(file) {
+    let bytes = record::bytes(file);
+    let is_closed = bytes.as_ref().is_err_and(|error| error.is_unreadable());
+    let text = match record::text(file, bytes) {
         Ok(text) => text,
         Err(problem) => {
-            let unreadable = problem.rule == "unreadable";
-            return Ok(Checked { text: String::new(), found: vec![*problem], unreadable });
+            let exit = if is_closed { Exit::Unknown } else { Exit::BadInput };
+            let unread = problem.is_unreadable().then_some(exit);
+            return Ok(Checked { text: String::new(), found: vec![*problem], unread });
         }
     };
     if let Some(record) = record_beside(file, sources::FOLDER) {
         let found = sources::lint(file, &text, record.as_ref());
-        return Ok(Checked { text, found, unreadable: false });
+        return Ok(Checked { text, found, unread: None });
     }
     let text = if arguments.fix { fixed(file, text, form)? } else { text };
     let mut found = lint_as(file, &text, form);
@@ -125,7 +126,7 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
         found.extend(without_source(file, &text));
         found.sort_by_key(|one| one.start);
     }
-    Ok(Checked { text, found, unreadable: false })
+    Ok(Checked { text, found, unread: None })
 }
 
 /// For a file of verdicts, the releases of the record beside its folder, none where there is no such record.

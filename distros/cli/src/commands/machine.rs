@@ -4,6 +4,7 @@ use super::check::unreadable;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed};
 use clap::Args;
+use model::component::Component;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
@@ -12,7 +13,7 @@ use model::record::{ComponentKind, Confidence};
 use model::release::Release;
 use model::share::Share;
 use model::verified::VerifiedEntry;
-use operator::check::Stated;
+use operator::check::StatedComponent;
 use operator::configure::{Found, Guest, Inputs, PackageDatabase};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
@@ -201,9 +202,9 @@ impl Machine {
 }
 
 /// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs, and the kernel unless guests boot Kata's.
-fn is_used(stated: &Stated, guest: &Guest) -> bool {
+fn is_used(stated: &StatedComponent, guest: &Guest) -> bool {
     match stated.kind {
-        ComponentKind::Vmm => stated.name == "qemu",
+        ComponentKind::Vmm => stated.name == Component::Qemu.name(),
         ComponentKind::Fs => stated.name == Share::VirtioFs.name(),
         ComponentKind::Kernel => *guest != Guest::Kata,
         _ => false,

@@ -2,6 +2,7 @@
 
 use super::{Exit, Format, json};
 use clap::{Args, ValueEnum};
+use model::component::Component;
 use model::profile::Profile;
 use operator::requirements;
 use serde_json::json;
@@ -37,18 +38,18 @@ enum ComponentName {
 /// Prints what a package must have.
 pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     let profile = Profile::find(&arguments.profile)?;
-    let (component, name) = match arguments.component {
-        ComponentName::Qemu => (requirements::RequiredComponent::Qemu, "qemu"),
-        ComponentName::Virtiofsd => (requirements::RequiredComponent::Virtiofsd, "virtiofsd"),
-        ComponentName::Kernel => (requirements::RequiredComponent::Kernel, "kernel"),
-        ComponentName::Containerd => (requirements::RequiredComponent::Containerd, "containerd"),
+    let component = match arguments.component {
+        ComponentName::Qemu => Component::Qemu,
+        ComponentName::Virtiofsd => Component::Virtiofsd,
+        ComponentName::Kernel => Component::Kernel,
+        ComponentName::Containerd => Component::Containerd,
     };
     let all = requirements::requirements(profile, component);
     match arguments.format {
         Format::Json => json(
-            &json!({ "version": 1, "profile": profile.name, "range": profile.range, "component": name, "requirements": all }),
+            &json!({ "version": 1, "profile": profile.name, "range": profile.range, "component": component, "requirements": all }),
         )?,
-        Format::Human => write!(stdout(), "{}", requirements::human(profile, name, &all))?,
+        Format::Human => write!(stdout(), "{}", requirements::human(profile, component, &all))?,
     }
     Ok(Exit::Ok)
 }

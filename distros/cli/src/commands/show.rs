@@ -129,10 +129,11 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
         let _ = write!(out, " ({})", release.aliases.join(", "));
     }
     let _ = writeln!(out, " on {}", release.arch);
-    let width = shown.facts.iter().map(|f| f.subject.len()).max();
+    let width = shown.facts.iter().map(|f| f.subject.to_string().len()).max();
     let width = width.unwrap_or_default();
     for fact in &shown.facts {
-        let value = match fact.value.as_deref() {
+        let value = fact.value();
+        let value = match value.as_deref() {
             None => "unknown",
             Some("") => "none",
             Some(value) => value,
@@ -256,6 +257,7 @@ fn run_json(entry: &VerifiedEntry) -> Value {
         "profile": entry.profile,
         "environment": entry.environment,
         "basis": entry.basis,
+        "shaped": entry.shaped,
         "tested": entry.tested,
         "harness": entry.harness,
         "test-set": entry.test_set,

@@ -9,7 +9,7 @@ use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry};
 use model::release::Release;
 use model::target::{self, Target};
-use operator::check::{Stated, stated};
+use operator::check::{StatedComponent, stated};
 use operator::detect::{self, Detection};
 use root::{Root, RootError};
 use serde_json::{Value, json};
@@ -161,7 +161,7 @@ impl System {
     }
 
     /// Its components as the record states them.
-    pub(crate) fn stated(&self) -> Vec<Stated> {
+    pub(crate) fn stated(&self) -> Vec<StatedComponent> {
         stated(&self.record, &self.entry, self.arch)
     }
 

@@ -81,16 +81,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     Ok(exit)
 }
 
-/// Booting, what is plugged into guests, the guest kernel, and the first filesystem in the record that the profile knows.
+/// What every pod needs of a VMM, the guest kernel, and the first filesystem in the record that the profile knows.
 fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
-    let mut capabilities = vec![
-        Capability::VmmBoot,
-        Capability::VmmQmp,
-        Capability::VmmHotplugMemory,
-        Capability::VmmHotplugBlk,
-        Capability::VmmHotplugNet,
-        Capability::KernelGuest,
-    ];
+    let mut capabilities: Vec<Capability> = Capability::of_every_vmm().chain([Capability::KernelGuest]).collect();
     let filesystems = system.stated().into_iter().filter(|s| s.kind == ComponentKind::Fs && s.packaged);
     let share = filesystems.filter_map(|s| Share::of_name(&s.name)).find(|share| profile.shares(*share));
     capabilities.extend(share.map(Capability::of_share));
@@ -101,7 +94,7 @@ fn told(standing: &Standing) -> String {
     let mut out = format!(
         "  {} on {} basis, {} ({} days ago), harness {}: supported {}, same versions {}\n",
         standing.environment,
-        standing.basis,
+        standing.basis.marked(standing.shaped),
         standing.tested,
         standing.age_days,
         standing.harness,

@@ -1,12 +1,15 @@
-//! What packages ship: the Debian package on a real system, what is generated for it, hooks, the example manifest.
+//! What packages ship: the Debian package on a real system, what is generated for it, hooks, the example manifest, the Go
+//! package.
 //!
-//! Debian's packages debhelper, dpkg-dev, lintian, man-db, groff, bash-completion, zsh, fish and systemd are made use of;
+//! Debian's packages debhelper, dpkg-dev, lintian, man-db, groff, bash-completion, zsh, fish, systemd and golang-go are made
+//! use of;
 //! where one is missing, or root is, a test is ignored.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 mod build;
 mod debian;
 mod generated;
+mod go;
 mod kubernetes;
 mod system;
 

@@ -40,8 +40,8 @@ fn said(record: &Record, release: &str, arch: Arch) -> Vec<(String, String)> {
     // The proposal had neither of kernels, images and dates.
     let asked =
         |subject: &str| ["vmm ", "fs ", "repositories", "modules"].iter().any(|start| subject.starts_with(start));
-    let facts = record.facts(entry, arch).into_iter().filter(|f| asked(&f.subject));
-    said.extend(facts.map(|f| (f.subject, f.value.unwrap_or_else(|| "unknown".to_owned()))));
+    let facts = record.facts(entry, arch).into_iter().filter(|f| asked(&f.subject.to_string()));
+    said.extend(facts.map(|f| (f.subject.to_string(), f.value().unwrap_or_else(|| "unknown".to_owned()))));
     said
 }
 

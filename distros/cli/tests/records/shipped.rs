@@ -1,6 +1,7 @@
 //! What all shipped records have in common, and what they must not say.
 
 use super::*;
+use model::record::{FactSubject, StatedFact};
 use operator::detect::{Fit, detect};
 use root::Root;
 use std::collections::BTreeSet;
@@ -178,7 +179,7 @@ fn a_system_that_comes_as_an_image_says_where_its_parts_come_from() {
         for entry in &record.releases {
             let is_image = record.manager_of(entry) == PackageManager::ImageBased;
             let facts = record.facts(entry, record.release_arches(entry)[0]);
-            let stated = facts.iter().any(|f| f.subject == "parts from");
+            let stated = facts.iter().any(|f| f.subject == FactSubject::PartsFrom);
             assert_eq!(stated, is_image, "{}:{}", record.distro, entry.version);
         }
     }
@@ -187,23 +188,23 @@ fn a_system_that_comes_as_an_image_says_where_its_parts_come_from() {
 #[test]
 fn what_must_be_enabled_is_named() {
     let database = Database::embedded();
-    let enabled = |distro: &str, release: &str, subject: &str| {
+    let enabled = |distro: &str, release: &str, subject: FactSubject| {
         let record = database.record(distro).expect(distro);
         let entry = record.require_release(release).expect(release);
         let facts = record.facts(entry, record.release_arches(entry)[0]);
-        facts.iter().find(|f| f.subject == subject).and_then(|f| f.value.clone())
+        facts.iter().find(|f| f.subject == subject).and_then(StatedFact::value)
     };
     for distro in ["almalinux", "rhel", "rocky"] {
-        assert_eq!(enabled(distro, "8", "modules").as_deref(), Some("virt:rhel"));
-        assert_eq!(enabled(distro, "9", "modules"), None, "modularity of virt ended with 8");
+        assert_eq!(enabled(distro, "8", FactSubject::Modules).as_deref(), Some("virt:rhel"));
+        assert_eq!(enabled(distro, "9", FactSubject::Modules), None, "modularity of virt ended with 8");
     }
-    assert_eq!(enabled("centos", "8.2.2004", "repositories").as_deref(), Some("advanced-virtualization"));
-    assert_eq!(enabled("alpine", "3.24", "repositories").as_deref(), Some("community"));
-    assert_eq!(enabled("alpine", "edge", "repositories").as_deref(), Some("community testing"));
+    assert_eq!(enabled("centos", "8.2.2004", FactSubject::Repositories).as_deref(), Some("advanced-virtualization"));
+    assert_eq!(enabled("alpine", "3.24", FactSubject::Repositories).as_deref(), Some("community"));
+    assert_eq!(enabled("alpine", "edge", FactSubject::Repositories).as_deref(), Some("community testing"));
     let modules = "sle-module-server-applications sle-module-containers";
-    assert_eq!(enabled("sles", "15-SP7", "repositories").as_deref(), Some(modules));
-    assert_eq!(enabled("sles", "16", "repositories"), None);
-    assert_eq!(enabled("fedora", "rawhide", "repositories"), None);
+    assert_eq!(enabled("sles", "15-SP7", FactSubject::Repositories).as_deref(), Some(modules));
+    assert_eq!(enabled("sles", "16", FactSubject::Repositories), None);
+    assert_eq!(enabled("fedora", "rawhide", FactSubject::Repositories), None);
     // Ubuntu's Rust daemon is in universe.
     let noble = database.record("ubuntu").expect("ubuntu").release("noble", Arch::X86_64).expect("noble");
     assert!(noble.suites.iter().all(|s| s.components == ["main", "universe"]));
@@ -304,7 +305,7 @@ fn what_is_assumed_or_unknown_is_marked() {
         for entry in &record.releases {
             for arch in record.release_arches(entry) {
                 for fact in record.facts(entry, *arch) {
-                    let what = match (&fact.value, fact.confidence) {
+                    let what = match (&fact.values, fact.confidence) {
                         (None, _) => "unknown",
                         (_, Confidence::Assumed) => "assumed",
                         _ => continue,

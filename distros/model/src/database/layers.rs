@@ -1,10 +1,11 @@
 //! Files of records and of verdicts as they are read, layer upon layer.
 
 use super::{Database, DatabaseError, RECORDS, VERDICTS};
-use crate::diagnostic::{Diagnostic, finish};
-use crate::record::{Draft, RecordError, read_text, read_text_in};
+use crate::diagnostic::{Diagnostic, UNREADABLE, finish};
+use crate::record::{Draft, RecordError};
+use crate::source::{self, bytes, bytes_in};
 use crate::verified::{self, VerifiedEntry, VerifiedFile};
-use root::Root;
+use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ impl Layers {
 
     pub(super) fn directory(&mut self, directory: &Path) -> Result<(), DatabaseError> {
         for file in yaml_files(directory)? {
-            self.add(&file, Draft::read(&file));
+            self.add(&file, Draft::of_text(&file, text_of(&file, bytes(&file))?));
         }
         let verified = directory.join(verified::FOLDER);
         let is_there = match std::fs::metadata(&verified) {
@@ -44,7 +45,7 @@ impl Layers {
         };
         if is_there {
             for file in yaml_files(&verified)? {
-                self.add_verdicts(&file, read_text(&file));
+                self.add_verdicts(&file, text_of(&file, bytes(&file))?);
             }
         }
         Ok(())
@@ -53,10 +54,11 @@ impl Layers {
     pub(super) fn system_folder(&mut self, root: &Root, folder: &Path) -> Result<(), DatabaseError> {
         for inside in self.yaml_files_in(root, folder)? {
             let path = root.shown(&inside);
-            self.add(&path, Draft::of_text(&path, read_text_in(root, &inside)));
+            self.add(&path, Draft::of_text(&path, text_of(&path, bytes_in(root, &inside))?));
         }
         for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER))? {
-            self.add_verdicts(&root.shown(&inside), read_text_in(root, &inside));
+            let path = root.shown(&inside);
+            self.add_verdicts(&path, text_of(&path, bytes_in(root, &inside))?);
         }
         Ok(())
     }
@@ -180,6 +182,14 @@ impl Layers {
     }
 }
 
+/// The text of a file, or what is wrong with it; of one that cannot be read, nobody knows which record it is of.
+fn text_of(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<Result<String, Box<Diagnostic>>, DatabaseError> {
+    match bytes {
+        Err(error) if error.is_unreadable() => Err(DatabaseError::Unreadable(error)),
+        bytes => Ok(source::text(path, bytes)),
+    }
+}
+
 /// The `*.yaml` of a directory, sorted, because a directory has no order of its own.
 fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
     let failed = |source| DatabaseError::Directory { path: directory.to_owned(), source };
@@ -195,7 +205,7 @@ fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
 }
 
 fn unreadable(path: &Path, message: &str) -> RecordError {
-    let found = Diagnostic::error("unreadable", "", 0..0, message);
+    let found = Diagnostic::error(UNREADABLE, "", 0..0, message);
     let diagnostics = finish(vec![found], "", &path.display().to_string());
     RecordError { path: path.to_owned(), text: String::new(), diagnostics }
 }

@@ -1,8 +1,11 @@
 //! What a profile demands of a release: gates, guest modules and documented minimums.
 
 use crate::capability::Capability;
+use crate::component::Component;
+use crate::share::Share;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// One thing that QEMU, or the host's kernel, must offer, and the capability that it decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +55,78 @@ pub struct Modules {
     pub other: Vec<String>,
 }
 
+/// What guest kernel modules are for, as [`Modules`] has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModuleUse {
+    /// Before the agent starts.
+    Boot,
+    /// Kata's vsock channel.
+    Vsock,
+    /// To mount virtio-fs.
+    VirtioFs,
+    /// To mount 9p.
+    #[serde(rename = "virtio-9p")]
+    Virtio9p,
+    /// To mount an ext4 disk.
+    VirtioBlk,
+    /// To mount an ext4 image that is an NVDIMM.
+    Nvdimm,
+    /// Everything else.
+    Other,
+}
+
+impl ModuleUse {
+    /// All of them.
+    pub const ALL: &'static [ModuleUse] = &[
+        ModuleUse::Boot,
+        ModuleUse::Vsock,
+        ModuleUse::VirtioFs,
+        ModuleUse::Virtio9p,
+        ModuleUse::VirtioBlk,
+        ModuleUse::Nvdimm,
+        ModuleUse::Other,
+    ];
+}
+
+impl From<Share> for ModuleUse {
+    fn from(share: Share) -> ModuleUse {
+        match share {
+            Share::VirtioFs => ModuleUse::VirtioFs,
+            Share::Virtio9p => ModuleUse::Virtio9p,
+            Share::VirtioBlk => ModuleUse::VirtioBlk,
+        }
+    }
+}
+
+impl fmt::Display for ModuleUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ModuleUse::Boot => "boot",
+            ModuleUse::Vsock => "vsock",
+            ModuleUse::VirtioFs => Share::VirtioFs.name(),
+            ModuleUse::Virtio9p => Share::Virtio9p.name(),
+            ModuleUse::VirtioBlk => Share::VirtioBlk.name(),
+            ModuleUse::Nvdimm => "nvdimm",
+            ModuleUse::Other => "other",
+        })
+    }
+}
+
 impl Modules {
+    /// Those for a use.
+    pub fn of(&self, used_for: ModuleUse) -> &[String] {
+        match used_for {
+            ModuleUse::Boot => &self.boot,
+            ModuleUse::Vsock => &self.vsock,
+            ModuleUse::VirtioFs => &self.virtio_fs,
+            ModuleUse::Virtio9p => &self.virtio_9p,
+            ModuleUse::VirtioBlk => &self.virtio_blk,
+            ModuleUse::Nvdimm => &self.nvdimm,
+            ModuleUse::Other => &self.other,
+        }
+    }
+
     /// All that a guest with an initrd may need, each once and in the order of their names: Kata's agent loads none
     /// before it is asked to.
     pub fn all(&self) -> Vec<String> {
@@ -65,8 +139,8 @@ impl Modules {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Minimum {
-    /// `qemu`, `virtiofsd`.
-    pub component: String,
+    /// What it is asked of.
+    pub component: Component,
     /// The version, as upstream counts.
     pub version: String,
     /// What needs it.

@@ -47,7 +47,7 @@ pub struct QemuDefaults {
 /// (kata-containers pull request 10719).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Qmp {
+pub struct QmpDialect {
     /// The command that lists the CPUs' threads; QEMU 6.0 dropped `query-cpus`.
     pub threads: QueryThreads,
     /// How QMP gets `share-rw` (of a plugged disk) and `mq` (of a plugged interface): as text or as a boolean.

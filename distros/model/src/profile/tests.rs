@@ -56,6 +56,16 @@ fn a_misspelt_profile_is_answered_with_the_nearest() {
 }
 
 #[test]
+fn a_use_of_modules_is_told_by_the_word_of_a_profile() {
+    let go = serde_json::to_value(&Profile::find("go-3.2").unwrap().modules).unwrap();
+    for used_for in ModuleUse::ALL {
+        assert_eq!(serde_json::to_value(used_for).unwrap(), used_for.to_string());
+        let of_it = Profile::find("go-3.2").unwrap().modules.of(*used_for);
+        assert_eq!(go[used_for.to_string()], serde_json::to_value(of_it).unwrap(), "{used_for}");
+    }
+}
+
+#[test]
 fn minimums_cite_their_source() {
     for minimum in Profile::all().iter().flat_map(|p| &p.minimums) {
         assert!(minimum.source.contains('@'), "{minimum:?}");

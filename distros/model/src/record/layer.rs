@@ -233,6 +233,7 @@ fn renumber(parts: &mut Parts, by: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::FactSubject;
     use std::path::Path;
 
     fn draft(path: &str, text: &str) -> Draft {
@@ -272,7 +273,8 @@ releases:
         }
         let facts = record.facts(record.find_release("2").unwrap(), Arch::X86_64);
         let origin = |subject: &str| {
-            let origin = facts.iter().find(|f| f.subject == subject).and_then(|f| f.origin.clone()).unwrap();
+            let origin =
+                facts.iter().find(|f| f.subject.to_string() == subject).and_then(|f| f.origin.clone()).unwrap();
             (origin.file, origin.line)
         };
         assert_eq!(origin("vmm qemu path"), ("high".into(), 3));
@@ -295,7 +297,7 @@ releases:
         let from = |version: &str| record.parts_from(record.find_release(version).unwrap());
         assert_eq!((from("1"), from("2").as_deref()), (None, Some("an extension")));
         let facts = record.facts(record.find_release("2").unwrap(), Arch::X86_64);
-        let fact = facts.iter().find(|f| f.subject == "parts from").unwrap();
+        let fact = facts.iter().find(|f| f.subject == FactSubject::PartsFrom).unwrap();
         assert_eq!(fact.origin.as_ref().map(|o| (o.file.as_str(), o.line)), Some(("low", 11)));
     }
 

@@ -5,7 +5,7 @@ use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, Record, ReleaseEnt
 use crate::arch::Arch;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
-use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
+use crate::release::{ContainerManager, FilesystemDriver, Kernel, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
 
 /// Why there is no such view of a record.
@@ -33,20 +33,6 @@ pub enum ResolveError {
         /// Those that it has.
         known: String,
     },
-}
-
-/// One line of what a record says about a release: for people, with its confidence.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct StatedFact {
-    /// `vmm qemu path`.
-    pub subject: String,
-    /// The value; `None` is the record's `unknown`.
-    pub value: Option<String>,
-    /// How well it is known.
-    pub confidence: Confidence,
-    /// File and line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<super::Origin>,
 }
 
 impl Record {
@@ -217,91 +203,20 @@ impl Record {
         let list = |fact| known(fact).cloned().unwrap_or_default();
         (list(&parts.repositories), list(&parts.modules), confidence.unwrap_or(Confidence::Measured))
     }
-
-    /// Everything that is stated about a release, explicit unknowns included, in a fixed order.
-    pub fn facts(&self, release: &ReleaseEntry, arch: Arch) -> Vec<StatedFact> {
-        let mut facts = Vec::new();
-        for (subject, date) in [("released", &release.released), ("eol", &release.eol), ("lts", &release.lts)] {
-            self.state(&mut facts, subject, date, |d| Some(d.to_string()));
-        }
-        let parts = merged(&self.defaults, &release.parts);
-        self.state(&mut facts, "image", &parts.image, |i| Some(i.clone()));
-        self.state(&mut facts, "parts from", &parts.parts_from, |from| Some(from.clone()));
-        self.state(&mut facts, "suites", &parts.suites, |suites| {
-            let names: Vec<&str> = suites.iter().map(|s: &PackageSuite| s.name.as_str()).collect();
-            Some(names.join(" "))
-        });
-        for (subject, list) in [("repositories", &parts.repositories), ("modules", &parts.modules)] {
-            self.state(&mut facts, subject, list, |l| Some(l.join(" ")));
-        }
-        let unknown = [
-            ("vmm", whole_unknown(&parts.vmms)),
-            ("fs", whole_unknown(&parts.filesystems)),
-            ("kernel", whole_unknown(&parts.kernel)),
-        ];
-        let listed_unknown = parts.listed.iter().map(|(kind, fact)| (kind.name(), whole_unknown(&Some(fact.clone()))));
-        for (subject, fact) in unknown.into_iter().chain(listed_unknown) {
-            self.state(&mut facts, subject, &fact, |()| None);
-        }
-        let mut component = |kind: &str, c: &ComponentEntry| {
-            let subject = format!("{kind} {}", c.name);
-            let packages = stated_for(&c.packages, arch);
-            self.state(&mut facts, &format!("{subject} packages"), &packages, |p| p.get(arch).map(|n| n.join(" ")));
-            let what = if kind == "kernel" { "image" } else { "path" };
-            let path = stated_for(&c.path, arch);
-            self.state(&mut facts, &format!("{subject} {what}"), &path, |p| p.get(arch).cloned());
-        };
-        let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
-        let filesystems = preferred_first(filesystems, &parts.preferred_filesystem);
-        for c in known(&parts.vmms).into_iter().flatten() {
-            component("vmm", c);
-        }
-        for c in &filesystems {
-            component("fs", c);
-        }
-        known(&parts.kernel).into_iter().for_each(|c| component("kernel", c));
-        for kind in ComponentKind::LISTED {
-            listed(&parts, kind).iter().for_each(|c| component(kind.name(), c));
-        }
-        facts
-    }
-
-    fn state<T>(
-        &self,
-        facts: &mut Vec<StatedFact>,
-        subject: &str,
-        fact: &Option<Fact<T>>,
-        show: impl Fn(&T) -> Option<String>,
-    ) {
-        if let Some(fact) = fact {
-            facts.push(StatedFact {
-                subject: subject.to_owned(),
-                value: fact.value.as_ref().and_then(show),
-                confidence: fact.confidence,
-                origin: self.origin(fact.source, &fact.span),
-            });
-        }
-    }
 }
 
 /// A fact that says something of `arch`, also if it is that nobody knows.
-fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<Fact<PerArch<T>>> {
+pub(super) fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<Fact<PerArch<T>>> {
     fact.clone().filter(|f| f.value.as_ref().is_none_or(|p| p.states(arch)))
 }
 
-/// A fact that says of a whole list or component that it is not known.
-fn whole_unknown<T>(fact: &Option<Fact<T>>) -> Option<Fact<()>> {
-    let fact = fact.as_ref().filter(|f| f.value.is_none())?;
-    Some(Fact { value: None, confidence: fact.confidence, span: fact.span.clone(), source: fact.source })
-}
-
 /// The components of a kind of which there can be several, where they are known.
-fn listed(parts: &Parts, kind: ComponentKind) -> &[ComponentEntry] {
+pub(super) fn listed(parts: &Parts, kind: ComponentKind) -> &[ComponentEntry] {
     parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
 }
 
 /// A fact's value, where it is stated and known.
-fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
+pub(super) fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
     fact.as_ref().and_then(|f| f.value.as_ref())
 }
 
@@ -317,7 +232,7 @@ fn path(component: &ComponentEntry, arch: Arch) -> Option<String> {
     known(&component.path)?.get(arch).cloned()
 }
 
-fn preferred_first(mut drivers: Vec<ComponentEntry>, preferred: &Option<String>) -> Vec<ComponentEntry> {
+pub(super) fn preferred_first(mut drivers: Vec<ComponentEntry>, preferred: &Option<String>) -> Vec<ComponentEntry> {
     if let Some(name) = preferred {
         drivers.sort_by_key(|d| d.name != *name);
     }

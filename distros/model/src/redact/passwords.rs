@@ -2,23 +2,22 @@
 
 use super::MAX_TEXT;
 use super::controls::printable;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// What a program that encodes a whole password encodes of it (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A password as it was given, as it is meant, and as programs write it.
 pub(super) fn spellings(password: &str) -> Vec<String> {
     let meant = percent_decoded(password);
-    let encoded = |upper: bool| {
-        let code = |byte: u8| match byte {
-            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => (b as char).to_string(),
-            b if upper => format!("%{b:02X}"),
-            b => format!("%{b:02x}"),
-        };
-        meant.bytes().map(code).collect::<String>()
-    };
+    let encoded = || utf8_percent_encode(&meant, RESERVED);
+    // Of what is encoded each byte comes by itself.
+    let in_small = |part: &str| if part.starts_with('%') { part.to_ascii_lowercase() } else { part.to_owned() };
     let json = serde_json::to_string(&meant).unwrap_or_default();
     vec![
         password.to_owned(),
-        encoded(true),
-        encoded(false),
+        encoded().to_string(),
+        encoded().map(in_small).collect(),
         json.trim_matches('"').to_owned(),
         meant.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
         meant.chars().filter(|c| !c.is_control()).collect(),
@@ -29,17 +28,5 @@ pub(super) fn spellings(password: &str) -> Vec<String> {
 
 /// Decodes `%40` to `@`; text that is no such code stays.
 pub fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let code = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 16).ok());
-        let (byte, left) = match (first, code) {
-            (b'%', Some(byte)) => (byte, &after[2..]),
-            (byte, _) => (*byte, after),
-        };
-        bytes.push(byte);
-        rest = left;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

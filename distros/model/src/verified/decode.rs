@@ -1,6 +1,6 @@
 //! The entries of `verified:` as they stand in a file.
 
-use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use super::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use crate::capability::Capability;
 use crate::decode::Decoder;
 use crate::environment::Environment;
@@ -156,7 +156,7 @@ fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
     let workaround = node.get("workaround").map(|n| d.string(n, "workaround"));
     Some(VerifiedCapability {
         verdict: verdict?,
-        causes: causes.unwrap_or_else(|| Some(Vec::new()))?,
+        causes: causes.unwrap_or_else(|| Some(Vec::new()))?.into_iter().map(VerifiedCause::from).collect(),
         workaround: match workaround {
             Some(text) => Some(text?),
             None => None,

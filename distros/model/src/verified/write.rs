@@ -128,7 +128,7 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     for capability in entry.capabilities.values_mut() {
         capability.causes.truncate(MAX_CAUSES);
         for cause in &mut capability.causes {
-            *cause = line(cause);
+            *cause = line(&cause.to_string()).into();
         }
         if let Some(workaround) = &mut capability.workaround {
             *workaround = line(workaround);
@@ -201,7 +201,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
                 out += "        causes:\n";
             }
             for cause in &capability.causes {
-                let _ = writeln!(out, "          - {}", double_quoted(cause));
+                let _ = writeln!(out, "          - {}", double_quoted(&cause.to_string()));
             }
             if let Some(workaround) = &capability.workaround {
                 let _ = writeln!(out, "        workaround: {}", double_quoted(workaround));

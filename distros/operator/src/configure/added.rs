@@ -15,8 +15,8 @@ use similar::{ChangeTag, TextDiff};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-/// What names of their files begin with: they are read after ours, and a later one after an earlier one.
-const NUMBERS: RangeInclusive<u32> = 51..=59;
+/// Names of their files that are tried; each of them is read where ours was: no file of others' has a name between them.
+const NUMBERS: RangeInclusive<u32> = 1..=9;
 
 /// Changed lines that are told.
 const SHOWN: usize = 4;
@@ -61,9 +61,12 @@ impl Added {
         &self.ours.path
     }
 
-    /// That our file was changed, where theirs would not be read.
-    pub(super) fn refused(&self) -> ChangeError {
-        changed(&self.ours, &self.now)
+    /// Why our file stays where theirs would not be read.
+    pub(super) fn would_be_lost(&self) -> String {
+        let how = differences(&self.ours.after, &self.now);
+        format!(
+            "what others have added to it would have no effect any more ({how}): move it to a file of your own that Kata reads"
+        )
     }
 
     /// Writes their file.
@@ -172,7 +175,8 @@ fn beside(file: &Change, number: u32) -> PathBuf {
     let is_drop_in = folder.file_name().is_some_and(|name| name == "config.d");
     let folder = if copy::source(&file.after).is_some() && !is_drop_in { folder.join("config.d") } else { folder };
     let extension = file.path.extension().map(|e| format!(".{}", e.display())).unwrap_or_default();
-    folder.join(format!("{number}-added-to-kata-osinfo{extension}"))
+    let number = if number == 1 { String::new() } else { format!("-{number}") };
+    folder.join(format!("50-kata-osinfo-added{number}{extension}"))
 }
 
 /// The first lines that differ, in words.
@@ -273,7 +277,7 @@ runtime_type = \"k\"
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
         assert!(
-            error.contains("such as /config.d/51-added-to-kata-osinfo.toml, and remove /config.d/50.toml"),
+            error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"),
             "{error}"
         );
     }
@@ -289,19 +293,19 @@ runtime_type = \"k\"
             let added = all(&root, &state);
             added
                 .iter()
-                .filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?[..3].to_owned()))
+                .filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned()))
                 .collect::<Vec<_>>()
         };
         std::fs::write(folder.join("50.toml"), OURS).unwrap();
         assert_eq!(to(), Vec::<String>::new());
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 1\n")).unwrap();
-        assert_eq!(to(), ["51-"]);
+        assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
         // As a crash leaves it.
         all(&root, &state)[0].write(&root).unwrap();
-        assert_eq!(to(), ["51-"]);
+        assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 2\n")).unwrap();
-        assert_eq!(to(), ["52-"]);
-        (52..=59).for_each(|n| std::fs::create_dir(folder.join(format!("{n}-added-to-kata-osinfo.toml"))).unwrap());
+        assert_eq!(to(), ["50-kata-osinfo-added-2.toml"]);
+        (2..=9).for_each(|n| std::fs::create_dir(folder.join(format!("50-kata-osinfo-added-{n}.toml"))).unwrap());
         assert_eq!(to(), Vec::<String>::new());
     }
 }

@@ -55,19 +55,32 @@ pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[Chan
     Ok(())
 }
 
+/// What files go back to when they are written no more.
+#[derive(Debug, Default)]
+pub(super) struct Originals {
+    /// Their texts; `None` is a file that goes.
+    pub(super) texts: BTreeMap<PathBuf, Option<String>>,
+    /// Those that were changed by hand, and stay as they are, each with what was changed.
+    pub(super) kept: Vec<(PathBuf, ChangeError)>,
+}
+
 /// What some files of a state go back to when they are written no more; what was changed by hand stays.
 pub(super) fn originals(
     root: &Root,
     state: &State,
     which: &dyn Fn(&PathBuf) -> bool,
-) -> Result<BTreeMap<PathBuf, Option<String>>, ChangeError> {
-    let mut all = BTreeMap::new();
+) -> Result<Originals, ChangeError> {
+    let mut all = Originals::default();
     for file in state.files.iter().filter(|f| which(&f.path)) {
-        let text = match original(root, Some(state), &file.path) {
-            Err(ChangeError::Changed { path, .. } | ChangeError::Handler { path, .. }) => root.utf8_if_any(&path)?,
+        let path = file.path.clone();
+        let text = match original(root, Some(state), &path) {
+            Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. })) => {
+                all.kept.push((path.clone(), why));
+                root.utf8_if_any(&path)?
+            }
             text => text?,
         };
-        all.insert(file.path.clone(), text);
+        all.texts.insert(path, text);
     }
     Ok(all)
 }

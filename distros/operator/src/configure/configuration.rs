@@ -3,6 +3,7 @@
 use super::{Flavour, PassedOver, SharedFs};
 use model::arch::Arch;
 use model::capability::Capability;
+use model::component::Component;
 use model::kata_version::KataVersion;
 use model::package::PackageName;
 use model::profile::Runtime;
@@ -98,6 +99,9 @@ pub struct Wanting {
     pub why: String,
     /// Packages of the distro that bring it.
     pub packages: Vec<PackageName>,
+    /// Where the record says that it is.
+    #[serde(skip)]
+    pub path: Option<String>,
 }
 
 /// Why there is no configuration.
@@ -115,8 +119,8 @@ pub enum PlanError {
         "{component} is not packaged by {release} for {arch}, as far as its record knows: describe yours in /etc/kata-osinfo"
     )]
     NotPackaged {
-        /// `qemu`.
-        component: String,
+        /// What is not.
+        component: Component,
         /// `debian:12`.
         release: String,
         /// The architecture.

@@ -10,6 +10,7 @@ mod glob;
 mod handler;
 pub(super) mod in_effect;
 mod loaded;
+mod loss;
 pub(super) mod migrated;
 pub(super) mod stray;
 mod values;
@@ -18,7 +19,8 @@ mod written;
 pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
-pub(super) use handler::Wanted;
+pub(super) use handler::WantedHandler;
+pub(super) use loss::{loss, lost};
 pub(super) use written::Written;
 
 use super::Setting;
@@ -35,7 +37,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
-use written::{Outcome, loaded, set_by};
+use written::{Effect, loaded, set_by};
 
 /// The CRI plugin's section, by the version of the configuration's form.
 fn plugin(version: i64) -> &'static str {
@@ -66,7 +68,7 @@ pub(super) fn containerd(
     root: &Root,
     original: &Original<'_>,
     place: &ContainerdConfig,
-    wanted: Wanted<'_>,
+    wanted: WantedHandler<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
     let path = root.resolve_new(&place.main)?;
@@ -136,9 +138,11 @@ pub(super) fn containerd(
     let mut second = None;
     for changes in candidates {
         match written.outcome(root, &replaced, &changes, &now) {
-            Outcome::Good => return Ok((changes, written)),
-            Outcome::NotEffective => second = second.or(Some(changes)),
-            Outcome::Harm(what) => harm = what,
+            Effect::Good => return Ok((changes, written)),
+            Effect::NotEffective => second = second.or(Some(changes)),
+            // The first way is that of the main file's own form; why others are none is nothing to act on.
+            Effect::Harm(what) if harm.is_empty() => harm = what,
+            Effect::Harm(_) => {}
         }
     }
     if let Some(import) = replacing(root, &replaced, place, &now) {
@@ -218,27 +222,6 @@ impl Candidates<'_> {
         }
         Ok(all)
     }
-}
-
-/// Whether a containerd reads a file, which has no links in its path.
-///
-/// # Errors
-///
-/// That its main file cannot be read.
-pub(super) fn reads(
-    root: &Root,
-    place: &ContainerdConfig,
-    replaced: &Replaced,
-    path: &Path,
-) -> Result<bool, RootError> {
-    let mut replaced = replaced.clone();
-    let text = Files { root, replaced: &replaced }.text(&place.main)?.unwrap_or_default();
-    let document: DocumentMut = text.parse().unwrap_or_default();
-    if place.joins_drop_ins_itself(&imports(&document)) {
-        replaced.insert(root.resolve_new(&place.main)?, Some(place.joined()));
-    }
-    let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
-    Ok(files.unwrap_or_default().iter().any(|f| root.resolve_new(&f.path).is_ok_and(|p| p == path)))
 }
 
 /// The imported file whose section takes the place of the main file's.

@@ -4,7 +4,7 @@
 //! `pkg/config/config.go` of August 2026; no CRI-O was asked: the tests' files are made by hand.
 
 use super::change::original;
-use super::containerd::Replaced;
+use super::containerd::{Replaced, lost};
 use super::edit::edited;
 use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
@@ -202,6 +202,74 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
         return broken(line, &format!("not TOML: {}", error.message()));
     }
     Ok(Ok(text))
+}
+
+/// What CRI-O would miss of what is others', or why it would not start, when files are as they are to be (`then`).
+///
+/// # Errors
+///
+/// That one of its files cannot be read.
+pub(super) fn loss(root: &Root, then: &Replaced) -> Result<Option<String>, RootError> {
+    let (Some(before), Some(after)) = (merged(root, &Replaced::new())?, merged(root, then)?) else { return Ok(None) };
+    let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some();
+    let default = ["crio", "runtime", "default_runtime"];
+    if has_ours(&before) && !has_ours(&after) && at(&after, &default).and_then(Value::as_str) == Some(NAME) {
+        return Ok(Some(format!(
+            "{NAME} is CRI-O's default_runtime, without which it does not start: name another one there first"
+        )));
+    }
+    let keys = lost(&before, &after).filter(|keys| !keys.iter().map(String::as_str).take(HANDLER.len()).eq(HANDLER));
+    Ok(keys.map(|keys| {
+        let key = keys.join(".");
+        format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads")
+    }))
+}
+
+fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(map.get(*first)?, |value, key| value.get(key))
+}
+
+/// What CRI-O makes of all files together, ours too; `None` where it does not start with one.
+fn merged(root: &Root, files: &Replaced) -> Result<Option<Map<String, Value>>, RootError> {
+    let folder = root.resolve_new(Path::new(FOLDER));
+    let new = files.iter().filter(|(path, text)| text.is_some() && folder.as_ref().is_ok_and(|f| path.starts_with(f)));
+    let mut all = paths(root)?;
+    let is_there = |path: &Path| Ok::<_, RootError>(files.get(&root.resolve_new(path)?).is_none_or(Option::is_some));
+    let mut texts = Vec::new();
+    for (path, _) in new {
+        if root.look(path)?.is_none() {
+            all.push(path.clone());
+        }
+    }
+    all.sort_by_key(|path| (path != Path::new(MAIN), path.clone()));
+    for path in &all {
+        if is_there(path)? {
+            let Ok(text) = text(root, files, path)? else { return Ok(None) };
+            texts.push(text);
+        }
+    }
+    let mut merged = Map::new();
+    for text in texts {
+        let Ok(document) = text.parse::<DocumentMut>() else { return Ok(None) };
+        let Value::Object(own) = table_of(document.as_table()) else { continue };
+        merge(&mut merged, own, 0);
+    }
+    Ok(Some(merged))
+}
+
+/// A later file's values take the place of earlier ones; a runtime does as a whole.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>, depth: usize) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(into)), Value::Object(from)) if depth + 1 < HANDLER.len() => {
+                merge(into, from, depth + 1);
+            }
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
 }
 
 /// The handler of our name in a text.

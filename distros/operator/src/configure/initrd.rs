@@ -45,7 +45,7 @@ fn release_of(kernel: &str) -> Option<&str> {
 }
 
 /// Something to know of an initrd.
-pub(super) struct Judged {
+pub(super) struct Remark {
     /// What to know.
     pub(super) text: String,
     /// Whether it speaks against the initrd.
@@ -53,8 +53,8 @@ pub(super) struct Judged {
 }
 
 /// What to know of an initrd: by what is in it, else by its name.
-pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Judged> {
-    let doubt = |text| Judged { text, in_doubt: true };
+pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Remark> {
+    let doubt = |text| Remark { text, in_doubt: true };
     let mut all = Vec::new();
     if let Some(Initrd::Unread(why)) = found {
         all.push(doubt(format!("{initrd} was not looked into: {why}")));
@@ -72,7 +72,7 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
         }
         if modules.is_empty() {
             let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
-            all.push(Judged { text, in_doubt: false });
+            all.push(Remark { text, in_doubt: false });
         }
     }
     all

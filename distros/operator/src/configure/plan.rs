@@ -4,12 +4,13 @@ use super::configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanti
 use super::found::no_program;
 use super::guest::Guest;
 use super::image::image_boot;
-use super::initrd::{self, Judged};
+use super::initrd::{self, Remark};
 use super::inputs::Inputs;
 use super::share::evidence;
 use super::{Flavour, ShareChoice, SharedFs, version};
 use model::arch::Arch;
 use model::capability::Capability;
+use model::component::Component;
 use model::profile::{ImageDriver, Profile};
 use model::release::Release;
 
@@ -32,7 +33,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     };
     image.iter().flat_map(|image| &image.notes).for_each(|line| reasons.note("image", line.clone()));
     let choice = ShareChoice::of(release, inputs.verified, profile, found);
-    let (share, share_is_forced) = share(&choice, inputs.force)?;
+    let (share, share_is_forced) = share(&choice, release, inputs.force)?;
     if choice.evidence.is_empty() && !share_is_forced {
         reasons.note("shared_fs", format!("{} has never been verified here under {}", share.name(), profile.name));
     }
@@ -96,13 +97,13 @@ impl Reasons<'_> {
         Ok(())
     }
 
-    /// Kata plugs what a pod asks for into its guest, and reads QMP's replies to everything.
+    /// The same of what a guest needs of its VMM once it has booted.
     fn need_what_is_plugged(&mut self) -> Result<(), PlanError> {
-        for what in PLUGGED {
-            let (against, _) = self.evidence(*what);
+        for what in Capability::of_every_vmm().filter(|what| *what != Capability::VmmBoot) {
+            let (against, _) = self.evidence(what);
             if !against.is_empty() && !self.inputs.force {
                 let instead = "use another release or profile, or a VMM of your own".to_owned();
-                return Err(PlanError::Unsupported { what: *what, why: against, instead });
+                return Err(PlanError::Unsupported { what, why: against, instead });
             }
             self.in_doubt |= !against.is_empty();
             against.into_iter().for_each(|a| self.note("path", format!("forced although known not to work: {a}")));
@@ -136,7 +137,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
         let instead = format!("name an initrd that was made for {kernel}");
         return Err(PlanError::WrongInitrd { initrd: initrd.clone(), why, instead });
     }
-    for Judged { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
+    for Remark { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
         reasons.in_doubt |= in_doubt;
         reasons.note("initrd", text);
     }
@@ -169,14 +170,10 @@ fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
     Some(BlockAio::Threads)
 }
 
-/// What every pod needs of a VMM besides a guest that boots.
-const PLUGGED: &[Capability] =
-    &[Capability::VmmQmp, Capability::VmmHotplugMemory, Capability::VmmHotplugBlk, Capability::VmmHotplugNet];
-
 fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
     let Some(vmm) = inputs.release.qemu() else {
         return Err(PlanError::NotPackaged {
-            component: "qemu".to_owned(),
+            component: Component::Qemu,
             release: inputs.release.name(),
             arch: inputs.release.arch,
         });
@@ -191,6 +188,7 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
                     false => format!("{} is not there", vmm.path),
                 },
                 packages: vmm.packages.clone(),
+                path: Some(vmm.path.clone()),
             },
         }),
     }
@@ -200,17 +198,18 @@ fn no_kernel(release: &Release) -> PlanError {
     match &release.kernel {
         Some(kernel) => PlanError::Missing {
             wanting: Wanting {
-                component: "kernel".to_owned(),
+                component: Component::Kernel.to_string(),
                 why: format!("{} matches nothing", kernel.image),
                 packages: kernel.packages.clone(),
+                path: Some(kernel.image.clone()),
             },
         },
-        None => PlanError::NotPackaged { component: "kernel".to_owned(), release: release.name(), arch: release.arch },
+        None => PlanError::NotPackaged { component: Component::Kernel, release: release.name(), arch: release.arch },
     }
 }
 
 /// The chosen filesystem, and whether it was forced.
-fn share(choice: &ShareChoice, force: bool) -> Result<(SharedFs, bool), PlanError> {
+fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(SharedFs, bool), PlanError> {
     if let Some(share) = &choice.share {
         return Ok((share.clone(), false));
     }
@@ -223,6 +222,7 @@ fn share(choice: &ShareChoice, force: bool) -> Result<(SharedFs, bool), PlanErro
                 component: passed_over.name.clone(),
                 why: passed_over.why.join("; "),
                 packages: passed_over.install.clone(),
+                path: release.filesystems.iter().find(|f| f.name == passed_over.name).and_then(|f| f.path.clone()),
             },
         });
     }

@@ -5,19 +5,20 @@ mod error;
 pub use error::PrepareError;
 
 use super::added::{self, Added};
-use super::change::{self, original, originals};
+use super::change::{self, Originals, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
 use super::merged::settings_in;
+use super::needed::needed;
 use super::runtime_files::shim;
 use super::secrets::hidden_diff;
-use super::state::{self, Change, Configured, State};
+use super::state::{self, Change, ChangeError, Configured, Kept, State};
 use super::theirs::{self, ForeignValue};
 use super::{
-    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::Wanted, copy,
-    crio, own, reads_drop_ins, settings,
+    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::WantedHandler,
+    copy, crio, own, reads_drop_ins, settings,
 };
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -119,7 +120,7 @@ pub fn prepare(
             owner.is_none_or(|o| o.is_of(&source.path) || handler.is_some() && o.handler.contains(file))
         })
     });
-    let back = back.transpose()?.unwrap_or_default();
+    let Originals { texts: back, kept } = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
     replaced.insert(source.path.clone(), Some(base.clone()));
     replaced.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
@@ -149,19 +150,9 @@ pub fn prepare(
         match choice.handler {
             Handler::Containerd => {
                 let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
-                let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
+                let wanted = WantedHandler { shim: &shim, config: &located.named, version: choice.version };
                 let before = |path: &Path| original(root, old.as_ref(), path);
                 let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
-                let mut then = replaced.clone();
-                then.extend(files.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-                for added in added.iter().filter(|a| files.iter().any(|c| c.path == a.ours())) {
-                    // What is not read has no effect any more: only its text would be left.
-                    if let Some(theirs) = added.theirs()
-                        && !containerd::reads(root, &place, &then, &theirs.path)?
-                    {
-                        return Err(added.refused().into());
-                    }
-                }
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
@@ -187,6 +178,16 @@ pub fn prepare(
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().filter_map(Added::words));
+    let stays = kept.iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path));
+    warnings.extend(stays.map(|(path, why)| format!("{} stays: {why}", path.display())));
+    if let Some(old) = &recorded {
+        let mut then = back.clone();
+        then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+        then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+        if let Some(Kept { path, why, .. }) = needed(root, old, &added, &then)?.into_iter().next() {
+            return Err(ChangeError::Needed { path, why }.into());
+        }
+    }
     let old = recorded.as_ref().map(|old| added::noted(old, &added));
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {

@@ -4,9 +4,11 @@
 
 use super::added::{self, Added};
 use super::change::PendingFile;
+use super::containerd::Replaced;
 use super::containerd::migrated::is_of_handler;
 use super::keys::is_whole;
 use super::lock::Lock;
+use super::needed::needed;
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, halfway, taken, today};
 use root::Root;
@@ -57,7 +59,8 @@ pub(super) fn revert_but(
 ) -> Result<Reverted, ChangeError> {
     let mut added = added::all(root, state);
     added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));
-    let state = &added::noted(state, &added);
+    let recorded = state;
+    let state = &added::noted(recorded, &added);
     let mut reverted = Reverted::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
@@ -73,6 +76,9 @@ pub(super) fn revert_but(
             Ok((step, changed)) => {
                 let keys = changed.join(", ");
                 match changed.iter().any(|key| is_of_handler(key)) {
+                    _ if step.blocked => {
+                        reverted.forced.push(format!("{}: it cannot be read, and goes too", file.path.display()));
+                    }
                     _ if changed.is_empty() => {}
                     _ if force => {
                         let path = file.path.display();
@@ -100,6 +106,18 @@ pub(super) fn revert_but(
         let kept = named.into_iter().map(|step| Kept { path: step.file.path, why: NAMED.to_owned(), by_force });
         reverted.kept.extend(kept);
         steps = rest;
+    }
+    let mut then: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
+    then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+    let mut needed = needed(root, state, &added, &then)?;
+    needed.retain(|kept| !held.iter().any(|h| h.path == kept.path));
+    if !needed.is_empty() && !force {
+        return revert_but(root, lock, recorded, force, &[held, &needed].concat());
+    }
+    for Kept { why, .. } in needed {
+        if !reverted.forced.contains(&why) {
+            reverted.forced.push(why);
+        }
     }
     let change = |step: &PendingFile| Change {
         path: step.file.path.clone(),

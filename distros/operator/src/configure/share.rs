@@ -9,7 +9,7 @@ use model::package::PackageName;
 use model::profile::{DaemonStyle, Profile};
 use model::release::{FilesystemDriver, Release};
 use model::share::Share;
-use model::verified::{Verdict, VerifiedEntry};
+use model::verified::{Verdict, VerifiedCause, VerifiedEntry};
 use serde::Serialize;
 
 /// A share that Kata can be told to use, `shared_fs`, with what it needs.
@@ -76,8 +76,8 @@ pub enum Blamed {
 
 impl Blamed {
     /// Whom a verdict's cause blames.
-    fn by_cause(cause: &str) -> Blamed {
-        match Component::of_cause(cause) {
+    fn by(cause: &VerifiedCause) -> Blamed {
+        match cause.blames() {
             Some(Component::Qemu) => Blamed::Vmm,
             _ => Blamed::Server,
         }
@@ -189,7 +189,7 @@ fn judge(
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(shared_fs.clone());
     }
-    against.into_iter().for_each(|why| no.because(Blamed::by_cause(&why), why));
+    against.into_iter().for_each(|(blamed, why)| no.because(blamed, why));
     match no.why.is_empty() {
         true => Ok((shared_fs, evidence)),
         false => Err(no),
@@ -213,7 +213,7 @@ fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<Packag
     }
 }
 
-/// What runs say of a capability: what speaks against it, and one line for each run that speaks for it.
+/// What runs say of a capability: what speaks against it and whom that blames, and one line for each run that speaks for it.
 ///
 /// A run in a VM or on the host outranks a container's; an entry that is not about `packages` says nothing.
 fn said(
@@ -223,7 +223,7 @@ fn said(
     capability: Capability,
     packages: &Option<Vec<PackageName>>,
     found: &Found,
-) -> (Vec<String>, Vec<String>) {
+) -> (Vec<(Blamed, String)>, Vec<String>) {
     let Some(packages) = packages else { return (Vec::new(), Vec::new()) };
     let about = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.contains_key(p));
     let entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
@@ -232,14 +232,18 @@ fn said(
         let Some(judged) = entry.capabilities.get(&capability) else { continue };
         let run = format!(
             "{capability} on {} in a {} run of {}{}",
-            entry.basis,
+            entry.basis.marked(entry.shaped),
             entry.environment,
             entry.tested,
             differences(entry, release, found)
         );
         match judged.verdict {
-            Verdict::Unsupported if judged.causes.is_empty() => against.push(format!("unsupported: {run}")),
-            Verdict::Unsupported => against.extend(judged.causes.iter().map(|c| format!("{c} ({run})"))),
+            Verdict::Unsupported if judged.causes.is_empty() => {
+                against.push((Blamed::Server, format!("unsupported: {run}")));
+            }
+            Verdict::Unsupported => {
+                against.extend(judged.causes.iter().map(|c| (Blamed::by(c), format!("{c} ({run})"))));
+            }
             Verdict::Partial => {
                 let workaround = judged.workaround.as_deref().unwrap_or("no workaround is named");
                 evidence.push(format!("partial: {run}: {workaround}"));
@@ -259,7 +263,8 @@ pub(super) fn evidence(
     capability: Capability,
     found: &Found,
 ) -> (Vec<String>, Vec<String>) {
-    said(verified, release, profile, capability, &Some(Vec::new()), found)
+    let (against, evidence) = said(verified, release, profile, capability, &Some(Vec::new()), found);
+    (against.into_iter().map(|(_, why)| why).collect(), evidence)
 }
 
 /// Where what is installed is not what was tested, or is not known: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.

@@ -200,6 +200,14 @@ pub enum ChangeError {
         /// The keys that are new, or have another value.
         keys: Vec<String>,
     },
+    /// A file of ours that others need would go.
+    #[error("{path} would go: {why}")]
+    Needed {
+        /// The file.
+        path: PathBuf,
+        /// What needs it, and what to do.
+        why: String,
+    },
     /// A file is not as it was looked at.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),

@@ -97,12 +97,12 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         all.configurations.push(unnamed(files, handler));
         all.files.extend(added);
     }
+    let followed = |kept: &Kept| root.resolve_new(&kept.path).unwrap_or_else(|_| kept.path.clone());
     let mut held: Vec<Kept> = Vec::new();
     for file in &all.files {
         let is_handler = all.configurations.iter().any(|c| c.handler.contains(&file.path));
         // Every drop-in lies in a folder beside its main file.
         let may_name = |main: &Path| is_handler && file.path.ancestors().nth(2) == main.parent();
-        let followed = |kept: &Kept| root.resolve_new(&kept.path).unwrap_or_else(|_| kept.path.clone());
         let of_it = closed.iter().find(|kept| followed(kept) == file.path);
         let beside = closed.iter().chain(&more).find(|kept| may_name(&followed(kept)) || may_name(&kept.path));
         let why = match (of_it, beside) {
@@ -114,7 +114,10 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     }
     let mut reverted = revert_but(root, lock, &all, force, &held)?;
     for kept in closed.into_iter().chain(more) {
-        if !reverted.kept.iter().any(|k| k.path == kept.path) {
+        let path = followed(&kept);
+        // One of ours has gone by force.
+        let has_gone = reverted.restored.iter().any(|file| file.path == path);
+        if !has_gone && !reverted.kept.iter().any(|k| k.path == kept.path) {
             reverted.kept.push(kept);
         }
     }
@@ -160,10 +163,7 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     };
     let containerd::stray::Found { changes: mut handler, kept, unclear } =
         containerd::stray::strays(root, &marked, &mut tell)?;
-    match ours(root, &crio::drop_in()) {
-        Ok(drop_in) => handler.extend(drop_in),
-        Err(error) => tell(&crio::drop_in(), error)?,
-    }
+    handler.extend(ours(root, &crio::drop_in(), &mut tell)?);
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
     let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
@@ -232,34 +232,39 @@ fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Change>, RootErro
     named.extend(named_by_a_damaged_state(root));
     let mut found: Vec<Change> = Vec::new();
     for config in named.iter().filter(|path| path.is_absolute()) {
-        match of_one(root, config) {
-            Ok(changes) => {
-                for change in changes {
-                    if !found.contains(&change) {
-                        found.push(change);
-                    }
-                }
+        for change in of_one(root, config, unread)? {
+            if !found.contains(&change) {
+                found.push(change);
             }
-            Err(error) => unread(config, error)?,
         }
     }
     Ok(found)
 }
 
 /// A copy at a configuration's path, and drop-ins beside it.
-fn of_one(root: &Root, config: &Path) -> Result<Vec<Change>, RootError> {
+fn of_one(root: &Root, config: &Path, unread: &mut Unread<'_>) -> Result<Vec<Change>, RootError> {
     // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
-    let path = root.resolve_new(config)?;
+    let Some(path) = target(root, config, unread)? else { return Ok(Vec::new()) };
     let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
-    let copy = ours(root, &path)?.filter(|change| copy::source(&change.after).is_some());
-    Ok([copy, ours(root, &beside[0])?, ours(root, &beside[1])?].into_iter().flatten().collect())
+    let copy = ours(root, &path, unread)?.filter(|change| copy::source(&change.after).is_some());
+    Ok([copy, ours(root, &beside[0], unread)?, ours(root, &beside[1], unread)?].into_iter().flatten().collect())
 }
 
 /// A file that says that it is ours.
-fn ours(root: &Root, path: &Path) -> Result<Option<Change>, RootError> {
-    let path = root.resolve_new(path)?;
-    let text = root.text_if_any(&path)?.filter(|text| says_it_is_ours(text));
-    Ok(text.map(|after| Change { path, before: None, after }))
+fn ours(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<Change>, RootError> {
+    let Some(path) = target(root, path, unread)? else { return Ok(None) };
+    match root.text_if_any(&path) {
+        Ok(text) => Ok(text.filter(|t| says_it_is_ours(t)).map(|after| Change { path, before: None, after })),
+        Err(error) => unread(&path, error).map(|()| None),
+    }
+}
+
+/// Where a path leads to.
+fn target(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<PathBuf>, RootError> {
+    match root.resolve_new(path) {
+        Ok(path) => Ok(Some(path)),
+        Err(error) => unread(path, error).map(|()| None),
+    }
 }
 
 /// Whatever looks like a path between quotes: only what says itself that it is ours is taken.

@@ -1,5 +1,6 @@
 //! What stands in a written file today, seen against what was written.
 
+use super::comments;
 use super::containerd::migrated;
 use super::edit::EditError;
 use super::keys::{self, Taken};
@@ -60,5 +61,7 @@ pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&
 
 /// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
 pub(super) fn taken(state: &State, file: &Change, now: &str, force: bool) -> Result<Taken, EditError> {
-    migrated::take_back(now, file.before.as_deref(), &file.after, &migrated::handlers(state), force)
+    let before = file.before.as_deref();
+    let taken = migrated::take_back(now, before, &file.after, &migrated::handlers(state), force)?;
+    Ok(Taken { text: comments::kept(now, before, &file.after, taken.text), ..taken })
 }

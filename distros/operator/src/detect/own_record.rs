@@ -83,13 +83,9 @@ fn built_from<'r>(parent: &'r Record, version: &str) -> Option<&'r str> {
 fn manager(root: &Root) -> PackageManager {
     let has = |program: &str| root.which(program).is_ok_and(|found| found.is_some());
     match Format::of(root).ok().flatten() {
-        Some(Format::Dpkg) => PackageManager::Apt,
-        Some(Format::Pacman) => PackageManager::Pacman,
-        Some(Format::Apk) => PackageManager::Apk,
-        Some(Format::Portage) => PackageManager::Emerge,
         Some(Format::Rpm) if has("zypper") => PackageManager::Zypper,
         Some(Format::Rpm) if has("tdnf") => PackageManager::Tdnf,
-        Some(Format::Rpm) => PackageManager::Dnf,
+        Some(format) => format.manager(),
         None => PackageManager::ImageBased,
     }
 }

@@ -1,5 +1,6 @@
 //! Records of an admin's own, for what the distro does not package.
 
+use model::component::Component;
 use model::diagnostic::printable;
 use model::release::Release;
 
@@ -27,12 +28,11 @@ fn scalar(text: &str) -> String {
 }
 
 /// A record for a component that the distro does not package, with a path to be put right.
-pub(super) fn of_component(release: &Release, component: &str) -> String {
+pub(super) fn of_component(release: &Release, component: Component) -> String {
     let part = match component {
-        "kernel" => "kernel:\n  confidence: measured\n  packages: []\n  image: /boot/vmlinuz-*\n".to_owned(),
+        Component::Kernel => "kernel:\n  confidence: measured\n  packages: []\n  image: /boot/vmlinuz-*\n".to_owned(),
         name => format!(
-            "vmm:\n  name: {}\n  confidence: measured\n  packages: []\n  # The absolute path of yours:\n  path: /usr/local/bin/qemu-system-{}\n",
-            scalar(name),
+            "vmm:\n  name: {name}\n  confidence: measured\n  packages: []\n  # The absolute path of yours:\n  path: /usr/local/bin/qemu-system-{}\n",
             release.arch
         ),
     };

@@ -1,13 +1,15 @@
 //! apt-get, whose options have the same meaning since Debian 8.
 
-use super::failure::{FailureKind, Signs};
+use super::failure::{self, Signs};
+use super::program::InstallerProgram;
 use super::settings::OwnSettings;
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageName;
-use root::Root;
+use model::package_manager::PackageManager;
+use root::{Root, RootError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The answers to all questions: keep changed configuration, remove nothing, bring no recommendations.
@@ -25,19 +27,6 @@ const QUIETLY: [&str; 10] = [
     "-o",
     "Dpkg::Options::=--force-confold",
 ];
-
-/// apt of the machine on the files of another root, and dpkg with it.
-pub(super) fn outside_options(root: &Root) -> Vec<String> {
-    let at = root.path().display();
-    let options = [
-        format!("Dir={at}"),
-        format!("Dir::State::status={at}/var/lib/dpkg/status"),
-        "Dir::Bin::dpkg=/usr/bin/dpkg".to_owned(),
-        "Dir::Bin::methods=/usr/lib/apt/methods/".to_owned(),
-        format!("Dpkg::Options::=--root={at}"),
-    ];
-    options.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect()
-}
 
 /// What of the root's configuration says where packages come from and which are taken; a `*` is any one part.
 const DATA: [&str; 11] = [
@@ -58,16 +47,101 @@ const DATA: [&str; 11] = [
 const MAX_BYTES: u64 = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Settings in place of the machine's and of the root's, whose hooks, solvers, planners and helpers are commands: what is
-/// data in the root's, and nothing of the machine's.
-pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
-    let own = OwnSettings::with("apt.conf", "")?;
-    let folder = own.folder.path().display().to_string();
-    let empty = format!("Dir::Etc::parts \"{folder}/none.d\";\nDir::Etc::main \"{folder}/none\";\n");
-    // These would run a program of the machine in the name of a source of the root.
-    let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
-    let data: String = data_of(root)?.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
-    Ok(own.and("apt.conf", &format!("{empty}{ways}{data}"))?.named_by("APT_CONFIG", "apt.conf"))
+/// The program.
+pub(super) struct AptInstaller;
+
+impl InstallerProgram for AptInstaller {
+    fn name(&self) -> &'static str {
+        "apt"
+    }
+
+    fn file_name(&self) -> &'static str {
+        "apt-get"
+    }
+
+    fn manager(&self) -> PackageManager {
+        PackageManager::Apt
+    }
+
+    fn refresh(&self) -> Option<&'static str> {
+        Some("apt-get update")
+    }
+
+    /// Settings in place of the machine's and of the root's, whose hooks, solvers, planners and helpers are commands:
+    /// what is data in the root's, and nothing of the machine's.
+    fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
+        let own = OwnSettings::with("apt.conf", "")?;
+        let folder = own.folder.path().display().to_string();
+        let empty = format!("Dir::Etc::parts \"{folder}/none.d\";\nDir::Etc::main \"{folder}/none\";\n");
+        // These would run a program of the machine in the name of a source of the root.
+        let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
+        let data: String = data_of(root)?.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
+        Ok(Some(own.and("apt.conf", &format!("{empty}{ways}{data}"))?.named_by("APT_CONFIG", "apt.conf")))
+    }
+
+    /// apt of the machine on the files of another root, and dpkg with it.
+    fn outside_options(&self, root: &Root, _: Option<&Path>) -> Vec<String> {
+        let at = root.path().display();
+        let options = [
+            format!("Dir={at}"),
+            format!("Dir::State::status={at}/var/lib/dpkg/status"),
+            "Dir::Bin::dpkg=/usr/bin/dpkg".to_owned(),
+            "Dir::Bin::methods=/usr/lib/apt/methods/".to_owned(),
+            format!("Dpkg::Options::=--root={at}"),
+        ];
+        options.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect()
+    }
+
+    fn steps(
+        &self,
+        chosen: &Chosen,
+        root: &Root,
+        wanted: &Wanted,
+        refresh: bool,
+    ) -> Result<Vec<Invocation>, RootError> {
+        let mut steps = Vec::new();
+        if refresh {
+            // An index that cannot be fetched is an error, not a warning beside an old one.
+            steps.push(chosen.invocation(root, &["--quiet=2", "-o", "APT::Update::Error-Mode=any", "update"]));
+        }
+        let mut arguments = QUIETLY.to_vec();
+        arguments.extend(["install", "--"]);
+        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        steps.push(chosen.invocation(root, &arguments));
+        Ok(steps)
+    }
+
+    fn simulation(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: Confinement) -> Option<Invocation> {
+        let mut arguments = vec!["--quiet=2", "--simulate", "--no-install-recommends", "--no-remove", "install", "--"];
+        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        Some(chosen.invocation(root, &arguments))
+    }
+
+    /// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
+    /// `distros/cli/tests/debian.rs`.
+    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+        if !finished.is_ok() {
+            return None;
+        }
+        let one = |line: &str| {
+            let mut words = line.split_whitespace();
+            let action = words.next()?;
+            let package = words.next()?.to_owned();
+            let within = |open: char| line.split_once(open)?.1.split([' ', ']', ')']).next().map(str::to_owned);
+            let (action, version) = match action {
+                "Inst" if line.split(" (").next()?.contains('[') => (Action::Upgrade, within('(')),
+                "Inst" => (Action::Install, within('(')),
+                "Remv" | "Purg" => (Action::Remove, within('[')),
+                _ => return None,
+            };
+            Some(PackageChange { action, package, version: version.unwrap_or_default() })
+        };
+        Some(finished.stdout.lines().filter_map(one).collect())
+    }
+
+    fn signs(&self) -> &'static Signs {
+        &failure::APT
+    }
 }
 
 /// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
@@ -129,94 +203,6 @@ fn is_data(key: &str) -> bool {
     })
 }
 
-pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
-    let mut steps = Vec::new();
-    if refresh {
-        // An index that cannot be fetched is an error, not a warning beside an old one.
-        steps.push(chosen.invocation(root, &["--quiet=2", "-o", "APT::Update::Error-Mode=any", "update"]));
-    }
-    let mut arguments = QUIETLY.to_vec();
-    arguments.extend(["install", "--"]);
-    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
-    steps.push(chosen.invocation(root, &arguments));
-    steps
-}
-
-pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
-    let mut arguments = vec!["--quiet=2", "--simulate", "--no-install-recommends", "--no-remove", "install", "--"];
-    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
-    chosen.invocation(root, &arguments)
-}
-
-/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 to 3.2 what they put otherwise.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[],
-    words: &[
-        (FailureKind::DiskFull, &["no space left on device", "enough free space"]),
-        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg", "was locked by another process"]),
-        (
-            FailureKind::Verification,
-            &[
-                "hash sum mismatch",
-                "has unexpected size",
-                "no_pubkey",
-                "is not signed",
-                "is no longer signed",
-                "cannot be authenticated",
-                "could not be authenticated",
-                "unauthenticated packages",
-                "verification failed",
-            ],
-        ),
-        (FailureKind::MissingPackage, &["unable to locate package", "has no installation candidate"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to fetch",
-                "does not have a release file",
-                "no longer has a release file",
-                "is invalid",
-                "could not be opened",
-                "does not exist",
-                "unable to parse package file",
-                "sources list could not be read",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &[
-                "unmet dependencies",
-                "remove is disabled",
-                "conflicts with",
-                "unable to satisfy", // apt 3.
-                "held broken packages",
-            ],
-        ),
-    ],
-};
-
-/// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
-/// `distros/cli/tests/debian.rs`.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
-    if !finished.is_ok() {
-        return None;
-    }
-    let one = |line: &str| {
-        let mut words = line.split_whitespace();
-        let action = words.next()?;
-        let package = words.next()?.to_owned();
-        let within = |open: char| line.split_once(open)?.1.split([' ', ']', ')']).next().map(str::to_owned);
-        let (action, version) = match action {
-            "Inst" if line.split(" (").next()?.contains('[') => (Action::Upgrade, within('(')),
-            "Inst" => (Action::Install, within('(')),
-            "Remv" | "Purg" => (Action::Remove, within('[')),
-            _ => return None,
-        };
-        Some(PackageChange { action, package, version: version.unwrap_or_default() })
-    };
-    Some(finished.stdout.lines().filter_map(one).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,7 +226,7 @@ Acquire::https::Proxy "x\u{1}y";
         std::fs::write(parts.join("50x"), text).unwrap();
         std::fs::write(parts.join("60y"), "#include \"/etc/passwd\";\nAcquire::Retries \"8\";\n").unwrap();
         std::fs::write(dir.path().join("etc/apt/apt.conf"), "APT::Default-Release \"stable\";\n").unwrap();
-        let own = own_settings(&Root::new(dir.path()).unwrap()).unwrap();
+        let own = AptInstaller.own_settings(&Root::new(dir.path()).unwrap()).unwrap().unwrap();
         let written = std::fs::read_to_string(own.folder.path().join("apt.conf")).unwrap();
         for kept in [
             "Acquire::Retries \"7\";",
@@ -253,14 +239,15 @@ Acquire::https::Proxy "x\u{1}y";
         assert!(!written.contains("evil") && !written.contains("\"8\""), "{written}");
         // One that apt does not understand: it would take none of them.
         std::fs::write(parts.join("70z"), "Broken {{ \"\n").unwrap();
-        let error = own_settings(&Root::new(dir.path()).unwrap()).err().unwrap().to_string();
+        let error = AptInstaller.own_settings(&Root::new(dir.path()).unwrap()).err().unwrap().to_string();
         assert!(error.contains("cannot be read") && error.contains("70z"), "{error}");
     }
 
     #[test]
     fn the_simulation_is_read() {
         let stdout = "Inst a (1.2 Debian:13/stable [amd64])\nInst b [1] (2 x [amd64]) []\nRemv c [3]\nConf a (1.2 x)\n";
-        let found = changes(&Finished { code: Some(0), stdout: stdout.into(), stderr: String::new() }).unwrap();
+        let found =
+            AptInstaller.changes(&Finished { code: Some(0), stdout: stdout.into(), stderr: String::new() }).unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(shown, ["Install a 1.2", "Upgrade b 2", "Remove c 3"]);
     }

@@ -1,12 +1,14 @@
 //! dnf, version 4 and 5.
 
-use super::failure::{FailureKind, RPM_DISK_FULL, RPM_VERIFICATION, Signs};
+use super::failure::{self, Signs};
+use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
-use crate::process::{Finished, Invocation};
+use crate::process::{Confinement, Finished, Invocation};
 use model::package::PackageName;
-use root::Root;
+use model::package_manager::PackageManager;
+use root::{Root, RootError};
 use std::io;
 use std::path::Path;
 
@@ -15,19 +17,6 @@ use std::path::Path;
 /// Settings, which both versions have: dnf5 has no option `--color` any more and refuses what it does not know.
 pub const QUIETLY: [&str; 3] =
     ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--setopt=color=never"];
-
-/// dnf of the machine on another root, with that root's repositories.
-pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<String> {
-    let at = root.path().display();
-    let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
-    // Plugins are programs, and the root's configuration says where they are: ours is read in its place.
-    options.push("--noplugins".to_owned());
-    options.extend(settings.map(|folder| format!("--config={}", folder.join(CONFIGURATION).display())));
-    // Repositories' addresses hold it; without, dnf looks for a package that tells it.
-    let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
-    options.extend(version.map(|v| format!("--releasever={v}")));
-    options
-}
 
 /// What of the root's `[main]` says how packages are fetched, chosen and verified.
 const DATA: [&str; 25] = [
@@ -60,15 +49,109 @@ const DATA: [&str; 25] = [
 
 const CONFIGURATION: &str = "dnf.conf";
 
-/// The root's data, and where its database is.
-pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
-    let mut text = "[main]\nplugins=0\n".to_owned();
-    for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf"))? {
-        if section == "main" && DATA.contains(&key.as_str()) {
-            text += &format!("{key}={value}\n");
-        }
+/// The program.
+pub(super) struct DnfInstaller;
+
+impl InstallerProgram for DnfInstaller {
+    fn name(&self) -> &'static str {
+        "dnf"
     }
-    settings::rpm_database(root)?.and(CONFIGURATION, &text)
+
+    fn manager(&self) -> PackageManager {
+        PackageManager::Dnf
+    }
+
+    /// The root's data, and where its database is.
+    fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
+        let mut text = "[main]\nplugins=0\n".to_owned();
+        for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf"))? {
+            if section == "main" && DATA.contains(&key.as_str()) {
+                text += &format!("{key}={value}\n");
+            }
+        }
+        settings::rpm_database(root)?.and(CONFIGURATION, &text).map(Some)
+    }
+
+    /// dnf of the machine on another root, with that root's repositories.
+    fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String> {
+        let at = root.path().display();
+        let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
+        // Plugins are programs, and the root's configuration says where they are: ours is read in its place.
+        options.push("--noplugins".to_owned());
+        options.extend(settings.map(|folder| format!("--config={}", folder.join(CONFIGURATION).display())));
+        // Repositories' addresses hold it; without, dnf looks for a package that tells it.
+        let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
+        options.extend(version.map(|v| format!("--releasever={v}")));
+        options
+    }
+
+    fn steps(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: bool) -> Result<Vec<Invocation>, RootError> {
+        let repositories = repositories(wanted);
+        let mut steps = Vec::new();
+        if !wanted.modules.is_empty() {
+            let mut all = vec!["--assumeyes"];
+            all.extend(QUIETLY);
+            all.extend(repositories.iter().map(String::as_str));
+            all.extend(["module", "enable"]);
+            all.extend(wanted.modules.iter().map(String::as_str));
+            steps.push(chosen.invocation(root, &all));
+        }
+        steps.push(chosen.invocation(root, &arguments(wanted, &repositories, "--assumeyes")));
+        Ok(steps)
+    }
+
+    fn simulation(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: Confinement) -> Option<Invocation> {
+        Some(chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno")))
+    }
+
+    /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
+    ///
+    /// dnf 4.14 of Debian 12 prints it so in the tests of the installers; dnf5's, whose last head ends with a colon, was
+    /// only read: no dnf5 was run.
+    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+        let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
+        // An answer of no to its question ends it with 1.
+        let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
+        let refused = said("Operation aborted");
+        if !nothing && !refused {
+            return None;
+        }
+        let mut found = Vec::new();
+        let mut action = None;
+        // A long name stands on a line of its own.
+        let mut name: Option<String> = None;
+        for line in finished.stdout.lines() {
+            if line == "Transaction Summary" || line.starts_with("Transaction Summary:") {
+                break;
+            }
+            if !line.starts_with(' ') {
+                action = match line.trim_end_matches(':') {
+                    section if section.starts_with("Installing") => Some(Action::Install),
+                    section if section.starts_with("Upgrading") || section.starts_with("Downgrading") => {
+                        Some(Action::Upgrade)
+                    }
+                    section if section.starts_with("Removing") => Some(Action::Remove),
+                    _ => None,
+                };
+                continue;
+            }
+            let Some(action) = action else { continue };
+            let words: Vec<&str> = name.as_deref().into_iter().chain(line.split_whitespace()).collect();
+            match words[..] {
+                [only] => name = Some(only.to_owned()),
+                [package, _, version, ..] if package != "replacing" => {
+                    found.push(PackageChange { action, package: package.to_owned(), version: version.to_owned() });
+                    name = None;
+                }
+                _ => name = None,
+            }
+        }
+        Some(found)
+    }
+
+    fn signs(&self) -> &'static Signs {
+        &failure::DNF
+    }
 }
 
 fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {
@@ -85,123 +168,6 @@ fn repositories(wanted: &Wanted) -> Vec<String> {
     wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect()
 }
 
-pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invocation> {
-    let repositories = repositories(wanted);
-    let mut steps = Vec::new();
-    if !wanted.modules.is_empty() {
-        let mut all = vec!["--assumeyes"];
-        all.extend(QUIETLY);
-        all.extend(repositories.iter().map(String::as_str));
-        all.extend(["module", "enable"]);
-        all.extend(wanted.modules.iter().map(String::as_str));
-        steps.push(chosen.invocation(root, &all));
-    }
-    steps.push(chosen.invocation(root, &arguments(wanted, &repositories, "--assumeyes")));
-    steps
-}
-
-pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
-    chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno"))
-}
-
-/// Signs of its failures, as dnf 4.14 and rpm 4.18 of Debian 12 tell them, and dnf5 5.2, which shows rpm's own words where
-/// dnf 4 has others.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[(200, FailureKind::Locked)],
-    words: &[
-        (FailureKind::DiskFull, RPM_DISK_FULL),
-        (
-            FailureKind::Locked,
-            &[
-                "another copy is running",
-                "already locked by",
-                "transaction lock on",
-                "failed to obtain the transaction lock",
-                "failed to obtain rpm transaction lock", // dnf5.
-                "waiting for process with pid",
-            ],
-        ),
-        (FailureKind::Verification, RPM_VERIFICATION),
-        (FailureKind::Verification, &["pgp check for package"]), // dnf5.
-        // Of an index that must be signed.
-        (FailureKind::Verification, &["bad gpg signature", "gpg signature is not available"]),
-        (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to download metadata",
-                "cannot download",
-                "no enabled repositories",
-                "errors during downloading",
-                "failed to download packages",  // dnf5.
-                "no matching repositories for", // dnf5.
-                "unknown repo",
-                "is invalid",
-                "failed to synchronize",
-                "could not be opened",
-                "does not exist",
-                "repository error",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &[
-                "conflicts with",
-                "conflicts between",
-                "conflicting requests",
-                "problem:",
-                "problem 1:", // Where there are several.
-                "nothing provides",
-            ],
-        ),
-    ],
-};
-
-/// The table of the transaction: sections with lines of name, architecture, version, repository, size.
-///
-/// dnf 4.14 of Debian 12 prints it so in the tests of the installers; dnf5's, whose last head ends with a colon, was only
-/// read: no dnf5 was run.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
-    let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
-    // An answer of no to its question ends it with 1.
-    let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
-    let refused = said("Operation aborted");
-    if !nothing && !refused {
-        return None;
-    }
-    let mut found = Vec::new();
-    let mut action = None;
-    // A long name stands on a line of its own.
-    let mut name: Option<String> = None;
-    for line in finished.stdout.lines() {
-        if line == "Transaction Summary" || line.starts_with("Transaction Summary:") {
-            break;
-        }
-        if !line.starts_with(' ') {
-            action = match line.trim_end_matches(':') {
-                section if section.starts_with("Installing") => Some(Action::Install),
-                section if section.starts_with("Upgrading") || section.starts_with("Downgrading") => {
-                    Some(Action::Upgrade)
-                }
-                section if section.starts_with("Removing") => Some(Action::Remove),
-                _ => None,
-            };
-            continue;
-        }
-        let Some(action) = action else { continue };
-        let words: Vec<&str> = name.as_deref().into_iter().chain(line.split_whitespace()).collect();
-        match words[..] {
-            [only] => name = Some(only.to_owned()),
-            [package, _, version, ..] if package != "replacing" => {
-                found.push(PackageChange { action, package: package.to_owned(), version: version.to_owned() });
-                name = None;
-            }
-            _ => name = None,
-        }
-    }
-    Some(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +181,7 @@ mod tests {
     fn the_table_is_read() {
         let stdout = "Dependencies resolved.\n====\n Package  Arch  Version  Repo  Size\n====\nInstalling:\n qemu-kvm-core  x86_64  17:9.1.0-15.el9  appstream  4.9 M\n a-name-that-is-much-too-long-for-its-column\n                x86_64  1-2  appstream  1 k\nInstalling dependencies:\n b  noarch  3-4  baseos  1 k\nUpgrading:\n c  noarch  5-6  baseos  1 k\n     replacing  d.noarch 1-1\n\nTransaction Summary\n====\nInstall  3 Packages\n";
         let finished = Finished { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
-        let found = changes(&finished).unwrap();
+        let found = DnfInstaller.changes(&finished).unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(
             shown,

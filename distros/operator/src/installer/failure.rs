@@ -1,7 +1,22 @@
-//! Why an installer failed, read from what it says in the C locale.
+//! Why a package manager failed, read from what it says in the C locale.
 //!
-//! Each program's signs stand in its own module, with the versions that they were read from.
+//! What is read of a program stands in one module, with the versions that it was read from. Whoever runs one asks here,
+//! an installer for a kind of failure, and who makes images for what is named as well.
 
+mod apk;
+mod apt;
+mod dnf;
+mod pacman;
+mod rpm;
+mod zypper;
+
+pub(super) use apk::SIGNS as APK;
+pub(super) use apt::SIGNS as APT;
+pub(super) use dnf::SIGNS as DNF;
+pub(super) use pacman::SIGNS as PACMAN;
+pub(super) use zypper::SIGNS as ZYPPER;
+
+use super::Installer;
 use crate::process::{Finished, ProcessError, ending};
 use model::diagnostic::printable;
 use serde::Serialize;
@@ -58,47 +73,101 @@ pub struct Failure {
     pub message: String,
 }
 
-/// The signs by which one program's failures are known.
-pub(super) struct Signs {
-    /// Exit codes that say it.
-    pub(super) codes: &'static [(i32, FailureKind)],
-    /// Else parts of messages, in lower case; the most telling kind first, because a full disk also breaks repositories.
-    pub(super) words: &'static [(FailureKind, &'static [&'static str])],
+/// Why a program failed, with what it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureReason {
+    /// No repository has such a package.
+    MissingPackage {
+        /// Its name, where it is told.
+        package: Option<String>,
+    },
+    /// A mirror answers and lacks an index that is asked of it.
+    MissingIndex {
+        /// `suite trixie-updates`, `repository crb`.
+        what: String,
+    },
+    /// A signed index is past its own end.
+    Expired {
+        /// `sid`, or the index's address where the suite is not known.
+        suite: String,
+    },
+    /// A repository does not answer.
+    Unreachable {
+        /// The line that says so.
+        detail: String,
+    },
+    /// A repository cannot be read.
+    Unreadable,
+    /// A checksum or signature is wrong or missing.
+    Untrusted {
+        /// The telling line, and which key or repository it is about.
+        detail: String,
+    },
+    /// Another program holds the package database.
+    Locked,
+    /// A disk is full.
+    DiskFull,
+    /// The package cannot be installed beside what is there.
+    Conflict,
+    /// Something else.
+    Other,
 }
 
-impl Signs {
-    /// The kind that is known by what was said.
-    pub(super) fn by_words(&self, said: &str) -> Option<FailureKind> {
-        let said = said.to_lowercase();
-        self.words.iter().find(|(_, words)| words.iter().any(|w| said.contains(w))).map(|(kind, _)| *kind)
+/// Why a package manager failed, by the lines that it and the programs behind it have printed.
+pub fn failure_reason(installer: Installer, lines: &[String]) -> FailureReason {
+    let signs = installer.program().signs();
+    let kind = signs.by_words(&lines.join("\n"));
+    match kind {
+        FailureKind::DiskFull => FailureReason::DiskFull,
+        FailureKind::Locked => FailureReason::Locked,
+        FailureKind::Conflict => FailureReason::Conflict,
+        FailureKind::Deadline | FailureKind::Other => FailureReason::Other,
+        FailureKind::MissingPackage => FailureReason::MissingPackage {
+            package: lines.iter().find_map(|line| (signs.package)(line)).map(str::to_owned),
+        },
+        FailureKind::Verification => {
+            FailureReason::Untrusted { detail: (signs.untrusted)(lines, signs.first(kind, lines)) }
+        }
+        FailureKind::Repository => (signs.repository)(lines, signs.first(kind, lines)),
     }
 }
 
-/// What dnf and zypper alike say of a disk that is full, because rpm says it to both.
-pub(super) const RPM_DISK_FULL: &[&str] = &[
-    "no space left on device",
-    "more space needed on the",
-    "more space on the",
-    "more inodes on the",
-    "insufficient disk space",
-    "disk full",
-];
+/// The signs by which one program's failures are known.
+pub(super) struct Signs {
+    /// Exit codes that say it.
+    codes: &'static [(i32, FailureKind)],
+    /// Else parts of messages, in lower case; the most telling kind first, because a full disk also breaks repositories.
+    words: &'static [(FailureKind, &'static [&'static str])],
+    /// The package that a line says is missing.
+    package: fn(&str) -> Option<&str>,
+    /// What is not trusted, by all lines and the first that says so.
+    untrusted: fn(&[String], &str) -> String,
+    /// What is wrong with a repository, likewise.
+    repository: fn(&[String], &str) -> FailureReason,
+}
 
-/// Likewise of a checksum or signature that is wrong or missing.
-pub(super) const RPM_VERIFICATION: &[&str] = &[
-    "is not signed",
-    "checksum doesn't match",
-    "checksums do not match",
-    "does not match the expected checksum",
-    "checksum mismatch",
-    "gpg check failed",
-    "does not verify",
-    "verification failed",
-    "digest verification",
-    "wrong digest",
-    "unexpected checksum",
-    "incorrect checksum",
-];
+/// Signs of a program of which nothing is known.
+pub(super) const NOTHING_KNOWN: Signs = Signs {
+    codes: &[],
+    words: &[],
+    package: |_| None,
+    untrusted: |_, line| line.to_owned(),
+    repository: |_, _| FailureReason::Unreadable,
+};
+
+impl Signs {
+    /// The kind that is known by what was said.
+    fn by_words(&self, said: &str) -> FailureKind {
+        let said = said.to_lowercase();
+        let known = self.words.iter().find(|(_, words)| words.iter().any(|word| said.contains(word)));
+        known.map_or(FailureKind::Other, |(kind, _)| *kind)
+    }
+
+    /// The first line of a kind.
+    fn first<'l>(&self, kind: FailureKind, lines: &'l [String]) -> &'l str {
+        lines.iter().find(|line| self.by_words(line) == kind).map_or("", String::as_str)
+    }
+}
 
 /// Parts of the lines in which package managers name the packages of a conflict, in lower case.
 const CONFLICTING: [&str; 8] = [
@@ -126,10 +195,11 @@ fn conflicting(finished: &Finished) -> impl Iterator<Item = String> {
 
 impl Failure {
     /// Reads why an installer failed.
-    pub(super) fn of(installer: &str, signs: &Signs, finished: &Finished) -> Failure {
-        let by_code = || signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
+    pub(super) fn of(installer: Installer, finished: &Finished) -> Failure {
+        let signs = installer.program().signs();
+        let by_code = signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
         let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));
-        let kind = by_code().or_else(by_words).unwrap_or(FailureKind::Other);
+        let kind = by_code.unwrap_or_else(by_words);
         let last = finished.last_words();
         // The last words are of the conflict; which packages it is between was said before.
         let mut words: Vec<String> = match kind {
@@ -137,7 +207,7 @@ impl Failure {
             _ => Vec::new(),
         };
         words.push(last);
-        Failure { kind, message: format!("{installer} ended with {}: {}", ending(finished), words.join("; ")) }
+        Failure { kind, message: format!("{} ended with {}: {}", installer.name(), ending(finished), words.join("; ")) }
     }
 
     /// That it did not run to its end.

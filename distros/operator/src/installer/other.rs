@@ -1,42 +1,161 @@
 //! Installers that are recognised and not run: their commands, as their manuals have them.
 
-use super::failure::Signs;
-use super::{Chosen, Installer, Wanted};
+use super::dnf::DnfInstaller;
+use super::failure::{self, NOTHING_KNOWN, Signs};
+use super::program::InstallerProgram;
+use super::{Chosen, Wanted};
 use crate::process::Invocation;
-use root::Root;
+use model::package_manager::PackageManager;
+use root::{Root, RootError};
+use std::path::Path;
 
-/// They are not run, so nothing is known of how they fail.
-pub(super) const FAILURES: Signs = Signs { codes: &[], words: &[] };
+/// A program that is recognised and not run.
+pub(super) struct ToldInstaller {
+    name: &'static str,
+    file_name: &'static str,
+    manager: PackageManager,
+    /// Its options to work on another root.
+    outside: fn(&Root) -> Vec<String>,
+    /// What it is told before the names of packages; a system that comes as an image is told nothing.
+    verb: &'static [&'static str],
+    /// Before that, where it takes `--enablerepo`.
+    enabling: Option<&'static [&'static str]>,
+    /// What stands before each name.
+    within: &'static str,
+    /// Nothing where nobody runs it.
+    signs: &'static Signs,
+}
 
-pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invocation> {
-    let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();
-    // Nix has packages as attributes of a channel.
-    let within = if chosen.installer == Installer::Nix { "nixos." } else { "" };
-    let names: Vec<String> = wanted.packages.iter().map(|p| format!("{within}{p}")).collect();
-    let mut arguments: Vec<&str> = match chosen.installer {
-        Installer::Yum | Installer::Tdnf => {
-            let mut words = vec!["--assumeyes"];
-            words.extend(enabled.iter().map(String::as_str));
-            words.push("install");
-            words
+/// What most of them have in common.
+const PLAIN: ToldInstaller = ToldInstaller {
+    name: "none",
+    file_name: "none",
+    manager: PackageManager::ImageBased,
+    outside: |_| Vec::new(),
+    verb: &[],
+    enabling: None,
+    within: "",
+    signs: &NOTHING_KNOWN,
+};
+
+pub(super) static YUM: ToldInstaller = ToldInstaller {
+    name: "yum",
+    file_name: "yum",
+    manager: PackageManager::Yum,
+    outside: |root| DnfInstaller.outside_options(root, None),
+    enabling: Some(&["--assumeyes"]),
+    verb: &["install"],
+    ..PLAIN
+};
+
+pub(super) static MICRODNF: ToldInstaller = ToldInstaller {
+    name: "microdnf",
+    file_name: "microdnf",
+    manager: PackageManager::Dnf,
+    outside: |root| DnfInstaller.outside_options(root, None),
+    enabling: Some(&["--assumeyes", "--setopt=install_weak_deps=0"]),
+    verb: &["install"],
+    ..PLAIN
+};
+
+pub(super) static TDNF: ToldInstaller = ToldInstaller {
+    name: "tdnf",
+    file_name: "tdnf",
+    manager: PackageManager::Tdnf,
+    outside: |root| vec![format!("--installroot={}", root.path().display())],
+    enabling: Some(&["--assumeyes"]),
+    verb: &["install"],
+    ..PLAIN
+};
+
+/// Images of Alpine are made with it.
+pub(super) static APK: ToldInstaller = ToldInstaller {
+    name: "apk",
+    file_name: "apk",
+    manager: PackageManager::Apk,
+    outside: |root| vec!["--root".to_owned(), root.path().display().to_string()],
+    verb: &["add"],
+    signs: &failure::APK,
+    ..PLAIN
+};
+
+pub(super) static EMERGE: ToldInstaller = ToldInstaller {
+    name: "emerge",
+    file_name: "emerge",
+    manager: PackageManager::Emerge,
+    outside: |root| vec![format!("--root={}", root.path().display())],
+    verb: &["--ask=n", "--noreplace"],
+    ..PLAIN
+};
+
+/// It takes effect with the next boot.
+pub(super) static RPM_OSTREE: ToldInstaller = ToldInstaller {
+    name: "rpm-ostree",
+    file_name: "rpm-ostree",
+    manager: PackageManager::Dnf,
+    verb: &["install", "--idempotent"],
+    ..PLAIN
+};
+
+pub(super) static TRANSACTIONAL_UPDATE: ToldInstaller = ToldInstaller {
+    name: "transactional-update",
+    file_name: "transactional-update",
+    manager: PackageManager::Zypper,
+    verb: &["--non-interactive", "pkg", "install"],
+    ..PLAIN
+};
+
+/// It has packages as attributes of a channel.
+pub(super) static NIX: ToldInstaller = ToldInstaller {
+    name: "nix",
+    file_name: "nix-env",
+    manager: PackageManager::Nix,
+    verb: &["--install", "--attr"],
+    within: "nixos.",
+    ..PLAIN
+};
+
+/// Its plan is refused.
+pub(super) static IMAGE_BASED: ToldInstaller = PLAIN;
+
+impl InstallerProgram for ToldInstaller {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn file_name(&self) -> &'static str {
+        self.file_name
+    }
+
+    fn manager(&self) -> PackageManager {
+        self.manager
+    }
+
+    fn is_exercised(&self) -> bool {
+        false
+    }
+
+    fn outside_options(&self, root: &Root, _: Option<&Path>) -> Vec<String> {
+        (self.outside)(root)
+    }
+
+    fn steps(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: bool) -> Result<Vec<Invocation>, RootError> {
+        if self.verb.is_empty() {
+            return Ok(Vec::new());
         }
-        Installer::Microdnf => {
-            let mut words = vec!["--assumeyes", "--setopt=install_weak_deps=0"];
-            words.extend(enabled.iter().map(String::as_str));
-            words.push("install");
-            words
+        let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();
+        let names: Vec<String> = wanted.packages.iter().map(|p| format!("{}{p}", self.within)).collect();
+        let mut arguments: Vec<&str> = Vec::new();
+        if let Some(before) = self.enabling {
+            arguments.extend(before);
+            arguments.extend(enabled.iter().map(String::as_str));
         }
-        Installer::Apk => vec!["add"],
-        Installer::Emerge => vec!["--ask=n", "--noreplace"],
-        // It takes effect with the next boot.
-        Installer::RpmOstree => vec!["install", "--idempotent"],
-        Installer::TransactionalUpdate => vec!["--non-interactive", "pkg", "install"],
-        Installer::Nix => vec!["--install", "--attr"],
-        // These have modules of their own.
-        Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman => return Vec::new(),
-        // The plan was refused.
-        Installer::ImageBased => return Vec::new(),
-    };
-    arguments.extend(names.iter().map(String::as_str));
-    vec![chosen.invocation(root, &arguments)]
+        arguments.extend(self.verb);
+        arguments.extend(names.iter().map(String::as_str));
+        Ok(vec![chosen.invocation(root, &arguments)])
+    }
+
+    fn signs(&self) -> &'static Signs {
+        self.signs
+    }
 }

@@ -1,10 +1,12 @@
 //! pacman.
 
-use super::failure::{FailureKind, Signs};
+use super::failure::{self, Signs};
+use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
-use crate::process::{Finished, Invocation};
+use crate::process::{Confinement, Finished, Invocation};
 use model::package::PackageName;
+use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::io;
 use std::path::Path;
@@ -30,47 +32,113 @@ const DATA: [&str; 13] = [
 /// The same of a repository.
 const OF_REPOSITORY: [&str; 4] = ["CacheServer", "Server", "SigLevel", "Usage"];
 
-/// pacman of the machine on another root, with that root's repositories and keys.
-///
-/// Hooks that packages of the root bring run inside of it, as their install scripts do.
-pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<String> {
-    let at = root.path().display();
-    let mut options: Vec<String> = [
-        ("--root", ""),
-        ("--dbpath", "/var/lib/pacman"),
-        ("--cachedir", "/var/cache/pacman/pkg"),
-        ("--gpgdir", "/etc/pacman.d/gnupg"),
-        ("--logfile", "/var/log/pacman.log"),
-        ("--hookdir", "/etc/pacman.d/hooks"),
-    ]
-    .into_iter()
-    .flat_map(|(option, path)| [option.to_owned(), format!("{at}{path}")])
-    .collect();
-    options.extend(
-        settings.iter().flat_map(|folder| ["--config".to_owned(), folder.join(CONFIGURATION).display().to_string()]),
-    );
-    options
-}
+/// The program.
+pub(super) struct PacmanInstaller;
 
-/// The root's configuration without what it would run to fetch, and without files of this machine.
-pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
-    let mut text = String::new();
-    let mut last = String::new();
-    let mut add = |section: &str, key: &str, value: &str| {
-        let data = if section == "options" { &DATA[..] } else { &OF_REPOSITORY[..] };
-        if !data.contains(&key) {
-            return;
-        }
-        if section != last {
-            text += &format!("[{section}]\n");
-            section.clone_into(&mut last);
-        }
-        text += &if value.is_empty() { format!("{key}\n") } else { format!("{key} = {value}\n") };
-    };
-    for (section, key, value) in whole_settings(root)? {
-        add(&section, &key, &value);
+impl InstallerProgram for PacmanInstaller {
+    fn name(&self) -> &'static str {
+        "pacman"
     }
-    OwnSettings::with(CONFIGURATION, &text)
+
+    fn manager(&self) -> PackageManager {
+        PackageManager::Pacman
+    }
+
+    fn refresh(&self) -> Option<&'static str> {
+        Some("pacman --sync --refresh")
+    }
+
+    /// The root's configuration without what it would run to fetch, and without files of this machine.
+    fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
+        let mut text = String::new();
+        let mut last = String::new();
+        let mut add = |section: &str, key: &str, value: &str| {
+            let data = if section == "options" { &DATA[..] } else { &OF_REPOSITORY[..] };
+            if !data.contains(&key) {
+                return;
+            }
+            if section != last {
+                text += &format!("[{section}]\n");
+                section.clone_into(&mut last);
+            }
+            text += &if value.is_empty() { format!("{key}\n") } else { format!("{key} = {value}\n") };
+        };
+        for (section, key, value) in whole_settings(root)? {
+            add(&section, &key, &value);
+        }
+        OwnSettings::with(CONFIGURATION, &text).map(Some)
+    }
+
+    /// pacman of the machine on another root, with that root's repositories and keys.
+    ///
+    /// Hooks that packages of the root bring run inside of it, as their install scripts do.
+    fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String> {
+        let at = root.path().display();
+        let mut options: Vec<String> = [
+            ("--root", ""),
+            ("--dbpath", "/var/lib/pacman"),
+            ("--cachedir", "/var/cache/pacman/pkg"),
+            ("--gpgdir", "/etc/pacman.d/gnupg"),
+            ("--logfile", "/var/log/pacman.log"),
+            ("--hookdir", "/etc/pacman.d/hooks"),
+        ]
+        .into_iter()
+        .flat_map(|(option, path)| [option.to_owned(), format!("{at}{path}")])
+        .collect();
+        options.extend(
+            settings
+                .iter()
+                .flat_map(|folder| ["--config".to_owned(), folder.join(CONFIGURATION).display().to_string()]),
+        );
+        options
+    }
+
+    fn steps(
+        &self,
+        chosen: &Chosen,
+        root: &Root,
+        wanted: &Wanted,
+        refresh: bool,
+    ) -> Result<Vec<Invocation>, RootError> {
+        let mut steps = Vec::new();
+        // New databases with old packages is what Arch does not support: they are fetched only where there are none.
+        if refresh && !has_databases(root)? {
+            steps.push(chosen.invocation(root, &["--sync", "--refresh"]));
+        }
+        let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
+        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        steps.push(chosen.invocation(root, &arguments));
+        Ok(steps)
+    }
+
+    fn simulation(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: Confinement) -> Option<Invocation> {
+        let mut arguments = vec!["--sync", "--needed", "--print", "--print-format", "%n %v", "--"];
+        arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        Some(chosen.invocation(root, &arguments))
+    }
+
+    /// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are
+    /// there in another version.
+    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+        if !finished.is_ok() {
+            return None;
+        }
+        let one = |line: &str| {
+            let (package, version) = line.split_once(' ')?;
+            // Messages have more words.
+            let plain = !version.contains(' ') && !package.ends_with(':');
+            plain.then(|| PackageChange {
+                action: Action::Install,
+                package: package.to_owned(),
+                version: version.to_owned(),
+            })
+        };
+        Some(finished.stdout.lines().filter_map(one).collect())
+    }
+
+    fn signs(&self) -> &'static Signs {
+        &failure::PACMAN
+    }
 }
 
 /// Section, key and value of each line of the root's configuration, with the files that it includes.
@@ -94,92 +162,6 @@ pub fn whole_settings(root: &Root) -> io::Result<Vec<(String, String, String)>> 
     Ok(all)
 }
 
-pub(super) fn steps(
-    chosen: &Chosen,
-    root: &Root,
-    wanted: &Wanted,
-    refresh: bool,
-) -> Result<Vec<Invocation>, RootError> {
-    let mut steps = Vec::new();
-    // New databases with old packages is what Arch does not support: they are fetched only where there are none.
-    if refresh && !has_databases(root)? {
-        steps.push(chosen.invocation(root, &["--sync", "--refresh"]));
-    }
-    let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
-    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
-    steps.push(chosen.invocation(root, &arguments));
-    Ok(steps)
-}
-
 fn has_databases(root: &Root) -> Result<bool, RootError> {
     Ok(root.list_if_any(Path::new("/var/lib/pacman/sync"))?.iter().any(|name| name.ends_with(".db")))
-}
-
-pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
-    let mut arguments = vec!["--sync", "--needed", "--print", "--print-format", "%n %v", "--"];
-    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
-    chosen.invocation(root, &arguments)
-}
-
-/// Signs of its failures, as pacman 6.0 of Debian 12 tells them, and pacman 7, which downloads as another user.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[],
-    words: &[
-        (FailureKind::DiskFull, &["no space left on device", "free disk space", "too full", "disk full"]),
-        (FailureKind::Locked, &["unable to lock database"]),
-        (
-            FailureKind::Verification,
-            &[
-                "invalid or corrupted package",
-                "invalid or corrupted database",
-                "pgp signature",
-                "missing required signature",
-                "required key missing from keyring",
-            ],
-        ),
-        // It also says that it failed to synchronize, and no repository is to blame.
-        (FailureKind::Other, &["switching to sandbox user"]),
-        (FailureKind::MissingPackage, &["target not found"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to synchronize",
-                "failed retrieving file",
-                "failed to retrieve some files",
-                "could not be opened",
-                "does not exist",
-                "no usable package repositories",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &[
-                "conflicts with",
-                "are in conflict",
-                "conflicting files",
-                "conflicting dependencies",
-                "unable to satisfy",
-                "could not satisfy dependencies",
-            ],
-        ),
-    ],
-};
-
-/// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are there
-/// in another version.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
-    if !finished.is_ok() {
-        return None;
-    }
-    let one = |line: &str| {
-        let (package, version) = line.split_once(' ')?;
-        // Messages have more words.
-        let plain = !version.contains(' ') && !package.ends_with(':');
-        plain.then(|| PackageChange {
-            action: Action::Install,
-            package: package.to_owned(),
-            version: version.to_owned(),
-        })
-    };
-    Some(finished.stdout.lines().filter_map(one).collect())
 }

@@ -1,7 +1,14 @@
 //! The programs that install packages.
 
+use super::failure::{NOTHING_KNOWN, Signs};
+use super::settings::OwnSettings;
+use super::{Chosen, PackageChange, Wanted, apt, dnf, other, pacman, zypper};
+use crate::process::{Confinement, Finished, Invocation};
 use model::package_manager::PackageManager;
+use root::{Root, RootError};
 use serde::Serialize;
+use std::io;
+use std::path::Path;
 
 /// A program that installs packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -36,8 +43,59 @@ pub enum Installer {
     ImageBased,
 }
 
+/// What differs between the programs: their names, what they are told, and how they are understood.
+pub(super) trait InstallerProgram: Sync {
+    /// The name people know it by.
+    fn name(&self) -> &'static str;
+
+    /// The name of its file.
+    fn file_name(&self) -> &'static str {
+        self.name()
+    }
+
+    /// The package manager whose database it writes.
+    fn manager(&self) -> PackageManager;
+
+    /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
+    fn refresh(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it is run.
+    fn is_exercised(&self) -> bool {
+        true
+    }
+
+    /// Settings in place of the machine's and of the root's, for the machine's program on another root.
+    fn own_settings(&self, _: &Root) -> io::Result<Option<OwnSettings>> {
+        Ok(None)
+    }
+
+    /// The options of the machine's program on another root; `settings` is the folder of our own.
+    fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String>;
+
+    /// The commands that install what is wanted.
+    fn steps(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool)
+    -> Result<Vec<Invocation>, RootError>;
+
+    /// The command that says what would be changed; `None` where there is none that may be run so confined.
+    fn simulation(&self, _: &Chosen, _: &Root, _: &Wanted, _: Confinement) -> Option<Invocation> {
+        None
+    }
+
+    /// Reads the simulation's answer; `None` if it failed.
+    fn changes(&self, _: &Finished) -> Option<Vec<PackageChange>> {
+        None
+    }
+
+    /// The signs of its failures.
+    fn signs(&self) -> &'static Signs {
+        &NOTHING_KNOWN
+    }
+}
+
 impl Installer {
-    /// All of them.
+    /// All of them; a package manager's own comes before others that write its database.
     pub const ALL: &'static [Installer] = &[
         Installer::Apt,
         Installer::Dnf,
@@ -54,62 +112,52 @@ impl Installer {
         Installer::ImageBased,
     ];
 
-    /// The name people know it by.
-    pub fn name(self) -> &'static str {
+    /// The program itself.
+    pub(super) fn program(self) -> &'static dyn InstallerProgram {
         match self {
-            Installer::Apt => "apt",
-            Installer::Dnf => "dnf",
-            Installer::Yum => "yum",
-            Installer::Microdnf => "microdnf",
-            Installer::Tdnf => "tdnf",
-            Installer::Zypper => "zypper",
-            Installer::Pacman => "pacman",
-            Installer::Apk => "apk",
-            Installer::Emerge => "emerge",
-            Installer::RpmOstree => "rpm-ostree",
-            Installer::TransactionalUpdate => "transactional-update",
-            Installer::Nix => "nix",
-            Installer::ImageBased => "none",
+            Installer::Apt => &apt::AptInstaller,
+            Installer::Dnf => &dnf::DnfInstaller,
+            Installer::Yum => &other::YUM,
+            Installer::Microdnf => &other::MICRODNF,
+            Installer::Tdnf => &other::TDNF,
+            Installer::Zypper => &zypper::ZypperInstaller,
+            Installer::Pacman => &pacman::PacmanInstaller,
+            Installer::Apk => &other::APK,
+            Installer::Emerge => &other::EMERGE,
+            Installer::RpmOstree => &other::RPM_OSTREE,
+            Installer::TransactionalUpdate => &other::TRANSACTIONAL_UPDATE,
+            Installer::Nix => &other::NIX,
+            Installer::ImageBased => &other::IMAGE_BASED,
         }
     }
 
-    /// The program's file name.
-    pub fn program(self) -> &'static str {
-        match self {
-            Installer::Apt => "apt-get",
-            Installer::Nix => "nix-env",
-            other => other.name(),
-        }
+    /// A package manager's own program.
+    pub(super) fn of(manager: PackageManager) -> Installer {
+        Installer::ALL.iter().copied().find(|one| one.manager() == manager).unwrap_or(Installer::ImageBased)
+    }
+
+    /// The name people know it by.
+    pub fn name(self) -> &'static str {
+        self.program().name()
+    }
+
+    /// The name of the program's file.
+    pub fn file_name(self) -> &'static str {
+        self.program().file_name()
     }
 
     /// The package manager whose database it writes.
     pub fn manager(self) -> PackageManager {
-        match self {
-            Installer::Apt => PackageManager::Apt,
-            Installer::Dnf | Installer::Microdnf | Installer::RpmOstree => PackageManager::Dnf,
-            Installer::Yum => PackageManager::Yum,
-            Installer::Tdnf => PackageManager::Tdnf,
-            Installer::Zypper | Installer::TransactionalUpdate => PackageManager::Zypper,
-            Installer::Pacman => PackageManager::Pacman,
-            Installer::Apk => PackageManager::Apk,
-            Installer::Emerge => PackageManager::Emerge,
-            Installer::Nix => PackageManager::Nix,
-            Installer::ImageBased => PackageManager::ImageBased,
-        }
+        self.program().manager()
     }
 
     /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
     pub fn refresh(self) -> Option<&'static str> {
-        match self {
-            Installer::Apt => Some("apt-get update"),
-            Installer::Zypper => Some("zypper refresh"),
-            Installer::Pacman => Some("pacman --sync --refresh"),
-            _ => None,
-        }
+        self.program().refresh()
     }
 
     /// Whether it is run; else its command is told and left to the admin.
     pub fn is_exercised(self) -> bool {
-        matches!(self, Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman)
+        self.program().is_exercised()
     }
 }

@@ -1,20 +1,15 @@
 //! zypper.
 
-use super::failure::{FailureKind, RPM_DISK_FULL, RPM_VERIFICATION, Signs};
+use super::failure::{self, Signs};
+use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{Action, Chosen, PackageChange, Wanted};
-use crate::process::{Finished, Invocation};
+use super::{Action, Chosen, PackageChange, Place, Wanted};
+use crate::process::{Confinement, Finished, Invocation};
 use model::package::PackageName;
-use root::Root;
+use model::package_manager::PackageManager;
+use root::{Root, RootError};
 use std::io;
 use std::path::Path;
-
-/// zypper of the machine on another root, with that root's repositories.
-///
-/// It looks for plugins in the root, and runs those of services with the root as their `/`.
-pub(super) fn outside_options(root: &Root) -> Vec<String> {
-    vec!["--root".to_owned(), root.path().display().to_string()]
-}
 
 /// What of the root's zypp.conf says which packages are taken and how they are verified.
 const DATA: [&str; 8] = [
@@ -28,37 +23,102 @@ const DATA: [&str; 8] = [
     "solver.upgradetestcasestokeep",
 ];
 
-/// The root's data, and where its database is.
-pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
-    let mut text = "[main]\n".to_owned();
-    for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf"))? {
-        if section == "main" && DATA.contains(&key.to_ascii_lowercase().as_str()) {
-            text += &format!("{key} = {value}\n");
-        }
+/// The program.
+pub(super) struct ZypperInstaller;
+
+impl InstallerProgram for ZypperInstaller {
+    fn name(&self) -> &'static str {
+        "zypper"
     }
-    Ok(settings::rpm_database(root)?.and("zypp.conf", &text)?.named_by("ZYPP_CONF", "zypp.conf"))
+
+    fn manager(&self) -> PackageManager {
+        PackageManager::Zypper
+    }
+
+    fn refresh(&self) -> Option<&'static str> {
+        Some("zypper refresh")
+    }
+
+    /// The root's data, and where its database is.
+    fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
+        let mut text = "[main]\n".to_owned();
+        for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf"))? {
+            if section == "main" && DATA.contains(&key.to_ascii_lowercase().as_str()) {
+                text += &format!("{key} = {value}\n");
+            }
+        }
+        Ok(Some(settings::rpm_database(root)?.and("zypp.conf", &text)?.named_by("ZYPP_CONF", "zypp.conf")))
+    }
+
+    /// zypper of the machine on another root, with that root's repositories.
+    ///
+    /// It looks for plugins in the root, and runs those of services with the root as their `/`.
+    fn outside_options(&self, root: &Root, _: Option<&Path>) -> Vec<String> {
+        vec!["--root".to_owned(), root.path().display().to_string()]
+    }
+
+    /// Signatures are never taken on trust: `--gpg-auto-import-keys` is left out on purpose.
+    fn steps(
+        &self,
+        chosen: &Chosen,
+        root: &Root,
+        wanted: &Wanted,
+        refresh: bool,
+    ) -> Result<Vec<Invocation>, RootError> {
+        let mut steps = Vec::new();
+        for repository in &wanted.repositories {
+            steps.push(chosen.invocation(root, &["--non-interactive", "modifyrepo", "--enable", "--", repository]));
+        }
+        if refresh {
+            steps.push(chosen.invocation(root, &["--non-interactive", "refresh"]));
+        }
+        steps.push(chosen.invocation(root, &install(&["--non-interactive"], &[], wanted)));
+        Ok(steps)
+    }
+
+    fn simulation(
+        &self,
+        chosen: &Chosen,
+        root: &Root,
+        wanted: &Wanted,
+        confinement: Confinement,
+    ) -> Option<Invocation> {
+        if chosen.place == Place::Outside && confinement != Confinement::Free && has_programs(root) {
+            return None;
+        }
+        Some(chosen.invocation(root, &install(&["--non-interactive", "--xmlout"], &["--dry-run"], wanted)))
+    }
+
+    /// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.
+    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+        if !finished.is_ok() {
+            return None;
+        }
+        let document = roxmltree::Document::parse(finished.stdout.trim()).ok()?;
+        let mut found = Vec::new();
+        for section in document.descendants() {
+            let action = match section.tag_name().name() {
+                "to-install" => Action::Install,
+                "to-upgrade" | "to-downgrade" | "to-reinstall" | "to-change-arch" => Action::Upgrade,
+                "to-remove" => Action::Remove,
+                _ => continue,
+            };
+            for solvable in section.children().filter(|n| n.has_tag_name("solvable")) {
+                let text = |name| solvable.attribute(name).unwrap_or_default().to_owned();
+                found.push(PackageChange { action, package: text("name"), version: text("edition") });
+            }
+        }
+        Some(found)
+    }
+
+    fn signs(&self) -> &'static Signs {
+        &failure::ZYPPER
+    }
 }
 
 /// Whether the root has services that are programs: zypper would ask them even for a simulation.
-pub(super) fn has_programs(root: &Root) -> bool {
+fn has_programs(root: &Root) -> bool {
     !matches!(root.list(Path::new("/usr/lib/zypp/plugins/services")), Ok(names) if names.is_empty())
-}
-
-/// Signatures are never taken on trust: `--gpg-auto-import-keys` is left out on purpose.
-pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
-    let mut steps = Vec::new();
-    for repository in &wanted.repositories {
-        steps.push(chosen.invocation(root, &["--non-interactive", "modifyrepo", "--enable", "--", repository]));
-    }
-    if refresh {
-        steps.push(chosen.invocation(root, &["--non-interactive", "refresh"]));
-    }
-    steps.push(chosen.invocation(root, &install(&["--non-interactive"], &[], wanted)));
-    steps
-}
-
-pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
-    chosen.invocation(root, &install(&["--non-interactive", "--xmlout"], &["--dry-run"], wanted))
 }
 
 fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec<&'a str> {
@@ -68,66 +128,4 @@ fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec
     all.push("--");
     all.extend(wanted.packages.iter().map(PackageName::as_str));
     all
-}
-
-/// Signs of its failures: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them, and rpm's
-/// own up to 6.0, which zypper passes on.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
-    words: &[
-        (FailureKind::DiskFull, RPM_DISK_FULL),
-        (
-            FailureKind::DiskFull,
-            &[
-                "enough free space",
-                "free disk space", // When a package does not fit into its cache.
-                "can't hardlink/copy",
-            ],
-        ),
-        (FailureKind::Locked, &["transaction lock on", "system management is locked"]),
-        (FailureKind::Verification, RPM_VERIFICATION),
-        (FailureKind::MissingPackage, &["not found in package names", "no provider of"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to download metadata",
-                "cannot download",
-                "is invalid",
-                "valid metadata not found",
-                "no repositories defined",
-                "could not be opened",
-                "does not exist",
-                "failed to cache rpm",
-                "repository error",
-                "could not refresh the repositories",
-                "skipping repository",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &["conflicts with", "conflicts between", "conflicting requests", "problem:", "nothing provides"],
-        ),
-    ],
-};
-
-/// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
-    if !finished.is_ok() {
-        return None;
-    }
-    let document = roxmltree::Document::parse(finished.stdout.trim()).ok()?;
-    let mut found = Vec::new();
-    for section in document.descendants() {
-        let action = match section.tag_name().name() {
-            "to-install" => Action::Install,
-            "to-upgrade" | "to-downgrade" | "to-reinstall" | "to-change-arch" => Action::Upgrade,
-            "to-remove" => Action::Remove,
-            _ => continue,
-        };
-        for solvable in section.children().filter(|n| n.has_tag_name("solvable")) {
-            let text = |name| solvable.attribute(name).unwrap_or_default().to_owned();
-            found.push(PackageChange { action, package: text("name"), version: text("edition") });
-        }
-    }
-    Some(found)
 }

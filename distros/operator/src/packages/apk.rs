@@ -7,6 +7,7 @@ use root::{Root, RootError};
 use std::mem::take;
 use std::path::Path;
 
+pub(super) const FILES: &[&str] = &[INSTALLED];
 const INSTALLED: &str = "/lib/apk/db/installed";
 
 /// All installed packages.

@@ -3,12 +3,16 @@
 //! As dpkg 1.20 of Debian 11 to that of sid write them, which `distros/cli/tests/debian.rs` reads; a test compares what
 //! is found with what this machine's own dpkg-query says.
 
-use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, version_of, without_version};
+use super::{
+    Budget, Damage, Entry, MAX_BYTES, Package, QueryError, ends_with_a_line, names_of, version_of, without_version,
+};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Distroless images have the folder.
+pub(super) const FILES: &[&str] = &[STATUS, "/var/lib/dpkg/status.d"];
 const STATUS: &str = "/var/lib/dpkg/status";
 /// While dpkg runs, what it did since it last wrote `status`: a file for each package, in the order of their names.
 const UPDATES: &str = "/var/lib/dpkg/updates";
@@ -19,17 +23,9 @@ const MAX_LIST: u64 = 64 << 20;
 /// Bytes of all lists that are read to answer one question.
 const MAX_LISTS: u64 = 1 << 30;
 
-/// A configured package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
-    /// `qemu-system-x86`.
-    pub name: String,
-    /// `1:10.0.3+ds-0+deb13u1`.
-    pub version: PackageVersion,
-    /// dpkg's name of the architecture: `amd64`, `all`.
-    pub arch: String,
-    /// The source package's name: `qemu`.
-    pub source: String,
+/// A configured package, and what it says of others.
+pub(crate) struct Configured {
+    pub(crate) package: Package,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
     /// Names that it depends on, and those that would do as well, without versions.
@@ -37,8 +33,17 @@ pub struct Package {
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
-    let entry = |p: Package| Entry { name: p.name, version: p.version, provides: p.provides };
-    Ok(installed(root)?.into_iter().map(entry).collect())
+    let entry = |Configured { package, provides, .. }| Entry { name: package.name, version: package.version, provides };
+    Ok(configured(root)?.into_iter().map(entry).collect())
+}
+
+/// All packages that are configured.
+///
+/// # Errors
+///
+/// That the database is there and cannot be read, or is damaged.
+pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
+    Ok(configured(root)?.into_iter().map(|one| one.package).collect())
 }
 
 /// Packages that are configured, in the database's order; of what was removed the configuration is still listed.
@@ -46,7 +51,7 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
 /// # Errors
 ///
 /// That the database is there and cannot be read, or is damaged.
-pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
+pub(crate) fn configured(root: &Root) -> Result<Vec<Configured>, QueryError> {
     let mut budget = Budget(MAX_BYTES);
     let mut texts = Vec::new();
     match budget.text(root, Path::new(STATUS)) {
@@ -105,10 +110,10 @@ impl Stanza {
     }
 
     /// The package, if it is installed.
-    fn configured(self) -> Option<Package> {
+    fn configured(self) -> Option<Configured> {
         let Stanza { name, version, arch, source, provides, depends, installed } = self;
         let version = version.filter(|_| installed)?;
-        Some(Package { name, version, arch, source, provides, depends })
+        Some(Configured { package: Package { name, version, arch, source }, provides, depends })
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
+pub(super) const FILES: &[&str] = &[LOCAL];
 const LOCAL: &str = "/var/lib/pacman/local";
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {

@@ -7,6 +7,7 @@ use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
+pub(super) const FILES: &[&str] = &[FOLDER];
 const FOLDER: &str = "/var/db/pkg";
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {

@@ -7,13 +7,25 @@
 
 mod ndb;
 
-use super::{Installed, MAX_BYTES, Package, QueryError, names_of};
+use super::{Answers, Installed, MAX_BYTES, Package, QueryError, names_of};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Below its own folder on older systems, below /usr on image-based and newer ones.
+///
+/// `Packages` is Berkeley DB's, `Packages.db` ndb's, and `rpmdb.sqlite` that of the backend which rpm 4.16 brought.
+pub(super) const FILES: &[&str] = &[
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages",
+    "/var/lib/rpm/Packages.db",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/Packages",
+    "/usr/lib/sysimage/rpm/Packages.db",
+];
 
 const WITHIN: Duration = Duration::from_secs(60);
 /// A line a package: its name, version, architecture and the file of its source package.
@@ -26,7 +38,7 @@ const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
 ///
 /// That the database cannot be read.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
-    let database = Database::of(root)?;
+    let database = RpmDatabase::of(root)?;
     let all = database.ask(&["-qa", "--qf", WHOLE])?;
     match all.is_ok() {
         true => packages_of(&all.stdout).map_err(|message| database.refused(message)),
@@ -65,23 +77,19 @@ fn source_name(file: &str) -> Option<&str> {
 ///
 /// That the database cannot be read.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
-    let database = Database::of(root)?;
-    paths.iter().map(|path| Ok(database.owner(&names_of(root, path))?.map(|owner| owner.package))).collect()
+    let database = RpmDatabase::of(root)?;
+    paths.iter().map(|path| Ok(database.owner(root, &names_of(root, path))?.map(|owner| owner.package))).collect()
 }
 
-/// Where the database is: its own folder on older systems, below /usr on image-based and newer ones.
-///
-/// `Packages` is Berkeley DB's, `Packages.db` ndb's, and `rpmdb.sqlite` that of the backend which rpm 4.16 brought.
+/// The folder that the database is in.
 ///
 /// # Errors
 ///
 /// That one of them cannot be looked into.
 pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
-    for folder in ["/var/lib/rpm", "/usr/lib/sysimage/rpm"].map(PathBuf::from) {
-        for file in ["rpmdb.sqlite", "Packages", ndb::FILE] {
-            if root.look(&folder.join(file))?.is_some() {
-                return Ok(Some(folder));
-            }
+    for file in FILES.iter().map(Path::new) {
+        if root.look(file)?.is_some() {
+            return Ok(file.parent().map(Path::to_owned));
         }
     }
     Ok(None)
@@ -89,42 +97,20 @@ pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
 
 /// A database that can be asked.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(super) struct RpmDatabase {
     root: PathBuf,
     rpm: PathBuf,
     /// Of another root; goes with this.
     copy: Option<tempfile::TempDir>,
 }
 
-impl Database {
+impl RpmDatabase {
     /// The running system's own, or a copy of another root's.
-    pub(super) fn of(root: &Root) -> Result<Database, QueryError> {
+    pub(super) fn of(root: &Root) -> Result<RpmDatabase, QueryError> {
         let none = || QueryError::NoRpm(root.path().to_owned());
         let rpm = Root::default().which("rpm")?.ok_or_else(none)?;
         let copy = if root.is_running_system() { None } else { Some(copy(root)?) };
-        Ok(Database { root: root.path().to_owned(), rpm, copy })
-    }
-
-    pub(super) fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
-        let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
-        if named.is_ok() {
-            return self.lines(&named.stdout);
-        }
-        let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
-        if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
-    }
-
-    pub(super) fn owner(&self, paths: &[String]) -> Result<Option<Installed>, QueryError> {
-        for path in paths {
-            // Unlike `-qf`, this asks the database first.
-            let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
-            if found.is_ok()
-                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
-            {
-                return Ok(Some(owner));
-            }
-        }
-        Ok(None)
+        Ok(RpmDatabase { root: root.path().to_owned(), rpm, copy })
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<Finished, QueryError> {
@@ -164,6 +150,30 @@ impl Database {
             installed.push(Installed { package: package.to_owned(), version });
         }
         Ok(installed)
+    }
+}
+
+impl Answers for RpmDatabase {
+    fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
+        let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
+        if named.is_ok() {
+            return self.lines(&named.stdout);
+        }
+        let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
+        if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
+    }
+
+    fn owner(&self, _: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
+        for path in paths {
+            // Unlike `-qf`, this asks the database first.
+            let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
+            if found.is_ok()
+                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
+            {
+                return Ok(Some(owner));
+            }
+        }
+        Ok(None)
     }
 }
 

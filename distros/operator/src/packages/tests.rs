@@ -81,7 +81,7 @@ fn dpkg_answers_as_its_own_tool_does() {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "bash", "{path}");
     }
     let all = ask(&["-W", "-f=${db:Status-Status}\n"]).lines().filter(|l| *l == "installed").count();
-    assert_eq!(packages.entries.len(), all);
+    assert_eq!(dpkg::entries(&root).unwrap().len(), all);
 }
 
 /// A Fedora with a folder of dpkg's for its tools, a container's leftovers: the record says whose system it is.
@@ -121,7 +121,8 @@ fn a_known_systems_database_is_its_package_managers() {
 fn damage_is_told_with_file_and_line() {
     let sound = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
     let (dir, root) = root(&[("var/lib/dpkg/status", sound)]);
-    let told = || Packages::read(&root, None).map(|p| p.entries.len()).map_err(|e| e.to_string());
+    let found = |p: Packages<'_>| ["a", "b", "c"].iter().filter(|n| !p.installed(n).unwrap().is_empty()).count();
+    let told = || Packages::read(&root, None).map(found).map_err(|e| e.to_string());
     assert_eq!(told(), Ok(1));
     let write = |path: &str, text: &str| {
         let file = dir.path().join(path);
@@ -147,6 +148,14 @@ fn damage_is_told_with_file_and_line() {
         assert!(told.starts_with(&expected), "{told}");
         std::fs::remove_file(dir.path().join(file)).unwrap();
     }
+}
+
+#[test]
+fn a_format_leads_back_to_a_package_manager_that_has_it() {
+    for format in [Format::Dpkg, Format::Rpm, Format::Pacman, Format::Apk, Format::Portage] {
+        assert_eq!(Format::of_manager(format.manager()), Some(format));
+    }
+    assert_eq!(Format::Rpm.manager(), PackageManager::Dnf, "where nothing tells more");
 }
 
 #[test]

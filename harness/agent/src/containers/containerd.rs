@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{Event, Finished, Runtime};
+use suites::containers::{ContainerRuntime, ContainerdEvent, Finished};
 use suites::ending::is_crash;
 use suites::outcome::Component;
 
@@ -184,15 +184,15 @@ impl Instance {
     }
 
     /// A fresh id of a container, or of what belongs to one.
-    pub fn fresh_id(&self, runtime: Runtime) -> String {
+    pub fn fresh_id(&self, runtime: ContainerRuntime) -> String {
         format!("{}{}", self.prefix(runtime), self.next.fetch_add(1, Ordering::Relaxed))
     }
 
     /// How the ids of a runtime's containers begin.
-    pub fn prefix(&self, runtime: Runtime) -> String {
+    pub fn prefix(&self, runtime: ContainerRuntime) -> String {
         let letter = match runtime {
-            Runtime::Runc => 'r',
-            Runtime::Kata => 'k',
+            ContainerRuntime::Runc => 'r',
+            ContainerRuntime::Kata => 'k',
         };
         format!("{}{letter}-", self.name)
     }
@@ -223,10 +223,10 @@ impl Instance {
     }
 
     /// How long a container of that runtime may take.
-    pub fn patience(&self, runtime: Runtime) -> Duration {
+    pub fn patience(&self, runtime: ContainerRuntime) -> Duration {
         match runtime {
-            Runtime::Runc => self.settings.patience.runc,
-            Runtime::Kata => self.settings.patience.kata,
+            ContainerRuntime::Runc => self.settings.patience.runc,
+            ContainerRuntime::Kata => self.settings.patience.kata,
         }
     }
 
@@ -255,12 +255,12 @@ impl Instance {
     }
 
     /// The events about the container of that id.
-    pub fn events(&self, id: &str) -> Vec<Event> {
+    pub fn events(&self, id: &str) -> Vec<ContainerdEvent> {
         let text = locked(&self.events).as_ref().map(Attached::stdout).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let named = format!("\"{id}\"");
         let lines = text.lines().filter(|line| line.contains(&named));
-        lines.map(|line| Event { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
+        lines.map(|line| ContainerdEvent { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
     }
 
     /// Whether it runs and answers.
@@ -307,7 +307,7 @@ impl Drop for Instance {
         locked(&self.events).take();
         // Politely first: a runtime that is asked takes its own things away.
         if self.serves() {
-            for runtime in [Runtime::Runc, Runtime::Kata] {
+            for runtime in [ContainerRuntime::Runc, ContainerRuntime::Kata] {
                 let listed = self.ctr(&["tasks", "list", "--quiet"], COMMAND);
                 let listed = listed.map(|finished| finished.text()).unwrap_or_default();
                 for id in listed.lines().filter(|id| id.starts_with(&self.prefix(runtime))) {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{Place, Test};
 use suites::check::{Check, Stop};
-use suites::containers::{Containers as _, ContainersBody, Kata, Runtime, has_control};
+use suites::containers::{ContainerRuntime, Containers as _, ContainersBody, Kata, has_control};
 use suites::environment::Claims;
 
 /// Runs container tests.
@@ -70,7 +70,7 @@ impl Engine {
         }
         let _one_at_a_time = locked(&self.kata);
         self.configured(settings, claims, profile, kata, kept)?;
-        self.run_under(Runtime::Kata, body, settings, claims, profile, kept)
+        self.run_under(ContainerRuntime::Kata, body, settings, claims, profile, kept)
     }
 
     /// Configures a Kata before its first test; what went wrong then is every test's answer.
@@ -108,14 +108,14 @@ impl Engine {
         kept: &mut NotesAndLogs,
     ) -> Check {
         let _one_at_a_time = locked(&self.runc);
-        let result = self.run_under(Runtime::Runc, body, settings, claims, profile, kept);
+        let result = self.run_under(ContainerRuntime::Runc, body, settings, claims, profile, kept);
         locked(&self.controls).insert(name, result.clone());
         result
     }
 
     fn run_under(
         &self,
-        runtime: Runtime,
+        runtime: ContainerRuntime,
         body: ContainersBody,
         settings: &Settings,
         claims: &Claims,

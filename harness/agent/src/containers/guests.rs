@@ -165,7 +165,7 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
             "this Kata's agent is dynamically linked, and the release's tool has not the libraries of Kata's initrd",
         )
     })?;
-    let kernel = claims.candidates.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
     let settings = folder.join("initramfs-settings");
     let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
     for tool in InitramfsTool::ALL {
@@ -225,7 +225,7 @@ pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<
     let root = Root::new(Path::new("/")).map_err(|e| Stop::error(e.to_string()))?;
     let (mut claims, mut kata) = (claims.clone(), kata.clone());
     if let Some(files) = files {
-        claims.candidates.insert("kernel".to_owned(), files.kernel.clone());
+        claims.candidates.insert(Component::Kernel, files.kernel.clone());
         kata.initrd.clone_from(&files.initrd);
     }
     kata::configure(&root, &claims, profile, &kata).map(drop)

@@ -12,7 +12,6 @@
 
 use model::kata_version::KataVersion;
 use model::profile::Profile;
-use model::share::Share;
 use operator::configure::{
     Configuration, DROP_IN, Flavour, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited,
     locate, plan, reads_drop_ins, settings,
@@ -29,7 +28,7 @@ const MAX_SHIPPED: u64 = 4 << 20;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Configured {
+pub struct ConfiguredKata {
     /// The file with the settings, in the environment.
     pub file: PathBuf,
     /// Its text.
@@ -44,7 +43,7 @@ pub struct Configured {
 /// # Errors
 /// A failure that blames the record where a path of its is not there; an error where the configuration that was made
 /// would not take effect.
-pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<Configured>, Stop> {
+pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
     let Some(shipped) = &kata.shipped else { return Ok(None) };
     let doing = |what: &str| {
         let what = format!("{what} for Kata {}", kata.version);
@@ -69,7 +68,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     if kata.emulated {
         notes.push("deviation: Kata's own deadlines are stretched, because nothing is accelerated here".to_owned());
     }
-    Ok(Some(Configured { file, text, notes }))
+    Ok(Some(ConfiguredKata { file, text, notes }))
 }
 
 fn place(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
@@ -84,7 +83,7 @@ fn planned(
     version: KataVersion,
 ) -> Result<Configuration, Stop> {
     let release = claims.in_use();
-    let kernel = claims.candidates.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
     let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
     let mut found = Found::gather(root, &release, &guest)
         .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
@@ -104,12 +103,8 @@ fn planned(
     };
     plan(&inputs).map_err(|e| match &e {
         PlanError::Missing { wanting } => {
-            let path = match wanting.component.as_str() {
-                "qemu" => release.qemu().map(|vmm| vmm.path.clone()),
-                "kernel" => release.kernel.as_ref().map(|kernel| kernel.image.clone()),
-                name => Share::of_name(name).and_then(|share| release.filesystem(share)?.path.clone()),
-            };
-            Stop::blame_record(wanting.packages.iter().map(ToString::to_string).chain(path), e.to_string())
+            let packages = wanting.packages.iter().map(ToString::to_string);
+            Stop::blame_record(packages.chain(wanting.path.clone()), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         // Nothing is refused when it is forced, and an initrd is nothing that this release ships.

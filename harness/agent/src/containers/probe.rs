@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use suites::containers::{Facts, FileFacts, PROBE, pattern};
+use suites::containers::{FileFacts, PROBE, ProbeFacts, pattern};
 
 /// What a container that has reached its business prints first.
 pub const READY: &str = "ready";
@@ -101,7 +101,7 @@ fn flood(length: usize) -> io::Result<()> {
     error.join().unwrap_or_else(|_| Err(io::Error::other("writing to standard error")))
 }
 
-fn facts() -> io::Result<Facts> {
+fn facts() -> io::Result<ProbeFacts> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = |key: &str| status.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default().trim().to_owned();
     let mut groups: Vec<u32> = line("Groups:").split_whitespace().filter_map(|g| g.parse().ok()).collect();
@@ -110,7 +110,7 @@ fn facts() -> io::Result<Facts> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .collect();
-    Ok(Facts {
+    Ok(ProbeFacts {
         environment,
         folder: std::env::current_dir()?.to_string_lossy().into_owned(),
         user: rustix::process::geteuid().as_raw(),

@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;
 use suites::containers::{
-    Container, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task, Trace,
+    Container, ContainerRuntime, ContainerdEvent, Containers, Finished, GuestFiles, Kata, Network, Process, Sandbox,
+    Task, Trace,
 };
 use suites::environment::Claims;
+use suites::outcome::Component;
 use suites::share::Share;
 
 /// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
@@ -40,7 +42,7 @@ pub struct Session<'a> {
     /// The containerd.
     pub instance: Arc<Instance>,
     /// The runtime.
-    pub runtime: Runtime,
+    pub runtime: ContainerRuntime,
     /// What the record and the image say.
     pub claims: &'a Claims,
     /// The profile under test.
@@ -56,8 +58,8 @@ pub struct Session<'a> {
 impl Session<'_> {
     fn kata(&self) -> Option<&Kata> {
         match self.runtime {
-            Runtime::Runc => None,
-            Runtime::Kata => self.claims.kata_for(&self.profile.name),
+            ContainerRuntime::Runc => None,
+            ContainerRuntime::Kata => self.claims.kata_for(&self.profile.name),
         }
     }
 
@@ -69,11 +71,11 @@ impl Session<'_> {
     /// Under Kata the paths that the record names, without those in whose place a candidate is.
     fn record_paths(&self) -> Option<Vec<String>> {
         self.kata()?;
-        let is_candidate = |name: &str| self.claims.candidates.contains_key(name);
+        let is_candidate = |component: Component| self.claims.candidates.contains_key(&component);
         let release = &self.claims.release;
-        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate("qemu"));
+        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate(Component::Qemu));
         let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
-        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate("virtiofsd"))).collect())
+        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect())
     }
 
     /// The name that containerd knows the runtime by.
@@ -175,7 +177,7 @@ impl Session<'_> {
 }
 
 impl Containers for Session<'_> {
-    fn runtime(&self) -> Runtime {
+    fn runtime(&self) -> ContainerRuntime {
         self.runtime
     }
 
@@ -289,7 +291,7 @@ impl Containers for Session<'_> {
         all
     }
 
-    fn events(&self, id: &str) -> Vec<Event> {
+    fn events(&self, id: &str) -> Vec<ContainerdEvent> {
         self.instance.events(id)
     }
 

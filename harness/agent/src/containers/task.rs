@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{Finished, PROBE, Process, Runtime, Task};
+use suites::containers::{ContainerRuntime, Finished, PROBE, Process, Task};
 
 /// How long a sandbox may outlive its VMM: Kata may say why that has ended, and ends itself where all is well.
 const GONE: Duration = Duration::from_secs(60);
@@ -19,7 +19,7 @@ const GONE: Duration = Duration::from_secs(60);
 /// A container started by `ctr run`; it is removed when this is dropped.
 pub struct ContainerTask {
     instance: Arc<Instance>,
-    runtime: Runtime,
+    runtime: ContainerRuntime,
     id: String,
     attached: Mutex<Attached>,
     next_exec: AtomicU64,
@@ -40,7 +40,7 @@ impl ContainerTask {
     /// When `ctr` cannot be started; what it says comes later.
     pub fn start(
         instance: &Arc<Instance>,
-        runtime: Runtime,
+        runtime: ContainerRuntime,
         id: &str,
         folder: Option<PathBuf>,
         arguments: &[String],
@@ -116,7 +116,8 @@ impl ContainerTask {
         let mut vmm = VmmWatch::default();
         while !expected(self) {
             // Without its VMM a sandbox never comes up, yet Kata may wait for it far beyond any deadline.
-            if began.elapsed() > deadline || self.runtime == Runtime::Kata && vmm.has_gone(|| self.vmm_runs()) {
+            if began.elapsed() > deadline || self.runtime == ContainerRuntime::Kata && vmm.has_gone(|| self.vmm_runs())
+            {
                 return Err(self.silence(began.elapsed()));
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -154,8 +155,8 @@ impl ContainerTask {
         }
         let seconds = deadline.as_secs();
         match self.runtime {
-            Runtime::Runc => Stop::fail(format!("the container did not get ready or end within {seconds} s")),
-            Runtime::Kata => {
+            ContainerRuntime::Runc => Stop::fail(format!("the container did not get ready or end within {seconds} s")),
+            ContainerRuntime::Kata => {
                 let sandbox = self.sandbox();
                 let processes = host::processes(sandbox);
                 let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));

@@ -6,6 +6,7 @@
 //! pjdfstest is judged by the difference: by name, its failures on the share that are not failures natively.
 
 use crate::body::in_fresh_directory;
+use crate::process::run;
 use model::sync::locked;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,8 +38,8 @@ impl Controls {
     }
 }
 
-fn natively(run: GuestBody, root: &Path, pjdfstest: &Path) -> Check {
-    in_fresh_directory(root, |dir| run(&site(dir, root, pjdfstest)))
+fn natively(property: GuestBody, root: &Path, pjdfstest: &Path) -> Check {
+    in_fresh_directory(root, |dir| property(&site(dir, root, pjdfstest)))
 }
 
 /// The environment's own filesystem as a site.
@@ -49,6 +50,7 @@ fn site(dir: PathBuf, root: &Path, pjdfstest: &Path) -> Site {
         root: root.to_owned(),
         share: None,
         pjdfstest: Some(pjdfstest.to_owned()).filter(|p| p.exists()),
+        run,
         scratch: std::env::temp_dir(),
     }
 }

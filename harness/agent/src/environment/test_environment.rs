@@ -9,9 +9,9 @@ use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::RequiredDevice;
 use crate::launch::running::RunningGuest;
 use crate::launch::silent_daemon::against_a_silent_daemon;
+use crate::process;
 use model::profile::{ImageDriver, Profile};
 use model::sync::locked;
-use operator::process::{Finished, Invocation, ProcessError};
 use protocol::message::Launched;
 use std::fs::File;
 use std::io::Read as _;
@@ -108,18 +108,7 @@ impl Environment for TestEnvironment<'_> {
     }
 
     fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop> {
-        let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
-        match Invocation::new(Path::new(program), arguments).run(deadline, None) {
-            Ok(Finished { code, stdout, stderr }) => Ok(Ran { code, stdout, stderr }),
-            // A path of the record that is not there is a finding, not our fault.
-            Err(ProcessError::Start { source, .. }) => {
-                Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {source}") })
-            }
-            Err(ProcessError::Deadline { .. }) => {
-                Err(Stop::fail(format!("{} did not end within {deadline:?}", argv.join(" "))))
-            }
-            Err(error @ ProcessError::Wait { .. }) => Err(Stop::error(error.to_string())),
-        }
+        process::run(argv, &[], deadline)
     }
 
     fn read(&self, path: &str) -> Result<String, Stop> {

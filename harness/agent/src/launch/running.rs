@@ -13,7 +13,7 @@ use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
-use model::profile::Profile;
+use model::profile::{ModuleUse, Profile};
 use protocol::client::{Client, ClientError};
 use protocol::message::{GuestReply, GuestRequest, Launched, SHARE};
 use qemu::launch::FdPurpose;
@@ -27,7 +27,6 @@ use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{Claims, Machine as _, ModuleSet};
 use suites::outcome::Component;
-use suites::share::Share;
 
 /// A running guest.
 pub(crate) struct RunningGuest {
@@ -49,7 +48,7 @@ pub(crate) struct RunningGuest {
     /// The release of the kernel that it was given.
     kernel: String,
     /// What each use's modules are.
-    modules: BTreeMap<String, ModuleSet>,
+    modules: BTreeMap<ModuleUse, ModuleSet>,
     boot_time: Duration,
 }
 
@@ -196,10 +195,10 @@ impl RunningGuest {
     fn mount(&mut self, configuration: Configuration, required: RequiredDevice) -> Result<(), Stop> {
         // What containers need is loaded in plain guests only; a share's guest shows what the share needs.
         let used_for = match configuration {
-            _ if required == RequiredDevice::Vsock => Some("vsock"),
+            _ if required == RequiredDevice::Vsock => Some(ModuleUse::Vsock),
             // Their tests load what they need, and say what is missing.
             _ if self.paths.extra != ExtraDevice::None => None,
-            _ => Some(configuration.share().map_or("other", Share::name)),
+            _ => Some(configuration.share().map_or(ModuleUse::Other, ModuleUse::from)),
         };
         used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;
         if let Some((source, fstype, options)) = compose::mount(configuration) {

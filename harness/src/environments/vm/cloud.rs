@@ -22,18 +22,16 @@
 use super::outer::OuterError;
 use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
+use images::Source;
 use images::base::qcow2::{self, Qcow2Error};
-use images::base::{Archive, Base, BaseError, Task};
+use images::base::{Archive, Base, BaseError, Content, Task, accept};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
-use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
 use model::redact::{one_line, printable};
 use model::release::Release;
-use operator::detect::{self, Detection, detect};
 use protocol::client::ClientError;
 use protocol::message::{GuestReply, GuestRequest};
-use root::{Root, RootError};
 use serde_json::json;
 use std::fmt;
 use std::fs::File;
@@ -109,29 +107,6 @@ pub enum CloudError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The tree that was in it cannot be looked into.
-    #[error(transparent)]
-    Tree(#[from] RootError),
-    /// It is of another release than the one that was asked for.
-    #[error("{name} is {found}, and {wanted} was asked for: name the release that it is of")]
-    OtherRelease {
-        /// The image.
-        name: String,
-        /// What is in it.
-        found: String,
-        /// `debian:13`.
-        wanted: String,
-    },
-    /// It is for another architecture.
-    #[error("{name} is for {}, not for {}", .found.name(), .wanted.name())]
-    OtherArch {
-        /// The image.
-        name: String,
-        /// That of what is in it.
-        found: Arch,
-        /// That of the release.
-        wanted: Arch,
-    },
 }
 
 /// A cloud image and the release that it must be of.
@@ -187,12 +162,16 @@ impl Base for CloudImage {
         self.checksum.to_string()
     }
 
+    fn source(&self) -> Source {
+        Source::Cloud
+    }
+
     fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
         self.archive(task).map_err(BaseError::new)
     }
 
     fn accept(&self, tree: &Path) -> Result<(), BaseError> {
-        self.is_wanted(tree).map_err(BaseError::new)
+        accept(tree, self.source.name(), &self.release, &self.database).map_err(BaseError::new)
     }
 }
 
@@ -230,23 +209,7 @@ impl CloudImage {
         if source.is_address() {
             std::fs::remove_file(&path).map_err(failed("removing", &path))?;
         }
-        Ok(Archive { tar, sha256 })
-    }
-
-    /// Whether the tree that was in it is of the release that was asked for.
-    fn is_wanted(&self, tree: &Path) -> Result<(), CloudError> {
-        let root = Root::new(tree)?;
-        let found = detect(&root, &self.database)?;
-        let name = || self.source.name().to_owned();
-        let wanted = self.release.name();
-        let is_it = found.lent.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
-        if !is_it {
-            return Err(CloudError::OtherRelease { name: name(), found: named(&found), wanted });
-        }
-        match detect::arch(&root)?.filter(|arch| *arch != self.release.arch) {
-            Some(found) => Err(CloudError::OtherArch { name: name(), found, wanted: self.release.arch }),
-            None => Ok(()),
-        }
+        Ok(Archive { content: Content::Tree(tar), sha256 })
     }
 }
 
@@ -303,20 +266,11 @@ fn harmless(message: &str) -> String {
     one_line(&printable(message, 1000), 1000)
 }
 
-/// What a system says it is.
-fn named(found: &Detection) -> String {
-    let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
-    let name = found.pretty_name();
-    match (&found.lent, targets.as_slice()) {
-        (None, [_, ..]) => format!("{} ({})", harmless(&name), targets.join(" or ")),
-        _ => format!("{} (ID={})", harmless(&name), harmless(&found.id)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use images::Options;
+    use model::arch::Arch;
 
     fn image(target: &str) -> CloudImage {
         let database = Database::embedded();

@@ -73,14 +73,15 @@ pub fn cached(cache: &Path) -> Option<Image> {
     let name = outer::release_name();
     let plain = |image: &Image| {
         let manifest = &image.manifest;
-        image.release() == name && manifest.derived_from.is_none() && manifest.source != Source::Cloud
+        let is_given = matches!(manifest.source, Source::Cloud | Source::OciImage);
+        image.release() == name && manifest.derived_from.is_none() && !is_given
     };
     images::cache::list(cache).into_iter().find(plain)
 }
 
 fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
     let release = outer::release()?;
-    // Candidates and cloud images are under test; they are never what boots the others.
+    // Candidates and bases of the caller's are under test; they are never what boots the others.
     let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
     images::prepare(&release, &options, progress)
         .map_err(|source| OuterError::Image { release: release.name(), source })

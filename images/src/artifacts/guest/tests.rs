@@ -1,6 +1,6 @@
 use super::*;
 use crate::artifacts::MAX_INITRD;
-use crate::boot::initrd::tests::{Made, archive, gzip, merged_usr};
+use crate::boot::initrd::tests::{Made, archive, gzip, merged_usr, read};
 use crate::boot::modules;
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,7 +43,11 @@ fn agent_of(entries: &[Made<'_>]) -> Result<Agent, ArtifactsError> {
     let mut all: Vec<Made<'_>> =
         folders.into_iter().zip(1000..).map(|(folder, ino)| (folder, FOLDER_MODE, (ino, 2), b"".as_slice())).collect();
     all.extend(entries);
-    in_initrd(gzip(&archive(&all)), Path::new("initrd.img"))
+    in_initrd(&opened("initrd.img", &gzip(&archive(&all))))
+}
+
+fn opened(path: &str, content: &[u8]) -> OpenedFile {
+    OpenedFile::made(Path::new(path), content).unwrap()
 }
 
 fn path(agent: &Agent) -> &str {
@@ -60,7 +64,8 @@ fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
     assert!(!is_static(&fs::read("/bin/ls").unwrap()).unwrap());
     assert!(is_static(b"\x7fELF, cut short").is_err(), "what cannot be read does not pass for static");
     let found = agent_of(&[("usr/bin/kata-agent", FILE, (1, 1), &elf(None))]).unwrap();
-    assert_eq!((path(&found), found.alone().unwrap()), ("/usr/bin/kata-agent", elf(None).as_slice()));
+    assert_eq!(path(&found), "/usr/bin/kata-agent");
+    assert_eq!(found.alone().unwrap().content().unwrap(), elf(None));
 }
 
 #[test]
@@ -91,10 +96,10 @@ fn katas_initrd_is_taken_whole() {
         ("init", LINK, (6, 1), b"/sbin/init"),
     ];
     let agent = agent_of(&entries).unwrap();
-    assert_eq!((path(&agent), agent.alone()), ("/sbin/init", None));
+    assert!(path(&agent) == "/sbin/init" && agent.alone().is_none(), "{agent:?}");
     let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent)) };
-    let below = Initrd::read(initrd.clone()).unwrap();
-    let all = Initrd::read(bytes_of(guest_initrd(b"ours", &found, &agent).unwrap())).unwrap();
+    let below = read(initrd.content().unwrap()).unwrap();
+    let all = read(bytes_of(guest_initrd(b"ours", &found, &agent).unwrap())).unwrap();
     for theirs in below.paths().filter(|path| *path != "init") {
         assert_eq!(all.file(theirs), below.file(theirs), "{theirs}");
         assert_eq!(all.resolve(theirs), below.resolve(theirs), "{theirs}");
@@ -108,7 +113,7 @@ fn katas_initrd_is_taken_whole() {
 fn an_agent_by_itself_gets_a_root_of_its_own() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
-    let all = Initrd::read(bytes_of(guest_initrd(b"ours", &found, &Agent::Alone(b"agent".to_vec())).unwrap())).unwrap();
+    let all = read(bytes_of(guest_initrd(b"ours", &found, &Agent::Alone(opened("agent", b"agent"))).unwrap())).unwrap();
     assert_eq!(all.file("sbin/init").unwrap(), (b"agent".as_slice(), 0o755));
     assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
     assert_eq!(all.file("etc/hostname").unwrap().0, b"kata\n");
@@ -129,10 +134,10 @@ fn only_init_is_replaced() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let below = merged_usr();
-    let theirs: Vec<String> = Initrd::read(below.clone()).unwrap().paths().map(str::to_owned).collect();
+    let theirs: Vec<String> = read(below.clone()).unwrap().paths().map(str::to_owned).collect();
     let mut layer = Vec::new();
     initramfs::layer(b"#!ours", &found, FOLDER, &[("next", b"/sbin/init")], &mut layer).unwrap();
-    let layer = Initrd::read(layer).unwrap();
+    let layer = read(layer).unwrap();
     let ours: Vec<&str> = layer.paths().collect();
     let shared: Vec<&&str> = ours.iter().filter(|path| theirs.iter().any(|theirs| theirs == *path)).collect();
     assert_eq!(shared, [&"init"]);
@@ -153,8 +158,8 @@ fn an_initrd_of_any_form_is_laid_over() {
     let two = [archive(&[("early", FILE, (1, 1), b"x")]), gzip(&linked)].concat();
     for below in [linked.clone(), gzip(&linked), zstd::encode_all(&linked[..], 1).unwrap(), two] {
         let mut all = Vec::new();
-        lay_over(&below, b"ours", &found, "/sbin/init", &mut all).unwrap();
-        let all = Initrd::read(all).unwrap();
+        lay_over(&mut below.as_slice(), b"ours", &found, "/sbin/init", &mut all).unwrap();
+        let all = read(all).unwrap();
         assert_eq!(all.file("init").unwrap().0, b"ours");
         assert_eq!(all.file("sbin/init").unwrap().0, b"theirs");
         assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");

@@ -156,7 +156,7 @@ fn sweep_removes_what_the_dead_left_and_nothing_of_the_living() {
     std::mem::forget(dead);
     std::fs::remove_file(&lock).unwrap();
     File::create(&lock).unwrap();
-    assert_eq!(sweep(cache.path()).unwrap(), Swept { removed: 1, leftovers: vec![] });
+    assert_eq!(sweep(cache.path()).unwrap(), SweptImages { removed: 1, leftovers: vec![] });
     assert!(living.dir.exists());
     assert!(!dead_dir.exists());
 }

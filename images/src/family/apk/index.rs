@@ -2,7 +2,9 @@
 
 use super::{KEPT, sources};
 use crate::error::{Context as _, Failure};
+use crate::family::offered::{Offered, OfferedFile};
 use crate::unpack;
+use model::package::PackageVersion;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -10,23 +12,8 @@ use std::path::Path;
 /// Bytes of an index as it is unpacked; Alpine's have some 10 MB.
 const MAX_INDEX: u64 = 1 << 30;
 
-/// A package that a repository offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offered {
-    pub(super) repository: String,
-    pub(super) name: String,
-    pub(super) version: String,
-}
-
-impl Offered {
-    /// The name of its file.
-    pub(super) fn file(&self) -> String {
-        format!("{}-{}.apk", self.name, self.version)
-    }
-}
-
 /// All packages of the indexes that an image's folder keeps.
-pub(super) fn offered(folder: &Path) -> Result<Vec<Offered>, Failure> {
+pub(super) fn offered(folder: &Path) -> Result<Vec<OfferedFile>, Failure> {
     let mut all = Vec::new();
     for (id, _) in sources::written(folder)? {
         let path = folder.join(KEPT).join(format!("{id}.tar.gz"));
@@ -36,7 +23,7 @@ pub(super) fn offered(folder: &Path) -> Result<Vec<Offered>, Failure> {
     Ok(all)
 }
 
-fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
+fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> {
     let mut all = Vec::new();
     // Its signature stands before it, as an archive of its own without an end.
     for entry in tar::Archive::new(index.take(MAX_INDEX)).entries()? {
@@ -48,16 +35,18 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
         entry.read_to_string(&mut text)?;
         for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
             let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-            let (name, version) = (of("P:").to_owned(), of("V:").to_owned());
+            let (name, version) = (of("P:"), of("V:"));
             // Both become a name here, and the end of an address.
             let is_sound = |text: &str| {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
             };
-            if !is_sound(&name) || !is_sound(&version) {
+            let sound = version.parse::<PackageVersion>().ok().filter(|_| is_sound(name) && is_sound(version));
+            let Some(known) = sound else {
                 return Err(io::Error::other(format!("expected name and version of a package, found {name:?}")));
-            }
-            all.push(Offered { repository: repository.to_owned(), name, version });
+            };
+            let offered = Offered { repository: repository.to_owned(), name: name.to_owned(), version: known };
+            all.push(OfferedFile { offered, name: format!("{name}-{version}.apk"), sha256: None });
         }
     }
     Ok(all)
@@ -66,10 +55,10 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
 /// Those of the packages that apk would install, by its lines `(1/2) Installing NAME (VERSION)`.
 ///
 /// What no index has is left out: it is the caller's.
-pub(super) fn wanted(printed: &str, offered: &[Offered]) -> Vec<Offered> {
-    let mut all: Vec<Offered> = Vec::new();
+pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile> {
+    let mut all: Vec<OfferedFile> = Vec::new();
     for (name, version) in printed.lines().filter_map(change) {
-        let found = offered.iter().find(|one| one.name == name && one.version == version);
+        let found = offered.iter().find(|one| one.offered.name == name && one.offered.version == version);
         all.extend(found.filter(|one| !all.contains(one)).cloned());
     }
     all
@@ -106,7 +95,7 @@ mod tests {
     fn an_index_names_packages_and_their_versions() {
         let text = "C:Q1x=\nP:qemu\nV:9.2.2-r1\nA:x86_64\nS:1\n\nC:Q1y=\nP:libstdc++\nV:14.2.0-r6\n\n";
         let found = of_index(index(text).as_slice(), "community").unwrap();
-        let files: Vec<String> = found.iter().map(Offered::file).collect();
+        let files: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(files, ["qemu-9.2.2-r1.apk", "libstdc++-14.2.0-r6.apk"]);
         assert!(of_index(index("P:../x\nV:1\n\n").as_slice(), "main").is_err());
         assert!(of_index(index("P:x\n\n").as_slice(), "main").is_err());
@@ -115,10 +104,11 @@ mod tests {
     /// As apk-tools 2.14 prints it, by its source: `src/commit.c`.
     #[test]
     fn what_apk_wants_is_read_from_its_simulation() {
-        let one = |name: &str, version: &str| Offered {
-            repository: "main".to_owned(),
-            name: name.to_owned(),
-            version: version.to_owned(),
+        let one = |name: &str, version: &str| {
+            let version: PackageVersion = version.parse().unwrap();
+            let file = format!("{name}-{version}.apk");
+            let offered = Offered { repository: "main".to_owned(), name: name.to_owned(), version };
+            OfferedFile { offered, name: file, sha256: None }
         };
         let offered = [one("qemu", "9.2.2-r1"), one("musl", "1.2.5-r1"), one("old", "1-r0")];
         let printed = "(1/4) Installing qemu (9.2.2-r1)\n(2/4) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)\n\

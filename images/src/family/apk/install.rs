@@ -1,20 +1,19 @@
 //! Packages: decided on, verified and installed by the tree's own apk, fetched by this machine's curl.
 
-use super::index::{self, Offered};
+use super::index;
 use super::{INDEX, KEPT, KEYS, PROGRAM, sources};
 use crate::base;
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
-use crate::family::install::Install;
+use crate::family::install::{Install, OVER};
+use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
-use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
 use crate::tree;
 use model::release::Archive;
-use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,8 +21,6 @@ use std::process::Command;
 const ARCHIVES: &str = "archives";
 const TRUSTED: &str = "keys";
 const LOCAL: &str = "local";
-/// Where the tree's apk sees them.
-const OVER: &CStr = c"/var/cache/kata-qualify";
 
 /// What a tree is made of at least.
 const BASE: [&str; 2] = ["alpine-base", "apk-tools"];
@@ -73,16 +70,9 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
 
 /// Installs packages in a tree; offline nothing is fetched.
 pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
-    let mut names: Vec<String> = install.required.iter().map(ToString::to_string).collect();
-    let mut files = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => names.push(name.to_string()),
-            ExtraPackage::File(path) => files.push(path.as_path()),
-        }
-    }
+    let (mut names, files) = install.names_and_files();
     let local = job.offer(&files)?;
-    let over = Path::new(OVER.to_str().unwrap_or_default());
+    let over = Path::new(OVER);
     let local: Vec<String> = local.iter().map(|name| over.join(LOCAL).join(name).display().to_string()).collect();
     let mut simulate = job.apk(install.tree)?;
     simulate.args(["add", "--simulate"]);
@@ -140,7 +130,7 @@ impl Job<'_> {
     fn apk(&self, tree: &Path) -> Result<Command, Failure> {
         let archives = self.folder.join(ARCHIVES);
         let mut apk = tree::command(tree, &[self.mount(&archives)], PROGRAM)?;
-        self.settings(&mut apk, Path::new(OVER.to_str().unwrap_or_default()))?;
+        self.settings(&mut apk, Path::new(OVER))?;
         Ok(apk)
     }
 
@@ -148,40 +138,29 @@ impl Job<'_> {
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_anew(&archives, &[TRUSTED, LOCAL])?;
-        let copy = |from: &Path, to: &Path| {
-            std::fs::copy(from, to).context("copying", from)?;
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            std::fs::set_permissions(to, permissions).context("changing the mode of", to)
-        };
         for key in folder::names(&self.folder.join(KEYS))? {
-            copy(&self.folder.join(KEYS).join(&key), &archives.join(TRUSTED).join(&key))?;
+            folder::copy_into(&archives.join(TRUSTED), &self.folder.join(KEYS).join(&key))?;
         }
         for (id, _) in sources::written(self.folder)? {
             let at = archives.join(&id);
             folder::make(&at)?;
             folder::make(&at.join(self.arch))?;
-            copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &at.join(self.arch).join(INDEX))?;
+            folder::copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &at.join(self.arch).join(INDEX))?;
         }
-        let mut names = Vec::new();
-        for path in files {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            copy(path, &archives.join(LOCAL).join(&name))?;
-            names.push(name);
-        }
-        Ok(names)
+        files.iter().map(|path| folder::copy_into(&archives.join(LOCAL), path)).collect()
     }
 
     /// Fetches packages to where their repositories have them; gives their paths there.
-    fn fetch(&self, phase: Phase, wanted: &[Offered]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         let mut names = Vec::new();
         for one in wanted {
-            let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
-                return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
+            let (repository, arch, file) = (&one.offered.repository, self.arch, &one.name);
+            let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
+                return Err(Cause::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
-            let (arch, file) = (self.arch, one.file());
-            let name = format!("{}/{arch}/{file}", one.repository);
+            let name = format!("{repository}/{arch}/{file}");
             files.push(Wanted { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
             names.push(name);
         }
@@ -190,7 +169,7 @@ impl Job<'_> {
     }
 
     fn tidy(&self, tree: &Path) -> Result<(), Failure> {
-        tree::remove(&tree::open(tree)?, OVER.to_str().unwrap_or_default())?;
+        tree::remove(&tree::open(tree)?, OVER)?;
         let archives = self.folder.join(ARCHIVES);
         std::fs::remove_dir_all(&archives).context("removing", &archives)
     }

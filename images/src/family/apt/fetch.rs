@@ -3,19 +3,17 @@
 //! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
 //! root that is removed with [`Fetch`], and in no argument and no tree.
 
-use super::settings::Settings;
+use super::settings::{PHASED, Settings};
 use crate::error::{Cause, Context, Failure};
 use crate::family::credentials::Login;
-use crate::family::folder;
+use crate::family::{self, folder};
 use crate::progress::Phase;
-use crate::runner::{self, Runner, tied};
+use crate::runner::Runner;
 use crate::sandbox::Network;
 use crate::tree;
 use model::arch::Arch;
 use model::redact::{one_line, printable};
 use root::Root;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,6 +28,8 @@ pub(crate) const SOURCES: &str = "apt/sources.list";
 /// Packages.
 pub(crate) const ARCHIVES: &str = "archives";
 
+/// How a key begins that is text.
+const ARMOUR: &[u8] = b"-----BEGIN PGP ";
 /// A key of an archive, and all of a release's.
 const MAX_KEY: u64 = 1 << 20;
 const MAX_KEYS: usize = 100;
@@ -39,6 +39,8 @@ pub(crate) struct Fetch {
     folder: PathBuf,
     /// Where its programs see that folder.
     seen: PathBuf,
+    /// Files of keys that the caller names, which count in place of all others.
+    named: Vec<PathBuf>,
 }
 
 /// A file to fetch, as the tree's apt names it.
@@ -50,14 +52,19 @@ pub(crate) struct Download {
 }
 
 impl Fetch {
-    /// Writes the settings and credentials into the folder.
-    pub(crate) fn new(folder: &Path, settings: &Settings, logins: &[Login], arch: Arch) -> Result<Fetch, Failure> {
-        // Without root there is nothing to give up, and there are no namespaces.
-        let is_root = rustix::process::geteuid().is_root();
-        let seen = if is_root { PathBuf::from("/tmp") } else { folder.to_owned() };
-        let fetch = Fetch { folder: folder.to_owned(), seen };
+    /// Writes the settings and credentials into the folder; `named` are files of keys, as [`Options::keys`] has them.
+    ///
+    /// [`Options::keys`]: crate::options::Options::keys
+    pub(crate) fn new(
+        folder: &Path,
+        settings: &Settings,
+        logins: &[Login],
+        named: &[PathBuf],
+        arch: Arch,
+    ) -> Result<Fetch, Failure> {
+        let fetch = Fetch { folder: folder.to_owned(), seen: family::seen(folder), named: named.to_owned() };
         let private = fetch.private();
-        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        folder::make_private(&private)?;
         let mut credentials = String::new();
         for login in logins {
             credentials += &auth_line(login)?;
@@ -75,12 +82,11 @@ impl Fetch {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.private().join(name);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
+        folder::write_private(&self.private().join(name), text)
     }
 
-    /// mmdebstrap: it has settings of its own, and trusts what this machine's apt does, and the distro's keyring on it.
+    /// mmdebstrap: it has settings of its own, and trusts the keys that the caller names, else what this machine's apt does,
+    /// and the distro's keyring on it.
     ///
     /// That keyring is often in `/usr/share/keyrings` alone, where apt uses it only for sources that name it.
     pub(crate) fn mmdebstrap(&self, distro: &str) -> Result<Command, Failure> {
@@ -88,18 +94,17 @@ impl Fetch {
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
         command.arg(format!("--keyring={}", self.seen.join(FOLDER).join(MACHINE_KEYS).display()));
+        if !self.named.is_empty() {
+            // In place of the machine's `trusted.gpg`.
+            command.arg("--keyring=/dev/null");
+        }
         Ok(command)
     }
 
     /// A program of this machine, working in the folder.
     pub(crate) fn command(&self, program: &str) -> Result<Command, Failure> {
-        let mut command = match rustix::process::geteuid().is_root() {
-            true => runner::of_machine(&self.folder, Network::Machine, program)?,
-            false => tied(program),
-        };
-        let private = self.seen.join(FOLDER);
-        command.env("APT_CONFIG", private.join("apt.conf")).env("HOME", &private).env("TMPDIR", &private);
-        command.env("LC_ALL", "C");
+        let mut command = family::of_machine(&self.folder, Network::Machine, program, FOLDER)?;
+        command.env("APT_CONFIG", self.seen.join(FOLDER).join("apt.conf"));
         Ok(command)
     }
 
@@ -110,7 +115,7 @@ impl Fetch {
         runner.run(Phase::Resolve, &mut command)
     }
 
-    /// Fetches the package lists of the suites in [`SOURCES`], verified by the tree's own keys.
+    /// Fetches the package lists of the suites in [`SOURCES`], verified by the caller's keys, else by the tree's own.
     pub(crate) fn update(&self, runner: &Runner<'_>, tree: &Path) -> Result<(), Failure> {
         // Other parties' keyrings are there, too, and keys that are no longer trusted.
         self.copy_keys(&tree::open(tree)?, KEYS, |name| name.contains("-archive-keyring"))?;
@@ -121,11 +126,21 @@ impl Fetch {
         runner.run(Phase::Install, &mut update)
     }
 
-    /// Copies the keys that a system trusts archives by, and those of its keyrings that count; links among them are
-    /// followed in its tree.
+    /// Copies the keys that the caller names, else those that a system trusts archives by, and those of its keyrings that
+    /// count; links among them are followed in its tree.
     fn copy_keys(&self, root: &Root, to: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), Failure> {
         let keys = self.private().join(to);
         std::fs::create_dir_all(&keys).context("creating", &keys)?;
+        for (n, file) in self.named.iter().enumerate() {
+            let key = std::fs::read(file).context("reading the key", file)?;
+            // apt goes by the ending, and a file may have any name.
+            let ending = if key.trim_ascii_start().starts_with(ARMOUR) { "asc" } else { "gpg" };
+            let path = keys.join(format!("{n}.{ending}"));
+            std::fs::write(&path, key).context("writing", &path)?;
+        }
+        if !self.named.is_empty() {
+            return Ok(());
+        }
         let counts = |folder: &Path, name: &str| folder.ends_with("trusted.gpg.d") || is_wanted(name);
         let is_key = |name: &String| name.ends_with(".gpg") || name.ends_with(".asc") || name.ends_with(".pgp");
         for folder in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"].map(Path::new) {
@@ -239,6 +254,7 @@ fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
     // Namespaces confine it; apt's own user could not reach the folder.
     let at = seen.display();
     text += "APT::Sandbox::User \"root\";\n";
+    text += &format!("{PHASED} \"true\";\n");
     text += &format!("Dir::Etc::netrc \"{at}/{FOLDER}/auth.conf\";\nDir::Etc::netrcparts \"/dev/null\";\n");
     Ok(text)
 }
@@ -307,11 +323,32 @@ mod tests {
             std::fs::write(path, file).unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        let fetch = Fetch::new(folder.path(), &Settings::default(), &[], Arch::X86_64).unwrap();
+        let fetch = Fetch::new(folder.path(), &Settings::default(), &[], &[], Arch::X86_64).unwrap();
         let root = tree::open(machine.path()).unwrap();
         fetch.copy_keys(&root, MACHINE_KEYS, |name| is_keyring_of(name, "devuan")).unwrap();
         let names = folder::names(&fetch.private().join(MACHINE_KEYS)).unwrap();
         assert_eq!(names, ["devuan-archive-keyring.gpg", "house.asc"]);
+    }
+
+    #[test]
+    fn keys_that_the_caller_names_count_in_place_of_a_systems() {
+        let (machine, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let trusted = machine.path().join("etc/apt/trusted.gpg.d");
+        std::fs::create_dir_all(&trusted).unwrap();
+        std::fs::write(trusted.join("house.asc"), "of the machine").unwrap();
+        // Neither name says what is in it.
+        let [text, binary] = ["key", "key.asc"].map(|name| own.path().join(name));
+        std::fs::write(&text, "\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n").unwrap();
+        std::fs::write(&binary, b"\x99\x01").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let named = [text.clone(), binary];
+        let fetch = Fetch::new(folder.path(), &Settings::default(), &[], &named, Arch::X86_64).unwrap();
+        let root = tree::open(machine.path()).unwrap();
+        fetch.copy_keys(&root, KEYS, |_| true).unwrap();
+        assert_eq!(folder::names(&fetch.private().join(KEYS)).unwrap(), ["0.asc", "1.gpg"]);
+        std::fs::remove_file(&text).unwrap();
+        let gone = fetch.copy_keys(&root, KEYS, |_| true).unwrap_err().cause.to_string();
+        assert!(gone.contains(&text.display().to_string()), "{gone}");
     }
 
     #[test]
@@ -328,11 +365,13 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let desk = tempfile::tempdir().unwrap();
         let login = credentials::split("http://user:pw@mirror.example/debian").unwrap().1.unwrap();
-        let fetch = Fetch::new(desk.path(), &Settings::default(), &[login], Arch::X86_64).unwrap();
+        let fetch = Fetch::new(desk.path(), &Settings::default(), &[login], &[], Arch::X86_64).unwrap();
         let folder = desk.path().join(FOLDER);
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
         let auth = folder.join("auth.conf");
         assert_eq!(auth.metadata().unwrap().mode() & 0o777, 0o600);
+        let settings = std::fs::read_to_string(folder.join("acquire.conf")).unwrap();
+        assert!(settings.contains("APT::Get::Always-Include-Phased-Updates \"true\";\n"), "{settings}");
         let text = std::fs::read_to_string(&auth).unwrap();
         assert!(text.starts_with("machine http://mirror.example/debian login user password pw\n"), "{text}");
         drop(fetch);

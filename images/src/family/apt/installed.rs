@@ -3,23 +3,18 @@
 use super::programs;
 use crate::error::Failure;
 use crate::family::installed;
-use crate::manifest::{Owner, Package, PackageOrigin};
+use crate::family::offered::{self, Offered};
+use crate::manifest::{Owner, PackageOrigin};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
-use model::package::PackageName;
-use operator::packages::{self, dpkg};
-use std::collections::BTreeMap;
+use model::package::{PackageName, PackageVersion};
+use operator::packages::{Package, dpkg};
 use std::path::Path;
 
 /// All installed packages.
 pub(crate) fn packages(tree: &Path) -> Result<Vec<Package>, Failure> {
-    let all = |found: Vec<dpkg::Package>| {
-        let one =
-            |p: dpkg::Package| packages::Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
-        found.into_iter().map(one).collect()
-    };
-    installed::listed(dpkg::installed(&tree::open(tree)?).map(all))
+    installed::listed(dpkg::installed(&tree::open(tree)?))
 }
 
 /// The suites that offer the installed versions of these packages, by these lists.
@@ -34,20 +29,17 @@ pub(crate) fn origins(
     // The tree needs no cache of the lists, which it does not have.
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
     policy.args(["policy", "--"]).args(names.iter().map(PackageName::as_str));
-    let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
-    Ok(installed::origins(names, packages, |package| {
-        known.get(&(package.name.clone(), package.version.to_string())).cloned().unwrap_or_default()
-    }))
+    Ok(offered::origins(names, packages, &parse_policy(&runner.output(Phase::Record, &mut policy)?)))
 }
 
 /// `apt-cache policy`: the suites of every version; hosts are never read.
-fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
-    let mut all: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    let (mut package, mut version) = (String::new(), String::new());
+fn parse_policy(text: &str) -> Vec<Offered> {
+    let mut all = Vec::new();
+    let (mut package, mut version) = ("", None);
     let mut table = false;
     for line in text.lines() {
         if !line.starts_with(' ') {
-            package = line.trim_end_matches(':').to_owned();
+            (package, version) = (line.trim_end_matches(':'), None);
             table = false;
         } else if line.trim() == "Version table:" {
             table = true;
@@ -56,14 +48,16 @@ fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
             match words.as_slice() {
                 // `500 URI suite/component arch Packages`, or `100 /var/lib/dpkg/status`.
                 [_, _, suite, ..] => {
-                    let suite = suite.rsplit_once('/').map_or(*suite, |(suite, _)| suite).to_owned();
-                    let suites = all.entry((package.clone(), version.clone())).or_default();
-                    if !suites.contains(&suite) {
-                        suites.push(suite);
-                    }
+                    let repository = suite.rsplit_once('/').map_or(*suite, |(suite, _)| suite).to_owned();
+                    let offered = |version: &PackageVersion| Offered {
+                        repository,
+                        name: package.to_owned(),
+                        version: version.clone(),
+                    };
+                    all.extend(version.as_ref().map(offered));
                 }
                 [_, source] if source.starts_with('/') => {}
-                [found, ..] => version = (*found).to_owned(),
+                [found, ..] => version = found.parse::<PackageVersion>().ok(),
                 [] => {}
             }
         }
@@ -103,7 +97,10 @@ mod tests {
             500 http://mirror.example/debian bookworm-updates/main amd64 Packages\n\
             local:\n  Installed: 9\n  Candidate: 9\n  Version table:\n *** 9 100\n        100 /var/lib/dpkg/status\n";
         let found = parse_policy(text);
-        let of = |p: &str, v: &str| found.get(&(p.to_owned(), v.to_owned())).cloned().unwrap_or_default();
+        let of = |name: &str, version: &str| {
+            let is_it = |one: &&Offered| one.name == name && one.version == version;
+            found.iter().filter(is_it).map(|one| one.repository.as_str()).collect::<Vec<_>>()
+        };
         assert_eq!(of("qemu-system-x86", "2"), ["bookworm", "bookworm-security"]);
         assert_eq!(of("qemu-system-x86", "1"), ["bookworm-updates"]);
         assert!(of("local", "9").is_empty());

@@ -8,12 +8,12 @@ use std::process::Command;
 
 /// The package lists, which the tree's own apt may read.
 pub(crate) fn lists(folder: &Path) -> BindMount<'_> {
-    BindMount { folder, over: c"/var/lib/apt/lists", writable: false }
+    BindMount { folder, over: "/var/lib/apt/lists", writable: false }
 }
 
 /// The packages that were fetched, where the tree's own apt looks for them.
 pub(crate) fn archives(folder: &Path) -> BindMount<'_> {
-    BindMount { folder, over: c"/var/cache/apt/archives", writable: true }
+    BindMount { folder, over: "/var/cache/apt/archives", writable: true }
 }
 
 /// A program of the tree, which asks no questions.

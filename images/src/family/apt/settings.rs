@@ -5,6 +5,9 @@ use crate::family::credentials::PROXY_VARIABLES;
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
 
+/// Ubuntu offers an update to some machines first, which apt draws by their numbers: an image gets what the archive has.
+pub(super) const PHASED: &str = "APT::Get::Always-Include-Phased-Updates";
+
 /// apt's settings for one image.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {

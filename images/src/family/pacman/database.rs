@@ -1,8 +1,10 @@
 //! What repositories offer, by their databases: an archive with a description for each package.
 
 use crate::error::{Cause, Context as _, Failure};
+use crate::family::offered::{Offered, OfferedFile};
 use crate::tree;
 use crate::unpack;
+use model::package::PackageVersion;
 use operator::packages::pacman::field;
 use std::io::{self, Read};
 use std::path::Path;
@@ -11,19 +13,8 @@ use std::path::Path;
 const MAX_DESCRIPTION: u64 = 1 << 20;
 const MAX_DATABASE: u64 = 4 << 30;
 
-/// A package that a repository offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offered {
-    pub(super) repository: String,
-    pub(super) name: String,
-    pub(super) version: String,
-    /// The name of its file, beside the database.
-    pub(super) file: String,
-    pub(super) sha256: String,
-}
-
 /// All packages of the databases in a folder.
-pub(super) fn offered(sync: &Path) -> Result<Vec<Offered>, Failure> {
+pub(super) fn offered(sync: &Path) -> Result<Vec<OfferedFile>, Failure> {
     let root = tree::open(sync)?;
     let mut all = Vec::new();
     for name in root.list(Path::new("/")).map_err(tree::failed)? {
@@ -35,7 +26,7 @@ pub(super) fn offered(sync: &Path) -> Result<Vec<Offered>, Failure> {
     Ok(all)
 }
 
-fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
+fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> {
     let mut all = Vec::new();
     for entry in tar::Archive::new(database.take(MAX_DATABASE)).entries()? {
         let entry = entry?;
@@ -49,10 +40,16 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<Offered>
         // It becomes a name here, and the end of an address.
         let is_sound =
             !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));
-        if name.is_empty() || version.is_empty() || !file.contains(".pkg.tar") || !is_sound {
+        let sound = version
+            .parse::<PackageVersion>()
+            .ok()
+            .filter(|_| !name.is_empty() && file.contains(".pkg.tar") && is_sound);
+        let Some(version) = sound else {
             return Err(io::Error::other(format!("expected name, version and file of a package, found {file:?}")));
-        }
-        all.push(Offered { repository: repository.to_owned(), name, version, file, sha256: of("SHA256SUM") });
+        };
+        let sha256 = field(&text, "SHA256SUM").into_iter().next();
+        let offered = Offered { repository: repository.to_owned(), name, version };
+        all.push(OfferedFile { offered, name: file, sha256 });
     }
     Ok(all)
 }
@@ -62,15 +59,18 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<Offered>
 ///
 /// # Errors
 /// That it wants one that no database has.
-pub(super) fn wanted(printed: &str, offered: &[Offered]) -> Result<Vec<Offered>, Failure> {
-    let mut all: Vec<Offered> = Vec::new();
+pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Result<Vec<OfferedFile>, Failure> {
+    let mut all: Vec<OfferedFile> = Vec::new();
     for line in printed.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let &[repository, name, version] = &words[..] else { continue };
-        if !offered.iter().any(|one| one.repository == repository) {
+        if !offered.iter().any(|one| one.offered.repository == repository) {
             continue;
         }
-        let is_it = |one: &&Offered| one.repository == repository && one.name == name && one.version == version;
+        let is_it = |one: &&OfferedFile| {
+            let one = &one.offered;
+            one.repository == repository && one.name == name && one.version == version
+        };
         match offered.iter().find(is_it) {
             Some(one) if all.contains(one) => {}
             Some(one) => all.push(one.clone()),
@@ -109,7 +109,7 @@ mod tests {
         let found =
             wanted("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!([&*found[0].file, &*found[0].sha256], [qemu.2, "00ff"]);
+        assert_eq!((found[0].name.as_str(), found[0].sha256.as_deref()), (qemu.2, Some("00ff")));
         let error = wanted("core bash 6-1\n", &all).unwrap_err();
         assert!(matches!(error.cause, Cause::PackageMissing { package } if package == "bash"));
     }

@@ -1,21 +1,20 @@
 //! Packages: decided on by the tree's own pacman, fetched and verified by this machine, installed by the tree's own pacman.
 
-use super::database::{self, Offered};
+use super::database;
 use super::{PROGRAM, SYNC, keyring, sources};
 use crate::base;
 use crate::digest;
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
-use crate::family::install::Install;
+use crate::family::install::{Install, OVER};
+use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
-use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
 use crate::tree;
 use model::release::Archive;
-use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,9 +22,8 @@ use std::process::Command;
 const ARCHIVES: &str = "archives";
 const CONFIGURATION: &str = "pacman.conf";
 const HOOKS: &str = "hooks";
-/// Where the tree's pacman sees them, and the repositories' databases.
-const OVER: &CStr = c"/var/cache/kata-qualify";
-const SYNC_OVER: &CStr = c"/var/lib/pacman/sync";
+/// Where the tree's pacman sees the repositories' databases.
+const SYNC_OVER: &str = "/var/lib/pacman/sync";
 
 /// What takes longer than all other packages together when a kernel is installed, and makes what no guest here boots.
 const MASKED: [&str; 2] = ["90-mkinitcpio-install.hook", "90-dracut-install.hook"];
@@ -70,16 +68,9 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
 
 /// Installs packages in a tree, and upgrades what is there; offline nothing is fetched.
 pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
-    let mut names: Vec<String> = install.required.iter().map(ToString::to_string).collect();
-    let mut files = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => names.push(name.to_string()),
-            ExtraPackage::File(path) => files.push(path.as_path()),
-        }
-    }
+    let (names, files) = install.names_and_files();
     let local = job.offer(&files)?;
-    let over = Path::new(OVER.to_str().unwrap_or_default());
+    let over = Path::new(OVER);
     let mut printed = String::new();
     if !names.is_empty() {
         let mut pacman = job.pacman(install.tree)?;
@@ -116,8 +107,7 @@ impl Job<'_> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_anew(&archives, &[HOOKS])?;
         let mut text = format!(
-            "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {}/{HOOKS}/\n",
-            OVER.to_string_lossy()
+            "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {OVER}/{HOOKS}/\n"
         );
         for (id, _) in sources::written(self.folder)? {
             // It is asked for a server where it only reads the database.
@@ -129,16 +119,7 @@ impl Job<'_> {
             let hook = archives.join(HOOKS).join(hook);
             std::os::unix::fs::symlink("/dev/null", &hook).context("linking", &hook)?;
         }
-        let mut names = Vec::new();
-        for path in files {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let to = archives.join(&name);
-            std::fs::copy(path, &to).context("copying", path)?;
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            std::fs::set_permissions(&to, permissions).context("changing the mode of", &to)?;
-            names.push(name);
-        }
-        Ok(names)
+        files.iter().map(|path| folder::copy_into(&archives, path)).collect()
     }
 
     /// The tree's own pacman.
@@ -150,19 +131,20 @@ impl Job<'_> {
         ];
         let mut pacman = tree::command(tree, &mounts, PROGRAM)?;
         pacman.env("SYSTEMD_OFFLINE", "1");
-        pacman.arg("--config").arg(Path::new(OVER.to_str().unwrap_or_default()).join(CONFIGURATION));
+        pacman.arg("--config").arg(Path::new(OVER).join(CONFIGURATION));
         Ok(pacman)
     }
 
     /// Fetches packages with their signatures, and checks both their hashes and these; gives the files' names.
-    fn fetch(&self, phase: Phase, wanted: &[Offered]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         for one in wanted {
-            let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
-                return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
+            let repository = &one.offered.repository;
+            let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
+                return Err(Cause::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
-            for name in [one.file.clone(), format!("{}.sig", one.file)] {
+            for name in [one.name.clone(), format!("{}.sig", one.name)] {
                 files.push(Wanted { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });
             }
         }
@@ -176,14 +158,15 @@ impl Job<'_> {
             }
         })?;
         for one in wanted {
-            let name = format!("{ARCHIVES}/{}", one.file);
-            if digest::of_file(&self.folder.join(&name))? != one.sha256 {
-                let detail = format!("{}: its checksum is not that of the database of {}", one.file, one.repository);
+            let name = format!("{ARCHIVES}/{}", one.name);
+            if Some(digest::of_file(&self.folder.join(&name))?) != one.sha256 {
+                let detail =
+                    format!("{}: its checksum is not that of the database of {}", one.name, one.offered.repository);
                 return Err(Cause::Untrusted { detail }.into());
             }
             keyring::verify(self.runner, self.folder, phase, &name)?;
         }
-        Ok(wanted.iter().map(|one| one.file.clone()).collect())
+        Ok(wanted.iter().map(|one| one.name.clone()).collect())
     }
 
     /// Has the tree's own pacman install packages, without a network.
@@ -197,10 +180,10 @@ impl Job<'_> {
                 // The files are unpacked already, and belong to no package yet.
                 pacman.args(["--overwrite", "*"]);
             }
-            let over = Path::new(OVER.to_str().unwrap_or_default());
+            let over = Path::new(OVER);
             self.runner.run(phase, pacman.arg("--").args(packages.iter().map(|name| over.join(name))))?;
         }
-        tree::remove(&root, OVER.to_str().unwrap_or_default())?;
+        tree::remove(&root, OVER)?;
         let archives = self.folder.join(ARCHIVES);
         std::fs::remove_dir_all(&archives).context("removing", &archives)
     }

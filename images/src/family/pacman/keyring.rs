@@ -157,6 +157,27 @@ fn judge(said: &str) -> Result<(), String> {
     }
 }
 
+/// What gpg's complaint among these lines means, and about which key it is, as gpg 2.2 of Debian 12 words it; nothing where
+/// none is gpg's.
+pub(super) fn cause(lines: &[String]) -> Option<Cause> {
+    let line = lines.iter().find(|line| line.starts_with("gpg: ") && is_no_good(line))?;
+    let key = lines.iter().find_map(|line| line.split_once(" key ").filter(|_| line.starts_with("gpg:  ")));
+    let key = key.map(|(_, key)| format!(" ({key})")).unwrap_or_default();
+    Some(Cause::Untrusted { detail: format!("{}{key}", line.trim_start_matches("gpg: ")) })
+}
+
+fn is_no_good(line: &str) -> bool {
+    [
+        "BAD signature",
+        "Can't check signature",
+        "no valid OpenPGP data",
+        "no signature found",
+        "the signature could not be verified",
+    ]
+    .iter()
+    .any(|phrase| line.contains(phrase))
+}
+
 fn gpg(
     runner: &Runner<'_>,
     folder: &Path,

@@ -2,9 +2,11 @@
 
 use crate::digest;
 use crate::error::{Cause, Failure};
+use crate::family::offered::Offered;
 use crate::manifest::Index;
 use crate::tree;
 use jiff::Timestamp;
+use model::package::PackageVersion;
 use root::Root;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
@@ -49,8 +51,8 @@ fn describe(id: &str, index: &[u8]) -> Index {
     Index { suite: id.to_owned(), security, sha256: digest::of_bytes(index), date, valid_until: None }
 }
 
-/// The versions of the named packages that each repository in dnf's cache offers: name, version, repository.
-pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<[String; 3]>, Failure> {
+/// The versions of the named packages that each repository in dnf's cache offers, sorted by repository.
+pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
     let root = tree::open(cache)?;
     let mut all = Vec::new();
     for folder in root.list(Path::new("/")).map_err(tree::failed)? {
@@ -64,8 +66,10 @@ pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<[Strin
         let file = root.file(&path).map_err(tree::failed)?;
         let read = unpacked(&list, file).and_then(|list| versions(BufReader::new(list), names));
         let failed = |source| Failure::from(Cause::Io { context: format!("reading the packages of {id}"), source });
-        all.extend(read.map_err(failed)?.into_iter().map(|[name, version]| [name, version, id.to_owned()]));
+        let of = |(name, version)| Offered { repository: id.to_owned(), name, version };
+        all.extend(read.map_err(failed)?.into_iter().map(of));
     }
+    all.sort_by(|a: &Offered, b| a.repository.cmp(&b.repository));
     Ok(all)
 }
 
@@ -87,7 +91,7 @@ fn unpacked(name: &str, file: std::fs::File) -> io::Result<Box<dyn Read>> {
 }
 
 /// The names and versions in a list of packages, of those that are named.
-fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<[String; 2]>> {
+fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<(String, PackageVersion)>> {
     let (mut all, mut name, mut bytes) = (Vec::new(), None, Vec::new());
     loop {
         bytes.clear();
@@ -103,7 +107,9 @@ fn versions(mut list: impl BufRead, names: &BTreeSet<&str>) -> io::Result<Vec<[S
         {
             let of = |key| attribute(version, key).unwrap_or_default();
             let epoch = Some(of("epoch")).filter(|epoch| !["", "0"].contains(epoch)).map(|epoch| format!("{epoch}:"));
-            all.push([name, format!("{}{}-{}", epoch.unwrap_or_default(), of("ver"), of("rel"))]);
+            // Nothing that is installed has another.
+            let version = format!("{}{}-{}", epoch.unwrap_or_default(), of("ver"), of("rel"));
+            all.extend(version.parse::<PackageVersion>().ok().map(|version| (name, version)));
         }
     }
 }
@@ -152,7 +158,8 @@ mod tests {
         }
         std::fs::write(dir.path().join("base-filenames.solvx"), "").unwrap();
         let found = offered(dir.path(), &BTreeSet::from(["hello", "qemu-kvm"])).unwrap();
-        let found: Vec<String> = found.iter().map(|one| one.join(" ")).collect();
+        let found: Vec<String> =
+            found.iter().map(|one| format!("{} {} {}", one.name, one.version, one.repository)).collect();
         assert_eq!(
             found,
             [

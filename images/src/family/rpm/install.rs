@@ -1,10 +1,9 @@
 //! Packages, fetched and verified by this machine, installed by the release's own rpm inside its tree.
 
-use super::desk::{self, Desk, MODULES};
+use super::workspace::{self, MODULES, Workspace};
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::folder;
-use crate::family::install::Install;
-use crate::package::ExtraPackage;
+use crate::family::install::{Install, OVER};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
@@ -15,8 +14,6 @@ use std::path::Path;
 /// Below the image's folder: packages, and those of them that the caller brings along.
 const ARCHIVES: &str = "archives";
 const LOCAL: &str = "local";
-/// Where the tree's rpm sees them.
-const OVER: &std::ffi::CStr = c"/var/cache/kata-qualify";
 /// Where this machine's rpm has a database of what it only unpacks.
 const UNPACKED: &str = "/.kata-qualify-unpacked";
 
@@ -28,7 +25,7 @@ const HOOKS: [&str; 2] = ["/etc/kernel/install.d/50-dracut.install", "/etc/kerne
 /// Makes a base tree of these packages and what they need.
 pub(super) fn bootstrap(
     runner: &Runner<'_>,
-    desk: &Desk,
+    workspace: &Workspace,
     modules: &[String],
     folder: &Path,
     tree: &Path,
@@ -36,13 +33,13 @@ pub(super) fn bootstrap(
 ) -> Result<(), Failure> {
     std::fs::create_dir(tree).context("creating", tree)?;
     let words: Vec<String> = base.iter().map(ToString::to_string).collect();
-    let modules = desk.enable(runner, Network::Machine, modules)?;
-    let packages = fetch(runner, desk, Network::Machine, folder, &words, Phase::Bootstrap)?;
+    let modules = workspace.enable(runner, Network::Machine, modules)?;
+    let packages = fetch(runner, workspace, Network::Machine, folder, &words, Phase::Bootstrap)?;
     // Nothing of them is run: neither scripts nor triggers nor this machine's plugins.
-    let mut rpm = desk.command(Network::None, "rpm")?;
-    rpm.arg(format!("--root={}", desk.seen("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
+    let mut rpm = workspace.command(Network::None, "rpm")?;
+    rpm.arg(format!("--root={}", workspace.seen("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
     rpm.args(["--install", "--noscripts", "--notriggers", "--noplugins", "--nosignature"]);
-    rpm.args(packages.iter().map(|name| desk.seen(ARCHIVES).join(name)));
+    rpm.args(packages.iter().map(|name| workspace.seen(ARCHIVES).join(name)));
     runner.run(Phase::Bootstrap, &mut rpm)?;
     let root = tree::open(tree)?;
     tree::remove(&root, UNPACKED)?;
@@ -57,27 +54,23 @@ pub(super) fn bootstrap(
 /// Installs packages in a tree; offline nothing is fetched.
 pub(super) fn install(
     runner: &Runner<'_>,
-    desk: &Desk,
+    workspace: &Workspace,
     modules: &[String],
     install: &Install<'_>,
     offline: bool,
 ) -> Result<(), Failure> {
     let (folder, tree) = (install.folder, install.tree);
     let network = if offline { Network::None } else { Network::Machine };
-    let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    let (mut words, files) = install.names_and_files();
     let mut local = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => words.push(name.to_string()),
-            ExtraPackage::File(path) => {
-                let copy = copy_local(path, &folder.join(LOCAL))?;
-                words.push(desk.seen(LOCAL).join(&copy).display().to_string());
-                local.push(copy);
-            }
-        }
+    for path in files {
+        folder::make(&folder.join(LOCAL))?;
+        let copy = folder::copy_into(&folder.join(LOCAL), path)?;
+        words.push(workspace.seen(LOCAL).join(&copy).display().to_string());
+        local.push(copy);
     }
-    let modules = desk.enable(runner, network, modules)?;
-    let fetched = fetch(runner, desk, network, folder, &words, Phase::Install);
+    let modules = workspace.enable(runner, network, modules)?;
+    let fetched = fetch(runner, workspace, network, folder, &words, Phase::Install);
     let mut packages = fetched.map_err(|failure| match failure.cause {
         Cause::MirrorUnreachable { .. } | Cause::NoSuchRelease { .. } if offline => Cause::NotCached.into(),
         _ => failure,
@@ -108,7 +101,7 @@ pub(super) fn install(
 /// are only to fetch.
 fn fetch(
     runner: &Runner<'_>,
-    desk: &Desk,
+    workspace: &Workspace,
     network: Network,
     folder: &Path,
     words: &[String],
@@ -116,36 +109,42 @@ fn fetch(
 ) -> Result<Vec<String>, Failure> {
     let archives = folder.join(ARCHIVES);
     folder::make_anew(&archives, &[])?;
-    let mut dnf = desk.dnf(network)?;
-    dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", desk.seen(ARCHIVES).display()));
+    let mut dnf = workspace.dnf(network)?;
+    dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", workspace.seen(ARCHIVES).display()));
     dnf.arg("--").args(words);
     runner.run(phase, &mut dnf)?;
     let names = folder::names(&archives)?;
     let packages: Vec<String> = names.into_iter().filter(|name| name.ends_with(".rpm")).collect();
     if !packages.is_empty() {
-        verify(runner, desk, folder, &packages, phase)?;
+        verify(runner, workspace, folder, &packages, phase)?;
     }
     Ok(packages)
 }
 
 /// Checks that each package is whole and signed by one of the release's keys.
-fn verify(runner: &Runner<'_>, desk: &Desk, folder: &Path, packages: &[String], phase: Phase) -> Result<(), Failure> {
-    let keyring = desk.seen("keyring");
+fn verify(
+    runner: &Runner<'_>,
+    workspace: &Workspace,
+    folder: &Path,
+    packages: &[String],
+    phase: Phase,
+) -> Result<(), Failure> {
+    let keyring = workspace.seen("keyring");
     let rpmkeys = || {
-        let mut rpmkeys = desk.command(Network::None, "rpmkeys")?;
+        let mut rpmkeys = workspace.command(Network::None, "rpmkeys")?;
         rpmkeys.arg(format!("--dbpath={}", keyring.display()));
         Ok::<_, Failure>(rpmkeys)
     };
     let made = folder.join("keyring");
     folder::make_anew(&made, &[])?;
-    for key in folder::names(&folder.join(desk::KEYS))? {
+    for key in folder::names(&folder.join(workspace::KEYS))? {
         // One that rpm cannot read is none that it finds afterwards.
-        let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(desk.seen(desk::KEYS).join(key)));
+        let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(workspace.seen(workspace::KEYS).join(key)));
         runner.check()?;
     }
     let mut check = rpmkeys()?;
     check.args(["--define", "_pkgverify_level all", "--checksig"]);
-    runner.run(phase, check.args(packages.iter().map(|name| desk.seen(ARCHIVES).join(name))))?;
+    runner.run(phase, check.args(packages.iter().map(|name| workspace.seen(ARCHIVES).join(name))))?;
     std::fs::remove_dir_all(&made).context("removing", &made)
 }
 
@@ -168,22 +167,10 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         rpm.args(["--upgrade", "--oldpackage", "--replacepkgs", "--nosignature"]);
         // A package may have these folders: they are there, and something is mounted on them.
         rpm.args(["--excludepath=/proc", "--excludepath=/sys"]);
-        let over = Path::new(OVER.to_str().unwrap_or_default());
-        rpm.args(packages.iter().map(|name| over.join(name)));
+        rpm.args(packages.iter().map(|name| Path::new(OVER).join(name)));
         runner.run(phase, &mut rpm)?;
         masked.into_iter().try_for_each(|hook| tree::remove(&root, hook))?;
-        tree::remove(&root, over.to_str().unwrap_or_default())?;
+        tree::remove(&root, OVER)?;
     }
     std::fs::remove_dir_all(&archives).context("removing", &archives)
-}
-
-/// Copies a package of the caller's to where dnf finds it; gives its name there.
-fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    folder::make(to)?;
-    let target = to.join(&name);
-    std::fs::copy(path, &target).context("copying", path)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&target, permissions).context("changing the mode of", &target)?;
-    Ok(name)
 }

@@ -5,7 +5,7 @@
 //! nothing.
 
 use super::Rpm;
-use super::desk::{self, KEPT};
+use super::workspace::{self, KEPT};
 use crate::error::{Cause, Context as _, Failure};
 use crate::tree;
 use model::package::is_plain;
@@ -150,7 +150,7 @@ impl Sources {
     /// Writes them into an image's folder, for dnf.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
         let kept = folder.join(KEPT);
-        let (keys, variables) = (folder.join(desk::KEYS), folder.join(desk::VARIABLES));
+        let (keys, variables) = (folder.join(workspace::KEYS), folder.join(workspace::VARIABLES));
         for folder in [&kept, &keys, &variables] {
             crate::family::folder::make(folder)?;
         }
@@ -161,9 +161,9 @@ impl Sources {
         for (name, value) in &self.variables {
             put(variables.join(name), format!("{value}\n").as_bytes())?;
         }
-        let at = crate::family::seen(folder).join(desk::KEYS);
+        let at = crate::family::seen(folder).join(workspace::KEYS);
         let text: String = self.repositories.iter().map(|repository| repository.section(&at)).collect();
-        put(folder.join(desk::REPOSITORIES), text.as_bytes())
+        put(folder.join(workspace::REPOSITORIES), text.as_bytes())
     }
 }
 
@@ -257,7 +257,7 @@ fn variables(root: &Root, family: &Rpm, release: &Release) -> Result<BTreeMap<St
 
 /// The variables that follow from the release; dnf 4.14 does not know the parts of its version.
 fn named_by(release: &Release, os: &OsRelease) -> BTreeMap<String, String> {
-    let version = desk::release_version(release, os);
+    let version = workspace::release_version(release, os);
     let (major, minor) = version.split_once('.').unwrap_or((version.as_str(), ""));
     let arch = release.arch.name();
     [

@@ -135,7 +135,10 @@ fn what_is_written_back() {
     assert_eq!(verdict(Capability::VmmVsock), Some(Verdict::Untested));
     assert_eq!(verdict(Capability::FsVirtio9p), Some(Verdict::NotApplicable));
     assert_eq!(verdict(Capability::KataSmoke), None, "nobody tests it");
-    assert_eq!(entry.capabilities[&Capability::VmmTdx].causes, ["qemu: no tdx-guest (smoke::tdx_guest_exists)"]);
+    let causes = &entry.capabilities[&Capability::VmmTdx].causes;
+    assert_eq!(causes.len(), 1);
+    assert_eq!(causes[0].to_string(), "qemu: no tdx-guest (smoke::tdx_guest_exists)");
+    assert_eq!(causes[0].blames(), Some(Component::Qemu));
 }
 
 #[test]

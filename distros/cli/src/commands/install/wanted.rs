@@ -5,17 +5,17 @@ use super::super::system::System;
 use super::super::{Exit, Failed};
 use model::package::PackageName;
 use model::record::{ComponentKind, Confidence};
-use operator::check::Stated;
+use operator::check::StatedComponent;
 use operator::installer::Wanted;
 
 /// The components that were named, else the usual ones; and those that are to be added.
 pub(super) fn components<'s>(
-    stated: &'s [Stated],
+    stated: &'s [StatedComponent],
     names: &[String],
     with: &[String],
-) -> Result<Vec<&'s Stated>, Failed> {
+) -> Result<Vec<&'s StatedComponent>, Failed> {
     let first = |kind: ComponentKind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
-    let mut all: Vec<&Stated> = match names.is_empty() {
+    let mut all: Vec<&StatedComponent> = match names.is_empty() {
         true => USUAL.iter().filter_map(|kind| first(*kind)).collect(),
         false => chosen(stated, names)?,
     };
@@ -30,7 +30,7 @@ pub(super) fn components<'s>(
 }
 
 /// The packages of components, each once; what is unknown or only assumed is an error.
-pub(super) fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Result<Wanted, Failed> {
+pub(super) fn wanted(system: &System, components: &[&StatedComponent], allow_assumed: bool) -> Result<Wanted, Failed> {
     let assumed = |what: &str| {
         Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
             .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
@@ -59,16 +59,16 @@ pub(super) fn wanted(system: &System, components: &[&Stated], allow_assumed: boo
 }
 
 /// The components that are packaged and for which there is nothing to install, as the record says.
-pub(super) fn needing_none<'s>(components: &[&'s Stated]) -> Vec<&'s Stated> {
-    fn none(stated: &Stated) -> bool {
+pub(super) fn needing_none<'s>(components: &[&'s StatedComponent]) -> Vec<&'s StatedComponent> {
+    fn none(stated: &StatedComponent) -> bool {
         stated.packaged && stated.packages.as_ref().is_some_and(Vec::is_empty)
     }
     components.iter().copied().filter(|s| none(s) && s.part_of.as_deref().is_none_or(none)).collect()
 }
 
 /// What of the components the distro does not package for the architecture, or at all.
-pub(super) fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<String> {
-    let elsewhere = |s: &&&Stated| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
+pub(super) fn missing(stated: &[StatedComponent], components: &[&StatedComponent], named: &[String]) -> Vec<String> {
+    let elsewhere = |s: &&&StatedComponent| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
     let mut missing: Vec<String> =
         components.iter().filter(elsewhere).map(|s| format!("{} {}", s.kind.name(), s.name)).collect();
     if named.is_empty() {

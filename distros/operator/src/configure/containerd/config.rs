@@ -1,15 +1,12 @@
 //! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
 
 use super::super::runtime_files::HandlerError;
-use super::distribution::{self, reader};
+use super::distribution::{self, ContainerdOwner, reader};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// Where containerd itself looks.
 pub(super) const STANDARD: &str = "/etc/containerd/config.toml";
-
-/// Whose that is.
-const OWN: &str = "containerd";
 
 /// Where a containerd of the machine's own is spoken with.
 const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -17,8 +14,8 @@ const SOCKET: &str = "/run/containerd/containerd.sock";
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerdConfig {
-    /// Whose it is: `containerd`, `k3s`.
-    pub owner: &'static str,
+    /// Whose it is.
+    pub(super) owner: ContainerdOwner,
     /// The file that it reads first, or that this is made from.
     pub main: PathBuf,
     /// The file that is ours alone, where drop-ins are read.
@@ -35,20 +32,21 @@ const K0S_OWN: &str = "# k0s_managed=true";
 impl ContainerdConfig {
     /// Whether it is containerd's own, so that the `containerd` of the system is the one that reads it.
     pub fn is_standard(&self) -> bool {
-        self.owner == OWN
+        self.owner == ContainerdOwner::Machine
     }
 
-    fn new(root: &Root, owner: &'static str, main: &Path) -> Result<ContainerdConfig, RootError> {
+    fn new(root: &Root, owner: ContainerdOwner, main: &Path) -> Result<ContainerdConfig, RootError> {
         let beside = |name: &str| main.with_file_name("").join(name);
         // That it is no text is told where it is to be edited.
         let text = root.text_if_any(main)?.unwrap_or_default();
         let (folder, rebuilt) = match owner {
-            "k3s" | "rke2" => {
+            ContainerdOwner::K3s | ContainerdOwner::Rke2 => {
                 let new = text
                     .parse::<toml_edit::DocumentMut>()
                     .is_ok_and(|d| d.get("version").and_then(toml_edit::Item::as_integer).is_some_and(|v| v >= 3));
                 let name = if new { "config-v3.toml" } else { "config.toml" };
                 let folder = beside(&format!("{name}.d"));
+                let owner = owner.name();
                 let advice = format!(
                     "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
                     folder.display(),
@@ -56,13 +54,13 @@ impl ContainerdConfig {
                 );
                 (folder, Some(advice))
             }
-            "k0s" => {
+            ContainerdOwner::K0s => {
                 let folder = beside("containerd.d");
                 let advice = "k0s rebuilds it at each start: restart k0s, so that it imports containerd.d";
                 let own = text.lines().next() == Some(K0S_OWN);
                 (folder, own.then(|| advice.to_owned()))
             }
-            _ => (beside("conf.d"), None),
+            ContainerdOwner::Machine | ContainerdOwner::Microk8s => (beside("conf.d"), None),
         };
         let (main, drop_in) = (main.to_owned(), folder.join("50-kata-osinfo.toml"));
         Ok(ContainerdConfig { owner, main, drop_in, rebuilt, passed_over: Vec::new() })
@@ -71,7 +69,7 @@ impl ContainerdConfig {
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
     pub(super) fn joins_drop_ins_itself(&self, imports: &[String]) -> bool {
         let folder = self.drop_in.with_file_name("").display().to_string();
-        self.owner == "k0s" && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
+        self.owner == ContainerdOwner::K0s && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
     }
 
     /// A main file that says what such a distribution makes of its own.
@@ -101,11 +99,11 @@ pub(super) fn each(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Container
     let mut mains = Vec::new();
     for distribution in distribution::ALL {
         match distribution.main(root) {
-            Ok(main) => mains.extend(main.ok().map(|main| (distribution.name, main))),
+            Ok(main) => mains.extend(main.ok().map(|main| (distribution.owner, main))),
             Err(error) => unread(Path::new(distribution.main), error)?,
         }
     }
-    mains.push((OWN, PathBuf::from(STANDARD)));
+    mains.push((ContainerdOwner::Machine, PathBuf::from(STANDARD)));
     let mut present = Vec::new();
     for (owner, main) in mains {
         let place = match root.has_file(&main) {
@@ -133,7 +131,7 @@ pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<Conta
         if main != Path::new(STANDARD) && !root.has_file(main)? {
             return Err(HandlerError::NoConfig(main.to_owned()));
         }
-        return Ok(ContainerdConfig::new(root, reader(root, main)?.unwrap_or(OWN), main)?);
+        return Ok(ContainerdConfig::new(root, reader(root, main)?.unwrap_or(ContainerdOwner::Machine), main)?);
     }
     let mut present = present(root)?;
     if present.len() > 1 {
@@ -141,7 +139,7 @@ pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<Conta
     }
     let place = match present.pop() {
         Some(place) => place,
-        None => ContainerdConfig::new(root, OWN, Path::new(STANDARD))?,
+        None => ContainerdConfig::new(root, ContainerdOwner::Machine, Path::new(STANDARD))?,
     };
     let mut unstarted = unstarted(root)?;
     if place.is_standard() && !unstarted.is_empty() && !own_is_in_use(root)? {
@@ -182,7 +180,7 @@ impl Unstarted {
 fn unstarted(root: &Root) -> Result<Vec<Unstarted>, RootError> {
     let mut all = Vec::new();
     for distribution in distribution::ALL {
-        let name = distribution.name;
+        let name = distribution.owner.name();
         let why = match distribution.main(root)? {
             Ok(main) if root.has_file(&main)? => continue,
             Ok(main) => {

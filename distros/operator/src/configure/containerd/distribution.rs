@@ -13,11 +13,39 @@ const BELOW_DATA: &str = "agent/etc/containerd/config.toml";
 const SERVICES: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/etc/init.d"];
 
+/// Whose containerd one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ContainerdOwner {
+    /// The machine's own.
+    Machine,
+    /// k0s.
+    K0s,
+    /// k3s.
+    K3s,
+    /// MicroK8s.
+    Microk8s,
+    /// RKE2.
+    Rke2,
+}
+
+impl ContainerdOwner {
+    /// The name of its program.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ContainerdOwner::Machine => "containerd",
+            ContainerdOwner::K0s => "k0s",
+            ContainerdOwner::K3s => "k3s",
+            ContainerdOwner::Microk8s => "microk8s",
+            ContainerdOwner::Rke2 => "rke2",
+        }
+    }
+}
+
 /// A distribution of Kubernetes.
 #[derive(Debug)]
 pub(super) struct Distribution {
-    /// Its program's name, too.
-    pub(super) name: &'static str,
+    /// Which it is.
+    pub(super) owner: ContainerdOwner,
     /// What its containerd reads first, or that this is made from; of k3s and RKE2 in the folder of data by default.
     pub(super) main: &'static str,
     /// What it is told by or leaves behind, the most telling first.
@@ -30,18 +58,22 @@ pub(super) struct Distribution {
 /// `helm-chart/kata-deploy/templates/_helpers.tpl` at Kata 4.1.0, and for k0s its own `docs/runtime.md` at 1.36.
 pub(super) const ALL: &[Distribution] = &[
     Distribution {
-        name: "k3s",
+        owner: ContainerdOwner::K3s,
         main: "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
         traces: &["/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s", "/var/lib/rancher/k3s"],
     },
     Distribution {
-        name: "rke2",
+        owner: ContainerdOwner::Rke2,
         main: "/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
         traces: &["/etc/rancher/rke2/config.yaml", "/etc/rancher/rke2", "/var/lib/rancher/rke2"],
     },
-    Distribution { name: "k0s", main: "/etc/k0s/containerd.toml", traces: &["/etc/k0s", "/var/lib/k0s"] },
     Distribution {
-        name: "microk8s",
+        owner: ContainerdOwner::K0s,
+        main: "/etc/k0s/containerd.toml",
+        traces: &["/etc/k0s", "/var/lib/k0s"],
+    },
+    Distribution {
+        owner: ContainerdOwner::Microk8s,
         main: "/var/snap/microk8s/current/args/containerd-template.toml",
         traces: &["/var/snap/microk8s"],
     },
@@ -58,7 +90,7 @@ impl Distribution {
     /// That one of these files cannot be read.
     pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, String>, RootError> {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
-        let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", self.name));
+        let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", self.owner.name()));
         let folder = config.with_file_name("config.yaml.d");
         let names = root.list_if_any(&folder)?;
         let is_read = |name: &&String| [".yaml", ".yml"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
@@ -94,7 +126,7 @@ impl Distribution {
     ///
     /// That one of the places where it may be cannot be looked into.
     pub(super) fn sign(&self, root: &Root) -> Result<Option<PathBuf>, RootError> {
-        let name = self.name;
+        let name = self.owner.name();
         // Where k3s goes if /usr/local is not to be written to, RKE2's archive, and snapd.
         let others = ["/opt/bin".to_owned(), format!("/opt/{name}/bin"), "/snap/bin".to_owned()];
         for folder in PATH.split(':').map(str::to_owned).chain(others) {
@@ -119,21 +151,21 @@ impl Distribution {
     }
 }
 
-/// The name of the distribution whose containerd reads a file first; `None` where it is none's.
+/// The distribution whose containerd reads a file first; `None` where it is none's.
 ///
 /// # Errors
 ///
 /// That a distribution's configuration cannot be read.
-pub(super) fn reader(root: &Root, main: &Path) -> Result<Option<&'static str>, RootError> {
+pub(super) fn reader(root: &Root, main: &Path) -> Result<Option<ContainerdOwner>, RootError> {
     for distribution in ALL {
         if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|told| told == main) {
-            return Ok(Some(distribution.name));
+            return Ok(Some(distribution.owner));
         }
     }
     // In a folder of data that was named on the command line.
     let of_data = main.ends_with(BELOW_DATA);
     let is_rke2 = main.iter().any(|name| name == "rke2");
-    Ok(of_data.then_some(if is_rke2 { "rke2" } else { "k3s" }))
+    Ok(of_data.then_some(if is_rke2 { ContainerdOwner::Rke2 } else { ContainerdOwner::K3s }))
 }
 
 #[cfg(test)]
@@ -158,7 +190,7 @@ mod tests {
         const MAIN: &str = "etc/rancher/rke2/config.yaml";
         const ONE: &str = "etc/rancher/rke2/config.yaml.d/10-one.yaml";
         const TWO: &str = "etc/rancher/rke2/config.yaml.d/20-two.YML";
-        let rke2 = ALL.iter().find(|d| d.name == "rke2").unwrap();
+        let rke2 = ALL.iter().find(|d| d.owner == ContainerdOwner::Rke2).unwrap();
         let cases: [(Files<'_>, Result<&str, &str>); 12] = [
             (&[], Ok("/var/lib/rancher/rke2")),
             (&[(MAIN, "# nothing\n")], Ok("/var/lib/rancher/rke2")),
@@ -211,11 +243,11 @@ mod tests {
     fn a_file_is_read_by_the_distribution_that_is_told_to_keep_it() {
         let (_dir, root) = machine(&[("etc/rancher/rke2/config.yaml", "data-dir: /data\n")]);
         for (main, expected) in [
-            ("/data/agent/etc/containerd/config.toml", Some("rke2")),
-            ("/var/lib/rancher/rke2/agent/etc/containerd/config.toml", Some("rke2")),
-            ("/srv/rke2/agent/etc/containerd/config.toml", Some("rke2")),
-            ("/srv/agent/etc/containerd/config.toml", Some("k3s")),
-            ("/etc/k0s/containerd.toml", Some("k0s")),
+            ("/data/agent/etc/containerd/config.toml", Some(ContainerdOwner::Rke2)),
+            ("/var/lib/rancher/rke2/agent/etc/containerd/config.toml", Some(ContainerdOwner::Rke2)),
+            ("/srv/rke2/agent/etc/containerd/config.toml", Some(ContainerdOwner::Rke2)),
+            ("/srv/agent/etc/containerd/config.toml", Some(ContainerdOwner::K3s)),
+            ("/etc/k0s/containerd.toml", Some(ContainerdOwner::K0s)),
             ("/etc/containerd/config.toml", None),
         ] {
             assert_eq!(reader(&root, Path::new(main)).unwrap(), expected, "{main}");

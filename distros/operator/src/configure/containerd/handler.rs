@@ -12,7 +12,7 @@ pub(super) const RUNC: &str = "io.containerd.runc.v2";
 
 /// What a machine's containerd is to have.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Wanted<'a> {
+pub(in super::super) struct WantedHandler<'a> {
     /// The shim.
     pub(in super::super) shim: &'a Path,
     /// Kata's configuration.
@@ -36,7 +36,7 @@ pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
 }
 
 /// The handler's keys, beside those of a handler of this name that is there.
-pub(super) fn handler(wanted: Wanted<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
+pub(super) fn handler(wanted: WantedHandler<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
     let mut handler = proven(wanted);
     for (key, ours) in &mut handler {
         match (there.and_then(|t| t.get(key)), key.as_str()) {
@@ -49,7 +49,7 @@ pub(super) fn handler(wanted: Wanted<'_>, there: Option<&Map<String, Value>>) ->
 }
 
 /// The handler's keys, as they were qualified.
-pub(super) fn proven(wanted: Wanted<'_>) -> Map<String, Value> {
+pub(super) fn proven(wanted: WantedHandler<'_>) -> Map<String, Value> {
     let handler = json!({
         "runtime_type": "io.containerd.kata.v2",
         "runtime_path": wanted.shim.display().to_string(),
@@ -64,7 +64,7 @@ pub(super) fn proven(wanted: Wanted<'_>) -> Map<String, Value> {
 pub(super) fn told(
     there: &Map<String, Value>,
     now: &Map<String, Value>,
-    wanted: Wanted<'_>,
+    wanted: WantedHandler<'_>,
     place: impl Fn(&[&str]) -> (PathBuf, Option<usize>),
 ) -> Vec<ForeignValue> {
     let keys: [&[&str]; 5] = [

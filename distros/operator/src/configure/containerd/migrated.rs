@@ -10,6 +10,7 @@
 //! found again.
 
 use super::super::Setting;
+use super::super::comments;
 use super::super::edit::{EditError, LineEnds, edited};
 use super::super::keys::{self, Taken};
 use super::super::runtime_files::NAME;
@@ -83,12 +84,7 @@ pub(in super::super) fn take_back(
         let expected = both(&was, ours);
         let changed = differing(&found, &expected);
         left.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
-        // Without the default handler containerd's CRI plugin does not load.
-        let default = ["plugins", plugin, "containerd", "default_runtime_name"];
-        let stated = default.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key));
-        let is_default = was.is_null() && stated.and_then(Item::as_str) == Some(NAME);
-        left.changed.extend(is_default.then(|| default.join(".")));
-        if (is_default || !changed.is_empty()) && !force {
+        if !changed.is_empty() && !force {
             continue;
         }
         let is_added = |keys: &&Vec<String>| keys.iter().try_fold(&expected, |value, key| value.get(key)).is_none();
@@ -268,7 +264,9 @@ fn without_ours(
     if written.is_empty() {
         return Ok(None);
     }
-    Ok(keys::take_back(&bare, Some(""), &edited("", &written)?, false)?.text)
+    let ours = edited("", &written)?;
+    let left = keys::take_back(&bare, Some(""), &ours, false)?.text;
+    Ok(comments::kept(text, None, &ours, left))
 }
 
 /// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
@@ -433,19 +431,6 @@ runtime_type = \"io.containerd.runc.v2\"
         let theirs = now.replace("/shim", "/their-shim");
         let kept = taken(&theirs, Some(BEFORE), false);
         assert_eq!((kept.text.as_deref(), kept.changed), (Some(theirs.as_str()), Vec::new()));
-    }
-
-    /// containerd's CRI plugin does not load where the default runtime is none of those that are there.
-    #[test]
-    fn a_handler_that_others_have_made_the_default_stays_unless_it_is_forced() {
-        let default = format!("\n[plugins.\"{GRPC}\".containerd]\ndefault_runtime_name = \"kata\"\n");
-        let now = after() + &default;
-        let kept = taken(&now, Some(BEFORE), false);
-        assert_eq!(kept.text.as_deref(), Some(now.as_str()));
-        assert_eq!(kept.changed, [format!("plugins.{GRPC}.containerd.default_runtime_name")]);
-        assert_eq!(taken(&now, Some(BEFORE), true).text, Some(format!("{BEFORE}{default}")));
-        let other = now.replace("\"kata\"\n", "\"runc\"\n");
-        assert!(taken(&other, Some(BEFORE), false).changed.is_empty());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What of a containerd's configuration is certainly this program's, where no state says so.
 
+use super::super::comments;
 use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
 use super::super::state::{Change, Kept};
 use super::config::{ContainerdConfig, Unread, each};
-use super::handler::{Wanted, proven, settings};
+use super::handler::{WantedHandler, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
 use super::migrated::{runtime, without_unset};
@@ -85,7 +86,7 @@ fn of_one(
         if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
             continue;
         }
-        let wanted = proven(Wanted { shim: &shim, config: &config, version: None });
+        let wanted = proven(WantedHandler { shim: &shim, config: &config, version: None });
         match Value::Object(wanted.clone()) == without_unset_keys(&handler) {
             true => {
                 ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
@@ -101,7 +102,10 @@ fn of_one(
     changes.extend(drop_in.map(|after| Change { path, before: None, after }));
     if !ours.is_empty() {
         match take_back(&bare, Some(""), &ours, false) {
-            Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text.clone() }),
+            Ok(taken) => {
+                let before = comments::kept(text, None, &ours, taken.text);
+                changes.push(Change { path: main, before, after: text.clone() });
+            }
             Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
         }
     }

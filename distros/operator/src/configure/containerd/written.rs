@@ -24,7 +24,7 @@ pub(in super::super) struct Written {
 }
 
 /// What a way of writing the handler comes to.
-pub(super) enum Outcome {
+pub(super) enum Effect {
     /// The handler is the one that was meant, and nothing else changes.
     Good,
     /// The handler is not the one that was meant.
@@ -41,14 +41,14 @@ impl Written {
         replaced: &Replaced,
         changes: &[Change],
         now: &[(Loading, Loaded)],
-    ) -> Outcome {
+    ) -> Effect {
         let mut then = replaced.clone();
         then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        let mut outcome = Outcome::Good;
+        let mut outcome = Effect::Good;
         for (loading, before) in now {
             let (_, after) = match loaded(root, &then, &self.main, *loading) {
                 Ok(loaded) => loaded,
-                Err(why) => return Outcome::Harm(format!("containerd would not start: {why}")),
+                Err(why) => return Effect::Harm(format!("containerd would not start: {why}")),
             };
             let others = |l: &Loaded| {
                 let mut others = l.runtimes.clone();
@@ -61,13 +61,18 @@ impl Written {
                 left.remove("runc");
             }
             if others(before) != left {
-                return Outcome::Harm("other handlers would change".to_owned());
+                let why = if loading.replaces() {
+                    ", because a later file's section takes the place of this one's"
+                } else {
+                    ""
+                };
+                return Effect::Harm(format!("other handlers would change{why}"));
             }
             if before.rest != after.rest {
-                return Outcome::Harm("other settings of the CRI plugin would change".to_owned());
+                return Effect::Harm("other settings of the CRI plugin would change".to_owned());
             }
             if !self.differences(&after).is_empty() {
-                outcome = Outcome::NotEffective;
+                outcome = Effect::NotEffective;
             }
         }
         outcome

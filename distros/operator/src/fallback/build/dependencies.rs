@@ -4,134 +4,195 @@ use model::package_manager::PackageManager;
 use model::release::Release;
 use model::shell::quoted;
 
+/// What the distros of a package manager call what builds need.
+#[derive(Clone, Copy)]
+struct Build {
+    /// The command that installs packages.
+    install: &'static str,
+    virtiofsd: &'static [&'static str],
+    qemu: &'static [&'static str],
+}
+
+const APT: Build = Build {
+    install: "apt-get update && apt-get install -y --no-install-recommends",
+    virtiofsd: &[
+        "rustc",
+        "cargo",
+        "gcc",
+        "libc6-dev",
+        "pkg-config",
+        "libcap-ng-dev",
+        "libseccomp-dev",
+        "ca-certificates",
+    ],
+    qemu: &[
+        "gcc",
+        "make",
+        "ninja-build",
+        "pkg-config",
+        "python3-venv",
+        "flex",
+        "bison",
+        "libglib2.0-dev",
+        "libcap-ng-dev",
+        "libseccomp-dev",
+        "libattr1-dev",
+        "libaio-dev",
+        "liburing-dev",
+        "libnuma-dev",
+    ],
+};
+
+const DNF: Build = Build {
+    install: "dnf install -y",
+    virtiofsd: &["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"],
+    qemu: &[
+        "gcc",
+        "make",
+        "ninja-build",
+        "pkgconf-pkg-config",
+        "python3",
+        "flex",
+        "bison",
+        "glib2-devel",
+        "libcap-ng-devel",
+        "libseccomp-devel",
+        "libattr-devel",
+        "libaio-devel",
+        "liburing-devel",
+        "numactl-devel",
+    ],
+};
+
+const ZYPPER: Build = Build {
+    install: "zypper --non-interactive install",
+    virtiofsd: &["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"],
+    qemu: &[
+        "gcc",
+        "make",
+        "ninja",
+        "pkg-config",
+        "python3",
+        "flex",
+        "bison",
+        "glib2-devel",
+        "libcap-ng-devel",
+        "libseccomp-devel",
+        "libattr-devel",
+        "libaio-devel",
+        "liburing-devel",
+        "libnuma-devel",
+    ],
+};
+
+const PACMAN: Build = Build {
+    install: "pacman -S --noconfirm --needed",
+    virtiofsd: &["rust", "gcc", "libcap-ng", "libseccomp"],
+    qemu: &[
+        "base-devel",
+        "ninja",
+        "python",
+        "glib2",
+        "libcap-ng",
+        "libseccomp",
+        "attr",
+        "libaio",
+        "liburing",
+        "numactl",
+    ],
+};
+
+const APK: Build = Build {
+    install: "apk add",
+    virtiofsd: &["rust", "cargo", "build-base", "libcap-ng-dev", "libseccomp-dev"],
+    qemu: &[
+        "build-base",
+        "samurai",
+        "pkgconf",
+        "python3",
+        "flex",
+        "bison",
+        "glib-dev",
+        "libcap-ng-dev",
+        "libseccomp-dev",
+        "attr-dev",
+        "libaio-dev",
+        "liburing-dev",
+        "numactl-dev",
+        "linux-headers",
+    ],
+};
+
+const EMERGE: Build = Build {
+    install: "emerge --noreplace",
+    virtiofsd: &["dev-lang/rust-bin", "sys-libs/libcap-ng", "sys-libs/libseccomp"],
+    qemu: &[
+        "dev-build/ninja",
+        "dev-libs/glib",
+        "sys-libs/libcap-ng",
+        "sys-libs/libseccomp",
+        "sys-apps/attr",
+        "dev-libs/libaio",
+        "sys-libs/liburing",
+        "sys-process/numactl",
+    ],
+};
+
+/// A shell with them: what follows is run in it.
+const NIX: Build = Build {
+    install: "nix-shell -p",
+    virtiofsd: &["rustc", "cargo", "gcc", "libcap_ng", "libseccomp"],
+    qemu: &[
+        "gcc",
+        "gnumake",
+        "ninja",
+        "pkg-config",
+        "python3",
+        "flex",
+        "bison",
+        "glib",
+        "libcap_ng",
+        "libseccomp",
+        "attr",
+        "libaio",
+        "liburing",
+        "numactl",
+    ],
+};
+
+impl Build {
+    /// None where nothing is installed.
+    fn of(manager: PackageManager) -> Option<Build> {
+        Some(match manager {
+            PackageManager::Apt => APT,
+            PackageManager::Dnf => DNF,
+            PackageManager::Yum => Build { install: "yum install -y", ..DNF },
+            PackageManager::Tdnf => Build { install: "tdnf install -y", ..DNF },
+            PackageManager::Zypper => ZYPPER,
+            PackageManager::Pacman => PACMAN,
+            PackageManager::Apk => APK,
+            PackageManager::Emerge => EMERGE,
+            PackageManager::Nix => NIX,
+            PackageManager::ImageBased => return None,
+        })
+    }
+}
+
 /// What virtiofsd's build needs.
 pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {
-    match release.package_manager {
-        PackageManager::Apt => {
-            // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
-            let rust = if is_bookworm(release) { ["rustc-web", "cargo-web"] } else { ["rustc", "cargo"] };
-            let others = ["gcc", "libc6-dev", "pkg-config", "libcap-ng-dev", "libseccomp-dev", "ca-certificates"];
-            rust.into_iter().chain(others).collect()
-        }
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
-            vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
-        }
-        PackageManager::Pacman => vec!["rust", "gcc", "libcap-ng", "libseccomp"],
-        PackageManager::Emerge => vec!["dev-lang/rust-bin", "sys-libs/libcap-ng", "sys-libs/libseccomp"],
-        // A shell with them: what follows is run in it.
-        PackageManager::Nix => vec!["rustc", "cargo", "gcc", "libcap_ng", "libseccomp"],
-        PackageManager::ImageBased => Vec::new(),
-        PackageManager::Apk => vec!["rust", "cargo", "build-base", "libcap-ng-dev", "libseccomp-dev"],
-    }
+    // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
+    let named = |name: &'static str| match name {
+        "rustc" if is_bookworm(release) => "rustc-web",
+        "cargo" if is_bookworm(release) => "cargo-web",
+        name => name,
+    };
+    let names = Build::of(release.package_manager).map(|build| build.virtiofsd).unwrap_or_default();
+    names.iter().copied().map(named).collect()
 }
 
 /// What QEMU's build needs.
 pub(super) fn of_qemu(manager: PackageManager) -> Vec<&'static str> {
-    match manager {
-        PackageManager::Apt => vec![
-            "gcc",
-            "make",
-            "ninja-build",
-            "pkg-config",
-            "python3-venv",
-            "flex",
-            "bison",
-            "libglib2.0-dev",
-            "libcap-ng-dev",
-            "libseccomp-dev",
-            "libattr1-dev",
-            "libaio-dev",
-            "liburing-dev",
-            "libnuma-dev",
-        ],
-        PackageManager::ImageBased => Vec::new(),
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => vec![
-            "gcc",
-            "make",
-            "ninja-build",
-            "pkgconf-pkg-config",
-            "python3",
-            "flex",
-            "bison",
-            "glib2-devel",
-            "libcap-ng-devel",
-            "libseccomp-devel",
-            "libattr-devel",
-            "libaio-devel",
-            "liburing-devel",
-            "numactl-devel",
-        ],
-        PackageManager::Zypper => vec![
-            "gcc",
-            "make",
-            "ninja",
-            "pkg-config",
-            "python3",
-            "flex",
-            "bison",
-            "glib2-devel",
-            "libcap-ng-devel",
-            "libseccomp-devel",
-            "libattr-devel",
-            "libaio-devel",
-            "liburing-devel",
-            "libnuma-devel",
-        ],
-        PackageManager::Pacman => vec![
-            "base-devel",
-            "ninja",
-            "python",
-            "glib2",
-            "libcap-ng",
-            "libseccomp",
-            "attr",
-            "libaio",
-            "liburing",
-            "numactl",
-        ],
-        PackageManager::Emerge => vec![
-            "dev-build/ninja",
-            "dev-libs/glib",
-            "sys-libs/libcap-ng",
-            "sys-libs/libseccomp",
-            "sys-apps/attr",
-            "dev-libs/libaio",
-            "sys-libs/liburing",
-            "sys-process/numactl",
-        ],
-        PackageManager::Nix => vec![
-            "gcc",
-            "gnumake",
-            "ninja",
-            "pkg-config",
-            "python3",
-            "flex",
-            "bison",
-            "glib",
-            "libcap_ng",
-            "libseccomp",
-            "attr",
-            "libaio",
-            "liburing",
-            "numactl",
-        ],
-        PackageManager::Apk => vec![
-            "build-base",
-            "samurai",
-            "pkgconf",
-            "python3",
-            "flex",
-            "bison",
-            "glib-dev",
-            "libcap-ng-dev",
-            "libseccomp-dev",
-            "attr-dev",
-            "libaio-dev",
-            "liburing-dev",
-            "numactl-dev",
-            "linux-headers",
-        ],
-    }
+    Build::of(manager).map(|build| build.qemu.to_vec()).unwrap_or_default()
 }
 
 /// Whether it is Debian 12, whose rustc is too old.
@@ -141,21 +202,10 @@ pub(super) fn is_bookworm(release: &Release) -> bool {
 
 /// The command that installs packages.
 pub(super) fn install(manager: PackageManager, packages: &[&str]) -> String {
-    let command = match manager {
-        PackageManager::Apt => "apt-get update && apt-get install -y --no-install-recommends",
-        PackageManager::Dnf => "dnf install -y",
-        PackageManager::Yum => "yum install -y",
-        PackageManager::Tdnf => "tdnf install -y",
-        PackageManager::Zypper => "zypper --non-interactive install",
-        PackageManager::Pacman => "pacman -S --noconfirm --needed",
-        PackageManager::Apk => "apk add",
-        PackageManager::Emerge => "emerge --noreplace",
-        PackageManager::Nix => "nix-shell -p",
-        PackageManager::ImageBased => {
-            return "# Nothing is installed into this system: build it on another one, and copy the result here."
-                .to_owned();
-        }
+    let Some(Build { install, .. }) = Build::of(manager) else {
+        return "# Nothing is installed into this system: build it on another one, and copy the result here."
+            .to_owned();
     };
     let packages: Vec<String> = packages.iter().map(|p| quoted(p)).collect();
-    format!("{command} {}", packages.join(" "))
+    format!("{install} {}", packages.join(" "))
 }

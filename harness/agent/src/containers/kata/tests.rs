@@ -54,7 +54,7 @@ impl Machine {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn configure(&self, kata: &Kata) -> Result<Configured, Stop> {
+    fn configure(&self, kata: &Kata) -> Result<ConfiguredKata, Stop> {
         let profile = Profile::find(&kata.profile).unwrap();
         configure(&self.root, &self.claims, profile, kata).map(|configured| configured.unwrap())
     }
@@ -107,7 +107,7 @@ fn a_daemon_that_is_known_not_to_fit_is_tried_all_the_same() {
 fn a_candidate_stands_in_the_configuration() {
     let mut machine = Machine::new();
     machine.put("k/virtiofsd", "shared-dir");
-    machine.claims.candidates.insert("virtiofsd".to_owned(), "/k/virtiofsd".to_owned());
+    machine.claims.candidates.insert(Component::Virtiofsd, "/k/virtiofsd".to_owned());
     let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/k/virtiofsd\""), "{}", go.text);
 }

@@ -3,7 +3,7 @@
 use super::RunningGuest;
 use crate::log::Log;
 use crate::process::kill_group;
-use model::profile::Profile;
+use model::profile::{ModuleUse, Profile};
 use protocol::message::{GuestReply, GuestRequest};
 use qemu::qmp::QmpError;
 use std::fs::File;
@@ -57,8 +57,8 @@ impl Machine for RunningGuest {
         }
     }
 
-    fn load_modules(&mut self, used_for: &str) -> Result<(), Stop> {
-        let Some(set) = self.modules.get(used_for).cloned() else { return Ok(()) };
+    fn load_modules(&mut self, used_for: ModuleUse) -> Result<(), Stop> {
+        let Some(set) = self.modules.get(&used_for).cloned() else { return Ok(()) };
         let request = GuestRequest::LoadModules { names: set.load };
         self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }

@@ -1,11 +1,11 @@
 //! This machine's dnf, working in an image's folder: on repositories of its own, and on a copy of a tree's database.
 //!
 //! It may write to the image's folder only, and it alone gets credentials: they are in a folder for root that is removed
-//! with [`Desk`], and in no argument and no tree.
+//! with [`Workspace`], and in no argument and no tree.
 //! Nothing of the machine's dnf counts, neither its plugins nor its repositories.
 
 use crate::error::{Context as _, Failure};
-use crate::family::{self, credentials::Login, installed};
+use crate::family::{self, credentials::Login, folder, installed};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::Network;
@@ -14,8 +14,6 @@ use model::release::Release;
 use operator::installer::DNF_QUIETLY;
 use operator::os_release::OsRelease;
 use operator::packages::rpm;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -36,7 +34,7 @@ const MAX_MODULE: u64 = 1 << 16;
 pub(super) const MODULES: &str = "/etc/dnf/modules.d";
 
 /// The machine's dnf.
-pub(super) struct Desk {
+pub(super) struct Workspace {
     folder: PathBuf,
     /// Where its programs see that folder.
     seen: PathBuf,
@@ -49,33 +47,33 @@ pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
     os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(&release.version).to_owned()
 }
 
-impl Desk {
+impl Workspace {
     /// Writes the settings into the folder, where the repositories are already; without a tree nothing is installed.
     pub(super) fn new(
         folder: &Path,
         logins: &[Login],
         release: &Release,
         tree: Option<&Path>,
-    ) -> Result<Desk, Failure> {
+    ) -> Result<Workspace, Failure> {
         let os = tree.map(tree::open).transpose()?.and_then(|root| OsRelease::read(&root).ok()).unwrap_or_default();
-        let desk =
-            Desk { folder: folder.to_owned(), seen: family::seen(folder), version: release_version(release, &os) };
-        let private = desk.private();
-        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        let workspace =
+            Workspace { folder: folder.to_owned(), seen: family::seen(folder), version: release_version(release, &os) };
+        let private = workspace.private();
+        folder::make_private(&private)?;
         let database = private.join("root/var/lib/rpm");
         for folder in [&database, &private.join("repos.d"), &private.join(format!("root{MODULES}"))] {
             std::fs::create_dir_all(folder).context("creating", folder)?;
         }
         // Debian's rpm has its database in its user's home else.
-        desk.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
-        desk.write("dnf.conf", &configuration(release))?;
+        workspace.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
+        workspace.write("dnf.conf", &configuration(release))?;
         let kept = folder.join(REPOSITORIES);
         let repositories = std::fs::read_to_string(&kept).context("reading", &kept)?;
-        desk.write("repos.d/release.repo", &with_logins(&repositories, logins)?)?;
+        workspace.write("repos.d/release.repo", &with_logins(&repositories, logins)?)?;
         if let Some(tree) = tree {
-            desk.look_at(tree, &database)?;
+            workspace.look_at(tree, &database)?;
         }
-        Ok(desk)
+        Ok(workspace)
     }
 
     /// Copies what dnf must know of a tree: its packages, and the modules that are enabled.
@@ -96,9 +94,7 @@ impl Desk {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.private().join(name);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
+        folder::write_private(&self.private().join(name), text)
     }
 
     /// A path of the image's folder as its programs see it.
@@ -154,7 +150,7 @@ impl Desk {
     }
 }
 
-impl Drop for Desk {
+impl Drop for Workspace {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(self.private()) {
             tracing::warn!(%error, "credentials were not removed");
@@ -218,13 +214,13 @@ mod tests {
         std::fs::create_dir(dir.path().join(KEPT)).unwrap();
         std::fs::write(dir.path().join(REPOSITORIES), "[a]\nbaseurl=http://a.example/os\n").unwrap();
         let login = credentials::split("http://me:secret@a.example/os").unwrap().1.unwrap();
-        let desk = Desk::new(dir.path(), &[login], &crate::fixtures::release("9", "-"), None).unwrap();
+        let workspace = Workspace::new(dir.path(), &[login], &crate::fixtures::release("9", "-"), None).unwrap();
         let private = dir.path().join(FOLDER);
         assert_eq!(private.metadata().unwrap().mode() & 0o777, 0o700);
         let file = private.join("repos.d/release.repo");
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
         assert!(std::fs::read_to_string(file).unwrap().ends_with("username=me\npassword=secret\n"));
-        drop(desk);
+        drop(workspace);
         assert!(!private.exists());
     }
 

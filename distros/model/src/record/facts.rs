@@ -1,0 +1,185 @@
+//! What a record says about a release, fact by fact: for people, with its confidence.
+
+use super::resolve::{known, listed, merged, preferred_first, stated_for};
+use super::{ComponentEntry, ComponentKind, Confidence, Fact, Origin, Record, ReleaseEntry};
+use crate::arch::Arch;
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+/// One line of what a record says about a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StatedFact {
+    /// What it is about.
+    pub subject: FactSubject,
+    /// The value, one or a list; `None` is the record's `unknown`.
+    #[serde(rename = "value", serialize_with = "on_one_line")]
+    pub values: Option<Vec<String>>,
+    /// How well it is known.
+    pub confidence: Confidence,
+    /// File and line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+impl StatedFact {
+    /// The value on one line.
+    pub fn value(&self) -> Option<String> {
+        self.values.as_ref().map(|values| values.join(" "))
+    }
+}
+
+fn on_one_line<S: Serializer>(values: &Option<Vec<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    values.as_ref().map(|values| values.join(" ")).serialize(serializer)
+}
+
+/// What a fact is about; its words are those of `show` and of the files of sources.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FactSubject {
+    /// The day of the release.
+    Released,
+    /// The last day of the distro's own support.
+    Eol,
+    /// The last day of long-term support.
+    Lts,
+    /// The OCI image.
+    Image,
+    /// Where Kata's parts come from where they are no packages.
+    PartsFrom,
+    /// The package suites.
+    Suites,
+    /// Repositories to enable.
+    Repositories,
+    /// Modules of the package manager to enable.
+    Modules,
+    /// All components of a kind.
+    Kind(ComponentKind),
+    /// The packages of the component of that name.
+    Packages(ComponentKind, String),
+    /// Its path; of a kernel the pattern of its image.
+    Path(ComponentKind, String),
+}
+
+impl fmt::Display for FactSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name, what) = match self {
+            FactSubject::Released => return f.pad("released"),
+            FactSubject::Eol => return f.pad("eol"),
+            FactSubject::Lts => return f.pad("lts"),
+            FactSubject::Image => return f.pad("image"),
+            FactSubject::PartsFrom => return f.pad("parts from"),
+            FactSubject::Suites => return f.pad("suites"),
+            FactSubject::Repositories => return f.pad("repositories"),
+            FactSubject::Modules => return f.pad("modules"),
+            FactSubject::Kind(kind) => return f.pad(kind.name()),
+            FactSubject::Packages(kind, name) => (kind, name, "packages"),
+            FactSubject::Path(kind @ ComponentKind::Kernel, name) => (kind, name, "image"),
+            FactSubject::Path(kind, name) => (kind, name, "path"),
+        };
+        f.pad(&format!("{} {name} {what}", kind.name()))
+    }
+}
+
+impl Serialize for FactSubject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Record {
+    /// Everything that is stated about a release, explicit unknowns included, in a fixed order.
+    pub fn facts(&self, release: &ReleaseEntry, arch: Arch) -> Vec<StatedFact> {
+        let mut facts = Vec::new();
+        let dates = [
+            (FactSubject::Released, &release.released),
+            (FactSubject::Eol, &release.eol),
+            (FactSubject::Lts, &release.lts),
+        ];
+        for (subject, date) in dates {
+            self.state(&mut facts, subject, date, |d| Some(vec![d.to_string()]));
+        }
+        let parts = merged(&self.defaults, &release.parts);
+        self.state(&mut facts, FactSubject::Image, &parts.image, |image| Some(vec![image.clone()]));
+        self.state(&mut facts, FactSubject::PartsFrom, &parts.parts_from, |from| Some(vec![from.clone()]));
+        self.state(&mut facts, FactSubject::Suites, &parts.suites, |suites| {
+            Some(suites.iter().map(|suite| suite.name.clone()).collect())
+        });
+        let lists = [(FactSubject::Repositories, &parts.repositories), (FactSubject::Modules, &parts.modules)];
+        for (subject, list) in lists {
+            self.state(&mut facts, subject, list, |l| Some(l.clone()));
+        }
+        let unknown = [
+            (ComponentKind::Vmm, whole_unknown(&parts.vmms)),
+            (ComponentKind::Fs, whole_unknown(&parts.filesystems)),
+            (ComponentKind::Kernel, whole_unknown(&parts.kernel)),
+        ];
+        let listed_unknown = parts.listed.iter().map(|(kind, fact)| (*kind, whole_unknown(&Some(fact.clone()))));
+        for (kind, fact) in unknown.into_iter().chain(listed_unknown) {
+            self.state(&mut facts, FactSubject::Kind(kind), &fact, |()| None);
+        }
+        let mut component = |kind: ComponentKind, c: &ComponentEntry| {
+            let packages = stated_for(&c.packages, arch);
+            self.state(&mut facts, FactSubject::Packages(kind, c.name.clone()), &packages, |p| {
+                Some(p.get(arch)?.iter().map(ToString::to_string).collect())
+            });
+            let path = stated_for(&c.path, arch);
+            self.state(&mut facts, FactSubject::Path(kind, c.name.clone()), &path, |p| {
+                Some(vec![p.get(arch)?.clone()])
+            });
+        };
+        let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
+        let filesystems = preferred_first(filesystems, &parts.preferred_filesystem);
+        known(&parts.vmms).into_iter().flatten().for_each(|c| component(ComponentKind::Vmm, c));
+        filesystems.iter().for_each(|c| component(ComponentKind::Fs, c));
+        known(&parts.kernel).into_iter().for_each(|c| component(ComponentKind::Kernel, c));
+        for kind in ComponentKind::LISTED {
+            listed(&parts, kind).iter().for_each(|c| component(kind, c));
+        }
+        facts
+    }
+
+    fn state<T>(
+        &self,
+        facts: &mut Vec<StatedFact>,
+        subject: FactSubject,
+        fact: &Option<Fact<T>>,
+        show: impl Fn(&T) -> Option<Vec<String>>,
+    ) {
+        if let Some(fact) = fact {
+            facts.push(StatedFact {
+                subject,
+                values: fact.value.as_ref().and_then(show),
+                confidence: fact.confidence,
+                origin: self.origin(fact.source, &fact.span),
+            });
+        }
+    }
+}
+
+/// A fact that says of a whole list or component that it is not known.
+fn whole_unknown<T>(fact: &Option<Fact<T>>) -> Option<Fact<()>> {
+    let fact = fact.as_ref().filter(|f| f.value.is_none())?;
+    Some(Fact { value: None, confidence: fact.confidence, span: fact.span.clone(), source: fact.source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_fact_has_its_values_and_is_told_on_one_line() {
+        let text = "distro: d\npackage-manager: dnf\narch: x86_64\nvmm: {name: qemu, packages: [a, b], path: /q}\n\
+                    kernel: unknown\nversion: 1\n";
+        let record = Record::parse(Path::new("d.yaml"), text).unwrap();
+        let facts = record.facts(record.find_release("1").unwrap(), Arch::X86_64);
+        let of = |subject: FactSubject| facts.iter().find(|fact| fact.subject == subject).unwrap();
+        assert_eq!(of(FactSubject::Kind(ComponentKind::Kernel)).values, None);
+        let packages = of(FactSubject::Packages(ComponentKind::Vmm, "qemu".to_owned()));
+        assert_eq!(packages.values.as_deref(), Some(&["a".to_owned(), "b".to_owned()][..]));
+        let json = serde_json::to_value(packages).unwrap();
+        assert_eq!(json["subject"], "vmm qemu packages");
+        assert_eq!(json["value"], "a b");
+        let image = FactSubject::Path(ComponentKind::Kernel, "linux".to_owned());
+        assert_eq!(format!("{image:20}|"), "kernel linux image  |");
+    }
+}

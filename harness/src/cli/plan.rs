@@ -1,0 +1,156 @@
+//! `kata-qualify plan`: whether `run` could bring releases up here, how, and if not, why; by the questions that it asks itself.
+
+use crate::cli::arguments::{Format, PlanArguments};
+use crate::cli::prospect::{self, Refusal};
+use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
+use crate::progress::tell;
+use images::Way;
+use model::record::ResolveError;
+use model::release::Release;
+use model::target::Target;
+use reports::journal::Environment;
+use serde_json::{Value, json};
+
+/// What can be done with a release.
+struct Row {
+    release: String,
+    way: Result<Way, Refusal>,
+    /// What a run will find out, although nothing stands in its way.
+    note: Option<String>,
+}
+
+/// Runs the command.
+pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
+    let database = records::database(arguments.records.as_deref())?;
+    let arch = request::machine()?;
+    let mut environments = request::environments(&arguments.environments)?;
+    if environments.contains(&Environment::Host) {
+        let why =
+            "--in host tests this machine as it is, and brings nothing up: `kata-qualify doctor` says what it lacks";
+        return Err(UsageError(why.to_owned()).into());
+    }
+    let all = ["all".to_owned()];
+    let targets: &[String] = if arguments.targets.is_empty() { &all } else { &arguments.targets };
+    let named = request::named(targets, &database, arch)?;
+    let releases: Vec<Release> = named.iter().filter_map(|(_, release)| release.clone().ok()).collect();
+    let (images, _) = request::images(&arguments.images, false, &environments, &releases, &database)?;
+    let engine = runtime()?.block_on(prospect::engine());
+    let settled = prospect::settle(&mut environments, !arguments.environments.is_empty(), &engine);
+    let judge = |(target, release): &(Target, Result<Release, ResolveError>)| {
+        let refusal = |why: String| Refusal { release: target.to_string(), why, hint: None };
+        let way = match release {
+            Ok(release) => prospect::way(release, &images, &engine),
+            Err(error) => Err(refusal(error.to_string())),
+        };
+        let way = way.and_then(|way| match &settled {
+            Ok(()) => Ok(way),
+            Err(why) => Err(refusal(why.to_string())),
+        });
+        let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
+        let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
+        let note = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
+        Row { release: target.to_string(), way, note }
+    };
+    let rows: Vec<Row> = named.iter().map(judge).collect();
+    match arguments.format {
+        Format::Json => {
+            let values: Vec<Value> = rows.iter().map(|row| value(row, &environments)).collect();
+            let document = json!({"arch": arch, "releases": values});
+            print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
+        }
+        Format::Human => {
+            print(&text(&rows, &environments))?;
+            let mut told: Vec<&str> = Vec::new();
+            for hint in rows.iter().filter_map(|row| row.way.as_ref().err()?.hint.as_deref()) {
+                if !told.contains(&hint) {
+                    tell(format_args!("hint: {hint}"));
+                    told.push(hint);
+                }
+            }
+        }
+    }
+    Ok(Exit::AsRecorded)
+}
+
+/// A line for each release.
+fn text(rows: &[Row], environments: &[Environment]) -> String {
+    let width = rows.iter().map(|row| row.release.len()).max().unwrap_or(0);
+    let places = environments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let line = |row: &Row| {
+        let how = match &row.way {
+            Ok(Way::Cache) => format!("{places}, from the cache"),
+            Ok(Way::Base(source)) => format!("{places}, from: {}", source.title()),
+            Err(refusal) => format!("cannot: {}", refusal.why),
+        };
+        let note = row.note.as_ref().map(|note| format!(" (note: {note})")).unwrap_or_default();
+        format!("{:width$}  {how}{note}\n", row.release)
+    };
+    rows.iter().map(line).collect()
+}
+
+fn value(row: &Row, environments: &[Environment]) -> Value {
+    let from = row.way.as_ref().ok().map(|way| match way {
+        Way::Cache => "cache",
+        Way::Base(source) => source.name(),
+    });
+    let refusal = row.way.as_ref().err();
+    let places: Vec<String> = environments.iter().map(ToString::to_string).collect();
+    json!({
+        "release": row.release,
+        "in": if refusal.is_none() { places } else { Vec::new() },
+        "from": from,
+        "cannot": refusal.map(|refusal| &refusal.why),
+        "hint": refusal.and_then(|refusal| refusal.hint.as_ref()),
+        "note": row.note,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use images::Source;
+    use insta::assert_snapshot;
+
+    fn rows() -> Vec<Row> {
+        let row = |release: &str, way| Row { release: release.to_owned(), way, note: None };
+        let refused = |release: &str, why: &str, hint: Option<&str>| Refusal {
+            release: release.to_owned(),
+            why: why.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        vec![
+            row("debian:12", Ok(Way::Cache)),
+            row("debian:13", Ok(Way::Base(Source::Bootstrap))),
+            Row {
+                note: Some("the record names no QEMU on x86_64: no guest can be started".to_owned()),
+                ..row("amzn:2023", Ok(Way::Base(Source::Oci)))
+            },
+            row("gentoo:rolling", Err(refused("gentoo:rolling", "no installer is written", Some("run it elsewhere")))),
+        ]
+    }
+
+    #[test]
+    fn people_see_a_line_for_each_release() {
+        assert_snapshot!(text(&rows(), &[Environment::Container, Environment::Vm]), @r"
+        debian:12       container, vm, from the cache
+        debian:13       container, vm, from: bootstrap
+        amzn:2023       container, vm, from: OCI image of its registry (note: the record names no QEMU on x86_64: no guest can be started)
+        gentoo:rolling  cannot: no installer is written
+        ");
+    }
+
+    #[test]
+    fn programs_see_what_people_see() {
+        let values: Vec<Value> = rows().iter().map(|row| value(row, &[Environment::Vm])).collect();
+        let nothing = Value::Null;
+        assert_eq!(
+            values,
+            [
+                json!({"release": "debian:12", "in": ["vm"], "from": "cache", "cannot": nothing, "hint": nothing, "note": nothing}),
+                json!({"release": "debian:13", "in": ["vm"], "from": "bootstrap", "cannot": nothing, "hint": nothing, "note": nothing}),
+                json!({"release": "amzn:2023", "in": ["vm"], "from": "oci", "cannot": nothing, "hint": nothing, "note": "the record names no QEMU on x86_64: no guest can be started"}),
+                json!({"release": "gentoo:rolling", "in": [], "from": nothing, "cannot": "no installer is written", "hint": "run it elsewhere", "note": nothing}),
+            ]
+        );
+    }
+}

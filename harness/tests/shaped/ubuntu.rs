@@ -1,0 +1,294 @@
+//! Debian 13's binaries in the shape of Ubuntu 24.04: its archive, the split of its kernel, and its paths.
+//!
+//! Most of Debian's packages are Ubuntu's, too, by name, split and path, and are taken with their scripts: both build
+//! QEMU's of the same `debian/control-in`, and in both virtiofsd is `/usr/libexec/virtiofsd`.
+//! What is different is read from Ubuntu's own packaging, as it was in 2026, and not from our record:
+//!
+//! - `debian/rules.d/2-binary-arch.mk` of the kernel: `linux-image-V` has `/boot/vmlinuz-V`, with mode 0600;
+//!   `linux-modules-V` has `/boot/config-V`, `/boot/System.map-V` with mode 0600, `/lib/modules/V`, a list of modules not
+//!   to load in `/lib/modprobe.d`, and of the index only `modules.order` and `modules.builtin*`.
+//! - `debian/rules.d/0-common-vars.mk`: modules are compressed by zstd, after 22.04.
+//! - `debian.master/control.d/generic.inclusion-list`: which modules are in `linux-modules-V`, with what they need; the
+//!   others are in `linux-modules-extra-V`. `drivers/nvdimm` is not in the list, and `CONFIG_BLK_DEV_PMEM` is `m`: without
+//!   the extra modules no guest of Kata boots an image as an NVDIMM.
+//! - `debian.master/control.d/flavour-control.stub`: `linux-image-V` needs kmod, linux-base and `linux-modules-V`, and
+//!   only recommends initramfs-tools; `linux-modules-extra-V` needs `linux-image-V` and wireless-regdb.
+//! - `debian/templates/image.postinst.in`, `extra.postinst.in`: `depmod`, `linux-update-symlinks`, and a trigger of
+//!   `linux-image-V`, by which the hooks of `/etc/kernel/postinst.d` run once for all of them.
+//! - `control.d/generic`, `control.d/virtual` of the kernel's meta packages: `linux-image-generic` needs the extra
+//!   modules, firmware and microcode; `linux-image-virtual` needs `linux-image-V` alone.
+//! - `debian/control-in` of QEMU: `qemu-system-common` needs acl; the modules of displays and of disks, ovmf and
+//!   qemu-utils are recommended.
+//! - The archive: pockets are suites, a security update is in two of them, indexes are fetched by their hashes and never
+//!   expire, and virtiofsd is in `universe`.
+//!
+//! What is not Ubuntu's: versions and options of the programs; the flavour in the kernel's name, which is in its image;
+//! which of its modules are built in; no languages and no manuals.
+
+use crate::debian::{Package, Packages};
+use crate::debs::Deb;
+use crate::shape::{Content, KERNEL, Kernel, LEFT_OUT};
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// The components of the archive.
+pub(crate) const COMPONENTS: &[&str] = &["main", "universe"];
+/// The pockets that what was released is in, and what came after it.
+const RELEASE: &[&str] = &["noble"];
+const UPDATES: &[&str] = &["noble-security", "noble-updates"];
+
+/// Where the archive's keyring is.
+const KEYRING: &str = "/usr/share/keyrings/ubuntu-archive-keyring.gpg";
+
+/// Modules of `linux-modules-V`: of many more the folders and files that virtual machines have use for. `tun` is built in
+/// there, and so it is always to be had.
+const MODULES: &[&str] = &[
+    "arch/x86/crypto/",
+    "arch/x86/kvm/",
+    "crypto/",
+    "drivers/acpi/",
+    "drivers/block/loop",
+    "drivers/block/virtio_blk",
+    "drivers/char/hw_random/virtio-rng",
+    "drivers/char/virtio_console",
+    "drivers/md/",
+    "drivers/net/macvlan",
+    "drivers/net/macvtap",
+    "drivers/net/tun",
+    "drivers/net/veth",
+    "drivers/net/virtio_net",
+    "drivers/scsi/sd_mod",
+    "drivers/scsi/sr_mod",
+    "drivers/scsi/virtio_scsi",
+    "drivers/vfio/",
+    "drivers/vhost/",
+    "drivers/virtio/",
+    "fs/9p/",
+    "fs/btrfs/",
+    "fs/ext4/",
+    "fs/fat/",
+    "fs/fuse/",
+    "fs/isofs/",
+    "fs/overlayfs/",
+    "fs/squashfs/",
+    "fs/xfs/",
+    "lib/",
+    "net/9p/",
+    "net/bridge/",
+    "net/core/",
+    "net/ipv4/",
+    "net/ipv6/",
+    "net/netfilter/",
+    "net/sched/",
+    "net/vmw_vsock/",
+];
+
+/// What the kernel's packages need and no guest has use for.
+const EMPTY: &[&str] = &["amd64-microcode", "intel-microcode", "linux-firmware", "wireless-regdb"];
+
+/// What dpkg's database has of a package and its control file has not.
+const OF_DATABASE: &[&str] = &["Conffiles", "Config-Version", "Status", "Triggers-Awaited", "Triggers-Pending"];
+
+const OS_RELEASE: &str = "PRETTY_NAME=\"Ubuntu 24.04 LTS (shaped of Debian 13)\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n\
+    VERSION=\"24.04 LTS (Noble Numbat)\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\nUBUNTU_CODENAME=noble\n";
+const LSB_RELEASE: &str = "DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=24.04\nDISTRIB_CODENAME=noble\n\
+    DISTRIB_DESCRIPTION=\"Ubuntu 24.04 LTS\"\n";
+
+/// The archive's suites, and what their `Release` begins with.
+pub(crate) fn suites() -> Vec<(&'static str, String)> {
+    let head =
+        |suite: &str| format!("Origin: Ubuntu\nLabel: Ubuntu\nSuite: {suite}\nVersion: 24.04\nCodename: noble\n");
+    RELEASE.iter().chain(UPDATES).map(|suite| (*suite, head(suite))).collect()
+}
+
+/// The packages, made of a tree of Debian 13 that has acl besides what the record of Debian names.
+///
+/// `work` is for files that are made for them, `key` is the public key of the archive.
+pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
+    let debian = Packages::of(tree);
+    let kernel = Kernel::of(&debian);
+    let without = [KERNEL, kernel.package.as_str(), "debian-archive-keyring"];
+    let others = debian.all().filter(|(name, _)| !without.contains(name));
+    let mut debs: Vec<Deb> = others.map(|(name, package)| shaped(tree, name, package)).collect();
+    let mut keyring = made("ubuntu-keyring", "ubuntu-keyring", "2023.11.28.1", RELEASE);
+    for path in [KEYRING, "/etc/apt/trusted.gpg.d/ubuntu-keyring-2018-archive.gpg"] {
+        keyring.files.insert(path.to_owned(), Content::Of(key.to_owned()));
+    }
+    debs.push(keyring);
+    debs.extend(EMPTY.iter().map(|name| made(name, name, "1", RELEASE)));
+    debs.extend(kernels(tree, work, &kernel, debian.get(&kernel.package)));
+    debs
+}
+
+/// A package as Debian has it, and what Ubuntu has in another way.
+fn shaped(tree: &Path, name: &str, package: &Package) -> Deb {
+    let from = |path: &String| tree.join(path.trim_start_matches('/'));
+    let is_left_out = |path: &String| LEFT_OUT.iter().any(|out| format!("{path}/").starts_with(out));
+    let paths = package.paths.iter().filter(|path| !is_left_out(path) && from(path).symlink_metadata().is_ok());
+    let mut deb = Deb {
+        fields: fields(&package.stanza),
+        control: control(tree, name),
+        files: paths.map(|path| (path.clone(), Content::Of(from(path)))).collect(),
+        component: "main",
+        suites: RELEASE,
+    };
+    match name {
+        "apt" => {
+            let needs = deb.field("Depends");
+            *needs = needs.replace("debian-archive-keyring", "ubuntu-keyring");
+        }
+        "base-files" => {
+            for (path, text) in [
+                ("/etc/dpkg/origins/ubuntu", "Vendor: Ubuntu\nParent: Debian\n"),
+                ("/etc/issue", "Ubuntu 24.04 LTS \\n \\l\n\n"),
+                ("/etc/lsb-release", LSB_RELEASE),
+                ("/usr/lib/os-release", OS_RELEASE),
+            ] {
+                deb.files.insert(path.to_owned(), Content::File(0o644, text.to_owned()));
+            }
+            let script = deb.control.get_mut("postinst").unwrap();
+            *script = script.replace("origins/debian", "origins/ubuntu").replace("ln -sf debian", "ln -sf ubuntu");
+        }
+        "qemu-system-common" => deb.field("Depends").push_str(", acl"),
+        "virtiofsd" => deb.component = "universe",
+        _ => {}
+    }
+    deb
+}
+
+/// What a stanza of dpkg's database says of a package.
+fn fields(stanza: &str) -> BTreeMap<String, String> {
+    let mut fields = BTreeMap::new();
+    let mut last = "";
+    for line in stanza.lines() {
+        match line.split_once(':').filter(|_| !line.starts_with(' ')) {
+            Some((key, value)) => {
+                last = key;
+                fields.insert(key.to_owned(), value.trim_start().to_owned());
+            }
+            // The field goes on.
+            None => {
+                let value: &mut String = fields.get_mut(last).unwrap();
+                value.push('\n');
+                value.push_str(line);
+            }
+        }
+    }
+    fields.retain(|key, _| !OF_DATABASE.contains(&key.as_str()));
+    fields
+}
+
+/// The maintainers' scripts of an installed package, and what else lay beside its control file.
+fn control(tree: &Path, name: &str) -> BTreeMap<String, String> {
+    let folder = tree.join("var/lib/dpkg/info");
+    let mut control = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap();
+        let whole = file.file_name().into_string().unwrap();
+        // `libc6:amd64.postinst`; `login.defs.list` is not of login.
+        let kind = whole.strip_prefix(name).map(|rest| rest.trim_start_matches(":amd64"));
+        let Some(kind) = kind.and_then(|rest| rest.strip_prefix('.')) else { continue };
+        if !kind.contains('.') && !["list", "md5sums"].contains(&kind) {
+            control.insert(kind.to_owned(), std::fs::read_to_string(file.path()).unwrap());
+        }
+    }
+    control
+}
+
+/// The kernel's packages, made of Debian's one.
+fn kernels(tree: &Path, work: &Path, kernel: &Kernel, package: &Package) -> Vec<Deb> {
+    let version = kernel.version.as_str();
+    let (wanted, compressed) = (kernel.chosen(tree, MODULES), work.join("modules"));
+    kernel.compress(tree, &compressed);
+    let deb = |name: &str, source: &str, needs: &str| {
+        let mut deb = made(name, source, &package.version, UPDATES);
+        deb.fields.extend((!needs.is_empty()).then(|| ("Depends".to_owned(), needs.to_owned())));
+        deb
+    };
+    let of = |part: &str| format!("linux-{part}-{version}");
+    let [image_name, modules_name, extra_name] = ["image", "modules", "modules-extra"].map(of);
+    let needs = format!("kmod, linux-base (>= 4.5ubuntu1~16.04.1), {modules_name}");
+    let mut image = deb(&image_name, "linux-signed", &needs);
+    image.fields.insert("Recommends".to_owned(), "initramfs-tools | linux-initramfs-tool".to_owned());
+    let mut modules = deb(&modules_name, "linux", "");
+    let mut extra = deb(&extra_name, "linux", &format!("{image_name}, wireless-regdb"));
+
+    for path in &package.paths {
+        let from = tree.join(path.trim_start_matches('/'));
+        if from.is_dir() {
+            continue;
+        }
+        if let Some(below) = path.strip_prefix(&format!("{}/", kernel.modules())) {
+            let is_module = below.ends_with(".ko.xz");
+            let to = if is_module { below.replace(".ko.xz", ".ko.zst") } else { below.to_owned() };
+            let from = if is_module { compressed.join(&to) } else { from };
+            let deb = if is_module && !wanted.contains(below) { &mut extra } else { &mut modules };
+            deb.files.insert(format!("/lib/modules/{version}/{to}"), Content::Of(from));
+        } else if let Some(file) = path.strip_prefix("/boot/") {
+            let (deb, mode) = match file.split('-').next() {
+                Some("vmlinuz") => (&mut image, 0o600),
+                Some("System.map") => (&mut modules, 0o600),
+                _ => (&mut modules, 0o644),
+            };
+            let copy = work.join(file);
+            std::fs::copy(from, &copy).unwrap();
+            std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(mode)).unwrap();
+            deb.files.insert(path.clone(), Content::Of(copy));
+        }
+    }
+    modules.files.insert(format!("/lib/modules/{version}/initrd"), Content::Folder(0o755));
+    let list = "# What this kernel's package does not want to be loaded.\nblacklist softdog\n".to_owned();
+    modules.files.insert(format!("/lib/modprobe.d/blacklist_linux_{version}.conf"), Content::File(0o644, list));
+    for deb in [&mut image, &mut modules, &mut extra] {
+        deb.files.insert("/usr/lib/linux/triggers".to_owned(), Content::Folder(0o755));
+    }
+    image.control.insert("triggers".to_owned(), format!("interest linux-update-{version}\n"));
+    image.control.insert("postinst".to_owned(), image_script(version));
+    for deb in [&mut modules, &mut extra] {
+        let index = format!("depmod -a -F /boot/System.map-{version} {version} || true");
+        deb.control.insert("postinst".to_owned(), script(&index, version));
+    }
+    let all = format!("{image_name}, {extra_name}, linux-firmware, intel-microcode, amd64-microcode");
+    let generic = deb("linux-image-generic", "linux-meta", &all);
+    vec![image, modules, extra, generic, deb("linux-image-virtual", "linux-meta", &image_name)]
+}
+
+/// What packages with a kernel's modules do when they are configured.
+fn script(before: &str, version: &str) -> String {
+    format!(
+        "#!/bin/sh\nset -e\n[ \"$1\" = configure ] || exit 0\n{before}\n[ -d /etc/kernel/postinst.d ] || exit 0\n\
+        echo 'DEB_MAINT_PARAMS=configure run-parts --report --exit-on-error --arg={version} \
+        --arg=/boot/vmlinuz-{version} /etc/kernel/postinst.d' >/usr/lib/linux/triggers/{version}\n\
+        dpkg-trigger --no-await linux-update-{version}\n"
+    )
+}
+
+/// The same of the kernel, whose trigger runs the hooks.
+fn image_script(version: &str) -> String {
+    let place = format!("/usr/lib/linux/triggers/{version}");
+    let triggered =
+        format!("if [ \"$1\" = triggered ]; then\n    [ ! -f {place} ] || sh {place}\n    rm -f {place}\nfi\n");
+    let configure = format!("depmod {version}\nlinux-update-symlinks install {version} /boot/vmlinuz-{version}");
+    script(&configure, version).replacen("set -e\n", &format!("set -e\n{triggered}"), 1)
+}
+
+/// A package with nothing in it.
+fn made(name: &str, source: &str, version: &str, suites: &'static [&'static str]) -> Deb {
+    let fields = [
+        ("Package", name),
+        ("Source", source),
+        ("Version", version),
+        ("Architecture", "amd64"),
+        ("Maintainer", "shaped <shaped@b.example>"),
+        ("Priority", "optional"),
+        ("Description", name),
+    ];
+    Deb {
+        fields: fields.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        control: BTreeMap::new(),
+        files: BTreeMap::new(),
+        component: "main",
+        suites,
+    }
+}

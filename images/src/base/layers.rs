@@ -1,0 +1,243 @@
+//! The layers of an OCI image, applied to a tree one upon the other (OCI image specification, layer.md).
+
+use super::archive::LIMITS;
+use crate::error::{Context as _, Failure};
+use crate::runner::Runner;
+use crate::tree::{self, whiteout};
+use crate::unpack::{self, Limits};
+use root::Root;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+use tar::EntryType;
+
+/// Applies layers, the lowest first, with owners, modes, and files' capabilities and other extended attributes.
+///
+/// They are plain archives, and not trusted.
+/// A name that leads out is refused; a folder that is a link is followed inside the tree, where `/etc` is the tree's own.
+/// Device nodes and pipes are left out, as they are when a tree is handed to Docker.
+pub(super) fn apply(runner: &Runner<'_>, layers: &[PathBuf], tree: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(tree).context("creating", tree)?;
+    let (root, mut left) = (tree::open(tree)?, LIMITS);
+    layers.iter().try_for_each(|layer| one(runner, layer, &root, &mut left))
+}
+
+fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut Limits) -> Result<(), Failure> {
+    let go_on = || runner.check();
+    unpack::check_metadata(opened(layer)?, layer, &go_on)?;
+    let (mut whiteouts, mut folders) = (Vec::new(), Vec::new());
+    unpack::each(opened(layer)?, layer, &mut { *left }, &accept, &go_on, |entry| {
+        let path = inside(&entry.path().context("reading", layer)?);
+        if whiteout::is_one(&path) {
+            whiteouts.push(path);
+        } else if entry.header().entry_type().is_dir() {
+            folders.push(path);
+        }
+        Ok(())
+    })?;
+    // They are about the layers below, wherever in the archive they stand.
+    for path in &whiteouts {
+        whiteout::apply(root, path, |reason| unpack::refused(path.as_os_str().as_bytes(), reason))?;
+    }
+    // A folder replaces a file or link of a layer below before anything is put into it.
+    folders.sort();
+    folders.iter().try_for_each(|path| make_folder(root, path))?;
+    unpack::each(opened(layer)?, layer, left, &accept, &go_on, |entry| place(root, entry))
+}
+
+fn opened(layer: &Path) -> Result<tar::Archive<BufReader<File>>, Failure> {
+    let mut tar = tar::Archive::new(BufReader::new(File::open(layer).context("opening", layer)?));
+    tar.set_preserve_permissions(true);
+    tar.set_preserve_ownerships(true);
+    tar.set_unpack_xattrs(true);
+    tar.set_preserve_mtime(true);
+    Ok(tar)
+}
+
+fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'static str> {
+    let climbs = |path: &Path| path.components().any(|part| part == Component::ParentDir);
+    match climbs(path) || (kind.is_hard_link() && target.is_some_and(climbs)) {
+        true => Err("it leads out of the tree"),
+        false => Ok(()),
+    }
+}
+
+/// A name in an archive as a path of the tree.
+fn inside(name: &Path) -> PathBuf {
+    let parts = name.components().filter(|part| matches!(part, Component::Normal(_)));
+    Path::new("/").join(parts.collect::<PathBuf>())
+}
+
+fn make_folder(root: &Root, path: &Path) -> Result<(), Failure> {
+    if path == Path::new("/") {
+        return Ok(());
+    }
+    let there = tree::entry(root, path)?;
+    if std::fs::symlink_metadata(there.path()).is_ok_and(|meta| meta.is_dir()) {
+        return Ok(());
+    }
+    there.remove()?;
+    std::fs::create_dir(there.path()).context("creating", &root.shown(path))
+}
+
+fn place<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Failure> {
+    let kind = entry.header().entry_type();
+    let path = inside(&entry.path().context("unpacking into", root.path())?);
+    let is_special = kind.is_character_special() || kind.is_block_special() || kind.is_fifo();
+    if path == Path::new("/") || whiteout::is_one(&path) || is_special || kind.is_pax_global_extensions() {
+        return Ok(());
+    }
+    let (there, shown) = (tree::entry(root, &path)?, root.shown(&path));
+    if !kind.is_dir() {
+        there.remove()?;
+    }
+    if kind.is_hard_link() {
+        let target = inside(&entry.link_name().context("reading", &shown)?.unwrap_or_default());
+        let linked = std::fs::hard_link(tree::entry(root, &target)?.path(), there.path());
+        return linked.context("linking", &shown);
+    }
+    entry.unpack(there.path()).map(drop).context("unpacking", &shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Cause;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::sync::atomic::AtomicBool;
+
+    /// An entry of a layer: its kind, its name as it is written, and a file's content or a link's target.
+    type Written<'a> = (EntryType, &'a str, &'a str);
+
+    const FILE: EntryType = EntryType::Regular;
+    const FOLDER: EntryType = EntryType::Directory;
+
+    fn layer(entries: &[Written<'_>]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (kind, name, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_mode(if *kind == FOLDER { 0o755 } else { 0o4711 });
+            header.set_uid(rustix::process::geteuid().as_raw().into());
+            header.set_gid(rustix::process::getegid().as_raw().into());
+            // As it is, because the builder refuses what strangers write.
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            let is_link = kind.is_symlink() || kind.is_hard_link();
+            if is_link {
+                header.as_old_mut().linkname[..text.len()].copy_from_slice(text.as_bytes());
+            }
+            let content = if is_link { "" } else { text };
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            tar.append(&header, content.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    fn applied(layers: &[Vec<u8>]) -> (tempfile::TempDir, Result<(), Failure>) {
+        let dir = tempfile::tempdir().unwrap();
+        let written = |(n, bytes): (usize, &Vec<u8>)| {
+            let path = dir.path().join(format!("{n}.tar"));
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let paths: Vec<PathBuf> = layers.iter().enumerate().map(written).collect();
+        let cancel = AtomicBool::new(false);
+        let done = apply(&crate::fixtures::runner(&cancel, 60), &paths, &dir.path().join("tree"));
+        (dir, done)
+    }
+
+    #[test]
+    fn a_layer_replaces_removes_and_adds() {
+        let below = layer(&[
+            (FOLDER, "./", ""),
+            (FOLDER, "kept/", ""),
+            (FILE, "kept/a", "old"),
+            (FILE, "gone", "x"),
+            (EntryType::Link, "same", "gone"),
+            (FOLDER, "emptied/", ""),
+            (FILE, "emptied/a", "x"),
+            (FILE, "file", "x"),
+            (EntryType::Symlink, "link", "kept"),
+            (EntryType::Char, "null", ""),
+        ]);
+        let above = layer(&[
+            (FILE, "kept/a", "new"),
+            (FILE, "emptied/b", "new"),
+            // Of the layers below, although it comes last.
+            (FILE, "emptied/.wh..wh..opq", ""),
+            (FILE, ".wh.gone", ""),
+            (FILE, "file/inner", "new"),
+            (FOLDER, "file/", ""),
+            (FOLDER, "link/", ""),
+            (FILE, "link/inner", "new"),
+        ]);
+        let (dir, done) = applied(&[below, above]);
+        done.unwrap();
+        let tree = dir.path().join("tree");
+        let read = |path: &str| std::fs::read_to_string(tree.join(path)).unwrap();
+        for path in ["kept/a", "emptied/b", "file/inner", "link/inner"] {
+            assert_eq!(read(path), "new", "{path}");
+        }
+        assert_eq!(tree.join("kept/a").metadata().unwrap().permissions().mode() & 0o7777, 0o4711);
+        assert!(!tree.join("emptied/a").exists() && !tree.join("gone").exists() && !tree.join("null").exists());
+        assert_eq!(read("same"), "x", "a hard link outlives the name that it was made of");
+        assert!(!tree.join("link").is_symlink() && !tree.join("kept/inner").exists(), "a folder replaces a link");
+        assert!(!tree.join(".wh.gone").exists() && !tree.join("emptied/.wh..wh..opq").exists());
+    }
+
+    #[test]
+    fn links_lead_nowhere_but_into_the_tree() {
+        let outside = tempfile::tempdir().unwrap();
+        let victim = outside.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        let folder = outside.path().to_str().unwrap();
+        let climbing = format!("../../../../../../../..{folder}");
+        for target in [folder, climbing.as_str()] {
+            let below = layer(&[(EntryType::Symlink, "link", target)]);
+            let above = layer(&[(FILE, "link/victim", "overwritten"), (FILE, "link/.wh.other", "")]);
+            let (dir, done) = applied(&[below, above]);
+            done.unwrap();
+            let inside = dir.path().join("tree").join(folder.trim_start_matches('/')).join("victim");
+            assert_eq!(std::fs::read_to_string(inside).unwrap(), "overwritten");
+        }
+        let file = victim.to_str().unwrap();
+        let (dir, done) = applied(&[layer(&[(EntryType::Link, "taken", file)])]);
+        assert!(done.is_err() && !dir.path().join("tree/taken").exists());
+        // A file takes a link's place instead of being written through it.
+        let (_dir, done) =
+            applied(&[layer(&[(EntryType::Symlink, "config", file)]), layer(&[(FILE, "config", "overwritten")])]);
+        done.unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(victim.metadata().unwrap().nlink(), 1);
+    }
+
+    #[test]
+    fn names_that_climb_are_refused() {
+        for entry in [
+            (FILE, "../file", "x"),
+            (FILE, "a/../../file", "x"),
+            (FOLDER, "../folder/", ""),
+            (EntryType::Link, "taken", "../../etc/passwd"),
+            (FILE, "a/.wh...", ""),
+            (FILE, ".wh.", ""),
+        ] {
+            let (dir, done) = applied(&[layer(&[entry])]);
+            let cause = done.unwrap_err().cause;
+            assert!(matches!(cause, Cause::BadArchive { .. }), "{entry:?}: {cause}");
+            assert!(!dir.path().join("file").exists() && !dir.path().join("folder").exists());
+        }
+    }
+
+    #[test]
+    fn metadata_that_would_fill_the_memory_are_refused() {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::GNULongName);
+        header.set_size(8 << 30);
+        header.set_cksum();
+        let (_dir, done) = applied(&[header.as_bytes().to_vec()]);
+        let cause = done.unwrap_err().cause.to_string();
+        assert!(cause.contains("larger than those of any file"), "{cause}");
+    }
+}

@@ -1,0 +1,247 @@
+//! An OCI image as files: what `docker save` writes, or an OCI layout as a folder or in a tar archive.
+//!
+//! ```text
+//! archive ─► checksum ─► members ─► index ─► manifest ─► configuration ─► layers ─► tree
+//! folder ──────────────────────────────┘
+//! ```
+//!
+//! No Docker engine is asked, and nothing of it is trusted.
+//!
+//! | part | how |
+//! |---|---|
+//! | members | files, folders, and the links by which old archives name a layer twice; no name twice; opened inside the image, by `Root` |
+//! | documents | of a size at most; every one has the digest and size that led to it |
+//! | index | the image for Linux on the release's architecture; there must be one |
+//! | layers | of known media types, in the image itself; each has the digest that its descriptor names, and unpacked the one that the configuration names; what they unpack to is counted |
+//! | tree | applied layer upon layer (`layers`); its os-release must say that it is the release |
+//!
+//! An archive is known by the checksum of its file, a folder by the digest of the image in it.
+
+mod layout;
+
+use super::given::{Archive, Base, Content, Task};
+use super::system::accept;
+use crate::error::{BaseError, Cause, Failure};
+use crate::external_file::{Checksum, ExternalFile, ExternalFileError};
+use crate::source::Source;
+use crate::unpack::{self, Limits};
+use layout::Layout;
+use model::database::Database;
+use model::release::Release;
+use root::RootError;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What an archive may have: an image has a hundred members, and its layers some GiB.
+const MEMBERS: Limits =
+    Limits { entries: 10_000, bytes: 32 << 30, reason: "the archive is larger than any release's image" };
+/// Bytes that all layers unpack to at most.
+const UNPACKED: u64 = 32 << 30;
+
+/// Why an OCI image is not the base of a release.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OciImageError {
+    /// There is no such file.
+    #[error(
+        "{place} is not there: expected what `docker save` writes, an OCI layout as a folder or a tar archive, or an https:// address of an archive"
+    )]
+    Missing {
+        /// The path.
+        place: String,
+    },
+    /// It cannot be fetched or read, or it is another file.
+    #[error(transparent)]
+    Source(#[from] ExternalFileError),
+    /// It is no image that is taken.
+    #[error("{name}: {what}")]
+    Refused {
+        /// The last part of its path or address.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file of it cannot be read.
+    #[error(transparent)]
+    File(#[from] RootError),
+    /// A file of this machine's failed.
+    #[error("{doing} {path}")]
+    Io {
+        /// A gerund.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Its archive cannot be unpacked.
+    #[error(transparent)]
+    Archive(Box<Cause>),
+    /// The caller has stopped it.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// An OCI image as files, and the release that it must be of.
+pub struct OciImage {
+    source: ExternalFile,
+    identity: Checksum,
+    release: Release,
+    database: Database,
+    cancel: Arc<AtomicBool>,
+}
+
+impl OciImage {
+    /// Checks what can be checked before anything is fetched or unpacked.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to do.
+    pub fn open(
+        source: ExternalFile,
+        release: &Release,
+        database: &Database,
+        cancel: Arc<AtomicBool>,
+    ) -> Result<OciImage, OciImageError> {
+        source.is_pinned()?;
+        let place = Path::new(&source.place);
+        let identity = match &source.checksum {
+            Some(checksum) if source.is_address() => checksum.clone(),
+            _ if place.is_dir() => {
+                let found = Checksum::Sha256(Layout::open(place, source.name())?.image(release.arch)?.digest);
+                let expected = source.checksum.as_ref().unwrap_or(&found);
+                if found != *expected {
+                    let (name, expected) = (source.name().to_owned(), expected.clone());
+                    return Err(ExternalFileError::Mismatch { name, found, expected }.into());
+                }
+                found
+            }
+            _ if place.is_file() => {
+                let (path, sha256) = source.open(place, &cancel)?;
+                begins(&path, source.name())?;
+                Checksum::Sha256(sha256)
+            }
+            _ => return Err(OciImageError::Missing { place: source.place }),
+        };
+        Ok(OciImage { source, identity, release: release.clone(), database: database.clone(), cancel })
+    }
+
+    /// Its layers, verified and uncompressed, in the task's folder.
+    fn archive(&self, task: &Task<'_>) -> Result<Archive, OciImageError> {
+        let name = self.source.name();
+        let place = Path::new(&self.source.place);
+        let (layout, fetched) = match place.is_dir() {
+            true => (Layout::open(place, name)?, None),
+            false => {
+                (task.tell)(&format!("verifying {name}"));
+                // The file may have been replaced since it was asked for.
+                let source = ExternalFile { checksum: Some(self.identity.clone()), ..self.source.clone() };
+                let fetched = task.folder.join("fetched");
+                let (path, _) = source.open(&fetched, &self.cancel)?;
+                (task.tell)(&format!("unpacking {name}"));
+                let members = task.folder.join("members");
+                extract(&path, &members, task)?;
+                (Layout::open(&members, name)?, self.source.is_address().then_some(fetched))
+            }
+        };
+        if let Some(fetched) = fetched {
+            std::fs::remove_file(&fetched).map_err(failed("removing", &fetched))?;
+        }
+        let image = layout.image(self.release.arch)?;
+        if place.is_dir() && Checksum::Sha256(image.digest.clone()) != self.identity {
+            let what = "it has been changed since it was looked at: run it again".to_owned();
+            return Err(OciImageError::Refused { name: name.to_owned(), what });
+        }
+        let layers = layout.layers(&image, task, UNPACKED)?;
+        Ok(Archive { content: Content::Layers(layers), sha256: image.digest })
+    }
+}
+
+impl fmt::Debug for OciImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OciImage").field("name", &self.source.name()).field("identity", &self.identity).finish()
+    }
+}
+
+impl Base for OciImage {
+    fn identity(&self) -> String {
+        self.identity.to_string()
+    }
+
+    fn source(&self) -> Source {
+        Source::OciImage
+    }
+
+    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+        self.archive(task).map_err(BaseError::new)
+    }
+
+    fn accept(&self, tree: &Path) -> Result<(), BaseError> {
+        accept(tree, self.source.name(), &self.release, &self.database).map_err(BaseError::new)
+    }
+}
+
+/// An error of one of this machine's files.
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OciImageError + use<> {
+    let path = path.to_owned();
+    move |source| OciImageError::Io { doing, path, source }
+}
+
+/// Checks that a file is an archive, by its first member.
+fn begins(path: &Path, name: &str) -> Result<(), OciImageError> {
+    /// More than the first member's metadata take, which are read into memory.
+    const HEAD: u64 = 1 << 20;
+    let file = File::open(path).map_err(failed("opening", path))?;
+    let reader = unpack::decompressed(file).map_err(failed("reading", path))?;
+    let mut tar = tar::Archive::new(reader.take(HEAD));
+    let first = tar.entries().ok().and_then(|mut entries| entries.next());
+    match first {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(OciImageError::Refused {
+            name: name.to_owned(),
+            what: "it is no tar archive: expected what `docker save` writes, or an OCI layout".to_owned(),
+        }),
+    }
+}
+
+/// Unpacks an image's archive into a new folder.
+fn extract(archive: &Path, folder: &Path, task: &Task<'_>) -> Result<(), OciImageError> {
+    let go_on = || match (task.go_on)() {
+        true => Ok(()),
+        false => Err(Failure::from(Cause::Cancelled)),
+    };
+    let opened = || {
+        let file = File::open(archive).map_err(failed("opening", archive))?;
+        let reader = unpack::decompressed(file).map_err(failed("reading", archive))?;
+        Ok::<_, OciImageError>(tar::Archive::new(reader.take(MEMBERS.bytes)))
+    };
+    std::fs::create_dir(folder).map_err(failed("creating", folder))?;
+    // Of two members with one name, another reader would take the other one.
+    let seen = RefCell::new(BTreeSet::new());
+    let accept = move |path: &Path, _: Option<&Path>, kind: tar::EntryType| {
+        let name: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        if kind.is_dir() {
+            return Ok(());
+        }
+        if !kind.is_file() && !kind.is_symlink() {
+            return Err("it is neither a file, a folder nor a symbolic link");
+        }
+        match seen.borrow_mut().insert(name) {
+            true => Ok(()),
+            false => Err("the archive has it twice"),
+        }
+    };
+    let checked = unpack::check_metadata(opened()?, archive, &go_on);
+    let tar = opened()?;
+    checked
+        .and_then(|()| unpack::unpack(tar, archive, folder, &MEMBERS, &accept, &go_on))
+        .map_err(|failure| OciImageError::Archive(Box::new(failure.cause)))
+}
+
+#[cfg(test)]
+mod tests;

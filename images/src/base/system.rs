@@ -1,0 +1,67 @@
+//! Whether a base that the caller gave is of the release that was asked for: a verdict must not stand under another's name.
+
+use model::arch::Arch;
+use model::database::Database;
+use model::redact::{one_line, printable};
+use model::release::Release;
+use operator::detect::{self, Detection, detect};
+use root::{Root, RootError};
+use std::path::Path;
+
+/// Why a base is not of the release.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WrongSystem {
+    /// The tree that was in it cannot be looked into.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// It is of another release than the one that was asked for.
+    #[error("{name} is {found}, and {wanted} was asked for: name the release that it is of")]
+    Release {
+        /// The image.
+        name: String,
+        /// What is in it.
+        found: String,
+        /// `debian:13`.
+        wanted: String,
+    },
+    /// It is for another architecture.
+    #[error("{name} is for {}, not for {}", .found.name(), .wanted.name())]
+    Arch {
+        /// The image.
+        name: String,
+        /// That of what is in it.
+        found: Arch,
+        /// That of the release.
+        wanted: Arch,
+    },
+}
+
+/// Accepts the tree of an image of that name, if its os-release says that it is the release itself and no relative of it.
+///
+/// # Errors
+/// What it is instead.
+pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -> Result<(), WrongSystem> {
+    let root = Root::new(tree)?;
+    let found = detect(&root, database)?;
+    let wanted = release.name();
+    let is_it = found.lent.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
+    if !is_it {
+        return Err(WrongSystem::Release { name: name.to_owned(), found: named(&found), wanted });
+    }
+    match detect::arch(&root)?.filter(|arch| *arch != release.arch) {
+        Some(found) => Err(WrongSystem::Arch { name: name.to_owned(), found, wanted: release.arch }),
+        None => Ok(()),
+    }
+}
+
+/// What a system says it is.
+fn named(found: &Detection) -> String {
+    let harmless = |text: &str| one_line(&printable(text, 1000), 1000);
+    let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
+    let name = harmless(&found.pretty_name());
+    match (&found.lent, targets.as_slice()) {
+        (None, [_, ..]) => format!("{name} ({})", targets.join(" or ")),
+        _ => format!("{name} (ID={})", harmless(&found.id)),
+    }
+}

@@ -1,0 +1,134 @@
+//! Signed packages: the keys `right` and `wrong`, and the image of a release that wants the package `kq-hello`.
+
+use images::{Image, ImageError, Options, Origin, Source, prepare};
+use model::arch::Arch;
+use model::package_manager::PackageManager;
+use model::release::{Release, Vmm};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A folder for packages, and the keys that sign them.
+pub(crate) struct Signed {
+    dir: tempfile::TempDir,
+    /// gpg's sockets do not fit into long paths.
+    gpg: tempfile::TempDir,
+}
+
+impl Signed {
+    pub(crate) fn new() -> Signed {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // This machine's programs read it as nobody in particular.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let signed = Signed { dir, gpg: tempfile::tempdir().unwrap() };
+        for key in ["right", "wrong"] {
+            let arguments = ["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
+            let user = format!("{key} <{key}@b.example>");
+            let generate = ["--quick-generate-key", &user, "rsa2048", "sign", "never"];
+            run(signed.command("gpg").args(arguments).args(generate));
+            let mut export = signed.command("gpg");
+            run(export.args(["--armor", "--output"]).arg(signed.key(key)).args(["--export", key]));
+        }
+        signed
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The file of a key that packages are verified by.
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
+        self.path().join(format!("{name}.asc"))
+    }
+
+    /// A program that signs.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("GNUPGHOME", self.gpg.path());
+        command
+    }
+
+    /// Makes the image of a release whose packages are in that folder.
+    pub(crate) fn prepared(
+        &self,
+        release: &Release,
+        mirror: &Path,
+        cache: &Path,
+        key: &str,
+        change: impl FnOnce(&mut Options),
+    ) -> Result<Image, ImageError> {
+        let mirror = Some(format!("file://{}", mirror.display()));
+        let mut options = Options { mirror, keys: vec![self.key(key)], ..Options::new(cache) };
+        change(&mut options);
+        prepare(release, &options, &|_| {})
+    }
+}
+
+impl Drop for Signed {
+    fn drop(&mut self) {
+        let _ = self.command("gpgconf").args(["--kill", "all"]).status();
+    }
+}
+
+pub(crate) fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A release that wants `kq-hello`.
+pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManager) -> Release {
+    Release {
+        distro: distro.to_owned(),
+        version: version.to_owned(),
+        codename: None,
+        aliases: vec![],
+        arch: Arch::X86_64,
+        package_manager,
+        suites: vec![],
+        repositories: vec![],
+        modules: vec![],
+        oci_image: None,
+        vmms: vec![Vmm {
+            name: "qemu".to_owned(),
+            packages: vec!["kq-hello".parse().unwrap()],
+            path: "/usr/share/kq-hello/mark".to_owned(),
+        }],
+        filesystems: vec![],
+        kernel: None,
+        container_manager: None,
+    }
+}
+
+/// Its image was made of nothing, has `kq-hello` (version, architecture, source) of that suite with what it needs, and
+/// neither files of the way there nor a mirror's address.
+pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&str]) {
+    let manifest = &image.manifest;
+    assert_eq!((manifest.source, image.origin), (Source::Bootstrap, Origin::Built));
+    let package = manifest.package("kq-hello").unwrap();
+    assert_eq!([package.version.as_str(), &package.arch, &package.source], hello);
+    assert!(manifest.package("kq-library").is_some(), "what is needed was left out");
+    let origin = manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
+    assert_eq!(origin.suites, [suite]);
+    assert_eq!(manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));
+    let text = std::fs::read_to_string(image.dir.join("manifest.json")).unwrap();
+    assert!(!text.contains("://"), "the manifest names a mirror");
+    for left in left {
+        assert!(!image.dir.join(left).exists(), "{left} was left");
+    }
+}
+
+/// What its packages' scripts have said, each when it ran.
+pub(crate) fn scripts(image: &Image) -> String {
+    std::fs::read_to_string(image.rootfs().join("scripts")).unwrap()
+}
+
+/// A candidate of `kq-hello` is in the image, and not of any suite.
+pub(crate) fn has_candidate(image: &Image, version: &str) {
+    assert_eq!(image.manifest.package("kq-hello").unwrap().version, version);
+    let origin = image.manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
+    assert!(origin.suites.is_empty());
+}
+
+pub(crate) fn left_overs(cache: &Path) -> usize {
+    std::fs::read_dir(cache.join("images/.tmp")).map_or(0, Iterator::count)
+}

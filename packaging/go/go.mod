@@ -1,0 +1,3 @@
+module github.com/kata-containers/kata-qualify/packaging/go
+
+go 1.22
