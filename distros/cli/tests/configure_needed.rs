@@ -1,5 +1,4 @@
 //! What of others needs our files, and so keeps them: a default handler, lines that nothing would read any more, comments.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 mod machine;
 

@@ -129,13 +129,12 @@ pub(super) fn machine() -> Result<Arch, UsageError> {
     Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))
 }
 
-/// The releases that are named, each once, with what the records say of them on an architecture.
-pub(super) fn named(
-    targets: &[String],
-    database: &Database,
-    arch: Arch,
-) -> Result<Vec<(Target, Result<Release, ResolveError>)>, UsageError> {
-    let mut all: Vec<(Target, Result<Release, ResolveError>)> = Vec::new();
+/// A release that is named, with what the records say of it on an architecture.
+type Named = (Target, Result<Release, ResolveError>);
+
+/// The releases that are named, each once.
+pub(super) fn named(targets: &[String], database: &Database, arch: Arch) -> Result<Vec<Named>, UsageError> {
+    let mut all: Vec<Named> = Vec::new();
     for text in targets {
         for target in target::parse(text, database).map_err(|e| usage(&e))? {
             let record = database.record(&target.distro).map_err(|e| usage(&e))?;

@@ -265,12 +265,12 @@ pub(crate) mod tests {
     fn what_is_cut_short_or_no_archive_is_an_error_with_its_place() {
         let whole = gzip(&merged_usr());
         for cut in [1, 20, whole.len() / 2, whole.len() - 1] {
-            assert!(read(whole[..cut].to_vec()).is_err(), "{cut}");
+            assert!(read(&whole[..cut]).is_err(), "{cut}");
         }
         let plain = merged_usr();
         // The last three bytes are the trailer's padding, which may be missing.
         for cut in 1..plain.len() - 3 {
-            assert!(read(plain[..cut].to_vec()).is_err(), "{cut}");
+            assert!(read(&plain[..cut]).is_err(), "{cut}");
         }
         let mut noise = plain.clone();
         noise.extend(b"noise");

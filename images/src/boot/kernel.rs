@@ -192,7 +192,7 @@ mod tests {
         let said = || {
             let (tell, told) = std::sync::mpsc::channel();
             let (tree, found) = (tree.clone(), found.clone());
-            std::thread::spawn(move || tell.send(image(&tree, &found).map_err(|f| f.cause.to_string())));
+            std::thread::spawn(move || tell.send(read(&tree, &found).map_err(|e| e.cause.to_string())));
             told.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
         };
         assert_eq!(said(), Ok(b"kernel".to_vec()));

@@ -87,7 +87,7 @@ mod tests {
     fn a_folder_is_made_where_it_is_to_be_and_nowhere_else() {
         use std::os::unix::fs::{MetadataExt as _, symlink};
         let (desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::fs::set_permissions(victim.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::set_permissions(victim.path(), Permissions::from_mode(0o700)).unwrap();
         std::fs::write(victim.path().join("file"), "precious").unwrap();
         let (folder, partial) = (desk.path().join("archives"), desk.path().join("archives/partial"));
         let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o177_777;
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(victim.path().join("file")).unwrap(), "precious");
         };
         make(&folder).unwrap();
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
         make(&folder).unwrap();
         assert_eq!(mode(&folder), 0o040_755);
         symlink(victim.path(), &partial).unwrap();

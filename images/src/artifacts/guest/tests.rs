@@ -4,7 +4,7 @@ use crate::boot::initrd::tests::{Made, archive, gzip, merged_usr, read};
 use crate::boot::modules;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Seek as _};
+use std::io::Seek as _;
 
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;

@@ -243,10 +243,10 @@ impl<'n> Layout<'n> {
                 format!("it has {has} layers, and {said} by its configuration: expected the same, up to {LAYERS}");
             return Err(self.refused(&what));
         }
-        let of = |((path, packed), id): ((PathBuf, Option<(String, u64)>), &String)| {
-            Ok::<_, OciImageError>(Layer { path, packed, unpacked: self.sha256(id)?.to_owned() })
-        };
-        let layers = files.into_iter().zip(&rootfs.diff_ids).map(of).collect::<Result<_, _>>()?;
+        let mut layers = Vec::new();
+        for ((path, packed), id) in files.into_iter().zip(&rootfs.diff_ids) {
+            layers.push(Layer { path, packed, unpacked: self.sha256(id)?.to_owned() });
+        }
         Ok(Image { digest, layers })
     }
 
