@@ -206,23 +206,19 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
 
 /// What CRI-O would miss of what is others', or why it would not start, when files are as they are to be (`then`).
 ///
-/// # Errors
-///
-/// That one of its files cannot be read.
-pub(super) fn loss(root: &Root, then: &Replaced) -> Result<Option<String>, RootError> {
-    let (Some(before), Some(after)) = (merged(root, &Replaced::new())?, merged(root, then)?) else { return Ok(None) };
+/// `None` also where one of its files cannot be read: that is told by whoever writes the handler or takes it back.
+pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
+    let (before, after) = (merged(root, &Replaced::new()).ok()??, merged(root, then).ok()??);
     let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some();
     let default = ["crio", "runtime", "default_runtime"];
     if has_ours(&before) && !has_ours(&after) && at(&after, &default).and_then(Value::as_str) == Some(NAME) {
-        return Ok(Some(format!(
+        return Some(format!(
             "{NAME} is CRI-O's default_runtime, without which it does not start: name another one there first"
-        )));
+        ));
     }
     let keys = lost(&before, &after).filter(|keys| !keys.iter().map(String::as_str).take(HANDLER.len()).eq(HANDLER));
-    Ok(keys.map(|keys| {
-        let key = keys.join(".");
-        format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads")
-    }))
+    let key = keys?.join(".");
+    Some(format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads"))
 }
 
 fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {

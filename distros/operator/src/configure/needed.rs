@@ -13,12 +13,19 @@ use std::path::{Path, PathBuf};
 /// The files of a state that stay because others need them, each with why; they belong together, so none of a
 /// configuration goes alone.
 ///
-/// `then` are all files as they are to be, those to which others' lines of our files move (`added`) among them.
+/// `then` are all files as they are to be, those to which others' lines of our files move (`added`) among them; `version`
+/// is containerd's, where it is known.
 ///
 /// # Errors
 ///
 /// That a file which decides it cannot be read.
-pub(super) fn needed(root: &Root, state: &State, added: &[Added], then: &Replaced) -> Result<Vec<Kept>, RootError> {
+pub(super) fn needed(
+    root: &Root,
+    state: &State,
+    added: &[Added],
+    then: &Replaced,
+    version: Option<(u32, u32)>,
+) -> Result<Vec<Kept>, RootError> {
     let of_crio = root.resolve_new(&crio::drop_in()).ok();
     let is_crio = |path: &PathBuf| Some(path) == of_crio.as_ref();
     let mut kept: Vec<Kept> = Vec::new();
@@ -35,13 +42,13 @@ pub(super) fn needed(root: &Root, state: &State, added: &[Added], then: &Replace
     };
     let of_containerd = of(&|path| !is_crio(path));
     if !of_containerd.is_empty()
-        && let Some(why) = containerd::loss(root, then)?
+        && let Some(why) = containerd::loss(root, then, version)?
     {
         of_containerd.into_iter().for_each(|c| hold(c, &why));
     }
     let of_crio = of(&is_crio);
     if !of_crio.is_empty()
-        && let Some(why) = crio::loss(root, then)?
+        && let Some(why) = crio::loss(root, then)
     {
         of_crio.into_iter().for_each(|c| hold(c, &why));
     }

@@ -145,6 +145,7 @@ pub fn prepare(
     let for_kata = changes.len();
     let mut theirs = Vec::new();
     let mut written = None;
+    let containerd = handler.as_ref().and_then(|choice| choice.version);
     if let Some(choice) = handler {
         let shim = shim(root, configuration.runtime)?;
         match choice.handler {
@@ -184,7 +185,7 @@ pub fn prepare(
         let mut then = back.clone();
         then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
         then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        if let Some(Kept { path, why, .. }) = needed(root, old, &added, &then)?.into_iter().next() {
+        if let Some(Kept { path, why, .. }) = needed(root, old, &added, &then, containerd)?.into_iter().next() {
             return Err(ChangeError::Needed { path, why }.into());
         }
     }

@@ -109,7 +109,7 @@ pub(super) fn revert_but(
     }
     let mut then: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
     then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
-    let mut needed = needed(root, state, &added, &then)?;
+    let mut needed = needed(root, state, &added, &then, None)?;
     needed.retain(|kept| !held.iter().any(|h| h.path == kept.path));
     if !needed.is_empty() && !force {
         return revert_but(root, lock, recorded, force, &[held, &needed].concat());

@@ -14,16 +14,20 @@ use toml_edit::DocumentMut;
 /// What a containerd would miss of what is others', or why it would not come up, when files are as they are to be
 /// (`then`).
 ///
-/// Which containerd it is need not be known: one that is not there has nothing to lose.
+/// Where containerd's version is not known, all of them are asked.
 ///
 /// # Errors
 ///
 /// That a main file cannot be read. What it imports is not asked: where that cannot be read it does not start today.
-pub(in super::super) fn loss(root: &Root, then: &Replaced) -> Result<Option<String>, RootError> {
+pub(in super::super) fn loss(
+    root: &Root,
+    then: &Replaced,
+    version: Option<(u32, u32)>,
+) -> Result<Option<String>, RootError> {
     let mut untold = |_: &std::path::Path, _: RootError| Ok(());
     for place in each(root, &mut untold)? {
         let (now, then) = (as_read(root, &place, &Replaced::new())?, as_read(root, &place, then)?);
-        for loading in Loading::all(None) {
+        for loading in Loading::all(version) {
             let Ok((files, before)) = loaded(root, &now, &place.main, *loading) else { continue };
             if before.disabled.is_some() {
                 continue;
