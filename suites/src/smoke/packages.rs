@@ -183,8 +183,8 @@ struct Questions {
 }
 
 impl Questions {
-    fn of(env: &dyn Environment) -> Result<Questions, Stop> {
-        Ok(match env.claims().release.package_manager {
+    fn of(manager: PackageManager) -> Result<Questions, Stop> {
+        Ok(match manager {
             PackageManager::Apt => Questions {
                 version: &["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Version}\n"],
                 // Only `ii ` is installed and configured; several lines are several architectures.
@@ -196,9 +196,12 @@ impl Questions {
                 read: str::trim,
                 owner: &["rpm", "-qf", "--qf", "%{NAME}: \n"],
             },
-            PackageManager::Pacman => {
-                Questions { version: &["pacman", "-Q"], read: str::trim, owner: &["pacman", "-Qqo"] }
-            }
+            PackageManager::Pacman => Questions {
+                version: &["pacman", "-Q"],
+                // `NAME VERSION`
+                read: |said| said.trim().split_once(' ').unwrap_or_default().1,
+                owner: &["pacman", "-Qqo"],
+            },
             PackageManager::Apk => {
                 Questions { version: &["apk", "info", "-v"], read: str::trim, owner: &["apk", "info", "-W"] }
             }
@@ -213,7 +216,7 @@ impl Questions {
 }
 
 fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
-    let questions = Questions::of(env)?;
+    let questions = Questions::of(env.claims().release.package_manager)?;
     let mut ran = env.run(&[questions.version, &[package]].concat(), QUICK)?;
     ran.stdout = (questions.read)(&ran.stdout).to_owned();
     Ok(ran)
@@ -222,7 +225,7 @@ fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
 fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
     // The package database knows real paths; `/usr/lib/qemu/virtiofsd` may be a link, `/lib` one to `/usr/lib`.
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
-    let questions = Questions::of(env)?;
+    let questions = Questions::of(env.claims().release.package_manager)?;
     for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
         let ran = env.run(&[questions.owner, &[candidate.as_str()]].concat(), QUICK)?;
         let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
@@ -261,7 +264,16 @@ fn number_after(text: &str, prefix: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{agree, number_after};
+    use super::{PackageManager, Questions, agree, number_after};
+
+    #[test]
+    fn a_version_is_what_the_manifest_has() {
+        let read = |manager, said| (Questions::of(manager).unwrap().read)(said);
+        assert_eq!(read(PackageManager::Apt, "rc \t1\nii \t1:10.0.3+ds-0+deb13u1\n"), "1:10.0.3+ds-0+deb13u1");
+        assert_eq!(read(PackageManager::Apt, "iU \t1\n"), "", "it is only unpacked");
+        assert_eq!(read(PackageManager::Zypper, "2:10.0.3-1.fc44\n"), "2:10.0.3-1.fc44");
+        assert_eq!(read(PackageManager::Pacman, "qemu-base 10.1.2-1\n"), "10.1.2-1");
+    }
 
     #[test]
     fn a_packages_version_may_say_less_than_the_binary_but_not_something_else() {
