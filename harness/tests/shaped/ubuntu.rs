@@ -118,6 +118,11 @@ pub(crate) fn packages(tree: &Path, work: &Path, key: &Path) -> Vec<Deb> {
     debs.push(keyring);
     debs.extend(EMPTY.iter().map(|name| made(name, name, "1", RELEASE)));
     debs.extend(kernels(tree, work, &kernel, debian.get(&kernel.package)));
+    // dpkg takes a package that has nothing of its own for replaced by whichever has the same folders.
+    for deb in &mut debs {
+        let copyright = format!("/usr/share/doc/{}/copyright", deb.field("Package"));
+        deb.files.entry(copyright).or_insert_with(|| Content::File(0o644, "See Debian's.\n".to_owned()));
+    }
     debs
 }
 
