@@ -18,6 +18,7 @@ use model::verified::Basis;
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::{CellFacts, Environment};
 use root::Root;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -242,7 +243,7 @@ pub fn boot_files(
         file("/etc/group", 0o644, b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n".to_vec()),
         file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\n".to_vec()),
     ];
-    extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes.to_vec())));
+    extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes)));
     let initramfs = Content::Unnamed(Arc::new(initramfs::build(AGENT, &all, &extra)?));
     let claims = Claims {
         release: release.clone(),
@@ -274,8 +275,8 @@ fn wanted_modules(profiles: &[Profile]) -> BTreeMap<ModuleUse, Vec<String>> {
     wanted
 }
 
-fn file(path: &str, mode: u32, bytes: Vec<u8>) -> ExtraFile {
-    ExtraFile { path: path.to_owned(), mode, content: bytes }
+fn file(path: &str, mode: u32, bytes: impl Into<Cow<'static, [u8]>>) -> ExtraFile {
+    ExtraFile { path: path.to_owned(), mode, content: bytes.into() }
 }
 
 /// The installed versions of these packages.

@@ -85,7 +85,10 @@ pub fn files() -> Vec<ExtraFile> {
          OOMScoreAdjust=-900\n"
     );
     let drop_in = "[Unit]\nWants=kata-qualify.service\n";
-    let text = |path: &str, content: &str| ExtraFile { path: path.to_owned(), mode: 0o644, content: content.into() };
+    let text = |path: &str, content: &str| {
+        let content = content.to_owned().into_bytes().into();
+        ExtraFile { path: path.to_owned(), mode: 0o644, content }
+    };
     vec![
         text("/etc/systemd/system/kata-qualify.service", &unit),
         text("/etc/systemd/system/multi-user.target.d/kata-qualify.conf", drop_in),

@@ -164,7 +164,8 @@ pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<
         Agent::Alone(program) => {
             let mut content = Vec::new();
             program.reader().read_to_end(&mut content).context("reading", program.path())?;
-            let file = |path: &str, mode, content| ExtraFile { path: path.to_owned(), mode, content };
+            let file =
+                |path: &str, mode, content: Vec<u8>| ExtraFile { path: path.to_owned(), mode, content: content.into() };
             // The agent reads the second one to name the guest.
             let files = [file(ALONE_AT, 0o755, content), file("/etc/hostname", 0o644, b"kata\n".to_vec())];
             let mut root = Vec::new();

@@ -5,6 +5,7 @@ use crate::error::{Cause, Failure, ImageError, failure_of};
 use crate::progress::Phase;
 use cpio::NewcBuilder;
 use cpio::newc::trailer;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -24,7 +25,7 @@ pub struct ExtraFile {
     /// The permission bits: `0o755`.
     pub mode: u32,
     /// The bytes.
-    pub content: Vec<u8>,
+    pub content: Cow<'static, [u8]>,
 }
 
 /// Builds the initramfs in a file without a name: a `newc` archive, not compressed, the same bytes for the same input.
@@ -211,7 +212,7 @@ mod tests {
     }
 
     fn file(path: &str) -> ExtraFile {
-        ExtraFile { path: path.to_owned(), mode: 0o640, content: b"x".to_vec() }
+        ExtraFile { path: path.to_owned(), mode: 0o640, content: b"x".to_vec().into() }
     }
 
     #[test]
