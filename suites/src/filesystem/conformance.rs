@@ -79,7 +79,7 @@ pub fn record_native_failures(scratch: &Path, failures: &[String]) -> Result<(),
 
 /// Runs pjdfstest in the site's directory as root and gives the names of the checks that failed, sorted.
 ///
-/// It needs `/etc/passwd` and `/etc/group` with nobody and daemon, as every distribution has and the guest is given.
+/// It needs `/etc/passwd` and `/etc/group` with nobody and another user than root.
 ///
 /// # Errors
 ///
@@ -106,26 +106,31 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
 /// A user and the name of its primary group.
 type Account = (String, String);
 
-/// nobody and daemon with the names of their groups, which differ between distributions.
+/// nobody and somebody else who is not root, with the names of their groups, which differ between distributions.
 fn accounts() -> Result<(Account, Account), Stop> {
     let read = |path: &str| {
         fs::read_to_string(path).map_err(|e| Stop::error(format!("reading {path}, which pjdfstest needs: {e}")))
     };
     let (users, groups) = (read("/etc/passwd")?, read("/etc/group")?);
-    let account = |user: &str| {
-        let found = account_in(&users, &groups, user).map(|group| (user.to_owned(), group));
-        found.ok_or_else(|| {
-            Stop::error(format!("pjdfstest needs the user {user} with its group in /etc/passwd and /etc/group"))
-        })
-    };
-    Ok((account("nobody")?, account("daemon")?))
+    accounts_in(&users, &groups).ok_or_else(|| {
+        let what = "nobody and another user than root, each with its group, in /etc/passwd and /etc/group";
+        Stop::error(format!("pjdfstest needs {what}"))
+    })
 }
 
-/// The name of the user's primary group.
+/// The same of these files. daemon is on most systems; Arch's are users of its services.
+fn accounts_in(users: &str, groups: &str) -> Option<(Account, Account)> {
+    let names = users.lines().filter_map(|line| line.split(':').next());
+    let others = names.filter(|name| !["root", "nobody", "daemon"].contains(name));
+    let account = |user: &str| Some((user.to_owned(), account_in(users, groups, user)?));
+    Some((account("nobody")?, std::iter::once("daemon").chain(others).find_map(account)?))
+}
+
+/// The name of the primary group of a user who is not root.
 fn account_in(users: &str, groups: &str, user: &str) -> Option<String> {
     let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
     let entry = users.lines().map(fields).find(|entry| entry.first().is_some_and(|name| name == user))?;
-    let group = entry.get(3)?;
+    let group = entry.get(3).filter(|_| entry.get(2).is_some_and(|id| id != "0"))?;
     let entry = groups.lines().map(fields).find(|entry| entry.get(2) == Some(group))?;
     entry.first().cloned()
 }
@@ -172,7 +177,7 @@ fn parse(output: &str) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DEADLINE, account_in, parse, pjdfstest_failures};
+    use super::{DEADLINE, account_in, accounts_in, parse, pjdfstest_failures};
     use crate::check::Stop;
     use crate::environment::{Ran, Site};
 
@@ -224,5 +229,10 @@ mod tests {
         let users = "root:x:0:0::/:\nnobody:x:65534:65534::/:\n";
         assert_eq!(account_in(users, "nogroup:x:65534:\n", "nobody").as_deref(), Some("nogroup"));
         assert_eq!(account_in(users, "nogroup:x:1:\n", "nobody"), None);
+        let (groups, two) = ("n:x:65534:\nd:x:1:\nk:x:5:\n", "nobody:x:65534:65534:::\nroot2:x:0:1:::\nk:x:5:5:::\n");
+        let other = |users: &str| accounts_in(users, groups).map(|(_, (user, group))| (user, group));
+        assert_eq!(other(two), Some(("k".to_owned(), "k".to_owned())), "root2 is root");
+        assert_eq!(other(&format!("{two}daemon:x:1:1:::\n")), Some(("daemon".to_owned(), "d".to_owned())));
+        assert_eq!(other("nobody:x:65534:65534:::\n"), None);
     }
 }
