@@ -79,7 +79,7 @@ pub fn record_native_failures(scratch: &Path, failures: &[String]) -> Result<(),
 
 /// Runs pjdfstest in the site's directory as root and gives the names of the checks that failed, sorted.
 ///
-/// It needs `/etc/passwd` and `/etc/group` with nobody and another user than root.
+/// It needs `/etc/passwd` and `/etc/group` with two users besides root.
 ///
 /// # Errors
 ///
@@ -106,24 +106,26 @@ pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
 /// A user and the name of its primary group.
 type Account = (String, String);
 
-/// nobody and somebody else who is not root, with the names of their groups, which differ between distributions.
+/// Two users who are not root, with the names of their groups.
 fn accounts() -> Result<(Account, Account), Stop> {
     let read = |path: &str| {
         fs::read_to_string(path).map_err(|e| Stop::error(format!("reading {path}, which pjdfstest needs: {e}")))
     };
     let (users, groups) = (read("/etc/passwd")?, read("/etc/group")?);
     accounts_in(&users, &groups).ok_or_else(|| {
-        let what = "nobody and another user than root, each with its group, in /etc/passwd and /etc/group";
+        let what = "two users besides root, each with its group, in /etc/passwd and /etc/group";
         Stop::error(format!("pjdfstest needs {what}"))
     })
 }
 
-/// The same of these files. daemon is on most systems; Arch's are users of its services.
+/// The same of these files: nobody and daemon where they are, as on most systems, otherwise users of services.
 fn accounts_in(users: &str, groups: &str) -> Option<(Account, Account)> {
-    let names = users.lines().filter_map(|line| line.split(':').next());
-    let others = names.filter(|name| !["root", "nobody", "daemon"].contains(name));
-    let account = |user: &str| Some((user.to_owned(), account_in(users, groups, user)?));
-    Some((account("nobody")?, std::iter::once("daemon").chain(others).find_map(account)?))
+    let named = |line: &str| line.split(':').next().unwrap_or_default().to_owned();
+    let usual = ["nobody", "daemon"].map(str::to_owned);
+    let others = users.lines().map(named).filter(|name| !usual.contains(name));
+    let all: Vec<String> = usual.iter().cloned().chain(others).collect();
+    let mut accounts = all.into_iter().filter_map(|user| account_in(users, groups, &user).map(|group| (user, group)));
+    Some((accounts.next()?, accounts.next()?))
 }
 
 /// The name of the primary group of a user who is not root.
@@ -229,10 +231,12 @@ mod tests {
         let users = "root:x:0:0::/:\nnobody:x:65534:65534::/:\n";
         assert_eq!(account_in(users, "nogroup:x:65534:\n", "nobody").as_deref(), Some("nogroup"));
         assert_eq!(account_in(users, "nogroup:x:1:\n", "nobody"), None);
-        let (groups, two) = ("n:x:65534:\nd:x:1:\nk:x:5:\n", "nobody:x:65534:65534:::\nroot2:x:0:1:::\nk:x:5:5:::\n");
-        let other = |users: &str| accounts_in(users, groups).map(|(_, (user, group))| (user, group));
-        assert_eq!(other(two), Some(("k".to_owned(), "k".to_owned())), "root2 is root");
-        assert_eq!(other(&format!("{two}daemon:x:1:1:::\n")), Some(("daemon".to_owned(), "d".to_owned())));
-        assert_eq!(other("nobody:x:65534:65534:::\n"), None);
+        let groups = "n:x:65534:\nd:x:1:\nk:x:5:\n";
+        let names =
+            |users: &str| accounts_in(users, groups).map(|((one, _), (other, group))| [one, other, group].join(" "));
+        let (nobody, two) = ("nobody:x:65534:65534:::\n", "root2:x:0:1:::\nk:x:5:5:::\n");
+        assert_eq!(names(&format!("{two}{nobody}")).as_deref(), Some("nobody k k"), "root2 is root");
+        assert_eq!(names(&format!("{nobody}{two}daemon:x:1:1:::\n")).as_deref(), Some("nobody daemon d"));
+        assert_eq!(names(two), None);
     }
 }
