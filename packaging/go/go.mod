@@ -1,3 +1,3 @@
 module github.com/kata-containers/kata-qualify/packaging/go
 
-go 1.22
+go 1.19

@@ -30,7 +30,7 @@ func golden[T any](t *testing.T, name string) T {
 	return strictly[T](t, document)
 }
 
-func equal[T comparable](t *testing.T, what string, got, want T) {
+func equal(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s: got %v, want %v", what, got, want)

@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"time"
 )
 
 // Program is what is run where a [Client] names no other.
@@ -57,8 +56,6 @@ func (c *Client) Run(ctx context.Context, call string, arguments ...string) ([]b
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, all...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// Nobody who has inherited its output is waited for.
-	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	if err == nil {
 		return stdout.Bytes(), nil
@@ -123,7 +120,10 @@ func ask[T any](ctx context.Context, c *Client, call string, arguments []string)
 	}
 	answer := new(T)
 	if err := decode(document, answer); err != nil {
-		return nil, errors.Join(failed, fmt.Errorf("reading the answer to %s: %w", call, err))
+		if failed != nil {
+			return nil, fmt.Errorf("reading the answer to %s, which ended with %v: %w", call, failed, err)
+		}
+		return nil, fmt.Errorf("reading the answer to %s: %w", call, err)
 	}
 	return answer, failed
 }
