@@ -100,7 +100,7 @@ fn a_handler_that_crio_takes_by_default_stays() {
     let before = machine.everything();
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"kata\"\n");
-    stays(&machine, &[&[], &CONTAINERD], "kata is CRI-O's default_runtime");
+    stays(&machine, &[&[], &CONTAINERD], "10-mine.conf:2 makes kata CRI-O's default_runtime");
     assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
@@ -151,7 +151,7 @@ fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
     assert!(folder.starts_with("/etc/kata-containers"), "{copy}");
     let ours = format!("m{folder}/config.d/50-kata-osinfo.toml");
     machine.file(&ours, &format!("{}{more}", machine.read(&ours)));
-    stays(&machine, &[], "what others have added to it would have no effect any more (line ");
+    stays(&machine, &[], "50-kata-osinfo.toml would have no effect any more (line ");
     // It can be configured again: the copy stays.
     let output = call(&machine, GO, &["--format", "json"]);
     assert_eq!((output.code, machine.told_by_check()), (0, Vec::new()), "{}", output.stderr);
@@ -163,7 +163,7 @@ fn lines_of_others_that_kata_would_not_read_any_more_stay_where_they_are() {
     rename(machine.path(&ours), machine.path("m/srv/ours.toml")).expect("moved");
     symlink("/srv/ours.toml", machine.path(&ours)).expect("a link");
     machine.file("m/srv/ours.toml", &format!("{}{more}", machine.read("m/srv/ours.toml")));
-    stays(&machine, &[&[]], "what others have added to it would have no effect any more (line ");
+    stays(&machine, &[&[]], "/srv/ours.toml would have no effect any more (line ");
 }
 
 /// A later file of theirs wins over what they have added to ours, as it did.
@@ -233,4 +233,160 @@ fn a_changed_handler_that_stays_is_told() {
         "warning: /etc/containerd/config.toml stays: /etc/containerd/config.toml: others have changed the handler";
     assert!(output.stderr.contains(told), "{}", output.stderr);
     assert_eq!((machine.read(MAIN), &output.json()["taken-back"]), (changed, &json!([])));
+}
+
+/// A machine whose containerd reads a main file of this text, configured for its version.
+fn configured(version: &str, main: &str) -> (Machine, [String; 4]) {
+    let machine = Machine::new();
+    machine.file(MAIN, main);
+    let with = ["--handler", "containerd", "--containerd-version", version].map(str::to_owned);
+    assert_eq!(call(&machine, GO, &with.each_ref().map(String::as_str)).code, 0);
+    (machine, with)
+}
+
+#[test]
+fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
+    let (machine, _) = configured("1.7", "version = 2\n");
+    let sound = machine.read(MAIN);
+    machine.file(MAIN, &format!("{sound}[broken\n"));
+    for call_ in [&[][..], &["--handler", "crio"]] {
+        let machine = machine.copy();
+        let output = call(&machine, GO, call_);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let told = "warning: /etc/containerd/config.toml stays: /etc/containerd/config.toml is not TOML any more";
+        assert!(output.stderr.contains(told) && output.stderr.contains("line 1"), "{}", output.stderr);
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        assert!(
+            output.stderr.contains("it is not TOML any more") && output.stderr.contains("line 1"),
+            "{}",
+            output.stderr
+        );
+        machine.file(MAIN, &sound);
+        assert_eq!(machine.run(&["unconfigure"]).code, 0);
+        assert_eq!(machine.read(MAIN), "version = 2\n");
+    }
+}
+
+#[test]
+fn a_handler_that_stays_does_so_with_its_import_and_its_configuration() {
+    let (machine, _) = configured("2.1", "version = 3\n");
+    let key = "snapshotter = \"devmapper\"\nprivileged_without";
+    machine.file(DROP_IN, &machine.read(DROP_IN).replace("privileged_without", key));
+    let changed = files(&machine);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, files(&machine) == changed), (13, true), "{}", output.stderr);
+    for more in [&[][..], &["--handler", "crio"]] {
+        let machine = machine.copy();
+        let output = call(&machine, GO, more);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert!(output.stderr.contains("50-kata-osinfo.toml stays: "), "{}", output.stderr);
+        assert!(machine.read(MAIN).contains("conf.d/50-kata-osinfo.toml"), "{}", machine.read(MAIN));
+        // It is still known as a handler.
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        assert!(machine.read(MAIN).contains("conf.d/50-kata-osinfo.toml"), "{}", machine.read(MAIN));
+    }
+    // In a main file, beside the default.
+    let main = format!("version = 2\n{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
+    let (machine, _) = configured("1.7", &main);
+    machine.file(MAIN, &machine.read(MAIN).replace("privileged_without", key));
+    let changed = files(&machine);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, files(&machine) == changed), (13, true), "{}", output.stderr);
+}
+
+#[test]
+fn a_default_handler_is_seen_in_a_named_main_file_and_beside_a_broken_one() {
+    let of_main = |main: &str, version: &str| {
+        let machine = Machine::new();
+        let runc = format!("{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
+        machine.file(&format!("m{main}"), &format!("version = 2\n{runc}"));
+        let with = ["--handler", "containerd", "--containerd-version", version, "--containerd-config", main];
+        assert_eq!(call(&machine, GO, &with).code, 0);
+        let path = format!("m{main}");
+        machine.file(&path, &format!("{}{V2}]\ndefault_runtime_name = \"kata\"\n", machine.read(&path)));
+        machine
+    };
+    for version in ["1.7", "2.1"] {
+        let machine = of_main("/srv/c/config.toml", version);
+        stays(&machine, &[&[]], "makes kata containerd's default handler");
+        let machine = of_main("/etc/containerd/config.toml", version);
+        let text = machine.read(MAIN);
+        let broken = match text.contains("imports = [") {
+            true => text.replace("imports = [", "imports = [\"/etc/containerd/gone.toml\", "),
+            false => format!("imports = [\"/etc/containerd/gone.toml\"]\n{text}"),
+        };
+        machine.file(MAIN, &broken);
+        stays(&machine, &[&[]], "makes kata containerd's default handler");
+    }
+    let machine = Machine::new();
+    machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");
+    assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
+    machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"kata\"\n");
+    machine.file("m/etc/crio/crio.conf.d/20-broken.conf", "[broken\n");
+    stays(&machine, &[&[]], "/etc/crio/crio.conf.d/10-mine.conf:2 makes kata CRI-O's default_runtime");
+}
+
+#[test]
+fn a_default_in_our_own_drop_in_moves_with_the_handler_and_keeps_it_without() {
+    let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+    let (machine, with) = configured("2.1", glob);
+    machine.file(DROP_IN, &format!("{}\n{V3}]\ndefault_runtime_name = \"kata\"\n", machine.read(DROP_IN)));
+    stays(&machine, &[&[]], "makes kata containerd's default handler");
+    let output = call(&machine, GO, &with.each_ref().map(String::as_str));
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(machine.read("m/etc/containerd/conf.d/50-kata-osinfo-added.toml").contains("default_runtime_name"));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    stays(&machine, &[&[]], "50-kata-osinfo-added.toml:");
+}
+
+#[test]
+fn an_upgrade_of_containerd_loses_nothing_and_is_not_refused() {
+    let main = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"x\"\n";
+    let (machine, _) = configured("1.7", main);
+    let output = call(&machine, GO, &["--handler", "containerd", "--containerd-version", "2.1"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    assert_eq!(machine.read(MAIN), main);
+}
+
+#[test]
+fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
+    let with_copy = || {
+        let machine = Machine::new();
+        let other = "[hypervisor.clh]\npath = \"/clh\"\n\n[runtime]\nhypervisor_name = \"clh\"\n";
+        machine.file(&format!("m/{BASE}/configuration-clh.toml"), other);
+        let output = call(&machine, GO, &["--format", "json"]);
+        let answer = output.json();
+        let copy = answer["kata-config"]["path"].as_str().expect("a path").to_owned();
+        (machine, format!("m{}/config.d", copy.rsplit_once('/').expect("a folder").0))
+    };
+    let (machine, folder) = with_copy();
+    machine.file(&format!("{folder}/60-mine.toml"), "[factory]\nenable_template = true\n");
+    stays(&machine, &[], "/config.d/60-mine.toml would have no effect any more");
+    // The other one has gone, and with it the reason for a copy.
+    std::fs::remove_file(machine.path(&format!("m/{BASE}/configuration-clh.toml"))).expect("removed");
+    let output = call(&machine, GO, &[]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("/config.d/60-mine.toml would have no effect any more"), "{}", output.stderr);
+    let (machine, folder) = with_copy();
+    machine.file(&format!("{folder}/60-mine.toml"), "# mine\n");
+    let ours = format!("{folder}/50-kata-osinfo.toml");
+    machine.file(&ours, &format!("{}# mine\n", machine.read(&ours)));
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}
+
+#[test]
+fn what_nothing_reads_today_keeps_nothing() {
+    let machine = Machine::new();
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    let ours = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    machine.file(&ours, &format!("{}\n[factory]\nenable_template = true\n", machine.read(&ours)));
+    for name in ["configuration.toml", "configuration-qemu.toml"] {
+        std::fs::remove_file(machine.path(&format!("m/{BASE}/{name}"))).expect("removed");
+    }
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
 }

@@ -4,6 +4,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::redact;
 use crate::run::RunEnding;
 use crate::verdict::{Cause, Judgement, Reason};
+use crate::views::compare::{Change, Comparison, against};
 use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ pub struct Withheld {
 /// The entries that a run may write, each with its distro, and what is withheld.
 ///
 /// `old` finds the entry that a new one replaces.
-/// A capability that was inconclusive keeps what the old entry says, or is left out.
+/// A capability that was inconclusive is left out: what an older run saw of it is not of this one's day and versions.
+/// So where the old entry judges what this run could not, the old one stays, unless this run found something worse.
 /// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
 /// Runs that are filtered, unfinished, or about candidates write nothing, nor do cells in error.
 pub fn verified_entries<'a>(
@@ -38,7 +40,10 @@ pub fn verified_entries<'a>(
             Some(reason) => withheld.push(Withheld { cell: Some(cell.cell.clone()), reason }),
             None => {
                 for profile in cell.judgements.keys() {
-                    if let Some(entry) = entry(matrix, cell, profile, old(cell, profile)) {
+                    let old = old(cell, profile);
+                    if let Some(reason) = old.and_then(|old| withheld_entry(cell, profile, old)) {
+                        withheld.push(Withheld { cell: Some(cell.cell.clone()), reason });
+                    } else if let Some(entry) = entry(matrix, cell, profile) {
                         entries.push((cell.cell.distro.clone(), entry));
                     }
                 }
@@ -68,18 +73,29 @@ fn withheld_cell(cell: &CellReport) -> Option<String> {
     (!cell.complete).then(|| "it has no end".to_owned())
 }
 
-fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&VerifiedEntry>) -> Option<VerifiedEntry> {
+/// Why an old entry stays.
+fn withheld_entry(cell: &CellReport, profile: &str, old: &VerifiedEntry) -> Option<String> {
+    let compared = against(Some(old), cell, profile, false);
+    if compared.iter().any(|c| c.change == Change::Worse) {
+        return None;
+    }
+    let is_lost = |c: &&Comparison| c.recorded.is_some() && c.found == Verdict::Inconclusive;
+    let lost: Vec<&str> = compared.iter().filter(is_lost).map(|c| c.capability.name()).collect();
+    let what = lost.join(", ");
+    let tested = old.tested;
+    (!lost.is_empty()).then(|| format!("{profile}: {what} could not be judged, as on {tested}: that entry stays"))
+}
+
+fn entry(matrix: &Matrix, cell: &CellReport, profile: &str) -> Option<VerifiedEntry> {
     let facts = cell.facts.as_ref()?;
     let mut capabilities = BTreeMap::new();
     for (capability, judgement) in cell.judgements.get(profile)? {
-        let kept = old.and_then(|o| o.capabilities.get(capability));
-        let written = match judgement.verdict {
-            Verdict::Inconclusive => kept.cloned(),
-            Verdict::Untested if judgement.required == 0 => None,
-            _ => Some(capability_of(judgement)),
-        };
-        if let Some(written) = written {
-            capabilities.insert(*capability, written);
+        match judgement.verdict {
+            Verdict::Inconclusive => {}
+            Verdict::Untested if judgement.required == 0 => {}
+            _ => {
+                capabilities.insert(*capability, capability_of(judgement));
+            }
         }
     }
     if capabilities.is_empty() {

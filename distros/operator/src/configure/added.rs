@@ -63,9 +63,9 @@ impl Added {
 
     /// Why our file stays where theirs would not be read.
     pub(super) fn would_be_lost(&self) -> String {
-        let how = differences(&self.ours.after, &self.now);
+        let (ours, how) = (self.ours().display(), differences(&self.ours.after, &self.now));
         format!(
-            "what others have added to it would have no effect any more ({how}): move it to a file of your own that Kata reads"
+            "what others have added to {ours} would have no effect any more ({how}): move it to a file that Kata reads"
         )
     }
 
@@ -129,11 +129,7 @@ fn theirs(file: &Change, now: &str) -> Option<String> {
     let (ours, all) = (settings_in(&file.after), settings_in(now));
     let new: Vec<&Setting> = all.iter().filter(|s| !ours.contains(s)).collect();
     // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
-    // And what makes our handler the default one means nothing without it: no container would start.
-    let is_of_ours = |s: &&Setting| {
-        let is_default = ["default_runtime", "default_runtime_name"].contains(&s.key.as_str());
-        s.table.windows(2).any(|names| names == ["runtimes", NAME]) || is_default && s.value.as_str() == Some(NAME)
-    };
+    let is_of_ours = |s: &&Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
     if !ours.iter().all(|s| all.contains(s)) || new.iter().any(is_of_ours) {
         return None;
     }
@@ -264,9 +260,7 @@ runtime_type = \"k\"
         ] {
             assert_eq!(told_apart(OURS, &now), None, "{now}");
         }
-        for theirs in ["snapshotter = \"s\"\n", "\n[plugins.\"p\".containerd]\ndefault_runtime_name = \"kata\"\n"] {
-            assert_eq!(told_apart(HANDLER, &format!("{HANDLER}{theirs}")), None, "{theirs}");
-        }
+        assert_eq!(told_apart(HANDLER, &format!("{HANDLER}snapshotter = \"s\"\n")), None);
     }
 
     #[test]
@@ -276,10 +270,7 @@ runtime_type = \"k\"
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
-        assert!(
-            error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"),
-            "{error}"
-        );
+        assert!(error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"), "{error}");
     }
 
     #[test]
@@ -291,10 +282,7 @@ runtime_type = \"k\"
         let state = State { files: vec![ours(OURS)], ..State::default() };
         let to = || {
             let added = all(&root, &state);
-            added
-                .iter()
-                .filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned()))
-                .collect::<Vec<_>>()
+            added.iter().filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned())).collect::<Vec<_>>()
         };
         std::fs::write(folder.join("50.toml"), OURS).unwrap();
         assert_eq!(to(), Vec::<String>::new());

@@ -7,6 +7,7 @@ use super::containerd::migrated::is_of_handler;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, State, VERSION};
 use super::today::{Today, halfway, today};
+use super::toml::without_line;
 use super::{added, keys};
 use root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
 use std::collections::BTreeMap;
@@ -34,8 +35,14 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
         Today::Edited(taken) => Ok(taken.text),
         Today::Back | Today::Gone => Ok(now),
         Today::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
-        Today::Foreign => Ok(now),
+        Today::Foreign => Err(ChangeError::NotToml { path: path.to_owned(), why: not_toml(now.as_deref()) }),
     }
+}
+
+/// Why nobody can tell what in a text is ours.
+pub(super) fn not_toml(now: Option<&str>) -> String {
+    let error = now.and_then(|now| now.parse::<toml_edit::DocumentMut>().err());
+    error.map_or_else(|| "it cannot be kept as it is".to_owned(), |error| without_line(&error))
 }
 
 /// That files of ours which no state knows hold nothing of others': it would be lost when they are written again.
@@ -62,6 +69,8 @@ pub(super) struct Originals {
     pub(super) texts: BTreeMap<PathBuf, Option<String>>,
     /// Those that were changed by hand, and stay as they are, each with what was changed.
     pub(super) kept: Vec<(PathBuf, ChangeError)>,
+    /// The files of handlers that stay because a file of theirs was changed.
+    pub(super) handler: Vec<PathBuf>,
 }
 
 /// What some files of a state go back to when they are written no more; what was changed by hand stays.
@@ -74,7 +83,7 @@ pub(super) fn originals(
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let path = file.path.clone();
         let text = match original(root, Some(state), &path) {
-            Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. })) => {
+            Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. })) => {
                 all.kept.push((path.clone(), why));
                 root.utf8_if_any(&path)?
             }
@@ -82,6 +91,14 @@ pub(super) fn originals(
         };
         all.texts.insert(path, text);
     }
+    // A handler goes or stays as a whole, with whatever names it.
+    let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
+    let whole = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
+    let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path)).cloned().collect();
+    for path in &stays {
+        all.texts.insert(path.clone(), root.utf8_if_any(path)?);
+    }
+    all.handler = stays;
     Ok(all)
 }
 
@@ -164,7 +181,9 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     for file in &dropped {
         match original(root, old, &file.path) {
-            Err(ChangeError::Changed { .. } | ChangeError::Handler { .. }) => kept.push(file.clone()),
+            Err(ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. }) => {
+                kept.push(file.clone());
+            }
             before => {
                 let before = before?;
                 steps.push(PendingFile::new(root, Change { before: before.clone(), ..file.clone() }, before)?);

@@ -208,12 +208,13 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
 ///
 /// `None` also where one of its files cannot be read: that is told by whoever writes the handler or takes it back.
 pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
-    let (before, after) = (merged(root, &Replaced::new()).ok()??, merged(root, then).ok()??);
+    let (before, after) = (merged(root, &Replaced::new()).ok()?, merged(root, then).ok()?);
     let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some();
     let default = ["crio", "runtime", "default_runtime"];
     if has_ours(&before) && !has_ours(&after) && at(&after, &default).and_then(Value::as_str) == Some(NAME) {
+        let place = default_in(root).unwrap_or_else(|| "CRI-O's configuration".to_owned());
         return Some(format!(
-            "{NAME} is CRI-O's default_runtime, without which it does not start: name another one there first"
+            "{place} makes {NAME} CRI-O's default_runtime, without which it does not start: name another one there first"
         ));
     }
     let keys = lost(&before, &after).filter(|keys| !keys.iter().map(String::as_str).take(HANDLER.len()).eq(HANDLER));
@@ -221,13 +222,27 @@ pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
     Some(format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads"))
 }
 
+/// The last file that names a default runtime, with the line.
+fn default_in(root: &Root) -> Option<String> {
+    let all = paths(root).ok()?;
+    all.iter().rev().find_map(|path| {
+        let text = root.utf8(path).ok()?;
+        let document = Document::parse(text.as_str()).ok()?;
+        let keys = ["crio", "runtime", "default_runtime"];
+        let item = keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key))?;
+        let line = item.span().map_or(1, |span| line_of(&text, span.start));
+        Some(format!("{}:{line}", path.display()))
+    })
+}
+
 fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
     let (first, rest) = path.split_first()?;
     rest.iter().try_fold(map.get(*first)?, |value, key| value.get(key))
 }
 
-/// What CRI-O makes of all files together, ours too; `None` where it does not start with one.
-fn merged(root: &Root, files: &Replaced) -> Result<Option<Map<String, Value>>, RootError> {
+/// What CRI-O makes of all files together, ours too, and would make of them once those with which it does not start are
+/// mended.
+fn merged(root: &Root, files: &Replaced) -> Result<Map<String, Value>, RootError> {
     let folder = root.resolve_new(Path::new(FOLDER));
     let new = files.iter().filter(|(path, text)| text.is_some() && folder.as_ref().is_ok_and(|f| path.starts_with(f)));
     let mut all = paths(root)?;
@@ -241,17 +256,16 @@ fn merged(root: &Root, files: &Replaced) -> Result<Option<Map<String, Value>>, R
     all.sort_by_key(|path| (path != Path::new(MAIN), path.clone()));
     for path in &all {
         if is_there(path)? {
-            let Ok(text) = text(root, files, path)? else { return Ok(None) };
-            texts.push(text);
+            texts.extend(text(root, files, path)?.ok());
         }
     }
     let mut merged = Map::new();
     for text in texts {
-        let Ok(document) = text.parse::<DocumentMut>() else { return Ok(None) };
+        let Ok(document) = text.parse::<DocumentMut>() else { continue };
         let Value::Object(own) = table_of(document.as_table()) else { continue };
         merge(&mut merged, own, 0);
     }
-    Ok(Some(merged))
+    Ok(merged)
 }
 
 /// A later file's values take the place of earlier ones; a runtime does as a whole.

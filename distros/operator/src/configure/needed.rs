@@ -5,13 +5,14 @@
 
 use super::added::Added;
 use super::containerd::{self, Replaced};
-use super::crio;
-use super::state::{Configured, Kept, State};
+use super::merged::settings_in;
+use super::state::{Change, Configured, Kept, State};
+use super::{copy, crio};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
-/// The files of a state that stay because others need them, each with why; they belong together, so none of a
-/// configuration goes alone.
+/// The files of a state that stay because others need them, each with why, those of the handler first; they belong
+/// together, so none of a configuration goes alone.
 ///
 /// `then` are all files as they are to be, those to which others' lines of our files move (`added`) among them; `version`
 /// is containerd's, where it is known.
@@ -28,65 +29,94 @@ pub(super) fn needed(
 ) -> Result<Vec<Kept>, RootError> {
     let of_crio = root.resolve_new(&crio::drop_in()).ok();
     let is_crio = |path: &PathBuf| Some(path) == of_crio.as_ref();
-    let mut kept: Vec<Kept> = Vec::new();
-    let mut hold = |configured: &Configured, why: &str| {
-        for path in &configured.files {
-            if !kept.iter().any(|k| k.path == *path) {
-                kept.push(Kept { path: path.clone(), why: why.to_owned(), by_force: true });
-            }
+    let mut kept = Vec::new();
+    for configured in &state.configurations {
+        let (of_crio, of_containerd): (Vec<&Change>, Vec<&Change>) = state
+            .files
+            .iter()
+            .filter(|f| configured.handler.contains(&f.path) && changes(root, f, then))
+            .partition(|f| is_crio(&f.path));
+        let mut why = None;
+        if !of_containerd.is_empty() {
+            why = containerd::loss(root, &of_containerd, then, version);
         }
-    };
-    let of = |is_its: &dyn Fn(&PathBuf) -> bool| {
-        let is_its = |c: &&Configured| c.handler.iter().any(is_its);
-        state.configurations.iter().filter(is_its).collect::<Vec<_>>()
-    };
-    let of_containerd = of(&|path| !is_crio(path));
-    if !of_containerd.is_empty()
-        && let Some(why) = containerd::loss(root, then, version)?
-    {
-        of_containerd.into_iter().for_each(|c| hold(c, &why));
-    }
-    let of_crio = of(&is_crio);
-    if !of_crio.is_empty()
-        && let Some(why) = crio::loss(root, then)
-    {
-        of_crio.into_iter().for_each(|c| hold(c, &why));
-    }
-    for added in added {
-        let (Some(theirs), Some(configured)) = (added.theirs(), owner_for_kata(state, added.ours())) else { continue };
-        if is_read_today(root, configured)? && !is_read(root, configured, &theirs.path, then)? {
-            hold(configured, &added.would_be_lost());
+        if why.is_none() && !of_crio.is_empty() {
+            why = crio::loss(root, then);
+        }
+        if why.is_none() {
+            why = unread(root, state, configured, added, then)?;
+        }
+        if let Some(why) = why {
+            hold(&mut kept, configured, &why);
         }
     }
     Ok(kept)
 }
 
-/// The configuration that a file was written for, where Kata reads it.
-fn owner_for_kata<'s>(state: &'s State, path: &Path) -> Option<&'s Configured> {
-    let is_its = |c: &&Configured| c.files.iter().any(|f| f == path) && !c.handler.iter().any(|f| f == path);
-    state.configurations.iter().find(is_its)
+/// Whether a file is to be another one than it is today; one that cannot be read is.
+fn changes(root: &Root, file: &Change, then: &Replaced) -> bool {
+    then.get(&file.path).is_some_and(|text| root.utf8_if_any(&file.path).ok().as_ref() != Some(text))
 }
 
-/// Kata's file or the copy of it: whichever is there may be read.
-fn mains(configured: &Configured) -> impl Iterator<Item = &PathBuf> {
-    std::iter::once(&configured.config).chain(&configured.files)
-}
-
-fn is_read_today(root: &Root, configured: &Configured) -> Result<bool, RootError> {
-    for main in mains(configured) {
-        if root.look(main)?.is_some() {
-            return Ok(true);
+/// Keeps all files of a configuration, those of its handler first.
+pub(super) fn hold(kept: &mut Vec<Kept>, configured: &Configured, why: &str) {
+    for path in configured.handler.iter().chain(&configured.files) {
+        if !kept.iter().any(|k| k.path == *path) {
+            kept.push(Kept { path: path.clone(), why: why.to_owned(), by_force: true });
         }
     }
-    Ok(false)
+}
+
+/// Which settings of others Kata would not read any more: what they have added to a drop-in of ours, and drop-ins of
+/// theirs beside a copy that goes.
+fn unread(
+    root: &Root,
+    state: &State,
+    configured: &Configured,
+    added: &[Added],
+    then: &Replaced,
+) -> Result<Option<String>, RootError> {
+    let is_copy = |path: &&PathBuf| state.files.iter().any(|f| f.path == **path && copy::source(&f.after).is_some());
+    let copies: Vec<&PathBuf> = configured.files.iter().filter(is_copy).collect();
+    let mains: Vec<&PathBuf> = std::iter::once(&configured.config).chain(copies.iter().copied()).collect();
+    // Kata itself has gone, perhaps.
+    if root.look(&configured.config)?.is_none() {
+        return Ok(None);
+    }
+    let is_of_kata = |path: &Path| {
+        let is = |paths: &[PathBuf]| paths.iter().any(|p| p == path);
+        is(&configured.files) && !is(&configured.handler)
+    };
+    for added in added.iter().filter(|a| is_of_kata(a.ours())) {
+        if let Some(theirs) = added.theirs()
+            && !settings_in(&theirs.after).is_empty()
+            && !is_read(root, &mains, &theirs.path, then)?
+        {
+            return Ok(Some(added.would_be_lost()));
+        }
+    }
+    for copy in copies.into_iter().filter(|copy| then.get(*copy).is_some_and(Option::is_none)) {
+        let folder = copy.with_file_name("config.d");
+        for path in root.list_if_any(&folder)?.iter().map(|name| folder.join(name)) {
+            let is_ours = state.files.iter().any(|f| f.path == path);
+            let text = root.text_if_any(&path)?.unwrap_or_default();
+            if !is_ours && !settings_in(&text).is_empty() {
+                let (path, main) = (path.display(), configured.config.display());
+                return Ok(Some(format!(
+                    "{path} would have no effect any more: remove it, or move it to a file that is read with {main}"
+                )));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a drop-in lies beside a configuration that will be there.
-fn is_read(root: &Root, configured: &Configured, drop_in: &Path, then: &Replaced) -> Result<bool, RootError> {
+fn is_read(root: &Root, mains: &[&PathBuf], drop_in: &Path, then: &Replaced) -> Result<bool, RootError> {
     let folder = drop_in.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "config.d"));
     let Some(beside) = folder.and_then(Path::parent) else { return Ok(false) };
-    for main in mains(configured).filter(|main| main.parent() == Some(beside)) {
-        let is_there = match then.get(main) {
+    for main in mains.iter().filter(|main| main.parent() == Some(beside)) {
+        let is_there = match then.get(*main) {
             Some(text) => text.is_some(),
             None => root.look(main)?.is_some(),
         };

@@ -120,7 +120,7 @@ pub fn prepare(
             owner.is_none_or(|o| o.is_of(&source.path) || handler.is_some() && o.handler.contains(file))
         })
     });
-    let Originals { texts: back, kept } = back.transpose()?.unwrap_or_default();
+    let Originals { texts: back, kept, handler: stays } = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
     replaced.insert(source.path.clone(), Some(base.clone()));
     replaced.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
@@ -179,14 +179,18 @@ pub fn prepare(
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().filter_map(Added::words));
-    let stays = kept.iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path));
-    warnings.extend(stays.map(|(path, why)| format!("{} stays: {why}", path.display())));
+    let is_written = |path: &PathBuf| changes.iter().any(|c| c.path == *path);
+    let told = kept.iter().filter(|(path, _)| !is_written(path));
+    warnings.extend(told.map(|(path, why)| format!("{} stays: {why}", path.display())));
+    let stays: Vec<PathBuf> = stays.into_iter().filter(|path| !is_written(path)).collect();
     if let Some(old) = &recorded {
         let mut then = back.clone();
         then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
         then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
         if let Some(Kept { path, why, .. }) = needed(root, old, &added, &then, containerd)?.into_iter().next() {
-            return Err(ChangeError::Needed { path, why }.into());
+            let is_handler = old.configurations.iter().any(|c| c.handler.contains(&path));
+            let or = if is_handler { "; --handler keeps it" } else { "" };
+            return Err(ChangeError::Needed { path, why: why + or }.into());
         }
     }
     let old = recorded.as_ref().map(|old| added::noted(old, &added));
@@ -196,8 +200,8 @@ pub fn prepare(
         profile: configuration.profile.clone(),
         production: configuration.production,
         notes: configuration.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect(),
-        files: paths(&changes),
-        handler: paths(&changes[for_kata..]),
+        files: [paths(&changes), stays.clone()].concat(),
+        handler: [paths(&changes[for_kata..]), stays].concat(),
     };
     warnings.extend(old.iter().flat_map(|old| old.lost(&this)));
     let new = old.clone().unwrap_or_default().with(this, changes.clone());

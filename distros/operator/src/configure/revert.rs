@@ -3,12 +3,12 @@
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
 use super::added::{self, Added};
-use super::change::PendingFile;
+use super::change::{PendingFile, not_toml};
 use super::containerd::Replaced;
 use super::containerd::migrated::is_of_handler;
 use super::keys::is_whole;
 use super::lock::Lock;
-use super::needed::needed;
+use super::needed::{hold, needed};
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, halfway, taken, today};
 use root::Root;
@@ -106,6 +106,20 @@ pub(super) fn revert_but(
         let kept = named.into_iter().map(|step| Kept { path: step.file.path, why: NAMED.to_owned(), by_force });
         reverted.kept.extend(kept);
         steps = rest;
+    }
+    // A handler goes or stays as a whole, with the configuration that it names.
+    if !force {
+        let mut all = reverted.kept.clone();
+        for configured in &state.configurations {
+            if let Some(kept) = all.iter().find(|k| k.by_force && configured.handler.contains(&k.path)) {
+                let why = format!("it belongs to the handler in {}, which stays", kept.path.display());
+                hold(&mut all, configured, &why);
+            }
+        }
+        if all.len() > reverted.kept.len() {
+            all.retain(|kept| !held.contains(kept));
+            return revert_but(root, lock, recorded, force, &[held, &all].concat());
+        }
     }
     let mut then: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
     then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
@@ -302,7 +316,10 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
         Today::Foreign if !force => {
             let why = match &text {
                 Some(now) if is_whole(file) => added::changed_words(file, now),
-                _ => "it has been changed since kata-osinfo wrote it".to_owned(),
+                now => format!(
+                    "it is not TOML any more, so that nobody can tell what of it is ours: {}",
+                    not_toml(now.as_deref())
+                ),
             };
             return Err(stays(why, true));
         }

@@ -200,6 +200,14 @@ pub enum ChangeError {
         /// The keys that are new, or have another value.
         keys: Vec<String>,
     },
+    /// A file that we edited is no TOML any more.
+    #[error("{path} is not TOML any more, so that nobody can tell what of it kata-osinfo wrote: {why}: mend it")]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        why: String,
+    },
     /// A file of ours that others need would go.
     #[error("{path} would go: {why}")]
     Needed {

@@ -169,15 +169,41 @@ fn the_same_journal_gives_the_same_entries() {
     assert_eq!(again.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), entries);
 }
 
+/// A verdict of another day and of other versions is no verdict of this run.
 #[test]
-fn what_is_inconclusive_keeps_the_old_word() {
-    let mut entries = recorded();
-    entries[0].capabilities.insert(Capability::FsVirtioFs, VerifiedCapability::plain(Verdict::Partial));
+fn what_could_not_be_judged_keeps_the_old_entry_and_never_its_word_under_a_new_date() {
+    let entries = recorded();
     let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
-    let new = verified_entries(&error, |c, p| entry_of(&entries, c, p)).0;
-    assert_eq!(new[0].1.capabilities[&Capability::FsVirtioFs].verdict, Verdict::Partial);
-    let first = verified_entries(&error, |_, _| None).0;
+    let (new, withheld) = verified_entries(&error, |c, p| entry_of(&entries, c, p));
+    assert!(new.iter().all(|(_, e)| !e.capabilities.contains_key(&Capability::FsVirtioFs)), "{new:?}");
+    let told: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
+    assert!(
+        !told.is_empty() && told.iter().all(|t| t.contains("fs.virtio-fs could not be judged, as on ")),
+        "{told:?}"
+    );
+    assert_eq!(new.len() + told.len(), entries.len());
+    // Nothing was known of it before.
+    let (first, withheld) = verified_entries(&error, |_, _| None);
     assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
+    assert!(withheld.is_empty(), "{withheld:?}");
+    // What is worse must not wait for it.
+    let mut better = recorded();
+    for entry in &mut better {
+        for capability in entry.capabilities.values_mut().filter(|c| c.verdict == Verdict::Unsupported) {
+            *capability = VerifiedCapability::plain(Verdict::Supported);
+        }
+        if let Some(other) = entry.capabilities.get_mut(&Capability::FsVirtioBlk) {
+            *other = VerifiedCapability::plain(Verdict::Supported);
+        }
+    }
+    let fails = judged(&run(|t| match t {
+        RENAME => Some(sample::error("ours")),
+        BLK => Some(fail(Component::Qemu, "it lies")),
+        _ => None,
+    }));
+    let (new, _) = verified_entries(&fails, |c, p| entry_of(&better, c, p));
+    let worse = new.iter().find(|(_, e)| e.capabilities.values().any(|c| c.verdict == Verdict::Unsupported));
+    assert!(worse.is_some_and(|(_, e)| !e.capabilities.contains_key(&Capability::FsVirtioFs)), "{new:?}");
 }
 
 #[test]

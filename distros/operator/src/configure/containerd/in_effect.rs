@@ -66,7 +66,7 @@ pub(in super::super) fn problems(root: &Root, files: &[&Change]) -> Result<Vec<P
 
 /// The main file, and what is read in its place by a distribution that joins drop-ins itself; `None` where nothing tells
 /// which it is.
-fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<Option<(PathBuf, Replaced)>, RootError> {
+pub(super) fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<Option<(PathBuf, Replaced)>, RootError> {
     let is_drop_in = is_whole(file);
     // Every drop-in lies in a folder beside its main file.
     let Some(beside) = file.path.ancestors().nth(2) else { return Ok(None) };

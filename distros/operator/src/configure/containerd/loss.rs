@@ -1,55 +1,103 @@
 //! What a containerd loses when files of ours go.
 
+use super::super::keys::is_whole;
 use super::super::runtime_files::NAME;
+use super::super::state::Change;
 use super::config::{ContainerdConfig, each};
 use super::files::Replaced;
 use super::handler::RUNC;
 use super::imports;
+use super::in_effect::main_of;
 use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME};
 use super::written::loaded;
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
-use toml_edit::DocumentMut;
+use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
 
 /// What a containerd would miss of what is others', or why it would not come up, when files are as they are to be
-/// (`then`).
+/// (`then`): `written` are those of our handler that go.
 ///
-/// Where containerd's version is not known, all of them are asked.
+/// Where containerd's version is not known, it is told by how the handler was written: an edit of a main file is for 1.x,
+/// a drop-in for 2.0 and later.
 ///
-/// # Errors
-///
-/// That a main file cannot be read. What it imports is not asked: where that cannot be read it does not start today.
+/// What cannot be read is passed over: whoever writes the handler or takes it back tells it.
 pub(in super::super) fn loss(
     root: &Root,
+    written: &[&Change],
     then: &Replaced,
     version: Option<(u32, u32)>,
-) -> Result<Option<String>, RootError> {
-    let mut untold = |_: &std::path::Path, _: RootError| Ok(());
-    for place in each(root, &mut untold)? {
-        let (now, then) = (as_read(root, &place, &Replaced::new())?, as_read(root, &place, then)?);
-        for loading in Loading::all(version) {
-            let Ok((files, before)) = loaded(root, &now, &place.main, *loading) else { continue };
+) -> Option<String> {
+    let mut untold = |_: &Path, _: RootError| Ok(());
+    let mut mains: Vec<(PathBuf, Option<ContainerdConfig>)> =
+        each(root, &mut untold).ok()?.into_iter().map(|place| (place.main.clone(), Some(place))).collect();
+    // One that was named when the handler was written.
+    for file in written {
+        if let Ok(Some((main, _))) = main_of(root, file, written)
+            && !mains.iter().any(|(known, _)| *known == main)
+        {
+            mains.push((main, None));
+        }
+    }
+    let is_its = |loading: Loading| match version {
+        Some(_) => Loading::all(version).contains(&loading),
+        None => written.iter().any(|file| is_whole(file) != loading.replaces()),
+    };
+    for (main, place) in mains {
+        let read = |files| as_read(root, &main, place.as_ref(), files);
+        let (Ok(now), Ok(then)) = (read(&Replaced::new()), read(then)) else { continue };
+        let mut starts = false;
+        for loading in Loading::all(None) {
+            let Ok((files, before)) = loaded(root, &now, &main, *loading) else { continue };
+            starts = true;
             if before.disabled.is_some() {
                 continue;
             }
-            match loaded(root, &then, &place.main, *loading) {
-                Err(LoadError::Root(_)) => {}
-                Err(why) => return Ok(Some(format!("without it containerd would not start: {why}"))),
+            let why = match loaded(root, &then, &main, *loading) {
+                Err(LoadError::Root(_)) => None,
+                Err(why) => Some(format!("without it containerd would not start: {why}")).filter(|_| is_its(*loading)),
                 Ok((_, after)) => {
-                    if let Some(why) = difference(&files, &before, &after) {
-                        return Ok(Some(why));
-                    }
+                    let lost = || difference(&files, &before, &after).filter(|_| is_its(*loading));
+                    without_default(&files, &before, &after).or_else(lost)
                 }
+            };
+            if why.is_some() {
+                return why;
             }
         }
+        // Once the file that keeps it from starting is mended, the default handler is needed again.
+        if !starts && let Some(place) = stated_default(root, &main) {
+            return Some(needs_default(&place));
+        }
     }
-    Ok(None)
+    None
+}
+
+/// Where a main file, or a drop-in beside it, makes ours the default handler, each read alone.
+fn stated_default(root: &Root, main: &Path) -> Option<String> {
+    let folder = main.with_file_name("conf.d");
+    let beside = root.list_if_any(&folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
+    std::iter::once(main.to_owned()).chain(beside).find_map(|path| {
+        let document: DocumentMut = root.text_if_any(&path).ok()??.parse().ok()?;
+        let stated = |plugin: &str| {
+            let keys = ["plugins", plugin, "containerd", "default_runtime_name"];
+            keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key))?.as_str()
+        };
+        let is_default = [RUNTIME, GRPC].into_iter().any(|plugin| stated(plugin) == Some(NAME));
+        is_default.then(|| path.display().to_string())
+    })
 }
 
 /// Files as a containerd reads them, also where a distribution of Kubernetes joins them itself.
-fn as_read(root: &Root, place: &ContainerdConfig, files: &Replaced) -> Result<Replaced, RootError> {
+fn as_read(
+    root: &Root,
+    main: &Path,
+    place: Option<&ContainerdConfig>,
+    files: &Replaced,
+) -> Result<Replaced, RootError> {
     let mut files = files.clone();
-    let path = root.resolve_new(&place.main)?;
+    let Some(place) = place else { return Ok(files) };
+    let path = root.resolve_new(main)?;
     let text = match files.get(&path) {
         Some(text) => text.clone(),
         None => root.text_if_any(&path)?,
@@ -62,21 +110,25 @@ fn as_read(root: &Root, place: &ContainerdConfig, files: &Replaced) -> Result<Re
     Ok(files)
 }
 
-/// What of others' is not as it was in the files of today.
-fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
-    let default = |loaded: &Loaded| {
-        let sections = [RUNTIME, GRPC].into_iter();
-        let mut stated = sections.filter_map(|s| loaded.rest.get(s)?.get("containerd")?.get("default_runtime_name"));
-        stated.any(|name| name.as_str() == Some(NAME))
-    };
+/// That ours is the default handler and would not be there any more.
+fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
     let has_ours = |loaded: &Loaded| loaded.runtimes.contains_key(NAME);
-    if has_ours(before) && !has_ours(after) && default(after) {
-        let place = set_in(files, &[RUNTIME, "containerd", "default_runtime_name"]);
-        return Some(format!(
-            "{place} makes {NAME} containerd's default handler, without which its CRI plugin does not come up: \
-             name another one there first"
-        ));
-    }
+    let sections = [RUNTIME, GRPC].into_iter();
+    let mut stated = sections.filter_map(|s| after.rest.get(s)?.get("containerd")?.get("default_runtime_name"));
+    let is_default = stated.any(|name| name.as_str() == Some(NAME));
+    let is_needed = has_ours(before) && !has_ours(after) && is_default;
+    is_needed.then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
+}
+
+fn needs_default(place: &str) -> String {
+    format!(
+        "{place} makes {NAME} containerd's default handler, without which its CRI plugin does not come up: name another \
+         one there first"
+    )
+}
+
+/// What else of others' is not as it was in the files of today.
+fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
     for (name, handler) in before.runtimes.iter().filter(|(name, _)| *name != NAME) {
         // The default one, written out, goes with ours.
         let is_written_out = name == "runc" && *handler == json!({ "runtime_type": RUNC });
