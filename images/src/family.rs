@@ -148,7 +148,7 @@ struct MirrorOptions {
 }
 
 impl MirrorOptions {
-    /// Tells the runner what is secret, as [`Family::archives`] does.
+    /// Tells the runner what is secret, as [`PackageFamily::archives`] does.
     fn of(family: &dyn PackageFamily, runner: &mut Runner<'_>, options: &Options) -> Result<MirrorOptions, Failure> {
         let secret = family.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
