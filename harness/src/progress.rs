@@ -46,7 +46,7 @@ impl Progress {
     /// A line that stays, above the live ones.
     pub fn say(&self, text: &str) {
         match &self.bars {
-            Some(bars) => drop(bars.println(printable(text))),
+            Some(bars) => drop(bars.println(without_controls(text))),
             None => tell(format_args!("{text}")),
         }
     }
@@ -56,12 +56,12 @@ impl Progress {
 ///
 /// That nobody reads it any more is no error, because the run must still come to an orderly end.
 pub fn tell(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(&text.to_string()));
+    let _ = writeln!(std::io::stderr(), "{}", without_controls(&text.to_string()));
 }
 
 /// Text without anything that acts on a terminal: some of it comes from programs, guests and files.
-pub fn printable(text: &str) -> String {
-    reports::redact::printable(text, MAX_TOLD)
+pub fn without_controls(text: &str) -> String {
+    reports::redact::without_controls(text, MAX_TOLD)
 }
 
 /// Standard error, for code that writes there by itself.
@@ -69,7 +69,7 @@ pub struct Printable;
 
 impl std::io::Write for Printable {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        std::io::stderr().write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        std::io::stderr().write_all(without_controls(&String::from_utf8_lossy(bytes)).as_bytes())?;
         Ok(bytes.len())
     }
 
@@ -90,7 +90,7 @@ impl CellLine {
         match &self.bar {
             Some(bar) => {
                 bar.reset_elapsed();
-                bar.set_message(printable(what));
+                bar.set_message(without_controls(what));
             }
             None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
@@ -99,14 +99,14 @@ impl CellLine {
     /// Something small changed; off a terminal nothing is printed.
     pub fn detail(&self, what: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(printable(what));
+            bar.set_message(without_controls(what));
         }
     }
 
     /// The cell is done; its line stays.
     pub fn done(&self, what: &str) {
         match &self.bar {
-            Some(bar) => bar.finish_with_message(printable(what)),
+            Some(bar) => bar.finish_with_message(without_controls(what)),
             None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
     }
@@ -118,6 +118,6 @@ mod tests {
 
     #[test]
     fn nothing_that_acts_on_a_terminal_is_told() {
-        assert_eq!(printable("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
+        assert_eq!(without_controls("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
     }
 }

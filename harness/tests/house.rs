@@ -1,5 +1,5 @@
-//! The rules of this house that a program can check: how long files are, that imports make no circle, and that every
-//! dependency is used.
+//! The rules of this house that a program can check: how long files are, that imports make no circle at any depth, and
+//! that every dependency is used.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -79,8 +79,26 @@ fn a_circle_is_told_with_who_imports_whom() {
         circles_of(&[error, ("base.rs", "use crate::{b, tree};\n"), tree, ("b.rs", "")]),
         ["base.rs imports tree, tree.rs imports error, error.rs imports base"]
     );
+    // Side by side below a module, by whatever words, and what lies below them as theirs.
+    let program = ("base/program.rs", "use super::{\n    Plan as _,\n    apt,\n};\n");
+    for apt in [("base/apt.rs", "use super::program::{self};\n"), ("base/apt/fetch.rs", "use super::super::program;\n")]
+    {
+        assert_eq!(
+            circles_of(&[("base.rs", ""), ("base/apt.rs", ""), program, apt]),
+            [format!("{} imports base/program, base/program.rs imports base/apt", apt.0)]
+        );
+    }
+    // A name that their parent passes on is of the module that has it.
+    let parent = ("base.rs", "pub(crate) use self::program::{Installer as Tool, Other};\n");
+    let plan = ("base/plan.rs", "fn of(_: super::Tool) {}\n");
+    let program = ("base/program.rs", "use crate::base::plan::Plan;\n");
+    assert_eq!(
+        circles_of(&[parent, plan, program]),
+        ["base/plan.rs imports base/program, base/program.rs imports base/plan"]
+    );
     for none in [
-        // Its own children.
+        // Its own children, and they it.
+        ("base/archive.rs", "use super::Base;\nuse crate::base;\n"),
         ("base.rs", "use crate::base::archive::Archive;\nmod archive;\n"),
         // Prose, and what is of the crate's root or another crate.
         ("base.rs", "/// As [`crate::error::Failure`].\nuse crate::Root;\nuse mycrate::error;\n"),
@@ -140,8 +158,15 @@ struct Source {
     text: String,
 }
 
-/// Of each module of a crate's root that imports others, these, each with a file that imports it.
-type Imports = BTreeMap<String, BTreeMap<String, PathBuf>>;
+/// Of each module that imports some beside it, these, each with a file that imports it; a module is its path below `src`.
+type Imports = BTreeMap<PathBuf, BTreeMap<PathBuf, PathBuf>>;
+
+/// What code names by a path.
+struct Named<'c> {
+    path: Vec<&'c str>,
+    /// What it is called where it is imported.
+    name: &'c str,
+}
 
 /// The folders of the workspace's crates.
 fn members() -> Vec<String> {
@@ -188,10 +213,7 @@ fn outside_tests(mut files: Vec<Source>) -> Vec<Source> {
 
 /// The modules in files of their own that a file declares for tests alone, as paths without `.rs`.
 fn test_files(file: &Source) -> Vec<PathBuf> {
-    let mut folder = file.path.with_extension("");
-    if ["lib", "main", "mod"].iter().any(|root| folder.ends_with(root)) {
-        folder.pop();
-    }
+    let folder = module(&file.path);
     let names = test_modules(&file.text).filter_map(|(_, line)| line.strip_suffix(';')?.rsplit(' ').next());
     names.map(|name| folder.join(name)).collect()
 }
@@ -227,54 +249,122 @@ fn code(text: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// What the modules of a crate's root import of each other.
+/// What the modules of a crate import of those beside them, at every depth.
+///
+/// To those beside it a module is all that lies below it, too; a module and what lies below it may import each other.
 fn imports(sources: &[Source]) -> Imports {
-    let modules: BTreeSet<String> = sources.iter().filter_map(|source| module(&source.path)).collect();
+    let modules: BTreeSet<PathBuf> = sources.iter().map(|source| module(&source.path)).collect();
+    let passed_on = passed_on(sources, &modules);
     let mut all = Imports::new();
     for source in sources {
-        let Some(importer) = module(&source.path) else { continue };
-        let code = code(&source.text);
-        for name in crate_names(&code).filter(|name| *name != importer && modules.contains(*name)) {
-            let of_importer = all.entry(importer.clone()).or_default();
-            of_importer.entry(name.to_owned()).or_insert_with(|| source.path.clone());
+        let importer = module(&source.path);
+        for named in named(&code(&source.text)) {
+            let imported = origin(absolute(&named.path, &importer), &passed_on);
+            let common = importer.iter().zip(&imported).take_while(|(one, other)| one == other).count();
+            let (Some(from), Some(to)) = (outer(&importer, common), outer(&imported, common)) else { continue };
+            if modules.contains(&to) {
+                all.entry(from).or_default().entry(to).or_insert_with(|| source.path.clone());
+            }
         }
     }
     all
 }
 
-/// The module of the crate's root that a file belongs to.
-fn module(path: &Path) -> Option<String> {
-    let first = path.iter().next()?;
-    let name = Path::new(first).file_stem()?.to_string_lossy().into_owned();
-    (name != "lib" && name != "main").then_some(name)
+/// The module that a file is.
+fn module(path: &Path) -> PathBuf {
+    let mut module = path.with_extension("");
+    if ["lib", "main", "mod"].iter().any(|root| module.ends_with(root)) {
+        module.pop();
+    }
+    module
 }
 
-/// What follows `crate::`, and what is first in each part of `crate::{…}`.
-fn crate_names(code: &str) -> impl Iterator<Item = &str> {
-    let paths = code.match_indices("crate::").filter(move |(at, _)| !code[..*at].ends_with(is_in_word));
-    paths.flat_map(move |(at, start)| {
-        let rest = &code[at + start.len()..];
-        match rest.strip_prefix('{') {
-            Some(group) => parts(group),
-            None => vec![word(rest)],
+/// The module on the way to another that lies below so many.
+fn outer(path: &Path, depth: usize) -> Option<PathBuf> {
+    (path.iter().count() > depth).then(|| path.iter().take(depth + 1).collect())
+}
+
+/// Names that modules have from elsewhere and pass on (`pub use`), each with where it is from.
+fn passed_on(sources: &[Source], modules: &BTreeSet<PathBuf>) -> BTreeMap<PathBuf, PathBuf> {
+    let mut all = BTreeMap::new();
+    for source in sources {
+        let (code, module) = (code(&source.text), module(&source.path));
+        let mut names = Vec::new();
+        for (at, keyword) in code.match_indices("use ") {
+            let before = code[..at].rsplit('\n').next().unwrap_or_default();
+            if before.trim_start().starts_with("pub") {
+                tree(&code[at + keyword.len()..], &[], &mut names);
+            }
         }
-    })
+        all.extend(names.iter().map(|named| (module.join(named.name), absolute(&named.path, &module))));
+    }
+    all.retain(|name, _| !modules.contains(name));
+    all
 }
 
-/// The first word of each part of a group, which ends with its brace.
-fn parts(group: &str) -> Vec<&str> {
-    let mut names = vec![word(group.trim_start())];
-    let mut depth = 0;
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => names.push(word(group[at + 1..].trim_start())),
-            _ => {}
+/// Where something is that may have been passed on.
+fn origin(mut path: PathBuf, passed_on: &BTreeMap<PathBuf, PathBuf>) -> PathBuf {
+    let mut seen = BTreeSet::new();
+    while seen.insert(path.clone()) {
+        let from = path.ancestors().find_map(|part| {
+            let rest = path.strip_prefix(part).ok()?;
+            Some(passed_on.get(part)?.join(rest))
+        });
+        path = from.unwrap_or(path);
+    }
+    path
+}
+
+/// A path of a module's code from the crate's root on.
+fn absolute(path: &[&str], importer: &Path) -> PathBuf {
+    let mut whole = importer.to_owned();
+    for name in path {
+        match *name {
+            "crate" => whole = PathBuf::new(),
+            "super" => {
+                whole.pop();
+            }
+            "self" => {}
+            name => whole.push(name),
         }
     }
-    names
+    whole
+}
+
+/// What code names by paths that begin in its own crate.
+fn named(code: &str) -> Vec<Named<'_>> {
+    let mut all = Vec::new();
+    for first in ["crate::", "super::", "self::"] {
+        let paths = code.match_indices(first);
+        for (at, _) in paths.filter(|(at, _)| !code[..*at].ends_with(|c: char| is_in_word(c) || c == ':')) {
+            tree(&code[at..], &[], &mut all);
+        }
+    }
+    all
+}
+
+/// Adds what a text begins with, `a::{b, c::d}` for example, and gives the rest of the text.
+fn tree<'c>(text: &'c str, before: &[&'c str], all: &mut Vec<Named<'c>>) -> &'c str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = tree(rest, before, all).trim_start_matches(|c: char| c != ',' && c != '}');
+            match rest.strip_prefix(',') {
+                Some(next) => rest = next,
+                None => return rest.strip_prefix('}').unwrap_or(rest),
+            }
+        }
+    }
+    let name = word(text);
+    let path = [before, &[name]].concat();
+    let rest = &text[name.len()..];
+    match rest.strip_prefix("::") {
+        Some(next) if next.starts_with(|c: char| is_in_word(c) || c == '{') => tree(next, &path, all),
+        _ => {
+            all.push(Named { name: rest.strip_prefix(" as ").map_or(name, word), path });
+            rest
+        }
+    }
 }
 
 /// The word that a text begins with.
@@ -291,9 +381,9 @@ fn circles(imports: &Imports) -> Vec<String> {
     let shortest = imports.keys().filter_map(|start| {
         let way = circle(imports, start)?;
         // From its first module alone, so that it is told once.
-        (way.iter().min() == Some(&start.as_str())).then_some(way)
+        (way.iter().min() == Some(&start.as_path())).then_some(way)
     });
-    let step = |from: &str, to: &str| format!("{} imports {to}", imports[from][to].display());
+    let step = |from: &Path, to: &Path| format!("{} imports {}", imports[from][to].display(), to.display());
     shortest
         .map(|way| {
             let next = way.iter().cycle().skip(1);
@@ -303,7 +393,7 @@ fn circles(imports: &Imports) -> Vec<String> {
 }
 
 /// The shortest way from a module by its imports back to it.
-fn circle<'i>(imports: &'i Imports, start: &'i str) -> Option<Vec<&'i str>> {
+fn circle<'i>(imports: &'i Imports, start: &'i Path) -> Option<Vec<&'i Path>> {
     let mut ways = VecDeque::from([vec![start]]);
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop_front() {
@@ -313,7 +403,7 @@ fn circle<'i>(imports: &'i Imports, start: &'i str) -> Option<Vec<&'i str>> {
                 return Some(way);
             }
             if seen.insert(next) {
-                ways.push_back(way.iter().copied().chain([next.as_str()]).collect());
+                ways.push_back(way.iter().copied().chain([next.as_path()]).collect());
             }
         }
     }

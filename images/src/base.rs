@@ -3,7 +3,7 @@
 //! Bootstrapping is the business of the release's family: `family/apt/bootstrap.rs` for Debian and Ubuntu.
 
 pub(crate) mod archive;
-pub mod given;
+pub mod from_files;
 mod layers;
 pub(crate) mod oci;
 pub mod oci_image;
@@ -11,5 +11,5 @@ pub mod qcow2;
 mod system;
 
 pub use crate::error::BaseError;
-pub use given::{Archive, Base, Content, Task};
+pub use from_files::{Archive, Base, Content, Task};
 pub use system::{WrongSystem, accept};

@@ -137,8 +137,8 @@ pub(crate) trait Archives {
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure>;
 }
 
-/// What the caller says of the archives, for families whose repositories are all at one address.
-struct Given {
+/// What the caller's options say of the archives, for families whose repositories are all at one address.
+struct MirrorOptions {
     /// In the place of the distro's own.
     mirror: Option<String>,
     logins: Vec<Login>,
@@ -147,14 +147,14 @@ struct Given {
     offline: bool,
 }
 
-impl Given {
-    /// Tells the runner what is secret, as [`Family::archives`] does.
-    fn of(family: &dyn PackageFamily, runner: &mut Runner<'_>, options: &Options) -> Result<Given, Failure> {
+impl MirrorOptions {
+    /// Tells the runner what is secret, as [`PackageFamily::archives`] does.
+    fn of(family: &dyn PackageFamily, runner: &mut Runner<'_>, options: &Options) -> Result<MirrorOptions, Failure> {
         let secret = family.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
         let (mirror, login) = options.mirror.as_deref().map(credentials::of_mirror).transpose()?.unzip();
         let logins = login.flatten().into_iter().collect();
-        Ok(Given { mirror, logins, keys: options.keys.clone(), offline: options.offline })
+        Ok(MirrorOptions { mirror, logins, keys: options.keys.clone(), offline: options.offline })
     }
 }
 

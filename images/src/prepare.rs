@@ -26,7 +26,7 @@
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
-use crate::base::{Base, given, oci};
+use crate::base::{Base, from_files, oci};
 use crate::cache::{Hold, Image, Store, Turn, Workshop};
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context as _, Failure, ImageError};
@@ -188,7 +188,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
                 able_to_build(job.release)?;
                 job.enter(Phase::Read);
                 let tree = folder.join("rootfs");
-                let sha256 = given::read(&job.runner, base.as_ref(), folder, &tree)?;
+                let sha256 = from_files::read(&job.runner, base.as_ref(), folder, &tree)?;
                 read = Some((tree, sha256));
             }
             held.as_ref().map(|(kept, _)| kept).or(read.as_ref().map(|(tree, _)| tree)).cloned()
@@ -226,7 +226,7 @@ fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, Hold)> {
     let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
     // One that is removed just now is none.
     let hold = image.hold().ok()?;
-    let settings = image.dir.join(given::SETTINGS);
+    let settings = image.dir.join(from_files::SETTINGS);
     settings.is_dir().then_some((settings, hold))
 }
 
@@ -269,9 +269,9 @@ fn build(
                     std::fs::rename(read, &tree).context("moving the base to", &tree)?;
                     sha256.clone()
                 }
-                None => given::read(&job.runner, base.as_ref(), folder, &tree)?,
+                None => from_files::read(&job.runner, base.as_ref(), folder, &tree)?,
             });
-            given::keep(&tree, job.family.settings_in_base(), &folder.join(given::SETTINGS))?;
+            from_files::keep(&tree, job.family.settings_in_base(), &folder.join(from_files::SETTINGS))?;
         }
         (Some(pulled), None) => {
             job.enter(Phase::Pull);

@@ -1,7 +1,7 @@
 //! Unpacks tar archives that are not trusted: what they unpack to is counted, and nothing is written outside a folder.
 
 use crate::error::{Cause, Context, Failure};
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -129,6 +129,6 @@ fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fa
 
 /// The refusal of an entry; its path is made printable.
 pub(crate) fn refused(path: &[u8], reason: &str) -> Failure {
-    let entry = one_line(&printable(&String::from_utf8_lossy(path), 200), 200);
+    let entry = one_line(&without_controls(&String::from_utf8_lossy(path), 200), 200);
     Cause::BadArchive { entry, reason: reason.to_owned() }.into()
 }

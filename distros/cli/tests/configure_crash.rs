@@ -364,9 +364,9 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
     assert_eq!(machine.everything(), before);
 }
 
-/// The admin's own tools have written it anew, with the default runtime and nothing of ours.
+/// The admin's own tools have written it from scratch, with the default runtime and nothing of ours.
 #[test]
-fn a_file_that_was_deployed_anew_is_left_as_it_is() {
+fn a_file_that_was_deployed_again_is_left_as_it_is() {
     let machine = machine();
     let theirs = format!("{}{RUNC}", machine.read(MAIN));
     must(&machine, EDIT);

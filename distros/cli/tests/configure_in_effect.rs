@@ -53,7 +53,7 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
         &[
             (
                 "the handler is gone",
-                |m| m.file(MAIN, "version = 2\n# Made anew.\n"),
+                |m| m.file(MAIN, "version = 2\n# Made again.\n"),
                 "/etc/containerd/config.toml: handler kata is not there any more",
             ),
             (

@@ -201,7 +201,7 @@ fn comments_of_others_stay_when_ours_goes() {
         });
         machine.file(MAIN, &(lines.collect::<String>() + "# Last.\n"));
         let changed = machine.read(MAIN);
-        // The handler is written anew, and takes none of them along either.
+        // The handler is written from scratch, and takes none of them along either.
         let again = machine.copy();
         let output = call(&again, &["configure", "--profile", "go-3.32", "--kata-version", "3.32.0"], &of_version);
         assert_eq!(output.code, 0, "{}", output.stderr);

@@ -99,7 +99,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
     }
 }
 
-/// Databases that are there would be fetched anew, beside the packages of old ones.
+/// Databases that are there would be fetched again, beside the packages of old ones.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {

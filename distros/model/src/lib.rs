@@ -12,7 +12,7 @@ pub mod share; // the ways a directory of the host reaches a guest
 pub mod target; // what people name on the command line: `debian:13`, `all`
 
 // What a distro offers, and what was verified of it.
-pub mod database; // all records that are known, layer upon layer
+pub mod database; // all records that are known, layer on layer
 mod fact; // a value, how well it is known, and where it stands
 pub mod record; // one distro's record, as its YAML file states it
 pub mod release; // one release on one architecture, with the record's defaults applied

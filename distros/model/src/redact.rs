@@ -10,7 +10,7 @@ mod hosts;
 mod netrc;
 mod passwords;
 
-pub use controls::{is_unprintable, one_line, printable};
+pub use controls::{is_unprintable, one_line, without_controls};
 pub use passwords::percent_decoded;
 
 use addresses::{CITED, phrases, urls};
@@ -108,7 +108,7 @@ impl Redactor {
     /// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`].
     pub fn text(&self, input: &str) -> String {
         // Cut first, so that gigabytes cost nothing; then redact, which may lengthen a little.
-        self.mirrors(&printable(input, MAX_TEXT))
+        self.mirrors(&without_controls(input, MAX_TEXT))
     }
 
     /// As [`text`](Redactor::text), on one line and no longer than [`MAX_LINE`].

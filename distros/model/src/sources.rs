@@ -4,7 +4,7 @@
 
 use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
-use crate::record::{Confidence, Record, RecordError, StatedFact};
+use crate::record::{Confidence, Draft, Record, RecordError, StatedFact};
 use crate::syntax::{self, Node, NodeKind};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -61,7 +61,8 @@ impl Sources {
         entry.map(|entry| entry.from.as_str())
     }
 
-    /// The subjects of `record` that are said to be documented, or read from packages, and have no source here.
+    /// The subjects of which `record` itself says that they are documented, or read from packages, and that have no source
+    /// here.
     pub fn lacking(&self, record: &Record) -> Vec<String> {
         sourced(record).into_iter().filter(|subject| self.of(subject).is_none()).collect()
     }
@@ -98,20 +99,26 @@ pub fn lint(path: &Path, text: &str, record: Option<&Record>) -> Vec<Diagnostic>
     finish(found, text, &path.display().to_string())
 }
 
-/// The facts of a record that somebody has read and no entry of `sources` names, each where it first stands.
+/// The facts of a record's text that somebody has read and no entry of `sources` names, each where it first stands.
 ///
-/// Without `sources` there is no file of them that can be used.
-pub fn lint_record(record: &Record, sources: Option<&Sources>) -> Vec<Diagnostic> {
-    let (text, file) = (record.text.as_str(), record.path.display().to_string());
+/// Without `sources` there is no file of them that can be used, and a record that states no such fact needs none.
+/// A text that is no record has no facts yet.
+pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Diagnostic> {
+    // By itself: what a distro that it derives from supplies has its source there.
+    let Some(record) = Draft::parse(path, text).ok().and_then(Draft::for_rules) else { return Vec::new() };
+    let file = path.display().to_string();
     let Some(sources) = sources else {
+        if read_facts(&record).next().is_none() {
+            return Vec::new();
+        }
         let hint = format!("write {FOLDER}/{}.yaml, or see what lint says of it", record.distro);
         let none = Diagnostic::error("no-source", text, 0..0, "no file says where the facts were read").hint(hint);
         return finish(vec![none], text, &file);
     };
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for fact in read_facts(record).filter(|fact| sources.of(&fact.subject.to_string()).is_none()) {
-        let Some(origin) = fact.origin.filter(|origin| origin.file == file) else { continue };
+    for fact in read_facts(&record).filter(|fact| sources.of(&fact.subject.to_string()).is_none()) {
+        let Some(origin) = fact.origin else { continue };
         if seen.insert(fact.subject.clone()) {
             let message = format!("{}: {}, and nothing says where it was read", fact.subject, fact.confidence.name());
             let hint = format!("name it in {FOLDER}/{}.yaml, or say `confidence: assumed`", record.distro);
@@ -133,13 +140,16 @@ fn is_of(subject: &str, fact: &str) -> bool {
     subject.strip_prefix(fact).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-/// A record's facts that somebody has read somewhere, over all releases and architectures.
+/// A record's facts that somebody has read somewhere, over all releases and architectures; those of a distro that it
+/// derives from stand in another file, which has sources of its own.
 fn read_facts(record: &Record) -> impl Iterator<Item = StatedFact> {
+    let file = record.path.display().to_string();
     let is_read = |fact: &StatedFact| matches!(fact.confidence, Confidence::Documented | Confidence::Packaging);
+    let is_own = move |fact: &StatedFact| fact.origin.as_ref().is_some_and(|origin| origin.file == file);
     let releases = record.releases.iter();
     let each = releases.flat_map(move |entry| record.release_arches(entry).iter().map(move |arch| (entry, *arch)));
     let facts = each.flat_map(move |(entry, arch)| record.facts(entry, arch));
-    facts.filter(move |fact| fact.values.is_some() && is_read(fact))
+    facts.filter(move |fact| fact.values.is_some() && is_read(fact) && is_own(fact))
 }
 
 /// Their subjects, in words.
@@ -162,6 +172,7 @@ fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Database;
 
     const RECORD: &str = "distro: d
 package-manager: apt
@@ -197,9 +208,10 @@ releases:
             assert_eq!(found.len(), 1, "{found:?}");
             found[0].one_line()
         };
-        let one = only(lint_record(&record, Some(&some)));
+        let path = Path::new("d.yaml");
+        let one = only(lint_record(path, RECORD, Some(&some)));
         assert!(one.starts_with("d.yaml:9:3: eol: packaging, and nothing says where it was read"), "{one}");
-        let none = only(lint_record(&record, None));
+        let none = only(lint_record(path, RECORD, None));
         assert!(none.starts_with("d.yaml:1:1: no file says"), "{none}");
         let (file, text) = (Path::new("sources/d.yaml"), "distro: d\nsources:\n  - {facts: [vmm qemu, fs], from: x}\n");
         let idle = only(lint(file, text, Some(&record)));
@@ -207,6 +219,24 @@ releases:
         assert!(lint(file, text, None).is_empty());
         let other = text.replace("distro: d", "distro: e").replace(", fs", "");
         assert!(only(lint(file, &other, Some(&record))).contains("is of d, not of e"));
+    }
+
+    #[test]
+    fn what_another_distros_record_supplies_has_its_source_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mint.yaml");
+        let of = |confidence: &str| {
+            let text = format!(
+                "distro: mint\nderives-from: debian\nconfidence: {confidence}\nreleases:\n  \
+                 - {{version: 6, derives-from: bookworm, released: 2024-01-01}}\n"
+            );
+            std::fs::write(&path, &text).unwrap();
+            let database = Database::load(&[dir.path().to_owned()]).unwrap();
+            let lacking = sources(" []").lacking(database.record("mint").unwrap());
+            (lacking, lint_record(&path, &text, None).iter().map(|one| one.line).collect::<Vec<_>>())
+        };
+        assert_eq!(of("assumed"), (vec![], vec![]), "it needs no file of sources");
+        assert_eq!(of("documented"), (vec!["released".to_owned()], vec![1]));
     }
 
     #[test]

@@ -29,13 +29,13 @@ pub use dnf::QUIETLY as DNF_QUIETLY;
 pub use failure::{Failure, FailureKind, FailureReason, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
-pub use program::Installer;
 pub use run::{InstallError, Installation, Options, install, plan};
 pub use settings::ini;
 
 use crate::process::{Confinement, Finished, Invocation};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
+use program::InstallerProgram;
 use root::{Root, RootError};
 use serde::Serialize;
 use settings::OwnSettings;
@@ -43,6 +43,107 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// A program that installs packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Installer {
+    /// Debian, Ubuntu.
+    Apt,
+    /// Fedora, Enterprise Linux ≥ 8.
+    Dnf,
+    /// Enterprise Linux 7, Amazon Linux 2.
+    Yum,
+    /// Minimal images of Enterprise Linux.
+    Microdnf,
+    /// Photon OS, Azure Linux up to 3.
+    Tdnf,
+    /// openSUSE, SLES.
+    Zypper,
+    /// Arch.
+    Pacman,
+    /// Alpine.
+    Apk,
+    /// Gentoo.
+    Emerge,
+    /// Fedora CoreOS, Silverblue, RHEL CoreOS: packages layered on an image.
+    RpmOstree,
+    /// openSUSE MicroOS, SLE Micro: packages installed into the next snapshot.
+    TransactionalUpdate,
+    /// NixOS.
+    Nix,
+    /// None: the system comes as an image, and nothing is installed into it.
+    #[serde(rename = "none")]
+    ImageBased,
+}
+
+impl Installer {
+    /// All of them; a package manager's own comes before others that write its database.
+    pub const ALL: &'static [Installer] = &[
+        Installer::Apt,
+        Installer::Dnf,
+        Installer::Yum,
+        Installer::Microdnf,
+        Installer::Tdnf,
+        Installer::Zypper,
+        Installer::Pacman,
+        Installer::Apk,
+        Installer::Emerge,
+        Installer::RpmOstree,
+        Installer::TransactionalUpdate,
+        Installer::Nix,
+        Installer::ImageBased,
+    ];
+
+    /// The program itself.
+    fn program(self) -> &'static dyn InstallerProgram {
+        match self {
+            Installer::Apt => &apt::AptInstaller,
+            Installer::Dnf => &dnf::DnfInstaller,
+            Installer::Yum => &other::YUM,
+            Installer::Microdnf => &other::MICRODNF,
+            Installer::Tdnf => &other::TDNF,
+            Installer::Zypper => &zypper::ZypperInstaller,
+            Installer::Pacman => &pacman::PacmanInstaller,
+            Installer::Apk => &other::APK,
+            Installer::Emerge => &other::EMERGE,
+            Installer::RpmOstree => &other::RPM_OSTREE,
+            Installer::TransactionalUpdate => &other::TRANSACTIONAL_UPDATE,
+            Installer::Nix => &other::NIX,
+            Installer::ImageBased => &other::IMAGE_BASED,
+        }
+    }
+
+    /// A package manager's own program.
+    fn of(manager: PackageManager) -> Installer {
+        Installer::ALL.iter().copied().find(|one| one.manager() == manager).unwrap_or(Installer::ImageBased)
+    }
+
+    /// The name people know it by.
+    pub fn name(self) -> &'static str {
+        self.program().name()
+    }
+
+    /// The name of the program's file.
+    pub fn file_name(self) -> &'static str {
+        self.program().file_name()
+    }
+
+    /// The package manager whose database it writes.
+    pub fn manager(self) -> PackageManager {
+        self.program().manager()
+    }
+
+    /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
+    pub fn refresh(self) -> Option<&'static str> {
+        self.program().refresh()
+    }
+
+    /// Whether it is run; else its command is told and left to the admin.
+    pub fn is_exercised(self) -> bool {
+        self.program().is_exercised()
+    }
+}
 
 /// Which program installs into a root, and how it gets there.
 #[derive(Debug, Clone)]

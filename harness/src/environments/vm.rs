@@ -42,7 +42,7 @@ use agent::log::Log;
 use agent::process::how_it_ended;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 use outer::Outer;
 use process::Process;
 use protocol::message::VM_PORT;
@@ -307,7 +307,7 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
 /// What the unit printed about the agent's end: `signal killed KILL`.
 fn agent_ended(serial: &str) -> Option<String> {
     let line = serial.lines().rev().find_map(|line| line.split_once(AGENT_ENDED))?.1;
-    Some(one_line(&printable(line, 100), 100))
+    Some(one_line(&without_controls(line, 100), 100))
 }
 
 fn still(error: &str, serial: &Log) -> String {

@@ -1,6 +1,6 @@
 //! What a comparison found.
 
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 
 /// What was compared, and what differs.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -35,6 +35,6 @@ impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A checkout is a stranger's text, and this goes to a terminal.
         let line = format!("{} {}: {}", self.tag, self.place, self.what);
-        f.write_str(&one_line(&printable(&line, MAX_LINE * 4), MAX_LINE))
+        f.write_str(&one_line(&without_controls(&line, MAX_LINE * 4), MAX_LINE))
     }
 }

@@ -1,4 +1,4 @@
-//! The layers of an OCI image, applied to a tree one upon the other (OCI image specification, layer.md).
+//! The layers of an OCI image, applied to a tree one on the other (OCI image specification, layer.md).
 
 use super::archive::LIMITS;
 use crate::error::{Context as _, Failure};

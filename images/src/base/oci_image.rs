@@ -13,13 +13,13 @@
 //! | documents | of a size at most; every one has the digest and size that led to it |
 //! | index | the image for Linux on the release's architecture; there must be one |
 //! | layers | of known media types, in the image itself; each has the digest that its descriptor names, and unpacked the one that the configuration names; what they unpack to is counted |
-//! | tree | applied layer upon layer (`layers`); its os-release must say that it is the release |
+//! | tree | applied layer on layer (`layers`); its os-release must say that it is the release |
 //!
 //! An archive is known by the checksum of its file, a folder by the digest of the image in it.
 
 mod layout;
 
-use super::given::{Archive, Base, Content, Task};
+use super::from_files::{Archive, Base, Content, Task};
 use super::system::accept;
 use crate::error::{BaseError, Cause, Failure};
 use crate::external_file::{Checksum, ExternalFile, ExternalFileError};

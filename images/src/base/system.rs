@@ -2,7 +2,7 @@
 
 use model::arch::Arch;
 use model::database::Database;
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 use model::release::Release;
 use operator::detect::{self, Detection, detect};
 use root::{Root, RootError};
@@ -57,7 +57,7 @@ pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -
 
 /// What a system says it is.
 fn named(found: &Detection) -> String {
-    let harmless = |text: &str| one_line(&printable(text, 1000), 1000);
+    let harmless = |text: &str| one_line(&without_controls(text, 1000), 1000);
     let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
     let name = harmless(&found.pretty_name());
     match (&found.lent, targets.as_slice()) {

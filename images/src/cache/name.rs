@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_power_cut_has_emptied_is_made_anew() {
+    fn a_name_that_a_power_cut_has_emptied_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         id(dir.path()).unwrap();
         for left in [&b""[..], b"\n", b"\0\0\0\0", b"\xff"] {

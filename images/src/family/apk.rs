@@ -16,7 +16,7 @@ mod sources;
 use super::credentials;
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Given, PackageFamily, is_this_machines};
+use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, PackageOrigin};
@@ -114,7 +114,7 @@ impl PackageFamily for Apk {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        Ok(Box::new(Repositories { release, given: Given::of(self, runner, options)?, scratch: None }))
+        Ok(Box::new(Repositories { release, options: MirrorOptions::of(self, runner, options)?, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -149,7 +149,7 @@ impl PackageFamily for Apk {
 /// A release's repositories.
 struct Repositories<'a> {
     release: &'a Release,
-    given: Given,
+    options: MirrorOptions,
     /// Where the indexes lie until there is an image's folder.
     scratch: Option<PathBuf>,
 }
@@ -157,14 +157,14 @@ struct Repositories<'a> {
 impl Repositories<'_> {
     fn job<'s>(&'s self, runner: &'s Runner<'s>, folder: &'s Path) -> install::Job<'s> {
         let arch = self.release.arch.name();
-        install::Job { runner, folder, logins: &self.given.logins, arch, offline: self.given.offline }
+        install::Job { runner, folder, logins: &self.options.logins, arch, offline: self.options.offline }
     }
 
     /// Fetches a repository's index; whether it is signed, the apk says that reads it.
     fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
         let name = format!("{KEPT}/{id}.tar.gz");
         let wanted = Wanted { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
-        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.given.logins);
+        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.options.logins);
         fetched.map_err(|failure| match failure.cause {
             Cause::NoSuchRelease { .. } => {
                 Failure { cause: Cause::NoSuchRelease { what: format!("repository {id}") }, ..failure }
@@ -181,12 +181,12 @@ impl Archives for Repositories<'_> {
         let of_base = base.map(tree::open).transpose()?;
         let is_ours = is_this_machines(&self.release.distro);
         let system = of_base.or_else(|| is_ours.then(Root::default));
-        let repositories = sources::repositories(system.as_ref(), self.given.mirror.as_deref(), self.release)?;
+        let repositories = sources::repositories(system.as_ref(), self.options.mirror.as_deref(), self.release)?;
         for part in [KEPT, KEYS] {
             super::folder::make(&folder.join(part))?;
         }
         sources::write(folder, &repositories)?;
-        sources::keys(folder, system.as_ref(), &self.given.keys)?;
+        sources::keys(folder, system.as_ref(), &self.options.keys)?;
         let index = |(id, address): &(String, String)| self.index(runner, folder, id, address);
         let indexes = repositories.iter().map(index).collect::<Result<Vec<Index>, Failure>>()?;
         self.scratch = Some(folder.to_owned());

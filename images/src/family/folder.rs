@@ -17,8 +17,8 @@ pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
     below(&above(folder)?, folder).map(drop)
 }
 
-/// Makes such a folder again, empty except for these folders: what was there is removed, and no link is followed.
-pub(crate) fn make_anew(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
+/// Makes such a folder, empty except for these folders: what was there is removed, and no link is followed.
+pub(crate) fn make_empty(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
     let above = above(folder)?;
     let again = above.try_clone().context("opening", folder)?;
     FolderEntry::new(again, folder.file_name().unwrap_or_default(), folder.to_owned()).remove()?;
@@ -102,13 +102,13 @@ mod tests {
         symlink(victim.path(), &partial).unwrap();
         assert!(make(&partial).is_err());
         unharmed();
-        make_anew(&folder, &["partial"]).unwrap();
+        make_empty(&folder, &["partial"]).unwrap();
         unharmed();
         assert_eq!((mode(&folder), mode(&partial)), (0o040_755, 0o040_755));
         std::fs::remove_dir_all(&folder).unwrap();
         symlink(victim.path(), &folder).unwrap();
         assert!(make(&folder).is_err());
-        make_anew(&folder, &["partial"]).unwrap();
+        make_empty(&folder, &["partial"]).unwrap();
         unharmed();
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         // Neither is what is no folder at all opened and waited for.

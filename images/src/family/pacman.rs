@@ -15,7 +15,7 @@ mod sources;
 use super::credentials;
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Given, PackageFamily, is_this_machines};
+use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, PackageOrigin};
@@ -113,7 +113,7 @@ impl PackageFamily for Pacman {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        Ok(Box::new(Repositories { release, given: Given::of(self, runner, options)?, scratch: None }))
+        Ok(Box::new(Repositories { release, options: MirrorOptions::of(self, runner, options)?, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -155,7 +155,7 @@ fn cause(lines: &[String]) -> Cause {
 /// A release's repositories.
 struct Repositories<'a> {
     release: &'a Release,
-    given: Given,
+    options: MirrorOptions,
     /// Where the databases lie until there is an image's folder.
     scratch: Option<PathBuf>,
 }
@@ -166,7 +166,7 @@ impl Repositories<'_> {
         let database = format!("{}.db", repository.id);
         let wanted =
             |name: &str| Wanted { address: format!("{}/{name}", repository.address), name: format!("{SYNC}/{name}") };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.given.logins);
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.options.logins);
         fetch(&database).map_err(|failure| match failure.cause {
             Cause::NoSuchRelease { .. } => {
                 Failure { cause: Cause::NoSuchRelease { what: format!("repository {}", repository.id) }, ..failure }
@@ -188,7 +188,7 @@ impl Repositories<'_> {
     }
 
     fn context<'s>(&'s self, folder: &'s Path, runner: &'s Runner<'s>) -> install::Job<'s> {
-        install::Job { runner, folder, logins: &self.given.logins, offline: self.given.offline }
+        install::Job { runner, folder, logins: &self.options.logins, offline: self.options.offline }
     }
 }
 
@@ -197,12 +197,12 @@ impl Archives for Repositories<'_> {
         let of_base = base.map(tree::open).transpose()?;
         let is_ours = is_this_machines(&self.release.distro);
         let system = of_base.or_else(|| is_ours.then(Root::default));
-        let repositories = sources::repositories(system.as_ref(), self.given.mirror.as_deref(), self.release)?;
+        let repositories = sources::repositories(system.as_ref(), self.options.mirror.as_deref(), self.release)?;
         for part in [KEPT, SYNC] {
             super::folder::make(&folder.join(part))?;
         }
         sources::write(folder, &repositories)?;
-        keyring::make(runner, folder, system.as_ref(), &self.given.keys)?;
+        keyring::make(runner, folder, system.as_ref(), &self.options.keys)?;
         let indexes = repositories.iter().map(|repository| self.database(runner, folder, repository)).collect();
         self.scratch = Some(folder.to_owned());
         indexes

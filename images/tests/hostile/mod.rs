@@ -190,7 +190,7 @@ fn mounts(tried: &mut Attempts) {
         for node in bare {
             tried.of(&format!("opening the tree's own {node}"), open(node));
         }
-        tried.of("mounting the tree anew, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
+        tried.of("mounting the tree again, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
         for node in bare {
             tried.of(&format!("opening the tree's own {node} after that"), open(node));
         }

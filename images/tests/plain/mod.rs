@@ -21,14 +21,14 @@ const EXCLUDED: &[(&str, &str)] = &[
     ("etc/resolv.conf", "the machine's or none"),
     ("etc/apt/sources.list", "may name a keyring of the machine"),
     ("var/log", "times"),
-    ("var/cache", "made anew whenever it is wanted"),
+    ("var/cache", "made again whenever it is wanted"),
     ("var/lib/apt", "lists, and which packages came by themselves: essential ones and apt are installed by dpkg here"),
     ("var/lib/dpkg/status-old", "the state before the last change"),
     ("var/lib/dpkg/lock", "made by whoever locks first"),
     ("var/lib/dpkg/lock-frontend", "the same"),
     ("var/lib/dpkg/triggers/Lock", "the same"),
     ("var/lib/systemd/catalog/database", "has its own identity and time"),
-    ("usr/lib/udev/hwdb.bin", "made anew"),
+    ("usr/lib/udev/hwdb.bin", "made again"),
     ("run", "of what runs"),
 ];
 

@@ -102,7 +102,7 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
         // Before control characters go, which may stand in a password.
         *s = redactor.mirrors(s);
         if s.len() > MAX_TEXT || s.chars().any(redact::is_unprintable) {
-            *s = redact::printable(s, MAX_TEXT);
+            *s = redact::without_controls(s, MAX_TEXT);
         }
     };
     let list = |items: &mut Vec<String>, text: &mut dyn FnMut(&mut String)| {

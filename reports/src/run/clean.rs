@@ -13,7 +13,7 @@ pub(super) fn redactor(journal: &Journal) -> Redactor {
     let mut texts: BTreeSet<String> = BTreeSet::new();
     let mut add = |text: &str| {
         if text.contains("://") || text.contains(' ') {
-            texts.insert(redact::printable(text, redact::MAX_TEXT));
+            texts.insert(redact::without_controls(text, redact::MAX_TEXT));
         }
     };
     for entry in &journal.entries {

@@ -113,7 +113,7 @@ fn shared_mappings_agree_with_each_other(site: &Site) -> Check {
 
 /// A store to a shared mapping is seen at once by read(2), and a write(2) by the mapping.
 ///
-/// Programs mix both on one file (SQLite, linkers), and one page cache serves both over virtio-fs; over 9p with `cache=mmap` reads go past the cache by design (Linux, Documentation/filesystems/9p), hence not on 9p.
+/// Programs mix both on one file (SQLite, linkers), and one page cache serves both over virtio-fs; over 9p with `cache=mmap` reads go past the cache by design (Linux, Documentation/filesystems/9p), so not on 9p.
 fn shared_mappings_agree_with_read_and_write(site: &Site) -> Check {
     let length = 3 * 4096;
     let (one, two) = open_twice(site, "mapped", &noise(1, length))?;

@@ -211,7 +211,7 @@ fn chown_clears_setuid(site: &Site) -> Check {
 
 /// A write by a user who is not root takes setuid and setgid away from an executable that all may write to.
 ///
-/// Otherwise whoever may write puts a program of choice behind the bit; POSIX leaves it to the system and Linux does it, but Linux's 9p client never asks for it, hence not on 9p.
+/// Otherwise whoever may write puts a program of choice behind the bit; POSIX leaves it to the system and Linux does it, but Linux's 9p client never asks for it, so not on 9p.
 fn writing_clears_setuid(site: &Site) -> Check {
     let written = site.file("written", "x")?;
     set_mode(&written, 0o6777)?;

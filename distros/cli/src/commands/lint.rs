@@ -143,7 +143,7 @@ fn record_beside(file: &Path, folder_name: &str) -> Option<Option<Record>> {
     Some(record.and_then(Result::ok))
 }
 
-/// Where a record has a folder of sources beside it, its facts that have none; one that is not whole has no facts yet.
+/// Where a record has a folder of sources beside it, its facts that have none.
 fn without_source(file: &Path, text: &str) -> Vec<Diagnostic> {
     let Some((folder, name)) = file.parent().map(|folder| folder.join(sources::FOLDER)).zip(file.file_name()) else {
         return Vec::new();
@@ -151,10 +151,9 @@ fn without_source(file: &Path, text: &str) -> Vec<Diagnostic> {
     if !folder.is_dir() {
         return Vec::new();
     }
-    let Ok(record) = Record::parse(file, text) else { return Vec::new() };
     let path = folder.join(name);
     let sources = record::read_text(&path).ok().and_then(|text| Sources::parse(&path, &text).ok());
-    sources::lint_record(&record, sources.as_ref())
+    sources::lint_record(file, text, sources.as_ref())
 }
 
 /// The text with its fixes, which are in the file then.

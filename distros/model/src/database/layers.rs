@@ -1,4 +1,4 @@
-//! Files of records and of verdicts as they are read, layer upon layer.
+//! Files of records and of verdicts as they are read, layer on layer.
 
 use super::{Database, DatabaseError, RECORDS, VERDICTS};
 use crate::diagnostic::{Diagnostic, UNREADABLE, finish};

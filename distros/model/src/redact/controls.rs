@@ -2,7 +2,7 @@
 
 /// `input` without escape sequences and control characters but line feeds and tabs; of more than `max` bytes the head and
 /// the tail are kept.
-pub fn printable(input: &str, max: usize) -> String {
+pub fn without_controls(input: &str, max: usize) -> String {
     // Removing escape sequences only shortens, so that what is cut off here would not be kept anyway.
     let mut clean = String::with_capacity(input.len().min(max * 2));
     let bounded = shorten(input, max.saturating_mul(4), "\n");

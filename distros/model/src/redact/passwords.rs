@@ -1,7 +1,7 @@
 //! Passwords in all the ways in which programs write them.
 
 use super::MAX_TEXT;
-use super::controls::printable;
+use super::controls::without_controls;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// What a program that encodes a whole password encodes of it (RFC 3986, 2.3).
@@ -21,7 +21,7 @@ pub(super) fn spellings(password: &str) -> Vec<String> {
         json.trim_matches('"').to_owned(),
         meant.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
         meant.chars().filter(|c| !c.is_control()).collect(),
-        printable(&meant, MAX_TEXT),
+        without_controls(&meant, MAX_TEXT),
         meant,
     ]
 }

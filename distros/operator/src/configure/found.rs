@@ -146,7 +146,7 @@ fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Opt
 
 /// Why a program cannot be used at whose path something stands.
 pub(super) fn no_program(path: &str) -> String {
-    format!("{path} is no program: make it executable, or install it anew")
+    format!("{path} is no program: make it executable, or install it again")
 }
 
 /// What speaks against a file that a key of Kata's configuration for QEMU names, after `which`.

@@ -244,11 +244,6 @@ impl Merged {
         Some(Problem { file: size.file.to_owned(), line: Some(size.line), message })
     }
 
-    /// Whether anything is set below a table.
-    pub fn has_table(&self, path: &[&str]) -> bool {
-        self.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
-    }
-
     /// The settings that did not take effect, in their order.
     pub fn not_effective(&self, wanted: &[Setting]) -> Vec<NotEffective> {
         let differs = |setting: &&Setting| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
@@ -339,6 +334,11 @@ mod tests {
         "[hypervisor.qemu]\npath = \"/a\"\npflashes = [\"1\", \"2\"]\n\n[runtime]\nsandbox_cgroup_only = true\n";
     const GO: KataVersion = KataVersion::new(3, 30, 0);
 
+    /// Whether anything is set below a table.
+    fn has_table(merged: &Merged, path: &[&str]) -> bool {
+        merged.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
+    }
+
     fn wanted(key: &str, value: Value) -> Setting {
         Setting { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
     }
@@ -421,8 +421,8 @@ mod tests {
     fn a_value_in_the_place_of_a_table_replaces_it() {
         let (_dir, root, located) = machine(MAIN, &[("a", "hypervisor = 1\n"), ("b", "[runtime.x]\ny = 1\n")]);
         let merged = Merged::read(&root, &located, Runtime::Rs, KataVersion::new(4, 0, 0)).unwrap();
-        assert!(!merged.has_table(&["hypervisor", "qemu"]));
+        assert!(!has_table(&merged, &["hypervisor", "qemu"]));
         assert_eq!(merged.get(&["hypervisor"]), Some(&json!(1)));
-        assert!(merged.has_table(&["runtime"]));
+        assert!(has_table(&merged, &["runtime"]));
     }
 }

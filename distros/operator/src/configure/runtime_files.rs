@@ -25,7 +25,7 @@ pub enum HandlerError {
     #[error("no Kata shim at {}: install Kata first", .0.join(", "))]
     NoShim(Vec<&'static str>),
     /// What stands where Kata's is can be executed by nobody.
-    #[error("{0} is no program: make it executable, or install Kata anew")]
+    #[error("{0} is no program: make it executable, or install Kata again")]
     NoProgram(PathBuf),
     /// The container manager's configuration cannot be read.
     #[error(transparent)]

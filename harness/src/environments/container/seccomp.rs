@@ -4,7 +4,8 @@
 //! Only the machine's own ABI is allowed: a call of another one (x32, i386) ends the caller.
 //! The list is sent to the engine as text, so that it is the same whatever engine there is and however it is set up.
 //!
-//! Each call is allowed, allowed by its arguments, absent or refused, with the reason.
+//! Each call is allowed, allowed by its arguments, absent or refused, with the reason; what is refused is a table of the
+//! tests, because a profile does not name it.
 //!
 //! `CAP_DAC_READ_SEARCH` and `open_by_handle_at` together open every file of each filesystem of which something is
 //! mounted in the container, the host's among them.
@@ -22,10 +23,10 @@
 //! error and runs nothing.
 
 mod allowed;
+#[cfg(test)]
 mod refused;
 
 pub use allowed::ALLOWED;
-pub use refused::REFUSED;
 
 use serde_json::{Value, json};
 
@@ -58,17 +59,6 @@ pub const TRACING: (&str, Group) = (
     },
 );
 
-/// Allowed by some of their arguments only; see [`profile`].
-pub const BY_ARGUMENT: &[Group] = &[
-    Group {
-        why: "without a flag of a new namespace they start a process, and give one a root, a working folder and a umask of \
-              its own, which the C virtiofsd asks for",
-        calls: &["clone", "unshare"],
-    },
-    Group { why: "only of the kinds in `SOCKETS`", calls: &["socket"] },
-    Group { why: "only those in `PERSONALITIES`", calls: &["personality"] },
-];
-
 /// Calls that answer as on a kernel that does not know them (ENOSYS).
 pub const ABSENT: &[Group] = &[Group {
     why: "its flags lie in memory, where no filter sees them; libraries then call clone",
@@ -83,7 +73,8 @@ pub fn profile() -> Value {
     let mut rules = vec![
         json!({"names": allowed, "action": "SCMP_ACT_ALLOW"}),
         json!({"names": tracing.calls, "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": kernel}}),
-        // s390x has clone's first two arguments the other way round.
+        // Without a flag of a new namespace they start a process, and give one a root, a working folder and a umask of its
+        // own, which the C virtiofsd asks for. s390x has clone's first two arguments the other way round.
         without("clone", 0, NEW_NAMESPACE, "excludes"),
         without("clone", 1, NEW_NAMESPACE, "includes"),
         json!({"names": ["unshare"], "action": "SCMP_ACT_ALLOW", "args": [none_of(0, NEW_NAMESPACE | NEW_TIME_NAMESPACE)]}),

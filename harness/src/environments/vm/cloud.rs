@@ -28,7 +28,7 @@ use images::base::{Archive, Base, BaseError, Content, Task, accept};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::database::Database;
 use model::diagnostic::error_chain;
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 use model::release::Release;
 use protocol::client::ClientError;
 use protocol::message::{GuestReply, GuestRequest};
@@ -263,7 +263,7 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
 
 /// Text for people that comes from a disk that is not trusted.
 fn harmless(message: &str) -> String {
-    one_line(&printable(message, 1000), 1000)
+    one_line(&without_controls(message, 1000), 1000)
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! `manifest.json`).
 
 use super::{OciImageError, failed};
-use crate::base::given::Task;
+use crate::base::from_files::Task;
 use crate::unpack;
 use model::arch::Arch;
 use model::hex::hex;
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 use root::{Root, RootError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -375,7 +375,7 @@ impl<'n> Layout<'n> {
 
     /// A refusal; what it quotes is made printable.
     fn refused(&self, what: &str) -> OciImageError {
-        OciImageError::Refused { name: self.name.to_owned(), what: one_line(&printable(what, 1000), 1000) }
+        OciImageError::Refused { name: self.name.to_owned(), what: one_line(&without_controls(what, 1000), 1000) }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::given;
+use crate::base::from_files;
 use crate::digest;
 use model::arch::Arch;
 use serde_json::{Value, json};
@@ -139,7 +139,7 @@ fn tree_of(source: &str) -> Result<tempfile::TempDir, String> {
     let dir = tempfile::tempdir().unwrap();
     let cancel = AtomicBool::new(false);
     let runner = crate::fixtures::runner(&cancel, 60);
-    given::read(&runner, &image, dir.path(), &dir.path().join("tree")).map_err(|f| f.cause.to_string())?;
+    from_files::read(&runner, &image, dir.path(), &dir.path().join("tree")).map_err(|f| f.cause.to_string())?;
     Ok(dir)
 }
 

@@ -72,7 +72,7 @@ fn an_image_that_cannot_be_read_goes_like_any_other() {
 }
 
 #[test]
-fn an_image_that_cannot_be_read_is_made_anew() {
+fn an_image_that_cannot_be_read_is_made_again() {
     let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
     let store = Store::new(cache.path());
     let cancel = std::sync::atomic::AtomicBool::new(false);

@@ -42,7 +42,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     job.offer(&[])?;
     // There is no tree to ask: this machine's apk decides, on an empty folder that it calls its root.
     let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
-    folder::make_anew(&empty, &[])?;
+    folder::make_empty(&empty, &[])?;
     let mut apk = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
     apk.arg("--root").arg(seen.join("empty")).args(["--initdb", "--arch", job.arch]);
     let simulated = job.settings(&mut apk, &job.seen())?.args(["add", "--simulate"]).args(BASE);
@@ -137,7 +137,7 @@ impl Job<'_> {
     /// Makes the folder of packages again: the repositories with their indexes, the keys, and the caller's packages.
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
-        folder::make_anew(&archives, &[TRUSTED, LOCAL])?;
+        folder::make_empty(&archives, &[TRUSTED, LOCAL])?;
         for key in folder::names(&self.folder.join(KEYS))? {
             folder::copy_into(&archives.join(TRUSTED), &self.folder.join(KEYS).join(&key))?;
         }

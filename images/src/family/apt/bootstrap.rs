@@ -130,7 +130,7 @@ fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
         ("/var/cache/apt/archives", fetch::ARCHIVES, &["partial"][..]),
     ] {
         let (from, to) = (Path::new(inside), workshop.join(to));
-        folder::make_anew(&to, parts)?;
+        folder::make_empty(&to, parts)?;
         let opened = root.folder(from).map_err(tree::failed)?;
         for name in root.list(from).map_err(tree::failed)? {
             let shown = root.shown(&from.join(&name));
@@ -162,7 +162,7 @@ fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String])
     runner.run(Phase::Bootstrap, &mut dpkg)?;
     drop(scaffold);
     // The packages' scripts could write there: nothing in it is used again.
-    folder::make_anew(&archives, &["partial"])
+    folder::make_empty(&archives, &["partial"])
 }
 
 #[cfg(test)]
@@ -243,7 +243,7 @@ mod tests {
         );
         let tree = crate::fixtures::tree_with(&[("usr/bin/dpkg", script.as_str())]);
         let archives = desk.path().join(fetch::ARCHIVES);
-        folder::make_anew(&archives, &["partial"]).unwrap();
+        folder::make_empty(&archives, &["partial"]).unwrap();
         std::fs::write(archives.join("a.deb"), "").unwrap();
         let cancel = std::sync::atomic::AtomicBool::new(false);
         let runner = crate::fixtures::runner(&cancel, 60);

@@ -12,7 +12,7 @@ use crate::runner::Runner;
 use crate::sandbox::Network;
 use crate::tree;
 use model::arch::Arch;
-use model::redact::{one_line, printable};
+use model::redact::{one_line, without_controls};
 use root::Root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -217,7 +217,7 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
         let ours = mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
         let sound = plain(address, ":/._-+~%@=,") && plain(name, "._-+~%") && name.ends_with(".deb");
         if !ours || !sound || !plain(hash, ":") {
-            let what = one_line(&printable(address, 200), 200);
+            let what = one_line(&without_controls(address, 200), 200);
             let reason = "the release's apt asks for it, and it is no package of its mirrors".to_owned();
             return Err(Cause::BadAddress { address: what, reason }.into());
         }

@@ -66,7 +66,7 @@ fn apt_get(tree: &Path, mounts: &[BindMount<'_>], words: &[String]) -> Result<Co
 
 /// Makes the folder of packages again, with the local ones in it; returns apt's words for all of them.
 fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Failure> {
-    folder::make_anew(archives, &["partial"])?;
+    folder::make_empty(archives, &["partial"])?;
     let word = |package: &ExtraPackage| match package {
         ExtraPackage::Name(name) => Ok(name.to_string()),
         ExtraPackage::File(path) => copy_local(path, &archives.join(LOCAL)),

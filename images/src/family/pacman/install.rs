@@ -47,7 +47,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
     job.offer(&[])?;
     // There is no tree to ask: this machine's pacman decides, on an empty folder that it calls its root.
     let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
-    folder::make_anew(&empty, &["db"])?;
+    folder::make_empty(&empty, &["db"])?;
     let sync = job.folder.join("empty/db/sync");
     std::os::unix::fs::symlink(seen.join(SYNC), &sync).context("linking", &sync)?;
     let mut pacman = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
@@ -105,7 +105,7 @@ impl Job<'_> {
     /// No signature is asked for in the tree: what is fetched is verified here, and the caller's own need none.
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
-        folder::make_anew(&archives, &[HOOKS])?;
+        folder::make_empty(&archives, &[HOOKS])?;
         let mut text = format!(
             "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {OVER}/{HOOKS}/\n"
         );

@@ -108,7 +108,7 @@ fn fetch(
     phase: Phase,
 ) -> Result<Vec<String>, Failure> {
     let archives = folder.join(ARCHIVES);
-    folder::make_anew(&archives, &[])?;
+    folder::make_empty(&archives, &[])?;
     let mut dnf = workspace.dnf(network)?;
     dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", workspace.seen(ARCHIVES).display()));
     dnf.arg("--").args(words);
@@ -136,7 +136,7 @@ fn verify(
         Ok::<_, Failure>(rpmkeys)
     };
     let made = folder.join("keyring");
-    folder::make_anew(&made, &[])?;
+    folder::make_empty(&made, &[])?;
     for key in folder::names(&folder.join(workspace::KEYS))? {
         // One that rpm cannot read is none that it finds afterwards.
         let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(workspace.seen(workspace::KEYS).join(key)));

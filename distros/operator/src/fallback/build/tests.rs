@@ -1,6 +1,12 @@
 use super::*;
 use model::package_manager::PackageManager;
 
+#[test]
+fn each_architecture_has_the_name_that_qemu_gives_it() {
+    let names: Vec<&str> = Arch::ALL.iter().map(|arch| target(*arch)).collect();
+    assert_eq!(names, ["x86_64", "aarch64", "ppc64", "s390x"]);
+}
+
 /// Whatever reaches it, the script is commands of ours, comments, and a record between its marks.
 #[test]
 fn nothing_of_a_record_becomes_a_command() {

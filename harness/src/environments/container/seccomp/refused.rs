@@ -3,7 +3,7 @@
 use super::Group;
 
 /// Refused (EPERM). They are listed so that nobody thinks that one was forgotten.
-pub const REFUSED: &[Group] = &[
+pub(super) const REFUSED: &[Group] = &[
     Group {
         why: "with CAP_DAC_READ_SEARCH, which virtiofsd 1.14 does not start without, it opens every file of each filesystem \
               of which something is mounted in the container, and Docker's /etc/hosts lies on the host's",

@@ -1,4 +1,4 @@
-//! A base that the caller gives: a vendor's cloud image, or an OCI image as files.
+//! A base that is read from files: a vendor's cloud image, or an OCI image.
 //!
 //! # Cloud images
 //!
@@ -90,7 +90,7 @@ pub enum Content {
 
 /// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
 pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: &Path) -> Result<String, Failure> {
-    let folder = workshop.join("given");
+    let folder = workshop.join("base-files");
     std::fs::create_dir(&folder).context("creating", &folder)?;
     let task = Task {
         folder: &folder,
