@@ -288,18 +288,18 @@ runtime_type = \"k\"
     fn what_was_changed_is_told_without_secrets() {
         let ours = format!("{OURS}password = \"hunter2\"\n");
         for (theirs, told) in [
-            ("password = \"\"\"\nhunter2\n\"\"\"", "line 13 `<redacted>` is new, line 14 `<redacted>` is new"),
-            ("env = [\n\"API_KEY=hunter2\",\n]", "line 13 `\"<redacted>\",` is new, line 14 `]` is new"),
-            ("token = [\n\"hunter2\", # hunter2\n]", "line 13 `<redacted>` is new, line 14 `<redacted>` is new"),
-            ("a = \"b\"\nx = [\n\"hunter2\"", "line 13 `<redacted>` is new, and 1 more"),
+            ("password = \"\"\"\nhunter2\n\"\"\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
+            ("env = [\n\"API_KEY=hunter2\",\n]", "line 12 `\"<redacted>\",` is new, line 13 `]` is new"),
+            ("token = [\n\"hunter2\", # hunter2\n]", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
+            ("a = \"b\"\nx = [\n\"hunter2\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
         ] {
             let how = differences(&ours, &format!("{OURS}{theirs}\n"));
-            assert!(how.starts_with("`password = \"<redacted>\"` is gone, line 12 `"), "{how}");
+            assert!(how.starts_with("`password = \"<redacted>\"` is gone, line 11 `"), "{how}");
             assert!(how.contains(told) && !how.contains("hunter2"), "{how}");
         }
         // Another secret is a change, too.
         let how = differences(&ours, &ours.replace("hunter2", "hunter3"));
-        assert_eq!(how, "`password = \"<redacted>\"` is gone, line 12 `password = \"<redacted>\"` is new");
+        assert_eq!(how, "`password = \"<redacted>\"` is gone, line 11 `password = \"<redacted>\"` is new");
     }
 
     #[test]

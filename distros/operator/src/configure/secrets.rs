@@ -128,7 +128,7 @@ impl Places<'_> {
     fn value(&mut self, value: &Value, is_of_secret: bool) {
         let mut is_announced = false;
         match (value, value.span()) {
-            // One with a dotted key in another has no place of its own.
+            // The place of one that a dotted key makes is that of the key alone.
             (Value::InlineTable(table), _) => {
                 for (key, value) in table.iter() {
                     self.value(value, is_of_secret || is_announced || hides(key, value.is_inline_table()));
