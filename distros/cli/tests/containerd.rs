@@ -813,7 +813,7 @@ fn a_later_drop_in_of_crio_is_told() {
 fn passwords_of_registries_are_not_shown() {
     const MAIN: &str = "m/etc/containerd/config.toml";
     let main = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.example\".auth]\n\
-                username = \"u\"\npassword = \"hunter2\"\n";
+                username = \"u\"\npassword = \"hunter2\" # hunter2\n";
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
     let machine = Machine::new();
     machine.file(MAIN, main);
@@ -827,7 +827,7 @@ fn passwords_of_registries_are_not_shown() {
         hides(&[&call[..], more].concat());
     }
     assert_eq!(machine.run(&call).code, 0);
-    assert!(machine.read(MAIN).contains("password = \"hunter2\"\n"), "{}", machine.read(MAIN));
+    assert!(machine.read(MAIN).contains("password = \"hunter2\" # hunter2\n"), "{}", machine.read(MAIN));
     hides(&["unconfigure", "--dry-run"]);
     // Nor the line of what is no TOML.
     for version in ["1.7", "2.1"] {

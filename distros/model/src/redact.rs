@@ -13,7 +13,7 @@ mod passwords;
 pub use controls::{is_unprintable, one_line, without_controls};
 pub use passwords::percent_decoded;
 
-use addresses::{CITED, phrases, urls};
+use addresses::{CITED, Url, phrases, urls};
 use hosts::{without_hosts, without_logins};
 use netrc::without_entries;
 use passwords::spellings;
@@ -134,22 +134,8 @@ impl Redactor {
         // What this text gives away besides.
         let mut own = Redactor::default();
         own.learn(&hidden);
-        let hidden = without_entries(&hidden);
-        let input = hidden.as_str();
-        let without_hosts = |text: &str| without_hosts(text, &[&self.hosts, &own.hosts]);
-        let mut out = String::with_capacity(input.len());
-        let mut from = 0;
-        urls(input, |url| {
-            out.push_str(&without_hosts(&without_logins(&input[from..url.authority])));
-            out.push_str(if url.cited { &url.host } else { MIRROR });
-            out.push_str(&without_hosts(&input[url.path..url.query]));
-            if url.query < url.end {
-                out.push_str("?<redacted>");
-            }
-            from = url.end;
-        });
-        out.push_str(&without_hosts(&without_logins(&input[from..])));
-        out
+        let told = |url: &Url| if url.cited { url.host.clone() } else { MIRROR.to_owned() };
+        rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), told)
     }
 
     fn without_secrets(&self, input: &str) -> String {
@@ -159,6 +145,32 @@ impl Redactor {
         }
         out
     }
+}
+
+/// `input` without credentials, of as many lines; an address keeps its host, unlike in [`Redactor::mirrors`].
+pub fn without_credentials(input: &str) -> String {
+    let input = without_entries(input);
+    rewritten(&input, str::to_owned, |url| match input[url.authority..url.path] == url.host {
+        true => url.host.clone(),
+        false => format!("{SECRET}@{}", url.host),
+    })
+}
+
+/// `input` without logins and queries; hosts are told by `host`, and what is beside them by `plain`.
+fn rewritten(input: &str, plain: impl Fn(&str) -> String, host: impl Fn(&Url) -> String) -> String {
+    let mut out = String::with_capacity(input.len());
+    let mut from = 0;
+    urls(input, |url| {
+        out.push_str(&plain(&without_logins(&input[from..url.authority])));
+        out.push_str(&host(&url));
+        out.push_str(&plain(&input[url.path..url.query]));
+        if url.query < url.end {
+            out.push_str("?<redacted>");
+        }
+        from = url.end;
+    });
+    out.push_str(&plain(&without_logins(&input[from..])));
+    out
 }
 
 /// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`]; only hosts that `input` itself gives away are known.

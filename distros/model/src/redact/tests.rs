@@ -101,6 +101,21 @@ fn credentials_go_in_every_form_and_the_rest_stays() {
 }
 
 #[test]
+fn without_credentials_an_address_keeps_its_host() {
+    for (said, told) in [
+        ("https://u:s3c/ret@mirror.example:80/x?token=s3cret", "https://<redacted>@mirror.example:80/x?<redacted>"),
+        ("https://s3cret@mirror.example/x, twice", "https://<redacted>@mirror.example/x, twice"),
+        ("to=https%3A%2F%2Fu%3As3cret%40mirror.example", "to=https%3A%2F%2F<redacted>@mirror.example"),
+        ("try u:s3cret@mirror.example:80/debian", "try <mirror>:80/debian"),
+        ("default login u\npassword s3cret", "default login <redacted>\npassword <redacted>"),
+        ("at http://mirror.example:80, twice", "at http://mirror.example:80, twice"),
+    ] {
+        assert_eq!(without_credentials(said), told, "{said}");
+        assert_eq!(without_credentials(told), told, "what was redacted stays");
+    }
+}
+
+#[test]
 fn a_password_with_slashes_is_known_in_both_readings() {
     let known = Redactor::knowing(["https://user:pass@a.example/x@mirror.example/debian"]);
     assert_eq!(known.text("pass of a.example or mirror.example"), "<redacted> of <mirror> or <mirror>");

@@ -10,6 +10,7 @@ use super::secrets::hidden;
 use super::state::{Change, ChangeError, State};
 use super::today::{Today, today};
 use super::{Setting, copy};
+use model::redact::SECRET;
 use root::{MAX_CONFIGURATION, Place, Root};
 use similar::{ChangeTag, TextDiff};
 use std::ops::RangeInclusive;
@@ -178,17 +179,16 @@ fn beside(file: &Change, number: u32) -> PathBuf {
 /// The first lines that differ, in words.
 fn differences(ours: &str, now: &str) -> String {
     let diff = TextDiff::from_lines(ours, now);
+    // Whether a line is of a secret is said by the whole text.
+    let (was, is) = (hidden(ours), hidden(now));
+    let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
     let lines: Vec<String> = diff
         .iter_all_changes()
-        .filter_map(|change| {
-            let text = change.value().trim();
-            let line = change.new_index().map_or(0, |index| index + 1);
-            match change.tag() {
-                _ if text.is_empty() => None,
-                ChangeTag::Insert => Some(format!("line {line} `{}` is new", hidden(text))),
-                ChangeTag::Delete => Some(format!("`{}` is gone", hidden(text))),
-                ChangeTag::Equal => None,
-            }
+        .filter_map(|change| match (change.tag(), change.old_index(), change.new_index()) {
+            _ if change.value().trim().is_empty() => None,
+            (ChangeTag::Insert, _, Some(at)) => Some(format!("line {} `{}` is new", at + 1, shown(&is, at))),
+            (ChangeTag::Delete, Some(at), _) => Some(format!("`{}` is gone", shown(&was, at))),
+            _ => None,
         })
         .collect();
     let more = match lines.len().saturating_sub(SHOWN) {
@@ -197,6 +197,11 @@ fn differences(ours: &str, now: &str) -> String {
     };
     let first: Vec<String> = lines.into_iter().take(SHOWN).collect();
     format!("{}{more}", first.join(", "))
+}
+
+/// A line without secrets; a text with odd line ends may have fewer than its difference counts.
+fn shown<'t>(lines: &[&'t str], at: usize) -> &'t str {
+    lines.get(at).copied().map_or(SECRET, str::trim)
 }
 
 #[cfg(test)]
@@ -271,6 +276,24 @@ runtime_type = \"k\"
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
         assert!(error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"), "{error}");
+    }
+
+    #[test]
+    fn what_was_changed_is_told_without_secrets() {
+        let ours = format!("{OURS}password = \"hunter2\"\n");
+        for (theirs, told) in [
+            ("password = \"\"\"\nhunter2\n\"\"\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
+            ("env = [\n\"API_KEY=hunter2\",\n]", "line 12 `\"<redacted>\",` is new, line 13 `]` is new"),
+            ("token = [\n\"hunter2\", # hunter2\n]", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
+            ("a = \"b\"\nx = [\n\"hunter2\"", "line 12 `<redacted>` is new, line 13 `<redacted>` is new"),
+        ] {
+            let how = differences(&ours, &format!("{OURS}{theirs}\n"));
+            assert!(how.starts_with("`password = \"<redacted>\"` is gone, line 11 `"), "{how}");
+            assert!(how.contains(told) && !how.contains("hunter2"), "{how}");
+        }
+        // Another secret is a change, too.
+        let how = differences(&ours, &ours.replace("hunter2", "hunter3"));
+        assert_eq!(how, "`password = \"<redacted>\"` is gone, line 11 `password = \"<redacted>\"` is new");
     }
 
     #[test]

@@ -1,18 +1,41 @@
-//! What of a configuration is not shown: passwords of registries stand in container managers' own.
+//! What of a configuration is not shown: passwords of registries stand in container managers' own, and what others have
+//! added to ours may have any.
 //!
-//! Only what is printed is without them, never what is written.
+//! Only what is printed is without them, never what is written. In doubt a text is hidden.
 
 use super::state::Change;
-use model::redact::SECRET;
+use model::redact::{SECRET, without_credentials};
 use std::ops::Range;
-use toml_edit::{Document, Item, Value};
+use toml_edit::{Document, Item, Table, Value};
 
-/// Names of keys whose values are secrets, in lower case and of letters and digits alone.
-const NAMES: [&str; 2] = ["auth", "key"];
+/// What the names of secrets end with, in lower case and of letters and digits alone; there may be an `s` behind.
+const ENDS: [&str; 13] = [
+    "authorization",
+    "bearer",
+    "cookie",
+    "credential",
+    "key",
+    "keydata",
+    "passcode",
+    "passphrase",
+    "passwd",
+    "password",
+    "pw",
+    "secret",
+    "token",
+];
 
-/// What such names end with.
-const ENDS: [&str; 9] =
-    ["authorization", "credential", "credentials", "keydata", "passphrase", "password", "passwd", "secret", "token"];
+/// Names of secrets that are common words besides: they mean one only where a value is given to them.
+const NAMES: [&str; 3] = [AUTH, "pass", "pwd"];
+
+/// Of this name containerd has a table, in which the name of the user is shown.
+const AUTH: &str = "auth";
+
+/// What a key or a certificate in text begins with.
+const PEM: &str = "-----BEGIN";
+
+/// What begins and ends a value of several lines.
+const LONG: [(&str, &str); 4] = [("\"\"\"", "\"\"\""), ("'''", "'''"), ("[", "]"), (PEM, "-----END")];
 
 /// A change's unified diff, without secrets.
 pub fn hidden_diff(change: &Change) -> String {
@@ -20,96 +43,183 @@ pub fn hidden_diff(change: &Change) -> String {
     Change { path: change.path.clone(), before, after: hidden(&change.after) }.diff()
 }
 
-/// A configuration's text without secrets, of as many lines.
+/// A configuration's text without secrets, of as many lines; of what is no TOML no line is shown.
 pub(super) fn hidden(text: &str) -> String {
-    let values = match Document::parse(text) {
-        Ok(document) => {
-            let mut found = Vec::new();
-            spans(document.as_item(), false, &mut found);
-            without(text, found)
-        }
-        Err(_) => by_line(text, assignment),
+    let Ok(document) = Document::parse(text) else {
+        let end = |line: &str| if line.ends_with('\n') { "\n" } else { "" };
+        return text.split_inclusive('\n').map(|line| format!("{SECRET}{}", end(line))).collect();
     };
-    by_line(&values, |line| without_login(&comment(line)))
+    let mut places = Places { text, shown: Vec::new(), secret: Vec::new() };
+    places.table(document.as_table(), false);
+    without_credentials(&places.hidden())
 }
 
-fn by_line(text: &str, each: impl Fn(&str) -> String) -> String {
-    text.split_inclusive('\n').map(each).collect()
+/// A name's letters and digits.
+fn letters(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn is_secret(key: &str) -> bool {
-    let plain = key.chars().filter(char::is_ascii_alphanumeric);
-    let name: String = plain.map(|c| c.to_ascii_lowercase()).collect();
-    NAMES.contains(&name.as_str()) || ENDS.iter().any(|end| name.ends_with(end))
+/// Whether a word means a secret wherever it stands.
+fn means_secret(word: &str) -> bool {
+    let name = letters(word);
+    let one = name.strip_suffix('s').unwrap_or(&name);
+    ENDS.iter().any(|end| one.ends_with(end))
 }
 
-/// Where the values of secret keys stand.
-fn spans(item: &Item, is_of_secret: bool, found: &mut Vec<Range<usize>>) {
-    match item {
-        Item::None => {}
-        Item::Value(value) => value_spans(value, is_of_secret, found),
-        Item::Table(table) => table.iter().for_each(|(key, item)| spans(item, is_secret(key), found)),
-        Item::ArrayOfTables(tables) => {
-            tables.iter().flat_map(|table| table.iter()).for_each(|(key, item)| spans(item, is_secret(key), found));
-        }
-    }
+/// Whether what is called so is a secret.
+fn is_secret(name: &str) -> bool {
+    NAMES.contains(&letters(name).as_str()) || means_secret(name)
 }
 
-fn value_spans(value: &Value, is_of_secret: bool, found: &mut Vec<Range<usize>>) {
-    match value {
-        Value::InlineTable(table) => table.iter().for_each(|(key, value)| value_spans(value, is_secret(key), found)),
-        Value::Array(list) => list.iter().for_each(|value| value_spans(value, is_of_secret, found)),
-        Value::Boolean(_) => {}
-        _ if is_of_secret => found.extend(value.span()),
-        _ => {}
-    }
+/// Whether everything below a key is a secret.
+fn hides(key: &str, is_table: bool) -> bool {
+    is_secret(key) && !(is_table && letters(key) == AUTH)
 }
 
-fn without(text: &str, mut spans: Vec<Range<usize>>) -> String {
-    spans.sort_by_key(|span| span.start);
-    let mut out = text.to_owned();
-    for span in spans.into_iter().rev() {
-        let lines = text.get(span.clone()).map_or(0, |secret| secret.matches('\n').count());
-        out.replace_range(span, &format!("\"{SECRET}\"{}", "\n".repeat(lines)));
-    }
-    out
+/// Whether what follows a value is a secret: `["--password", "…"]`, `{ name = "API_KEY", value = "…" }`.
+fn announces(value: &Value) -> bool {
+    value.as_str().is_some_and(is_secret)
 }
 
-/// A line that is a comment as [`assignment`]: a key may have been commented out.
-fn comment(line: &str) -> String {
-    if line.trim_start().starts_with('#') { assignment(line) } else { line.to_owned() }
+/// Where the secret in a text begins: `password=…`, `"Authorization": …`, `the token …`, a key.
+fn secret_in(text: &str) -> Option<usize> {
+    let is_of_word = |c: char| c.is_alphanumeric() || "_-\"'".contains(c);
+    let is_announced = |(at, sign): &(usize, &str)| {
+        let word = text[..*at].trim_end().rsplit(|c: char| !is_of_word(c)).next().unwrap_or_default();
+        means_secret(word) || ("=:".contains(*sign) && is_secret(word))
+    };
+    let announced = text.match_indices(|c: char| "=:,".contains(c) || c.is_whitespace()).find(is_announced);
+    let behind = announced.map(|(at, _)| {
+        let secret = text[at..].trim_start_matches(|c: char| "=:,".contains(c) || c.is_whitespace());
+        text.len() - secret.len()
+    });
+    behind.into_iter().chain(text.find(PEM)).min()
 }
 
-/// A line of what is no TOML, without what follows a secret's key.
-fn assignment(line: &str) -> String {
-    let is_of_key = |c: char| c.is_alphanumeric() || "_-\"'".contains(c);
-    let key = |at: usize| line[..at].trim_end().rsplit(|c: char| !is_of_key(c)).next().unwrap_or_default();
-    match line.match_indices('=').find(|(at, _)| is_secret(key(*at))) {
-        Some((at, _)) => {
-            let end = if line.ends_with('\n') { "\n" } else { "" };
-            format!("{}= \"{SECRET}\"{end}", &line[..at])
-        }
-        None => line.to_owned(),
-    }
+/// What ends the secret that a line of a comment begins, if it has no end there.
+fn end_of_open(secret: &str) -> Option<&'static str> {
+    LONG.iter().find_map(|(begin, end)| {
+        let (_, inside) = secret.split_once(begin)?;
+        (!inside.contains(end)).then_some(*end)
+    })
 }
 
-/// A line whose addresses do not say who logs in, and by what.
-fn without_login(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.find("://") {
-        let (before, address) = rest.split_at(at + 3);
-        out += before;
-        let end = address.find(|c: char| c.is_whitespace() || "/\"'`<>,".contains(c)).unwrap_or(address.len());
-        rest = match address[..end].rfind('@') {
-            Some(login) => {
-                out += SECRET;
-                &address[login..]
+/// Where the values of a text stand.
+struct Places<'t> {
+    text: &'t str,
+    /// Strings that are shown: what looks like a comment in one is none.
+    shown: Vec<Range<usize>>,
+    secret: Vec<Range<usize>>,
+}
+
+impl Places<'_> {
+    fn table(&mut self, table: &Table, is_of_secret: bool) {
+        for (key, item) in table.iter() {
+            let is_of_secret = is_of_secret || hides(key, item.is_table_like());
+            match item {
+                Item::None => {}
+                Item::Value(value) => self.value(value, is_of_secret),
+                Item::Table(table) => self.table(table, is_of_secret),
+                Item::ArrayOfTables(tables) => tables.iter().for_each(|table| self.table(table, is_of_secret)),
             }
-            None => address,
-        };
+        }
     }
-    out + rest
+
+    fn value(&mut self, value: &Value, is_of_secret: bool) {
+        let mut is_announced = false;
+        match (value, value.span()) {
+            // The place of one that a dotted key makes is that of the key alone.
+            (Value::InlineTable(table), _) => {
+                for (key, value) in table.iter() {
+                    self.value(value, is_of_secret || is_announced || hides(key, value.is_inline_table()));
+                    is_announced = announces(value);
+                }
+            }
+            (Value::Boolean(_), _) | (_, None) => {}
+            (_, Some(span)) if is_of_secret => self.secret.push(span),
+            (Value::Array(list), _) => {
+                for value in list.iter() {
+                    self.value(value, is_announced);
+                    is_announced = announces(value);
+                }
+            }
+            (Value::String(string), Some(span)) => match self.has_secret(string.value(), &span) {
+                true => self.secret.push(span),
+                false => self.shown.push(span),
+            },
+            _ => {}
+        }
+    }
+
+    /// Whether a string has a secret besides those that stand in its text as they are meant, as an address's login.
+    fn has_secret(&self, meant: &str, span: &Range<usize>) -> bool {
+        let told = without_credentials(meant);
+        let is_as_meant = self.text.get(span.start + 1..span.end - 1) == Some(meant);
+        secret_in(&told).is_some() || (told != meant && !is_as_meant)
+    }
+
+    /// The text without the secrets, and without all that follows one of several lines on its last.
+    fn hidden(mut self) -> String {
+        self.secret.sort_by_key(|span| span.start);
+        let lines = |span: &Range<usize>| match self.text[span.clone()].contains('\n') {
+            true => span.start..self.line_end(span.end),
+            false => span.clone(),
+        };
+        let mut all: Vec<Range<usize>> = self.secret.iter().map(lines).chain(self.comments()).collect();
+        all.sort_by_key(|span| span.start);
+        let mut out = String::with_capacity(self.text.len());
+        let mut from = 0;
+        for span in all {
+            // One may be in another.
+            let start = span.start.max(from);
+            let Some(secret) = self.text.get(start..span.end).filter(|secret| !secret.is_empty()) else { continue };
+            out += &format!("{}\"{SECRET}\"", &self.text[from..start]);
+            out += &format!("\n{SECRET}").repeat(secret.matches('\n').count());
+            from = span.end;
+        }
+        out + &self.text[from..]
+    }
+
+    /// What of comments is not shown: secrets, and every comment beside one.
+    fn comments(&self) -> Vec<Range<usize>> {
+        let mut values: Vec<&Range<usize>> = self.shown.iter().chain(&self.secret).collect();
+        values.sort_by_key(|span| span.start);
+        let mut found = Vec::new();
+        let mut from = 0;
+        // What ends a secret of several lines that is commented out.
+        let mut open: Option<&str> = None;
+        while let Some(at) = self.text[from..].find('#').map(|i| i + from) {
+            let next = values.partition_point(|span| span.end <= at);
+            if let Some(value) = values.get(next).filter(|span| span.start <= at) {
+                from = value.end;
+                continue;
+            }
+            let end = self.line_end(at);
+            let comment = &self.text[at + 1..end];
+            open = open.filter(|_| self.text[from..at].trim().is_empty());
+            let secret = if open.is_some() || self.is_beside_secret(at) { Some(0) } else { secret_in(comment) };
+            if let Some(secret) = secret.map(|start| comment[start..].trim_start()) {
+                found.push(end - secret.len()..end);
+                open = match open {
+                    Some(close) => (!comment.contains(close)).then_some(close),
+                    None => end_of_open(secret),
+                };
+            }
+            from = end;
+        }
+        found
+    }
+
+    /// Whether a secret stands before this place, on its line.
+    fn is_beside_secret(&self, at: usize) -> bool {
+        let line = self.text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let first = self.secret.partition_point(|span| span.end <= line);
+        self.secret.get(first).is_some_and(|span| span.start < at)
+    }
+
+    fn line_end(&self, at: usize) -> usize {
+        self.text[at..].find('\n').map_or(self.text.len(), |i| i + at)
+    }
 }
 
 #[cfg(test)]
@@ -147,15 +257,73 @@ token_is_kept = true
         assert_eq!(shown.lines().count(), TEXT.lines().count());
         // Also where it is no TOML.
         let shown = hidden(&format!("{TEXT}x = [\n"));
-        for secret in SECRETS.iter().filter(|secret| !["one", "two"].contains(secret)) {
+        for secret in SECRETS {
             assert!(!shown.contains(secret), "{secret}: {shown}");
         }
-        assert_eq!(hidden(machines()), machines());
+        assert_eq!(shown, format!("{SECRET}\n").repeat(TEXT.lines().count() + 1));
+        assert_eq!(hidden(MACHINES), MACHINES);
     }
 
     /// What Kata's own configuration has.
-    fn machines() -> &'static str {
-        "# Path = \"a\"\n[hypervisor.qemu]\npath = \"/usr/bin/qemu\"\nkernel_params = \"a=b key.x=1\"\n[agent.kata]\nx=[]"
+    const MACHINES: &str = r##"# Path = "a"
+# [hypervisor.clh]: see https://docs.example/kata
+[hypervisor.qemu]
+path = "/usr/bin/qemu" # the distro's
+kernel_params = "a=b key.x=1 agent.log=debug systemd.unit=kata-containers.target"
+enable_annotations = ["enable_iommu", "virtio_fs_extra_args", "kernel_params"]
+valid_hypervisor_paths = [
+    "/usr/bin/qemu", # one #
+]
+virtio_fs_extra_args = ["--thread-pool-size=1", "--announce-submounts", "-o", "cache=auto"]
+guest_hook_path = ""
+disable_block_device_use = false
+[agent.kata]
+kernel_modules = ["e1000e InterruptThrottleRate=3000,3000,3000 EEE=1"]
+dial_timeout = 45
+x=[]"##;
+
+    /// What is written, and what is shown of it: `•` stands for what is hidden.
+    const FORMS: &[(&str, &str)] = &[
+        // By its key.
+        (r#"Secret-Access_KEY = "s3cret""#, "Secret-Access_KEY = \"•\""),
+        ("pw = 'a#s3cret'", "pw = \"•\""),
+        (r#"api_keys = ["s3cret", 's3cret'] # x"#, r##"api_keys = "•" # "•""##),
+        (r#"token = { value = "s3cret" }"#, r#"token = { value = "•" }"#),
+        (r#"x = { auth.password = "s3cret" }"#, r#"x = { auth.password = "•" }"#),
+        ("[token]\nvalue = \"s3cret\"", "[token]\nvalue = \"•\""),
+        // In a list or a string.
+        (r#"env = ["API_KEY=s3cret", "A=b"]"#, r#"env = ["•", "A=b"]"#),
+        (r#"args = ["--password=s3cret", "-v"]"#, r#"args = ["•", "-v"]"#),
+        (r#"args = ["--password", "s3cret", "-v"]"#, r#"args = ["--password", "•", "-v"]"#),
+        (r#"x = [{ name = "API_KEY", value = "s3cret" }]"#, r#"x = [{ name = "API_KEY", value = "•" }]"#),
+        (r#"h = "Authorization: Bearer s3cret""#, r#"h = "•""#),
+        (r#"h = "\u0070assword=s3cret""#, r#"h = "•""#),
+        ("x = '''\n-----BEGIN X-----\ns3cret\n'''\na = 1", "x = \"•\"\n•\n•\n•\na = 1"),
+        // In an address.
+        (r#"url = "https://h.example/x?token=s3cret""#, r#"url = "https://h.example/x?•""#),
+        (r##"url = "https://u:s3cret@h.example/x" # y"##, r##"url = "https://•@h.example/x" # y"##),
+        (r#"url = "https://u:s3cret\u0040h.example/x""#, r#"url = "•""#),
+        (r#"[x."https://u:s3cret@h.example"]"#, r#"[x."https://•@h.example"]"#),
+        // In a comment.
+        (r##"password = "x" # tok_s3cret"##, r##"password = "•" # "•""##),
+        ("# token: s3cret", r##"# token: "•""##),
+        (r##"a = "#" # password: s3cret"##, r##"a = "#" # password: "•""##),
+        ("# Authorization: Bearer s3cret", r##"# Authorization: "•""##),
+        ("# the password s3cret", r##"# the password "•""##),
+        ("# pass = s3cret\n# pass it on", "# pass = \"•\"\n# pass it on"),
+        (r##"# args = ["--token", "s3cret"]"##, r##"# args = ["--token", "•""##),
+        ("# https://u:s3cret@h.example/x", "# https://•@h.example/x"),
+        ("# pw = '''\n# s3cret\n# '''\n# x", "# pw = \"•\"\n# \"•\"\n# \"•\"\n# x"),
+        // Of several lines.
+        ("password = \"\"\"\ns3cret\n\"\"\" # s3cret\na = 1", "password = \"•\"\n•\n•\na = 1"),
+        ("auth = [\n  \"s3cret\", # s3cret\n]\n# x", "auth = \"•\"\n•\n•\n# x"),
+    ];
+
+    #[test]
+    fn a_secret_is_hidden_in_every_form() {
+        for (written, shown) in FORMS {
+            assert_eq!(hidden(written), shown.replace('•', SECRET), "{written}");
+        }
     }
 
     #[test]
