@@ -18,6 +18,7 @@ use images::ImageError;
 use images::artifacts::{self, Agent, Artifacts, ArtifactsError, OpenedFile};
 use images::boot::{kernel, modules};
 use images::external_file::ExternalFile;
+use model::kata_version::KataVersion;
 use model::profile::{Profile, Runtime};
 use model::release::Release;
 use reports::matrix::CANDIDATE;
@@ -45,7 +46,7 @@ pub enum KataError {
         /// As the user named it, without its folder.
         name: String,
         /// The version of the part.
-        version: String,
+        version: KataVersion,
     },
     /// Its runtimes are of other profiles.
     #[error(
@@ -57,7 +58,7 @@ pub enum KataError {
         /// As the user named it, without its folder.
         name: String,
         /// Its version.
-        version: String,
+        version: KataVersion,
         /// The profiles that it serves.
         serves: Vec<&'static str>,
     },
@@ -87,7 +88,7 @@ pub struct Supplied {
 struct SuppliedRuntime {
     kind: Runtime,
     profile: &'static str,
-    version: String,
+    version: KataVersion,
     sha256: Option<String>,
     shim: OpenedFile,
     configuration: OpenedFile,
@@ -132,7 +133,7 @@ impl Supplied {
             };
             if !release().any(|part| part.shims.iter().any(|shim| wanted(&shim))) {
                 let serves: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
-                let (name, version) = (name.clone(), one.version.clone());
+                let (name, version) = (name.clone(), one.version);
                 return Err(match serves.is_empty() {
                     true => KataError::NoRuntime { name, version },
                     false => KataError::OtherProfiles { name, version, serves },
@@ -151,7 +152,7 @@ impl Supplied {
                 supplied.runtimes.push(SuppliedRuntime {
                     kind: shim.kind,
                     profile: shim.profile,
-                    version: one.version.clone(),
+                    version: one.version,
                     sha256: one.sha256.clone(),
                     shim: shim.program.clone(),
                     configuration: configuration.ok_or_else(|| KataError::NoConfiguration { name: name.clone() })?,
@@ -237,7 +238,7 @@ impl Supplied {
                 initrd: add("own-initrd", Content::Opened(initrd.clone())),
             });
             claims.push(Kata {
-                version: one.version.clone(),
+                version: one.version,
                 kind: one.kind,
                 profile: one.profile.to_owned(),
                 shim: add("containerd-shim-kata-v2", Content::Opened(one.shim.clone())),
