@@ -208,7 +208,7 @@ fn is_used(stated: &StatedComponent, guest: &Guest) -> bool {
 /// What the file of Kata's version says, where there is one; something else in its place is not passed over.
 fn in_version_file(root: &Root) -> anyhow::Result<Option<KataVersion>> {
     let text = root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
-        true => error.into(),
+        true => anyhow::Error::from(error),
         false => Failed::new(Exit::BadInput, "bad-version-file", error.to_string())
             .hint("mend that, or name Kata's version with --kata-version")
             .into(),
