@@ -21,13 +21,14 @@ use images::external_file::ExternalFile;
 use model::kata_version::KataVersion;
 use model::profile::{Profile, Runtime};
 use model::release::Release;
-use reports::matrix::CANDIDATE;
+use std::collections::BTreeMap;
 use std::iter;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
+use suites::outcome::Component;
 
 /// Why a Kata that the user supplies cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -188,9 +189,9 @@ impl Supplied {
         })
     }
 
-    /// What the evidence says of every cell with replaced components, by name.
-    pub fn replacement_evidence(&self) -> impl Iterator<Item = (String, String)> {
-        self.replacements.iter().map(|(one, evidence)| (format!("{CANDIDATE}{}", one.component), evidence.clone()))
+    /// What the evidence says of every cell with replaced components.
+    pub fn candidates(&self) -> BTreeMap<Component, String> {
+        self.replacements.iter().map(|(one, evidence)| (one.component, evidence.clone())).collect()
     }
 
     /// Claims the replacements, and gives their files.
@@ -276,7 +277,6 @@ mod tests {
     use super::*;
     use model::diagnostic::error_chain;
     use model::share::Share;
-    use std::collections::BTreeMap;
     use std::fs;
 
     /// A folder like a release's, with a Go runtime, a Rust one or both; the agent is no ELF file, which is static.
@@ -385,7 +385,7 @@ mod tests {
             "the packages' tests are about the distro's own"
         );
         assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what no candidate replaces is the release's");
-        let evidence: Vec<(String, String)> = supplied.replacement_evidence().collect();
-        assert_eq!(evidence, [("candidate-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
+        let evidence = "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned();
+        assert_eq!(supplied.candidates(), [(Component::Virtiofsd, evidence)].into());
     }
 }
