@@ -10,6 +10,7 @@ use crate::share::Share;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::release::Release;
+use model::virtiofsd::Flavour;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("packages.rs");
@@ -119,13 +120,12 @@ fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
     let ran = env.run(&[&path, "--version"], QUICK)?;
     let text = format!("{}{}", ran.stdout, ran.stderr);
-    // The C daemon of QEMU names its FUSE interface and, before 6.0, not itself.
-    let flavour = if text.contains("FUSE kernel interface") { "C" } else { "Rust" };
-    let version = number_after(&text, "virtiofsd version ")
-        .or_else(|| number_after(&text, "virtiofsd "))
+    let version = ["virtiofsd version ", "virtiofsd ", "virtiofsd backend "]
+        .iter()
+        .find_map(|before| number_after(&text, before))
         .or_else(|| number_after(&text, "kernel interface version ").map(|fuse| format!("of FUSE interface {fuse}")))
         .ok_or_else(|| no_version(&ran))?;
-    env.note(format!("virtiofsd {version} ({flavour})"));
+    env.note(format!("virtiofsd {version} ({})", Flavour::of_version(&text)));
     Ok(())
 }
 

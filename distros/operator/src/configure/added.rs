@@ -276,10 +276,7 @@ runtime_type = \"k\"
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
-        assert!(
-            error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"),
-            "{error}"
-        );
+        assert!(error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"), "{error}");
     }
 
     #[test]
@@ -291,10 +288,7 @@ runtime_type = \"k\"
         let state = State { files: vec![ours(OURS)], ..State::default() };
         let to = || {
             let added = all(&root, &state);
-            added
-                .iter()
-                .filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned()))
-                .collect::<Vec<_>>()
+            added.iter().filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned())).collect::<Vec<_>>()
         };
         std::fs::write(folder.join("50.toml"), OURS).unwrap();
         assert_eq!(to(), Vec::<String>::new());

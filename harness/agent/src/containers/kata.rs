@@ -11,9 +11,10 @@
 //! agent.
 
 use model::profile::Profile;
+use model::virtiofsd::Flavour;
 use operator::configure::{
-    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited,
-    locate, plan, reads_drop_ins, settings,
+    Configuration, DROP_IN, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited, locate, plan,
+    reads_drop_ins, settings,
 };
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
