@@ -2,7 +2,7 @@
 
 use super::clean::{clean_facts, clean_outcome, redactor};
 use super::{Attempt, CellFailure, CellRun, Instance, Launch, Run, RunEnding, between};
-use crate::journal::{CellFacts, CellId, Event, Journal, Phase, SCHEMA};
+use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
 use model::verified::Basis;
@@ -36,7 +36,8 @@ pub fn fold(journal: &Journal) -> Run {
         order: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
-    let mut written_as = SCHEMA;
+    // Of the oldest schema, until the journal says it.
+    let mut written_as = 1;
     let mut listed: BTreeSet<CellId> = BTreeSet::new();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
