@@ -386,6 +386,6 @@ mod tests {
         );
         assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what no candidate replaces is the release's");
         let evidence = "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned();
-        assert_eq!(supplied.candidates(), [(Component::Virtiofsd, evidence)].into());
+        assert_eq!(supplied.candidates(), BTreeMap::from([(Component::Virtiofsd, evidence)]));
     }
 }
