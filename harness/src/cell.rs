@@ -136,7 +136,8 @@ async fn test(
     let mut environment = bring_up::evidence(running, shared);
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
-    let evidence = setup::evidence(prepared, environment, runs_kvm, shared.machines.outer_if_known());
+    let (candidates, outer) = (shared.kata.candidates(), shared.machines.outer_if_known());
+    let evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
     shared.events.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(shared));

@@ -18,15 +18,17 @@ use images::ImageError;
 use images::artifacts::{self, Agent, Artifacts, ArtifactsError, OpenedFile};
 use images::boot::{kernel, modules};
 use images::external_file::ExternalFile;
+use model::kata_version::KataVersion;
 use model::profile::{Profile, Runtime};
 use model::release::Release;
-use reports::matrix::CANDIDATE;
+use std::collections::BTreeMap;
 use std::iter;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
+use suites::outcome::Component;
 
 /// Why a Kata that the user supplies cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ pub enum KataError {
         /// As the user named it, without its folder.
         name: String,
         /// The version of the part.
-        version: String,
+        version: KataVersion,
     },
     /// Its runtimes are of other profiles.
     #[error(
@@ -57,7 +59,7 @@ pub enum KataError {
         /// As the user named it, without its folder.
         name: String,
         /// Its version.
-        version: String,
+        version: KataVersion,
         /// The profiles that it serves.
         serves: Vec<&'static str>,
     },
@@ -87,7 +89,7 @@ pub struct Supplied {
 struct SuppliedRuntime {
     kind: Runtime,
     profile: &'static str,
-    version: String,
+    version: KataVersion,
     sha256: Option<String>,
     shim: OpenedFile,
     configuration: OpenedFile,
@@ -132,7 +134,7 @@ impl Supplied {
             };
             if !release().any(|part| part.shims.iter().any(|shim| wanted(&shim))) {
                 let serves: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
-                let (name, version) = (name.clone(), one.version.clone());
+                let (name, version) = (name.clone(), one.version);
                 return Err(match serves.is_empty() {
                     true => KataError::NoRuntime { name, version },
                     false => KataError::OtherProfiles { name, version, serves },
@@ -151,7 +153,7 @@ impl Supplied {
                 supplied.runtimes.push(SuppliedRuntime {
                     kind: shim.kind,
                     profile: shim.profile,
-                    version: one.version.clone(),
+                    version: one.version,
                     sha256: one.sha256.clone(),
                     shim: shim.program.clone(),
                     configuration: configuration.ok_or_else(|| KataError::NoConfiguration { name: name.clone() })?,
@@ -187,9 +189,9 @@ impl Supplied {
         })
     }
 
-    /// What the evidence says of every cell with replaced components, by name.
-    pub fn replacement_evidence(&self) -> impl Iterator<Item = (String, String)> {
-        self.replacements.iter().map(|(one, evidence)| (format!("{CANDIDATE}{}", one.component), evidence.clone()))
+    /// What the evidence says of every cell with replaced components.
+    pub fn candidates(&self) -> BTreeMap<Component, String> {
+        self.replacements.iter().map(|(one, evidence)| (one.component, evidence.clone())).collect()
     }
 
     /// Claims the replacements, and gives their files.
@@ -237,7 +239,7 @@ impl Supplied {
                 initrd: add("own-initrd", Content::Opened(initrd.clone())),
             });
             claims.push(Kata {
-                version: one.version.clone(),
+                version: one.version,
                 kind: one.kind,
                 profile: one.profile.to_owned(),
                 shim: add("containerd-shim-kata-v2", Content::Opened(one.shim.clone())),
@@ -275,7 +277,6 @@ mod tests {
     use super::*;
     use model::diagnostic::error_chain;
     use model::share::Share;
-    use std::collections::BTreeMap;
     use std::fs;
 
     /// A folder like a release's, with a Go runtime, a Rust one or both; the agent is no ELF file, which is static.
@@ -384,7 +385,7 @@ mod tests {
             "the packages' tests are about the distro's own"
         );
         assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what no candidate replaces is the release's");
-        let evidence: Vec<(String, String)> = supplied.replacement_evidence().collect();
-        assert_eq!(evidence, [("candidate-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
+        let evidence = "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned();
+        assert_eq!(supplied.candidates(), BTreeMap::from([(Component::Virtiofsd, evidence)]));
     }
 }

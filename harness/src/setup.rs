@@ -24,6 +24,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::environment::{Claims, ModuleSet};
+use suites::outcome::Component;
 
 /// Why a cell cannot be started, or why its agent did not get what it needs.
 #[derive(Debug, thiserror::Error)]
@@ -334,6 +335,7 @@ fn done(reply: EnvironmentReply) -> Result<(), SetupError> {
 pub fn evidence(
     prepared: &Prepared,
     environment: BTreeMap<String, String>,
+    candidates: BTreeMap<Component, String>,
     runs_kvm: bool,
     outer: Option<&Outer>,
 ) -> CellFacts {
@@ -377,6 +379,7 @@ pub fn evidence(
             )
             .collect(),
         environment,
+        candidates,
         notes: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use agent::containers::engine::NotesAndLogs;
 use agent::containers::{Engine, Patience, Settings, host};
 use model::arch::Arch;
 use model::database::Database;
+use model::kata_version::KataVersion;
 use model::profile::{self, Profile};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -276,7 +277,7 @@ fn a_containerd_that_does_not_start_is_blamed_or_missed() {
 
 fn some_kata(profile: &str) -> Kata {
     Kata {
-        version: "3.30.0".to_owned(),
+        version: KataVersion::new(3, 30, 0),
         kind: profile::Runtime::Go,
         profile: profile.to_owned(),
         shim: "/nonexistent/containerd-shim-kata-v2".to_owned(),
@@ -373,8 +374,8 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
 fn every_twin_passes_under_real_kata() {
     let variable = |name: &str| std::env::var(format!("KATA_QUALIFY_KATA_{name}")).ok();
     let shim = variable("SHIM").expect("KATA_QUALIFY_KATA_SHIM names a shim");
-    let version = variable("VERSION").unwrap_or_else(|| "3.30.0".to_owned());
-    let rust = version.starts_with("4.") && variable("GO").is_none();
+    let version = variable("VERSION").map_or(KataVersion::new(3, 30, 0), |version| version.parse().unwrap());
+    let rust = version.major == 4 && variable("GO").is_none();
     let mut bench = Bench::new();
     let name = if rust { "rs-4.0" } else { "go-3.29" };
     bench.profile = Profile::find(name).unwrap().clone();

@@ -22,6 +22,7 @@ pub use self::guest::{Agent, guest_initrd};
 use crate::digest;
 use crate::external_file::{ExternalFile, ExternalFileError};
 use folder::Folder;
+use model::kata_version::KataVersion;
 use model::profile::{Beyond, Profile, Runtime};
 use root::MAX_CONFIGURATION;
 use std::fs;
@@ -131,7 +132,7 @@ pub struct Artifacts {
     /// The folder with `bin` in it, seen from inside.
     prefix: PathBuf,
     /// `3.30.0`.
-    pub version: String,
+    pub version: KataVersion,
     /// SHA-256 of the archive; a folder has none.
     pub sha256: Option<String>,
     /// The runtimes, Go first.
@@ -229,7 +230,7 @@ fn inspect(
     for (program, bytes) in programs {
         // The linker of Go marks its programs so (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
-        let profile = match Profile::of(kind, &version) {
+        let profile = match Profile::of(kind, version) {
             Ok(profile) => profile.name.as_str(),
             // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
             Err(source @ Beyond::Older { .. }) => {

@@ -16,6 +16,7 @@ pub use removal::{Removed, remove_exports, remove_orphans};
 use crate::cache::Image;
 use crate::error::{Cause, Failure};
 use bollard::Docker;
+use bollard::errors::Error;
 
 /// The label on everything that this crate leaves with Docker; an image's value is its cache key.
 pub const LABEL: &str = "org.kata-qualify.image";
@@ -28,7 +29,7 @@ pub const REPOSITORY: &str = "kata-qualify";
 ///
 /// # Errors
 /// What Docker or the socket said.
-pub async fn connect() -> Result<Docker, bollard::errors::Error> {
+pub async fn connect() -> Result<Docker, Error> {
     Docker::connect_with_defaults()?.negotiate_version().await
 }
 
@@ -47,10 +48,89 @@ fn old_tag(image: &Image) -> String {
 }
 
 /// What Docker said, as a cause.
-fn docker_failure(error: &bollard::errors::Error) -> Failure {
-    let detail = error.to_string();
-    if detail.to_lowercase().contains("no space left on device") {
-        return Cause::DiskFull.into();
+pub(crate) fn docker_failure(error: &Error) -> Failure {
+    match said(error) {
+        Some(Said::DiskFull) => Cause::DiskFull.into(),
+        Some(Said::Silent | Said::Absent) | None => Cause::Docker { detail: error.to_string() }.into(),
     }
-    Cause::Docker { detail }.into()
+}
+
+/// What Docker said of a registry's image, or of what is in it, as a cause.
+pub(crate) fn image_failure(reference: &str, error: &Error) -> Failure {
+    match said(error) {
+        Some(Said::Silent) => Cause::MirrorUnreachable { detail: error.to_string(), cached_age: None }.into(),
+        Some(Said::Absent) => Cause::NoSuchRelease { what: format!("image {reference}") }.into(),
+        Some(Said::DiskFull) | None => docker_failure(error),
+    }
+}
+
+/// What is known of a failure by what the engine said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// The registry does not answer.
+    Silent,
+    /// What was asked for is not there.
+    Absent,
+    /// The engine's disk is full.
+    DiskFull,
+}
+
+/// By which words that is known where no status says it, whatever their case: those of Docker 20.10.24, which are of Go's
+/// package `net` where they are about the network.
+const WORDS: [(Said, &[&str]); 3] = [
+    (
+        Said::Silent,
+        &[
+            "connection refused",
+            "no such host",
+            "i/o timeout",
+            "network is unreachable",
+            "tls handshake",
+            "deadline exceeded",
+        ],
+    ),
+    (Said::Absent, &["manifest unknown", "not found", "does not exist"]),
+    (Said::DiskFull, &["no space left on device"]),
+];
+
+fn said(error: &Error) -> Option<Said> {
+    let message = match error {
+        Error::DockerResponseServerError { status_code: 404, .. } => return Some(Said::Absent),
+        Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => message,
+        // Between this program and the engine; no registry has anything to do with it.
+        _ => return None,
+    };
+    let message = message.to_lowercase();
+    WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(*word))).map(|(said, _)| *said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_failures_are_told_apart() {
+        let of = |error: Error| image_failure("registry.example/debian:13", &error).cause;
+        let streamed = |text: &str| of(Error::DockerStreamError { error: text.to_owned() });
+        let answered =
+            |status_code, text: &str| of(Error::DockerResponseServerError { status_code, message: text.to_owned() });
+        let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
+        assert!(matches!(streamed(refused), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(answered(500, refused), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(streamed("manifest for x:13 not found: manifest unknown"), Cause::NoSuchRelease { .. }));
+        assert!(matches!(answered(404, "No such image: x:13"), Cause::NoSuchRelease { .. }));
+        assert!(matches!(answered(404, "in words of another engine"), Cause::NoSuchRelease { .. }));
+        assert!(matches!(streamed("write /var/lib/docker/x: no space left on device"), Cause::DiskFull));
+        assert!(matches!(answered(500, "write x: No space left on device"), Cause::DiskFull));
+        assert!(matches!(streamed("unauthorized"), Cause::Docker { .. }));
+    }
+
+    /// Docker's socket says nothing of a registry, and a container that is gone nothing of an image.
+    #[test]
+    fn what_is_not_of_a_registry_is_dockers() {
+        let socket = Error::IOError { err: std::io::Error::other("connection refused") };
+        assert!(matches!(image_failure("x:13", &socket).cause, Cause::Docker { .. }));
+        let gone = Error::DockerResponseServerError { status_code: 404, message: "No such container: 0".to_owned() };
+        assert!(matches!(docker_failure(&gone).cause, Cause::Docker { .. }));
+    }
 }

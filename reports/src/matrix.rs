@@ -2,7 +2,7 @@
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
 use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, by_profile, fold};
-use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
+use crate::verdict::{Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::Profile;
@@ -10,12 +10,7 @@ use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
-use suites::outcome::{Component, Outcome};
-
-/// How the fact of a component begins that took the place of the distro's own: `candidate-virtiofsd`.
-pub const CANDIDATE: &str = "candidate-";
-/// The same in older journals: what it is about must not become `supported`.
-const CANDIDATE_BEFORE: &str = "brought-";
+use suites::outcome::Outcome;
 
 /// Profile → capability → what is said of it.
 pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
@@ -238,17 +233,6 @@ fn repeated(instances: &[&Instance]) -> BTreeSet<String> {
     machines.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(test, _)| test.to_owned()).collect()
 }
 
-/// What took the place of the distro's own components, as the harness puts it into the facts.
-fn candidates(facts: &CellFacts) -> Vec<Candidate> {
-    let named = facts.environment.iter().filter_map(|(key, what)| {
-        let name = key.strip_prefix(CANDIDATE).or_else(|| key.strip_prefix(CANDIDATE_BEFORE))?;
-        Some((name, what))
-    });
-    // A name that nobody knows counts against as much as any.
-    let of = |name| Component::of_name(name).unwrap_or(Component::Qemu);
-    named.map(|(name, what)| Candidate { component: of(name), what: what.clone() }).collect()
-}
-
 /// What a cell knows under one profile, for which these of its tests count.
 fn evidence(environment: Environment, cell: &CellRun, instances: &[&Instance]) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
@@ -267,31 +251,57 @@ fn evidence(environment: Environment, cell: &CellRun, instances: &[&Instance]) -
         error: cell.errors.first().map(CellFailure::to_string),
         basis: cell.facts.as_ref().map(|f| f.basis),
         environment: Some(environment),
-        candidates: cell.facts.iter().flat_map(candidates).collect(),
+        candidates: cell.facts.as_ref().map(|f| f.candidates.clone()).unwrap_or_default(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::matrix;
-    use crate::journal::Event;
+    use crate::journal::{Entry, Event, SCHEMA};
     use crate::sample::{BOOT, Maker, catalogue, cell, facts, profiles};
     use model::verified::{Basis, Verdict};
     use suites::capability::Capability;
-    use suites::outcome::Outcome;
+    use suites::outcome::{Component, Outcome};
+
+    /// The verdict on booting, where it passed and these are the facts of a journal of that schema.
+    fn verdict(written_as: u32, facts: Event) -> Verdict {
+        let mut maker = Maker::default();
+        maker.start(&["go-3.29"], &["13"]);
+        if let Event::RunStarted { schema, .. } = &mut maker.journal.entries[0].event {
+            *schema = written_as;
+        }
+        maker.push(facts);
+        maker.done("13", &["go-3.29"], BOOT, Outcome::Pass);
+        let matrix = matrix(&maker.journal, &catalogue(), &profiles());
+        matrix.cells[0].judgement("go-3.29", Capability::VmmBoot).unwrap().verdict
+    }
 
     #[test]
-    fn a_candidate_counts_in_a_journal_and_in_an_older_one() {
-        for fact in ["candidate-qemu", "brought-qemu"] {
-            let mut facts = facts(Basis::Hardware);
-            facts.environment.insert(fact.to_owned(), "mine (sha256 0123)".to_owned());
-            let mut maker = Maker::default();
-            maker.start(&["go-3.29"], &["13"]);
-            maker.push(Event::CellFacts { cell: cell("13"), facts });
-            maker.done("13", &["go-3.29"], BOOT, Outcome::Pass);
-            let matrix = matrix(&maker.journal, &catalogue(), &profiles());
-            let judgement = matrix.cells[0].judgement("go-3.29", Capability::VmmBoot).unwrap();
-            assert_eq!(judgement.verdict, Verdict::Partial, "{fact}");
+    fn a_candidate_counts_and_no_fact_of_the_environment_is_one() {
+        let mut facts = facts(Basis::Hardware);
+        facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned());
+        assert_eq!(verdict(SCHEMA, Event::CellFacts { cell: cell("13"), facts: facts.clone() }), Verdict::Supported);
+        facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned());
+        let line = serde_json::to_string(&Event::CellFacts { cell: cell("13"), facts }).unwrap();
+        assert_eq!(verdict(SCHEMA, serde_json::from_str(&line).unwrap()), Verdict::Partial);
+    }
+
+    #[test]
+    fn a_candidate_counts_in_an_older_journal() {
+        for (fact, expected) in [
+            ("candidate-qemu", Verdict::Partial),
+            ("brought-qemu", Verdict::Partial),
+            ("brought-what-nobody-knows", Verdict::Partial),
+            ("candidate-virtiofsd", Verdict::Supported),
+            ("kata-go-3.29", Verdict::Supported),
+        ] {
+            let line = r#"{"at":"2026-07-25T17:20:00Z","event":{"event":"cell-facts","cell":"debian:13/x86_64/container",
+                "facts":{"basis":"hardware","accelerator":"kvm","versions":{},"suites":{},"kernel":null,"image":"",
+                "image-made":null,"image-cached":true,"image-options":[],
+                "environment":{"FACT":"mine (sha256 0123)","dev-shm":"1 GiB"},"notes":[]}}}"#;
+            let entry: Entry = serde_json::from_str(&line.replace("FACT", fact)).unwrap();
+            assert_eq!(verdict(1, entry.event), expected, "{fact}");
         }
     }
 }

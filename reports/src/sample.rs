@@ -1,6 +1,6 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{CellFacts, CellId, Entry, Environment, Event, Journal, Phase};
+use crate::journal::{CellFacts, CellId, Entry, Environment, Event, Journal, Phase, SCHEMA};
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::profile::Profile;
@@ -109,6 +109,7 @@ pub(crate) fn facts(basis: Basis) -> CellFacts {
         image_cached: true,
         image_options: vec!["accepted an expired Release from http://user:pass@mirror.example/debian".to_owned()],
         environment: map(&[("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]),
+        candidates: BTreeMap::new(),
         notes: vec![],
     }
 }
@@ -132,7 +133,7 @@ impl Maker {
 
     pub(crate) fn start(&mut self, profiles: &[&str], releases: &[&str]) -> &mut Maker {
         self.push(Event::RunStarted {
-            schema: 1,
+            schema: SCHEMA,
             run: "20260725-172000".to_owned(),
             harness: "0.1.0".to_owned(),
             profiles: strings(profiles),

@@ -123,15 +123,6 @@ pub struct Flaky {
     pub attempts: u32,
 }
 
-/// A component that took the place of the distro's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// Whose place it took.
-    pub component: Component,
-    /// The file's name and checksum, in words.
-    pub what: String,
-}
-
 /// What is known of a cell under one profile.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
@@ -143,8 +134,8 @@ pub struct Evidence {
     pub basis: Option<Basis>,
     /// Where the cell was brought up; tests that it cannot show are not part of the cell.
     pub environment: Option<Environment>,
-    /// What took the place of the distro's own components.
-    pub candidates: Vec<Candidate>,
+    /// What took the place of the distro's own components, in words.
+    pub candidates: BTreeMap<Component, String>,
 }
 
 /// Judges every capability of a cell under the profile that the requirements are of.
@@ -218,8 +209,8 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
     } else {
         Verdict::Supported
     };
-    let candidates = evidence.candidates.iter().filter(|one| rests_on(capability, one.component));
-    let candidates: Vec<String> = candidates.map(|one| format!("{} {}", one.component, one.what)).collect();
+    let candidates = evidence.candidates.iter().filter(|(component, _)| rests_on(capability, **component));
+    let candidates: Vec<String> = candidates.map(|(component, what)| format!("{component} {what}")).collect();
     if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !candidates.is_empty() {
         if judgement.verdict == Verdict::Supported {
             judgement.verdict = Verdict::Partial;

@@ -2,6 +2,7 @@
 //! along.
 
 use model::component::Component;
+use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{self, ModuleUse};
 use model::release::Release;
@@ -77,7 +78,7 @@ pub struct ModuleSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kata {
     /// Its version, `3.30.0`.
-    pub version: String,
+    pub version: KataVersion,
     /// Go or Rust.
     pub kind: profile::Runtime,
     /// The profile whose range holds that version.
@@ -105,9 +106,9 @@ pub struct Kata {
 }
 
 impl Kata {
-    /// Whether it is of Kata 2 or 3.
+    /// Whether it is of Kata 2 or 3; what is on the way to 4.0.0 is not.
     pub fn is_before_4(&self) -> bool {
-        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
+        self.version.release() < KataVersion::new(4, 0, 0)
     }
 
     /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
@@ -134,4 +135,26 @@ pub struct OwnGuest {
     pub kernel: String,
     /// The initrd in the environment, with Kata's agent in it.
     pub initrd: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// What is no version is not taken for one of 4.0 or later.
+    #[test]
+    fn a_kata_has_a_version_or_is_none() {
+        let kata = |version: &str| {
+            serde_json::from_value::<Kata>(json!({
+                "version": version, "kind": "go", "profile": "go-3.29", "shim": "", "shipped": null,
+                "configuration": "", "initrd": "", "emulated": false,
+            }))
+        };
+        for (version, before_4) in [("2.5.2", true), ("3.32.0", true), ("4.0.0-rc0", false), ("4.0.0", false)] {
+            assert_eq!(kata(version).unwrap().is_before_4(), before_4, "{version}");
+        }
+        let error = kata("three").unwrap_err().to_string();
+        assert!(error.starts_with("`three` is not a version of Kata"), "{error}");
+    }
 }

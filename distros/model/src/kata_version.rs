@@ -1,5 +1,6 @@
 //! Kata's versions.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -54,9 +55,15 @@ impl fmt::Display for KataVersion {
     }
 }
 
-impl serde::Serialize for KataVersion {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Serialize for KataVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KataVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KataVersion, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -123,5 +130,17 @@ mod tests {
         for wrong in ["", "3", "3.x.0", "3.2.0.1", "v3.2.0", "99999999999.0.0", "3.2.0-dev", "3.2.0-rcx"] {
             assert!(version(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_version_is_decoded_from_the_text_that_it_is_encoded_as() {
+        for text in ["3.30.0", "3.2.0-rc0"] {
+            let json = format!("\"{text}\"");
+            let version: KataVersion = serde_json::from_str(&json).unwrap();
+            assert_eq!(version.to_string(), text);
+            assert_eq!(serde_json::to_string(&version).unwrap(), json);
+        }
+        let error = serde_json::from_str::<KataVersion>("\"what\"").unwrap_err().to_string();
+        assert!(error.starts_with("`what` is not a version of Kata: expected three numbers"), "{error}");
     }
 }

@@ -10,6 +10,7 @@ pub mod package; // names and versions of packages, checked where they are made
 pub mod package_manager; // package managers, and what their distros call packages and architectures
 pub mod share; // the ways a directory of the host reaches a guest
 pub mod target; // what people name on the command line: `debian:13`, `all`
+pub mod virtiofsd; // the two daemons of that name, and how they are told apart
 
 // What a distro offers, and what was verified of it.
 pub mod database; // all records that are known, layer on layer

@@ -114,6 +114,16 @@ impl PackageVersion {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The numbers of the program's own version that it begins with, 10, 0 and 13 of `1:10.0.13+ds-0+deb13u1`.
+    ///
+    /// They are the same in every package manager's versions, whose epochs and revisions differ from distro to distro; so
+    /// this says what the program is, and not which of two packages is the later one.
+    pub fn numbers(&self) -> Vec<u32> {
+        let upstream = self.0.split_once(':').map_or(self.as_str(), |(_epoch, rest)| rest);
+        let dotted = upstream.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+        dotted.split('.').map_while(|number| number.parse().ok()).collect()
+    }
 }
 
 impl FromStr for PackageVersion {
@@ -181,6 +191,16 @@ mod tests {
             let error = wrong.parse::<PackageVersion>().unwrap_err().to_string();
             assert!(error.contains("is not a package version") && !error.contains(['\n', '\u{1b}']), "{error}");
         }
+    }
+
+    #[test]
+    fn a_version_has_the_programs_own_numbers_in_it() {
+        let numbers = |version: &str| version.parse::<PackageVersion>().unwrap().numbers();
+        assert_eq!(numbers("1:10.0.13+ds-0+deb13u1"), [10, 0, 13]);
+        assert_eq!(numbers("17:9.1.0-15.el9"), [9, 1, 0]);
+        assert_eq!(numbers("9.1.2-r1"), [9, 1, 2]);
+        assert_eq!(numbers("1:6.0~rc4+dfsg-1"), [6, 0]);
+        assert_eq!(numbers("git20200101"), Vec::<u32>::new());
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Profile {
     ///
     /// # Errors
     /// When no profile is about it: never the nearest one.
-    pub fn of(runtime: Runtime, version: &str) -> Result<&'static Profile, Beyond> {
+    pub fn of(runtime: Runtime, version: KataVersion) -> Result<&'static Profile, Beyond> {
         Family::of(runtime).profile_of(version)
     }
 
@@ -133,7 +133,7 @@ impl Profile {
         if unreleased && version > family.newest() {
             return Ok(());
         }
-        match family.profile_of(&version.to_string()) {
+        match family.profile_of(version) {
             Ok(profile) if profile.name == self.name => Ok(()),
             Ok(profile) => {
                 Err(NotItsVersion::Another { version, profile: profile.name.clone(), asked: self.name.clone() })

@@ -6,8 +6,8 @@ mod file;
 mod forged;
 mod write;
 
-pub(crate) use file::lint;
 pub use cause::VerifiedCause;
+pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use write::{WriteError, apply, write_file};
 

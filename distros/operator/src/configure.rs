@@ -118,7 +118,7 @@ pub use added::Added;
 pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
 pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};
-pub use found::{Daemon, Flavour, Found, PackageDatabase};
+pub use found::{Daemon, Found, PackageDatabase};
 pub use guest::Guest;
 pub use initrd::Initrd;
 pub use inputs::Inputs;

@@ -96,9 +96,10 @@ fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::{Daemon, Flavour, Found, Guest, SharedFs};
+    use crate::configure::{Daemon, Found, Guest, SharedFs};
     use model::database::Database;
     use model::profile::Profile;
+    use model::virtiofsd::Flavour;
 
     fn way(release: &str, profile: &str, found: &Found) -> Way {
         let database = Database::embedded();

@@ -64,7 +64,7 @@ pub(super) async fn bring_up(
 
 /// What the evidence says of an environment, beyond what its agent finds.
 pub(super) fn evidence(running: &Running, shared: &Shared) -> BTreeMap<String, String> {
-    let mut evidence: BTreeMap<String, String> = shared.kata.replacement_evidence().collect();
+    let mut evidence = BTreeMap::new();
     if let (Running::Vm(_), Some(outer)) = (running, shared.machines.outer_if_known()) {
         let size = shared.machines.size;
         let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), value));

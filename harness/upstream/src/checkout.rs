@@ -142,10 +142,10 @@ impl Checkout {
         Ok(tags.into_iter().filter(is_release).map(|(version, _)| version).collect())
     }
 
-    /// The tags of pre-releases of this release and of later ones, `3.2.0-rc0`, in the order of their releases.
-    pub(crate) fn pre_releases_from(&self, oldest: KataVersion) -> Result<Vec<String>, CheckoutError> {
+    /// The pre-releases of this release and of later ones with their tags, `3.2.0-rc0`, in the order of their releases.
+    pub(crate) fn pre_releases_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {
         let tags = self.versions_from(oldest)?;
-        Ok(tags.into_iter().filter(|(version, _)| !version.is_release()).map(|(_, tag)| tag).collect())
+        Ok(tags.into_iter().filter(|(version, _)| !version.is_release()).collect())
     }
 
     fn versions_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {

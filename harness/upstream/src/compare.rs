@@ -38,9 +38,7 @@ pub fn compare_family(
     let paths: Vec<&str> = files.iter().copied().chain(readings.files()).collect();
     let mut tags: Vec<(String, Option<&Profile>)> = Vec::new();
     for release in family.releases() {
-        let name = release.to_string();
-        let profile = family.profile_of(&name).ok();
-        tags.push((name, profile));
+        tags.push((release.to_string(), family.profile_of(*release).ok()));
     }
     let oldest = family.releases().first().copied().unwrap_or_else(|| family.newest());
     let tagged = checkout.releases_from(oldest)?;
@@ -48,9 +46,9 @@ pub fn compare_family(
         let what = format!("this release has not been read; the newest that was is {}", family.newest());
         report.differences.push(Difference { tag: unread.to_string(), place: "-".to_owned(), what });
     }
-    for tag in checkout.pre_releases_from(oldest)? {
+    for (version, tag) in checkout.pre_releases_from(oldest)? {
         // One on the way to a change is refused wherever a profile is asked for.
-        let Ok(profile) = family.profile_of(&tag) else { continue };
+        let Ok(profile) = family.profile_of(version) else { continue };
         let Some(tree) = checkout.tree(&tag, files)? else { continue };
         report.pre_releases += 1;
         compare_values(&tree, family.runtime(), profile, &tag, report);

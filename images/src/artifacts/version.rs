@@ -2,6 +2,7 @@
 
 use super::folder::{Folder, OpenedFile};
 use super::{ArtifactsError, go};
+use model::kata_version::KataVersion;
 use std::path::Path;
 
 /// Bytes of a file VERSION.
@@ -18,7 +19,7 @@ pub(super) fn of(
     prefix: &Path,
     name: &str,
     shims: &[(OpenedFile, Vec<u8>)],
-) -> Result<String, ArtifactsError> {
+) -> Result<KataVersion, ArtifactsError> {
     let file = folder.file(&prefix.join("VERSION"), MAX_VERSION)?;
     let bytes = file.map_or(Ok(Vec::new()), |file| file.content())?;
     let text = String::from_utf8_lossy(&bytes);
@@ -28,18 +29,15 @@ pub(super) fn of(
         "" => said().or_else(named).unwrap_or_default(),
         version => version.to_owned(),
     };
-    let word = found.starts_with(|c: char| c.is_ascii_digit())
-        && found.chars().all(|c| c.is_ascii_alphanumeric() || ".-+~".contains(c));
-    match word {
-        true => Ok(found),
-        false => Err(ArtifactsError::Missing {
-            what: "version",
-            place: folder.shown(prefix).display().to_string(),
-            expected: "a file VERSION such as 3.30.0, a Go shim that was not stripped, or a name such as \
-                       kata-static-3.30.0-amd64.tar.zst"
-                .to_owned(),
-        }),
-    }
+    found.parse().map_err(|_| ArtifactsError::Missing {
+        what: "version",
+        place: folder.shown(prefix).display().to_string(),
+        expected: format!(
+            "a file VERSION such as 3.30.0, a Go shim that was not stripped, or a name such as \
+             kata-static-3.30.0-amd64.tar.zst; found {:?}",
+            found.chars().take(40).collect::<String>()
+        ),
+    })
 }
 
 /// `3.30.0-rc0` of `3.30.0-rc0-amd64.tar.xz`.

@@ -1,7 +1,7 @@
 //! The base tree from the record's OCI image, through Docker: pulled, exported, unpacked.
 
 use super::archive;
-use crate::docker::{self, CACHE_LABEL, LABEL};
+use crate::docker::{self, CACHE_LABEL, LABEL, docker_failure, image_failure};
 use crate::error::{Cause, Context, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -39,11 +39,11 @@ pub(crate) fn pull(runner: &Runner<'_>, release: &Release) -> Result<Pulled, Fai
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let mut pulling = docker.create_image(Some(options), None, None);
         while let Some(step) = pulling.next().await {
-            let step = step.map_err(|e| failed(&reference, &e))?;
+            let step = step.map_err(|e| image_failure(&reference, &e))?;
             let detail = [step.id, step.status].into_iter().flatten().collect::<Vec<_>>().join(": ");
             runner.report(Phase::Pull, Some(&detail));
         }
-        let found = docker.inspect_image(&reference).await.map_err(|e| failed(&reference, &e))?;
+        let found = docker.inspect_image(&reference).await.map_err(|e| image_failure(&reference, &e))?;
         let of_manifest = found.repo_digests.unwrap_or_default().into_iter().find_map(|d| {
             let (_, digest) = d.split_once('@')?;
             Some(digest.to_owned())
@@ -65,7 +65,7 @@ pub(crate) fn unpack(
     wait_for(runner, async |docker| {
         let id = create(&docker, pulled, cache).await?;
         let exported = write(docker.export_container(&id), pulled, &tar).await;
-        let removed = remove(&docker, pulled, &id).await;
+        let removed = remove(&docker, &id).await;
         exported.and(removed)
     })?;
     archive::unpack(runner, &tar, tree)?;
@@ -94,7 +94,7 @@ pub(crate) fn settings(
                 done => taken = taken.and(done),
             }
         }
-        let removed = remove(&docker, pulled, &id).await;
+        let removed = remove(&docker, &id).await;
         taken.and(removed)
     })?;
     for (n, path) in paths.iter().enumerate().filter(|(n, _)| tar(*n).exists()) {
@@ -119,13 +119,14 @@ async fn create(docker: &Docker, pulled: &Pulled, cache: &str) -> Result<String,
         ..ContainerCreateBody::default()
     };
     let options = CreateContainerOptionsBuilder::new().build();
-    let created = docker.create_container(Some(options), body).await.map_err(|e| failed(&pulled.reference, &e))?;
+    let created =
+        docker.create_container(Some(options), body).await.map_err(|e| image_failure(&pulled.reference, &e))?;
     Ok(created.id)
 }
 
-async fn remove(docker: &Docker, pulled: &Pulled, id: &str) -> Result<(), Failure> {
+async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
     let options = RemoveContainerOptionsBuilder::new().force(true).build();
-    docker.remove_container(id, Some(options)).await.map_err(|e| failed(&pulled.reference, &e))
+    docker.remove_container(id, Some(options)).await.map_err(|e| docker_failure(&e))
 }
 
 /// Writes what Docker gives to a file.
@@ -137,7 +138,7 @@ async fn write<B: AsRef<[u8]>>(
     let mut file = std::fs::File::create(archive).context("creating", archive)?;
     let mut stream = std::pin::pin!(stream);
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|e| failed(&pulled.reference, &e))?;
+        let chunk = chunk.map_err(|e| image_failure(&pulled.reference, &e))?;
         file.write_all(chunk.as_ref()).context("writing", archive)?;
     }
     Ok(())
@@ -153,7 +154,7 @@ where
         .build()
         .map_err(|source| Cause::Io { context: "starting a runtime".to_owned(), source })?;
     runtime.block_on(async {
-        let docker = docker::connect().await.map_err(|e| Cause::Docker { detail: e.to_string() })?;
+        let docker = docker::connect().await.map_err(|e| docker_failure(&e))?;
         let stop = async {
             loop {
                 if let Err(stop) = runner.check() {
@@ -167,30 +168,6 @@ where
             stop = stop => Err(stop),
         }
     })
-}
-
-fn failed(reference: &str, error: &bollard::errors::Error) -> Failure {
-    let detail = error.to_string();
-    let absent = ["manifest unknown", "not found", "No such image", "does not exist", "Could not find the file"];
-    let silent = [
-        "connection refused",
-        "no such host",
-        "i/o timeout",
-        "network is unreachable",
-        "TLS handshake",
-        "deadline exceeded",
-    ];
-    let lower = detail.to_lowercase();
-    let any = |phrases: &[&str]| phrases.iter().any(|p| lower.contains(&p.to_lowercase()));
-    if any(&silent) {
-        Cause::MirrorUnreachable { detail, cached_age: None }.into()
-    } else if any(&absent) {
-        Cause::NoSuchRelease { what: format!("image {reference}") }.into()
-    } else if lower.contains("no space left on device") {
-        Cause::DiskFull.into()
-    } else {
-        Cause::Docker { detail }.into()
-    }
 }
 
 /// Name and tag of a reference; a port is no tag.
@@ -210,18 +187,5 @@ mod tests {
         assert_eq!(split("docker.io/library/debian:13"), ("docker.io/library/debian", "13"));
         assert_eq!(split("127.0.0.1:5000/debian"), ("127.0.0.1:5000/debian", "latest"));
         assert_eq!(split("127.0.0.1:5000/debian:13"), ("127.0.0.1:5000/debian", "13"));
-    }
-
-    #[test]
-    fn registry_failures_are_told_apart() {
-        let of = |text: &str| {
-            let error = bollard::errors::Error::DockerStreamError { error: text.to_owned() };
-            failed("registry.example/debian:13", &error).cause
-        };
-        let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
-        assert!(matches!(of(refused), Cause::MirrorUnreachable { .. }));
-        assert!(matches!(of("manifest for x:13 not found: manifest unknown"), Cause::NoSuchRelease { .. }));
-        assert!(matches!(of("write /var/lib/docker/x: no space left on device"), Cause::DiskFull));
-        assert!(matches!(of("unauthorized"), Cause::Docker { .. }));
     }
 }

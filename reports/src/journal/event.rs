@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use suites::outcome::Outcome;
+use suites::outcome::{Component, Outcome};
 
 pub use model::environment::Environment;
 
@@ -132,6 +132,9 @@ pub struct CellFacts {
     pub image_options: Vec<String>,
     /// What the environment answered to each probe.
     pub environment: BTreeMap<String, String>,
+    /// What took the place of the distro's own components: the file's name and checksum, in words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub candidates: BTreeMap<Component, String>,
     /// Anything else a reader should know.
     pub notes: Vec<String>,
 }

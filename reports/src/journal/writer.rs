@@ -118,6 +118,7 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
         Event::CellFacts { facts, .. } => {
             facts.suites.values_mut().for_each(&mut text);
             facts.environment.values_mut().for_each(&mut text);
+            facts.candidates.values_mut().for_each(&mut text);
             facts.kernel.iter_mut().for_each(&mut text);
             list(&mut facts.image_options, &mut text);
             list(&mut facts.notes, &mut text);

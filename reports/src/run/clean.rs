@@ -21,7 +21,8 @@ pub(super) fn redactor(journal: &Journal) -> Redactor {
             Event::RunStarted { options, .. } => options.iter().for_each(|t| add(t)),
             Event::CellFacts { facts, .. } => {
                 facts.notes.iter().chain(&facts.image_options).for_each(|t| add(t));
-                facts.environment.values().chain(facts.suites.values()).for_each(|t| add(t));
+                let values = facts.environment.values().chain(facts.candidates.values());
+                values.chain(facts.suites.values()).for_each(|t| add(t));
                 add(&facts.image);
             }
             Event::CellError { message, .. } => add(message),
@@ -66,6 +67,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
         image_cached: facts.image_cached,
         image_options: list(&facts.image_options),
         environment: facts.environment.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect(),
+        candidates: facts.candidates.iter().map(|(one, what)| (*one, redactor.line(what))).collect(),
         notes: list(&facts.notes),
     }
 }

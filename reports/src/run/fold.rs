@@ -7,7 +7,7 @@ use crate::redact::Redactor;
 use jiff::Timestamp;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
-use suites::outcome::Outcome;
+use suites::outcome::{Component, Outcome};
 
 /// Most guests of one cell whose arguments a report shows.
 const MAX_LAUNCHES: usize = 200;
@@ -36,12 +36,15 @@ pub fn fold(journal: &Journal) -> Run {
         order: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
+    // Of the oldest schema, until the journal says it.
+    let mut written_as = 1;
     let mut listed: BTreeSet<CellId> = BTreeSet::new();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
         run.finished = Some(entry.at);
         match &entry.event {
-            Event::RunStarted { schema: _, run: id, harness, profiles, cells, filter, candidate, shaped, options } => {
+            Event::RunStarted { schema, run: id, harness, profiles, cells, filter, candidate, shaped, options } => {
+                written_as = *schema;
                 run.id = redactor.line(id);
                 run.harness = redactor.line(harness);
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
@@ -62,7 +65,7 @@ pub fn fold(journal: &Journal) -> Run {
             }
             event => {
                 for cell in event.cells() {
-                    folding.entry(cell.clone()).or_default().event(entry.at, event, &mut names);
+                    folding.entry(cell.clone()).or_default().event(entry.at, event, written_as, &mut names);
                 }
             }
         }
@@ -88,7 +91,7 @@ struct Folding {
 }
 
 impl Folding {
-    fn event(&mut self, at: Timestamp, event: &Event, names: &mut Names<'_>) {
+    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, names: &mut Names<'_>) {
         let redactor = names.redactor;
         self.cell.started.get_or_insert(at);
         self.cell.last = Some(at);
@@ -102,7 +105,13 @@ impl Folding {
                 self.end_phase(at);
                 self.phase = Some((*phase, at));
             }
-            Event::CellFacts { facts, .. } => add_facts(&mut self.cell.facts, clean_facts(facts, redactor)),
+            Event::CellFacts { facts, .. } => {
+                let mut facts = clean_facts(facts, redactor);
+                if schema < 2 {
+                    take_out_candidates(&mut facts);
+                }
+                add_facts(&mut self.cell.facts, facts);
+            }
             Event::Launched { profiles, configuration, argv, daemon, deviations, .. } => {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
                 self.launched(Launch {
@@ -230,6 +239,19 @@ fn extend(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
     }
 }
 
+/// Candidates of a journal of schema 1, which are facts of the environment whose names begin so.
+fn take_out_candidates(facts: &mut CellFacts) {
+    let CellFacts { environment, candidates, .. } = facts;
+    environment.retain(|name, what| {
+        let prefixes = ["candidate-", "brought-"];
+        let Some(name) = prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)) else { return true };
+        // A name that nobody knows counts against as much as any.
+        let component = Component::of_name(name).unwrap_or(Component::Qemu);
+        candidates.entry(component).or_insert_with(|| what.clone());
+        false
+    });
+}
+
 /// Later facts add to earlier ones; a cell that was once emulated is emulated.
 fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     let Some(known) = known else {
@@ -247,6 +269,7 @@ fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     known.versions.extend(new.versions);
     known.suites.extend(new.suites);
     known.environment.extend(new.environment);
+    known.candidates.extend(new.candidates);
     known.kernel = new.kernel.or(known.kernel.take());
     known.image_made = new.image_made.or(known.image_made);
     known.image_cached = new.image_cached;

@@ -59,6 +59,20 @@ fn nothing_of_a_mirror_or_a_terminal_is_left() {
 }
 
 #[test]
+fn nothing_of_a_mirror_or_a_terminal_is_left_of_a_candidate() {
+    let mut facts = crate::sample::facts(Basis::Hardware);
+    facts.candidates.insert(Component::Qemu, "http://user:pass@mirror.example/qemu \u{1b}[1m".to_owned());
+    let mut maker = Maker::default();
+    maker.push(Event::CellFacts { cell: cell("13"), facts });
+    let run = fold(&maker.journal);
+    let candidates = format!("{:?}", run.cells[&cell("13")].facts.as_ref().unwrap().candidates);
+    for secret in ["mirror.example", "pass", "\\u{1b}"] {
+        assert!(!candidates.contains(secret), "{candidates}");
+    }
+    assert!(candidates.contains("<mirror>/qemu"), "{candidates}");
+}
+
+#[test]
 fn versions_are_kept_digit_by_digit() {
     let mut maker = Maker::default();
     let mut facts = crate::sample::facts(Basis::Hardware);

@@ -204,7 +204,7 @@ proptest! {
             standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
-            candidates: Vec::new(),
+            candidates: BTreeMap::new(),
         };
         let passed = |i: usize| {
             let decisive = attempts[i].iter().rfind(|o| matches!(o, Outcome::Pass | Outcome::Fail { .. }));
@@ -243,7 +243,7 @@ fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
     let mut evidence = evidence(&all);
     evidence.environment = Some(Environment::Vm);
-    evidence.candidates = vec![Candidate { component: Virtiofsd, what: "mine (sha256 0123)".to_owned() }];
+    evidence.candidates = [(Virtiofsd, "mine (sha256 0123)".to_owned())].into();
     let profile = Profile::find("go-3.29").unwrap();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
@@ -252,7 +252,7 @@ fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     assert_eq!(judged[&Capability::FsVirtioFs].verdict, Verdict::Partial);
     assert_eq!(judged[&Capability::VmmBoot].verdict, Verdict::Supported);
     assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
-    evidence.candidates = vec![Candidate { component: Qemu, what: "mine (sha256 4567)".to_owned() }];
+    evidence.candidates = [(Qemu, "mine (sha256 4567)".to_owned())].into();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     for (capability, expected) in [
         (Capability::VmmBoot, Verdict::Partial),
@@ -297,10 +297,8 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
     }
     // A candidate changes nothing about it, but is named.
     let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
-    let evidence = Evidence {
-        candidates: vec![Candidate { component: Qemu, what: "mine (sha256 1)".to_owned() }],
-        ..evidence(&[(A, &[Outcome::Pass])])
-    };
+    let evidence =
+        Evidence { candidates: [(Qemu, "mine (sha256 1)".to_owned())].into(), ..evidence(&[(A, &[Outcome::Pass])]) };
     let judgement = judge(&catalogue, &go(), &evidence).remove(&Capability::VmmVfio).unwrap();
     assert_eq!(judgement.verdict, Verdict::Offered);
     assert!(judgement.workaround.unwrap().contains("qemu mine"));

@@ -244,6 +244,7 @@ fn evidence(cell: &CellReport) -> Markup {
                 (fact("image made", &format!("{}{}", made.strftime("%Y-%m-%d %H:%M UTC"), if facts.image_cached { ", from the cache" } else { "" })))
             }
             @for option in &facts.image_options { (fact("image option", option)) }
+            @for (component, what) in &facts.candidates { (fact(&format!("candidate {component}"), what)) }
             @for (probe, answer) in &facts.environment { (fact(probe, answer)) }
             @for note in &facts.notes { (fact("note", note)) }
             @for (phase, millis) in &cell.phases { (fact(&format!("phase {phase}"), &wording::duration(*millis))) }

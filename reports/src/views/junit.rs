@@ -74,6 +74,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
         all.extend(facts.kernel.iter().map(|k| ("kernel".to_owned(), k.clone())));
         all.extend(facts.versions.iter().map(|(k, v)| (format!("version.{k}"), v.to_string())));
         all.extend(facts.suites.iter().map(|(k, v)| (format!("suite.{k}"), v.clone())));
+        all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.clone())));
         all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.clone())));
         all.extend(facts.image_options.iter().map(|v| ("image-option".to_owned(), v.clone())));
     }

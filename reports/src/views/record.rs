@@ -117,15 +117,17 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str) -> Option<VerifiedEn
 }
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
-    let of = |c: &Cause| VerifiedCause::new(c.component, format!("{} ({})", c.message, c.test)).to_string();
-    let causes: Vec<String> = match judgement.verdict {
-        Verdict::Unsupported | Verdict::Partial => judgement.causes.iter().map(of).collect(),
-        Verdict::Untested => judgement.reasons.iter().map(Reason::to_string).collect(),
-        Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
-    };
+    let line = |text: String| redact::one_line(&text, MAX_CAUSE);
+    // Cut with the component's name, as it is written.
+    let blaming = |c: &Cause| VerifiedCause::from(line(format!("{}: {} ({})", c.component, c.message, c.test)));
+    let of_nobody = |r: &Reason| VerifiedCause::of_nobody(line(r.to_string()));
     VerifiedCapability {
         verdict: judgement.verdict,
-        causes: causes.iter().map(|c| redact::one_line(c, MAX_CAUSE).into()).collect(),
+        causes: match judgement.verdict {
+            Verdict::Unsupported | Verdict::Partial => judgement.causes.iter().map(blaming).collect(),
+            Verdict::Untested => judgement.reasons.iter().map(of_nobody).collect(),
+            Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
+        },
         workaround: judgement.workaround.clone(),
     }
 }

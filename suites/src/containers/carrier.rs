@@ -69,9 +69,9 @@ fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Container
             is_the_binary(daemon, virtiofsd, "virtiofsd", &processes)?;
             let golden = containers.golden_arguments(task.id())?;
             let profile = &containers.profile().name;
-            let kata =
-                containers.claims().kata_for(profile).map_or("of an unknown version", |kata| kata.version.as_str());
-            arguments::agree(profile, kata, &golden, &vmm.argv[1..])
+            let kata = containers.claims().kata_for(profile);
+            let kata = kata.map_or("of an unknown version".to_owned(), |kata| kata.version.to_string());
+            arguments::agree(profile, &kata, &golden, &vmm.argv[1..])
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::share::Share;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::release::Release;
+use model::virtiofsd::Flavour;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("packages.rs");
@@ -106,7 +107,7 @@ fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
         .qemu()
         .and_then(|vmm| vmm.packages.iter().find_map(|p| env.claims().versions.get(p)))
         .ok_or_else(|| Stop::error("the image has no version for the VMM's packages"))?;
-    ensure!(agree(&reported, packaged.as_str()), "the binary says version {reported}, the package is {packaged}");
+    ensure!(agree(&reported, packaged), "the binary says version {reported}, the package is {packaged}");
     env.note(format!("QEMU {reported}"));
     Ok(())
 }
@@ -119,13 +120,12 @@ fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
     let ran = env.run(&[&path, "--version"], QUICK)?;
     let text = format!("{}{}", ran.stdout, ran.stderr);
-    // The C daemon of QEMU names its FUSE interface and, before 6.0, not itself.
-    let flavour = if text.contains("FUSE kernel interface") { "C" } else { "Rust" };
-    let version = number_after(&text, "virtiofsd version ")
-        .or_else(|| number_after(&text, "virtiofsd "))
+    let version = ["virtiofsd version ", "virtiofsd ", "virtiofsd backend "]
+        .iter()
+        .find_map(|before| number_after(&text, before))
         .or_else(|| number_after(&text, "kernel interface version ").map(|fuse| format!("of FUSE interface {fuse}")))
         .ok_or_else(|| no_version(&ran))?;
-    env.note(format!("virtiofsd {version} ({flavour})"));
+    env.note(format!("virtiofsd {version} ({})", Flavour::of_version(&text)));
     Ok(())
 }
 
@@ -243,13 +243,9 @@ fn no_version(ran: &Ran) -> Stop {
 
 /// Whether a binary's version is the package's, as far as the package tells: Debian's `1:7.2+dfsg-7+deb12u18` is 7.2 with
 /// stable updates on top, `1:10.0.13+ds-0+deb13u1` says it in full.
-fn agree(reported: &str, packaged: &str) -> bool {
-    let upstream = packaged.split_once(':').map_or(packaged, |(_, rest)| rest);
-    let numbers = |text: &str| -> Vec<u64> {
-        let dotted = text.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
-        dotted.split('.').map_while(|n| n.parse().ok()).collect()
-    };
-    let (reported, upstream) = (numbers(reported), numbers(upstream));
+fn agree(reported: &str, packaged: &PackageVersion) -> bool {
+    let reported: Vec<u32> = reported.split('.').map_while(|number| number.parse().ok()).collect();
+    let upstream = packaged.numbers();
     let shared = reported.len().min(upstream.len());
     shared >= 2 && reported[..shared] == upstream[..shared]
 }
@@ -264,7 +260,7 @@ fn number_after(text: &str, prefix: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PackageManager, Questions, agree, number_after};
+    use super::{PackageManager, Questions, number_after};
 
     #[test]
     fn a_version_is_what_the_manifest_has() {
@@ -277,6 +273,7 @@ mod tests {
 
     #[test]
     fn a_packages_version_may_say_less_than_the_binary_but_not_something_else() {
+        let agree = |reported, packaged: &str| super::agree(reported, &packaged.parse().unwrap());
         assert!(agree("7.2.22", "1:7.2+dfsg-7+deb12u18+b3"));
         assert!(agree("5.2.0", "1:5.2+dfsg-11+deb11u5"));
         assert!(agree("10.0.13", "1:10.0.13+ds-0+deb13u1"));

@@ -31,7 +31,7 @@ pub(crate) struct MachineArguments {
     pub(crate) profile: String,
     /// The very version of Kata, `3.30.0`; by default what /opt/kata/VERSION says, else the profile's.
     #[arg(long, value_name = "VERSION")]
-    pub(crate) kata_version: Option<String>,
+    pub(crate) kata_version: Option<KataVersion>,
     /// The guest's kernel: `distro` (the newest of the release's, needs --initrd), `kata` (what Kata's configuration names; not for production), or a path.
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
@@ -121,20 +121,14 @@ impl Machine {
             error => unreadable(&error).into(),
         })?;
         let found = Found { packages, database, initrd, ..found };
-        let file = match &arguments.kata_version {
-            Some(_) => None,
-            None => in_version_file(&root)?,
-        };
-        let (stated, kata_from) = match (&arguments.kata_version, &file) {
-            (Some(version), _) => (Some(version), VersionSource::Argument),
-            (None, Some(version)) => (Some(version), VersionSource::File),
-            (None, None) => (None, VersionSource::Profile),
+        let (kata, kata_from) = match arguments.kata_version {
+            Some(version) => (version, VersionSource::Argument),
+            None => match in_version_file(&root)? {
+                Some(version) => (version, VersionSource::File),
+                None => (profile.version(), VersionSource::Profile),
+            },
         };
         let by = kata_from.name();
-        let kata = match stated {
-            Some(version) => version.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"))?,
-            None => profile.version(),
-        };
         // What runs proved of a profile's arguments says nothing of a Kata that passes others.
         let mut verified = record.verified.clone();
         if let Some(why) = profile.holds(kata).err().filter(|_| kata_from != VersionSource::Profile) {
@@ -212,13 +206,14 @@ fn is_used(stated: &StatedComponent, guest: &Guest) -> bool {
 }
 
 /// What the file of Kata's version says, where there is one; something else in its place is not passed over.
-fn in_version_file(root: &Root) -> anyhow::Result<Option<String>> {
-    root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
-        true => error.into(),
+fn in_version_file(root: &Root) -> anyhow::Result<Option<KataVersion>> {
+    let text = root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
+        true => anyhow::Error::from(error),
         false => Failed::new(Exit::BadInput, "bad-version-file", error.to_string())
             .hint("mend that, or name Kata's version with --kata-version")
             .into(),
-    })
+    })?;
+    text.map(|text| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{VERSION_FILE}: {e}"))).transpose()
 }
 
 /// What guests boot, by the options.

@@ -82,36 +82,30 @@ pub enum FamilyError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Beyond {
-    /// It is no version.
-    #[error("`{version}` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most")]
-    NotAVersion {
-        /// As found.
-        version: String,
-    },
     /// It is newer than every release that was read.
     #[error(
         "kata {version} is newer than {newest}, the newest release whose arguments are known: a profile has to be \
          written or extended first, for which `kata-qualify profiles --against CHECKOUT` says what has changed"
     )]
     Newer {
-        /// As found.
-        version: String,
+        /// The version.
+        version: KataVersion,
         /// The newest that is known.
         newest: KataVersion,
     },
     /// It is older than every profile.
     #[error("kata {version} is older than {oldest}, the oldest release of this runtime that a profile is for")]
     Older {
-        /// As found.
-        version: String,
+        /// The version.
+        version: KataVersion,
         /// The oldest that is known.
         oldest: KataVersion,
     },
     /// It is between two releases that were read, and none of them.
     #[error("kata {version} is none of the releases that were read: the nearest are {before} and {after}")]
     Unread {
-        /// As found.
-        version: String,
+        /// The version.
+        version: KataVersion,
         /// The release before it.
         before: KataVersion,
         /// The release after it.
@@ -120,8 +114,8 @@ pub enum Beyond {
     /// It is on the way to a release of another profile than the one it set out from, and may have either's form.
     #[error("kata {version} is a pre-release of {release} and may pass other arguments: use the release itself")]
     PreRelease {
-        /// As found.
-        version: String,
+        /// The version.
+        version: KataVersion,
         /// The release.
         release: KataVersion,
     },
@@ -213,28 +207,23 @@ impl Family {
     ///
     /// # Errors
     /// When no profile is about it.
-    pub fn profile_of(&self, version: &str) -> Result<&Profile, Beyond> {
-        let text = || version.trim().chars().take(40).collect::<String>();
-        let number: KataVersion = version.parse().map_err(|_| Beyond::NotAVersion { version: text() })?;
-        let Some((oldest, newest)) = self.releases.first().zip(self.releases.last()) else {
-            return Err(Beyond::NotAVersion { version: text() });
+    pub fn profile_of(&self, version: KataVersion) -> Result<&Profile, Beyond> {
+        let (newest, release) = (self.newest(), version.release());
+        let Some(oldest) = self.releases.first().copied().filter(|_| release <= newest) else {
+            return Err(Beyond::Newer { version, newest });
         };
-        let release = number.release();
-        if release > *newest {
-            return Err(Beyond::Newer { version: text(), newest: *newest });
-        }
         let at = self.releases.partition_point(|known| *known < release);
-        if at == 0 && release != *oldest {
-            return Err(Beyond::Older { version: text(), oldest: *oldest });
+        if at == 0 && release != oldest {
+            return Err(Beyond::Older { version, oldest });
         }
         if self.releases[at] != release {
-            return Err(Beyond::Unread { version: text(), before: self.releases[at - 1], after: self.releases[at] });
+            return Err(Beyond::Unread { version, before: self.releases[at - 1], after: self.releases[at] });
         }
         let mut released = self.profiles.iter().filter(|profile| profile.tag != UNRELEASED).rev();
         let profile = released.find(|profile| profile.version() <= release);
-        let profile = profile.ok_or_else(|| Beyond::Older { version: text(), oldest: *oldest })?;
-        match !number.is_release() && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
-            true => Err(Beyond::PreRelease { version: text(), release }),
+        let profile = profile.ok_or(Beyond::Older { version, oldest })?;
+        match !version.is_release() && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
+            true => Err(Beyond::PreRelease { version, release }),
             false => Ok(profile),
         }
     }

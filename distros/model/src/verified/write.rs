@@ -128,7 +128,7 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     for capability in entry.capabilities.values_mut() {
         capability.causes.truncate(MAX_CAUSES);
         for cause in &mut capability.causes {
-            *cause = line(&cause.to_string()).into();
+            *cause = cause.with_message(line);
         }
         if let Some(workaround) = &mut capability.workaround {
             *workaround = line(workaround);

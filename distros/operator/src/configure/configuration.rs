@@ -1,12 +1,13 @@
 //! Kata's configuration for a machine in our words, or why there is none; [`super::settings`] has it in Kata's.
 
-use super::{Flavour, PassedOver, SharedFs};
+use super::{PassedOver, SharedFs};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
 use model::kata_version::KataVersion;
 use model::package::PackageName;
 use model::profile::Runtime;
+use model::virtiofsd::Flavour;
 use serde::Serialize;
 
 /// What QEMU does block devices' I/O with, `block_device_aio`.

@@ -9,6 +9,7 @@ use crate::packages::QueryError;
 use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::share::Share;
+use model::virtiofsd::Flavour;
 use root::{Root, RootError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -16,30 +17,6 @@ use std::path::Path;
 
 /// Bytes of a binary that are searched; QEMU's are some 30 MB.
 const MAX_BINARY: u64 = 512 << 20;
-
-/// The two programs called virtiofsd.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Flavour {
-    /// Part of QEMU 4.2 to 7.2; `-o` options only.
-    C,
-    /// The one of the virtio-fs project; `--shared-dir` and `-o` options.
-    Rust,
-    /// Neither is recognised: a wrapper, perhaps.
-    Unknown,
-}
-
-impl Flavour {
-    /// Told by an option that only the Rust daemon has, and by a message that only libfuse has.
-    fn of(binary: &[u8]) -> Flavour {
-        let has = |text: &str| memchr::memmem::find(binary, text.as_bytes()).is_some();
-        match (has("shared-dir"), has("fuse: unknown option(s)")) {
-            (true, _) => Flavour::Rust,
-            (false, true) => Flavour::C,
-            (false, false) => Flavour::Unknown,
-        }
-    }
-}
 
 /// A virtio-fs daemon that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -121,7 +98,8 @@ impl Found {
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
             no_programs,
-            daemon: daemon.map(|(path, bytes)| Daemon { path, flavour: Flavour::of(&bytes) }),
+            daemon: daemon
+                .map(|(path, bytes)| Daemon { path, flavour: Flavour::of_program(|sign| contains(&bytes, sign)) }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
             packages: BTreeMap::new(),
@@ -165,8 +143,7 @@ pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'s
 
 /// The name of a needed library stands in a dynamically linked program as it is.
 fn links_liburing(binary: &[u8]) -> Option<bool> {
-    let has = |text: &str| memchr::memmem::find(binary, text.as_bytes()).is_some();
-    match (has("liburing.so"), has("libc.so.")) {
+    match (contains(binary, "liburing.so"), contains(binary, "libc.so.")) {
         (true, _) => Some(true),
         (false, true) => Some(false),
         (false, false) => None,
@@ -175,25 +152,21 @@ fn links_liburing(binary: &[u8]) -> Option<bool> {
 
 /// The shared filesystems whose device a QEMU does not name; neither is ever a module of its own.
 fn lacks(qemu: &[u8]) -> Vec<Share> {
-    let known = |text: &str| memchr::memmem::find(qemu, text.as_bytes()).is_some();
     // What does not look like a QEMU, a wrapper perhaps, says nothing.
-    if !known("virtio-blk") {
+    if !contains(qemu, "virtio-blk") {
         return Vec::new();
     }
     let devices = [(Share::VirtioFs, "vhost-user-fs-"), (Share::Virtio9p, "virtio-9p-")];
-    devices.into_iter().filter(|(_, device)| !known(device)).map(|(share, _)| share).collect()
+    devices.into_iter().filter(|(_, device)| !contains(qemu, device)).map(|(share, _)| share).collect()
+}
+
+fn contains(binary: &[u8], text: &str) -> bool {
+    memchr::memmem::find(binary, text.as_bytes()).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn daemons_are_told_apart_by_what_is_in_them() {
-        assert_eq!(Flavour::of(b"..fuse: unknown option(s): `.."), Flavour::C);
-        assert_eq!(Flavour::of(b"..--shared-dir.."), Flavour::Rust);
-        assert_eq!(Flavour::of(b"#!/bin/sh\nexec real \"$@\"\n"), Flavour::Unknown);
-    }
 
     #[test]
     fn what_nobody_can_execute_is_no_program() {

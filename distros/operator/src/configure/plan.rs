@@ -7,12 +7,13 @@ use super::image::image_boot;
 use super::initrd::{self, Remark};
 use super::inputs::Inputs;
 use super::share::evidence;
-use super::{Flavour, ShareChoice, SharedFs, version};
+use super::{ShareChoice, SharedFs, version};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
 use model::profile::{ImageDriver, Profile};
 use model::release::Release;
+use model::virtiofsd::Flavour;
 
 /// Decides Kata's configuration.
 ///

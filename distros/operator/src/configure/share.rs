@@ -1,7 +1,7 @@
 //! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
 
 use super::found::no_program;
-use super::{Flavour, Found, PackageDatabase};
+use super::{Found, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
@@ -10,6 +10,7 @@ use model::profile::{DaemonStyle, Profile};
 use model::release::{FilesystemDriver, Release};
 use model::share::Share;
 use model::verified::{Verdict, VerifiedCause, VerifiedEntry};
+use model::virtiofsd::Flavour;
 use serde::Serialize;
 
 /// A share that Kata can be told to use, `shared_fs`, with what it needs.

@@ -1,9 +1,10 @@
 //! What stands in a configuration already: kept where nothing forces a change, extended where it is a list, and told
 //! with its file and line wherever it is not what the release was qualified with.
 
-use super::{Configuration, Flavour, Merged, Setting, copy};
+use super::{Configuration, Merged, Setting, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
+use model::virtiofsd::Flavour;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -10,11 +10,11 @@
 //! The guest's initrd on the distro's kernel has our agent as PID 1, which inserts the modules and then executes Kata's
 //! agent.
 
-use model::kata_version::KataVersion;
 use model::profile::Profile;
+use model::virtiofsd::Flavour;
 use operator::configure::{
-    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited,
-    locate, plan, reads_drop_ins, settings,
+    Configuration, DROP_IN, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited, locate, plan,
+    reads_drop_ins, settings,
 };
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -51,8 +51,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     };
     place(root, Path::new(shipped), Path::new(&kata.configuration))
         .map_err(|e| doing("placing the configuration")(&e))?;
-    let version: KataVersion = kata.version.parse().map_err(|e| doing("reading the version")(&e))?;
-    let configuration = planned(root, claims, profile, kata, version)?;
+    let configuration = planned(root, claims, profile, kata)?;
     let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
     if located.named != Path::new(&kata.configuration) {
         let (found, ours) = (located.named.display(), &kata.configuration);
@@ -61,7 +60,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     let settings = settings(&configuration);
     let (file, text) = written(root, &located, &configuration, &settings, &doing("configuring"))?;
     let merged =
-        Merged::read(root, &located, kata.kind, version).map_err(|e| doing("reading the configuration")(&e))?;
+        Merged::read(root, &located, kata.kind, kata.version).map_err(|e| doing("reading the configuration")(&e))?;
     took_effect(root, &merged, &settings)?;
     let mut notes = vec![format!("Kata {} reads {} with {}", kata.version, located.path.display(), file.display())];
     notes.extend(configuration.notes.iter().map(|note| format!("{}: {}", note.about, note.text)));
@@ -75,13 +74,7 @@ fn place(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
     root.write(to, &root.read(from, MAX_SHIPPED)?)
 }
 
-fn planned(
-    root: &Root,
-    claims: &Claims,
-    profile: &Profile,
-    kata: &Kata,
-    version: KataVersion,
-) -> Result<Configuration, Stop> {
+fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Configuration, Stop> {
     let release = claims.in_use();
     let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
     let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
@@ -95,7 +88,7 @@ fn planned(
         release: &release,
         verified: &[],
         profile,
-        kata: version,
+        kata: kata.version,
         found: &found,
         guest: &guest,
         emulated: kata.emulated,

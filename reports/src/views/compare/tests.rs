@@ -141,6 +141,17 @@ fn what_is_written_back() {
     assert_eq!(causes[0].blames(), Some(Component::Qemu));
 }
 
+/// What a test was skipped for is said in words, which may begin as if somebody was to blame.
+#[test]
+fn what_was_skipped_blames_nobody_when_it_is_read_again() {
+    let skipped = judged(&run(|t| (t == BOOT).then(|| sample::skip("kernel: too old"))));
+    let (_, entry) = verified_entries(&skipped, |_, _| None).0.remove(0);
+    let text = serde_json::to_string(&entry.capabilities[&Capability::VmmBoot]).unwrap();
+    let read: VerifiedCapability = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.verdict, Verdict::Untested, "{text}");
+    assert!(!read.causes.is_empty() && read.causes.iter().all(|cause| cause.blames().is_none()), "{text}");
+}
+
 #[test]
 fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
     let mut maker = run(|_| None);

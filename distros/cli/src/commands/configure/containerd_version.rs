@@ -30,8 +30,8 @@ pub(super) fn find(
     let Some(program) = program else { return Ok(None) };
     let owner = Packages::read(root, Some(manager)).ok().and_then(|packages| packages.owner(&program).ok().flatten());
     if let Some(owner) = owner {
-        // `1:2.1.3-1`, `1.7.24~ds1-6`
-        return Ok(owner.version.as_str().split(':').next_back().and_then(major_minor));
+        let numbers = owner.version.numbers();
+        return Ok(numbers.first().copied().zip(numbers.get(1).copied()));
     }
     if !root.is_running_system() {
         return Ok(None);
@@ -94,7 +94,7 @@ mod tests {
         let said = |given| find(&root, apt, given, &find_containerd_config(&root, None).unwrap()).unwrap();
         assert_eq!(said(None), None);
         write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
-        for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
+        for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7)), ("2.2~rc1-1", (2, 2))] {
             let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
             write("var/lib/dpkg/status", &status);
             assert_eq!(said(None), Some(expected));

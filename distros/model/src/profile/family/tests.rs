@@ -37,7 +37,7 @@ fn ranges_have_neither_gap_nor_overlap() {
     for family in Family::all() {
         let mut seen = Vec::new();
         for release in family.releases() {
-            let name = family.profile_of(&release.to_string()).unwrap().name.as_str();
+            let name = family.profile_of(*release).unwrap().name.as_str();
             if seen.last() != Some(&name) {
                 seen.push(name);
             }
@@ -46,7 +46,7 @@ fn ranges_have_neither_gap_nor_overlap() {
             family.profiles().iter().filter(|p| p.tag != UNRELEASED).map(|p| p.name.as_str()).collect();
         assert_eq!(seen, released, "each profile once, in their order");
         for profile in family.profiles().iter().filter(|p| p.tag != UNRELEASED) {
-            assert_eq!(family.profile_of(&profile.tag).unwrap().name, profile.name);
+            assert_eq!(family.profile_of(profile.version()).unwrap().name, profile.name);
         }
     }
     assert_eq!(Family::of(Runtime::Go).releases().len(), 57);
@@ -59,16 +59,17 @@ fn ranges_have_neither_gap_nor_overlap() {
 fn scsi_off_ended_at_3_8_0() {
     let family = Family::of(Runtime::Go);
     for release in family.releases() {
-        let says = family.profile_of(&release.to_string()).unwrap().qemu.blk_scsi_off;
+        let says = family.profile_of(*release).unwrap().qemu.blk_scsi_off;
         assert_eq!(says, *release < KataVersion::new(3, 8, 0), "{release}");
     }
 }
 
 #[test]
 fn a_version_is_of_its_own_profile_or_of_none() {
-    let of = |runtime, version: &str| match Profile::of(runtime, version) {
-        Ok(profile) => profile.name.clone(),
-        Err(beyond) => beyond.to_string(),
+    let of = |runtime, version: &str| match version.parse::<KataVersion>().map(|v| Profile::of(runtime, v)) {
+        Ok(Ok(profile)) => profile.name.clone(),
+        Ok(Err(beyond)) => beyond.to_string(),
+        Err(no_version) => no_version.to_string(),
     };
     for (version, expected) in [
         ("2.2.0", "go-2.2"),
@@ -119,8 +120,9 @@ fn a_version_is_of_its_own_profile_or_of_none() {
 #[test]
 fn a_newer_version_is_refused_with_what_to_do() {
     for (runtime, version) in [(Runtime::Go, "4.1.1"), (Runtime::Rs, "4.2.0-alpha0"), (Runtime::Go, "5.0.0")] {
+        let version = version.parse().unwrap();
         let error = Profile::of(runtime, version).unwrap_err();
-        assert_eq!(error, Beyond::Newer { version: version.to_owned(), newest: KataVersion::new(4, 1, 0) });
+        assert_eq!(error, Beyond::Newer { version, newest: KataVersion::new(4, 1, 0) });
         assert!(error.to_string().contains("newer than 4.1.0") && error.to_string().contains("profiles --against"));
     }
 }

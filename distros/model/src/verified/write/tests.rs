@@ -4,7 +4,7 @@ use crate::capability::Capability;
 use crate::lint::{Form, lint_as};
 use crate::package::{PackageName, PackageVersion};
 use crate::record::Record;
-use crate::verified::{Basis, Verdict, VerifiedCapability};
+use crate::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause};
 use proptest::prelude::*;
 
 /// The releases of the record, in its order.
@@ -116,6 +116,17 @@ fn guest_output_is_one_short_safe_line() {
     assert_eq!(causes[1].to_string(), "[31mred ]]> <b>");
     assert_eq!(causes[2].to_string().chars().count(), MAX_CAUSE);
     assert!(text.lines().all(|l| l.len() < 2 * MAX_CAUSE));
+}
+
+#[test]
+fn what_blames_nobody_is_read_back_so_whatever_it_begins_with() {
+    let causes = ["kernel: too old", "\n kernel:\ttoo old", "nobody: kernel: too old"].map(VerifiedCause::of_nobody);
+    let mut one = entry("13", "go-3.29");
+    one.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes = causes.to_vec();
+    let text = written(None, &[one]).unwrap();
+    let read = &read_back(&text)[0].capabilities[&Capability::FsVirtioFs].causes;
+    let expected = ["kernel: too old", "kernel: too old", "nobody: kernel: too old"].map(VerifiedCause::of_nobody);
+    assert_eq!(*read, expected, "{text}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(crate) fn kata(kind: Runtime) -> Kata {
         Runtime::Rs => ("rs-4.0", "4.0.0", "/etc/kata-containers/runtime-rs/configuration.toml"),
     };
     Kata {
-        version: version.to_owned(),
+        version: version.parse().unwrap(),
         kind,
         profile: profile.to_owned(),
         shim: String::new(),

@@ -1,0 +1,83 @@
+//! The two programs called virtiofsd, and by what signs they are told apart.
+
+use serde::Serialize;
+use std::fmt;
+
+/// Which of the two a daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    /// Part of QEMU 4.2 to 7.2; `-o` options only.
+    C,
+    /// The one of the virtio-fs project; `--shared-dir` and `-o` options.
+    Rust,
+    /// Neither is recognised: a wrapper, perhaps.
+    Unknown,
+}
+
+impl Flavour {
+    /// By what is in the program, which is not run: an option that only the Rust daemon has, and a message that only
+    /// libfuse has.
+    pub fn of_program(has: impl Fn(&str) -> bool) -> Flavour {
+        match (has("shared-dir"), has("fuse: unknown option(s)")) {
+            (true, _) => Flavour::Rust,
+            (false, true) => Flavour::C,
+            (false, false) => Flavour::Unknown,
+        }
+    }
+
+    /// By what it answers to `--version`.
+    ///
+    /// The C daemon names its FUSE interface and, before QEMU 6.0, not itself (`fuse_lowlevel_version` in
+    /// `tools/virtiofsd/fuse_lowlevel.c`); the Rust one says `virtiofsd 1.13.2`, older ones `virtiofsd backend 1.1.0`
+    /// (`src/main.rs`).
+    pub fn of_version(said: &str) -> Flavour {
+        let names_itself = |line: &str| {
+            let rest = line.strip_prefix("virtiofsd ").map(|rest| rest.strip_prefix("backend ").unwrap_or(rest));
+            rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        match said.contains("FUSE kernel interface") {
+            true => Flavour::C,
+            false if said.lines().any(names_itself) => Flavour::Rust,
+            false => Flavour::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Flavour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Flavour::C => "C",
+            Flavour::Rust => "Rust",
+            Flavour::Unknown => "neither the C nor the Rust one",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemons_are_told_apart_by_what_is_in_them() {
+        let of = |program: &str| Flavour::of_program(|sign| program.contains(sign));
+        assert_eq!(of("..fuse: unknown option(s): `.."), Flavour::C);
+        assert_eq!(of("..--shared-dir.."), Flavour::Rust);
+        assert_eq!(of("#!/bin/sh\nexec real \"$@\"\n"), Flavour::Unknown);
+    }
+
+    #[test]
+    fn daemons_are_told_apart_by_what_they_answer() {
+        for (said, expected) in [
+            ("virtiofsd version 7.2.22 (Debian 1:7.2)\nusing FUSE kernel interface version 7.36\n", Flavour::C),
+            ("using FUSE kernel interface version 7.31\n", Flavour::C),
+            ("virtiofsd 1.13.2\n", Flavour::Rust),
+            ("virtiofsd backend 1.1.0\n", Flavour::Rust),
+            ("virtiofsd version 9.0\n", Flavour::Unknown),
+            ("wrapper 3\n", Flavour::Unknown),
+            ("", Flavour::Unknown),
+        ] {
+            assert_eq!(Flavour::of_version(said), expected, "{said}");
+        }
+    }
+}
