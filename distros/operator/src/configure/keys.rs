@@ -1,6 +1,7 @@
 //! Taking our own keys back out of a file that others have edited since.
 
 use super::edit::{EditError, LineEnds};
+use super::lists;
 use super::state::Change;
 use super::toml::value_of;
 use serde_json::Value;
@@ -88,14 +89,19 @@ pub(super) fn take_back_but(
         if plain(found) == plain(was) || must_stay {
             continue;
         }
-        if plain(found) == plain(ours) {
-            restore(&mut document, &old, &path);
-        } else if let Some(rest) = without_added(&path, ours, was, found) {
-            put(&mut document, &path, Item::Value(rest.into()));
-        } else {
-            changed.push(path.join("."));
-            if force {
-                restore(&mut document, &old, &path);
+        let is_ours = plain(found) == plain(ours);
+        let text = |item: Option<&Item>| item.map(ToString::to_string);
+        match without_added(&path, ours, was, found) {
+            // To the byte.
+            _ if is_ours && text(found) == text(ours) => restore(&mut document, &old, &path),
+            Some(rest) if rest.is_empty() && is_ours => restore(&mut document, &old, &path),
+            Some(rest) => put(&mut document, &path, Item::Value(rest.into())),
+            None if is_ours => restore(&mut document, &old, &path),
+            None => {
+                changed.push(path.join("."));
+                if force {
+                    restore(&mut document, &old, &path);
+                }
             }
         }
     }
@@ -145,7 +151,8 @@ fn plain(item: Option<&Item>) -> Option<Value> {
     item.map(value_of)
 }
 
-/// A list without the elements that we added at its end, where others have added theirs.
+/// A list without the elements that we added at its end, where others have made it another one; with none of them it is
+/// wholly theirs, and stays. `None` where only some of them are there.
 fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found: Option<&Item>) -> Option<Array> {
     let values = |array: &Array| array.iter().map(|v| value_of(&Item::Value(v.clone()))).collect::<Vec<_>>();
     let ours = values(ours?.as_array()?);
@@ -157,9 +164,16 @@ fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found
     };
     let added = ours.strip_prefix(was.as_slice())?;
     let mut rest = found?.as_array()?.clone();
+    if !values(&rest).iter().any(|value| added.contains(value)) {
+        return Some(rest);
+    }
     for value in added {
-        let at = values(&rest).iter().position(|v| v == value)?;
-        rest.remove(at);
+        let mut at = Some(values(&rest).iter().position(|v| v == value)?);
+        while let Some(found) = at {
+            lists::remove(&mut rest, found);
+            // What is imported and is gone keeps containerd from starting, however often it was written.
+            at = values(&rest).iter().position(|v| v == value).filter(|_| path == ["imports"]);
+        }
     }
     Some(rest)
 }
