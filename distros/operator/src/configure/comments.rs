@@ -174,7 +174,7 @@ d = '''
         text.parse::<DocumentMut>().unwrap();
         // What is no TOML.
         for broken in ["\"", "a = '", "'''\n#", "\"\\", "\"\"\"\"\"\"\"", "é\"é\\é"] {
-            assert_eq!(comments(broken), [], "{broken}");
+            assert!(comments(broken).is_empty(), "{broken}");
         }
     }
 
