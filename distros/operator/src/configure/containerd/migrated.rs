@@ -9,23 +9,27 @@
 //! with which containerd does not start once the drop-in is gone; and by the state alone, which goes last, the handler is
 //! found again.
 
+mod mend;
+
+pub(in super::super) use mend::to_mend;
+
 use super::super::Setting;
 use super::super::comments;
 use super::super::edit::{EditError, LineEnds, edited};
 use super::super::keys::{self, Taken};
 use super::super::runtime_files::NAME;
 use super::super::state::{Change, Kept, State};
-use super::super::toml::{line_of, value_of};
+use super::super::toml::value_of;
 use super::config::{ContainerdConfig, Unread, each};
 use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use super::values::{KEYS, both, differing, is_written, says_nothing};
+use super::values::{KEYS, at, both, differing, is_written, says_nothing};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use toml_edit::{Document, DocumentMut, Item};
+use toml_edit::{DocumentMut, Item};
 
 /// What tells whose handler it is.
 const TELLING: [&str; 2] = ["/runtime_path", "/options/ConfigPath"];
@@ -147,36 +151,6 @@ pub(in super::super) fn take_back(
 /// Whether a key that was changed is one of our handler's, which then stays whole.
 pub(in super::super) fn is_of_handler(key: &str) -> bool {
     [GRPC, RUNTIME].iter().any(|plugin| key.starts_with(&format!("{}.", path(plugin, &[]).join("."))))
-}
-
-/// How to make our handler again what it was in a text where others have changed keys of it, each with its line.
-pub(in super::super) fn to_mend(now: &str, state: &State, changed: &[String]) -> String {
-    let document = Document::parse(now).ok();
-    let handlers = handlers(state);
-    let words = |key: &String| {
-        let in_section = |plugin: &&str| {
-            let names = key.strip_prefix(&format!("{}.", path(plugin, &[]).join(".")))?;
-            let names: Vec<String> = names.split('.').map(str::to_owned).collect();
-            Some((path(plugin, &names), names))
-        };
-        let Some((path, names)) = [GRPC, RUNTIME].iter().find_map(in_section) else {
-            return format!("put `{key}` back");
-        };
-        let item =
-            document.as_ref().and_then(|d| path.iter().try_fold(d.as_item(), |item, key| item.get(key.as_str())));
-        let line = item.and_then(Item::span).map(|span| format!(" (line {})", line_of(now, span.start)));
-        let place = format!("`{}`{}", names.join("."), line.unwrap_or_default());
-        match handlers.iter().rev().find_map(|ours| at(ours, &names)) {
-            Some(ours) => format!("put {place} back to {ours}"),
-            None => format!("remove {place}, which is new"),
-        }
-    };
-    changed.iter().map(words).collect::<Vec<_>>().join(", ")
-}
-
-/// A key of a handler.
-fn at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
-    keys.iter().try_fold(handler, |value, key| value.get(key))
 }
 
 /// The path of a key of our handler.
@@ -477,12 +451,8 @@ runtime_type = \"io.containerd.runc.v2\"
             let file = Change { path: "/main".into(), before: before.map(str::to_owned), after: after() };
             let state = State { files: vec![file], ..State::default() };
             let text = super::super::super::today::without_our_keys(&state, &state.files[0], &now).unwrap();
-            // A file that was made has the rest, too.
-            let left = if before.is_some() {
-                left
-            } else {
-                left.replace("\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p:1\"\n", "")
-            };
+            // All of a file that was made is ours.
+            let left = if before.is_some() { left } else { left.replace("sandbox_image = \"p:1\"\n", "") };
             assert_eq!(text, Some(left));
         }
     }
