@@ -111,10 +111,9 @@ mod tests {
             ("[ # none yet\n]", "[ # none yet\n  \"o\"\n]"),
         ] {
             assert_eq!(changed(list, |l| extend(l, ["o".into()])), longer);
-            let last = |l: &mut Array| l.len() - 1;
             assert_eq!(
                 changed(longer, |l| {
-                    let at = last(l);
+                    let at = l.len() - 1;
                     remove(l, at)
                 }),
                 list
