@@ -302,5 +302,7 @@ mod tests {
             of(json!("a"), json!("b"), json!("a")).unwrap(),
             "keeps a.b of /f:3: \"a\", where \"b\" is what the release was qualified with"
         );
+        let beside = ForeignValue::beside("a.b", (Path::new("/f"), None), &json!("a"));
+        assert_eq!(beside.words(), "keeps a.b of /f: \"a\", which the release was not qualified with");
     }
 }
