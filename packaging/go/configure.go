@@ -199,7 +199,7 @@ type ForeignValue struct {
 	Fate string `json:"fate"`
 	// Was is theirs.
 	Was any `json:"was"`
-	// Ours is what it is to be; what it would be where theirs is kept.
+	// Ours is what it is to be; what it would be where theirs is kept, nil where ours has no such key.
 	Ours any `json:"ours"`
 }
 

@@ -225,7 +225,12 @@ fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
 
     # Shared file system
     shared_fs = "virtio-fs"
-    virtio_fs_extra_args = ["--a", "--thread-pool-size=1", "-o", "announce_submounts"]
+    virtio_fs_extra_args = [
+      "--a", # first
+      "--thread-pool-size=1",
+      "-o",
+      "announce_submounts",
+    ]
     valid_hypervisor_paths = ["/usr/libexec/qemu-kvm"]
     initrd = "/boot/kata.img"
     virtio_fs_daemon = "/usr/libexec/virtiofsd"

@@ -1016,9 +1016,12 @@ fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
         let machine = migrated(version, before, &changed);
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 13, "{}", output.stderr);
-        let told = "/etc/containerd/config.toml is not taken back, or not all of it: \
-                    plugins.io.containerd.cri.v1.runtime.containerd.runtimes.kata.options.ConfigPath has another value";
-        assert!(output.stderr.contains(told), "{}", output.stderr);
+        let line = changed.lines().position(|l| l.contains("ConfigPath = '/mine")).expect("there") + 1;
+        let told = format!(
+            "/etc/containerd/config.toml is not taken back, or not all of it: others have changed the handler, which \
+             stays whole: put `options.ConfigPath` (line {line}) back to \"/opt/kata/"
+        );
+        assert!(output.stderr.contains(&told), "{}", output.stderr);
         // Half a handler would start nothing.
         let now = machine.read(MAIN);
         assert!(now.contains("ConfigPath = '/mine") && now.contains("/opt/kata/bin/containerd-shim-kata-v2"), "{now}");

@@ -98,6 +98,7 @@ mod comments;
 mod containerd;
 mod crio;
 mod edit;
+mod lists;
 pub mod lock;
 mod own;
 mod prepare;

@@ -3,10 +3,10 @@
 //! What was written, and what stood there before, is kept in the [`State`], for root alone; it is written before the first
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
-use super::containerd::migrated::is_of_handler;
+use super::containerd::migrated::{is_of_handler, to_mend};
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, State, VERSION};
-use super::today::{Today, halfway, today};
+use super::today::{Today, halfway, today, without_our_keys};
 use super::toml::without_line;
 use super::{added, keys};
 use root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
@@ -15,12 +15,18 @@ use std::path::{Path, PathBuf};
 
 /// A file's text without what this program has put there: as it was before, with what others have edited since.
 ///
-/// `None` where there is none.
+/// `None` where there is none. It is for a file that is written again: of our handler only our own keys are gone.
 ///
 /// # Errors
 ///
-/// That it cannot be read, or is one of our own, or has our handler, and that was changed since.
+/// That it cannot be read, or is one of our own and was changed since.
 pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
+    without_ours(root, state, path, true)
+}
+
+/// The same, and of a file that is not written again (`again`) also an error where our handler was changed since: half a
+/// handler starts nothing.
+fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) -> Result<Option<String>, ChangeError> {
     let now = root.utf8_if_any(path)?;
     let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
         // A file of ours that no state knows any more was not there before, either.
@@ -30,7 +36,11 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
     match today(state, ours, now.as_deref()) {
         Today::Ours => Ok(ours.before.clone()),
         Today::Edited(taken) if taken.changed.iter().any(|key| is_of_handler(key)) => {
-            Err(ChangeError::Handler { path: path.to_owned(), keys: taken.changed })
+            let now = now.unwrap_or_default();
+            match again.then(|| without_our_keys(state, ours, &now)) {
+                Some(Ok(text)) => Ok(text),
+                _ => Err(ChangeError::Handler { path: path.to_owned(), how: to_mend(&now, state, &taken.changed) }),
+            }
         }
         Today::Edited(taken) => Ok(taken.text),
         Today::Back | Today::Gone => Ok(now),
@@ -82,7 +92,7 @@ pub(super) fn originals(
     let mut all = Originals::default();
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let path = file.path.clone();
-        let text = match original(root, Some(state), &path) {
+        let text = match without_ours(root, Some(state), &path, false) {
             Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. })) => {
                 all.kept.push((path.clone(), why));
                 root.utf8_if_any(&path)?
@@ -180,7 +190,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     let (mut kept, dropped): (Vec<Change>, Vec<Change>) = before.cloned().partition(|f| new.owner(&f.path).is_some());
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     for file in &dropped {
-        match original(root, old, &file.path) {
+        match without_ours(root, old, &file.path, false) {
             Err(ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. }) => {
                 kept.push(file.clone());
             }

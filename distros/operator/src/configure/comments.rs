@@ -2,17 +2,19 @@
 
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
-use toml_edit::{DocumentMut, Item};
+use toml_edit::DocumentMut;
 
 /// The text that is left of a file without our keys (`left`, `None` for none), with all comments of today's (`now`) that
 /// we have not written: those that `after` has and `before` has not.
 pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<String>) -> Option<String> {
     let was = comments(before.unwrap_or_default());
-    let ours: Vec<String> = comments(after).into_iter().filter(|c| !was.contains(c)).collect();
+    let mut ours = comments(after);
+    ours.retain(|(_, comment)| !was.iter().any(|(_, c)| c == comment));
     let bare = left.clone().unwrap_or_default();
-    let mut missing = comments(now);
-    missing.retain(|comment| !ours.contains(comment));
-    for comment in comments(&bare) {
+    let all = comments(now);
+    let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
+    missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));
+    for (_, comment) in comments(&bare) {
         if let Some(at) = missing.iter().position(|c| *c == comment) {
             missing.remove(at);
         }
@@ -20,54 +22,77 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
     if missing.is_empty() {
         return left;
     }
+    let at_the_end = missing.join("\n");
     let mut text = String::new();
     for change in TextDiff::from_lines(now, &bare).iter_all_changes() {
         let line = change.value();
-        let comment = comment_of(line).and_then(|c| missing.iter().position(|m| *m == c));
-        match (change.tag(), comment) {
-            (ChangeTag::Delete, Some(at)) => {
-                let indent: String = line.chars().take_while(|c| c.is_whitespace() && *c != '\n').collect();
-                let end = &line[line.trim_end_matches(['\r', '\n']).len()..];
-                text += &format!("{indent}{}{}", missing.remove(at), if end.is_empty() { "\n" } else { end });
+        if change.tag() != ChangeTag::Delete {
+            text += line;
+            continue;
+        }
+        let end = if line.ends_with("\r\n") { "\r\n" } else { "\n" };
+        let indent: String = line.chars().take_while(|c| c.is_whitespace() && !['\r', '\n'].contains(c)).collect();
+        for (_, comment) in all.iter().filter(|(number, _)| Some(*number) == change.old_index()) {
+            if let Some(at) = missing.iter().position(|c| c == comment) {
+                text += &format!("{indent}{}{end}", missing.remove(at));
             }
-            (ChangeTag::Delete, None) => {}
-            (ChangeTag::Equal | ChangeTag::Insert, _) => text += line,
         }
     }
-    // A comment in the middle of a value, perhaps.
-    match values(&text).is_some_and(|then| Some(then) == values(&bare)) {
-        true => Some(text),
-        false => left,
+    // Their places are in the middle of a value, perhaps.
+    if missing.is_empty() && values(&text).is_some_and(|then| Some(then) == values(&bare)) {
+        return Some(text);
     }
+    let end = if bare.is_empty() || bare.ends_with('\n') { "" } else { "\n" };
+    Some(format!("{bare}{end}{at_the_end}\n"))
 }
 
-/// All comments that have a line of their own or end one.
-fn comments(text: &str) -> Vec<String> {
-    text.lines().filter_map(comment_of).collect()
+/// All comments of a text, each with its line, from 0.
+fn comments(text: &str) -> Vec<(usize, &str)> {
+    let mut all = Vec::new();
+    let (mut rest, mut line) = (text, 0);
+    while let Some(at) = rest.find(['#', '"', '\'']) {
+        line += line_ends(&rest[..at]);
+        rest = &rest[at..];
+        let length = match rest.starts_with('#') {
+            true => rest.find('\n').unwrap_or(rest.len()),
+            false => string(rest),
+        };
+        let (token, after) = rest.split_at(length);
+        if token.starts_with('#') {
+            all.push((line, token.trim_end()));
+        }
+        line += line_ends(token);
+        rest = after;
+    }
+    all
 }
 
-/// A line's comment, as far as the line can be read alone.
-fn comment_of(line: &str) -> Option<String> {
-    let line = line.trim();
-    if line.starts_with('#') {
-        return Some(line.to_owned());
+fn line_ends(text: &str) -> usize {
+    text.matches('\n').count()
+}
+
+/// The length of the string, of any of TOML's kinds, that a text begins with.
+fn string(text: &str) -> usize {
+    let quote = &text[..1];
+    let long = quote.repeat(3);
+    let is_long = text.starts_with(&long);
+    let mark = if is_long { long.as_str() } else { quote };
+    let mut at = mark.len();
+    while let Some(next) = text[at..].chars().next() {
+        if text[at..].starts_with(mark) {
+            // Two more may be the string's own.
+            let quotes = text[at..].len() - text[at..].trim_start_matches(quote).len();
+            return at + if is_long { quotes.min(5) } else { 1 };
+        }
+        if next == '\n' && !is_long {
+            return at;
+        }
+        at += next.len_utf8();
+        if next == '\\' && quote == "\"" {
+            at += text[at..].chars().next().map_or(0, char::len_utf8);
+        }
     }
-    if !line.contains('#') {
-        return None;
-    }
-    let document: DocumentMut = line.parse().ok()?;
-    // The last item of the line ends it: a header's table, or a key's value.
-    let mut item = document.as_item();
-    while let Some((_, inner)) = item.as_table_like().filter(|_| !item.is_value()).and_then(|t| t.iter().next()) {
-        item = inner;
-    }
-    let suffix = match item {
-        Item::Table(table) => table.decor().suffix(),
-        Item::Value(value) => value.decor().suffix(),
-        Item::None | Item::ArrayOfTables(_) => None,
-    };
-    let comment = suffix?.as_str()?.trim();
-    comment.starts_with('#').then(|| comment.to_owned())
+    text.len()
 }
 
 fn values(text: &str) -> Option<Value> {
@@ -111,6 +136,46 @@ mod tests {
     fn a_file_of_which_nothing_else_is_left_has_the_comments() {
         assert_eq!(kept("# Mine.\na = 1\n", None, "a = 1\n", None), Some("# Mine.\n".to_owned()));
         assert_eq!(kept("a = 1\n", None, "a = 1\n", None), None);
+    }
+
+    #[test]
+    fn comments_in_our_lists_stay_at_their_place() {
+        let list = "imports = [ # x\n  # alone\n  \"/ours\", # mine\n] # end";
+        let now = format!("{}z = 1\n", AFTER.replace("imports = [\"/ours\"]", list));
+        let bare = format!("{BEFORE}\n[a.kata] # Ours.\nz = 1\n");
+        let kept = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
+        assert_eq!(left(&now, &bare), kept);
+        // What is left has the list on one line.
+        let bare = bare.replace("2\n", "2\nimports = [\"/b\"]\n");
+        let text = left(&now, &bare);
+        assert_eq!(values(&text), values(&bare));
+        assert!(["# x", "# alone", "# mine", "# end"].iter().all(|c| text.contains(c)), "{text}");
+    }
+
+    #[test]
+    fn a_comment_that_has_no_place_goes_to_the_end() {
+        let bare = format!("{BEFORE}x = \"\"\"\na\nb\n\"\"\"\n");
+        let now = format!("{BEFORE}x = \"\"\"\na\n\"\"\" # Mine.\ny = \"\"\"\nb\n\"\"\"\n");
+        assert_eq!(left(&now, &bare), format!("{bare}# Mine.\n"));
+    }
+
+    #[test]
+    fn comments_are_told_from_strings() {
+        let text = r###"a = "#1 \" #" # one
+b = '#2\' # two
+c = """
+# 3 \""" #"""" # three
+d = '''
+# 4 \''' # four
+"#5" = "" # five
+"###;
+        let expected = [(0, "# one"), (1, "# two"), (3, "# three"), (5, "# four"), (6, "# five")];
+        assert_eq!(comments(text), expected);
+        text.parse::<DocumentMut>().unwrap();
+        // What is no TOML.
+        for broken in ["\"", "a = '", "'''\n#", "\"\\", "\"\"\"\"\"\"\"", "é\"é\\é"] {
+            assert!(comments(broken).is_empty(), "{broken}");
+        }
     }
 
     #[test]

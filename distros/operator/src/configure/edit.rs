@@ -1,6 +1,7 @@
 //! Settings as text: a drop-in of their own, or edits in a `configuration.toml` that keep everything else as it is.
 
-use super::toml::without_line;
+use super::lists;
+use super::toml::{value_of, without_line};
 use super::{Configuration, Setting};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
@@ -146,11 +147,23 @@ impl LineEnds {
     }
 }
 
-/// Assigns a value and keeps the comment behind the old one.
+/// Assigns a value where it is another one, and keeps the comment behind the old one; a list that only gets longer keeps
+/// its elements as they are.
 fn set(table: &mut dyn TableLike, key: &str, value: &Value) {
+    let there = table.get(key).map(value_of);
+    if there.as_ref() == Some(value) {
+        return;
+    }
+    let more = match (&there, value) {
+        (Some(Value::Array(there)), Value::Array(all)) => all.strip_prefix(there.as_slice()),
+        _ => None,
+    };
     let mut new = toml_value(value);
-    match table.get_mut(key) {
-        Some(Item::Value(old)) => {
+    match (table.get_mut(key), more) {
+        (Some(Item::Value(toml_edit::Value::Array(list))), Some(more)) => {
+            lists::extend(list, more.iter().map(toml_value));
+        }
+        (Some(Item::Value(old)), _) => {
             *new.decor_mut() = old.decor().clone();
             *old = new;
         }
@@ -216,6 +229,16 @@ mod tests {
         hypervisor_name = "qemu"
         "##);
         assert_eq!(edited(OLD, &[]).unwrap(), OLD);
+    }
+
+    #[test]
+    fn a_list_that_gets_longer_and_what_stays_the_same_keep_their_layout() {
+        let old = "[a]\nx = [\n  # why\n  'm', # one\n] # end\ny = 'same'\n";
+        let longer = old.replace("# one\n", "# one\n  \"o\",\n");
+        let settings = [setting(&["a"], "x", json!(["m", "o"])), setting(&["a"], "y", json!("same"))];
+        assert_eq!(edited(old, &settings).unwrap(), longer);
+        assert_eq!(edited(&longer, &settings).unwrap(), longer);
+        assert_eq!(edited(&old.replace('\n', "\r\n"), &settings).unwrap(), longer.replace('\n', "\r\n"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Taking our own keys back out of a file that others have edited since.
 
 use super::edit::{EditError, LineEnds};
+use super::lists;
 use super::state::Change;
 use super::toml::value_of;
 use serde_json::Value;
@@ -88,14 +89,20 @@ pub(super) fn take_back_but(
         if plain(found) == plain(was) || must_stay {
             continue;
         }
-        if plain(found) == plain(ours) {
-            restore(&mut document, &old, &path);
-        } else if let Some(rest) = without_added(&path, ours, was, found) {
-            put(&mut document, &path, Item::Value(rest.into()));
-        } else {
-            changed.push(path.join("."));
-            if force {
-                restore(&mut document, &old, &path);
+        let is_ours = plain(found) == plain(ours);
+        let is_empty = found.and_then(Item::as_array).is_some_and(Array::is_empty);
+        let text = |item: Option<&Item>| item.map(ToString::to_string);
+        match without_added(&path, ours, was, found) {
+            // To the byte.
+            _ if is_ours && text(found) == text(ours) => restore(&mut document, &old, &path),
+            Some(rest) if rest.is_empty() && was.is_none() && !is_empty => restore(&mut document, &old, &path),
+            Some(rest) => put(&mut document, &path, Item::Value(rest.into())),
+            None if is_ours => restore(&mut document, &old, &path),
+            None => {
+                changed.push(path.join("."));
+                if force {
+                    restore(&mut document, &old, &path);
+                }
             }
         }
     }
@@ -145,7 +152,8 @@ fn plain(item: Option<&Item>) -> Option<Value> {
     item.map(value_of)
 }
 
-/// A list without the elements that we added at its end, where others have added theirs.
+/// A list without the elements that we added at its end, where others have made it another one; with none of them it is
+/// wholly theirs, and stays. `None` where only some of them are there.
 fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found: Option<&Item>) -> Option<Array> {
     let values = |array: &Array| array.iter().map(|v| value_of(&Item::Value(v.clone()))).collect::<Vec<_>>();
     let ours = values(ours?.as_array()?);
@@ -157,9 +165,16 @@ fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found
     };
     let added = ours.strip_prefix(was.as_slice())?;
     let mut rest = found?.as_array()?.clone();
+    if !values(&rest).iter().any(|value| added.contains(value)) {
+        return Some(rest);
+    }
     for value in added {
-        let at = values(&rest).iter().position(|v| v == value)?;
-        rest.remove(at);
+        let mut at = Some(values(&rest).iter().position(|v| v == value)?);
+        while let Some(index) = at {
+            lists::remove(&mut rest, index);
+            // What is imported and is gone keeps containerd from starting, however often it was written.
+            at = values(&rest).iter().position(|v| v == value).filter(|_| path == ["imports"]);
+        }
     }
     Some(rest)
 }
@@ -242,6 +257,29 @@ path = \"/k\"
         assert_eq!(taken(&expected, false).text.unwrap(), expected);
         let crlf = taken(&now.replace('\n', "\r\n"), false).text.unwrap();
         assert_eq!(crlf, expected.replace('\n', "\r\n"));
+    }
+
+    #[test]
+    fn comments_in_a_list_stay_and_so_does_one_that_is_wholly_theirs() {
+        let imports = "imports = [\"/etc/a.toml\", \"/etc/ours.toml\"]";
+        for (list, left) in [
+            ("[ # x\n  \"/etc/a.toml\", # mine\n  \"/etc/ours.toml\"\n]", "[ # x\n  \"/etc/a.toml\" # mine\n]"),
+            ("[\"/etc/a.toml\", \"/etc/ours.toml\"] # c", "[\"/etc/a.toml\"] # c"),
+            ("[\"/etc/ours.toml\", \"/etc/a.toml\", \"/etc/ours.toml\"]", "[\"/etc/a.toml\"]"),
+            ("[\"/etc/a.toml\", \"/etc/*.toml\"]", "[\"/etc/a.toml\", \"/etc/*.toml\"]"),
+            ("[]", "[]"),
+        ] {
+            let now = AFTER.replace(imports, &format!("imports = {list}"));
+            let left = BEFORE.replace("[\"/etc/a.toml\"]", left);
+            for force in [false, true] {
+                assert_eq!(taken(&now, force), Taken { text: Some(left.clone()), changed: Vec::new() });
+            }
+        }
+        // Twice in a list that we made.
+        let after = "version = 3\nimports = [\"/etc/ours.toml\"]\n";
+        let twice = after.replace(']', ", \"/etc/ours.toml\"]");
+        let left = take_back(&twice, Some("version = 3\n"), after, false).unwrap();
+        assert_eq!(left.text.as_deref(), Some("version = 3\n"));
     }
 
     #[test]

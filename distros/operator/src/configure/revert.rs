@@ -5,7 +5,7 @@
 use super::added::{self, Added};
 use super::change::{PendingFile, not_toml};
 use super::containerd::Replaced;
-use super::containerd::migrated::is_of_handler;
+use super::containerd::migrated::{is_of_handler, to_mend};
 use super::keys::is_whole;
 use super::lock::Lock;
 use super::needed::{hold, needed};
@@ -85,8 +85,13 @@ pub(super) fn revert_but(
                         reverted.forced.push(format!("{path}: {keys} had another value by now, and goes too"));
                     }
                     in_handler => {
-                        let whole = if in_handler { ", or is new: the handler stays whole" } else { "" };
-                        let why = format!("{keys} has another value by now{whole}");
+                        let why = match in_handler {
+                            true => {
+                                let how = to_mend(step.text().unwrap_or_default(), state, &changed);
+                                format!("others have changed the handler, which stays whole: {how}")
+                            }
+                            false => format!("{keys} has another value by now"),
+                        };
                         reverted.kept.push(Kept { path: file.path.clone(), why, by_force: true });
                     }
                 }

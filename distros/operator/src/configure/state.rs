@@ -192,13 +192,13 @@ pub enum ChangeError {
     },
     /// A handler of ours in somebody's file is not as this program left it.
     #[error(
-        "{path}: others have changed the handler that kata-osinfo wrote there ({}): put it back as it was, or `kata-osinfo unconfigure --force` takes all of it back, with what they changed", .keys.join(", ")
+        "{path}: others have changed the handler that kata-osinfo wrote there: {how}, or `kata-osinfo unconfigure --force` takes all of it back, with what they changed"
     )]
     Handler {
         /// The file.
         path: PathBuf,
-        /// The keys that are new, or have another value.
-        keys: Vec<String>,
+        /// What to do about each key, with its line.
+        how: String,
     },
     /// A file that we edited is no TOML any more.
     #[error("{path} is not TOML any more, so that nobody can tell what of it kata-osinfo wrote: {why}: mend it")]

@@ -34,7 +34,7 @@ pub struct ForeignValue {
     pub fate: Fate,
     /// What it is.
     pub was: Value,
-    /// What it is to be; what ours would be where theirs is kept.
+    /// What it is to be; what ours would be where theirs is kept, `null` where ours has no such key.
     pub ours: Value,
 }
 
@@ -57,6 +57,12 @@ impl ForeignValue {
         Some(ForeignValue { key: key.to_owned(), file, line, fate, was: was.clone(), ours: ours.clone() })
     }
 
+    /// A value that is theirs alone, and stays.
+    pub(super) fn beside(key: &str, place: (&Path, Option<usize>), was: &Value) -> ForeignValue {
+        let (file, line) = (place.0.to_owned(), place.1);
+        ForeignValue { key: key.to_owned(), file, line, fate: Fate::Kept, was: was.clone(), ours: Value::Null }
+    }
+
     /// On one line: `overrides hypervisor.qemu.path of FILE:LINE: "/opt/q" becomes "/usr/bin/q"`.
     pub fn words(&self) -> String {
         let line = self.line.map(|l| format!(":{l}")).unwrap_or_default();
@@ -65,6 +71,7 @@ impl ForeignValue {
         match self.fate {
             Fate::Overridden => format!("overrides {place}: {was} becomes {ours}"),
             Fate::Extended => format!("extends {place}: {was} becomes {ours}"),
+            Fate::Kept if ours.is_null() => format!("keeps {place}: {was}, which the release was not qualified with"),
             Fate::Kept => format!("keeps {place}: {was}, where {ours} is what the release was qualified with"),
         }
     }
@@ -296,5 +303,7 @@ mod tests {
             of(json!("a"), json!("b"), json!("a")).unwrap(),
             "keeps a.b of /f:3: \"a\", where \"b\" is what the release was qualified with"
         );
+        let beside = ForeignValue::beside("a.b", (Path::new("/f"), None), &json!("a"));
+        assert_eq!(beside.words(), "keeps a.b of /f: \"a\", which the release was not qualified with");
     }
 }

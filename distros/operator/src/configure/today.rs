@@ -1,7 +1,7 @@
 //! What stands in a written file today, seen against what was written.
 
 use super::comments;
-use super::containerd::migrated;
+use super::containerd::migrated::{self, Changed};
 use super::edit::EditError;
 use super::keys::{self, Taken};
 use super::state::{Change, State};
@@ -38,16 +38,30 @@ pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
     if keys::is_whole(file) {
         return Today::Foreign;
     }
-    // A crash and an edit: what was ours then is not ours any more.
-    let as_it_was = earlier.map(|e| Change { after: e.clone(), ..file.clone() });
-    let text = match as_it_was.map(|then| taken(state, &then, now, false)) {
-        Some(Ok(Taken { text: Some(text), .. })) => text,
-        _ => now.to_owned(),
-    };
-    match taken(state, file, &text, false) {
+    match edited(state, file, now, Changed::Stays) {
         Ok(taken) => Today::Edited(taken),
         Err(_) => Today::Foreign,
     }
+}
+
+/// What others have edited without what is ours in it.
+fn edited(state: &State, file: &Change, now: &str, how: Changed) -> Result<Taken, EditError> {
+    // A crash and an edit: what was ours then is not ours any more.
+    let as_it_was = state.earlier.get(&file.path).map(|e| Change { after: e.clone(), ..file.clone() });
+    let text = match as_it_was.map(|then| taken_as(state, &then, now, how)) {
+        Some(Ok(Taken { text: Some(text), .. })) => text,
+        _ => now.to_owned(),
+    };
+    taken_as(state, file, &text, how)
+}
+
+/// The text of a file in which others have changed our handler, without our own keys: they are written again.
+///
+/// # Errors
+///
+/// That the text cannot be kept as it is.
+pub(super) fn without_our_keys(state: &State, file: &Change, now: &str) -> Result<Option<String>, EditError> {
+    Ok(edited(state, file, now, Changed::KeepsTheirs)?.text)
 }
 
 /// What stood in a file of several names when taking it back began, where that was cut short: some of the new bytes, and
@@ -61,7 +75,11 @@ pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&
 
 /// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
 pub(super) fn taken(state: &State, file: &Change, now: &str, force: bool) -> Result<Taken, EditError> {
+    taken_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
+}
+
+fn taken_as(state: &State, file: &Change, now: &str, how: Changed) -> Result<Taken, EditError> {
     let before = file.before.as_deref();
-    let taken = migrated::take_back(now, before, &file.after, &migrated::handlers(state), force)?;
+    let taken = migrated::take_back(now, before, &file.after, &migrated::handlers(state), how)?;
     Ok(Taken { text: comments::kept(now, before, &file.after, taken.text), ..taken })
 }

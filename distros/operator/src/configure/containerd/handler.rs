@@ -4,6 +4,7 @@ use super::super::Setting;
 use super::super::runtime_files::NAME;
 use super::super::theirs::{ForeignValue, joined};
 use super::loaded::{GRPC, Loaded, Loading};
+use super::values::differing;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -60,7 +61,7 @@ pub(super) fn proven(wanted: WantedHandler<'_>) -> Map<String, Value> {
     if let Value::Object(map) = handler { map } else { Map::new() }
 }
 
-/// What a handler that is there says otherwise, with the places.
+/// What a handler that is there says otherwise or beside ours, with the places.
 pub(super) fn told(
     there: &Map<String, Value>,
     now: &Map<String, Value>,
@@ -85,7 +86,18 @@ pub(super) fn told(
         ForeignValue::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
     };
     // An empty text is none.
-    keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect()
+    let mut all: Vec<ForeignValue> =
+        keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect();
+    // Keys of theirs that this program does not write.
+    for key in differing(&there.clone().into(), &Value::Null) {
+        let key: Vec<&str> = key.iter().map(String::as_str).collect();
+        let beside = at(there, &key).filter(|_| !keys.contains(&key.as_slice()));
+        all.extend(beside.map(|value| {
+            let (file, line) = place(&key);
+            ForeignValue::beside(&format!("handler {NAME}: {}", key.join(".")), (&file, line), value)
+        }));
+    }
+    all
 }
 
 /// The settings that write it in a plugin's section.

@@ -9,6 +9,10 @@
 //! with which containerd does not start once the drop-in is gone; and by the state alone, which goes last, the handler is
 //! found again.
 
+mod mend;
+
+pub(in super::super) use mend::to_mend;
+
 use super::super::Setting;
 use super::super::comments;
 use super::super::edit::{EditError, LineEnds, edited};
@@ -21,7 +25,7 @@ use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use super::values::{KEYS, both, differing, is_written, says_nothing};
+use super::values::{KEYS, at, both, differing, is_written, says_nothing};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -52,11 +56,22 @@ pub(super) fn handler_of(file: &Change) -> Option<Value> {
     [GRPC, RUNTIME].iter().find_map(written)
 }
 
+/// What becomes of a handler of ours that others have changed, or added a key to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Changed {
+    /// It stays as a whole: half a handler starts nothing.
+    Stays,
+    /// It goes with what others have made of it.
+    Goes,
+    /// Only our keys go, because they are written again.
+    KeepsTheirs,
+}
+
 /// Takes back what turned `before` into `after`, as [`keys::take_back`] does, and our handler also where others have put
 /// it.
 ///
-/// It goes as a whole. Where a key of it was changed, or others have added one, it stays as a whole, unless it is forced:
-/// half a handler starts nothing. Where it was written and is not any more, the file is another one, and all others'.
+/// It goes as a whole; one that others have changed as `how` says. A handler that was theirs before is whole without our
+/// keys, and theirs stay. Where it was written and is not any more, the file is another one, and all others'.
 ///
 /// # Errors
 ///
@@ -66,8 +81,9 @@ pub(in super::super) fn take_back(
     before: Option<&str>,
     after: &str,
     handlers: &[Value],
-    force: bool,
+    how: Changed,
 ) -> Result<Taken, EditError> {
+    let force = how == Changed::Goes;
     if handlers.is_empty() {
         return keys::take_back(now, before, after, force);
     }
@@ -78,20 +94,33 @@ pub(in super::super) fn take_back(
         let Some(text) = left.text.clone() else { break };
         let document: DocumentMut = text.parse()?;
         let Some(found) = runtime(&document, plugin, NAME) else { continue };
-        let was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other(plugin), NAME)).unwrap_or_default();
+        let mut was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other(plugin), NAME)).unwrap_or_default();
         let Some(ours) = closest(handlers, &found, &was) else { continue };
         is_ours = true;
         let expected = both(&was, ours);
-        let changed = differing(&found, &expected);
+        let mut changed = differing(&found, &expected);
+        let is_list = |keys: &[String]| keys == ["pod_annotations"];
+        let has_list = changed.iter().any(|keys| is_list(keys));
+        let is_theirs = was.get("runtime_type").is_some();
+        if is_theirs {
+            changed.retain(|keys| at(ours, keys) != at(&was, keys) && !is_list(keys));
+        }
         left.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
-        if !changed.is_empty() && !force {
+        if !changed.is_empty() && how == Changed::Stays {
             continue;
         }
-        let is_added = |keys: &&Vec<String>| keys.iter().try_fold(&expected, |value, key| value.get(key)).is_none();
+        let is_added = |keys: &&Vec<String>| force && at(&expected, keys).is_none();
         let added: Vec<Vec<String>> = changed.iter().filter(is_added).map(|keys| path(plugin, keys)).collect();
-        let before = before.map(|text| edited(text, &settings_of(plugin, &was))).transpose()?;
-        let after = edited(before.as_deref().unwrap_or_default(), &settings_of(plugin, ours))?;
         let bare = if was.is_null() { without_unset(&text, plugin)? } else { text };
+        if has_list && (is_theirs || how == Changed::KeepsTheirs) && was.get("pod_annotations").is_none() {
+            // Only our element of it goes.
+            was = both(&was, &json!({ "pod_annotations": [] }));
+        }
+        let before = match before {
+            None if was.is_null() => None,
+            text => Some(edited(text.unwrap_or_default(), &settings_of(plugin, &was))?),
+        };
+        let after = edited(before.as_deref().unwrap_or_default(), &settings_of(plugin, ours))?;
         left.text = keys::take_back(&keys::without(&bare, &added)?, before.as_deref(), &after, force)?.text;
     }
     let handler = |document: &DocumentMut| [GRPC, RUNTIME].map(|plugin| runtime(document, plugin, NAME));
@@ -386,6 +415,69 @@ runtime_type = \"io.containerd.runc.v2\"
 
     fn moved(text: &str) -> String {
         text.replace(GRPC, RUNTIME).replace("version = 2", "version = 3")
+    }
+
+    #[test]
+    fn what_others_changed_of_a_handler_is_told_with_its_line() {
+        let now = after().replace("runtime_path", "snapshotter = \"s\"\nruntime_path").replace("/k.toml", "/mine.toml");
+        let file = Change { path: "/main".into(), before: Some(BEFORE.to_owned()), after: after() };
+        let state = State { files: vec![file], ..State::default() };
+        for now in [now.clone(), moved(&now)] {
+            let mut told = taken(&now, Some(BEFORE), false).changed;
+            told.sort();
+            let words = to_mend(&now, &state, &told);
+            assert_eq!(
+                words,
+                "put `options.ConfigPath` (line 14) back to \"/k.toml\", remove `snapshotter` (line 8), which is new"
+            );
+        }
+        assert_eq!(to_mend(&now, &state, &["imports".to_owned()]), "put `imports` back");
+    }
+
+    #[test]
+    fn where_our_handler_is_written_again_what_others_made_of_it_stays() {
+        let mine = "privileged_without_host_devices = false\nsnapshotter = \"s\"\n";
+        let now = after()
+            .replace("privileged_without_host_devices = true\n", mine)
+            .replace("[\"io.katacontainers.*\"]", "[\"io.katacontainers.*\", \"my.org/*\"]");
+        let left = format!(
+            "{BEFORE}\n[plugins.\"{GRPC}\".containerd.runtimes.kata]\n{mine}pod_annotations = [\"my.org/*\"]\n{RUNC_WRITTEN}"
+        );
+        for (before, now, left) in [
+            (Some(BEFORE), now.clone(), left.clone()),
+            (None, now.clone(), left.clone()),
+            (Some(BEFORE), moved(&now), moved(&left)),
+        ] {
+            let file = Change { path: "/main".into(), before: before.map(str::to_owned), after: after() };
+            let state = State { files: vec![file], ..State::default() };
+            let text = super::super::super::today::without_our_keys(&state, &state.files[0], &now).unwrap();
+            // All of a file that was made is ours.
+            let left = if before.is_some() { left } else { left.replace("sandbox_image = \"p:1\"\n", "") };
+            assert_eq!(text, Some(left));
+        }
+    }
+
+    /// It is whole without ours.
+    #[test]
+    fn what_others_change_in_a_handler_of_theirs_stays_and_ours_goes() {
+        let theirs = HANDLER.replace("[\"io.katacontainers.*\"]", "[\"my.org/*\"]").replace("/shim", "/their-shim");
+        let before = format!("{BEFORE}{theirs}");
+        let both = HANDLER.replace("[\"io", "[\"my.org/*\", \"io");
+        let file = Change { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{both}") };
+        let state = State { files: vec![file], ..State::default() };
+        let list = "[\"my.org/*\", \"io.katacontainers.*\"]";
+        for (now, then) in [
+            ("[\"other/*\"]", "[\"other/*\"]"),
+            ("[\"my.org/*\", # mine\n  \"io.katacontainers.*\", # c\n]", "[\"my.org/*\", # mine\n  # c\n]"),
+            ("[\"io.katacontainers.*\", \"b/*\"]\nsnapshotter = \"s\"", "[\"b/*\"]\nsnapshotter = \"s\""),
+        ] {
+            let now = state.files[0].after.replace(list, now);
+            for force in [false, true] {
+                let taken = super::super::super::today::taken(&state, &state.files[0], &now, force).unwrap();
+                let text = Some(before.replace("[\"my.org/*\"]", then));
+                assert_eq!(taken, Taken { text, changed: Vec::new() }, "{force}");
+            }
+        }
     }
 
     /// All of the ways back, as [`super::super::super::today`] goes them.

@@ -1,0 +1,187 @@
+//! What others write into our lists and our handler: their comments, elements and keys stay, whoever configures again.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use machine::Machine;
+use serde_json::{Value, json};
+
+const GO: &[&str] = &["configure", "--profile", "go-3.29", "--kata-version", "3.30.0"];
+const MAIN: &str = "m/etc/containerd/config.toml";
+const OURS: &str = "\"/etc/containerd/conf.d/50-kata-osinfo.toml\"";
+const A: &str = "\"/etc/containerd/a.toml\"";
+const SECTION: &str = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes";
+
+fn configure(machine: &Machine, version: &str, more: &[&str]) -> machine::Output {
+    let output = machine.run(&[GO, &["--handler", "containerd", "--containerd-version", version][..], more].concat());
+    assert_eq!(output.code, 0, "{version}: {}", output.stderr);
+    output
+}
+
+fn configured(main: &str, version: &str) -> Machine {
+    let machine = Machine::new();
+    machine.file(MAIN, main);
+    machine.file("m/etc/containerd/a.toml", "version = 3\n");
+    configure(&machine, version, &[]);
+    machine
+}
+
+/// The main file with other words in some place.
+fn edit(machine: &Machine, from: &str, to: &str) {
+    let text = machine.read(MAIN);
+    assert!(text.contains(from), "{from}: {text}");
+    machine.file(MAIN, &text.replace(from, to));
+}
+
+fn taken_back(machine: &Machine, more: &[&str]) -> String {
+    let output = machine.run(&[&["unconfigure"][..], more].concat());
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(!machine.path("m/var/lib/kata-osinfo").exists());
+    machine.read(MAIN)
+}
+
+/// The line, from 1, that has some words.
+fn line(text: &str, words: &str) -> usize {
+    text.lines().position(|line| line.contains(words)).expect("a line") + 1
+}
+
+/// The main file of an admin with a handler and a list of theirs.
+fn with_handler(list: &str) -> String {
+    format!(
+        "version = 2\n{SECTION}.kata]\n  runtime_type = \"io.containerd.kata-qemu.v2\"\n  pod_annotations = {list}\n\
+         {SECTION}.runc]\n  runtime_type = \"io.containerd.runc.v2\"\n"
+    )
+}
+
+#[test]
+fn a_list_of_the_admins_handler_gets_longer_and_shorter_with_its_comments() {
+    for (list, longer) in [
+        (
+            "[\n    # why one\n    \"my.org/*\", # one\n  ]",
+            "[\n    # why one\n    \"my.org/*\", # one\n    \"io.katacontainers.*\",\n  ] # end",
+        ),
+        ("[ # x\n  'my.org/*' # one\n  ]", "[ # x\n  'my.org/*', # one\n  \"io.katacontainers.*\"\n  ] # end"),
+    ] {
+        let main = with_handler(&format!("{list} # end"));
+        let machine = configured(&main, "1.7");
+        assert!(machine.read(MAIN).contains(longer), "{}", machine.read(MAIN));
+        let after = machine.read(MAIN);
+        configure(&machine, "1.7", &[]);
+        assert_eq!(machine.read(MAIN), after);
+        machine.file(MAIN, &format!("{after}# later\n"));
+        assert_eq!(taken_back(&machine, &[]), format!("{main}# later\n"));
+    }
+}
+
+#[test]
+fn comments_beside_imports_stay() {
+    let main = format!("version = 3\nimports = [{A}]\n");
+    for (list, left) in [
+        (format!("[ # x\n  {A}, # mine\n  {OURS}, # ours\n]"), format!("[ # x\n  {A}, # mine\n  # ours\n]")),
+        (format!("[\n  {OURS}, # ours\n  {A}\n] # end"), format!("[\n  # ours\n  {A}\n] # end")),
+        (format!("[{A}, {OURS}] # end"), format!("[{A}] # end")),
+    ] {
+        let machine = configured(&main, "2.1");
+        edit(&machine, &format!("[{A}, {OURS}]"), &list);
+        let again = machine.copy();
+        configure(&again, "2.1", &[]);
+        assert_eq!(again.told_by_check(), Vec::<String>::new());
+        for comment in ["# x", "# mine", "# ours", "# end"] {
+            let count = |text: &str| text.matches(comment).count();
+            assert_eq!(count(&again.read(MAIN)), count(&list), "{comment}: {}", again.read(MAIN));
+        }
+        assert_eq!(taken_back(&machine, &[]), main.replace(&format!("[{A}]"), &left));
+    }
+    // In a list that we made.
+    let machine = configured("version = 3\n", "2.1");
+    edit(&machine, &format!("[{OURS}]"), &format!("[ # x\n  {OURS}, # ours\n]"));
+    assert_eq!(taken_back(&machine, &[]), "version = 3\n# x\n  # ours\n");
+}
+
+#[test]
+fn comments_in_a_list_of_our_handler_stay_before_what_follows_it() {
+    let machine = configured("version = 2\n", "1.7");
+    edit(&machine, "[\"io.katacontainers.*\"]", "[ # m1\n  # alone\n  \"io.katacontainers.*\", # m2 \"\n] # m3");
+    machine.file(MAIN, &format!("{}\n[theirs]\nx = \"# no\"\n", machine.read(MAIN)));
+    let left = taken_back(&machine, &[]);
+    for comment in ["# m1", "# alone", "# m2 \"", "# m3"] {
+        assert_eq!(left.matches(comment).count(), 1, "{comment}: {left}");
+        assert!(left.find(comment) < left.find("[theirs]"), "{left}");
+    }
+    assert_eq!(left.lines().filter(|line| line.contains('#')).count(), 5, "{left}");
+}
+
+#[test]
+fn a_list_with_nothing_of_ours_is_theirs_also_by_force() {
+    for force in [&[][..], &["--force"]] {
+        let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
+        edit(&machine, OURS, "\"/etc/containerd/conf.d/*.toml\"");
+        let theirs = machine.read(MAIN);
+        assert_eq!(taken_back(&machine, force), theirs);
+        assert!(!machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
+        // In a handler of theirs.
+        let machine = configured(&with_handler("[\"my.org/*\"]"), "1.7");
+        edit(&machine, "[\"my.org/*\", \"io.katacontainers.*\"]", "[\"other/*\"]\nsnapshotter = \"s\"");
+        assert_eq!(taken_back(&machine, force), with_handler("[\"other/*\"]\nsnapshotter = \"s\""));
+    }
+}
+
+#[test]
+fn an_import_of_ours_that_was_written_twice_goes_twice() {
+    for main in ["version = 3\n".to_owned(), format!("version = 3\nimports = [{A}]\n")] {
+        let machine = configured(&main, "2.1");
+        edit(&machine, OURS, &format!("{OURS}, {OURS}"));
+        let again = machine.copy();
+        configure(&again, "2.1", &[]);
+        assert_eq!(again.told_by_check(), Vec::<String>::new());
+        assert_eq!(taken_back(&machine, &[]), main);
+    }
+}
+
+/// Before containerd 2.0 there is no other place for them.
+#[test]
+fn keys_that_the_admin_has_in_our_handler_stay_when_it_is_configured_again() {
+    let machine = configured("version = 2\n", "1.7");
+    edit(&machine, "privileged_without_host_devices = true", "privileged_without_host_devices = false");
+    edit(&machine, "runtime_path", "snapshotter = \"devmapper\"\nruntime_path");
+    edit(&machine, "[\"io.katacontainers.*\"]", "[\"io.katacontainers.*\", \"my.org/*\"]");
+    let changed = machine.read(MAIN);
+    // Half a handler would start nothing, and what to do is said.
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, machine.read(MAIN)), (13, changed.clone()), "{}", output.stderr);
+    assert!(output.stderr.contains("/etc/containerd/config.toml is not taken back"), "{}", output.stderr);
+    let places = ["snapshotter", "privileged_without_host_devices", "pod_annotations"];
+    let [new, device, list] = places.map(|key| format!("`{key}` (line {})", line(&changed, key)));
+    for how in [
+        format!("remove {new}, which is new"),
+        format!("put {device} back to true"),
+        format!("put {list} back to [\"io.katacontainers.*\"]"),
+    ] {
+        assert!(output.stderr.contains(&how), "{how}: {}", output.stderr);
+    }
+    // Configuring again without the handler leaves it whole, too.
+    let without = machine.copy();
+    let output = without.run(GO);
+    assert_eq!((output.code, without.read(MAIN)), (0, changed), "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("remove {new}, which is new")), "{}", output.stderr);
+    for _ in 0..2 {
+        let answer = configure(&machine, "1.7", &["--format", "json"]).json();
+        let told = |key: &str| {
+            let all = answer["theirs"].as_array().expect("a list");
+            let found: Vec<&Value> = all.iter().filter(|t| t["key"] == format!("handler kata: {key}")).collect();
+            assert_eq!(found.len(), 1, "{key}: {all:?}");
+            json!([found[0]["line"], found[0]["fate"], found[0]["was"], found[0]["ours"]])
+        };
+        let now = machine.read(MAIN);
+        let [new, device, list] = places.map(|key| line(&now, key));
+        assert_eq!(told("snapshotter"), json!([new, "kept", "devmapper", null]));
+        assert_eq!(told("privileged_without_host_devices"), json!([device, "kept", false, true]));
+        let both = json!(["my.org/*", "io.katacontainers.*"]);
+        assert_eq!(told("pod_annotations"), json!([list, "extended", ["my.org/*"], both]));
+        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    }
+    // They are the admin's from then on.
+    let left = taken_back(&machine, &[]);
+    assert!(left.contains("snapshotter = \"devmapper\"") && left.contains("[\"my.org/*\"]"), "{left}");
+    assert!(!left.contains("runtime_path") && !left.contains("io.katacontainers"), "{left}");
+}

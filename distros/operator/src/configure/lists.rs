@@ -1,0 +1,139 @@
+//! Elements of others' lists: what is added and what goes leaves their layout and their comments as they are.
+//!
+//! What stands between two elements is the decor of the second; what stands behind the last one is its own, or the list's
+//! where a comma follows it.
+
+use toml_edit::{Array, Value};
+
+/// How far an element is indented in a list of several lines that has none yet.
+const INDENT: &str = "  ";
+
+/// Adds elements at the end, each on a line of its own where the last one is.
+pub(super) fn extend(list: &mut Array, more: impl IntoIterator<Item = Value>) {
+    for new in more {
+        push(list, new);
+    }
+}
+
+fn push(list: &mut Array, mut new: Value) {
+    let mut end = list.trailing().as_str().unwrap_or_default().to_owned();
+    let mut indent = INDENT.to_owned();
+    let has_comma = list.trailing_comma();
+    let is_first = list.is_empty();
+    if let Some(last) = list.iter_mut().last() {
+        let (prefix, suffix) = decor(last);
+        end = suffix + &end;
+        if let Some((_, spaces)) = prefix.rsplit_once('\n') {
+            indent = spaces.to_owned();
+        }
+        last.decor_mut().set_suffix("");
+    }
+    let (prefix, end) = match end.rsplit_once('\n') {
+        Some((comments, spaces)) => (format!("{comments}\n{indent}"), format!("\n{spaces}")),
+        None if is_first => (String::new(), String::new()),
+        None => (" ".to_owned(), end),
+    };
+    new.decor_mut().set_prefix(prefix);
+    new.decor_mut().set_suffix(if has_comma { "" } else { end.as_str() });
+    list.set_trailing(if has_comma { end.as_str() } else { "" });
+    list.push_formatted(new);
+}
+
+/// Takes an element out; comments beside it stay.
+pub(super) fn remove(list: &mut Array, at: usize) {
+    let (prefix, suffix) = decor(&list.remove(at));
+    if let Some(next) = list.get_mut(at) {
+        let (after, _) = decor(next);
+        next.decor_mut().set_prefix(joined(&joined(&prefix, &suffix), &after));
+        return;
+    }
+    if list.trailing_comma() {
+        let after = list.trailing().as_str().unwrap_or_default().to_owned();
+        list.set_trailing(ended(&joined(&prefix, &suffix), &after));
+    } else if let Some(last) = list.iter_mut().last() {
+        let (_, before) = decor(last);
+        last.decor_mut().set_suffix(before + &ended(&prefix, &suffix));
+    } else {
+        list.set_trailing(ended(&prefix, &suffix));
+    }
+}
+
+/// What stands before and behind an element.
+fn decor(value: &Value) -> (String, String) {
+    let text = |raw: Option<&toml_edit::RawString>| raw.and_then(|raw| raw.as_str()).unwrap_or_default().to_owned();
+    (text(value.decor().prefix()), text(value.decor().suffix()))
+}
+
+/// What stands between two elements when the one between them is gone: all comments, and the layout of the first.
+fn joined(first: &str, then: &str) -> String {
+    match (then.contains('#'), first.contains('\n')) {
+        (false, _) => first.to_owned(),
+        (true, false) => then.to_owned(),
+        (true, true) => format!("{first}{}", then.trim_start()),
+    }
+}
+
+/// The same at the list's end, which keeps its own layout.
+fn ended(first: &str, end: &str) -> String {
+    if end.contains('#') {
+        return joined(first, end);
+    }
+    match (first.contains('#'), end.rsplit_once('\n')) {
+        (false, _) => end.to_owned(),
+        (true, Some((_, spaces))) => format!("{}\n{spaces}", first.trim_end()),
+        (true, None) => format!("{}\n", first.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use toml_edit::DocumentMut;
+
+    fn changed(list: &str, change: impl Fn(&mut Array)) -> String {
+        let mut document: DocumentMut = format!("x = {list}\n").parse().unwrap();
+        change(document["x"].as_array_mut().unwrap());
+        let text = document.to_string();
+        text.parse::<DocumentMut>().unwrap();
+        text["x = ".len()..].trim_end().to_owned()
+    }
+
+    #[test]
+    fn what_is_added_has_the_layout_of_the_last_one_and_goes_without_a_trace() {
+        for (list, longer) in [
+            ("[]", "[\"o\"]"),
+            ("[\"a\"]", "[\"a\", \"o\"]"),
+            ("[ \"a\" ]", "[ \"a\", \"o\" ]"),
+            ("[\"a\",]", "[\"a\", \"o\",]"),
+            ("[\n  # why\n  \"a\", # one\n]", "[\n  # why\n  \"a\", # one\n  \"o\",\n]"),
+            ("[ # x\n    \"a\" # one\n  ] # end", "[ # x\n    \"a\", # one\n    \"o\"\n  ] # end"),
+            ("[\n  \"a\",\n  # last\n]", "[\n  \"a\",\n  # last\n  \"o\",\n]"),
+            ("[ # none yet\n]", "[ # none yet\n  \"o\"\n]"),
+        ] {
+            assert_eq!(changed(list, |l| extend(l, ["o".into()])), longer);
+            assert_eq!(
+                changed(longer, |l| {
+                    let at = l.len() - 1;
+                    remove(l, at)
+                }),
+                list
+            );
+        }
+        assert_eq!(changed("[\n\"a\"\n]", |l| extend(l, ["o".into(), "p".into()])), "[\n\"a\",\n\"o\",\n\"p\"\n]");
+    }
+
+    #[test]
+    fn comments_beside_what_goes_stay() {
+        for (list, at, shorter) in [
+            ("[\"o\", \"b\"]", 0, "[\"b\"]"),
+            ("[\n  \"a\", # mine\n  \"o\",\n  \"b\", # too\n]", 1, "[\n  \"a\", # mine\n  \"b\", # too\n]"),
+            ("[\n  \"a\", # mine\n  \"o\", # c\n  \"b\"\n]", 1, "[\n  \"a\", # mine\n  # c\n  \"b\"\n]"),
+            ("[\n  # above\n  \"o\", # c\n  # b's\n  \"b\"\n]", 0, "[\n  # above\n  # c\n  # b's\n  \"b\"\n]"),
+            ("[\n  \"a\", # mine\n  \"o\" # c\n]", 1, "[\n  \"a\" # mine\n  # c\n]"),
+            ("[\n  # above\n  \"o\",\n]", 0, "[\n  # above\n]"),
+            ("[\"a\", # mine\n  \"o\"]", 1, "[\"a\" # mine\n]"),
+        ] {
+            assert_eq!(changed(list, |l| remove(l, at)), shorter, "{list}");
+        }
+    }
+}
