@@ -144,7 +144,7 @@ fn what_is_written_back() {
 /// What a test was skipped for is said in words, which may begin as if somebody was to blame.
 #[test]
 fn what_was_skipped_blames_nobody_when_it_is_read_again() {
-    let skipped = judged(&run(|t| (t == BOOT).then(|| sample::skip("kernel: too old"))));
+    let skipped = judged(&run(|t| (t == BOOT).then(|| skip("kernel: too old"))));
     let (_, entry) = verified_entries(&skipped, |_, _| None).0.remove(0);
     let text = serde_json::to_string(&entry.capabilities[&Capability::VmmBoot]).unwrap();
     let read: VerifiedCapability = serde_json::from_str(&text).unwrap();
