@@ -17,6 +17,7 @@ pub mod filesystem;
 mod host;
 pub mod outcome;
 pub mod packets;
+pub mod procfs;
 mod row;
 pub mod share;
 mod smoke;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use suites::procfs::cpu_flags;
 
 /// How many CPUs it has.
 pub fn cpus() -> u32 {
@@ -20,8 +21,7 @@ pub fn memory_mib() -> u64 {
 /// devices.
 pub fn is_under_a_hypervisor() -> bool {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = cpuinfo.lines().find(|line| line.starts_with("flags"));
-    flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == "hypervisor"))
+    cpu_flags(&cpuinfo).is_some_and(|flags| flags.contains(&"hypervisor"))
 }
 
 /// The type of the filesystem mounted nearest above `path`.

@@ -4,6 +4,7 @@ use super::proves::FILES;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
+use crate::procfs::unescaped;
 use crate::row::{Row, row};
 use crate::share::Share;
 use std::fs;
@@ -59,29 +60,8 @@ fn mounted_type(mountinfo: &str, root: &Path) -> Option<String> {
     mountinfo.lines().rev().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let point = before.split(' ').nth(4)?;
-        (unescape(point) == root.as_os_str().as_bytes()).then(|| after.split(' ').next().map(str::to_owned))?
+        (unescaped(point) == root.as_os_str().as_bytes()).then(|| after.split(' ').next().map(str::to_owned))?
     })
-}
-
-/// The kernel writes blanks and backslashes in mountinfo as three octal digits.
-fn unescape(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let octal = (first == b'\\').then(|| tail.get(..3)).flatten();
-        let value = octal.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
-        match value {
-            Some(value) => {
-                bytes.push(value);
-                rest = &tail[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, VcpuExit};
+use crate::procfs::cpu_flags;
 use crate::row::{Row, row};
 use crate::test::Place;
 
@@ -40,7 +41,7 @@ impl Cpu {
             let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|k| k.trim() == key));
             line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
         };
-        let flags = field("flags").split_whitespace().map(str::to_owned).collect();
+        let flags = cpu_flags(cpuinfo).unwrap_or_default().into_iter().map(str::to_owned).collect();
         Cpu { vendor: field("vendor_id"), flags }
     }
 

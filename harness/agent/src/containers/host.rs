@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::containers::{Process, Trace};
+use suites::procfs::unescaped;
 
 /// Folders of the host in which runtimes keep something for each container or sandbox.
 const RUNTIMES_FOLDERS: [&str; 7] = [
@@ -56,15 +57,10 @@ fn names(text: &str, id: &str) -> bool {
 /// The targets of the mounts whose line in mountinfo names `id`, the deepest first.
 fn mounts(id: &str) -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut targets: Vec<String> =
-        table.lines().filter(|l| names(l, id)).filter_map(|l| l.split(' ').nth(4)).map(unescape).collect();
+    let named = table.lines().filter(|l| names(l, id)).filter_map(|l| l.split(' ').nth(4));
+    let mut targets: Vec<String> = named.map(|t| String::from_utf8_lossy(&unescaped(t)).into_owned()).collect();
     targets.sort_by_key(|target| std::cmp::Reverse(target.len()));
     targets
-}
-
-/// mountinfo writes blanks as `\040`.
-fn unescape(target: &str) -> String {
-    target.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// Control groups whose path names `id`, the deepest first.

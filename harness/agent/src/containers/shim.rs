@@ -8,6 +8,7 @@ use super::ctr;
 use std::fs;
 use suites::check::Stop;
 use suites::outcome::Component;
+use suites::procfs::cpu_flags;
 
 /// How many of Kata's lines a message has.
 const LINES: usize = 3;
@@ -49,8 +50,7 @@ impl Device {
         if misc.lines().any(|line| line.split_whitespace().nth(1) == Some(self.name)) {
             return Some(format!("the environment gives no access to /dev/{}, which its kernel has", self.name));
         }
-        let flags = cpuinfo.lines().find(|line| line.starts_with("flags"))?;
-        let virtualizes = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+        let virtualizes = cpu_flags(cpuinfo)?.iter().any(|flag| ["vmx", "svm"].contains(flag));
         (self.name == "kvm" && !virtualizes).then(|| "the environment's processor has neither vmx nor svm".to_owned())
     }
 }
