@@ -27,6 +27,7 @@ mod ubuntu;
 use crate::key::Key;
 use images::{ExtraPackage, Image, Options, prepare};
 use model::arch::Arch;
+use model::capability::Capability;
 use model::database::Database;
 use model::environment::Environment;
 use model::verified::{Verdict, VerifiedEntry};
@@ -215,6 +216,15 @@ impl Shaped {
         for entry in &written {
             let Some(of_debian) = debian.iter().find(|other| other.profile == entry.profile) else { continue };
             for (capability, shown) in of_debian.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported) {
+                // The shapes of openSUSE and Arch have no second user: theirs are made by services that they lack.
+                let needs_users = [Capability::FsVirtioFsPosix, Capability::FsVirtioBlkPosix].contains(capability);
+                let told = entry.capabilities.get(capability).is_some_and(|c| {
+                    c.verdict == Verdict::Untested
+                        && c.causes.iter().any(|cause| cause.to_string().contains("needs two users"))
+                });
+                if needs_users && told && ["opensuse", "arch"].contains(&self.distro) {
+                    continue;
+                }
                 let found = entry.capabilities.get(capability).map(|c| (c.verdict, &c.causes));
                 assert_eq!(found, Some((shown.verdict, &shown.causes)), "{} {capability}", entry.profile);
                 compared += 1;
