@@ -47,8 +47,8 @@ pub use cache::{
 };
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError};
-pub use family::{Tool, addresses, tools};
 pub use family::credentials::check_mirror;
+pub use family::{Tool, addresses, tools};
 pub use manifest::Manifest;
 pub use options::Options;
 pub use package::ExtraPackage;

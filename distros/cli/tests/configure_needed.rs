@@ -390,3 +390,86 @@ fn what_nothing_reads_today_keeps_nothing() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
 }
+
+#[test]
+fn what_containerd_itself_is_told_in_our_drop_in_stays_where_it_is_read() {
+    let (machine, with) = configured("2.1", "version = 3\n");
+    machine.file(DROP_IN, &format!("root = \"/data\"\n{}\n[debug]\nlevel = \"debug\"\n", machine.read(DROP_IN)));
+    let ours = machine.read(DROP_IN).lines().skip(1).collect::<Vec<_>>().join("\n");
+    let first = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nroot = \"/data\"\n";
+    machine.file(DROP_IN, &format!("{first}{}", ours.split_once('\n').expect("lines").1));
+    let with = with.each_ref().map(String::as_str);
+    stays(&machine, &[&[], &with], "would have no effect any more");
+}
+
+#[test]
+fn a_broken_file_that_names_the_default_keeps_the_handler() {
+    let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+    let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
+    machine.file(MAIN, &format!("{}[broken\n", machine.read(MAIN)));
+    let changed = files(&machine);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, files(&machine) == changed), (13, true), "{}", output.stderr);
+    assert!(output.stderr.contains("config.toml:4 makes kata containerd's default handler"), "{}", output.stderr);
+    let machine = Machine::new();
+    machine.file("m/etc/crio/crio.conf", "");
+    assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
+    machine.file("m/etc/crio/crio.conf", "[crio.runtime]\ndefault_runtime = \"kata\"\n[broken\n");
+    stays(&machine, &[], "/etc/crio/crio.conf:2 makes kata CRI-O's default_runtime");
+}
+
+#[test]
+fn half_a_handler_is_not_left_behind() {
+    let main = format!("version = 2\n{V2}.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n");
+    let (machine, with) = configured("1.7", &main);
+    let key = "snapshotter = \"overlayfs\"\nprivileged_without";
+    machine.file(MAIN, &machine.read(MAIN).replace("privileged_without", key));
+    let with = with.each_ref().map(String::as_str);
+    assert_eq!(call(&machine, GO, &with).code, 0);
+    stays(&machine, &[], "would be left of the handler kata, which starts nothing: remove that first");
+    // A file of theirs with one key of it, beside ours.
+    let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+    let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));
+    let mine = format!("version = 3\n{V3}.runtimes.kata]\nsnapshotter = \"overlayfs\"\n");
+    machine.file("m/etc/containerd/conf.d/60-mine.toml", &mine);
+    stays(&machine, &[&[]], "makes kata containerd's default handler");
+}
+
+/// Others' lines would go with it.
+#[test]
+fn force_does_not_put_an_old_text_in_the_place_of_what_is_no_toml() {
+    let (machine, _) = configured("1.7", "version = 2\n");
+    machine.file(MAIN, &format!("{}[debug]\nlevel = \"debug\"\n[broken\n", machine.read(MAIN)));
+    let changed = machine.read(MAIN);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!((output.code, machine.read(MAIN)), (13, changed), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("it is not TOML any more") && output.stderr.contains("mend it"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn a_link_to_our_drop_in_goes_with_it() {
+    let machine = Machine::new();
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    let ours = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
+    machine.file("m/srv/there", "");
+    rename(&ours, machine.path("m/srv/mine.toml")).expect("moved");
+    symlink("/srv/mine.toml", &ours).expect("a link");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    assert!(ours.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
+}
+
+#[test]
+fn what_is_told_of_others_settings_has_no_secrets() {
+    let handler = format!("{V2}.runtimes.kata]\nruntime_type = \"x\"\nmy_token = \"hunter2\"\n");
+    let machine = Machine::new();
+    machine.file(MAIN, &format!("version = 2\n{handler}"));
+    let with = ["--handler", "containerd", "--containerd-version", "1.7", "--format", "json"];
+    let output = call(&machine, GO, &with);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("my_token of ") && !output.stderr.contains("hunter2"), "{}", output.stderr);
+    assert!(!output.stdout.contains("hunter2"), "{}", output.stdout);
+}

@@ -307,7 +307,7 @@ fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
             assert_eq!(output.code, 2, "{drop_in} {is_lost}: {}", output.stderr);
             let told = format!("{} has been changed since kata-osinfo wrote it (line ", &drop_in[1..]);
             assert!(output.stderr.contains(&told), "{}", output.stderr);
-            assert!(output.stderr.contains("`mine = \"x\"` is new): move what was changed"), "{}", output.stderr);
+            assert!(output.stderr.contains("`mine = \"x\"` is new): undo that there"), "{}", output.stderr);
             assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
             let machine = machine.copy();
             let output = machine.run(&["unconfigure"]);

@@ -128,7 +128,7 @@ pub(super) struct RunArguments {
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
-    /// Keep containers so that you can look into them; `clean` removes them.
+    /// Keep containers so that you can look into them; `clean`, or the next run with the same cache, removes them.
     #[arg(long)]
     pub keep: bool,
     /// Exit with 1 if anything required is not supported, whatever the record says.

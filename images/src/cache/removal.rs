@@ -142,6 +142,7 @@ impl Store {
                 Err(error) => swept.leftovers.push(Leftover::new(path, error)),
             }
         }
+        swept.leftovers.extend(self.remove_stale_locks()?);
         Ok(swept)
     }
 
@@ -201,7 +202,11 @@ impl Store {
     fn remove_stale_locks(&self) -> Result<Vec<Leftover>, Failure> {
         let locks = self.images.join(".locks");
         let mut leftovers = Vec::new();
-        for entry in std::fs::read_dir(&locks).context("reading", &locks)?.flatten() {
+        let entries = match std::fs::read_dir(&locks) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(leftovers),
+            entries => entries.context("reading", &locks)?,
+        };
+        for entry in entries.flatten() {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
             let key = name.strip_suffix(".import").unwrap_or(&name);
             let is_wanted = || self.images.join(key).symlink_metadata().is_ok();

@@ -116,7 +116,7 @@ pub(super) fn changed(file: &Change, now: &str) -> ChangeError {
 /// The same, of a file that is named already.
 pub(super) fn changed_words(file: &Change, now: &str) -> String {
     format!(
-        "it has been changed since kata-osinfo wrote it ({}): move what was changed to a file of your own beside it, such as {}",
+        "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {} where that is",
         differences(&file.after, now),
         beside(file, *NUMBERS.start()).display()
     )
@@ -275,7 +275,7 @@ runtime_type = \"k\"
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
-        assert!(error.contains("such as /config.d/50-kata-osinfo-added.toml, and remove /config.d/50.toml"), "{error}");
+        assert!(error.contains("such as /config.d/50-kata-osinfo-added.toml where that is"), "{error}");
     }
 
     #[test]

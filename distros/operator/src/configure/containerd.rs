@@ -20,7 +20,7 @@ pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
-pub(super) use loss::{loss, lost};
+pub(super) use loss::{loss, lost, names_default};
 pub(super) use written::Written;
 
 use super::Setting;
@@ -222,6 +222,12 @@ impl Candidates<'_> {
         }
         Ok(all)
     }
+}
+
+/// Where drop-ins of ours are read, of every containerd that can be looked for.
+pub(super) fn drop_ins(root: &Root) -> Vec<PathBuf> {
+    let mut untold = |_: &Path, _: RootError| Ok(());
+    config::each(root, &mut untold).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
 }
 
 /// The imported file whose section takes the place of the main file's.

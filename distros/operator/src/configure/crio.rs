@@ -4,7 +4,7 @@
 //! `pkg/config/config.go` of August 2026; no CRI-O was asked: the tests' files are made by hand.
 
 use super::change::original;
-use super::containerd::{Replaced, lost};
+use super::containerd::{Replaced, lost, names_default};
 use super::edit::edited;
 use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
@@ -209,10 +209,19 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
 /// `None` also where one of its files cannot be read: that is told by whoever writes the handler or takes it back.
 pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
     let (before, after) = (merged(root, &Replaced::new()).ok()?, merged(root, then).ok()?);
-    let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some();
+    // What is left of others' keys alone starts nothing.
+    let is_whole = |handler: &Value| ["runtime_path", "runtime_type"].iter().any(|key| handler.get(key).is_some());
+    let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some_and(is_whole);
     let default = ["crio", "runtime", "default_runtime"];
-    if has_ours(&before) && !has_ours(&after) && at(&after, &default).and_then(Value::as_str) == Some(NAME) {
-        let place = default_in(root).unwrap_or_else(|| "CRI-O's configuration".to_owned());
+    let broken = || default_in_broken(root);
+    let place = match at(&after, &default).and_then(Value::as_str) == Some(NAME) {
+        true => default_in(root).or_else(|| Some("CRI-O's configuration".to_owned())),
+        false => broken(),
+    };
+    if has_ours(&before)
+        && !has_ours(&after)
+        && let Some(place) = place
+    {
         return Some(format!(
             "{place} makes {NAME} CRI-O's default_runtime, without which it does not start: name another one there first"
         ));
@@ -220,6 +229,14 @@ pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
     let keys = lost(&before, &after).filter(|keys| !keys.iter().map(String::as_str).take(HANDLER.len()).eq(HANDLER));
     let key = keys?.join(".");
     Some(format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads"))
+}
+
+/// Where a file that is no TOML makes ours the default runtime: once it is mended, it is.
+fn default_in_broken(root: &Root) -> Option<String> {
+    paths(root).ok()?.iter().find_map(|path| {
+        let text = root.utf8(path).ok().filter(|text| Document::parse(text.as_str()).is_err())?;
+        Some(format!("{}:{}", path.display(), names_default(&text, "default_runtime")?))
+    })
 }
 
 /// The last file that names a default runtime, with the line.

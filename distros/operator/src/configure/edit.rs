@@ -173,7 +173,7 @@ fn set(table: &mut dyn TableLike, key: &str, value: &Value) {
     }
 }
 
-fn toml_value(value: &Value) -> toml_edit::Value {
+pub(super) fn toml_value(value: &Value) -> toml_edit::Value {
     match value {
         Value::Bool(b) => (*b).into(),
         Value::Number(n) => n.as_i64().unwrap_or_default().into(),

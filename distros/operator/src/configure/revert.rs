@@ -4,14 +4,16 @@
 
 use super::added::{self, Added};
 use super::change::{PendingFile, not_toml};
-use super::containerd::Replaced;
+use super::containerd::{self, Replaced};
 use super::containerd::migrated::{is_of_handler, to_mend};
+use super::crio;
+use super::edit::DROP_IN;
 use super::keys::is_whole;
 use super::lock::Lock;
 use super::needed::{hold, needed};
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, halfway, taken, today};
-use root::Root;
+use root::{Place, Root};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -229,6 +231,7 @@ pub(super) fn revert_but(
         };
     }
     reverted.kept.append(&mut unwritten);
+    remove_dangling(root, state)?;
     match reverted.kept.is_empty() {
         true => remove_state(root, state)?,
         false => keep_state(root, state, &mut reverted),
@@ -256,6 +259,23 @@ fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
         // The one that is there knows of more than is left, and does no harm.
         reverted.kept.push(Kept { path: STATE.into(), why: error.to_string(), by_force: false });
     }
+}
+
+/// Removes links of others to drop-ins of ours that have gone: Kata, containerd and CRI-O do not start with a link that
+/// leads nowhere.
+fn remove_dangling(root: &Root, state: &State) -> Result<(), ChangeError> {
+    let beside = |config: &Path| config.with_file_name("config.d").join(DROP_IN);
+    let mains = state.configurations.iter().flat_map(|c| std::iter::once(&c.config).chain(&c.files));
+    let of_kata = mains.map(|main| beside(main));
+    let of_managers = containerd::drop_ins(root).into_iter().chain([crio::drop_in()]);
+    let gone = |path: &Path| state.files.iter().any(|f| f.path == path && is_whole(f));
+    for link in of_kata.chain(of_managers) {
+        let is_link = root.symlink_metadata(&link).is_ok_and(|found| found.is_symlink());
+        if is_link && root.look(&link)?.is_none() && root.resolve_new(&link).is_ok_and(|path| gone(&path)) {
+            root.place_itself(&link)?.iter().try_for_each(Place::remove)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the state, and the folders that were made.
@@ -318,15 +338,14 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
             let forced = taken(state, file, &now, true);
             (forced.map_err(|e| stays(e.to_string(), false))?.text, edited.changed)
         }
+        // What others have in it would go with what is ours.
+        Today::Foreign if !is_whole(file) => {
+            let why = not_toml(text.as_deref());
+            let why = format!("it is not TOML any more, so that nobody can tell what of it is ours: {why}: mend it");
+            return Err(stays(why, false));
+        }
         Today::Foreign if !force => {
-            let why = match &text {
-                Some(now) if is_whole(file) => added::changed_words(file, now),
-                now => format!(
-                    "it is not TOML any more, so that nobody can tell what of it is ours: {}",
-                    not_toml(now.as_deref())
-                ),
-            };
-            return Err(stays(why, true));
+            return Err(stays(added::changed_words(file, text.as_deref().unwrap_or_default()), true));
         }
         Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
     };

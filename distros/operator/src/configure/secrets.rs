@@ -9,11 +9,12 @@ use std::ops::Range;
 use toml_edit::{Document, Item, Table, Value};
 
 /// What the names of secrets end with, in lower case and of letters and digits alone; there may be an `s` behind.
-const ENDS: [&str; 13] = [
+const ENDS: [&str; 15] = [
     "authorization",
     "bearer",
     "cookie",
     "credential",
+    "jwt",
     "key",
     "keydata",
     "passcode",
@@ -22,6 +23,7 @@ const ENDS: [&str; 13] = [
     "password",
     "pw",
     "secret",
+    "signature",
     "token",
 ];
 
@@ -68,7 +70,8 @@ fn means_secret(word: &str) -> bool {
 
 /// Whether what is called so is a secret.
 fn is_secret(name: &str) -> bool {
-    NAMES.contains(&letters(name).as_str()) || means_secret(name)
+    let ends = letters(name);
+    NAMES.iter().any(|end| ends.ends_with(end)) || means_secret(name)
 }
 
 /// Whether everything below a key is a secret.

@@ -180,7 +180,7 @@ pub enum ChangeError {
     Version(u32),
     /// A file of ours is not as this program left it.
     #[error(
-        "{path} has been changed since kata-osinfo wrote it ({how}): move what was changed to a file of your own beside it, such as {to}, and remove {path}; or `kata-osinfo unconfigure --force` takes all of it back"
+        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo unconfigure --force` takes all of it back"
     )]
     Changed {
         /// The file.

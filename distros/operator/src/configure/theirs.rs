@@ -1,13 +1,17 @@
 //! What stands in a configuration already: kept where nothing forces a change, extended where it is a list, and told
 //! with its file and line wherever it is not what the release was qualified with.
 
+use super::edit::toml_value;
+use super::secrets::hidden;
 use super::{Configuration, Merged, Setting, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
+use model::redact::SECRET;
 use model::virtiofsd::Flavour;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
 
 /// What becomes of a value that somebody else has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,6 +42,15 @@ pub struct ForeignValue {
     pub ours: Value,
 }
 
+/// A value, or a word for it where it has a secret.
+fn without_secrets(key: &str, value: &Value) -> Value {
+    let key = key.rsplit(['.', ' ']).next().unwrap_or_default();
+    let mut line = DocumentMut::new();
+    line.insert(key, Item::Value(toml_value(value)));
+    let line = line.to_string();
+    if hidden(&line) == line { value.clone() } else { SECRET.into() }
+}
+
 impl ForeignValue {
     /// The difference of a value to what was planned (`ours`) and to what it comes to (`now`).
     pub(super) fn of(
@@ -54,13 +67,21 @@ impl ForeignValue {
             (false, _) => (Fate::Overridden, now),
         };
         let (file, line) = (place.0.to_owned(), place.1);
-        Some(ForeignValue { key: key.to_owned(), file, line, fate, was: was.clone(), ours: ours.clone() })
+        let (was, ours) = (without_secrets(key, was), without_secrets(key, ours));
+        Some(ForeignValue { key: key.to_owned(), file, line, fate, was, ours })
     }
 
     /// A value that is theirs alone, and stays.
     pub(super) fn beside(key: &str, place: (&Path, Option<usize>), was: &Value) -> ForeignValue {
         let (file, line) = (place.0.to_owned(), place.1);
-        ForeignValue { key: key.to_owned(), file, line, fate: Fate::Kept, was: was.clone(), ours: Value::Null }
+        ForeignValue {
+            key: key.to_owned(),
+            file,
+            line,
+            fate: Fate::Kept,
+            was: without_secrets(key, was),
+            ours: Value::Null,
+        }
     }
 
     /// On one line: `overrides hypervisor.qemu.path of FILE:LINE: "/opt/q" becomes "/usr/bin/q"`.

@@ -181,6 +181,18 @@ fn clean_leaves_images_in_use() {
     assert_eq!(std::fs::read_dir(store.images.join(".locks")).unwrap().count(), 0);
 }
 
+/// As a maker that was killed before there was an image leaves it.
+#[test]
+fn a_sweep_removes_the_locks_of_images_that_never_came_to_be() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::new(cache.path());
+    make(&store, "made", "13", "2026-11-01T00:00:00Z");
+    let locks = store.images.join(".locks");
+    std::fs::write(locks.join("never"), "").unwrap();
+    sweep(cache.path()).unwrap();
+    assert!(!locks.join("never").exists() && list(cache.path()).len() == 1);
+}
+
 #[test]
 fn a_cache_of_another_kind_is_refused_and_what_it_points_to_stays() {
     let dir = tempfile::tempdir().unwrap();

@@ -95,6 +95,12 @@ impl File {
         self.plugins.get(plugin)?.get("containerd")?.get("runtimes")?.as_object()
     }
 
+    /// All that it says.
+    pub(super) fn document(&self) -> Map<String, Value> {
+        let document: DocumentMut = self.text.parse().unwrap_or_default();
+        if let Value::Object(all) = table_of(document.as_table()) { all } else { Map::new() }
+    }
+
     /// The line, from 1, where a key is set.
     pub(super) fn line(&self, key: &[&str]) -> Option<usize> {
         let document = Document::parse(self.text.as_str()).ok()?;
@@ -384,7 +390,7 @@ fn migrate(plugins: &mut Map<String, Value>) {
 }
 
 /// Key by key, lists are replaced.
-fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+pub(super) fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
             (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),

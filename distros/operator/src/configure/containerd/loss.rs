@@ -8,7 +8,7 @@ use super::files::Replaced;
 use super::handler::RUNC;
 use super::imports;
 use super::in_effect::main_of;
-use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME};
+use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME, merge};
 use super::written::loaded;
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
@@ -56,9 +56,9 @@ pub(in super::super) fn loss(
             let why = match loaded(root, &then, &main, *loading) {
                 Err(LoadError::Root(_)) => None,
                 Err(why) => Some(format!("without it containerd would not start: {why}")).filter(|_| is_its(*loading)),
-                Ok((_, after)) => {
-                    let lost = || difference(&files, &before, &after).filter(|_| is_its(*loading));
-                    without_default(&files, &before, &after).or_else(lost)
+                Ok((left, after)) => {
+                    let lost = || difference(&files, &before, &after).or_else(|| beside(&files, &left));
+                    without_default(&files, &before, &after).or_else(|| lost().filter(|_| is_its(*loading)))
                 }
             };
             if why.is_some() {
@@ -66,7 +66,8 @@ pub(in super::super) fn loss(
             }
         }
         // Once the file that keeps it from starting is mended, the default handler is needed again.
-        if !starts && let Some(place) = stated_default(root, &main) {
+        let folder = place.as_ref().map_or_else(|| main.with_file_name("conf.d"), |p| p.drop_in.with_file_name(""));
+        if !starts && let Some(place) = stated_default(root, &main, &folder) {
             return Some(needs_default(&place));
         }
     }
@@ -74,11 +75,14 @@ pub(in super::super) fn loss(
 }
 
 /// Where a main file, or a drop-in beside it, makes ours the default handler, each read alone.
-fn stated_default(root: &Root, main: &Path) -> Option<String> {
-    let folder = main.with_file_name("conf.d");
-    let beside = root.list_if_any(&folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
+fn stated_default(root: &Root, main: &Path, folder: &Path) -> Option<String> {
+    let beside = root.list_if_any(folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
     std::iter::once(main.to_owned()).chain(beside).find_map(|path| {
-        let document: DocumentMut = root.text_if_any(&path).ok()??.parse().ok()?;
+        let text = root.text_if_any(&path).ok()??;
+        let Ok(document) = text.parse::<DocumentMut>() else {
+            let line = names_default(&text, "default_runtime_name")?;
+            return Some(format!("{}:{line}", path.display()));
+        };
         let stated = |plugin: &str| {
             let keys = ["plugins", plugin, "containerd", "default_runtime_name"];
             keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key))?.as_str()
@@ -86,6 +90,15 @@ fn stated_default(root: &Root, main: &Path) -> Option<String> {
         let is_default = [RUNTIME, GRPC].into_iter().any(|plugin| stated(plugin) == Some(NAME));
         is_default.then(|| path.display().to_string())
     })
+}
+
+/// The line, from 1, that makes ours the default in a text that is no TOML.
+pub(in super::super) fn names_default(text: &str, key: &str) -> Option<usize> {
+    let is_it = |line: &str| {
+        let stated = line.trim().strip_prefix(key).and_then(|rest| rest.trim_start().strip_prefix('='));
+        stated.is_some_and(|value| value.trim_start().trim_start_matches(['"', '\'']).starts_with(NAME))
+    };
+    text.lines().position(is_it).map(|at| at + 1)
 }
 
 /// Files as a containerd reads them, also where a distribution of Kubernetes joins them itself.
@@ -110,14 +123,28 @@ fn as_read(
     Ok(files)
 }
 
-/// That ours is the default handler and would not be there any more.
+/// That ours is the default handler and would not be there any more, or only keys of others that mean nothing without it.
 fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
-    let has_ours = |loaded: &Loaded| loaded.runtimes.contains_key(NAME);
+    // What is left of others' keys alone starts nothing.
+    let is_whole = |handler: &Value| handler.get("runtime_type").is_some_and(|kind| kind.as_str() != Some(""));
+    let has_ours = |loaded: &Loaded| loaded.runtimes.get(NAME).is_some_and(is_whole);
     let sections = [RUNTIME, GRPC].into_iter();
     let mut stated = sections.filter_map(|s| after.rest.get(s)?.get("containerd")?.get("default_runtime_name"));
     let is_default = stated.any(|name| name.as_str() == Some(NAME));
-    let is_needed = has_ours(before) && !has_ours(after) && is_default;
-    is_needed.then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
+    let goes = has_ours(before) && !has_ours(after);
+    if goes
+        && !is_default
+        && let Some(left) = after.runtimes.get(NAME)
+    {
+        let keys: Vec<&str> = left.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let place =
+            set_in(files, &[RUNTIME, "containerd", "runtimes", NAME, keys.first().copied().unwrap_or_default()]);
+        let keys = keys.join(", ");
+        return Some(format!(
+            "{keys} of {place} would be left of the handler {NAME}, which starts nothing: remove that first"
+        ));
+    }
+    (goes && is_default).then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
 }
 
 fn needs_default(place: &str) -> String {
@@ -140,6 +167,28 @@ fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String>
     let keys = lost(&before.rest, &after.rest)?;
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
     Some(would_be_lost(&format!("{} of {}", keys.last()?, set_in(files, &names))))
+}
+
+/// What other plugins and containerd itself are told, and would not be any more.
+fn beside(files: &[File], left: &[File]) -> Option<String> {
+    let keys = lost(&settings_beside_cri(files), &settings_beside_cri(left))?;
+    let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let place = files.iter().rev().find_map(|f| Some(format!("{}:{}", f.path.display(), f.line(&names)?)));
+    Some(would_be_lost(&format!("{} of {}", keys.join("."), place?)))
+}
+
+/// The settings of all files but those of the CRI plugin, and what says how the files are to be read.
+fn settings_beside_cri(files: &[File]) -> Map<String, Value> {
+    let mut all = Map::new();
+    for file in files {
+        let mut own = file.document();
+        ["version", "imports", "disabled_plugins", "required_plugins"].iter().for_each(|key| drop(own.remove(*key)));
+        if let Some(plugins) = own.get_mut("plugins").and_then(Value::as_object_mut) {
+            plugins.retain(|name, _| name != "cri" && name != GRPC && !name.starts_with("io.containerd.cri."));
+        }
+        merge(&mut all, own);
+    }
+    all
 }
 
 fn would_be_lost(what: &str) -> String {
