@@ -279,7 +279,11 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
     for (call, code) in [(GO, 2), (&["unconfigure"][..], 13)] {
         let output = machine.run(call);
         assert_eq!(output.code, code, "{}", output.stderr);
-        assert!(output.stderr.contains("` is new): undo that there, and put what is to stay into a file of your own"), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("` is new): undo that there, and put what is to stay into a file of your own"),
+            "{}",
+            output.stderr
+        );
         assert!(output.stderr.contains(&format!("such as /{BASE}/config.d/50-kata-osinfo-added.toml")));
         assert!(output.stderr.contains("`machine_type = \"mine\"` is new"), "{}", output.stderr);
         assert_eq!(machine.everything(), changed);

@@ -4,8 +4,8 @@
 
 use super::added::{self, Added};
 use super::change::{PendingFile, not_toml};
-use super::containerd::{self, Replaced};
 use super::containerd::migrated::{is_of_handler, to_mend};
+use super::containerd::{self, Replaced};
 use super::crio;
 use super::edit::DROP_IN;
 use super::keys::is_whole;
@@ -322,7 +322,7 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
     };
     let text = standing(state, &step).map(str::to_owned);
     if step.now.is_some() && text.is_none() && !force {
-        return Err(stays("expected UTF-8 text".to_owned(), true));
+        return Err(stays("expected UTF-8 text".to_owned(), is_whole(file)));
     }
     let found = match &step.now {
         Some(_) if text.is_none() => Today::Foreign,

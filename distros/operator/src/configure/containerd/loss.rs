@@ -134,9 +134,9 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
     let goes = has_ours(before) && !has_ours(after);
     if goes
         && !is_default
-        && let Some(left) = after.runtimes.get(NAME)
+        && let Some(left) = after.runtimes.get(NAME).and_then(Value::as_object).filter(|left| !left.is_empty())
     {
-        let keys: Vec<&str> = left.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let keys: Vec<&str> = left.keys().map(String::as_str).collect();
         let place =
             set_in(files, &[RUNTIME, "containerd", "runtimes", NAME, keys.first().copied().unwrap_or_default()]);
         let keys = keys.join(", ");

@@ -123,6 +123,14 @@ pub(in super::super) fn take_back(
         let after = edited(before.as_deref().unwrap_or_default(), &settings_of(plugin, ours))?;
         left.text = keys::take_back(&keys::without(&bare, &added)?, before.as_deref(), &after, force)?.text;
     }
+    // A header without keys, of which others have removed theirs.
+    for plugin in [GRPC, RUNTIME] {
+        let Some(text) = &left.text else { break };
+        let is_empty = |document: &DocumentMut| runtime(document, plugin, NAME) == Some(json!({}));
+        if is_empty(&text.parse()?) && !is_empty(&old) {
+            left.text = Some(keys::without(text, &[path(plugin, &[])])?);
+        }
+    }
     let handler = |document: &DocumentMut| [GRPC, RUNTIME].map(|plugin| runtime(document, plugin, NAME));
     if !is_ours && handler(&new) != handler(&old) {
         return Ok(left);
