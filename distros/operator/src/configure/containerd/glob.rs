@@ -116,6 +116,22 @@ fn matches(tokens: &[Token], name: &str) -> bool {
     tokens[token..].iter().all(|t| matches!(t, Token::Any))
 }
 
+/// A path without `.` and `..`, as Go's `filepath.Clean` makes it.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@
 
 use super::super::toml::{line_of, table_of, without_line};
 use super::files::Files;
-use super::glob::glob;
+use super::glob::{clean, glob};
 use root::RootError;
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
@@ -255,22 +255,6 @@ fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> 
         found.extend(glob(files, &clean(&Path::new("/").join(import)))?.ok_or_else(wrong)?);
     }
     Ok(found)
-}
-
-/// A path without `.` and `..`, as Go's `filepath.Clean` makes it.
-fn clean(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut clean = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            _ => {}
-        }
-    }
-    clean
 }
 
 /// What the files come to.
