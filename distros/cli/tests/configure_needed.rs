@@ -40,6 +40,8 @@ fn stays(machine: &Machine, call_without: &[&[&str]], why: &str) {
         let output = call(machine, GO, without);
         assert_eq!(output.code, 2, "{without:?}: {}", output.stderr);
         assert!(output.stderr.contains(" would go: ") && output.stderr.contains(why), "{}", output.stderr);
+        let is_advised = output.stderr.contains("; --handler keeps it");
+        assert!(!is_advised || without.is_empty(), "it is given: {}", output.stderr);
         assert_eq!(files(machine), configured);
     }
     let forced = machine.copy();

@@ -189,7 +189,7 @@ pub fn prepare(
         then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
         if let Some(Kept { path, why, .. }) = needed(root, old, &added, &then, containerd)?.into_iter().next() {
             let is_handler = old.configurations.iter().any(|c| c.handler.contains(&path));
-            let or = if is_handler { "; --handler keeps it" } else { "" };
+            let or = if is_handler && written.is_none() { "; --handler keeps it" } else { "" };
             return Err(ChangeError::Needed { path, why: why + or }.into());
         }
     }
