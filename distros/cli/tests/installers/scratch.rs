@@ -215,7 +215,8 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if self.mounted {
-            run(Command::new("umount").arg(self.root_path()));
+            // A program that another test has just started may hold a descriptor of it for a moment.
+            run(Command::new("umount").arg("--lazy").arg(self.root_path()));
         }
     }
 }
