@@ -213,10 +213,9 @@ pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
     let is_whole = |handler: &Value| ["runtime_path", "runtime_type"].iter().any(|key| handler.get(key).is_some());
     let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some_and(is_whole);
     let default = ["crio", "runtime", "default_runtime"];
-    let broken = || default_in_broken(root);
     let place = match at(&after, &default).and_then(Value::as_str) == Some(NAME) {
         true => default_in(root).or_else(|| Some("CRI-O's configuration".to_owned())),
-        false => broken(),
+        false => default_in_broken(root),
     };
     if has_ours(&before)
         && !has_ours(&after)

@@ -96,7 +96,8 @@ fn stated_default(root: &Root, main: &Path, folder: &Path) -> Option<String> {
 pub(in super::super) fn names_default(text: &str, key: &str) -> Option<usize> {
     let is_it = |line: &str| {
         let stated = line.trim().strip_prefix(key).and_then(|rest| rest.trim_start().strip_prefix('='));
-        stated.is_some_and(|value| value.trim_start().trim_start_matches(['"', '\'']).starts_with(NAME))
+        let value = stated.and_then(|value| value.split('#').next()).unwrap_or_default();
+        value.trim().trim_matches(['"', '\'']) == NAME
     };
     text.lines().position(is_it).map(|at| at + 1)
 }
@@ -216,4 +217,16 @@ fn set_in(files: &[File], path: &[&str]) -> String {
         Some(format!("{}:{line}", file.path.display()))
     });
     place.unwrap_or_else(|| "containerd's configuration".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_of_a_broken_text_is_ours_only_by_its_whole_name() {
+        let of = |value: &str| names_default(&format!("[broken\n  key = {value}\n"), "key");
+        assert_eq!((of("\"kata\""), of("'kata' # mine")), (Some(2), Some(2)));
+        assert_eq!((of("\"kata-qemu\""), of("\"runc\" # kata"), of("")), (None, None, None));
+    }
 }
