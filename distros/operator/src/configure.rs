@@ -56,6 +56,9 @@
 //!   such a file, and of a container manager's none either that no state knows and that has keys besides ours.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   What was only added to a file of ours moves to a file of theirs beside it, by `configure`, too (`added`).
+//!   Lists are made longer and shorter in place (`lists`), and others' comments stay (`comments`).
+//!   What others need of ours stays (`needed`): a default handler, or lines of theirs that nothing would read any more,
+//!   decided on what all files come to before and after.
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`; by force all goes but what that one may be about.
 //! - Of containerd's main file the handler goes or stays as a whole (`containerd::migrated`), and `runc`, written beside it
