@@ -1,13 +1,14 @@
 //! One cell: a release is brought up in an environment, its tests run, its evidence is kept, and everything is removed.
 
-use crate::artifacts::Artifacts;
+use crate::admin::AdminRecords;
 use crate::environments::Running;
 use crate::environments::vm::outer::Accelerator;
 use crate::line::{LineError, ask};
+use crate::output::{CellOutput, Output};
 use crate::plan::{Cell, Unit};
+use crate::resources::Resources;
 use crate::schedule::{AfterEnvironment, EnvironmentEnd, Interrupted, RestartReason, Schedule};
 use crate::setup::{self, PreparedCell};
-use crate::shared::Shared;
 use model::diagnostic::error_chain;
 use model::sync::locked;
 use protocol::facts;
@@ -16,9 +17,22 @@ use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};
 use suites::outcome::Outcome;
 use testing::{FinishedAttempt, Testing};
+use tokio::sync::Semaphore;
 
 mod bring_up;
 mod testing;
+
+/// How the tests of a run's cells are run.
+pub struct TestOptions {
+    /// One permit a guest, over all cells.
+    pub guests: Arc<Semaphore>,
+    /// How often a failing test is tried again in a fresh guest.
+    pub retries: u32,
+    /// Keep containers so that people can look into them.
+    pub keep: bool,
+    /// What the admin's own records say.
+    pub admin_records: AdminRecords,
+}
 
 /// A cell that could not go on: in which phase, and why.
 struct Broken {
@@ -32,49 +46,48 @@ fn broken<E: std::error::Error>(phase: Phase) -> impl Fn(E) -> Broken {
 }
 
 /// Runs a cell to its end. Whatever goes wrong is written into the journal.
-pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
-    shared.events.write(Event::CellStarted { cell: cell.id.clone() });
-    let artifacts = Arc::new(Artifacts::default());
-    let ended = bring_up_and_test(&shared, &cell, &artifacts).await;
-    if let Some(said) = artifacts.left_out().await {
-        shared.progress.say(&format!("{}: {said}", cell.id));
-    }
+pub async fn run(resources: Arc<Resources>, options: Arc<TestOptions>, output: Arc<Output>, cell: Arc<Cell>) {
+    let output = Arc::new(CellOutput::new(output, cell.id.clone()));
+    output.write(Event::CellStarted { cell: cell.id.clone() });
+    let ended = bring_up_and_test(&resources, &options, &output, &cell).await;
+    output.say_what_was_left_out().await;
     match ended {
         Ok(summary) => {
-            shared.events.write(Event::CellFinished { cell: cell.id.clone() });
+            output.write(Event::CellFinished { cell: cell.id.clone() });
             cell.line.done(&summary);
         }
         Err(Broken { phase, message }) => {
             cell.line.done(&format!("error ({}): {}", phase.name(), message.lines().next().unwrap_or_default()));
-            shared.events.write(Event::CellError { cell: cell.id.clone(), phase, message });
-            shared.events.write(Event::CellFinished { cell: cell.id.clone() });
+            output.write(Event::CellError { cell: cell.id.clone(), phase, message });
+            output.write(Event::CellFinished { cell: cell.id.clone() });
         }
     }
 }
 
 async fn bring_up_and_test(
-    shared: &Arc<Shared>,
+    resources: &Resources,
+    options: &Arc<TestOptions>,
+    output: &Arc<CellOutput>,
     cell: &Arc<Cell>,
-    artifacts: &Arc<Artifacts>,
 ) -> Result<String, Broken> {
-    phase(shared, cell, Phase::Image);
+    phase(output, cell, Phase::Image);
     cell.line.doing("preparing the image");
-    let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
-    phase(shared, cell, Phase::Environment);
+    let mut prepared = setup::prepare(resources, cell).await.map_err(broken(Phase::Image))?;
+    phase(output, cell, Phase::Environment);
     // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {
-        Environment::Vm => Some(Arc::clone(&shared.machines.permits).acquire_owned().await),
+        Environment::Vm => Some(Arc::clone(&resources.machines.permits).acquire_owned().await),
         Environment::Container | Environment::Host => None,
     };
-    let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, shared.retries);
+    let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, options.retries);
     loop {
         cell.line.doing(bring_up::doing(cell.id.environment));
-        let running = bring_up::bring_up(shared, &cell.id, &prepared, schedule.new_machine()).await;
+        let running = bring_up::bring_up(resources, output, &prepared, schedule.new_machine()).await;
         let mut running = running.map_err(broken(Phase::Environment))?;
-        let tested = test(shared, cell, &mut prepared, &running, &mut schedule, artifacts).await;
+        let tested = test(resources, options, output, cell, &mut prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
-        if let Some(said) = running.take_down(shared.keep).await {
-            shared.progress.say(&format!("{}: {said}", cell.id));
+        if let Some(said) = running.take_down(options.keep).await {
+            output.say(&said);
         }
         let end = match (&tested, &ended) {
             (Ok(()), _) => EnvironmentEnd::Whole,
@@ -93,16 +106,15 @@ async fn bring_up_and_test(
             let (notes, artifacts) = (Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
             let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
-            testing::write_down(shared, cell, machine, one);
+            testing::write_down(output, cell, machine, one);
         }
         match (next, broken) {
             (AfterEnvironment::GivenUp, Some(broken)) => return Err(broken),
             (_, Some(Broken { message, .. })) => {
-                shared.progress.say(&format!("{}: {message}; the rest goes on in a fresh one", cell.id));
+                output.say(&format!("{message}; the rest goes on in a fresh one"));
             }
             (AfterEnvironment::Machine(RestartReason::Unanswered), None) => {
-                let said = "one of Kata's sandboxes did not answer; the rest goes on in a fresh machine";
-                shared.progress.say(&format!("{}: {said}", cell.id));
+                output.say("one of Kata's sandboxes did not answer; the rest goes on in a fresh machine");
             }
             (_, None) => {}
         }
@@ -113,17 +125,18 @@ async fn bring_up_and_test(
 }
 
 async fn test(
-    shared: &Arc<Shared>,
+    resources: &Resources,
+    options: &Arc<TestOptions>,
+    output: &Arc<CellOutput>,
     cell: &Arc<Cell>,
     prepared: &mut PreparedCell,
     running: &Running,
     schedule: &mut Schedule,
-    artifacts: &Arc<Artifacts>,
 ) -> Result<(), Broken> {
-    artifacts.begin().await;
+    output.begin_artifacts().await;
     let line = &running.line();
     setup::send(line, prepared).await.map_err(broken(Phase::Environment))?;
-    phase(shared, cell, Phase::Probe);
+    phase(output, cell, Phase::Probe);
     let Some(profile) = cell.profiles.first() else {
         return Err(Broken { phase: Phase::Probe, message: "no profile was asked for".to_owned() });
     };
@@ -133,23 +146,23 @@ async fn test(
         return Err(Broken { phase: Phase::Probe, message: format!("the agent answered {probed:?}") });
     };
     running.is_closed(&facts).map_err(broken(Phase::Environment))?;
-    let mut environment = bring_up::evidence(running, shared);
+    let mut environment = bring_up::evidence(running, resources);
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
-    let (candidates, outer) = (shared.kata.candidates(), shared.machines.outer_if_known());
+    let (candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
     let evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
-    shared.events.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
-    phase(shared, cell, Phase::Tests);
-    let groups = schedule.begin(is_emulated(shared));
+    output.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
+    phase(output, cell, Phase::Tests);
+    let groups = schedule.begin(is_emulated(resources));
     cell.line.doing(&format!("running {} tests", schedule.progress().0));
     let idle = Schedule::new(Vec::new(), false, 0);
     let testing = Arc::new(Testing {
-        shared: Arc::clone(shared),
+        options: Arc::clone(options),
+        output: Arc::clone(output),
         cell: Arc::clone(cell),
         line: line.clone(),
         facts,
         schedule: Mutex::new(std::mem::replace(schedule, idle)),
-        artifacts: Arc::clone(artifacts),
     });
     let mut result = Ok(());
     for units in groups {
@@ -164,8 +177,8 @@ async fn test(
 }
 
 /// Whether virtual machines run without hardware virtualization.
-fn is_emulated(shared: &Shared) -> bool {
-    shared.machines.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
+fn is_emulated(resources: &Resources) -> bool {
+    resources.machines.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
 }
 
 /// Runs units side by side, as many as there are permits.
@@ -174,7 +187,7 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
     for unit in units {
         let testing = Arc::clone(testing);
         // Taken here, so that the units start in the order of the plan.
-        let permit = Arc::clone(&testing.shared.permits).acquire_owned().await;
+        let permit = Arc::clone(&testing.options.guests).acquire_owned().await;
         tasks.spawn(async move {
             let result = testing.unit(&unit).await;
             drop(permit);
@@ -192,6 +205,6 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
     result
 }
 
-fn phase(shared: &Shared, cell: &Cell, phase: Phase) {
-    shared.events.write(Event::PhaseStarted { cell: cell.id.clone(), phase });
+fn phase(output: &CellOutput, cell: &Cell, phase: Phase) {
+    output.write(Event::PhaseStarted { cell: cell.id.clone(), phase });
 }

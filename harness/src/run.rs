@@ -1,7 +1,7 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
 use crate::admin::AdminRecords;
-use crate::cell;
+use crate::cell::{self, TestOptions};
 use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
 use crate::environments::vm::pinned::Pinned;
@@ -9,10 +9,11 @@ use crate::event_log::EventLog;
 use crate::interrupt::Interrupts;
 use crate::kata::{KataError, SuppliedKata};
 use crate::memory;
+use crate::output::Output;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use crate::replacement::Replacement;
-use crate::shared::{Machines, Shared};
+use crate::resources::{Machines, Resources};
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
@@ -160,29 +161,35 @@ pub async fn run(
         permits: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
         pinned: request.pinned,
     };
-    let shared = Arc::new(Shared {
+    let keep = request.keep;
+    let resources = Arc::new(Resources {
+        images: request.images,
+        kata,
         docker: docker.clone(),
         owner: OwningRun { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
         machines,
         host_folder: host_folder(&request.locks, &run),
-        kata,
-        admin_records: request.admin_records,
-        images: request.images,
-        out: request.out.clone(),
-        permits: Arc::new(Semaphore::new(request.jobs)),
+    });
+    let options = Arc::new(TestOptions {
+        guests: Arc::new(Semaphore::new(request.jobs)),
         retries: request.retries,
-        keep: request.keep,
-        progress: progress.clone(),
+        keep,
+        admin_records: request.admin_records,
+    });
+    let output = Arc::new(Output {
         events: EventLog::new(journal, progress.clone()),
+        progress: progress.clone(),
+        folder: request.out.clone(),
     });
     let mut tasks = tokio::task::JoinSet::new();
     for cell in cells {
-        tasks.spawn(cell::run(Arc::clone(&shared), Arc::new(cell)));
+        let (resources, options, output) = (Arc::clone(&resources), Arc::clone(&options), Arc::clone(&output));
+        tasks.spawn(cell::run(resources, options, output, Arc::new(cell)));
     }
     let ended = tokio::select! {
         () = async { while tasks.join_next().await.is_some() {} } => RunEnd::Finished,
         () = interrupts.first() => RunEnd::Interrupted,
-        () = shared.events.failed() => RunEnd::Broken,
+        () = output.events.failed() => RunEnd::Broken,
     };
     let mut left = CLEANING;
     if ended != RunEnd::Finished {
@@ -197,8 +204,8 @@ pub async fn run(
     if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
         progress.say(&format!("warning: redacting logs: {e}"));
     }
-    shared.events.write(Event::RunFinished { interrupted: ended != RunEnd::Finished });
-    if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != RunEnd::Finished) {
+    output.events.write(Event::RunFinished { interrupted: ended != RunEnd::Finished });
+    if let Some(docker) = docker.as_ref().filter(|_| !keep || ended != RunEnd::Finished) {
         // An engine that is gone or hangs does not cost the reports: the journal has everything.
         let failed = match tokio::time::timeout(SWEEPING, sweep(docker, SweepScope::Run(&run))).await {
             Ok(Ok(_)) => None,
@@ -209,7 +216,8 @@ pub async fn run(
             progress.say(&format!("warning: containers of this run may be left, which the next run removes: {why}"));
         }
     }
-    drop(shared);
+    // What keeps images and opened archives goes before the cache is trimmed.
+    drop((resources, options, output));
     if ended == RunEnd::Finished {
         trim(docker.as_ref(), &images_folder, budget, &progress).await;
     }

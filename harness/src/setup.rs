@@ -6,8 +6,8 @@ use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu};
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
+use crate::resources::Resources;
 use crate::seed::{Content, SeedFile};
-use crate::shared::Shared;
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Image, ImageError, ImageLock, ImageOrigin, Manifest, docker};
@@ -125,15 +125,15 @@ impl PreparedCell {
 ///
 /// # Errors
 /// What could not be made.
-pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<PreparedCell, SetupError> {
-    let (release, options, line) = (cell.release.clone(), shared.images.clone(), cell.line.clone());
+pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell, SetupError> {
+    let (release, options, line) = (cell.release.clone(), resources.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
     let told = move |progress: images::Progress| match progress.detail {
         None => line.doing(&format!("image: {}", progress.phase.name())),
         Some(detail) => line.detail(&format!("image: {}: {detail}", progress.phase.name())),
     };
     let pjdfstest = crate::pjdfstest::BINARY;
-    let kata = Arc::clone(&shared.kata);
+    let kata = Arc::clone(&resources.kata);
     let mut prepared = match cell.id.environment {
         Environment::Container => {
             let (image, hold, claims, initramfs) = blocking(move || {
@@ -144,7 +144,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<PreparedCell, Setup
             })
             .await?;
             cell.line.doing("importing the image into Docker");
-            let docker = shared.docker.as_ref().ok_or(SetupError::NoDocker)?;
+            let docker = resources.docker.as_ref().ok_or(SetupError::NoDocker)?;
             let docker_image = docker::ensure_imported(docker, &image).await?;
             let base = EnvironmentBase::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
@@ -158,7 +158,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<PreparedCell, Setup
                 Ok((disk, holds))
             });
             // The QEMU that boots the disk comes from another image, and finding its accelerator takes a moment.
-            let (disk, outer) = tokio::join!(disk, shared.machines.outer());
+            let (disk, outer) = tokio::join!(disk, resources.machines.outer());
             let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
             let kata = Arc::clone(&kata);
             let (disk, claims, initramfs, files) = blocking(move || {
@@ -174,7 +174,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<PreparedCell, Setup
             PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
         }
         Environment::Host => {
-            let dir = shared.host_folder.clone();
+            let dir = resources.host_folder.clone();
             let within = dir.clone();
             let (claims, initramfs) = blocking(move || {
                 let versions = host::versions(&Root::default(), release.package_manager, &host_packages(&release));

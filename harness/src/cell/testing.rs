@@ -1,10 +1,11 @@
 //! The tests of one cell in one environment: what is asked of its agent, and what is written into the journal.
 
-use crate::artifacts::{Artifacts, artifact_path};
+use super::TestOptions;
+use crate::artifacts::artifact_path;
 use crate::line::{Line, LineError, ask};
+use crate::output::CellOutput;
 use crate::plan::{Cell, PlannedTest, Unit};
 use crate::schedule::{AfterAttempt, Schedule};
-use crate::shared::Shared;
 use agent::environment::probe::lacking;
 use agent::launch::deadlines::{Deadlines, patience};
 use model::sync::locked;
@@ -19,12 +20,12 @@ use suites::outcome::{Component, Outcome};
 
 /// The tests of one cell while they run.
 pub(super) struct Testing {
-    pub(super) shared: Arc<Shared>,
+    pub(super) options: Arc<TestOptions>,
+    pub(super) output: Arc<CellOutput>,
     pub(super) cell: Arc<Cell>,
     pub(super) line: Line,
     pub(super) facts: Facts,
     pub(super) schedule: Mutex<Schedule>,
-    pub(super) artifacts: Arc<Artifacts>,
 }
 
 /// A shared guest of a unit, while there is one.
@@ -44,21 +45,11 @@ pub(super) struct FinishedAttempt<'a> {
 }
 
 /// Writes the end of an attempt into the journal.
-pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
+pub(super) fn write_down(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
     let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    shared.events.write(Event::TestFinished {
-        cell,
-        profiles,
-        test,
-        attempt,
-        machine,
-        outcome,
-        millis,
-        notes,
-        artifacts,
-    });
+    output.write(Event::TestFinished { cell, profiles, test, attempt, machine, outcome, millis, notes, artifacts });
 }
 
 impl Testing {
@@ -79,7 +70,7 @@ impl Testing {
 
     /// Copies the logs out of the environment, so that an interrupted run keeps those of the units that ended.
     pub(super) async fn fetch_artifacts(&self) {
-        self.artifacts.fetch(&self.shared.out, &self.cell.id, &self.line).await;
+        self.output.fetch_artifacts(&self.line).await;
     }
 
     /// Runs one test, again in a fresh guest while it fails and retries are left.
@@ -122,7 +113,7 @@ impl Testing {
         match stop {
             None => Outcome::Pass,
             Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
-                Component::Record => self.shared.admin_records.judge(&self.cell.release.name(), message, &record),
+                Component::Record => self.options.admin_records.judge(&self.cell.release.name(), message, &record),
                 blames => Outcome::Fail { message, blames },
             },
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
@@ -207,7 +198,7 @@ impl Testing {
         schedule.started(profiles, test, attempt, Instant::now());
         drop(schedule);
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
-        self.shared.events.write(Event::TestStarted { cell, profiles, test, attempt });
+        self.output.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
     /// An outcome without an attempt.
@@ -232,7 +223,7 @@ impl Testing {
         let after = schedule.finished(one.profiles, one.test, one.attempt, &one.outcome, one.unanswered);
         let machine = schedule.machine();
         drop(schedule);
-        write_down(&self.shared, &self.cell, machine, one);
+        write_down(&self.output, &self.cell, machine, one);
         after
     }
 
@@ -240,7 +231,7 @@ impl Testing {
         let Launched { argv, daemon, deviations } = launched;
         let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
         let configuration = unit.configuration.name().to_owned();
-        self.shared.events.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+        self.output.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
     }
 
     /// The paths that the environment's artifacts will have below the output folder.

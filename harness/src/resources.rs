@@ -1,20 +1,21 @@
-//! What the cells of a run have in common.
+//! What the environments of a run are made from and with.
 
-use crate::admin::AdminRecords;
 use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
 use crate::environments::vm::outer::{OuterError, OuterQemu};
 use crate::environments::vm::pinned::Pinned;
-use crate::event_log::EventLog;
 use crate::kata::SuppliedKata;
-use crate::progress::Progress;
 use bollard::Docker;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// What the cells of a run have in common.
-pub struct Shared {
+/// What the environments of a run are made from and with.
+pub struct Resources {
+    /// How images are made.
+    pub images: images::Options,
+    /// The Kata and the components that the user supplies.
+    pub kata: Arc<SuppliedKata>,
     /// The Docker engine, where one answers.
     pub docker: Option<Docker>,
     /// Whom the run's containers and volumes belong to.
@@ -23,24 +24,6 @@ pub struct Shared {
     pub machines: Machines,
     /// The agent's folder on this machine.
     pub host_folder: PathBuf,
-    /// The Kata and the components that the user supplies.
-    pub kata: Arc<SuppliedKata>,
-    /// What the admin's own records say.
-    pub admin_records: AdminRecords,
-    /// How images are made.
-    pub images: images::Options,
-    /// The output folder.
-    pub out: PathBuf,
-    /// One permit a guest.
-    pub permits: Arc<Semaphore>,
-    /// How often a failing test is tried again.
-    pub retries: u32,
-    /// Keep containers so that people can look into them.
-    pub keep: bool,
-    /// The display.
-    pub progress: Progress,
-    /// Where events are written.
-    pub events: EventLog,
 }
 
 /// What virtual machines are made with.

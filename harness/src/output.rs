@@ -1,0 +1,95 @@
+//! Where a run writes: its journal, its display, and the folder of its logs.
+
+use crate::artifacts::{Artifacts, artifact_folder};
+use crate::event_log::EventLog;
+use crate::line::Line;
+use crate::progress::Progress;
+use reports::journal::{CellId, Event};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a run writes.
+pub struct Output {
+    /// The journal.
+    pub events: EventLog,
+    /// The display.
+    pub progress: Progress,
+    /// The folder of the logs and of the reports.
+    pub folder: PathBuf,
+}
+
+/// Where one cell of a run writes.
+pub struct CellOutput {
+    run: Arc<Output>,
+    cell: CellId,
+    artifacts: Artifacts,
+}
+
+impl CellOutput {
+    /// Of a cell that has written nothing yet.
+    pub fn new(run: Arc<Output>, cell: CellId) -> CellOutput {
+        CellOutput { run, cell, artifacts: Artifacts::default() }
+    }
+
+    /// Writes an event into the journal.
+    pub fn write(&self, event: Event) {
+        self.run.events.write(event);
+    }
+
+    /// Prints a line about the cell, above the live ones.
+    pub fn say(&self, text: &str) {
+        self.run.progress.say(&format!("{}: {text}", self.cell));
+    }
+
+    /// Prints a warning about the cell, above the live lines.
+    pub fn warn(&self, text: &str) {
+        self.run.progress.say(&format!("warning: {}: {text}", self.cell));
+    }
+
+    /// The folder of the cell's logs.
+    pub fn logs(&self) -> PathBuf {
+        self.run.folder.join(artifact_folder(&self.cell))
+    }
+
+    /// A fresh environment begins, whose files are not those of the one before.
+    pub async fn begin_artifacts(&self) {
+        self.artifacts.begin().await;
+    }
+
+    /// Copies the logs out of the environment that is at the other end of the line.
+    pub async fn fetch_artifacts(&self, line: &Line) {
+        self.artifacts.fetch(&self.run.folder, &self.cell, line).await;
+    }
+
+    /// Says which logs were not kept, if there are such.
+    pub async fn say_what_was_left_out(&self) {
+        if let Some(left_out) = self.artifacts.left_out().await {
+            self.say(&left_out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reports::journal::Writer;
+
+    #[test]
+    fn cells_share_a_journal_and_have_folders_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Writer::create(folder.path()).unwrap();
+        let file = journal.path().to_owned();
+        let progress = Progress::new();
+        let events = EventLog::new(journal, progress.clone());
+        let output = Arc::new(Output { events, progress, folder: folder.path().to_owned() });
+        let cells = ["debian:13/x86_64/container", "debian:13/x86_64/vm"].map(|cell| {
+            let id: CellId = cell.parse().unwrap();
+            let output = CellOutput::new(Arc::clone(&output), id.clone());
+            output.write(Event::CellStarted { cell: id });
+            output
+        });
+        assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), cells.len());
+        assert_eq!(cells[0].logs(), folder.path().join("artifacts/debian-13-x86_64-container"));
+        assert_eq!(cells[1].logs(), folder.path().join("artifacts/debian-13-x86_64-vm"));
+    }
+}
