@@ -35,8 +35,8 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn PackageFamily; 7] =
-    [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
+const ALL: &[&dyn PackageFamily] =
+    &[&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
 /// A package family: the distros with the same package manager.
 pub(crate) trait PackageFamily: Sync {
@@ -69,6 +69,11 @@ pub(crate) trait PackageFamily: Sync {
 
     /// The programs of this machine that packages are fetched and verified with, whatever the base came from.
     fn fetching_programs(&self) -> &'static [&'static str];
+
+    /// The package of Debian's that has one of these programs, where one has: most are called like the program.
+    fn debian_package(&self, program: &'static str) -> Option<&'static str> {
+        Some(program)
+    }
 
     /// Whether the program that bootstraps knows a mirror of the distro.
     fn knows_mirror(&self, distro: &str) -> bool;
@@ -164,7 +169,7 @@ impl MirrorOptions {
 /// When no family of that package manager is written.
 pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failure> {
     let manager = release.package_manager;
-    ALL.into_iter().find(|family| family.package_manager() == manager).ok_or_else(|| {
+    ALL.iter().copied().find(|family| family.package_manager() == manager).ok_or_else(|| {
         let written = ALL.iter().map(|family| family.package_manager()).collect();
         ImageErrorKind::UnsupportedPackageManager { manager, written }.into()
     })
@@ -233,28 +238,13 @@ pub fn tools() -> Vec<Tool> {
                 Some(tool) if tool.managers.contains(&manager) => {}
                 Some(tool) => tool.managers.push(manager),
                 None => {
-                    let package = package_with(program);
+                    let package = family.debian_package(program);
                     all.push(Tool { program, package, managers: vec![manager], bootstraps_only });
                 }
             }
         }
     }
     all
-}
-
-/// The package of Debian's that has a program; Debian has no apk.
-fn package_with(program: &str) -> Option<&'static str> {
-    let of = [
-        ("apt-get", "apt"),
-        ("curl", "curl"),
-        ("dnf", "dnf"),
-        ("gpg", "gpg"),
-        ("mmdebstrap", "mmdebstrap"),
-        ("pacman", "pacman-package-manager"),
-        ("rpm", "rpm"),
-        ("rpmkeys", "rpm"),
-    ];
-    of.into_iter().find(|(name, _)| *name == program).map(|(_, package)| package)
 }
 
 /// Whether this machine runs that distro.
@@ -279,7 +269,8 @@ impl FromStr for ExtraPackage {
         }
         let name = ALL.iter().find_map(|family| family.package_name(text));
         name.map(ExtraPackage::Name).ok_or_else(|| {
-            let mut forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form())).to_vec();
+            let form = |family: &&dyn PackageFamily| format!("{} or {}", family.name_form(), family.file_form());
+            let mut forms: Vec<String> = ALL.iter().map(form).collect();
             // Some have the same packages.
             forms.dedup();
             bad(&format!("expected {}", forms.join(", ")))

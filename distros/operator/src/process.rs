@@ -4,8 +4,8 @@
 //! and a wait that does not poll.
 //! [`Invocation`] has them all and is for a program that is asked something.
 //! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and its module says why: the jobs of
-//! `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs under
-//! test.
+//! `images` (cancelled, told line by line), its downloads of single files (cancelled, given a secret by a pipe), what the
+//! agent keeps attached (fed, read while it runs), and programs under test.
 
 mod child;
 mod confine;

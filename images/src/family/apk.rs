@@ -87,6 +87,11 @@ impl PackageFamily for Apk {
         &[download::PROGRAM]
     }
 
+    fn debian_package(&self, program: &'static str) -> Option<&'static str> {
+        // Debian has no apk.
+        (program != PROGRAM).then_some(program)
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         is_this_machines(distro)
     }

@@ -76,6 +76,10 @@ impl PackageFamily for Apt {
         &["apt-get"]
     }
 
+    fn debian_package(&self, program: &'static str) -> Option<&'static str> {
+        Some(if program == "apt-get" { "apt" } else { program })
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         ["debian", "ubuntu"].contains(&distro)
     }

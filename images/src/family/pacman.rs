@@ -86,6 +86,10 @@ impl PackageFamily for Pacman {
         &[download::PROGRAM, keyring::PROGRAM]
     }
 
+    fn debian_package(&self, program: &'static str) -> Option<&'static str> {
+        Some(if program == PROGRAM { "pacman-package-manager" } else { program })
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         is_this_machines(distro)
     }

@@ -153,6 +153,10 @@ impl PackageFamily for Rpm {
         &[workspace::PROGRAM, "rpmkeys"]
     }
 
+    fn debian_package(&self, program: &'static str) -> Option<&'static str> {
+        Some(if program == "rpmkeys" { "rpm" } else { program })
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         is_this_machines(distro)
             && Root::default().list(Path::new(self.repositories)).is_ok_and(|names| !names.is_empty())
