@@ -199,9 +199,9 @@ fn configuration(address: &str) -> String {
 /// Downloads by curl, which knows proxies and certificates, and dies with this process.
 ///
 /// The address may hold a password: it goes through a pipe, because everybody can read arguments.
-/// That is why neither an [`operator::process::Invocation`] nor a job's `Runner` runs it: the input of the one is a file,
-/// the other has none, and neither looks at what a program writes meanwhile. curl has its own deadline, and starts nothing,
-/// so it needs no process group.
+/// That is why neither an [`operator::process::Invocation`] nor a job's `Runner` runs it: the input of the one is a
+/// file, the other has none, and neither looks at what a program writes meanwhile.
+/// curl has its own deadline, and starts nothing, so it needs no process group.
 fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();

@@ -49,7 +49,7 @@ impl Claims {
             }
         }
         if let Some(path) = self.candidates.get(&Component::Virtiofsd) {
-            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == Share::VirtioFs.name()) {
+            for driver in release.filesystems.iter_mut().filter(|driver| driver.share() == Some(Share::VirtioFs)) {
                 driver.path = Some(path.clone());
                 driver.packages.clear();
             }

@@ -53,7 +53,7 @@ impl Release {
 
     /// The driver of a share.
     pub fn filesystem(&self, share: Share) -> Option<&FilesystemDriver> {
-        self.filesystems.iter().find(|f| f.name == share.name())
+        self.filesystems.iter().find(|f| f.share() == Some(share))
     }
 
     /// All native packages that Kata needs of this release, sorted, without duplicates.
@@ -118,6 +118,13 @@ pub struct FilesystemDriver {
     pub path: Option<String>,
 }
 
+impl FilesystemDriver {
+    /// The share that it serves; `None` of one that no Kata has had.
+    pub fn share(&self) -> Option<Share> {
+        Share::of_name(&self.name)
+    }
+}
+
 /// The distro's kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
@@ -136,4 +143,16 @@ pub struct ContainerManager {
     pub packages: Vec<PackageName>,
     /// The binary's absolute path.
     pub path: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_driver_serves_the_share_of_its_name() {
+        let driver = |name: &str| FilesystemDriver { name: name.to_owned(), packages: Vec::new(), path: None };
+        assert_eq!(driver("virtio-9p").share(), Some(Share::Virtio9p));
+        assert_eq!(driver("nfs").share(), None);
+    }
 }

@@ -1,7 +1,7 @@
 //! The native packages and the record's claims about them.
 //!
-//! The distro's own programs say here what is installed and who owns a file, although `operator` reads every database by
-//! itself: the versions that are compared with were read by it, and its reader would only agree with itself.
+//! The distro's own programs say here what is installed and who owns a file, although `operator` reads every database
+//! by itself: the versions that are compared with were read by it, and its reader would only agree with itself.
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};

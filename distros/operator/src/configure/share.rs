@@ -128,7 +128,7 @@ fn judge(
         install: Vec::new(),
         forceable: None,
     };
-    let Some(share) = Share::of_name(&driver.name).filter(|share| profile.shares(*share)) else {
+    let Some(share) = driver.share().filter(|share| profile.shares(*share)) else {
         no.because(
             Blamed::Server,
             format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.share_names()),
