@@ -303,7 +303,7 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
     let mine = format!("\n{table}mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
     let half = format!("\n{table}kata.more]\nx = 1\n");
     let (glob, single) = ("version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", "version = 3\n");
-    for (main, added, moves) in [(glob, &mine, true), (single, &mine, false), (glob, &half, false)] {
+    for (main, added, moves) in [(glob, &mine, true), (single, &mine, true), (glob, &half, false)] {
         let machine = Machine::new();
         machine.file(MAIN, main);
         assert_eq!(call(&machine, GO, &arguments).code, 0);
@@ -321,8 +321,7 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
             assert_eq!(machine.told_by_check(), Vec::<String>::new());
             assert_eq!(call(&machine, GO, &[&arguments[..], &["--format", "json"]].concat()).json()["diff"], json!(""));
         } else {
-            let why = if main == single { "would have no effect any more" } else { "has been changed since" };
-            assert!(output.stderr.contains(why), "{}", output.stderr);
+            assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
             assert_eq!(machine.everything(), changed);
         }
     }

@@ -7,9 +7,9 @@ use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
-use super::state::{Change, ChangeError, State};
+use super::state::{Change, ChangeError, Configured, State};
 use super::today::{Today, today};
-use super::{Setting, copy};
+use super::{Setting, containerd, copy};
 use model::redact::SECRET;
 use root::{MAX_CONFIGURATION, Place, Root};
 use similar::{ChangeTag, TextDiff};
@@ -31,18 +31,21 @@ pub struct Added {
     now: String,
     /// Their file; `None` where nothing but empty lines was added.
     theirs: Option<Change>,
+    /// The file that imports ours by its name: as it is today, and with an import of theirs.
+    import: Option<Change>,
 }
 
 impl Added {
     /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
     /// `None` where theirs cannot be told from ours.
-    fn of(root: &Root, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
+    fn of(root: &Root, state: &State, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
         let text = theirs(file, now)?;
         let theirs = match text.is_empty() {
             true => None,
             false => Some(Change { path: free(root, file, &text, others)?, before: None, after: text }),
         };
-        Some(Added { ours: file.clone(), now: now.to_owned(), theirs })
+        let import = theirs.as_ref().and_then(|theirs| import(root, state, file, theirs));
+        Some(Added { ours: file.clone(), now: now.to_owned(), theirs, import })
     }
 
     /// Their file, where there is to be one.
@@ -54,12 +57,19 @@ impl Added {
     pub fn words(&self) -> Option<String> {
         let theirs = self.theirs.as_ref()?.path.display();
         let how = differences(&self.ours.after, &self.now);
-        Some(format!("what others have added to {} is in {theirs} now, which is theirs: {how}", self.ours().display()))
+        let import = self.import.as_ref().map(|main| format!(", and imported by {}", main.path.display()));
+        let (ours, import) = (self.ours().display(), import.unwrap_or_default());
+        Some(format!("what others have added to {ours} is in {theirs} now, which is theirs{import}: {how}"))
     }
 
     /// The path of our file.
     pub(super) fn ours(&self) -> &Path {
         &self.ours.path
+    }
+
+    /// The file that is to import theirs.
+    pub(super) fn imported_by(&self) -> Option<&Path> {
+        self.import.as_ref().map(|main| main.path.as_path())
     }
 
     /// Why our file stays where theirs would not be read.
@@ -82,6 +92,18 @@ impl Added {
             None => Ok(place.write(theirs.after.as_bytes(), like.as_ref())?),
         }
     }
+
+    /// Has theirs imported, before ours is written without it: at no time nothing reads it.
+    pub(super) fn write_import(&self, root: &Root) -> Result<(), ChangeError> {
+        let Some(main) = &self.import else { return Ok(()) };
+        let meanwhile = || ChangeError::Meanwhile(main.path.clone());
+        let place = root.place(&main.path)?.ok_or_else(meanwhile)?;
+        let held = place.read(MAX_CONFIGURATION)?.ok_or_else(meanwhile)?;
+        if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
+            return Err(meanwhile());
+        }
+        Ok(place.write(main.after.as_bytes(), Some(&held.attributes))?)
+    }
 }
 
 /// Everything that others have added to a state's files, and that can be told from ours.
@@ -91,17 +113,47 @@ pub(super) fn all(root: &Root, state: &State) -> Vec<Added> {
         // What cannot be read is told by whoever writes it.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == Today::Foreign {
-            all.extend(Added::of(root, file, &now, &all));
+            all.extend(Added::of(root, state, file, &now, &all));
         }
     }
     all
 }
 
 /// A state for which our files are ours still, because what was added to them has moved.
-pub(super) fn noted(state: &State, added: &[Added]) -> State {
+///
+/// A file that imports ours by its name imports theirs, too, and none of those that have gone since.
+pub(super) fn noted(root: &Root, state: &State, added: &[Added]) -> State {
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
+    let ours = state.files.iter().filter(|f| is_whole(f));
+    let moved: Vec<PathBuf> = ours.flat_map(|f| NUMBERS.map(move |number| beside(f, number))).collect();
+    for main in state.configurations.iter().flat_map(|c| mains(state, c)) {
+        let import = added.iter().filter_map(|a| a.import.as_ref()).find(|import| import.path == main.path);
+        let text = import.map(|import| import.after.clone()).or_else(|| {
+            let now = root.text_if_any(&main.path).ok()??;
+            containerd::without_gone(root, &now, &|path| moved.iter().any(|m| m == path))
+        });
+        noted.instead.extend(text.map(|text| (main.path.clone(), text)));
+    }
     noted
+}
+
+/// Files of others that make a configuration the handler.
+fn mains<'s>(state: &'s State, configured: &'s Configured) -> impl Iterator<Item = &'s Change> {
+    state.files.iter().filter(move |f| !is_whole(f) && configured.handler.contains(&f.path))
+}
+
+/// The file that imports ours by its name, with an import of theirs; `None` where theirs is read without one, or says
+/// nothing.
+fn import(root: &Root, state: &State, ours: &Change, theirs: &Change) -> Option<Change> {
+    let configured = state.owner(&ours.path).filter(|_| !settings_in(&theirs.after).is_empty())?;
+    mains(state, configured).find_map(|main| {
+        let held = root.place(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
+        // One of several names is written in place: half of it would be taken for somebody's edit.
+        let now = String::from_utf8(held.bytes).ok().filter(|_| held.links == 1)?;
+        let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
+        Some(Change { path: main.path.clone(), before: Some(now), after })
+    })
 }
 
 /// That a file of ours was changed.

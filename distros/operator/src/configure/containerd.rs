@@ -3,6 +3,7 @@
 //! What is written is first held against a model of how that containerd reads it ([`loaded`]): the handler must come
 //! out as it was meant, and everything else as it was.
 
+mod beside;
 mod config;
 mod distribution;
 mod files;
@@ -16,6 +17,7 @@ pub(super) mod stray;
 mod values;
 mod written;
 
+pub(super) use beside::{with_import_beside, without_gone};
 pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
@@ -26,6 +28,7 @@ pub(super) use written::Written;
 use super::Setting;
 use super::edit::{EditError, LineEnds, edited};
 use super::keys::HEAD;
+use super::lists;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, ChangeError};
 use files::Files;
@@ -247,7 +250,7 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
     let line_ends = LineEnds::of(text, &document)?;
     let item = document.entry("imports").or_insert_with(|| toml_edit::Array::new().into());
     let list = item.as_array_mut().ok_or_else(|| EditError::NotATable("imports".to_owned()))?;
-    list.push(drop_in.display().to_string());
+    lists::extend(list, [drop_in.display().to_string().into()]);
     Ok(line_ends.put(document.to_string()))
 }
 

@@ -85,7 +85,7 @@ pub fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
     let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
-    let old = recorded.as_ref().map(|old| added::noted(old, &added));
+    let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
@@ -193,7 +193,7 @@ pub fn prepare(
             return Err(ChangeError::Needed { path, why: why + or }.into());
         }
     }
-    let old = recorded.as_ref().map(|old| added::noted(old, &added));
+    let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {
         config: source.path.clone(),
@@ -275,6 +275,7 @@ impl Prepared {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         for added in &self.added {
             added.write(root)?;
+            added.write_import(root)?;
         }
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
