@@ -1,15 +1,16 @@
 //! What others have added to a file that is wholly ours: it moves to a file of theirs, which this program leaves alone.
 //!
-//! Only what can be told from ours moves: every key of ours has the value that was written, and every new line is in
-//! their file. Whatever else was changed is told, line by line, and is theirs to move.
+//! Only what can be told from ours moves: every key of ours has the value that was written, and every new key, comment
+//! and table is in their file. Whatever else was changed is told, line by line, and is theirs to move.
 
+use super::edit::plain;
 use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
 use super::state::{Change, ChangeError, Configured, State};
 use super::today::{Today, today};
-use super::{Setting, containerd, copy};
+use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
 use root::{MAX_CONFIGURATION, Place, Root};
 use similar::{ChangeTag, TextDiff};
@@ -176,34 +177,37 @@ pub(super) fn changed_words(file: &Change, now: &str) -> String {
 
 /// The text of their file, empty where there is nothing for it; `None` where theirs cannot be told from ours.
 fn theirs(file: &Change, now: &str) -> Option<String> {
-    if !is_whole(file) || !says_it_is_ours(now) {
+    let (written, now) = (plain(&file.after), plain(now));
+    if !is_whole(file) || !says_it_is_ours(&now) {
         return None;
     }
-    let (ours, all) = (settings_in(&file.after), settings_in(now));
+    let (ours, all) = (settings_in(&written), settings_in(&now));
     let new: Vec<&Setting> = all.iter().filter(|s| !ours.contains(s)).collect();
     // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
     let is_of_ours = |s: &&Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
     if !ours.iter().all(|s| all.contains(s)) || new.iter().any(is_of_ours) {
         return None;
     }
-    let rest = take_back(now, None, &file.after, false).ok()?.text.unwrap_or_default();
-    let is_our_comment = |line: &str| line.starts_with('#') && file.after.lines().any(|l| l == line);
-    let rest: Vec<&str> = rest.lines().filter(|line| !is_our_comment(line)).collect();
-    let diff = TextDiff::from_lines(file.after.as_str(), now);
-    let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
-    let inserted: Vec<&str> = inserted.filter(|line| !line.is_empty()).collect();
-    if inserted.is_empty() {
-        return Some(String::new());
-    }
-    // One beside a key of ours goes with it.
-    let comments = inserted.iter().filter(|l| l.starts_with('#') && !rest.iter().any(|r| r.trim() == **l)).copied();
-    let lines: Vec<&str> = comments.chain(rest.iter().copied()).collect();
+    let rest = take_back(&now, None, &written, false).ok()?.text.unwrap_or_default();
+    let is_our_comment = |line: &str| line.starts_with('#') && written.lines().any(|l| l == line);
+    let rest = rest.lines().filter(|line| !is_our_comment(line)).collect::<Vec<_>>().join("\n");
+    // Those beside a key of ours, or in a list of ours, go with it.
+    let comments = comments::lost(&now, &written, &rest).join("\n");
     let name = file.path.file_name().unwrap_or_default().display();
     let head = format!("# Others have added this to {name}; kata-osinfo has moved it here and leaves it alone.");
-    let text = format!("{head}\n{}\n", lines.join("\n").trim());
+    let lines = format!("{comments}\n{rest}");
+    let text = format!("{head}\n{}\n", lines.trim());
+    // All that a text says is its values, its comments, and tables that have none.
     let then = settings_in(&text);
-    let is_whole = inserted.iter().all(|line| text.lines().any(|l| l.trim() == *line));
-    (is_whole && new.iter().all(|s| then.contains(s))).then_some(text)
+    let is_ours = |header: &str| written.lines().any(|line| line.starts_with('[') && header.starts_with(line));
+    let diff = TextDiff::from_lines(written.as_str(), now.as_str());
+    let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
+    let mut headers = inserted.filter(|line| line.starts_with('[') && !is_ours(line));
+    let is_whole = headers.all(|header| text.lines().any(|line| line.trim() == header))
+        && comments::lost(&now, &written, &text).is_empty()
+        && new.iter().all(|s| then.contains(s));
+    let is_nothing = lines.trim().is_empty();
+    is_whole.then(|| if is_nothing { String::new() } else { text })
 }
 
 /// A path beside our file at which nothing stands, or that very text.
@@ -230,9 +234,10 @@ fn beside(file: &Change, number: u32) -> PathBuf {
 
 /// The first lines that differ, in words.
 fn differences(ours: &str, now: &str) -> String {
-    let diff = TextDiff::from_lines(ours, now);
+    let (ours, now) = (plain(ours), plain(now));
+    let diff = TextDiff::from_lines(ours.as_str(), now.as_str());
     // Whether a line is of a secret is said by the whole text.
-    let (was, is) = (hidden(ours), hidden(now));
+    let (was, is) = (hidden(&ours), hidden(&now));
     let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
     let lines: Vec<String> = diff
         .iter_all_changes()
@@ -305,11 +310,41 @@ runtime_type = \"k\"
     }
 
     #[test]
+    fn comments_beside_our_keys_and_in_our_lists_move_and_layout_does_not() {
+        let list = format!("{OURS}list = [\"a\", \"b\"]\n");
+        let now = list.replace("[\"a\", \"b\"]", "[ # one\n  # two\n  \"a\", # three\n  \"b\"\n] # four");
+        assert_eq!(told_apart(&list, &now), Some(format!("{HEAD}# one\n# two\n# three\n# four\n")));
+        let and = format!("{now}y = 1 # five\n");
+        let moved = format!("{HEAD}# one\n# two\n# three\n# four\n\n[runtime]\ny = 1 # five\n");
+        assert_eq!(told_apart(&list, &and), Some(moved));
+        let laid_out = list.replace("[\"a\", \"b\"]", "[\n  \"a\",\n  \"b\",\n]");
+        assert_eq!(told_apart(&list, &laid_out), Some(String::new()));
+        let now = OURS.replace("x = true", "x = true # mine").replace("[runtime]", "[runtime] # too");
+        assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# too\n# mine\n")));
+        // A table without keys says something, too.
+        assert_eq!(told_apart(OURS, &format!("{OURS}[agent.kata]\n")), Some(format!("{HEAD}[agent.kata]\n")));
+    }
+
+    #[test]
+    fn editors_of_other_systems_take_nothing_of_ours() {
+        let dos = |text: &str| text.replace('\n', "\r\n");
+        let marked = |text: &str| format!("\u{feff}{}", dos(text));
+        let state = State { files: vec![ours(OURS)], ..State::default() };
+        for now in [dos(OURS), marked(OURS), OURS.replacen('\n', "\r\n", 3)] {
+            assert_eq!(today(&state, &state.files[0], Some(&now)), Today::Ours);
+        }
+        let moved = Some(format!("{HEAD}[runtime]\n# theirs\ny = 1\n"));
+        let now = format!("{OURS}# theirs\ny = 1\n");
+        assert_eq!((told_apart(OURS, &dos(&now)), told_apart(OURS, &marked(&now))), (moved.clone(), moved));
+        let how = differences(OURS, &dos(&now));
+        assert_eq!(how, "line 11 `# theirs` is new, line 12 `y = 1` is new");
+    }
+
+    #[test]
     fn what_cannot_be_told_from_ours_does_not_move() {
         for now in [
             OURS.replace("\"/q\"", "\"/mine\""),
             OURS.replace("x = true\n", ""),
-            OURS.replace("x = true", "x = true # mine"),
             OURS.replace("# Written", "# Once written").replace("unconfigure`", "`"),
             format!("{OURS}x = [\n"),
             format!("{OURS}[runtime]\n"),

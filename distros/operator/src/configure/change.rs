@@ -4,6 +4,7 @@
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
 use super::containerd::migrated::{is_of_handler, to_mend};
+use super::edit::LineEnds;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, State, VERSION};
 use super::today::{Today, halfway, today, without_our_keys};
@@ -50,7 +51,7 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
 }
 
 /// A file's text of today, or the one that stands there as soon as what others have added to our files has moved.
-fn text(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, RootError> {
+pub(super) fn text(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, RootError> {
     match state.and_then(|state| state.instead.get(path)) {
         Some(text) => Ok(Some(text.clone())),
         None => root.utf8_if_any(path),
@@ -59,8 +60,12 @@ fn text(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String
 
 /// Why nobody can tell what in a text is ours.
 pub(super) fn not_toml(now: Option<&str>) -> String {
-    let error = now.and_then(|now| now.parse::<toml_edit::DocumentMut>().err());
-    error.map_or_else(|| "it cannot be kept as it is".to_owned(), |error| without_line(&error))
+    let read = now.map(|now| now.parse::<toml_edit::DocumentMut>().map(|document| LineEnds::of(now, &document)));
+    match read {
+        Some(Err(error)) => without_line(&error),
+        Some(Ok(Err(error))) => error.to_string(),
+        Some(Ok(Ok(_))) | None => "it cannot be kept as it is".to_owned(),
+    }
 }
 
 /// That files of ours which no state knows hold nothing of others': it would be lost when they are written again.

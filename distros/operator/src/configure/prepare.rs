@@ -6,7 +6,7 @@ pub use error::PrepareError;
 
 use super::added::{self, Added};
 use super::change::{self, Originals, original, originals};
-use super::edit::{DROP_IN, EditError, drop_in, edited};
+use super::edit::{DROP_IN, EditError, as_it_stands, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
@@ -139,7 +139,8 @@ pub fn prepare(
         let before = original(root, old.as_ref(), &drop_in_path)?;
         changes.push(Change { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
-        let after = edited(&base, &settings).map_err(edit)?;
+        let today = change::text(root, old.as_ref(), &located.path)?;
+        let after = as_it_stands(edited(&base, &settings).map_err(edit)?, today.as_deref());
         changes.push(Change { path: located.path.clone(), before: Some(base), after });
     }
     let for_kata = changes.len();
@@ -153,7 +154,8 @@ pub fn prepare(
                 let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
                 let wanted = WantedHandler { shim: &shim, config: &located.named, version: choice.version };
                 let before = |path: &Path| original(root, old.as_ref(), path);
-                let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
+                let today = |path: &Path| change::text(root, old.as_ref(), path).map_err(ChangeError::from);
+                let (files, handler) = containerd::containerd(root, &before, &today, &place, wanted, &replaced)?;
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));

@@ -2,7 +2,7 @@
 
 use super::comments;
 use super::containerd::migrated::{self, Changed};
-use super::edit::EditError;
+use super::edit::{EditError, plain};
 use super::keys::{self, Taken};
 use super::state::{Change, State};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
         return Today::Ours;
     }
     if keys::is_whole(file) {
-        return Today::Foreign;
+        return if plain(now) == plain(&file.after) { Today::Ours } else { Today::Foreign };
     }
     match edited(state, file, now, Changed::Stays) {
         Ok(taken) => Today::Edited(taken),
