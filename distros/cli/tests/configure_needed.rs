@@ -95,6 +95,18 @@ fn a_handler_that_containerd_takes_by_default_stays() {
     }
 }
 
+/// Without it containerd's CRI plugin did not come up, so that there was no `runc` to keep; nor would it once ours goes.
+#[test]
+fn a_default_that_was_named_before_the_handler_was_there_gets_no_runc_beside_it() {
+    let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
+    let (machine, _) = configured("1.7", &main);
+    assert!(!machine.read(MAIN).contains("runtimes.runc"), "{}", machine.read(MAIN));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    stays(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    assert_eq!(machine.read(MAIN), main);
+}
+
 #[test]
 fn a_handler_that_crio_takes_by_default_stays() {
     let machine = Machine::new();

@@ -104,7 +104,9 @@ pub fn prepare(
     let others = own::unlike(&siblings(root, source, configuration.runtime, configuration.kata)?);
     let located = if drop_ins && !others.is_empty() {
         let Some(own) = own::place(root, source, configuration, handler.is_some())? else {
-            return Err(PrepareError::Shared { path: source.path.clone(), others });
+            let by_handler = handler.is_none() && own::place(root, source, configuration, true)?.is_some();
+            let blocked = (!by_handler).then(|| own::named(configuration.runtime));
+            return Err(PrepareError::Shared { path: source.path.clone(), others, blocked });
         };
         let before = original(root, old.as_ref(), &own.path)?;
         changes.push(Change { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
