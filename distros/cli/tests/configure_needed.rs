@@ -108,6 +108,25 @@ fn a_default_that_was_named_before_the_handler_was_there_gets_no_runc_beside_it(
 }
 
 #[test]
+fn a_default_that_k3s_is_told_counts_before_its_next_start() {
+    let folder = "/var/lib/rancher/k3s/agent/etc/containerd";
+    let config = "m/etc/rancher/k3s/config.yaml";
+    let machine = Machine::new();
+    let main = format!("version = 3\nimports = [\"{folder}/config-v3.toml.d/*.toml\"]\n");
+    machine.file(&format!("m{folder}/config.toml"), &main);
+    machine.file(config, "default-runtime: runc\n");
+    let with = ["--handler", "containerd", "--containerd-version", "2.1"];
+    assert_eq!(call(&machine, GO, &with).code, 0);
+    machine.file(config, "default-runtime: kata\n");
+    stays(&machine, &[&[]], "/etc/rancher/k3s/config.yaml makes kata containerd's default handler");
+    assert_eq!(call(&machine, GO, &with).code, 0);
+    // The last one counts.
+    machine.file(&format!("{config}.d/10-mine.yaml"), "default-runtime: runc\n");
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}
+
+#[test]
 fn a_handler_that_crio_takes_by_default_stays() {
     let machine = Machine::new();
     machine.file(CRIO, "[crio.runtime]\ndefault_runtime = \"runc\"\n");

@@ -40,7 +40,8 @@
 //!   later ones get a drop-in.
 //! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::distribution` knows what that reads, also
 //!   in another folder of data, and what tells that one of them is there.
-//!   Where one has not written that yet, nothing is written in its place that nobody would read.
+//!   Where one has not written that yet, or makes it anew from a template without an import of ours, nothing is written
+//!   that nobody would read.
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space

@@ -75,6 +75,10 @@ pub(super) fn containerd(
     wanted: WantedHandler<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
+    if let Some(template) = place.template.clone() {
+        let folder = place.drop_in.with_file_name("");
+        return Err(HandlerError::Rebuilt { main: place.main.clone(), template, folder, owner: place.owner.name() });
+    }
     let path = root.resolve_new(&place.main)?;
     let (before, today) = (original(&path)?, today(&path)?);
     let edit = |source| HandlerError::Edit { path: path.clone(), source };
