@@ -37,8 +37,8 @@ pub(in super::super) fn with_import_beside(
     with_list(text, |list| lists::insert(list, at + 1, import.into()))
 }
 
-/// The text of a main file without imports of files that we have moved others' lines to, and that are not there any more:
-/// containerd does not start with those. `None` where it has none.
+/// The text of a main file without imports of files that we have moved others' lines to, and that have gone: containerd
+/// does not start with those. `None` where it has none.
 pub(in super::super) fn without_gone(root: &Root, text: &str, is_moved: &dyn Fn(&Path) -> bool) -> Option<String> {
     let all = imports(&text.parse::<DocumentMut>().ok()?);
     let is_gone = |import: &String| {

@@ -89,9 +89,9 @@ impl ContainerdConfig {
 
 /// The admin's template that k3s or RKE2 makes its main file from, where it has no import of `folder`.
 ///
-/// The one of version 3 counts before the other one (`templateGenerations` in `pkg/agent/containerd/config.go` of k3s); a
-/// release that has made a file of version 2 may know the other one alone. Either may have k3s' own template in it, and
-/// with that what the main file imports today.
+/// The one of version 3 counts before the other one (`templateGenerations` in `pkg/agent/containerd/config.go` of k3s);
+/// a release that has made a file of version 2 may know the other one alone. Either may have k3s' own template in it,
+/// and with that what the main file imports today.
 fn without_import(root: &Root, folder: &Path, today: &[String]) -> Result<Option<PathBuf>, RootError> {
     let own = folder.with_extension("tmpl");
     for template in [own.clone(), folder.with_file_name("config.toml.tmpl")] {
