@@ -8,11 +8,11 @@ use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
-use super::state::{Change, ChangeError, Configured, State};
-use super::today::{Today, today};
+use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
+use super::today::{FileState, today};
 use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
-use root::{MAX_CONFIGURATION, Place, Root};
+use root::{MAX_CONFIGURATION, PinnedPath, Root};
 use similar::{ChangeTag, TextDiff};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -25,32 +25,38 @@ const SHOWN: usize = 4;
 
 /// What others have added to one of our files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Added {
+pub struct ForeignAdditions {
     /// Our file, as it was written.
-    ours: Change,
+    ours: FileChange,
     /// Its text of today.
     now: String,
     /// Their file; `None` where nothing but empty lines was added.
-    theirs: Option<Change>,
+    theirs: Option<FileChange>,
     /// The file that imports ours by its name: as it is today, and with an import of theirs.
-    import: Option<Change>,
+    import: Option<FileChange>,
 }
 
-impl Added {
+impl ForeignAdditions {
     /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
     /// `None` where theirs cannot be told from ours.
-    fn of(root: &Root, state: &State, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
+    fn of(
+        root: &Root,
+        state: &State,
+        file: &FileChange,
+        now: &str,
+        others: &[ForeignAdditions],
+    ) -> Option<ForeignAdditions> {
         let text = theirs(file, now)?;
         let theirs = match text.is_empty() {
             true => None,
-            false => Some(Change { path: free(root, file, &text, others)?, before: None, after: text }),
+            false => Some(FileChange { path: free(root, file, &text, others)?, before: None, after: text }),
         };
         let import = theirs.as_ref().and_then(|theirs| import(root, state, file, theirs));
-        Some(Added { ours: file.clone(), now: now.to_owned(), theirs, import })
+        Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import })
     }
 
     /// Their file, where there is to be one.
-    pub fn theirs(&self) -> Option<&Change> {
+    pub fn theirs(&self) -> Option<&FileChange> {
         self.theirs.as_ref()
     }
 
@@ -85,8 +91,8 @@ impl Added {
     pub(super) fn write(&self, root: &Root) -> Result<(), ChangeError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
         // Whoever may read the one may read the other.
-        let like = root.place(self.ours())?.as_ref().map(Place::attributes).transpose()?.flatten();
-        let place = root.make_place(&theirs.path)?;
+        let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
+        let place = root.make_pinned(&theirs.path)?;
         match place.read(MAX_CONFIGURATION)? {
             Some(held) if held.bytes == theirs.after.as_bytes() => Ok(()),
             Some(_) => Err(ChangeError::Meanwhile(theirs.path.clone())),
@@ -98,7 +104,7 @@ impl Added {
     pub(super) fn write_import(&self, root: &Root) -> Result<(), ChangeError> {
         let Some(main) = &self.import else { return Ok(()) };
         let meanwhile = || ChangeError::Meanwhile(main.path.clone());
-        let place = root.place(&main.path)?.ok_or_else(meanwhile)?;
+        let place = root.pin(&main.path)?.ok_or_else(meanwhile)?;
         let held = place.read(MAX_CONFIGURATION)?.ok_or_else(meanwhile)?;
         if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
             return Err(meanwhile());
@@ -108,13 +114,13 @@ impl Added {
 }
 
 /// Everything that others have added to a state's files, and that can be told from ours.
-pub(super) fn all(root: &Root, state: &State) -> Vec<Added> {
+pub(super) fn all(root: &Root, state: &State) -> Vec<ForeignAdditions> {
     let mut all = Vec::new();
     for file in state.files.iter().filter(|f| is_whole(f)) {
         // What cannot be read is told by whoever writes it.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
-        if today(state, file, Some(&now)) == Today::Foreign {
-            all.extend(Added::of(root, state, file, &now, &all));
+        if today(state, file, Some(&now)) == FileState::Foreign {
+            all.extend(ForeignAdditions::of(root, state, file, &now, &all));
         }
     }
     all
@@ -123,7 +129,7 @@ pub(super) fn all(root: &Root, state: &State) -> Vec<Added> {
 /// A state for which our files are ours still, because what was added to them has moved.
 ///
 /// A file that imports ours by its name imports theirs, too, and none of those that have gone since.
-pub(super) fn noted(root: &Root, state: &State, added: &[Added]) -> State {
+pub(super) fn noted(root: &Root, state: &State, added: &[ForeignAdditions]) -> State {
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
     let ours = state.files.iter().filter(|f| is_whole(f));
@@ -140,25 +146,25 @@ pub(super) fn noted(root: &Root, state: &State, added: &[Added]) -> State {
 }
 
 /// Files of others that make a configuration the handler.
-fn mains<'s>(state: &'s State, configured: &'s Configured) -> impl Iterator<Item = &'s Change> {
+fn mains<'s>(state: &'s State, configured: &'s ManagedConfiguration) -> impl Iterator<Item = &'s FileChange> {
     state.files.iter().filter(move |f| !is_whole(f) && configured.handler.contains(&f.path))
 }
 
 /// The file that imports ours by its name, with an import of theirs; `None` where theirs is read without one, or says
 /// nothing.
-fn import(root: &Root, state: &State, ours: &Change, theirs: &Change) -> Option<Change> {
+fn import(root: &Root, state: &State, ours: &FileChange, theirs: &FileChange) -> Option<FileChange> {
     let configured = state.owner(&ours.path).filter(|_| !settings_in(&theirs.after).is_empty())?;
     mains(state, configured).find_map(|main| {
-        let held = root.place(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
+        let held = root.pin(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
         // One of several names is written in place: half of it would be taken for somebody's edit.
         let now = String::from_utf8(held.bytes).ok().filter(|_| held.links == 1)?;
         let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
-        Some(Change { path: main.path.clone(), before: Some(now), after })
+        Some(FileChange { path: main.path.clone(), before: Some(now), after })
     })
 }
 
 /// That a file of ours was changed.
-pub(super) fn changed(file: &Change, now: &str) -> ChangeError {
+pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
     ChangeError::Changed {
         path: file.path.clone(),
         how: differences(&file.after, now),
@@ -167,7 +173,7 @@ pub(super) fn changed(file: &Change, now: &str) -> ChangeError {
 }
 
 /// The same, of a file that is named already.
-pub(super) fn changed_words(file: &Change, now: &str) -> String {
+pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
         "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {} where that is",
         differences(&file.after, now),
@@ -176,7 +182,7 @@ pub(super) fn changed_words(file: &Change, now: &str) -> String {
 }
 
 /// The text of their file, empty where there is nothing for it; `None` where theirs cannot be told from ours.
-fn theirs(file: &Change, now: &str) -> Option<String> {
+fn theirs(file: &FileChange, now: &str) -> Option<String> {
     let (written, now) = (plain(&file.after), plain(now));
     if !is_whole(file) || !says_it_is_ours(&now) {
         return None;
@@ -211,19 +217,19 @@ fn theirs(file: &Change, now: &str) -> Option<String> {
 }
 
 /// A path beside our file at which nothing stands, or that very text.
-fn free(root: &Root, file: &Change, text: &str, others: &[Added]) -> Option<PathBuf> {
+fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
     let is_free = |path: &PathBuf| match root.look(path) {
         Ok(None) => true,
         Ok(Some(_)) => root.text_if_any(path).is_ok_and(|there| there.as_deref() == Some(text)),
         Err(_) => false,
     };
-    let is_anothers = |path: &PathBuf| others.iter().filter_map(Added::theirs).any(|c| c.path == *path);
+    let is_anothers = |path: &PathBuf| others.iter().filter_map(ForeignAdditions::theirs).any(|c| c.path == *path);
     let paths = NUMBERS.filter_map(|number| root.resolve_new(&beside(file, number)).ok());
     paths.filter(|path| !is_anothers(path)).find(is_free)
 }
 
 /// Beside a drop-in, and among the drop-ins of a configuration.
-fn beside(file: &Change, number: u32) -> PathBuf {
+fn beside(file: &FileChange, number: u32) -> PathBuf {
     let folder = file.path.with_file_name("");
     let is_drop_in = folder.file_name().is_some_and(|name| name == "config.d");
     let folder = if copy::source(&file.after).is_some() && !is_drop_in { folder.join("config.d") } else { folder };
@@ -286,8 +292,8 @@ runtime_type = \"k\"
 ";
     const HEAD: &str = "# Others have added this to 50.toml; kata-osinfo has moved it here and leaves it alone.\n";
 
-    fn ours(after: &str) -> Change {
-        Change { path: "/config.d/50.toml".into(), before: None, after: after.to_owned() }
+    fn ours(after: &str) -> FileChange {
+        FileChange { path: "/config.d/50.toml".into(), before: None, after: after.to_owned() }
     }
 
     fn told_apart(after: &str, now: &str) -> Option<String> {
@@ -331,7 +337,7 @@ runtime_type = \"k\"
         let marked = |text: &str| format!("\u{feff}{}", dos(text));
         let state = State { files: vec![ours(OURS)], ..State::default() };
         for now in [dos(OURS), marked(OURS), OURS.replacen('\n', "\r\n", 3)] {
-            assert_eq!(today(&state, &state.files[0], Some(&now)), Today::Ours);
+            assert_eq!(today(&state, &state.files[0], Some(&now)), FileState::Ours);
         }
         let moved = Some(format!("{HEAD}[runtime]\n# theirs\ny = 1\n"));
         let now = format!("{OURS}# theirs\ny = 1\n");

@@ -23,14 +23,14 @@ pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
 pub(super) use loss::{loss, lost, names_default};
-pub(super) use written::Written;
+pub(super) use written::ContainerdHandler;
 
 use super::Setting;
 use super::edit::{EditError, LineEnds, as_it_stands, edited};
 use super::keys::HEAD;
 use super::lists;
 use super::runtime_files::{HandlerError, NAME};
-use super::state::{Change, ChangeError};
+use super::state::{ChangeError, FileChange};
 use files::Files;
 use handler::{default_runtime, handler, settings, told};
 use loaded::{GRPC, LoadError, Loaded, Loading, RUNTIME, read};
@@ -74,7 +74,7 @@ pub(super) fn containerd(
     place: &ContainerdConfig,
     wanted: WantedHandler<'_>,
     replaced: &Replaced,
-) -> Result<(Vec<Change>, Written), HandlerError> {
+) -> Result<(Vec<FileChange>, ContainerdHandler), HandlerError> {
     if let Some(template) = place.template.clone() {
         let folder = place.drop_in.with_file_name("");
         return Err(HandlerError::Rebuilt { main: place.main.clone(), template, folder, owner: place.owner.name() });
@@ -113,7 +113,7 @@ pub(super) fn containerd(
     }
     let there = now.iter().find_map(|(loading, l)| Some((*loading, l.runtimes.get(NAME)?.as_object()?.clone())));
     let handler = handler(wanted, there.as_ref().map(|(_, there)| there));
-    let theirs = |changes: &[Change]| {
+    let theirs = |changes: &[FileChange]| {
         let Some((loading, there)) = &there else { return Vec::new() };
         // A main file that stays as it stands has today's lines.
         let stays = changes.iter().find(|c| c.path == path && today.as_ref() == Some(&c.after));
@@ -141,7 +141,7 @@ pub(super) fn containerd(
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
     };
-    let written = Written {
+    let written = ContainerdHandler {
         main: place.main.clone(),
         instead,
         loadings: now.iter().map(|(l, _)| *l).collect(),
@@ -154,7 +154,7 @@ pub(super) fn containerd(
         match written.outcome(root, &replaced, &changes, &now) {
             Effect::Good => {
                 let theirs = theirs(&changes);
-                return Ok((changes, Written { theirs, ..written }));
+                return Ok((changes, ContainerdHandler { theirs, ..written }));
             }
             Effect::NotEffective => second = second.or(Some(changes)),
             // The first way is that of the main file's own form; why others are none is nothing to act on.
@@ -168,7 +168,7 @@ pub(super) fn containerd(
     match (second, &place.rebuilt) {
         (Some(changes), _) => {
             let theirs = theirs(&changes);
-            Ok((changes, Written { theirs, ..written }))
+            Ok((changes, ContainerdHandler { theirs, ..written }))
         }
         (None, Some(advice)) if harm.is_empty() => {
             Err(HandlerError::NotImported { main: path, advice: advice.clone() })
@@ -199,7 +199,7 @@ impl Candidates<'_> {
     }
 
     /// An edit of the main file.
-    fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<Change>, EditError> {
+    fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<FileChange>, EditError> {
         let form = form.max(2);
         let settings = self.settings(form);
         // Comments alone have no version yet.
@@ -208,11 +208,11 @@ impl Candidates<'_> {
             false => self.before.unwrap_or_default().to_owned(),
         };
         let after = as_it_stands(edited(&text, &settings)?, self.today);
-        Ok(vec![Change { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
+        Ok(vec![FileChange { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
     }
 
     /// A drop-in in each form, with an import of it where there is none.
-    fn drop_ins(&self, form: i64) -> Result<Vec<Vec<Change>>, HandlerError> {
+    fn drop_ins(&self, form: i64) -> Result<Vec<Vec<FileChange>>, HandlerError> {
         let edit = |source| HandlerError::Edit { path: self.path.to_owned(), source };
         let path = self.root.resolve_new(&self.place.drop_in)?;
         let first = if form < 2 { 3 } else { form };
@@ -227,7 +227,7 @@ impl Candidates<'_> {
             let after = edited(&head, &self.settings(form)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));
-            let mut changes = vec![Change { before: (self.original)(&path)?, path: path.clone(), after }];
+            let mut changes = vec![FileChange { before: (self.original)(&path)?, path: path.clone(), after }];
             let files = Files { root: self.root, replaced: &replaced };
             let read = read(&files, &self.place.main, Loading::MergesThenMigrates);
             if read.is_ok_and(|files| !files.iter().any(|f| f.path == self.place.drop_in)) {
@@ -237,10 +237,10 @@ impl Candidates<'_> {
                 let text = self.before.map_or_else(|| format!("version = {form}\n"), str::to_owned);
                 let after = with_import(&text, &self.place.drop_in).map_err(edit)?;
                 let before = self.before.map(str::to_owned);
-                let main = Change { path: self.path.to_owned(), before, after };
+                let main = FileChange { path: self.path.to_owned(), before, after };
                 let stands = as_it_stands(main.after.clone(), self.today);
                 if stands != main.after {
-                    all.push([changes.clone(), vec![Change { after: stands, ..main.clone() }]].concat());
+                    all.push([changes.clone(), vec![FileChange { after: stands, ..main.clone() }]].concat());
                 }
                 changes.push(main);
             }

@@ -4,7 +4,7 @@
 
 use super::super::edit::LineEnds;
 use super::super::lists;
-use super::super::state::Change;
+use super::super::state::FileChange;
 use super::files::{Files, Replaced};
 use super::imports;
 use super::loaded::{Loading, read};
@@ -20,7 +20,7 @@ pub(in super::super) fn with_import_beside(
     main: &Path,
     text: &str,
     ours: &Path,
-    theirs: &Change,
+    theirs: &FileChange,
 ) -> Option<String> {
     let all = imports(&text.parse::<DocumentMut>().ok()?);
     let at = all.iter().position(|import| leads_to(root, import, &|path| path == ours))?;
@@ -83,7 +83,7 @@ mod tests {
 
     fn imported(text: &str) -> Option<String> {
         let (_dir, root) = machine();
-        let theirs = Change { path: THEIRS.into(), before: None, after: "version = 3\n".to_owned() };
+        let theirs = FileChange { path: THEIRS.into(), before: None, after: "version = 3\n".to_owned() };
         with_import_beside(&root, Path::new("/etc/containerd/config.toml"), text, Path::new(OURS), &theirs)
     }
 

@@ -3,7 +3,7 @@
 use super::super::Problem;
 use super::super::keys::is_whole;
 use super::super::runtime_files::NAME;
-use super::super::state::Change;
+use super::super::state::FileChange;
 use super::config::{ContainerdConfig, STANDARD, present};
 use super::files::Replaced;
 use super::imports;
@@ -26,7 +26,7 @@ const DECIDING: [&[&str]; 3] = [&["runtime_type"], &["runtime_path"], &["options
 /// # Errors
 ///
 /// That one of the files that containerd reads cannot be read, or looked for.
-pub(in super::super) fn problems(root: &Root, files: &[&Change]) -> Result<Vec<Problem>, RootError> {
+pub(in super::super) fn problems(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootError> {
     let Some((file, handler)) = files.iter().find_map(|f| Some((*f, handler_of(f)?))) else { return Ok(Vec::new()) };
     let Some((main, replaced)) = main_of(root, file, files)? else { return Ok(Vec::new()) };
     if let Some(problem) = rebuilt_without(root, file)? {
@@ -69,7 +69,11 @@ pub(in super::super) fn problems(root: &Root, files: &[&Change]) -> Result<Vec<P
 
 /// The main file, and what is read in its place by a distribution that joins drop-ins itself; `None` where nothing tells
 /// which it is.
-pub(super) fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<Option<(PathBuf, Replaced)>, RootError> {
+pub(super) fn main_of(
+    root: &Root,
+    file: &FileChange,
+    files: &[&FileChange],
+) -> Result<Option<(PathBuf, Replaced)>, RootError> {
     let is_drop_in = is_whole(file);
     // Every drop-in lies in a folder beside its main file.
     let Some(beside) = file.path.ancestors().nth(2) else { return Ok(None) };
@@ -97,7 +101,7 @@ pub(super) fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<O
 }
 
 /// That a distribution of Kubernetes makes its main file from what does not import our drop-in.
-fn rebuilt_without(root: &Root, drop_in: &Change) -> Result<Option<Problem>, RootError> {
+fn rebuilt_without(root: &Root, drop_in: &FileChange) -> Result<Option<Problem>, RootError> {
     let is_its = |place: &ContainerdConfig| root.resolve_new(&place.drop_in).is_ok_and(|path| path == drop_in.path);
     let place = present(root)?.into_iter().find(is_its);
     let template = place.and_then(|place| Some((place.template.clone()?, place.owner.name(), place.main)));
