@@ -244,7 +244,21 @@ fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
     internetworking_model="tcfilter"
     "##);
     // The link is still one.
-    assert!(machine.path(&format!("m/{BASE}/configuration.toml")).is_symlink());
+    let file = format!("m/{BASE}/configuration.toml");
+    assert!(machine.path(&file).is_symlink());
+    // Comments beside our keys and in our lists stay where they are when it is configured again.
+    let mine = machine.read(&file);
+    let mine = mine.replace("valid_hypervisor_paths = [", "# mine\nvalid_hypervisor_paths = [ # why\n  ");
+    let mine = mine.replace("\"announce_submounts\",", "\"announce_submounts\", # too");
+    machine.file(&file, &mine);
+    let output = machine.run(&with(&["configure", "--profile", "go-2.4"], &["--kata-version", "2.4.0"]));
+    assert_eq!((output.code, machine.read(&file)), (0, mine), "{}", output.stderr);
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    let left = machine.read(&file);
+    assert!(!left.contains("valid_hypervisor_paths") && !left.contains("announce_submounts"), "{left}");
+    for comment in ["# mine", "# why", "# too"] {
+        assert_eq!(left.matches(comment).count(), 1, "{comment}: {left}");
+    }
 }
 
 #[test]

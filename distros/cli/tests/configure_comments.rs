@@ -86,16 +86,51 @@ fn comments_beside_imports_stay() {
         let again = machine.copy();
         configure(&again, "2.1", &[]);
         assert_eq!(again.told_by_check(), Vec::<String>::new());
-        for comment in ["# x", "# mine", "# ours", "# end"] {
-            let count = |text: &str| text.matches(comment).count();
-            assert_eq!(count(&again.read(MAIN)), count(&list), "{comment}: {}", again.read(MAIN));
+        assert_eq!(again.read(MAIN), machine.read(MAIN));
+        for machine in [machine, again] {
+            assert_eq!(taken_back(&machine, &[]), main.replace(&format!("[{A}]"), &left));
         }
-        assert_eq!(taken_back(&machine, &[]), main.replace(&format!("[{A}]"), &left));
     }
     // In a list that we made.
     let machine = configured("version = 3\n", "2.1");
     edit(&machine, &format!("[{OURS}]"), &format!("[ # x\n  {OURS}, # ours\n]"));
     assert_eq!(taken_back(&machine, &[]), "version = 3\n# x\n  # ours\n");
+}
+
+/// Whoever has written comments above and beside all of it, on any system.
+#[test]
+fn what_is_configured_again_leaves_every_byte() {
+    for (version, main) in [("1.7", "version = 2\n"), ("2.1", "version = 3\n")] {
+        for end in ["\n", "\r\n"] {
+            let machine = configured(main, version);
+            let text = machine.read(MAIN);
+            let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty());
+            let commented = lines.map(|(at, line)| format!("# above {at}.{end}{line} # beside {at}.{end}"));
+            let commented: String = commented.collect();
+            machine.file(MAIN, &commented);
+            configure(&machine, version, &[]);
+            assert_eq!((machine.read(MAIN), machine.told_by_check()), (commented.clone(), Vec::new()));
+            let left = taken_back(&machine, &[]);
+            assert_eq!(left.matches('#').count(), commented.matches('#').count(), "{left}");
+            assert!(!left.contains("kata"), "{left}");
+        }
+    }
+}
+
+/// Which comes first is the admin's, where it makes no difference.
+#[test]
+fn the_order_of_imports_stays() {
+    let machine = configured(&format!("version = 3\nimports = [{A}]\n"), "2.1");
+    edit(&machine, &format!("[{A}, {OURS}]"), &format!("[{OURS}, {A}]"));
+    let turned = machine.read(MAIN);
+    configure(&machine, "2.1", &[]);
+    assert_eq!(machine.read(MAIN), turned);
+    // A later file that has another handler of this name would win.
+    let another = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.kata]\nruntime_path = \"/another\"\n";
+    machine.file("m/etc/containerd/a.toml", &format!("version = 3\n{another}"));
+    configure(&machine, "2.1", &[]);
+    assert!(machine.read(MAIN).contains(&format!("[{A}, {OURS}]")), "{}", machine.read(MAIN));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
 }
 
 #[test]

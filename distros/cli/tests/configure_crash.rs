@@ -187,6 +187,42 @@ fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
     }
 }
 
+/// Whatever cuts a call short, a file that containerd's main file imports has the lines that move.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn lines_of_others_that_move_are_read_at_every_point() {
+    assert_strace_runs();
+    let ours = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+    let nvidia = NVIDIA.replace("grpc.v1.cri", "cri.v1.runtime");
+    let has_it = |machine: &Machine| {
+        let main = machine.read(MAIN);
+        let imported = main.split('"').filter(|word| word.starts_with("/etc/containerd/conf.d/"));
+        let mut texts = imported.filter_map(|path| std::fs::read_to_string(machine.path(&format!("m{path}"))).ok());
+        texts.any(|text| text.contains("runtimes.nvidia]"))
+    };
+    for call in [BACK, DROP_IN] {
+        let mut points = 0;
+        for n in 1.. {
+            let machine = machine();
+            machine.file(MAIN, "version = 3\n");
+            must(&machine, DROP_IN);
+            machine.file(ours, &(machine.read(ours) + &nvidia));
+            if !meddled(&machine, call, &format!("renameat:signal=KILL:when={n}")) {
+                break;
+            }
+            points += 1;
+            assert!(has_it(&machine), "{call:?} {n}: {}", machine.read(MAIN));
+            let again = machine.copy();
+            must(&machine, BACK);
+            assert!(has_it(&machine), "{call:?} {n}: {}", machine.read(MAIN));
+            must(&again, DROP_IN);
+            must(&again, BACK);
+            assert!(has_it(&again), "{call:?} {n}, configured again: {}", again.read(MAIN));
+        }
+        assert!(points > 2, "{call:?}");
+    }
+}
+
 #[test]
 #[ignore = "half an hour: every point of every scenario"]
 fn no_kill_anywhere_leaves_anything_stuck() {

@@ -95,6 +95,37 @@ fn a_handler_that_containerd_takes_by_default_stays() {
     }
 }
 
+/// Without it containerd's CRI plugin did not come up, so that there was no `runc` to keep; nor would it once ours goes.
+#[test]
+fn a_default_that_was_named_before_the_handler_was_there_gets_no_runc_beside_it() {
+    let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
+    let (machine, _) = configured("1.7", &main);
+    assert!(!machine.read(MAIN).contains("runtimes.runc"), "{}", machine.read(MAIN));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    stays(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    assert_eq!(machine.read(MAIN), main);
+}
+
+#[test]
+fn a_default_that_k3s_is_told_counts_before_its_next_start() {
+    let folder = "/var/lib/rancher/k3s/agent/etc/containerd";
+    let config = "m/etc/rancher/k3s/config.yaml";
+    let machine = Machine::new();
+    let main = format!("version = 3\nimports = [\"{folder}/config-v3.toml.d/*.toml\"]\n");
+    machine.file(&format!("m{folder}/config.toml"), &main);
+    machine.file(config, "default-runtime: runc\n");
+    let with = ["--handler", "containerd", "--containerd-version", "2.1"];
+    assert_eq!(call(&machine, GO, &with).code, 0);
+    machine.file(config, "default-runtime: kata\n");
+    stays(&machine, &[&[]], "/etc/rancher/k3s/config.yaml makes kata containerd's default handler");
+    assert_eq!(call(&machine, GO, &with).code, 0);
+    // The last one counts.
+    machine.file(&format!("{config}.d/10-mine.yaml"), "default-runtime: runc\n");
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}
+
 #[test]
 fn a_handler_that_crio_takes_by_default_stays() {
     let machine = Machine::new();
@@ -112,21 +143,7 @@ fn a_handler_that_crio_takes_by_default_stays() {
 #[test]
 fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
     let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
-    let machine = Machine::new();
-    // Only our own import leads to our file.
-    machine.file(MAIN, "version = 3\n");
     let with = ["--handler", "containerd", "--containerd-version", "2.1"];
-    assert_eq!(call(&machine, GO, &with).code, 0);
-    machine.file(DROP_IN, &format!("{}{mine}", machine.read(DROP_IN)));
-    stays(&machine, &[&[], &with], "handler mine of /etc/containerd/conf.d/50-kata-osinfo.toml:");
-    // They are in a file of the admin's now, as it says.
-    machine.file("m/etc/containerd/mine.toml", &format!("version = 3\n{mine}"));
-    let imports = "imports = [\"/etc/containerd/conf.d/50-kata-osinfo.toml\"";
-    machine.file(MAIN, &machine.read(MAIN).replace(imports, &format!("{imports}, \"/etc/containerd/mine.toml\"")));
-    let output = machine.run(&["unconfigure"]);
-    assert_eq!(output.code, 0, "{}", output.stderr);
-    let left = machine.read(MAIN);
-    assert!(left.contains("\"/etc/containerd/mine.toml\"]") && !left.contains("50-kata-osinfo"), "{left}");
     // A link leads to our file, and another folder.
     let machine = Machine::new();
     machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
@@ -136,6 +153,70 @@ fn lines_of_others_that_nothing_would_read_any_more_stay_where_they_are() {
     symlink("../../../srv/ours.toml", machine.path(DROP_IN)).expect("a link");
     machine.file("m/srv/ours.toml", &format!("{}{mine}", machine.read("m/srv/ours.toml")));
     stays(&machine, &[&with], "handler mine of /etc/containerd/conf.d/50-kata-osinfo.toml:");
+}
+
+/// Only our own import leads to our file: the one that has their lines now is imported, too, and nothing is lost.
+#[test]
+fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_where_they_move() {
+    let mine = format!("\n{V3}.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
+    let added = "/etc/containerd/conf.d/50-kata-osinfo-added.toml";
+    for before in ["version = 3\n", "version = 3\nimports = [\n  \"/etc/containerd/a.toml\", # mine\n]\n", ""] {
+        let machine = Machine::new();
+        machine.file("m/etc/containerd/a.toml", "version = 3\n");
+        match before {
+            "" => {}
+            text => machine.file(MAIN, text),
+        }
+        let with = ["--handler", "containerd", "--containerd-version", "2.1"];
+        assert_eq!(call(&machine, GO, &with).code, 0);
+        let (ours, main) = (machine.read(DROP_IN), machine.read(MAIN));
+        machine.file(DROP_IN, &format!("{ours}{mine}"));
+        let changed = files(&machine);
+        let told = format!(" is in {added} now, which is theirs, and imported by /etc/containerd/config.toml: line ");
+        for dry in [&["unconfigure", "--dry-run"][..], [GO, &with[..], &["--dry-run"]].concat().as_slice()] {
+            let output = machine.run(dry);
+            assert!(output.code == 0 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+            let mut new = output.stdout.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++"));
+            assert!(new.any(|line| line.contains(added)), "{}", output.stdout);
+            assert_eq!(files(&machine), changed);
+        }
+        // Taken back, whoever is configured besides, and by force: it says what it said, and imports theirs.
+        let left = |machine: &Machine| {
+            assert!(machine.read(&format!("m{added}")).ends_with(&format!("\nversion = 3\n{mine}")));
+            let left = machine.read(MAIN);
+            assert!(left.contains(added) && !left.contains("50-kata-osinfo.toml"), "{left}");
+            assert_eq!(left.contains("\"/etc/containerd/a.toml\", # mine\n"), before.contains("# mine"), "{left}");
+            assert!(!machine.path(DROP_IN).exists());
+        };
+        let to_crio = [GO, &["--handler", "crio"][..]].concat();
+        for back in [&["unconfigure"][..], &["unconfigure", "--force"][..], GO, to_crio.as_slice()] {
+            let machine = machine.copy();
+            let output = machine.run(back);
+            assert!(output.code == 0 && output.stderr.contains(&told), "{back:?}: {}", output.stderr);
+            left(&machine);
+        }
+        // Written again: ours is as it was, theirs is imported behind it, and stays when ours goes.
+        let output = call(&machine, GO, &with);
+        assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
+        let import = "\"/etc/containerd/conf.d/50-kata-osinfo.toml\"";
+        assert_eq!(machine.read(DROP_IN), ours);
+        assert_ne!(machine.read(MAIN), main);
+        assert!(machine.read(MAIN).contains(import) && machine.read(MAIN).contains(added), "{}", machine.read(MAIN));
+        assert_eq!(machine.told_by_check(), Vec::<String>::new());
+        let once = files(&machine);
+        assert_eq!((call(&machine, GO, &with).code, files(&machine)), (0, once));
+        let without = machine.copy();
+        assert_eq!(machine.run(&["unconfigure"]).code, 0);
+        left(&machine);
+        // With their file its import goes: containerd would not start.
+        std::fs::remove_file(without.path(&format!("m{added}"))).expect("removed");
+        for back in [&["unconfigure"][..], [GO, &with[..]].concat().as_slice()] {
+            let machine = without.copy();
+            let output = machine.run(back);
+            assert_eq!(output.code, 0, "{}", output.stderr);
+            assert!(!machine.read(MAIN).contains(added), "{}", machine.read(MAIN));
+        }
+    }
 }
 
 #[test]
@@ -394,14 +475,16 @@ fn what_nothing_reads_today_keeps_nothing() {
 }
 
 #[test]
-fn what_containerd_itself_is_told_in_our_drop_in_stays_where_it_is_read() {
-    let (machine, with) = configured("2.1", "version = 3\n");
+fn what_containerd_itself_is_told_in_our_drop_in_moves_where_it_is_read() {
+    let (machine, _) = configured("2.1", "version = 3\n");
     machine.file(DROP_IN, &format!("root = \"/data\"\n{}\n[debug]\nlevel = \"debug\"\n", machine.read(DROP_IN)));
     let ours = machine.read(DROP_IN).lines().skip(1).collect::<Vec<_>>().join("\n");
     let first = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nroot = \"/data\"\n";
     machine.file(DROP_IN, &format!("{first}{}", ours.split_once('\n').expect("lines").1));
-    let with = with.each_ref().map(String::as_str);
-    stays(&machine, &[&[], &with], "would have no effect any more");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    let theirs = machine.read("m/etc/containerd/conf.d/50-kata-osinfo-added.toml");
+    assert!(theirs.contains("root = \"/data\"\n") && theirs.contains("\n[debug]\nlevel = \"debug\"\n"), "{theirs}");
+    assert!(machine.read(MAIN).contains("50-kata-osinfo-added.toml\"]"), "{}", machine.read(MAIN));
 }
 
 #[test]

@@ -155,6 +155,18 @@ fn what_a_copy_would_not_reach_is_refused() {
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     std::fs::remove_file(machine.path("m/etc/kata-containers")).expect("removed");
+    // What a handler would name leads there, too.
+    std::fs::create_dir(machine.path("m/etc/kata-containers")).expect("made");
+    let own = machine.path("m/etc/kata-containers/kata-osinfo");
+    std::os::unix::fs::symlink(format!("/{BASE}"), own).expect("a link");
+    for more in [&[][..], &["--handler", "containerd", "--containerd-version", "2.1"][..]] {
+        let output = machine.run(&[&["configure", "--profile", "go-3.29", "--kata-config", &named], more].concat());
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        let told =
+            "would go to /etc/kata-containers/kata-osinfo/configuration-qemu.toml, which leads to files of others";
+        assert!(output.stderr.contains(told) && !output.stderr.contains("pass --handler"), "{}", output.stderr);
+    }
+    std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
     // Confidential guests are another matter.
     let snp = format!("/{BASE}/configuration-qemu-snp.toml");
     let output = machine.run(&["configure", "--profile", "go-3.29", "--kata-config", &snp]);

@@ -619,6 +619,43 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
     }
 }
 
+/// What containerd reads today is not what it reads once its distribution has started again.
+#[test]
+fn a_template_that_rebuilds_the_main_file_without_an_import_of_ours_is_told() {
+    for name in ["k3s", "rke2"] {
+        let folder = format!("var/lib/rancher/{name}/agent/etc/containerd");
+        let main = format!("version = 3\nimports = [\"/{folder}/config-v3.toml.d/*.toml\"]\n");
+        let base = "{{ template \"base\" . }}\n[debug]\nlevel = \"debug\"\n";
+        for (template, text, is_told) in [
+            ("config-v3.toml.tmpl", "version = 3\n", true),
+            ("config-v3.toml.tmpl", base, false),
+            ("config-v3.toml.tmpl", main.as_str(), false),
+            // It makes a file of version 2, which has another folder.
+            ("config.toml.tmpl", base, true),
+        ] {
+            let machine = Machine::new();
+            machine.file(&format!("m/{folder}/config.toml"), &main);
+            let since = machine.copy();
+            machine.file(&format!("m/{folder}/{template}"), text);
+            let before = machine.everything();
+            let output = configured(&machine, "2.1");
+            assert_eq!(output.code, if is_told { 13 } else { 0 }, "{text}: {}", output.stderr);
+            let told = format!("/{folder}/{template} has no import of /{folder}/config-v3.toml.d/: {name} makes ");
+            assert_eq!(output.stderr.contains(&told), is_told, "{}", output.stderr);
+            assert_eq!(machine.everything() == before, is_told);
+            // One that has come since.
+            assert_eq!(configured(&since, "2.1").code, 0);
+            since.file(&format!("m/{folder}/{template}"), text);
+            let found = since.told_by_check();
+            let told =
+                format!("/{folder}/{template}: {name} makes /{folder}/config.toml from it at each start, without");
+            assert_eq!(found.len(), usize::from(is_told), "{found:?}");
+            assert!(found.iter().all(|problem| problem.starts_with(&told)), "{found:?}");
+            assert_eq!(since.run(&["unconfigure"]).code, 0);
+        }
+    }
+}
+
 /// Whatever tells that a distribution of Kubernetes is there, before it has written what its containerd reads.
 #[test]
 fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_written() {
@@ -786,6 +823,14 @@ fn k0s_and_microk8s_get_theirs() {
     let (files, texts) = wrote(place, template, "1.7");
     assert_eq!(files, json!([place]));
     assert!(texts[0].contains("${SNAPSHOTTER}") && texts[0].contains("runtimes.kata]"), "{}", texts[0]);
+    // Another default stays, and one that is filled in at the start may be `runc`, which has to be stated then.
+    let section = "[plugins.\"io.containerd.grpc.v1.cri\".containerd";
+    for (default, is_runc) in [("nvidia", false), ("${RUNTIME}", true)] {
+        let template = format!("version = 2\n{section}]\ndefault_runtime_name = \"{default}\"\n");
+        let (_, texts) = wrote(place, &template, "1.7");
+        assert!(texts[0].starts_with(&template) && texts[0].contains("runtimes.kata]"), "{}", texts[0]);
+        assert_eq!(texts[0].contains("runtimes.runc]"), is_runc, "{}", texts[0]);
+    }
 }
 
 #[test]

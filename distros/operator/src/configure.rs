@@ -40,7 +40,8 @@
 //!   later ones get a drop-in.
 //! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::distribution` knows what that reads, also
 //!   in another folder of data, and what tells that one of them is there.
-//!   Where one has not written that yet, nothing is written in its place that nobody would read.
+//!   Where one has not written that yet, or makes it anew from a template without an import of ours, nothing is written
+//!   that nobody would read.
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
@@ -56,6 +57,7 @@
 //!   such a file, and of a container manager's none either that no state knows and that has keys besides ours.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   What was only added to a file of ours moves to a file of theirs beside it, by `configure`, too (`added`).
+//!   A main file of containerd's that imports ours by its name imports that one as well (`containerd::beside`).
 //!   Lists are made longer and shorter in place (`lists`), and others' comments stay (`comments`).
 //!   What others need of ours stays (`needed`): a default handler, or lines of theirs that nothing would read any more,
 //!   decided on what all files come to before and after.

@@ -1,15 +1,16 @@
 //! What others have added to a file that is wholly ours: it moves to a file of theirs, which this program leaves alone.
 //!
-//! Only what can be told from ours moves: every key of ours has the value that was written, and every new line is in
-//! their file. Whatever else was changed is told, line by line, and is theirs to move.
+//! Only what can be told from ours moves: every key of ours has the value that was written, and every new key, comment
+//! and table is in their file. Whatever else was changed is told, line by line, and is theirs to move.
 
+use super::edit::plain;
 use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
-use super::state::{ChangeError, FileChange, State};
+use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
 use super::today::{FileState, today};
-use super::{Setting, copy};
+use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
 use root::{MAX_CONFIGURATION, PinnedPath, Root};
 use similar::{ChangeTag, TextDiff};
@@ -31,18 +32,27 @@ pub struct ForeignAdditions {
     now: String,
     /// Their file; `None` where nothing but empty lines was added.
     theirs: Option<FileChange>,
+    /// The file that imports ours by its name: as it is today, and with an import of theirs.
+    import: Option<FileChange>,
 }
 
 impl ForeignAdditions {
     /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
     /// `None` where theirs cannot be told from ours.
-    fn of(root: &Root, file: &FileChange, now: &str, others: &[ForeignAdditions]) -> Option<ForeignAdditions> {
+    fn of(
+        root: &Root,
+        state: &State,
+        file: &FileChange,
+        now: &str,
+        others: &[ForeignAdditions],
+    ) -> Option<ForeignAdditions> {
         let text = theirs(file, now)?;
         let theirs = match text.is_empty() {
             true => None,
             false => Some(FileChange { path: free(root, file, &text, others)?, before: None, after: text }),
         };
-        Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs })
+        let import = theirs.as_ref().and_then(|theirs| import(root, state, file, theirs));
+        Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import })
     }
 
     /// Their file, where there is to be one.
@@ -54,12 +64,19 @@ impl ForeignAdditions {
     pub fn words(&self) -> Option<String> {
         let theirs = self.theirs.as_ref()?.path.display();
         let how = differences(&self.ours.after, &self.now);
-        Some(format!("what others have added to {} is in {theirs} now, which is theirs: {how}", self.ours().display()))
+        let import = self.import.as_ref().map(|main| format!(", and imported by {}", main.path.display()));
+        let (ours, import) = (self.ours().display(), import.unwrap_or_default());
+        Some(format!("what others have added to {ours} is in {theirs} now, which is theirs{import}: {how}"))
     }
 
     /// The path of our file.
     pub(super) fn ours(&self) -> &Path {
         &self.ours.path
+    }
+
+    /// The file that is to import theirs.
+    pub(super) fn imported_by(&self) -> Option<&Path> {
+        self.import.as_ref().map(|main| main.path.as_path())
     }
 
     /// Why our file stays where theirs would not be read.
@@ -82,6 +99,18 @@ impl ForeignAdditions {
             None => Ok(place.write(theirs.after.as_bytes(), like.as_ref())?),
         }
     }
+
+    /// Has theirs imported, before ours is written without it: at no time nothing reads it.
+    pub(super) fn write_import(&self, root: &Root) -> Result<(), ChangeError> {
+        let Some(main) = &self.import else { return Ok(()) };
+        let meanwhile = || ChangeError::Meanwhile(main.path.clone());
+        let place = root.pin(&main.path)?.ok_or_else(meanwhile)?;
+        let held = place.read(MAX_CONFIGURATION)?.ok_or_else(meanwhile)?;
+        if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
+            return Err(meanwhile());
+        }
+        Ok(place.write(main.after.as_bytes(), Some(&held.attributes))?)
+    }
 }
 
 /// Everything that others have added to a state's files, and that can be told from ours.
@@ -91,17 +120,47 @@ pub(super) fn all(root: &Root, state: &State) -> Vec<ForeignAdditions> {
         // What cannot be read is told by whoever writes it.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == FileState::Foreign {
-            all.extend(ForeignAdditions::of(root, file, &now, &all));
+            all.extend(ForeignAdditions::of(root, state, file, &now, &all));
         }
     }
     all
 }
 
 /// A state for which our files are ours still, because what was added to them has moved.
-pub(super) fn noted(state: &State, added: &[ForeignAdditions]) -> State {
+///
+/// A file that imports ours by its name imports theirs, too, and none of those that have gone since.
+pub(super) fn noted(root: &Root, state: &State, added: &[ForeignAdditions]) -> State {
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
+    let ours = state.files.iter().filter(|f| is_whole(f));
+    let moved: Vec<PathBuf> = ours.flat_map(|f| NUMBERS.map(move |number| beside(f, number))).collect();
+    for main in state.configurations.iter().flat_map(|c| mains(state, c)) {
+        let import = added.iter().filter_map(|a| a.import.as_ref()).find(|import| import.path == main.path);
+        let text = import.map(|import| import.after.clone()).or_else(|| {
+            let now = root.text_if_any(&main.path).ok()??;
+            containerd::without_gone(root, &now, &|path| moved.iter().any(|m| m == path))
+        });
+        noted.instead.extend(text.map(|text| (main.path.clone(), text)));
+    }
     noted
+}
+
+/// Files of others that make a configuration the handler.
+fn mains<'s>(state: &'s State, configured: &'s ManagedConfiguration) -> impl Iterator<Item = &'s FileChange> {
+    state.files.iter().filter(move |f| !is_whole(f) && configured.handler.contains(&f.path))
+}
+
+/// The file that imports ours by its name, with an import of theirs; `None` where theirs is read without one, or says
+/// nothing.
+fn import(root: &Root, state: &State, ours: &FileChange, theirs: &FileChange) -> Option<FileChange> {
+    let configured = state.owner(&ours.path).filter(|_| !settings_in(&theirs.after).is_empty())?;
+    mains(state, configured).find_map(|main| {
+        let held = root.pin(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
+        // One of several names is written in place: half of it would be taken for somebody's edit.
+        let now = String::from_utf8(held.bytes).ok().filter(|_| held.links == 1)?;
+        let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
+        Some(FileChange { path: main.path.clone(), before: Some(now), after })
+    })
 }
 
 /// That a file of ours was changed.
@@ -124,34 +183,37 @@ pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
 
 /// The text of their file, empty where there is nothing for it; `None` where theirs cannot be told from ours.
 fn theirs(file: &FileChange, now: &str) -> Option<String> {
-    if !is_whole(file) || !says_it_is_ours(now) {
+    let (written, now) = (plain(&file.after), plain(now));
+    if !is_whole(file) || !says_it_is_ours(&now) {
         return None;
     }
-    let (ours, all) = (settings_in(&file.after), settings_in(now));
+    let (ours, all) = (settings_in(&written), settings_in(&now));
     let new: Vec<&Setting> = all.iter().filter(|s| !ours.contains(s)).collect();
     // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
     let is_of_ours = |s: &&Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
     if !ours.iter().all(|s| all.contains(s)) || new.iter().any(is_of_ours) {
         return None;
     }
-    let rest = take_back(now, None, &file.after, false).ok()?.text.unwrap_or_default();
-    let is_our_comment = |line: &str| line.starts_with('#') && file.after.lines().any(|l| l == line);
-    let rest: Vec<&str> = rest.lines().filter(|line| !is_our_comment(line)).collect();
-    let diff = TextDiff::from_lines(file.after.as_str(), now);
-    let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
-    let inserted: Vec<&str> = inserted.filter(|line| !line.is_empty()).collect();
-    if inserted.is_empty() {
-        return Some(String::new());
-    }
-    // One beside a key of ours goes with it.
-    let comments = inserted.iter().filter(|l| l.starts_with('#') && !rest.iter().any(|r| r.trim() == **l)).copied();
-    let lines: Vec<&str> = comments.chain(rest.iter().copied()).collect();
+    let rest = take_back(&now, None, &written, false).ok()?.text.unwrap_or_default();
+    let is_our_comment = |line: &str| line.starts_with('#') && written.lines().any(|l| l == line);
+    let rest = rest.lines().filter(|line| !is_our_comment(line)).collect::<Vec<_>>().join("\n");
+    // Those beside a key of ours, or in a list of ours, go with it.
+    let comments = comments::lost(&now, &written, &rest).join("\n");
     let name = file.path.file_name().unwrap_or_default().display();
     let head = format!("# Others have added this to {name}; kata-osinfo has moved it here and leaves it alone.");
-    let text = format!("{head}\n{}\n", lines.join("\n").trim());
+    let lines = format!("{comments}\n{rest}");
+    let text = format!("{head}\n{}\n", lines.trim());
+    // All that a text says is its values, its comments, and tables that have none.
     let then = settings_in(&text);
-    let is_whole = inserted.iter().all(|line| text.lines().any(|l| l.trim() == *line));
-    (is_whole && new.iter().all(|s| then.contains(s))).then_some(text)
+    let is_ours = |header: &str| written.lines().any(|line| line.starts_with('[') && header.starts_with(line));
+    let diff = TextDiff::from_lines(written.as_str(), now.as_str());
+    let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
+    let mut headers = inserted.filter(|line| line.starts_with('[') && !is_ours(line));
+    let is_whole = headers.all(|header| text.lines().any(|line| line.trim() == header))
+        && comments::lost(&now, &written, &text).is_empty()
+        && new.iter().all(|s| then.contains(s));
+    let is_nothing = lines.trim().is_empty();
+    is_whole.then(|| if is_nothing { String::new() } else { text })
 }
 
 /// A path beside our file at which nothing stands, or that very text.
@@ -178,9 +240,10 @@ fn beside(file: &FileChange, number: u32) -> PathBuf {
 
 /// The first lines that differ, in words.
 fn differences(ours: &str, now: &str) -> String {
-    let diff = TextDiff::from_lines(ours, now);
+    let (ours, now) = (plain(ours), plain(now));
+    let diff = TextDiff::from_lines(ours.as_str(), now.as_str());
     // Whether a line is of a secret is said by the whole text.
-    let (was, is) = (hidden(ours), hidden(now));
+    let (was, is) = (hidden(&ours), hidden(&now));
     let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
     let lines: Vec<String> = diff
         .iter_all_changes()
@@ -253,11 +316,41 @@ runtime_type = \"k\"
     }
 
     #[test]
+    fn comments_beside_our_keys_and_in_our_lists_move_and_layout_does_not() {
+        let list = format!("{OURS}list = [\"a\", \"b\"]\n");
+        let now = list.replace("[\"a\", \"b\"]", "[ # one\n  # two\n  \"a\", # three\n  \"b\"\n] # four");
+        assert_eq!(told_apart(&list, &now), Some(format!("{HEAD}# one\n# two\n# three\n# four\n")));
+        let and = format!("{now}y = 1 # five\n");
+        let moved = format!("{HEAD}# one\n# two\n# three\n# four\n\n[runtime]\ny = 1 # five\n");
+        assert_eq!(told_apart(&list, &and), Some(moved));
+        let laid_out = list.replace("[\"a\", \"b\"]", "[\n  \"a\",\n  \"b\",\n]");
+        assert_eq!(told_apart(&list, &laid_out), Some(String::new()));
+        let now = OURS.replace("x = true", "x = true # mine").replace("[runtime]", "[runtime] # too");
+        assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# too\n# mine\n")));
+        // A table without keys says something, too.
+        assert_eq!(told_apart(OURS, &format!("{OURS}[agent.kata]\n")), Some(format!("{HEAD}[agent.kata]\n")));
+    }
+
+    #[test]
+    fn editors_of_other_systems_take_nothing_of_ours() {
+        let dos = |text: &str| text.replace('\n', "\r\n");
+        let marked = |text: &str| format!("\u{feff}{}", dos(text));
+        let state = State { files: vec![ours(OURS)], ..State::default() };
+        for now in [dos(OURS), marked(OURS), OURS.replacen('\n', "\r\n", 3)] {
+            assert_eq!(today(&state, &state.files[0], Some(&now)), FileState::Ours);
+        }
+        let moved = Some(format!("{HEAD}[runtime]\n# theirs\ny = 1\n"));
+        let now = format!("{OURS}# theirs\ny = 1\n");
+        assert_eq!((told_apart(OURS, &dos(&now)), told_apart(OURS, &marked(&now))), (moved.clone(), moved));
+        let how = differences(OURS, &dos(&now));
+        assert_eq!(how, "line 11 `# theirs` is new, line 12 `y = 1` is new");
+    }
+
+    #[test]
     fn what_cannot_be_told_from_ours_does_not_move() {
         for now in [
             OURS.replace("\"/q\"", "\"/mine\""),
             OURS.replace("x = true\n", ""),
-            OURS.replace("x = true", "x = true # mine"),
             OURS.replace("# Written", "# Once written").replace("unconfigure`", "`"),
             format!("{OURS}x = [\n"),
             format!("{OURS}[runtime]\n"),

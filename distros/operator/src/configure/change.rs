@@ -4,6 +4,7 @@
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
 use super::containerd::migrated::{is_of_handler, to_mend};
+use super::edit::LineEnds;
 use super::lock::Lock;
 use super::state::{self, ChangeError, FileChange, State, VERSION};
 use super::today::{FileState, halfway, today, without_our_keys};
@@ -27,7 +28,7 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
 /// The same, and of a file that is not written again (`again`) also an error where our handler was changed since: half a
 /// handler starts nothing.
 fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) -> Result<Option<String>, ChangeError> {
-    let now = root.utf8_if_any(path)?;
+    let now = text(root, state, path)?;
     let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
         // A file of ours that no state knows any more was not there before, either.
         return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
@@ -49,10 +50,22 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
     }
 }
 
+/// A file's text of today, or the one that stands there as soon as what others have added to our files has moved.
+pub(super) fn text(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, RootError> {
+    match state.and_then(|state| state.instead.get(path)) {
+        Some(text) => Ok(Some(text.clone())),
+        None => root.utf8_if_any(path),
+    }
+}
+
 /// Why nobody can tell what in a text is ours.
 pub(super) fn not_toml(now: Option<&str>) -> String {
-    let error = now.and_then(|now| now.parse::<toml_edit::DocumentMut>().err());
-    error.map_or_else(|| "it cannot be kept as it is".to_owned(), |error| without_line(&error))
+    let read = now.map(|now| now.parse::<toml_edit::DocumentMut>().map(|document| LineEnds::of(now, &document)));
+    match read {
+        Some(Err(error)) => without_line(&error),
+        Some(Ok(Err(error))) => error.to_string(),
+        Some(Ok(Ok(_))) | None => "it cannot be kept as it is".to_owned(),
+    }
 }
 
 /// That files of ours which no state knows hold nothing of others': it would be lost when they are written again.
@@ -92,21 +105,21 @@ pub(super) fn originals(
     let mut all = Originals::default();
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let path = file.path.clone();
-        let text = match without_ours(root, Some(state), &path, false) {
+        let left = match without_ours(root, Some(state), &path, false) {
             Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. })) => {
                 all.kept.push((path.clone(), why));
-                root.utf8_if_any(&path)?
+                text(root, Some(state), &path)?
             }
-            text => text?,
+            left => left?,
         };
-        all.texts.insert(path, text);
+        all.texts.insert(path, left);
     }
     // A handler goes or stays as a whole, with whatever names it.
     let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
     let whole = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
     let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path)).cloned().collect();
     for path in &stays {
-        all.texts.insert(path.clone(), root.utf8_if_any(path)?);
+        all.texts.insert(path.clone(), text(root, Some(state), path)?);
     }
     all.handler = stays;
     Ok(all)

@@ -12,13 +12,7 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
     ours.retain(|(_, comment)| !was.iter().any(|(_, c)| c == comment));
     let bare = left.clone().unwrap_or_default();
     let all = comments(now);
-    let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
-    missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));
-    for (_, comment) in comments(&bare) {
-        if let Some(at) = missing.iter().position(|c| *c == comment) {
-            missing.remove(at);
-        }
-    }
+    let mut missing = missing(&all, &ours, &bare);
     if missing.is_empty() {
         return left;
     }
@@ -44,6 +38,23 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
     }
     let end = if bare.is_empty() || bare.ends_with('\n') { "" } else { "\n" };
     Some(format!("{bare}{end}{at_the_end}\n"))
+}
+
+/// The comments of today's text that we have not written (`after`), and that another one has not.
+pub(super) fn lost<'t>(now: &'t str, after: &str, other: &str) -> Vec<&'t str> {
+    missing(&comments(now), &comments(after), other)
+}
+
+/// Those of all comments that are neither ours nor in what is left.
+fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], left: &str) -> Vec<&'t str> {
+    let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
+    missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));
+    for (_, comment) in comments(left) {
+        if let Some(at) = missing.iter().position(|c| *c == comment) {
+            missing.remove(at);
+        }
+    }
+    missing
 }
 
 /// All comments of a text, each with its line, from 0.

@@ -3,6 +3,7 @@
 //! What is written is first held against a model of how that containerd reads it ([`loaded`]): the handler must come
 //! out as it was meant, and everything else as it was.
 
+mod beside;
 mod config;
 mod distribution;
 mod files;
@@ -16,6 +17,7 @@ pub(super) mod stray;
 mod values;
 mod written;
 
+pub(super) use beside::{with_import_beside, without_gone};
 pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
@@ -24,8 +26,9 @@ pub(super) use loss::{loss, lost, names_default};
 pub(super) use written::ContainerdHandler;
 
 use super::Setting;
-use super::edit::{EditError, LineEnds, edited};
+use super::edit::{EditError, LineEnds, as_it_stands, edited};
 use super::keys::HEAD;
+use super::lists;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{ChangeError, FileChange};
 use files::Files;
@@ -47,7 +50,7 @@ fn plugin(version: i64) -> &'static str {
     }
 }
 
-/// The text of a file from before anything was configured; `None` where there was none.
+/// The text of a file, of today or from before anything was configured; `None` where there is none.
 pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeError> + 'a;
 
 /// The files that make Kata a handler of the containerd that reads `place`.
@@ -59,7 +62,7 @@ pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeErr
 /// Before 2.0 the stated runtimes also replace the default ones, and the CRI plugin does not start without the one that it
 /// takes by default: where none is stated, `runc` is written out beside Kata.
 ///
-/// `original` says what stood in a file before anything was configured.
+/// `original` says what stood in a file before anything was configured, and `today` what stands there.
 ///
 /// # Errors
 ///
@@ -67,12 +70,17 @@ pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeErr
 pub(super) fn containerd(
     root: &Root,
     original: &Original<'_>,
+    today: &Original<'_>,
     place: &ContainerdConfig,
     wanted: WantedHandler<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<FileChange>, ContainerdHandler), HandlerError> {
+    if let Some(template) = place.template.clone() {
+        let folder = place.drop_in.with_file_name("");
+        return Err(HandlerError::Rebuilt { main: place.main.clone(), template, folder, owner: place.owner.name() });
+    }
     let path = root.resolve_new(&place.main)?;
-    let before = original(&path)?;
+    let (before, today) = (original(&path)?, today(&path)?);
     let edit = |source| HandlerError::Edit { path: path.clone(), source };
     let document: DocumentMut = before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::from(e)))?;
     let stated = document.get("version").and_then(Item::as_integer);
@@ -105,13 +113,18 @@ pub(super) fn containerd(
     }
     let there = now.iter().find_map(|(loading, l)| Some((*loading, l.runtimes.get(NAME)?.as_object()?.clone())));
     let handler = handler(wanted, there.as_ref().map(|(_, there)| there));
-    let theirs = there.map(|(loading, there)| {
-        let files = read(&Files { root, replaced: &replaced }, &place.main, loading).unwrap_or_default();
-        told(&there, &handler, wanted, |key| {
+    let theirs = |changes: &[FileChange]| {
+        let Some((loading, there)) = &there else { return Vec::new() };
+        // A main file that stays as it stands has today's lines.
+        let stays = changes.iter().find(|c| c.path == path && today.as_ref() == Some(&c.after));
+        let mut replaced = replaced.clone();
+        replaced.extend(stays.map(|c| (c.path.clone(), Some(c.after.clone()))));
+        let files = read(&Files { root, replaced: &replaced }, &place.main, *loading).unwrap_or_default();
+        told(there, &handler, wanted, |key| {
             let (file, line) = set_by(&files, key).unwrap_or((place.main.as_path(), None));
             (file.to_owned(), line)
         })
-    });
+    };
     let before_text = before.as_deref();
     let candidates = Candidates {
         root,
@@ -121,6 +134,7 @@ pub(super) fn containerd(
         runc: default_runtime(&now),
         path: &path,
         before: before_text,
+        today: today.as_deref(),
         replaced: &replaced,
     };
     let candidates = match old && place.rebuilt.is_none() {
@@ -132,13 +146,16 @@ pub(super) fn containerd(
         instead,
         loadings: now.iter().map(|(l, _)| *l).collect(),
         handler: handler.clone(),
-        theirs: theirs.unwrap_or_default(),
+        theirs: Vec::new(),
     };
     let mut harm = String::new();
     let mut second = None;
     for changes in candidates {
         match written.outcome(root, &replaced, &changes, &now) {
-            Effect::Good => return Ok((changes, written)),
+            Effect::Good => {
+                let theirs = theirs(&changes);
+                return Ok((changes, ContainerdHandler { theirs, ..written }));
+            }
             Effect::NotEffective => second = second.or(Some(changes)),
             // The first way is that of the main file's own form; why others are none is nothing to act on.
             Effect::Harm(what) if harm.is_empty() => harm = what,
@@ -149,7 +166,10 @@ pub(super) fn containerd(
         return Err(HandlerError::Replaced { import, main: path, plugin: GRPC });
     }
     match (second, &place.rebuilt) {
-        (Some(changes), _) => Ok((changes, written)),
+        (Some(changes), _) => {
+            let theirs = theirs(&changes);
+            Ok((changes, ContainerdHandler { theirs, ..written }))
+        }
         (None, Some(advice)) if harm.is_empty() => {
             Err(HandlerError::NotImported { main: path, advice: advice.clone() })
         }
@@ -167,6 +187,7 @@ struct Candidates<'a> {
     runc: Option<Setting>,
     path: &'a Path,
     before: Option<&'a str>,
+    today: Option<&'a str>,
     replaced: &'a Replaced,
 }
 
@@ -186,7 +207,7 @@ impl Candidates<'_> {
             true => format!("version = {form}\n{}", self.before.unwrap_or_default()),
             false => self.before.unwrap_or_default().to_owned(),
         };
-        let after = edited(&text, &settings)?;
+        let after = as_it_stands(edited(&text, &settings)?, self.today);
         Ok(vec![FileChange { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
     }
 
@@ -216,7 +237,12 @@ impl Candidates<'_> {
                 let text = self.before.map_or_else(|| format!("version = {form}\n"), str::to_owned);
                 let after = with_import(&text, &self.place.drop_in).map_err(edit)?;
                 let before = self.before.map(str::to_owned);
-                changes.push(FileChange { path: self.path.to_owned(), before, after });
+                let main = FileChange { path: self.path.to_owned(), before, after };
+                let stands = as_it_stands(main.after.clone(), self.today);
+                if stands != main.after {
+                    all.push([changes.clone(), vec![FileChange { after: stands, ..main.clone() }]].concat());
+                }
+                changes.push(main);
             }
             all.push(changes);
         }
@@ -247,7 +273,7 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
     let line_ends = LineEnds::of(text, &document)?;
     let item = document.entry("imports").or_insert_with(|| toml_edit::Array::new().into());
     let list = item.as_array_mut().ok_or_else(|| EditError::NotATable("imports".to_owned()))?;
-    list.push(drop_in.display().to_string());
+    lists::extend(list, [drop_in.display().to_string().into()]);
     Ok(line_ends.put(document.to_string()))
 }
 

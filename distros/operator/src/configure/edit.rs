@@ -1,7 +1,7 @@
 //! Settings as text: a drop-in of their own, or edits in a `configuration.toml` that keep everything else as it is.
 
 use super::lists;
-use super::toml::{value_of, without_line};
+use super::toml::{table_of, value_of, without_line};
 use super::{KataConfiguration, Setting};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
@@ -49,8 +49,11 @@ pub enum EditError {
     #[error("not TOML: {0}")]
     Syntax(String),
     /// It would not stay as it is.
-    #[error("an edit would change more than it should: perhaps it begins with a byte order mark")]
+    #[error("an edit would change more than it should")]
     Layout,
+    /// It begins with bytes that are no TOML, which only some programs pass over.
+    #[error("line 1 begins with a byte order mark: save the file without it")]
+    ByteOrderMark,
     /// Something else stands where a table must.
     #[error("`{0}` is not a table there")]
     NotATable(String),
@@ -87,6 +90,29 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
     Ok(line_ends.put(document.to_string()))
 }
 
+/// Today's text where it says the same as a new one: how, and in which order it imports files, is others'.
+pub(super) fn as_it_stands(new: String, today: Option<&str>) -> String {
+    let said = |text: &str| {
+        let mut said = table_of(text.parse::<DocumentMut>().ok()?.as_table());
+        if let Some(imports) = said.get_mut("imports").and_then(Value::as_array_mut) {
+            imports.sort_by_cached_key(ToString::to_string);
+        }
+        Some(said)
+    };
+    match today {
+        Some(today) if said(today).is_some_and(|today| said(&new) == Some(today)) => today.to_owned(),
+        _ => new,
+    }
+}
+
+/// What some editors put before a text.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// A text as it is without what editors of other systems make of it: their line ends, and the mark before it.
+pub(super) fn plain(text: &str) -> String {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).replace("\r\n", "\n")
+}
+
 /// How lines end; the parser makes LF of all of them.
 #[derive(Debug)]
 pub(super) enum LineEnds {
@@ -104,6 +130,9 @@ pub(super) enum LineEnds {
 impl LineEnds {
     /// What makes the unchanged document the text that it was parsed from.
     pub(super) fn of(text: &str, document: &DocumentMut) -> Result<LineEnds, EditError> {
+        if text.starts_with(BYTE_ORDER_MARK) {
+            return Err(EditError::ByteOrderMark);
+        }
         let plain = document.to_string();
         // A last line without its end gets one, like that before it.
         let is_it = |text: &str| plain == text || plain.strip_suffix('\n') == Some(text);
@@ -256,7 +285,18 @@ mod tests {
             assert_eq!(edited(after, &settings).unwrap(), after);
         }
         let marked = edited("\u{feff}[a]\nx = 1\n", &settings);
-        assert!(matches!(marked, Err(EditError::Layout)), "{marked:?}");
+        assert!(matches!(marked, Err(EditError::ByteOrderMark)), "{marked:?}");
+    }
+
+    #[test]
+    fn a_text_that_says_the_same_stands() {
+        let new = "imports = [\"a\", \"b\"]\nx = [1, 2]\n";
+        let stands = |today: &str| as_it_stands(new.to_owned(), Some(today)) == today;
+        assert!(stands("imports = [\n  'b', # c\n  'a'\n]\nx = [ 1, 2 ] # d\n") && stands(new));
+        for other in ["x = [1, 2]\n", "imports = [\"a\", \"b\"]\nx = [2, 1]\n", "imports = [\n"] {
+            assert!(!stands(other), "{other}");
+        }
+        assert_eq!(as_it_stands(new.to_owned(), None), new);
     }
 
     #[test]

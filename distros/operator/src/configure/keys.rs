@@ -1,6 +1,6 @@
 //! Taking our own keys back out of a file that others have edited since.
 
-use super::edit::{EditError, LineEnds};
+use super::edit::{BYTE_ORDER_MARK, EditError, LineEnds};
 use super::lists;
 use super::state::FileChange;
 use super::toml::value_of;
@@ -27,7 +27,7 @@ pub(super) fn is_whole(file: &FileChange) -> bool {
 /// Whether a text begins with the line that all files begin with that are wholly this program's; the first drop-ins for
 /// CRI-O ended with it.
 pub(super) fn says_it_is_ours(text: &str) -> bool {
-    let mut lines = text.lines();
+    let mut lines = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).lines();
     let first = lines.next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"));
     first || lines.next_back() == Some(HEAD.trim_end())
 }
@@ -152,7 +152,7 @@ fn plain(item: Option<&Item>) -> Option<Value> {
     item.map(value_of)
 }
 
-/// A list without the elements that we added at its end, where others have made it another one; with none of them it is
+/// A list without the elements that we added to it, where others have made it another one; with none of them it is
 /// wholly theirs, and stays. `None` where only some of them are there.
 fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found: Option<&Item>) -> Option<Array> {
     let values = |array: &Array| array.iter().map(|v| value_of(&Item::Value(v.clone()))).collect::<Vec<_>>();
@@ -163,12 +163,15 @@ fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found
         None if path == ["imports"] => Vec::new(),
         None => return None,
     };
-    let added = ours.strip_prefix(was.as_slice())?;
+    let mut added = ours;
+    for value in &was {
+        added.remove(added.iter().position(|v| v == value)?);
+    }
     let mut rest = found?.as_array()?.clone();
     if !values(&rest).iter().any(|value| added.contains(value)) {
         return Some(rest);
     }
-    for value in added {
+    for value in &added {
         let mut at = Some(values(&rest).iter().position(|v| v == value)?);
         while let Some(index) = at {
             lists::remove(&mut rest, index);
@@ -325,6 +328,7 @@ path = \"/k\"
     fn a_file_of_ours_is_known_by_its_first_line_or_by_the_last_of_an_early_one() {
         let ours = format!("{HEAD}[a]\nx = 1\n");
         assert!(says_it_is_ours(&ours) && says_it_is_ours(&format!("{ours}y = 2\n")));
+        assert!(says_it_is_ours(&format!("\u{feff}{ours}")) && says_it_is_ours(&ours.replace('\n', "\r\n")));
         assert!(says_it_is_ours(&format!("[a]\nx = 1\n{HEAD}")));
         for theirs in ["", "[a]\nx = 1\n", "x = 1\n# See `kata-osinfo unconfigure`.\n"] {
             assert!(!says_it_is_ours(theirs), "{theirs}");

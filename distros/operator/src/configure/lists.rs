@@ -15,6 +15,23 @@ pub(super) fn extend(list: &mut Array, more: impl IntoIterator<Item = Value>) {
     }
 }
 
+/// Puts an element before another one, on a line of its own where that one is; a comment behind the one before it stays
+/// there.
+pub(super) fn insert(list: &mut Array, at: usize, mut new: Value) {
+    let Some(next) = list.get_mut(at) else { return push(list, new) };
+    let (prefix, _) = decor(next);
+    match prefix.split_once('\n') {
+        Some((beside, above)) => {
+            let indent = above.rsplit('\n').next().unwrap_or_default();
+            new.decor_mut().set_prefix(format!("{beside}\n{indent}"));
+            next.decor_mut().set_prefix(format!("\n{above}"));
+        }
+        None => new.decor_mut().set_prefix(if at == 0 { "" } else { " " }),
+    }
+    new.decor_mut().set_suffix("");
+    list.insert_formatted(at, new);
+}
+
 fn push(list: &mut Array, mut new: Value) {
     let mut end = list.trailing().as_str().unwrap_or_default().to_owned();
     let mut indent = INDENT.to_owned();
@@ -120,6 +137,17 @@ mod tests {
             );
         }
         assert_eq!(changed("[\n\"a\"\n]", |l| extend(l, ["o".into(), "p".into()])), "[\n\"a\",\n\"o\",\n\"p\"\n]");
+    }
+
+    #[test]
+    fn what_is_put_between_leaves_comments_where_they_are() {
+        for (list, at, longer) in [
+            ("[\"a\", \"b\"]", 1, "[\"a\", \"o\", \"b\"]"),
+            ("[\"a\"]", 1, "[\"a\", \"o\"]"),
+            ("[\n  \"a\", # one\n  # two\n  \"b\"\n]", 1, "[\n  \"a\", # one\n  \"o\",\n  # two\n  \"b\"\n]"),
+        ] {
+            assert_eq!(changed(list, |l| insert(l, at, "o".into())), longer);
+        }
     }
 
     #[test]

@@ -27,6 +27,14 @@ pub(super) const FOLDERS: [&str; 4] = [
     "/etc/kata-containers/kata-osinfo/runtime-rs/config.d",
 ];
 
+/// The copy that only a handler of ours names.
+pub(super) fn named(runtime: Runtime) -> &'static str {
+    match runtime {
+        Runtime::Go => OWN[0],
+        Runtime::Rs => OWN[1],
+    }
+}
+
 /// Where the copy goes: to a folder that only our handler names, else to where the runtime looks first.
 ///
 /// `None` where neither would be read, or where others lie there too.
@@ -38,10 +46,7 @@ pub(super) fn place(
 ) -> Result<Option<LocatedConfiguration>, RootError> {
     let (runtime, kata) = (configuration.runtime, configuration.kata);
     let named = match (handler, located.searched) {
-        (true, _) => PathBuf::from(match runtime {
-            Runtime::Go => OWN[0],
-            Runtime::Rs => OWN[1],
-        }),
+        (true, _) => PathBuf::from(named(runtime)),
         (false, true) => first_place(runtime).to_owned(),
         (false, false) => return Ok(None),
     };

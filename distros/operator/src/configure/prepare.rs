@@ -6,7 +6,7 @@ pub use error::PrepareError;
 
 use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
-use super::edit::{DROP_IN, EditError, drop_in, edited};
+use super::edit::{DROP_IN, EditError, as_it_stands, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
@@ -85,7 +85,7 @@ pub fn prepare(
 ) -> Result<PreparedFiles, PrepareError> {
     let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
     let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
-    let old = recorded.as_ref().map(|old| added::noted(old, &added));
+    let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
@@ -104,7 +104,9 @@ pub fn prepare(
     let others = own::unlike(&siblings(root, source, configuration.runtime, configuration.kata)?);
     let located = if drop_ins && !others.is_empty() {
         let Some(own) = own::place(root, source, configuration, handler.is_some())? else {
-            return Err(PrepareError::Shared { path: source.path.clone(), others });
+            let by_handler = handler.is_none() && own::place(root, source, configuration, true)?.is_some();
+            let blocked = (!by_handler).then(|| own::named(configuration.runtime));
+            return Err(PrepareError::Shared { path: source.path.clone(), others, blocked });
         };
         let before = original(root, old.as_ref(), &own.path)?;
         changes.push(FileChange { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
@@ -139,7 +141,8 @@ pub fn prepare(
         let before = original(root, old.as_ref(), &drop_in_path)?;
         changes.push(FileChange { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
-        let after = edited(&base, &settings).map_err(edit)?;
+        let today = change::text(root, old.as_ref(), &located.path)?;
+        let after = as_it_stands(edited(&base, &settings).map_err(edit)?, today.as_deref());
         changes.push(FileChange { path: located.path.clone(), before: Some(base), after });
     }
     let for_kata = changes.len();
@@ -153,7 +156,8 @@ pub fn prepare(
                 let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
                 let wanted = WantedHandler { shim: &shim, config: &located.named, version: choice.version };
                 let before = |path: &Path| original(root, old.as_ref(), path);
-                let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
+                let today = |path: &Path| change::text(root, old.as_ref(), path).map_err(ChangeError::from);
+                let (files, handler) = containerd::containerd(root, &before, &today, &place, wanted, &replaced)?;
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
@@ -193,7 +197,7 @@ pub fn prepare(
             return Err(ChangeError::Needed { path, why: why + or }.into());
         }
     }
-    let old = recorded.as_ref().map(|old| added::noted(old, &added));
+    let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
     let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = ManagedConfiguration {
         config: source.path.clone(),
@@ -275,6 +279,7 @@ impl PreparedFiles {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         for added in &self.added {
             added.write(root)?;
+            added.write_import(root)?;
         }
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = MergedConfiguration::read(root, &self.located, configuration.runtime, configuration.kata)?;

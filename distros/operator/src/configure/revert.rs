@@ -62,7 +62,7 @@ pub(super) fn revert_but(
     let mut added = added::all(root, state);
     added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));
     let recorded = state;
-    let state = &added::noted(recorded, &added);
+    let state = &added::noted(root, recorded, &added);
     let mut reverted = RevertReport::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
@@ -159,7 +159,10 @@ pub(super) fn revert_but(
                 reverted.added.push(added);
             }
             Err(error) => {
-                steps.retain(|step| step.file.path != added.ours());
+                // Nor is it imported.
+                steps.retain(|step| {
+                    step.file.path != added.ours() && Some(step.file.path.as_path()) != added.imported_by()
+                });
                 let path = added.ours().to_owned();
                 unmoved.push(path.clone());
                 reverted.kept.push(NotReverted { path, why: error.to_string(), by_force: false });
@@ -320,7 +323,8 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
             return Err(stays(error.to_string(), is_replaced));
         }
     };
-    let text = standing(state, &step).map(str::to_owned);
+    let imported = state.instead.get(&file.path).map(String::as_str);
+    let text = imported.or_else(|| standing(state, &step)).map(str::to_owned);
     if step.now.is_some() && text.is_none() && !force {
         return Err(stays("expected UTF-8 text".to_owned(), is_whole(file)));
     }

@@ -96,6 +96,20 @@ pub enum HandlerError {
         /// How it can be made to.
         advice: String,
     },
+    /// What a main file is rebuilt from does not import ours.
+    #[error(
+        "{template} has no import of {folder}: {owner} makes {main} from it at each start, and the handler would be gone: have `imports = [\"{folder}*.toml\"]` in it, and restart {owner}"
+    )]
+    Rebuilt {
+        /// The main file.
+        main: PathBuf,
+        /// The template.
+        template: PathBuf,
+        /// Where our file lies.
+        folder: PathBuf,
+        /// Whose template it is.
+        owner: &'static str,
+    },
     /// No way of writing it leaves everything else as it is.
     #[error(
         "a handler cannot be added to {main} without harm: {what}; add it by hand, or bring all of its files to one version (and name containerd's with --containerd-version)"
@@ -131,6 +145,7 @@ impl HandlerError {
             | HandlerError::CrioWouldNotStart { .. }
             | HandlerError::NotStarted { .. }
             | HandlerError::NotImported { .. }
+            | HandlerError::Rebuilt { .. }
             | HandlerError::Harm { .. }
             | HandlerError::Replaced { .. } => true,
             HandlerError::NoShim(_)

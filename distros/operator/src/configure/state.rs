@@ -87,6 +87,9 @@ pub struct State {
     /// Files of several names that are being taken back in place: what stood there, with others' edits, and what is to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub halfway: Vec<FileChange>,
+    /// Texts that stand there as soon as what others have added to our files has moved; never written down.
+    #[serde(skip)]
+    pub instead: BTreeMap<PathBuf, String>,
 }
 
 /// One of Kata's configurations that this program has configured.

@@ -2,7 +2,7 @@
 
 use super::comments;
 use super::containerd::migrated::{self, Changed};
-use super::edit::EditError;
+use super::edit::{EditError, plain};
 use super::keys::{self, StrippedText};
 use super::state::{FileChange, State};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
         return FileState::Ours;
     }
     if keys::is_whole(file) {
-        return FileState::Foreign;
+        return if plain(now) == plain(&file.after) { FileState::Ours } else { FileState::Foreign };
     }
     match edited(state, file, now, Changed::Stays) {
         Ok(taken) => FileState::Edited(taken),

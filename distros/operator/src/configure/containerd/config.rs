@@ -1,9 +1,11 @@
 //! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
 
-use super::super::runtime_files::HandlerError;
+use super::super::runtime_files::{HandlerError, NAME};
 use super::distribution::{self, ContainerdOwner, reader};
+use super::imports;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
 
 /// Where containerd itself looks.
 pub(super) const STANDARD: &str = "/etc/containerd/config.toml";
@@ -22,6 +24,10 @@ pub struct ContainerdConfig {
     pub(super) drop_in: PathBuf,
     /// The main file is rebuilt at each start: what to do where it does not import our file.
     pub(super) rebuilt: Option<String>,
+    /// What the main file is rebuilt from, where that does not import our file.
+    pub(super) template: Option<PathBuf>,
+    /// The distribution's own configuration, where that makes ours the default handler with the next start.
+    pub(super) default: Option<PathBuf>,
     /// Distributions of Kubernetes that are there, too, and whose containerd does not read it.
     pub passed_over: Vec<String>,
 }
@@ -39,13 +45,15 @@ impl ContainerdConfig {
         let beside = |name: &str| main.with_file_name("").join(name);
         // That it is no text is told where it is to be edited.
         let text = root.text_if_any(main)?.unwrap_or_default();
+        let (mut template, mut default) = (None, None);
         let (folder, rebuilt) = match owner {
             ContainerdOwner::K3s | ContainerdOwner::Rke2 => {
-                let new = text
-                    .parse::<toml_edit::DocumentMut>()
-                    .is_ok_and(|d| d.get("version").and_then(toml_edit::Item::as_integer).is_some_and(|v| v >= 3));
+                let document = text.parse::<DocumentMut>().unwrap_or_default();
+                let new = document.get("version").and_then(Item::as_integer).is_some_and(|v| v >= 3);
                 let name = if new { "config-v3.toml" } else { "config.toml" };
                 let folder = beside(&format!("{name}.d"));
+                template = without_import(root, &folder, &imports(&document))?;
+                default = distribution::default_runtime(root, owner)?.filter(|(_, named)| named == NAME);
                 let owner = owner.name();
                 let advice = format!(
                     "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
@@ -63,7 +71,8 @@ impl ContainerdConfig {
             ContainerdOwner::Machine | ContainerdOwner::Microk8s => (beside("conf.d"), None),
         };
         let (main, drop_in) = (main.to_owned(), folder.join("50-kata-osinfo.toml"));
-        Ok(ContainerdConfig { owner, main, drop_in, rebuilt, passed_over: Vec::new() })
+        let default = default.map(|(file, _)| file);
+        Ok(ContainerdConfig { owner, main, drop_in, rebuilt, template, default, passed_over: Vec::new() })
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
@@ -76,6 +85,23 @@ impl ContainerdConfig {
     pub(super) fn joined(&self) -> String {
         format!("version = 2\nimports = [\"{}\"]\n", self.drop_in.with_file_name("*.toml").display())
     }
+}
+
+/// The admin's template that k3s or RKE2 makes its main file from, where it has no import of `folder`.
+///
+/// The one of version 3 counts before the other one (`templateGenerations` in `pkg/agent/containerd/config.go` of k3s);
+/// a release that has made a file of version 2 may know the other one alone. Either may have k3s' own template in it,
+/// and with that what the main file imports today.
+fn without_import(root: &Root, folder: &Path, today: &[String]) -> Result<Option<PathBuf>, RootError> {
+    let own = folder.with_extension("tmpl");
+    for template in [own.clone(), folder.with_file_name("config.toml.tmpl")] {
+        let Some(text) = root.text_if_any(&template)? else { continue };
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let has_own = template == own && ["\"base\"", "`base`"].iter().any(|base| text.contains(*base));
+        let imports = text.contains(&*name) || today.iter().any(|import| text.contains(import.as_str()));
+        return Ok((!has_own && !imports).then_some(template));
+    }
+    Ok(None)
 }
 
 /// What is done about a file that cannot be read or looked for: an error ends the call.

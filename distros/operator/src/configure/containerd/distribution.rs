@@ -82,33 +82,19 @@ pub(super) const ALL: &[Distribution] = &[
 impl Distribution {
     /// What its containerd reads first, or that this is made from; or why nothing tells where that is.
     ///
-    /// k3s and RKE2 read `config.yaml`, then what is in `config.yaml.d`, of which the last one counts (`readConfigFile` in
-    /// `pkg/configfilearg/parser.go` of k3s).
-    ///
     /// # Errors
     ///
-    /// That one of these files cannot be read.
+    /// That one of the files that may tell cannot be read.
     pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, String>, RootError> {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
-        let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", self.owner.name()));
-        let folder = config.with_file_name("config.yaml.d");
-        let names = root.list_if_any(&folder)?;
-        let is_read = |name: &&String| [".yaml", ".yml"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
-        let drop_ins = names.iter().filter(is_read).map(|name| folder.join(name));
+        let stated = match stated(root, self.owner)? {
+            Ok(stated) => stated,
+            Err(why) => return Ok(Err(format!("{why}: mend it, it may say where the data is"))),
+        };
         let mut data = PathBuf::from(default);
-        for file in [config].into_iter().chain(drop_ins) {
-            let Some(text) = root.text_if_any(&file)? else { continue };
-            if let Some(why) = out_of_bounds(&text) {
-                let file = file.display();
-                return Ok(Err(format!("{file} {why}, more than is read: mend it, it may say where the data is")));
-            }
-            // The parser's own words may cite a token.
-            let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
-                return Ok(Err(format!("{} is no map in YAML: mend it, it may say where the data is", file.display())));
-            };
-            for (key, value) in keys.iter().flatten() {
-                let key = key.as_str().map(|key| key.strip_suffix('+').unwrap_or(key));
-                let Some(key) = key.filter(|key| ["data-dir", "d"].contains(key)) else { continue };
+        for (file, keys) in stated {
+            for (key, value) in &keys {
+                let Some(key) = named(key).filter(|key| ["data-dir", "d"].contains(key)) else { continue };
                 data = match value.as_str() {
                     None if value.is_null() => PathBuf::from(default),
                     Some("") => PathBuf::from(default),
@@ -149,6 +135,50 @@ impl Distribution {
         }
         Ok(None)
     }
+}
+
+/// What k3s or RKE2 is told, file by file: `config.yaml`, then what is in `config.yaml.d`, of which the last one counts
+/// (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why one of them tells nothing.
+fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Mapping)>, String>, RootError> {
+    let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", owner.name()));
+    let folder = config.with_file_name("config.yaml.d");
+    let names = root.list_if_any(&folder)?;
+    let is_read = |name: &&String| [".yaml", ".yml"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
+    let drop_ins = names.iter().filter(is_read).map(|name| folder.join(name));
+    let mut all = Vec::new();
+    for file in [config].into_iter().chain(drop_ins) {
+        let Some(text) = root.text_if_any(&file)? else { continue };
+        if let Some(why) = out_of_bounds(&text) {
+            return Ok(Err(format!("{} {why}, more than is read", file.display())));
+        }
+        // The parser's own words may cite a token.
+        let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
+            return Ok(Err(format!("{} is no map in YAML", file.display())));
+        };
+        all.extend(keys.map(|keys| (file, keys)));
+    }
+    Ok(Ok(all))
+}
+
+/// A key's name: one with `+` adds to what was said before.
+fn named(key: &serde_yaml::Value) -> Option<&str> {
+    key.as_str().map(|key| key.strip_suffix('+').unwrap_or(key))
+}
+
+/// The handler that k3s or RKE2 is told to make the default one, with the file that says so.
+///
+/// # Errors
+///
+/// That one of these files cannot be read.
+pub(super) fn default_runtime(root: &Root, owner: ContainerdOwner) -> Result<Option<(PathBuf, String)>, RootError> {
+    let mut found = None;
+    // Whoever looks for the main file tells of what is no YAML.
+    for (file, keys) in stated(root, owner)?.unwrap_or_default() {
+        for (_, value) in keys.iter().filter(|(key, _)| named(key) == Some("default-runtime")) {
+            found = value.as_str().map(|name| (file.clone(), name.to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 /// The distribution whose containerd reads a file first; `None` where it is none's.

@@ -30,7 +30,8 @@ pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
     let (_, loaded) = now.iter().find(|(loading, _)| loading.replaces())?;
     let stated = |key: &str| loaded.rest.get(GRPC)?.get("containerd")?.get(key);
     let named = stated("default_runtime_name").and_then(Value::as_str);
-    let is_used = named.is_none_or(|n| n == "runc") || stated("default_runtime").is_some();
+    // MicroK8s fills in what a variable says when it starts.
+    let is_used = named.is_none_or(|n| n == "runc" || n.contains("${")) || stated("default_runtime").is_some();
     let runc = loaded.runtimes.is_empty() && is_used;
     let table = ["plugins", GRPC, "containerd", "runtimes", "runc"];
     runc.then(|| setting(&table, "runtime_type", json!(RUNC)))

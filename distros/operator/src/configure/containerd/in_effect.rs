@@ -29,6 +29,9 @@ const DECIDING: [&[&str]; 3] = [&["runtime_type"], &["runtime_path"], &["options
 pub(in super::super) fn problems(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootError> {
     let Some((file, handler)) = files.iter().find_map(|f| Some((*f, handler_of(f)?))) else { return Ok(Vec::new()) };
     let Some((main, replaced)) = main_of(root, file, files)? else { return Ok(Vec::new()) };
+    if let Some(problem) = rebuilt_without(root, file)? {
+        return Ok(vec![problem]);
+    }
     let expected = Expected { root, main: &main, replaced: &replaced, handler: &handler };
     let (of_it, of_others): (&[Loading], &[Loading]) = match (is_whole(file), replaced.is_empty()) {
         (true, true) => (&[Loading::MergesThenMigrates, Loading::MigratesThenMerges], &[]),
@@ -95,6 +98,19 @@ pub(super) fn main_of(
         replaced.insert(root.resolve_new(&place.main)?, Some(place.joined()));
     }
     Ok(Some((place.main, replaced)))
+}
+
+/// That a distribution of Kubernetes makes its main file from what does not import our drop-in.
+fn rebuilt_without(root: &Root, drop_in: &FileChange) -> Result<Option<Problem>, RootError> {
+    let is_its = |place: &ContainerdConfig| root.resolve_new(&place.drop_in).is_ok_and(|path| path == drop_in.path);
+    let place = present(root)?.into_iter().find(is_its);
+    let template = place.and_then(|place| Some((place.template.clone()?, place.owner.name(), place.main)));
+    Ok(template.map(|(file, owner, main)| {
+        let main = main.display();
+        let message =
+            format!("{owner} makes {main} from it at each start, without an import of {}", drop_in.path.display());
+        Problem { file, line: None, message }
+    }))
 }
 
 /// The handler that is to be there.

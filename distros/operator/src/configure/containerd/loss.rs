@@ -47,6 +47,8 @@ pub(in super::super) fn loss(
         let read = |files| as_read(root, &main, place.as_ref(), files);
         let (Ok(now), Ok(then)) = (read(&Replaced::new()), read(then)) else { continue };
         let mut starts = false;
+        // What a distribution is told counts with its next start.
+        let default = place.as_ref().and_then(|p| Some(needs_default(&p.default.as_ref()?.display().to_string())));
         for loading in Loading::all(None) {
             let Ok((files, before)) = loaded(root, &now, &main, *loading) else { continue };
             starts = true;
@@ -56,6 +58,7 @@ pub(in super::super) fn loss(
             let why = match loaded(root, &then, &main, *loading) {
                 Err(LoadError::Root(_)) => None,
                 Err(why) => Some(format!("without it containerd would not start: {why}")).filter(|_| is_its(*loading)),
+                Ok((_, after)) if is_gone(&before, &after) && default.is_some() => default.clone(),
                 Ok((left, after)) => {
                     let lost = || difference(&files, &before, &after).or_else(|| beside(&files, &left));
                     without_default(&files, &before, &after).or_else(|| lost().filter(|_| is_its(*loading)))
@@ -126,13 +129,10 @@ fn as_read(
 
 /// That ours is the default handler and would not be there any more, or only keys of others that mean nothing without it.
 fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
-    // What is left of others' keys alone starts nothing.
-    let is_whole = |handler: &Value| handler.get("runtime_type").is_some_and(|kind| kind.as_str() != Some(""));
-    let has_ours = |loaded: &Loaded| loaded.runtimes.get(NAME).is_some_and(is_whole);
     let sections = [RUNTIME, GRPC].into_iter();
     let mut stated = sections.filter_map(|s| after.rest.get(s)?.get("containerd")?.get("default_runtime_name"));
     let is_default = stated.any(|name| name.as_str() == Some(NAME));
-    let goes = has_ours(before) && !has_ours(after);
+    let goes = is_gone(before, after);
     if goes
         && !is_default
         && let Some(left) = after.runtimes.get(NAME).and_then(Value::as_object).filter(|left| !left.is_empty())
@@ -146,6 +146,13 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
         ));
     }
     (goes && is_default).then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
+}
+
+/// Whether the handler is not there any more: what is left of others' keys alone starts nothing.
+fn is_gone(before: &Loaded, after: &Loaded) -> bool {
+    let is_whole = |handler: &Value| handler.get("runtime_type").is_some_and(|kind| kind.as_str() != Some(""));
+    let has_ours = |loaded: &Loaded| loaded.runtimes.get(NAME).is_some_and(is_whole);
+    has_ours(before) && !has_ours(after)
 }
 
 fn needs_default(place: &str) -> String {

@@ -45,13 +45,20 @@ pub enum PrepareError {
     },
     /// Its drop-ins are others' too, and a copy would not be read.
     #[error(
-        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: pass --handler, so that a copy with drop-ins of its own is read", .others.join(", ")
+        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: {}", .others.join(", "), match .blocked {
+            None => "pass --handler, so that a copy with drop-ins of its own is read".to_owned(),
+            Some(own) => format!(
+                "a copy with drop-ins of its own would go to {own}, which leads to files of others: move those, or name a configuration in a folder of its own with --kata-config"
+            ),
+        }
     )]
     Shared {
         /// The file.
         path: PathBuf,
         /// The others.
         others: Vec<String>,
+        /// Where a handler's copy would go, where that is not to be had either.
+        blocked: Option<&'static str>,
     },
     /// A file has the name of one of ours.
     #[error(

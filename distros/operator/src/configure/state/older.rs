@@ -43,7 +43,7 @@ impl From<Older> for State {
         let paths = files.iter().map(|f| f.path.clone()).collect();
         let configured = |config| ManagedConfiguration { config, profile, production, notes, files: paths, handler };
         let configurations = config.map(configured).into_iter().collect();
-        State { version, configurations, files, directories, attributes, earlier, in_place, halfway: Vec::new() }
+        State { version, configurations, files, directories, attributes, earlier, in_place, ..State::default() }
     }
 }
 
