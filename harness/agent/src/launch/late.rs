@@ -11,7 +11,8 @@
 //! |---|---|
 //! | QEMU maps the guest's memory for itself alone | qemu |
 //! | QEMU has no virtio-fs device | qemu |
-//! | no driver of the guest's has made the device ready | kernel |
+//! | the guest's kernel has seen the device, and has no driver for it | kernel |
+//! | it has not seen it, or a driver has not made it ready | nobody: `error` |
 //! | the driver is ready, and QEMU has not set virtiofsd's queues going | nobody: `error` |
 //! | QEMU shares the memory, virtiofsd has not mapped it | nobody: `error` |
 //! | the guest has put no request into the queues | kernel |
@@ -24,8 +25,8 @@
 //! | the queues cannot be seen (QEMU before 7.2), virtiofsd has not woken up | nobody: `error` |
 //! | the same, and it has, or that cannot be seen | what the test blames |
 //!
-//! A mount that the guest's kernel refuses is judged by the first five rows, too; where no request was made, virtiofsd has
-//! not been asked: nobody is blamed.
+//! A mount that the guest's kernel refuses is judged by the first six rows, too; where no request was made, virtiofsd
+//! has not been asked: nobody is blamed.
 
 use crate::launch::memory::Memory;
 use crate::launch::virtio_fs::{Device, Queues};
@@ -134,9 +135,14 @@ fn before_any_request(facts: &Facts) -> Option<Finding> {
         (_, Device::Absent) => {
             Finding::Blames(Component::Qemu, "QEMU was given a virtio-fs device, and has none by its own word")
         }
-        (_, Device::NoDriver) => {
-            Finding::Blames(Component::Kernel, "no driver of the guest's kernel has made its virtio-fs device ready")
-        }
+        (_, Device::NoDriver) => Finding::Blames(
+            Component::Kernel,
+            "the guest's kernel has seen its virtio-fs device, and has no driver for it",
+        ),
+        (_, Device::NotReady) => Finding::Undecided(
+            "the guest has not made its virtio-fs device ready: whether its kernel or the device is at fault is not \
+             known",
+        ),
         (_, Device::NotStarted) => Finding::Undecided(
             "the guest's driver is ready and virtiofsd's queues are not set going: whether QEMU or virtiofsd refused \
              is not known",
@@ -203,6 +209,7 @@ impl std::fmt::Display for Facts {
             Device::Unknown => f.write_str("unknown"),
             Device::Absent => f.write_str("absent"),
             Device::NoDriver => f.write_str("without a driver"),
+            Device::NotReady => f.write_str("not made ready"),
             Device::NotStarted => f.write_str("ready, not served"),
             // No numbers: what differs from guest to guest would make one cause many.
             Device::Queues(queues) if queues.none_asked() => f.write_str("served, no request made"),

@@ -14,8 +14,10 @@ pub(crate) enum Device {
     Unknown,
     /// There is none.
     Absent,
-    /// No driver of the guest's has made it ready.
+    /// The guest's kernel has seen it and has no driver for it.
     NoDriver,
+    /// The guest's kernel has not seen it, or a driver of its has not made it ready.
+    NotReady,
     /// A driver has made it ready, and virtiofsd does not serve it.
     NotStarted,
     /// virtiofsd is to serve these queues.
@@ -94,8 +96,10 @@ fn look(ask: Ask<'_>) -> Option<Device> {
     }
     let Some((path, status)) = found else { return Some(Device::Absent) };
     let said = status.pointer("/status/statuses")?.as_array()?;
-    if !said.iter().filter_map(Value::as_str).any(|said| said.contains("DRIVER_OK")) {
-        return Some(Device::NoDriver);
+    let has = |status: &str| said.iter().filter_map(Value::as_str).any(|said| said.contains(status));
+    if !has("S_DRIVER_OK:") {
+        let seen_only = has("S_ACKNOWLEDGE:") && !has("S_DRIVER:") && !has("S_FAILED:");
+        return Some(if seen_only { Device::NoDriver } else { Device::NotReady });
     }
     if !status.get("vhost-started")?.as_bool()? {
         return Some(Device::NotStarted);
@@ -185,7 +189,13 @@ mod tests {
 
     #[test]
     fn a_device_that_nobody_drives_is_told_from_one_that_is_not_there() {
-        assert_eq!(Qemu::new(&READY[..1], false, &[]).device(), Device::NoDriver);
+        let seen = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
+        assert_eq!(Qemu::new(&[seen], false, &[]).device(), Device::NoDriver);
+        // A driver that gives up may have been given a device that is no good.
+        assert_eq!(Qemu::new(&[seen, READY[0]], false, &[]).device(), Device::NotReady);
+        let failed = "VIRTIO_CONFIG_S_FAILED: Error in guest, device failed";
+        assert_eq!(Qemu::new(&[seen, failed], false, &[]).device(), Device::NotReady);
+        assert_eq!(Qemu::new(&[], false, &[]).device(), Device::NotReady);
         assert_eq!(Qemu::new(READY, false, &[]).device(), Device::NotStarted);
         let mut other = Qemu::new(READY, true, &[]);
         other.status["device-id"] = json!(1);
