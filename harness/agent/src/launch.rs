@@ -7,7 +7,7 @@ pub mod deadlines;
 mod ending;
 pub mod kernel_log;
 mod late;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod paths;
 pub mod provided;
 mod qemu_process;
