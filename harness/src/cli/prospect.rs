@@ -5,7 +5,7 @@ use crate::environments::container;
 use crate::environments::vm::outer::release_name;
 use crate::environments::vm::pinned::Pinned;
 use bollard::Docker;
-use images::{ImageError, Source, Way};
+use images::{ImageError, ImageRoute, Source};
 use model::diagnostic::error_chain;
 use model::release::Release;
 use reports::journal::Environment;
@@ -90,10 +90,10 @@ fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<Way, Refusal> {
+pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refusal> {
     let way = image(release, here.images, here.engine)?;
     // A cloud image is read in a guest.
-    let boots = here.environments.contains(&Environment::Vm) || way == Way::Base(Source::Cloud);
+    let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(Source::Cloud);
     match &here.machine {
         Err(lack) if boots => Err(Refusal {
             release: release.name(),
@@ -108,10 +108,10 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<Way, Refusal> {
 }
 
 /// The way to an image of a release.
-fn image(release: &Release, options: &images::Options, engine: &Engine) -> Result<Way, Refusal> {
+fn image(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
     let way = images::attainable(release, options)?;
     match (way, engine) {
-        (Way::Base(Source::Oci), Err(why)) => Err(Refusal {
+        (ImageRoute::Base(Source::Oci), Err(why)) => Err(Refusal {
             release: release.name(),
             why: format!("no Docker engine answers, and the record's OCI image is pulled by one: {why}"),
             hint: Some(
