@@ -29,9 +29,9 @@ pub enum Exit {
     AsRecorded = 0,
     /// Worse than recorded; under `--strict`, anything required that is not supported.
     Worse = 1,
-    /// Bad usage or bad input; nothing was run.
+    /// Bad usage or bad input, or a release that cannot be brought up here; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged, or `clean` could not remove everything.
+    /// Infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,

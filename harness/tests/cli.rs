@@ -239,8 +239,44 @@ fn plan_says_of_each_listed_release_what_run_would() {
         let why = why.unwrap();
         let said = said(&["run", &release, "--in", "container"]);
         let is_refused = [format!("error: {release}: {why}\n"), format!("error: {why}\n")];
-        assert!(is_refused.iter().any(|line| said.starts_with(line)) && !said.ends_with("exit 0\n"), "{why}: {said}");
+        assert!(is_refused.iter().any(|line| said.starts_with(line)) && said.ends_with("exit 2\n"), "{why}: {said}");
     }
+}
+
+/// In every environment and from every base: all releases together, and one alone for each reason.
+#[test]
+fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
+    let mut reasons = std::collections::BTreeSet::new();
+    for options in [
+        &["--in", "container"][..],
+        &["--in", "vm"],
+        &["--in", "container,vm"],
+        &["--in", "vm", "--source", "oci"],
+        &["--in", "vm", "--source", "bootstrap"],
+    ] {
+        let rows = planned(options);
+        let refused = rows.iter().filter_map(|(release, why)| Some((release, why.as_ref()?)));
+        // That containers have no engine is said once, of all that could be brought up otherwise.
+        let (alike, own): (Vec<_>, Vec<_>) = refused.partition(|(_, why)| why.contains("--in container needs one"));
+        let all = said(&[&["run", "all"], options].concat());
+        let told: Vec<&str> =
+            all.trim_start_matches("error: ").lines().take_while(|l| !l.starts_with("hint: ")).collect();
+        let expected: Vec<String> = own.iter().map(|(release, why)| format!("{release}: {why}")).collect();
+        assert_eq!(told, expected, "{options:?}");
+        assert!(all.ends_with("exit 2\n"), "{options:?}: {all}");
+        let one_by_one = own.iter().map(|row| (row, true)).chain(alike.iter().map(|row| (row, false)));
+        for ((release, why), names_it) in one_by_one {
+            if !reasons.insert((*why).clone()) {
+                continue;
+            }
+            let dir = tempfile::tempdir().unwrap();
+            let said = said_in(&dir, &[&["run", release.as_str(), "--out", "out"], options].concat());
+            let expected = if names_it { format!("error: {release}: {why}\n") } else { format!("error: {why}\n") };
+            assert!(said.starts_with(&expected) && said.ends_with("exit 2\n"), "{release} {options:?}: {said}");
+            assert_eq!(names(dir.path()), Vec::<String>::new(), "{release} {options:?}: {why}");
+        }
+    }
+    assert!(reasons.len() >= 3, "{reasons:?}");
 }
 
 #[test]
@@ -492,7 +528,7 @@ fn without_docker_one_line_says_so_and_nothing_is_left() {
     let said = said_in(&dir, &["run", "debian:13", "--in", "container", "--out", "out"]);
     assert_snapshot!(said, @r"
     error: no Docker engine answers, and --in container needs one: connecting to Docker: Socket not found: /nonexistent/docker.sock (`--in vm` needs none; `kata-qualify doctor` says more)
-    exit 3
+    exit 2
     ");
     assert_eq!(names(dir.path()), Vec::<String>::new());
 }

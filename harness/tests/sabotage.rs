@@ -334,6 +334,20 @@ fn a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon() 
     }
     let mount = bad.iter().find(|bad| bad.test == "filesystem::virtio_fs::mounts_in_the_guest").unwrap();
     assert!(mount.message.contains("share=on"), "{}", mount.message);
+    assert!(mount.message.contains("memory: QEMU's alone"), "{}", mount.message);
+}
+
+/// The daemon waits for a QEMU that connects to its socket, and is asked for nothing.
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_qemu_that_leaves_its_virtio_fs_device_out_is_blamed_and_not_the_daemon() {
+    let wrapper = qemu_with("case $a in vhost-user-fs-pci,*) unset 'new[-1]'; continue;; esac");
+    let bad = TRIXIE.bad_with(QEMU, &wrapper, "virtio_fs::mounts_in_the_guest");
+    for bad in &bad {
+        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
+    }
+    let mount = bad.iter().find(|bad| bad.test == "filesystem::virtio_fs::mounts_in_the_guest").unwrap();
+    assert!(mount.message.contains("device: absent"), "{}", mount.message);
 }
 
 #[test]

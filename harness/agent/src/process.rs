@@ -217,6 +217,7 @@ mod tests {
         io::BufRead::read_line(&mut io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
         let grandchild: u32 = line.trim().parse().unwrap();
         assert_eq!(parent(grandchild), Some(child.id()));
+        assert_eq!(family(child.id()), [child.id(), grandchild]);
         // As `kill_children` does, except that it spares other tests' children of this process.
         let group = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();

@@ -21,8 +21,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    as recorded or better (a first record is never worse)
   1    worse than recorded; with --strict: something required is not supported
-  2    bad usage or bad input, nothing was run
-  3    infrastructure: something could not be judged, or `clean` could not remove everything
+  2    bad usage or bad input, or a release that cannot be brought up here (see `plan`); nothing was run
+  3    infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything
   130  interrupted";
 
 #[derive(Debug, Subcommand)]

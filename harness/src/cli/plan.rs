@@ -1,7 +1,7 @@
 //! `kata-qualify plan`: whether `run` could bring releases up here, how, and if not, why; by the questions that it asks itself.
 
 use crate::cli::arguments::{Format, PlanArguments};
-use crate::cli::prospect::{self, Refusal};
+use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
 use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
 use crate::progress::tell;
 use images::ImageRoute;
@@ -33,17 +33,21 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let targets: &[String] = if arguments.targets.is_empty() { &all } else { &arguments.targets };
     let named = request::named(targets, &database, arch)?;
     let releases: Vec<Release> = named.iter().filter_map(|(_, release)| release.clone().ok()).collect();
-    let (images, _) = request::images(&arguments.images, false, &environments, &releases, &database)?;
+    let (images, pinned) = request::images(&arguments.images, false, &environments, &releases, &database)?;
     let engine = runtime()?.block_on(prospect::engine());
     let settled = prospect::settle(&mut environments, !arguments.environments.is_empty(), &engine);
+    if let Ok(true) = settled {
+        tell(NO_ENGINE);
+    }
+    let here = Here::new(&environments, &images, &pinned, &engine);
     let judge = |(target, release): &(Target, Result<Release, ResolveError>)| {
         let refusal = |why: String| Refusal { release: target.to_string(), why, hint: None };
         let way = match release {
-            Ok(release) => prospect::way(release, &images, &engine),
+            Ok(release) => prospect::way(release, &here),
             Err(error) => Err(refusal(error.to_string())),
         };
         let way = way.and_then(|way| match &settled {
-            Ok(()) => Ok(way),
+            Ok(_) => Ok(way),
             Err(why) => Err(refusal(why.to_string())),
         });
         let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });

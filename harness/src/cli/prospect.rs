@@ -2,8 +2,8 @@
 
 use crate::cli::UsageError;
 use crate::environments::container;
-use crate::progress::tell;
-use anyhow::anyhow;
+use crate::environments::vm::outer::release_name;
+use crate::environments::vm::pinned::Pinned;
 use bollard::Docker;
 use images::{ImageError, ImageRoute, Source};
 use model::diagnostic::error_chain;
@@ -33,32 +33,82 @@ pub(super) async fn engine() -> Engine {
     container::connect().await.map_err(|e| error_chain(&e))
 }
 
+/// What is said where [`settle`] has changed where releases are brought up.
+pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are booted as virtual machines (--in vm)";
+
 /// Whether containers can be brought up, if any are to be. If no engine answers and nobody asked for containers, virtual
-/// machines are used instead.
+/// machines are used instead, and the answer is true.
 ///
 /// # Errors
 /// That containers were asked for, and no engine answers.
-pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &Engine) -> anyhow::Result<()> {
+pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &Engine) -> Result<bool, UsageError> {
     match engine {
         Err(why) if environments.contains(&Environment::Container) => match asked {
-            true => Err(anyhow!(
+            true => Err(UsageError(format!(
                 "no Docker engine answers, and --in container needs one: {why} (`--in vm` needs none; `kata-qualify doctor` says more)"
-            )),
+            ))),
             false => {
-                tell(format_args!("note: no Docker engine answers: releases are booted as virtual machines (--in vm)"));
                 *environments = vec![Environment::Vm];
-                Ok(())
+                Ok(true)
             }
         },
-        _ => Ok(()),
+        _ => Ok(false),
     }
 }
 
-/// The way to an image of a release on this machine.
+/// What releases are to be brought up with on this machine.
+pub(super) struct Here<'a> {
+    environments: &'a [Environment],
+    images: &'a images::Options,
+    engine: &'a Engine,
+    /// Whether there is a QEMU for virtual machines, or why not.
+    machine: Result<(), Refusal>,
+}
+
+impl<'a> Here<'a> {
+    /// Looks at what there is; neither network nor Docker is asked.
+    pub(super) fn new(
+        environments: &'a [Environment],
+        images: &'a images::Options,
+        pinned: &Pinned,
+        engine: &'a Engine,
+    ) -> Here<'a> {
+        Here { environments, images, engine, machine: machine(pinned, engine) }
+    }
+}
+
+/// Whether the image with the pinned QEMU is in the cache or can be made.
+fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
+    match pinned.to_be_made() {
+        Ok(None) => Ok(()),
+        Ok(Some((release, options))) => image(&release, &options, engine).and(Ok(())),
+        Err(error) => Err(Refusal { release: release_name(), why: error_chain(&error), hint: None }),
+    }
+}
+
+/// The way to bring a release up on this machine.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn way(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
+pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refusal> {
+    let way = image(release, here.images, here.engine)?;
+    // A cloud image is read in a guest.
+    let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(Source::Cloud);
+    match &here.machine {
+        Err(lack) if boots => Err(Refusal {
+            release: release.name(),
+            why: format!(
+                "virtual machines are booted by the QEMU of {}, which cannot be had: {}",
+                lack.release, lack.why
+            ),
+            hint: lack.hint.clone(),
+        }),
+        _ => Ok(way),
+    }
+}
+
+/// The way to an image of a release.
+fn image(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
     let way = images::attainable(release, options)?;
     match (way, engine) {
         (ImageRoute::Base(Source::Oci), Err(why)) => Err(Refusal {
@@ -73,12 +123,12 @@ pub(super) fn way(release: &Release, options: &images::Options, engine: &Engine)
     }
 }
 
-/// Refuses releases of which this machine cannot make an image in any way.
+/// Refuses releases that this machine cannot bring up in any way.
 ///
 /// # Errors
 /// All of them, with what to do.
-pub(super) fn attainable(releases: &[Release], options: &images::Options, engine: &Engine) -> Result<(), UsageError> {
-    let refused: Vec<Refusal> = releases.iter().filter_map(|r| way(r, options, engine).err()).collect();
+pub(super) fn attainable(releases: &[Release], here: &Here<'_>) -> Result<(), UsageError> {
+    let refused: Vec<Refusal> = releases.iter().filter_map(|release| way(release, here).err()).collect();
     if refused.is_empty() {
         return Ok(());
     }
@@ -88,4 +138,56 @@ pub(super) fn attainable(releases: &[Release], options: &images::Options, engine
     hints.dedup();
     lines.extend(hints.iter().map(|hint| format!("hint: {hint}")));
     Err(UsageError(lines.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::arch::Arch;
+    use model::database::Database;
+
+    #[test]
+    fn without_a_qemu_for_machines_no_release_is_booted() {
+        let cache = tempfile::tempdir().unwrap();
+        let database = Database::embedded();
+        let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let offline = images::Options { offline: true, ..images::Options::new(cache.path()) };
+        // By the record's OCI image alone, which takes an engine; or this machine cannot make images at all.
+        let made = images::Options { source: Source::Oci, ..images::Options::new(cache.path()) };
+        let engine: Engine = Err("none".to_owned());
+        let without = Pinned::new(made.clone(), std::slice::from_ref(&release));
+        let with = Pinned::new(offline.clone(), std::slice::from_ref(&release));
+        let refused = |environment, images: &images::Options, pinned: &Pinned| {
+            let environments = [environment];
+            let here = Here::new(&environments, images, pinned, &engine);
+            let refused = way(&release, &here).err().map(|refusal| refusal.why);
+            assert_eq!(attainable(std::slice::from_ref(&release), &here).is_err(), refused.is_some());
+            refused
+        };
+        assert_eq!(refused(Environment::Vm, &offline, &with), None);
+        assert_eq!(refused(Environment::Container, &offline, &without), None);
+        let why = refused(Environment::Vm, &offline, &without).unwrap();
+        assert!(
+            why.starts_with("virtual machines are booted by the QEMU of debian:13, which cannot be had: "),
+            "{why}"
+        );
+        // Its own reason comes first.
+        let why = refused(Environment::Vm, &made, &without).unwrap();
+        assert!(!why.starts_with("virtual machines"), "{why}");
+    }
+
+    #[test]
+    fn machines_take_the_place_of_containers_only_where_nobody_asked_for_these() {
+        use Environment::{Container, Vm};
+        let none: Engine = Err("none".to_owned());
+        let mut environments = vec![Container];
+        assert!(settle(&mut environments, false, &none).unwrap());
+        assert_eq!(environments, [Vm]);
+        for asked in [vec![Container], vec![Container, Vm]] {
+            let mut environments = asked.clone();
+            assert!(settle(&mut environments, true, &none).is_err());
+            assert_eq!(environments, asked);
+        }
+        assert!(!settle(&mut vec![Vm], true, &none).unwrap());
+    }
 }

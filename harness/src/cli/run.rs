@@ -1,6 +1,7 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
 use crate::cli::arguments::RunArguments;
+use crate::cli::prospect::{Here, NO_ENGINE};
 use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{self, BadRequest, CLEANING, RunEnd};
@@ -20,8 +21,13 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         let mut docker = None;
         if !request.environments.contains(&Environment::Host) {
             let engine = prospect::engine().await;
-            prospect::attainable(&request.releases, &request.images, &engine)?;
-            prospect::settle(&mut request.environments, asked, &engine)?;
+            let settled = prospect::settle(&mut request.environments, asked, &engine);
+            let here = Here::new(&request.environments, &request.images, &request.pinned, &engine);
+            prospect::attainable(&request.releases, &here)?;
+            drop(here);
+            if settled? {
+                tell(NO_ENGINE);
+            }
             docker = engine.ok().filter(|_| request.environments.contains(&Environment::Container));
         }
         run::run(docker, request, progress.clone(), Exit::Interrupted as i32).await

@@ -239,6 +239,28 @@ fn the_daemon_is_where_the_packaging_puts_it() {
     assert!(focal.filesystem(Share::VirtioFs).is_none(), "QEMU 4.2 had no daemon");
 }
 
+/// With a kernel of 4 KiB pages KVM refuses the pages of 64 KiB that guests ask for by default: no Kata starts. Debian
+/// has a flavour of its own for these since 13; before, and elsewhere, there is but one.
+#[test]
+fn on_power_debians_kernel_has_the_pages_that_guests_ask_for() {
+    let database = Database::embedded();
+    let record = database.record("debian").expect("a record");
+    let kernels: Vec<String> = record
+        .releases
+        .iter()
+        .filter(|entry| record.release_arches(entry).contains(&Arch::Ppc64le))
+        .map(|entry| {
+            let release = record.release(&entry.version, Arch::Ppc64le).expect("a release");
+            let packages = release.kernel.map(|kernel| kernel.packages).unwrap_or_default();
+            let names: Vec<&str> = packages.iter().map(|name| name.as_str()).collect();
+            format!("{}: {}", entry.version, names.join(" "))
+        })
+        .collect();
+    let (older, newer) = ("linux-image-powerpc64le", "linux-image-powerpc64le-64k");
+    let expected = [("12", older), ("13", newer), ("testing", newer), ("unstable", newer)];
+    assert_eq!(kernels, expected.map(|(version, package)| format!("{version}: {package}")));
+}
+
 #[test]
 fn images_come_from_the_distros_registries() {
     let wrong = of_every_release(|_, release| {

@@ -149,13 +149,32 @@ fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
     Refusal::Unknown
 }
 
-/// Why a sandbox did not come up within its deadline, by which of its processes are there.
+/// What can be seen of a sandbox from its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Its QEMU runs.
+    pub(super) vmm: bool,
+    /// Its virtiofsd runs.
+    pub(super) daemon: bool,
+    /// QEMU maps the guest's memory for itself alone.
+    pub(super) private: bool,
+}
+
+/// Why a sandbox did not come up within its deadline, by which of its processes are there, and what they share.
 ///
 /// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
-/// any other, can be blamed for silence.
-pub(super) fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated: bool) -> Stop {
+/// any other, can be blamed for silence, and a QEMU whose memory no daemon can read.
+pub(super) fn silence(seen: Seen, seconds: u64, log: &str, emulated: bool) -> Stop {
     let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
+    let Seen { vmm, daemon, private } = seen;
     match (vmm, daemon) {
+        (true, true) if private => Stop::blame(
+            Component::Qemu,
+            format!(
+                "no answer from the sandbox within {seconds} s: QEMU was given share=on and maps the guest's memory for \
+                 itself alone, so that no request reaches virtiofsd{said}"
+            ),
+        ),
         // QEMU found the daemon's socket and nobody behind it.
         (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
             Component::Virtiofsd,
@@ -278,7 +297,7 @@ mod tests {
 
     #[test]
     fn silence_blames_the_one_that_is_missing() {
-        let blames = |vmm, daemon| match silence(vmm, daemon, 100, "", false) {
+        let blames = |vmm, daemon| match silence(Seen { vmm, daemon, private: false }, 100, "", false) {
             Stop::Fail { blames, .. } => blames,
             other => panic!("{other:?}"),
         };
@@ -286,7 +305,7 @@ mod tests {
         let words = "qemu-system-x86_64: -chardev socket,path=/run/vc/vm/x/vhost-fs.sock: Failed to connect to \
                      '/run/vc/vm/x/vhost-fs.sock': Connection refused";
         for emulated in [false, true] {
-            match silence(false, false, 100, words, emulated) {
+            match silence(Seen { vmm: false, daemon: false, private: false }, 100, words, emulated) {
                 Stop::Fail { blames, .. } => assert_eq!(blames, Some(Component::Virtiofsd)),
                 other => panic!("{other:?}"),
             }
@@ -299,10 +318,22 @@ mod tests {
     #[test]
     fn under_emulation_silence_blames_nobody_but_a_daemon_that_is_gone() {
         for (vmm, daemon) in [(true, true), (false, true), (false, false)] {
-            let stop = silence(vmm, daemon, 100, "", true);
+            let stop = silence(Seen { vmm, daemon, private: false }, 100, "", true);
             assert!(matches!(&stop, Stop::Unanswered { message } if message.contains("emulation")), "{stop:?}");
         }
-        let gone = silence(true, false, 100, "", true);
+        let gone = silence(Seen { vmm: true, daemon: false, private: false }, 100, "", true);
         assert!(matches!(gone, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{gone:?}");
+    }
+
+    /// No emulation makes a mapping private.
+    #[test]
+    fn silence_is_qemus_where_no_daemon_can_read_the_guests_memory() {
+        for emulated in [false, true] {
+            let stop = silence(Seen { vmm: true, daemon: true, private: true }, 100, "", emulated);
+            assert!(
+                matches!(&stop, Stop::Fail { blames: Some(Component::Qemu), message, .. } if message.contains("share=on")),
+                "{stop:?}"
+            );
+        }
     }
 }

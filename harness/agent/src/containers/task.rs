@@ -3,7 +3,9 @@
 use super::capture::Attached;
 use super::containerd::{COMMAND, ContainerdInstance};
 use super::host;
+use super::shim::Seen;
 use super::{ctr, probe, shim};
+use crate::launch::memory::{self, Memory};
 use model::sync::locked;
 use std::fs;
 use std::path::PathBuf;
@@ -159,8 +161,12 @@ impl ContainerTask {
             ContainerRuntime::Kata => {
                 let sandbox = self.sandbox();
                 let processes = host::processes(sandbox);
-                let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));
-                shim::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox), self.emulated)
+                let pid = |is: fn(&Process) -> bool| processes.iter().find(|one| is(one)).map(|one| one.pid);
+                let (vmm, daemon) = (pid(Process::is_vmm), pid(Process::is_daemon));
+                let is_private = |(vmm, daemon)| memory::between(vmm, daemon, None) == Memory::PrivateInVmm;
+                let private = vmm.zip(daemon).is_some_and(is_private);
+                let seen = Seen { vmm: vmm.is_some(), daemon: daemon.is_some(), private };
+                shim::silence(seen, seconds, &self.instance.words_of_kata(sandbox), self.emulated)
             }
         }
     }

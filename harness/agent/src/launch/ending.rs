@@ -24,7 +24,8 @@
 //!
 //! A line ends a moment before the process that held it can be reaped, so QEMU's end is awaited before anything is
 //! judged.
-//! A guest that answers and does not finish within a test's deadline fails that test and blames what the test blames.
+//! A guest that answers and does not finish within a test's deadline fails that test and blames what the test blames;
+//! with a share by virtiofsd, [`crate::launch::late`] says whom.
 //! A guest that panicked, oopsed, went silent or lost its VMM serves no further test; the rest goes on in a new one.
 
 use suites::ending::{Ending, is_crash};

@@ -1,21 +1,15 @@
-//! Whether a guest's memory is common to QEMU and virtiofsd: what decides who is at fault when the share does not answer.
+//! Whether a guest's memory is common to QEMU and virtiofsd, and whether virtiofsd has woken up: two facts of
+//! [`crate::launch::late`], which decides who is at fault when the share does not answer.
 //!
 //! Over vhost-user the daemon reads its requests out of the guest's memory, which QEMU maps from a file and whose
 //! descriptor it sends to the daemon.
 //! Where QEMU's own mapping is private, what the guest writes stays in QEMU: the daemon waits for requests in a file full
 //! of zeros, and nothing it could do would help.
-//! The kernel's list of mappings says so of every QEMU; QMP's word counts where that cannot be read, as behind a wrapper.
-//!
-//! With a share, the memory decides before anything else does.
-//! A request in memory that QEMU maps for itself alone (`/proc/PID/maps`, or `query-memdev` behind a wrapper) never
-//! reaches virtiofsd, and QEMU is blamed.
-//! A request in memory that virtiofsd has not mapped is an `error`.
-//! So is one during which virtiofsd has not woken up at all (`voluntary_ctxt_switches` of its threads): nothing reached
-//! it, and the guest's kernel or QEMU holds it back.
+//! The kernel's list of mappings (`/proc/PID/maps`) says so of every QEMU; QMP's word (`query-memdev`) counts where
+//! that cannot be read.
 
+use crate::process;
 use serde_json::Value;
-use suites::check::Stop;
-use suites::outcome::Component;
 
 /// What is known of the guest's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +35,38 @@ struct Mapping {
 /// Guests have hundreds of MiB; firmware and shared libraries have less.
 const AT_LEAST: u64 = 64 << 20;
 
-/// What is known of the memory between two processes; `memdev` is what QMP says of the guest's memory.
+/// What is known of the memory between two programs; `memdev` is what QMP says of the guest's memory.
 pub(crate) fn between(vmm: u32, daemon: u32, memdev: Option<&Value>) -> Memory {
-    let maps = |pid| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    judge(&maps(vmm), &maps(daemon), memdev)
+    judge(&Maps::of(vmm), &Maps::of(daemon), memdev)
 }
 
-fn judge(vmm: &str, daemon: &str, memdev: Option<&Value>) -> Memory {
-    let guests = mappings(vmm);
+/// The mappings of a program and of all that it has started: a wrapper waits for the real one, and a daemon in a
+/// sandbox serves from a child.
+struct Maps {
+    mappings: Vec<Mapping>,
+    /// Whether some of these processes could not be looked into: one that has changed its user may not be.
+    unseen: bool,
+}
+
+impl Maps {
+    fn of(pid: u32) -> Maps {
+        let family = process::family(pid).into_iter();
+        Maps::read(family.map(|pid| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default()))
+    }
+
+    /// From `/proc/PID/maps` of each process, empty where it could not be read.
+    fn read(texts: impl IntoIterator<Item = String>) -> Maps {
+        let mut maps = Maps { mappings: Vec::new(), unseen: false };
+        for text in texts {
+            maps.unseen |= text.is_empty();
+            maps.mappings.extend(mappings(&text));
+        }
+        maps
+    }
+}
+
+fn judge(vmm: &Maps, daemon: &Maps, memdev: Option<&Value>) -> Memory {
+    let guests = &vmm.mappings;
     if guests.is_empty() {
         let private = memdev.and_then(Value::as_array).is_some_and(|all| {
             !all.is_empty() && all.iter().all(|back_end| back_end.get("share") == Some(&Value::Bool(false)))
@@ -58,13 +76,10 @@ fn judge(vmm: &str, daemon: &str, memdev: Option<&Value>) -> Memory {
     if !guests.iter().any(|mapping| mapping.shared) {
         return Memory::PrivateInVmm;
     }
-    // A daemon that has changed its user once may not be looked into.
-    if daemon.is_empty() {
-        return Memory::Unknown;
-    }
     let common = |theirs: &Mapping| guests.iter().any(|ours| ours.shared && ours.file == theirs.file);
-    match mappings(daemon).iter().any(|mapping| mapping.shared && common(mapping)) {
+    match daemon.mappings.iter().any(|mapping| mapping.shared && common(mapping)) {
         true => Memory::Shared,
+        false if daemon.unseen => Memory::Unknown,
         false => Memory::NotInDaemon,
     }
 }
@@ -81,33 +96,6 @@ fn mappings(maps: &str) -> Vec<Mapping> {
         (inode != "0" && mode.contains('w')).then_some(Mapping { file, shared: mode.ends_with('s'), bytes })
     });
     parsed.filter(|mapping| mapping.bytes >= AT_LEAST).collect()
-}
-
-/// The stop for a request that a living guest with a living daemon did not finish; `late` says which.
-///
-/// A request that cannot have reached the daemon is not the daemon's fault.
-pub(crate) fn blame(late: &str, memory: Option<Memory>) -> Stop {
-    match memory {
-        Some(Memory::PrivateInVmm) => Stop::blame(
-            Component::Qemu,
-            format!(
-                "{late}; QEMU was given share=on and maps the guest's memory for itself alone: no request reaches virtiofsd"
-            ),
-        ),
-        Some(Memory::NotInDaemon) => Stop::error(format!(
-            "{late}; QEMU shares the guest's memory and virtiofsd has not mapped it: no request reaches it, and which of \
-             the two is at fault is not known"
-        )),
-        Some(Memory::Shared | Memory::Unknown) | None => Stop::fail(late),
-    }
-}
-
-/// The stop for the same where virtiofsd has slept all the while: nothing has reached it.
-pub(crate) fn unheard(late: &str) -> Stop {
-    Stop::error(format!(
-        "{late}; virtiofsd has slept since before the request: nothing reached it, and whether the guest's kernel or QEMU \
-         holds it back is not known"
-    ))
 }
 
 /// How often the threads of these processes have gone to sleep by themselves, in all: each request that a daemon takes up
@@ -153,42 +141,46 @@ mod tests {
         assert_eq!(before[0], after[0]);
         assert!(after[1] > before[1], "{before:?} {after:?}");
         assert_eq!(wakes(&[u32::MAX]), None, "nothing is known of who is not there");
-        assert!(
-            matches!(unheard("mounting"), Stop::Error { message } if message.starts_with("mounting; virtiofsd has slept"))
-        );
+    }
+
+    /// What is known of a QEMU and a virtiofsd by their lists of mappings, one for each of their processes.
+    fn known(vmm: &[&str], daemon: &[&str], memdev: Option<&Value>) -> Memory {
+        let read = |texts: &[&str]| Maps::read(texts.iter().map(|text| (*text).to_owned()));
+        judge(&read(vmm), &read(daemon), memdev)
     }
 
     #[test]
     fn a_private_mapping_is_qemus_whatever_the_daemon_has_mapped() {
         for daemon in [SHARED, LIBRARY, ""] {
-            assert_eq!(judge(&format!("{LIBRARY}{PRIVATE}"), daemon, None), Memory::PrivateInVmm, "{daemon}");
+            assert_eq!(known(&[LIBRARY, PRIVATE], &[daemon], None), Memory::PrivateInVmm, "{daemon}");
         }
-        let stop = blame("mounting", Some(Memory::PrivateInVmm));
-        assert!(
-            matches!(&stop, Stop::Fail { blames: Some(Component::Qemu), message, .. } if message.contains("share=on"))
-        );
     }
 
     #[test]
-    fn shared_memory_that_the_daemon_has_not_mapped_blames_nobody() {
-        assert_eq!(judge(SHARED, SHARED, None), Memory::Shared);
-        assert_eq!(judge(SHARED, LIBRARY, None), Memory::NotInDaemon);
+    fn shared_memory_is_looked_for_in_the_daemon() {
+        assert_eq!(known(&[SHARED], &[SHARED], None), Memory::Shared);
+        assert_eq!(known(&[SHARED], &[LIBRARY], None), Memory::NotInDaemon);
         let another = SHARED.replace(" 42 ", " 43 ");
-        assert_eq!(judge(SHARED, &another, None), Memory::NotInDaemon);
-        assert!(matches!(blame("mounting", Some(Memory::NotInDaemon)), Stop::Error { .. }));
-        assert_eq!(judge(SHARED, "", None), Memory::Unknown);
-        for known in [Some(Memory::Shared), Some(Memory::Unknown), None] {
-            assert!(matches!(blame("mounting", known), Stop::Fail { blames: None, .. }), "{known:?}");
-        }
+        assert_eq!(known(&[SHARED], &[&another], None), Memory::NotInDaemon);
+        assert_eq!(known(&[SHARED], &[""], None), Memory::Unknown);
     }
 
     #[test]
-    fn behind_a_wrapper_qmps_word_counts() {
-        let wrapper = format!("{LIBRARY}{ANONYMOUS}");
-        assert_eq!(judge(&wrapper, SHARED, Some(&json!([{"id": "dimm1", "share": false}]))), Memory::PrivateInVmm);
-        assert_eq!(judge(&wrapper, SHARED, Some(&json!([{"id": "dimm1", "share": true}]))), Memory::Unknown);
+    fn a_wrapper_and_a_daemon_that_serves_from_a_child_hide_nothing() {
+        assert_eq!(known(&[LIBRARY, SHARED], &[LIBRARY, SHARED], None), Memory::Shared);
+        assert_eq!(known(&[LIBRARY, PRIVATE], &[LIBRARY, SHARED], None), Memory::PrivateInVmm);
+        assert_eq!(known(&[SHARED], &[LIBRARY, LIBRARY], None), Memory::NotInDaemon);
+        assert_eq!(known(&[SHARED], &[LIBRARY, ""], None), Memory::Unknown, "a child that may not be looked into");
+        assert!(Maps::of(u32::MAX).unseen, "nothing is known of who is not there");
+    }
+
+    #[test]
+    fn where_no_mapping_is_seen_qmps_word_counts() {
+        let unseen = [LIBRARY, ANONYMOUS];
+        assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1", "share": false}]))), Memory::PrivateInVmm);
+        assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1", "share": true}]))), Memory::Unknown);
         // QEMU before 6.1 says nothing of it.
-        assert_eq!(judge(&wrapper, SHARED, Some(&json!([{"id": "dimm1"}]))), Memory::Unknown);
-        assert_eq!(judge("", "", None), Memory::Unknown);
+        assert_eq!(known(&unseen, &[SHARED], Some(&json!([{"id": "dimm1"}]))), Memory::Unknown);
+        assert_eq!(known(&[""], &[""], None), Memory::Unknown);
     }
 }

@@ -7,7 +7,7 @@ use crate::launch::compose::{self, Composed};
 use crate::launch::daemon::DaemonProcess;
 use crate::launch::deadlines::Deadlines;
 use crate::launch::kernel_log::panic_line;
-use crate::launch::memory;
+use crate::launch::late;
 use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
@@ -37,6 +37,8 @@ pub(crate) struct RunningGuest {
     qemu: Child,
     qemu_ended: Option<ExitStatus>,
     daemon: Option<DaemonProcess>,
+    /// How often virtiofsd had gone to sleep before the share was to be mounted.
+    woken_at_mount: Option<u64>,
     stderr: Log,
     console: Option<Log>,
     serial: Option<Log>,
@@ -134,6 +136,7 @@ impl RunningGuest {
             qemu,
             qemu_ended: None,
             daemon,
+            woken_at_mount: None,
             stderr,
             console: None,
             serial: None,
@@ -225,6 +228,10 @@ impl RunningGuest {
     ) -> Result<GuestReply, Stop> {
         let serial = self.serial.clone();
         let woken_before = self.daemon_wakes();
+        let mounts = matches!(request, GuestRequest::Mount { .. });
+        if mounts {
+            self.woken_at_mount = woken_before;
+        }
         let (Some(agent), mut ended) = (&self.agent, self.qemu_ended) else {
             return Err(Stop::error(format!("{doing}: the guest has no agent")));
         };
@@ -236,16 +243,15 @@ impl RunningGuest {
         });
         self.qemu_ended = ended;
         match reply {
+            Ok(GuestReply::Failed { message }) if mounts => {
+                Err(late::refused(&format!("{doing}: {message}"), self.facts(woken_before).as_ref()))
+            }
             Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
             Ok(reply) => Ok(reply),
             Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
                 // The guest lives, what it was asked for does not end.
-                let late = format!("{doing}: not finished within {after:?}; the guest is alive");
-                let woken = self.daemon_wakes();
-                if woken.is_some() && woken == woken_before {
-                    return Err(memory::unheard(&late));
-                }
-                Err(memory::blame(&late, self.memory()))
+                let seen = format!("{doing}: not finished within {after:?}; the guest is alive");
+                Err(late::unfinished(&seen, self.facts(woken_before).as_ref()))
             }
             Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
         }
@@ -272,7 +278,7 @@ impl RunningGuest {
         self.qemu.id()
     }
 
-    /// How often virtiofsd has gone to sleep; see [`memory::wakes`].
+    /// How often virtiofsd has gone to sleep; see [`crate::launch::memory::wakes`].
     pub(crate) fn daemon_wakes(&mut self) -> Option<u64> {
         self.daemon.as_mut().and_then(DaemonProcess::wakes)
     }

@@ -44,6 +44,17 @@ impl Pinned {
     pub fn if_known(&self) -> Option<&OuterQemu> {
         self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
     }
+
+    /// What its image would be made of, and by which options; `None` where the cache has one.
+    ///
+    /// # Errors
+    /// When there is no record of it.
+    pub fn to_be_made(&self) -> Result<Option<(Release, Options)>, OuterError> {
+        match cached(&self.options.cache).is_some_and(|image| OuterQemu::of(&image).is_ok()) {
+            true => Ok(None),
+            false => Ok(Some((outer::release()?, bare(&self.options)))),
+        }
+    }
 }
 
 /// Finds the image that the QEMU comes from in the cache, or prepares it, and finds out which accelerator works.
@@ -81,10 +92,13 @@ pub fn cached(cache: &Path) -> Option<Image> {
 
 fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
     let release = outer::release()?;
-    // Candidates and bases of the caller's are under test; they are never what boots the others.
-    let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
-    images::prepare(&release, &options, progress)
+    images::prepare(&release, &bare(options), progress)
         .map_err(|source| OuterError::Image { release: release.name(), source })
+}
+
+/// Candidates and bases of the caller's are under test; they are never what boots the others.
+fn bare(options: &Options) -> Options {
+    Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() }
 }
 
 /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.

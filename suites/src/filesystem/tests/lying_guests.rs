@@ -104,6 +104,23 @@ fn an_append_that_overwrites_is_found() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
+fn an_open_that_does_not_truncate_is_found() {
+    // Behind what is written stays the tail of what was there.
+    let lie: Lie = |liar, action| match action {
+        Action::Write { path, data, append: false, sync } => {
+            let old = std::fs::read(liar.honest.root.join(path.to_path())).unwrap_or_default();
+            let mut data = data.clone();
+            let tail = old.get(data.0.len()..).unwrap_or_default();
+            data.0.extend_from_slice(tail);
+            Some(liar.honest.act(Action::Write { path: path.clone(), data, append: false, sync: *sync }))
+        }
+        _ => None,
+    };
+    must_be_found("host_sees_what_the_guest_writes", lie, "the file overwritten");
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
 fn an_fsync_that_only_pretends_is_found() {
     // Whatever is written is kept in memory until it is read or renamed, and lost with the VMM.
     let lie: Lie = |liar, action| match action {

@@ -35,6 +35,11 @@ impl Wait {
         self.scaled
     }
 
+    /// What is noted of a condition that was met after so long: nothing within Kata's own deadline.
+    fn note_of(&self, took: Duration) -> Option<String> {
+        (took > self.kata).then(|| format!("{} after {:.1} s: {}", self.what, took.as_secs_f64(), self.numbers()))
+    }
+
     /// Both numbers, for the evidence.
     fn numbers(&self) -> String {
         format!(
@@ -68,10 +73,7 @@ pub(in crate::smoke) fn within<T>(
     let began = Instant::now();
     loop {
         if let Some(found) = look(machine)? {
-            let took = began.elapsed();
-            if took > wait.kata {
-                env.note(format!("{} after {:.1} s: {}", wait.what, took.as_secs_f64(), wait.numbers()));
-            }
+            wait.note_of(began.elapsed()).into_iter().for_each(|note| env.note(note));
             return Ok(found);
         }
         if began.elapsed() > wait.scaled {
@@ -79,18 +81,25 @@ pub(in crate::smoke) fn within<T>(
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
-    if let Some(seen) = progress(machine)? {
-        return Err(Stop::error(format!("{late}; {seen}")));
-    }
+    let seen = progress(machine)?;
     let usual = || (format!("/boot/config-{}", env.claims().kernel), String::new());
     let (path, config) = crate::smoke::kernel::configuration(env).unwrap_or_else(|_| usual());
-    let lacking = lacking(&config, options);
-    Err(match lacking.is_empty() {
+    Err(in_vain(wait, seen, options, &path, &config))
+}
+
+/// The stop at the longer deadline, by the progress that was seen and the kernel's configuration, which is empty where
+/// there is none.
+fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: &str) -> Stop {
+    let late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
+    if let Some(seen) = progress {
+        return Stop::error(format!("{late}; {seen}"));
+    }
+    let lacking = lacking(config, options);
+    match lacking.is_empty() {
         true if config.is_empty() => Stop::fail(format!("{late}; {path} cannot be read")),
         true => Stop::fail(format!("{late}; the kernel has {}", options.join(", "))),
         false => Stop::blame(Component::Kernel, format!("{late}; {path} has no {}", lacking.join(", "))),
-    })
+    }
 }
 
 /// The options that a kernel's configuration neither builds in nor has as modules, of alternatives (`A or B`) those of
@@ -111,6 +120,38 @@ mod tests {
     fn a_guest_that_boots_slowly_is_given_as_much_more_and_never_less() {
         assert!((factor(Duration::from_secs(4)) - 4.0).abs() < 1e-9);
         assert!((factor(Duration::from_millis(300)) - 1.0).abs() < 1e-9);
+    }
+
+    /// A wait of a guest that is three times slower than hardware.
+    fn wait() -> Wait {
+        let seconds = Duration::from_secs;
+        Wait { what: "the guest had it".to_owned(), kata: seconds(3), scaled: seconds(9), boot: seconds(3) }
+    }
+
+    const NUMBERS: &str =
+        "Kata waits 3.0 s, this guest was given 9.0 s, because it took 3.0 s to boot, where hardware takes about 1.0 s";
+
+    #[test]
+    fn what_is_slower_than_kata_waits_is_noted_with_both_numbers() {
+        assert_eq!(wait().note_of(Duration::from_secs(3)), None);
+        let noted = wait().note_of(Duration::from_secs(8)).unwrap();
+        assert_eq!(noted, format!("the guest had it after 8.0 s: {NUMBERS}"));
+    }
+
+    /// Who is slow is no worse than who is not: only a guest in which nothing happened has failed.
+    #[test]
+    fn progress_at_the_longer_deadline_is_an_error_and_none_is_a_failure() {
+        let config = "CONFIG_HOTPLUG_PCI=y\n";
+        let stop = |progress: Option<&str>, options: &[&str], config: &str| {
+            in_vain(&wait(), progress.map(str::to_owned), options, "/boot/config-6", config)
+        };
+        let late = format!("waited until the guest had it, in vain: {NUMBERS}");
+        assert_eq!(stop(Some("half of it"), &["EISA"], config), Stop::error(format!("{late}; half of it")));
+        let none = |options: &[&str], config: &str| stop(None, options, config);
+        assert_eq!(none(&["HOTPLUG_PCI"], config), Stop::fail(format!("{late}; the kernel has HOTPLUG_PCI")));
+        assert_eq!(none(&["HOTPLUG_PCI"], ""), Stop::fail(format!("{late}; /boot/config-6 cannot be read")));
+        let lacks = Stop::blame(Component::Kernel, format!("{late}; /boot/config-6 has no EISA"));
+        assert_eq!(none(&["HOTPLUG_PCI", "EISA"], config), lacks);
     }
 
     #[test]

@@ -3,21 +3,33 @@
 use super::RunningGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
 use crate::launch::kernel_log::{oops_line, panic_line};
-use crate::launch::memory::{self, Memory};
+use crate::launch::late::{Facts, Heard};
+use crate::launch::{memory, virtio_fs};
 use crate::process::{self, wait};
 use protocol::client::Client;
 use qemu::qmp::QmpError;
+use serde_json::{Value, json};
 use std::time::Duration;
 use suites::check::Stop;
 use suites::environment::{Daemon as _, Ending};
 use suites::outcome::Component;
 
 impl RunningGuest {
-    /// Whether what the daemon writes into the guest's memory can reach the guest; `None` without a daemon.
-    pub(super) fn memory(&mut self) -> Option<Memory> {
+    /// What can be seen of the share after a request before which virtiofsd had gone to sleep so often; `None` without
+    /// a daemon.
+    pub(super) fn facts(&mut self, woken_before: Option<u64>) -> Option<Facts> {
         let daemon = self.daemon.as_ref()?.pid();
-        let said = self.qmp.as_mut().and_then(|qmp| qmp.execute("query-memdev", serde_json::json!({})).ok());
-        Some(memory::between(self.qemu.id(), daemon, said.as_ref()))
+        let now = self.daemon_wakes();
+        let heard = Heard::of(self.woken_at_mount, woken_before, now);
+        let memdev = self.said("query-memdev", json!({}));
+        let memory = memory::between(self.qemu.id(), daemon, memdev.as_ref());
+        let device = virtio_fs::device(&mut |command: &str, arguments: Value| self.said(command, arguments));
+        Some(Facts { memory, heard, device })
+    }
+
+    /// The answer to a QMP command, if there is one.
+    fn said(&mut self, command: &str, arguments: Value) -> Option<Value> {
+        self.qmp.as_mut()?.execute(command, arguments).ok()
     }
 
     fn kernel_line(&self, find: fn(&str) -> Option<String>) -> Option<String> {
@@ -91,7 +103,7 @@ impl RunningGuest {
 
     fn status(&mut self) -> QmpAnswer {
         let Some(qmp) = &mut self.qmp else { return QmpAnswer::Nothing };
-        match qmp.execute("query-status", serde_json::json!({})) {
+        match qmp.execute("query-status", json!({})) {
             Ok(status) if status.get("status") == Some(&"running".into()) => QmpAnswer::Running,
             Ok(status) => QmpAnswer::Other(status.to_string()),
             Err(QmpError::Command { description, .. }) => QmpAnswer::Other(description),

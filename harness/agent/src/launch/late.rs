@@ -1,0 +1,223 @@
+//! Whom a request blames that a living guest with a living virtiofsd does not finish: every fact at once, and the first
+//! row that fits.
+//!
+//! A request that never reaches virtiofsd is not virtiofsd's.
+//! What comes before any request is judged first, because a kernel that waits for the answer to its first request holds
+//! all others back: then virtiofsd sleeps, whoever is at fault.
+//!
+//! # The table
+//!
+//! | seen | blames |
+//! |---|---|
+//! | QEMU maps the guest's memory for itself alone | qemu |
+//! | QEMU has no virtio-fs device | qemu |
+//! | the guest's kernel has seen the device, and has no driver for it | kernel |
+//! | it has not seen it, or a driver has not made it ready | nobody: `error` |
+//! | the driver is ready, and QEMU has not set virtiofsd's queues going | nobody: `error` |
+//! | QEMU shares the memory, virtiofsd has not mapped it | nobody: `error` |
+//! | the guest has put no request into the queues | kernel |
+//! | all requests are answered; virtiofsd has woken up since this one, or that cannot be seen | what the test blames |
+//! | all requests are answered; it has not woken up | nobody: `error` |
+//! | requests are open, and their number changes | what the test blames |
+//! | requests are open, none was answered, and virtiofsd's memory cannot be seen | nobody: `error` |
+//! | requests are open; virtiofsd has woken up since this one, or since the mount and answered none | virtiofsd |
+//! | requests are open, and nothing has woken virtiofsd up for them | nobody: `error` |
+//! | the queues cannot be seen (QEMU before 7.2), virtiofsd has not woken up | nobody: `error` |
+//! | the same, and it has, or that cannot be seen | what the test blames |
+//!
+//! A mount that the guest's kernel refuses is judged by the first six rows, too; where no request was made, virtiofsd
+//! has not been asked: nobody is blamed.
+
+use crate::launch::memory::Memory;
+use crate::launch::virtio_fs::{Device, Queues};
+use suites::check::Stop;
+use suites::outcome::Component;
+
+/// What can be seen of a share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Whether the guest's memory is common to QEMU and virtiofsd.
+    pub(crate) memory: Memory,
+    /// Whether virtiofsd has woken up.
+    pub(crate) heard: Heard,
+    /// The device in QEMU.
+    pub(crate) device: Device,
+}
+
+/// Since when virtiofsd has woken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Since the request.
+    Request,
+    /// Since the share was to be mounted, and not since the request.
+    Mount,
+    /// Not even since then.
+    Nothing,
+    /// It could not be seen.
+    Unknown,
+}
+
+impl Heard {
+    /// By how often it had gone to sleep before the mount, if there was one, before the request, and now.
+    pub(crate) fn of(mount: Option<u64>, request: Option<u64>, now: Option<u64>) -> Heard {
+        let (Some(request), Some(now)) = (request, now) else { return Heard::Unknown };
+        match mount {
+            _ if now != request => Heard::Request,
+            Some(mount) if now != mount => Heard::Mount,
+            _ => Heard::Nothing,
+        }
+    }
+}
+
+/// What the facts say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// This component is at fault.
+    Blames(Component, &'static str),
+    /// Which one is cannot be told.
+    Undecided(&'static str),
+    /// Nothing against the test's own word.
+    AsTheTestSays,
+}
+
+impl Finding {
+    fn stop(self, seen: &str, facts: &Facts) -> Stop {
+        match self {
+            Finding::Blames(component, why) => Stop::blame(component, format!("{seen}; {why} ({facts})")),
+            Finding::Undecided(why) => Stop::error(format!("{seen}; {why} ({facts})")),
+            Finding::AsTheTestSays => Stop::fail(format!("{seen} ({facts})")),
+        }
+    }
+}
+
+/// The stop for a request that was not finished; `seen` says which. Without a share there are no facts.
+pub(crate) fn unfinished(seen: &str, facts: Option<&Facts>) -> Stop {
+    facts.map_or_else(|| Stop::fail(seen), |facts| judge(facts).stop(seen, facts))
+}
+
+/// The stop for a mount that the guest's kernel refused; `seen` has its words.
+pub(crate) fn refused(seen: &str, facts: Option<&Facts>) -> Stop {
+    facts.map_or_else(|| Stop::fail(seen), |facts| judge_a_refusal(facts).stop(seen, facts))
+}
+
+fn judge(facts: &Facts) -> Finding {
+    if let Some(finding) = before_any_request(facts) {
+        return finding;
+    }
+    match (&facts.device, facts.heard) {
+        (Device::Queues(queues), heard) => judge_queues(queues, facts.memory, heard),
+        (_, Heard::Request | Heard::Unknown) => Finding::AsTheTestSays,
+        (_, Heard::Mount | Heard::Nothing) => Finding::Undecided(
+            "virtiofsd has slept since before the request: nothing reached it, and whether the guest's kernel or QEMU \
+             holds it back is not known",
+        ),
+    }
+}
+
+fn judge_a_refusal(facts: &Facts) -> Finding {
+    match (before_any_request(facts), &facts.device) {
+        (Some(finding), _) => finding,
+        (None, Device::Queues(queues)) if queues.none_asked() => Finding::Undecided(
+            "virtiofsd was not asked: whether the guest's kernel refused by itself, or by what QEMU's device says, is \
+             not known",
+        ),
+        (None, _) => Finding::AsTheTestSays,
+    }
+}
+
+/// The rows of what must be so before a request can reach virtiofsd.
+fn before_any_request(facts: &Facts) -> Option<Finding> {
+    Some(match (facts.memory, &facts.device) {
+        (Memory::PrivateInVmm, _) => Finding::Blames(
+            Component::Qemu,
+            "QEMU was given share=on and maps the guest's memory for itself alone: no request reaches virtiofsd",
+        ),
+        (_, Device::Absent) => {
+            Finding::Blames(Component::Qemu, "QEMU was given a virtio-fs device, and has none by its own word")
+        }
+        (_, Device::NoDriver) => Finding::Blames(
+            Component::Kernel,
+            "the guest's kernel has seen its virtio-fs device, and has no driver for it",
+        ),
+        (_, Device::NotReady) => Finding::Undecided(
+            "the guest has not made its virtio-fs device ready: whether its kernel or the device is at fault is not \
+             known",
+        ),
+        (_, Device::NotStarted) => Finding::Undecided(
+            "the guest's driver is ready and virtiofsd's queues are not set going: whether QEMU or virtiofsd refused \
+             is not known",
+        ),
+        (Memory::NotInDaemon, _) => Finding::Undecided(
+            "QEMU shares the guest's memory and virtiofsd has not mapped it: no request reaches it, and which of the \
+             two is at fault is not known",
+        ),
+        (Memory::Shared | Memory::Unknown, Device::Unknown | Device::Queues(_)) => return None,
+    })
+}
+
+/// The rows of what lies in the queues.
+fn judge_queues(queues: &Queues, memory: Memory, heard: Heard) -> Finding {
+    if queues.none_asked() {
+        return Finding::Blames(
+            Component::Kernel,
+            "the guest's kernel has put no request into the queues of its virtio-fs device",
+        );
+    }
+    match (queues.open(), heard) {
+        (0, Heard::Request | Heard::Unknown) => Finding::AsTheTestSays,
+        (0, Heard::Mount | Heard::Nothing) => Finding::Undecided(
+            "virtiofsd has answered all that it was asked: whether the guest's kernel holds a request back, or was not \
+             told of an answer, is not known",
+        ),
+        _ if queues.moving => Finding::AsTheTestSays,
+        // What QEMU sees answered virtiofsd has written there: the memory is common.
+        _ if memory == Memory::Unknown && queues.none_answered() => Finding::Undecided(
+            "virtiofsd has answered nothing, and whether the guest's memory is mapped there could not be seen",
+        ),
+        (_, Heard::Request) => Finding::Blames(
+            Component::Virtiofsd,
+            "virtiofsd was woken up, and leaves requests in its queues unanswered",
+        ),
+        (_, Heard::Mount) if queues.none_answered() => Finding::Blames(
+            Component::Virtiofsd,
+            "virtiofsd was woken up for the guest's first request, and has never answered any",
+        ),
+        (_, Heard::Mount | Heard::Nothing) => Finding::Undecided(
+            "requests lie in virtiofsd's queues and nothing has woken it up for them: whether the guest's kernel or \
+             QEMU holds that back is not known",
+        ),
+        (_, Heard::Unknown) => Finding::AsTheTestSays,
+    }
+}
+
+impl std::fmt::Display for Facts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let memory = match self.memory {
+            Memory::Shared => "common to QEMU and virtiofsd",
+            Memory::PrivateInVmm => "QEMU's alone",
+            Memory::NotInDaemon => "shared by QEMU, not mapped by virtiofsd",
+            Memory::Unknown => "unknown",
+        };
+        let heard = match self.heard {
+            Heard::Request => "since the request",
+            Heard::Mount => "since the mount, not since the request",
+            Heard::Nothing => "not since the mount",
+            Heard::Unknown => "unknown",
+        };
+        write!(f, "memory: {memory}; virtiofsd woke up: {heard}; device: ")?;
+        match &self.device {
+            Device::Unknown => f.write_str("unknown"),
+            Device::Absent => f.write_str("absent"),
+            Device::NoDriver => f.write_str("without a driver"),
+            Device::NotReady => f.write_str("not made ready"),
+            Device::NotStarted => f.write_str("ready, not served"),
+            // No numbers: what differs from guest to guest would make one cause many.
+            Device::Queues(queues) if queues.none_asked() => f.write_str("served, no request made"),
+            Device::Queues(queues) if queues.open() == 0 => f.write_str("served, all requests answered"),
+            Device::Queues(_) => f.write_str("served, requests open"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use super::*;
+use crate::launch::virtio_fs::Ring;
+
+const QEMU: Option<Component> = Some(Component::Qemu);
+const DAEMON: Option<Component> = Some(Component::Virtiofsd);
+const KERNEL: Option<Component> = Some(Component::Kernel);
+
+/// One that says that it is nobody's, and one that leaves it to the test.
+const NOBODY: Option<Component> = None;
+const TEST: Option<Component> = Some(Component::Record);
+
+/// Whom a stop blames; [`TEST`] where that is the test's to say.
+fn blamed(stop: &Stop) -> Option<Component> {
+    match stop {
+        Stop::Fail { blames, .. } => blames.or(TEST),
+        Stop::Error { .. } => NOBODY,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn queues(asked: u16, answered: u16) -> Device {
+    // That of high priority is seldom used.
+    let rings = vec![Ring { asked: 0, answered: 0 }, Ring { asked, answered }];
+    Device::Queues(Queues { rings, moving: false })
+}
+
+fn moving(asked: u16, answered: u16) -> Device {
+    Device::Queues(Queues { rings: vec![Ring { asked, answered }], moving: true })
+}
+
+const HEARD: [Heard; 4] = [Heard::Request, Heard::Mount, Heard::Nothing, Heard::Unknown];
+
+/// Each row: the memory, the device, and whom that blames after each of [`HEARD`].
+#[test]
+fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
+    use Memory::{NotInDaemon, PrivateInVmm, Shared, Unknown};
+    let rows = [
+        // What the first request of a mount wakes, the request that waits for its answer does not wake again.
+        (PrivateInVmm, queues(1, 0), [QEMU; 4]),
+        (PrivateInVmm, queues(0, 0), [QEMU; 4]),
+        (PrivateInVmm, Device::Unknown, [QEMU; 4]),
+        (PrivateInVmm, Device::NoDriver, [QEMU; 4]),
+        (Shared, Device::Absent, [QEMU; 4]),
+        (Unknown, Device::Absent, [QEMU; 4]),
+        (NotInDaemon, Device::NoDriver, [KERNEL; 4]),
+        (Shared, Device::NoDriver, [KERNEL; 4]),
+        (Shared, Device::NotReady, [NOBODY; 4]),
+        (NotInDaemon, Device::NotReady, [NOBODY; 4]),
+        (Shared, Device::NotStarted, [NOBODY; 4]),
+        (NotInDaemon, Device::NotStarted, [NOBODY; 4]),
+        (NotInDaemon, queues(1, 0), [NOBODY; 4]),
+        (NotInDaemon, Device::Unknown, [NOBODY; 4]),
+        (Shared, queues(0, 0), [KERNEL; 4]),
+        (Shared, queues(7, 7), [TEST, NOBODY, NOBODY, TEST]),
+        (Unknown, queues(7, 7), [TEST, NOBODY, NOBODY, TEST]),
+        (Shared, moving(9, 8), [TEST; 4]),
+        (Shared, queues(1, 0), [DAEMON, DAEMON, NOBODY, TEST]),
+        (Shared, queues(8, 7), [DAEMON, NOBODY, NOBODY, TEST]),
+        (Unknown, queues(1, 0), [NOBODY; 4]),
+        (Unknown, queues(8, 7), [DAEMON, NOBODY, NOBODY, TEST]),
+        (Shared, Device::Unknown, [TEST, NOBODY, NOBODY, TEST]),
+        (Unknown, Device::Unknown, [TEST, NOBODY, NOBODY, TEST]),
+    ];
+    for (memory, device, expected) in rows {
+        for (heard, expected) in HEARD.into_iter().zip(expected) {
+            let facts = Facts { memory, heard, device: device.clone() };
+            let stop = unfinished("mounting: not finished", Some(&facts));
+            assert_eq!(blamed(&stop), expected, "{facts:?}: {stop:?}");
+        }
+    }
+    assert_eq!(unfinished("late", None), Stop::fail("late"), "a guest without a share has no such facts");
+}
+
+#[test]
+fn a_mount_that_is_refused_is_not_virtiofsds_where_it_was_not_asked() {
+    let facts = |memory, device| Facts { memory, heard: Heard::Nothing, device };
+    for (facts, expected) in [
+        (facts(Memory::PrivateInVmm, queues(1, 0)), QEMU),
+        (facts(Memory::NotInDaemon, Device::Absent), QEMU),
+        (facts(Memory::NotInDaemon, Device::NoDriver), KERNEL),
+        (facts(Memory::NotInDaemon, Device::NotReady), NOBODY),
+        (facts(Memory::Shared, queues(0, 0)), NOBODY),
+        (facts(Memory::Shared, queues(1, 1)), TEST),
+        (facts(Memory::Shared, Device::Unknown), TEST),
+    ] {
+        let stop = refused("mounting: EINVAL", Some(&facts));
+        assert_eq!(blamed(&stop), expected, "{facts:?}: {stop:?}");
+    }
+    assert_eq!(refused("refused", None), Stop::fail("refused"));
+}
+
+#[test]
+fn the_message_has_what_was_seen() {
+    let facts = Facts { memory: Memory::PrivateInVmm, heard: Heard::Mount, device: queues(1, 0) };
+    let Stop::Fail { message, .. } = unfinished("mounting: not finished", Some(&facts)) else { panic!("{facts}") };
+    assert_eq!(
+        message,
+        "mounting: not finished; QEMU was given share=on and maps the guest's memory for itself alone: no request \
+         reaches virtiofsd (memory: QEMU's alone; virtiofsd woke up: since the mount, not since the request; \
+         device: served, requests open)"
+    );
+}
+
+#[test]
+fn what_woke_virtiofsd_up_is_told_by_when_it_slept() {
+    for (mount, request, now, expected) in [
+        (Some(3), Some(5), Some(6), Heard::Request),
+        (Some(3), Some(5), Some(5), Heard::Mount),
+        (Some(5), Some(5), Some(5), Heard::Nothing),
+        // Before the mount.
+        (None, Some(5), Some(5), Heard::Nothing),
+        (None, Some(5), Some(6), Heard::Request),
+        (Some(3), None, Some(5), Heard::Unknown),
+        (Some(3), Some(5), None, Heard::Unknown),
+    ] {
+        assert_eq!(Heard::of(mount, request, now), expected, "{mount:?} {request:?} {now:?}");
+    }
+}
