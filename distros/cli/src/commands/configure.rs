@@ -216,11 +216,6 @@ fn say(machine: &Machine, configuration: &Configuration, located: &Located, prep
     }
     if !configuration.production {
         eprintln!("warning: not for production");
-        if !machine.guest_is_own() {
-            eprintln!(
-                "hint: boot the distro's kernel: --initrd with one that holds Kata's agent and the kernel's modules"
-            );
-        }
     }
 }
 
