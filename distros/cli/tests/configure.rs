@@ -6,6 +6,7 @@ mod machine;
 use assert_cmd::Command;
 use machine::{BASE, Machine, RECORD, cpio, debian_mirror, with};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 #[test]
@@ -315,6 +316,31 @@ fn who_shares_no_filesystem_needs_no_daemon() {
 }
 
 #[test]
+fn a_handler_of_nobodys_is_not_written() {
+    let machine = Machine::new();
+    let before = machine.everything();
+    let call =
+        |more: &[&str]| machine.run(&[&["configure", "--profile", "go-3.29", "--format", "json"], more].concat());
+    let refused = |handler: &str| {
+        let output = call(&["--handler", handler]);
+        assert_eq!(output.code, 11, "{handler}: {}", output.stderr);
+        assert_eq!(output.json()["error"]["kind"], json!("no-container-manager"));
+        assert_eq!(machine.everything(), before, "{handler}");
+    };
+    refused("containerd");
+    // Who names its version knows that it will be there.
+    assert_eq!(call(&["--handler", "containerd", "--containerd-version", "2.1", "--dry-run"]).code, 0);
+    machine.file("m/usr/sbin/containerd", "");
+    std::fs::set_permissions(machine.path("m/usr/sbin/containerd"), PermissionsExt::from_mode(0o755)).expect("set");
+    assert_eq!(call(&["--handler", "containerd", "--dry-run"]).code, 0);
+    assert_eq!(call(&["--handler", "crio", "--dry-run"]).code, 0);
+    std::fs::remove_file(machine.path("m/usr/bin/crio")).expect("removed");
+    let before = machine.everything();
+    let output = call(&["--handler", "crio"]);
+    assert_eq!((output.code, machine.everything() == before), (11, true), "{}", output.stderr);
+}
+
+#[test]
 fn what_is_not_there_is_named_with_a_code_of_its_own() {
     let machine = Machine::new();
     std::fs::remove_file(machine.path("m/usr/libexec/qemu-kvm")).expect("removed");
@@ -360,7 +386,6 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
 /// `check` says the same of it; Kata would start none.
 #[test]
 fn what_nobody_can_execute_is_not_configured() {
-    use std::os::unix::fs::PermissionsExt;
     let handler = ["--handler", "containerd", "--containerd-version", "2.1"];
     let machine = Machine::new();
     for (program, component, code) in [
