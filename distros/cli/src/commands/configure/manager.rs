@@ -8,9 +8,10 @@ use std::path::Path;
 
 /// That containerd is there: the machine's own, or that of a distribution of Kubernetes.
 pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Result<()> {
-    // What is wrong with what was found is told by whoever needs it.
-    if find_containerd_config(root, None).map_or(true, |place| !place.is_standard()) {
-        return Ok(());
+    match find_containerd_config(root, None) {
+        Ok(place) if place.is_standard() => {}
+        // What is wrong with what was found is told by whoever needs it.
+        Ok(_) | Err(_) => return Ok(()),
     }
     let of_record = release.container_manager.as_ref().filter(|manager| manager.name == "containerd");
     let signs: Vec<&str> = of_record
