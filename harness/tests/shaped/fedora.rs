@@ -57,7 +57,8 @@ const NAMES: &[(&str, &str, &str)] = &[
 ];
 
 /// Debian's packages that a tree has whose shape is booted, apart from those that every Debian has.
-pub(crate) const MACHINE: &[&str] = &["containerd", "dbus", "dracut-core", "iproute2", "rpm", "systemd-sysv", "udev"];
+pub(crate) const MACHINE: &[&str] =
+    &["containerd", "dbus", "dracut-core", "iproute2", "rpm", "systemd-sysv", "udev", "xz-utils"];
 
 /// What the shape is made of then, besides what every shape is made of.
 const OF_MACHINE: &[&str] = &[
