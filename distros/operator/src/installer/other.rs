@@ -1,9 +1,9 @@
 //! Installers that are recognised and not run: their commands, as their manuals have them.
 
 use super::dnf::DnfInstaller;
-use super::failure::{self, NOTHING_KNOWN, Signs};
+use super::failure::{self, FailureSigns, NOTHING_KNOWN};
 use super::program::InstallerProgram;
-use super::{Chosen, Wanted};
+use super::{InstallRequest, InstallerChoice};
 use crate::process::Invocation;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -25,7 +25,7 @@ pub(super) struct ToldInstaller {
     /// What stands before each name.
     within: &'static str,
     /// Nothing where nobody runs it.
-    signs: &'static Signs,
+    signs: &'static FailureSigns,
 }
 
 /// What most of them have in common.
@@ -147,9 +147,9 @@ impl InstallerProgram for ToldInstaller {
 
     fn steps(
         &self,
-        chosen: &Chosen,
+        chosen: &InstallerChoice,
         root: &Root,
-        wanted: &Wanted,
+        wanted: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         if self.verb.is_empty() {
@@ -168,7 +168,7 @@ impl InstallerProgram for ToldInstaller {
         Ok(refreshing.into_iter().chain([chosen.invocation(root, &arguments)]).collect())
     }
 
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         self.signs
     }
 }
