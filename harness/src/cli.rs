@@ -11,6 +11,7 @@ mod records;
 mod report;
 mod request;
 mod run;
+mod vouched;
 
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;

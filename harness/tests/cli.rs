@@ -375,6 +375,30 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
 }
 
 #[test]
+fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let sum = "0".repeat(64);
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records").display().to_string();
+    std::fs::create_dir(dir.path().join("mine")).unwrap();
+    for (option, image) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
+        let run = ["run", "debian:13", "--write-back", "--cache", "cache", option];
+        let said = |more: &[&str]| said_in(&dir, &[run.as_slice(), more].concat());
+        let is_anybodys =
+            format!("error: --write-back: an image without its publisher's checksum is anybody's ({option}), ");
+        for more in [&[image][..], &[image, "--records", &checkout]] {
+            let said = said(more);
+            assert!(said.starts_with(&is_anybodys) && said.ends_with("exit 2\n"), "{more:?}: {said}");
+        }
+        // The next mistake is found where the folder is one's own, or the image is named by its checksum.
+        let named = format!("{image}#{sum}");
+        for more in [&[image, "--records", "mine"][..], &[&named, "--records", &checkout]] {
+            let said = said(more);
+            assert!(said.starts_with(&format!("error: {option}: {image} is n")), "{more:?}: {said}");
+        }
+    }
+}
+
+#[test]
 fn write_back_needs_records_to_write_to() {
     let dir = tempfile::tempdir().unwrap();
     assert_snapshot!(said_in(&dir, &["run", "debian:13", "--write-back"]), @r"

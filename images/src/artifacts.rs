@@ -139,7 +139,7 @@ pub struct Artifacts {
     pub shims: Vec<Shim>,
     /// `kata-runtime` and `kata-ctl`, where they are.
     pub checkers: Vec<OpenedFile>,
-    /// Kata's own guest kernel, not for production use with a distro.
+    /// Kata's own guest kernel.
     pub kernel: Option<OpenedFile>,
     /// Kata's own guest initrd.
     pub initrd: Option<OpenedFile>,

@@ -6,11 +6,13 @@
 
 use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, Phase};
 use model::package_manager::PackageManager;
-use signed::{Signed, has_candidate, is_whole, left_overs, release, run, scripts};
+use signed::{Signed, half_of, has_candidate, is_whole, left_overs, release, run, scripts};
+use small::Tmpfs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 mod signed;
+mod small;
 
 /// What the tree's own pacman needs: programs with their libraries, and the users.
 const FILL_BASE: &str = r#"
@@ -159,4 +161,17 @@ fn what_the_wrong_key_signed_and_a_package_of_another_day_are_refused() {
     assert!(matches!(&*error.cause, ImageErrorKind::NoSuchRelease { what } if what == "repository extra"), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
+}
+
+#[test]
+#[cfg_attr(lacks = "pacman-images", ignore = "needs root, x86_64, pacman, bsdtar, zstd, curl and gnupg")]
+fn a_full_disk_is_called_that() {
+    let mirror = Mirror::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let image = mirror.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let small = Tmpfs::new(&half_of(&image));
+    let error = mirror.prepared(small.path(), "right", |_| {}).unwrap_err();
+    assert!(matches!(*error.cause, ImageErrorKind::DiskFull), "{error}");
+    assert_eq!(left_overs(small.path()), 0);
+    assert!(images::cache::list(small.path()).is_empty());
 }

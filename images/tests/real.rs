@@ -12,6 +12,7 @@ use images::external_file::ExternalFile;
 use images::{ExtraPackage, ImageError, ImageErrorKind, ImageOrigin, Options, Phase, Source, docker, prepare};
 use model::database::Database;
 use model::release::Release;
+use small::Tmpfs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
@@ -25,6 +26,7 @@ mod debian;
 mod hostile;
 mod plain;
 mod registry;
+mod small;
 
 /// Where trixie's image is kept between tests and runs.
 fn shared_cache() -> PathBuf {
@@ -381,34 +383,15 @@ fn a_mirror_that_does_not_answer_is_told_from_all_else() {
     }
 }
 
-/// A small filesystem to fill up.
-struct Tmpfs(tempfile::TempDir);
-
-impl Tmpfs {
-    fn new(size: &str) -> Tmpfs {
-        let dir = tempfile::tempdir().unwrap();
-        let option = format!("size={size},mode=755");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(dir.path()).status();
-        assert!(mounted.unwrap().success(), "a small filesystem cannot be mounted");
-        Tmpfs(dir)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_full_disk_is_called_that() {
     trixie();
     let small = Tmpfs::new("120m");
-    let options = Options { accept_expired: true, ..Options::new(small.0.path()) };
+    let options = Options { accept_expired: true, ..Options::new(small.path()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
     assert!(matches!(*error.cause, ImageErrorKind::DiskFull), "{error}");
-    assert_eq!(left_overs(small.0.path()), 0);
+    assert_eq!(left_overs(small.path()), 0);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use images::base::{Archive, BaseError, BaseProvider, Content, Task};
 use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, Phase, Source, prepare};
 use model::package_manager::PackageManager;
 use model::release::Release;
-use signed::{Signed, has_candidate, is_whole, left_overs, run, scripts};
+use signed::{Signed, half_of, has_candidate, is_whole, left_overs, run, scripts};
+use small::Tmpfs;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[expect(dead_code, reason = "other tests run containers, too")]
 mod registry;
 mod signed;
+mod small;
 
 /// What every base of Fedora has: here one package is all of it.
 const BASE: &str =
@@ -245,6 +247,20 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
     assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { .. }), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
+}
+
+/// zypper takes the same way.
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn a_full_disk_is_called_that() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let small = Tmpfs::new(&half_of(&image));
+    let error = repository.prepared(small.path(), "right", |_| {}).unwrap_err();
+    assert!(matches!(*error.cause, ImageErrorKind::DiskFull), "{error}");
+    assert_eq!(left_overs(small.path()), 0);
+    assert!(images::cache::list(small.path()).is_empty());
 }
 
 #[test]

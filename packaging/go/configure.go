@@ -25,6 +25,8 @@ type Way struct {
 	Instead string `json:"instead"`
 	// PassedOver of the outcome `build`: shared filesystems that do not work.
 	PassedOver []PassedOver `json:"passed-over"`
+	// Choices of the outcome `build`: what takes less than one, the best first.
+	Choices []Choice `json:"choices"`
 	// Instructions of the outcome `build`.
 	Instructions []Instructions `json:"instructions"`
 	// Facts of the outcome `assumed`, which nobody has checked.
@@ -71,7 +73,7 @@ type Configuration struct {
 
 // Share is a shared filesystem.
 type Share struct {
-	// Name is `virtio-fs` or `virtio-9p`.
+	// Name is `virtio-fs`, `virtio-9p` or `none`.
 	Name string `json:"name"`
 	// Daemon is the path of virtio-fs's.
 	Daemon string `json:"daemon"`
@@ -115,6 +117,16 @@ type Wanting struct {
 	Why string `json:"why"`
 	// Packages that bring it.
 	Packages []string `json:"packages"`
+}
+
+// Choice is a way that does without a build.
+type Choice struct {
+	// What is `katas-virtiofsd` or `no-shared-fs`.
+	What string `json:"what"`
+	// Text says what to do, and what it costs.
+	Text string `json:"text"`
+	// Record for /etc/kata-osinfo, or empty.
+	Record string `json:"record"`
 }
 
 // Instructions say how to build a component and make it known.

@@ -24,7 +24,7 @@ pub struct Run {
     pub filter: Option<String>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
-    /// Whether keys of the caller's vouched for packages.
+    /// Whether keys or an image of the caller's vouched for packages.
     pub shaped: bool,
     /// Options that the results depend on.
     pub options: Vec<String>,

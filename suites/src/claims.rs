@@ -128,7 +128,7 @@ impl Kata {
     }
 }
 
-/// Kata's own kernel and initrd, which are not for production with a distro.
+/// Kata's own kernel and initrd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnGuest {
     /// The kernel in the environment.

@@ -274,6 +274,10 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
     assert!(out.contains("fs virtio-9p: not installed: it is a part of qemu, which is not installed"), "{out}");
     let (code, out, _) = call(&["packages", "9p", "--target", "debian:13", "--arch", "x86_64"]);
     assert_eq!((code, out.as_str()), (Some(0), "qemu-system-x86\n"));
+    // The same where the record says that it has no package.
+    let (code, out, _) = call(&["check", "9p", "--target", "arch:rolling", "--arch", "x86_64"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("fs virtio-9p: not installed: it is a part of qemu, which is not installed"), "{out}");
     // What is a part of every system has no package: that is all well, and no silence.
     let (code, out, error) = call(&["packages", "kernel", "--target", "nixos:unstable", "--arch", "x86_64"]);
     assert_eq!((code, out.as_str()), (Some(0), ""));

@@ -4,8 +4,9 @@
 mod machine;
 
 use assert_cmd::Command;
-use machine::{BASE, Machine, RECORD, debian_mirror, with};
+use machine::{BASE, Machine, RECORD, cpio, debian_mirror, with};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 #[test]
@@ -142,7 +143,7 @@ fn the_answer_for_programs_keeps_its_form() {
         "notes": [
           {
             "about": "kernel",
-            "text": "Kata's own kernel stays: not for production"
+            "text": "Kata's own kernel stays: its releases keep it up to date, not the distro"
           },
           {
             "about": "image",
@@ -158,7 +159,7 @@ fn the_answer_for_programs_keeps_its_form() {
           }
         ],
         "passed-over": [],
-        "production": false,
+        "production": true,
         "profile": "go-3.29",
         "runtime": "go",
         "share": {
@@ -292,14 +293,65 @@ fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
 }
 
 #[test]
-fn katas_own_kernel_is_said_and_recorded_to_be_not_for_production() {
+fn what_upstream_ships_is_fit_for_production_and_what_is_forced_is_not() {
     let machine = Machine::new();
+    let drop_in = || machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
+    let recorded = || -> Value {
+        let state = machine.read("m/var/lib/kata-osinfo/configured.json");
+        serde_json::from_str::<Value>(&state).expect("JSON")["configurations"][0]["production"].clone()
+    };
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
+    let all = format!("{}{}{}", output.stdout, output.stderr, drop_in());
+    assert!(!all.to_lowercase().contains("for production"), "{all}");
+    assert!(output.stderr.contains("note: kernel: Kata's own kernel stays"), "{}", output.stderr);
+    assert_eq!(recorded(), json!(true));
+    machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0/virtiofs.ko"]));
+    let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &["--force"]));
     assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
-    assert!(machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).contains("# NOT FOR PRODUCTION"));
-    let state: Value = serde_json::from_str(&machine.read("m/var/lib/kata-osinfo/configured.json")).expect("JSON");
-    assert_eq!(state["configurations"][0]["production"], json!(false));
+    assert!(drop_in().contains("# NOT FOR PRODUCTION"), "{}", drop_in());
+    assert_eq!(recorded(), json!(false));
+}
+
+/// By itself, because Kata's own configuration names the files that it needs.
+#[test]
+fn who_shares_no_filesystem_needs_no_daemon() {
+    let machine = Machine::new();
+    std::fs::remove_file(machine.path("m/usr/libexec/virtiofsd")).expect("removed");
+    let configure =
+        |profile: &str| machine.run(&["configure", "--profile", profile, "--no-shared-fs", "--format", "json"]);
+    let output = configure("go-3.29");
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(output.json()["configuration"]["share"], json!({ "name": "none" }));
+    let drop_in = machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
+    assert!(drop_in.contains("shared_fs = \"none\"") && !drop_in.contains("virtio_fs_daemon"), "{drop_in}");
+    let output = configure("go-3.1");
+    assert_eq!((output.code, output.json()["error"]["kind"].clone()), (2, json!("no-such-share")), "{}", output.stderr);
+}
+
+#[test]
+fn a_handler_of_nobodys_is_not_written() {
+    let machine = Machine::new();
+    let before = machine.everything();
+    let call =
+        |more: &[&str]| machine.run(&[&["configure", "--profile", "go-3.29", "--format", "json"], more].concat());
+    let refused = |handler: &str| {
+        let output = call(&["--handler", handler]);
+        assert_eq!(output.code, 11, "{handler}: {}", output.stderr);
+        assert_eq!(output.json()["error"]["kind"], json!("no-container-manager"));
+        assert_eq!(machine.everything(), before, "{handler}");
+    };
+    refused("containerd");
+    // Who names its version knows that it will be there.
+    assert_eq!(call(&["--handler", "containerd", "--containerd-version", "2.1", "--dry-run"]).code, 0);
+    machine.file("m/usr/sbin/containerd", "");
+    std::fs::set_permissions(machine.path("m/usr/sbin/containerd"), PermissionsExt::from_mode(0o755)).expect("set");
+    assert_eq!(call(&["--handler", "containerd", "--dry-run"]).code, 0);
+    assert_eq!(call(&["--handler", "crio", "--dry-run"]).code, 0);
+    std::fs::remove_file(machine.path("m/usr/bin/crio")).expect("removed");
+    let before = machine.everything();
+    let output = call(&["--handler", "crio"]);
+    assert_eq!((output.code, machine.everything() == before), (11, true), "{}", output.stderr);
 }
 
 #[test]
@@ -348,7 +400,6 @@ fn what_stands_in_the_place_of_katas_version_is_told() {
 /// `check` says the same of it; Kata would start none.
 #[test]
 fn what_nobody_can_execute_is_not_configured() {
-    use std::os::unix::fs::PermissionsExt;
     let handler = ["--handler", "containerd", "--containerd-version", "2.1"];
     let machine = Machine::new();
     for (program, component, code) in [
@@ -413,6 +464,12 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
     assert!(output.stdout.contains("dnf install -y rust cargo gcc libcap-ng-devel libseccomp-devel"));
     let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
     assert_eq!(answer["outcome"], json!("build"));
+    // What takes less comes first, for people too.
+    let whats: Vec<&Value> =
+        answer["choices"].as_array().expect("a list").iter().map(|choice| &choice["what"]).collect();
+    assert_eq!(whats, ["katas-virtiofsd", "no-shared-fs"]);
+    let place = |text: &str| output.stdout.find(text).unwrap_or_else(|| panic!("{text}: {}", output.stdout));
+    assert!(place("# Before building it: take Kata's own virtiofsd") < place("\n#!/bin/sh"));
     // What the instructions state, laid over the record as they say, is what is configured then.
     let record = answer["instructions"][0]["record"].as_str().expect("a record");
     machine.file("own/mini.yaml", record);

@@ -13,7 +13,7 @@ const GO: &[&str] = &["configure", "--profile", "go-3.29", "--kata-version", "3.
 const MAIN: &str = "m/etc/containerd/config.toml";
 const CRIO: &str = "m/etc/crio/crio.conf.d/10-mine.conf";
 const DROP_IN: &str = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
-const CONTAINERD: [&str; 2] = ["--handler", "containerd"];
+const CONTAINERD: [&str; 4] = ["--handler", "containerd", "--containerd-version", "2.1"];
 const V3: &str = "[plugins.\"io.containerd.cri.v1.runtime\".containerd";
 const V2: &str = "[plugins.\"io.containerd.grpc.v1.cri\".containerd";
 

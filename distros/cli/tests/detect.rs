@@ -1,6 +1,7 @@
 //! What systems say of themselves in os-release, and what that is here.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
+use model::arch::Arch;
 use model::database::Database;
 use model::lint::{FileForm, lint_as};
 use operator::detect::{Detection, detect, own_record};
@@ -12,6 +13,8 @@ struct Section {
     expected: String,
     /// Paths in the root and their text.
     files: Vec<(String, String)>,
+    /// What the record says of the release: subject and value.
+    facts: Vec<(String, String)>,
 }
 
 impl Section {
@@ -37,10 +40,15 @@ fn sections(fixture: &str) -> Vec<Section> {
             let [name, source, expected] = parts[..] else { panic!("{head}") };
             assert!(!source.is_empty());
             let files = vec![("/etc/os-release".to_owned(), String::new())];
-            sections.push(Section { name: name.into(), expected: expected.into(), files });
+            sections.push(Section { name: name.into(), expected: expected.into(), files, facts: Vec::new() });
             continue;
         }
         let Some(section) = sections.last_mut() else { continue };
+        if let Some(fact) = line.strip_prefix("? ") {
+            let (subject, value) = fact.split_once(" = ").expect("a subject and a value");
+            section.facts.push((subject.to_owned(), value.to_owned()));
+            continue;
+        }
         let (path, text) = match line.strip_prefix('@') {
             Some(rest) => rest.split_once(' ').expect("a path and a text"),
             None => ("/etc/os-release", line),
@@ -82,11 +90,25 @@ fn every_system_of_public_record_is_what_it_is() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What the record of a system says of it; nothing where it says nothing of that.
+fn said(database: &Database, found: &Detection, subject: &str) -> Option<String> {
+    let target = found.releases.first()?;
+    let record = database.record(&target.distro).expect("the record");
+    let entry = record.require_release(&target.version).expect("the release");
+    if subject == "package manager" {
+        return Some(record.manager_of(entry).to_string());
+    }
+    let facts = record.facts(entry, Arch::X86_64);
+    let fact = facts.into_iter().find(|fact| fact.subject.to_string() == subject)?;
+    Some(fact.value().unwrap_or_else(|| "unknown".to_owned()))
+}
+
 /// By the shipped records: what is lent is said, and what is unlike its relative is refused with the reason.
 #[test]
 fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all() {
     let database = Database::embedded();
     let mut wrong = Vec::new();
+    let mut facts = 0;
     for section in sections(include_str!("fixtures/systems.txt")) {
         let (_dir, root) = section.root();
         let found = detect(&root, &database).expect("readable");
@@ -98,11 +120,19 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
         if answer != section.expected {
             wrong.push(format!("{}: expected {}, got {answer}", section.name, section.expected));
         }
+        for (subject, expected) in &section.facts {
+            let value = said(&database, &found, subject);
+            if value.as_ref() != Some(expected) {
+                wrong.push(format!("{}: {subject}: expected {expected}, got {value:?}", section.name));
+            }
+        }
+        facts += section.facts.len();
         let json = serde_json::to_value(&found).expect("JSON");
         assert_eq!(json["lent"].as_str(), found.lent.as_deref(), "{}", section.name);
         assert_eq!(json["derivative"]["name"].is_string(), found.derivative.is_some(), "{}", section.name);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(facts > 20, "{facts} facts were asked for");
 }
 
 /// Whoever writes what the hint says has a system that is found.

@@ -266,7 +266,7 @@ capabilities! {
     }
     KataKernel {
         "kata.kernel", "kata kernel", Kata, Detail,
-        "Kata's own guest kernel boots under the distro's VMM; not for production with a distro"
+        "Kata's own guest kernel boots under the distro's VMM"
     }
 }
 

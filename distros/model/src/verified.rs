@@ -133,7 +133,7 @@ pub struct VerifiedEntry {
     pub harness: String,
     /// A digest of what the catalogue required.
     pub test_set: String,
-    /// Whether keys of the caller's vouched for the packages (`--mirror-key`): nobody knows that they are the distro's own.
+    /// Whether keys or an image of the caller's vouched for the packages: nobody knows that they are the distro's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shaped: bool,
     /// Version of each component package.

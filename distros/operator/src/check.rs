@@ -136,8 +136,9 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedCo
         let packages = fact(FactSubject::Packages(kind, name.clone()));
         let path = fact(FactSubject::Path(kind, name.clone()));
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
-        // Nothing of its own: it comes with the VMM, and is not there without it.
-        let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();
+        // Nothing of its own, or none as the record says: it comes with the VMM, and is not there without it.
+        let has_none = packages.is_none_or(|fact| fact.values.as_ref().is_some_and(Vec::is_empty));
+        let is_part = kind == ComponentKind::Fs && packaged && has_none && path.is_none();
         let vmm = || all.iter().filter(|s| s.kind == ComponentKind::Vmm).min_by_key(|s| !s.packaged).cloned();
         let part_of = if is_part { vmm().map(Box::new) } else { None };
         all.push(StatedComponent {

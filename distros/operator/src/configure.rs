@@ -139,4 +139,4 @@ pub use settings::{Setting, settings};
 pub use share::{Blamed, PassedOver, ShareChoice, SharedFs};
 pub use standing::standing;
 pub use theirs::{Fate, ForeignValue};
-pub use version::reads_drop_ins;
+pub use version::{knows_no_shared_fs, reads_drop_ins};

@@ -1,9 +1,11 @@
 //! What to do where a distro does not have what Kata needs: use the next best, install, describe one's own, or build.
 
 mod build;
+mod choice;
 mod own_record;
 
 pub use build::{Buildable, Instructions, instructions};
+pub use choice::{Choice, ChoiceKind};
 
 use crate::configure::{Blamed, Inputs, KataConfiguration, MissingComponent, PassedOver, PlanError, plan};
 use model::capability::Capability;
@@ -50,10 +52,12 @@ pub enum Fallback {
         /// What to do instead.
         instead: String,
     },
-    /// No shared filesystem works: one must be built.
+    /// No shared filesystem of the distro's works: one must be built, or done without.
     Build {
         /// All that were tried, with the evidence.
         passed_over: Vec<PassedOver>,
+        /// What takes less than a build, the best first.
+        choices: Vec<Choice>,
         /// How to build what would, one component each.
         instructions: Vec<Instructions>,
     },
@@ -70,13 +74,12 @@ pub fn fallback(inputs: &Inputs<'_>) -> Fallback {
         }
         Err(PlanError::Unsupported { what, why, instead }) => Fallback::Unsupported { capability: what, why, instead },
         Err(PlanError::WrongInitrd { initrd, why, instead }) => Fallback::WrongInitrd { initrd, why, instead },
-        Err(PlanError::NothingWorks { passed_over }) => Fallback::Build {
-            instructions: blamed(inputs, &passed_over)
-                .into_iter()
-                .map(|component| instructions(component, release, inputs.profile))
-                .collect(),
-            passed_over,
-        },
+        Err(PlanError::NothingWorks { passed_over }) => {
+            let built = blamed(inputs, &passed_over);
+            let choices = choice::choices(inputs, &built);
+            let instructions = built.into_iter().map(|one| instructions(one, release, inputs.profile)).collect();
+            Fallback::Build { passed_over, choices, instructions }
+        }
     }
 }
 
@@ -115,6 +118,7 @@ mod tests {
             guest: &Guest::Kata,
             emulated: false,
             force: false,
+            no_shared_fs: false,
         })
     }
 
@@ -141,6 +145,31 @@ mod tests {
         // 9p still serves the profiles that have it.
         let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
         assert!(matches!(ninep, Fallback::Configure { configuration } if configuration.share == SharedFs::Virtio9p));
+    }
+
+    #[test]
+    fn what_takes_less_than_a_build_comes_before_it() {
+        let of = |release: &str, profile: &str, found: &Inventory| {
+            let Fallback::Build { choices, .. } = way(release, profile, found) else { panic!("no build") };
+            choices
+        };
+        let whats = |all: &[Choice]| all.iter().map(|choice| choice.what).collect::<Vec<_>>();
+        let c = found(Flavour::C, &[]);
+        let both = of("12", "rs-4.0", &c);
+        assert_eq!(whats(&both), [ChoiceKind::KatasVirtiofsd, ChoiceKind::NoSharedFs]);
+        assert!(both[1].text.contains("--profile rs-4.0 --no-shared-fs"), "{}", both[1].text);
+        // Its record is taken, and says where Kata's daemon is.
+        let record = model::record::Record::parse("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()).unwrap();
+        let release = record.release("12", model::arch::Arch::X86_64).unwrap();
+        let driver = release.filesystem(Share::VirtioFs).unwrap();
+        assert_eq!(driver.path.as_deref(), Some("/opt/kata/libexec/virtiofsd"));
+        assert_eq!(model::lint::lint("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()), []);
+        // Where QEMU is at fault, no daemon helps.
+        let no_device = of("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]));
+        assert_eq!(whats(&no_device), [ChoiceKind::NoSharedFs]);
+        // Kata before 3.2 must share something.
+        let old = of("12", "go-3.1", &found(Flavour::C, &[Share::VirtioFs, Share::Virtio9p]));
+        assert_eq!(whats(&old), []);
     }
 
     #[test]

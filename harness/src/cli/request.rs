@@ -2,7 +2,7 @@
 
 use crate::admin::AdminRecords;
 use crate::cli::arguments::{ImageArguments, In, RunArguments, SourceArgument, budget, cache};
-use crate::cli::{UsageError, usage};
+use crate::cli::{UsageError, usage, vouched};
 use crate::environments::host;
 use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
@@ -41,6 +41,10 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     if let Some(filter) = &arguments.filter {
         chooses_a_test(filter, &profiles)?;
     }
+    let by_caller = vouched::in_the_distros_place(&arguments.images);
+    if let Some(what) = by_caller.as_deref().filter(|_| arguments.write_back) {
+        vouched::is_not_shipped(what, arguments.records.as_deref())?;
+    }
     let (images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
     if candidate && arguments.write_back {
@@ -49,10 +53,6 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
                 .into(),
         )
         .into());
-    }
-    let shaped = !images.keys.is_empty();
-    if shaped && arguments.write_back {
-        is_not_shipped(arguments.records.as_deref())?;
     }
     if arguments.filter.is_some() && arguments.write_back {
         return Err(
@@ -82,7 +82,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         keep: arguments.keep,
         options: options(arguments),
         candidate: candidate || relative,
-        shaped,
+        shaped: by_caller.is_some(),
         locks,
         budget: budget(arguments.cache_size)?,
     })
@@ -216,21 +216,6 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
         images.overlay = Some(absolute.with_context(|| format!("--overlay {}", overlay.display()))?);
     }
     Ok(images)
-}
-
-/// Refuses to write what keys of the caller's vouch for beside the shipped records, which speak of distros' own packages.
-fn is_not_shipped(records: Option<&Path>) -> Result<(), UsageError> {
-    let why = "--write-back: keys that --mirror-key names vouch for the packages, and the shipped records speak of each distro's own";
-    let Some(folder) = records else {
-        return Err(UsageError(format!("{why}; name a folder of your own with --records")));
-    };
-    // A folder of one's own changes some records; only the repository has all of them.
-    let shipped = Database::embedded();
-    let is_there = |distro: &str| folder.join(format!("{distro}.yaml")).exists();
-    match shipped.records().all(|record| is_there(&record.distro)) {
-        true => Err(UsageError(format!("{why}; {} has these records, name another folder", folder.display()))),
-        false => Ok(()),
-    }
 }
 
 /// The base that is brought along, if one is, checked as far as it can be before anything runs.

@@ -49,6 +49,11 @@ impl Packages {
         self.0.iter().map(|(name, package)| (name.as_str(), package))
     }
 
+    /// Whether one is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// One that must be there.
     pub(crate) fn get(&self, name: &str) -> &Package {
         self.0.get(name).unwrap_or_else(|| panic!("{name} is not installed in the tree"))

@@ -18,8 +18,11 @@
 //! - `glibc.spec`: `%transfiletriggerin` of `glibc-common` runs `ldconfig`; `basesystem` comes before `glibc`.
 //! - `fedora-release.spec`: `/usr/lib/os-release`; stands for `system-release`.
 //!
+//! - `dracut.spec` and `systemd.spec`, for the variant that is booted: what dracut needs, `systemd-udev`, and
+//!   `/usr/sbin/init` in `systemd`.
+//!
 //! What is not Fedora's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under
-//! Debian's names, no dracut, no firmware for UEFI, no languages and no manuals.
+//! Debian's names, D-Bus's daemon for its broker, no firmware for UEFI, no languages and no manuals.
 
 use crate::debian::Packages;
 use crate::rpms;
@@ -29,7 +32,9 @@ use std::path::Path;
 
 /// Debian's package, and Fedora's: by the source package, and by name. All others keep theirs.
 const NAMES: &[(&str, &str, &str)] = &[
+    ("dracut-core", "dracut", "dracut"),
     ("ipxe-qemu", "ipxe", "ipxe-roms-qemu"),
+    ("iproute2", "iproute", "iproute"),
     ("libc-bin", "glibc", "glibc-common"),
     ("libc6", "glibc", "glibc"),
     ("librpm10", "rpm", "rpm-libs"),
@@ -45,7 +50,30 @@ const NAMES: &[(&str, &str, &str)] = &[
     ("rpm-common", "rpm", "rpm"),
     ("rpm2cpio", "rpm", "rpm"),
     ("seabios", "seabios", "seabios-bin"),
+    ("systemd-sysv", "systemd", "systemd"),
+    ("udev", "systemd", "systemd-udev"),
     ("uidmap", "shadow-utils", "shadow-utils"),
+    ("xz-utils", "xz", "xz"),
+];
+
+/// Debian's packages that a tree has whose shape is booted, apart from those that every Debian has.
+pub(crate) const MACHINE: &[&str] =
+    &["containerd", "dbus", "dracut-core", "iproute2", "rpm", "systemd-sysv", "udev", "xz-utils"];
+
+/// What the shape is made of then, besides what every shape is made of.
+const OF_MACHINE: &[&str] = &[
+    "containerd",
+    "dbus",
+    "dracut-core",
+    "findutils",
+    "grep",
+    "gzip",
+    "iproute2",
+    "sed",
+    "systemd-sysv",
+    "tar",
+    "udev",
+    "xz-utils",
 ];
 
 /// QEMU's modules: how the file's name begins, and how its package's name goes on after `qemu-`.
@@ -181,16 +209,45 @@ const BESIDES: &[(&str, &str, &str, &[&str])] = &[
     ("virtiofsd", "virtiofsd", "virtiofsd", &["Requires: qemu-common"]),
 ];
 
+/// The same of the packages of a machine.
+const MACHINE_BESIDES: &[(&str, &str, &str, &[&str])] = &[
+    ("containerd", "containerd", "containerd", &["Requires: runc"]),
+    (
+        "dracut",
+        "dracut",
+        "dracut-core",
+        &[
+            "Requires: bash",
+            "Requires: coreutils",
+            "Requires: cpio",
+            "Requires: filesystem",
+            "Requires: findutils",
+            "Requires: grep",
+            "Requires: gzip",
+            "Requires: kmod",
+            "Requires: sed",
+            "Requires: systemd",
+            "Requires: systemd-udev",
+            "Requires: util-linux",
+            "Requires: xz",
+        ],
+    ),
+];
+
 const OS_RELEASE: &str = "NAME=\"Fedora Linux\"\nVERSION=\"44 (Container Image)\"\nID=fedora\nVERSION_ID=44\n\
     PLATFORM_ID=\"platform:f44\"\nPRETTY_NAME=\"Fedora Linux 44 (shaped of Debian 13)\"\n";
 
-/// The packages, made of a tree of Debian 13 that has rpm besides what the record of Debian names.
+/// The packages, made of a tree of Debian 13 that has rpm besides what the record of Debian names, or all of [`MACHINE`].
 pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
     let kernel = Kernel::of(&debian);
-    let shape = Fedora { modules: kernel.chosen(tree, CORE_MODULES), kernel: &kernel };
+    let is_machine = MACHINE.iter().all(|package| debian.has(package));
+    let shape = Fedora { modules: kernel.chosen(tree, CORE_MODULES), kernel: &kernel, is_machine };
     let mut making = Making::of(&shape, &debian, &kernel, tree, work);
     making.say(BESIDES);
+    if is_machine {
+        making.say(MACHINE_BESIDES);
+    }
     complete(&mut making, &kernel.version);
     making.all
 }
@@ -199,11 +256,17 @@ struct Fedora<'a> {
     kernel: &'a Kernel,
     /// Those of `kernel-modules-core`.
     modules: BTreeSet<String>,
+    /// Whether it is booted.
+    is_machine: bool,
 }
 
 impl Shape for Fedora<'_> {
     fn manager(&self) -> &'static str {
         "rpm"
+    }
+
+    fn besides(&self) -> &'static [&'static str] {
+        if self.is_machine { OF_MACHINE } else { &[] }
     }
 
     fn names(&self) -> &'static [(&'static str, &'static str, &'static str)] {

@@ -35,12 +35,17 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+/// The profile under which machines are tried.
+const PROFILE: &str = "go-3.32";
+
 /// A distro in its shape.
 struct Shaped {
     distro: &'static str,
     release: &'static str,
-    /// Debian's package that it is made of besides those that the record of Debian names.
-    besides: &'static str,
+    /// Where it is brought up.
+    environment: Environment,
+    /// Debian's packages that it is made of besides those that the record of Debian names.
+    besides: &'static [&'static str],
     /// The rules by which it is made.
     rules: &'static [&'static str],
     /// Makes its repositories of a tree.
@@ -68,7 +73,8 @@ impl Place {
 const FEDORA: Shaped = Shaped {
     distro: "fedora",
     release: "44",
-    besides: "rpm",
+    environment: Environment::Container,
+    besides: &["rpm"],
     rules: &[include_str!("fedora.rs"), include_str!("rpms.rs")],
     make: |tree, at| rpms::repository(&fedora::packages(tree, &at.work), &at.repositories, &at.key, false),
     options: in_a_folder,
@@ -79,10 +85,14 @@ const FEDORA: Shaped = Shaped {
     ],
 };
 
+/// The same with what makes a machine of it.
+const FEDORA_MACHINE: Shaped = Shaped { environment: Environment::Vm, besides: fedora::MACHINE, ..FEDORA };
+
 const SUSE: Shaped = Shaped {
     distro: "opensuse",
     release: "16.0",
-    besides: "rpm",
+    environment: Environment::Container,
+    besides: &["rpm"],
     rules: &[include_str!("suse.rs"), include_str!("rpms.rs")],
     make: |tree, at| rpms::repository(&suse::packages(tree, &at.work), &at.repositories, &at.key, true),
     options: in_a_folder,
@@ -96,7 +106,8 @@ const SUSE: Shaped = Shaped {
 const ARCH: Shaped = Shaped {
     distro: "arch",
     release: "rolling",
-    besides: "pacman-package-manager",
+    environment: Environment::Container,
+    besides: &["pacman-package-manager"],
     rules: &[include_str!("arch.rs"), include_str!("pacmans.rs")],
     make: |tree, at| {
         let all = arch::packages(tree, &at.work);
@@ -113,7 +124,8 @@ const ARCH: Shaped = Shaped {
 const UBUNTU: Shaped = Shaped {
     distro: "ubuntu",
     release: "24.04",
-    besides: "acl",
+    environment: Environment::Container,
+    besides: &["acl"],
     rules: &[include_str!("ubuntu.rs"), include_str!("debs.rs")],
     make: |tree, at| {
         let (key, keyring) = (Key::new(&at.key), at.work.join("keyring.gpg"));
@@ -146,7 +158,8 @@ impl Shaped {
         image.key().hash(&mut digest);
         [include_str!("debian.rs"), include_str!("key.rs"), include_str!("shape.rs")].hash(&mut digest);
         self.rules.hash(&mut digest);
-        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaped").join(self.distro);
+        let name = format!("{}-{}", self.distro, self.environment);
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaped").join(name);
         let folder = all.join(format!("{}-{:016x}", self.release, digest.finish()));
         if !folder.exists() {
             // What was made of other packages, or not to its end.
@@ -172,7 +185,11 @@ impl Shaped {
         let mut run = command::kata_qualify(place.path());
         // What is served on the loopback is not to be fetched through this machine's proxy.
         run.env("KATA_QUALIFY_CACHE", cache()).env("no_proxy", "127.0.0.1");
-        run.args(["run", &name, "--in", "container", "--write-back"]);
+        run.args(["run", &name, "--in", self.environment.name(), "--write-back"]);
+        if self.environment == Environment::Vm {
+            // A guest's boot costs most there.
+            run.args(["--profile", PROFILE]);
+        }
         run.args((self.options)(&at.repositories)).arg("--mirror-key").arg(&at.key);
         run.arg("--out").arg(&out).arg("--records").arg(&records);
         let ended = command::end(&mut run);
@@ -200,18 +217,42 @@ impl Shaped {
             let of_test: Vec<&str> = of_test.map(|(_, outcome)| outcome.as_str()).collect();
             assert!(!of_test.is_empty() && of_test.iter().all(|outcome| *outcome == "pass"), "{test}: {of_test:?}");
         }
-        self.is_written_back(&records);
-        let made = images::cache::list(&cache()).into_iter().filter(|image| image.manifest.distro == self.distro);
+        match self.environment {
+            Environment::Container => self.is_written_back(&records),
+            _ => self.boots(&records),
+        }
+        // Its disk is an image, too, without a tree.
+        let is_its = |image: &Image| image.manifest.distro == self.distro && image.manifest.derived_from.is_none();
+        let made = images::cache::list(&cache()).into_iter().filter(is_its);
         let image = made.max_by_key(|image| image.made).unwrap();
         assert_eq!(cell["facts"]["kernel"], kernel_of(&image).as_str());
         image
     }
 
-    /// What Debian 13 shows, these binaries of it show, too; and it is written back, stamped.
-    fn is_written_back(&self, records: &Path) {
-        let written = verified(&Database::load(&[records.to_owned()]).unwrap(), self.distro, self.release);
+    /// What is written back, stamped.
+    fn written(&self, records: &Path) -> Vec<VerifiedEntry> {
+        let database = Database::load(&[records.to_owned()]).unwrap();
+        let written = verified(&database, self.distro, self.release, self.environment);
         assert!(!written.is_empty() && written.iter().all(|entry| entry.shaped), "{written:?}");
-        let debian = verified(&Database::embedded(), "debian", "13");
+        written
+    }
+
+    /// Its kernel and init make a host of it, and guests of the same kernel run there with the daemon beside them.
+    fn boots(&self, records: &Path) {
+        for entry in self.written(records) {
+            for capability in
+                [Capability::KernelHost, Capability::VmmBoot, Capability::KernelGuest, Capability::FsVirtioFs]
+            {
+                let found = entry.capabilities.get(&capability).map(|c| (c.verdict, &c.causes));
+                assert_eq!(found, Some((Verdict::Supported, &Vec::new())), "{} {capability}", entry.profile);
+            }
+        }
+    }
+
+    /// What Debian 13 shows, these binaries of it show, too; and it is written back.
+    fn is_written_back(&self, records: &Path) {
+        let written = self.written(records);
+        let debian = verified(&Database::embedded(), "debian", "13", self.environment);
         let mut compared = 0;
         for entry in &written {
             let Some(of_debian) = debian.iter().find(|other| other.profile == entry.profile) else { continue };
@@ -238,18 +279,18 @@ fn cache() -> PathBuf {
     std::path::absolute(command::cache()).unwrap()
 }
 
-/// Debian 13 with a package more: what packages are made of.
-fn debian_with(package: &str) -> Image {
+/// Debian 13 with some packages more: what packages are made of.
+fn debian_with(packages: &[&str]) -> Image {
     let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
-    let more: ExtraPackage = package.parse().unwrap();
-    let options = Options { accept_expired: true, extra_packages: vec![more], ..Options::new(cache()) };
-    prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 with {package}: {e}"))
+    let more: Vec<ExtraPackage> = packages.iter().map(|package| package.parse().unwrap()).collect();
+    let options = Options { accept_expired: true, extra_packages: more, ..Options::new(cache()) };
+    prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 with {packages:?}: {e}"))
 }
 
-/// What runs in containers have found of a release.
-fn verified(database: &Database, distro: &str, release: &str) -> Vec<VerifiedEntry> {
+/// What runs in such an environment have found of a release.
+fn verified(database: &Database, distro: &str, release: &str, environment: Environment) -> Vec<VerifiedEntry> {
     let entries = database.record(distro).unwrap().verified.iter();
-    let is_it = |entry: &&VerifiedEntry| entry.release == release && entry.environment == Environment::Container;
+    let is_it = |entry: &&VerifiedEntry| entry.release == release && entry.environment == environment;
     entries.filter(is_it).cloned().collect()
 }
 
@@ -259,12 +300,19 @@ fn packages_that(image: &Image, is_one: impl Fn(&str) -> bool) -> Vec<&str> {
 }
 
 #[test]
-#[ignore = "takes minutes: .ci/nightly"]
+#[ignore = "takes minutes: .ci/run"]
 fn the_shipped_record_of_fedora_fits_a_repository_in_fedoras_shape() {
     let image = FEDORA.qualifies();
     // The record does not ask for QEMU's modules.
     assert_eq!(packages_that(&image, fedora::is_qemu_module), [""; 0]);
     assert_eq!(image.manifest.package("qemu-common").unwrap().source, "qemu");
+}
+
+/// From the repository to a disk with an initrd of its own dracut, and to guests of that machine.
+#[test]
+#[ignore = "takes many minutes: .ci/nightly"]
+fn a_machine_is_made_of_a_repository_in_fedoras_shape() {
+    FEDORA_MACHINE.qualifies();
 }
 
 #[test]

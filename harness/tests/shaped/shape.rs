@@ -174,6 +174,11 @@ pub(crate) trait Shape {
     /// Debian's package of the package manager.
     fn manager(&self) -> &'static str;
 
+    /// Debian's packages that it has besides those of every shape.
+    fn besides(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Debian's package, and the distro's: by the source package, and by name. All others keep theirs.
     fn names(&self) -> &'static [(&'static str, &'static str, &'static str)];
 
@@ -215,7 +220,8 @@ impl<'a> Making<'a> {
     ) -> Making<'a> {
         let (modules, all) = (work.join("modules"), All::new());
         let mut making = Making { shape, debian, kernel, tree, modules, all };
-        let roots: Vec<&str> = ROOTS.iter().copied().chain([kernel.package.as_str(), shape.manager()]).collect();
+        let of_all = ROOTS.iter().chain(shape.besides()).copied();
+        let roots: Vec<&str> = of_all.chain([kernel.package.as_str(), shape.manager()]).collect();
         for name in debian.closure(&roots, WITHOUT) {
             making.add(name);
         }

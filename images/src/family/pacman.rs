@@ -75,7 +75,7 @@ impl PackageFamily for Pacman {
     }
 
     fn machine_packages(&self) -> &'static [&'static str] {
-        &["dbus", "iproute2", "kmod", "mkinitcpio", "systemd", "systemd-sysvcompat"]
+        &["dbus", "iproute2", "kmod", "mkinitcpio", "systemd", "systemd-sysvcompat", "tar"]
     }
 
     fn bootstrap_program(&self) -> &'static str {

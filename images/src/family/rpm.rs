@@ -77,7 +77,8 @@ pub(crate) const DNF: Rpm = Rpm {
     signs_indexes: false,
     // Who asks for no language gets all of them.
     base: &["bash", "coreutils", "filesystem", "glibc-minimal-langpack", "rpm", "system-release"],
-    machine: &["dbus", "dracut", "iproute", "kmod", "systemd", "systemd-udev"],
+    // What is handed to a machine is a tar archive, and minimal systems of these distros have no tar.
+    machine: &["dbus", "dracut", "iproute", "kmod", "systemd", "systemd-udev", "tar"],
 };
 
 /// Amazon Linux, whose records name the program that it had first.
@@ -101,7 +102,7 @@ pub(crate) const ZYPPER: Rpm = Rpm {
     ],
     signs_indexes: true,
     base: &["bash", "coreutils", "distribution-release", "filesystem", "rpm"],
-    machine: &["dbus-1", "dracut", "iproute2", "kmod", "systemd", "udev"],
+    machine: &["dbus-1", "dracut", "iproute2", "kmod", "systemd", "tar", "udev"],
 };
 
 /// Names of the repositories that the caller names by their addresses; dnf takes `main` for its own settings.

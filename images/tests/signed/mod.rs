@@ -117,6 +117,14 @@ pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&st
     }
 }
 
+/// The size of half its tree, as mount(8) takes it: too little for the whole.
+pub(crate) fn half_of(image: &Image) -> String {
+    let output = Command::new("du").args(["--summarize", "--block-size=1K"]).arg(image.rootfs()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let kib: u64 = text.split_whitespace().next().unwrap().parse().unwrap();
+    format!("{}k", kib / 2)
+}
+
 /// What its packages' scripts have said, each when it ran.
 pub(crate) fn scripts(image: &Image) -> String {
     std::fs::read_to_string(image.rootfs().join("scripts")).unwrap()

@@ -83,7 +83,8 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
         );
     }
     if matrix.shaped {
-        let why = "keys that --mirror-key names vouch for the packages, so that nothing is said of the distro's own";
+        let why = "keys that --mirror-key names, or an image without its checksum, vouch for the packages, so that \
+                   nothing is said of the distro's own";
         out.push(format!("The run is shaped: {why}."));
     }
     out.extend(disagreements(matrix));

@@ -45,13 +45,12 @@ fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
 
 /// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM.
 ///
-/// A smoke test that tells a fault of the distro's kernel from one of its VMM; a distro's users get the distro's kernel,
-/// and this pair is not for production there.
+/// A smoke test that tells a fault of the distro's kernel from one of its VMM.
 fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::Katas, &Container::new(&["facts"]))?;
     let facts = parse_facts(&finished)?;
     let host = containers.read_host("/proc/sys/kernel/random/boot_id")?;
     ensure!(facts.boot_id != host.trim(), "the boot id inside is the host's: there is no virtual machine");
-    containers.note(format!("Kata's own kernel {}, not for production with a distro", facts.kernel));
+    containers.note(format!("Kata's own kernel {}", facts.kernel));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `configure`: makes Kata use what the distro has.
 
 mod containerd_version;
+mod manager;
 
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
@@ -71,6 +72,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         Fallback::Configure { configuration } => configuration,
         way => return print_way(&way, &machine, format),
     };
+    // Who names containerd's version, or its configuration, knows of one, or that it will be there.
+    let is_named = arguments.containerd_version.is_some() || arguments.containerd_config.is_some();
+    match arguments.handler {
+        Some(HandlerName::Containerd) if !is_named => manager::containerd_is_there(&machine.root, &machine.release)?,
+        Some(HandlerName::Crio) => manager::crio_is_there(&machine.root)?,
+        Some(HandlerName::Containerd) | None => {}
+    }
     // Before anything is looked at that another one could be changing.
     let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
     let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
@@ -222,11 +230,6 @@ fn say(
     }
     if !configuration.production {
         eprintln!("warning: not for production");
-        if !machine.guest_is_own() {
-            eprintln!(
-                "hint: boot the distro's kernel: --initrd with one that holds Kata's agent and the kernel's modules"
-            );
-        }
     }
 }
 

@@ -123,10 +123,16 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
         }
         // It was told above.
         Fallback::WrongInitrd { .. } => Ok(Exit::BadInput),
-        Fallback::Build { passed_over: all, instructions } => {
+        Fallback::Build { passed_over: all, choices, instructions } => {
             if human {
                 for line in evidence(all) {
                     writeln!(out, "# {line}")?;
+                }
+                for choice in choices {
+                    writeln!(out, "# Before building it: {}", printable(&choice.text))?;
+                    for line in choice.record.iter().flat_map(|record| record.lines()) {
+                        writeln!(out, "#   {}", printable(line))?;
+                    }
                 }
                 for instructions in instructions {
                     write!(out, "{}", instructions.script(&name))?;

@@ -217,7 +217,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         }
         Err(InstallError::NotExercised(plan)) => {
             if as_json {
-                let all = problems([format!("{}: run the command yourself", not_run(&plan))]);
+                let all = problems([not_run(&plan)]);
                 json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
             } else {
                 print(&told(&plan))?;
@@ -298,7 +298,8 @@ fn is_nowhere(chosen: &InstallerChoice, system: &System) -> String {
 }
 
 fn not_run(plan: &Plan) -> String {
-    format!("{} is not run by this program", plan.installer.name())
+    let what = if plan.commands.len() == 1 { "command" } else { "commands" };
+    format!("{} is not run by this program: run the {what} yourself", plan.installer.name())
 }
 
 fn told(plan: &Plan) -> String {
@@ -306,7 +307,7 @@ fn told(plan: &Plan) -> String {
     if plan.commands.is_empty() {
         out += "nothing is to be done\n";
     } else if !plan.exercised {
-        let _ = writeln!(out, "{}: run the command yourself", not_run(plan));
+        let _ = writeln!(out, "{}", not_run(plan));
     } else if plan.guarded {
         let call = std::env::args_os().skip(1).filter(|word| word != "--dry-run");
         let call: Vec<String> = call.map(|word| quoted(&word.to_string_lossy())).collect();

@@ -14,7 +14,7 @@ use model::release::Release;
 use model::share::Share;
 use model::verified::VerifiedEntry;
 use operator::check::StatedComponent;
-use operator::configure::{Guest, Inputs, Inventory, PackageDatabase};
+use operator::configure::{Guest, Inputs, Inventory, PackageDatabase, knows_no_shared_fs};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
 use root::Root;
@@ -32,7 +32,7 @@ pub(crate) struct MachineArguments {
     /// The very version of Kata, `3.30.0`; by default what /opt/kata/VERSION says, else the profile's.
     #[arg(long, value_name = "VERSION")]
     pub(crate) kata_version: Option<KataVersion>,
-    /// The guest's kernel: `distro` (the newest of the release's, needs --initrd), `kata` (what Kata's configuration names; not for production), or a path.
+    /// The guest's kernel: `distro` (the newest of the release's, needs --initrd), `kata` (what Kata's configuration names), or a path.
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Option<String>,
     /// An initrd with Kata's agent and the kernel's modules.
@@ -44,6 +44,10 @@ pub(crate) struct MachineArguments {
     /// Do also what is known not to work; `configure` then also replaces files of others that have the names of its own.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Share no filesystem with guests (`shared_fs = "none"`): containers' root filesystems must be block devices, of a
+    /// snapshotter such as containerd's devmapper. Kata 3.2 or newer.
+    #[arg(long)]
+    pub(crate) no_shared_fs: bool,
     /// Use facts of the record that nobody has checked.
     #[arg(long)]
     pub(crate) allow_assumed: bool,
@@ -87,6 +91,7 @@ pub(crate) struct Machine {
     guest: Guest,
     emulated: bool,
     pub(crate) force: bool,
+    no_shared_fs: bool,
     /// Facts that nobody checked and that a plan would use.
     pub(crate) assumed: Vec<String>,
     /// Why the package database cannot be read, where it is there.
@@ -138,9 +143,14 @@ impl Machine {
             eprintln!("warning: {by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
+        if arguments.no_shared_fs && !knows_no_shared_fs(profile.runtime, kata) {
+            let why =
+                format!("--no-shared-fs: Kata {kata} (by {by}) shares a filesystem with every guest: 3.2.0 need not");
+            return Err(Failed::new(Exit::BadInput, "no-such-share", why).into());
+        }
         let assumed = components
             .iter()
-            .filter(|s| is_used(s, &guest) && s.path_confidence == Confidence::Assumed)
+            .filter(|s| is_used(s, &guest, arguments.no_shared_fs) && s.path_confidence == Confidence::Assumed)
             .map(|s| format!("{}: {}", s.path_subject(), s.path.as_deref().unwrap_or("unknown")))
             .collect();
         Ok(Machine {
@@ -154,6 +164,7 @@ impl Machine {
             guest,
             emulated: arguments.emulated,
             force: arguments.force,
+            no_shared_fs: arguments.no_shared_fs,
             assumed,
             unreadable: unread,
         })
@@ -170,17 +181,13 @@ impl Machine {
             guest: &self.guest,
             emulated: self.emulated,
             force: self.force,
+            no_shared_fs: self.no_shared_fs,
         }
     }
 
     /// That the package database can be read, if there is one: else it is not known whether what is there was proved.
     pub(crate) fn packages_are_known(&mut self) -> Result<(), Failed> {
         self.unreadable.take().map_or(Ok(()), Err)
-    }
-
-    /// Whether guests boot another kernel than Kata's own.
-    pub(crate) fn guest_is_own(&self) -> bool {
-        self.guest != Guest::Kata
     }
 
     /// That a named kernel and initrd are there.
@@ -195,11 +202,12 @@ impl Machine {
     }
 }
 
-/// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs, and the kernel unless guests boot Kata's.
-fn is_used(stated: &StatedComponent, guest: &Guest) -> bool {
+/// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs unless nothing is shared, and the kernel unless
+/// guests boot Kata's.
+fn is_used(stated: &StatedComponent, guest: &Guest, no_shared_fs: bool) -> bool {
     match stated.kind {
         ComponentKind::Vmm => stated.name == Component::Qemu.name(),
-        ComponentKind::Fs => stated.name == Share::VirtioFs.name(),
+        ComponentKind::Fs => stated.name == Share::VirtioFs.name() && !no_shared_fs,
         ComponentKind::Kernel => *guest != Guest::Kata,
         _ => false,
     }

@@ -78,13 +78,14 @@ pub(crate) fn debian_among(sites: &str) -> Option<&str> {
 pub(crate) struct Machine(tempfile::TempDir);
 
 impl Machine {
-    /// QEMU without io_uring, the Rust daemon, a kernel, an initrd, and Kata's static release.
+    /// QEMU without io_uring, the Rust daemon, a kernel, an initrd, CRI-O, and Kata's static release.
     pub(crate) fn new() -> Machine {
         let machine = Machine(tempfile::tempdir().expect("a folder"));
         machine.file("records/mini.yaml", RECORD);
         machine.file("m/etc/os-release", "NAME=\"Mini\"\nID=mini\nVERSION_ID=\"1\"\n");
         machine.file("m/usr/libexec/qemu-kvm", "\x7fELF libc.so.6 libaio.so.1");
         machine.file("m/usr/libexec/virtiofsd", "\x7fELF --shared-dir");
+        machine.file("m/usr/bin/crio", "");
         machine.file("m/boot/vmlinuz-6.1", "");
         machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/6.1/virtiofs.ko"]));
         machine.file("m/opt/kata/vmlinux", "");

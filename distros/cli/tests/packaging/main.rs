@@ -10,6 +10,7 @@ mod build;
 mod debian;
 mod generated;
 mod go;
+mod golden;
 mod kubernetes;
 mod system;
 

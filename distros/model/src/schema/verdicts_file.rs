@@ -35,7 +35,7 @@ struct Entry {
     harness: Version,
     /// A digest of what was required.
     test_set: Version,
-    /// Whether keys of the caller's vouched for the packages.
+    /// Whether keys or an image of the caller's vouched for the packages.
     shaped: Option<bool>,
     /// Version of each component package.
     versions: Option<BTreeMap<String, Version>>,

@@ -72,7 +72,7 @@ pub struct KataConfiguration {
     pub in_doubt: bool,
     /// Whether deadlines are stretched for emulation.
     pub emulated: bool,
-    /// Whether this is fit for production: a kernel that the distro maintains, and nothing forced.
+    /// Whether this is fit for production: what the distro or Kata ships, with nothing forced and nothing in doubt.
     pub production: bool,
     /// Why it is as it is; what a reader should know.
     pub notes: Vec<Note>,

@@ -10,6 +10,6 @@ pub enum Guest {
         /// The initrd's path.
         initrd: String,
     },
-    /// What Kata's configuration names already: Kata's own kernel, not for production.
+    /// What Kata's configuration names already: Kata's own kernel.
     Kata,
 }

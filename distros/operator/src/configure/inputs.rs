@@ -26,4 +26,6 @@ pub struct Inputs<'a> {
     pub emulated: bool,
     /// Whether what is known not to work is configured all the same.
     pub force: bool,
+    /// Whether no filesystem is to be shared, because containers' files are on block devices.
+    pub no_shared_fs: bool,
 }

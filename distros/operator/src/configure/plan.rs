@@ -15,6 +15,11 @@ use model::profile::{ImageDriver, Profile};
 use model::release::Release;
 use model::virtiofsd::Flavour;
 
+/// What is to be known where no filesystem is shared (kata-containers issue 7207).
+const WITHOUT_SHARE: &str = "nothing is shared: containers' root filesystems must be block devices, of a snapshotter \
+     such as containerd's devmapper; files that Kubernetes mounts, secrets among them, are copied when a container \
+     starts and not updated after";
+
 /// Decides Kata's configuration.
 ///
 /// # Errors
@@ -33,9 +38,14 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
         Boot::Initrd { .. } => None,
     };
     image.iter().flat_map(|image| &image.notes).for_each(|line| reasons.note("image", line.clone()));
-    let choice = ShareChoice::of(release, inputs.verified, profile, found);
+    let choice = match inputs.no_shared_fs {
+        true => ShareChoice::none(),
+        false => ShareChoice::of(release, inputs.verified, profile, found),
+    };
     let (share, share_is_forced) = share(&choice, release, inputs.force)?;
-    if choice.evidence.is_empty() && !share_is_forced {
+    if share == SharedFs::None {
+        reasons.note("shared_fs", WITHOUT_SHARE.to_owned());
+    } else if choice.evidence.is_empty() && !share_is_forced {
         reasons.note("shared_fs", format!("{} has never been verified here under {}", share.name(), profile.name));
     }
     choice.evidence.iter().for_each(|line| reasons.note("shared_fs", line.clone()));
@@ -52,7 +62,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
         cache: profile.virtiofsd.cache.clone(),
         extra_args: profile.virtiofsd.extra_args.clone(),
         block_aio,
-        production: boot != Boot::Kata && !forced && !share_is_forced && !in_doubt,
+        production: !forced && !share_is_forced && !in_doubt,
         image_as_disk: image.as_ref().is_some_and(|image| image.changed && image.driver == ImageDriver::Blk),
         unproven_image: image.is_some_and(|image| !image.proven),
         in_doubt,
@@ -117,7 +127,7 @@ impl Reasons<'_> {
 fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     let Inputs { release, found, guest, kata, force, .. } = reasons.inputs;
     let Guest::Own { kernel, initrd } = guest else {
-        reasons.note("kernel", "Kata's own kernel stays: not for production".to_owned());
+        reasons.note("kernel", "Kata's own kernel stays: its releases keep it up to date, not the distro".to_owned());
         return Ok(Boot::Kata);
     };
     let of_distro = kernel.is_none();
@@ -144,7 +154,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     }
     // What was proved of the distro's kernel says nothing of one that may be another's.
     if of_distro && !found.kernel_in_doubt {
-        let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
+        let instead = "take Kata's own kernel with `--kernel kata`, or name another";
         reasons.need("kernel", Capability::KernelGuest, instead)?;
     }
     if version::agent_wants_reuse_of_ports(kata) {

@@ -71,7 +71,11 @@ pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
             Runtime::Rs => set(&qemu, "vm_rootfs_driver", json!("virtio-blk-pci"), why),
         }
     }
-    set(&qemu, "shared_fs", json!(c.share.name()), "the preferred one that works");
+    let why_shared = match c.share {
+        SharedFs::None => "containers' files are on block devices",
+        _ => "the preferred one that works",
+    };
+    set(&qemu, "shared_fs", json!(c.share.name()), why_shared);
     if let SharedFs::VirtioFs { daemon } = &c.share {
         set(&qemu, "virtio_fs_daemon", json!(daemon), "the distro's daemon");
         set(&qemu, "valid_virtio_fs_daemon_paths", json!([daemon]), "what an annotation may name");

@@ -25,20 +25,23 @@ pub enum SharedFs {
     /// `virtio-9p`, which is built into QEMU.
     #[serde(rename = "virtio-9p")]
     Virtio9p,
+    /// `none`: containers' files are on block devices.
+    None,
 }
 
 impl SharedFs {
-    /// Which it is.
-    pub fn share(&self) -> Share {
+    /// Which it is, if one is shared.
+    pub fn share(&self) -> Option<Share> {
         match self {
-            SharedFs::VirtioFs { .. } => Share::VirtioFs,
-            SharedFs::Virtio9p => Share::Virtio9p,
+            SharedFs::VirtioFs { .. } => Some(Share::VirtioFs),
+            SharedFs::Virtio9p => Some(Share::Virtio9p),
+            SharedFs::None => None,
         }
     }
 
     /// Kata's word for it.
     pub fn name(&self) -> &'static str {
-        self.share().name()
+        self.share().map_or("none", Share::name)
     }
 }
 
@@ -97,6 +100,11 @@ pub struct ShareChoice {
 }
 
 impl ShareChoice {
+    /// That of somebody who shares nothing.
+    pub(super) fn none() -> ShareChoice {
+        ShareChoice { share: Some(SharedFs::None), evidence: Vec::new(), passed_over: Vec::new() }
+    }
+
     /// Goes through the release's filesystems, the preferred one first.
     pub fn of(release: &Release, verified: &[VerifiedEntry], profile: &Profile, found: &Inventory) -> ShareChoice {
         let mut choice = ShareChoice { share: None, evidence: Vec::new(), passed_over: Vec::new() };
@@ -316,7 +324,8 @@ mod tests {
     fn a_share_is_told_by_its_own_name() {
         for shared_fs in [SharedFs::VirtioFs { daemon: "/d".to_owned() }, SharedFs::Virtio9p] {
             let told = serde_json::to_value(&shared_fs).unwrap();
-            assert_eq!(told["name"].as_str().and_then(Share::of_name), Some(shared_fs.share()), "{told}");
+            assert_eq!(told["name"].as_str().and_then(Share::of_name), shared_fs.share(), "{told}");
         }
+        assert_eq!(serde_json::to_value(SharedFs::None).unwrap()["name"], SharedFs::None.name());
     }
 }

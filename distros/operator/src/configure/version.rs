@@ -14,6 +14,17 @@ pub fn reads_drop_ins(runtime: Runtime, kata: KataVersion) -> bool {
     }
 }
 
+/// Whether the runtime can do without a shared filesystem, `shared_fs = "none"`.
+///
+/// Go: kata-containers pull request 7200, of July 2023, which 3.2.0 is the first release with.
+/// Rust: `NO_VIRTIO_FS` in `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`.
+pub fn knows_no_shared_fs(runtime: Runtime, kata: KataVersion) -> bool {
+    match runtime {
+        Runtime::Go => kata >= KataVersion::new(3, 2, 0),
+        Runtime::Rs => true,
+    }
+}
+
 /// Since when a runtime knows a key that is not as old as the runtime; `None` for all others.
 ///
 /// From `src/runtime/pkg/katautils/config.go` at the tags before and at each version.
@@ -47,6 +58,13 @@ mod tests {
         assert!(!reads_drop_ins(Runtime::Go, KataVersion::new(2, 4, 3)));
         assert!(reads_drop_ins(Runtime::Go, KataVersion::new(2, 5, 0)));
         assert!(reads_drop_ins(Runtime::Rs, KataVersion::new(4, 0, 0)));
+    }
+
+    #[test]
+    fn no_shared_filesystem_came_with_3_2() {
+        assert!(!knows_no_shared_fs(Runtime::Go, KataVersion::new(3, 1, 3)));
+        assert!(knows_no_shared_fs(Runtime::Go, KataVersion::new(3, 2, 0)));
+        assert!(knows_no_shared_fs(Runtime::Rs, KataVersion::new(4, 0, 0)));
     }
 
     #[test]

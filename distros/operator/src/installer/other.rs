@@ -16,6 +16,8 @@ pub(super) struct ToldInstaller {
     manager: PackageManager,
     /// Its options to work on another root.
     outside: fn(&Root) -> Vec<String>,
+    /// What has it fetch its package lists, where it does not see to them itself.
+    refreshing: Option<&'static [&'static str]>,
     /// What it is told before the names of packages; a system that comes as an image is told nothing.
     verb: &'static [&'static str],
     /// Before that, where it takes `--enablerepo`.
@@ -32,6 +34,7 @@ const PLAIN: ToldInstaller = ToldInstaller {
     file_name: "none",
     manager: PackageManager::ImageBased,
     outside: |_| Vec::new(),
+    refreshing: None,
     verb: &[],
     enabling: None,
     within: "",
@@ -63,6 +66,8 @@ pub(super) static TDNF: ToldInstaller = ToldInstaller {
     file_name: "tdnf",
     manager: PackageManager::Tdnf,
     outside: |root| vec![format!("--installroot={}", root.path().display())],
+    // An image of Azure Linux has none.
+    refreshing: Some(&["makecache"]),
     enabling: Some(&["--assumeyes"]),
     verb: &["install"],
     ..PLAIN
@@ -74,6 +79,7 @@ pub(super) static APK: ToldInstaller = ToldInstaller {
     file_name: "apk",
     manager: PackageManager::Apk,
     outside: |root| vec!["--root".to_owned(), root.path().display().to_string()],
+    refreshing: Some(&["update"]),
     verb: &["add"],
     signs: &failure::APK,
     ..PLAIN
@@ -144,11 +150,12 @@ impl InstallerProgram for ToldInstaller {
         chosen: &InstallerChoice,
         root: &Root,
         wanted: &InstallRequest,
-        _: bool,
+        refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         if self.verb.is_empty() {
             return Ok(Vec::new());
         }
+        let refreshing = self.refreshing.filter(|_| refresh).map(|words| chosen.invocation(root, words));
         let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();
         let names: Vec<String> = wanted.packages.iter().map(|p| format!("{}{p}", self.within)).collect();
         let mut arguments: Vec<&str> = Vec::new();
@@ -158,7 +165,7 @@ impl InstallerProgram for ToldInstaller {
         }
         arguments.extend(self.verb);
         arguments.extend(names.iter().map(String::as_str));
-        Ok(vec![chosen.invocation(root, &arguments)])
+        Ok(refreshing.into_iter().chain([chosen.invocation(root, &arguments)]).collect())
     }
 
     fn signs(&self) -> &'static FailureSigns {

@@ -61,7 +61,9 @@ fn what_nobody_tried_here_is_told_word_for_word() {
     insta::assert_snapshot!(told, @r"
     yum: yum --assumeyes install qemu
     microdnf: microdnf --assumeyes --setopt=install_weak_deps=0 install qemu
+    tdnf: tdnf makecache
     tdnf: tdnf --assumeyes install qemu
+    apk: apk update
     apk: apk add qemu
     emerge: emerge --ask=n --noreplace qemu
     rpm-ostree: rpm-ostree install --idempotent qemu

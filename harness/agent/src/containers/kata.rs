@@ -93,6 +93,7 @@ fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Resu
         guest: &guest,
         emulated: kata.emulated,
         force: true,
+        no_shared_fs: false,
     };
     plan(&inputs).map_err(|e| match &e {
         PlanError::Missing { wanting } => {

@@ -64,6 +64,7 @@ struct Case {
     guest: Guest,
     emulated: bool,
     force: bool,
+    no_shared_fs: bool,
     arch: Arch,
 }
 
@@ -77,6 +78,7 @@ impl Case {
             guest: own(),
             emulated: false,
             force: false,
+            no_shared_fs: false,
             arch: Arch::X86_64,
         }
     }
@@ -91,6 +93,7 @@ impl Case {
             guest: &self.guest,
             emulated: self.emulated,
             force: self.force,
+            no_shared_fs: self.no_shared_fs,
         })
     }
 
@@ -159,12 +162,12 @@ fn io_uring_is_avoided_only_where_it_does_not_work() {
 }
 
 #[test]
-fn katas_own_kernel_stays_untouched_and_is_not_for_production() {
+fn katas_own_kernel_stays_untouched_and_is_upstreams_to_keep() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.guest = Guest::Kata;
     let configuration = case.plan().unwrap();
-    assert!(!configuration.production);
-    assert!(configuration.notes.iter().any(|n| n.text.contains("not for production")));
+    assert!(configuration.production, "upstream ships it");
+    assert!(configuration.notes.iter().any(|n| n.about == "kernel" && n.text.contains("not the distro")));
     for key in ["kernel", "initrd", "image"] {
         assert_eq!(value(&settings(&configuration), &format!("hypervisor.qemu.{key}")), None);
     }
@@ -259,6 +262,22 @@ fn evidence_says_where_the_installed_version_is_another() {
     assert!(note(&case).ends_with("run of 2026-11-21"));
     case.found.packages = [installed("virtiofsd", "1.14"), installed("qemu-kvm", "9")].into();
     assert!(note(&case).ends_with("run of 2026-11-21 with virtiofsd 1.13, installed is 1.14"), "{}", note(&case));
+}
+
+#[test]
+fn who_shares_nothing_needs_no_daemon_and_is_told_what_it_takes() {
+    let mut case = Case::new(RECORD, "go-3.29");
+    case.found.daemon = None;
+    assert!(case.plan().is_err());
+    case.no_shared_fs = true;
+    let configuration = case.plan().unwrap();
+    assert_eq!((configuration.share.name(), configuration.passed_over.len()), ("none", 0));
+    let notes: Vec<&str> =
+        configuration.notes.iter().filter(|n| n.about == "shared_fs").map(|n| n.text.as_str()).collect();
+    assert!(notes.len() == 1 && notes[0].contains("must be block devices"), "{notes:?}");
+    let settings = settings(&configuration);
+    assert_eq!(value(&settings, "hypervisor.qemu.shared_fs"), Some(json!("none")));
+    assert!(settings.iter().all(|s| !s.key.starts_with("virtio_fs")), "{}", shown(&settings));
 }
 
 #[test]

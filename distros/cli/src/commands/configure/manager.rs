@@ -1,0 +1,47 @@
+//! Whether the container manager is there that is to know of Kata: a handler of nobody's is not written.
+
+use super::super::{Exit, Failed};
+use model::release::Release;
+use operator::configure::find_containerd_config;
+use root::{Root, RootError};
+use std::path::Path;
+
+/// That containerd is there: the machine's own, or that of a distribution of Kubernetes.
+pub(super) fn containerd_is_there(root: &Root, release: &Release) -> anyhow::Result<()> {
+    match find_containerd_config(root, None) {
+        Ok(place) if place.is_standard() => {}
+        // What is wrong with what was found is told by whoever needs it.
+        Ok(_) | Err(_) => return Ok(()),
+    }
+    let of_record = release.container_manager.as_ref().filter(|manager| manager.name == "containerd");
+    let signs: Vec<&str> = of_record
+        .map(|manager| manager.path.as_str())
+        .into_iter()
+        .chain(["/etc/containerd", "/run/containerd/containerd.sock"])
+        .collect();
+    let hint = "install it first, or name the version that it will have with --containerd-version";
+    is_there(root, "containerd", &signs, hint)
+}
+
+/// That CRI-O is there.
+pub(super) fn crio_is_there(root: &Root) -> anyhow::Result<()> {
+    is_there(root, "crio", &["/etc/crio", "/run/crio/crio.sock"], "install CRI-O first")
+}
+
+/// That a program is there, or something else that tells of it.
+fn is_there(root: &Root, program: &str, signs: &[&str], hint: &str) -> anyhow::Result<()> {
+    if root.which(program)?.is_some() || any(root, signs)? {
+        return Ok(());
+    }
+    let message = format!("--handler: {program} is not there: no program of that name, and no {}", signs.join(", no "));
+    Err(Failed::new(Exit::Wanting, "no-container-manager", message).hint(hint).into())
+}
+
+fn any(root: &Root, signs: &[&str]) -> Result<bool, RootError> {
+    for sign in signs {
+        if root.look(Path::new(sign))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
