@@ -82,7 +82,7 @@ async fn bring_up_and_test(
     let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, options.retries);
     loop {
         cell.line.doing(bring_up::doing(cell.id.environment));
-        let running = bring_up::bring_up(resources, output, &prepared, schedule.new_machine()).await;
+        let running = bring_up::bring_up(resources, output, &prepared, &mut schedule).await;
         let mut running = running.map_err(broken(Phase::Environment))?;
         let tested = test(resources, options, output, cell, &mut prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };

@@ -17,6 +17,10 @@
 //! An emulated machine in which a sandbox of Kata's gave no answer is traded for a fresh one, up to eight times unless
 //! `--retries 0` forbids it: where one sandbox hangs, the next ones often do, each until its deadline.
 //!
+//! An emulated machine has one CPU, because the emulation of several breaks the guests of guests: see
+//! [`crate::environments::vm::outer`]. In it units run one after the other, and what needs more CPUs runs last, in a
+//! machine that has them.
+//!
 //! A test that fails or is in error is rerun in a fresh guest, `--retries` times.
 //! The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its rate.
 //! Units of static checks run first, because they block much of the rest; then the units with guests, the longest
@@ -27,8 +31,8 @@
 use crate::plan::{PlannedTest, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
-use suites::catalogue::Configuration;
 use suites::outcome::Outcome;
+use units::{in_turn, needs_cpus, remaining};
 
 /// How many machines a cell may lose before it is given up.
 const LOSSES_OF_A_CELL: u32 = 4;
@@ -60,6 +64,10 @@ pub struct Schedule {
     units: Vec<Unit>,
     /// Those of the current environment, or of the next one.
     left: Vec<Unit>,
+    /// Those that wait for a machine with several CPUs.
+    later: Vec<Unit>,
+    /// Whether the current machine, or the next one, needs several CPUs.
+    is_wide: bool,
     is_vm: bool,
     /// Whether virtual machines run without hardware virtualization.
     is_emulated: bool,
@@ -113,6 +121,8 @@ pub enum RestartReason {
     Lost,
     /// One of Kata's sandboxes did not answer.
     Unanswered,
+    /// What is left needs several CPUs.
+    Cpus,
     /// What failed in nested guests is run again.
     Repeat,
 }
@@ -144,6 +154,8 @@ impl Schedule {
     pub fn new(units: Vec<Unit>, is_vm: bool, retries: u32) -> Schedule {
         Schedule {
             left: units.clone(),
+            later: Vec::new(),
+            is_wide: false,
             units,
             is_vm,
             is_emulated: false,
@@ -167,11 +179,20 @@ impl Schedule {
         self.machine
     }
 
+    /// Whether the environment that is to be brought up must have several CPUs, even if it is emulated.
+    pub fn needs_cpus(&self) -> bool {
+        self.is_wide
+    }
+
     /// It is up: its units in groups, one after the other; those of a group run side by side.
     pub fn begin(&mut self, is_emulated: bool) -> Vec<Vec<Unit>> {
         self.is_emulated = self.is_vm && is_emulated;
+        if self.is_emulated && !self.is_wide {
+            self.later.extend(remaining(&self.left, |planned, _| needs_cpus(planned)));
+            self.left = remaining(&self.left, |planned, _| !needs_cpus(planned));
+        }
         self.progress = (self.left.iter().map(|unit| unit.tests.len()).sum(), 0);
-        in_turn(self.left.clone(), is_emulated)
+        in_turn(self.left.clone(), self.is_emulated)
     }
 
     /// How many tests this environment has before it, and how many of them have finished.
@@ -256,6 +277,11 @@ impl Schedule {
                 return (AfterEnvironment::Machine(why), interrupted);
             }
         }
+        self.left = std::mem::take(&mut self.later);
+        if !self.left.is_empty() {
+            self.is_wide = true;
+            return (AfterEnvironment::Machine(RestartReason::Cpus), interrupted);
+        }
         (self.repeat(), interrupted)
     }
 
@@ -276,6 +302,7 @@ impl Schedule {
         }
         self.repeated = true;
         self.left = self.nested_failures();
+        self.is_wide = self.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
         if self.left.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
     }
 
@@ -351,35 +378,7 @@ impl Schedule {
     }
 }
 
-/// The units with those tests and profiles that are chosen.
-fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
-    let mut left = Vec::new();
-    for unit in units {
-        let mut again = unit.clone();
-        for planned in &mut again.tests {
-            let mut profiles = std::mem::take(&mut planned.profiles);
-            profiles.retain(|profile| chosen(planned, profile));
-            planned.profiles = profiles;
-        }
-        again.tests.retain(|planned| !planned.profiles.is_empty());
-        if !again.tests.is_empty() {
-            left.push(again);
-        }
-    }
-    left
-}
-
-/// The units in groups, one after the other; those of a group run side by side.
-///
-/// Static checks block much of the rest, so their outcomes must be known first. In an emulated machine nothing runs beside
-/// Kata, because Kata's own deadlines do not allow for emulation.
-fn in_turn(units: Vec<Unit>, is_emulated: bool) -> Vec<Vec<Unit>> {
-    let (first, rest): (Vec<Unit>, Vec<Unit>) =
-        units.into_iter().partition(|unit| unit.configuration == Configuration::Static);
-    let (alone, rest): (Vec<Unit>, Vec<Unit>) =
-        rest.into_iter().partition(|unit| is_emulated && unit.configuration == Configuration::Kata);
-    [first, rest].into_iter().chain(alone.into_iter().map(|unit| vec![unit])).collect()
-}
+mod units;
 
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,8 @@ pub enum Need {
     Processes,
     /// Room for 1 GiB of memory: what a guest touches, and what an emulated processor's code takes.
     Memory,
+    /// Two CPUs: Kata asks QEMU for as many slots as there are.
+    Cpus,
 }
 
 impl Need {
@@ -83,6 +85,7 @@ impl Need {
             Need::OpenFiles => Some(12_000),
             Need::Processes => Some(256),
             Need::Memory => Some(1024),
+            Need::Cpus => Some(2),
         }
     }
 }

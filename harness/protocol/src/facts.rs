@@ -104,6 +104,8 @@ pub const OPEN_FILES: &str = "limit-open-files";
 pub const PROCESSES: &str = "limit-processes";
 /// The limit of memory, in MiB.
 pub const MEMORY: &str = "limit-memory-mib";
+/// How many CPUs this process may run on.
+pub const CPUS: &str = "limit-cpus";
 
 impl Facts {
     /// Notes what was found of one thing.

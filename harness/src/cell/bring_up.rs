@@ -1,11 +1,12 @@
 //! A prepared cell becomes an environment that runs, and what the evidence says of that.
 
 use crate::built_in::AGENT;
-use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, release_name};
+use crate::environments::vm::{self, Size};
 use crate::environments::{EnvironmentError, Running, container, host};
 use crate::output::CellOutput;
 use crate::resources::Resources;
+use crate::schedule::Schedule;
 use crate::seed::{Content, SeedFile};
 use crate::setup::{EnvironmentBase, PreparedCell};
 use model::diagnostic::error_chain;
@@ -21,7 +22,7 @@ pub(super) fn doing(kind: Environment) -> &'static str {
     }
 }
 
-/// Brings a prepared cell up; `machine` is the number of its virtual machine.
+/// Brings a prepared cell up, for what its schedule has next.
 ///
 /// # Errors
 /// What failed in the environment.
@@ -29,8 +30,9 @@ pub(super) async fn bring_up(
     resources: &Resources,
     output: &CellOutput,
     prepared: &PreparedCell,
-    machine: u32,
+    schedule: &mut Schedule,
 ) -> Result<Running, EnvironmentError> {
+    let machine = schedule.new_machine();
     match &prepared.base {
         EnvironmentBase::Container { docker_image, .. } => {
             let docker = resources.docker.as_ref().ok_or(EnvironmentError::NoDocker)?;
@@ -46,8 +48,12 @@ pub(super) async fn bring_up(
             let mut seed = vec![file("agent", Content::Static(AGENT)), file("initramfs", prepared.initramfs.clone())];
             seed.extend(prepared.pjdfstest.map(|bytes| file("pjdfstest", Content::Static(bytes))));
             seed.extend(prepared.files.iter().cloned());
-            let (size, logs) = (resources.machines.size, output.logs());
-            let logs = logs.join(format!("machine-{machine}"));
+            let cpus = match outer.accelerator {
+                Accelerator::Tcg { .. } if !schedule.needs_cpus() => 1,
+                Accelerator::Tcg { .. } | Accelerator::Kvm => resources.machines.size.cpus,
+            };
+            let size = Size { cpus, ..resources.machines.size };
+            let logs = output.logs().join(format!("machine-{machine}"));
             let vm = match vm::start(&outer, disk, size, &seed, &logs).await {
                 Ok(vm) => vm,
                 // Emulation fails a boot now and then; the logs of the first one stay beside those of the second.
@@ -65,8 +71,8 @@ pub(super) async fn bring_up(
 /// What the evidence says of an environment, beyond what its agent finds.
 pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<String, String> {
     let mut evidence = BTreeMap::new();
-    if let (Running::Vm(_), Some(outer)) = (running, resources.machines.outer_if_known()) {
-        let size = resources.machines.size;
+    if let (Running::Vm(vm), Some(outer)) = (running, resources.machines.outer_if_known()) {
+        let size = vm.size;
         let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), value));
         say("machine-qemu", format!("{} of {}, whatever this machine has", outer.version, release_name()));
         say("machine-accelerator", outer.accelerator.arguments().join(" "));

@@ -132,6 +132,8 @@ pub struct Vm {
     process: Process,
     serial: Log,
     stderr: Log,
+    /// Its memory and CPUs.
+    pub size: Size,
     /// The line to the agent.
     pub line: Line,
 }
@@ -169,7 +171,7 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
     let heard =
         ReaderStream::with_capacity(from, 64 << 10).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
     match Line::open(heard, to, BOOT).await {
-        Ok(line) => Ok(Vm { process, serial, stderr, line }),
+        Ok(line) => Ok(Vm { process, serial, stderr, size, line }),
         Err(e) => {
             let why = ending(&process, &serial, &stderr).await;
             Err(VmError::Boot { how: why.unwrap_or_else(|| still(&e.to_string(), &serial)) })

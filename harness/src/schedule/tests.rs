@@ -98,6 +98,60 @@ fn ids(units: &[Unit]) -> Vec<String> {
 
 const BLK: &[Configuration] = &[Configuration::Static, Configuration::Plain, Configuration::VirtioBlk];
 
+const CPU: &str = "smoke::cpu_is_hotplugged";
+
+#[test]
+fn what_needs_several_cpus_runs_last_in_an_emulated_machine_of_its_own() {
+    let configurations = &[Configuration::Static, Configuration::Own];
+    for (is_emulated, machines) in [(true, 2), (false, 1)] {
+        let mut schedule = vm(configurations);
+        let mut ran = Vec::new();
+        let said = drive(&mut schedule, is_emulated, |(machine, _, test, _)| {
+            ran.push((machine, test.to_owned()));
+            pass()
+        });
+        let more = AfterEnvironment::Machine(RestartReason::Cpus);
+        assert_eq!(
+            said,
+            if is_emulated { vec![more, AfterEnvironment::Finished] } else { vec![AfterEnvironment::Finished] }
+        );
+        let of_cpu: Vec<u32> = ran.iter().filter(|(_, test)| test == CPU).map(|(machine, _)| *machine).collect();
+        assert_eq!(of_cpu, [machines]);
+        assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), usize::from(is_emulated));
+        assert_eq!(ran.len(), ids(&units(configurations)).len());
+        assert_eq!(schedule.needs_cpus(), is_emulated);
+    }
+}
+
+#[test]
+fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
+    let mut schedule = vm(&[Configuration::Static, Configuration::Own]);
+    let mut wide = Vec::new();
+    let said = drive(&mut schedule, true, |(machine, _, test, _)| match (machine, test) {
+        (2, CPU) => Answer::Loss,
+        (_, CPU) => {
+            wide.push(machine);
+            fail()
+        }
+        _ => pass(),
+    });
+    let next = [RestartReason::Cpus, RestartReason::Lost, RestartReason::Repeat].map(AfterEnvironment::Machine);
+    assert_eq!(said, [&next[..], &[AfterEnvironment::Finished]].concat());
+    // Each failure is tried again in the same machine.
+    assert_eq!(wide, [3, 3, 4, 4]);
+    assert!(schedule.needs_cpus());
+    assert!(matches!(standing(&schedule, CPU), Some(Outcome::Fail { .. })));
+}
+
+#[test]
+fn units_of_an_emulated_machine_run_one_after_the_other() {
+    let mut schedule = vm(BLK);
+    schedule.new_machine();
+    let groups = schedule.begin(true);
+    assert!(groups.len() > 2 && groups[1..].iter().all(|group| group.len() == 1), "{} groups", groups.len());
+    assert_eq!(vm(BLK).begin(false).len(), 2);
+}
+
 #[test]
 fn where_all_is_well_one_machine_runs_each_test_once() {
     let mut schedule = vm(BLK);

@@ -13,7 +13,7 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::row::{Row, row};
-use crate::test::Place;
+use crate::test::{Need, Place};
 use crate::under;
 use forms::{Bridge, delete};
 use model::profile::ModuleUse;
@@ -42,6 +42,7 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(BOOTS)
         .under(&under::GO)
+        .needs(&[Need::Cpus])
         .seconds(180),
     row!(Environment(scsi_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
         .places(&[Place::OwnGuest])

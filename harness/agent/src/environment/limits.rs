@@ -75,6 +75,7 @@ fn below(root: &Path, own: &ProcessLimits) -> Vec<(&'static str, Limit)> {
                 .or(own.address_space, "RLIMIT_AS")
                 .in_units_of(1 << 20),
         ),
+        (facts::CPUS, Limit::NONE.or(cpus(), "the CPUs that this process may run on")),
         ("limit-locked-memory-kib", Limit::NONE.or(own.locked_memory, "RLIMIT_MEMLOCK").in_units_of(1 << 10)),
         ("limit-file-size-mib", Limit::NONE.or(own.file_size, "RLIMIT_FSIZE").in_units_of(1 << 20)),
         ("limit-memory-maps", Limit::NONE.or(sysctl("vm/max_map_count"), "vm.max_map_count")),
@@ -85,6 +86,10 @@ fn below(root: &Path, own: &ProcessLimits) -> Vec<(&'static str, Limit)> {
         ),
         ("limit-aio-requests", Limit::NONE.or(sysctl("fs/aio-max-nr"), "fs.aio-max-nr")),
     ]
+}
+
+fn cpus() -> Option<u64> {
+    std::thread::available_parallelism().ok().and_then(|cpus| u64::try_from(cpus.get()).ok())
 }
 
 /// The least value of a file in this process's control group and those above it, in either version of control groups.

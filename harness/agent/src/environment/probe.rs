@@ -55,6 +55,7 @@ pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
         Need::OpenFiles => &[facts::OPEN_FILES],
         Need::Processes => &[facts::PROCESSES],
         Need::Memory => &[facts::MEMORY],
+        Need::Cpus => &[facts::CPUS],
     };
     names.iter().find_map(|name| match (facts.get(name), need.amount()) {
         (Some(EnvironmentFact::Has), None) => None,

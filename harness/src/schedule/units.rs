@@ -1,0 +1,41 @@
+//! Which units are left, and in which turn they run.
+
+use crate::plan::{PlannedTest, Unit};
+use suites::catalogue::Configuration;
+use suites::test::Need;
+
+/// The units with those tests and profiles that are chosen.
+pub(super) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
+    let mut left = Vec::new();
+    for unit in units {
+        let mut again = unit.clone();
+        for planned in &mut again.tests {
+            let mut profiles = std::mem::take(&mut planned.profiles);
+            profiles.retain(|profile| chosen(planned, profile));
+            planned.profiles = profiles;
+        }
+        again.tests.retain(|planned| !planned.profiles.is_empty());
+        if !again.tests.is_empty() {
+            left.push(again);
+        }
+    }
+    left
+}
+
+/// Whether a test needs several CPUs.
+pub(super) fn needs_cpus(planned: &PlannedTest) -> bool {
+    planned.test.needs.contains(&Need::Cpus)
+}
+
+/// The units in groups, one after the other; those of a group run side by side.
+///
+/// Static checks block much of the rest, so their outcomes must be known first. An emulated machine has one CPU, which
+/// nothing is to take from a guest that has a deadline.
+pub(super) fn in_turn(units: Vec<Unit>, is_emulated: bool) -> Vec<Vec<Unit>> {
+    let (first, rest): (Vec<Unit>, Vec<Unit>) =
+        units.into_iter().partition(|unit| unit.configuration == Configuration::Static);
+    if is_emulated {
+        return std::iter::once(first).chain(rest.into_iter().map(|unit| vec![unit])).collect();
+    }
+    vec![first, rest]
+}
