@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use model::database::Database;
 use reports::journal::{CellId, Environment, Event, FILE, Phase, SCHEMA, Writer};
 use std::path::Path;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 use tempfile::TempDir;
 
 /// Runs the command in an empty folder and gives exit code and both outputs, with the folder as `<DIR>`.
@@ -713,7 +713,7 @@ fn killed_run(dir: &Path) {
         .unwrap();
     journal.append(Event::CellStarted { cell: cell.clone() }).unwrap();
     journal.append(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests }).unwrap();
-    let failed = Outcome::Fail { message: "no q35".into(), blames: Component::Qemu };
+    let failed = Outcome::Fail(Failure::new(Component::Qemu, "no q35"));
     for (test, outcome) in [
         ("smoke::packages_are_installed", Outcome::Pass),
         ("smoke::qemu_has_the_machine_type", failed),

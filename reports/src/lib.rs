@@ -7,6 +7,7 @@
 pub mod journal;
 pub mod matrix;
 pub mod run;
+pub mod signature;
 pub mod verdict;
 pub mod views;
 

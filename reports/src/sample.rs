@@ -10,7 +10,7 @@ use std::fmt::Debug;
 use std::str::FromStr;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 use suites::share::Share;
 
 pub(crate) fn profile(name: &str, range: &str, maintained: bool, shares: &[Share]) -> Profile {
@@ -182,7 +182,7 @@ pub(crate) fn strings(items: &[&str]) -> Vec<String> {
 }
 
 pub(crate) fn fail(blames: Component, message: &str) -> Outcome {
-    Outcome::Fail { message: message.to_owned(), blames }
+    Outcome::Fail(Failure::new(blames, message))
 }
 
 pub(crate) fn skip(reason: &str) -> Outcome {

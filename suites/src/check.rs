@@ -17,6 +17,9 @@ pub enum Stop {
         blames: Option<Component>,
         /// What the record says and does not hold, where it is the record that is blamed: paths, names of packages.
         record: Vec<String>,
+        /// Where Kata's source asks for it, beyond what the test's documentation cites: a file and a tag each.
+        #[serde(default)]
+        asked_for: Vec<String>,
     },
     /// The environment cannot show the property either way; the reason names what it lacks.
     Skip {
@@ -39,18 +42,29 @@ pub enum Stop {
 impl Stop {
     /// The property does not hold.
     pub fn fail(message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: None, record: Vec::new() }
+        Stop::Fail { message: message.into(), blames: None, record: Vec::new(), asked_for: Vec::new() }
     }
 
     /// The property does not hold, and `component` is at fault.
     pub fn blame(component: Component, message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: Some(component), record: Vec::new() }
+        Stop::Fail { message: message.into(), blames: Some(component), record: Vec::new(), asked_for: Vec::new() }
     }
 
     /// The property does not hold because of what the record says: these paths and names of packages.
     pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
         let record = said.into_iter().map(Into::into).collect();
-        Stop::Fail { message: message.into(), blames: Some(Component::Record), record }
+        Stop::Fail { message: message.into(), blames: Some(Component::Record), record, asked_for: Vec::new() }
+    }
+
+    /// A failure that also says where Kata's source asks for what does not hold; it changes no other stop.
+    ///
+    /// These stand beside the message and not in it: under another profile the same cause has other citations.
+    #[must_use]
+    pub fn citing<S: Into<String>>(mut self, sources: impl IntoIterator<Item = S>) -> Stop {
+        if let Stop::Fail { asked_for, .. } = &mut self {
+            asked_for.extend(sources.into_iter().map(Into::into));
+        }
+        self
     }
 
     /// The environment lacks something.

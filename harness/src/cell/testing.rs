@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
 use suites::environment::Kind;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 
 /// The tests of one cell while they run.
 pub(super) struct Testing {
@@ -121,10 +121,19 @@ impl Testing {
     fn judged(&self, planned: &Planned, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
-            Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
-                Component::Record => self.shared.admin_records.judge(&self.cell.release.name(), message, &record),
-                blames => Outcome::Fail { message, blames },
-            },
+            Some(Stop::Fail { message, blames, record, asked_for }) => {
+                let failure = Failure {
+                    component: blames.unwrap_or(planned.test.blames),
+                    expected: planned.test.property(),
+                    observed: message,
+                    asked_for: if asked_for.is_empty() { planned.test.cited() } else { asked_for },
+                    signature: String::new(),
+                };
+                match failure.component {
+                    Component::Record => self.shared.admin_records.judge(&self.cell.release.name(), failure, &record),
+                    _ => Outcome::Fail(failure),
+                }
+            }
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
             Some(Stop::Error { message } | Stop::Unanswered { message }) => Outcome::Error { message },
         }

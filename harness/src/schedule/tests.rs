@@ -2,7 +2,7 @@ use super::*;
 use crate::plan;
 use model::profile::Profile;
 use suites::environment::Kind;
-use suites::outcome::Component;
+use suites::outcome::{Component, Failure};
 
 /// What a line gives for an attempt.
 enum Answer {
@@ -69,7 +69,7 @@ fn pass() -> Answer {
 }
 
 fn fail() -> Answer {
-    Answer::Outcome(Outcome::Fail { message: "refused".to_owned(), blames: Component::Qemu })
+    Answer::Outcome(Outcome::Fail(Failure::new(Component::Qemu, "refused")))
 }
 
 /// The tests of one profile in virtual machines, those of these configurations only.

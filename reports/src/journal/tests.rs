@@ -32,8 +32,9 @@ fn what_is_written_is_read() {
         if let Event::CellError { message, .. } = &mut a.event {
             *message = redactor.mirrors(message);
         }
-        if let Event::TestFinished { outcome: Outcome::Fail { message, .. }, .. } = &mut a.event {
-            *message = crate::redact::without_controls(&redactor.mirrors(message), 1 << 20);
+        if let Event::TestFinished { outcome: Outcome::Fail(failure), .. } = &mut a.event {
+            failure.observed = crate::redact::without_controls(&redactor.mirrors(&failure.observed), 1 << 20);
+            failure.signature = crate::signature::of(failure.component, &failure.observed);
         }
         assert_eq!(a, b);
     }

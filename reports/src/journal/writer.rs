@@ -2,6 +2,7 @@
 
 use super::{Entry, Error, Event, FILE, MAX_LINE};
 use crate::redact::{self, Redactor};
+use crate::signature;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -130,7 +131,13 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
         }
         Event::TestFinished { outcome, notes, artifacts, .. } => {
             match outcome {
-                Outcome::Fail { message, .. } | Outcome::Error { message } => text(message),
+                Outcome::Fail(failure) => {
+                    text(&mut failure.expected);
+                    text(&mut failure.observed);
+                    list(&mut failure.asked_for, &mut text);
+                    failure.signature = signature::of(failure.component, &failure.observed);
+                }
+                Outcome::Error { message } => text(message),
                 Outcome::Skip { reason } => text(reason),
                 Outcome::Pass | Outcome::Blocked { .. } => {}
             }

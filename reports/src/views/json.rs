@@ -5,12 +5,12 @@
 //! Times are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
-//! { "schema": 1, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
+//! { "schema": 2, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
 //!   "profiles": [{ "name": "go-3.29", "range": "3.29 on", "maintained": true }],
 //!   "cells": [{ "cell": "debian:13/x86_64/container", "basis": "emulated",
 //!     "facts": { "versions": { "qemu-system-x86": "…" } },
 //!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated",
-//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…" }] } } },
+//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…", "asked-for": [] }] } } },
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass", "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
 
@@ -26,7 +26,7 @@ use suites::capability::Capability;
 use suites::outcome::Outcome;
 
 /// The version of the document.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
