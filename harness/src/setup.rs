@@ -356,11 +356,12 @@ pub fn evidence(
         }
         Base::Host { .. } => ("this machine".to_owned(), None, false),
     };
-    let origins = manifest.iter().flat_map(|m| &m.origins);
+    let versions = &prepared.claims.versions;
+    let origins = manifest.iter().flat_map(|m| &m.origins).filter(|o| versions.get(&o.package) == Some(&o.version));
     CellFacts {
         basis,
         accelerator: accelerator.to_owned(),
-        versions: prepared.claims.versions.clone(),
+        versions: versions.clone(),
         suites: origins.map(|o| (o.package.clone(), o.suites.join(", "))).collect(),
         kernel: Some(prepared.claims.kernel.clone()),
         image,

@@ -81,7 +81,8 @@ fn a_failure_of_an_older_journal_is_signed_and_what_a_journal_says_of_a_signatur
         let mut maker = Maker::default();
         maker.done("13", &["go-3.29"], BOOT, outcome);
         let run = fold(&maker.journal);
-        let [Outcome::Fail(failure)] = attempts(&run, "13", BOOT)[..] else { panic!("{run:?}") };
+        let found = attempts(&run, "13", BOOT);
+        let [Outcome::Fail(failure)] = found[..] else { panic!("{run:?}") };
         assert_eq!(failure.signature, "qemu: no q35 for N guests");
     }
 }

@@ -121,7 +121,8 @@ mod tests {
     fn one_cause_under_two_profiles_is_told_once_with_all_citations() {
         let mut maker = Maker::default();
         maker.start(&["go-3.29", "rs-4.0"], &["13"]);
-        for (profile, qemu, source) in [("go-3.29", "/usr/bin/a", "a.go@3.29.0"), ("rs-4.0", "/usr/bin/b", "b.rs@4.0.0")]
+        for (profile, qemu, source) in
+            [("go-3.29", "/usr/bin/a", "a.go@3.29.0"), ("rs-4.0", "/usr/bin/b", "b.rs@4.0.0")]
         {
             let failure = Failure::new(Component::Qemu, format!("{qemu} does not offer -object tdx-guest"));
             let failure = Failure { asked_for: vec![source.to_owned()], ..failure };
