@@ -90,9 +90,9 @@ async fn bring_up_and_test(
         for Interrupted { profiles, test, attempt, began } in interrupted {
             let message = format!("during this test, {}", ended.as_deref().unwrap_or("the machine was lost"));
             let outcome = Outcome::Error { message };
-            let (notes, artifacts) = (Vec::new(), Vec::new());
+            let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
-            let one = Finished { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
+            let one = Finished { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts };
             testing::write_down(shared, cell, machine, one);
         }
         match (next, broken) {
@@ -137,7 +137,8 @@ async fn test(
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
     let (candidates, outer) = (shared.kata.candidates(), shared.machines.outer_if_known());
-    let evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
+    let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
+    evidence.image_manifest = setup::keep_manifest(prepared, &shared.out, &cell.id).map_err(broken(Phase::Image))?;
     shared.events.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(shared));

@@ -10,9 +10,8 @@ mod varying;
 
 pub(crate) use varying::without_varying;
 
-use model::hex::hex;
+use crate::digest;
 use model::profile::Runtime;
-use sha2::{Digest, Sha256};
 use suites::outcome::{Component, Failure};
 
 /// The longest observation that a signature has in full, in bytes; of a longer one it has a beginning and a digest.
@@ -41,9 +40,8 @@ pub fn of(component: Component, observed: &str) -> String {
     if text.len() <= MAX_TEXT {
         return format!("{component}: {text}");
     }
-    let digest = hex(&Sha256::digest(text.as_bytes()));
     let end = (0..=BEGINNING).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    format!("{component}: {}… #{}", &text[..end], &digest[..12])
+    format!("{component}: {}… #{}", &text[..end], digest::short(&text))
 }
 
 /// A text on one line, without what differs though the cause is the same.

@@ -24,9 +24,12 @@ use root::RootError;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// What `--version` says: also the commit that the program was built of.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KATA_QUALIFY_COMMIT"), ")");
+
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
 #[derive(Debug, Parser)]
-#[command(name = "kata-osinfo", version, after_help = EXIT_CODES)]
+#[command(name = "kata-osinfo", version, long_version = VERSION, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     common: GlobalArguments,

@@ -28,7 +28,36 @@ pub(super) struct Testing {
 }
 
 /// A shared guest of a unit, while there is one.
-struct Guest(Option<u64>);
+struct Guest(Option<Started>);
+
+/// A shared guest that runs.
+#[derive(Clone, Copy)]
+struct Started {
+    /// What the agent calls it.
+    handle: u64,
+    /// What the journal calls it.
+    number: u32,
+}
+
+/// An attempt, as far as it is known before.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    unit: &'a Unit,
+    planned: &'a Planned,
+    profiles: &'a [String],
+    number: u32,
+}
+
+/// What an attempt came to.
+#[derive(Default)]
+struct Attempted {
+    /// `None`: it passed.
+    stop: Option<Stop>,
+    /// The guests that it ran in or started.
+    guests: Vec<u32>,
+    notes: Vec<String>,
+    artifacts: Vec<String>,
+}
 
 /// An attempt that is over.
 pub(super) struct Finished<'a> {
@@ -39,13 +68,15 @@ pub(super) struct Finished<'a> {
     /// Whether one of Kata's sandboxes did not answer.
     pub(super) unanswered: bool,
     pub(super) began: Instant,
+    /// The guests that it ran in or started, by their numbers in the cell.
+    pub(super) guests: Vec<u32>,
     pub(super) notes: Vec<String>,
     pub(super) artifacts: Vec<String>,
 }
 
 /// Writes the end of an attempt into the journal.
 pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: Finished<'_>) {
-    let Finished { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
+    let Finished { profiles, test, attempt, outcome, unanswered: _, began, guests, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     shared.events.write(Event::TestFinished {
@@ -54,6 +85,7 @@ pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: Finish
         test,
         attempt,
         machine,
+        guests,
         outcome,
         millis,
         notes,
@@ -96,7 +128,8 @@ impl Testing {
         for attempt in 1.. {
             self.started(&profiles, &test.id, attempt);
             let began = Instant::now();
-            let (stop, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
+            let one = Attempt { unit, planned, profiles: &profiles, number: attempt };
+            let Attempted { stop, guests, notes, artifacts } = self.attempt(one, guest).await?;
             let unanswered = matches!(stop, Some(Stop::Unanswered { .. }));
             let outcome = self.judged(planned, stop);
             let after = self.finished(Finished {
@@ -106,6 +139,7 @@ impl Testing {
                 outcome,
                 unanswered,
                 began,
+                guests,
                 notes,
                 artifacts,
             });
@@ -139,13 +173,8 @@ impl Testing {
         }
     }
 
-    async fn attempt(
-        &self,
-        unit: &Unit,
-        planned: &Planned,
-        profiles: &[String],
-        guest: &mut Guest,
-    ) -> Result<(Option<Stop>, Vec<String>, Vec<String>), LineError> {
+    async fn attempt(&self, one: Attempt<'_>, guest: &mut Guest) -> Result<Attempted, LineError> {
+        let Attempt { unit, planned, .. } = one;
         let test = planned.test;
         let wants_guest = test.shares_a_guest();
         if wants_guest && guest.0.is_none() {
@@ -155,42 +184,43 @@ impl Testing {
             };
             match ask(&self.line, request, start_deadline(self.cell.id.environment)).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
-                    self.launched(unit, profiles, launched);
-                    guest.0 = Some(handle);
+                    guest.0 = Some(Started { handle, number: self.launched(one, launched) });
                 }
                 EnvironmentReply::Failed { stop, artifacts, launched } => {
-                    if let Some(launched) = launched {
-                        self.launched(unit, profiles, launched);
-                    }
-                    return Ok((Some(stop), Vec::new(), self.relative(artifacts)));
+                    let guests = launched.map(|launched| self.launched(one, launched)).into_iter().collect();
+                    let (stop, artifacts) = (Some(stop), self.relative(artifacts));
+                    return Ok(Attempted { stop, guests, artifacts, ..Attempted::default() });
                 }
                 other => return Err(LineError::Unexpected(format!("{other:?}"))),
             }
         }
+        let shared = guest.0.filter(|_| wants_guest);
+        let mut guests: Vec<u32> = shared.iter().map(|shared| shared.number).collect();
         let request = EnvironmentRequest::RunTest {
             test: test.id.clone(),
             profile: Box::new(unit.profile.clone()),
-            guest: guest.0,
+            guest: guest.0.map(|shared| shared.handle),
         };
         // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
-                for launched in launched {
-                    self.launched(unit, profiles, launched);
-                }
+                guests.extend(launched.into_iter().map(|launched| self.launched(one, launched)));
                 if wants_guest && !guest_alive {
                     self.stop(guest).await;
                 }
-                Ok((stop, notes, self.relative(artifacts)))
+                Ok(Attempted { stop, guests, notes, artifacts: self.relative(artifacts) })
             }
-            EnvironmentReply::Failed { stop, artifacts, .. } => Ok((Some(stop), Vec::new(), self.relative(artifacts))),
+            EnvironmentReply::Failed { stop, artifacts, .. } => {
+                let (stop, artifacts) = (Some(stop), self.relative(artifacts));
+                Ok(Attempted { stop, guests, artifacts, ..Attempted::default() })
+            }
             other => Err(LineError::Unexpected(format!("{other:?}"))),
         }
     }
 
     async fn stop(&self, guest: &mut Guest) {
-        if let Some(handle) = guest.0.take() {
+        if let Some(Started { handle, .. }) = guest.0.take() {
             // A guest that cannot be stopped ends with its environment.
             let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
         }
@@ -222,9 +252,9 @@ impl Testing {
     /// An outcome without an attempt.
     fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
         self.started(profiles, test, 1);
-        let (notes, artifacts) = (Vec::new(), Vec::new());
-        let began = Instant::now();
-        self.finished(Finished { profiles, test, attempt: 1, outcome, unanswered: false, began, notes, artifacts });
+        let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
+        let (attempt, unanswered, began) = (1, false, Instant::now());
+        self.finished(Finished { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts });
     }
 
     fn finished(&self, one: Finished<'_>) -> After {
@@ -236,11 +266,22 @@ impl Testing {
         after
     }
 
-    fn launched(&self, unit: &Unit, profiles: &[String], launched: Launched) {
+    /// Writes down that an attempt started a guest, and gives it its number.
+    fn launched(&self, one: Attempt<'_>, launched: Launched) -> u32 {
         let Launched { argv, daemon, deviations } = launched;
-        let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
-        let configuration = unit.configuration.name().to_owned();
-        self.shared.events.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+        let guest = locked(&self.schedule).new_guest();
+        self.shared.events.write(Event::GuestStarted {
+            cell: self.cell.id.clone(),
+            guest,
+            test: one.planned.test.id.clone(),
+            attempt: one.number,
+            profiles: one.profiles.to_vec(),
+            configuration: one.unit.configuration.name().to_owned(),
+            argv,
+            daemon,
+            deviations,
+        });
+        guest
     }
 
     /// The paths that the environment's artifacts will have below the output folder.

@@ -128,6 +128,9 @@ pub struct CellFacts {
     pub image_made: Option<Timestamp>,
     /// Whether the image came from the cache.
     pub image_cached: bool,
+    /// Everything that is installed in the image and how it was made: a file beside the journal, relative to its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_manifest: Option<String>,
     /// What was accepted to make it: "accepted an expired Release".
     pub image_options: Vec<String>,
     /// What the environment answered to each probe.
@@ -160,10 +163,25 @@ pub enum Event {
         run: String,
         /// The harness's version.
         harness: String,
+        /// The commit that the harness was built of, or `unknown`.
+        #[serde(default)]
+        commit: String,
+        /// The command line.
+        #[serde(default)]
+        argv: Vec<String>,
+        /// A digest of what the records say of the releases.
+        #[serde(default)]
+        records: String,
+        /// A digest of what the catalogue requires.
+        #[serde(default)]
+        catalogue: String,
         /// The profiles asked for.
         profiles: Vec<String>,
         /// The cells asked for.
         cells: Vec<CellId>,
+        /// How many tests each of them has, one that runs in several configurations as often as in these.
+        #[serde(default)]
+        planned: BTreeMap<CellId, u64>,
         /// The test filter, if not all tests were asked for.
         filter: Option<String>,
         /// Whether it was about candidates or another record: such a run is never written back.
@@ -193,10 +211,20 @@ pub enum Event {
         /// The facts.
         facts: CellFacts,
     },
-    /// A guest was started.
-    Launched {
+    /// A guest was started, or it was tried to.
+    #[serde(alias = "launched")]
+    GuestStarted {
         /// The cell.
         cell: CellId,
+        /// Its number in the cell, from 1; 0 in journals of schema 2 and before, which have none.
+        #[serde(default)]
+        guest: u32,
+        /// The test that it was started for; others may run in it later.
+        #[serde(default)]
+        test: String,
+        /// Which attempt at that test, from 1.
+        #[serde(default)]
+        attempt: u32,
         /// The profiles whose configuration this is.
         profiles: Vec<String>,
         /// The configuration's name.
@@ -232,6 +260,9 @@ pub enum Event {
         /// In which virtual machine of the cell, counted from 1; 0 where there is none to speak of.
         #[serde(default)]
         machine: u32,
+        /// The guests that it ran in or started itself, by their numbers.
+        #[serde(default)]
+        guests: Vec<u32>,
         /// What became of it.
         outcome: Outcome,
         /// How long it took.
@@ -271,7 +302,7 @@ impl Event {
             Event::CellStarted { cell }
             | Event::PhaseStarted { cell, .. }
             | Event::CellFacts { cell, .. }
-            | Event::Launched { cell, .. }
+            | Event::GuestStarted { cell, .. }
             | Event::TestStarted { cell, .. }
             | Event::TestFinished { cell, .. }
             | Event::CellError { cell, .. }

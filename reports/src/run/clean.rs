@@ -19,7 +19,7 @@ pub(super) fn redactor(journal: &Journal) -> Redactor {
     };
     for entry in &journal.entries {
         match &entry.event {
-            Event::RunStarted { options, .. } => options.iter().for_each(|t| add(t)),
+            Event::RunStarted { options, argv, .. } => options.iter().chain(argv).for_each(|t| add(t)),
             Event::CellFacts { facts, .. } => {
                 facts.notes.iter().chain(&facts.image_options).for_each(|t| add(t));
                 let values = facts.environment.values().chain(facts.candidates.values());
@@ -74,6 +74,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
         image: redactor.line(&facts.image),
         image_made: facts.image_made,
         image_cached: facts.image_cached,
+        image_manifest: facts.image_manifest.as_ref().map(|file| redactor.line(file)),
         image_options: list(&facts.image_options),
         environment: facts.environment.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect(),
         candidates: facts.candidates.iter().map(|(one, what)| (*one, redactor.line(what))).collect(),

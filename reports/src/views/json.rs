@@ -16,7 +16,7 @@
 
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{CellFailure, Launch, RunEnding};
+use crate::run::{CellFailure, Launch, Provenance, RunEnding};
 use crate::verdict::{Cause, Flaky, Judgement, Reason, Standing};
 use jiff::Timestamp;
 use model::verified::{Basis, Verdict};
@@ -34,6 +34,7 @@ struct Document<'a> {
     schema: u32,
     run: &'a str,
     harness: &'a str,
+    provenance: &'a Provenance,
     test_set: &'a str,
     started: Option<Timestamp>,
     finished: Option<Timestamp>,
@@ -113,6 +114,8 @@ struct TestView<'a> {
 #[serde(rename_all = "kebab-case")]
 struct AttemptView<'a> {
     outcome: &'a Outcome,
+    /// The guests that it ran in or started, by their numbers in the cell.
+    guests: &'a [u32],
     millis: u64,
     notes: &'a [String],
     artifacts: &'a [String],
@@ -133,6 +136,7 @@ fn document(matrix: &Matrix) -> Document<'_> {
         schema: SCHEMA,
         run: &matrix.run,
         harness: &matrix.harness,
+        provenance: &matrix.provenance,
         test_set: &matrix.test_set,
         started: matrix.started,
         finished: matrix.finished,
@@ -181,6 +185,7 @@ fn cell(cell: &CellReport) -> Cell<'_> {
                         .iter()
                         .map(|a| AttemptView {
                             outcome: &a.outcome,
+                            guests: &a.guests,
                             millis: a.millis,
                             notes: &a.notes,
                             artifacts: &a.artifacts,
