@@ -544,7 +544,7 @@ fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
         assert!(!releases.is_empty() || value["error"].is_object(), "{call:?} {value}");
         for release in &releases {
             let keys = release.as_object().map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
-            let expected = ["aliases", "codename", "distro", "name", "version"];
+            let expected = ["aliases", "codename", "distro", "eol", "lts", "name", "released", "version"];
             assert_eq!(keys.as_deref(), Some(&expected[..]), "{call:?} {release}");
             let parts = format!("{}:{}", release["distro"], release["version"]).replace('"', "");
             assert_eq!(release["name"].as_str(), Some(parts.as_str()), "{call:?}");
@@ -558,6 +558,8 @@ fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
         .output()
         .expect("it runs");
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(value["releases"][0]["release"]["released"], "2024-05-22", "{value}");
+    assert!(value["releases"][0]["release"]["eol"].is_null(), "{value}");
     let run = &value["releases"][0]["verified"][0];
     assert_eq!(run["versions"][0]["verified"], "9.0.0-r0", "{run}");
     assert_eq!(run["capabilities"][0]["verdict"], "supported", "{run}");
