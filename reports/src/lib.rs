@@ -8,6 +8,7 @@ pub mod digest;
 pub mod journal;
 pub mod matrix;
 pub mod run;
+pub mod schema;
 pub mod signature;
 pub mod verdict;
 pub mod views;

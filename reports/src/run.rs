@@ -43,7 +43,7 @@ pub struct Run {
 }
 
 /// What made a run, and what it rests on; empty where the journal is of schema 2 or before.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Provenance {
     /// The commit that the harness was built of.
@@ -59,7 +59,7 @@ pub struct Provenance {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunEnding {
     /// In order.
@@ -104,7 +104,7 @@ fn between(from: Timestamp, to: Timestamp) -> u64 {
 }
 
 /// A guest that was started.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Launch {
     /// The profiles whose configuration it is.
@@ -124,7 +124,7 @@ pub struct Launch {
 }
 
 /// Why a cell could not go on.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellFailure {
     /// Where.

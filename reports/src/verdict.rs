@@ -55,7 +55,7 @@ pub struct Judgement {
 }
 
 /// A failing test and whom it blames.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
     /// The test's id.
@@ -73,7 +73,7 @@ pub struct Cause {
 }
 
 /// Why tests could not show anything either way.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reason {
     /// What was lacking, or what went wrong.
@@ -117,7 +117,7 @@ pub(crate) fn with_tests<'a>(why: &str, tests: impl ExactSizeIterator<Item = &'a
 }
 
 /// A test that failed and then passed in a fresh guest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Flaky {
     /// The test's id.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What became of one attempt at a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
     /// It ran and the property holds.
@@ -33,6 +34,7 @@ pub enum Outcome {
 ///
 /// Journals of schema 2 and before have `observed` as `message` and `component` as `blames`, and nothing else of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Failure {
     /// The component at fault.

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -70,6 +72,20 @@ impl Serialize for CellId {
     }
 }
 
+impl JsonSchema for CellId {
+    fn schema_name() -> Cow<'static, str> {
+        "CellId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "A target in an environment: `debian:13/x86_64/container`.",
+            "type": "string",
+            "pattern": "^[^:/]+:[^/]+/[^/]+/[^/]+$",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for CellId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CellId, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -77,7 +93,7 @@ impl<'de> Deserialize<'de> for CellId {
 }
 
 /// What a cell is doing; an error in one phase is never reported as a failure of the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Making or finding the release's image.
@@ -109,7 +125,7 @@ impl fmt::Display for Phase {
 }
 
 /// What a cell's verdicts rest on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellFacts {
     /// Hardware virtualization or emulation.
@@ -117,14 +133,17 @@ pub struct CellFacts {
     /// `kvm`, `tcg`.
     pub accelerator: String,
     /// Component package → exact version.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Component package → the package suite it came from.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub suites: BTreeMap<PackageName, String>,
     /// The kernel that guests boot: `uname -r`.
     pub kernel: Option<String>,
     /// The image's name.
     pub image: String,
     /// When the image was made.
+    #[schemars(with = "Option<String>")]
     pub image_made: Option<Timestamp>,
     /// Whether the image came from the cache.
     pub image_cached: bool,
@@ -143,16 +162,17 @@ pub struct CellFacts {
 }
 
 /// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// When it happened.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What happened.
     pub event: Event,
 }
 
 /// Something that happened in a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A run began.

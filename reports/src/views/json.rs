@@ -20,6 +20,7 @@ use crate::run::{CellFailure, Launch, Provenance, RunEnding};
 use crate::verdict::{Cause, Flaky, Judgement, Reason, Standing};
 use jiff::Timestamp;
 use model::verified::{Basis, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -28,15 +29,17 @@ use suites::outcome::Outcome;
 /// The version of the document.
 pub const SCHEMA: u32 = 2;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     schema: u32,
     run: &'a str,
     harness: &'a str,
     provenance: &'a Provenance,
     test_set: &'a str,
+    #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
+    #[schemars(with = "Option<String>")]
     finished: Option<Timestamp>,
     ending: RunEnding,
     /// The test filter; null when all tests were asked for.
@@ -52,7 +55,7 @@ struct Document<'a> {
     cells: Vec<Cell<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Profile<'a> {
     name: &'a str,
@@ -60,12 +63,13 @@ struct Profile<'a> {
     maintained: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Cell<'a> {
     cell: &'a CellId,
     /// Null if the cell never got far enough to know.
     basis: Option<Basis>,
+    #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
     millis: Option<u64>,
     /// Whether work on it was completed.
@@ -81,7 +85,7 @@ struct Cell<'a> {
     launches: &'a [Launch],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct JudgementView<'a> {
     verdict: Verdict,
@@ -98,7 +102,7 @@ struct JudgementView<'a> {
     unrun: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct TestView<'a> {
     test: &'a str,
@@ -110,7 +114,7 @@ struct TestView<'a> {
     attempts: Vec<AttemptView<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct AttemptView<'a> {
     outcome: &'a Outcome,
