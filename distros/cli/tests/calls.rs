@@ -481,6 +481,7 @@ fn every_exit_code_is_explained_in_the_document() {
                 .expect("it runs");
             let code = output.status.code().expect("a code");
             let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+            assert_valid(call[0], &value);
             let told = value["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
             assert!(told.iter().all(|p| p["message"].as_str().is_some_and(|m| !m.is_empty())), "{call:?} {value}");
             let is_explained = value["error"]["message"].is_string() || !told.is_empty();
@@ -489,6 +490,15 @@ fn every_exit_code_is_explained_in_the_document() {
         }
     }
     assert!(codes.len() > 3, "{codes:?}");
+}
+
+/// Holds an answer against the schema that the program has of it.
+fn assert_valid(call: &str, answer: &serde_json::Value) {
+    let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
+    let schema: serde_json::Value = serde_json::from_slice(&said.expect("it runs").stdout).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> = validator.iter_errors(answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(errors.is_empty(), "{call}: {errors:?} in {answer}");
 }
 
 /// Where a document has a release, and where it has a key that is spelt another way than the others.
@@ -538,6 +548,7 @@ fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
             .output()
             .expect("it runs");
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_valid(call[0], &value);
         let (mut releases, mut misspelt) = (Vec::new(), Vec::new());
         shapes(&value, &mut releases, &mut misspelt);
         assert!(misspelt.is_empty(), "{call:?}: {misspelt:?}");
