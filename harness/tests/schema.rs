@@ -35,12 +35,12 @@ fn what_a_run_writes_is_valid() {
     let dir = tempfile::tempdir().unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--format", "ndjson"];
     let said = String::from_utf8(in_folder(dir.path(), &run)).unwrap();
-    let lines = validator(&read(&file("../reports/schema/journal.schema.json")));
+    let lines = validator(&serde_json::from_str(&reports::schema::journal().unwrap()).unwrap());
     assert!(said.lines().count() > 3, "{said}");
     for line in said.lines() {
         assert_valid(&lines, &serde_json::from_str(line).unwrap());
     }
-    let results = validator(&read(&file("../reports/schema/results.schema.json")));
+    let results = validator(&serde_json::from_str(&reports::schema::results().unwrap()).unwrap());
     assert_valid(&results, &read(&dir.path().join("out/results.json")));
 }
 
