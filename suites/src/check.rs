@@ -99,3 +99,17 @@ macro_rules! ensure {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Stop;
+
+    #[test]
+    fn only_a_failure_cites() {
+        let Stop::Fail { message, asked_for, .. } = Stop::fail("no q35").citing(["qemu_amd64.go@3.32.0"]) else {
+            panic!("another stop")
+        };
+        assert_eq!((message.as_str(), &asked_for[..]), ("no q35", &["qemu_amd64.go@3.32.0".to_owned()][..]));
+        assert_eq!(Stop::skip("no vsock").citing(["x.go@3.32.0"]), Stop::skip("no vsock"));
+    }
+}

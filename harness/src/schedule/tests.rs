@@ -298,3 +298,12 @@ fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
     assert_eq!(said, [Next::Finished]);
     assert!(matches!(standing(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
 }
+
+#[test]
+fn guests_are_numbered_over_all_machines_of_a_cell() {
+    let mut schedule = Schedule::new(Vec::new(), true, 1);
+    schedule.new_machine();
+    assert_eq!(schedule.new_guest(), 1);
+    schedule.new_machine();
+    assert_eq!((schedule.new_guest(), schedule.new_guest()), (2, 3));
+}

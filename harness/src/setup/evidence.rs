@@ -86,3 +86,91 @@ pub fn evidence(
         notes: Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Content;
+    use images::manifest::{FORMAT, PackageOrigin};
+    use images::{Image, Manifest, Source};
+    use model::arch::Arch;
+    use model::database::Database;
+    use operator::packages::Package;
+    use suites::environment::Claims;
+
+    /// Of an image with two packages, of which the record names one.
+    fn prepared() -> Prepared {
+        let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let [qemu, libc] = ["qemu-system-x86", "libc6"].map(|name| Package {
+            name: name.to_owned(),
+            version: "1:10".parse().unwrap(),
+            arch: "amd64".to_owned(),
+            source: format!("source-of-{name}"),
+        });
+        let origin = |package: &Package| PackageOrigin {
+            package: package.name.parse().unwrap(),
+            version: package.version.clone(),
+            suites: vec!["trixie".to_owned()],
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            key: "0123456789abcdef".to_owned(),
+            request: String::new(),
+            distro: "debian".to_owned(),
+            version: "13".to_owned(),
+            arch: Arch::X86_64,
+            source: Source::Bootstrap,
+            oci_digest: None,
+            cloud_sha256: None,
+            derived_from: None,
+            made: jiff::Timestamp::UNIX_EPOCH,
+            accepted_expired: Vec::new(),
+            indexes: Vec::new(),
+            requested: Vec::new(),
+            origins: vec![origin(&qemu), origin(&libc)],
+            packages: vec![qemu, libc],
+            owners: Vec::new(),
+            timings: Vec::new(),
+        };
+        let image = Image { dir: "/nowhere".into(), made: manifest.made, origin: Origin::Built, manifest };
+        let claims = Claims {
+            release,
+            versions: [("qemu-system-x86".parse().unwrap(), "1:10".parse().unwrap())].into(),
+            kernel: "6.12".to_owned(),
+            kernel_config: None,
+            vmlinuz: String::new(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+            candidates: BTreeMap::new(),
+        };
+        Prepared {
+            base: Base::Container { image: Box::new(image), docker_image: "kata-qualify/debian:13".to_owned() },
+            holds: Vec::new(),
+            claims,
+            initramfs: Content::Static(b""),
+            files: Vec::new(),
+            pjdfstest: None,
+        }
+    }
+
+    #[test]
+    fn the_whole_manifest_is_kept_with_the_journal() {
+        let out = tempfile::tempdir().unwrap();
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        let file = keep_manifest(&prepared(), out.path(), &cell).unwrap().unwrap();
+        assert_eq!(file, "images/debian-13-x86_64-container-0123456789ab.json");
+        let kept: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
+        assert_eq!(kept.package("libc6").unwrap().source, "source-of-libc6");
+        assert_eq!(kept.origins[1].suites, ["trixie"]);
+        let nowhere = keep_manifest(&prepared(), std::path::Path::new("/proc/nowhere"), &cell).unwrap_err();
+        assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
+    }
+
+    #[test]
+    fn the_journal_itself_has_the_packages_of_the_record() {
+        let facts = evidence(&prepared(), BTreeMap::new(), BTreeMap::new(), false, None);
+        assert_eq!(facts.suites.keys().map(|package| package.as_str()).collect::<Vec<_>>(), ["qemu-system-x86"]);
+        assert_eq!(facts.versions.len(), 1);
+    }
+}
