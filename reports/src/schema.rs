@@ -1,6 +1,6 @@
 //! The JSON Schemas of what a run writes, from the types that it writes.
 
-use crate::journal::Entry;
+use crate::journal::JournalEntry;
 use crate::views::json::Document;
 use model::schema;
 
@@ -9,7 +9,7 @@ use model::schema;
 /// # Errors
 /// None that is known.
 pub fn journal() -> serde_json::Result<String> {
-    schema::of::<Entry>()
+    schema::of::<JournalEntry>()
 }
 
 /// That of `results.json`.

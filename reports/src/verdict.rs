@@ -20,7 +20,7 @@ mod requirements;
 mod standing;
 
 pub use requirements::{Requirements, test_set};
-pub use standing::Standing;
+pub use standing::FinalOutcome;
 
 use crate::signature::without_varying;
 use model::environment::Environment;
@@ -132,7 +132,7 @@ pub struct Flaky {
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// Test id → the last word on it.
-    pub standings: BTreeMap<String, Standing>,
+    pub standings: BTreeMap<String, FinalOutcome>,
     /// Why the cell could not go on, if it could not.
     pub error: Option<String>,
     /// What the cell ran on.

@@ -3,7 +3,7 @@
 use crate::cli::arguments::{Format, RunArguments, RunFormat};
 use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
-use crate::run::{self, BadRequest, CLEANING, Ended};
+use crate::run::{self, BadRequest, CLEANING, RunEnd};
 use reports::journal::Environment;
 
 /// Runs the command.
@@ -49,9 +49,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         records::write_back(&matrix, &database, &folder)?;
     }
     match ended {
-        Ended::Finished => {}
-        Ended::Interrupted => return Ok(Exit::Interrupted),
-        Ended::Broken => return Ok(Exit::Infrastructure),
+        RunEnd::Finished => {}
+        RunEnd::Interrupted => return Ok(Exit::Interrupted),
+        RunEnd::Broken => return Ok(Exit::Infrastructure),
     }
     let summary = reports::views::compare::summary(&matrix, arguments.strict, |cell, profile| {
         let record = database.records().find(|record| record.distro == cell.cell.distro)?;

@@ -1,8 +1,8 @@
 //! What a run keeps of a prepared cell: the facts for the journal, and the image's manifest beside it.
 
-use super::{Base, Prepared, SetupError};
-use crate::environments::vm::outer::{Accelerator, Outer};
-use images::Origin;
+use super::{EnvironmentBase, PreparedCell, SetupError};
+use crate::environments::vm::outer::{Accelerator, OuterQemu};
+use images::ImageOrigin;
 use model::verified::Basis;
 use reports::journal::{CellFacts, CellId};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use suites::outcome::Component;
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn keep_manifest(prepared: &Prepared, out: &Path, cell: &CellId) -> Result<Option<String>, SetupError> {
+pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Result<Option<String>, SetupError> {
     let Some(manifest) = prepared.manifest() else { return Ok(None) };
     // One for each image: a release's tree and its machine's disk are two.
     let file = format!(
@@ -34,28 +34,32 @@ pub fn keep_manifest(prepared: &Prepared, out: &Path, cell: &CellId) -> Result<O
 ///
 /// `runs_kvm` is whether guests run under KVM in it.
 pub fn evidence(
-    prepared: &Prepared,
+    prepared: &PreparedCell,
     environment: BTreeMap<String, String>,
     candidates: BTreeMap<Component, String>,
     runs_kvm: bool,
-    outer: Option<&Outer>,
+    outer: Option<&OuterQemu>,
 ) -> CellFacts {
     let manifest = prepared.manifest();
     let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
-        (Base::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
-        (Base::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
-        (Base::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
+        (EnvironmentBase::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
+        (EnvironmentBase::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
+        (EnvironmentBase::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
         _ => (Basis::Emulated, "tcg"),
     };
     let (image, made, cached) = match &prepared.base {
-        Base::Container { image, docker_image } => {
-            (docker_image.clone(), Some(image.made), image.origin != Origin::Built)
+        EnvironmentBase::Container { image, docker_image } => {
+            (docker_image.clone(), Some(image.made), image.origin != ImageOrigin::Built)
         }
-        Base::Vm { disk } => {
+        EnvironmentBase::Vm { disk } => {
             let key = disk.host.key();
-            (format!("disk {}", key.get(..12).unwrap_or(key)), Some(disk.host.made), disk.host.origin != Origin::Built)
+            (
+                format!("disk {}", key.get(..12).unwrap_or(key)),
+                Some(disk.host.made),
+                disk.host.origin != ImageOrigin::Built,
+            )
         }
-        Base::Host { .. } => ("this machine".to_owned(), None, false),
+        EnvironmentBase::Host { .. } => ("this machine".to_owned(), None, false),
     };
     let versions = &prepared.claims.versions;
     let origins = manifest.iter().flat_map(|m| &m.origins).filter(|o| versions.get(&o.package) == Some(&o.version));
@@ -99,7 +103,7 @@ mod tests {
     use suites::environment::Claims;
 
     /// Of an image with two packages, of which the record names one.
-    fn prepared() -> Prepared {
+    fn prepared() -> PreparedCell {
         let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let [qemu, libc] = ["qemu-system-x86", "libc6"].map(|name| Package {
             name: name.to_owned(),
@@ -132,7 +136,7 @@ mod tests {
             owners: Vec::new(),
             timings: Vec::new(),
         };
-        let image = Image { dir: "/nowhere".into(), made: manifest.made, origin: Origin::Built, manifest };
+        let image = Image { dir: "/nowhere".into(), made: manifest.made, origin: ImageOrigin::Built, manifest };
         let claims = Claims {
             release,
             versions: [("qemu-system-x86".parse().unwrap(), "1:10".parse().unwrap())].into(),
@@ -144,8 +148,11 @@ mod tests {
             kata: Vec::new(),
             candidates: BTreeMap::new(),
         };
-        Prepared {
-            base: Base::Container { image: Box::new(image), docker_image: "kata-qualify/debian:13".to_owned() },
+        PreparedCell {
+            base: EnvironmentBase::Container {
+                image: Box::new(image),
+                docker_image: "kata-qualify/debian:13".to_owned(),
+            },
             holds: Vec::new(),
             claims,
             initramfs: Content::Static(b""),

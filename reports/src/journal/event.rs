@@ -163,7 +163,7 @@ pub struct CellFacts {
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Entry {
+pub struct JournalEntry {
     /// When it happened.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,

@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
-use super::{Attempt, CellFailure, CellRun, Instance, Launch, Provenance, Run, RunEnding, between};
+use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
@@ -137,7 +137,7 @@ impl Folding {
             }
             Event::GuestStarted { guest, profiles, configuration, argv, daemon, deviations, .. } => {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
-                self.launched(Launch {
+                self.launched(GuestLaunch {
                     profiles: sorted(lines(profiles)),
                     configuration: redactor.line(configuration),
                     argv: lines(argv),
@@ -183,7 +183,7 @@ impl Folding {
         }
     }
 
-    fn launched(&mut self, launch: Launch) {
+    fn launched(&mut self, launch: GuestLaunch) {
         let launches = &mut self.cell.launches;
         let room = launches.len() < MAX_LAUNCHES;
         let same = launches.iter_mut().find(|l| {
@@ -206,7 +206,7 @@ impl Folding {
     fn attempt(&mut self, key: (String, Vec<String>), attempt: Attempt) {
         let instances = &mut self.cell.instances;
         let place = *self.places.entry(key.clone()).or_insert_with(|| {
-            instances.push(Instance { profiles: key.1, test: key.0, attempts: Vec::new() });
+            instances.push(TestRun { profiles: key.1, test: key.0, attempts: Vec::new() });
             instances.len() - 1
         });
         if let Some(instance) = instances.get_mut(place) {

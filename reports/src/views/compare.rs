@@ -8,7 +8,7 @@ use suites::capability::{Capability, Tier};
 /// How a new verdict compares with the recorded one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum VerdictChange {
     /// Better than recorded.
     Better,
     /// As recorded, or recorded for the first time.
@@ -29,7 +29,7 @@ pub struct Comparison {
     /// What the run says.
     pub found: Verdict,
     /// How they compare.
-    pub change: Change,
+    pub change: VerdictChange,
 }
 
 /// Compares a recorded verdict with what a run says.
@@ -37,7 +37,7 @@ pub struct Comparison {
 /// A first record is never worse, but what is inconclusive was not judged.
 /// What the record calls unsupported and the run did not test stays as it was.
 /// In a filtered run, what was not asked for is not held against it.
-pub fn change(recorded: Option<Verdict>, found: &Judgement, filtered: bool) -> Change {
+pub fn change(recorded: Option<Verdict>, found: &Judgement, filtered: bool) -> VerdictChange {
     let rank = |v: Verdict| match v {
         Verdict::Supported => Some(4),
         Verdict::Partial => Some(3),
@@ -46,16 +46,16 @@ pub fn change(recorded: Option<Verdict>, found: &Judgement, filtered: bool) -> C
         Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => None,
     };
     match (recorded.and_then(rank), rank(found.verdict)) {
-        _ if filtered && found.unrun > 0 && found.verdict == Verdict::Untested => Change::Same,
-        (_, None) if found.verdict == Verdict::Inconclusive => Change::Unjudged,
-        (Some(old), None) if old > 1 => Change::Unjudged,
-        (_, None) => Change::Same,
-        (Some(old), Some(new)) if new > old => Change::Better,
-        (Some(old), Some(new)) if new < old => Change::Worse,
-        (Some(_), Some(_)) => Change::Same,
+        _ if filtered && found.unrun > 0 && found.verdict == Verdict::Untested => VerdictChange::Same,
+        (_, None) if found.verdict == Verdict::Inconclusive => VerdictChange::Unjudged,
+        (Some(old), None) if old > 1 => VerdictChange::Unjudged,
+        (_, None) => VerdictChange::Same,
+        (Some(old), Some(new)) if new > old => VerdictChange::Better,
+        (Some(old), Some(new)) if new < old => VerdictChange::Worse,
+        (Some(_), Some(_)) => VerdictChange::Same,
         // It was recorded as not shown, and now it is.
-        (None, Some(4)) if recorded.is_some() => Change::Better,
-        (None, Some(_)) => Change::Same,
+        (None, Some(4)) if recorded.is_some() => VerdictChange::Better,
+        (None, Some(_)) => VerdictChange::Same,
     }
 }
 
@@ -131,11 +131,11 @@ pub fn summary<'a>(
                 let lacking =
                     strict && found.is_some_and(|j| is_lacking(comparison.capability, j) && !(filtered && j.unrun > 0));
                 all = all.max(match comparison.change {
-                    Change::Worse => Summary::Worse,
-                    Change::Unjudged => Summary::Unjudged,
+                    VerdictChange::Worse => Summary::Worse,
+                    VerdictChange::Unjudged => Summary::Unjudged,
                     // Under `--strict` a gap is a gap: what is required must be supported.
-                    Change::Better | Change::Same if lacking => Summary::Worse,
-                    Change::Better | Change::Same => Summary::AsRecorded,
+                    VerdictChange::Better | VerdictChange::Same if lacking => Summary::Worse,
+                    VerdictChange::Better | VerdictChange::Same => Summary::AsRecorded,
                 });
             }
         }

@@ -16,8 +16,8 @@
 
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{CellFailure, Launch, Provenance, RunEnding};
-use crate::verdict::{Cause, Flaky, Judgement, Reason, Standing};
+use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
+use crate::verdict::{Cause, FinalOutcome, Flaky, Judgement, Reason};
 use jiff::Timestamp;
 use model::verified::{Basis, Verdict};
 use schemars::JsonSchema;
@@ -82,7 +82,7 @@ struct Cell<'a> {
     /// Verdicts by profile and capability.
     verdicts: BTreeMap<&'a str, BTreeMap<Capability, JudgementView<'a>>>,
     tests: Vec<TestView<'a>>,
-    launches: &'a [Launch],
+    launches: &'a [GuestLaunch],
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -178,7 +178,7 @@ fn cell(cell: &CellReport) -> Cell<'_> {
             .instances
             .iter()
             .map(|instance| {
-                let standing = Standing::of(instance.attempts.iter().map(|a| &a.outcome));
+                let standing = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome));
                 TestView {
                     test: &instance.test,
                     profiles: &instance.profiles,

@@ -6,8 +6,8 @@
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::is_unprintable;
-use crate::run::{Attempt, Instance, by_profile};
-use crate::verdict::Standing;
+use crate::run::{Attempt, TestRun, by_profile};
+use crate::verdict::FinalOutcome;
 use crate::views::wording;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ pub fn render(matrix: &Matrix, catalogue: &[Test]) -> Result<String, quick_junit
     report.to_string()
 }
 
-fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, instances: &[&Instance], catalogue: &[Test]) -> TestSuite {
+fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, instances: &[&TestRun], catalogue: &[Test]) -> TestSuite {
     let mut suite = TestSuite::new(format!("{} {profile}", cell.cell));
     for (name, value) in properties(matrix, cell, profile) {
         suite.add_property(Property::new(clean(&name), clean(&value)));
@@ -91,8 +91,8 @@ fn class(cell: &CellId, profile: &str) -> String {
     format!("{}_{}.{arch}.{environment}.{}", word(distro), word(release), word(profile))
 }
 
-fn instance_case(instance: &Instance, class: &str) -> TestCase {
-    let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+fn instance_case(instance: &TestRun, class: &str) -> TestCase {
+    let Some(standing) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
         return case(&instance.test, class, skipped("untested", "never ran"), 0);
     };
     let mut status = match &standing.outcome {

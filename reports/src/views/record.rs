@@ -4,7 +4,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::redact;
 use crate::run::RunEnding;
 use crate::verdict::{Cause, Judgement, Reason};
-use crate::views::compare::{Change, Comparison, against};
+use crate::views::compare::{Comparison, VerdictChange, against};
 use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ fn withheld_cell(cell: &CellReport) -> Option<String> {
 /// Why an old entry stays.
 fn withheld_entry(cell: &CellReport, profile: &str, old: &VerifiedEntry) -> Option<String> {
     let compared = against(Some(old), cell, profile, false);
-    if compared.iter().any(|c| c.change == Change::Worse) {
+    if compared.iter().any(|c| c.change == VerdictChange::Worse) {
         return None;
     }
     let is_lost = |c: &&Comparison| c.recorded.is_some() && c.found == Verdict::Inconclusive;

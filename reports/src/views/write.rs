@@ -10,7 +10,7 @@ use suites::catalogue::Test;
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReportError {
     /// A file or the folder cannot be written.
     #[error("writing {path}", path = .0.display())]
     Write(PathBuf, #[source] std::io::Error),
@@ -34,12 +34,17 @@ pub const FILES: &[&str] = &["junit.xml", "results.json", "matrix.md", "index.ht
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write_all(journal: &Journal, catalogue: &[Test], profiles: &[Profile], out_dir: &Path) -> Result<Matrix, Error> {
+pub fn write_all(
+    journal: &Journal,
+    catalogue: &[Test],
+    profiles: &[Profile],
+    out_dir: &Path,
+) -> Result<Matrix, ReportError> {
     let mut matrix = matrix(journal, catalogue, profiles);
     // Nothing but a file: a link could lead anywhere.
     let is_there = |file: &str| std::fs::symlink_metadata(out_dir.join(file)).is_ok_and(|m| m.is_file());
     matrix.keep_files(|file| is_inside(file) && is_there(file));
-    std::fs::create_dir_all(out_dir).map_err(|e| Error::Write(out_dir.to_owned(), e))?;
+    std::fs::create_dir_all(out_dir).map_err(|e| ReportError::Write(out_dir.to_owned(), e))?;
     write_atomically(&out_dir.join("junit.xml"), junit::render(&matrix, catalogue)?.as_bytes())?;
     write_atomically(&out_dir.join("results.json"), json::render(&matrix)?.as_bytes())?;
     write_atomically(&out_dir.join("matrix.md"), markdown::render(&matrix).as_bytes())?;
@@ -54,7 +59,7 @@ fn is_inside(file: &str) -> bool {
 }
 
 /// Writes a file so that a reader sees the old bytes or the new ones, even after a crash.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let write = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -66,7 +71,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.persist(path).map_err(|e| e.error)?;
         std::fs::File::open(folder)?.sync_all()
     };
-    write().map_err(|e| Error::Write(path.to_owned(), e))
+    write().map_err(|e| ReportError::Write(path.to_owned(), e))
 }
 
 #[cfg(test)]

@@ -49,29 +49,74 @@ fn the_whole_table_of_changes() {
     use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
     let of = |old, new| change(old, &judgement(new, 0), false);
     for new in [Supported, Partial, Unsupported, NotApplicable, Untested] {
-        assert_eq!(of(None, new), Change::Same, "a first record is never worse: {new}");
+        assert_eq!(of(None, new), VerdictChange::Same, "a first record is never worse: {new}");
     }
-    assert_eq!(of(None, Inconclusive), Change::Unjudged);
+    assert_eq!(of(None, Inconclusive), VerdictChange::Unjudged);
     let rows = [
-        (Supported, [Change::Same, Change::Worse, Change::Worse, Change::Unjudged, Change::Unjudged]),
-        (Partial, [Change::Better, Change::Same, Change::Worse, Change::Unjudged, Change::Unjudged]),
-        (Unsupported, [Change::Better, Change::Better, Change::Same, Change::Same, Change::Unjudged]),
-        (Untested, [Change::Better, Change::Same, Change::Same, Change::Same, Change::Unjudged]),
-        (NotApplicable, [Change::Better, Change::Same, Change::Same, Change::Same, Change::Unjudged]),
+        (
+            Supported,
+            [
+                VerdictChange::Same,
+                VerdictChange::Worse,
+                VerdictChange::Worse,
+                VerdictChange::Unjudged,
+                VerdictChange::Unjudged,
+            ],
+        ),
+        (
+            Partial,
+            [
+                VerdictChange::Better,
+                VerdictChange::Same,
+                VerdictChange::Worse,
+                VerdictChange::Unjudged,
+                VerdictChange::Unjudged,
+            ],
+        ),
+        (
+            Unsupported,
+            [
+                VerdictChange::Better,
+                VerdictChange::Better,
+                VerdictChange::Same,
+                VerdictChange::Same,
+                VerdictChange::Unjudged,
+            ],
+        ),
+        (
+            Untested,
+            [
+                VerdictChange::Better,
+                VerdictChange::Same,
+                VerdictChange::Same,
+                VerdictChange::Same,
+                VerdictChange::Unjudged,
+            ],
+        ),
+        (
+            NotApplicable,
+            [
+                VerdictChange::Better,
+                VerdictChange::Same,
+                VerdictChange::Same,
+                VerdictChange::Same,
+                VerdictChange::Unjudged,
+            ],
+        ),
     ];
     for (old, changes) in rows {
         for (new, expected) in [Supported, Partial, Unsupported, Untested, Inconclusive].into_iter().zip(changes) {
             assert_eq!(of(Some(old), new), expected, "{old} → {new}");
         }
     }
-    assert_eq!(of(Some(Offered), Supported), Change::Better);
-    assert_eq!(of(Some(Offered), Unsupported), Change::Worse);
-    assert_eq!(of(Some(Unsupported), Offered), Change::Better);
-    assert_eq!(of(Some(Supported), Offered), Change::Worse);
-    assert_eq!(of(Some(Offered), Offered), Change::Same);
-    assert_eq!(of(Some(Offered), Untested), Change::Unjudged);
-    assert_eq!(change(Some(Supported), &judgement(Untested, 1), true), Change::Same, "not asked for");
-    assert_eq!(change(Some(Supported), &judgement(Unsupported, 1), true), Change::Worse, "asked for and failed");
+    assert_eq!(of(Some(Offered), Supported), VerdictChange::Better);
+    assert_eq!(of(Some(Offered), Unsupported), VerdictChange::Worse);
+    assert_eq!(of(Some(Unsupported), Offered), VerdictChange::Better);
+    assert_eq!(of(Some(Supported), Offered), VerdictChange::Worse);
+    assert_eq!(of(Some(Offered), Offered), VerdictChange::Same);
+    assert_eq!(of(Some(Offered), Untested), VerdictChange::Unjudged);
+    assert_eq!(change(Some(Supported), &judgement(Untested, 1), true), VerdictChange::Same, "not asked for");
+    assert_eq!(change(Some(Supported), &judgement(Unsupported, 1), true), VerdictChange::Worse, "asked for and failed");
 }
 
 #[test]
