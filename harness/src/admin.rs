@@ -5,7 +5,7 @@ use model::database::Database;
 use model::record::StatedFact;
 use model::release::Release;
 use std::collections::BTreeMap;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Failure, Outcome};
 
 /// What the admin's records say that the built-in ones do not, by release.
 #[derive(Debug, Clone, Default)]
@@ -41,12 +41,12 @@ impl AdminRecords {
 
     /// A failure of what a record says, `record`, as an outcome: an error where the admin said so, because then the shipped
     /// record is not at fault.
-    pub fn judge(&self, release: &str, message: String, record: &[String]) -> Outcome {
+    pub fn judge(&self, release: &str, failure: Failure, record: &[String]) -> Outcome {
         let mut stated = self.0.get(release).into_iter().flatten();
         match stated.find(|fact| fact.values.iter().any(|value| record.contains(value))) {
-            None => Outcome::Fail { message, blames: Component::Record },
+            None => Outcome::Fail(failure),
             Some(Stated { place, .. }) => {
-                Outcome::Error { message: format!("{message}; {place} says so: correct it there") }
+                Outcome::Error { message: format!("{}; {place} says so: correct it there", failure.observed) }
             }
         }
     }
@@ -63,6 +63,7 @@ fn facts(database: &Database, release: &Release) -> Vec<StatedFact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use suites::outcome::Component;
 
     fn database(record: &str) -> (tempfile::TempDir, Database) {
         let dir = tempfile::tempdir().unwrap();
@@ -77,8 +78,9 @@ mod tests {
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
         let records = AdminRecords::of(&database, std::slice::from_ref(&release));
         // What blames the record is its value, whatever else the message names.
-        let message = "no executable file is at /opt/virtiofsd, which the record names".to_owned();
-        records.judge(&release.name(), message, &[path.to_owned()])
+        let message = "no executable file is at /opt/virtiofsd, which the record names";
+        let failure = Failure::new(Component::Record, message);
+        records.judge(&release.name(), failure, &[path.to_owned()])
     }
 
     #[test]

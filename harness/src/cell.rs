@@ -103,9 +103,9 @@ async fn bring_up_and_test(
         for Interrupted { profiles, test, attempt, began } in interrupted {
             let message = format!("during this test, {}", ended.as_deref().unwrap_or("the machine was lost"));
             let outcome = Outcome::Error { message };
-            let (notes, artifacts) = (Vec::new(), Vec::new());
+            let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
-            let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
+            let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts };
             testing::write_down(output, cell, machine, one);
         }
         match (next, broken) {
@@ -150,7 +150,9 @@ async fn test(
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
     let (candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
-    let evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
+    let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
+    let kept = setup::keep_manifest(prepared, output.folder(), &cell.id);
+    evidence.image_manifest = kept.map_err(broken(Phase::Image))?;
     output.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(output, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(resources));

@@ -149,7 +149,7 @@ fn in_a_guest(journal: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(journal).map_err(|e| e.to_string())?;
     let events: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let run = events.iter().find_map(|e| e["event"]["run"].as_str()).ok_or("no start of a run")?;
-    match events.iter().any(|e| e["event"]["event"] == "launched") {
+    match events.iter().any(|e| e["event"]["event"] == "guest-started") {
         true => Ok(run.to_owned()),
         false => Err(text.lines().next_back().unwrap_or_default().to_owned()),
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use model::database::Database;
 use reports::journal::{CellId, Environment, Event, FILE, Phase, SCHEMA, Writer};
 use std::path::Path;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 use tempfile::TempDir;
 
 /// Runs the command in an empty folder and gives exit code and both outputs, with the folder as `<DIR>`.
@@ -763,8 +763,13 @@ fn killed_run(dir: &Path) {
             schema: SCHEMA,
             run: format!("r{}", Timestamp::now().as_second()),
             harness: env!("CARGO_PKG_VERSION").into(),
+            commit: "unknown".into(),
+            argv: vec!["kata-qualify".into(), "run".into()],
+            records: "0123456789ab".into(),
+            catalogue: "0123456789ab".into(),
             profiles: profiles.clone(),
             cells: vec![cell.clone()],
+            planned: [(cell.clone(), 3)].into(),
             filter: None,
             candidate: false,
             shaped: false,
@@ -773,7 +778,7 @@ fn killed_run(dir: &Path) {
         .unwrap();
     journal.append(Event::CellStarted { cell: cell.clone() }).unwrap();
     journal.append(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests }).unwrap();
-    let failed = Outcome::Fail { message: "no q35".into(), blames: Component::Qemu };
+    let failed = Outcome::Fail(Failure::new(Component::Qemu, "no q35"));
     for (test, outcome) in [
         ("smoke::packages_are_installed", Outcome::Pass),
         ("smoke::qemu_has_the_machine_type", failed),
@@ -791,6 +796,7 @@ fn killed_run(dir: &Path) {
                 test,
                 attempt: 1,
                 machine: 0,
+                guests: Vec::new(),
                 outcome,
                 millis: 7,
                 notes,
@@ -860,6 +866,33 @@ fn a_run_says_at_its_start_what_it_leaves_of_others() {
     let said = said_in(&dir, &run);
     assert!(said.contains("warning: left <DIR>/cache/runs/r1.lock: is a link"), "{said}");
     assert!(said.ends_with("exit 3\n"), "there is nothing in the cache: {said}");
+}
+
+#[test]
+fn the_version_has_the_commit() {
+    let said = said(&["--version"]);
+    assert!(said.starts_with("kata-qualify <VERSION> (") && said.ends_with(")\nexit 0\n"), "{said}");
+}
+
+/// Who watches a run need not look for its folder.
+#[test]
+fn the_journal_is_streamed_and_says_what_made_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args(["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--format", "ndjson"]);
+    let ended = command.args(["--cache", "cache", "--out", "out"]).current_dir(dir.path()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(3), "there is nothing in the cache");
+    let journal = std::fs::read(dir.path().join("out").join(FILE)).unwrap();
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), String::from_utf8(journal.clone()).unwrap());
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("journal and reports: "));
+    let first = journal.split(|byte| *byte == b'\n').next().unwrap();
+    let event = serde_json::from_slice::<serde_json::Value>(first).unwrap()["event"].clone();
+    assert_eq!(event["event"], "run-started");
+    assert!(event["argv"].as_array().unwrap().iter().any(|word| word == "--format"), "{event}");
+    assert!(event["planned"].as_object().unwrap().values().any(|tests| tests.as_u64() > Some(0)), "{event}");
+    for digest in ["records", "catalogue"] {
+        assert_eq!(event[digest].as_str().unwrap().len(), 12, "{event}");
+    }
 }
 
 /// What a run has made is only removed by a run that comes to its end.

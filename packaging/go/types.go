@@ -12,6 +12,12 @@ type Release struct {
 	Codename string `json:"codename"`
 	// Aliases are other names: `stable`.
 	Aliases []string `json:"aliases"`
+	// Released is the day of the release, `2025-08-09`, or empty where nobody knows it.
+	Released string `json:"released"`
+	// EOL is the last day of the distro's own support, or empty.
+	EOL string `json:"eol"`
+	// LTS is the last day of long-term support, or empty.
+	LTS string `json:"lts"`
 }
 
 // Detect is the answer of `detect`.

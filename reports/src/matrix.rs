@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{CellFailure, CellRun, GuestLaunch, Run, RunEnding, TestRun, by_profile, fold};
+use crate::run::{CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold};
 use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -22,7 +22,9 @@ pub struct Matrix {
     pub run: String,
     /// The harness's version.
     pub harness: String,
-    /// A digest of what was required.
+    /// What made the run.
+    pub provenance: Provenance,
+    /// A digest of what is required, by which the verdicts are.
     pub test_set: String,
     /// The test filter, if not all tests were asked for.
     pub filter: Option<String>,
@@ -130,6 +132,7 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     let Run {
         id,
         harness,
+        provenance,
         filter,
         candidate,
         shaped,
@@ -155,6 +158,7 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     Matrix {
         run: id,
         harness,
+        provenance,
         test_set: test_set(catalogue),
         filter,
         candidate,

@@ -18,11 +18,11 @@
 pub mod agreement;
 mod requirements;
 mod standing;
-mod varying;
 
 pub use requirements::{Requirements, test_set};
 pub use standing::FinalOutcome;
 
+use crate::signature::without_varying;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,6 @@ use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
 use suites::outcome::{Component, Outcome};
 use suites::share::Share;
-use varying::without_varying;
 
 /// What is said of a capability under a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,19 +55,25 @@ pub struct Judgement {
 }
 
 /// A failing test and whom it blames.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
     /// The test's id.
     pub test: String,
     /// The component at fault.
     pub component: Component,
-    /// What was expected and what was seen, without what varies from guest to guest.
+    /// What was seen, without what varies from guest to guest.
     pub message: String,
+    /// By what the same cause is known again, under other profiles and elsewhere; see [`crate::signature`].
+    pub signature: String,
+    /// What was expected: the property that the test states.
+    pub expected: String,
+    /// Where Kata's source asks for it.
+    pub asked_for: Vec<String>,
 }
 
 /// Why tests could not show anything either way.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reason {
     /// What was lacking, or what went wrong.
@@ -112,7 +117,7 @@ pub(crate) fn with_tests<'a>(why: &str, tests: impl ExactSizeIterator<Item = &'a
 }
 
 /// A test that failed and then passed in a fresh guest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Flaky {
     /// The test's id.
@@ -268,9 +273,15 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
         match &standing.outcome {
             Outcome::Pass if test == required => return Answer::Passed,
             Outcome::Pass => return Answer::InError(blocked("which passed in the end")),
-            Outcome::Fail { message, blames } => {
-                let message = without_varying(message);
-                return Answer::Failed(Cause { test: test.to_owned(), component: *blames, message });
+            Outcome::Fail(failure) => {
+                return Answer::Failed(Cause {
+                    test: test.to_owned(),
+                    component: failure.component,
+                    message: without_varying(&failure.observed),
+                    signature: failure.signature.clone(),
+                    expected: failure.expected.clone(),
+                    asked_for: failure.asked_for.clone(),
+                });
             }
             Outcome::Error { message } => return Answer::InError(blocked(message)),
             Outcome::Skip { reason } => return Answer::Skipped(blocked(reason)),

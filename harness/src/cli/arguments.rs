@@ -1,5 +1,6 @@
 //! The command line's form.
 
+use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::journal::Environment;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
 /// guests started the way Kata starts them, and writes the verified support matrix back into the records.
 #[derive(Debug, Parser)]
-#[command(name = "kata-qualify", version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "kata-qualify", version, long_version = VERSION, max_term_width = 110, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     /// Print more on standard error.
     #[arg(long, short, global = true)]
@@ -88,6 +89,17 @@ pub(super) enum Format {
     Json,
 }
 
+/// What a run writes on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RunFormat {
+    /// The matrix, for people.
+    Human,
+    /// The results, for programs, when the run is over.
+    Json,
+    /// Each event as it is written into the journal, for programs; the matrix goes to standard error.
+    Ndjson,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
@@ -143,9 +155,9 @@ pub(super) struct RunArguments {
     /// removed, with their copies in Docker, which do not count [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
     #[arg(long, value_name = "GIB")]
     pub cache_size: Option<u64>,
-    /// The matrix on standard output, or the results as JSON.
+    /// What standard output gets: the matrix, the results as JSON, or the journal line by line while the run goes on.
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    pub format: RunFormat,
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.

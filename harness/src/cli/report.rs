@@ -54,6 +54,11 @@ pub(super) fn print(matrix: &Matrix, format: Format) -> anyhow::Result<()> {
     }
 }
 
+/// The matrix as text without colour.
+pub(super) fn plain(matrix: &Matrix) -> String {
+    reports::views::terminal::terminal(matrix, 100, false)
+}
+
 fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0).then_some(usize::from(size.ws_col))

@@ -1,7 +1,7 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
 use crate::admin::AdminRecords;
-use crate::cli::arguments::{ImageArguments, In, RunArguments, SourceArgument, budget, cache};
+use crate::cli::arguments::{ImageArguments, In, RunArguments, RunFormat, SourceArgument, budget, cache};
 use crate::cli::{UsageError, usage, vouched};
 use crate::environments::host;
 use crate::environments::vm::Size;
@@ -80,6 +80,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         jobs: arguments.jobs.map_or(cpus, usize::from),
         retries: arguments.retries,
         keep: arguments.keep,
+        streams: arguments.format == RunFormat::Ndjson,
         options: options(arguments),
         candidate: candidate || relative,
         shaped: by_caller.is_some(),

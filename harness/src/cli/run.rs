@@ -1,6 +1,6 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
-use crate::cli::arguments::RunArguments;
+use crate::cli::arguments::{Format, RunArguments, RunFormat};
 use crate::cli::prospect::{Here, NO_ENGINE};
 use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
@@ -45,7 +45,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Err(other) => other,
     })?;
     let matrix = report::write(&out, &profiles)?;
-    report::print(&matrix, arguments.format)?;
+    match arguments.format {
+        RunFormat::Human => report::print(&matrix, Format::Human)?,
+        RunFormat::Json => report::print(&matrix, Format::Json)?,
+        RunFormat::Ndjson => tell(report::plain(&matrix)),
+    }
     tell(format_args!("journal and reports: {}", out.display()));
     if let Some(folder) = records {
         records::write_back(&matrix, &database, &folder)?;

@@ -45,7 +45,7 @@ pub fn weigh(
     }
     for test in catalogue.iter().filter(|test| is_nested(test)) {
         let Some(standing) = evidence.standings.get_mut(&test.id) else { continue };
-        let Outcome::Fail { message, .. } = &standing.outcome else { continue };
+        let Outcome::Fail(failure) = &standing.outcome else { continue };
         // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
         if test.place == Place::Kata && repeated.contains(&test.id) {
             continue;
@@ -57,7 +57,8 @@ pub fn weigh(
             (true, Some(Outcome::Pass)) => "it passes in a container",
             (true, _) => "no container shows it, too",
         };
-        let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {message}");
+        let observed = &failure.observed;
+        let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {observed}");
         standing.outcome = Outcome::Error { message };
     }
     evidence

@@ -5,37 +5,41 @@
 //! Times are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
-//! { "schema": 1, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
+//! { "schema": 2, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
 //!   "profiles": [{ "name": "go-3.29", "range": "3.29 on", "maintained": true }],
 //!   "cells": [{ "cell": "debian:13/x86_64/container", "basis": "emulated",
 //!     "facts": { "versions": { "qemu-system-x86": "…" } },
 //!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated",
-//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…" }] } } },
+//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…", "asked-for": [] }] } } },
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass", "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
 
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{CellFailure, GuestLaunch, RunEnding};
+use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
 use crate::verdict::{Cause, FinalOutcome, Flaky, Judgement, Reason};
 use jiff::Timestamp;
 use model::verified::{Basis, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::outcome::Outcome;
 
 /// The version of the document.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     schema: u32,
     run: &'a str,
     harness: &'a str,
+    provenance: &'a Provenance,
     test_set: &'a str,
+    #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
+    #[schemars(with = "Option<String>")]
     finished: Option<Timestamp>,
     ending: RunEnding,
     /// The test filter; null when all tests were asked for.
@@ -51,7 +55,7 @@ struct Document<'a> {
     cells: Vec<Cell<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Profile<'a> {
     name: &'a str,
@@ -59,12 +63,13 @@ struct Profile<'a> {
     maintained: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Cell<'a> {
     cell: &'a CellId,
     /// Null if the cell never got far enough to know.
     basis: Option<Basis>,
+    #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
     millis: Option<u64>,
     /// Whether work on it was completed.
@@ -80,7 +85,7 @@ struct Cell<'a> {
     launches: &'a [GuestLaunch],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct JudgementView<'a> {
     verdict: Verdict,
@@ -97,7 +102,7 @@ struct JudgementView<'a> {
     unrun: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct TestView<'a> {
     test: &'a str,
@@ -109,10 +114,12 @@ struct TestView<'a> {
     attempts: Vec<AttemptView<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct AttemptView<'a> {
     outcome: &'a Outcome,
+    /// The guests that it ran in or started, by their numbers in the cell.
+    guests: &'a [u32],
     millis: u64,
     notes: &'a [String],
     artifacts: &'a [String],
@@ -133,6 +140,7 @@ fn document(matrix: &Matrix) -> Document<'_> {
         schema: SCHEMA,
         run: &matrix.run,
         harness: &matrix.harness,
+        provenance: &matrix.provenance,
         test_set: &matrix.test_set,
         started: matrix.started,
         finished: matrix.finished,
@@ -181,6 +189,7 @@ fn cell(cell: &CellReport) -> Cell<'_> {
                         .iter()
                         .map(|a| AttemptView {
                             outcome: &a.outcome,
+                            guests: &a.guests,
                             millis: a.millis,
                             notes: &a.notes,
                             artifacts: &a.artifacts,

@@ -97,7 +97,7 @@ fn instance_case(instance: &TestRun, class: &str) -> TestCase {
     };
     let mut status = match &standing.outcome {
         Outcome::Pass => TestCaseStatus::success(),
-        Outcome::Fail { message, blames } => non_success(NonSuccessKind::Failure, blames.name(), message),
+        Outcome::Fail(failure) => non_success(NonSuccessKind::Failure, failure.component.name(), &failure.observed),
         Outcome::Error { message } => non_success(NonSuccessKind::Error, "error", message),
         Outcome::Skip { reason } => skipped("skip", reason),
         Outcome::Blocked { by } => skipped("blocked", &format!("blocked by {by}")),
@@ -122,7 +122,7 @@ fn instance_case(instance: &TestRun, class: &str) -> TestCase {
 
 fn rerun(attempt: &Attempt, number: usize) -> Option<TestRerun> {
     let (kind, ty, message) = match &attempt.outcome {
-        Outcome::Fail { message, blames } => (NonSuccessKind::Failure, blames.name(), message),
+        Outcome::Fail(failure) => (NonSuccessKind::Failure, failure.component.name(), &failure.observed),
         Outcome::Error { message } => (NonSuccessKind::Error, "error", message),
         Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => return None,
     };

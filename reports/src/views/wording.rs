@@ -109,7 +109,7 @@ pub(crate) fn duration(millis: u64) -> String {
 pub(crate) fn detail(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Pass => String::new(),
-        Outcome::Fail { message, blames } => format!("{blames}: {message}"),
+        Outcome::Fail(failure) => format!("{}: {}", failure.component, failure.observed),
         Outcome::Skip { reason } => reason.clone(),
         Outcome::Blocked { by } => format!("blocked by {by}"),
         Outcome::Error { message } => message.clone(),
