@@ -99,8 +99,8 @@ fn a_closed_standard_output_is_a_quiet_end() {
         (&["list", "capabilities", "--format", "json"], &[0]),
         (&["explain", "vmm.boot"], &[0]),
         (&["explain", "rename_is_atomic"], &[0]),
-        (&["report", run], &[0]),
-        (&["report", run, "--format", "json"], &[0]),
+        (&["report", run], &[1]),
+        (&["report", run, "--format", "json"], &[1]),
         (&["doctor"], &[0, 3]),
         (&["clean", "--cache", run], &[0]),
         (&["--help"], &[0]),
@@ -671,10 +671,11 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     killed_run(dir.path());
     let said = said_in(&dir, &["report", "."]);
-    assert!(said.ends_with("exit 0\n"), "{said}");
+    // What failed is supported by the record; that the run has no end counts less.
+    assert!(said.contains("vmm.boot was supported") && said.ends_with("exit 1\n"), "{said}");
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(dir.path().join("results.json")).unwrap()).unwrap();
-    assert_eq!(results["ending"], "killed");
+    assert_eq!((&results["ending"], &results["exit-code"]), (&"killed".into(), &1.into()));
     let outcomes: Vec<(&str, &str)> = results["cells"][0]["tests"]
         .as_array()
         .unwrap()
@@ -684,6 +685,22 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
     let expected =
         [("smoke::packages_are_installed", "pass"), ("smoke::qemu_has_the_machine_type", "fail"), (CUT, "error")];
     assert_eq!(outcomes, expected);
+}
+
+/// Nothing is recorded of it there.
+#[test]
+fn report_compares_with_the_records_that_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    killed_run(dir.path());
+    let path = dir.path().join(FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("debian:13/x86_64/container", "debian:13/x86_64/host")).unwrap();
+    let said = said_in(&dir, &["report", "."]);
+    assert!(said.contains("None: ") || said.contains("had no record"), "{said}");
+    assert!(said.ends_with("exit 3\n"), "it has no end: {said}");
+    assert!(said_in(&dir, &["report", ".", "--strict"]).ends_with("exit 1\n"));
+    let said = said_in(&dir, &["report", ".", "--records", "nowhere"]);
+    assert!(said.ends_with("exit 2\n"), "{said}");
 }
 
 const CUT: &str = "smoke::qemu_has_the_devices_of_the_default_path";

@@ -5,6 +5,7 @@ use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, u
 use crate::progress::{Progress, tell};
 use crate::run::{self, BadRequest, CLEANING, Ended};
 use reports::journal::Environment;
+use reports::standing::{Recorded, Standings};
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
@@ -38,24 +39,17 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Ok(bad) => anyhow::Error::from(usage(&bad)),
         Err(other) => other,
     })?;
-    let matrix = report::write(&out, &profiles)?;
-    report::print(&matrix, arguments.format)?;
+    let matrix = report::judged(&out, &profiles)?;
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), arguments.strict);
+    report::write(&standings, &out)?;
+    report::print(&standings, arguments.format)?;
     tell(format_args!("journal and reports: {}", out.display()));
     if let Some(folder) = records {
-        records::write_back(&matrix, &database, &folder)?;
+        records::write_back(&standings, &database, &folder)?;
     }
-    match ended {
-        Ended::Finished => {}
-        Ended::Interrupted => return Ok(Exit::Interrupted),
-        Ended::Broken => return Ok(Exit::Infrastructure),
-    }
-    let summary = reports::views::compare::summary(&matrix, arguments.strict, |cell, profile| {
-        let record = database.records().find(|record| record.distro == cell.cell.distro)?;
-        reports::views::compare::entry_of(&record.verified, cell, profile)
-    });
-    Ok(match summary.exit_code() {
-        0 => Exit::AsRecorded,
-        1 => Exit::Worse,
-        _ => Exit::Infrastructure,
+    Ok(match ended {
+        Ended::Finished => report::exit(&standings),
+        Ended::Interrupted => Exit::Interrupted,
+        Ended::Broken => Exit::Infrastructure,
     })
 }

@@ -7,6 +7,7 @@ use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::is_unprintable;
 use crate::run::{Attempt, Instance, by_profile};
+use crate::standing::Standings;
 use crate::verdict::Standing;
 use crate::views::wording;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
@@ -22,7 +23,8 @@ use suites::outcome::Outcome;
 ///
 /// # Errors
 /// When the XML cannot be serialised, which no input is known to cause.
-pub fn render(matrix: &Matrix, catalogue: &[Test]) -> Result<String, quick_junit::SerializeError> {
+pub fn render(standings: &Standings<'_>, catalogue: &[Test]) -> Result<String, quick_junit::SerializeError> {
+    let matrix = standings.matrix;
     let mut report = Report::new(clean(&format!("kata-qualify {}", matrix.run)));
     for cell in &matrix.cells {
         let of = by_profile(&cell.instances);

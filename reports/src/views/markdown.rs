@@ -2,6 +2,7 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::one_line;
+use crate::standing::{Change, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
@@ -17,40 +18,26 @@ pub(crate) const LEGEND: &str = "\
 ✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  
 **ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
 
-/// Renders the matrix as Markdown.
-pub fn render(matrix: &Matrix) -> String {
+/// Renders a run as Markdown.
+pub fn render(standings: &Standings<'_>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = write_all(&mut out, matrix);
+    let _ = write_all(&mut out, standings);
     out
 }
 
-fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+fn write_all(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    let matrix = standings.matrix;
     writeln!(out, "# What Kata Containers finds in distros\n")?;
     writeln!(out, "{} · {}\n", escape(&wording::head(matrix)), wording::common(matrix))?;
-    for caveat in wording::caveats(matrix) {
+    for caveat in wording::caveats(standings) {
         writeln!(out, "> **Note:** {}\n", escape(&caveat))?;
     }
     writeln!(out, "{LEGEND}\n")?;
 
+    changes(out, standings)?;
+    summary(out, standings)?;
     let labels = Labels::new(matrix);
-    writeln!(out, "## Summary\n")?;
-    let heads = matrix.profiles.iter().map(|p| {
-        let end = if p.maintained { "" } else { ", end of life" };
-        format!("{} (Kata {}{end})", p.name, p.range)
-    });
-    table(
-        out,
-        std::iter::once("release".to_owned()).chain(heads),
-        matrix.cells.iter().map(|cell| {
-            let profiles = matrix.profiles.iter().map(|p| {
-                let overview = overview::overview(cell, &p.name);
-                format!("{} {}", mark(overview.verdict(), cell.basis()), overview.words())
-            });
-            std::iter::once(format!("**{}**", escape(&labels.of(cell)))).chain(profiles).collect()
-        }),
-    )?;
-
     for profile in &matrix.profiles {
         writeln!(out, "## {}\n", escape(&profile.name))?;
         let (main, more) = overview::columns(matrix, &profile.name);
@@ -68,6 +55,57 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     writeln!(out, "## Evidence\n")?;
     evidence(out, matrix)?;
     notes(out, matrix)
+}
+
+fn changes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    writeln!(out, "## Changes\n")?;
+    let changes = standings.changes();
+    if changes.is_empty() {
+        return writeln!(out, "{}\n", wording::no_changes(standings));
+    }
+    let labels = Labels::new(standings.matrix);
+    for row in changes {
+        let mark = match (row.effect, row.change) {
+            (Effect::Worse, _) => "✗",
+            (Effect::Unjudged, _) => "?",
+            (Effect::None, Change::Fixed) => "✓",
+            (Effect::None, _) => "–",
+        };
+        let names: Vec<String> = row.capabilities.iter().map(|c| code(c.name())).collect();
+        let (label, turn) = (escape(&labels.of_id(row.cell)), escape(&row.turn()));
+        let profiles = escape(&row.profiles.join(", "));
+        writeln!(out, "- {mark} **{}** {label}: {} {turn} ({profiles})", row.title(), names.join(", "))?;
+        for why in &row.why {
+            writeln!(out, "  - {}", short(why))?;
+        }
+        let packages = row.packages();
+        if !packages.is_empty() {
+            writeln!(out, "  - {}", escape(&packages))?;
+        }
+    }
+    writeln!(out)
+}
+
+/// Can Kata run here? By release and profile.
+fn summary(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    let matrix = standings.matrix;
+    let labels = Labels::new(matrix);
+    writeln!(out, "## Can Kata run here?\n")?;
+    let heads = matrix.profiles.iter().map(|p| {
+        let end = if p.maintained { "" } else { ", end of life" };
+        format!("{} (Kata {}{end})", p.name, p.range)
+    });
+    table(
+        out,
+        std::iter::once("release".to_owned()).chain(heads),
+        standings.releases().into_iter().map(|release| {
+            let profiles = matrix.profiles.iter().map(|p| {
+                let answer = standings.answer(release, &p.name);
+                format!("{} {}", mark(answer.verdict(), answer.basis), escape(&answer.words()))
+            });
+            std::iter::once(format!("**{}**", escape(&labels.of_release(release)))).chain(profiles).collect()
+        }),
+    )
 }
 
 fn capability_table(out: &mut String, matrix: &Matrix, profile: &str, columns: &[Capability]) -> std::fmt::Result {

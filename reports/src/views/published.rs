@@ -1,7 +1,7 @@
 //! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
 
+use crate::standing::is_main;
 use crate::views::markdown::{escape, mark, short, table};
-use crate::views::overview;
 use model::capability::Capability;
 use model::profile::Profile;
 use model::record::Record;
@@ -81,7 +81,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         entries.iter().any(|e| verdict(e, *capability).is_some_and(|v| v != Verdict::NotApplicable))
     };
     let (main, more): (Vec<Capability>, Vec<Capability>) =
-        Capability::ALL.iter().copied().filter(said).partition(|capability| overview::is_main(*capability));
+        Capability::ALL.iter().copied().filter(said).partition(|capability| is_main(*capability));
     for columns in [main, more].iter().filter(|columns| !columns.is_empty()) {
         let heads = ["release", "in", "tested"].map(str::to_owned).into_iter();
         let rows = entries.iter().map(|entry| {

@@ -3,8 +3,8 @@
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
 use crate::run::RunEnding;
+use crate::standing::{Effect, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
-use crate::views::compare::{Change, Comparison, against};
 use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeMap;
 
@@ -22,26 +22,23 @@ pub struct Withheld {
 
 /// The entries that a run may write, each with its distro, and what is withheld.
 ///
-/// `old` finds the entry that a new one replaces.
 /// A capability that was inconclusive is left out: what an older run saw of it is not of this one's day and versions.
 /// So where the old entry judges what this run could not, the old one stays, unless this run found something worse.
 /// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
 /// Runs that are filtered, unfinished, or about candidates write nothing, nor do cells in error.
-pub fn verified_entries<'a>(
-    matrix: &Matrix,
-    old: impl Fn(&CellReport, &str) -> Option<&'a VerifiedEntry>,
-) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+    let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {
         return (Vec::new(), vec![Withheld { cell: None, reason }]);
     }
     let (mut entries, mut withheld) = (Vec::new(), Vec::new());
-    for cell in &matrix.cells {
+    for standing in &standings.cells {
+        let cell = standing.report;
         match withheld_cell(cell) {
             Some(reason) => withheld.push(Withheld { cell: Some(cell.cell.clone()), reason }),
             None => {
-                for profile in cell.judgements.keys() {
-                    let old = old(cell, profile);
-                    if let Some(reason) = old.and_then(|old| withheld_entry(cell, profile, old)) {
+                for (profile, standing) in &standing.profiles {
+                    if let Some(reason) = withheld_entry(profile, standing) {
                         withheld.push(Withheld { cell: Some(cell.cell.clone()), reason });
                     } else if let Some(entry) = entry(matrix, cell, profile) {
                         entries.push((cell.cell.distro.clone(), entry));
@@ -74,15 +71,15 @@ fn withheld_cell(cell: &CellReport) -> Option<String> {
 }
 
 /// Why an old entry stays.
-fn withheld_entry(cell: &CellReport, profile: &str, old: &VerifiedEntry) -> Option<String> {
-    let compared = against(Some(old), cell, profile, false);
-    if compared.iter().any(|c| c.change == Change::Worse) {
+fn withheld_entry(profile: &str, standing: &ProfileStanding<'_>) -> Option<String> {
+    let tested = standing.entry?.tested;
+    if standing.capabilities.values().any(|c| c.effect == Effect::Worse) {
         return None;
     }
-    let is_lost = |c: &&Comparison| c.recorded.is_some() && c.found == Verdict::Inconclusive;
-    let lost: Vec<&str> = compared.iter().filter(is_lost).map(|c| c.capability.name()).collect();
+    let lost = standing.capabilities.iter();
+    let lost = lost.filter(|(_, c)| c.recorded.is_some() && c.verdict() == Verdict::Inconclusive);
+    let lost: Vec<&str> = lost.map(|(capability, _)| capability.name()).collect();
     let what = lost.join(", ");
-    let tested = old.tested;
     (!lost.is_empty()).then(|| format!("{profile}: {what} could not be judged, as on {tested}: that entry stays"))
 }
 
@@ -131,3 +128,6 @@ fn capability_of(judgement: &Judgement) -> VerifiedCapability {
         workaround: judgement.workaround.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::journal::Journal;
 use crate::matrix::{Matrix, matrix};
+use crate::standing::Standings;
 use crate::views::{html, json, junit, markdown};
 use model::profile::Profile;
 use std::io::Write;
@@ -25,26 +26,30 @@ pub enum Error {
 /// The reports' file names.
 pub const FILES: &[&str] = &["junit.xml", "results.json", "matrix.md", "index.html"];
 
-/// Makes every report of `journal` in `out_dir` and returns what they show.
+/// What a run showed, with the files that its tests left in `dir`.
 ///
-/// Of the files that tests left, those are listed that lie there: what was empty or too large was never copied, and a
-/// folder may have been thinned out since.
+/// Those are listed that lie there: what was empty or too large was never copied, and a folder may have been thinned out
+/// since.
+pub fn matrix_in(journal: &Journal, catalogue: &[Test], profiles: &[Profile], dir: &Path) -> Matrix {
+    let mut matrix = matrix(journal, catalogue, profiles);
+    // Nothing but a file: a link could lead anywhere.
+    let is_there = |file: &str| std::fs::symlink_metadata(dir.join(file)).is_ok_and(|m| m.is_file());
+    matrix.keep_files(|file| is_inside(file) && is_there(file));
+    matrix
+}
+
+/// Makes every report of a run in `out_dir`.
 ///
 /// Each file appears whole or not at all.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write_all(journal: &Journal, catalogue: &[Test], profiles: &[Profile], out_dir: &Path) -> Result<Matrix, Error> {
-    let mut matrix = matrix(journal, catalogue, profiles);
-    // Nothing but a file: a link could lead anywhere.
-    let is_there = |file: &str| std::fs::symlink_metadata(out_dir.join(file)).is_ok_and(|m| m.is_file());
-    matrix.keep_files(|file| is_inside(file) && is_there(file));
+pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(out_dir).map_err(|e| Error::Write(out_dir.to_owned(), e))?;
-    write_atomically(&out_dir.join("junit.xml"), junit::render(&matrix, catalogue)?.as_bytes())?;
-    write_atomically(&out_dir.join("results.json"), json::render(&matrix)?.as_bytes())?;
-    write_atomically(&out_dir.join("matrix.md"), markdown::render(&matrix).as_bytes())?;
-    write_atomically(&out_dir.join("index.html"), html::render(&matrix, catalogue).as_bytes())?;
-    Ok(matrix)
+    write_atomically(&out_dir.join("junit.xml"), junit::render(standings, catalogue)?.as_bytes())?;
+    write_atomically(&out_dir.join("results.json"), json::render(standings)?.as_bytes())?;
+    write_atomically(&out_dir.join("matrix.md"), markdown::render(standings).as_bytes())?;
+    write_atomically(&out_dir.join("index.html"), html::render(standings, catalogue).as_bytes())
 }
 
 /// Whether a path of the journal, which is not to be trusted, stays below the output folder.

@@ -9,7 +9,8 @@ use std::process::Command;
 use suites::outcome::Component;
 
 fn rendered(journal: &Journal) -> String {
-    render(&matrix(journal, &sample::catalogue(), &sample::profiles()), &sample::catalogue()).unwrap()
+    let matrix = matrix(journal, &sample::catalogue(), &sample::profiles());
+    render(&sample::standings(&matrix), &sample::catalogue()).unwrap()
 }
 
 fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree::Node<'a, 'a> {
@@ -21,7 +22,7 @@ fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree:
 #[test]
 fn a_small_run_as_junit() {
     let catalogue = sample::small_catalogue();
-    let text = render(&sample::small_matrix(), &catalogue).unwrap();
+    let text = render(&sample::standings(&sample::small_matrix()), &catalogue).unwrap();
     let judged: Vec<String> =
         catalogue.iter().flat_map(|test| &test.proves).map(|c| format!("\"verdict.{c}\"")).collect();
     let kept = |line: &&str| !line.contains("\"verdict.") || judged.iter().any(|name| line.contains(name.as_str()));
@@ -95,7 +96,7 @@ fn what_the_environment_cannot_show_is_left_out() {
     let mut matrix = sample::small_matrix();
     for (environment, shown) in [(Environment::Container, false), (Environment::Vm, true)] {
         matrix.cells[0].cell.environment = environment;
-        let text = render(&matrix, std::slice::from_ref(&test)).unwrap();
+        let text = render(&sample::standings(&matrix), std::slice::from_ref(&test)).unwrap();
         assert_eq!(text.contains(&format!("name=\"{id}\"")), shown, "{environment}: {text}");
     }
 }

@@ -3,12 +3,12 @@ use crate::sample;
 
 #[test]
 fn the_sample_as_markdown() {
-    insta::assert_snapshot!(render(&sample::matrix()));
+    insta::assert_snapshot!(render(&sample::standings(&sample::matrix())));
 }
 
 #[test]
 fn no_text_of_a_guest_becomes_markup() {
-    let text = render(&sample::matrix());
+    let text = render(&sample::standings(&sample::matrix()));
     assert!(!text.contains("<script>") && text.contains("&lt;script&gt;"), "{text}");
     assert!(text.contains("http://&lt;mirror&gt;/debian"), "a bare <mirror> would vanish as a tag");
     // Every row of a table has as many columns as its head.
