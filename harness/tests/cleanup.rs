@@ -30,7 +30,7 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
     running.assert_gone();
     let out = dir.path().join("out");
     assert_eq!(results(&out)["ending"], "interrupted");
-    for report in ["junit.xml", "matrix.md", "index.html"] {
+    for report in ["junit/run.xml", "junit/debian-13-x86_64-container.xml", "matrix.md", "index.html"] {
         assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", ended.stderr);
     }
     assert!(ended.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", ended.stdout);

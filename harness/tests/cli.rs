@@ -841,5 +841,5 @@ fn whoever_read_standard_error_may_be_gone() {
     ]);
     let status = command.current_dir(dir.path()).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(3), "there is nothing in the cache");
-    assert!(dir.path().join("out/junit.xml").exists(), "the reports were made");
+    assert!(dir.path().join("out/junit/debian-13-x86_64-vm.xml").exists(), "the reports were made");
 }

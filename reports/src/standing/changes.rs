@@ -1,7 +1,8 @@
 //! What has changed against the record, which every face shows first.
 
-use super::{Change, Effect, Standings};
+use super::{CapabilityStanding, Change, Effect, ProfileStanding, Standings};
 use crate::journal::CellId;
+use crate::matrix::CellReport;
 use crate::verdict::{Judgement, ReasonSource};
 use jiff::civil::Date;
 use model::package::{PackageName, PackageVersion};
@@ -60,10 +61,7 @@ impl ChangeRow<'_> {
 
     /// `was offered (2026-11-21), is unsupported`.
     pub fn turn(&self) -> String {
-        match self.was {
-            Some((verdict, day)) => format!("was {verdict} ({day}), is {}", self.is),
-            None => format!("had no record, is {}", self.is),
-        }
+        turn(self.was, self.is)
     }
 
     /// `qemu-system-x86 1:10.0 → 1:10.1`, or that none has changed.
@@ -74,10 +72,39 @@ impl ChangeRow<'_> {
         if self.packages.is_empty() {
             return "the same packages".to_owned();
         }
-        let one = |p: &PackageChange<'_>| {
-            format!("{} {} → {}", p.name, p.then.unwrap_or("not there"), p.now.unwrap_or("not there"))
-        };
-        self.packages.iter().map(one).collect::<Vec<_>>().join(", ")
+        self.packages.iter().map(|p| format!("{} {}", p.name, p.turn())).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl PackageChange<'_> {
+    /// `1:10.0 → 1:10.1`.
+    pub fn turn(&self) -> String {
+        format!("{} → {}", self.then.unwrap_or("not there"), self.now.unwrap_or("not there"))
+    }
+}
+
+impl<'m> ProfileStanding<'m> {
+    /// `was offered (2026-11-21), is unsupported`.
+    pub fn turn(&self, one: &CapabilityStanding<'m>) -> String {
+        turn(self.was(one), one.verdict())
+    }
+
+    /// What the record said of a capability, and on which day.
+    fn was(&self, one: &CapabilityStanding<'m>) -> Option<(Verdict, Date)> {
+        one.recorded.zip(self.entry).map(|(verdict, entry)| (verdict, entry.tested))
+    }
+
+    /// The packages of its cell whose versions differ from the record's.
+    pub fn packages(&self, cell: &'m CellReport) -> Vec<PackageChange<'m>> {
+        let now = cell.facts.as_ref().map(|facts| &facts.versions);
+        self.entry.zip(now).map(|(entry, now)| differing(entry, now)).unwrap_or_default()
+    }
+}
+
+fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
+    match was {
+        Some((verdict, day)) => format!("was {verdict} ({day}), is {is}"),
+        None => format!("had no record, is {is}"),
     }
 }
 
@@ -89,14 +116,13 @@ impl<'m> Standings<'m> {
     pub fn changes(&self) -> Vec<ChangeRow<'m>> {
         let mut rows: BTreeMap<Key<'m>, BTreeMap<Capability, Vec<&'m str>>> = BTreeMap::new();
         for (place, cell) in self.cells.iter().enumerate() {
-            let now = cell.report.facts.as_ref().map(|facts| &facts.versions);
             for (profile, standing) in &cell.profiles {
-                let packages = standing.entry.zip(now).map(|(entry, now)| differing(entry, now)).unwrap_or_default();
+                let packages = standing.packages(cell.report);
                 for (capability, one) in &standing.capabilities {
                     if one.effect == Effect::None && matches!(one.change, Change::Known | Change::Same) {
                         continue;
                     }
-                    let was = one.recorded.zip(standing.entry).map(|(verdict, entry)| (verdict, entry.tested));
+                    let was = standing.was(one);
                     let why = reasons(one.judgement);
                     let key = (place, one.change, one.effect, was, one.verdict(), why, packages.clone());
                     rows.entry(key).or_default().entry(*capability).or_default().push(*profile);

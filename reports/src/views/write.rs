@@ -5,7 +5,7 @@ use crate::matrix::{Matrix, matrix};
 use crate::standing::Standings;
 use crate::views::{html, json, junit, markdown};
 use model::profile::Profile;
-use std::io::Write;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use suites::catalogue::Test;
 
@@ -16,15 +16,23 @@ pub enum Error {
     #[error("writing {path}", path = .0.display())]
     Write(PathBuf, #[source] std::io::Error),
     /// The XML could not be made.
-    #[error("encoding junit.xml")]
+    #[error("encoding JUnit XML")]
     Junit(#[from] quick_junit::SerializeError),
     /// The JSON could not be made.
     #[error("encoding results.json")]
     Json(#[from] serde_json::Error),
 }
 
-/// The reports' file names.
-pub const FILES: &[&str] = &["junit.xml", "results.json", "matrix.md", "index.html"];
+/// The reports' file names; those of [`JUNIT`] are beside them.
+pub const FILES: &[&str] = &["results.json", "matrix.md", "index.html"];
+
+/// The folder of the JUnit XML, a file for each cell.
+pub const JUNIT: &str = "junit";
+
+/// How much of a log is looked at for its last lines, in bytes.
+const TAIL: u64 = 8 << 10;
+/// The last lines of a log that a report shows.
+const TAIL_LINES: usize = 30;
 
 /// What a run showed, with the files that its tests left in `dir`.
 ///
@@ -45,11 +53,28 @@ pub fn matrix_in(journal: &Journal, catalogue: &[Test], profiles: &[Profile], di
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(out_dir).map_err(|e| Error::Write(out_dir.to_owned(), e))?;
-    write_atomically(&out_dir.join("junit.xml"), junit::render(standings, catalogue)?.as_bytes())?;
+    let folder = out_dir.join(JUNIT);
+    std::fs::create_dir_all(&folder).map_err(|e| Error::Write(folder.clone(), e))?;
+    let left = junit::Left { folder: out_dir, tail: &|file: &str| tail(&out_dir.join(file)) };
+    for (name, text) in junit::render(standings, catalogue, left)? {
+        write_atomically(&folder.join(name), text.as_bytes())?;
+    }
     write_atomically(&out_dir.join("results.json"), json::render(standings)?.as_bytes())?;
     write_atomically(&out_dir.join("matrix.md"), markdown::render(standings).as_bytes())?;
     write_atomically(&out_dir.join("index.html"), html::render(standings, catalogue).as_bytes())
+}
+
+/// The last lines of a file, printable; `None` where there is nothing to read.
+fn tail(path: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    let text = crate::redact::text(&String::from_utf8_lossy(&bytes));
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(TAIL_LINES)..)?.join("\n");
+    (!last.is_empty()).then_some(last)
 }
 
 /// Whether a path of the journal, which is not to be trusted, stays below the output folder.

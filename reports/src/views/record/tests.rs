@@ -55,8 +55,9 @@ fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
     assert!(crate::views::markdown::render(&standings).contains(line));
     assert!(crate::views::html::render(&standings, &tests).contains(line));
     assert!(crate::views::json::render(&standings).unwrap().contains("\"shaped\":true"));
-    let junit = crate::views::junit::render(&standings, &tests).unwrap();
-    assert!(junit.contains("<property name=\"shaped\" value=\"true\"/>"), "{junit}");
+    let left = crate::views::junit::Left { folder: std::path::Path::new("out"), tail: &|_: &str| None };
+    let junit = crate::views::junit::render(&standings, &tests, left).unwrap();
+    assert!(junit[0].1.contains("<property name=\"shaped\" value=\"true\"/>"), "{junit:?}");
 }
 
 #[test]

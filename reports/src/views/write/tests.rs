@@ -8,25 +8,42 @@ fn written(journal: &Journal, out: &Path) -> Result<(), Error> {
     write_all(&sample::standings(&matrix), &sample::catalogue(), out)
 }
 
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// All reports in a folder.
+fn files(out: &Path) -> Vec<PathBuf> {
+    let junit = names(&out.join(JUNIT)).into_iter().map(|name| out.join(JUNIT).join(name));
+    FILES.iter().map(|name| out.join(name)).chain(junit).collect()
+}
+
 #[test]
 fn every_report_is_made_and_made_again_alike() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("a/b");
     let all = || {
         written(&sample::journal(), &out).unwrap();
-        FILES.iter().map(|f| std::fs::read(out.join(f)).unwrap()).collect::<Vec<_>>()
+        files(&out).iter().map(|f| std::fs::read(f).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(all(), all());
     let left: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
-    assert_eq!(left.len(), FILES.len(), "no temporary file is left behind: {left:?}");
+    assert_eq!(left.len(), FILES.len() + 1, "no temporary file is left behind: {left:?}");
+    let junit = names(&out.join(JUNIT));
+    let cells = ["12", "13", "sid", "testing"].map(|release| format!("debian-{release}-x86_64-container.xml"));
+    assert_eq!(junit, [cells.as_slice(), &["run.xml".to_owned()]].concat());
 }
 
 #[test]
 fn no_report_tells_a_mirror_or_a_password() {
     let dir = tempfile::tempdir().unwrap();
     written(&sample::journal(), dir.path()).unwrap();
-    for file in FILES {
-        let text = std::fs::read_to_string(dir.path().join(file)).unwrap();
+    for file in files(dir.path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let file = file.display();
         assert!(!text.contains("mirror.example") && !text.contains("user:pass"), "{file}");
         assert!(!text.chars().any(crate::redact::is_unprintable), "{file}");
     }
@@ -79,6 +96,20 @@ fn a_file_is_listed_only_inside_the_folder() {
     for file in ["javascript:alert(1)", "/etc/passwd", "a/../../b", "//host/x"] {
         assert!(!is_inside(file), "{file}");
     }
+}
+
+#[test]
+fn the_end_of_a_log_is_whole_lines_and_printable() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("serial.log");
+    assert_eq!(tail(&log), None);
+    let text: String = (0..9000).map(|n| format!("line {n}\r\n\n")).collect();
+    std::fs::write(&log, format!("{text}\u{1b}[31mend of http://user:pass@mirror.example/x\n")).unwrap();
+    let said = tail(&log).unwrap();
+    assert!(said.starts_with("line 8971\n") && said.lines().count() == TAIL_LINES, "{said}");
+    assert!(!said.contains("mirror.example") && !said.contains('\u{1b}'), "{said}");
+    std::fs::write(&log, "").unwrap();
+    assert_eq!(tail(&log), None);
 }
 
 /// Seconds that this thread has had a processor.
