@@ -100,6 +100,11 @@ impl CellReport {
         self.errors.first().map(CellFailure::to_string)
     }
 
+    /// The Kata that its containers ran under, of a profile: `3.30.0 (Go)`.
+    pub fn kata(&self, profile: &str) -> Option<&str> {
+        self.facts.as_ref()?.environment.get(&format!("kata-{profile}")).map(String::as_str)
+    }
+
     /// What is said of a capability under a profile.
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)

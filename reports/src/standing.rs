@@ -28,7 +28,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::verified::{Basis, Verdict, VerifiedEntry};
 use std::collections::BTreeMap;
-use suites::capability::Capability;
+use suites::capability::{Area, Capability};
 
 /// A run beside the record.
 #[derive(Debug, Clone)]
@@ -56,9 +56,7 @@ pub struct CellStanding<'m> {
 #[derive(Debug, Clone)]
 pub struct ProfileStanding<'m> {
     /// What the record has of it.
-    pub entry: Option<&'m VerifiedEntry>,
-    /// Whether the same tests stand behind the record's verdicts.
-    pub same_tests: bool,
+    pub entries: Vec<&'m VerifiedEntry>,
     /// By capability.
     pub capabilities: BTreeMap<Capability, CapabilityStanding<'m>>,
 }
@@ -76,6 +74,8 @@ pub struct CapabilityStanding<'m> {
     pub effect: Effect,
     /// What the record said.
     pub recorded: Option<Verdict>,
+    /// Where it says so.
+    pub entry: Option<&'m VerifiedEntry>,
     /// Since when the verdict is known: the record's day, if it says the same, else the run's.
     pub since: Option<Date>,
 }
@@ -132,7 +132,7 @@ impl<'m> Standings<'m> {
         for cell in &self.cells {
             let mut other: BTreeMap<(&str, Date), Vec<&str>> = BTreeMap::new();
             for (profile, standing) in &cell.profiles {
-                if let Some(entry) = standing.entry.filter(|_| !standing.same_tests) {
+                for entry in standing.entries.iter().filter(|entry| entry.test_set != self.matrix.test_set) {
                     other.entry((&entry.test_set, entry.tested)).or_default().push(profile);
                 }
             }
@@ -177,22 +177,26 @@ fn cell<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>, strict: bool, report: &
     let today = report.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
     let filtered = matrix.filter.is_some();
     let profiles = report.judgements.iter().map(|(profile, judgements)| {
-        let entry = recorded.entry(&report.cell, profile);
-        let same_tests = entry.is_none_or(|entry| entry.test_set == matrix.test_set);
+        let entries = recorded.entries(&report.cell, profile);
+        let has_kata = report.kata(profile).is_some();
         let one = |capability: Capability, judgement: &'m Judgement| {
-            let recorded = entry.and_then(|e| e.capabilities.get(&capability)).map(|c| c.verdict);
-            let (change, mut effect) = compare(recorded, same_tests, judgement, filtered);
+            let known = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?.verdict)));
+            let (entry, recorded) = known.unzip();
+            let same_tests = entry.is_none_or(|entry: &VerifiedEntry| entry.test_set == matrix.test_set);
+            // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
+            let left_out = filtered && judgement.unrun > 0;
+            let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
+            let (change, mut effect) = compare(recorded, same_tests, judgement, unasked);
             // Under `--strict` a gap is a gap: what is required must be supported.
-            let asked = !(filtered && judgement.unrun > 0);
-            if strict && effect == Effect::None && asked && is_lacking(capability, judgement) {
+            if strict && effect == Effect::None && !left_out && is_lacking(capability, judgement) {
                 effect = Effect::Worse;
             }
             let known = entry.filter(|_| recorded == Some(judgement.verdict)).map(|e| e.tested);
             let optional = is_optional(capability, judgement);
-            CapabilityStanding { judgement, optional, change, effect, recorded, since: known.or(today) }
+            CapabilityStanding { judgement, optional, change, effect, recorded, entry, since: known.or(today) }
         };
         let capabilities = judgements.iter().map(|(c, judgement)| (*c, one(*c, judgement))).collect();
-        (profile.as_str(), ProfileStanding { entry, same_tests, capabilities })
+        (profile.as_str(), ProfileStanding { entries, capabilities })
     });
     CellStanding { report, profiles: profiles.collect() }
 }

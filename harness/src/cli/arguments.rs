@@ -110,7 +110,7 @@ pub(super) struct RunArguments {
     /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel. Verdicts become `partial`.
     #[arg(long = "component", value_name = "NAME=PATH")]
     pub components: Vec<String>,
-    /// Run only tests whose id contains this, and the tests that can block them; never written back.
+    /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].

@@ -67,11 +67,11 @@ impl Effect {
 ///
 /// A first record is never worse, but what is inconclusive was not judged.
 /// What the record calls unsupported and the run did not test stays as it was.
-/// In a filtered run, what was not asked for is not held against it.
+/// What was not asked for (`unasked`) and is untested is not held against a run.
 /// What works with a component that was brought along is no worse than what was recorded: it says nothing of the distro's
 /// own.
 /// Another set of tests is no excuse: what is worse counts, and the reader is told that the tests differ.
-pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, filtered: bool) -> (Change, Effect) {
+pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, unasked: bool) -> (Change, Effect) {
     let rank = |v: Verdict| match v {
         Verdict::Supported => Some(4),
         Verdict::Partial => Some(3),
@@ -80,7 +80,7 @@ pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, f
         Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => None,
     };
     let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {
-        _ if filtered && found.unrun > 0 && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
+        _ if unasked && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
         (_, None) if found.verdict == Verdict::Inconclusive => (Change::Unjudged, Effect::Unjudged),
         (Some(old), None) if old > 1 => (Change::Unjudged, Effect::Unjudged),
         (_, None) => (Change::Same, Effect::None),

@@ -1,6 +1,6 @@
 //! What has changed against the record, which every face shows first.
 
-use super::{CapabilityStanding, Change, Effect, ProfileStanding, Standings};
+use super::{CapabilityStanding, Change, Effect, Standings};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
 use crate::verdict::{Judgement, ReasonSource};
@@ -83,15 +83,15 @@ impl PackageChange<'_> {
     }
 }
 
-impl<'m> ProfileStanding<'m> {
+impl<'m> CapabilityStanding<'m> {
     /// `was offered (2026-11-21), is unsupported`.
-    pub fn turn(&self, one: &CapabilityStanding<'m>) -> String {
-        turn(self.was(one), one.verdict())
+    pub fn turn(&self) -> String {
+        turn(self.was(), self.verdict())
     }
 
-    /// What the record said of a capability, and on which day.
-    fn was(&self, one: &CapabilityStanding<'m>) -> Option<(Verdict, Date)> {
-        one.recorded.zip(self.entry).map(|(verdict, entry)| (verdict, entry.tested))
+    /// What the record said, and on which day.
+    fn was(&self) -> Option<(Verdict, Date)> {
+        self.recorded.zip(self.entry).map(|(verdict, entry)| (verdict, entry.tested))
     }
 
     /// The packages of its cell whose versions differ from the record's.
@@ -117,14 +117,13 @@ impl<'m> Standings<'m> {
         let mut rows: BTreeMap<Key<'m>, BTreeMap<Capability, Vec<&'m str>>> = BTreeMap::new();
         for (place, cell) in self.cells.iter().enumerate() {
             for (profile, standing) in &cell.profiles {
-                let packages = standing.packages(cell.report);
                 for (capability, one) in &standing.capabilities {
                     if one.effect == Effect::None && matches!(one.change, Change::Known | Change::Same) {
                         continue;
                     }
-                    let was = standing.was(one);
+                    let was = one.was();
                     let why = reasons(one.judgement);
-                    let key = (place, one.change, one.effect, was, one.verdict(), why, packages.clone());
+                    let key = (place, one.change, one.effect, was, one.verdict(), why, one.packages(cell.report));
                     rows.entry(key).or_default().entry(*capability).or_default().push(*profile);
                 }
             }

@@ -23,9 +23,11 @@ impl<'a> Recorded<'a> {
         Recorded { entries: BTreeMap::from([(distro, entries)]) }
     }
 
-    /// The entry that a cell under a profile replaces.
-    pub fn entry(&self, cell: &CellId, profile: &str) -> Option<&'a VerifiedEntry> {
-        self.of_release(cell, profile).into_iter().find(|entry| entry.environment == cell.environment)
+    /// What is known of a cell under a profile: each run that judged a part of it has an entry.
+    pub fn entries(&self, cell: &CellId, profile: &str) -> Vec<&'a VerifiedEntry> {
+        let mut all = self.of_release(cell, profile);
+        all.retain(|entry| entry.environment == cell.environment);
+        all
     }
 
     /// What is known of a cell's release under a profile in any environment.

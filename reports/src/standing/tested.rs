@@ -37,8 +37,7 @@ impl CellStanding<'_> {
 
     /// What a failure that is believed comes to.
     fn failed(&self, profile: &str, test: &str) -> Weight {
-        let of_profile = self.profiles.get(profile).map(|p| (p.entry, &p.capabilities));
-        let Some((entry, capabilities)) = of_profile else {
+        let Some(capabilities) = self.profiles.get(profile).map(|p| &p.capabilities) else {
             return Weight::Excused("no capability is judged by it".to_owned());
         };
         let taken: BTreeMap<Capability, &CapabilityStanding<'_>> = capabilities
@@ -56,9 +55,10 @@ impl CellStanding<'_> {
         let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
             some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
         };
+        let entry = known.iter().find_map(|(_, c)| c.entry);
         let (known, new) = (names(&known), names(&new));
         let mut why = Vec::new();
-        if let Some(entry) = entry.filter(|_| !known.is_empty()) {
+        if let Some(entry) = entry {
             why.push(format!("known: {known} recorded as {} on {}", Verdict::Unsupported, entry.tested));
         }
         if !new.is_empty() {

@@ -56,9 +56,9 @@ fn the_whole_table_of_changes() {
     assert_eq!(of(Some(Supported), Offered), NewFailure);
     assert_eq!(of(Some(Offered), Offered), Same);
     assert_eq!(of(Some(Offered), Untested), Unjudged);
-    let filtered = |new, unrun| compare(Some(Supported), true, &judgement(new, unrun), true);
-    assert_eq!(filtered(Untested, 1), (Same, Effect::None), "not asked for");
-    assert_eq!(filtered(Unsupported, 1), (NewFailure, Effect::Worse), "asked for and failed");
+    let unasked = |new| compare(Some(Supported), true, &judgement(new, 1), true);
+    assert_eq!(unasked(Untested), (Same, Effect::None), "not asked for");
+    assert_eq!(unasked(Unsupported), (NewFailure, Effect::Worse), "and yet it failed");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::journal::CellId;
 use crate::matrix::Matrix;
 use crate::redact::is_unprintable;
 use crate::run::{Instance, by_profile};
-use crate::standing::{CellStanding, Change, Effect, PackageChange, ProfileStanding, Standings};
+use crate::standing::{CellStanding, Change, Effect, ProfileStanding, Standings};
 use crate::views::wording;
 use case::{Cases, case, non_success, skipped};
 use model::verified::Verdict;
@@ -164,7 +164,7 @@ fn suite(
         };
         let why: Vec<String> = one.judgement.reasons.iter().map(ToString::to_string).collect();
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
-        let message = format!("{capability} {}{why}", standing.turn(one));
+        let message = format!("{capability} {}{why}", one.turn());
         let status = non_success(kind, one.change.name(), &message);
         suite.add_test_case(case(&format!("capability::{capability}"), &class, status, 0));
     }
@@ -183,16 +183,14 @@ fn properties(matrix: &Matrix, standing: &CellStanding<'_>, profile: &str) -> Ve
     let cell = standing.report;
     let mut all = Vec::new();
     let of_profile = standing.profiles.get(profile);
+    let mut packages = BTreeSet::new();
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         if one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same) {
-            let turn = of_profile.map(|p| p.turn(one)).unwrap_or_default();
-            all.push((format!("change.{capability}"), format!("{}: {turn}", one.change)));
+            all.push((format!("change.{capability}"), format!("{}: {}", one.change, one.turn())));
+            packages.extend(one.packages(cell));
         }
     }
-    if let (false, Some(of_profile)) = (all.is_empty(), of_profile) {
-        let packages = of_profile.packages(cell).into_iter();
-        all.extend(packages.map(|p: PackageChange<'_>| (format!("changed.{}", p.name), p.turn())));
-    }
+    all.extend(packages.into_iter().map(|p| (format!("changed.{}", p.name), p.turn())));
     all.extend([
         ("cell".to_owned(), cell.cell.to_string()),
         ("profile".to_owned(), profile.to_owned()),

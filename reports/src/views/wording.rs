@@ -87,12 +87,23 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
     if let Some(filter) = &matrix.filter {
-        out.push(format!("Only tests matching `{filter}` were asked for; nothing is written back."));
+        out.push(format!(
+            "Only tests matching `{filter}` were asked for; of what they do not prove, nothing is said or written back."
+        ));
     }
     if matrix.candidate {
-        out.push(
-            "Candidate packages, components or another record were laid over; nothing is written back.".to_owned(),
-        );
+        out.push("Candidate packages or another record were laid over; nothing is written back.".to_owned());
+    }
+    let mut brought: Vec<String> = Vec::new();
+    for (component, what) in matrix.cells.iter().filter_map(|c| c.facts.as_ref()).flat_map(|f| &f.candidates) {
+        let words = format!("{component} {what}");
+        if !brought.contains(&words) {
+            brought.push(words);
+        }
+    }
+    if !brought.is_empty() {
+        let what = brought.join(", ");
+        out.push(format!("Brought along: {what}; nothing but Kata's own results is written back."));
     }
     if matrix.shaped {
         let why = "keys that --mirror-key names vouch for the packages, so that nothing is said of the distro's own";
@@ -108,7 +119,7 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
 
 /// What the section of changes says where there are none.
 pub(crate) fn no_changes(standings: &Standings<'_>) -> &'static str {
-    let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| p.entry.is_some());
+    let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
     if is_recorded { "None: all is as recorded." } else { "None: nothing was recorded of these cells before." }
 }
 

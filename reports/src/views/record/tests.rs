@@ -1,9 +1,9 @@
 use super::*;
 use crate::journal::Event;
-use crate::sample::{self, BLK, BOOT, RENAME, cell, fail, judged, recorded, run, skip};
+use crate::sample::{self, BOOT, RENAME, cell, judged, recorded, run, skip};
 use model::verified::{Basis, VerifiedCapability};
 use suites::capability::Capability;
-use suites::outcome::Component;
+use suites::outcome::{Component, Outcome};
 
 #[test]
 fn what_is_written_back() {
@@ -70,43 +70,110 @@ fn the_same_journal_gives_the_same_entries() {
 
 /// A verdict of another day and of other versions is no verdict of this run.
 #[test]
-fn what_could_not_be_judged_keeps_the_old_entry_and_never_its_word_under_a_new_date() {
+fn what_could_not_be_judged_is_never_written_under_the_runs_date() {
     let entries = recorded();
     let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
     let (new, withheld) = verified_entries(&sample::beside(&error, &entries));
-    assert!(new.iter().all(|(_, e)| !e.capabilities.contains_key(&Capability::FsVirtioFs)), "{new:?}");
+    assert_eq!(new.len(), 1, "the rest was judged: {new:?}");
+    assert!(!new[0].1.capabilities.contains_key(&Capability::FsVirtioFs), "{new:?}");
+    assert!(new[0].1.capabilities.contains_key(&Capability::VmmBoot), "{new:?}");
     let told: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
-    assert!(
-        !told.is_empty() && told.iter().all(|t| t.contains("fs.virtio-fs could not be judged, as on ")),
-        "{told:?}"
-    );
-    assert_eq!(new.len() + told.len(), entries.len());
+    let day = entries[0].tested;
+    let stays = format!("go-3.29: fs.virtio-fs could not be judged: what the run of {day} found stays");
+    assert_eq!(told, [stays]);
     // Nothing was known of it before.
     let (first, withheld) = verified_entries(&sample::standings(&error));
     assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
     assert!(withheld.is_empty(), "{withheld:?}");
-    // What is worse must not wait for it.
-    let mut better = recorded();
-    for entry in &mut better {
-        for capability in entry.capabilities.values_mut().filter(|c| c.verdict == Verdict::Unsupported) {
-            *capability = VerifiedCapability::plain(Verdict::Supported);
-        }
-        if let Some(other) = entry.capabilities.get_mut(&Capability::FsVirtioBlk) {
-            *other = VerifiedCapability::plain(Verdict::Supported);
+}
+
+fn filtered(maker: &mut sample::Maker) {
+    for entry in &mut maker.journal.entries {
+        if let Event::RunStarted { filter, .. } = &mut entry.event {
+            *filter = Some("some".to_owned());
         }
     }
-    let fails = judged(&run(|t| match t {
-        RENAME => Some(sample::error("ours")),
-        BLK => Some(fail(Component::Qemu, "it lies")),
-        _ => None,
-    }));
-    let (new, _) = verified_entries(&sample::beside(&fails, &better));
-    let worse = new.iter().find(|(_, e)| e.capabilities.values().any(|c| c.verdict == Verdict::Unsupported));
-    assert!(worse.is_some_and(|(_, e)| !e.capabilities.contains_key(&Capability::FsVirtioFs)), "{new:?}");
+}
+
+/// The capabilities that a run writes down, by name.
+fn written(entries: &[(String, VerifiedEntry)]) -> Vec<&'static str> {
+    entries.iter().flat_map(|(_, entry)| entry.capabilities.keys()).map(|c| c.name()).collect()
 }
 
 #[test]
-fn filtered_candidate_unfinished_and_broken_runs_write_nothing() {
+fn a_filtered_run_writes_what_its_tests_prove_whole() {
+    let mut maker = sample::Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    filtered(&mut maker);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(Basis::Emulated) });
+    maker.done("13", &["go-3.29"], BOOT, Outcome::Pass);
+    maker.done("13", &["go-3.29"], sample::VSOCK, skip("the environment has no /dev/vhost-vsock"));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    let matrix = judged(&maker);
+    let (entries, withheld) = verified_entries(&sample::standings(&matrix));
+    assert_eq!(withheld, []);
+    assert_eq!(written(&entries), ["vmm.boot", "vmm.vsock", "kernel.guest"]);
+    // What was skipped is no news where something was found out before.
+    let mut known = recorded();
+    known[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
+    let (entries, _) = verified_entries(&sample::beside(&matrix, &known));
+    assert_eq!(written(&entries), ["vmm.boot", "kernel.guest"]);
+}
+
+const KATA: &str = "containers::kata::exit_codes_come_back";
+
+/// A run whose catalogue has a test under Kata, with the Kata of the evidence and what took the place of virtiofsd.
+fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(String, VerifiedEntry)> {
+    let mut maker = run(|_| None);
+    for entry in &mut maker.journal.entries {
+        if let Event::CellFacts { facts, .. } = &mut entry.event {
+            facts.environment.extend(kata.map(|kata| ("kata-go-3.29".to_owned(), kata.to_owned())));
+            facts.candidates.extend(brought.map(|what| (Component::Virtiofsd, what.to_owned())));
+        }
+    }
+    let end = maker.journal.entries.split_off(maker.journal.entries.len() - 2);
+    let outcome = if kata.is_some() { Outcome::Pass } else { skip("no Kata was given") };
+    maker.done("13", &["go-3.29"], KATA, outcome);
+    maker.journal.entries.extend(end);
+    let mut catalogue = sample::catalogue();
+    catalogue.push(sample::test(KATA, &[Capability::KataSmoke], Component::Qemu, &[], &[]));
+    let matrix = crate::matrix::matrix(&maker.journal, &catalogue, &sample::profiles());
+    verified_entries(&sample::standings(&matrix)).0
+}
+
+#[test]
+fn katas_own_results_have_an_entry_with_the_kata_and_what_was_brought_along() {
+    let own = under_kata(Some("3.30.0 (Go, sha256 0123)"), None);
+    assert_eq!(own.len(), 2, "{own:?}");
+    assert!(own[0].1.kata.is_none() && !own[0].1.capabilities.contains_key(&Capability::KataSmoke));
+    let kata = own[1].1.kata.as_ref().unwrap();
+    assert_eq!((kata.version.to_string().as_str(), kata.runtime), ("3.30.0", Runtime::Go));
+    assert_eq!(own[1].1.capabilities, [(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported))].into());
+    // What a component that was brought along shows is not the distro's.
+    let with = under_kata(Some("3.30.0 (Go)"), Some("1.13.3"));
+    assert_eq!(written(&with), ["kata.smoke"]);
+    let entry = &with[0].1;
+    assert_eq!(entry.kata.as_ref().unwrap().brought, [(Component::Virtiofsd, "1.13.3".to_owned())].into());
+    assert_eq!(entry.capabilities[&Capability::KataSmoke].verdict, Verdict::Partial);
+    assert!(under_kata(None, Some("1.13.3")).is_empty());
+    let without = under_kata(None, None);
+    assert_eq!(without.len(), 1);
+    assert_eq!(without[0].1.capabilities[&Capability::KataSmoke].verdict, Verdict::Untested);
+}
+
+/// Whoever runs a release without Kata asks nothing of Kata.
+#[test]
+fn what_was_recorded_of_kata_is_not_lost_by_a_run_without_it() {
+    let mut known = recorded();
+    known[0].capabilities.insert(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported));
+    let matrix = judged(&run(|_| None));
+    assert_eq!(sample::beside(&matrix, &known).effect().exit_code(), 0);
+}
+
+#[test]
+fn candidate_unfinished_and_broken_runs_write_nothing() {
     let change = |f: &dyn Fn(&mut Event)| {
         let mut maker = run(|_| None);
         maker.journal.entries.iter_mut().for_each(|e| f(&mut e.event));
@@ -117,14 +184,6 @@ fn filtered_candidate_unfinished_and_broken_runs_write_nothing() {
         assert!(entries.is_empty());
         assert!(withheld[0].reason.contains(why), "{withheld:?}");
     };
-    nothing(
-        &|e| {
-            if let Event::RunStarted { filter, .. } = e {
-                *filter = Some("rename".to_owned())
-            }
-        },
-        "filtered: rename",
-    );
     nothing(
         &|e| {
             if let Event::RunStarted { candidate, .. } = e {
