@@ -21,11 +21,13 @@ pub use need::{is_lacking, is_main, is_needed, is_optional};
 pub use recorded::Recorded;
 pub use tested::Weight;
 
+use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::RunEnding;
 use crate::verdict::Judgement;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use model::arch::Arch;
 use model::verified::{Basis, Verdict, VerifiedEntry};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
@@ -41,6 +43,10 @@ pub struct Standings<'m> {
     pub strict: bool,
     /// The cells, in the matrix's order.
     pub cells: Vec<CellStanding<'m>>,
+    /// The cells of each release, by distro, version and architecture.
+    by_release: BTreeMap<(&'m str, &'m str, Arch), Vec<&'m CellReport>>,
+    /// Whether the record speaks of the same packages: of candidates it says nothing.
+    counts_record: bool,
 }
 
 /// A cell beside the record.
@@ -96,7 +102,14 @@ impl<'m> Standings<'m> {
     /// Compares a run with the record; `strict` asks that all that is required is supported.
     pub fn new(matrix: &'m Matrix, recorded: Recorded<'m>, strict: bool) -> Standings<'m> {
         let cells = matrix.cells.iter().map(|report| cell(matrix, &recorded, strict, report)).collect();
-        Standings { matrix, recorded, strict, cells }
+        let mut by_release: BTreeMap<_, Vec<&CellReport>> = BTreeMap::new();
+        for report in &matrix.cells {
+            let CellId { distro, release, arch, .. } = &report.cell;
+            by_release.entry((distro.as_str(), release.as_str(), *arch)).or_default().push(report);
+        }
+        let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
+        let counts_record = !matrix.candidate && !matrix.cells.iter().any(brought);
+        Standings { matrix, recorded, strict, cells, by_release, counts_record }
     }
 
     /// What a capability of a cell comes to; `None` where the run judged no such profile.

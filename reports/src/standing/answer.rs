@@ -2,7 +2,7 @@
 
 use super::{Standings, is_needed};
 use crate::journal::CellId;
-use crate::matrix::{CellReport, Matrix};
+use crate::matrix::CellReport;
 use jiff::civil::Date;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
@@ -123,11 +123,8 @@ impl<'m> Standings<'m> {
 
     /// Whether the Kata versions of a profile can run on a cell's release.
     pub fn answer(&self, release: &CellId, profile: &str) -> ReleaseAnswer {
-        let is_of = |cell: &&CellReport| {
-            let id = &cell.cell;
-            id.distro == release.distro && id.release == release.release && id.arch == release.arch
-        };
-        let cells: Vec<&CellReport> = self.matrix.cells.iter().filter(is_of).collect();
+        let key = (release.distro.as_str(), release.release.as_str(), release.arch);
+        let cells = self.by_release.get(&key).map(Vec::as_slice).unwrap_or_default();
         let mut all = ReleaseAnswer {
             answer: Answer::NotKnown,
             supported: 0,
@@ -144,7 +141,7 @@ impl<'m> Standings<'m> {
                 continue;
             }
             all.needed += 1;
-            let evidence = self.evidence(&cells, release, profile, capability);
+            let evidence = self.evidence(cells, release, profile, capability);
             // A later environment shows more.
             let decided = evidence.iter().filter(|e| e.verdict.is_decided()).max_by_key(|e| e.environment);
             let Some(decided) = decided else {
@@ -199,7 +196,7 @@ impl<'m> Standings<'m> {
             })
         });
         all.extend(tried);
-        if is_beside_the_record(self.matrix) {
+        if self.counts_record {
             let tried: BTreeSet<Environment> = all.iter().map(|e| e.environment).collect();
             let entries = self.recorded.of_release(release, profile).into_iter();
             let entries = entries.filter(|e| e.shaped == self.matrix.shaped && !tried.contains(&e.environment));
@@ -217,12 +214,6 @@ impl<'m> Standings<'m> {
         }
         all
     }
-}
-
-/// Whether the record speaks of the same packages: of candidates it says nothing.
-fn is_beside_the_record(matrix: &Matrix) -> bool {
-    let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
-    !matrix.candidate && !matrix.cells.iter().any(brought)
 }
 
 /// A workaround without the words that it begins with where it stands alone.

@@ -18,27 +18,48 @@ pub(crate) const LEGEND: &str = "\
 ✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  
 **ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
 
-/// Renders a run as Markdown.
+/// Most bytes of it: GitHub shows no step summary of more than 1 MiB, and a step may write more than this file.
+const MAX: usize = 1_000_000;
+
+/// What is left out where the whole would be too long, the first at first.
+const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities"];
+
+/// Renders a run as Markdown; where that would be too long, without details, which it says.
 pub fn render(standings: &Standings<'_>) -> String {
     let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_all(&mut out, standings);
-    out
+    for count in 0..=DETAILS.len() {
+        out.clear();
+        let left_out = DETAILS.get(..count).unwrap_or(DETAILS);
+        // Writing to a string cannot fail.
+        let _ = write_all(&mut out, standings, left_out);
+        if out.len() <= MAX {
+            return out;
+        }
+    }
+    let end = "\nThe rest is left out: this file would be too long for GitHub; `index.html` has all of it.\n";
+    let whole_lines = out.get(..out.floor_char_boundary(MAX - end.len())).and_then(|kept| kept.rfind('\n'));
+    out.truncate(whole_lines.map_or(0, |at| at + 1));
+    out + end
 }
 
-fn write_all(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> std::fmt::Result {
     let matrix = standings.matrix;
+    let shows = |detail: &str| !left_out.contains(&detail);
     writeln!(out, "# What Kata Containers finds in distros\n")?;
     writeln!(out, "{} · {}\n", escape(&wording::head(matrix)), wording::common(matrix))?;
     for caveat in wording::caveats(standings) {
         writeln!(out, "> **Note:** {}\n", escape(&caveat))?;
+    }
+    if !left_out.is_empty() {
+        let what = left_out.join(", ");
+        writeln!(out, "> **Note:** Left out, to be short enough for GitHub: {what}; `index.html` has all of it.\n")?;
     }
     writeln!(out, "{LEGEND}\n")?;
 
     changes(out, standings)?;
     summary(out, standings)?;
     let labels = Labels::new(matrix);
-    for profile in &matrix.profiles {
+    for profile in matrix.profiles.iter().filter(|_| shows("tables of capabilities")) {
         writeln!(out, "## {}\n", escape(&profile.name))?;
         let (main, more) = overview::columns(matrix, &profile.name);
         for columns in [&main, &more] {
@@ -47,14 +68,20 @@ fn write_all(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
             }
         }
     }
-
-    writeln!(out, "## Causes\n")?;
-    for cell in &matrix.cells {
-        cell_causes(out, &labels.of(cell), cell)?;
+    if shows("causes") {
+        writeln!(out, "## Causes\n")?;
+        for cell in &matrix.cells {
+            cell_causes(out, &labels.of(cell), cell)?;
+        }
     }
-    writeln!(out, "## Evidence\n")?;
-    evidence(out, matrix)?;
-    notes(out, matrix)
+    if shows("evidence") {
+        writeln!(out, "## Evidence\n")?;
+        evidence(out, matrix)?;
+    }
+    if shows("notes") {
+        notes(out, matrix)?;
+    }
+    Ok(())
 }
 
 fn changes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
@@ -222,8 +249,8 @@ fn notes(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
             writeln!(
                 out,
                 "<details><summary>{}: {} ({})</summary>\n",
-                escape(&labels.of(cell)),
-                escape(test),
+                in_html(&labels.of(cell)),
+                in_html(test),
                 lines.len()
             )?;
             for line in lines {
@@ -256,6 +283,23 @@ pub(crate) fn short(text: &str) -> String {
 /// A code span, or plain text where the text would end the span.
 fn code(text: &str) -> String {
     if text.contains(['`', '|', '\n']) { escape(text) } else { format!("`{text}`") }
+}
+
+/// Text within an HTML element, where Markdown's escapes would be shown, on one line.
+fn in_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            // What Markdown would read as its own there, too.
+            '*' | '_' | '`' | '[' | ']' | '~' | '\\' => out.push_str(&format!("&#{};", c as u32)),
+            '\n' | '\r' | '\t' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Text that Markdown and the HTML within it show as it is, on one line.
