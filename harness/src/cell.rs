@@ -59,7 +59,14 @@ async fn bring_up_and_test(
 ) -> Result<String, Broken> {
     phase(shared, cell, Phase::Image);
     cell.line.doing("preparing the image");
-    let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
+    let mut prepared = setup::prepare(shared, cell).await.map_err(|e| {
+        let place = e.missing_package().and_then(|package| {
+            let place = shared.record_places.of_package(&cell.release.name(), package)?;
+            Some(format!("\n{place} names `{package}`"))
+        });
+        let Broken { phase, message } = broken(Phase::Image)(e);
+        Broken { phase, message: message + &place.unwrap_or_default() }
+    })?;
     phase(shared, cell, Phase::Environment);
     // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {

@@ -1,6 +1,5 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
-use crate::admin::AdminRecords;
 use crate::cell;
 use crate::environments::container::Owner;
 use crate::environments::vm::Size;
@@ -11,6 +10,7 @@ use crate::kata::{KataError, Supplied};
 use crate::memory;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
+use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::shared::{Machines, Shared};
 use crate::sweep::{OwnCache, RunLock, Swept, Which, host_folder, kata_folder, sweep, sweep_folders};
@@ -36,8 +36,8 @@ use tokio::sync::Semaphore;
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
-    /// What the admin's own records say of them.
-    pub admin_records: AdminRecords,
+    /// Where the records say what they say of them.
+    pub record_places: RecordPlaces,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
     /// What a virtual machine is given.
@@ -166,7 +166,7 @@ pub async fn run(
         machines,
         host_folder: host_folder(&request.locks, &run),
         kata,
-        admin_records: request.admin_records,
+        record_places: request.record_places,
         images: request.images,
         out: request.out.clone(),
         permits: Arc::new(Semaphore::new(request.jobs)),

@@ -10,7 +10,7 @@ use crate::seed::{Content, SeedFile};
 use crate::shared::Shared;
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
-use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
+use images::{Cause, Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ModuleUse, Profile};
 use model::release::Release;
@@ -63,6 +63,19 @@ pub enum SetupError {
     /// The agent answered something else than that it is done.
     #[error("setting the environment up: {0}")]
     Refused(String),
+}
+
+impl SetupError {
+    /// The package that is in none of the release's suites or repositories, if that is why.
+    pub fn missing_package(&self) -> Option<&str> {
+        match self {
+            SetupError::Image(ImageError { cause, .. }) => match &**cause {
+                Cause::PackageMissing { package } => Some(package),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// A cell, ready to be started.

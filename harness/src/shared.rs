@@ -1,6 +1,5 @@
 //! What the cells of a run have in common.
 
-use crate::admin::AdminRecords;
 use crate::environments::container::Owner;
 use crate::environments::vm::Size;
 use crate::environments::vm::outer::{Outer, OuterError};
@@ -8,6 +7,7 @@ use crate::environments::vm::pinned::Pinned;
 use crate::event_log::EventLog;
 use crate::kata::Supplied;
 use crate::progress::Progress;
+use crate::record_places::RecordPlaces;
 use bollard::Docker;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub struct Shared {
     pub host_folder: PathBuf,
     /// The Kata and the components that the user supplies.
     pub kata: Arc<Supplied>,
-    /// What the admin's own records say.
-    pub admin_records: AdminRecords,
+    /// Where the records say what they say.
+    pub record_places: RecordPlaces,
     /// How images are made.
     pub images: images::Options,
     /// The output folder.

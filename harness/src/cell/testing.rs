@@ -122,7 +122,7 @@ impl Testing {
         match stop {
             None => Outcome::Pass,
             Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
-                Component::Record => self.shared.admin_records.judge(&self.cell.release.name(), message, &record),
+                Component::Record => self.shared.record_places.judge(&self.cell.release.name(), message, &record),
                 blames => Outcome::Fail { message, blames },
             },
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },

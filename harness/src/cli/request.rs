@@ -1,6 +1,5 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
-use crate::admin::AdminRecords;
 use crate::cli::arguments::{ImageArguments, In, RunArguments, SourceArgument, budget, cache};
 use crate::cli::{UsageError, usage};
 use crate::environments::host;
@@ -8,6 +7,7 @@ use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
 use crate::progress::tell;
+use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::run::Request;
 use crate::sweep::locks_folder;
@@ -71,7 +71,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     Ok(Request {
         kata,
         replacements,
-        admin_records: AdminRecords::of(database, &releases),
+        record_places: RecordPlaces::of(database, &releases),
         releases,
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
