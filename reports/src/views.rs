@@ -14,3 +14,6 @@ mod causes;
 mod disagreement;
 mod overview;
 mod wording;
+
+#[cfg(test)]
+mod faces;
