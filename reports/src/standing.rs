@@ -146,7 +146,7 @@ impl<'m> Standings<'m> {
             let mut other: BTreeMap<(&str, Date), Vec<&str>> = BTreeMap::new();
             for (profile, standing) in &cell.profiles {
                 for entry in standing.entries.iter().filter(|entry| entry.test_set != self.matrix.test_set) {
-                    other.entry((&entry.test_set, entry.tested)).or_default().push(profile);
+                    other.entry((entry.test_set.as_str(), entry.tested)).or_default().push(profile);
                 }
             }
             for ((set, day), profiles) in other {

@@ -61,7 +61,14 @@ pub fn render(
         for profile in &matrix.profiles {
             let Some(standing) = cell.profiles.get(profile.name.as_str()) else { continue };
             let instances = of.get(profile.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            report.add_test_suite(suite(matrix, cell, (&profile.name, standing), instances, catalogue, left));
+            report.add_test_suite(suite(
+                standings,
+                cell,
+                (profile.name.as_str(), standing),
+                instances,
+                catalogue,
+                left,
+            ));
         }
         files.push((file_name(&cell.report.cell, &mut names), text(&report)?));
     }
@@ -121,17 +128,17 @@ fn lost(cell: &CellStanding<'_>) -> Option<TestSuite> {
 }
 
 fn suite(
-    matrix: &Matrix,
+    standings: &Standings<'_>,
     cell: &CellStanding<'_>,
     (profile, standing): (&str, &ProfileStanding<'_>),
     instances: &[&Instance],
     catalogue: &[Test],
     left: Left<'_>,
 ) -> TestSuite {
-    let id = &cell.report.cell;
+    let (matrix, id) = (standings.matrix, &cell.report.cell);
     let mut suite = TestSuite::new(format!("{id} {profile}"));
     started(&mut suite, cell);
-    for (name, value) in properties(matrix, cell, profile) {
+    for (name, value) in properties(standings, cell, profile) {
         suite.add_property(Property::new(clean(&name), clean(&value)));
     }
     let class = class(id, Some(profile));
@@ -179,8 +186,8 @@ fn started(suite: &mut TestSuite, cell: &CellStanding<'_>) {
 }
 
 /// What has changed, and what the suite's results rest on.
-fn properties(matrix: &Matrix, standing: &CellStanding<'_>, profile: &str) -> Vec<(String, String)> {
-    let cell = standing.report;
+fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &str) -> Vec<(String, String)> {
+    let (matrix, cell) = (standings.matrix, standing.report);
     let mut all = Vec::new();
     let of_profile = standing.profiles.get(profile);
     let mut packages = BTreeSet::new();
@@ -192,6 +199,7 @@ fn properties(matrix: &Matrix, standing: &CellStanding<'_>, profile: &str) -> Ve
     }
     all.extend(packages.into_iter().map(|p| (format!("changed.{}", p.name), p.turn())));
     all.extend([
+        ("can-kata-run".to_owned(), standings.answer(&cell.cell, profile).words()),
         ("cell".to_owned(), cell.cell.to_string()),
         ("profile".to_owned(), profile.to_owned()),
         ("harness".to_owned(), matrix.harness.clone()),
