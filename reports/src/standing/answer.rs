@@ -3,6 +3,7 @@
 use super::{Standings, is_needed};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
+use crate::verdict::agreement;
 use jiff::civil::Date;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
@@ -142,9 +143,8 @@ impl<'m> Standings<'m> {
             }
             all.needed += 1;
             let evidence = self.evidence(cells, release, profile, capability);
-            // A later environment shows more.
-            let decided = evidence.iter().filter(|e| e.verdict.is_decided()).max_by_key(|e| e.environment);
-            let Some(decided) = decided else {
+            let counts = agreement::decisive(evidence.iter().map(|e| (e.environment, e.verdict)));
+            let Some(decided) = evidence.iter().find(|e| Some((e.environment, e.verdict)) == counts) else {
                 all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
                 all.missing.push(capability);
                 continue;

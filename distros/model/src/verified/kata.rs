@@ -5,7 +5,7 @@ use crate::component::Component;
 use crate::kata_version::KataVersion;
 use crate::profile::Runtime;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The Kata whose own results an entry has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,21 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
     all
 }
 
+/// Takes out of entries what others above them say: an entry above has its own capabilities, and the rest stays below it.
+pub(crate) fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
+    let mut taken = BTreeSet::new();
+    for entry in above {
+        taken.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));
+    }
+    below.retain_mut(|entry| {
+        let VerifiedEntry { release, arch, profile, environment, capabilities, .. } = entry;
+        let key = (release.as_str(), *arch, profile.as_str(), *environment);
+        let before = capabilities.len();
+        capabilities.retain(|capability, _| !taken.contains(&(key, *capability)));
+        before == capabilities.len() || !capabilities.is_empty()
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +80,27 @@ mod tests {
         let mut other = newer.clone();
         other.versions.clear();
         assert_eq!(joined([&other, &older]).len(), 2, "they are of other packages");
+    }
+
+    /// A layer, or a run, that has a part of what is known hides no more than that part.
+    #[test]
+    fn an_entry_above_takes_its_own_capabilities_and_no_others() {
+        let database = Database::embedded();
+        let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
+        let boot = VerifiedCapability::plain(Verdict::Unsupported);
+        let part = |profile: &str| VerifiedEntry {
+            profile: profile.to_owned(),
+            capabilities: BTreeMap::from([(Capability::VmmBoot, boot.clone())]),
+            ..shipped.clone()
+        };
+        let mut below = vec![shipped.clone()];
+        give_way(&mut below, &[part("another")]);
+        assert_eq!(below, [shipped.clone()]);
+        give_way(&mut below, &[part(&shipped.profile)]);
+        assert_eq!(below[0].capabilities.len(), shipped.capabilities.len() - 1);
+        assert!(!below[0].capabilities.contains_key(&Capability::VmmBoot));
+        let mut whole = vec![part(&shipped.profile)];
+        give_way(&mut whole, std::slice::from_ref(shipped));
+        assert_eq!(whole, []);
     }
 }

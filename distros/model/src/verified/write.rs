@@ -7,7 +7,7 @@
 //! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
 //! record that has `verified:` itself is refused.
 
-use super::{VerifiedEntry, VerifiedFile};
+use super::{VerifiedEntry, VerifiedFile, give_way};
 use crate::diagnostic::is_direction_control;
 use crate::profile::Runtime;
 use crate::source::RecordError;
@@ -111,12 +111,7 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
         }
     }
     let mut all: Vec<VerifiedEntry> = old.iter().map(safe).collect();
-    for entry in &mut all {
-        let VerifiedEntry { release, arch, profile, environment, capabilities, .. } = entry;
-        let key = (release.as_str(), *arch, profile.as_str(), *environment);
-        capabilities.retain(|capability, _| !taken.contains(&(key, *capability)));
-    }
-    all.retain(|entry| !entry.capabilities.is_empty());
+    give_way(&mut all, &new);
     all.extend(new.iter().cloned());
     let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {
