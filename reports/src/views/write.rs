@@ -57,8 +57,10 @@ pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) 
     std::fs::create_dir_all(&folder).map_err(|e| Error::Write(folder.clone(), e))?;
     let left = junit::Left { folder: out_dir, tail: &|file: &str| tail(&out_dir.join(file)) };
     for (name, text) in junit::render(standings, catalogue, left)? {
-        write_atomically(&folder.join(name), text.as_bytes())?;
+        let path = folder.join(name);
+        put(&path, text.as_bytes()).map_err(|e| Error::Write(path, e))?;
     }
+    sync(&folder).map_err(|e| Error::Write(folder, e))?;
     write_atomically(&out_dir.join("results.json"), json::render(standings)?.as_bytes())?;
     write_atomically(&out_dir.join("matrix.md"), markdown::render(standings).as_bytes())?;
     write_atomically(&out_dir.join("index.html"), html::render(standings, catalogue).as_bytes())
@@ -85,18 +87,25 @@ fn is_inside(file: &str) -> bool {
 
 /// Writes a file so that a reader sees the old bytes or the new ones, even after a crash.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        let mut file = builder.prefix(".report").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|e| Error::Write(path.to_owned(), e))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    put(path, bytes).and_then(|()| sync(folder)).map_err(|e| Error::Write(path.to_owned(), e))
+}
+
+/// Puts a whole file in the place of another; the folder is to be synced afterwards.
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.prefix(".report").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|e| e.error)
+}
+
+/// Has the names of a folder outlive a crash.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
