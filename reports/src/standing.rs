@@ -14,7 +14,7 @@ mod need;
 mod recorded;
 mod tested;
 
-pub use answer::{Answer, ReleaseAnswer};
+pub use answer::{Answer, ReleaseAnswer, recorded_answer};
 pub use change::{Change, Effect, compare};
 pub use changes::{ChangeRow, PackageChange};
 pub use need::{is_lacking, is_main, is_needed, is_optional};

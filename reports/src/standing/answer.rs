@@ -6,10 +6,12 @@ use crate::matrix::CellReport;
 use crate::verdict::agreement;
 use jiff::civil::Date;
 use model::environment::Environment;
-use model::verified::{Basis, Verdict};
+use model::profile::Profile;
+use model::verified::{Basis, Verdict, VerifiedEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
+use suites::share::Share;
 
 /// Whether the Kata versions of a profile can run on a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,51 +128,11 @@ impl<'m> Standings<'m> {
     pub fn answer(&self, release: &CellId, profile: &str) -> ReleaseAnswer {
         let key = (release.distro.as_str(), release.release.as_str(), release.arch);
         let cells = self.by_release.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let mut all = ReleaseAnswer {
-            answer: Answer::NotKnown,
-            supported: 0,
-            needed: 0,
-            missing: Vec::new(),
-            inconclusive: false,
-            basis: None,
-            from_record: BTreeMap::new(),
+        let is_judged = |capability: &Capability| {
+            cells.iter().any(|cell| cell.judgement(profile, *capability).is_some_and(|j| j.required > 0))
         };
-        let (mut with, mut against) = (BTreeSet::new(), BTreeMap::new());
-        for capability in Capability::ALL.iter().copied().filter(|c| is_needed(*c)) {
-            let judged = |cell: &&CellReport| cell.judgement(profile, capability).is_some_and(|j| j.required > 0);
-            if !cells.iter().any(judged) {
-                continue;
-            }
-            all.needed += 1;
-            let evidence = self.evidence(cells, release, profile, capability);
-            let counts = agreement::decisive(evidence.iter().map(|e| (e.environment, e.verdict)));
-            let Some(decided) = evidence.iter().find(|e| Some((e.environment, e.verdict)) == counts) else {
-                all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
-                all.missing.push(capability);
-                continue;
-            };
-            // Emulated is the weaker of the two.
-            all.basis = all.basis.max(decided.basis);
-            if let Some(day) = decided.recorded {
-                all.from_record.insert(decided.environment, day);
-            }
-            match decided.verdict {
-                Verdict::Unsupported | Verdict::Offered => {
-                    against.insert(capability, decided.blames.clone());
-                }
-                _ => {
-                    all.supported += 1;
-                    with.extend(decided.workaround.clone());
-                }
-            }
-        }
-        all.answer = match (against.is_empty(), all.missing.is_empty() && all.needed > 0, with.is_empty()) {
-            (false, _, _) => Answer::No(against),
-            (true, false, _) => Answer::NotKnown,
-            (true, true, false) => Answer::With(with),
-            (true, true, true) => Answer::Yes,
-        };
-        all
+        let needed = Capability::ALL.iter().copied().filter(|c| is_needed(*c) && is_judged(c));
+        of(needed.map(|capability| (capability, self.evidence(cells, release, profile, capability))))
     }
 
     fn evidence(
@@ -200,20 +162,82 @@ impl<'m> Standings<'m> {
             let tried: BTreeSet<Environment> = all.iter().map(|e| e.environment).collect();
             let entries = self.recorded.of_release(release, profile).into_iter();
             let entries = entries.filter(|e| e.shaped == self.matrix.shaped && !tried.contains(&e.environment));
-            all.extend(entries.filter_map(|entry| {
-                let known = entry.capabilities.get(&capability)?;
-                Some(Evidence {
-                    environment: entry.environment,
-                    verdict: known.verdict,
-                    basis: Some(entry.basis),
-                    blames: known.causes.iter().filter_map(|cause| cause.blames()).collect(),
-                    workaround: known.workaround.as_deref().map(without_preface),
-                    recorded: Some(entry.tested),
-                })
-            }));
+            all.extend(entries.filter_map(|entry| recorded(entry, capability)));
         }
         all
     }
+}
+
+/// Whether the Kata versions of a profile can run on a release, by its entries in the record alone.
+pub fn recorded_answer(entries: &[&VerifiedEntry], profile: &Profile) -> ReleaseAnswer {
+    let is_of_profile = |capability: Capability| {
+        let shared = capability.share().filter(|share| Share::SHARED.contains(share));
+        shared.is_none_or(|share| profile.shares(share))
+    };
+    let needed = Capability::ALL.iter().copied().filter(|c| is_needed(*c) && is_of_profile(*c));
+    of(needed.map(|capability| {
+        let said = entries.iter().filter_map(|entry| recorded(entry, capability));
+        // All of it is the record's, which need not be said.
+        (capability, said.map(|evidence| Evidence { recorded: None, ..evidence }).collect())
+    }))
+}
+
+/// The answer that the evidence on each capability that Kata needs comes to.
+fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswer {
+    let mut all = ReleaseAnswer {
+        answer: Answer::NotKnown,
+        supported: 0,
+        needed: 0,
+        missing: Vec::new(),
+        inconclusive: false,
+        basis: None,
+        from_record: BTreeMap::new(),
+    };
+    let (mut with, mut against) = (BTreeSet::new(), BTreeMap::new());
+    for (capability, evidence) in needed {
+        all.needed += 1;
+        let counts = agreement::decisive(evidence.iter().map(|e| (e.environment, e.verdict)));
+        let is_inconclusive = evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
+        let Some(decided) = evidence.into_iter().find(|e| Some((e.environment, e.verdict)) == counts) else {
+            all.inconclusive |= is_inconclusive;
+            all.missing.push(capability);
+            continue;
+        };
+        // Emulated is the weaker of the two.
+        all.basis = all.basis.max(decided.basis);
+        if let Some(day) = decided.recorded {
+            all.from_record.insert(decided.environment, day);
+        }
+        match decided.verdict {
+            Verdict::Unsupported | Verdict::Offered => {
+                against.insert(capability, decided.blames);
+            }
+            _ => {
+                all.supported += 1;
+                with.extend(decided.workaround);
+            }
+        }
+    }
+    all.answer = match (against.is_empty(), all.missing.is_empty() && all.needed > 0, with.is_empty()) {
+        (false, _, _) => Answer::No(against),
+        (true, false, _) => Answer::NotKnown,
+        (true, true, false) => Answer::With(with),
+        (true, true, true) => Answer::Yes,
+    };
+    all
+}
+
+/// What an entry of the record says of a capability.
+fn recorded(entry: &VerifiedEntry, capability: Capability) -> Option<Evidence> {
+    let known = entry.capabilities.get(&capability)?;
+    Some(Evidence {
+        environment: entry.environment,
+        verdict: known.verdict,
+        basis: Some(entry.basis),
+        blames: known.causes.iter().filter_map(|cause| cause.blames()).collect(),
+        workaround: known.workaround.as_deref().map(without_preface),
+        recorded: Some(entry.tested),
+    })
 }
 
 /// A workaround without the words that it begins with where it stands alone.

@@ -168,6 +168,30 @@ fn kata_runs_only_where_all_that_it_needs_is_known() {
     assert_eq!(known.verdict(), Verdict::Unsupported);
 }
 
+/// What a record does not mention, nobody knows.
+#[test]
+fn the_record_alone_answers_too() {
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let mut entries = recorded();
+    let words = |entries: &[VerifiedEntry]| {
+        let entries: Vec<&VerifiedEntry> = entries.iter().collect();
+        recorded_answer(&entries, profile).words()
+    };
+    assert_eq!(words(&entries), "not known yet: incomplete, 9 of 12 (vsock, net, hot cpu)");
+    for capability in [Capability::VmmVsock, Capability::VmmNet, Capability::VmmHotplugCpu] {
+        entries[0].capabilities.insert(capability, VerifiedCapability::plain(Verdict::Supported));
+    }
+    assert_eq!(words(&entries), "yes, all 12");
+    let daemon = VerifiedCapability { causes: vec!["virtiofsd: it ends".into()], ..plain(Verdict::Unsupported) };
+    entries[0].capabilities.insert(Capability::FsVirtioFs, daemon);
+    assert_eq!(words(&entries), "no: virtio-fs (virtiofsd)");
+}
+
+fn plain(verdict: Verdict) -> VerifiedCapability {
+    VerifiedCapability::plain(verdict)
+}
+
 /// What a container cannot show, a machine may have shown before.
 #[test]
 fn the_record_of_another_environment_counts() {

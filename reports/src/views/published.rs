@@ -1,6 +1,6 @@
 //! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
 
-use crate::standing::is_main;
+use crate::standing::{is_main, recorded_answer};
 use crate::views::markdown::{escape, mark, short, table};
 use model::capability::{Area, Capability};
 use model::profile::{Profile, Runtime};
@@ -30,10 +30,14 @@ fn write_all<'a>(
     let records: Vec<&Record> = records.collect();
     let releases =
         records.iter().flat_map(|record| record.releases.iter().map(move |release| (record, &release.version)));
+    let maintained: Vec<&Profile> = profiles.iter().filter(|profile| profile.maintained).collect();
     let rows = releases.map(|(record, version)| {
-        vec![format!("**{}:{}**", escape(&record.distro), escape(version)), run_in(record, version)]
+        let head = vec![format!("**{}:{}**", escape(&record.distro), escape(version)), run_in(record, version)];
+        head.into_iter().chain(maintained.iter().map(|profile| can_run(record, version, profile))).collect()
     });
-    table(out, ["release", "last run"].map(str::to_owned).into_iter(), rows)?;
+    let heads = ["release", "last run"].map(str::to_owned).into_iter();
+    let kata = maintained.iter().map(|profile| format!("can Kata {} run? ({})", profile.range, profile.name));
+    table(out, heads.chain(kata), rows)?;
     writeln!(out, "## Under Kata itself\n")?;
     out.push_str(&under_kata(records.iter().copied()));
     writeln!(out)?;
@@ -87,6 +91,17 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     // Writing to a string cannot fail.
     let _ = table(&mut out, heads.chain(columns.iter().map(|c| c.name().to_owned())), rows);
     out.trim_end().to_owned() + "\n"
+}
+
+/// Whether the Kata versions of a profile can run on a release, as far as the record knows.
+fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
+    let of_release = record.verified.iter().filter(|entry| !entry.shaped && entry.release == version);
+    let entries: Vec<&VerifiedEntry> = of_release.filter(|entry| entry.profile == profile.name).collect();
+    if entries.is_empty() {
+        return "–".to_owned();
+    }
+    let answer = recorded_answer(&entries, profile);
+    format!("{} {}", mark(answer.verdict(), answer.basis), escape(&answer.words()))
 }
 
 /// In which environments a release was run, each with the day of its last run.
@@ -200,7 +215,7 @@ mod tests {
                 let name = format!("| **{}:{}** | ", escape(&record.distro), escape(version));
                 let row = rendered.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
                 let was_run = record.verified.iter().any(|entry| !entry.shaped && entry.release == *version);
-                assert_eq!(row == "untested |", !was_run, "{name}{row}");
+                assert_eq!(row.starts_with("untested | – |"), !was_run, "{name}{row}");
             }
         }
     }
