@@ -51,12 +51,9 @@ impl ChangeRow<'_> {
         format!("{}: {} {}", self.title(), names.join(", "), self.turn())
     }
 
-    /// The word for it; what is as recorded stands here only because `--strict` objects to it.
+    /// The word for it: `new failure`.
     pub fn title(&self) -> &'static str {
-        match (self.effect, self.change) {
-            (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
-            (_, change) => change.name(),
-        }
+        title(self.effect, self.change)
     }
 
     /// `was offered (2026-11-21), is unsupported`.
@@ -84,6 +81,11 @@ impl PackageChange<'_> {
 }
 
 impl<'m> CapabilityStanding<'m> {
+    /// The word for what it comes to: `new failure`.
+    pub fn title(&self) -> &'static str {
+        title(self.effect, self.change)
+    }
+
     /// `was offered (2026-11-21), is unsupported`.
     pub fn turn(&self) -> String {
         turn(self.was(), self.verdict())
@@ -98,6 +100,14 @@ impl<'m> CapabilityStanding<'m> {
     pub fn packages(&self, cell: &'m CellReport) -> Vec<PackageChange<'m>> {
         let now = cell.facts.as_ref().map(|facts| &facts.versions);
         self.entry.zip(now).map(|(entry, now)| differing(entry, now)).unwrap_or_default()
+    }
+}
+
+/// What is as recorded, or better, makes the exit code only because `--strict` objects to it.
+fn title(effect: Effect, change: Change) -> &'static str {
+    match (effect, change) {
+        (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
+        (_, change) => change.name(),
     }
 }
 

@@ -247,6 +247,19 @@ fn a_change_has_its_test_and_the_packages_then_and_now() {
     assert_eq!(row.profiles, ["go-3.29"]);
 }
 
+/// It is as recorded, and that is not enough.
+#[test]
+fn what_strict_objects_to_is_told_as_lacking() {
+    let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
+    let known = crate::views::record::verified_entries(&standings(&matrix)).0;
+    let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(beside(&matrix, &known).changes(), []);
+    let strict = Standings::new(&matrix, Recorded::of_distro("debian", &known), true);
+    let told: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
+    let day = known[0].tested;
+    assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
+}
+
 #[test]
 fn a_failure_counts_only_where_it_makes_the_exit_code() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));

@@ -172,7 +172,7 @@ fn suite(
         let why: Vec<String> = one.judgement.reasons.iter().map(ToString::to_string).collect();
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
         let message = format!("{capability} {}{why}", one.turn());
-        let status = non_success(kind, one.change.name(), &message);
+        let status = non_success(kind, one.title(), &message);
         suite.add_test_case(case(&format!("capability::{capability}"), &class, status, 0));
     }
     suite
@@ -193,7 +193,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     let mut packages = BTreeSet::new();
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         if one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same) {
-            all.push((format!("change.{capability}"), format!("{}: {}", one.change, one.turn())));
+            all.push((format!("change.{capability}"), format!("{}: {}", one.title(), one.turn())));
             packages.extend(one.packages(cell));
         }
     }

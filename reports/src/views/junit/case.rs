@@ -70,7 +70,7 @@ impl<'a> Cases<'a> {
         let worse = standing.capabilities.iter().filter(|(_, one)| {
             one.effect == Effect::Worse && one.judgement.causes.iter().any(|cause| cause.test == test)
         });
-        let turns = worse.map(|(capability, one)| format!("{}: {capability} {}", one.change, one.turn()));
+        let turns = worse.map(|(capability, one)| format!("{}: {capability} {}", one.title(), one.turn()));
         turns.collect::<Vec<_>>().join("\n")
     }
 
