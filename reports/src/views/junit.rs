@@ -151,14 +151,19 @@ fn suite(
         }
         suite.add_test_case(case);
     }
+    let problems = cell.problems();
+    let never_ran = match problems.first() {
+        Some((phase, message)) => format!("never ran: {phase}: {message}"),
+        None => "never ran".to_owned(),
+    };
     if matrix.filter.is_none() {
         let ran: BTreeSet<&str> = instances.iter().map(|i| i.test.as_str()).collect();
         let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(id.environment);
         for test in catalogue.iter().filter(applies).filter(|test| !ran.contains(test.id.as_str())) {
-            suite.add_test_case(case(&test.id, &class, skipped("untested", "never ran"), 0));
+            suite.add_test_case(case(&test.id, &class, skipped("untested", &never_ran), 0));
         }
     }
-    let is_lost = !cell.problems().is_empty();
+    let is_lost = !problems.is_empty();
     for (capability, one) in &standing.capabilities {
         let causes = &one.judgement.causes;
         let kind = match one.effect {

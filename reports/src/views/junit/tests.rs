@@ -119,6 +119,9 @@ fn each_outcome_has_its_element() {
     assert_eq!(shape("debian:sid/x86_64/container", "cell::end"), ["error cell"]);
     assert_eq!(shape("debian:sid/x86_64/container rs-4.0", BOOT), ["error error"], "killed");
     assert_eq!(shape("run", "run::ending"), ["error run"]);
+    let lost = case(&xml, "debian:testing/x86_64/container rs-4.0", BOOT).first_element_child().unwrap();
+    let why = "never ran: image: bootstrapping debian testing: Could not resolve '<mirror>'";
+    assert_eq!(lost.attribute("message"), Some(why));
     let nine_elsewhere = xml.descendants().filter(|n| n.attribute("name") == Some(sample::NINE)).count();
     assert_eq!(nine_elsewhere, 4, "only where the profile has 9p: once a cell");
 }
