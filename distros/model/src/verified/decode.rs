@@ -52,7 +52,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
         Some(said) => d.word(said, "shaped", "wrong-value", &[("true", true), ("false", false)]),
         None => Some(false),
     };
-    let kata = match node.get("kata") {
+    let kata = match node.get("kata").filter(|node| !matches!(node.kind, NodeKind::Null)) {
         Some(said) => Some(kata(d, said)?),
         None => None,
     };
