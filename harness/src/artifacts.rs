@@ -4,7 +4,7 @@
 //! line says what was left out.
 
 use crate::line::{Line, LineError, ask};
-use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
+use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
@@ -160,7 +160,7 @@ async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64,
     let cut = loop {
         let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: kept };
         match ask(line, request, 60).await? {
-            EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
+            EnvironmentReply::Chunk { bytes: Base64Bytes(bytes) } => {
                 let left = usize::try_from(room - kept).unwrap_or(usize::MAX);
                 let part = &bytes[..bytes.len().min(left)];
                 file.write_all(part)?;
@@ -192,9 +192,9 @@ pub(crate) fn artifact_folder(cell: &CellId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Heard;
+    use crate::line::AgentOutput;
     use protocol::frame::{self, Decoder};
-    use protocol::message::{Message, Numbered, VERSION};
+    use protocol::message::{Message, NumberedRequest, VERSION};
     use std::sync::{Arc, Mutex as Lock};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -233,14 +233,14 @@ mod tests {
             while let Ok(n @ 1..) = heard.read(&mut buffer).await {
                 decoder.push(&buffer[..n]);
                 while let Some(payload) = decoder.next_payload() {
-                    let Numbered { id, request } = serde_json::from_slice(&payload).unwrap();
+                    let NumberedRequest { id, request } = serde_json::from_slice(&payload).unwrap();
                     let reply = answer(&request);
                     said.write_all(&send(&Message::Reply { id, reply })).await.unwrap();
                 }
             }
         });
         let heard = ReaderStream::new(from);
-        let heard = futures_util::StreamExt::map(heard, |read| read.map(|bytes| Heard::Frames(bytes.to_vec())));
+        let heard = futures_util::StreamExt::map(heard, |read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
         Line::open(Box::pin(heard), to, Duration::from_secs(5)).await.unwrap()
     }
 
@@ -253,7 +253,7 @@ mod tests {
             EnvironmentRequest::GetFile { path, offset } => {
                 files.1.push(path.clone());
                 let bytes = files.0[path].1.get(usize::try_from(*offset).unwrap()..).unwrap_or_default();
-                EnvironmentReply::Chunk { bytes: Bytes(bytes.iter().copied().take(CHUNK).collect()) }
+                EnvironmentReply::Chunk { bytes: Base64Bytes(bytes.iter().copied().take(CHUNK).collect()) }
             }
             other => panic!("{other:?}"),
         }
@@ -314,7 +314,7 @@ mod tests {
             EnvironmentRequest::GetFile { offset, .. } => {
                 told.lock().unwrap().push((*offset, measured(&folder).0));
                 let whole = *offset < 2 * CHUNK as u64;
-                EnvironmentReply::Chunk { bytes: Bytes(vec![7; if whole { CHUNK } else { 5 }]) }
+                EnvironmentReply::Chunk { bytes: Base64Bytes(vec![7; if whole { CHUNK } else { 5 }]) }
             }
             other => panic!("{other:?}"),
         })

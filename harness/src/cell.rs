@@ -5,8 +5,8 @@ use crate::environments::Running;
 use crate::environments::vm::outer::Accelerator;
 use crate::line::{LineError, ask};
 use crate::plan::{Cell, Unit};
-use crate::schedule::{End, Interrupted, Next, Schedule, Why};
-use crate::setup::{self, Prepared};
+use crate::schedule::{AfterEnvironment, EnvironmentEnd, Interrupted, RestartReason, Schedule};
+use crate::setup::{self, PreparedCell};
 use crate::shared::Shared;
 use model::diagnostic::error_chain;
 use model::sync::locked;
@@ -15,7 +15,7 @@ use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};
 use suites::outcome::Outcome;
-use testing::{Finished, Testing};
+use testing::{FinishedAttempt, Testing};
 
 mod bring_up;
 mod testing;
@@ -84,9 +84,9 @@ async fn bring_up_and_test(
             shared.progress.say(&format!("{}: {said}", cell.id));
         }
         let end = match (&tested, &ended) {
-            (Ok(()), _) => End::Whole,
-            (Err(_), Some(_)) => End::Lost,
-            (Err(_), None) => End::Broken,
+            (Ok(()), _) => EnvironmentEnd::Whole,
+            (Err(_), Some(_)) => EnvironmentEnd::Lost,
+            (Err(_), None) => EnvironmentEnd::Broken,
         };
         let broken = tested.err().map(|broken| match &ended {
             Some(how) => Broken { message: format!("{how} ({})", broken.message), ..broken },
@@ -99,21 +99,21 @@ async fn bring_up_and_test(
             let outcome = Outcome::Error { message };
             let (notes, artifacts) = (Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
-            let one = Finished { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
+            let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
             testing::write_down(shared, cell, machine, one);
         }
         match (next, broken) {
-            (Next::GivenUp, Some(broken)) => return Err(broken),
+            (AfterEnvironment::GivenUp, Some(broken)) => return Err(broken),
             (_, Some(Broken { message, .. })) => {
                 shared.progress.say(&format!("{}: {message}; the rest goes on in a fresh one", cell.id));
             }
-            (Next::Machine(Why::Unanswered), None) => {
+            (AfterEnvironment::Machine(RestartReason::Unanswered), None) => {
                 let said = "one of Kata's sandboxes did not answer; the rest goes on in a fresh machine";
                 shared.progress.say(&format!("{}: {said}", cell.id));
             }
             (_, None) => {}
         }
-        if !matches!(next, Next::Machine(_)) {
+        if !matches!(next, AfterEnvironment::Machine(_)) {
             return Ok(schedule.summary());
         }
     }
@@ -122,7 +122,7 @@ async fn bring_up_and_test(
 async fn test(
     shared: &Arc<Shared>,
     cell: &Arc<Cell>,
-    prepared: &mut Prepared,
+    prepared: &mut PreparedCell,
     running: &Running,
     schedule: &mut Schedule,
     artifacts: &Arc<Artifacts>,

@@ -8,7 +8,7 @@ use crate::line::Line;
 use container::{Container, ContainerError};
 use host::{Host, HostError};
 use model::diagnostic::error_chain;
-use protocol::facts::{self, Fact, Facts};
+use protocol::facts::{self, EnvironmentFact, Facts};
 use std::sync::Arc;
 use std::time::Duration;
 use vm::outer::OuterError;
@@ -52,8 +52,9 @@ pub enum EnvironmentError {
 
 /// Whether the agent in a container runs under a filter (mode 2 in its status), and one that refuses file handles.
 fn is_filtered(facts: &Facts) -> bool {
-    let by_a_filter = Fact::Told("2".to_owned());
-    facts.get(facts::SECCOMP) == Some(&by_a_filter) && matches!(facts.get(facts::FILE_HANDLES), Some(Fact::Lacks(_)))
+    let by_a_filter = EnvironmentFact::Told("2".to_owned());
+    facts.get(facts::SECCOMP) == Some(&by_a_filter)
+        && matches!(facts.get(facts::FILE_HANDLES), Some(EnvironmentFact::Lacks(_)))
 }
 
 impl Running {
@@ -123,13 +124,15 @@ mod tests {
 
     #[test]
     fn a_container_without_our_filter_is_told_by_its_agent() {
-        let facts = |seccomp: &str, handles: Fact| -> Facts {
-            [(facts::SECCOMP, Fact::Told(seccomp.to_owned())), (facts::FILE_HANDLES, handles)].into_iter().collect()
+        let facts = |seccomp: &str, handles: EnvironmentFact| -> Facts {
+            [(facts::SECCOMP, EnvironmentFact::Told(seccomp.to_owned())), (facts::FILE_HANDLES, handles)]
+                .into_iter()
+                .collect()
         };
-        let refused = || Fact::Lacks("Operation not permitted (os error 1)".to_owned());
+        let refused = || EnvironmentFact::Lacks("Operation not permitted (os error 1)".to_owned());
         assert!(is_filtered(&facts("2", refused())));
         // Docker's own filter lets the call through to whoever has the capability.
-        assert!(!is_filtered(&facts("2", Fact::Has)));
+        assert!(!is_filtered(&facts("2", EnvironmentFact::Has)));
         assert!(!is_filtered(&facts("0", refused())));
         assert!(!is_filtered(&Facts::default()));
     }

@@ -76,7 +76,7 @@ pub enum KataError {
 
 /// What the user supplies by `--kata` and `--component`, opened.
 #[derive(Debug, Default)]
-pub struct Supplied {
+pub struct SuppliedKata {
     runtimes: Vec<SuppliedRuntime>,
     /// With what the evidence says of each.
     replacements: Vec<(Replacement, String)>,
@@ -101,7 +101,7 @@ struct SuppliedRuntime {
     own: Option<(OpenedFile, OpenedFile)>,
 }
 
-impl Supplied {
+impl SuppliedKata {
     /// Opens every source; of two that serve the same profile the first one does.
     ///
     /// # Errors
@@ -111,8 +111,8 @@ impl Supplied {
         replacements: &[Replacement],
         profiles: &[Profile],
         scratch: &Path,
-    ) -> Result<Supplied, KataError> {
-        let mut supplied = Supplied::default();
+    ) -> Result<SuppliedKata, KataError> {
+        let mut supplied = SuppliedKata::default();
         for replacement in replacements {
             let evidence = replacement.evidence().map_err(|e| KataError::Replacement(Box::new(e)))?;
             supplied.replacements.push((replacement.clone(), evidence));
@@ -300,11 +300,11 @@ mod tests {
         dir
     }
 
-    fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<Supplied, String> {
+    fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<SuppliedKata, String> {
         let source = |dir: &&tempfile::TempDir| ExternalFile::parse(&dir.path().to_string_lossy()).unwrap();
         let sources: Vec<ExternalFile> = releases.iter().map(source).collect();
         let profiles: Vec<Profile> = profiles.iter().map(|name| Profile::find(name).unwrap().clone()).collect();
-        Supplied::open(&sources, &[], &profiles, Path::new("/nonexistent")).map_err(|e| error_chain(&e))
+        SuppliedKata::open(&sources, &[], &profiles, Path::new("/nonexistent")).map_err(|e| error_chain(&e))
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
         let path = dir.path().join("my-virtiofsd");
         fs::write(&path, "daemon").unwrap();
         let replacement = Replacement::parse(&format!("virtiofsd={}", path.display())).unwrap();
-        let supplied = Supplied::open(&[], &[replacement], &[], Path::new("/nonexistent")).unwrap();
+        let supplied = SuppliedKata::open(&[], &[replacement], &[], Path::new("/nonexistent")).unwrap();
         let database = model::database::Database::embedded();
         let release = database.record("debian").unwrap().release("12", model::arch::Arch::X86_64).unwrap();
         let qemu = release.qemu().unwrap().path.clone();

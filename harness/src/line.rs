@@ -3,7 +3,7 @@
 use futures_util::{Stream, StreamExt as _};
 use model::sync::locked;
 use protocol::frame::Decoder;
-use protocol::message::{self, EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
+use protocol::message::{self, EnvironmentReply, EnvironmentRequest, Message, NumberedRequest, VERSION};
 use std::collections::HashMap;
 use std::io;
 use std::pin::pin;
@@ -44,7 +44,7 @@ pub enum LineError {
 }
 
 /// What the agent printed or sent.
-pub enum Heard {
+pub enum AgentOutput {
     /// Bytes of its standard output: frames.
     Frames(Vec<u8>),
     /// Bytes of its standard error: words for a person.
@@ -67,7 +67,7 @@ pub struct Line {
 impl Line {
     /// Takes over both directions and waits for the agent's hello.
     pub async fn open(
-        mut output: impl Stream<Item = io::Result<Heard>> + Send + Unpin + 'static,
+        mut output: impl Stream<Item = io::Result<AgentOutput>> + Send + Unpin + 'static,
         mut input: impl AsyncWrite + Send + Unpin + 'static,
         deadline: Duration,
     ) -> Result<Line, LineError> {
@@ -99,8 +99,8 @@ impl Line {
             let mut words = String::new();
             while let Some(item) = output.next().await {
                 match item {
-                    Ok(Heard::Frames(bytes)) => decoder.push(&bytes),
-                    Ok(Heard::Words(bytes)) => {
+                    Ok(AgentOutput::Frames(bytes)) => decoder.push(&bytes),
+                    Ok(AgentOutput::Words(bytes)) => {
                         words.push_str(&String::from_utf8_lossy(&bytes));
                         let excess = words.len().saturating_sub(2000);
                         let cut = (excess..=words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(0);
@@ -149,7 +149,7 @@ impl Line {
     /// Asks and waits for the answer, as long as the agent is heard of; sending counts towards the deadline.
     pub async fn ask(&self, request: EnvironmentRequest, deadline: Duration) -> Result<EnvironmentReply, LineError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let bytes = message::encode(&Numbered { id, request }).map_err(|e| LineError::Unsent(e.to_string()))?;
+        let bytes = message::encode(&NumberedRequest { id, request }).map_err(|e| LineError::Unsent(e.to_string()))?;
         let (answer, wait) = oneshot::channel();
         locked(&self.pending).insert(id, answer);
         let reply = self.exchange(bytes, wait, deadline).await;
@@ -208,7 +208,7 @@ pub async fn ask(line: &Line, request: EnvironmentRequest, seconds: u64) -> Resu
 mod tests {
     use super::*;
     use futures_util::future::join_all;
-    use protocol::message::Bytes;
+    use protocol::message::Base64Bytes;
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
     use tokio_util::io::ReaderStream;
 
@@ -221,13 +221,18 @@ mod tests {
         let (told, unread) = duplex(1024);
         let hello = Message::<EnvironmentReply>::Hello { version: VERSION, role: "test".to_owned() };
         says.write_all(&message::encode(&hello).unwrap()).await.unwrap();
-        let heard = ReaderStream::new(heard).map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())));
+        let heard = ReaderStream::new(heard).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
         let line = Line::open(Box::pin(heard), told, Duration::from_secs(20)).await.unwrap();
         (line, says, unread)
     }
 
     fn large() -> EnvironmentRequest {
-        EnvironmentRequest::PutFile { path: "/file".to_owned(), mode: 0o644, offset: 0, bytes: Bytes(vec![0; LARGE]) }
+        EnvironmentRequest::PutFile {
+            path: "/file".to_owned(),
+            mode: 0o644,
+            offset: 0,
+            bytes: Base64Bytes(vec![0; LARGE]),
+        }
     }
 
     #[tokio::test]

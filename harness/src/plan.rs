@@ -9,7 +9,7 @@ use model::release::Release;
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{self, Configuration, Test};
-use suites::environment::Kind;
+use suites::environment::Environment;
 
 /// What one cell is to do.
 pub struct Cell {
@@ -35,12 +35,12 @@ pub struct Unit {
     /// Every profile that the unit stands for.
     pub profiles: Vec<String>,
     /// What to run, in order.
-    pub tests: Vec<Planned>,
+    pub tests: Vec<PlannedTest>,
 }
 
 /// A test and the profiles that its outcome counts for.
 #[derive(Debug, Clone)]
-pub struct Planned {
+pub struct PlannedTest {
     /// The test.
     pub test: &'static Test,
     /// A subset of the unit's profiles: those that the test applies to.
@@ -53,7 +53,7 @@ pub struct Planned {
 /// differs between runs. `wanted` selects tests; the tests that can block a selected one are selected, too.
 pub fn units(
     profiles: &[Profile],
-    environment: Kind,
+    environment: Environment,
     wanted: impl Fn(&Test) -> bool,
     same: impl Fn(&Profile, Configuration) -> String,
 ) -> Vec<Unit> {
@@ -78,7 +78,7 @@ pub fn units(
             }
             match unit.tests.iter_mut().find(|planned| planned.test.id == test.id) {
                 Some(planned) => planned.profiles.push(profile.name.clone()),
-                None => unit.tests.push(Planned { test, profiles: vec![profile.name.clone()] }),
+                None => unit.tests.push(PlannedTest { test, profiles: vec![profile.name.clone()] }),
             }
         }
     }

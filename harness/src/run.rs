@@ -1,19 +1,19 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
 use crate::cell;
-use crate::environments::container::Owner;
+use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
 use crate::environments::vm::pinned::Pinned;
 use crate::event_log::EventLog;
 use crate::interrupt::Interrupts;
-use crate::kata::{KataError, Supplied};
+use crate::kata::{KataError, SuppliedKata};
 use crate::memory;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::shared::{Machines, Shared};
-use crate::sweep::{OwnCache, RunLock, Swept, Which, host_folder, kata_folder, sweep, sweep_folders};
+use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
@@ -99,7 +99,7 @@ pub const CLEANING: Duration = Duration::from_secs(60);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunEnd {
     /// All cells came to their end.
     Finished,
     /// Ctrl-C or SIGTERM.
@@ -120,7 +120,7 @@ pub async fn run(
     request: Request,
     progress: Progress,
     interrupted: i32,
-) -> anyhow::Result<(Ended, Duration)> {
+) -> anyhow::Result<(RunEnd, Duration)> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &run)
@@ -134,7 +134,7 @@ pub async fn run(
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
-    let open = move || Supplied::open(&sources, &replacements, &profiles, &scratch);
+    let open = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
     let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
     let cells = cells(&request, &progress);
     // Before that a signal ends the process: everything made so far is swept by the next start.
@@ -162,7 +162,7 @@ pub async fn run(
     };
     let shared = Arc::new(Shared {
         docker: docker.clone(),
-        owner: Owner { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
+        owner: OwningRun { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
         machines,
         host_folder: host_folder(&request.locks, &run),
         kata,
@@ -180,12 +180,12 @@ pub async fn run(
         tasks.spawn(cell::run(Arc::clone(&shared), Arc::new(cell)));
     }
     let ended = tokio::select! {
-        () = async { while tasks.join_next().await.is_some() {} } => Ended::Finished,
-        () = interrupts.first() => Ended::Interrupted,
-        () = shared.events.failed() => Ended::Broken,
+        () = async { while tasks.join_next().await.is_some() {} } => RunEnd::Finished,
+        () = interrupts.first() => RunEnd::Interrupted,
+        () = shared.events.failed() => RunEnd::Broken,
     };
     let mut left = CLEANING;
-    if ended != Ended::Finished {
+    if ended != RunEnd::Finished {
         interrupts.end_at_next();
         progress.say("not finished: cleaning up (the journal keeps what is done); one more Ctrl-C ends it at once");
         // Commands that make images watch this flag and end with their process groups.
@@ -197,10 +197,10 @@ pub async fn run(
     if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
         progress.say(&format!("warning: redacting logs: {e}"));
     }
-    shared.events.write(Event::RunFinished { interrupted: ended != Ended::Finished });
-    if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
+    shared.events.write(Event::RunFinished { interrupted: ended != RunEnd::Finished });
+    if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != RunEnd::Finished) {
         // An engine that is gone or hangs does not cost the reports: the journal has everything.
-        let failed = match tokio::time::timeout(SWEEPING, sweep(docker, Which::Run(&run))).await {
+        let failed = match tokio::time::timeout(SWEEPING, sweep(docker, SweepScope::Run(&run))).await {
             Ok(Ok(_)) => None,
             Ok(Err(e)) => Some(error_chain(&e)),
             Err(_) => Some(format!("the engine has not answered for {} s", SWEEPING.as_secs())),
@@ -210,7 +210,7 @@ pub async fn run(
         }
     }
     drop(shared);
-    if ended == Ended::Finished {
+    if ended == RunEnd::Finished {
         trim(docker.as_ref(), &images_folder, budget, &progress).await;
     }
     drop(folder);
@@ -226,7 +226,8 @@ async fn sweep_what_is_over(
 ) -> anyhow::Result<()> {
     if let Some(docker) = docker {
         let own = OwnCache { cache, locks: &request.locks };
-        let swept = sweep(docker, Which::Over(own)).await.context("looking through Docker's containers and volumes")?;
+        let swept =
+            sweep(docker, SweepScope::Over(own)).await.context("looking through Docker's containers and volumes")?;
         tell(progress, &swept);
     }
     let swept = sweep_folders(&request.locks);
@@ -266,7 +267,7 @@ fn cells(request: &Request, progress: &Progress) -> Vec<Cell> {
 }
 
 /// Prints what a sweep did. People must know what it left, because that may take gigabytes.
-fn tell(progress: &Progress, swept: &Swept) {
+fn tell(progress: &Progress, swept: &SweepReport) {
     for removed in &swept.removed {
         progress.say(&format!("swept {removed} of a run that is over"));
     }

@@ -24,7 +24,7 @@
 //! A unit starts its guest when its first test wants one and keeps it for the next, until the guest is no longer usable
 //! or a failing test is to be repeated in a fresh one.
 
-use crate::plan::{Planned, Unit};
+use crate::plan::{PlannedTest, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use suites::catalogue::Configuration;
@@ -50,7 +50,7 @@ fn lost_outcome() -> Outcome {
 /// A test under one profile: the profile's name, the test's id.
 type Key = (String, String);
 
-fn key(planned: &Planned, profile: &str) -> Key {
+fn key(planned: &PlannedTest, profile: &str) -> Key {
     (profile.to_owned(), planned.test.id.clone())
 }
 
@@ -86,7 +86,7 @@ pub struct Schedule {
 
 /// How an environment came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum EnvironmentEnd {
     /// It ran everything that it was given, or it is to be traded for a fresh one.
     Whole,
     /// It ended by itself, or does not answer any more.
@@ -97,9 +97,9 @@ pub enum End {
 
 /// What comes after an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum AfterEnvironment {
     /// Another one.
-    Machine(Why),
+    Machine(RestartReason),
     /// Nothing is left.
     Finished,
     /// The cell is given up.
@@ -108,7 +108,7 @@ pub enum Next {
 
 /// Why there is another machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum RestartReason {
     /// One was lost.
     Lost,
     /// One of Kata's sandboxes did not answer.
@@ -132,7 +132,7 @@ pub struct Interrupted {
 
 /// What comes after an attempt of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
+pub enum AfterAttempt {
     /// Another attempt, in a fresh guest.
     Again,
     /// The next test.
@@ -197,7 +197,7 @@ impl Schedule {
         attempt: u32,
         outcome: &Outcome,
         unanswered: bool,
-    ) -> After {
+    ) -> AfterAttempt {
         let keys: Vec<Key> = profiles.iter().map(|profile| (profile.clone(), test.to_owned())).collect();
         for key in &keys {
             self.standings.insert(key.clone(), outcome.clone());
@@ -208,14 +208,14 @@ impl Schedule {
         // Once emulation has made one sandbox hang, the next ones often hang, too, each until its deadline.
         if unanswered && self.may_trade() {
             self.unjudged.extend(keys);
-            return After::Next;
+            return AfterAttempt::Next;
         }
         let failed = matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
-        if failed && attempt <= self.retries { After::Again } else { After::Next }
+        if failed && attempt <= self.retries { AfterAttempt::Again } else { AfterAttempt::Next }
     }
 
     /// For each profile the finished test that blocks this one because it did not pass, if there is one.
-    pub fn blockers(&self, planned: &Planned) -> Vec<(String, Option<String>)> {
+    pub fn blockers(&self, planned: &PlannedTest) -> Vec<(String, Option<String>)> {
         let of = |profile: &String| {
             let stands = |id: &&String| {
                 let outcome = self.standings.get(&(profile.clone(), (*id).clone()));
@@ -232,28 +232,28 @@ impl Schedule {
     }
 
     /// The environment is gone: what comes next, and which tests its loss interrupted.
-    pub fn ended(&mut self, end: End) -> (Next, Vec<Interrupted>) {
+    pub fn ended(&mut self, end: EnvironmentEnd) -> (AfterEnvironment, Vec<Interrupted>) {
         let more = self.standings.len() / OUTCOMES_FOR_ONE_MORE;
         let may_lose = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(LOSSES_OF_A_CELL);
         let replaced = self.is_vm && self.retries > 0 && self.lost < may_lose;
         let (why, interrupted) = match end {
-            End::Lost if replaced => {
+            EnvironmentEnd::Lost if replaced => {
                 self.lost += 1;
                 self.repeat_unjudged();
-                (Some(Why::Lost), self.interrupt())
+                (Some(RestartReason::Lost), self.interrupt())
             }
-            End::Lost | End::Broken => return (Next::GivenUp, Vec::new()),
-            End::Whole if self.repeat_unjudged() => {
+            EnvironmentEnd::Lost | EnvironmentEnd::Broken => return (AfterEnvironment::GivenUp, Vec::new()),
+            EnvironmentEnd::Whole if self.repeat_unjudged() => {
                 self.traded += 1;
-                (Some(Why::Unanswered), Vec::new())
+                (Some(RestartReason::Unanswered), Vec::new())
             }
-            End::Whole => (None, Vec::new()),
+            EnvironmentEnd::Whole => (None, Vec::new()),
         };
         if let Some(why) = why {
             let standings = &self.standings;
             self.left = remaining(&self.left, |planned, profile| !standings.contains_key(&key(planned, profile)));
             if !self.left.is_empty() {
-                return (Next::Machine(why), interrupted);
+                return (AfterEnvironment::Machine(why), interrupted);
             }
         }
         (self.repeat(), interrupted)
@@ -270,13 +270,13 @@ impl Schedule {
     }
 
     /// Repeats what failed in nested guests of an emulated machine, once.
-    fn repeat(&mut self) -> Next {
+    fn repeat(&mut self) -> AfterEnvironment {
         if self.repeated || !self.is_emulated || self.retries == 0 {
-            return Next::Finished;
+            return AfterEnvironment::Finished;
         }
         self.repeated = true;
         self.left = self.nested_failures();
-        if self.left.is_empty() { Next::Finished } else { Next::Machine(Why::Repeat) }
+        if self.left.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
     }
 
     /// Ends the tests that were running in a machine that is lost.
@@ -318,7 +318,7 @@ impl Schedule {
     /// forgotten, so that they do not block each other.
     fn nested_failures(&mut self) -> Vec<Unit> {
         let mut again: BTreeSet<Key> = BTreeSet::new();
-        let tests: Vec<(&Planned, &String)> = self
+        let tests: Vec<(&PlannedTest, &String)> = self
             .units
             .iter()
             .flat_map(|unit| &unit.tests)
@@ -352,7 +352,7 @@ impl Schedule {
 }
 
 /// The units with those tests and profiles that are chosen.
-fn remaining(units: &[Unit], chosen: impl Fn(&Planned, &str) -> bool) -> Vec<Unit> {
+fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
     let mut left = Vec::new();
     for unit in units {
         let mut again = unit.clone();

@@ -3,19 +3,19 @@
 use crate::built_in::AGENT;
 use crate::environments::host;
 use crate::environments::vm;
-use crate::environments::vm::outer::{Accelerator, Outer, OuterError};
+use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu};
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
 use crate::seed::{Content, SeedFile};
 use crate::shared::Shared;
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
-use images::{Cause, Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
+use images::{Disk, ExtraFile, Image, ImageError, ImageErrorKind, ImageLock, ImageOrigin, Manifest, docker};
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ModuleUse, Profile};
 use model::release::Release;
 use model::verified::Basis;
-use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
+use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::{CellFacts, Environment};
 use root::Root;
 use std::borrow::Cow;
@@ -70,7 +70,7 @@ impl SetupError {
     pub fn missing_package(&self) -> Option<&str> {
         match self {
             SetupError::Image(ImageError { cause, .. }) => match &**cause {
-                Cause::PackageMissing { package } => Some(package),
+                ImageErrorKind::PackageMissing { package } => Some(package),
                 _ => None,
             },
             _ => None,
@@ -79,11 +79,11 @@ impl SetupError {
 }
 
 /// A cell, ready to be started.
-pub struct Prepared {
+pub struct PreparedCell {
     /// What it is started from.
-    pub base: Base,
+    pub base: EnvironmentBase,
     /// Keeps its images in the cache.
-    pub holds: Vec<Hold>,
+    pub holds: Vec<ImageLock>,
     /// What is known of it.
     pub claims: Claims,
     /// The guests' initramfs.
@@ -95,7 +95,7 @@ pub struct Prepared {
 }
 
 /// What an environment is started from.
-pub enum Base {
+pub enum EnvironmentBase {
     /// An image that Docker has.
     Container {
         /// The image.
@@ -115,21 +115,21 @@ pub enum Base {
     },
 }
 
-impl Prepared {
+impl PreparedCell {
     /// Everything that is installed, if there is an image that knows.
     fn manifest(&self) -> Option<&Manifest> {
         match &self.base {
-            Base::Container { image, .. } => Some(&image.manifest),
-            Base::Vm { disk } => Some(&disk.host.manifest),
-            Base::Host { .. } => None,
+            EnvironmentBase::Container { image, .. } => Some(&image.manifest),
+            EnvironmentBase::Vm { disk } => Some(&disk.host.manifest),
+            EnvironmentBase::Host { .. } => None,
         }
     }
 
     /// The agent's folder in the environment.
     fn folder(&self) -> &Path {
         match &self.base {
-            Base::Container { .. } | Base::Vm { .. } => Path::new(VOLUME),
-            Base::Host { dir } => dir,
+            EnvironmentBase::Container { .. } | EnvironmentBase::Vm { .. } => Path::new(VOLUME),
+            EnvironmentBase::Host { dir } => dir,
         }
     }
 }
@@ -138,7 +138,7 @@ impl Prepared {
 ///
 /// # Errors
 /// What could not be made.
-pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupError> {
+pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<PreparedCell, SetupError> {
     let (release, options, line) = (cell.release.clone(), shared.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
     let told = move |progress: images::Progress| match progress.detail {
@@ -159,9 +159,9 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             cell.line.doing("importing the image into Docker");
             let docker = shared.docker.as_ref().ok_or(SetupError::NoDocker)?;
             let docker_image = docker::ensure_imported(docker, &image).await?;
-            let base = Base::Container { image: Box::new(image), docker_image };
+            let base = EnvironmentBase::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
-            Prepared { base, holds, claims, initramfs, files: Vec::new(), pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files: Vec::new(), pjdfstest }
         }
         Environment::Vm => {
             let named = release.clone();
@@ -183,8 +183,8 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
                 Ok((disk, claims, initramfs, files))
             })
             .await?;
-            let base = Base::Vm { disk: Box::new(disk) };
-            Prepared { base, holds, claims, initramfs, files, pjdfstest }
+            let base = EnvironmentBase::Vm { disk: Box::new(disk) };
+            PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
         }
         Environment::Host => {
             let dir = shared.host_folder.clone();
@@ -194,8 +194,8 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
                 Ok(boot_files(Path::new("/"), &within, versions, &release, &profiles)?)
             })
             .await?;
-            let (base, holds, files) = (Base::Host { dir }, Vec::new(), Vec::new());
-            Prepared { base, holds, claims, initramfs, files, pjdfstest }
+            let (base, holds, files) = (EnvironmentBase::Host { dir }, Vec::new(), Vec::new());
+            PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
         }
     };
     let folder = prepared.folder().to_owned();
@@ -210,7 +210,7 @@ fn host_packages(release: &Release) -> Vec<PackageName> {
 }
 
 /// Keeps an image in the cache for as long as the cell runs.
-fn hold(image: &Image) -> Result<Hold, SetupError> {
+fn hold(image: &Image) -> Result<ImageLock, SetupError> {
     image.hold().map_err(|source| SetupError::Hold { image: image.release(), source })
 }
 
@@ -303,8 +303,8 @@ fn versions(manifest: &Manifest, packages: &[PackageName]) -> BTreeMap<PackageNa
 ///
 /// # Errors
 /// When a file cannot be read, or the agent does not take it.
-pub async fn send(line: &Line, prepared: &Prepared) -> Result<(), SetupError> {
-    if !matches!(prepared.base, Base::Vm { .. }) {
+pub async fn send(line: &Line, prepared: &PreparedCell) -> Result<(), SetupError> {
+    if !matches!(prepared.base, EnvironmentBase::Vm { .. }) {
         let folder = prepared.folder();
         put(line, Path::new(&prepared.claims.initramfs), 0o644, &prepared.initramfs).await?;
         if let Some(pjdfstest) = prepared.pjdfstest {
@@ -329,7 +329,7 @@ async fn put(line: &Line, path: &Path, mode: u32, content: &Content) -> Result<(
             return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
         }
         let (path, next) = (path.to_string_lossy().into_owned(), offset + chunk.len() as u64);
-        done(ask(line, EnvironmentRequest::PutFile { path, mode, offset, bytes: Bytes(chunk) }, 60).await?)?;
+        done(ask(line, EnvironmentRequest::PutFile { path, mode, offset, bytes: Base64Bytes(chunk) }, 60).await?)?;
         offset = next;
     }
     Ok(())
@@ -346,28 +346,32 @@ fn done(reply: EnvironmentReply) -> Result<(), SetupError> {
 ///
 /// `runs_kvm` is whether guests run under KVM in it.
 pub fn evidence(
-    prepared: &Prepared,
+    prepared: &PreparedCell,
     environment: BTreeMap<String, String>,
     candidates: BTreeMap<Component, String>,
     runs_kvm: bool,
-    outer: Option<&Outer>,
+    outer: Option<&OuterQemu>,
 ) -> CellFacts {
     let manifest = prepared.manifest();
     let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
-        (Base::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
-        (Base::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
-        (Base::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
+        (EnvironmentBase::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
+        (EnvironmentBase::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
+        (EnvironmentBase::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
         _ => (Basis::Emulated, "tcg"),
     };
     let (image, made, cached) = match &prepared.base {
-        Base::Container { image, docker_image } => {
-            (docker_image.clone(), Some(image.made), image.origin != Origin::Built)
+        EnvironmentBase::Container { image, docker_image } => {
+            (docker_image.clone(), Some(image.made), image.origin != ImageOrigin::Built)
         }
-        Base::Vm { disk } => {
+        EnvironmentBase::Vm { disk } => {
             let key = disk.host.key();
-            (format!("disk {}", key.get(..12).unwrap_or(key)), Some(disk.host.made), disk.host.origin != Origin::Built)
+            (
+                format!("disk {}", key.get(..12).unwrap_or(key)),
+                Some(disk.host.made),
+                disk.host.origin != ImageOrigin::Built,
+            )
         }
-        Base::Host { .. } => ("this machine".to_owned(), None, false),
+        EnvironmentBase::Host { .. } => ("this machine".to_owned(), None, false),
     };
     let origins = manifest.iter().flat_map(|m| &m.origins);
     CellFacts {

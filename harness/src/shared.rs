@@ -1,11 +1,11 @@
 //! What the cells of a run have in common.
 
-use crate::environments::container::Owner;
+use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
-use crate::environments::vm::outer::{Outer, OuterError};
+use crate::environments::vm::outer::{OuterError, OuterQemu};
 use crate::environments::vm::pinned::Pinned;
 use crate::event_log::EventLog;
-use crate::kata::Supplied;
+use crate::kata::SuppliedKata;
 use crate::progress::Progress;
 use crate::record_places::RecordPlaces;
 use bollard::Docker;
@@ -18,13 +18,13 @@ pub struct Shared {
     /// The Docker engine, where one answers.
     pub docker: Option<Docker>,
     /// Whom the run's containers and volumes belong to.
-    pub owner: Owner,
+    pub owner: OwningRun,
     /// Virtual machines.
     pub machines: Machines,
     /// The agent's folder on this machine.
     pub host_folder: PathBuf,
     /// The Kata and the components that the user supplies.
-    pub kata: Arc<Supplied>,
+    pub kata: Arc<SuppliedKata>,
     /// Where the records say what they say.
     pub record_places: RecordPlaces,
     /// How images are made.
@@ -58,7 +58,7 @@ impl Machines {
     ///
     /// # Errors
     /// When it cannot be had.
-    pub async fn outer(&self) -> Result<Arc<Outer>, Arc<OuterError>> {
+    pub async fn outer(&self) -> Result<Arc<OuterQemu>, Arc<OuterError>> {
         let pinned = Arc::clone(&self.pinned);
         match tokio::task::spawn_blocking(move || pinned.get()).await {
             Ok(outer) => outer,
@@ -67,7 +67,7 @@ impl Machines {
     }
 
     /// The same, if it is known by now.
-    pub fn outer_if_known(&self) -> Option<&Outer> {
+    pub fn outer_if_known(&self) -> Option<&OuterQemu> {
         self.pinned.if_known()
     }
 }

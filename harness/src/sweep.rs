@@ -141,7 +141,7 @@ impl OwnCache<'_> {
 
 /// Which runs' belongings to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which<'a> {
+pub enum SweepScope<'a> {
     /// Those of runs that are over, however they ended.
     Over(OwnCache<'a>),
     /// Those of this run.
@@ -152,9 +152,9 @@ pub enum Which<'a> {
 ///
 /// # Errors
 /// When the folder of locks cannot be read or is not this user's alone; what cannot be removed is told as left.
-pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
+pub fn sweep_folders(locks: &Path) -> io::Result<SweepReport> {
     trust::make(locks)?;
-    let mut swept = Swept::default();
+    let mut swept = SweepReport::default();
     let mut runs: BTreeSet<String> = BTreeSet::new();
     for entry in std::fs::read_dir(locks)?.flatten() {
         let name = entry.file_name();
@@ -209,7 +209,7 @@ fn locked(lock: &Path) -> Result<Option<File>, TryLockError> {
 
 /// What a sweep did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepReport {
     /// What it removed.
     pub removed: Vec<String>,
     /// What it left because nothing says whether its run is over, or because it could not be removed; with what people can
@@ -221,16 +221,16 @@ pub struct Swept {
     pub alive: bool,
 }
 
-impl Swept {
+impl SweepReport {
     fn leave(&mut self, path: &Path, why: &io::Error) {
         self.leftovers.push(images::Leftover { path: path.to_owned(), why: why.to_string() }.to_string());
     }
 }
 
 /// Removes containers and volumes, and says what it removed and what not.
-pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, bollard::errors::Error> {
+pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport, bollard::errors::Error> {
     let filters = Some(HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]));
-    let mut swept = Swept::default();
+    let mut swept = SweepReport::default();
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     for container in docker.list_containers(Some(options)).await? {
         let (Some(id), labels) = (container.id, container.labels.unwrap_or_default()) else { continue };
@@ -279,11 +279,11 @@ enum Choice {
     Ask(String),
 }
 
-fn choose(labels: &HashMap<String, String>, which: Which<'_>) -> Choice {
+fn choose(labels: &HashMap<String, String>, which: SweepScope<'_>) -> Choice {
     match which {
-        Which::Run(run) if labels.get(RUN_LABEL).is_some_and(|r| r == run) => Choice::Remove,
-        Which::Run(_) => Choice::Leave,
-        Which::Over(mine) => match mine.state(labels) {
+        SweepScope::Run(run) if labels.get(RUN_LABEL).is_some_and(|r| r == run) => Choice::Remove,
+        SweepScope::Run(_) => Choice::Leave,
+        SweepScope::Over(mine) => match mine.state(labels) {
             State::Free | State::Gone => Choice::Remove,
             State::Held => Choice::Leave,
             State::Unknown => Choice::Ask(labels.get(LOCK_LABEL).cloned().unwrap_or_default()),
@@ -312,12 +312,12 @@ mod tests {
         let path = lock.path().to_owned();
         let labels = labels("mine", &path);
         // Locks are per open file description, so this process sees its own lock as taken.
-        assert_eq!(choose(&labels, Which::Over(mine)), Choice::Leave);
+        assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Leave);
         drop(lock);
-        assert_eq!(choose(&labels, Which::Over(mine)), Choice::Remove);
+        assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
         // As after `kill -9`: the file is there, nobody holds it.
         std::fs::write(&path, "").unwrap();
-        assert_eq!(choose(&labels, Which::Over(mine)), Choice::Remove);
+        assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
     }
 
     #[test]
@@ -327,22 +327,25 @@ mod tests {
         // Another mount namespace's path, as where jobs of a CI share Docker's socket.
         let elsewhere = dir.path().join("elsewhere/r1.lock");
         let ask = Choice::Ask(elsewhere.to_string_lossy().into_owned());
-        assert_eq!(choose(&labels("other", &elsewhere), Which::Over(mine)), ask);
+        assert_eq!(choose(&labels("other", &elsewhere), SweepScope::Over(mine)), ask);
         // One that does not open: root opens everything, but no link and no folder as a lock.
         let link = dir.path().join("r1.lock");
         std::os::unix::fs::symlink("/dev/null", &link).unwrap();
-        assert_eq!(choose(&labels("mine", &link), Which::Over(mine)), Choice::Ask(link.to_string_lossy().into_owned()));
+        assert_eq!(
+            choose(&labels("mine", &link), SweepScope::Over(mine)),
+            Choice::Ask(link.to_string_lossy().into_owned())
+        );
         std::fs::remove_file(&link).unwrap();
         // A free lock of another cache that is there is free.
         std::fs::write(&link, "").unwrap();
-        assert_eq!(choose(&labels("other", &link), Which::Over(mine)), Choice::Remove);
+        assert_eq!(choose(&labels("other", &link), SweepScope::Over(mine)), Choice::Remove);
         // Nothing is known of what has our label and no lock.
         let bare = HashMap::from([(RUN_LABEL.to_owned(), "r1".to_owned())]);
-        assert_eq!(choose(&bare, Which::Over(mine)), Choice::Ask(String::new()));
+        assert_eq!(choose(&bare, SweepScope::Over(mine)), Choice::Ask(String::new()));
         // A run's name cannot lead out of the folder.
         let mut outside = labels("mine", &elsewhere);
         outside.insert(RUN_LABEL.to_owned(), "../r1".to_owned());
-        assert_eq!(choose(&outside, Which::Over(mine)), ask);
+        assert_eq!(choose(&outside, SweepScope::Over(mine)), ask);
     }
 
     #[test]
@@ -355,7 +358,7 @@ mod tests {
         std::fs::write(dir.path().join("dead.lock"), "").unwrap();
         let swept = sweep_folders(dir.path()).unwrap();
         let removed = ["folder dead.host", "folder dead.kata", "folder lockless.kata"].map(str::to_owned).to_vec();
-        assert_eq!(swept, Swept { removed, alive: true, ..Swept::default() });
+        assert_eq!(swept, SweepReport { removed, alive: true, ..SweepReport::default() });
         let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["living.host", "living.lock"]);

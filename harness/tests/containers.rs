@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
 use agent::containers::engine::NotesAndLogs;
-use agent::containers::{Engine, Patience, Settings, host};
+use agent::containers::{ContainerDeadlines, Engine, Settings, host};
 use model::arch::Arch;
 use model::database::Database;
 use model::kata_version::KataVersion;
@@ -50,7 +50,7 @@ impl Bench {
             probe,
             programs: Vec::new(),
             kata_shims: BTreeMap::new(),
-            patience: Patience::new(false),
+            patience: ContainerDeadlines::new(false),
         };
         let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
         let claims = Claims {

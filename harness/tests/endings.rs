@@ -31,8 +31,8 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let image = prepared.unwrap();
     let (claims, initramfs) = setup::boot_files_of(&image, &release, std::slice::from_ref(&profile)).unwrap();
     let docker_image = images::docker::ensure_imported(&docker, &image).await.unwrap();
-    let prepared = setup::Prepared {
-        base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
+    let prepared = setup::PreparedCell {
+        base: setup::EnvironmentBase::Container { image: Box::new(image), docker_image: docker_image.clone() },
         holds: Vec::new(),
         claims,
         initramfs,
@@ -42,7 +42,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let id = format!("endings-{}", std::process::id());
     let lock = sweep::RunLock::take(&sweep::locks_folder(&cache()), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let owner = container::Owner { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
+    let owner = container::OwningRun { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
     let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner).await.unwrap();
     setup::send(&container.line, &prepared).await.unwrap();
     let rehearsals = Fault::ALL.iter().map(|fault| {

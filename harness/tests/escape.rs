@@ -8,7 +8,7 @@
 mod command;
 
 use command::{Ended, end};
-use harness::environments::container::{self, Owner};
+use harness::environments::container::{self, OwningRun};
 use harness::sweep::RunLock;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -29,7 +29,7 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     let docker = container::connect().await.unwrap();
     let agent = harness::built_in::AGENT;
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let owner = Owner { run: image.0.clone(), lock: lock_path, cache: "none".to_owned() };
+    let owner = OwningRun { run: image.0.clone(), lock: lock_path, cache: "none".to_owned() };
     let container = container::start(&docker, &image.0, agent, &owner).await.unwrap();
     let tried = end(Command::new("docker").args(["exec", container.id(), "/escape"]));
     container.remove().await.unwrap();

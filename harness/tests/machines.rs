@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
-use harness::environments::vm::outer::Outer;
+use harness::environments::vm::outer::OuterQemu;
 use harness::environments::vm::{self, Size, Vm, pinned};
 use harness::line::ask;
 use harness::seed::{Content, SeedFile};
@@ -25,7 +25,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 struct Ready {
     _turn: MutexGuard<'static, ()>,
-    outer: Outer,
+    outer: OuterQemu,
     disk: Disk,
     folder: tempfile::TempDir,
 }
@@ -52,7 +52,7 @@ impl Ready {
 
 /// Writes to a file of the machine; the machine may be gone before it answers.
 async fn write(vm: &Vm, path: &str, text: &str) {
-    let bytes = protocol::message::Bytes(text.as_bytes().to_vec());
+    let bytes = protocol::message::Base64Bytes(text.as_bytes().to_vec());
     let request = EnvironmentRequest::PutFile { path: path.to_owned(), mode: 0o600, offset: 0, bytes };
     let _ = ask(&vm.line, request, 5).await;
 }
@@ -97,7 +97,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     let flooded = ready.boot("flooded").await;
     let flood = "x".repeat(1 << 20);
     for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
-        let bytes = protocol::message::Bytes(flood.clone().into_bytes());
+        let bytes = protocol::message::Base64Bytes(flood.clone().into_bytes());
         let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
         ask(&flooded.line, request, 300).await.unwrap();
     }

@@ -10,7 +10,7 @@
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use model::profile::Profile;
 use reports::run::{CellRun, Run};
-use reports::verdict::Standing;
+use reports::verdict::FinalOutcome;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -125,7 +125,7 @@ fn narrowest(ids: &BTreeSet<&str>) -> Option<String> {
 /// What the run says of a test.
 fn outcome(cell: &CellRun, profile: &str, test: &Test) -> Option<Outcome> {
     let ours = cell.instances.iter().filter(|i| i.test == test.id && i.profiles.iter().any(|p| p == profile));
-    Some(Standing::of(ours.flat_map(|i| &i.attempts).map(|a| &a.outcome))?.outcome)
+    Some(FinalOutcome::of(ours.flat_map(|i| &i.attempts).map(|a| &a.outcome))?.outcome)
 }
 
 fn why(cell: &CellRun) -> String {

@@ -23,7 +23,7 @@ use crate::digest;
 use crate::external_file::{ExternalFile, ExternalFileError};
 use folder::Folder;
 use model::kata_version::KataVersion;
-use model::profile::{Beyond, Profile, Runtime};
+use model::profile::{NoProfileError, Profile, Runtime};
 use root::MAX_CONFIGURATION;
 use std::fs;
 use std::io;
@@ -87,7 +87,7 @@ pub enum ArtifactsError {
         /// `go`, `rust`.
         runtime: &'static str,
         /// Why.
-        source: Beyond,
+        source: NoProfileError,
     },
     /// The agent needs libraries that the guest does not have.
     #[error(
@@ -233,7 +233,7 @@ fn inspect(
         let profile = match Profile::of(kind, version) {
             Ok(profile) => profile.name.as_str(),
             // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
-            Err(source @ Beyond::Older { .. }) => {
+            Err(source @ NoProfileError::Older { .. }) => {
                 unknown = Some(refused(kind, source));
                 continue;
             }

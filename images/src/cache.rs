@@ -32,13 +32,13 @@ mod removal;
 pub mod trust;
 mod workshop;
 
-pub use budget::{RemovedImage, Trimmed, trim};
-pub use image::{Hold, Image, Origin};
+pub use budget::{RemovedImage, TrimReport, trim};
+pub use image::{Image, ImageLock, ImageOrigin};
 pub use name::id;
-pub use removal::{Clean, Cleaned, Leftover, SweptImages, clean, sweep};
+pub use removal::{CleanReport, CleanScope, Leftover, SweptImages, clean, sweep};
 pub(crate) use workshop::Workshop;
 
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::manifest::Manifest;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -88,7 +88,7 @@ impl Store {
     ///
     /// One that cannot be read counts as missing; its next maker removes it first: see [`Store::turn`].
     pub(crate) fn find(&self, key: &str) -> Result<Option<Image>, Failure> {
-        match Image::load(&self.images.join(key), Origin::Cached) {
+        match Image::load(&self.images.join(key), ImageOrigin::Cached) {
             Err(failure) if is_damage(&failure.cause) => {
                 tracing::debug!("an image that cannot be read: {}", failure.cause);
                 Ok(None)
@@ -100,7 +100,7 @@ impl Store {
     /// The newest image that was made for the same request, whatever the mirror had then.
     pub(crate) fn newest(&self, fits: impl Fn(&Manifest) -> bool) -> Option<Image> {
         let mut image = self.list().into_iter().find(|i| fits(&i.manifest))?;
-        image.origin = Origin::Offline;
+        image.origin = ImageOrigin::Offline;
         Some(image)
     }
 
@@ -126,7 +126,7 @@ impl Store {
             if OWN.iter().any(|own| name == *own) {
                 continue;
             }
-            let image = Image::load(&dir, Origin::Cached).ok().flatten();
+            let image = Image::load(&dir, ImageOrigin::Cached).ok().flatten();
             match name.into_string() {
                 Ok(key) if image.is_some() || is_key(&key) => images.push(Place { key, dir, image }),
                 _ => others.push(dir),
@@ -208,10 +208,10 @@ fn is_key(name: &str) -> bool {
 }
 
 /// Whether the image is damaged, rather than this process lacking something, such as permission.
-fn is_damage(cause: &Cause) -> bool {
+fn is_damage(cause: &ImageErrorKind) -> bool {
     match cause {
-        Cause::BadManifest { .. } => true,
-        Cause::Io { source, .. } => {
+        ImageErrorKind::BadManifest { .. } => true,
+        ImageErrorKind::Io { source, .. } => {
             matches!(Errno::from_io_error(source), Some(Errno::IO | Errno::ISDIR | Errno::UCLEAN))
         }
         _ => false,

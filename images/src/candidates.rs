@@ -4,7 +4,7 @@ mod overlay;
 
 use crate::cache::{Image, Turn};
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::PackageFamily;
 use crate::family::install::Install;
 use crate::job::{Job, able_to_build};
@@ -42,21 +42,21 @@ impl Candidates {
                 }
                 ExtraPackage::Name(name) => {
                     let reason = format!("expected {}", family.name_form());
-                    return Err(Cause::BadPackage { name: name.to_string(), reason }.into());
+                    return Err(ImageErrorKind::BadPackage { name: name.to_string(), reason }.into());
                 }
                 ExtraPackage::File(path) if family.is_package_file(&path.to_string_lossy()) => {
                     fields.add("file", digest::of_file(path)?)
                 }
                 ExtraPackage::File(path) => {
                     let reason = format!("expected {}", family.file_form());
-                    return Err(Cause::BadPackage { name: path.display().to_string(), reason }.into());
+                    return Err(ImageErrorKind::BadPackage { name: path.display().to_string(), reason }.into());
                 }
             };
         }
         let overlay = options.overlay.clone();
         if let Some(folder) = &overlay {
             let go_on = || match options.cancel.load(Ordering::Relaxed) {
-                true => Err(Cause::Cancelled.into()),
+                true => Err(ImageErrorKind::Cancelled.into()),
                 false => Ok(()),
             };
             fields = fields.add("overlay", overlay::hash(folder, &go_on)?);

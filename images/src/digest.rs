@@ -1,6 +1,6 @@
 //! Hashes of what goes into an image.
 
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use model::hex::hex;
 use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
@@ -59,7 +59,7 @@ fn hashed<D: Digest>(path: &Path, cancel: &AtomicBool) -> Result<String, Failure
     let mut buffer = vec![0; 1 << 16];
     loop {
         if cancel.load(Ordering::Relaxed) {
-            return Err(Cause::Cancelled.into());
+            return Err(ImageErrorKind::Cancelled.into());
         }
         match file.read(&mut buffer).context("reading", path)? {
             0 => return Ok(hex(&hash.finalize())),

@@ -267,7 +267,7 @@ mod tests {
         let cleaned = std::sync::Mutex::new(None);
         let progress = |now: Progress| {
             if now.phase == Phase::Install && now.detail.is_none() {
-                let done = crate::cache::clean(dir.path(), &crate::cache::Clean::All).unwrap();
+                let done = crate::cache::clean(dir.path(), &crate::cache::CleanScope::All).unwrap();
                 cleaned.lock().unwrap().get_or_insert(done);
             }
         };

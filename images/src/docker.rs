@@ -14,7 +14,7 @@ pub use import::ensure_imported;
 pub use removal::{Removed, remove_exports, remove_orphans};
 
 use crate::cache::Image;
-use crate::error::{Cause, Failure};
+use crate::error::{Failure, ImageErrorKind};
 use bollard::Docker;
 use bollard::errors::Error;
 
@@ -50,16 +50,16 @@ fn old_tag(image: &Image) -> String {
 /// What Docker said, as a cause.
 pub(crate) fn docker_failure(error: &Error) -> Failure {
     match said(error) {
-        Some(Said::DiskFull) => Cause::DiskFull.into(),
-        Some(Said::Silent | Said::Absent) | None => Cause::Docker { detail: error.to_string() }.into(),
+        Some(Said::DiskFull) => ImageErrorKind::DiskFull.into(),
+        Some(Said::Silent | Said::Absent) | None => ImageErrorKind::Docker { detail: error.to_string() }.into(),
     }
 }
 
 /// What Docker said of a registry's image, or of what is in it, as a cause.
 pub(crate) fn image_failure(reference: &str, error: &Error) -> Failure {
     match said(error) {
-        Some(Said::Silent) => Cause::MirrorUnreachable { detail: error.to_string(), cached_age: None }.into(),
-        Some(Said::Absent) => Cause::NoSuchRelease { what: format!("image {reference}") }.into(),
+        Some(Said::Silent) => ImageErrorKind::MirrorUnreachable { detail: error.to_string(), cached_age: None }.into(),
+        Some(Said::Absent) => ImageErrorKind::NoSuchRelease { what: format!("image {reference}") }.into(),
         Some(Said::DiskFull) | None => docker_failure(error),
     }
 }
@@ -115,22 +115,25 @@ mod tests {
         let answered =
             |status_code, text: &str| of(Error::DockerResponseServerError { status_code, message: text.to_owned() });
         let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
-        assert!(matches!(streamed(refused), Cause::MirrorUnreachable { .. }));
-        assert!(matches!(answered(500, refused), Cause::MirrorUnreachable { .. }));
-        assert!(matches!(streamed("manifest for x:13 not found: manifest unknown"), Cause::NoSuchRelease { .. }));
-        assert!(matches!(answered(404, "No such image: x:13"), Cause::NoSuchRelease { .. }));
-        assert!(matches!(answered(404, "in words of another engine"), Cause::NoSuchRelease { .. }));
-        assert!(matches!(streamed("write /var/lib/docker/x: no space left on device"), Cause::DiskFull));
-        assert!(matches!(answered(500, "write x: No space left on device"), Cause::DiskFull));
-        assert!(matches!(streamed("unauthorized"), Cause::Docker { .. }));
+        assert!(matches!(streamed(refused), ImageErrorKind::MirrorUnreachable { .. }));
+        assert!(matches!(answered(500, refused), ImageErrorKind::MirrorUnreachable { .. }));
+        assert!(matches!(
+            streamed("manifest for x:13 not found: manifest unknown"),
+            ImageErrorKind::NoSuchRelease { .. }
+        ));
+        assert!(matches!(answered(404, "No such image: x:13"), ImageErrorKind::NoSuchRelease { .. }));
+        assert!(matches!(answered(404, "in words of another engine"), ImageErrorKind::NoSuchRelease { .. }));
+        assert!(matches!(streamed("write /var/lib/docker/x: no space left on device"), ImageErrorKind::DiskFull));
+        assert!(matches!(answered(500, "write x: No space left on device"), ImageErrorKind::DiskFull));
+        assert!(matches!(streamed("unauthorized"), ImageErrorKind::Docker { .. }));
     }
 
     /// Docker's socket says nothing of a registry, and a container that is gone nothing of an image.
     #[test]
     fn what_is_not_of_a_registry_is_dockers() {
         let socket = Error::IOError { err: std::io::Error::other("connection refused") };
-        assert!(matches!(image_failure("x:13", &socket).cause, Cause::Docker { .. }));
+        assert!(matches!(image_failure("x:13", &socket).cause, ImageErrorKind::Docker { .. }));
         let gone = Error::DockerResponseServerError { status_code: 404, message: "No such container: 0".to_owned() };
-        assert!(matches!(docker_failure(&gone).cause, Cause::Docker { .. }));
+        assert!(matches!(docker_failure(&gone).cause, ImageErrorKind::Docker { .. }));
     }
 }

@@ -20,7 +20,7 @@ pub struct ImageError {
     /// The phase that failed.
     pub phase: Phase,
     /// What went wrong.
-    pub cause: Box<Cause>,
+    pub cause: Box<ImageErrorKind>,
     /// The command that failed, where one did.
     pub command: Option<Box<CommandFailure>>,
 }
@@ -70,7 +70,7 @@ impl fmt::Display for CommandFailure {
 /// Why an image could not be prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum ImageErrorKind {
     /// A package that the record or the user names is in none of the release's suites or repositories.
     #[error("package `{package}` is in none of the release's suites or repositories")]
     PackageMissing {
@@ -248,64 +248,64 @@ pub enum Cause {
     },
 }
 
-impl Cause {
+impl ImageErrorKind {
     /// What to do about it, where that is known; fits after `hint:`.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Cause::MirrorUnreachable { cached_age: Some(age), .. } => format!(
+            ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. } => format!(
                 "an image {} old is in the cache: --offline uses it",
                 age_words(*age)
             ),
-            Cause::MirrorUnreachable { cached_age: None, .. } => {
+            ImageErrorKind::MirrorUnreachable { cached_age: None, .. } => {
                 "check the network and the machine's apt sources, or name another mirror with --mirror, or --security-mirror for that of security updates; --offline works once an image is cached".to_owned()
             }
-            Cause::NoMirror { archive: Archive::Main, .. } => "name one with --mirror".to_owned(),
-            Cause::NoMirror { archive: Archive::Security, .. } => "name one with --security-mirror".to_owned(),
-            Cause::Expired { .. } => {
+            ImageErrorKind::NoMirror { archive: Archive::Main, .. } => "name one with --mirror".to_owned(),
+            ImageErrorKind::NoMirror { archive: Archive::Security, .. } => "name one with --security-mirror".to_owned(),
+            ImageErrorKind::Expired { .. } => {
                 "use a fresher mirror (--mirror, --security-mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
-            Cause::Untrusted { .. } => {
+            ImageErrorKind::Untrusted { .. } => {
                 "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the mirror's keys with --mirror-key".to_owned()
             }
-            Cause::PackageMissing { .. } => {
+            ImageErrorKind::PackageMissing { .. } => {
                 "correct the record's packages, suites, repositories or modules".to_owned()
             }
-            Cause::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
-            Cause::ToolMissing { program } if program == "mmdebstrap" => {
+            ImageErrorKind::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
+            ImageErrorKind::ToolMissing { program } if program == "mmdebstrap" => {
                 format!("install `{program}`, or use the OCI source")
             }
-            Cause::ToolMissing { program } => format!("install `{program}`"),
-            Cause::NotRoot => "run as root".to_owned(),
-            Cause::UnsupportedPackageManager { written, .. } => {
+            ImageErrorKind::ToolMissing { program } => format!("install `{program}`"),
+            ImageErrorKind::NotRoot => "run as root".to_owned(),
+            ImageErrorKind::UnsupportedPackageManager { written, .. } => {
                 let written: Vec<&str> = written.iter().map(|manager| manager.name()).collect();
                 format!(
                     "images are made of releases with {} so far; run `kata-qualify run --in host` on such a system itself",
                     written.join(", ")
                 )
             }
-            Cause::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
-            Cause::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
-            Cause::NotCached => "run once without --offline".to_owned(),
+            ImageErrorKind::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
+            ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
+            ImageErrorKind::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })
     }
 }
 
-impl From<FailureReason> for Cause {
-    fn from(reason: FailureReason) -> Cause {
+impl From<FailureReason> for ImageErrorKind {
+    fn from(reason: FailureReason) -> ImageErrorKind {
         match reason {
-            FailureReason::MissingPackage { package: Some(package) } => Cause::PackageMissing { package },
-            FailureReason::MissingIndex { what } => Cause::NoSuchRelease { what },
-            FailureReason::Expired { suite } => Cause::Expired { suite },
-            FailureReason::Unreachable { detail } => Cause::MirrorUnreachable { detail, cached_age: None },
-            FailureReason::Untrusted { detail } => Cause::Untrusted { detail },
-            FailureReason::DiskFull => Cause::DiskFull,
+            FailureReason::MissingPackage { package: Some(package) } => ImageErrorKind::PackageMissing { package },
+            FailureReason::MissingIndex { what } => ImageErrorKind::NoSuchRelease { what },
+            FailureReason::Expired { suite } => ImageErrorKind::Expired { suite },
+            FailureReason::Unreachable { detail } => ImageErrorKind::MirrorUnreachable { detail, cached_age: None },
+            FailureReason::Untrusted { detail } => ImageErrorKind::Untrusted { detail },
+            FailureReason::DiskFull => ImageErrorKind::DiskFull,
             // Its words stand beside the command.
             FailureReason::MissingPackage { package: None }
             | FailureReason::Unreadable
             | FailureReason::Locked
             | FailureReason::Conflict
-            | FailureReason::Other => Cause::CommandFailed,
+            | FailureReason::Other => ImageErrorKind::CommandFailed,
         }
     }
 }
@@ -342,17 +342,17 @@ impl Error for BaseError {}
 /// A cause with the command behind it, before the release and phase are known.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) cause: Cause,
+    pub(crate) cause: ImageErrorKind,
     pub(crate) command: Option<Box<CommandFailure>>,
 }
 
-impl From<Cause> for Failure {
-    fn from(cause: Cause) -> Failure {
+impl From<ImageErrorKind> for Failure {
+    fn from(cause: ImageErrorKind) -> Failure {
         Failure { cause, command: None }
     }
 }
 
-/// Gives an I/O error the name of what was being done; a full disk becomes [`Cause::DiskFull`].
+/// Gives an I/O error the name of what was being done; a full disk becomes [`ImageErrorKind::DiskFull`].
 pub(crate) trait Context<T> {
     fn context(self, what: &str, path: &Path) -> Result<T, Failure>;
 }
@@ -363,11 +363,11 @@ impl<T> Context<T> for std::io::Result<T> {
     }
 }
 
-/// An I/O error with what was being done; a full disk becomes [`Cause::DiskFull`].
+/// An I/O error with what was being done; a full disk becomes [`ImageErrorKind::DiskFull`].
 pub(crate) fn failure_of(source: std::io::Error, doing: impl FnOnce() -> String) -> Failure {
     match source.kind() {
-        std::io::ErrorKind::StorageFull => Cause::DiskFull.into(),
-        _ => Cause::Io { context: doing(), source }.into(),
+        std::io::ErrorKind::StorageFull => ImageErrorKind::DiskFull.into(),
+        _ => ImageErrorKind::Io { context: doing(), source }.into(),
     }
 }
 
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn an_unknown_mirror_is_named_by_the_option_of_its_archive() {
         for (archive, option) in [(Archive::Main, "--mirror"), (Archive::Security, "--security-mirror")] {
-            let hint = Cause::NoMirror { suite: "trixie".to_owned(), archive }.hint().unwrap();
+            let hint = ImageErrorKind::NoMirror { suite: "trixie".to_owned(), archive }.hint().unwrap();
             assert!(hint.ends_with(&format!(" {option}")), "{hint}");
         }
     }

@@ -16,8 +16,8 @@ mod rpm;
 
 use self::credentials::Login;
 use self::install::Install;
-use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, PackageOrigin};
+use crate::error::{Failure, ImageErrorKind};
+use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
@@ -81,7 +81,7 @@ pub(crate) trait PackageFamily: Sync {
     fn settings_in_base(&self) -> &'static [&'static str];
 
     /// Reads the cause of a failure from the last lines of the family's programs.
-    fn cause_reader(&self) -> fn(&[String]) -> Cause;
+    fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind;
 
     /// The addresses, with their credentials, that must not leave this machine.
     fn secret_addresses(&self, options: &Options) -> Vec<String>;
@@ -111,7 +111,7 @@ pub(crate) trait PackageFamily: Sync {
     ) -> Result<Vec<PackageOrigin>, Failure>;
 
     /// The owners of paths of a tree.
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner>;
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner>;
 
     /// Makes the initrd of a tree's kernel by the tree's own tool; gives where in the tree it is to be.
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
@@ -166,7 +166,7 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failur
     let manager = release.package_manager;
     ALL.into_iter().find(|family| family.package_manager() == manager).ok_or_else(|| {
         let written = ALL.iter().map(|family| family.package_manager()).collect();
-        Cause::UnsupportedPackageManager { manager, written }.into()
+        ImageErrorKind::UnsupportedPackageManager { manager, written }.into()
     })
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn checked(
         Some(checked) => Ok(checked),
         None => {
             let reason = format!("expected {} in the record", family.name_form());
-            Err(Failure::from(Cause::BadPackage { name: name.to_owned(), reason }))
+            Err(Failure::from(ImageErrorKind::BadPackage { name: name.to_owned(), reason }))
         }
     };
     names.into_iter().map(check).collect()
@@ -268,11 +268,11 @@ pub fn addresses(options: &Options) -> Vec<String> {
 }
 
 impl FromStr for ExtraPackage {
-    type Err = Cause;
+    type Err = ImageErrorKind;
 
     /// `./qemu-system-x86_9.0_amd64.deb` is a file, anything else must be a valid package name.
-    fn from_str(text: &str) -> Result<ExtraPackage, Cause> {
-        let bad = |reason: &str| Cause::BadPackage { name: text.to_owned(), reason: reason.to_owned() };
+    fn from_str(text: &str) -> Result<ExtraPackage, ImageErrorKind> {
+        let bad = |reason: &str| ImageErrorKind::BadPackage { name: text.to_owned(), reason: reason.to_owned() };
         if ALL.iter().any(|family| family.is_package_file(text)) {
             let path = PathBuf::from(text);
             return if path.is_file() { Ok(ExtraPackage::File(path)) } else { Err(bad("no such file")) };
@@ -299,7 +299,7 @@ mod tests {
         }
         for wrong in ["", "-o", "a b", "a;b", "a/b", "a=1", "../x.deb"] {
             let parsed = wrong.parse::<ExtraPackage>();
-            assert!(matches!(parsed, Err(Cause::BadPackage { .. })), "{wrong}");
+            assert!(matches!(parsed, Err(ImageErrorKind::BadPackage { .. })), "{wrong}");
         }
     }
 
@@ -329,6 +329,6 @@ mod tests {
         let mut release = crate::fixtures::release("13", "trixie");
         release.vmms[0].packages.push("qemu-".parse().unwrap());
         let refused = wanted(of(&release).unwrap(), &release).unwrap_err();
-        assert!(matches!(refused.cause, Cause::BadPackage { .. }));
+        assert!(matches!(refused.cause, ImageErrorKind::BadPackage { .. }));
     }
 }

@@ -1,7 +1,7 @@
 //! One call of `prepare` or `prepare_disk`: what is asked for, the step it is in, and the means that all steps share.
 
 use crate::cache::Store;
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::family::{self, Archives, PackageFamily};
 use crate::manifest::Timing;
 use crate::options::Options;
@@ -81,11 +81,11 @@ impl<'a> Job<'a> {
 /// Whether this process may make device nodes and run the release's binaries.
 pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Cause::NotRoot.into());
+        return Err(ImageErrorKind::NotRoot.into());
     }
     if Arch::of_machine() != Some(release.arch) {
         let machine = std::env::consts::ARCH.to_owned();
-        return Err(Cause::WrongArchitecture { wanted: release.arch, machine }.into());
+        return Err(ImageErrorKind::WrongArchitecture { wanted: release.arch, machine }.into());
     }
     Ok(())
 }

@@ -43,16 +43,17 @@ mod fixtures;
 
 pub use boot::initramfs::ExtraFile;
 pub use cache::{
-    Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, SweptImages, Trimmed, clean, sweep, trim,
+    CleanReport, CleanScope, Image, ImageLock, ImageOrigin, Leftover, RemovedImage, SweptImages, TrimReport, clean,
+    sweep, trim,
 };
 pub use disk::{Disk, prepare_disk};
-pub use error::{Cause, CommandFailure, ImageError};
+pub use error::{CommandFailure, ImageError, ImageErrorKind};
 pub use family::credentials::check_mirror;
 pub use family::{Tool, addresses, tools};
 pub use manifest::Manifest;
 pub use options::Options;
 pub use package::ExtraPackage;
-pub use prepare::{Way, attainable, prepare};
+pub use prepare::{ImageRoute, attainable, prepare};
 pub use progress::{Phase, Progress};
 pub use sandbox::confines;
 pub use source::Source;

@@ -1,6 +1,6 @@
 //! What is in an image and how it was made: `manifest.json` beside the tree.
 
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::progress::Phase;
 use crate::source::Source;
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ pub struct Manifest {
     /// Which suites the requested packages' versions came from.
     pub origins: Vec<PackageOrigin>,
     /// Which package owns each path that the record names.
-    pub owners: Vec<Owner>,
+    pub owners: Vec<PathOwner>,
     /// How long each phase took.
     pub timings: Vec<Timing>,
 }
@@ -89,7 +89,7 @@ pub struct PackageOrigin {
 /// The owner of a path that the record names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Owner {
+pub struct PathOwner {
     /// As the record says: `/usr/lib/qemu/virtiofsd`.
     pub path: String,
     /// The file at the end of all symlinks, inside the tree; nothing where there is none.
@@ -115,13 +115,13 @@ impl Manifest {
     }
 
     /// The owner of a path as the record writes it.
-    pub fn owner(&self, path: &str) -> Option<&Owner> {
+    pub fn owner(&self, path: &str) -> Option<&PathOwner> {
         self.owners.iter().find(|o| o.path == path)
     }
 
     pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {
         let text = std::fs::read(path).context("reading", path)?;
-        let bad = |reason: String| Cause::BadManifest { path: path.to_owned(), reason };
+        let bad = |reason: String| ImageErrorKind::BadManifest { path: path.to_owned(), reason };
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
         if manifest.format != FORMAT {
             return Err(bad(format!("format {} where {FORMAT} was expected", manifest.format)).into());
@@ -132,7 +132,7 @@ impl Manifest {
     /// Writes it, and makes sure that it and its name are on the disk.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|e| Cause::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
+            .map_err(|e| ImageErrorKind::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
         text.push(b'\n');
         let mut file = File::create(path).context("creating", path)?;
         file.write_all(&text).and_then(|()| file.sync_all()).context("writing", path)?;

@@ -1,6 +1,6 @@
 //! What the caller may choose.
 
-use crate::base::Base;
+use crate::base::BaseProvider;
 use crate::package::ExtraPackage;
 use crate::source::Source;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct Options {
     /// Where the base comes from.
     pub source: Source,
     /// What the caller reads the base from, instead of `source`.
-    pub base: Option<Arc<dyn Base>>,
+    pub base: Option<Arc<dyn BaseProvider>>,
     /// The main archive, instead of the one that the machine's apt uses; of RPMs the folder that has `repodata`, instead
     /// of the repositories that the base names.
     pub mirror: Option<String>,

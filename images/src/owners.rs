@@ -2,13 +2,13 @@
 
 use crate::boot::kernel::{self, KernelFiles, MAX_IMAGE};
 use crate::family::PackageFamily;
-use crate::manifest::Owner;
+use crate::manifest::PathOwner;
 use model::release::Release;
 use root::Root;
 use std::path::Path;
 
 /// The owners of the paths that the record names.
-pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release) -> Vec<Owner> {
+pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release) -> Vec<PathOwner> {
     let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
     paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
     let kernel = kernel::find(tree, release).ok();
@@ -23,7 +23,7 @@ pub(crate) fn owners(family: &dyn PackageFamily, tree: &Path, release: &Release)
 }
 
 /// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
-fn own_kernel(family: &dyn PackageFamily, tree: &Path, kernel: &KernelFiles, owners: &mut [Owner]) {
+fn own_kernel(family: &dyn PackageFamily, tree: &Path, kernel: &KernelFiles, owners: &mut [PathOwner]) {
     let [image, path] = [&kernel.vmlinuz, &kernel.modules_dir.join("vmlinuz")].map(|p| p.display().to_string());
     let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
     let Ok(root) = Root::new(tree) else { return };

@@ -26,10 +26,10 @@
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
-use crate::base::{Base, from_files, oci};
-use crate::cache::{Hold, Image, Store, Turn, Workshop};
+use crate::base::{BaseProvider, from_files, oci};
+use crate::cache::{Image, ImageLock, Store, Turn, Workshop};
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Context as _, Failure, ImageError};
+use crate::error::{Context as _, Failure, ImageError, ImageErrorKind};
 use crate::family::install::Install;
 use crate::family::{self, Archives, PackageFamily};
 use crate::job::{Job, able_to_build};
@@ -64,7 +64,7 @@ pub fn prepare(
 
 /// How an image of a release can be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum ImageRoute {
     /// The cache has one, unless the mirror has something newer by now; offline nothing else is looked for.
     Cache,
     /// It is made on such a base: never [`Source::Auto`].
@@ -75,13 +75,13 @@ pub enum Way {
 ///
 /// # Errors
 /// Why by none: no family for the package manager, no kernel, no base to begin with, another architecture, not root.
-pub fn attainable(release: &Release, options: &Options) -> Result<Way, ImageError> {
+pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
     any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
 }
 
-fn any_way(release: &Release, options: &Options) -> Result<Way, Failure> {
+fn any_way(release: &Release, options: &Options) -> Result<ImageRoute, Failure> {
     let family = family::of(release)?;
-    let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
+    let lacks = |what: &str, needed_for| ImageErrorKind::RecordLacks { what: what.to_owned(), needed_for };
     if release.kernel.is_none() {
         return Err(lacks("kernel", "a guest").into());
     }
@@ -89,10 +89,10 @@ fn any_way(release: &Release, options: &Options) -> Result<Way, Failure> {
     candidates::Candidates::of(family, options)?;
     let request = request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?);
     if options.offline || Store::new(&options.cache).newest(|m| fits(m, &request, options)).is_some() {
-        return Ok(Way::Cache);
+        return Ok(ImageRoute::Cache);
     }
     able_to_build(release)?;
-    let missing = |program: &str| Cause::ToolMissing { program: program.to_owned() };
+    let missing = |program: &str| ImageErrorKind::ToolMissing { program: program.to_owned() };
     let source = source_of(family, release, options);
     match source {
         Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
@@ -105,7 +105,7 @@ fn any_way(release: &Release, options: &Options) -> Result<Way, Failure> {
         Some(program) => Err(missing(program).into()),
         None => match family.lacking(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
-            None => Ok(Way::Base(source)),
+            None => Ok(ImageRoute::Base(source)),
         },
     }
 }
@@ -131,12 +131,12 @@ fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     let options = job.options;
     let fits = |m: &Manifest| fits(m, &request, options);
     if options.offline {
-        return job.store.newest(fits).ok_or_else(|| Cause::NotCached.into());
+        return job.store.newest(fits).ok_or_else(|| ImageErrorKind::NotCached.into());
     }
     // A workshop, because what a killed process leaves of it is swept at the next start.
     let scratch = job.store.workshop("indexes")?;
     let resolved = resolve(job, &request, &scratch.dir).map_err(|mut failure| {
-        if let Cause::MirrorUnreachable { cached_age, .. } = &mut failure.cause {
+        if let ImageErrorKind::MirrorUnreachable { cached_age, .. } = &mut failure.cause {
             *cached_age = job.store.newest(fits).map(|i| i.age_seconds());
         }
         failure
@@ -222,7 +222,7 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
 }
 
 /// What an image in the cache has kept of the same base, and what keeps it there.
-fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, Hold)> {
+fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, ImageLock)> {
     let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
     // One that is removed just now is none.
     let hold = image.hold().ok()?;
@@ -246,7 +246,7 @@ fn expired(indexes: &[Index], now: Timestamp, accept: bool) -> Result<Vec<String
     let stale: Vec<String> =
         indexes.iter().filter(|i| i.valid_until.is_some_and(|until| until < now)).map(|i| i.suite.clone()).collect();
     match stale.first() {
-        Some(first) if !accept => Err(Cause::Expired { suite: first.clone() }.into()),
+        Some(first) if !accept => Err(ImageErrorKind::Expired { suite: first.clone() }.into()),
         _ => Ok(stale),
     }
 }
@@ -333,7 +333,7 @@ const RECIPE: u32 = 2;
 /// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
 ///
 /// `keys` are digests of those that the caller trusts: an image whose packages they vouch for is no other caller's.
-fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>, keys: &[String]) -> String {
+fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProvider>, keys: &[String]) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and stand in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
@@ -426,7 +426,7 @@ mod tests {
         assert!(three.iter().all(|key| *key != first) && three[0] != three[1] && three[0] != three[2]);
         #[derive(Debug)]
         struct FakeBase(&'static str);
-        impl Base for FakeBase {
+        impl BaseProvider for FakeBase {
             fn identity(&self) -> String {
                 self.0.to_owned()
             }
@@ -469,7 +469,7 @@ mod tests {
         };
         assert_eq!(offline(vec![key("b"), key("a")]).unwrap(), id);
         for keys in [vec![], vec![key("a")], vec![key("a"), key("c")]] {
-            assert!(matches!(*offline(keys).unwrap_err().cause, Cause::NotCached));
+            assert!(matches!(*offline(keys).unwrap_err().cause, ImageErrorKind::NotCached));
         }
         let gone = offline(vec![folder.path().join("gone")]).unwrap_err().to_string();
         assert!(gone.contains("/gone"), "{gone}");
@@ -499,14 +499,14 @@ mod tests {
         workshop.finish(&store, &manifest).unwrap();
         let way = |source| any_way(&release, &Options { source, ..Options::new(cache.path()) });
         for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {
-            assert_eq!(way(source).unwrap(), Way::Cache);
+            assert_eq!(way(source).unwrap(), ImageRoute::Cache);
         }
         // The record names no OCI image.
         assert!(way(Source::Oci).is_err());
         let offline =
             |source| prepare(&release, &Options { source, offline: true, ..Options::new(cache.path()) }, &|_| {});
         assert_eq!(offline(Source::Cloud).unwrap().key(), key, "without a cloud image it is as if none were named");
-        assert!(matches!(*offline(Source::Oci).unwrap_err().cause, Cause::NotCached));
+        assert!(matches!(*offline(Source::Oci).unwrap_err().cause, ImageErrorKind::NotCached));
     }
 
     #[test]
@@ -514,7 +514,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let options = Options { offline: true, ..Options::new(cache.path()) };
         let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
-        assert!(matches!(*error.cause, Cause::NotCached));
+        assert!(matches!(*error.cause, ImageErrorKind::NotCached));
         assert_eq!(error.phase, Phase::Resolve);
         assert_eq!(
             error.to_string(),
@@ -536,7 +536,7 @@ mod tests {
         let indexes = [index];
         assert!(expired(&indexes, before, false).unwrap().is_empty());
         let failure = expired(&indexes, after, false).unwrap_err();
-        assert!(matches!(failure.cause, Cause::Expired { ref suite } if suite == "sid"));
+        assert!(matches!(failure.cause, ImageErrorKind::Expired { ref suite } if suite == "sid"));
         assert!(failure.cause.hint().unwrap().contains("--accept-expired"));
         assert_eq!(expired(&indexes, after, true).unwrap(), ["sid"]);
     }

@@ -5,7 +5,7 @@
 //! How a child is waited for and ended is the same.
 //! That it dies with this process is what the command is prepared for: [`of_machine`], [`of_tree`] and [`tied`].
 
-use crate::error::{Cause, CommandFailure, Failure};
+use crate::error::{CommandFailure, Failure, ImageErrorKind};
 use crate::progress::{Phase, Progress};
 use crate::sandbox::{BindMount, Network, Sandbox};
 use model::redact::Redactor;
@@ -40,7 +40,7 @@ pub(crate) struct Runner<'a> {
     pub(crate) redact: Redactor,
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
     /// Reads the cause of a failure from the lines that a program printed; it is the family's, whose tools they are.
-    pub(crate) read_cause: fn(&[String]) -> Cause,
+    pub(crate) read_cause: fn(&[String]) -> ImageErrorKind,
 }
 
 /// How a command is to be understood.
@@ -60,10 +60,10 @@ impl Runner<'_> {
     /// Fails when the caller has cancelled or the deadline has passed.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.cancel.load(Ordering::Relaxed) {
-            return Err(Cause::Cancelled.into());
+            return Err(ImageErrorKind::Cancelled.into());
         }
         if Instant::now() >= self.until {
-            return Err(Cause::DeadlineExceeded { seconds: self.limit.as_secs() }.into());
+            return Err(ImageErrorKind::DeadlineExceeded { seconds: self.limit.as_secs() }.into());
         }
         Ok(())
     }
@@ -95,9 +95,9 @@ impl Runner<'_> {
         let spawn_error = |source: std::io::Error| -> Failure {
             let program = call_program(&words);
             if source.kind() == std::io::ErrorKind::NotFound {
-                Cause::ToolMissing { program }.into()
+                ImageErrorKind::ToolMissing { program }.into()
             } else {
-                Cause::Io { context: format!("starting {program}"), source }.into()
+                ImageErrorKind::Io { context: format!("starting {program}"), source }.into()
             }
         };
         let (reader, writer) = std::io::pipe().map_err(spawn_error)?;
@@ -129,15 +129,15 @@ impl Runner<'_> {
     }
 
     /// The cause without mirror hosts.
-    pub(crate) fn redact_cause(&self, cause: Cause) -> Cause {
+    pub(crate) fn redact_cause(&self, cause: ImageErrorKind) -> ImageErrorKind {
         match cause {
-            Cause::MirrorUnreachable { detail, cached_age } => {
-                Cause::MirrorUnreachable { detail: self.redact.text(&detail), cached_age }
+            ImageErrorKind::MirrorUnreachable { detail, cached_age } => {
+                ImageErrorKind::MirrorUnreachable { detail: self.redact.text(&detail), cached_age }
             }
-            Cause::Docker { detail } => Cause::Docker { detail: self.redact.text(&detail) },
-            Cause::Untrusted { detail } => Cause::Untrusted { detail: self.redact.text(&detail) },
-            Cause::NoSuchRelease { what } => Cause::NoSuchRelease { what: self.redact.text(&what) },
-            Cause::Expired { suite } => Cause::Expired { suite: self.redact.text(&suite) },
+            ImageErrorKind::Docker { detail } => ImageErrorKind::Docker { detail: self.redact.text(&detail) },
+            ImageErrorKind::Untrusted { detail } => ImageErrorKind::Untrusted { detail: self.redact.text(&detail) },
+            ImageErrorKind::NoSuchRelease { what } => ImageErrorKind::NoSuchRelease { what: self.redact.text(&what) },
+            ImageErrorKind::Expired { suite } => ImageErrorKind::Expired { suite: self.redact.text(&suite) },
             other => other,
         }
     }
@@ -157,7 +157,7 @@ impl Runner<'_> {
                 Err(source) => {
                     // Its output is read until it ends.
                     process::kill_group(child);
-                    return Err(Cause::Io { context: "waiting for a child".to_owned(), source }.into());
+                    return Err(ImageErrorKind::Io { context: "waiting for a child".to_owned(), source }.into());
                 }
             }
             if let Err(stop) = self.check() {
@@ -228,12 +228,12 @@ pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> R
 fn confined(sandbox: Sandbox, program: &str) -> Result<Command, Failure> {
     let mut command = Command::new(program);
     let confined = sandbox.confine(&mut command);
-    confined.map_err(|source| Cause::Io { context: format!("making namespaces for {program}"), source })?;
+    confined.map_err(|source| ImageErrorKind::Io { context: format!("making namespaces for {program}"), source })?;
     Ok(command)
 }
 
 fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
-    Cause::Unmapped { folder: folder.to_owned(), source }.into()
+    ImageErrorKind::Unmapped { folder: folder.to_owned(), source }.into()
 }
 
 /// A command that dies with this process, as long as it stays the user that it is.
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(command.status, "exit status: 7");
         assert_eq!(command.tail.len(), TAIL);
         assert_eq!(command.tail.last().unwrap(), "gone from <mirror>");
-        assert!(matches!(failure.cause, Cause::CommandFailed));
+        assert!(matches!(failure.cause, ImageErrorKind::CommandFailed));
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
     fn a_missing_program_is_named() {
         let cancel = AtomicBool::new(false);
         let failure = runner(&cancel, 20).run(Phase::Resolve, &mut Command::new("no-such-program")).unwrap_err();
-        assert!(matches!(failure.cause, Cause::ToolMissing { program } if program == "no-such-program"));
+        assert!(matches!(failure.cause, ImageErrorKind::ToolMissing { program } if program == "no-such-program"));
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
         let failure = runner(&cancel, 1)
             .run(Phase::Bootstrap, Command::new("sh").args(["-c", "sleep 60 & sleep 60"]))
             .unwrap_err();
-        assert!(matches!(failure.cause, Cause::DeadlineExceeded { seconds: 1 }));
+        assert!(matches!(failure.cause, ImageErrorKind::DeadlineExceeded { seconds: 1 }));
         // The pipe closes only when the background child is gone too.
         assert!(started.elapsed() < Duration::from_secs(20));
     }
@@ -304,7 +304,7 @@ mod tests {
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
         let cancel = AtomicBool::new(false);
-        assert!(matches!(runner(&cancel, 20).wait(&mut child).unwrap_err().cause, Cause::Io { .. }));
+        assert!(matches!(runner(&cancel, 20).wait(&mut child).unwrap_err().cause, ImageErrorKind::Io { .. }));
         // The pipe closes only when the background child is gone too.
         child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
         assert!(started.elapsed() < Duration::from_secs(20));
@@ -320,6 +320,6 @@ mod tests {
             });
             runner(&cancel, 60).run(Phase::Bootstrap, Command::new("sleep").arg("50")).unwrap_err()
         });
-        assert!(matches!(failure.cause, Cause::Cancelled));
+        assert!(matches!(failure.cause, ImageErrorKind::Cancelled));
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod attributes;
 pub(crate) mod compare;
 pub(crate) mod whiteout;
 
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::runner;
 use crate::sandbox::BindMount;
 use root::{Root, RootError};
@@ -29,8 +29,10 @@ pub(crate) fn open(tree: &Path) -> Result<Root, Failure> {
 pub(crate) fn failed(error: RootError) -> Failure {
     let full = matches!(&error, RootError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull);
     match full {
-        true => Cause::DiskFull.into(),
-        false => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
+        true => ImageErrorKind::DiskFull.into(),
+        false => {
+            ImageErrorKind::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into()
+        }
     }
 }
 
@@ -100,7 +102,9 @@ pub(crate) fn write(root: &Root, inside: &str, mode: u32, mut content: &[u8]) ->
 pub(crate) fn copy_out(tree: &Path, inside: &Path, limit: u64, to: &Path) -> Result<(), Failure> {
     let root = open(tree)?;
     let file = match root.file(inside) {
-        Err(error) if error.is_missing() => return Err(Cause::NotInTree { what: inside.display().to_string() }.into()),
+        Err(error) if error.is_missing() => {
+            return Err(ImageErrorKind::NotInTree { what: inside.display().to_string() }.into());
+        }
         file => file.map_err(failed)?,
     };
     let size = file.metadata().context("reading", &root.shown(inside))?.len();

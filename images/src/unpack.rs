@@ -1,6 +1,6 @@
 //! Unpacks tar archives that are not trusted: what they unpack to is counted, and nothing is written outside a folder.
 
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use model::redact::{one_line, without_controls};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// What an archive may have, or what is left of that.
 #[derive(Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct UnpackLimits {
     pub(crate) entries: u64,
     /// Bytes that it unpacks to, holes included.
     pub(crate) bytes: u64,
@@ -38,12 +38,12 @@ pub(crate) type Judge = dyn Fn(&Path, Option<&Path>, tar::EntryType) -> Result<(
 /// `tar` was told whether owners, times and attributes are kept; `archive` is its file, for messages.
 ///
 /// # Errors
-/// [`Cause::BadArchive`] for an entry that is refused, leads out of the folder, or is one too many.
+/// [`ImageErrorKind::BadArchive`] for an entry that is refused, leads out of the folder, or is one too many.
 pub(crate) fn unpack<R: Read>(
     tar: tar::Archive<R>,
     archive: &Path,
     folder: &Path,
-    limits: &Limits,
+    limits: &UnpackLimits,
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -59,7 +59,7 @@ pub(crate) fn unpack<R: Read>(
 pub(crate) fn each<R: Read>(
     mut tar: tar::Archive<R>,
     archive: &Path,
-    left: &mut Limits,
+    left: &mut UnpackLimits,
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
     mut place: impl FnMut(&mut tar::Entry<'_, R>) -> Result<(), Failure>,
@@ -69,7 +69,7 @@ pub(crate) fn each<R: Read>(
         let mut entry = entry.context("reading", archive)?;
         go_on()?;
         match (left.entries.checked_sub(1), left.bytes.checked_sub(entry.size())) {
-            (Some(entries), Some(bytes)) => *left = Limits { entries, bytes, ..*left },
+            (Some(entries), Some(bytes)) => *left = UnpackLimits { entries, bytes, ..*left },
             _ => return Err(refused(&entry.path_bytes(), left.reason)),
         }
         let judged = {
@@ -130,5 +130,5 @@ fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fa
 /// The refusal of an entry; its path is made printable.
 pub(crate) fn refused(path: &[u8], reason: &str) -> Failure {
     let entry = one_line(&without_controls(&String::from_utf8_lossy(path), 200), 200);
-    Cause::BadArchive { entry, reason: reason.to_owned() }.into()
+    ImageErrorKind::BadArchive { entry, reason: reason.to_owned() }.into()
 }

@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::{Cause, ExtraPackage, Image, ImageError, Options, Origin, Phase};
+use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, Phase};
 use model::package_manager::PackageManager;
 use signed::{Signed, has_candidate, is_whole, left_overs, release, run, scripts};
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ fn a_signed_mirror_becomes_an_image_and_a_candidate_is_laid_over_it() {
     assert_eq!(scripts(&image), "base 1-1\nkq-library 1.0-1\nkq-hello 1:1.0-1\n");
 
     let again = mirror.prepared(cache.path(), "right", |_| {}).unwrap();
-    assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
+    assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, image.key()));
 
     // A candidate needs no signature, and no network: what it needs is there.
     let aside = mirror.package(mirror.keys.path(), "kq-hello", "0.9-1", "depend = kq-library\n");
@@ -125,7 +125,10 @@ fn a_signed_mirror_becomes_an_image_and_a_candidate_is_laid_over_it() {
 
     let error = with("no-such-package".parse().unwrap()).unwrap_err();
     assert_eq!(error.phase, Phase::Install, "{error}");
-    assert!(matches!(&*error.cause, Cause::PackageMissing { package } if package == "no-such-package"), "{error}");
+    assert!(
+        matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package"),
+        "{error}"
+    );
     assert_eq!(left_overs(cache.path()), 0);
 }
 
@@ -136,24 +139,24 @@ fn what_the_wrong_key_signed_and_a_package_of_another_day_are_refused() {
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = mirror.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
-    let Cause::Untrusted { detail } = &*error.cause else { panic!("{error}") };
+    let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("base-1-1-any") && detail.contains("No public key"), "{detail}");
 
     let none = mirror.prepared(cache.path(), "right", |options| options.keys.clear()).unwrap_err();
-    assert!(matches!(&*none.cause, Cause::Untrusted { detail } if detail.contains("--mirror-key")), "{none}");
+    assert!(matches!(&*none.cause, ImageErrorKind::Untrusted { detail } if detail.contains("--mirror-key")), "{none}");
 
     // The mirror has the new database and the old package.
     let package = mirror.repository("extra").join("kq-hello-1:1.0-1-any.pkg.tar.zst");
     std::fs::write(&package, "of yesterday").unwrap();
     let error = mirror.prepared(cache.path(), "right", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Install, "{error}");
-    let Cause::Untrusted { detail } = &*error.cause else { panic!("{error}") };
+    let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("kq-hello-1:1.0-1") && detail.contains("the database of extra"), "{detail}");
 
     std::fs::remove_file(mirror.repository("extra").join("extra.db")).unwrap();
     let error = mirror.prepared(cache.path(), "right", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Resolve, "{error}");
-    assert!(matches!(&*error.cause, Cause::NoSuchRelease { what } if what == "repository extra"), "{error}");
+    assert!(matches!(&*error.cause, ImageErrorKind::NoSuchRelease { what } if what == "repository extra"), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
 }

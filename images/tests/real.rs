@@ -9,7 +9,7 @@ use futures_util::TryStreamExt as _;
 use images::base::oci_image::OciImage;
 use images::boot::{initramfs, kernel, modules};
 use images::external_file::ExternalFile;
-use images::{Cause, ExtraPackage, ImageError, Options, Origin, Phase, Source, docker, prepare};
+use images::{ExtraPackage, ImageError, ImageErrorKind, ImageOrigin, Options, Phase, Source, docker, prepare};
 use model::database::Database;
 use model::release::Release;
 use std::io::{Read, Write};
@@ -83,12 +83,12 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
     // Unchanged: nothing is bootstrapped, and offline nobody is asked.
     let started = Instant::now();
     let again = trixie_now();
-    assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
+    assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, image.key()));
     assert!(started.elapsed() < Duration::from_secs(10));
     let options =
         Options { offline: true, mirror: Some("http://127.0.0.1:9/debian".to_owned()), ..Options::new(shared_cache()) };
     let offline = prepare(&release, &options, &|_| {}).unwrap();
-    assert_eq!((offline.origin, offline.made), (Origin::Offline, image.made));
+    assert_eq!((offline.origin, offline.made), (ImageOrigin::Offline, image.made));
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn offline_fetches_nothing() {
     let options = Options { offline: true, extra_packages: vec![known], ..Options::new(shared_cache()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Install);
-    assert!(matches!(*error.cause, Cause::NotCached), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::NotCached), "{error}");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_package_that_does_not_exist_is_named() {
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Install);
     assert!(
-        matches!(&*error.cause, Cause::PackageMissing { package } if package == "no-such-package-anywhere"),
+        matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package-anywhere"),
         "{error}"
     );
     let command = error.command.unwrap();
@@ -261,13 +261,13 @@ fn a_stale_mirror_needs_to_be_accepted() {
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", stale)]));
     let (_cache, result) = from(mirror(files), false);
     let error = result.unwrap_err();
-    assert!(matches!(&*error.cause, Cause::Expired { suite } if suite == "trixie"), "{error}");
+    assert!(matches!(&*error.cause, ImageErrorKind::Expired { suite } if suite == "trixie"), "{error}");
     assert!(error.hint().unwrap().contains("--accept-expired"));
     // Accepted, it fails later and for another reason: nobody signed it.
     let (cache, result) = from(mirror(files), true);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
-    assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
     let command = error.command.as_ref().unwrap();
     assert!(command.command.contains("mmdebstrap") && !command.tail.is_empty() && command.tail.len() <= 15);
     assert!(!error.to_string().contains("127.0.0.1"), "the mirror's address shows: {error}");
@@ -349,7 +349,7 @@ fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
     .unwrap_err();
     // Nobody signed it: both have fetched it by then, who resolves and who bootstraps.
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
-    assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}");
     assert!(told.load(Ordering::Relaxed) >= 2);
     assert_eq!(*leaked.lock().unwrap(), Vec::<String>::new());
     assert!(!error.to_string().contains("s3cret"), "{error}");
@@ -362,7 +362,7 @@ fn a_release_that_the_mirror_lacks_is_named() {
     let (_cache, result) = from(mirror(&[]), false);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Resolve);
-    assert!(matches!(&*error.cause, Cause::NoSuchRelease { what } if what == "suite trixie"), "{error}");
+    assert!(matches!(&*error.cause, ImageErrorKind::NoSuchRelease { what } if what == "suite trixie"), "{error}");
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn a_mirror_that_does_not_answer_is_told_from_all_else() {
     let (_cache, result) = from(format!("http://{free}/debian"), false);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Resolve);
-    assert!(matches!(*error.cause, Cause::MirrorUnreachable { cached_age: None, .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { cached_age: None, .. }), "{error}");
     // With an image in the cache the hint offers it.
     if images::cache::list(&shared_cache()).iter().any(|i| i.release() == "debian:13") {
         let options = Options { mirror: Some(format!("http://{free}/debian")), ..Options::new(shared_cache()) };
@@ -407,7 +407,7 @@ fn a_full_disk_is_called_that() {
     let small = Tmpfs::new("120m");
     let options = Options { accept_expired: true, ..Options::new(small.0.path()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
-    assert!(matches!(*error.cause, Cause::DiskFull), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::DiskFull), "{error}");
     assert_eq!(left_overs(small.0.path()), 0);
 }
 
@@ -424,7 +424,7 @@ fn two_makers_of_one_image_build_it_once() {
     });
     let mut origins = [one.origin, two.origin];
     origins.sort();
-    assert_eq!(origins, [Origin::Built, Origin::Cached]);
+    assert_eq!(origins, [ImageOrigin::Built, ImageOrigin::Cached]);
     assert_eq!(one.manifest, two.manifest);
 }
 
@@ -441,7 +441,7 @@ fn cancelling_leaves_nothing_behind() {
         }
     })
     .unwrap_err();
-    assert!(matches!(*error.cause, Cause::Cancelled), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::Cancelled), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert_eq!(users_of(cache.path()), Vec::<String>::new());
 }
@@ -810,10 +810,10 @@ fn what_docker_saves_is_a_base() {
         assert_eq!(version(&image, package), version(plain, package), "{package}");
     }
     assert_eq!(left_overs(cache.path()), 0);
-    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, ImageOrigin::Cached);
     // Without that base it is another image.
     let offline = Options { base: None, offline: true, ..options };
-    assert!(matches!(*prepare(&release, &offline, &|_| {}).unwrap_err().cause, Cause::NotCached));
+    assert!(matches!(*prepare(&release, &offline, &|_| {}).unwrap_err().cause, ImageErrorKind::NotCached));
 }
 
 #[test]
@@ -846,15 +846,15 @@ fn an_oci_image_takes_the_same_path() {
         assert_eq!(version(&image, package), version(plain, package), "{package}");
     }
     kernel::find(&image.rootfs(), &release).unwrap();
-    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, ImageOrigin::Cached);
 
     release.oci_image = Some(format!("{}/debian:no-such-tag", registry.address));
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Pull);
-    assert!(matches!(*error.cause, Cause::NoSuchRelease { .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::NoSuchRelease { .. }), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
     drop(registry);
     release.oci_image = Some(reference);
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
-    assert!(matches!(*error.cause, Cause::MirrorUnreachable { cached_age: Some(_), .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { cached_age: Some(_), .. }), "{error}");
 }

@@ -4,8 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::base::{Archive, Base, BaseError, Content, Task};
-use images::{Cause, ExtraPackage, Image, ImageError, Options, Origin, Phase, Source, prepare};
+use images::base::{Archive, BaseError, BaseProvider, Content, Task};
+use images::{ExtraPackage, Image, ImageError, ImageErrorKind, ImageOrigin, Options, Phase, Source, prepare};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use signed::{Signed, has_candidate, is_whole, left_overs, run, scripts};
@@ -189,7 +189,7 @@ fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
     assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n");
 
     let again = repository.prepared(cache.path(), "right", |_| {}).unwrap();
-    assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
+    assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, image.key()));
 
     // A candidate needs no signature, and no network: what it needs is there.
     let candidate = repository.package("kq-hello", "0.9", "Requires: kq-library\n", "", "");
@@ -210,7 +210,10 @@ fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
 
     let error = with("no-such-package".parse().unwrap()).unwrap_err();
     assert_eq!(error.phase, Phase::Install, "{error}");
-    assert!(matches!(&*error.cause, Cause::PackageMissing { package } if package == "no-such-package"), "{error}");
+    assert!(
+        matches!(&*error.cause, ImageErrorKind::PackageMissing { package } if package == "no-such-package"),
+        "{error}"
+    );
     assert_eq!(left_overs(cache.path()), 0);
 }
 
@@ -221,11 +224,11 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
     let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let error = repository.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Bootstrap, "{error}");
-    let Cause::Untrusted { detail } = &*error.cause else { panic!("{error}") };
+    let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("kq-base-1.0-1.noarch") && detail.contains("wrong.asc"), "{detail}");
 
     let none = repository.prepared(cache.path(), "right", |options| options.keys.clear()).unwrap_err();
-    assert!(matches!(&*none.cause, Cause::Untrusted { detail } if detail.contains("--mirror-key")), "{none}");
+    assert!(matches!(&*none.cause, ImageErrorKind::Untrusted { detail } if detail.contains("--mirror-key")), "{none}");
 
     // The mirror has the new index and the old list of packages.
     let lists = std::fs::read_dir(repository.folder().join("repodata")).unwrap();
@@ -233,13 +236,13 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
     std::fs::write(list.unwrap(), "of yesterday").unwrap();
     let error = repository.prepared(cache.path(), "right", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Resolve, "{error}");
-    let Cause::Untrusted { detail } = &*error.cause else { panic!("{error}") };
+    let ImageErrorKind::Untrusted { detail } = &*error.cause else { panic!("{error}") };
     assert!(detail.contains("checksum doesn't match") && detail.contains("repository mirror"), "{detail}");
 
     std::fs::remove_dir_all(repository.folder().join("repodata")).unwrap();
     let error = repository.prepared(cache.path(), "right", |_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Resolve, "{error}");
-    assert!(matches!(*error.cause, Cause::MirrorUnreachable { .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { .. }), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
 }
@@ -262,7 +265,7 @@ fn zyppers_repositories_must_be_signed_themselves() {
         let made = repository.prepared_of(&leap(), cache.path(), "right", |_| {});
         match (made, is_taken) {
             (Ok(image), true) => assert!(image.manifest.package("kq-hello").is_some()),
-            (Err(error), false) => assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}"),
+            (Err(error), false) => assert!(matches!(*error.cause, ImageErrorKind::Untrusted { .. }), "{error}"),
             (made, _) => panic!("signed by {signer}: {made:?}"),
         }
     }
@@ -299,12 +302,12 @@ fn an_oci_image_says_where_its_packages_come_from() {
     assert_eq!(image.manifest.indexes[0].suite, "own");
     let origin = image.manifest.origins.iter().find(|o| o.package == "kq-extra").unwrap();
     assert_eq!(origin.suites, ["own"]);
-    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, ImageOrigin::Cached);
 
     // A repository that the record names and the base does not have.
     release.repositories = vec!["crb".to_owned()];
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
-    assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
+    assert!(matches!(&*error.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "crb"), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
 }
 
@@ -315,7 +318,7 @@ struct Made {
     read: AtomicUsize,
 }
 
-impl Base for Made {
+impl BaseProvider for Made {
     fn identity(&self) -> String {
         "sha256:made".to_owned()
     }
@@ -355,25 +358,25 @@ fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
     let options = Options { base: Some(Arc::<Made>::clone(&base)), ..Options::new(cache.path()) };
     let made = |options: &Options| prepare(&release, options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
     let image = made(&options);
-    assert_eq!((image.manifest.source, image.origin, read()), (Source::Cloud, Origin::Built, 1));
+    assert_eq!((image.manifest.source, image.origin, read()), (Source::Cloud, ImageOrigin::Built, 1));
     assert_eq!(image.manifest.cloud_sha256.as_deref(), Some("0".repeat(64).as_str()));
     assert_eq!(image.manifest.indexes[0].suite, "own");
     let version = |image: &Image| image.manifest.package("kq-extra").unwrap().version.to_string();
     assert_eq!(version(&image), "1:1.0-1");
 
     let again = made(&options);
-    assert_eq!((again.origin, again.key(), read()), (Origin::Cached, image.key(), 1));
+    assert_eq!((again.origin, again.key(), read()), (ImageOrigin::Cached, image.key(), 1));
     let offline = made(&Options { offline: true, ..options.clone() });
-    assert_eq!((offline.origin, offline.key(), read()), (Origin::Offline, image.key(), 1));
+    assert_eq!((offline.origin, offline.key(), read()), (ImageOrigin::Offline, image.key(), 1));
 
     // What is new is installed on the base as it was.
     offer("2.0");
     let newer = made(&options);
-    assert_eq!((newer.origin, version(&newer), read()), (Origin::Built, "1:2.0-1".to_owned(), 2));
+    assert_eq!((newer.origin, version(&newer), read()), (ImageOrigin::Built, "1:2.0-1".to_owned(), 2));
 
     // What the base does not have is not made up.
     release.repositories = vec!["crb".to_owned()];
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
-    assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
+    assert!(matches!(&*error.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "crb"), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
 }

@@ -14,7 +14,7 @@ mod event;
 mod reader;
 mod writer;
 
-pub use event::{CellFacts, CellId, CellIdError, Entry, Environment, Event, Phase};
+pub use event::{CellFacts, CellId, CellIdError, Environment, Event, JournalEntry, Phase};
 pub use reader::{Journal, read};
 pub use writer::Writer;
 
@@ -39,7 +39,7 @@ pub const MAX_CELLS: usize = 1000;
 
 /// Why a journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum JournalError {
     /// The file or its folder cannot be used.
     #[error("{doing} {path}", path = path.display())]
     Io {

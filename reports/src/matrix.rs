@@ -1,8 +1,8 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, by_profile, fold};
-use crate::verdict::{Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
+use crate::run::{CellFailure, CellRun, GuestLaunch, Run, RunEnding, TestRun, by_profile, fold};
+use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::Profile;
@@ -70,7 +70,7 @@ pub struct CellReport {
     /// Why it could not go on.
     pub errors: Vec<CellFailure>,
     /// The guests that it started.
-    pub launches: Vec<Launch>,
+    pub launches: Vec<GuestLaunch>,
     /// When work on it began.
     pub started: Option<Timestamp>,
     /// When its last event was.
@@ -82,7 +82,7 @@ pub struct CellReport {
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<Phase, u64>,
     /// Its tests.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<TestRun>,
     /// What is said of its capabilities.
     pub judgements: Judgements,
     /// Profile → test → why its failure blames nobody.
@@ -242,7 +242,7 @@ fn report(
     let millis = cell.millis();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
-        let place = |i: &Instance| places.get(i.test.as_str()).copied().unwrap_or(usize::MAX);
+        let place = |i: &TestRun| places.get(i.test.as_str()).copied().unwrap_or(usize::MAX);
         (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
     });
     CellReport {
@@ -262,7 +262,7 @@ fn report(
 }
 
 /// The tests that failed in more than one virtual machine of the cell.
-fn repeated(instances: &[&Instance]) -> BTreeSet<String> {
+fn repeated(instances: &[&TestRun]) -> BTreeSet<String> {
     let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     for instance in instances {
         let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
@@ -272,10 +272,10 @@ fn repeated(instances: &[&Instance]) -> BTreeSet<String> {
 }
 
 /// What a cell knows under one profile, for which these of its tests count.
-fn evidence(environment: Environment, cell: &CellRun, instances: &[&Instance]) -> Evidence {
-    let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) -> Evidence {
+    let mut standings: BTreeMap<String, FinalOutcome> = BTreeMap::new();
     for instance in instances {
-        let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+        let Some(standing) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
             continue;
         };
         let standing = match standings.remove(&instance.test) {
@@ -296,7 +296,7 @@ fn evidence(environment: Environment, cell: &CellRun, instances: &[&Instance]) -
 #[cfg(test)]
 mod tests {
     use super::matrix;
-    use crate::journal::{Entry, Event, SCHEMA};
+    use crate::journal::{Event, JournalEntry, SCHEMA};
     use crate::sample::{BOOT, Maker, catalogue, cell, facts, profiles};
     use model::verified::{Basis, Verdict};
     use suites::capability::Capability;
@@ -338,7 +338,7 @@ mod tests {
                 "facts":{"basis":"hardware","accelerator":"kvm","versions":{},"suites":{},"kernel":null,"image":"",
                 "image-made":null,"image-cached":true,"image-options":[],
                 "environment":{"FACT":"mine (sha256 0123)","dev-shm":"1 GiB"},"notes":[]}}}"#;
-            let entry: Entry = serde_json::from_str(&line.replace("FACT", fact)).unwrap();
+            let entry: JournalEntry = serde_json::from_str(&line.replace("FACT", fact)).unwrap();
             assert_eq!(verdict(1, entry.event), expected, "{fact}");
         }
     }

@@ -58,7 +58,7 @@ pub struct CellRun {
     /// What its verdicts rest on; `None` if it never got that far.
     pub facts: Option<CellFacts>,
     /// The guests that it started.
-    pub launches: Vec<Launch>,
+    pub launches: Vec<GuestLaunch>,
     /// Why it could not go on.
     pub errors: Vec<CellFailure>,
     /// When work on it began.
@@ -70,7 +70,7 @@ pub struct CellRun {
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<Phase, u64>,
     /// Its tests, each for the profiles that share the configuration.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<TestRun>,
 }
 
 impl CellRun {
@@ -88,7 +88,7 @@ fn between(from: Timestamp, to: Timestamp) -> u64 {
 /// A guest that was started.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Launch {
+pub struct GuestLaunch {
     /// The profiles whose configuration it is.
     pub profiles: Vec<String>,
     /// The configuration's name.
@@ -121,7 +121,7 @@ impl fmt::Display for CellFailure {
 
 /// A test in one configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
+pub struct TestRun {
     /// The profiles that the result counts for.
     pub profiles: Vec<String>,
     /// The test's id.
@@ -131,15 +131,15 @@ pub struct Instance {
 }
 
 /// A cell's tests by the profiles that their results count for.
-pub(crate) fn by_profile(instances: &[Instance]) -> BTreeMap<&str, Vec<&Instance>> {
-    let mut all: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
+pub(crate) fn by_profile(instances: &[TestRun]) -> BTreeMap<&str, Vec<&TestRun>> {
+    let mut all: BTreeMap<&str, Vec<&TestRun>> = BTreeMap::new();
     for instance in instances {
         instance.profiles.iter().for_each(|profile| all.entry(profile).or_default().push(instance));
     }
     all
 }
 
-impl Instance {
+impl TestRun {
     /// Whether the result counts for a profile.
     pub fn counts_for(&self, profile: &str) -> bool {
         self.profiles.iter().any(|p| p == profile)

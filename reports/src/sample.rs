@@ -1,6 +1,6 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{CellFacts, CellId, Entry, Environment, Event, Journal, Phase, SCHEMA};
+use crate::journal::{CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
 use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -128,7 +128,7 @@ pub(crate) struct Maker {
 impl Maker {
     pub(crate) fn push(&mut self, event: Event) -> &mut Maker {
         let at = at(self.journal.entries.len() as i64);
-        self.journal.entries.push(Entry { at, event });
+        self.journal.entries.push(JournalEntry { at, event });
         self
     }
 

@@ -21,7 +21,7 @@ mod standing;
 mod varying;
 
 pub use requirements::{Requirements, test_set};
-pub use standing::Standing;
+pub use standing::FinalOutcome;
 
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
@@ -130,7 +130,7 @@ pub struct Flaky {
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// Test id → the last word on it.
-    pub standings: BTreeMap<String, Standing>,
+    pub standings: BTreeMap<String, FinalOutcome>,
     /// Why the cell could not go on, if it could not.
     pub error: Option<String>,
     /// What the cell ran on.

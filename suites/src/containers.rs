@@ -22,15 +22,15 @@ mod network;
 mod process;
 
 use crate::capability::Capability;
-use crate::environment::Kind;
+use crate::environment::Environment;
 use crate::outcome::Component;
 use crate::row::Row;
 use crate::test::{Place, Suite, Test};
 
 pub use crate::claims::{Kata, OwnGuest};
 pub use crate::environment::{
-    Container, ContainerRuntime, ContainerdEvent, Containers, FileFacts, Finished, GuestFiles, Limits, Mount, Network,
-    PROBE, ProbeFacts, Process, Sandbox, Task, Trace,
+    Container, ContainerLimits, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, FileFacts, GuestFiles,
+    Mount, Network, PROBE, ProbeFacts, Process, Sandbox, Task, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;
@@ -55,7 +55,7 @@ pub(crate) fn tests() -> Vec<Test> {
 fn test(runtime: ContainerRuntime, row: &Row) -> Test {
     let module = format!("containers::{}", runtime.name());
     let mut test = row.test(Suite::Containers, &module, place(runtime), None);
-    test.environments = Kind::WITH_A_KERNEL;
+    test.environments = Environment::WITH_A_KERNEL;
     if row.blocked_by.is_none() {
         test.blocked_by = vec![format!("{module}::{FIRST}")];
     }

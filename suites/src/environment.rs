@@ -18,16 +18,15 @@ use std::time::Duration;
 pub use crate::claims::{Claims, ModuleSet};
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
-pub use container::{Container, FileFacts, Finished, Limits, Mount, PROBE, ProbeFacts, Sandbox};
+pub use container::{Container, ContainerLimits, ContainerOutput, FileFacts, Mount, PROBE, ProbeFacts, Sandbox};
 pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Task, Trace};
-/// The kind of an environment; [`Environment`] is what a body may ask of it.
-pub use model::environment::Environment as Kind;
+pub use model::environment::Environment;
 pub use question::{Answer, Question};
 pub use site::{GuestSide, Pair, Site};
 
 /// How a finished command ended.
 #[derive(Debug, Clone)]
-pub struct Ran {
+pub struct CommandOutput {
     /// The exit code; `None` when a signal ended it.
     pub code: Option<i32>,
     /// Standard output, capped.
@@ -36,7 +35,7 @@ pub struct Ran {
     pub stderr: String,
 }
 
-impl Ran {
+impl CommandOutput {
     /// Whether it exited with 0.
     pub fn ok(&self) -> bool {
         self.code == Some(0)
@@ -53,16 +52,16 @@ impl Ran {
 /// Runs a program to its end, with these variables besides its own: by its path and arguments, at most that long.
 ///
 /// `Err` only when it outlived its time or could not be waited for.
-pub type Run = fn(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<Ran, Stop>;
+pub type RunCommand = fn(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<CommandOutput, Stop>;
 
 /// The environment: a place where the distro's programs run.
-pub trait Environment {
+pub trait EnvironmentSide {
     /// What the record and the image say.
     fn claims(&self) -> &Claims;
     /// The profile under test.
     fn profile(&self) -> &Profile;
     /// Runs one of the distro's programs to its end; `Err` only when it could not be started or outlived `deadline`.
-    fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop>;
+    fn run(&self, argv: &[&str], deadline: Duration) -> Result<CommandOutput, Stop>;
     /// Reads a file of the environment, capped.
     fn read(&self, path: &str) -> Result<String, Stop>;
     /// Starts the profile's virtiofsd as its runtime would, until it is ready or ended.

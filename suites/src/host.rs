@@ -11,7 +11,7 @@ mod kvm;
 mod memory;
 mod modules;
 
-use crate::environment::Kind;
+use crate::environment::Environment;
 use crate::row::Row;
 use crate::test::{Place, Suite, Test};
 
@@ -36,5 +36,5 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 fn test(row: &Row, place: Place) -> Test {
-    Test { environments: Kind::WITH_A_KERNEL, ..row.test(Suite::Host, "host", place, None) }
+    Test { environments: Environment::WITH_A_KERNEL, ..row.test(Suite::Host, "host", place, None) }
 }

@@ -15,7 +15,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
-use crate::environment::{Containers, Environment, Kind, Machine, Pair, Site};
+use crate::environment::{Containers, Environment, EnvironmentSide, Machine, Pair, Site};
 use crate::outcome::Component;
 use crate::share::Share;
 
@@ -111,7 +111,7 @@ pub struct Test {
     /// The names of the profiles it applies to; empty means all.
     pub profiles: &'static [&'static str],
     /// The environments that can show it; empty means all.
-    pub environments: &'static [Kind],
+    pub environments: &'static [Environment],
     /// Seconds the body may take under emulation.
     pub seconds: u32,
     /// The body's doc comment.
@@ -164,7 +164,7 @@ impl Test {
     }
 
     /// Whether an environment of that kind can show it.
-    pub fn applies_in(&self, environment: Kind) -> bool {
+    pub fn applies_in(&self, environment: Environment) -> bool {
         self.environments.is_empty() || self.environments.contains(&environment)
     }
 }
@@ -243,7 +243,7 @@ pub type ContainersBody = fn(&dyn Containers) -> Check;
 #[derive(Clone, Copy)]
 pub enum Body {
     /// Runs in the environment.
-    Environment(fn(&dyn Environment) -> Check),
+    Environment(fn(&dyn EnvironmentSide) -> Check),
     /// Runs in the environment with a shared guest.
     Machine(fn(&mut dyn Machine) -> Check),
     /// Runs inside a shared guest without a share.

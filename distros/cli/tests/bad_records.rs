@@ -1,21 +1,21 @@
 //! Mistakes in records, each with its diagnostic.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-use model::lint::{self, Form};
+use model::lint::{self, FileForm};
 use std::fmt::Write as _;
 use std::path::Path;
 
 #[test]
 fn every_mistake_has_its_diagnostic() {
-    insta::assert_snapshot!(diagnostics("bad", Form::Record));
+    insta::assert_snapshot!(diagnostics("bad", FileForm::Record));
 }
 
 #[test]
 fn every_mistake_in_verdicts_has_its_diagnostic() {
-    insta::assert_snapshot!(diagnostics("bad-verdicts", Form::Verified { releases: &["1".to_owned()] }));
+    insta::assert_snapshot!(diagnostics("bad-verdicts", FileForm::Verified { releases: &["1".to_owned()] }));
 }
 
-fn diagnostics(folder: &str, form: Form<'_>) -> String {
+fn diagnostics(folder: &str, form: FileForm<'_>) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
     let mut names: Vec<String> = std::fs::read_dir(folder.as_path())
         .expect("the fixtures")

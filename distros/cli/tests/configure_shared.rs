@@ -6,7 +6,7 @@ mod machine;
 use machine::{BASE, KATA, Machine};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
-use operator::configure::{Merged, locate};
+use operator::configure::{MergedConfiguration, locate};
 use root::Root;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -38,16 +38,16 @@ fn rust() -> String {
 }
 
 /// What a runtime has of one configuration after all of its drop-ins.
-fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> Merged {
+fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> MergedConfiguration {
     let root = Root::new(&machine.path("m")).expect("a root");
     let located = locate(&root, runtime, Some(Path::new(configuration))).expect("it is there");
     assert_eq!(located.path, Path::new(configuration));
     let kata = if runtime == Runtime::Go { KataVersion::new(3, 30, 0) } else { KataVersion::new(4, 0, 0) };
-    Merged::read(&root, &located, runtime, kata).expect("readable")
+    MergedConfiguration::read(&root, &located, runtime, kata).expect("readable")
 }
 
 /// Whether anything is set below `[hypervisor.qemu]`.
-fn is_told_of_qemu(merged: &Merged) -> bool {
+fn is_told_of_qemu(merged: &MergedConfiguration) -> bool {
     format!("{merged:?}").contains(r#"["hypervisor", "qemu", "#)
 }
 

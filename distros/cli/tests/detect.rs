@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::database::Database;
-use model::lint::{Form, lint_as};
+use model::lint::{FileForm, lint_as};
 use operator::detect::{Detection, detect, own_record};
 use root::Root;
 use std::path::Path;
@@ -122,7 +122,7 @@ fn the_record_that_a_hint_asks_for_makes_the_system_known() {
         std::fs::create_dir(&folder).expect("made");
         let text = own.lines.join("\n") + "\n";
         std::fs::write(folder.join(&own.file), &text).expect("written");
-        let findings = lint_as(Path::new(&own.file), &text, Form::Layer);
+        let findings = lint_as(Path::new(&own.file), &text, FileForm::Layer);
         assert!(findings.is_empty(), "{}: {findings:?}", section.name);
         let database = Database::of_system(&root, &[]).expect("records");
         assert!(database.problems().is_empty(), "{}: {:?}", section.name, database.problems());

@@ -5,7 +5,7 @@ use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
 use crate::fact::{Confidence, Fact, PerArch};
 use crate::package_manager::PackageManager;
 use crate::suggest::{listed, nearest};
-use crate::syntax::{Entry, Node, NodeKind};
+use crate::syntax::{MapEntry, Node, NodeKind};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,7 +44,7 @@ impl Decoder<'_> {
     }
 
     /// The entries of a map whose keys must be among `allowed`.
-    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<&'n [Entry]> {
+    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<&'n [MapEntry]> {
         let NodeKind::Map(entries) = &node.kind else {
             return self.wrong(node, what, &format!("a map with {}", listed(allowed)));
         };

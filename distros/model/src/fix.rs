@@ -1,7 +1,7 @@
 //! Lists whose dashes are missing: a map that repeats `name:`, as in the proposal's mail.
 
 use crate::diagnostic::{Diagnostic, Fix};
-use crate::syntax::{Entry, Node, NodeKind};
+use crate::syntax::{MapEntry, Node, NodeKind};
 use std::collections::BTreeSet;
 
 /// What `vmm:` or `fs:` maps should be lists, with the corrected text.
@@ -55,18 +55,18 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
 }
 
 /// `vmm:` as the map of one VMM, in a map whose `arch:` is a list.
-fn single_vmm(map: &Node) -> Option<&Entry> {
+fn single_vmm(map: &Node) -> Option<&MapEntry> {
     let listed = matches!(map.get("arch").map(|n| &n.kind), Some(NodeKind::List(_)));
     let vmm = map.entries().iter().find(|e| e.key == "vmm")?;
     (listed && names(&vmm.value).len() == 1).then_some(vmm)
 }
 
-fn names(node: &Node) -> Vec<&Entry> {
+fn names(node: &Node) -> Vec<&MapEntry> {
     node.entries().iter().filter(|e| e.key == "name").collect()
 }
 
 /// The map of `entry` as a list; `None` unless it is a block map under its key with one key a line.
-fn as_list(text: &str, entry: &Entry) -> Option<Fix> {
+fn as_list(text: &str, entry: &MapEntry) -> Option<Fix> {
     let entries = entry.value.entries();
     let line_start = |at: usize| text[..at].rfind('\n').map_or(0, |i| i + 1);
     let starts: Vec<usize> = entries.iter().map(|e| e.key_span.start).collect();

@@ -11,12 +11,12 @@ use std::path::Path;
 ///
 /// `path` is for messages only.
 pub fn lint(path: &Path, text: &str) -> Vec<Diagnostic> {
-    lint_as(path, text, Form::Record)
+    lint_as(path, text, FileForm::Record)
 }
 
 /// What a file must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form<'a> {
+pub enum FileForm<'a> {
     /// A record by itself; unless it names the distro that it derives from.
     Record,
     /// A layer over another file's record, as the admin's are, or a whole record.
@@ -29,13 +29,13 @@ pub enum Form<'a> {
 }
 
 /// [`lint`], for a file of any form.
-pub fn lint_as(path: &Path, text: &str, form: Form<'_>) -> Vec<Diagnostic> {
-    if let Form::Verified { releases } = form {
+pub fn lint_as(path: &Path, text: &str, form: FileForm<'_>) -> Vec<Diagnostic> {
+    if let FileForm::Verified { releases } = form {
         return verified::lint(path, text, releases);
     }
     let (draft, mut diagnostics) = parse_draft(path, text);
     if let Some(draft) = draft {
-        if form == Form::Record && draft.derives_from.is_none() {
+        if form == FileForm::Record && draft.derives_from.is_none() {
             diagnostics.extend(draft.missing());
         }
         // Which names can be, only a package manager says; a layer need not name it.
@@ -52,11 +52,11 @@ pub fn lint_as(path: &Path, text: &str, form: Form<'_>) -> Vec<Diagnostic> {
 
 /// The text with every fix made that its diagnostics carry; `None` when there is nothing to fix.
 pub fn fix(path: &Path, text: &str) -> Option<String> {
-    fix_as(path, text, Form::Record)
+    fix_as(path, text, FileForm::Record)
 }
 
 /// [`fix`], for a file of any form.
-pub fn fix_as(path: &Path, text: &str, form: Form<'_>) -> Option<String> {
+pub fn fix_as(path: &Path, text: &str, form: FileForm<'_>) -> Option<String> {
     let fixed = crate::fix::apply(text, &lint_as(path, text, form));
     (fixed != text).then_some(fixed)
 }

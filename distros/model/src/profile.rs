@@ -9,8 +9,8 @@ mod qemu;
 mod virtiofsd;
 
 pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
-pub use family::{Beyond, Change, Family, FamilyError};
-pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, QemuDefaults, QmpDialect, QueryThreads, Written};
+pub use family::{Family, FamilyError, NoProfileError, ProfileChange};
+pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, JsonStyle, QemuDefaults, QmpDialect, QueryThreads};
 pub use virtiofsd::{DaemonStyle, Virtiofsd};
 
 use crate::capability::Capability;
@@ -37,7 +37,7 @@ pub enum NotItsVersion {
     },
     /// Nobody knows what it prints.
     #[error(transparent)]
-    Unknown(#[from] Beyond),
+    Unknown(#[from] NoProfileError),
 }
 
 /// A profile that does not exist.
@@ -67,7 +67,7 @@ pub struct Profile {
     /// Whether upstream still maintains it, which is the newest release; the default profiles are those.
     pub maintained: bool,
     /// What sets it apart from the profile before it.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ProfileChange>,
     /// Shared filesystems that the runtime and its guest agent know.
     pub shares: Vec<Share>,
     /// What QEMU and the host's kernel must offer.
@@ -118,7 +118,7 @@ impl Profile {
     ///
     /// # Errors
     /// When no profile is about it: never the nearest one.
-    pub fn of(runtime: Runtime, version: KataVersion) -> Result<&'static Profile, Beyond> {
+    pub fn of(runtime: Runtime, version: KataVersion) -> Result<&'static Profile, NoProfileError> {
         Family::of(runtime).profile_of(version)
     }
 

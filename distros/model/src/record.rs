@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use crate::fact::{Confidence, Fact, PerArch};
-pub use crate::source::{Origin, RecordError, Source, bytes, read_text, text};
+pub use crate::source::{RecordError, Source, SourceLocation, bytes, read_text, text};
 pub use facts::{FactSubject, StatedFact};
 pub use kind::ComponentKind;
 pub(crate) use layer::Draft;
@@ -47,7 +47,7 @@ pub struct ComponentEntry {
 
 /// What the top level and a release can both state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parts {
+pub struct CommonFields {
     /// `suites:`, of Debian-like archives.
     pub suites: Option<Fact<Vec<PackageSuite>>>,
     /// `repositories:` to enable.
@@ -92,7 +92,7 @@ pub struct ReleaseEntry {
     /// `package-manager:`, where it is not the record's.
     pub package_manager: Option<PackageManager>,
     /// What differs from the defaults.
-    pub parts: Parts,
+    pub parts: CommonFields,
     /// Where it stands in the file.
     pub span: Range<usize>,
     /// Which of [`Record::sources`] the file is.
@@ -129,7 +129,7 @@ pub struct Record {
     /// Architectures.
     pub arches: Vec<Arch>,
     /// Defaults of all releases.
-    pub defaults: Parts,
+    pub defaults: CommonFields,
     /// Releases in the order of the file.
     pub releases: Vec<ReleaseEntry>,
     /// What runs of the harness proved, from files beside the record: [`crate::verified::VerifiedFile`].
@@ -156,9 +156,9 @@ impl Record {
     }
 
     /// File and line of a place in one of the record's sources.
-    pub fn origin(&self, source: usize, span: &Range<usize>) -> Option<Origin> {
+    pub fn origin(&self, source: usize, span: &Range<usize>) -> Option<SourceLocation> {
         let source = self.sources.get(source)?;
         let (line, _) = crate::diagnostic::line_column(&source.text, span.start);
-        Some(Origin { file: source.path.display().to_string(), line })
+        Some(SourceLocation { file: source.path.display().to_string(), line })
     }
 }

@@ -23,7 +23,7 @@ pub struct Source {
 
 /// File and line of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Origin {
+pub struct SourceLocation {
     /// The file; for an embedded record its name in the repository.
     pub file: String,
     /// The line, from 1.

@@ -40,12 +40,12 @@ pub enum NodeKind {
     /// A list.
     List(Vec<Node>),
     /// A map in the order of the file; keys may repeat.
-    Map(Vec<Entry>),
+    Map(Vec<MapEntry>),
 }
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct MapEntry {
     /// The key's text.
     pub key: String,
     /// The bytes the key spans.
@@ -66,7 +66,7 @@ impl Node {
     }
 
     /// The entries, if it is a map.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[MapEntry] {
         match &self.kind {
             NodeKind::Map(entries) => entries,
             _ => &[],
@@ -276,7 +276,7 @@ fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnost
                     Some(value) => build(text, &value, depth + 1)?,
                     None => null_at(key.span.end),
                 };
-                entries.push(Entry { key: name, key_span: key.span, value });
+                entries.push(MapEntry { key: name, key_span: key.span, value });
             }
             NodeKind::Map(entries)
         }

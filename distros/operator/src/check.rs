@@ -82,7 +82,7 @@ impl Presence {
 /// A component as it is on a system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Component {
+pub struct ComponentStatus {
     /// What it is.
     pub kind: ComponentKind,
     /// Its name in the record.
@@ -165,7 +165,7 @@ pub fn component(
     manager: PackageManager,
     packages: Option<&Packages<'_>>,
     stated: &StatedComponent,
-) -> Result<Component, QueryError> {
+) -> Result<ComponentStatus, QueryError> {
     let mut wanted = Vec::new();
     for name in stated.packages.iter().flatten() {
         let installed = match packages {
@@ -237,7 +237,7 @@ pub fn component(
         (_, None) => Some("its packages are not installed".to_owned()),
     };
     let resolved = found.as_ref().and_then(|p| root.resolve(p).ok()).filter(|r| Some(r) != found.as_ref());
-    Ok(Component {
+    Ok(ComponentStatus {
         kind: stated.kind,
         name: stated.name.clone(),
         installed,

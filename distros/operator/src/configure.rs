@@ -1,8 +1,8 @@
 //! Kata's configuration for a machine: from a record, a profile and what is installed.
 //!
-//! [`plan`] is pure: it decides from facts that were gathered before ([`Found`]).
-//! Everything that touches files is apart from it: what is there ([`Found::gather`], [`locate`]), what Kata would read
-//! ([`Merged`]), what is written ([`prepare`]) and taken back ([`revert`]).
+//! [`plan`] is pure: it decides from facts that were gathered before ([`Inventory`]).
+//! Everything that touches files is apart from it: what is there ([`Inventory::gather`], [`locate`]), what Kata would
+//! read ([`MergedConfiguration`]), what is written ([`prepare`]) and taken back ([`revert`]).
 //!
 //! ```text
 //! record + verified ─┐
@@ -118,19 +118,19 @@ mod standing;
 pub mod stray;
 mod today;
 
-pub use added::Added;
-pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
+pub use added::ForeignAdditions;
+pub use configuration::{BlockAio, Boot, KataConfiguration, MissingComponent, Note, PlanError};
 pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};
-pub use found::{Daemon, Found, PackageDatabase};
+pub use found::{FoundVirtiofsd, Inventory, PackageDatabase};
 pub use guest::Guest;
 pub use initrd::Initrd;
 pub use inputs::Inputs;
 pub use locate::{LocateError, Sibling, locate, siblings};
-pub use located::Located;
-pub use merged::{Merged, NotEffective, Problem};
+pub use located::LocatedConfiguration;
+pub use merged::{MergedConfiguration, NotEffective, Problem};
 pub use plan::plan;
-pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
+pub use prepare::{HandlerChoice, PrepareError, PreparedFiles, prepare};
 pub use runtime_files::{Handler, HandlerError};
 pub use secrets::hidden_diff;
 pub use settings::{Setting, settings};

@@ -5,7 +5,7 @@ mod own_record;
 
 pub use build::{Buildable, Instructions, instructions};
 
-use crate::configure::{Blamed, Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
+use crate::configure::{Blamed, Inputs, KataConfiguration, MissingComponent, PassedOver, PlanError, plan};
 use model::capability::Capability;
 use model::component::Component;
 use model::share::Share;
@@ -14,16 +14,16 @@ use serde::Serialize;
 /// The way out, in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "outcome")]
-pub enum Way {
+pub enum Fallback {
     /// Kata can be configured with what is there; what was preferred and passed over is in it.
     Configure {
         /// The configuration.
-        configuration: Box<Configuration>,
+        configuration: Box<KataConfiguration>,
     },
     /// Packages of the distro are missing.
     Install {
         /// What is missing and what brings it.
-        wanting: Wanting,
+        wanting: MissingComponent,
     },
     /// The distro does not package it: the admin's own must be described.
     Describe {
@@ -60,17 +60,17 @@ pub enum Way {
 }
 
 /// Goes through the ways out and takes the first that leads anywhere.
-pub fn fallback(inputs: &Inputs<'_>) -> Way {
+pub fn fallback(inputs: &Inputs<'_>) -> Fallback {
     let release = inputs.release;
     match plan(inputs) {
-        Ok(configuration) => Way::Configure { configuration: Box::new(configuration) },
-        Err(PlanError::Missing { wanting }) => Way::Install { wanting },
+        Ok(configuration) => Fallback::Configure { configuration: Box::new(configuration) },
+        Err(PlanError::Missing { wanting }) => Fallback::Install { wanting },
         Err(PlanError::NotPackaged { component, .. }) => {
-            Way::Describe { record: own_record::of_component(release, component), component }
+            Fallback::Describe { record: own_record::of_component(release, component), component }
         }
-        Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
-        Err(PlanError::WrongInitrd { initrd, why, instead }) => Way::WrongInitrd { initrd, why, instead },
-        Err(PlanError::NothingWorks { passed_over }) => Way::Build {
+        Err(PlanError::Unsupported { what, why, instead }) => Fallback::Unsupported { capability: what, why, instead },
+        Err(PlanError::WrongInitrd { initrd, why, instead }) => Fallback::WrongInitrd { initrd, why, instead },
+        Err(PlanError::NothingWorks { passed_over }) => Fallback::Build {
             instructions: blamed(inputs, &passed_over)
                 .into_iter()
                 .map(|component| instructions(component, release, inputs.profile))
@@ -96,12 +96,12 @@ fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::{Daemon, Found, Guest, SharedFs};
+    use crate::configure::{FoundVirtiofsd, Guest, Inventory, SharedFs};
     use model::database::Database;
     use model::profile::Profile;
     use model::virtiofsd::Flavour;
 
-    fn way(release: &str, profile: &str, found: &Found) -> Way {
+    fn way(release: &str, profile: &str, found: &Inventory) -> Fallback {
         let database = Database::embedded();
         let record = database.record("debian").unwrap();
         let profile = Profile::find(profile).unwrap();
@@ -118,17 +118,17 @@ mod tests {
         })
     }
 
-    fn found(flavour: Flavour, lacks: &[Share]) -> Found {
-        Found {
+    fn found(flavour: Flavour, lacks: &[Share]) -> Inventory {
+        Inventory {
             hypervisor: Some("/usr/bin/qemu-system-x86_64".into()),
-            daemon: Some(Daemon { path: "/usr/lib/qemu/virtiofsd".into(), flavour }),
+            daemon: Some(FoundVirtiofsd { path: "/usr/lib/qemu/virtiofsd".into(), flavour }),
             lacks: lacks.to_vec(),
-            ..Found::default()
+            ..Inventory::default()
         }
     }
 
-    fn built(way: &Way) -> Vec<Buildable> {
-        let Way::Build { instructions, .. } = way else { panic!("{way:?}") };
+    fn built(way: &Fallback) -> Vec<Buildable> {
+        let Fallback::Build { instructions, .. } = way else { panic!("{way:?}") };
         instructions.iter().map(|i| i.component).collect()
     }
 
@@ -140,12 +140,14 @@ mod tests {
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &[Share::VirtioFs]))), [Qemu]);
         // 9p still serves the profiles that have it.
         let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
-        assert!(matches!(ninep, Way::Configure { configuration } if configuration.share == SharedFs::Virtio9p));
+        assert!(matches!(ninep, Fallback::Configure { configuration } if configuration.share == SharedFs::Virtio9p));
     }
 
     #[test]
     fn instructions_for_bookworm_are_those_that_were_run() {
-        let Way::Build { instructions, .. } = way("12", "rs-4.0", &found(Flavour::C, &[])) else { panic!("no build") };
+        let Fallback::Build { instructions, .. } = way("12", "rs-4.0", &found(Flavour::C, &[])) else {
+            panic!("no build")
+        };
         insta::assert_snapshot!(instructions[0].script("debian:12"), @r#"
         #!/bin/sh
         # virtiofsd 1.13.3 for debian:12, as versions.yaml@4.0.0 has it.

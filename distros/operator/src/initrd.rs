@@ -2,7 +2,7 @@
 
 pub mod archives;
 
-use self::archives::{Cause, Entry, Limits};
+use self::archives::{InitrdEntry, InitrdErrorKind, InitrdLimits};
 use crate::configure::Initrd;
 use root::Root;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 /// An ordinary one has a fifth of these bytes, and a whole distro some ten thousands of files.
-const LIMITS: Limits = Limits { bytes: 1 << 30, entries: 500_000 };
+const LIMITS: InitrdLimits = InitrdLimits { bytes: 1 << 30, entries: 500_000 };
 /// Kernels of which one initrd is believed to have modules.
 const KERNELS: usize = 64;
 
@@ -22,11 +22,11 @@ pub fn look(root: &Root, path: &Path) -> Initrd {
     };
     match found {
         Ok(Contents { modules, agent }) => Initrd::Has { modules, agent },
-        Err(error @ Cause::Foreign(_)) => Initrd::Unread(error.to_string()),
-        Err(Cause::Broken(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+        Err(error @ InitrdErrorKind::Foreign(_)) => Initrd::Unread(error.to_string()),
+        Err(InitrdErrorKind::Broken(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Initrd::Broken("it is cut short".to_owned())
         }
-        Err(Cause::Broken(error)) => Initrd::Broken(error.to_string()),
+        Err(InitrdErrorKind::Broken(error)) => Initrd::Broken(error.to_string()),
     }
 }
 
@@ -37,7 +37,7 @@ struct Contents {
     agent: bool,
 }
 
-fn read(file: &mut dyn BufRead, limits: Limits) -> Result<Contents, Cause> {
+fn read(file: &mut dyn BufRead, limits: InitrdLimits) -> Result<Contents, InitrdErrorKind> {
     let mut found = Contents::default();
     let count = archives::read(file, limits, &mut |entry, content| found.see(entry, content)).map_err(|e| e.cause)?;
     if count == 0 {
@@ -47,7 +47,7 @@ fn read(file: &mut dyn BufRead, limits: Limits) -> Result<Contents, Cause> {
 }
 
 impl Contents {
-    fn see(&mut self, entry: &Entry, content: &mut dyn Read) -> io::Result<()> {
+    fn see(&mut self, entry: &InitrdEntry, content: &mut dyn Read) -> io::Result<()> {
         if entry.mode & 0o170_000 != 0o100_000 {
             return Ok(());
         }
@@ -120,8 +120,8 @@ mod tests {
     }
 
     /// With a buffer so small that every magic number is cut.
-    fn seen(bytes: &[u8]) -> Result<Contents, Cause> {
-        let limits = Limits { bytes: 1 << 20, entries: 100 };
+    fn seen(bytes: &[u8]) -> Result<Contents, InitrdErrorKind> {
+        let limits = InitrdLimits { bytes: 1 << 20, entries: 100 };
         let with = |capacity| read(&mut BufReader::with_capacity(capacity, bytes), limits);
         let (small, large) = (with(3), with(1 << 16));
         assert_eq!(small.is_ok(), large.is_ok());

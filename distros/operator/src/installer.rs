@@ -28,11 +28,11 @@ mod zypper;
 pub use dnf::QUIETLY as DNF_QUIETLY;
 pub use failure::{Failure, FailureKind, FailureReason, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
-pub use plan::{Action, PackageChange, Plan, Wanted};
+pub use plan::{InstallRequest, PackageAction, PackageChange, Plan};
 pub use run::{InstallError, Installation, Options, install, plan};
 pub use settings::ini;
 
-use crate::process::{Confinement, Finished, Invocation};
+use crate::process::{Confinement, Invocation, ProcessOutput};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
 use program::InstallerProgram;
@@ -147,13 +147,13 @@ impl Installer {
 
 /// Which program installs into a root, and how it gets there.
 #[derive(Debug, Clone)]
-pub struct Chosen {
+pub struct InstallerChoice {
     /// Its kind.
     pub installer: Installer,
     /// Its path, seen from where it runs; its bare name where it is not found.
     pub program: PathBuf,
     /// Where it runs.
-    pub place: Place,
+    pub place: InstallerLocation,
     /// Settings that keep the machine's own out, for as long as it runs on another root.
     own_settings: Option<Arc<OwnSettings>>,
 }
@@ -161,7 +161,7 @@ pub struct Chosen {
 /// Where an installer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum InstallerLocation {
     /// On the running system, for itself.
     Here,
     /// It is the root's own, run with the root as its `/`.
@@ -189,7 +189,7 @@ fn can_run_inside(root: &Root) -> io::Result<bool> {
 ///
 /// That there is no temporary folder for the settings of an installer that works on another root, or that these, or a
 /// folder of programs, cannot be read ([`root::RootError`]).
-pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
+pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoice> {
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
     let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
@@ -213,26 +213,26 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let name = installer.file_name();
     let found = which(root, name)?;
     let (program, place) = match found {
-        Some(program) if root.is_running_system() => (program, Place::Here),
-        Some(program) if can_run_inside(root)? => (program, Place::Inside),
-        _ if root.is_running_system() => (PathBuf::from(name), Place::Nowhere),
+        Some(program) if root.is_running_system() => (program, InstallerLocation::Here),
+        Some(program) if can_run_inside(root)? => (program, InstallerLocation::Inside),
+        _ if root.is_running_system() => (PathBuf::from(name), InstallerLocation::Nowhere),
         _ => match which(&Root::default(), name)? {
-            Some(program) => (program, Place::Outside),
-            None => (PathBuf::from(name), Place::Nowhere),
+            Some(program) => (program, InstallerLocation::Outside),
+            None => (PathBuf::from(name), InstallerLocation::Nowhere),
         },
     };
     let own_settings = match place {
-        Place::Outside => installer.program().own_settings(root)?,
-        Place::Here | Place::Inside | Place::Nowhere => None,
+        InstallerLocation::Outside => installer.program().own_settings(root)?,
+        InstallerLocation::Here | InstallerLocation::Inside | InstallerLocation::Nowhere => None,
     };
-    Ok(Chosen { installer, program, place, own_settings: own_settings.map(Arc::new) })
+    Ok(InstallerChoice { installer, program, place, own_settings: own_settings.map(Arc::new) })
 }
 
-impl Chosen {
+impl InstallerChoice {
     /// An invocation of the program, with its options for the place where it runs.
     fn invocation(&self, root: &Root, arguments: &[&str]) -> Invocation {
         let outside = match self.place {
-            Place::Outside => {
+            InstallerLocation::Outside => {
                 let settings = self.own_settings.as_ref().map(|settings| settings.folder.path());
                 self.installer.program().outside_options(root, settings)
             }
@@ -244,7 +244,7 @@ impl Chosen {
         if let Some(settings) = &self.own_settings {
             invocation.env = settings.env.clone();
         }
-        if self.place == Place::Inside {
+        if self.place == InstallerLocation::Inside {
             invocation.chroot = Some(root.path().to_owned());
         }
         invocation
@@ -261,12 +261,17 @@ impl Chosen {
     /// # Errors
     ///
     /// That what they depend on cannot be read.
-    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Result<Vec<Invocation>, RootError> {
+    pub(crate) fn steps(
+        &self,
+        root: &Root,
+        wanted: &InstallRequest,
+        refresh: bool,
+    ) -> Result<Vec<Invocation>, RootError> {
         self.installer.program().steps(self, root, wanted, refresh)
     }
 
     /// Why it failed, by what it said.
-    pub(crate) fn failure(&self, finished: &Finished) -> Failure {
+    pub(crate) fn failure(&self, finished: &ProcessOutput) -> Failure {
         Failure::of(self.installer, finished)
     }
 
@@ -276,14 +281,14 @@ impl Chosen {
     pub(crate) fn simulate(
         &self,
         root: &Root,
-        wanted: &Wanted,
+        wanted: &InstallRequest,
         within: Duration,
         confinement: Confinement,
     ) -> Option<Result<Vec<PackageChange>, Failure>> {
         let program = self.installer.program();
         let mut invocation = program.simulation(self, root, wanted, confinement)?;
         let mut confined = false;
-        if self.place == Place::Inside {
+        if self.place == InstallerLocation::Inside {
             invocation.confinement = confinement;
             confined = confinement != Confinement::Free;
         }

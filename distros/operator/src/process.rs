@@ -73,7 +73,7 @@ const NOBODY: u32 = 65534;
 
 /// What became of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct ProcessOutput {
     /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
     /// What it printed.
@@ -136,7 +136,7 @@ impl Invocation {
     /// # Errors
     ///
     /// That it could not be started or waited for, or had not ended by the deadline.
-    pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<Finished, ProcessError> {
+    pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<ProcessOutput, ProcessError> {
         if self.confinement == Confinement::Free {
             let child = self.command().and_then(|mut command| command.spawn());
             return self.attend(child, within, show);
@@ -167,7 +167,7 @@ impl Invocation {
         child: io::Result<Child>,
         within: Duration,
         show: Option<fn(&[u8])>,
-    ) -> Result<Finished, ProcessError> {
+    ) -> Result<ProcessOutput, ProcessError> {
         let started = Instant::now();
         let program = self.argv.first().cloned().unwrap_or_default();
         let mut child = match child {
@@ -199,7 +199,7 @@ impl Invocation {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
         }
-        Ok(Finished { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
+        Ok(ProcessOutput { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
     }
 
     fn command(&self) -> io::Result<Command> {
@@ -249,7 +249,7 @@ impl Invocation {
     }
 }
 
-impl Finished {
+impl ProcessOutput {
     /// Whether it ended with 0.
     pub fn is_ok(&self) -> bool {
         self.code == Some(0)
@@ -321,7 +321,7 @@ fn shown(bytes: &[u8]) -> String {
 }
 
 /// How a program ended, for messages.
-pub fn ending(finished: &Finished) -> String {
+pub fn ending(finished: &ProcessOutput) -> String {
     match finished.code {
         Some(code) => format!("exit code {code}"),
         None => "a signal".to_owned(),
@@ -332,7 +332,7 @@ pub fn ending(finished: &Finished) -> String {
 mod tests {
     use super::*;
 
-    fn sh(script: &str, within: Duration) -> Result<Finished, ProcessError> {
+    fn sh(script: &str, within: Duration) -> Result<ProcessOutput, ProcessError> {
         Invocation::new(Path::new("/bin/sh"), &["-c", script]).run(within, None)
     }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 /// What one entry of `verified:` says of the system at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Standing {
+pub struct VerifiedStanding {
     /// The profile.
     pub profile: String,
     /// The environment of the run.
@@ -27,7 +27,7 @@ pub struct Standing {
     /// The harness's version.
     pub harness: String,
     /// The capabilities that were asked for, with their verdicts; `None` where the run had none.
-    pub capabilities: Vec<Judged>,
+    pub capabilities: Vec<CapabilityStanding>,
     /// The versions that were verified beside those that are installed.
     pub versions: Vec<VersionPair>,
     /// Whether every capability that was asked for is supported.
@@ -38,7 +38,7 @@ pub struct Standing {
 
 /// A capability and its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Judged {
+pub struct CapabilityStanding {
     /// `vmm.boot`.
     pub capability: Capability,
     /// Its verdict.
@@ -68,7 +68,7 @@ pub fn standing(
     capabilities: &[Capability],
     packages: Option<&Packages<'_>>,
     today: Date,
-) -> Result<Standing, QueryError> {
+) -> Result<VerifiedStanding, QueryError> {
     let mut versions = Vec::new();
     for (package, verified) in &entry.versions {
         let installed = match packages {
@@ -79,14 +79,14 @@ pub fn standing(
     }
     let judged = |capability: &Capability| {
         let found = entry.capabilities.get(capability);
-        Judged {
+        CapabilityStanding {
             capability: *capability,
             verdict: found.map(|c| c.verdict),
             causes: found.map(|c| c.causes.clone()).unwrap_or_default(),
         }
     };
-    let capabilities: Vec<Judged> = capabilities.iter().map(judged).collect();
-    Ok(Standing {
+    let capabilities: Vec<CapabilityStanding> = capabilities.iter().map(judged).collect();
+    Ok(VerifiedStanding {
         profile: entry.profile.clone(),
         environment: entry.environment,
         basis: entry.basis,

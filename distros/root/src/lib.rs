@@ -7,14 +7,14 @@ mod attributes; // a file's owner, mode and extended attributes
 mod error; // why a file cannot be used
 mod glob; // files by a pattern
 mod open; // `openat2`: the kernel follows links, and cannot be led out
-mod place; // one name in a folder that is held open: looked at, read, written whole
+mod pinned_path; // one name in a folder that is held open: looked at, read, written whole
 mod read; // reading files and listing folders, capped
 mod root; // the folder, its paths, and what stands at them
 
 pub use attributes::Attributes;
 pub use error::RootError;
 pub use open::folder_below;
-pub use place::{Held, Place};
+pub use pinned_path::{FileContents, PinnedPath};
 pub use read::MAX_CONFIGURATION;
 pub use root::{PATH, Root, never_climbs};
 

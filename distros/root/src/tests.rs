@@ -65,7 +65,7 @@ fn no_link_leads_out_for_reading_or_writing() {
     let paths = ["/file", "/chain", "/folder/file", "/etc/climbing/file", "/etc/../folder/file"];
     for path in paths.map(Path::new) {
         assert!(root.read(path, 100).unwrap_err().is_missing(), "{}", path.display());
-        assert!(root.look(path).unwrap().is_none() && root.place(path).unwrap().is_none(), "{}", path.display());
+        assert!(root.look(path).unwrap().is_none() && root.pin(path).unwrap().is_none(), "{}", path.display());
     }
     assert_eq!(root.list(Path::new("/folder")).unwrap(), Vec::<String>::new());
     for path in paths.map(Path::new) {
@@ -209,7 +209,7 @@ fn race(rounds: usize) {
             for path in ["/etc/config", "/conf/file", "/etc/../conf/file"].map(Path::new) {
                 assert!(!root.read(path, 100).is_ok_and(|b| b.starts_with(b"precious")), "round {round}");
                 written += usize::from(root.write(path, text.as_bytes()).is_ok());
-                let _ = root.place(path).map(|p| p.map(|p| p.remove()));
+                let _ = root.pin(path).map(|p| p.map(|p| p.remove()));
                 let _ = root.remove_empty_folder(Path::new("/conf/empty"));
             }
         }

@@ -40,4 +40,4 @@ pub mod spec;
 pub mod task;
 
 pub use engine::Engine;
-pub use settings::{Patience, Settings};
+pub use settings::{ContainerDeadlines, Settings};

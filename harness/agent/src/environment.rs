@@ -10,9 +10,9 @@ mod test_environment;
 
 use crate::body::{caught, in_fresh_directory};
 use crate::containers::engine::NotesAndLogs;
-use crate::containers::{Engine, Patience, Settings};
+use crate::containers::{ContainerDeadlines, Engine, Settings};
 use crate::guest;
-use crate::home::Home;
+use crate::home::AgentHome;
 use crate::launch::deadlines;
 use crate::launch::paths::ExtraDevice;
 use crate::launch::provided::RequiredDevice;
@@ -29,7 +29,7 @@ use model::profile::Profile;
 use model::sync::locked;
 use protocol::facts;
 use protocol::fault::Fault;
-use protocol::message::{Bytes, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, VM_PORT};
+use protocol::message::{Base64Bytes, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, VM_PORT};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -39,15 +39,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
-use suites::environment::{Claims, Ending, Kind};
+use suites::environment::{Claims, Ending, Environment};
 use suites::filesystem::Pair;
 use suites::share::Share;
 use test_environment::TestEnvironment;
 
 /// Serves until the line ends: over standard input and output, or in a virtual machine over its virtio-serial port.
-pub fn run(home: Home) -> io::Result<()> {
+pub fn run(home: AgentHome) -> io::Result<()> {
     home.settle()?;
-    if home.kind == Kind::Vm {
+    if home.kind == Environment::Vm {
         let port = Port::open(VM_PORT, deadlines::PORT)?;
         let output = port.try_clone()?;
         return serve(home, port, output);
@@ -57,14 +57,14 @@ pub fn run(home: Home) -> io::Result<()> {
     serve(home, input, output)
 }
 
-fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
+fn serve(home: AgentHome, input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
     syslog::serve(&home.artifacts());
     let agent = Agent::new(home.clone());
     let containers = Arc::clone(&agent.containers);
     let stays = Arc::clone(&agent.stays);
     let result = server::serve(input, output, "environment", move |request| agent.handle(request));
     // Whoever asked for what still runs is gone, by SIGKILL perhaps: tests in the middle of their work keep their guests.
-    if home.kind == Kind::Container && !stays.load(Ordering::Relaxed) {
+    if home.kind == Environment::Container && !stays.load(Ordering::Relaxed) {
         home.end();
     }
     kill_children();
@@ -76,7 +76,7 @@ fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> i
 type SharedGuest = Arc<Mutex<Option<RunningGuest>>>;
 
 struct Agent {
-    home: Home,
+    home: AgentHome,
     launcher: Launcher,
     guests: Mutex<BTreeMap<u64, SharedGuest>>,
     controls: Controls,
@@ -87,7 +87,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn new(home: Home) -> Agent {
+    fn new(home: AgentHome) -> Agent {
         Agent {
             launcher: Launcher::new(home.clone()),
             home,
@@ -104,7 +104,7 @@ impl Agent {
         match request {
             EnvironmentRequest::Probe { profile } => {
                 let mut facts = probe::probe(&self.home);
-                if self.home.kind == Kind::Host {
+                if self.home.kind == Environment::Host {
                     facts.note(facts::KVM, self.launcher.kvm_by_booting(&profile));
                 }
                 self.launcher.set_provided(probe::provided(self.home.kind, &facts));
@@ -240,14 +240,14 @@ impl Agent {
             .get_or_insert_with(|| control::pjdfstest_failures(root, &self.home.pjdfstest()))
             .clone()?;
         let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
-        let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Bytes(failures) };
+        let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Base64Bytes(failures) };
         let deadline = running.deadlines().send;
         running.request(request, deadline, "sending the native result to the guest").map(drop)
     }
 }
 
 /// Runs a body in the guest, to the test's deadline.
-fn run_inside(kind: Kind, test: &Test, running: &mut RunningGuest) -> Check {
+fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest) -> Check {
     let deadline = running.deadlines().body(test.seconds, kind);
     match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
         GuestReply::Ran { stop: None } => Ok(()),
@@ -257,7 +257,7 @@ fn run_inside(kind: Kind, test: &Test, running: &mut RunningGuest) -> Check {
 }
 
 /// The release's containerd, and this program as the probe of its containers.
-fn container_settings(home: &Home, claims: &Claims) -> Settings {
+fn container_settings(home: &AgentHome, claims: &Claims) -> Settings {
     let manager = claims.release.container_manager.as_ref();
     Settings {
         containerd: manager.map_or_else(|| PathBuf::from("/usr/bin/containerd"), |m| PathBuf::from(&m.path)),
@@ -266,11 +266,11 @@ fn container_settings(home: &Home, claims: &Claims) -> Settings {
         probe: PathBuf::from("/proc/self/exe"),
         programs: Vec::new(),
         kata_shims: claims.kata.iter().map(|kata| (kata.shim_name().to_owned(), PathBuf::from(&kata.shim))).collect(),
-        patience: Patience::new(claims.kata.iter().any(|kata| kata.emulated)),
+        patience: ContainerDeadlines::new(claims.kata.iter().any(|kata| kata.emulated)),
     }
 }
 
-fn native_root(home: &Home) -> PathBuf {
+fn native_root(home: &AgentHome) -> PathBuf {
     let root = home.slot(FOR_GUESTS);
     // Absent where the environment made no small filesystems; searchable by all for the tests as another user.
     let _ = fs::create_dir_all(&root);

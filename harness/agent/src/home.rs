@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use suites::environment::Kind;
+use suites::environment::Environment;
 
 /// The folder of containers and virtual machines: a volume, or a folder of the disk.
 pub const VOLUME: &str = "/kata-qualify";
@@ -16,29 +16,33 @@ pub const SLOTS: usize = 8;
 
 /// An agent's surroundings.
 #[derive(Debug, Clone)]
-pub struct Home {
+pub struct AgentHome {
     /// The kind of environment.
-    pub kind: Kind,
+    pub kind: Environment,
     /// The folder that everything of the agent's lies in.
     pub dir: PathBuf,
     /// The folder of sockets; short, a Unix socket's path has 108 bytes.
     pub sockets: PathBuf,
 }
 
-impl Home {
+impl AgentHome {
     /// In a container: everything has been made with it.
-    pub fn container() -> Home {
-        Home { kind: Kind::Container, dir: VOLUME.into(), sockets: "/run/kq".into() }
+    pub fn container() -> AgentHome {
+        AgentHome { kind: Environment::Container, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
     /// In one of our virtual machines.
-    pub fn vm() -> Home {
-        Home { kind: Kind::Vm, dir: VOLUME.into(), sockets: "/run/kq".into() }
+    pub fn vm() -> AgentHome {
+        AgentHome { kind: Environment::Vm, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
     /// On the user's own machine, in a folder that the harness makes and removes.
-    pub fn host(dir: &Path) -> Home {
-        Home { kind: Kind::Host, dir: dir.to_owned(), sockets: format!("/run/kq-{}", std::process::id()).into() }
+    pub fn host(dir: &Path) -> AgentHome {
+        AgentHome {
+            kind: Environment::Host,
+            dir: dir.to_owned(),
+            sockets: format!("/run/kq-{}", std::process::id()).into(),
+        }
     }
 
     /// Logs and sockets of guests.
@@ -63,12 +67,12 @@ impl Home {
     pub fn settle(&self) -> io::Result<()> {
         fs::create_dir_all(self.artifacts())?;
         match self.kind {
-            Kind::Container => return Ok(()),
+            Environment::Container => return Ok(()),
             // Modules load as udev finds devices; what is probed before is probed too early.
-            Kind::Vm => wait_for_udev(Duration::from_secs(60)),
+            Environment::Vm => wait_for_udev(Duration::from_secs(60)),
             // Nobody else is to see our mounts, and they go when we do.
-            Kind::Host if rustix::process::geteuid().is_root() => own_mounts()?,
-            Kind::Host => return Ok(()),
+            Environment::Host if rustix::process::geteuid().is_root() => own_mounts()?,
+            Environment::Host => return Ok(()),
         }
         for number in 0..SLOTS {
             let small = self.slot(number).join("small");
@@ -83,7 +87,7 @@ impl Home {
 /// The argument of the process that keeps a container alive.
 pub const IDLE: &str = "idle";
 
-impl Home {
+impl AgentHome {
     /// Ends the container by its main process: with its init go all processes of its namespace, this one too.
     ///
     /// Elsewhere nothing is called so, and nothing ends.
@@ -101,7 +105,7 @@ impl Home {
 
     /// Removes what is not in the agent's folder; the harness removes that.
     pub fn leave(&self) {
-        if self.kind == Kind::Host {
+        if self.kind == Environment::Host {
             let _ = fs::remove_dir_all(&self.sockets);
         }
     }

@@ -1,7 +1,7 @@
 //! The agent's binary: PID 1 of a guest, the agent of an environment, or the probe inside a container.
 
 use agent::containers::{init, probe};
-use agent::home::{Home, IDLE};
+use agent::home::{AgentHome, IDLE};
 use agent::{environment, guest};
 use std::process::ExitCode;
 use suites::child;
@@ -12,10 +12,10 @@ fn main() -> ExitCode {
     }
     let role = std::env::args().nth(1);
     let result = match role.as_deref() {
-        Some("environment") => environment::run(Home::container()),
-        Some("vm") => environment::run(Home::vm()),
+        Some("environment") => environment::run(AgentHome::container()),
+        Some("vm") => environment::run(AgentHome::vm()),
         Some("host") => match std::env::args_os().nth(2) {
-            Some(dir) => environment::run(Home::host(dir.as_ref())),
+            Some(dir) => environment::run(AgentHome::host(dir.as_ref())),
             None => Err(std::io::Error::other("usage: kata-qualify-agent host FOLDER")),
         },
         Some(child::ROLE) => return child::live(&std::env::args().skip(2).collect::<Vec<_>>()),

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "a child's descriptors, file handles and what io_uring answers have no safe interface")]
 
 use crate::log::Log;
-use operator::process::{Finished, Invocation, ProcessError};
+use operator::process::{Invocation, ProcessError, ProcessOutput};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 use suites::check::Stop;
-use suites::environment::Ran;
+use suites::environment::CommandOutput;
 
 pub use operator::process::{kill_group, wait};
 
@@ -154,15 +154,15 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When it outlived the deadline and was killed, or could not be waited for.
-pub fn run(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<Ran, Stop> {
+pub fn run(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<CommandOutput, Stop> {
     let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
     let mut invocation = Invocation::new(Path::new(program), arguments);
     invocation.env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     match invocation.run(deadline, None) {
-        Ok(Finished { code, stdout, stderr }) => Ok(Ran { code, stdout, stderr }),
+        Ok(ProcessOutput { code, stdout, stderr }) => Ok(CommandOutput { code, stdout, stderr }),
         // A path of the record that is not there is a finding, not our fault.
         Err(ProcessError::Start { source, .. }) => {
-            Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {source}") })
+            Ok(CommandOutput { code: None, stdout: String::new(), stderr: format!("{program}: {source}") })
         }
         Err(ProcessError::Deadline { last, .. }) => {
             Err(Stop::fail(format!("{} did not end within {deadline:?}; it said last: {last:?}", argv.join(" "))))

@@ -2,7 +2,7 @@
 
 use model::sync::locked;
 use protocol::frame::{self, Decoder};
-use protocol::message::{self, HEARTBEAT, Message, Numbered, VERSION};
+use protocol::message::{self, HEARTBEAT, Message, NumberedRequest, VERSION};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -39,7 +39,9 @@ where
     let result = loop {
         match frame::read(&mut input, &mut decoder) {
             Ok(Some(payload)) => {
-                let Ok(Numbered { id, request }) = serde_json::from_slice::<Numbered<Q>>(&payload) else { continue };
+                let Ok(NumberedRequest { id, request }) = serde_json::from_slice::<NumberedRequest<Q>>(&payload) else {
+                    continue;
+                };
                 let (handle, output) = (Arc::clone(&handle), Arc::clone(&output));
                 std::thread::spawn(move || {
                     let reply = handle(request);

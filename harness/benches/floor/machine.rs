@@ -1,7 +1,7 @@
 //! The virtual machine by hand: one QEMU command for the same disk, until systemd has reached the same target.
 
 use anyhow::Context as _;
-use harness::environments::vm::outer::Outer;
+use harness::environments::vm::outer::OuterQemu;
 use images::Disk;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -26,7 +26,7 @@ impl Drop for Machine {
 /// Seconds from QEMU's start until systemd says on the console that it has reached `multi-user.target`.
 ///
 /// systemd's lines on the emulated console cost the floor some time that the harness, which silences them, does not pay.
-pub(crate) fn boot(outer: &Outer, disk: &Disk, cpus: usize) -> anyhow::Result<f64> {
+pub(crate) fn boot(outer: &OuterQemu, disk: &Disk, cpus: usize) -> anyhow::Result<f64> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let drive = format!("file={},format=raw,if=virtio,snapshot=on,cache=unsafe", path(&disk.root).replace(',', ",,"));
     // The agent's unit has no disk to unpack the agent from here.

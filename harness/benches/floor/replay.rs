@@ -6,7 +6,7 @@ use model::profile::Profile;
 use reports::journal::{Event, Journal};
 use std::collections::BTreeMap;
 use suites::catalogue::{Configuration, Test};
-use suites::environment::Kind;
+use suites::environment::Environment;
 use suites::outcome::Outcome;
 
 /// All that a run ran.
@@ -53,7 +53,7 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
     let mut units = Vec::new();
     for unit in plan::units(
         profiles,
-        Kind::Container,
+        Environment::Container,
         |_| true,
         |profile, configuration| {
             agent::launch::compose::normalised(profile, configuration, agent::launch::provided::Provided::default())

@@ -1,7 +1,7 @@
 //! The asking side of a line to a guest's agent: blocking, with deadlines.
 
 use crate::frame::{self, Decoder};
-use crate::message::{self, EncodeError, Message, Numbered, VERSION};
+use crate::message::{self, EncodeError, Message, NumberedRequest, VERSION};
 use model::sync::{locked, waited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -101,7 +101,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
     /// Sends without waiting for a reply.
     pub fn send<Q: Serialize>(&self, request: Q) -> Result<u64, ClientError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let bytes = message::encode(&Numbered { id, request }).map_err(ClientError::Encode)?;
+        let bytes = message::encode(&NumberedRequest { id, request }).map_err(ClientError::Encode)?;
         locked(&self.output).write_all(&bytes).map_err(ClientError::Write)?;
         Ok(id)
     }

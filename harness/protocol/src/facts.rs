@@ -7,7 +7,7 @@ use std::fmt;
 /// What was found of one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fact {
+pub enum EnvironmentFact {
     /// It is there, or can be done.
     Has,
     /// It is not, because of this.
@@ -58,27 +58,27 @@ impl fmt::Display for Limit {
     }
 }
 
-impl fmt::Display for Fact {
+impl fmt::Display for EnvironmentFact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fact::Has => f.write_str("yes"),
-            Fact::Lacks(text) | Fact::Told(text) => f.write_str(text),
-            Fact::Limited(limit) => limit.fmt(f),
+            EnvironmentFact::Has => f.write_str("yes"),
+            EnvironmentFact::Lacks(text) | EnvironmentFact::Told(text) => f.write_str(text),
+            EnvironmentFact::Limited(limit) => limit.fmt(f),
         }
     }
 }
 
-impl Fact {
+impl EnvironmentFact {
     /// That something can be done, or why not.
-    pub fn of<T, E: fmt::Display>(tried: Result<T, E>) -> Fact {
-        tried.map_or_else(|why| Fact::Lacks(why.to_string()), |_| Fact::Has)
+    pub fn of<T, E: fmt::Display>(tried: Result<T, E>) -> EnvironmentFact {
+        tried.map_or_else(|why| EnvironmentFact::Lacks(why.to_string()), |_| EnvironmentFact::Has)
     }
 }
 
 /// All that was found, by the names below and others that are for people only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Facts(BTreeMap<String, Fact>);
+pub struct Facts(BTreeMap<String, EnvironmentFact>);
 
 /// A vCPU runs under KVM.
 pub const KVM: &str = "kvm";
@@ -107,18 +107,18 @@ pub const MEMORY: &str = "limit-memory-mib";
 
 impl Facts {
     /// Notes what was found of one thing.
-    pub fn note(&mut self, name: &str, fact: Fact) {
+    pub fn note(&mut self, name: &str, fact: EnvironmentFact) {
         self.0.insert(name.to_owned(), fact);
     }
 
     /// What was found of it, `None` where nobody looked.
-    pub fn get(&self, name: &str) -> Option<&Fact> {
+    pub fn get(&self, name: &str) -> Option<&EnvironmentFact> {
         self.0.get(name)
     }
 
     /// Whether it is there, or can be done.
     pub fn has(&self, name: &str) -> bool {
-        self.get(name) == Some(&Fact::Has)
+        self.get(name) == Some(&EnvironmentFact::Has)
     }
 
     /// Everything as text, for the evidence.
@@ -127,8 +127,8 @@ impl Facts {
     }
 }
 
-impl FromIterator<(&'static str, Fact)> for Facts {
-    fn from_iter<I: IntoIterator<Item = (&'static str, Fact)>>(facts: I) -> Facts {
+impl FromIterator<(&'static str, EnvironmentFact)> for Facts {
+    fn from_iter<I: IntoIterator<Item = (&'static str, EnvironmentFact)>>(facts: I) -> Facts {
         Facts(facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect())
     }
 }

@@ -50,7 +50,7 @@ pub enum Message<R> {
 
 /// A request with its id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Numbered<Q> {
+pub struct NumberedRequest<Q> {
     /// Chosen by the asker, repeated in the reply.
     pub id: u64,
     /// The request.
@@ -68,7 +68,7 @@ pub enum EncodeError {
     TooLarge(#[from] TooLarge),
 }
 
-/// A [`Message`] or a [`Numbered`] request as a frame.
+/// A [`Message`] or a [`NumberedRequest`] request as a frame.
 ///
 /// # Errors
 /// When it is too large for one.
@@ -100,7 +100,7 @@ pub enum EnvironmentRequest {
         /// Where the bytes go; 0 truncates.
         offset: u64,
         /// At most 1 MiB.
-        bytes: Bytes,
+        bytes: Base64Bytes,
     },
     /// Read from a file.
     GetFile {
@@ -157,7 +157,7 @@ pub enum EnvironmentReply {
     /// Part of a file; empty at its end.
     Chunk {
         /// The bytes.
-        bytes: Bytes,
+        bytes: Base64Bytes,
     },
     /// Paths below the artifact folder.
     Artifacts {
@@ -240,7 +240,7 @@ pub enum GuestRequest {
         /// Permission bits.
         mode: u32,
         /// The bytes.
-        bytes: Bytes,
+        bytes: Base64Bytes,
     },
     /// Write the root filesystem of a disk to another one, as a tar archive.
     Archive {
@@ -303,18 +303,18 @@ pub enum GuestReply {
 
 /// Bytes that travel as base64.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
+pub struct Base64Bytes(pub Vec<u8>);
 
-impl Serialize for Bytes {
+impl Serialize for Base64Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(&self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for Base64Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Bytes).map_err(serde::de::Error::custom)
+        STANDARD.decode(text).map(Base64Bytes).map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Applying deviations to arguments; each that was applied stands in the launch.
 
 use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
-use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
+use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
 
 /// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
 ///
@@ -30,7 +30,7 @@ type Change = Result<(), &'static str>;
 fn record(
     launch: &mut Launch,
     deviation: &Deviation,
-    change: impl Fn(&mut Vec<Arg>, Form, i32) -> Change,
+    change: impl Fn(&mut Vec<Arg>, ArgumentForm, i32) -> Change,
 ) -> Result<(), Inapplicable> {
     let inapplicable =
         |expected| Inapplicable { deviation: deviation.clone(), program: launch.program.clone(), expected };
@@ -68,7 +68,7 @@ fn names_fd(text: &str, number: i32) -> bool {
 }
 
 /// `qmp` is the descriptor of the socket that QEMU serves QMP on.
-fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form, qmp: i32) -> Change {
+fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> Change {
     match deviation {
         Deviation::Accelerator => replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm"),
         Deviation::CpuModel => replace(args, "-cpu", "host", "max", "-cpu host"),

@@ -3,8 +3,8 @@
 mod go;
 mod rs;
 
-use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
-use crate::sandbox::{Disk, Sandbox, Shared};
+use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
+use crate::sandbox::{BlockDevice, Sandbox, SharedFilesystem};
 use model::arch::Arch;
 use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use model::share::Share;
@@ -25,8 +25,13 @@ pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError>
             Runtime::Rs => rs::arguments(profile, sandbox, &values),
         }
     };
-    let mut launch =
-        Launch::new(&profile.name, &profile.tag, &sandbox.program, generate(Form::Real), generate(Form::Normal));
+    let mut launch = Launch::new(
+        &profile.name,
+        &profile.tag,
+        &sandbox.program,
+        generate(ArgumentForm::Real),
+        generate(ArgumentForm::Normal),
+    );
     launch.fds = fds;
     Ok(launch)
 }
@@ -77,18 +82,20 @@ fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
         return Err(ArgvError::Architecture { profile: profile.name.clone(), arch: sandbox.arch });
     }
     let share = match &sandbox.shared {
-        Shared::None => None,
-        Shared::VirtioFs { .. } => Some(Share::VirtioFs),
-        Shared::Virtio9p { .. } => Some(Share::Virtio9p),
+        SharedFilesystem::None => None,
+        SharedFilesystem::VirtioFs { .. } => Some(Share::VirtioFs),
+        SharedFilesystem::Virtio9p { .. } => Some(Share::Virtio9p),
     };
     if let Some(share) = share.filter(|share| !profile.shares(*share)) {
         return Err(ArgvError::Share { profile: profile.name.clone(), share, known: profile.share_names() });
     }
     let mut names = vec![("sandbox id", &sandbox.id), ("console socket", &sandbox.console)];
     match &sandbox.shared {
-        Shared::None => {}
-        Shared::VirtioFs { socket, tag } => names.extend([("virtiofsd's socket", socket), ("mount tag", tag)]),
-        Shared::Virtio9p { dir, tag } => names.extend([("shared directory", dir), ("mount tag", tag)]),
+        SharedFilesystem::None => {}
+        SharedFilesystem::VirtioFs { socket, tag } => {
+            names.extend([("virtiofsd's socket", socket), ("mount tag", tag)])
+        }
+        SharedFilesystem::Virtio9p { dir, tag } => names.extend([("shared directory", dir), ("mount tag", tag)]),
     }
     names.extend(sandbox.image.iter().map(|image| ("guest image", &image.file)));
     names.extend(sandbox.disks.iter().flat_map(|disk| [("disk id", &disk.id), ("disk image", &disk.file)]));
@@ -133,11 +140,11 @@ fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
 }
 
 /// The image as a disk, where it is one; it comes before all others.
-fn image_disk(sandbox: &Sandbox) -> Option<Disk> {
+fn image_disk(sandbox: &Sandbox) -> Option<BlockDevice> {
     let image = sandbox.image.as_ref().filter(|image| image.driver == ImageDriver::Blk)?;
     // runtime-rs takes eight random bytes.
     let id = sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    Some(Disk { id, file: image.file.clone(), read_only: true })
+    Some(BlockDevice { id, file: image.file.clone(), read_only: true })
 }
 
 /// How the kernel is told to mount an image's first partition, which is ext4 as shipped.
@@ -156,7 +163,7 @@ fn root_params(driver: ImageDriver) -> [String; 3] {
 
 /// What the generators print of a sandbox that differs from run to run, either as it is or as placeholders.
 struct Values {
-    form: Form,
+    form: ArgumentForm,
     id: String,
     uuid: String,
     kernel: String,
@@ -172,7 +179,7 @@ struct Values {
 }
 
 impl Values {
-    fn new(profile: &Profile, sandbox: &Sandbox, fds: &[InheritedFd], form: Form) -> Values {
+    fn new(profile: &Profile, sandbox: &Sandbox, fds: &[InheritedFd], form: ArgumentForm) -> Values {
         let numbers = |wanted: fn(&FdPurpose) -> bool| {
             let all: Vec<String> =
                 fds.iter().filter(|fd| wanted(&fd.purpose)).map(|fd| fd.number.to_string()).collect();

@@ -55,11 +55,14 @@ impl Launch {
     }
 
     /// Changes arguments and their normalised form alike.
-    pub(crate) fn edit<E>(&mut self, mut change: impl FnMut(&mut Vec<Arg>, Form) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) fn edit<E>(
+        &mut self,
+        mut change: impl FnMut(&mut Vec<Arg>, ArgumentForm) -> Result<(), E>,
+    ) -> Result<(), E> {
         // A refused change leaves both as they were.
         let (mut args, mut normal) = (self.args.clone(), self.normal.clone());
-        change(&mut args, Form::Real)?;
-        change(&mut normal, Form::Normal)?;
+        change(&mut args, ArgumentForm::Real)?;
+        change(&mut normal, ArgumentForm::Normal)?;
         (self.args, self.normal) = (args, normal);
         Ok(())
     }
@@ -67,19 +70,19 @@ impl Launch {
 
 /// Which form of the arguments is being made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum ArgumentForm {
     /// What is passed.
     Real,
     /// What is compared.
     Normal,
 }
 
-impl Form {
+impl ArgumentForm {
     /// The value, or its placeholder.
     pub(crate) fn pick(self, value: &str, placeholder: &str) -> String {
         match self {
-            Form::Real => value.to_owned(),
-            Form::Normal => format!("<{placeholder}>"),
+            ArgumentForm::Real => value.to_owned(),
+            ArgumentForm::Normal => format!("<{placeholder}>"),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Sandbox {
     /// Initramfs; without one the kernel panics, which is enough to see whether QEMU takes the arguments.
     pub initrd: Option<String>,
     /// Kata's guest image, which excludes an initrd: the root filesystem.
-    pub image: Option<Image>,
+    pub image: Option<GuestImage>,
     /// RAM in MiB; Kata's default is in the profile.
     pub memory_mib: u32,
     /// The host's RAM in MiB: what the guest may grow to.
@@ -34,9 +34,9 @@ pub struct Sandbox {
     /// What it may grow to: the host's CPUs by default.
     pub max_vcpus: u32,
     /// The shared filesystem.
-    pub shared: Shared,
+    pub shared: SharedFilesystem,
     /// Block devices.
-    pub disks: Vec<Disk>,
+    pub disks: Vec<BlockDevice>,
     /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be plugged.
     pub root_ports: u32,
     /// The agent's channel. Kata always has one.
@@ -74,7 +74,7 @@ impl Sandbox {
             host_memory_mib: u64::from(profile.qemu.memory_mib),
             vcpus: profile.qemu.vcpus,
             max_vcpus: profile.qemu.vcpus,
-            shared: Shared::None,
+            shared: SharedFilesystem::None,
             disks: Vec::new(),
             root_ports: 0,
             vsock: None,
@@ -100,7 +100,7 @@ impl Sandbox {
 
 /// The shared filesystem of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shared {
+pub enum SharedFilesystem {
     /// `shared_fs = "none"`: RAM is anonymous memory.
     None,
     /// virtio-fs: RAM is a shared file, virtiofsd serves the share.
@@ -125,7 +125,7 @@ pub enum Shared {
 /// one on the command line (`genericBlockDevice` in `src/runtime/virtcontainers/qemu_arch_base.go`, `add_block_device` in
 /// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disk {
+pub struct BlockDevice {
     /// Its id: the guest sees `drive-ID` (Go) or `image-ID` (runtime-rs) as the serial number.
     pub id: String,
     /// A raw image or a block device.
@@ -136,7 +136,7 @@ pub struct Disk {
 
 /// The image that `image =` names in Kata's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
+pub struct GuestImage {
     /// Its path.
     pub file: String,
     /// Its size.

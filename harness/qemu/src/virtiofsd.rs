@@ -1,6 +1,6 @@
 //! virtiofsd as each family of runtimes starts it.
 
-use crate::launch::{Arg, FdPurpose, Form, InheritedFd, Launch};
+use crate::launch::{Arg, ArgumentForm, FdPurpose, InheritedFd, Launch};
 use model::profile::{DaemonStyle, Profile};
 
 /// The descriptor on which the Go runtime hands the listening socket down: the first after standard error
@@ -9,7 +9,7 @@ const SOCKET_FD: i32 = 3;
 
 /// One virtiofsd.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Daemon {
+pub struct VirtiofsdInstance {
     /// The binary.
     pub path: String,
     /// The directory to share.
@@ -20,10 +20,15 @@ pub struct Daemon {
 }
 
 /// What Kata passes to virtiofsd under this profile, for the shipped configuration with guest SELinux disabled.
-pub fn launch(profile: &Profile, daemon: &Daemon) -> Launch {
+pub fn launch(profile: &Profile, daemon: &VirtiofsdInstance) -> Launch {
     let generate = |form| arguments(profile, daemon, form);
-    let mut launch =
-        Launch::new(&profile.name, &profile.tag, &daemon.path, generate(Form::Real), generate(Form::Normal));
+    let mut launch = Launch::new(
+        &profile.name,
+        &profile.tag,
+        &daemon.path,
+        generate(ArgumentForm::Real),
+        generate(ArgumentForm::Normal),
+    );
     launch.fds = match profile.virtiofsd.style {
         DaemonStyle::DashO | DaemonStyle::LongFd => {
             vec![InheritedFd { number: SOCKET_FD, purpose: FdPurpose::Virtiofsd }]
@@ -34,11 +39,11 @@ pub fn launch(profile: &Profile, daemon: &Daemon) -> Launch {
 }
 
 /// The whole command line of [`launch`], the binary first.
-pub fn argv(profile: &Profile, daemon: &Daemon) -> Vec<String> {
+pub fn argv(profile: &Profile, daemon: &VirtiofsdInstance) -> Vec<String> {
     launch(profile, daemon).argv()
 }
 
-fn arguments(profile: &Profile, daemon: &Daemon, form: Form) -> Vec<Arg> {
+fn arguments(profile: &Profile, daemon: &VirtiofsdInstance, form: ArgumentForm) -> Vec<Arg> {
     let dir = form.pick(&daemon.shared_dir, "share");
     let cache = &profile.virtiofsd.cache;
     let mut args = match profile.virtiofsd.style {
@@ -81,8 +86,8 @@ mod tests {
     use crate::apply::apply_to_daemon;
     use crate::deviation::Deviation;
 
-    fn daemon() -> Daemon {
-        Daemon {
+    fn daemon() -> VirtiofsdInstance {
+        VirtiofsdInstance {
             path: "/usr/libexec/virtiofsd".to_owned(),
             shared_dir: "/run/kata/shared".to_owned(),
             socket: "/run/vc/vm/s1/vhost-fs.sock".to_owned(),

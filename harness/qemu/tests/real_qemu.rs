@@ -11,7 +11,7 @@ use qemu::apply::apply;
 use qemu::deviation::Deviation;
 use qemu::launch::{FdPurpose, Launch};
 use qemu::qmp::{Qmp, QmpError};
-use qemu::sandbox::{Disk, Net, SHARE_TAG, Sandbox, Shared, Vsock};
+use qemu::sandbox::{BlockDevice, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
 use qemu::{argv, virtiofsd};
 use serde_json::{Value, json};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -63,7 +63,7 @@ fn sandbox(profile: &Profile, dir: &Path) -> Sandbox {
         memory_mib: 256,
         host_memory_mib: 2048,
         max_vcpus: 2,
-        disks: vec![Disk { id: "0".to_owned(), file: path("disk"), read_only: false }],
+        disks: vec![BlockDevice { id: "0".to_owned(), file: path("disk"), read_only: false }],
         vsock: Some(Vsock { guest_cid: 77 }),
         net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1 }),
         console: path("console.sock"),
@@ -164,7 +164,7 @@ fn ninep_is_accepted_where_the_family_has_it() {
     for profile in Profile::all().iter().filter(|p| p.shares(Share::Virtio9p)) {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let shared = Shared::Virtio9p { dir: dir.display().to_string(), tag: SHARE_TAG.to_owned() };
+        let shared = SharedFilesystem::Virtio9p { dir: dir.display().to_string(), tag: SHARE_TAG.to_owned() };
         let mut launch = argv::launch(profile, &Sandbox { shared, ..sandbox(profile, dir) }).unwrap();
         apply(&mut launch, &without_hardware(profile, dir)).unwrap();
         let (_qemu, mut qmp) = connect(&launch, dir);
@@ -206,7 +206,8 @@ fn the_c_daemon_takes_only_the_first_familys_arguments() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let text = |name: &str| dir.join(name).display().to_string();
-        let daemon = virtiofsd::Daemon { path: path.to_owned(), shared_dir: text(""), socket: text("vhost-fs.sock") };
+        let daemon =
+            virtiofsd::VirtiofsdInstance { path: path.to_owned(), shared_dir: text(""), socket: text("vhost-fs.sock") };
         let argv = virtiofsd::argv(profile, &daemon);
         let listener = UnixListener::bind(dir.join("fd.sock")).unwrap();
         // A connection that closes at once ends the daemon that took its arguments.

@@ -6,7 +6,7 @@ use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, release_name};
 use crate::environments::{EnvironmentError, Running, container, host};
 use crate::seed::{Content, SeedFile};
-use crate::setup::{Base, Prepared};
+use crate::setup::{EnvironmentBase, PreparedCell};
 use crate::shared::Shared;
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
@@ -28,11 +28,11 @@ pub(super) fn doing(kind: Environment) -> &'static str {
 pub(super) async fn bring_up(
     shared: &Shared,
     cell: &CellId,
-    prepared: &Prepared,
+    prepared: &PreparedCell,
     machine: u32,
 ) -> Result<Running, EnvironmentError> {
     match &prepared.base {
-        Base::Container { docker_image, .. } => {
+        EnvironmentBase::Container { docker_image, .. } => {
             let docker = shared.docker.as_ref().ok_or(EnvironmentError::NoDocker)?;
             let container = container::start(docker, docker_image, AGENT, &shared.owner).await?;
             if let Some(refused) = &container.refused {
@@ -40,7 +40,7 @@ pub(super) async fn bring_up(
             }
             Ok(Running::Container(Box::new(container)))
         }
-        Base::Vm { disk } => {
+        EnvironmentBase::Vm { disk } => {
             let outer = shared.machines.outer().await?;
             let file = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
             let mut seed = vec![file("agent", Content::Static(AGENT)), file("initramfs", prepared.initramfs.clone())];
@@ -58,7 +58,7 @@ pub(super) async fn bring_up(
             };
             Ok(Running::Vm(Box::new(vm)))
         }
-        Base::Host { dir } => Ok(Running::Host(Box::new(host::start(AGENT, dir).await?))),
+        EnvironmentBase::Host { dir } => Ok(Running::Host(Box::new(host::start(AGENT, dir).await?))),
     }
 }
 

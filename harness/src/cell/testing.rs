@@ -2,8 +2,8 @@
 
 use crate::artifacts::{Artifacts, artifact_path};
 use crate::line::{Line, LineError, ask};
-use crate::plan::{Cell, Planned, Unit};
-use crate::schedule::{After, Schedule};
+use crate::plan::{Cell, PlannedTest, Unit};
+use crate::schedule::{AfterAttempt, Schedule};
 use crate::shared::Shared;
 use agent::environment::probe::lacking;
 use agent::launch::deadlines::{Deadlines, patience};
@@ -14,7 +14,7 @@ use reports::journal::Event;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
-use suites::environment::Kind;
+use suites::environment::Environment;
 use suites::outcome::{Component, Outcome};
 
 /// The tests of one cell while they run.
@@ -31,7 +31,7 @@ pub(super) struct Testing {
 struct Guest(Option<u64>);
 
 /// An attempt that is over.
-pub(super) struct Finished<'a> {
+pub(super) struct FinishedAttempt<'a> {
     pub(super) profiles: &'a [String],
     pub(super) test: &'a str,
     pub(super) attempt: u32,
@@ -44,8 +44,8 @@ pub(super) struct Finished<'a> {
 }
 
 /// Writes the end of an attempt into the journal.
-pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: Finished<'_>) {
-    let Finished { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
+pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
+    let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     shared.events.write(Event::TestFinished {
@@ -83,7 +83,7 @@ impl Testing {
     }
 
     /// Runs one test, again in a fresh guest while it fails and retries are left.
-    async fn planned(&self, unit: &Unit, planned: &Planned, guest: &mut Guest) -> Result<(), LineError> {
+    async fn planned(&self, unit: &Unit, planned: &PlannedTest, guest: &mut Guest) -> Result<(), LineError> {
         let test = planned.test;
         let profiles = self.not_blocked(planned);
         if profiles.is_empty() {
@@ -99,7 +99,7 @@ impl Testing {
             let (stop, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
             let unanswered = matches!(stop, Some(Stop::Unanswered { .. }));
             let outcome = self.judged(planned, stop);
-            let after = self.finished(Finished {
+            let after = self.finished(FinishedAttempt {
                 profiles: &profiles,
                 test: &test.id,
                 attempt,
@@ -109,7 +109,7 @@ impl Testing {
                 notes,
                 artifacts,
             });
-            if after == After::Next {
+            if after == AfterAttempt::Next {
                 break;
             }
             self.stop(guest).await;
@@ -118,7 +118,7 @@ impl Testing {
     }
 
     /// The outcome of an attempt that stopped so, or came to its end.
-    fn judged(&self, planned: &Planned, stop: Option<Stop>) -> Outcome {
+    fn judged(&self, planned: &PlannedTest, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
             Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
@@ -133,7 +133,7 @@ impl Testing {
     async fn attempt(
         &self,
         unit: &Unit,
-        planned: &Planned,
+        planned: &PlannedTest,
         profiles: &[String],
         guest: &mut Guest,
     ) -> Result<(Option<Stop>, Vec<String>, Vec<String>), LineError> {
@@ -188,7 +188,7 @@ impl Testing {
     }
 
     /// The profiles under which no finished test blocks this one; under the others it gets its outcome here.
-    fn not_blocked(&self, planned: &Planned) -> Vec<String> {
+    fn not_blocked(&self, planned: &PlannedTest) -> Vec<String> {
         let mut free = Vec::new();
         let blockers = locked(&self.schedule).blockers(planned);
         for (profile, blocker) in blockers {
@@ -215,10 +215,19 @@ impl Testing {
         self.started(profiles, test, 1);
         let (notes, artifacts) = (Vec::new(), Vec::new());
         let began = Instant::now();
-        self.finished(Finished { profiles, test, attempt: 1, outcome, unanswered: false, began, notes, artifacts });
+        self.finished(FinishedAttempt {
+            profiles,
+            test,
+            attempt: 1,
+            outcome,
+            unanswered: false,
+            began,
+            notes,
+            artifacts,
+        });
     }
 
-    fn finished(&self, one: Finished<'_>) -> After {
+    fn finished(&self, one: FinishedAttempt<'_>) -> AfterAttempt {
         let mut schedule = locked(&self.schedule);
         let after = schedule.finished(one.profiles, one.test, one.attempt, &one.outcome, one.unanswered);
         let machine = schedule.machine();
@@ -242,9 +251,9 @@ impl Testing {
 
 /// How many seconds an agent may take to start a guest: longer than everything that it waits for itself, so that the agent
 /// says what was slow, and not the line that nobody answers.
-fn start_deadline(environment: Kind) -> u64 {
+fn start_deadline(environment: Environment) -> u64 {
     // No guest in a container is nested.
-    Deadlines::of(environment != Kind::Container).up().as_secs() + 110
+    Deadlines::of(environment != Environment::Container).up().as_secs() + 110
 }
 
 #[cfg(test)]
@@ -253,8 +262,10 @@ mod tests {
 
     #[test]
     fn an_agent_has_longer_for_a_guest_than_it_waits_for_it_itself() {
-        assert_eq!(start_deadline(Kind::Container), 400);
-        for (environment, nested) in [(Kind::Container, false), (Kind::Vm, true), (Kind::Host, true)] {
+        assert_eq!(start_deadline(Environment::Container), 400);
+        for (environment, nested) in
+            [(Environment::Container, false), (Environment::Vm, true), (Environment::Host, true)]
+        {
             let Deadlines { boot, modules, mount, .. } = Deadlines::of(nested);
             let itself = (boot + modules + mount).as_secs();
             assert!(start_deadline(environment) > itself + 60, "{environment:?}: {itself} s");

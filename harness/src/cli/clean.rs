@@ -4,7 +4,7 @@ use crate::cli::arguments::{self, CleanArguments};
 use crate::cli::{Exit, redact, runtime};
 use crate::environments::container;
 use crate::progress::tell;
-use crate::sweep::{self, Swept};
+use crate::sweep::{self, SweepReport};
 use anyhow::Context as _;
 use model::diagnostic::error_chain;
 use std::fmt::Display;
@@ -21,7 +21,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let mut printed = Printed::default();
     let docker = runtime.block_on(container::connect());
     match &docker {
-        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::Which::Over(own))) {
+        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::SweepScope::Over(own))) {
             Ok(swept) => printed.swept(&swept),
             Err(e) => printed.failed("containers and volumes", &e),
         },
@@ -37,7 +37,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     if !what.images {
         return Ok(printed.exit());
     }
-    let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
+    let cleaned = images::clean(&cache, &images::CleanScope::All).context("removing cached images")?;
     printed.removed(format_args!("{} cached images", cleaned.removed.len()));
     for key in &cleaned.in_use {
         tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
@@ -91,7 +91,7 @@ impl Printed {
         tell(format_args!("warning: {what} were not all looked at: {why}"));
     }
 
-    fn swept(&mut self, swept: &Swept) {
+    fn swept(&mut self, swept: &SweepReport) {
         swept.removed.iter().for_each(|removed| self.removed(removed));
         swept.leftovers.iter().for_each(|left| self.left(left));
         swept.others.iter().for_each(|other| self.other(other));

@@ -4,7 +4,7 @@ use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Refusal};
 use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
 use crate::progress::tell;
-use images::Way;
+use images::ImageRoute;
 use model::record::ResolveError;
 use model::release::Release;
 use model::target::Target;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// What can be done with a release.
 struct Row {
     release: String,
-    way: Result<Way, Refusal>,
+    way: Result<ImageRoute, Refusal>,
     /// What a run will find out, although nothing stands in its way.
     note: Option<String>,
 }
@@ -78,8 +78,8 @@ fn text(rows: &[Row], environments: &[Environment]) -> String {
     let places = environments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let line = |row: &Row| {
         let how = match &row.way {
-            Ok(Way::Cache) => format!("{places}, from the cache"),
-            Ok(Way::Base(source)) => format!("{places}, from: {}", source.title()),
+            Ok(ImageRoute::Cache) => format!("{places}, from the cache"),
+            Ok(ImageRoute::Base(source)) => format!("{places}, from: {}", source.title()),
             Err(refusal) => format!("cannot: {}", refusal.why),
         };
         let note = row.note.as_ref().map(|note| format!(" (note: {note})")).unwrap_or_default();
@@ -90,8 +90,8 @@ fn text(rows: &[Row], environments: &[Environment]) -> String {
 
 fn value(row: &Row, environments: &[Environment]) -> Value {
     let from = row.way.as_ref().ok().map(|way| match way {
-        Way::Cache => "cache",
-        Way::Base(source) => source.name(),
+        ImageRoute::Cache => "cache",
+        ImageRoute::Base(source) => source.name(),
     });
     let refusal = row.way.as_ref().err();
     let places: Vec<String> = environments.iter().map(ToString::to_string).collect();
@@ -119,11 +119,11 @@ mod tests {
             hint: hint.map(str::to_owned),
         };
         vec![
-            row("debian:12", Ok(Way::Cache)),
-            row("debian:13", Ok(Way::Base(Source::Bootstrap))),
+            row("debian:12", Ok(ImageRoute::Cache)),
+            row("debian:13", Ok(ImageRoute::Base(Source::Bootstrap))),
             Row {
                 note: Some("the record names no QEMU on x86_64: no guest can be started".to_owned()),
-                ..row("amzn:2023", Ok(Way::Base(Source::Oci)))
+                ..row("amzn:2023", Ok(ImageRoute::Base(Source::Oci)))
             },
             row("gentoo:rolling", Err(refused("gentoo:rolling", "no installer is written", Some("run it elsewhere")))),
         ]

@@ -5,7 +5,7 @@ use crate::environments::container;
 use crate::progress::tell;
 use anyhow::anyhow;
 use bollard::Docker;
-use images::{ImageError, Source, Way};
+use images::{ImageError, ImageRoute, Source};
 use model::diagnostic::error_chain;
 use model::release::Release;
 use reports::journal::Environment;
@@ -58,10 +58,10 @@ pub(super) fn settle(environments: &mut Vec<Environment>, asked: bool, engine: &
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn way(release: &Release, options: &images::Options, engine: &Engine) -> Result<Way, Refusal> {
+pub(super) fn way(release: &Release, options: &images::Options, engine: &Engine) -> Result<ImageRoute, Refusal> {
     let way = images::attainable(release, options)?;
     match (way, engine) {
-        (Way::Base(Source::Oci), Err(why)) => Err(Refusal {
+        (ImageRoute::Base(Source::Oci), Err(why)) => Err(Refusal {
             release: release.name(),
             why: format!("no Docker engine answers, and the record's OCI image is pulled by one: {why}"),
             hint: Some(

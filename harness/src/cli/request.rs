@@ -13,7 +13,7 @@ use crate::run::Request;
 use crate::sweep::locks_folder;
 use anyhow::Context as _;
 use images::ExtraPackage;
-use images::base::Base;
+use images::base::BaseProvider;
 use images::base::oci_image::OciImage;
 use images::external_file::ExternalFile;
 use model::arch::Arch;
@@ -244,7 +244,7 @@ fn base(
     database: &Database,
     pinned: &Arc<Pinned>,
     images: &images::Options,
-) -> Result<Option<Arc<dyn Base>>, UsageError> {
+) -> Result<Option<Arc<dyn BaseProvider>>, UsageError> {
     let (option, text) = match (&arguments.cloud_image, &arguments.oci_image) {
         (Some(text), _) => ("--cloud-image", text),
         (None, Some(text)) => ("--oci-image", text),

@@ -3,7 +3,7 @@
 use crate::cli::arguments::RunArguments;
 use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
-use crate::run::{self, BadRequest, CLEANING, Ended};
+use crate::run::{self, BadRequest, CLEANING, RunEnd};
 use reports::journal::Environment;
 use reports::standing::{Recorded, Standings};
 
@@ -48,8 +48,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         records::write_back(&standings, &database, &folder)?;
     }
     Ok(match ended {
-        Ended::Finished => report::exit(&standings),
-        Ended::Interrupted => Exit::Interrupted,
-        Ended::Broken => Exit::Infrastructure,
+        RunEnd::Finished => report::exit(&standings),
+        RunEnd::Interrupted => Exit::Interrupted,
+        RunEnd::Broken => Exit::Infrastructure,
     })
 }

@@ -25,7 +25,7 @@
 mod limits;
 pub mod seccomp;
 
-use crate::line::{Heard, Line, LineError};
+use crate::line::{AgentOutput, Line, LineError};
 use agent::home::{IDLE, SLOTS, SMALL, VOLUME};
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -87,7 +87,7 @@ pub enum ContainerError {
 
 /// The run that something in Docker belongs to.
 #[derive(Debug, Clone)]
-pub struct Owner {
+pub struct OwningRun {
     /// The run's id.
     pub run: String,
     /// The path of its lock.
@@ -96,7 +96,7 @@ pub struct Owner {
     pub cache: String,
 }
 
-impl Owner {
+impl OwningRun {
     fn labels(&self) -> HashMap<String, String> {
         let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
         all.map(|(name, value)| (name.to_owned(), value.clone())).into()
@@ -120,7 +120,7 @@ pub async fn connect() -> Result<Docker, ContainerError> {
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.
-pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &Owner) -> Result<Container, ContainerError> {
+pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &OwningRun) -> Result<Container, ContainerError> {
     let labels = owner.labels();
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
@@ -221,8 +221,8 @@ async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerEr
     match docker.start_exec(&exec.id, Some(options)).await.map_err(docker_error(doing))? {
         StartExecResults::Attached { output, input } => {
             let heard = output.map(|item| match item {
-                Ok(LogOutput::StdErr { message }) => Ok(Heard::Words(message.to_vec())),
-                Ok(other) => Ok(Heard::Frames(other.into_bytes().to_vec())),
+                Ok(LogOutput::StdErr { message }) => Ok(AgentOutput::Words(message.to_vec())),
+                Ok(other) => Ok(AgentOutput::Frames(other.into_bytes().to_vec())),
                 Err(e) => Err(std::io::Error::other(e)),
             });
             Ok(Line::open(heard, input, Duration::from_secs(30)).await?)

@@ -5,7 +5,7 @@
 //! of its own.
 //! Whether KVM works is found out by booting a guest under it.
 
-use crate::line::{Heard, Line, LineError};
+use crate::line::{AgentOutput, Line, LineError};
 use agent::process::{kill_group, prepare, wait};
 use futures_util::StreamExt as _;
 use model::arch::Arch;
@@ -115,8 +115,8 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
     let mut child = prepare(&mut command, Vec::new()).spawn().map_err(failed("starting the agent in"))?;
     let line = match streams(&mut child) {
         Ok((stdin, stdout, stderr)) => {
-            let frames = ReaderStream::new(stdout).map(|r| r.map(|b| Heard::Frames(b.to_vec())));
-            let words = ReaderStream::new(stderr).map(|r| r.map(|b| Heard::Words(b.to_vec())));
+            let frames = ReaderStream::new(stdout).map(|r| r.map(|b| AgentOutput::Frames(b.to_vec())));
+            let words = ReaderStream::new(stderr).map(|r| r.map(|b| AgentOutput::Words(b.to_vec())));
             // The line ends with the agent's standard output, because a program that it started may keep standard error open.
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
             let heard = futures_util::stream::select(frames, words.map(Some))

@@ -35,7 +35,7 @@ pub mod process;
 mod stderr;
 mod tiny;
 
-use crate::line::{Heard, Line};
+use crate::line::{AgentOutput, Line};
 use crate::seed::SeedFile;
 use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
@@ -43,7 +43,7 @@ use agent::process::how_it_ended;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use model::redact::{one_line, without_controls};
-use outer::Outer;
+use outer::OuterQemu;
 use process::Process;
 use protocol::message::VM_PORT;
 use serde_json::json;
@@ -140,7 +140,7 @@ pub struct Vm {
 ///
 /// # Errors
 /// How the machine ended, or what it said last.
-pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, VmError> {
+pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, VmError> {
     let ours = |doing| move |source| VmError::Prepare { doing, source };
     std::fs::create_dir_all(logs).map_err(ours("making the folder of the machine's logs"))?;
     let (line_here, line_there) = UnixStream::pair().map_err(ours("making the agent's line"))?;
@@ -166,7 +166,8 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
     line_here.set_nonblocking(true).map_err(ours("setting the agent's line up"))?;
     let stream = tokio::net::UnixStream::from_std(line_here).map_err(ours("setting the agent's line up"))?;
     let (from, to) = stream.into_split();
-    let heard = ReaderStream::with_capacity(from, 64 << 10).map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())));
+    let heard =
+        ReaderStream::with_capacity(from, 64 << 10).map(|read| read.map(|bytes| AgentOutput::Frames(bytes.to_vec())));
     match Line::open(heard, to, BOOT).await {
         Ok(line) => Ok(Vm { process, serial, stderr, line }),
         Err(e) => {

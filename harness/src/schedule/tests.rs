@@ -1,7 +1,7 @@
 use super::*;
 use crate::plan;
 use model::profile::Profile;
-use suites::environment::Kind;
+use suites::environment::Environment;
 use suites::outcome::Component;
 
 /// What a line gives for an attempt.
@@ -19,25 +19,29 @@ type Attempt<'a> = (u32, &'a str, &'a str, u32);
 /// Runs a cell against a line that answers like this; what was said between machines, and the standings.
 ///
 /// One unit after the other, as with one permit; each test as [`crate::cell`] does it.
-fn drive(schedule: &mut Schedule, is_emulated: bool, mut line: impl FnMut(Attempt<'_>) -> Answer) -> Vec<Next> {
+fn drive(
+    schedule: &mut Schedule,
+    is_emulated: bool,
+    mut line: impl FnMut(Attempt<'_>) -> Answer,
+) -> Vec<AfterEnvironment> {
     let mut said = Vec::new();
     loop {
         let end = machine(schedule, is_emulated, &mut line);
         let (next, _) = schedule.ended(end);
         said.push(next);
-        if !matches!(next, Next::Machine(_)) {
+        if !matches!(next, AfterEnvironment::Machine(_)) {
             return said;
         }
         assert!(said.len() < 50, "it never ends");
     }
 }
 
-fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Attempt<'_>) -> Answer) -> End {
+fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Attempt<'_>) -> Answer) -> EnvironmentEnd {
     schedule.new_machine();
     for unit in schedule.begin(is_emulated).into_iter().flatten() {
         for planned in &unit.tests {
             if schedule.is_to_be_traded() {
-                return End::Whole;
+                return EnvironmentEnd::Whole;
             }
             for (profile, blocker) in schedule.blockers(planned) {
                 let profiles = [profile.clone()];
@@ -52,16 +56,16 @@ fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Att
                     let (outcome, unanswered) = match line((schedule.machine(), &profile, test, attempt)) {
                         Answer::Outcome(outcome) => (outcome, false),
                         Answer::Silence => (Outcome::Error { message: "no answer".to_owned() }, true),
-                        Answer::Loss => return End::Lost,
+                        Answer::Loss => return EnvironmentEnd::Lost,
                     };
-                    if schedule.finished(&profiles, test, attempt, &outcome, unanswered) == After::Next {
+                    if schedule.finished(&profiles, test, attempt, &outcome, unanswered) == AfterAttempt::Next {
                         break;
                     }
                 }
             }
         }
     }
-    End::Whole
+    EnvironmentEnd::Whole
 }
 
 fn pass() -> Answer {
@@ -75,7 +79,7 @@ fn fail() -> Answer {
 /// The tests of one profile in virtual machines, those of these configurations only.
 fn units(configurations: &[Configuration]) -> Vec<Unit> {
     let profile = Profile::find("go-3.29").unwrap();
-    let mut units = plan::units(std::slice::from_ref(profile), Kind::Vm, |_| true, |p, _| p.name.clone());
+    let mut units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
     units.retain(|unit| configurations.contains(&unit.configuration));
     units
 }
@@ -102,7 +106,7 @@ fn where_all_is_well_one_machine_runs_each_test_once() {
         ran.push((test.to_owned(), attempt));
         pass()
     });
-    assert_eq!(said, [Next::Finished]);
+    assert_eq!(said, [AfterEnvironment::Finished]);
     let expected: Vec<(String, u32)> = ids(&units(BLK)).into_iter().map(|id| (id, 1)).collect();
     assert_eq!(ran, expected);
     assert_eq!(schedule.progress(), (expected.len(), expected.len()));
@@ -119,7 +123,7 @@ fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others
         ran.push((machine, test.to_owned()));
         if machine == 1 && test == lost { Answer::Loss } else { pass() }
     });
-    assert_eq!(said, [Next::Machine(Why::Lost), Next::Finished]);
+    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Finished]);
     let second: Vec<String> = ran.iter().filter(|(machine, _)| *machine == 2).map(|(_, test)| test.clone()).collect();
     assert_eq!(second, all[all.len() / 2..], "it and those after it");
     assert_eq!(standing(&schedule, &lost), Some(&Outcome::Pass));
@@ -132,8 +136,11 @@ fn a_test_that_takes_two_machines_along_has_no_third() {
     let lost = ids(&units(BLK)).pop().unwrap();
     let said = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
     // Then everything has an outcome; that of a nested guest is looked at once more, and takes a machine along again.
-    assert_eq!(said[..2], [Next::Machine(Why::Lost), Next::Machine(Why::Repeat)]);
-    assert_eq!(said.last(), Some(&Next::Finished));
+    assert_eq!(
+        said[..2],
+        [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Machine(RestartReason::Repeat)]
+    );
+    assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
     assert_eq!(standing(&schedule, &lost), Some(&Outcome::Error { message: LOST_TWICE.to_owned() }));
 }
 
@@ -158,14 +165,14 @@ fn the_budget_of_losses_is_used_up() {
         machines = machine;
         Answer::Loss
     });
-    assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&Next::GivenUp)));
+    assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
     // Nothing is replaced where tests have no second attempt, nor is a container.
     for mut schedule in [Schedule::new(units(BLK), true, 0), Schedule::new(units(BLK), false, 1)] {
-        assert_eq!(drive(&mut schedule, true, |_| Answer::Loss), [Next::GivenUp]);
+        assert_eq!(drive(&mut schedule, true, |_| Answer::Loss), [AfterEnvironment::GivenUp]);
     }
     let mut broken = vm(BLK);
     broken.new_machine();
-    assert_eq!(broken.ended(End::Broken), (Next::GivenUp, Vec::new()));
+    assert_eq!(broken.ended(EnvironmentEnd::Broken), (AfterEnvironment::GivenUp, Vec::new()));
 }
 
 #[test]
@@ -176,9 +183,9 @@ fn what_was_under_way_is_told_with_its_attempt() {
     let now = Instant::now();
     let profiles = ["go-3.29".to_owned()];
     schedule.started(&profiles, "smoke::boots", 2, now);
-    let (next, interrupted) = schedule.ended(End::Lost);
+    let (next, interrupted) = schedule.ended(EnvironmentEnd::Lost);
     let expected = Interrupted { profiles: profiles.to_vec(), test: "smoke::boots".to_owned(), attempt: 2, began: now };
-    assert_eq!((next, interrupted), (Next::Machine(Why::Lost), vec![expected]));
+    assert_eq!((next, interrupted), (AfterEnvironment::Machine(RestartReason::Lost), vec![expected]));
 }
 
 #[test]
@@ -191,7 +198,7 @@ fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
         ran.push((machine, test.to_owned()));
         if machine == 1 && test == last { Answer::Silence } else { pass() }
     });
-    assert_eq!(said, [Next::Machine(Why::Unanswered), Next::Finished]);
+    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Unanswered), AfterEnvironment::Finished]);
     assert_eq!(ran.last(), Some(&(2, last.clone())));
     assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), 1, "nothing else runs again");
     assert_eq!(standing(&schedule, &last), Some(&Outcome::Pass));
@@ -206,7 +213,7 @@ fn without_emulation_silence_is_repeated_where_it_is() {
         attempts = if test == first { attempt } else { attempts };
         if test == first && attempt == 1 { Answer::Silence } else { pass() }
     });
-    assert_eq!((said, attempts), (vec![Next::Finished], 2));
+    assert_eq!((said, attempts), (vec![AfterEnvironment::Finished], 2));
 }
 
 #[test]
@@ -218,9 +225,9 @@ fn machines_are_traded_so_often_and_no_more() {
     let blockers: BTreeSet<String> = tests.flat_map(|planned| planned.test.blocked_by.iter().cloned()).collect();
     let said =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
-    let traded = said.iter().filter(|next| **next == Next::Machine(Why::Unanswered)).count();
+    let traded = said.iter().filter(|next| **next == AfterEnvironment::Machine(RestartReason::Unanswered)).count();
     assert_eq!(traded, usize::try_from(TRADES_OF_A_CELL).unwrap(), "{said:?}");
-    assert_eq!(said.last(), Some(&Next::Finished));
+    assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
 }
 
 #[test]
@@ -235,7 +242,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
             if machine == 1 && test == mounts { fail() } else { pass() }
         },
     );
-    assert_eq!(said, [Next::Machine(Why::Repeat), Next::Finished]);
+    assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished]);
     assert_eq!(
         (standing(&schedule, mounts), standing(&schedule, behind)),
         (Some(&Outcome::Pass), Some(&Outcome::Pass))
@@ -250,14 +257,18 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
         }
         pass()
     });
-    assert_eq!(said, [Next::Machine(Why::Repeat), Next::Finished], "a fresh machine, and no more than one");
+    assert_eq!(
+        said,
+        [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished],
+        "a fresh machine, and no more than one"
+    );
     assert_eq!(attempts, [(1, 1), (1, 2), (2, 1), (2, 2)]);
     assert!(matches!(standing(&schedule, behind), Some(Outcome::Blocked { by }) if by == mounts));
 
     // Where nothing is emulated the failure stands.
     let mut schedule = vm(BLK);
     let said = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
-    assert_eq!(said, [Next::Finished]);
+    assert_eq!(said, [AfterEnvironment::Finished]);
 }
 
 #[test]
@@ -267,7 +278,7 @@ fn what_is_repeated_is_forgotten_first_or_it_would_block() {
     let mut schedule = vm(BLK);
     let end = machine(&mut schedule, true, &mut |(_, _, test, _)| if test == mounts { fail() } else { pass() });
     assert!(matches!(standing(&schedule, behind), Some(Outcome::Blocked { .. })));
-    assert_eq!(schedule.ended(end).0, Next::Machine(Why::Repeat));
+    assert_eq!(schedule.ended(end).0, AfterEnvironment::Machine(RestartReason::Repeat));
     assert_eq!((standing(&schedule, mounts), standing(&schedule, behind)), (None, None));
     assert!(ids(&schedule.left).contains(&behind.to_owned()), "what it blocked runs again with it");
 }
@@ -275,7 +286,7 @@ fn what_is_repeated_is_forgotten_first_or_it_would_block() {
 #[test]
 fn nothing_runs_beside_kata_in_an_emulated_machine() {
     let profiles: Vec<_> = ["go-3.29", "rs-4.0"].map(|name| Profile::find(name).unwrap().clone()).into();
-    let units = plan::units(&profiles, Kind::Vm, |_| true, |p, _| p.name.clone());
+    let units = plan::units(&profiles, Environment::Vm, |_| true, |p, _| p.name.clone());
     let groups = |is_emulated| {
         let groups = in_turn(units.clone(), is_emulated);
         assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), units.len());
@@ -295,6 +306,6 @@ fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
     let mut schedule = vm(&configurations);
     assert!(ids(&units(&configurations)).contains(&flags.to_owned()));
     let said = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
-    assert_eq!(said, [Next::Finished]);
+    assert_eq!(said, [AfterEnvironment::Finished]);
     assert!(matches!(standing(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
 }

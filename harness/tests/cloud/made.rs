@@ -1,6 +1,6 @@
 //! Makes a cloud image of a release's tree: partitions, filesystems, a qcow2 around them.
 
-use harness::environments::vm::outer::Outer;
+use harness::environments::vm::outer::OuterQemu;
 use harness::environments::vm::process::Process;
 use images::Image;
 use qemu::qmp::Qmp;
@@ -130,7 +130,7 @@ fn partitions(disk: &File, parts: &[(u64, u64)]) {
 /// Has the pinned QEMU copy a disk into a compressed qcow2, which is the form that vendors publish.
 pub(super) fn qcow2(plain: &Image, raw: &Path, folder: &Path, name: &str) -> PathBuf {
     let to = folder.join(name);
-    let outer = Outer::of(plain).unwrap();
+    let outer = OuterQemu::of(plain).unwrap();
     let (here, there) = UnixStream::pair().unwrap();
     let node =
         json!({"driver": "raw", "node-name": "disk", "read-only": true, "file": {"driver": "file", "filename": raw}});

@@ -11,7 +11,7 @@ use harness::environments::vm::cloud::CloudImage;
 use harness::environments::vm::pinned::Pinned;
 use images::artifacts::sha256;
 use images::external_file::ExternalFile;
-use images::{Image, ImageError, Options, Origin, prepare};
+use images::{Image, ImageError, ImageOrigin, Options, prepare};
 use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
@@ -96,9 +96,9 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
 
     // Again: nothing is read; and offline nobody is asked.
     let again = prepared("13", &named, options()).unwrap();
-    assert_eq!((again.origin, again.key()), (Origin::Cached, cloud.key()));
+    assert_eq!((again.origin, again.key()), (ImageOrigin::Cached, cloud.key()));
     let offline = prepared("13", &named, Options { offline: true, ..options() }).unwrap();
-    assert_eq!((offline.origin, offline.key()), (Origin::Offline, cloud.key()));
+    assert_eq!((offline.origin, offline.key()), (ImageOrigin::Offline, cloud.key()));
     // The plain release is still itself.
     assert_eq!(prepare(&release("13"), &options(), &|_| {}).unwrap().key(), plain.key());
 

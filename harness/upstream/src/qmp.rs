@@ -3,14 +3,14 @@
 use crate::checkout::Tree;
 use crate::source::{item, line_of};
 use crate::values::Value;
-use model::profile::{Profile, Written};
+use model::profile::{JsonStyle, Profile};
 
 /// The text of a value that a profile says, as in the profile.
-fn said(written: Option<Written>) -> &'static str {
+fn said(written: Option<JsonStyle>) -> &'static str {
     match written {
         None => "null",
-        Some(Written::AsText) => "as-text",
-        Some(Written::Typed) => "typed",
+        Some(JsonStyle::AsText) => "as-text",
+        Some(JsonStyle::Typed) => "typed",
     }
 }
 

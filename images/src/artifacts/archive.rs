@@ -2,16 +2,16 @@
 
 use super::folder::reason;
 use super::{ArtifactsError, doing};
-use crate::error::Cause;
-use crate::unpack::{self, Limits};
+use crate::error::ImageErrorKind;
+use crate::unpack::{self, UnpackLimits};
 use root::{Root, never_climbs};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 /// Upstream's archives have some hundred entries and about 2 GiB.
-const LIMITS: Limits =
-    Limits { entries: 100_000, bytes: 16 << 30, reason: "the archive is larger than any release of Kata" };
+const LIMITS: UnpackLimits =
+    UnpackLimits { entries: 100_000, bytes: 16 << 30, reason: "the archive is larger than any release of Kata" };
 
 /// Unpacks an archive into an empty folder: no file of it is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
@@ -20,7 +20,7 @@ pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(false);
     unpack::unpack(tar, archive, folder, &LIMITS, &accept, &|| Ok(())).map_err(|failure| match failure.cause {
-        Cause::BadArchive { entry, reason } => ArtifactsError::Entry { entry, reason },
+        ImageErrorKind::BadArchive { entry, reason } => ArtifactsError::Entry { entry, reason },
         cause => {
             let context = format!("unpacking {}", archive.display());
             ArtifactsError::Io { context, source: io::Error::other(cause) }

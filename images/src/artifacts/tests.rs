@@ -386,7 +386,7 @@ fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_librar
 fn a_version_that_is_newer_than_every_profile_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let error = open(&archive(dir.path(), &release("4.2.0")), &dir.path().join("scratch")).unwrap_err();
-    assert!(matches!(error, ArtifactsError::Version { source: Beyond::Newer { .. }, .. }), "{error}");
+    assert!(matches!(error, ArtifactsError::Version { source: NoProfileError::Newer { .. }, .. }), "{error}");
 }
 
 #[test]

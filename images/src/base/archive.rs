@@ -2,13 +2,13 @@
 
 use crate::error::{Context, Failure};
 use crate::runner::Runner;
-use crate::unpack::{self, Limits};
+use crate::unpack::{self, UnpackLimits};
 use std::fs::File;
 use std::path::Path;
 
 /// A release's server has some 100,000 entries and 4 GiB.
-pub(super) const LIMITS: Limits =
-    Limits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
+pub(super) const LIMITS: UnpackLimits =
+    UnpackLimits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
 
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///
@@ -29,7 +29,7 @@ pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Cause;
+    use crate::error::ImageErrorKind;
     use std::sync::atomic::AtomicBool;
 
     fn unpacked(archive: Vec<u8>) -> (tempfile::TempDir, Result<(), Failure>) {
@@ -68,7 +68,7 @@ mod tests {
         up.set_cksum();
         tar.append(&up, &b"x"[..]).unwrap();
         let (dir, done) = unpacked(tar.into_inner().unwrap());
-        assert!(matches!(done.unwrap_err().cause, Cause::BadArchive { entry, .. } if entry == "../file"));
+        assert!(matches!(done.unwrap_err().cause, ImageErrorKind::BadArchive { entry, .. } if entry == "../file"));
         assert!(!dir.path().join("file").exists());
     }
 
@@ -87,7 +87,7 @@ mod tests {
         archive.extend([0; 1024]);
         let (_dir, done) = unpacked(archive);
         let cause = done.unwrap_err().cause;
-        assert!(matches!(&cause, Cause::BadArchive { entry, .. } if entry == "hole"), "{cause}");
+        assert!(matches!(&cause, ImageErrorKind::BadArchive { entry, .. } if entry == "hole"), "{cause}");
     }
 
     #[test]

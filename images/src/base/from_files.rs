@@ -11,7 +11,7 @@
 //! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► packages
 //! ```
 //!
-//! The trait `Base` is all that is known of it here: who it is, read it, is it the release.
+//! The trait `BaseProvider` is all that is known of it here: who it is, read it, is it the release.
 //! Reading a cloud image takes a virtual machine, which `harness` has and this crate does not; an OCI image is read by
 //! [`oci_image`](super::oci_image).
 //! The cache is asked by the checksum before anything is fetched.
@@ -25,7 +25,7 @@
 //! Of several kernels the record's package is taken, not the vendor's own flavour.
 
 use super::{archive, layers};
-use crate::error::{BaseError, Cause, Context, Failure};
+use crate::error::{BaseError, Context, Failure, ImageErrorKind};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::source::Source;
@@ -39,7 +39,7 @@ pub(crate) const SETTINGS: &str = "settings";
 const MAX_SETTING: u64 = 64 << 20;
 
 /// Where a release's base comes from, if neither from its archive nor from a registry.
-pub trait Base: fmt::Debug + Send + Sync {
+pub trait BaseProvider: fmt::Debug + Send + Sync {
     /// What distinguishes it from every other base: its checksum.
     /// It is known before anything is fetched or read, because the cache is asked by it.
     fn identity(&self) -> String;
@@ -89,7 +89,12 @@ pub enum Content {
 }
 
 /// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
-pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: &Path) -> Result<String, Failure> {
+pub(crate) fn read(
+    runner: &Runner<'_>,
+    base: &dyn BaseProvider,
+    workshop: &Path,
+    tree: &Path,
+) -> Result<String, Failure> {
     let folder = workshop.join("base-files");
     std::fs::create_dir(&folder).context("creating", &folder)?;
     let task = Task {
@@ -100,7 +105,7 @@ pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: 
     let read = base.read(&task);
     // A reader that was stopped fails with a message of its own, which is not the reason.
     runner.check()?;
-    let bad = |error| Failure::from(Cause::BadBase { kind: base.source(), error });
+    let bad = |error| Failure::from(ImageErrorKind::BadBase { kind: base.source(), error });
     let archive = read.map_err(bad)?;
     runner.report(Phase::Read, Some("unpacking"));
     match &archive.content {

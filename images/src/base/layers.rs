@@ -4,7 +4,7 @@ use super::archive::LIMITS;
 use crate::error::{Context as _, Failure};
 use crate::runner::Runner;
 use crate::tree::{self, whiteout};
-use crate::unpack::{self, Limits};
+use crate::unpack::{self, UnpackLimits};
 use root::Root;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -23,7 +23,7 @@ pub(super) fn apply(runner: &Runner<'_>, layers: &[PathBuf], tree: &Path) -> Res
     layers.iter().try_for_each(|layer| one(runner, layer, &root, &mut left))
 }
 
-fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut Limits) -> Result<(), Failure> {
+fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut UnpackLimits) -> Result<(), Failure> {
     let go_on = || runner.check();
     unpack::check_metadata(opened(layer)?, layer, &go_on)?;
     let (mut whiteouts, mut folders) = (Vec::new(), Vec::new());
@@ -103,7 +103,7 @@ fn place<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Fail
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Cause;
+    use crate::error::ImageErrorKind;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
     use std::sync::atomic::AtomicBool;
 
@@ -225,7 +225,7 @@ mod tests {
         ] {
             let (dir, done) = applied(&[layer(&[entry])]);
             let cause = done.unwrap_err().cause;
-            assert!(matches!(cause, Cause::BadArchive { .. }), "{entry:?}: {cause}");
+            assert!(matches!(cause, ImageErrorKind::BadArchive { .. }), "{entry:?}: {cause}");
             assert!(!dir.path().join("file").exists() && !dir.path().join("folder").exists());
         }
     }

@@ -2,7 +2,7 @@
 
 use super::archive;
 use crate::docker::{self, CACHE_LABEL, LABEL, docker_failure, image_failure};
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use bollard::Docker;
@@ -33,7 +33,7 @@ pub(crate) fn pull(runner: &Runner<'_>, release: &Release) -> Result<Pulled, Fai
     let reference = release
         .oci_image
         .clone()
-        .ok_or_else(|| Cause::RecordLacks { what: "image".to_owned(), needed_for: "an OCI base" })?;
+        .ok_or_else(|| ImageErrorKind::RecordLacks { what: "image".to_owned(), needed_for: "an OCI base" })?;
     wait_for(runner, async |docker| {
         let (name, tag) = split(&reference);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
@@ -88,7 +88,7 @@ pub(crate) fn settings(
         for (n, path) in paths.iter().enumerate() {
             let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
             match write(docker.download_from_container(&id, Some(options)), pulled, &tar(n)).await {
-                Err(Failure { cause: Cause::NoSuchRelease { .. }, .. }) => {
+                Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) => {
                     taken = taken.and(std::fs::remove_file(tar(n)).context("removing", &tar(n)));
                 }
                 done => taken = taken.and(done),
@@ -152,7 +152,7 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| Cause::Io { context: "starting a runtime".to_owned(), source })?;
+        .map_err(|source| ImageErrorKind::Io { context: "starting a runtime".to_owned(), source })?;
     runtime.block_on(async {
         let docker = docker::connect().await.map_err(|e| docker_failure(&e))?;
         let stop = async {

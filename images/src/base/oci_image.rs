@@ -19,12 +19,12 @@
 
 mod layout;
 
-use super::from_files::{Archive, Base, Content, Task};
+use super::from_files::{Archive, BaseProvider, Content, Task};
 use super::system::accept;
-use crate::error::{BaseError, Cause, Failure};
+use crate::error::{BaseError, Failure, ImageErrorKind};
 use crate::external_file::{Checksum, ExternalFile, ExternalFileError};
 use crate::source::Source;
-use crate::unpack::{self, Limits};
+use crate::unpack::{self, UnpackLimits};
 use layout::Layout;
 use model::database::Database;
 use model::release::Release;
@@ -39,8 +39,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// What an archive may have: an image has a hundred members, and its layers some GiB.
-const MEMBERS: Limits =
-    Limits { entries: 10_000, bytes: 32 << 30, reason: "the archive is larger than any release's image" };
+const MEMBERS: UnpackLimits =
+    UnpackLimits { entries: 10_000, bytes: 32 << 30, reason: "the archive is larger than any release's image" };
 /// Bytes that all layers unpack to at most.
 const UNPACKED: u64 = 32 << 30;
 
@@ -82,7 +82,7 @@ pub enum OciImageError {
     },
     /// Its archive cannot be unpacked.
     #[error(transparent)]
-    Archive(Box<Cause>),
+    Archive(Box<ImageErrorKind>),
     /// The caller has stopped it.
     #[error("stopped")]
     Stopped,
@@ -168,7 +168,7 @@ impl fmt::Debug for OciImage {
     }
 }
 
-impl Base for OciImage {
+impl BaseProvider for OciImage {
     fn identity(&self) -> String {
         self.identity.to_string()
     }
@@ -213,7 +213,7 @@ fn begins(path: &Path, name: &str) -> Result<(), OciImageError> {
 fn extract(archive: &Path, folder: &Path, task: &Task<'_>) -> Result<(), OciImageError> {
     let go_on = || match (task.go_on)() {
         true => Ok(()),
-        false => Err(Failure::from(Cause::Cancelled)),
+        false => Err(Failure::from(ImageErrorKind::Cancelled)),
     };
     let opened = || {
         let file = File::open(archive).map_err(failed("opening", archive))?;

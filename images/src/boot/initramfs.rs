@@ -1,7 +1,7 @@
 //! The guest's initramfs: one program as PID 1 and the modules that its kernel needs.
 
 use super::modules::{self, Resolution};
-use crate::error::{Cause, Failure, ImageError, failure_of};
+use crate::error::{Failure, ImageError, ImageErrorKind, failure_of};
 use crate::progress::Phase;
 use cpio::NewcBuilder;
 use cpio::newc::trailer;
@@ -142,7 +142,8 @@ impl<'a> Writer<'a> {
     /// Files with the folders that they need.
     fn files(&mut self, files: &[ExtraFile]) -> Result<(), Failure> {
         for file in files {
-            let refuse = |reason: &str| Cause::BadOverlay { path: file.path.clone(), reason: reason.to_owned() };
+            let refuse =
+                |reason: &str| ImageErrorKind::BadOverlay { path: file.path.clone(), reason: reason.to_owned() };
             let path = file.path.strip_prefix('/').ok_or_else(|| refuse("expected an absolute path"))?;
             let parts: Vec<&str> = path.split('/').collect();
             if parts.iter().any(|p| ["", ".", ".."].contains(p)) {

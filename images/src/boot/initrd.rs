@@ -3,12 +3,12 @@
 //!
 //! Kata's unpacks to some 130 MB, so that only those files are held that somebody asked for.
 
-use operator::initrd::archives::{self, Entry, Limits};
+use operator::initrd::archives::{self, InitrdEntry, InitrdLimits};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
 /// Kata's largest, for confidential guests, has a tenth of these bytes, and a whole distro some ten thousands of files.
-const LIMITS: Limits = Limits { bytes: 2 << 30, entries: 500_000 };
+const LIMITS: InitrdLimits = InitrdLimits { bytes: 2 << 30, entries: 500_000 };
 /// Links followed on the way to one file, as the kernel does (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 const KIND: u32 = 0o170_000;
@@ -102,7 +102,7 @@ impl Initrd {
     /// Takes one more entry.
     fn add(
         &mut self,
-        entry: &Entry,
+        entry: &InitrdEntry,
         content: &mut dyn Read,
         names: &mut Names,
         holds: fn(&[u8]) -> bool,

@@ -1,7 +1,7 @@
 //! The release's kernel in its tree.
 
 use super::configuration;
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
 use crate::tree;
 use model::release::Release;
@@ -46,7 +46,7 @@ pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
     let image = || -> Result<Vec<u8>, Failure> {
         match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
             Err(error) if error.is_missing() => {
-                Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into())
+                Err(ImageErrorKind::NotInTree { what: kernel.vmlinuz.display().to_string() }.into())
             }
             image => image.map_err(tree::failed),
         }
@@ -67,15 +67,16 @@ pub fn own_configuration(tree: &Path, kernel: &KernelFiles) -> Result<Option<Str
 }
 
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
-    let lacks = |what: String| Cause::RecordLacks { what, needed_for: "a guest" };
+    let lacks = |what: String| ImageErrorKind::RecordLacks { what, needed_for: "a guest" };
     let kernel = release.kernel.as_ref().ok_or_else(|| lacks("kernel".to_owned()))?;
     let glob = &kernel.image;
     if glob.matches('*').count() != 1 {
         return Err(lacks(format!("single `*` in {glob}")).into());
     }
-    let missing = || Failure::from(Cause::NotInTree { what: format!("a kernel with its modules, matching {glob}") });
+    let missing =
+        || Failure::from(ImageErrorKind::NotInTree { what: format!("a kernel with its modules, matching {glob}") });
     let unreadable = |e: QueryError| {
-        Failure::from(Cause::Io { context: format!("looking for {glob}"), source: std::io::Error::other(e) })
+        Failure::from(ImageErrorKind::Io { context: format!("looking for {glob}"), source: std::io::Error::other(e) })
     };
     let root = tree::open(tree)?;
     let found = kernel_image::newest(&root, glob, &kernel.packages, Some(release.package_manager));
@@ -98,7 +99,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
 mod tests {
     use super::*;
     use crate::fixtures::release;
-    use operator::configure::{Found, Guest};
+    use operator::configure::{Guest, Inventory};
     use root::Root;
     use std::os::unix::fs::symlink;
 
@@ -136,7 +137,7 @@ mod tests {
         let guest = Guest::Own { kernel: None, initrd: String::new() };
         while let Some(expected) = versions.pop() {
             let proved = find(dir.path(), &release).unwrap();
-            let configured = Found::gather(&root, &release, &guest).unwrap().kernel.unwrap();
+            let configured = Inventory::gather(&root, &release, &guest).unwrap().kernel.unwrap();
             assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
             assert_eq!(proved.release, expected);
             std::fs::remove_file(root.shown(&proved.vmlinuz)).unwrap();

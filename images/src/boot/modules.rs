@@ -1,6 +1,6 @@
 //! Which of a kernel's modules a guest needs, in the order in which they must be loaded.
 
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
 use rayon::prelude::*;
 use root::{Root, RootError};
@@ -86,7 +86,7 @@ fn load_up_to(
         for (module, bytes) in some.iter().zip(&loaded) {
             room = room.checked_sub(bytes.len() as u64).ok_or_else(|| {
                 let reason = format!("it and those before it have more than {most} bytes");
-                Cause::BadModule { path: module.path.clone(), reason }
+                ImageErrorKind::BadModule { path: module.path.clone(), reason }
             })?;
             take(module, bytes)?;
         }
@@ -102,7 +102,7 @@ pub(crate) fn failed(path: &Path, failure: Failure) -> ImageError {
 }
 
 fn cannot(error: RootError) -> Failure {
-    Cause::Io { context: "reading the kernel's modules".to_owned(), source: io::Error::other(error) }.into()
+    ImageErrorKind::Io { context: "reading the kernel's modules".to_owned(), source: io::Error::other(error) }.into()
 }
 
 /// Bytes of an index, and of a module, as its file and unpacked.
@@ -275,7 +275,7 @@ fn decompressed(root: &Root, path: &Path) -> Result<Vec<u8>, Failure> {
             Ok(())
         }
     };
-    let bad = |reason: String| Cause::BadModule { path: path.to_owned(), reason };
+    let bad = |reason: String| ImageErrorKind::BadModule { path: path.to_owned(), reason };
     read.map_err(|e| bad(e.to_string()))?;
     if out.len() as u64 > MAX_MODULE {
         return Err(bad(format!("it has more than {MAX_MODULE} bytes")).into());

@@ -25,7 +25,7 @@ pub struct RemovedImage {
 
 /// What [`trim`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trimmed {
+pub struct TrimReport {
     /// The images that were removed, in that order.
     pub removed: Vec<RemovedImage>,
     /// The bytes on the disk of the images that are there; more than the budget where they are in use.
@@ -42,7 +42,7 @@ pub struct Trimmed {
 ///
 /// # Errors
 /// When the cache is not to be used or cannot be read.
-pub fn trim(cache: &Path, budget: u64) -> Result<Trimmed, ImageError> {
+pub fn trim(cache: &Path, budget: u64) -> Result<TrimReport, ImageError> {
     let store = Store::new(cache);
     let trim = || {
         store.check()?;
@@ -52,7 +52,7 @@ pub fn trim(cache: &Path, budget: u64) -> Result<Trimmed, ImageError> {
 }
 
 impl Store {
-    fn trim(&self, budget: u64) -> Result<Trimmed, Failure> {
+    fn trim(&self, budget: u64) -> Result<TrimReport, Failure> {
         let places = self.places().context("reading", &self.images)?.images;
         let mut places: Vec<(Timestamp, Place)> =
             places.into_iter().map(|place| (self.last_use(&place), place)).collect();
@@ -60,7 +60,7 @@ impl Store {
             .sort_by_key(|(used, place)| (place.image.is_some(), *used, place.image.as_ref().map(|image| image.made)));
         let mut room = Room::default();
         places.iter().for_each(|(_, place)| room.add(&place.dir));
-        let mut done = Trimmed::default();
+        let mut done = TrimReport::default();
         for (used, place) in places {
             if room.bytes <= budget {
                 break;
@@ -159,7 +159,7 @@ mod tests {
         image
     }
 
-    fn keys(done: &Trimmed) -> Vec<&str> {
+    fn keys(done: &TrimReport) -> Vec<&str> {
         done.removed.iter().map(|gone| gone.key.as_str()).collect()
     }
 

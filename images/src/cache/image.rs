@@ -1,7 +1,7 @@
 //! An image of the cache, and what keeps it there while it is in use.
 
 use super::{Store, is_still_at, trust};
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::manifest::Manifest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct Image {
     /// When the tree was finished: its age is what `--offline` shows.
     pub made: Timestamp,
     /// Where this call got it from.
-    pub origin: Origin,
+    pub origin: ImageOrigin,
     /// What is in it.
     pub manifest: Manifest,
 }
@@ -25,7 +25,7 @@ pub struct Image {
 /// Where an image came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub enum ImageOrigin {
     /// It was made now.
     Built,
     /// It was in the cache, and the mirror has nothing newer.
@@ -60,7 +60,7 @@ impl Image {
     ///
     /// # Errors
     /// When the image has been removed meanwhile, or the lock cannot be had.
-    pub fn hold(&self) -> std::io::Result<Hold> {
+    pub fn hold(&self) -> std::io::Result<ImageLock> {
         let images = self.dir.parent().unwrap_or(&self.dir);
         let path = images.join(".locks").join(self.key());
         let file = loop {
@@ -74,7 +74,7 @@ impl Image {
             return Err(self.gone());
         }
         file.set_modified(std::time::SystemTime::now())?;
-        Ok(Hold { _file: file })
+        Ok(ImageLock { _file: file })
     }
 
     fn gone(&self) -> std::io::Error {
@@ -83,7 +83,7 @@ impl Image {
     }
 
     /// The image that it is derived from, held, if the cache still has it.
-    pub(crate) fn base(&self) -> Result<Option<(Image, Hold)>, Failure> {
+    pub(crate) fn base(&self) -> Result<Option<(Image, ImageLock)>, Failure> {
         let Some(key) = &self.manifest.derived_from else { return Ok(None) };
         let Some(base) = self.store().find(key)? else { return Ok(None) };
         match base.hold() {
@@ -97,7 +97,7 @@ impl Image {
 
     /// The plain image, held, whose folder has the indexes that this one's packages come from: itself, or the one that it
     /// is derived from.
-    pub(crate) fn plain(&self) -> Result<(Image, Hold), Failure> {
+    pub(crate) fn plain(&self) -> Result<(Image, ImageLock), Failure> {
         if self.manifest.derived_from.is_none() {
             return Ok((self.clone(), self.hold().context("locking", &self.dir)?));
         }
@@ -126,7 +126,7 @@ impl Image {
         }
     }
 
-    pub(crate) fn load(dir: &Path, origin: Origin) -> Result<Option<Image>, Failure> {
+    pub(crate) fn load(dir: &Path, origin: ImageOrigin) -> Result<Option<Image>, Failure> {
         let path = dir.join("manifest.json");
         if !path.exists() {
             return Ok(None);
@@ -136,7 +136,7 @@ impl Image {
         // Its key is its lock's name: a copy under another name would be held and removed by the wrong one.
         if dir.file_name().is_none_or(|name| name != manifest.key.as_str()) {
             let reason = format!("expected the image of this folder's key, found that of {}", manifest.key);
-            return Err(Cause::BadManifest { path, reason }.into());
+            return Err(ImageErrorKind::BadManifest { path, reason }.into());
         }
         Ok(Some(Image { dir: dir.to_owned(), made: manifest.made, origin, manifest }))
     }
@@ -144,6 +144,6 @@ impl Image {
 
 /// A shared lock on an image; see [`Image::hold`].
 #[derive(Debug)]
-pub struct Hold {
+pub struct ImageLock {
     _file: File,
 }

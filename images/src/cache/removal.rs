@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// What [`clean()`] is to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Clean {
+pub enum CleanScope {
     /// Every image, and the remains of images that cannot be read.
     All,
     /// The images of one release: `debian:13`.
@@ -25,7 +25,7 @@ pub enum Clean {
 
 /// What [`clean()`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cleaned {
+pub struct CleanReport {
     /// Keys of removed images.
     pub removed: Vec<String>,
     /// Keys of images that are in use and therefore stay.
@@ -85,8 +85,8 @@ pub fn sweep(cache: &Path) -> Result<SweptImages, ImageError> {
 /// Removes images from the cache, and what makers that died have left, as [`sweep`] does.
 ///
 /// # Errors
-/// When the cache cannot be read; an image that cannot be removed is listed in [`Cleaned::leftovers`].
-pub fn clean(cache: &Path, what: &Clean) -> Result<Cleaned, ImageError> {
+/// When the cache cannot be read; an image that cannot be removed is listed in [`CleanReport::leftovers`].
+pub fn clean(cache: &Path, what: &CleanScope) -> Result<CleanReport, ImageError> {
     let store = Store::new(cache);
     let clean = || {
         store.check()?;
@@ -146,18 +146,18 @@ impl Store {
         Ok(swept)
     }
 
-    fn clean(&self, what: &Clean) -> Result<Cleaned, Failure> {
+    fn clean(&self, what: &CleanScope) -> Result<CleanReport, Failure> {
         let places = self.places().context("reading", &self.images)?;
-        let mut done = Cleaned { others: places.others, ..Cleaned::default() };
+        let mut done = CleanReport { others: places.others, ..CleanReport::default() };
         let mut seen = BTreeSet::new();
         for place in places.images {
             let newest = place.image.as_ref().is_some_and(|image| seen.insert(image.manifest.request.clone()));
             let wanted = match (what, &place.image) {
-                (Clean::All, _) => true,
-                (Clean::Release(name), Some(image)) => image.release() == *name,
+                (CleanScope::All, _) => true,
+                (CleanScope::Release(name), Some(image)) => image.release() == *name,
                 // It cannot be told which release it is of.
-                (Clean::Release(_), None) => false,
-                (Clean::Superseded, _) => !newest,
+                (CleanScope::Release(_), None) => false,
+                (CleanScope::Superseded, _) => !newest,
             };
             if !wanted {
                 continue;

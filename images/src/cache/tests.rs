@@ -76,7 +76,7 @@ fn the_newest_image_of_a_request_is_the_offline_one() {
     make(&store, "new", "13", "2026-11-09T00:00:00Z");
     make(&store, "other", "12", "2026-11-10T00:00:00Z");
     let found = store.newest(|m| m.request == "request-13").unwrap();
-    assert_eq!((found.key(), found.origin), ("new", Origin::Offline));
+    assert_eq!((found.key(), found.origin), ("new", ImageOrigin::Offline));
     assert!(store.newest(|m| m.request == "request-11").is_none());
 }
 

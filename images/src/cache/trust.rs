@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// A part of a cache that somebody else could have made or could change.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {reason}: expected a folder or file of your own that nobody else may write to", .path.display())]
-pub struct Foreign {
+pub struct UntrustedPath {
     /// Which.
     pub path: PathBuf,
     /// What is wrong with it.
@@ -22,7 +22,7 @@ pub struct Foreign {
 /// Checks a folder of a cache that is there.
 ///
 /// # Errors
-/// [`Foreign`] inside an error of the kind `PermissionDenied`; or that the folder cannot be looked at.
+/// [`UntrustedPath`] inside an error of the kind `PermissionDenied`; or that the folder cannot be looked at.
 pub fn check(folder: &Path) -> io::Result<()> {
     let meta = std::fs::symlink_metadata(folder)?;
     let reason = if meta.is_symlink() {
@@ -71,7 +71,7 @@ fn close(folder: &Path) -> io::Result<()> {
 /// Opens a lock of a cache, and makes it if it is not there.
 ///
 /// # Errors
-/// [`Foreign`] as in [`check`], for a link too; or that it cannot be opened.
+/// [`UntrustedPath`] as in [`check`], for a link too; or that it cannot be opened.
 pub fn lock(path: &Path) -> io::Result<File> {
     open(path, OFlags::RDWR | OFlags::CREATE)
 }
@@ -118,7 +118,7 @@ fn refuse(path: &Path, reason: Option<String>) -> io::Result<()> {
 }
 
 fn foreign(path: &Path, reason: String) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, Foreign { path: path.to_owned(), reason })
+    io::Error::new(io::ErrorKind::PermissionDenied, UntrustedPath { path: path.to_owned(), reason })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The folder in which an image is made, until one rename makes it the image.
 
-use super::{Image, Origin, Store, trust};
+use super::{Image, ImageOrigin, Store, trust};
 use crate::error::{Context, Failure};
 use crate::manifest::{Manifest, sync};
 use std::fs::File;
@@ -51,7 +51,7 @@ impl Workshop {
         self.finished = true;
         sync(&store.images)?;
         let _ = std::fs::remove_file(target.join(lock.file_name().unwrap_or_default()));
-        let image = Image { dir: target, made: manifest.made, origin: Origin::Built, manifest: manifest.clone() };
+        let image = Image { dir: target, made: manifest.made, origin: ImageOrigin::Built, manifest: manifest.clone() };
         Ok(image)
     }
 

@@ -7,7 +7,7 @@
 //! Modes are kept, everything becomes root's.
 
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::tree::{self, of_descriptor, whiteout};
 use root::Root;
 use std::fs::{File, Permissions};
@@ -191,7 +191,7 @@ fn own(target: &Path, meta: &std::fs::Metadata) -> io::Result<()> {
 }
 
 fn refused(path: &Path, reason: &str) -> Failure {
-    Cause::BadOverlay { path: path.display().to_string(), reason: reason.to_owned() }.into()
+    ImageErrorKind::BadOverlay { path: path.display().to_string(), reason: reason.to_owned() }.into()
 }
 
 #[cfg(test)]
@@ -264,7 +264,10 @@ mod tests {
         std::fs::remove_dir_all(overlay.join("up")).unwrap();
         for name in [".wh...", ".wh..", ".wh."] {
             write(&overlay, &format!("a/{name}"), "");
-            assert!(matches!(apply(&overlay, &tree, &on).unwrap_err().cause, Cause::BadOverlay { .. }), "{name}");
+            assert!(
+                matches!(apply(&overlay, &tree, &on).unwrap_err().cause, ImageErrorKind::BadOverlay { .. }),
+                "{name}"
+            );
             std::fs::remove_file(overlay.join("a").join(name)).unwrap();
         }
         // An absolute symlink of the tree means the tree's own root.
@@ -280,25 +283,25 @@ mod tests {
     fn special_files_are_refused() {
         let (_dir, overlay, tree) = pair();
         let _socket = std::os::unix::net::UnixListener::bind(overlay.join("s")).unwrap();
-        assert!(matches!(apply(&overlay, &tree, &on).unwrap_err().cause, Cause::BadOverlay { .. }));
+        assert!(matches!(apply(&overlay, &tree, &on).unwrap_err().cause, ImageErrorKind::BadOverlay { .. }));
     }
 
     #[test]
     fn what_is_cancelled_is_not_read_on() {
         let (_dir, overlay, tree) = pair();
         write(&overlay, "a", "1");
-        let stop = || Err(Cause::Cancelled.into());
-        assert!(matches!(hash(&overlay, &stop).unwrap_err().cause, Cause::Cancelled));
-        assert!(matches!(apply(&overlay, &tree, &stop).unwrap_err().cause, Cause::Cancelled));
+        let stop = || Err(ImageErrorKind::Cancelled.into());
+        assert!(matches!(hash(&overlay, &stop).unwrap_err().cause, ImageErrorKind::Cancelled));
+        assert!(matches!(apply(&overlay, &tree, &stop).unwrap_err().cause, ImageErrorKind::Cancelled));
         // In the middle of a file, too.
         let reads = std::cell::Cell::new(0);
         let soon = || {
             reads.set(reads.get() + 1);
-            if reads.get() > 2 { Err(Cause::Cancelled.into()) } else { Ok(()) }
+            if reads.get() > 2 { Err(ImageErrorKind::Cancelled.into()) } else { Ok(()) }
         };
         let endless = File::create(overlay.join("a")).unwrap();
         endless.set_len(32 << 30).unwrap();
-        assert!(matches!(hash(&overlay, &soon).unwrap_err().cause, Cause::Cancelled));
+        assert!(matches!(hash(&overlay, &soon).unwrap_err().cause, ImageErrorKind::Cancelled));
     }
 
     #[test]

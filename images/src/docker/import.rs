@@ -2,7 +2,7 @@
 
 use super::{CACHE_LABEL, LABEL, archive, docker_failure, tag};
 use crate::cache::Image;
-use crate::error::{Cause, Context as _, Failure, ImageError};
+use crate::error::{Context as _, Failure, ImageError, ImageErrorKind};
 use crate::progress::Phase;
 use crate::tree::compare;
 use bollard::Docker;
@@ -56,7 +56,7 @@ async fn lock_import(image: &Image) -> Result<std::fs::File, Failure> {
 }
 
 fn broken(error: tokio::task::JoinError) -> Failure {
-    Cause::Docker { detail: error.to_string() }.into()
+    ImageErrorKind::Docker { detail: error.to_string() }.into()
 }
 
 /// Makes an image of its base's and one layer; `false` where a layer of files cannot say what is gone.
@@ -165,7 +165,9 @@ async fn settle(
     match (answered, written) {
         // When Docker hangs up, its reason is the cause and our broken pipe the consequence.
         (Err(failure), Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Err(failure),
-        (_, Err(source)) => Err(Cause::Io { context: format!("reading {}", image.rootfs().display()), source }.into()),
+        (_, Err(source)) => {
+            Err(ImageErrorKind::Io { context: format!("reading {}", image.rootfs().display()), source }.into())
+        }
         (answered, Ok(())) => answered,
     }
 }
@@ -173,13 +175,13 @@ async fn settle(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Origin;
+    use crate::cache::ImageOrigin;
 
     #[test]
     fn two_caches_with_one_image_have_a_docker_image_each() {
         let key = "0123456789abcdef".repeat(4);
         let manifest = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
-        let image = Image { dir: PathBuf::from("/"), made: manifest.made, origin: Origin::Cached, manifest };
+        let image = Image { dir: PathBuf::from("/"), made: manifest.made, origin: ImageOrigin::Cached, manifest };
         assert_eq!(tag(&image, "fedcba9876543210"), "kata-qualify/debian:13-0123456789ab-fedcba9876543210");
         assert_ne!(tag(&image, "a"), tag(&image, "b"));
         let labels = |cache: &str| {

@@ -14,12 +14,12 @@ mod install;
 mod sources;
 
 use super::credentials;
-use super::download::{self, Wanted};
+use super::download::{self, DownloadRequest};
 use super::install::Install;
 use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
 use crate::digest;
-use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, PackageOrigin};
+use crate::error::{Failure, ImageErrorKind};
+use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -99,7 +99,7 @@ impl PackageFamily for Apk {
         &[sources::REPOSITORIES, sources::OF_SYSTEM]
     }
 
-    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+    fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind {
         |lines| download::cause(lines).unwrap_or_else(|| failure_reason(Installer::Apk, lines).into())
     }
 
@@ -133,7 +133,7 @@ impl PackageFamily for Apk {
         Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, apk::owners)
     }
 
@@ -163,11 +163,12 @@ impl Repositories<'_> {
     /// Fetches a repository's index; whether it is signed, the apk says that reads it.
     fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
         let name = format!("{KEPT}/{id}.tar.gz");
-        let wanted = Wanted { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
+        let wanted =
+            DownloadRequest { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
         let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.options.logins);
         fetched.map_err(|failure| match failure.cause {
-            Cause::NoSuchRelease { .. } => {
-                Failure { cause: Cause::NoSuchRelease { what: format!("repository {id}") }, ..failure }
+            ImageErrorKind::NoSuchRelease { .. } => {
+                Failure { cause: ImageErrorKind::NoSuchRelease { what: format!("repository {id}") }, ..failure }
             }
             _ => failure,
         })?;
@@ -230,7 +231,11 @@ mod tests {
     #[test]
     fn failures_are_read_from_whichever_program_failed() {
         let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
-        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
-        assert!(matches!(of("  nosuch (no such package):"), Cause::PackageMissing { package } if package == "nosuch"));
+        assert!(matches!(
+            of("curl: (6) Could not resolve host: mirror.example"),
+            ImageErrorKind::MirrorUnreachable { .. }
+        ));
+        let missing = of("  nosuch (no such package):");
+        assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
     }
 }

@@ -14,8 +14,8 @@ mod settings;
 use super::credentials::Login;
 use super::install::Install;
 use super::{Archives, PackageFamily};
-use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, PackageOrigin};
+use crate::error::{Failure, ImageErrorKind};
+use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
@@ -89,7 +89,7 @@ impl PackageFamily for Apt {
         &[]
     }
 
-    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+    fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind {
         |lines| failure_reason(Installer::Apt, lines).into()
     }
 
@@ -122,7 +122,7 @@ impl PackageFamily for Apt {
         installed::origins(runner, tree, &image_folder.join(fetch::LISTS), names, packages)
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
         installed::owners(tree, paths)
     }
 
@@ -166,7 +166,7 @@ impl Access {
 impl AptArchives<'_> {
     /// The way to the network.
     fn access(&self) -> Result<&Access, Failure> {
-        self.access.as_ref().ok_or_else(|| Cause::NotCached.into())
+        self.access.as_ref().ok_or_else(|| ImageErrorKind::NotCached.into())
     }
 
     /// The machine's apt, working in a folder.
@@ -180,7 +180,7 @@ impl Archives for AptArchives<'_> {
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, _: Option<&Path>) -> Result<Vec<Index>, Failure> {
         let fetch = self.fetch(folder)?;
         let release = self.release;
-        let access = self.access.as_mut().ok_or(Cause::NotCached)?;
+        let access = self.access.as_mut().ok_or(ImageErrorKind::NotCached)?;
         let is_complete = release.suites.iter().all(|suite| access.mirrors.get(suite.archive).is_some());
         if !is_complete && has_program(bootstrap::PROGRAM) {
             let more = bootstrap::default_mirrors(runner, release, &fetch, folder)?;

@@ -1,6 +1,6 @@
 //! A mirror's credentials: taken out of its address at once, and handed only to the program that fetches.
 
-use crate::error::{Cause, Failure};
+use crate::error::{Failure, ImageErrorKind};
 use model::redact::percent_decoded;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ impl Login {
             "a mirror's user and password must not be empty or contain spaces or control characters: {program} cannot read \
              them"
         );
-        Err(Cause::BadAddress { address: self.address.clone(), reason }.into())
+        Err(ImageErrorKind::BadAddress { address: self.address.clone(), reason }.into())
     }
 }
 
@@ -109,8 +109,8 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> 
 }
 
 /// The address of a mirror that the caller names, without its credentials, and these.
-pub(super) fn of_mirror(url: &str) -> Result<(String, Option<Login>), Cause> {
-    let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+pub(super) fn of_mirror(url: &str) -> Result<(String, Option<Login>), ImageErrorKind> {
+    let unclear = |reason: &str| ImageErrorKind::BadAddress { address: "of a mirror".into(), reason: reason.into() };
     split(url.trim_end_matches('/')).map_err(unclear)
 }
 

@@ -6,7 +6,7 @@
 
 use super::credentials::Login;
 use super::folder;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::Network;
@@ -21,7 +21,7 @@ const MAX_FILE: u64 = 8 << 30;
 
 /// A file, and what it is to be called below the image's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct DownloadRequest {
     pub(super) address: String,
     pub(super) name: String,
 }
@@ -31,7 +31,7 @@ pub(super) fn fetch(
     runner: &Runner<'_>,
     phase: Phase,
     folder: &Path,
-    wanted: &[Wanted],
+    wanted: &[DownloadRequest],
     logins: &[Login],
 ) -> Result<(), Failure> {
     if wanted.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn fetch(
 }
 
 /// As curl(1) reads them from a file.
-fn settings(seen: &Path, wanted: &[Wanted], logins: &[Login]) -> String {
+fn settings(seen: &Path, wanted: &[DownloadRequest], logins: &[Login]) -> String {
     let mut text = String::new();
     for (n, one) in wanted.iter().enumerate() {
         if n > 0 {
@@ -86,19 +86,19 @@ fn quoted(text: &str) -> String {
 }
 
 /// What curl's message among these lines means, as curl 7.88 of Debian 12 words it; nothing where none is curl's.
-pub(super) fn cause(lines: &[String]) -> Option<Cause> {
+pub(super) fn cause(lines: &[String]) -> Option<ImageErrorKind> {
     lines.iter().find_map(|line| meant(line))
 }
 
-fn meant(line: &str) -> Option<Cause> {
+fn meant(line: &str) -> Option<ImageErrorKind> {
     let code = line.strip_prefix("curl: (")?.split(')').next()?.parse::<u8>().ok()?;
     let missing = line.contains("error: 404") || line.contains("error: 410");
     Some(match code {
         // A `file:` that is not there.
-        37 => Cause::NoSuchRelease { what: "a file of the repository".to_owned() },
-        22 if missing => Cause::NoSuchRelease { what: "a file of the repository".to_owned() },
-        23 if line.contains("No space left") => Cause::DiskFull,
-        _ => Cause::MirrorUnreachable { detail: line.to_owned(), cached_age: None },
+        37 => ImageErrorKind::NoSuchRelease { what: "a file of the repository".to_owned() },
+        22 if missing => ImageErrorKind::NoSuchRelease { what: "a file of the repository".to_owned() },
+        23 if line.contains("No space left") => ImageErrorKind::DiskFull,
+        _ => ImageErrorKind::MirrorUnreachable { detail: line.to_owned(), cached_age: None },
     })
 }
 
@@ -111,7 +111,8 @@ mod tests {
     fn credentials_go_to_their_mirror_alone_and_nothing_ends_a_setting() {
         let login = credentials::split("http://me:p%22w@a.example/arch").unwrap().1.unwrap();
         let wanted = ["http://a.example/arch/core.db", "http://a.example/archive/x\"\nuser = \"y"];
-        let wanted = wanted.map(|address| Wanted { address: address.to_owned(), name: "sync/core.db".to_owned() });
+        let wanted =
+            wanted.map(|address| DownloadRequest { address: address.to_owned(), name: "sync/core.db".to_owned() });
         let text = settings(Path::new("/tmp"), &wanted, &[login]);
         let (first, second) = text.split_once("next\n").unwrap();
         assert!(first.contains("output = \"/tmp/sync/core.db\"\nuser = \"me:p\\\"w\"\n"), "{first}");
@@ -121,14 +122,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_does_not_answer_are_told_apart() {
-        let missing = |line: &str| matches!(meant(line), Some(Cause::NoSuchRelease { .. }));
+        let missing = |line: &str| matches!(meant(line), Some(ImageErrorKind::NoSuchRelease { .. }));
         assert!(missing("curl: (37) Couldn't open file /nonexist"));
         assert!(missing("curl: (22) The requested URL returned error: 404"));
-        let silent = |line: &str| matches!(meant(line), Some(Cause::MirrorUnreachable { .. }));
+        let silent = |line: &str| matches!(meant(line), Some(ImageErrorKind::MirrorUnreachable { .. }));
         assert!(silent("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server"));
         assert!(silent("curl: (22) The requested URL returned error: 503"));
         let lines = ["gpg: (7) x", "curl: (23) No space left on device"].map(str::to_owned);
-        assert!(matches!(cause(&lines), Some(Cause::DiskFull)));
+        assert!(matches!(cause(&lines), Some(ImageErrorKind::DiskFull)));
         assert!(cause(&lines[..1]).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! What is to be installed in a tree, as every family takes it.
 
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
@@ -58,7 +58,7 @@ impl Install<'_> {
 
 /// Has an image's folder keep the indexes that its key was made of; they lie elsewhere until there is one.
 pub(super) fn keep(scratch: Option<&Path>, kept: &str, folder: &Path) -> Result<(), Failure> {
-    let Some(scratch) = scratch else { return Err(Cause::NotCached.into()) };
+    let Some(scratch) = scratch else { return Err(ImageErrorKind::NotCached.into()) };
     let to = folder.join(kept);
     std::fs::rename(scratch.join(kept), &to).context("moving the indexes to", &to)
 }

@@ -1,7 +1,7 @@
 //! What is installed in a tree, as every family tells it; what differs is the database that is asked.
 
-use crate::error::{Cause, Failure};
-use crate::manifest::Owner;
+use crate::error::{Failure, ImageErrorKind};
+use crate::manifest::PathOwner;
 use crate::tree;
 use operator::packages::{Package, QueryError};
 use root::Root;
@@ -19,8 +19,10 @@ pub(super) fn listed(found: Result<Vec<Package>, QueryError>) -> Result<Vec<Pack
 pub(super) fn unread(error: QueryError) -> Failure {
     match error {
         QueryError::Read(error) => tree::failed(error),
-        QueryError::NoRpm(_) => Cause::ToolMissing { program: "rpm".to_owned() }.into(),
-        error => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
+        QueryError::NoRpm(_) => ImageErrorKind::ToolMissing { program: "rpm".to_owned() }.into(),
+        error => {
+            ImageErrorKind::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into()
+        }
     }
 }
 
@@ -29,7 +31,7 @@ pub(super) fn owners<E>(
     tree: &Path,
     paths: &[String],
     ask: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<String>>, E>,
-) -> Vec<Owner> {
+) -> Vec<PathOwner> {
     let root = Root::new(tree).ok();
     let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
     let found = root.as_ref().and_then(|root| ask(root, &inside).ok());
@@ -39,7 +41,7 @@ pub(super) fn owners<E>(
         let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
         Some(root.resolve(path).ok()?.display().to_string())
     };
-    let owner = |(path, package): (&String, Option<String>)| Owner {
+    let owner = |(path, package): (&String, Option<String>)| PathOwner {
         path: path.clone(),
         resolved: resolved(Path::new(path)),
         package,

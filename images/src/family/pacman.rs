@@ -13,12 +13,12 @@ mod keyring;
 mod sources;
 
 use super::credentials;
-use super::download::{self, Wanted};
+use super::download::{self, DownloadRequest};
 use super::install::Install;
 use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
 use crate::digest;
-use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, PackageOrigin};
+use crate::error::{Failure, ImageErrorKind};
+use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -98,7 +98,7 @@ impl PackageFamily for Pacman {
         &["/etc/pacman.conf", "/etc/pacman.d/mirrorlist", keyring::OF_SYSTEM]
     }
 
-    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+    fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind {
         cause
     }
 
@@ -132,7 +132,7 @@ impl PackageFamily for Pacman {
         Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, pacman::owners)
     }
 
@@ -147,7 +147,7 @@ impl PackageFamily for Pacman {
 }
 
 /// The most telling cause among what curl, gpg and pacman have printed.
-fn cause(lines: &[String]) -> Cause {
+fn cause(lines: &[String]) -> ImageErrorKind {
     let of_tools = download::cause(lines).or_else(|| keyring::cause(lines));
     of_tools.unwrap_or_else(|| failure_reason(Installer::Pacman, lines).into())
 }
@@ -164,22 +164,25 @@ impl Repositories<'_> {
     /// Fetches a repository's database, and its signature where it has one: Arch signs packages only.
     fn database(&self, runner: &Runner<'_>, folder: &Path, repository: &Repository) -> Result<Index, Failure> {
         let database = format!("{}.db", repository.id);
-        let wanted =
-            |name: &str| Wanted { address: format!("{}/{name}", repository.address), name: format!("{SYNC}/{name}") };
+        let wanted = |name: &str| DownloadRequest {
+            address: format!("{}/{name}", repository.address),
+            name: format!("{SYNC}/{name}"),
+        };
         let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.options.logins);
         fetch(&database).map_err(|failure| match failure.cause {
-            Cause::NoSuchRelease { .. } => {
-                Failure { cause: Cause::NoSuchRelease { what: format!("repository {}", repository.id) }, ..failure }
-            }
+            ImageErrorKind::NoSuchRelease { .. } => Failure {
+                cause: ImageErrorKind::NoSuchRelease { what: format!("repository {}", repository.id) },
+                ..failure
+            },
             _ => failure,
         })?;
         let signature = format!("{database}.sig");
         match fetch(&signature) {
             Ok(()) => keyring::verify(runner, folder, Phase::Resolve, &format!("{SYNC}/{database}"))?,
-            Err(Failure { cause: Cause::NoSuchRelease { .. }, .. }) if !repository.is_signed => {}
-            Err(Failure { cause: Cause::NoSuchRelease { .. }, .. }) => {
+            Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) if !repository.is_signed => {}
+            Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) => {
                 let detail = format!("the repository {} must be signed, and is not", repository.id);
-                return Err(Cause::Untrusted { detail }.into());
+                return Err(ImageErrorKind::Untrusted { detail }.into());
             }
             Err(failure) => return Err(failure),
         }
@@ -252,15 +255,18 @@ mod tests {
         let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
         let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));
-        let Cause::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
+        let ImageErrorKind::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
         assert_eq!(detail, "Can't check signature: No public key (AB7AD4A0)");
         let damaged = of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
-        assert!(matches!(damaged, Cause::Untrusted { detail } if detail.starts_with("BAD signature from")));
-        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
-        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), Cause::NoSuchRelease { .. }));
+        assert!(matches!(damaged, ImageErrorKind::Untrusted { detail } if detail.starts_with("BAD signature from")));
+        assert!(matches!(
+            of("curl: (6) Could not resolve host: mirror.example"),
+            ImageErrorKind::MirrorUnreachable { .. }
+        ));
+        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), ImageErrorKind::NoSuchRelease { .. }));
         let missing = of("error: target not found: nosuch");
-        assert!(matches!(missing, Cause::PackageMissing { package } if package == "nosuch"));
-        assert!(matches!(of("error: required key missing from keyring"), Cause::Untrusted { .. }));
-        assert!(matches!(of("error: unable to lock database"), Cause::CommandFailed));
+        assert!(matches!(missing, ImageErrorKind::PackageMissing { package } if package == "nosuch"));
+        assert!(matches!(of("error: required key missing from keyring"), ImageErrorKind::Untrusted { .. }));
+        assert!(matches!(of("error: unable to lock database"), ImageErrorKind::CommandFailed));
     }
 }

@@ -22,8 +22,8 @@ mod workspace;
 use super::credentials::{self, Login};
 use super::install::Install;
 use super::{Archives, PackageFamily, is_this_machines};
-use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, PackageOrigin};
+use crate::error::{Failure, ImageErrorKind};
+use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
@@ -166,7 +166,7 @@ impl PackageFamily for Rpm {
         self.settings
     }
 
-    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+    fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind {
         // Which program a tree has does not matter: this machine's dnf is run, and rpm.
         |lines| failure_reason(Installer::Dnf, lines).into()
     }
@@ -183,7 +183,7 @@ impl PackageFamily for Rpm {
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
         if !has_program(workspace::PROGRAM) {
-            return Err(Cause::ToolMissing { program: workspace::PROGRAM.to_owned() }.into());
+            return Err(ImageErrorKind::ToolMissing { program: workspace::PROGRAM.to_owned() }.into());
         }
         let secret = self.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
@@ -215,7 +215,7 @@ impl PackageFamily for Rpm {
         Ok(super::offered::origins(names, packages, &all))
     }
 
-    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {
         super::installed::owners(tree, paths, rpm::owners)
     }
 
@@ -253,7 +253,8 @@ impl Repositories<'_> {
         if !self.mirrors.is_empty() {
             return Sources::of_mirrors(&self.mirrors, &self.keys, system.as_ref(), &self.family, self.release);
         }
-        let system = system.ok_or_else(|| Cause::NoMirror { suite: self.release.name(), archive: Archive::Main })?;
+        let system =
+            system.ok_or_else(|| ImageErrorKind::NoMirror { suite: self.release.name(), archive: Archive::Main })?;
         Sources::of_system(&system, &self.family, self.release)
     }
 

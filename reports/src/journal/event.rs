@@ -141,7 +141,7 @@ pub struct CellFacts {
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// When it happened.
     pub at: Timestamp,
     /// What happened.

@@ -1,6 +1,6 @@
 //! Reading a journal.
 
-use super::{Entry, Error, MAX_CELLS, MAX_JOURNAL, MAX_LINE, SCHEMA};
+use super::{JournalEntry, JournalError, MAX_CELLS, MAX_JOURNAL, MAX_LINE, SCHEMA};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Journal {
     /// The events in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// Whether the last line was cut off, as by a kill or a full disk; it is left out.
     pub cut: bool,
 }
@@ -28,9 +28,9 @@ struct Line {
 ///
 /// # Errors
 /// With the file and the line, when a line is no event, is longer than [`MAX_LINE`] or belongs to a newer schema.
-pub fn read(path: &Path) -> Result<Journal, Error> {
+pub fn read(path: &Path) -> Result<Journal, JournalError> {
     let path: PathBuf = if path.is_dir() { path.join(super::FILE) } else { path.to_owned() };
-    let failed = |source| Error::Io { doing: "reading", path: path.clone(), source };
+    let failed = |source| JournalError::Io { doing: "reading", path: path.clone(), source };
     // A FIFO would be waited for, and a device has no end.
     if !std::fs::metadata(&path).map_err(failed)?.is_file() {
         return Err(failed(io::Error::other("not a regular file")));
@@ -50,19 +50,19 @@ pub fn read(path: &Path) -> Result<Journal, Error> {
         }
         if line.length > MAX_LINE as u64 {
             let problem = format!("the line has {} bytes, more than {MAX_LINE}", line.length);
-            return Err(Error::Line { path, line: number, problem });
+            return Err(JournalError::Line { path, line: number, problem });
         }
-        match serde_json::from_slice::<Entry>(&line.bytes) {
+        match serde_json::from_slice::<JournalEntry>(&line.bytes) {
             Ok(entry) => {
                 if let super::Event::RunStarted { schema, .. } = entry.event
                     && schema > SCHEMA
                 {
-                    return Err(Error::Schema { path, line: number, found: schema.into() });
+                    return Err(JournalError::Schema { path, line: number, found: schema.into() });
                 }
                 cells.extend(entry.event.cells().iter().cloned());
                 if cells.len() > MAX_CELLS {
                     let problem = format!("the journal speaks of more than {MAX_CELLS} cells, more than any run has");
-                    return Err(Error::Line { path, line: number, problem });
+                    return Err(JournalError::Line { path, line: number, problem });
                 }
                 journal.entries.push(entry);
             }
@@ -70,8 +70,8 @@ pub fn read(path: &Path) -> Result<Journal, Error> {
             // A newer schema may also have another shape: say that rather than what is missing.
             Err(e) => {
                 return Err(match stated_schema(&line.bytes) {
-                    Some(found) if found > SCHEMA.into() => Error::Schema { path, line: number, found },
-                    _ => Error::Line { path, line: number, problem: e.to_string() },
+                    Some(found) if found > SCHEMA.into() => JournalError::Schema { path, line: number, found },
+                    _ => JournalError::Line { path, line: number, problem: e.to_string() },
                 });
             }
         }

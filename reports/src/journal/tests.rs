@@ -95,7 +95,7 @@ fn a_journal_cut_at_any_byte_is_read() {
 fn two_runs_never_share_a_journal() {
     let dir = tempfile::tempdir().unwrap();
     let writer = Writer::create(dir.path()).unwrap();
-    assert!(matches!(Writer::create(dir.path()), Err(Error::Busy(_))));
+    assert!(matches!(Writer::create(dir.path()), Err(JournalError::Busy(_))));
     drop(writer);
     written(dir.path());
     let message = Writer::create(dir.path()).unwrap_err().to_string();

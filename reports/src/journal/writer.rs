@@ -1,6 +1,6 @@
 //! Appending to a journal.
 
-use super::{Entry, Error, Event, FILE, MAX_LINE};
+use super::{Event, FILE, JournalEntry, JournalError, MAX_LINE};
 use crate::redact::{self, Redactor};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
@@ -27,24 +27,28 @@ impl Writer {
     ///
     /// # Errors
     /// When the folder already holds a run, or cannot be written.
-    pub fn create(dir: &Path) -> Result<Writer, Error> {
-        std::fs::create_dir_all(dir).map_err(|source| Error::Io { doing: "creating", path: dir.to_owned(), source })?;
+    pub fn create(dir: &Path) -> Result<Writer, JournalError> {
+        std::fs::create_dir_all(dir).map_err(|source| JournalError::Io {
+            doing: "creating",
+            path: dir.to_owned(),
+            source,
+        })?;
         let writer = Writer::open(dir)?;
         let length = writer.file.metadata().map_err(|e| writer.failed("reading", e))?.len();
         if length > 0 {
-            return Err(Error::Exists(writer.path));
+            return Err(JournalError::Exists(writer.path));
         }
         Ok(writer)
     }
 
-    fn open(dir: &Path) -> Result<Writer, Error> {
+    fn open(dir: &Path) -> Result<Writer, JournalError> {
         let path = dir.join(FILE);
         let opened = OpenOptions::new().append(true).create(true).open(&path);
-        let file = opened.map_err(|source| Error::Io { doing: "opening", path: path.clone(), source })?;
+        let file = opened.map_err(|source| JournalError::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
             Ok(()) => Ok(Writer { file, path, redactor: Redactor::default() }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy(path)),
-            Err(std::fs::TryLockError::Error(source)) => Err(Error::Io { doing: "locking", path, source }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Busy(path)),
+            Err(std::fs::TryLockError::Error(source)) => Err(JournalError::Io { doing: "locking", path, source }),
         }
     }
 
@@ -65,20 +69,20 @@ impl Writer {
     ///
     /// # Errors
     /// When the line cannot be written, or is still longer than [`MAX_LINE`].
-    pub fn append(&mut self, event: Event) -> Result<(), Error> {
-        self.append_entry(Entry { at: Timestamp::now(), event })
+    pub fn append(&mut self, event: Event) -> Result<(), JournalError> {
+        self.append_entry(JournalEntry { at: Timestamp::now(), event })
     }
 
     /// Appends `entry`, for instance one of another journal.
     ///
     /// # Errors
     /// As [`append`](Writer::append).
-    pub fn append_entry(&mut self, mut entry: Entry) -> Result<(), Error> {
+    pub fn append_entry(&mut self, mut entry: JournalEntry) -> Result<(), JournalError> {
         bound(&mut entry.event, &mut self.redactor);
         let mut line = serde_json::to_vec(&entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
         line.push(b'\n');
         if line.len() > MAX_LINE {
-            return Err(Error::TooLong { path: self.path.clone(), bytes: line.len() });
+            return Err(JournalError::TooLong { path: self.path.clone(), bytes: line.len() });
         }
         let before = self.file.metadata().map_err(|e| self.failed("reading", e))?.len();
         if let Err(e) = self.file.write_all(&line) {
@@ -89,8 +93,8 @@ impl Writer {
         Ok(())
     }
 
-    fn failed(&self, doing: &'static str, source: std::io::Error) -> Error {
-        Error::Io { doing, path: self.path.clone(), source }
+    fn failed(&self, doing: &'static str, source: std::io::Error) -> JournalError {
+        JournalError::Io { doing, path: self.path.clone(), source }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
-use super::{Attempt, CellFailure, CellRun, Instance, Launch, Run, RunEnding, between};
+use super::{Attempt, CellFailure, CellRun, GuestLaunch, Run, RunEnding, TestRun, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
@@ -114,7 +114,7 @@ impl Folding {
             }
             Event::Launched { profiles, configuration, argv, daemon, deviations, .. } => {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
-                self.launched(Launch {
+                self.launched(GuestLaunch {
                     profiles: sorted(lines(profiles)),
                     configuration: redactor.line(configuration),
                     argv: lines(argv),
@@ -158,7 +158,7 @@ impl Folding {
         }
     }
 
-    fn launched(&mut self, launch: Launch) {
+    fn launched(&mut self, launch: GuestLaunch) {
         let launches = &mut self.cell.launches;
         let room = launches.len() < MAX_LAUNCHES;
         let same = launches.iter_mut().find(|l| {
@@ -177,7 +177,7 @@ impl Folding {
     fn attempt(&mut self, key: (String, Vec<String>), attempt: Attempt) {
         let instances = &mut self.cell.instances;
         let place = *self.places.entry(key.clone()).or_insert_with(|| {
-            instances.push(Instance { profiles: key.1, test: key.0, attempts: Vec::new() });
+            instances.push(TestRun { profiles: key.1, test: key.0, attempts: Vec::new() });
             instances.len() - 1
         });
         if let Some(instance) = instances.get_mut(place) {

@@ -108,7 +108,7 @@ fn a_result_is_found_by_every_profile_that_it_counts_for() {
     let all = by_profile(instances);
     assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["go-3.2", "go-3.29", "rs-4.0"]);
     for (profile, found) in all {
-        let counted: Vec<&Instance> = instances.iter().filter(|i| i.counts_for(profile)).collect();
+        let counted: Vec<&TestRun> = instances.iter().filter(|i| i.counts_for(profile)).collect();
         assert_eq!(found, counted, "{profile}");
     }
 }

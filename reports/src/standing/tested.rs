@@ -2,8 +2,8 @@
 
 use super::{CapabilityStanding, CellStanding, Change, Effect};
 use crate::matrix::Matrix;
-use crate::run::{Instance, by_profile};
-use crate::verdict::Standing;
+use crate::run::{TestRun, by_profile};
+use crate::verdict::FinalOutcome;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -24,7 +24,7 @@ pub enum Weight {
 
 impl CellStanding<'_> {
     /// What the last word on a test does to the exit code under a profile.
-    pub fn weight(&self, profile: &str, test: &str, last: &Standing) -> Weight {
+    pub fn weight(&self, profile: &str, test: &str, last: &FinalOutcome) -> Weight {
         match &last.outcome {
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => Weight::Nothing,
             Outcome::Error { message } => Weight::Error(message.clone()),
@@ -73,8 +73,8 @@ impl CellStanding<'_> {
     /// Whether the last word on any test is an error.
     pub(super) fn has_a_test_in_error(&self, matrix: &Matrix) -> bool {
         let of = by_profile(&self.report.instances);
-        let in_error = |profile: &str, instance: &Instance| {
-            let last = Standing::of(instance.attempts.iter().map(|a| &a.outcome));
+        let in_error = |profile: &str, instance: &TestRun| {
+            let last = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome));
             last.is_some_and(|last| matches!(self.weight(profile, &instance.test, &last), Weight::Error(_)))
         };
         matrix.profiles.iter().any(|profile| {

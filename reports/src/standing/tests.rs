@@ -266,7 +266,7 @@ fn a_failure_counts_only_where_it_makes_the_exit_code() {
     let weight = |entries: &[VerifiedEntry], test: &str| {
         let beside = beside(&matrix, entries);
         let instance = matrix.cells[0].instances.iter().find(|i| i.test == test).unwrap();
-        let last = crate::verdict::Standing::of(instance.attempts.iter().map(|a| &a.outcome)).unwrap();
+        let last = crate::verdict::FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)).unwrap();
         beside.cells[0].weight("go-3.29", test, &last)
     };
     let entries = recorded();
@@ -292,7 +292,7 @@ fn a_failure_in_doubt_is_an_error() {
     let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
     let beside = standings(&matrix);
     assert_eq!(beside.matrix.cells[0].cell.environment, Environment::Vm);
-    let last = crate::verdict::Standing::of([&fail(Component::Qemu, "it hangs")]).unwrap();
+    let last = crate::verdict::FinalOutcome::of([&fail(Component::Qemu, "it hangs")]).unwrap();
     let Weight::Error(why) = beside.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
     assert!(why.contains("it did not repeat"), "{why}");
     assert_eq!(beside.effect(), Effect::Unjudged);

@@ -4,7 +4,7 @@ use suites::outcome::Outcome;
 
 /// The last word on a test: what its attempts come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct FinalOutcome {
     /// What counts.
     pub outcome: Outcome,
     /// How many attempts passed.
@@ -13,11 +13,11 @@ pub struct Standing {
     pub decided: u32,
 }
 
-impl Standing {
+impl FinalOutcome {
     /// What a test's attempts come to; `None` without any.
     ///
     /// The last attempt that passed or failed counts: an error while repeating a failure does not undo the failure.
-    pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<Standing> {
+    pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<FinalOutcome> {
         let mut counts = None;
         let (mut passed, mut decided) = (0, 0);
         for outcome in attempts {
@@ -28,7 +28,7 @@ impl Standing {
             decided += u32::from(decides);
             passed += u32::from(*outcome == Outcome::Pass);
         }
-        Some(Standing { outcome: counts?.clone(), passed, decided })
+        Some(FinalOutcome { outcome: counts?.clone(), passed, decided })
     }
 
     /// Whether it passed, but not every time.
@@ -37,8 +37,8 @@ impl Standing {
     }
 
     /// Of a test that ran in two configurations of one profile, the worse one counts.
-    pub fn worse(self, other: Standing) -> Standing {
-        let rank = |s: &Standing| match s.outcome {
+    pub fn worse(self, other: FinalOutcome) -> FinalOutcome {
+        let rank = |s: &FinalOutcome| match s.outcome {
             Outcome::Fail { .. } => 4,
             Outcome::Error { .. } => 3,
             Outcome::Blocked { .. } => 2,
@@ -47,6 +47,6 @@ impl Standing {
         };
         let (passed, decided) = (self.passed + other.passed, self.decided + other.decided);
         let outcome = if rank(&other) > rank(&self) { other.outcome } else { self.outcome };
-        Standing { outcome, passed, decided }
+        FinalOutcome { outcome, passed, decided }
     }
 }

@@ -18,7 +18,7 @@ fn catalogue() -> Vec<Test> {
 }
 
 fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
-    let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), Standing::of(o.iter())?)));
+    let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), FinalOutcome::of(o.iter())?)));
     Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated), ..Evidence::default() }
 }
 
@@ -111,18 +111,18 @@ fn fail_then_pass_is_flaky_and_counts_with_its_rate() {
 
 #[test]
 fn the_last_attempt_that_decides_is_the_last_word() {
-    let last = |attempts: &[Outcome]| Standing::of(attempts).unwrap().outcome.name();
+    let last = |attempts: &[Outcome]| FinalOutcome::of(attempts).unwrap().outcome.name();
     assert_eq!(last(&[fail(Qemu, "x"), error("y")]), "fail");
     assert_eq!(last(&[Outcome::Pass, fail(Qemu, "x")]), "fail");
     assert_eq!(last(&[error("y"), Outcome::Pass]), "pass");
     assert_eq!(last(&[error("y"), skip("z")]), "skip");
-    assert!(!Standing::of(&[error("y"), Outcome::Pass]).unwrap().is_flaky());
-    assert!(Standing::of(&[]).is_none());
+    assert!(!FinalOutcome::of(&[error("y"), Outcome::Pass]).unwrap().is_flaky());
+    assert!(FinalOutcome::of(&[]).is_none());
 }
 
 #[test]
 fn of_two_configurations_the_worse_counts() {
-    let of = |o: Outcome| Standing::of([&o]).unwrap();
+    let of = |o: Outcome| FinalOutcome::of([&o]).unwrap();
     assert_eq!(of(Outcome::Pass).worse(of(fail(Qemu, "x"))).outcome.name(), "fail");
     assert_eq!(of(fail(Qemu, "x")).worse(of(Outcome::Pass)).outcome.name(), "fail");
     assert_eq!(of(skip("x")).worse(of(error("y"))).outcome.name(), "error");
@@ -153,7 +153,7 @@ fn a_cell_that_could_not_go_on_leaves_the_undecided_inconclusive() {
     assert_eq!(judgements[&FS].verdict, Verdict::Inconclusive);
     assert_eq!(judgements[&FS].reasons[0].to_string(), "image: no mirror (b)");
     assert_eq!(judgements[&Capability::KataSmoke].verdict, Verdict::Untested, "nobody tests it anyway");
-    evidence.standings.insert(B.to_owned(), Standing::of([&fail(Qemu, "x")]).unwrap());
+    evidence.standings.insert(B.to_owned(), FinalOutcome::of([&fail(Qemu, "x")]).unwrap());
     assert_eq!(judge(&catalogue(), &go(), &evidence)[&FS].verdict, Verdict::Unsupported);
 }
 
@@ -199,9 +199,11 @@ proptest! {
                 test(&format!("t{i}"), proves, Qemu, &[], profiles[*only])
             })
             .collect();
+        let standings = attempts.iter().enumerate();
+        let standings = standings.filter_map(|(i, o)| Some((format!("t{i}"), FinalOutcome::of(o)?))).collect();
         let evidence = Evidence {
             environment: None,
-            standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
+            standings,
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
             candidates: BTreeMap::new(),

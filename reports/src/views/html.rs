@@ -4,9 +4,9 @@ mod first;
 mod style;
 
 use crate::matrix::{CellReport, Matrix, ProfileHead};
-use crate::run::{Attempt, Instance, Launch};
+use crate::run::{Attempt, GuestLaunch, TestRun};
 use crate::standing::Standings;
-use crate::verdict::{Judgement, Standing};
+use crate::verdict::{FinalOutcome, Judgement};
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -242,7 +242,7 @@ fn fact(name: &str, value: &str) -> Markup {
 fn tests(matrix: &Matrix, cell: &CellReport, known: &Known<'_>) -> Markup {
     // A test once, with a column for each profile; a result that profiles beside each other share is one cell over them.
     let mut ids: Vec<&str> = Vec::new();
-    let mut of: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
+    let mut of: BTreeMap<&str, Vec<&TestRun>> = BTreeMap::new();
     for instance in &cell.instances {
         let all = of.entry(&instance.test).or_default();
         if all.is_empty() {
@@ -267,11 +267,11 @@ fn tests(matrix: &Matrix, cell: &CellReport, known: &Known<'_>) -> Markup {
 }
 
 /// The results of a test by profile, the same ones beside each other together: how many columns, and what is in them.
-fn columns<'i>(matrix: &Matrix, instances: &[&'i Instance]) -> Vec<(usize, Vec<&'i Instance>)> {
-    let mut columns: Vec<(usize, Vec<&Instance>)> = Vec::new();
+fn columns<'i>(matrix: &Matrix, instances: &[&'i TestRun]) -> Vec<(usize, Vec<&'i TestRun>)> {
+    let mut columns: Vec<(usize, Vec<&TestRun>)> = Vec::new();
     for profile in &matrix.profiles {
-        let shown: Vec<&Instance> = instances.iter().copied().filter(|i| i.counts_for(&profile.name)).collect();
-        let same = |last: &[&Instance]| {
+        let shown: Vec<&TestRun> = instances.iter().copied().filter(|i| i.counts_for(&profile.name)).collect();
+        let same = |last: &[&TestRun]| {
             last.len() == shown.len() && last.iter().zip(&shown).all(|(one, other)| std::ptr::eq(*one, *other))
         };
         match columns.last_mut() {
@@ -283,7 +283,7 @@ fn columns<'i>(matrix: &Matrix, instances: &[&'i Instance]) -> Vec<(usize, Vec<&
 }
 
 /// The messages of all configurations of a test, each once.
-fn what_happened(instances: &[&Instance]) -> Markup {
+fn what_happened(instances: &[&TestRun]) -> Markup {
     let mut lines: Vec<String> = Vec::new();
     let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut seen: [BTreeSet<String>; 3] = Default::default();
@@ -320,8 +320,8 @@ fn explained(matrix: &Matrix, catalogue: &[Test]) -> Markup {
     }
 }
 
-fn result(instance: &Instance) -> Markup {
-    let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else { return html! {} };
+fn result(instance: &TestRun) -> Markup {
+    let Some(standing) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else { return html! {} };
     let class = match standing.outcome {
         Outcome::Pass => "supported",
         Outcome::Fail { .. } => "unsupported",
@@ -337,7 +337,7 @@ fn result(instance: &Instance) -> Markup {
     }
 }
 
-fn launched(launch: &Launch) -> Markup {
+fn launched(launch: &GuestLaunch) -> Markup {
     html! {
         div.launch {
             p { b { (launch.configuration) } " " span.muted { (launch.profiles.join(", "))

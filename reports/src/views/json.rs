@@ -23,9 +23,9 @@
 //! ```
 
 use crate::journal::{CellFacts, CellId, Phase};
-use crate::run::{CellFailure, Launch, RunEnding};
+use crate::run::{CellFailure, GuestLaunch, RunEnding};
 use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Standings};
-use crate::verdict::{Cause, Flaky, Reason, Standing};
+use crate::verdict::{Cause, FinalOutcome, Flaky, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::arch::Arch;
@@ -138,7 +138,7 @@ struct Cell<'a> {
     /// Verdicts by profile and capability.
     verdicts: BTreeMap<&'a str, BTreeMap<Capability, JudgementView<'a>>>,
     tests: Vec<TestView<'a>>,
-    launches: &'a [Launch],
+    launches: &'a [GuestLaunch],
 }
 
 #[derive(Serialize)]
@@ -281,7 +281,7 @@ fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
             .instances
             .iter()
             .map(|instance| {
-                let standing = Standing::of(instance.attempts.iter().map(|a| &a.outcome));
+                let standing = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome));
                 TestView {
                     test: &instance.test,
                     profiles: &instance.profiles,

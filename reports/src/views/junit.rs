@@ -15,7 +15,7 @@ mod case;
 use crate::journal::CellId;
 use crate::matrix::Matrix;
 use crate::redact::is_unprintable;
-use crate::run::{Instance, by_profile};
+use crate::run::{TestRun, by_profile};
 use crate::standing::{CellStanding, Change, Effect, ProfileStanding, Standings};
 use crate::views::wording;
 use case::{Cases, case, non_success, skipped};
@@ -131,7 +131,7 @@ fn suite(
     standings: &Standings<'_>,
     cell: &CellStanding<'_>,
     (profile, standing): (&str, &ProfileStanding<'_>),
-    instances: &[&Instance],
+    instances: &[&TestRun],
     catalogue: &[Test],
     left: Left<'_>,
 ) -> TestSuite {

@@ -11,7 +11,7 @@ use suites::catalogue::Test;
 
 /// Why a report could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReportError {
     /// A file or the folder cannot be written.
     #[error("writing {path}", path = .0.display())]
     Write(PathBuf, #[source] std::io::Error),
@@ -52,15 +52,15 @@ pub fn matrix_in(journal: &Journal, catalogue: &[Test], profiles: &[Profile], di
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) -> Result<(), Error> {
+pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) -> Result<(), ReportError> {
     let folder = out_dir.join(JUNIT);
-    std::fs::create_dir_all(&folder).map_err(|e| Error::Write(folder.clone(), e))?;
+    std::fs::create_dir_all(&folder).map_err(|e| ReportError::Write(folder.clone(), e))?;
     let left = junit::Left { folder: out_dir, tail: &|file: &str| tail(&out_dir.join(file)) };
     for (name, text) in junit::render(standings, catalogue, left)? {
         let path = folder.join(name);
-        put(&path, text.as_bytes()).map_err(|e| Error::Write(path, e))?;
+        put(&path, text.as_bytes()).map_err(|e| ReportError::Write(path, e))?;
     }
-    sync(&folder).map_err(|e| Error::Write(folder, e))?;
+    sync(&folder).map_err(|e| ReportError::Write(folder, e))?;
     write_atomically(&out_dir.join("results.json"), json::render(standings)?.as_bytes())?;
     write_atomically(&out_dir.join("matrix.md"), markdown::render(standings).as_bytes())?;
     write_atomically(&out_dir.join("index.html"), html::render(standings, catalogue).as_bytes())
@@ -86,9 +86,9 @@ fn is_inside(file: &str) -> bool {
 }
 
 /// Writes a file so that a reader sees the old bytes or the new ones, even after a crash.
-fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    put(path, bytes).and_then(|()| sync(folder)).map_err(|e| Error::Write(path.to_owned(), e))
+    put(path, bytes).and_then(|()| sync(folder)).map_err(|e| ReportError::Write(path.to_owned(), e))
 }
 
 /// Puts a whole file in the place of another; the folder is to be synced afterwards.

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, FileFacts, Finished, Mount};
+use crate::environment::{Container, ContainerOutput, Containers, FileFacts, Mount};
 use crate::row::{Row, row};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -137,7 +137,7 @@ fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-fn parse_file(finished: &Finished) -> Result<FileFacts, Stop> {
+fn parse_file(finished: &ContainerOutput) -> Result<FileFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
         .map_err(|e| Stop::fail(format!("the container did not describe the file ({e}): {}", finished.summary())))
 }

@@ -4,7 +4,7 @@ use super::process::{parse_facts, wait_for, was_killed};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Limits};
+use crate::environment::{Container, ContainerLimits, Containers};
 use crate::row::{Row, row};
 use crate::test::Place;
 
@@ -24,7 +24,7 @@ pub(super) static ROWS: &[Row] = &[
 ///
 /// Without it one container's fork bomb takes its whole pod down. Kata passes no such limit on, so this is a control only.
 fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
-    let limits = Limits { pids: Some(12), ..Limits::default() };
+    let limits = ContainerLimits { pids: Some(12), ..ContainerLimits::default() };
     let limited = |command: &[&str]| Container { limits, ..Container::new(command) };
     let facts = parse_facts(&containers.run(&limited(&["facts"]), &[])?)?;
     ensure!(facts.pids_max.as_deref() == Some("12"), "pids.max is {:?} inside", facts.pids_max);
@@ -39,7 +39,7 @@ fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
 /// Language runtimes size their heaps by it; under Kata it is the control group in the guest that tells.
 fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
     let bytes = 96 << 20;
-    let limits = Limits { memory: Some(bytes), ..Limits::default() };
+    let limits = ContainerLimits { memory: Some(bytes), ..ContainerLimits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
     ensure!(
         facts.memory_max == Some(bytes.to_string()),
@@ -53,7 +53,7 @@ fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
 ///
 /// Go and Java choose their number of threads by it.
 fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
-    let limits = Limits { cpu_millis: Some(500), ..Limits::default() };
+    let limits = ContainerLimits { cpu_millis: Some(500), ..ContainerLimits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
     let seen = facts.cpu_max.clone().unwrap_or_default();
     let numbers: Vec<u64> = seen.split_whitespace().filter_map(|n| n.parse().ok()).collect();
@@ -68,7 +68,7 @@ fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
 /// `OOMKilled` in a pod's status comes from this event; under Kata the agent has to notice it in the guest and the shim
 /// has to pass it on.
 fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
-    let limits = Limits { memory: Some(48 << 20), ..Limits::default() };
+    let limits = ContainerLimits { memory: Some(48 << 20), ..ContainerLimits::default() };
     let mut task = containers.start(&Container { limits, ..Container::new(&["eat", "256"]) })?;
     let id = task.id().to_owned();
     let finished = task.wait(std::time::Duration::from_secs(120))?;

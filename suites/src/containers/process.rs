@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerRuntime, Containers, Finished, ProbeFacts, Sandbox};
+use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, ProbeFacts, Sandbox};
 use crate::row::{Row, row};
 use std::time::Duration;
 
@@ -209,7 +209,7 @@ fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
 /// Whether the exit code says that SIGKILL ended it: 137.
 ///
 /// Before 4.0 Kata's agent reports the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
-pub(super) fn was_killed(containers: &dyn Containers, finished: &Finished) -> bool {
+pub(super) fn was_killed(containers: &dyn Containers, finished: &ContainerOutput) -> bool {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let bare = containers.runtime() == ContainerRuntime::Kata && kata.is_some_and(|kata| kata.is_before_4());
     if bare && finished.code == 9 {
@@ -255,7 +255,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
 }
 
 /// What the probe said of itself.
-pub(super) fn parse_facts(finished: &Finished) -> Result<ProbeFacts, Stop> {
+pub(super) fn parse_facts(finished: &ContainerOutput) -> Result<ProbeFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
         .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }

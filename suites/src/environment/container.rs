@@ -29,7 +29,7 @@ pub struct Container {
     /// Mounts besides the kernel's filesystems.
     pub mounts: Vec<Mount>,
     /// Limits of its control group.
-    pub limits: Limits,
+    pub limits: ContainerLimits,
     /// System calls that its seccomp filter answers with EPERM.
     pub denied: Vec<String>,
     /// A network namespace made beforehand.
@@ -74,7 +74,7 @@ pub enum Mount {
 
 /// Limits of a container; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct ContainerLimits {
     /// Processes and threads.
     pub pids: Option<u32>,
     /// Memory, bytes; swap is not allowed on top of it.
@@ -96,7 +96,7 @@ impl Container {
             hostname: None,
             read_only: false,
             mounts: Vec::new(),
-            limits: Limits::default(),
+            limits: ContainerLimits::default(),
             denied: Vec::new(),
             netns: None,
             sandbox: Sandbox::Shared,
@@ -124,7 +124,7 @@ impl Container {
 
 /// How a container's process, or one executed in it, came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
+pub struct ContainerOutput {
     /// The exit code; 128 plus the signal's number where a signal ended it.
     pub code: i32,
     /// What it wrote to standard output, capped at 16 MiB.
@@ -133,7 +133,7 @@ pub struct Finished {
     pub stderr: Vec<u8>,
 }
 
-impl Finished {
+impl ContainerOutput {
     /// Standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
@@ -212,16 +212,16 @@ mod tests {
 
     #[test]
     fn a_summary_is_short_whatever_was_printed() {
-        let flood = Finished { code: 3, stdout: vec![b'x'; 1 << 20], stderr: b"\n\nlast words\n".to_vec() };
+        let flood = ContainerOutput { code: 3, stdout: vec![b'x'; 1 << 20], stderr: b"\n\nlast words\n".to_vec() };
         let summary = flood.summary();
         assert!(summary.starts_with("exit code 3, xxx") && summary.ends_with("| last words"), "{summary}");
         assert!(summary.len() < 600, "{}", summary.len());
-        assert_eq!(Finished { code: 0, stdout: vec![], stderr: vec![] }.summary(), "exit code 0, no output");
+        assert_eq!(ContainerOutput { code: 0, stdout: vec![], stderr: vec![] }.summary(), "exit code 0, no output");
     }
 
     #[test]
     fn a_refusal_is_the_name_of_the_error_where_there_is_one() {
-        let finished = |code, text: &str| Finished { code, stdout: text.as_bytes().to_vec(), stderr: vec![] };
+        let finished = |code, text: &str| ContainerOutput { code, stdout: text.as_bytes().to_vec(), stderr: vec![] };
         let refused = finished(1, "EROFS: Read-only file system (os error 30)\n");
         assert_eq!(refused.refusal().as_deref(), Some("EROFS"));
         assert_eq!(finished(0, "EROFS: as a file's text").refusal(), None);

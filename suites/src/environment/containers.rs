@@ -1,6 +1,6 @@
 //! What a container test may ask: containers of one runtime, and what the host sees of them.
 
-use super::container::{Container, Finished};
+use super::container::{Container, ContainerOutput};
 use crate::check::Stop;
 use crate::claims::Claims;
 use model::profile::Profile;
@@ -128,22 +128,22 @@ pub trait Containers {
     ///
     /// # Errors
     /// When it could not be created or started, or outlives the deadline; the runtime's own words are in the message.
-    fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop>;
+    fn run(&self, container: &Container, input: &[u8]) -> Result<ContainerOutput, Stop>;
     /// Runs a container to its end in a sandbox of its own that boots these files.
     ///
     /// # Errors
     /// As for [`Containers::run`]; a skip where they are not to be had.
-    fn run_with(&self, files: GuestFiles, container: &Container) -> Result<Finished, Stop>;
+    fn run_with(&self, files: GuestFiles, container: &Container) -> Result<ContainerOutput, Stop>;
     /// Runs Kata's own check of the host, without its looks at the network.
     ///
     /// # Errors
     /// A skip where it did not come along.
-    fn run_katas_check(&self) -> Result<Finished, Stop>;
+    fn run_katas_check(&self) -> Result<ContainerOutput, Stop>;
     /// Runs the probe from the imported image, root filesystem by containerd's snapshotter, in a sandbox of its own.
     ///
     /// # Errors
     /// As for [`Containers::run`].
-    fn run_image(&self, command: &[&str]) -> Result<Finished, Stop>;
+    fn run_image(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
     /// Starts a container whose probe stays, and waits until the probe says that it is there.
     ///
     /// # Errors
@@ -192,7 +192,7 @@ pub trait Task {
     ///
     /// # Errors
     /// When it could not be started or outlives the deadline.
-    fn exec(&self, command: &[&str], input: &[u8]) -> Result<Finished, Stop>;
+    fn exec(&self, command: &[&str], input: &[u8]) -> Result<ContainerOutput, Stop>;
     /// Sends a signal, by its number, to the container's first process.
     ///
     /// # Errors
@@ -204,7 +204,7 @@ pub trait Task {
     ///
     /// # Errors
     /// When it outlives the deadline.
-    fn wait(&mut self, deadline: Duration) -> Result<Finished, Stop>;
+    fn wait(&mut self, deadline: Duration) -> Result<ContainerOutput, Stop>;
 }
 
 /// A network namespace, ready for a container; it goes when this is dropped.

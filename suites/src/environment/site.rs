@@ -1,6 +1,6 @@
 //! Where a property of a filesystem is tried: a directory in a guest, or one that host and guest both have.
 
-use super::Run;
+use super::RunCommand;
 use super::action::{Action, Reply};
 use crate::check::{Doing, Stop};
 use crate::share::Share;
@@ -23,7 +23,7 @@ pub struct Site {
     /// A static pjdfstest binary.
     pub pjdfstest: Option<PathBuf>,
     /// The agent's way to run it.
-    pub run: Run,
+    pub run: RunCommand,
     /// A writable directory that is not on the share.
     pub scratch: PathBuf,
 }

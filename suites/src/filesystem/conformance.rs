@@ -181,7 +181,7 @@ fn parse(output: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::{DEADLINE, account_in, accounts_in, parse, pjdfstest_failures};
     use crate::check::Stop;
-    use crate::environment::{Ran, Site};
+    use crate::environment::{CommandOutput, Site};
 
     #[test]
     fn the_agent_runs_it_and_both_its_streams_are_read() {
@@ -200,7 +200,7 @@ mod tests {
                 assert!(std::fs::read_to_string(argv[2]).unwrap().contains("nobody"));
                 assert!(variables.contains(&("NO_COLOR", "1")) && deadline == DEADLINE);
                 let stdout = "link::max   FAILED\nopen::etxtbsy   FAILED\nSummary: 2 failed, 396 passed, 398 total";
-                Ok(Ran {
+                Ok(CommandOutput {
                     code: Some(1),
                     stdout: stdout.to_owned(),
                     stderr: "Error: Some tests have failed\n".to_owned(),
@@ -209,8 +209,9 @@ mod tests {
             scratch: dir.path().into(),
         };
         assert_eq!(pjdfstest_failures(&site).unwrap(), ["link::max"]);
-        site.run =
-            |_, _, _| Ok(Ran { code: None, stdout: "a::b   ok\n".to_owned(), stderr: "out of memory\n".to_owned() });
+        site.run = |_, _, _| {
+            Ok(CommandOutput { code: None, stdout: "a::b   ok\n".to_owned(), stderr: "out of memory\n".to_owned() })
+        };
         let stop = pjdfstest_failures(&site).unwrap_err();
         let expected = "pjdfstest ended with a signal: it printed no summary; its last line is \"out of memory\"";
         assert!(matches!(&stop, Stop::Error { message } if message == expected), "{stop:?}");

@@ -7,7 +7,7 @@ mod lying_guests;
 
 use super::{Action, GuestSide, Pair, Reply, Site, perform, rows, tests, user};
 use crate::check::{Check, Stop};
-use crate::environment::Ran;
+use crate::environment::CommandOutput;
 use crate::share::Share;
 use crate::test::Body;
 use std::collections::BTreeSet;
@@ -64,10 +64,10 @@ fn site_in(root: &Path, name: &str, scratch: &Path, small: Option<PathBuf>) -> S
 }
 
 /// Without a deadline, which the agent has.
-fn run(argv: &[&str], variables: &[(&str, &str)], _: Duration) -> Result<Ran, Stop> {
+fn run(argv: &[&str], variables: &[(&str, &str)], _: Duration) -> Result<CommandOutput, Stop> {
     let done = Command::new(argv[0]).args(&argv[1..]).envs(variables.iter().copied()).output().expect("it is started");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran { code: done.status.code(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
+    Ok(CommandOutput { code: done.status.code(), stdout: text(&done.stdout), stderr: text(&done.stderr) })
 }
 
 /// A filesystem mounted for a test.

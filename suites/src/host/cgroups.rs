@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 
 const SOURCE: &str = include_str!("cgroups.rs");
@@ -21,7 +21,7 @@ const CONTROLLERS: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
 /// The host's cgroups, version 1 or 2, have the controllers that limit a sandbox; the version is noted.
 ///
 /// Kata handles both versions on the host and puts VMM, daemon and helpers of a pod under one cgroup.
-fn cgroups_have_the_controllers_of_sandboxes(env: &dyn Environment) -> Check {
+fn cgroups_have_the_controllers_of_sandboxes(env: &dyn EnvironmentSide) -> Check {
     if let Ok(unified) = env.read("/sys/fs/cgroup/cgroup.controllers") {
         env.note("cgroup version 2".to_owned());
         return lacking(2, unified.split_whitespace(), |name| name);

@@ -5,7 +5,7 @@ use super::modules::{is_loaded, load};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 
 const SOURCE: &str = include_str!("check.rs");
@@ -22,7 +22,7 @@ pub(super) static ROWS: &[Row] = &[
 ///
 /// The Go runtime's check (src/runtime/cmd/kata-runtime/kata-check*.go@3.29.0) counts a missing `vhost_vsock` as a
 /// warning only, which is noted.
-fn rules_of_kata_runtime_check_hold(env: &dyn Environment) -> Check {
+fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let (flag, vendor) =
         cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
@@ -40,7 +40,7 @@ fn rules_of_kata_runtime_check_hold(env: &dyn Environment) -> Check {
 ///
 /// kata-ctl (src/tools/kata-ctl/src/arch/x86_64/mod.rs@4.0.0) wants `kvm.kvmclock_periodic_sync=Y`, and on Intel
 /// `kvm_intel.unrestricted_guest=Y` unless it runs in a virtual machine itself; a missing module is a warning.
-fn rules_of_kata_ctl_check_hold(env: &dyn Environment) -> Check {
+fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(format!("kata-ctl check makes a machine of KVM's: {e}")))?;
     ensure!(run.api == 12, "KVM's API has version {}, kata-ctl wants 12", run.api);
     let cpu = Cpu::of(env)?;

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(containerd_runs), &[Capabili
 /// Kata is started by a container manager.
 /// Kata documents 1.7 as the oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0); a documented
 /// minimum decides nothing here, only use does.
-fn containerd_runs(env: &dyn Environment) -> Check {
+fn containerd_runs(env: &dyn EnvironmentSide) -> Check {
     let Some(manager) = env.claims().release.container_manager.clone() else {
         return Err(Stop::skip("the record names no container manager"));
     };

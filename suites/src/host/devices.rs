@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 
@@ -20,7 +20,7 @@ pub(super) static ROWS: &[Row] = &[
 /// Kata opens them as root and passes descriptors on; a rootless VMM gets /dev/kvm through its group
 /// (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0 lists them for the device cgroup).
 /// /dev/kvm is open to all on some distros, because KVM confines its users itself: that is noted.
-fn kvm_and_vhost_nodes_are_there(env: &dyn Environment) -> Check {
+fn kvm_and_vhost_nodes_are_there(env: &dyn EnvironmentSide) -> Check {
     for (path, minor) in [("/dev/kvm", Some(232)), ("/dev/vhost-vsock", None), ("/dev/vhost-net", Some(238))] {
         let mode = node(path, 10, minor)?;
         env.note(format!("{path} has mode {mode:04o}"));
@@ -32,7 +32,7 @@ fn kvm_and_vhost_nodes_are_there(env: &dyn Environment) -> Check {
 /// /dev/net/tun is the character device 10:200 and opens.
 ///
 /// Kata makes a tap for each interface of a guest; its device cgroup allows exactly 10:200.
-fn tun_node_is_there(env: &dyn Environment) -> Check {
+fn tun_node_is_there(env: &dyn EnvironmentSide) -> Check {
     let mode = node("/dev/net/tun", 10, Some(200))?;
     env.note(format!("/dev/net/tun has mode {mode:04o}"));
     Ok(())

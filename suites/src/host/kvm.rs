@@ -4,7 +4,7 @@ use super::modules::{is_loaded, load};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Environment, VcpuExit};
+use crate::environment::{EnvironmentSide, VcpuExit};
 use crate::procfs::cpu_flags;
 use crate::row::{Row, row};
 use crate::test::Place;
@@ -32,7 +32,7 @@ pub(super) struct Cpu {
 
 impl Cpu {
     /// Reads /proc/cpuinfo.
-    pub(super) fn of(env: &dyn Environment) -> Result<Cpu, Stop> {
+    pub(super) fn of(env: &dyn EnvironmentSide) -> Result<Cpu, Stop> {
         Ok(Cpu::parse(&env.read("/proc/cpuinfo")?))
     }
 
@@ -63,7 +63,7 @@ impl Cpu {
 ///
 /// They are the CPU flags that `kata-runtime check` asks for (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
 /// What is missing here is the machine's fault, never the distro's.
-fn cpu_can_virtualize(env: &dyn Environment) -> Check {
+fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let Some((flag, _)) = cpu.virtualization() else {
         return Err(Stop::skip(format!(
@@ -81,7 +81,7 @@ fn cpu_can_virtualize(env: &dyn Environment) -> Check {
 /// `kvm` and the vendor's half of it are in the kernel or load from its own modules.
 ///
 /// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package.
-fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
+fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
     let Some((_, vendor)) = cpu.virtualization() else {
         return Err(Stop::skip(format!("the environment's processor is of {:?}", cpu.vendor)));
@@ -97,7 +97,7 @@ fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
 /// KVM makes a machine with one vCPU, which runs instructions, exits for output and halts.
 ///
 /// /dev/kvm can exist, open and answer its version, and still be unable to run anything; only running tells.
-fn a_vcpu_runs(env: &dyn Environment) -> Check {
+fn a_vcpu_runs(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(e.to_string()))?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);
     let expected = [VcpuExit::Wrote(0x2a), VcpuExit::Halted];

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use std::io::{Read as _, Seek as _, Write as _};
 
@@ -16,7 +16,7 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(shm_takes_guest_memory), &[C
 /// With virtio-fs the guest's memory is a shared file in /dev/shm (`setupFileBackedMem` in
 /// src/runtime/virtcontainers/qemu.go@3.29.0); a guest that touches more than fits there dies of SIGBUS.
 /// A size smaller than the default guest is noted, because the admin decides it.
-fn shm_takes_guest_memory(env: &dyn Environment) -> Check {
+fn shm_takes_guest_memory(env: &dyn EnvironmentSide) -> Check {
     let mounts = env.read("/proc/self/mounts")?;
     let mut kind =
         mounts.lines().filter(|l| l.split(' ').nth(1) == Some("/dev/shm")).filter_map(|l| l.split(' ').nth(2));

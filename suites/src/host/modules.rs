@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use std::path::Path;
 use std::time::Duration;
@@ -21,14 +21,14 @@ pub(super) static ROWS: &[Row] = &[
 ///
 /// Kata hands QEMU descriptors of /dev/vhost-vsock (the channel of its agent) and /dev/vhost-net; `kata-runtime check`
 /// asks for all three (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
-fn vhost_modules_load(env: &dyn Environment) -> Check {
+fn vhost_modules_load(env: &dyn EnvironmentSide) -> Check {
     load(env, &["vhost", "vhost_net", "vhost_vsock"])
 }
 
 /// `tun` loads.
 ///
 /// Each network interface of a guest is a tap device of Kata's.
-fn tun_loads(env: &dyn Environment) -> Check {
+fn tun_loads(env: &dyn EnvironmentSide) -> Check {
     load(env, &["tun"])
 }
 
@@ -36,14 +36,14 @@ fn tun_loads(env: &dyn Environment) -> Check {
 ///
 /// Kata's default network model, `tcfilter`, redirects between a pod's interface and the tap with an ingress queueing
 /// discipline, a u32 match and a mirred action (src/runtime/virtcontainers/network_linux.go@3.29.0).
-fn traffic_control_modules_load(env: &dyn Environment) -> Check {
+fn traffic_control_modules_load(env: &dyn EnvironmentSide) -> Check {
     load(env, &["sch_ingress", "cls_u32", "act_mirred"])
 }
 
 /// The running kernel is the release's package, and each module of Kata's host lies in that kernel's own folder.
 ///
 /// A module that is there thanks to another package, or another kernel, says nothing about the release.
-fn host_modules_come_from_the_running_kernels_package(env: &dyn Environment) -> Check {
+fn host_modules_come_from_the_running_kernels_package(env: &dyn EnvironmentSide) -> Check {
     let running = env.read("/proc/sys/kernel/osrelease")?;
     let (running, packaged) = (running.trim(), env.claims().kernel.as_str());
     ensure!(running == packaged, "the release's newest packaged kernel is {packaged}, running is {running}");
@@ -67,7 +67,7 @@ pub(super) fn is_loaded(module: &str) -> bool {
 }
 
 /// Loads modules as `kata-runtime check` does: what is in /sys/module is there, the rest `modprobe` must bring.
-pub(super) fn load(env: &dyn Environment, modules: &[&str]) -> Check {
+pub(super) fn load(env: &dyn EnvironmentSide, modules: &[&str]) -> Check {
     let mut missing = Vec::new();
     for module in modules.iter().filter(|module| !is_loaded(module)) {
         let ran = env.run(&["modprobe", "--", module], Duration::from_secs(30))?;

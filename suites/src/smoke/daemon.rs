@@ -2,7 +2,7 @@
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use crate::under;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ const RUNTIME_RS_WAITS_FOR: &str = "Waiting for vhost-user socket connection";
 ///
 /// Kata 3.2 and later pass the Rust daemon's flags, earlier ones the C daemon's `-o` options; a daemon that refuses them
 /// exits at once, and Kata's pod never starts.
-fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Check {
+fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     match daemon.wait(Duration::from_secs(1)) {
         None => Ok(()),
@@ -40,7 +40,7 @@ fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Check {
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
 ///
 /// runtime-rs has no time-out there: a daemon that words it differently, or logs elsewhere, hangs every pod.
-fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
+fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
@@ -59,6 +59,6 @@ fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
 ///
 /// The listener is the harness's own and says nothing, so a refusal here is QEMU's and not the daemon's: QEMU before 6.0
 /// does not know the `readonly=` that runtime-rs always passes.
-fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn Environment) -> Check {
+fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     env.start_qemu_against_a_silent_daemon()
 }

@@ -4,7 +4,7 @@ use super::packages::qemu_in_use;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use crate::under;
 use model::profile::{Gate, GateKind};
@@ -39,7 +39,7 @@ pub(super) static ROWS: &[Row] = &[
 /// QEMU knows the machine type that Kata passes, by exactly that name.
 ///
 /// Kata's Go runtime refuses any other spelling ("unrecognised machinetype"), so an alias such as `q35` must exist.
-fn qemu_has_the_machine_type(env: &dyn Environment) -> Check {
+fn qemu_has_the_machine_type(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBoot, &[GateKind::Machine])
 }
 
@@ -47,28 +47,28 @@ fn qemu_has_the_machine_type(env: &dyn Environment) -> Check {
 ///
 /// Kata's own QEMU build fails its packaging step when one of them is missing
 /// (tools/packaging/static-build/qemu/build-qemu.sh); a distro's build may have left them out.
-fn qemu_has_the_devices_of_the_default_path(env: &dyn Environment) -> Check {
+fn qemu_has_the_devices_of_the_default_path(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBoot, &[GateKind::Device])
 }
 
 /// QEMU has every object (memory back ends, random number source) that Kata puts on its default command line.
 ///
 /// Without them QEMU refuses Kata's `-object` arguments and no guest starts.
-fn qemu_has_the_objects_of_the_default_path(env: &dyn Environment) -> Check {
+fn qemu_has_the_objects_of_the_default_path(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBoot, &[GateKind::Object])
 }
 
 /// QEMU has the device and the memory back end that virtio-fs needs.
 ///
 /// virtio-fs is Kata's default shared filesystem since 2.0; without `vhost-user-fs` no daemon can be attached.
-fn qemu_has_the_devices_of_virtio_fs(env: &dyn Environment) -> Check {
+fn qemu_has_the_devices_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::FsVirtioFs, &[GateKind::Device, GateKind::Object])
 }
 
 /// QEMU has its 9p server built in.
 ///
 /// Kata up to 3.28 can share files over 9p; Enterprise Linux builds QEMU with `--disable-virtfs`.
-fn qemu_has_the_devices_of_virtio_9p(env: &dyn Environment) -> Check {
+fn qemu_has_the_devices_of_virtio_9p(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::FsVirtio9p, &[GateKind::Device])
 }
 
@@ -76,35 +76,35 @@ fn qemu_has_the_devices_of_virtio_9p(env: &dyn Environment) -> Check {
 ///
 /// Both runtimes' shipped configurations for x86_64 hand the image over as one; `disable_image_nvdimm` or
 /// `vm_rootfs_driver` can say otherwise.
-fn qemu_has_an_nvdimm(env: &dyn Environment) -> Check {
+fn qemu_has_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmImageNvdimm, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-vsock device.
 ///
 /// It is the channel to Kata's guest agent; there is no other for QEMU.
-fn qemu_has_vhost_vsock(env: &dyn Environment) -> Check {
+fn qemu_has_vhost_vsock(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmVsock, &[GateKind::Device])
 }
 
 /// QEMU has the virtio network device.
 ///
 /// Kata attaches the pod's network to the guest with it.
-fn qemu_has_virtio_net(env: &dyn Environment) -> Check {
+fn qemu_has_virtio_net(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmNet, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-user-blk device.
 ///
 /// SPDK volumes reach a Kata guest through it; nothing on the default path needs it.
-fn qemu_has_vhost_user_blk(env: &dyn Environment) -> Check {
+fn qemu_has_vhost_user_blk(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmVhostUserBlk, &[GateKind::Device])
 }
 
 /// QEMU has vfio-pci and the ports that Kata plugs it into.
 ///
 /// Device pass-through needs it; nothing on the default path does.
-fn qemu_has_vfio(env: &dyn Environment) -> Check {
+fn qemu_has_vfio(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmVfio, &[GateKind::Device, GateKind::Object])
 }
 
@@ -112,33 +112,33 @@ fn qemu_has_vfio(env: &dyn Environment) -> Check {
 ///
 /// A balloon, virtio-mem, bridges and IOMMUs that only settings ask for; Kata's packaging of QEMU fails without
 /// them (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
-fn qemu_has_what_katas_build_insists_on(env: &dyn Environment) -> Check {
+fn qemu_has_what_katas_build_insists_on(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmBuildGate, &[GateKind::Device])
 }
 
 /// QEMU has the AMD IOMMU.
 ///
 /// Kata's build gate asks for it; Enterprise Linux leaves it out, and only pass-through on AMD misses it.
-fn qemu_has_amd_iommu(env: &dyn Environment) -> Check {
+fn qemu_has_amd_iommu(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmAmdIommu, &[GateKind::Device])
 }
 
 /// QEMU can make Intel TDX guests.
 ///
 /// Kata's confidential containers on Intel need the `tdx-guest` object (QEMU 10.1 on).
-fn qemu_has_tdx(env: &dyn Environment) -> Check {
+fn qemu_has_tdx(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmTdx, &[GateKind::Object])
 }
 
 /// QEMU can make AMD SEV-SNP guests.
 ///
 /// Kata's confidential containers on AMD need the `sev-snp-guest` object (QEMU 9.1 on).
-fn qemu_has_sev_snp(env: &dyn Environment) -> Check {
+fn qemu_has_sev_snp(env: &dyn EnvironmentSide) -> Check {
     offered(env, Capability::VmmSevSnp, &[GateKind::Object])
 }
 
 /// Every gate of that capability and those kinds is in QEMU's list; all that are missing are named.
-fn offered(env: &dyn Environment, capability: Capability, kinds: &[GateKind]) -> Check {
+fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]) -> Check {
     let gates: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
     if gates.is_empty() {
         return Err(Stop::error(format!("profile {} has no gate for {capability}", env.profile().name)));
@@ -165,7 +165,7 @@ fn flag(kind: GateKind) -> &'static str {
 }
 
 /// The names in QEMU's own list.
-fn help(env: &dyn Environment, kind: GateKind) -> Result<Vec<String>, Stop> {
+fn help(env: &dyn EnvironmentSide, kind: GateKind) -> Result<Vec<String>, Stop> {
     if kind == GateKind::KernelOption {
         return Err(Stop::error("a kernel's option is in no list of QEMU's"));
     }

@@ -6,7 +6,7 @@ use super::guest_files::read;
 use crate::capability::Capability;
 use crate::check::Check;
 use crate::ensure;
-use crate::environment::{Ending, Environment, Question};
+use crate::environment::{Ending, EnvironmentSide, Question};
 use crate::row::{Row, row};
 use crate::test::Place;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub(super) static ROWS: &[Row] = &[
 /// A guest that powers itself off ends QEMU with exit code 0, soon.
 ///
 /// Kata stops a sandbox by shutting its guest down and waits for QEMU to go.
-fn guest_powers_off(env: &dyn Environment) -> Check {
+fn guest_powers_off(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     machine.ask(Question::PowerOff)?;
     match machine.wait_for_end(Duration::from_secs(30))? {
@@ -56,7 +56,7 @@ fn guest_powers_off(env: &dyn Environment) -> Check {
 /// A guest whose kernel panics says so on its console and ends QEMU, as Kata's `panic=1` and `-no-reboot` ask.
 ///
 /// Kata learns of a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails.
-fn guest_panic_is_reported(env: &dyn Environment) -> Check {
+fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     machine.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
     match machine.wait_for_end(Duration::from_secs(40))? {
@@ -71,7 +71,7 @@ fn guest_panic_is_reported(env: &dyn Environment) -> Check {
 /// A guest that is started with two CPUs has both online, and both do work.
 ///
 /// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
-fn two_cpus_both_work(env: &dyn Environment) -> Check {
+fn two_cpus_both_work(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vcpus(2)?;
     cpus_work(machine.as_mut(), 2)
 }
@@ -79,7 +79,7 @@ fn two_cpus_both_work(env: &dyn Environment) -> Check {
 /// Two guests of the same profile run side by side, each with its own console, and both power off.
 ///
 /// A node runs many pods; a fixed path, a lock or a port shared between VMMs shows here.
-fn two_guests_run_at_once(env: &dyn Environment) -> Check {
+fn two_guests_run_at_once(env: &dyn EnvironmentSide) -> Check {
     let mut first = env.boot()?;
     let mut second = env.boot()?;
     let boot_id = "/proc/sys/kernel/random/boot_id";
@@ -100,7 +100,7 @@ fn two_guests_run_at_once(env: &dyn Environment) -> Check {
 ///
 /// Kata's clean-up after a crashed VMM relies on it (tests/integration/cri-containerd, TestKilledVmmCleanup): a daemon that
 /// stays behind holds the share's mounts for ever.
-fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn Environment) -> Check {
+fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_virtio_fs()?;
     machine.kill_vmm()?;
     let ended = machine.wait_for_daemon(Duration::from_secs(10));

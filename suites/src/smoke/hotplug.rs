@@ -11,7 +11,7 @@ use super::peer::Peer;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{Environment, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::row::{Row, row};
 use crate::test::Place;
 use crate::under;
@@ -84,7 +84,7 @@ const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 /// Without static sizing Kata plugs what a pod's containers ask for on top of the default guest (`hotplugAddMemory` in
 /// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_pc_dimm` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0);
 /// the agent then brings the new blocks online. A QEMU without memory slots leaves every container the default's memory.
-fn memory_is_hotplugged(env: &dyn Environment) -> Check {
+fn memory_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let before = memory_kib(machine)?;
@@ -123,7 +123,7 @@ fn memory_is_hotplugged(env: &dyn Environment) -> Check {
 /// `query-memory-devices` describes a plugged DIMM in the form that the runtime parses.
 ///
 /// Both runtimes read it before they plug memory, for the next free slot (Go) and for what there is already (Rust).
-fn query_memory_devices_is_parsed(env: &dyn Environment) -> Check {
+fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let size = plug_memory(machine)?;
@@ -145,7 +145,7 @@ fn query_memory_devices_is_parsed(env: &dyn Environment) -> Check {
 /// src/runtime/virtcontainers/qemu.go@3.30.0) and unplugs them again; runtime-rs ships with static sizing for QEMU and asks
 /// for no slots. Under plain TCG a guest's kernel counts only the CPUs that are present, so that slots are all there is to
 /// see.
-fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
+fn cpu_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let (present, most) = (machine.profile().qemu.vcpus, machine.max_vcpus());
@@ -195,7 +195,7 @@ fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
 ///
 /// virtio-scsi is the shipped `block_device_driver` of both runtimes; the guest's kernel is told not to look by itself
 /// (`scsi_mod.scan=none`), the agent asks it to by the address.
-fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
+fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let disk = Disk::new()?;
@@ -229,7 +229,7 @@ fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
 ///
 /// With `block_device_driver = "virtio-blk"` (containers' devices and root filesystems of block snapshotters) each disk goes
 /// to the first free slot of `pci-bridge-0`, and the agent waits for it at bridge and slot.
-fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
+fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     machine.load_modules(ModuleUse::VirtioBlk)?;
@@ -248,7 +248,7 @@ fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
 /// (`hotplugVFIODeviceRootPort` in src/runtime/virtcontainers/qemu.go@3.32.0, `hotplug_vfio_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). Neither runtime plugs disks into root ports; a disk stands in
 /// for the device of a host that a test cannot have.
-fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> Check {
+fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_a_root_port()?;
     let machine = machine.as_mut();
     env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
@@ -279,7 +279,7 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> Check {
 /// Kata plugs the interfaces of a pod's network that appear after the sandbox has started (`hotplugNetDevice` in
 /// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_network_device` in runtime-rs 4.1). Its other end is a socket of
 /// ours here, not a tap.
-fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
+fn network_interface_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let peer = Peer::listen()?;
@@ -299,7 +299,12 @@ fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
 }
 
 /// Waits for a virtio device with something of `class` in the first slot of the bridge; gives that thing's name.
-fn on_the_bridge(env: &dyn Environment, machine: &mut dyn Machine, class: &str, what: &str) -> Result<String, Stop> {
+fn on_the_bridge(
+    env: &dyn EnvironmentSide,
+    machine: &mut dyn Machine,
+    class: &str,
+    what: &str,
+) -> Result<String, Stop> {
     let wait = Wait::new(machine, DEVICE, what);
     let found = |machine: &mut dyn Machine| {
         let Some(device) = Bridge::slot(machine, 1)? else { return Ok(None) };

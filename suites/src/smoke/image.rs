@@ -15,7 +15,7 @@ use super::hotplug::waits::{Wait, within};
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{Environment, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::test::Place;
@@ -55,7 +55,7 @@ const FILE: &str = "words";
 /// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_nvdimm` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A QEMU before 6.0 has no read-only memory back
 /// end, and no sandbox starts.
-fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
+fn image_is_read_as_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
     let options = ["ACPI_NFIT", "BLK_DEV_PMEM", "NVDIMM_PFN", "FS_DAX"];
     let form = ImageForm {
         driver: ImageDriver::Nvdimm,
@@ -73,7 +73,7 @@ fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
 /// With `disable_image_nvdimm`, or another `vm_rootfs_driver` for runtime-rs, and always on s390x (`appendBlockImage` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
-fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
+fn image_is_read_as_a_disk(env: &dyn EnvironmentSide) -> Check {
     let options = ["VIRTIO_BLK", "EXT4_FS"];
     let form = ImageForm {
         driver: ImageDriver::Blk,
@@ -95,7 +95,7 @@ struct ImageForm<'a> {
 }
 
 impl ImageForm<'_> {
-    fn is_read(&self, env: &dyn Environment) -> Check {
+    fn is_read(&self, env: &dyn EnvironmentSide) -> Check {
         self.kernel_can_look(env)?;
         let image = Image::make(env)?;
         let content = image.sum()?;
@@ -130,7 +130,7 @@ impl ImageForm<'_> {
     }
 
     /// Skips where the distro's kernel has no drivers for it; it is not the kernel of guests with an image.
-    fn kernel_can_look(&self, env: &dyn Environment) -> Check {
+    fn kernel_can_look(&self, env: &dyn EnvironmentSide) -> Check {
         let claims = env.claims();
         let set = claims.modules.get(&self.modules);
         let mut lacking = set.map(|set| set.missing.clone()).unwrap_or_default();
@@ -146,7 +146,7 @@ impl ImageForm<'_> {
         }
     }
 
-    fn is_there(&self, env: &dyn Environment, machine: &mut dyn Machine) -> Check {
+    fn is_there(&self, env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
         let partition = format!("{}{}1", self.disk, if self.driver == ImageDriver::Nvdimm { "p" } else { "" });
         let folder = format!("/sys/class/block/{}", self.disk);
         let wait = Wait::new(machine, PROBE, &format!("the guest had /dev/{partition}"));
@@ -202,7 +202,7 @@ fn words() -> String {
 struct Image(PathBuf);
 
 impl Image {
-    fn make(env: &dyn Environment) -> Result<Image, Stop> {
+    fn make(env: &dyn EnvironmentSide) -> Result<Image, Stop> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let image = Image(PathBuf::from(format!("/var/tmp/kata-qualify-image-{}-{number}", std::process::id())));

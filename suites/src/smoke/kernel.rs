@@ -4,7 +4,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::claims::Claims;
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use crate::under;
 use model::profile::{Gate, GateKind, ModuleUse};
@@ -72,7 +72,7 @@ const OPTIONS: &[&str] = &[
 /// The kernel image and its modules are of the same release, and the module index is there.
 ///
 /// A guest initrd is made from both; a half-upgraded kernel package boots a guest whose modules do not load.
-fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
+fn kernel_image_has_its_modules(env: &dyn EnvironmentSide) -> Check {
     let claims = env.claims();
     let image = env.run(&["test", "-s", &claims.vmlinuz], std::time::Duration::from_secs(10))?;
     ensure!(image.ok(), "{} is missing or empty", claims.vmlinuz);
@@ -100,7 +100,7 @@ fn is_of(vmlinuz: &str, release: &str) -> bool {
 
 /// The kernel's configuration, and where it is: in /boot, with the modules, where Fedora's package has it, or in the image,
 /// where Arch's is.
-pub(super) fn configuration(env: &dyn Environment) -> Result<(String, String), Stop> {
+pub(super) fn configuration(env: &dyn EnvironmentSide) -> Result<(String, String), Stop> {
     configuration_of(env.claims(), |path| env.read(path))
 }
 
@@ -123,7 +123,7 @@ fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>
 ///
 /// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments); the agent loads no module
 /// for them.
-fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
+fn kernel_has_the_options_that_the_agent_needs(env: &dyn EnvironmentSide) -> Check {
     let (path, text) = configuration(env)?;
     let config = parse_config(&text);
     ensure!(!config.is_empty(), "{path} has no options in it");
@@ -139,42 +139,42 @@ fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
 /// The kernel has what reaches the guest before its agent runs: the PCI transport and the console.
 ///
 /// Kata's agent writes to `hvc0` and finds its devices on virtio's PCI transport (kata-agent loads no modules itself).
-fn kernel_has_the_modules_of_boot(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_boot(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Boot)
 }
 
 /// The kernel has vsock and its virtio transport.
 ///
 /// The agent listens on vsock port 1024; without the transport the runtime times out ("timed out connecting to vsock").
-fn kernel_has_the_modules_of_vsock(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_vsock(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Vsock)
 }
 
 /// The kernel has what containers in a guest use: network, SCSI disks, entropy, overlayfs.
 ///
 /// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs.
-fn kernel_has_the_modules_of_containers(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_containers(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Other)
 }
 
 /// The kernel has virtiofs and fuse, as modules or built in.
 ///
 /// Without them the guest cannot mount `kataShared`, and no container has a root filesystem.
-fn kernel_has_the_modules_of_virtio_fs(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::VirtioFs)
 }
 
 /// The kernel has 9p and its virtio transport.
 ///
 /// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out.
-fn kernel_has_the_modules_of_virtio_9p(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_virtio_9p(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::Virtio9p)
 }
 
 /// The kernel has virtio-blk and ext4.
 ///
 /// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4.
-fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_virtio_blk(env: &dyn EnvironmentSide) -> Check {
     has_modules(env, ModuleUse::VirtioBlk)
 }
 
@@ -183,7 +183,7 @@ fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
 /// runtime-rs puts an `iommufd` object before every device that it passes through
 /// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start where there is no
 /// /dev/iommu behind it.
-fn kernel_has_iommufd(env: &dyn Environment) -> Check {
+fn kernel_has_iommufd(env: &dyn EnvironmentSide) -> Check {
     let (path, text) = configuration(env)?;
     let config = parse_config(&text);
     ensure!(!config.is_empty(), "{path} has no options in it");
@@ -199,7 +199,7 @@ fn lacking<'g>(config: &BTreeMap<String, String>, gates: impl Iterator<Item = &'
     gates.map(|gate| gate.name.as_str()).filter(|option| !there(option)).collect()
 }
 
-fn has_modules(env: &dyn Environment, used_for: ModuleUse) -> Check {
+fn has_modules(env: &dyn EnvironmentSide, used_for: ModuleUse) -> Check {
     let claims = env.claims();
     let set = claims
         .modules

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Environment, Ran};
+use crate::environment::{CommandOutput, EnvironmentSide};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
@@ -38,7 +38,7 @@ const RPM_VERSION: &str = "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n";
 ///
 /// Kata's installers and operators install exactly these names; one that does not exist or does not configure
 /// leaves a node without its VMM.
-fn packages_are_installed(env: &dyn Environment) -> Check {
+fn packages_are_installed(env: &dyn EnvironmentSide) -> Check {
     let claims = env.claims();
     for package in claims.release.packages() {
         let ran = query(env, package.as_str())?;
@@ -58,7 +58,7 @@ fn packages_are_installed(env: &dyn Environment) -> Check {
 /// The VMM's path in the record is an executable file.
 ///
 /// The path goes into Kata's configuration (`[hypervisor.qemu] path`), which both runtimes check when they load it.
-fn qemu_is_where_the_record_says(env: &dyn Environment) -> Check {
+fn qemu_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
     is_executable(env, &qemu_path(env)?, "VMM")
 }
 
@@ -66,7 +66,7 @@ fn qemu_is_where_the_record_says(env: &dyn Environment) -> Check {
 ///
 /// The path goes into Kata's configuration (`virtio_fs_daemon`); runtime-rs refuses the whole configuration when it
 /// does not exist (`resolve_path!`).
-fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
+fn virtiofsd_is_where_the_record_says(env: &dyn EnvironmentSide) -> Check {
     is_executable(env, &virtiofsd_path(env)?, "virtiofsd")
 }
 
@@ -74,7 +74,7 @@ fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
 ///
 /// An operator that removes, holds or upgrades "the VMM's packages" must reach the binary that Kata runs, and a bug
 /// report must reach the right maintainer.
-fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
+fn binaries_belong_to_the_packages_named(env: &dyn EnvironmentSide) -> Check {
     let release = &env.claims().release;
     let mut claims: Vec<(String, Vec<PackageName>)> = Vec::new();
     if let Some(vmm) = release.qemu() {
@@ -99,7 +99,7 @@ fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
 ///
 /// A binary that was replaced behind the package manager's back makes every other verdict about "the distro's QEMU"
 /// worthless.
-fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
+fn qemu_reports_the_packaged_version(env: &dyn EnvironmentSide) -> Check {
     let ran = env.run(&[&qemu_path(env)?, "--version"], QUICK)?;
     let reported = number_after(&ran.stdout, "version ").ok_or_else(|| no_version(&ran))?;
     let release = &env.claims().release;
@@ -116,7 +116,7 @@ fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
 ///
 /// Kata 3.2 and later, and all of runtime-rs, pass flags that only the Rust daemon (≥ 1.1 for Go) knows; the version is
 /// evidence, the flags' own test decides.
-fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
+fn virtiofsd_reports_its_version(env: &dyn EnvironmentSide) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
     let ran = env.run(&[&path, "--version"], QUICK)?;
     let text = format!("{}{}", ran.stdout, ran.stderr);
@@ -130,12 +130,12 @@ fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
 }
 
 /// The VMM's path by the record.
-fn qemu_path(env: &dyn Environment) -> Result<String, Stop> {
+fn qemu_path(env: &dyn EnvironmentSide) -> Result<String, Stop> {
     path_of_qemu(&env.claims().release)
 }
 
 /// The VMM that guests run: the record's, or a candidate.
-pub(super) fn qemu_in_use(env: &dyn Environment) -> Result<String, Stop> {
+pub(super) fn qemu_in_use(env: &dyn EnvironmentSide) -> Result<String, Stop> {
     path_of_qemu(&env.claims().in_use())
 }
 
@@ -150,7 +150,7 @@ fn path_of_qemu(release: &Release) -> Result<String, Stop> {
 }
 
 /// The daemon's path by the record.
-fn virtiofsd_path(env: &dyn Environment) -> Result<String, Stop> {
+fn virtiofsd_path(env: &dyn EnvironmentSide) -> Result<String, Stop> {
     path_of_virtiofsd(&env.claims().release)
 }
 
@@ -161,7 +161,7 @@ fn path_of_virtiofsd(release: &Release) -> Result<String, Stop> {
     })
 }
 
-fn is_executable(env: &dyn Environment, path: &str, what: &str) -> Check {
+fn is_executable(env: &dyn EnvironmentSide, path: &str, what: &str) -> Check {
     let found = env.run(&["test", "-x", path], QUICK)?;
     match found.ok() {
         true => Ok(()),
@@ -215,14 +215,14 @@ impl Questions {
     }
 }
 
-fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
+fn query(env: &dyn EnvironmentSide, package: &str) -> Result<CommandOutput, Stop> {
     let questions = Questions::of(env.claims().release.package_manager)?;
     let mut ran = env.run(&[questions.version, &[package]].concat(), QUICK)?;
     ran.stdout = (questions.read)(&ran.stdout).to_owned();
     Ok(ran)
 }
 
-fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
+fn owner(env: &dyn EnvironmentSide, path: &str) -> Result<String, Stop> {
     // The package database knows real paths; `/usr/lib/qemu/virtiofsd` may be a link, `/lib` one to `/usr/lib`.
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
     let questions = Questions::of(env.claims().release.package_manager)?;
@@ -236,7 +236,7 @@ fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
     Err(Stop::fail(format!("no package owns {path} ({real})")))
 }
 
-fn no_version(ran: &Ran) -> Stop {
+fn no_version(ran: &CommandOutput) -> Stop {
     let end = ran.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with {code}"));
     Stop::fail(format!("--version answered no version, it {end}: {}", ran.tail()))
 }

@@ -4,7 +4,7 @@ use super::peer::Peer;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Environment, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::vsock;
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[Row] = &[
 ///
 /// It is the only channel to Kata's guest agent under QEMU; without a bound device the runtime times out dialling port
 /// 1024.
-fn guest_has_a_vsock_transport(env: &dyn Environment) -> Check {
+fn guest_has_a_vsock_transport(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let drivers = "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport";
     appears(
@@ -66,7 +66,7 @@ fn guest_has_a_vsock_transport(env: &dyn Environment) -> Check {
 ///
 /// Port 1024 is where Kata's agent listens (`vsock://-1:1024`); a guest that is told to (`agent.log_vport`) dials its host
 /// with its logs (src/runtime/virtcontainers/kata_agent.go@3.29.0).
-fn vsock_carries_bytes_both_ways(env: &dyn Environment) -> Check {
+fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
     let bytes = 1 << 20;
     let mut machine = env.boot_with_vsock()?;
     let cid = machine.guest_cid().ok_or_else(|| Stop::error("the guest was given no vsock device"))?;
@@ -100,7 +100,7 @@ fn within<T: Send + 'static>(
 /// A guest with Kata's vhost-net interface sees a network device besides its loopback.
 ///
 /// Kata moves the pod's interface onto a tap and attaches it this way; the agent then configures the guest's side.
-fn guest_has_a_network_interface(env: &dyn Environment) -> Check {
+fn guest_has_a_network_interface(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_network()?;
     appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")
 }
@@ -110,7 +110,7 @@ fn guest_has_a_network_interface(env: &dyn Environment) -> Check {
 /// An interface that is listed and carries nothing leaves a pod without a network. Where the environment has no taps, the
 /// other end is a socket of the harness's, which shows the guest's driver and QEMU's device, and leaves vhost-net and the
 /// capability to environments that have them.
-fn packets_cross_the_network(env: &dyn Environment) -> Check {
+fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
     appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")?;

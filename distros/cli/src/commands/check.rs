@@ -7,9 +7,9 @@ use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::share::Share;
-use operator::check::{Component, Presence, ProgramAnswer, StatedComponent, ask, component};
+use operator::check::{ComponentStatus, Presence, ProgramAnswer, StatedComponent, ask, component};
 use operator::packages::{Packages, QueryError};
-use operator::standing::{Standing, standing};
+use operator::standing::{VerifiedStanding, standing};
 use std::fmt::Write as _;
 
 /// Arguments of `check`.
@@ -51,7 +51,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         found.push(component);
     }
     let standings = if arguments.all { standings(&system, packages.as_ref())? } else { Vec::new() };
-    let needed: Vec<&Component> = match arguments.components.is_empty() {
+    let needed: Vec<&ComponentStatus> = match arguments.components.is_empty() {
         true => required(&found),
         false => found.iter().collect(),
     };
@@ -148,7 +148,7 @@ pub(crate) fn unreadable(error: &QueryError) -> Failed {
 }
 
 /// Every entry of `verified:` for the system's release and architecture, beside what is installed.
-fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result<Vec<Standing>> {
+fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result<Vec<VerifiedStanding>> {
     let today = jiff::Zoned::now().date();
     let of_this = system.record.verified.iter();
     let of_this = of_this.filter(|v| v.release == system.target.version && v.arch == system.arch);
@@ -190,7 +190,7 @@ pub(crate) fn chosen<'s>(stated: &'s [StatedComponent], names: &[String]) -> Res
 /// What Kata cannot do without: the preferred VMM, the preferred filesystem, the kernel.
 ///
 /// One that is packaged for the architecture goes before a preferred one that is not.
-fn required(found: &[Component]) -> Vec<&Component> {
+fn required(found: &[ComponentStatus]) -> Vec<&ComponentStatus> {
     let first = |kind: ComponentKind| {
         found.iter().filter(move |c| c.kind == kind).min_by_key(|c| c.presence == Presence::NotPackaged)
     };
@@ -205,7 +205,7 @@ pub(crate) fn lacking(stated: &[StatedComponent]) -> Vec<&'static str> {
     NEEDED.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind)).map(|kind| kind.name()).collect()
 }
 
-fn line(component: &Component) -> String {
+fn line(component: &ComponentStatus) -> String {
     let name = format!("{} {}", component.kind.name(), component.name);
     let mut out = match component.installed {
         false => {
@@ -241,12 +241,12 @@ fn line(component: &Component) -> String {
 }
 
 /// Entries that say the same of the same day are told together: a run makes one for each profile.
-fn changes(standings: &[Standing], only_changed: bool) -> String {
+fn changes(standings: &[VerifiedStanding], only_changed: bool) -> String {
     if standings.is_empty() {
         return "nothing was verified for this release and architecture\n".to_owned();
     }
     let mut out = String::new();
-    let alike = |a: &Standing, b: &Standing| {
+    let alike = |a: &VerifiedStanding, b: &VerifiedStanding| {
         (&a.environment, a.tested, &a.versions, a.matches) == (&b.environment, b.tested, &b.versions, b.matches)
     };
     for group in standings.chunk_by(alike).filter(|g| !only_changed || !g[0].matches) {

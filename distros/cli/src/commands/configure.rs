@@ -10,10 +10,10 @@ use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
 use operator::configure::{
-    Added, Configuration, Handler, HandlerChoice, HandlerError, Located, NotEffective, PrepareError, Prepared, Problem,
-    Sibling, find_containerd_config, locate, prepare, siblings,
+    ForeignAdditions, Handler, HandlerChoice, HandlerError, KataConfiguration, LocatedConfiguration, NotEffective,
+    PrepareError, PreparedFiles, Problem, Sibling, find_containerd_config, locate, prepare, siblings,
 };
-use operator::fallback::{Way, fallback};
+use operator::fallback::{Fallback, fallback};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -68,7 +68,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         return Ok(Exit::Unknown);
     }
     let configuration = match fallback(&machine.inputs()) {
-        Way::Configure { configuration } => configuration,
+        Fallback::Configure { configuration } => configuration,
         way => return print_way(&way, &machine, format),
     };
     // Before anything is looked at that another one could be changing.
@@ -138,12 +138,12 @@ fn no_handler(why: HandlerError) -> anyhow::Error {
 
 fn answer(
     machine: &Machine,
-    configuration: &Configuration,
-    located: &Located,
-    prepared: &Prepared,
+    configuration: &KataConfiguration,
+    located: &LocatedConfiguration,
+    prepared: &PreparedFiles,
     siblings: &[Sibling],
 ) -> Value {
-    let moved = prepared.added.iter().filter_map(Added::theirs);
+    let moved = prepared.added.iter().filter_map(ForeignAdditions::theirs);
     let files: Vec<&Path> = moved.chain(&prepared.changes).map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
@@ -166,12 +166,18 @@ fn answer(
     })
 }
 
-fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a Path> {
+fn copied_from<'a>(located: &'a LocatedConfiguration, prepared: &PreparedFiles) -> Option<&'a Path> {
     (located.path != prepared.located.path).then_some(located.path.as_path())
 }
 
 /// What a reader should know, on stderr.
-fn say(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared, siblings: &[Sibling]) {
+fn say(
+    machine: &Machine,
+    configuration: &KataConfiguration,
+    located: &LocatedConfiguration,
+    prepared: &PreparedFiles,
+    siblings: &[Sibling],
+) {
     eprintln!(
         "note: Kata {} (by {}) reads {} (by {})",
         configuration.kata,

@@ -1,6 +1,6 @@
 //! `detect`: which record and release the system is.
 
-use super::system::{self, GlobalArguments, Lent, entry_json};
+use super::system::{self, BorrowedRecord, GlobalArguments, entry_json};
 use super::{Exit, Format, json, print, problems};
 use clap::Args;
 use operator::detect::{self, Fit};
@@ -51,7 +51,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if found.releases.len() > 1 {
         out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";
     }
-    if let Some(lent) = Lent::of(&found) {
+    if let Some(lent) = BorrowedRecord::of(&found) {
         let _ = writeln!(out, "  {lent}");
     }
     match (found.fit, &found.version_id) {

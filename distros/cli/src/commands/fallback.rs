@@ -6,7 +6,7 @@ use super::{Exit, Failed, Format, json, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::PassedOver;
-use operator::fallback::{self, Way, instructions};
+use operator::fallback::{self, Fallback, instructions};
 use serde_json::json;
 use std::io::{Write, stdout};
 
@@ -50,9 +50,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> an
 }
 
 /// Prints a way out, and says by the exit code which it is.
-pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
+pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
-    if let Way::WrongInitrd { initrd, why, instead } = way {
+    if let Fallback::WrongInitrd { initrd, why, instead } = way {
         let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {initrd} {why}"));
         return Err(failed.hint(format!("{instead}, or --force")).into());
     }
@@ -69,7 +69,7 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
     let human = format == Format::Human;
     let name = machine.release.name();
     match way {
-        Way::Configure { configuration } => {
+        Fallback::Configure { configuration } => {
             if human {
                 passed_over(out, &configuration.passed_over)?;
                 let (range, share) = (&machine.profile.range, configuration.share.name());
@@ -93,7 +93,7 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
             }
             Ok(Exit::Ok)
         }
-        Way::Install { wanting } => {
+        Fallback::Install { wanting } => {
             if human {
                 writeln!(out, "{}: {}", printable(&wanting.component), printable(&wanting.why))?;
                 // An admin's own has none.
@@ -103,7 +103,7 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
             }
             Ok(Exit::Wanting)
         }
-        Way::Describe { component, record } => {
+        Fallback::Describe { component, record } => {
             if human {
                 writeln!(out, "# {name} does not package {component}, as far as its record knows.")?;
                 writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", printable(&machine.release.distro))?;
@@ -111,7 +111,7 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
             }
             Ok(Exit::Wanting)
         }
-        Way::Unsupported { capability, why, instead } => {
+        Fallback::Unsupported { capability, why, instead } => {
             for why in why {
                 eprintln!("error: {capability}: {}", printable(why));
             }
@@ -122,8 +122,8 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
             Ok(Exit::Refused)
         }
         // It was told above.
-        Way::WrongInitrd { .. } => Ok(Exit::BadInput),
-        Way::Build { passed_over: all, instructions } => {
+        Fallback::WrongInitrd { .. } => Ok(Exit::BadInput),
+        Fallback::Build { passed_over: all, instructions } => {
             if human {
                 for line in evidence(all) {
                     writeln!(out, "# {line}")?;
@@ -142,16 +142,16 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
 }
 
 /// Why it is not simply configured.
-fn in_the_way(way: &Way, name: &str) -> Vec<String> {
+fn in_the_way(way: &Fallback, name: &str) -> Vec<String> {
     match way {
-        Way::Configure { .. } => Vec::new(),
-        Way::Install { wanting } => vec![format!("{}: {}", wanting.component, wanting.why)],
-        Way::Describe { component, .. } => {
+        Fallback::Configure { .. } => Vec::new(),
+        Fallback::Install { wanting } => vec![format!("{}: {}", wanting.component, wanting.why)],
+        Fallback::Describe { component, .. } => {
             vec![format!("{name} does not package {component}, as far as its record knows")]
         }
-        Way::Unsupported { capability, why, .. } => why.iter().map(|why| format!("{capability}: {why}")).collect(),
-        Way::WrongInitrd { initrd, why, .. } => vec![format!("{initrd}: {why}")],
-        Way::Build { passed_over, .. } => {
+        Fallback::Unsupported { capability, why, .. } => why.iter().map(|why| format!("{capability}: {why}")).collect(),
+        Fallback::WrongInitrd { initrd, why, .. } => vec![format!("{initrd}: {why}")],
+        Fallback::Build { passed_over, .. } => {
             let none = format!("no shared filesystem of {name} works");
             std::iter::once(none).chain(evidence(passed_over)).collect()
         }

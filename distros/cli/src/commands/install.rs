@@ -10,8 +10,10 @@ use model::diagnostic::printable;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::shell::quoted;
-use operator::check::{Component, Presence, StatedComponent, component};
-use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan};
+use operator::check::{ComponentStatus, Presence, StatedComponent, component};
+use operator::installer::{
+    self, FailureKind, InstallError, Installer, InstallerChoice, InstallerLocation, Options, Plan,
+};
 use std::fmt::Write as _;
 use std::time::Duration;
 use wanted::{components, missing, needing_none, wanted};
@@ -76,7 +78,7 @@ pub(crate) struct InstallArguments {
 pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let chosen = installer::choose(&system.root, system.manager())?;
-    let there = chosen.place != Place::Nowhere;
+    let there = chosen.place != InstallerLocation::Nowhere;
     let missing = (!there).then(|| is_nowhere(&chosen, &system));
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
@@ -181,7 +183,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         let planned = installer::plan(&chosen, &system.root, &wanted, &options);
         let plan = planned.map_err(|error| failed_without_lists(error, chosen.installer, &options))?;
         let is_done = plan.commands.is_empty();
-        let nowhere = (plan.place == Place::Nowhere && !is_done).then(|| is_nowhere(&chosen, &system));
+        let nowhere = (plan.place == InstallerLocation::Nowhere && !is_done).then(|| is_nowhere(&chosen, &system));
         let lacking = if is_done { without_what_they_bring(&system, &components)? } else { Vec::new() };
         if as_json {
             let all = problems(nowhere.iter().chain(&lacking).cloned());
@@ -255,7 +257,7 @@ fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Res
 }
 
 /// That a component is there, or may be, and cannot be read.
-fn unknown(found: &Component) -> Failed {
+fn unknown(found: &ComponentStatus) -> Failed {
     let problem = found.problem.as_deref().unwrap_or(found.presence.words());
     let message = format!("{} {}: {problem}", found.kind.name(), found.name);
     Failed::new(Exit::Unknown, "unreadable", message).hint("run it as a user who may read that, such as root")
@@ -291,7 +293,7 @@ fn warned(lacking: &[String]) -> Exit {
     Exit::No
 }
 
-fn is_nowhere(chosen: &Chosen, system: &System) -> String {
+fn is_nowhere(chosen: &InstallerChoice, system: &System) -> String {
     format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
 }
 

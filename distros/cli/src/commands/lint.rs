@@ -3,7 +3,7 @@
 use super::{Exit, Failed, json};
 use clap::{Args, ValueEnum};
 use model::diagnostic::{Diagnostic, printable};
-use model::lint::{Form, fix_as, lint_as};
+use model::lint::{FileForm, fix_as, lint_as};
 use model::record::{self, Record};
 use model::sources::{self, Sources};
 use model::verified;
@@ -102,9 +102,9 @@ struct Checked {
 fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     let releases = releases_beside(file);
     let form = match releases.as_deref() {
-        Some(releases) => Form::Verified { releases },
-        None if arguments.part => Form::Layer,
-        None => Form::Record,
+        Some(releases) => FileForm::Verified { releases },
+        None if arguments.part => FileForm::Layer,
+        None => FileForm::Record,
     };
     let bytes = record::bytes(file);
     let is_closed = bytes.as_ref().is_err_and(|error| error.is_unreadable());
@@ -122,7 +122,7 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     }
     let text = if arguments.fix { fixed(file, text, form)? } else { text };
     let mut found = lint_as(file, &text, form);
-    if form == Form::Record {
+    if form == FileForm::Record {
         found.extend(without_source(file, &text));
         found.sort_by_key(|one| one.start);
     }
@@ -157,7 +157,7 @@ fn without_source(file: &Path, text: &str) -> Vec<Diagnostic> {
 }
 
 /// The text with its fixes, which are in the file then.
-fn fixed(file: &Path, text: String, form: Form<'_>) -> anyhow::Result<String> {
+fn fixed(file: &Path, text: String, form: FileForm<'_>) -> anyhow::Result<String> {
     let Some(fixed) = fix_as(file, &text, form) else {
         return Ok(text);
     };

@@ -14,7 +14,7 @@ use model::release::Release;
 use model::share::Share;
 use model::verified::VerifiedEntry;
 use operator::check::StatedComponent;
-use operator::configure::{Found, Guest, Inputs, PackageDatabase};
+use operator::configure::{Guest, Inputs, Inventory, PackageDatabase};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
 use root::Root;
@@ -83,7 +83,7 @@ pub(crate) struct Machine {
     /// Where that version comes from.
     pub(crate) kata_from: VersionSource,
     verified: Vec<VerifiedEntry>,
-    found: Found,
+    found: Inventory,
     guest: Guest,
     emulated: bool,
     pub(crate) force: bool,
@@ -116,11 +116,11 @@ impl Machine {
         let profile = Profile::find(&arguments.profile)?;
         let initrd = root.first_file(arguments.initrd.as_deref().map(Path::new))?;
         let initrd = initrd.map(|path| initrd::look(&root, path));
-        let found = Found::gather(&root, &release, &guest).map_err(|error| match error {
+        let found = Inventory::gather(&root, &release, &guest).map_err(|error| match error {
             QueryError::Read(error) => anyhow::Error::from(error),
             error => unreadable(&error).into(),
         })?;
-        let found = Found { packages, database, initrd, ..found };
+        let found = Inventory { packages, database, initrd, ..found };
         let (kata, kata_from) = match arguments.kata_version {
             Some(version) => (version, VersionSource::Argument),
             None => match in_version_file(&root)? {

@@ -1,6 +1,6 @@
 //! What `show` and `list` print.
 
-use super::system::{self, GlobalArguments, Lent, entry_json, view_json};
+use super::system::{self, BorrowedRecord, GlobalArguments, entry_json, view_json};
 use super::{Exit, Format, arch_parser, json};
 use anyhow::Result;
 use clap::Args;
@@ -45,7 +45,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
             if found.releases.is_empty() {
                 return Err(system::unknown(&root, &database, &found).into());
             }
-            if let Some(lent) = Lent::of(&found) {
+            if let Some(lent) = BorrowedRecord::of(&found) {
                 eprintln!("note: {lent}");
             }
             let mut all = Vec::new();

@@ -101,25 +101,25 @@ pub(crate) struct System {
     pub(crate) target: Target,
     pub(crate) arch: Arch,
     /// How the release is lent to the system, where it has no record of its own.
-    pub(crate) lent: Option<Lent>,
+    pub(crate) lent: Option<BorrowedRecord>,
 }
 
 /// That a system has no record of its own, and which one it is taken for.
-pub(crate) struct Lent {
+pub(crate) struct BorrowedRecord {
     /// What the system is called.
     name: String,
     /// `as rhel:10, by ID_LIKE`.
     how: String,
 }
 
-impl Lent {
+impl BorrowedRecord {
     /// What is lent to the system that was found.
-    pub(crate) fn of(found: &Detection) -> Option<Lent> {
-        Some(Lent { name: found.pretty_name(), how: found.lent.clone()? })
+    pub(crate) fn of(found: &Detection) -> Option<BorrowedRecord> {
+        Some(BorrowedRecord { name: found.pretty_name(), how: found.lent.clone()? })
     }
 }
 
-impl std::fmt::Display for Lent {
+impl std::fmt::Display for BorrowedRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} has no record of its own and is taken {}", printable(&self.name), self.how)
     }
@@ -144,7 +144,7 @@ impl System {
             Some(text) => (named(text, &database)?, None),
             None => {
                 let found = detect(&root, &database)?;
-                (only(&root, &database, &found)?, Lent::of(&found))
+                (only(&root, &database, &found)?, BorrowedRecord::of(&found))
             }
         };
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());

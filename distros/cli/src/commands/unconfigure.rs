@@ -5,10 +5,10 @@ use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::Args;
 use model::diagnostic::printable;
 use operator::configure::lock::{Lock, lock};
-use operator::configure::revert::{Reverted, revert};
-use operator::configure::state::{self, ChangeError, FOLDER, Kept, STATE, State};
+use operator::configure::revert::{RevertReport, revert};
+use operator::configure::state::{self, ChangeError, FOLDER, NotReverted, STATE, State};
 use operator::configure::stray::{self, strays};
-use operator::configure::{Added, hidden_diff};
+use operator::configure::{ForeignAdditions, hidden_diff};
 use root::Root;
 use serde_json::json;
 use std::path::Path;
@@ -39,7 +39,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     };
     // Without a folder of states there is none, and nothing that a crash could have left. What keeps it from being read
     // is told below.
-    let is_there = root.place_itself(Path::new(STATE)).is_ok_and(|place| place.is_some());
+    let is_there = root.pin_itself(Path::new(STATE)).is_ok_and(|place| place.is_some());
     let to_take = || -> anyhow::Result<bool> {
         if !arguments.force {
             return Ok(false);
@@ -57,17 +57,17 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         }
         Some(lock(&root)?)
     };
-    let Reverted { restored, kept, added, forced } = match recorded()? {
+    let RevertReport { restored, kept, added, forced } = match recorded()? {
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
-    for words in added.iter().filter_map(Added::words) {
+    for words in added.iter().filter_map(ForeignAdditions::words) {
         eprintln!("note: {}", printable(&words));
     }
     for words in &forced {
         eprintln!("warning: {}", printable(words));
     }
-    for Kept { path, why, .. } in &kept {
+    for NotReverted { path, why, .. } in &kept {
         let path = printable(&path.display().to_string());
         eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
     }
@@ -106,7 +106,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
 }
 
 /// What to do where no state, or none that can be read, says what was written.
-fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<Reverted> {
+fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<RevertReport> {
     let strays = strays(root, force)?;
     if let Some(why) = &damaged {
         eprintln!("warning: {STATE} is damaged: {}", printable(why));
@@ -121,17 +121,17 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
         if lock.is_some() {
             root.remove_empty_folder(Path::new(FOLDER))?;
         }
-        return Ok(Reverted::default());
+        return Ok(RevertReport::default());
     }
     if damaged.is_none()
         && strays.is_unclear()
-        && let Some(Kept { path, why, .. }) = strays.unclear.first()
+        && let Some(NotReverted { path, why, .. }) = strays.unclear.first()
     {
         let unclear = Failed::new(Exit::Unknown, "unclear", format!("{}: {why}", path.display()));
         return Err(unclear.hint("mend it, so that containerd reads it, and run this again").into());
     }
     if !force {
-        return Ok(Reverted { kept: strays.told(), ..Reverted::default() });
+        return Ok(RevertReport { kept: strays.told(), ..RevertReport::default() });
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;

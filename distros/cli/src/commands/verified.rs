@@ -10,7 +10,7 @@ use model::profile::Profile;
 use model::record::ComponentKind;
 use model::share::Share;
 use model::verified::joined;
-use operator::standing::{Standing, standing};
+use operator::standing::{VerifiedStanding, standing};
 use std::fmt::Write as _;
 
 /// Arguments of `verified`.
@@ -49,11 +49,11 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         // Each run that judged a part has an entry; what rests on the same packages is told together.
         let entries = joined(entries);
         let standings = entries.iter().map(|v| standing(v, &capabilities, packages.as_ref(), today));
-        let standings: Vec<Standing> = standings.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
+        let standings: Vec<VerifiedStanding> = standings.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push((profile.name.as_str(), standings));
     }
     // The combination is proved if one environment has proved all of it, of these versions.
-    let proved = |standings: &[Standing]| standings.iter().any(|s| s.supported && s.matches);
+    let proved = |standings: &[VerifiedStanding]| standings.iter().any(|s| s.supported && s.matches);
     let exit = if answers.iter().all(|(_, s)| proved(s)) { Exit::Ok } else { Exit::No };
     if arguments.about.format == Format::Json {
         let profiles: Vec<serde_json::Value> = answers
@@ -93,7 +93,7 @@ fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
     capabilities
 }
 
-fn told(standing: &Standing) -> String {
+fn told(standing: &VerifiedStanding) -> String {
     let mut out = format!(
         "  {} on {} basis, {} ({} days ago), harness {}: supported {}, same versions {}\n",
         standing.environment,

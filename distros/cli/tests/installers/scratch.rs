@@ -2,7 +2,9 @@
 
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
-use operator::installer::{self, Failure, FailureKind, InstallError, Installation, Options, Place, Wanted};
+use operator::installer::{
+    self, Failure, FailureKind, InstallError, InstallRequest, Installation, InstallerLocation, Options,
+};
 use operator::packages::Packages;
 use root::Root;
 use std::path::{Path, PathBuf};
@@ -70,17 +72,21 @@ impl Scratch {
         self.install_wanted(&alone(package), lock_timeout)
     }
 
-    pub(crate) fn install_wanted(&self, wanted: &Wanted, lock_timeout: Duration) -> Result<Installation, InstallError> {
+    pub(crate) fn install_wanted(
+        &self,
+        wanted: &InstallRequest,
+        lock_timeout: Duration,
+    ) -> Result<Installation, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        assert_eq!(chosen.place, Place::Outside);
+        assert_eq!(chosen.place, InstallerLocation::Outside);
         let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
         installer::install(&chosen, &root, wanted, &options)
     }
 
     /// `kq-extra` is found once what it needs is enabled and no sooner, and what is enabled is told.
     pub(crate) fn enables_first(&self, repositories: &[&str], modules: &[&str]) {
-        let wanted = |repositories: &[&str], modules: &[&str]| Wanted {
+        let wanted = |repositories: &[&str], modules: &[&str]| InstallRequest {
             packages: vec!["kq-extra".parse().expect("a name")],
             repositories: repositories.iter().map(|r| (*r).to_owned()).collect(),
             modules: modules.iter().map(|m| (*m).to_owned()).collect(),
@@ -245,8 +251,8 @@ pub(crate) fn noise(count: usize) -> Vec<u8> {
 }
 
 /// That package and nothing besides.
-fn alone(package: &str) -> Wanted {
-    Wanted { packages: vec![package.parse().expect("a name")], ..Wanted::default() }
+fn alone(package: &str) -> InstallRequest {
+    InstallRequest { packages: vec![package.parse().expect("a name")], ..InstallRequest::default() }
 }
 
 /// A folder with a package's files.

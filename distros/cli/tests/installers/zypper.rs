@@ -4,7 +4,7 @@ use crate::rpm::{break_index, extra, index, rpms};
 use crate::scratch::Scratch;
 use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::{Options, Wanted};
+use operator::installer::{InstallRequest, Options};
 use operator::packages::Packages;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
     let plan = || {
         let root = scratch.root();
         let chosen = operator::installer::choose(&root, PackageManager::Zypper).expect("settings");
-        let wanted = Wanted { packages: vec!["kq-vmm".parse().expect("a name")], ..Wanted::default() };
+        let wanted = InstallRequest { packages: vec!["kq-vmm".parse().expect("a name")], ..InstallRequest::default() };
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
         operator::installer::plan(&chosen, &root, &wanted, &options).expect("a plan").changes
     };

@@ -91,7 +91,7 @@ fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
             .iter()
             .map(|release| release.version.clone())
             .collect();
-        let form = crate::lint::Form::Verified { releases: &releases };
+        let form = crate::lint::FileForm::Verified { releases: &releases };
         assert_eq!(crate::lint::lint_as(Path::new(path), text, form), [], "{path}");
     }
 }

@@ -36,7 +36,7 @@ pub struct Family {
 /// What sets a profile apart from the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Change {
+pub struct ProfileChange {
     /// In a few words.
     pub what: String,
     /// Where it is seen: `src/runtime/pkg/govmm/qemu/qemu.go@3.8.0`.
@@ -81,7 +81,7 @@ pub enum FamilyError {
 /// Why a version of Kata has no profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Beyond {
+pub enum NoProfileError {
     /// It is newer than every release that was read.
     #[error(
         "kata {version} is newer than {newest}, the newest release whose arguments are known: a profile has to be \
@@ -207,23 +207,23 @@ impl Family {
     ///
     /// # Errors
     /// When no profile is about it.
-    pub fn profile_of(&self, version: KataVersion) -> Result<&Profile, Beyond> {
+    pub fn profile_of(&self, version: KataVersion) -> Result<&Profile, NoProfileError> {
         let (newest, release) = (self.newest(), version.release());
         let Some(oldest) = self.releases.first().copied().filter(|_| release <= newest) else {
-            return Err(Beyond::Newer { version, newest });
+            return Err(NoProfileError::Newer { version, newest });
         };
         let at = self.releases.partition_point(|known| *known < release);
         if at == 0 && release != oldest {
-            return Err(Beyond::Older { version, oldest });
+            return Err(NoProfileError::Older { version, oldest });
         }
         if self.releases[at] != release {
-            return Err(Beyond::Unread { version, before: self.releases[at - 1], after: self.releases[at] });
+            return Err(NoProfileError::Unread { version, before: self.releases[at - 1], after: self.releases[at] });
         }
         let mut released = self.profiles.iter().filter(|profile| profile.tag != UNRELEASED).rev();
         let profile = released.find(|profile| profile.version() <= release);
-        let profile = profile.ok_or(Beyond::Older { version, oldest })?;
+        let profile = profile.ok_or(NoProfileError::Older { version, oldest })?;
         match !version.is_release() && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
-            true => Err(Beyond::PreRelease { version, release }),
+            true => Err(NoProfileError::PreRelease { version, release }),
             false => Ok(profile),
         }
     }
@@ -283,8 +283,8 @@ impl Family {
             }
             let mut whole = demands.clone();
             let ends = begins.get(position + 1).copied().unwrap_or(releases.len());
-            let stated: Vec<Change> =
-                differences.iter().map(|d| Change { what: d.what.clone(), source: d.source.clone() }).collect();
+            let stated: Vec<ProfileChange> =
+                differences.iter().map(|d| ProfileChange { what: d.what.clone(), source: d.source.clone() }).collect();
             let range = range(&releases, begins[position], ends);
             let maintained = begins[position] < releases.len() && ends == releases.len();
             let own: [(&str, Value); 6] = [

@@ -51,11 +51,11 @@ pub struct QmpDialect {
     /// The command that lists the CPUs' threads; QEMU 6.0 dropped `query-cpus`.
     pub threads: QueryThreads,
     /// How QMP gets `share-rw` (of a plugged disk) and `mq` (of a plugged interface): as text or as a boolean.
-    pub switches: Written,
+    pub switches: JsonStyle,
     /// `core-id` and the other numbers of a plugged CPU.
-    pub cpu_ids: Written,
+    pub cpu_ids: JsonStyle,
     /// `num-queues` of a disk in the PCI bridge, where the runtime says it.
-    pub num_queues: Option<Written>,
+    pub num_queues: Option<JsonStyle>,
 }
 
 /// The commands that list the CPUs' threads.
@@ -81,7 +81,7 @@ impl QueryThreads {
 /// How a number or a switch is written in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Written {
+pub enum JsonStyle {
     /// `"on"`, `"1"`.
     AsText,
     /// `true`, `1`.

@@ -1,6 +1,6 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
-use super::{ComponentEntry, ComponentKind, Confidence, Fact, Parts, PerArch};
+use super::{CommonFields, ComponentEntry, ComponentKind, Confidence, Fact, PerArch};
 use crate::decode::Decoder;
 use crate::package::PackageName;
 use crate::release::{Archive, PackageSuite};
@@ -29,7 +29,7 @@ pub(super) const PART_KEYS: &[&str] = &[
 ];
 
 /// What both the top level and a release can state.
-pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Parts {
+pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> CommonFields {
     let c = confidence;
     let fs = node.get("fs");
     let listed = ComponentKind::LISTED.into_iter().filter_map(|kind| {
@@ -37,7 +37,7 @@ pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) ->
         Some((kind, fact))
     });
     let listed = listed.collect();
-    Parts {
+    CommonFields {
         suites: node.get("suites").and_then(|n| d.fact(n, c, suites)),
         repositories: node.get("repositories").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "repositories"))),
         modules: node.get("modules").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "modules"))),

@@ -1,7 +1,7 @@
 //! What a record says about a release, fact by fact: for people, with its confidence.
 
 use super::resolve::{known, listed, merged, preferred_first, stated_for};
-use super::{ComponentEntry, ComponentKind, Confidence, Fact, Origin, Record, ReleaseEntry};
+use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation};
 use crate::arch::Arch;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct StatedFact {
     pub confidence: Confidence,
     /// File and line.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Origin>,
+    pub origin: Option<SourceLocation>,
 }
 
 impl StatedFact {

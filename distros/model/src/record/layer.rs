@@ -4,7 +4,7 @@
 //! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
 
 use super::resolve::merged;
-use super::{ComponentEntry, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
+use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
 use crate::package::PackageName;
@@ -35,7 +35,7 @@ pub(crate) struct Draft {
     pub(crate) derives_from: Option<String>,
     pub(crate) package_manager: Option<(PackageManager, Position)>,
     pub(crate) arches: Option<(Vec<Arch>, Position)>,
-    pub(crate) defaults: Parts,
+    pub(crate) defaults: CommonFields,
     pub(crate) releases: Option<Vec<ReleaseEntry>>,
     /// Where the record begins in its last file.
     pub(crate) start: usize,
@@ -161,7 +161,7 @@ impl Draft {
                     released: None,
                     eol: None,
                     lts: None,
-                    parts: Parts { image: None, ..parent.parts },
+                    parts: CommonFields { image: None, ..parent.parts },
                     ..parent
                 })
             };
@@ -205,7 +205,7 @@ fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
 }
 
 /// Counts every fact's source on by as many as lie beneath it now.
-fn renumber(parts: &mut Parts, by: usize) {
+fn renumber(parts: &mut CommonFields, by: usize) {
     fn fact<T>(fact: &mut Option<Fact<T>>, by: usize) -> Option<&mut T> {
         let fact = fact.as_mut()?;
         fact.source += by;

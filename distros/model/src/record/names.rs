@@ -1,7 +1,7 @@
 //! Names of packages that the record's package manager cannot have.
 
 use super::resolve::merged;
-use super::{ComponentEntry, Fact, Parts, Record};
+use super::{CommonFields, ComponentEntry, Fact, Record};
 use crate::diagnostic::Diagnostic;
 use crate::package_manager::PackageManager;
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
         None => (record.package_manager, Cow::Borrowed(&r.parts)),
     });
     let defaults = (record.package_manager, Cow::Borrowed(&record.defaults));
-    let all: Vec<(PackageManager, Cow<'_, Parts>)> = std::iter::once(defaults).chain(releases).collect();
+    let all: Vec<(PackageManager, Cow<'_, CommonFields>)> = std::iter::once(defaults).chain(releases).collect();
     let components = all.iter().flat_map(|(manager, parts)| components(parts).map(move |c| (*manager, c)));
     let facts = components.filter_map(|(manager, c)| Some((manager, c, c.packages.as_ref()?)));
     let mut found: Vec<(usize, Diagnostic)> = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
     found
 }
 
-fn components(parts: &Parts) -> impl Iterator<Item = &ComponentEntry> {
+fn components(parts: &CommonFields) -> impl Iterator<Item = &ComponentEntry> {
     fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
         fact.as_ref()?.value.as_ref()
     }

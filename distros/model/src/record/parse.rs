@@ -2,7 +2,7 @@
 
 use super::component::{PART_KEYS, parts};
 use super::layer::Position;
-use super::{Confidence, Draft, Parts, RecordError, ReleaseEntry, Source, read_text};
+use super::{CommonFields, Confidence, Draft, RecordError, ReleaseEntry, Source, read_text};
 use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::package_manager::PackageManager;
@@ -163,7 +163,7 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 arches: None,
                 derives_from: None,
                 package_manager: None,
-                parts: Parts::default(),
+                parts: CommonFields::default(),
                 span,
                 source: 0,
             };

@@ -1,7 +1,7 @@
 //! A release on one architecture, with the record's defaults applied.
 
 use super::ComponentKind;
-use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
+use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
@@ -211,7 +211,7 @@ pub(super) fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) 
 }
 
 /// The components of a kind of which there can be several, where they are known.
-pub(super) fn listed(parts: &Parts, kind: ComponentKind) -> &[ComponentEntry] {
+pub(super) fn listed(parts: &CommonFields, kind: ComponentKind) -> &[ComponentEntry] {
     parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
 }
 
@@ -240,11 +240,11 @@ pub(super) fn preferred_first(mut drivers: Vec<ComponentEntry>, preferred: &Opti
 }
 
 /// The release's parts over the defaults, key by key; components meet by name.
-pub(super) fn merged(defaults: &Parts, over: &Parts) -> Parts {
+pub(super) fn merged(defaults: &CommonFields, over: &CommonFields) -> CommonFields {
     fn pick<T: Clone>(default: &Option<T>, over: &Option<T>) -> Option<T> {
         over.clone().or_else(|| default.clone())
     }
-    Parts {
+    CommonFields {
         suites: pick(&defaults.suites, &over.suites),
         repositories: pick(&defaults.repositories, &over.repositories),
         modules: pick(&defaults.modules, &over.modules),
@@ -257,7 +257,7 @@ pub(super) fn merged(defaults: &Parts, over: &Parts) -> Parts {
         listed: ComponentKind::LISTED
             .into_iter()
             .filter_map(|kind| {
-                let fact = |parts: &Parts| parts.listed.get(&kind).cloned();
+                let fact = |parts: &CommonFields| parts.listed.get(&kind).cloned();
                 Some((kind, merge_fact(&fact(defaults), &fact(over), merge_components)?))
             })
             .collect(),

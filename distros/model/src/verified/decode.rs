@@ -8,7 +8,7 @@ use crate::environment::Environment;
 use crate::kata_version::KataVersion;
 use crate::package::{PackageName, PackageVersion};
 use crate::profile::Runtime;
-use crate::syntax::{Entry, Node, NodeKind};
+use crate::syntax::{MapEntry, Node, NodeKind};
 use std::collections::BTreeMap;
 
 const ENTRY_KEYS: &[&str] = &[
@@ -100,7 +100,7 @@ fn kata(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedKata> {
 }
 
 /// A component's name.
-fn component(d: &mut Decoder<'_>, entry: &Entry) -> Option<Component> {
+fn component(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Component> {
     let known: Vec<(&str, Component)> = Component::ALL.iter().map(|c| (c.name(), *c)).collect();
     d.known("component", "unknown-component", &entry.key, &entry.key_span, &known)
 }
@@ -109,7 +109,7 @@ fn by_name<K: Ord, T>(
     d: &mut Decoder<'_>,
     node: &Node,
     what: &str,
-    mut key: impl FnMut(&mut Decoder<'_>, &Entry) -> Option<K>,
+    mut key: impl FnMut(&mut Decoder<'_>, &MapEntry) -> Option<K>,
     mut read: impl FnMut(&mut Decoder<'_>, &Node) -> Option<T>,
 ) -> Option<BTreeMap<K, T>> {
     if !matches!(node.kind, NodeKind::Map(_) | NodeKind::Null) {
@@ -126,7 +126,7 @@ fn by_name<K: Ord, T>(
 }
 
 /// A package's name.
-fn package(d: &mut Decoder<'_>, entry: &Entry) -> Option<PackageName> {
+fn package(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<PackageName> {
     let name = entry.key.parse::<PackageName>().ok();
     if name.is_none() {
         let message = format!("`{}` is not a package name", entry.key);
@@ -147,7 +147,7 @@ fn version(d: &mut Decoder<'_>, node: &Node) -> Option<PackageVersion> {
 }
 
 /// A capability's name.
-fn name(d: &mut Decoder<'_>, entry: &Entry) -> Option<Capability> {
+fn name(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Capability> {
     let known: Vec<(&str, Capability)> = Capability::ALL.iter().map(|c| (c.name(), *c)).collect();
     d.known("capability", "unknown-capability", &entry.key, &entry.key_span, &known)
 }

@@ -12,7 +12,7 @@ use crate::diagnostic::is_direction_control;
 use crate::profile::Runtime;
 use crate::source::RecordError;
 use crate::syntax;
-use root::Place;
+use root::PinnedPath;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
@@ -90,7 +90,7 @@ pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[Verified
 ///
 /// What the file system refused.
 pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    let place = Place::of_file(path)?;
+    let place = PinnedPath::of_file(path)?;
     let old = place.attributes().map_err(io::Error::other)?;
     place.write(text.as_bytes(), old.as_ref()).map_err(io::Error::other)
 }

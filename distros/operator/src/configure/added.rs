@@ -7,11 +7,11 @@ use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
-use super::state::{Change, ChangeError, State};
-use super::today::{Today, today};
+use super::state::{ChangeError, FileChange, State};
+use super::today::{FileState, today};
 use super::{Setting, copy};
 use model::redact::SECRET;
-use root::{MAX_CONFIGURATION, Place, Root};
+use root::{MAX_CONFIGURATION, PinnedPath, Root};
 use similar::{ChangeTag, TextDiff};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -24,29 +24,29 @@ const SHOWN: usize = 4;
 
 /// What others have added to one of our files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Added {
+pub struct ForeignAdditions {
     /// Our file, as it was written.
-    ours: Change,
+    ours: FileChange,
     /// Its text of today.
     now: String,
     /// Their file; `None` where nothing but empty lines was added.
-    theirs: Option<Change>,
+    theirs: Option<FileChange>,
 }
 
-impl Added {
+impl ForeignAdditions {
     /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
     /// `None` where theirs cannot be told from ours.
-    fn of(root: &Root, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
+    fn of(root: &Root, file: &FileChange, now: &str, others: &[ForeignAdditions]) -> Option<ForeignAdditions> {
         let text = theirs(file, now)?;
         let theirs = match text.is_empty() {
             true => None,
-            false => Some(Change { path: free(root, file, &text, others)?, before: None, after: text }),
+            false => Some(FileChange { path: free(root, file, &text, others)?, before: None, after: text }),
         };
-        Some(Added { ours: file.clone(), now: now.to_owned(), theirs })
+        Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs })
     }
 
     /// Their file, where there is to be one.
-    pub fn theirs(&self) -> Option<&Change> {
+    pub fn theirs(&self) -> Option<&FileChange> {
         self.theirs.as_ref()
     }
 
@@ -74,8 +74,8 @@ impl Added {
     pub(super) fn write(&self, root: &Root) -> Result<(), ChangeError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
         // Whoever may read the one may read the other.
-        let like = root.place(self.ours())?.as_ref().map(Place::attributes).transpose()?.flatten();
-        let place = root.make_place(&theirs.path)?;
+        let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
+        let place = root.make_pinned(&theirs.path)?;
         match place.read(MAX_CONFIGURATION)? {
             Some(held) if held.bytes == theirs.after.as_bytes() => Ok(()),
             Some(_) => Err(ChangeError::Meanwhile(theirs.path.clone())),
@@ -85,27 +85,27 @@ impl Added {
 }
 
 /// Everything that others have added to a state's files, and that can be told from ours.
-pub(super) fn all(root: &Root, state: &State) -> Vec<Added> {
+pub(super) fn all(root: &Root, state: &State) -> Vec<ForeignAdditions> {
     let mut all = Vec::new();
     for file in state.files.iter().filter(|f| is_whole(f)) {
         // What cannot be read is told by whoever writes it.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
-        if today(state, file, Some(&now)) == Today::Foreign {
-            all.extend(Added::of(root, file, &now, &all));
+        if today(state, file, Some(&now)) == FileState::Foreign {
+            all.extend(ForeignAdditions::of(root, file, &now, &all));
         }
     }
     all
 }
 
 /// A state for which our files are ours still, because what was added to them has moved.
-pub(super) fn noted(state: &State, added: &[Added]) -> State {
+pub(super) fn noted(state: &State, added: &[ForeignAdditions]) -> State {
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
     noted
 }
 
 /// That a file of ours was changed.
-pub(super) fn changed(file: &Change, now: &str) -> ChangeError {
+pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
     ChangeError::Changed {
         path: file.path.clone(),
         how: differences(&file.after, now),
@@ -114,7 +114,7 @@ pub(super) fn changed(file: &Change, now: &str) -> ChangeError {
 }
 
 /// The same, of a file that is named already.
-pub(super) fn changed_words(file: &Change, now: &str) -> String {
+pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
         "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {} where that is",
         differences(&file.after, now),
@@ -123,7 +123,7 @@ pub(super) fn changed_words(file: &Change, now: &str) -> String {
 }
 
 /// The text of their file, empty where there is nothing for it; `None` where theirs cannot be told from ours.
-fn theirs(file: &Change, now: &str) -> Option<String> {
+fn theirs(file: &FileChange, now: &str) -> Option<String> {
     if !is_whole(file) || !says_it_is_ours(now) {
         return None;
     }
@@ -155,19 +155,19 @@ fn theirs(file: &Change, now: &str) -> Option<String> {
 }
 
 /// A path beside our file at which nothing stands, or that very text.
-fn free(root: &Root, file: &Change, text: &str, others: &[Added]) -> Option<PathBuf> {
+fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
     let is_free = |path: &PathBuf| match root.look(path) {
         Ok(None) => true,
         Ok(Some(_)) => root.text_if_any(path).is_ok_and(|there| there.as_deref() == Some(text)),
         Err(_) => false,
     };
-    let is_anothers = |path: &PathBuf| others.iter().filter_map(Added::theirs).any(|c| c.path == *path);
+    let is_anothers = |path: &PathBuf| others.iter().filter_map(ForeignAdditions::theirs).any(|c| c.path == *path);
     let paths = NUMBERS.filter_map(|number| root.resolve_new(&beside(file, number)).ok());
     paths.filter(|path| !is_anothers(path)).find(is_free)
 }
 
 /// Beside a drop-in, and among the drop-ins of a configuration.
-fn beside(file: &Change, number: u32) -> PathBuf {
+fn beside(file: &FileChange, number: u32) -> PathBuf {
     let folder = file.path.with_file_name("");
     let is_drop_in = folder.file_name().is_some_and(|name| name == "config.d");
     let folder = if copy::source(&file.after).is_some() && !is_drop_in { folder.join("config.d") } else { folder };
@@ -229,8 +229,8 @@ runtime_type = \"k\"
 ";
     const HEAD: &str = "# Others have added this to 50.toml; kata-osinfo has moved it here and leaves it alone.\n";
 
-    fn ours(after: &str) -> Change {
-        Change { path: "/config.d/50.toml".into(), before: None, after: after.to_owned() }
+    fn ours(after: &str) -> FileChange {
+        FileChange { path: "/config.d/50.toml".into(), before: None, after: after.to_owned() }
     }
 
     fn told_apart(after: &str, now: &str) -> Option<String> {

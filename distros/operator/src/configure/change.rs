@@ -5,11 +5,11 @@
 
 use super::containerd::migrated::{is_of_handler, to_mend};
 use super::lock::Lock;
-use super::state::{self, Change, ChangeError, State, VERSION};
-use super::today::{Today, halfway, today, without_our_keys};
+use super::state::{self, ChangeError, FileChange, State, VERSION};
+use super::today::{FileState, halfway, today, without_our_keys};
 use super::toml::without_line;
 use super::{added, keys};
-use root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
+use root::{Attributes, FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -34,18 +34,18 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
     };
     let now = now.map(|now| halfway(state, path, now.as_bytes()).map(str::to_owned).unwrap_or(now));
     match today(state, ours, now.as_deref()) {
-        Today::Ours => Ok(ours.before.clone()),
-        Today::Edited(taken) if taken.changed.iter().any(|key| is_of_handler(key)) => {
+        FileState::Ours => Ok(ours.before.clone()),
+        FileState::Edited(taken) if taken.changed.iter().any(|key| is_of_handler(key)) => {
             let now = now.unwrap_or_default();
             match again.then(|| without_our_keys(state, ours, &now)) {
                 Some(Ok(text)) => Ok(text),
                 _ => Err(ChangeError::Handler { path: path.to_owned(), how: to_mend(&now, state, &taken.changed) }),
             }
         }
-        Today::Edited(taken) => Ok(taken.text),
-        Today::Back | Today::Gone => Ok(now),
-        Today::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
-        Today::Foreign => Err(ChangeError::NotToml { path: path.to_owned(), why: not_toml(now.as_deref()) }),
+        FileState::Edited(taken) => Ok(taken.text),
+        FileState::Back | FileState::Gone => Ok(now),
+        FileState::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
+        FileState::Foreign => Err(ChangeError::NotToml { path: path.to_owned(), why: not_toml(now.as_deref()) }),
     }
 }
 
@@ -60,8 +60,8 @@ pub(super) fn not_toml(now: Option<&str>) -> String {
 /// # Errors
 ///
 /// That one has keys that are not written now, or cannot be read.
-pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[Change]) -> Result<(), ChangeError> {
-    let is_known = |change: &Change| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
+pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[FileChange]) -> Result<(), ChangeError> {
+    let is_known = |change: &FileChange| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
     for change in changes.iter().filter(|change| change.before.is_none() && !is_known(change)) {
         if let Some(now) = root.utf8_if_any(&change.path)?
             && keys::has_others(&now, &change.after)
@@ -114,20 +114,20 @@ pub(super) fn originals(
 
 /// A file on its way from one text to another.
 pub(super) struct PendingFile {
-    pub(super) file: Change,
+    pub(super) file: FileChange,
     /// What is to stand there.
     pub(super) target: Option<String>,
     /// The folder that it lies in; `None` where that is missing.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<PinnedPath>,
     /// What stands there.
-    pub(super) now: Option<Held>,
+    pub(super) now: Option<FileContents>,
     /// Whether something that is no file of ours stands in the way.
     pub(super) blocked: bool,
 }
 
 impl PendingFile {
-    pub(super) fn new(root: &Root, file: Change, target: Option<String>) -> Result<PendingFile, RootError> {
-        let place = root.place(&file.path)?;
+    pub(super) fn new(root: &Root, file: FileChange, target: Option<String>) -> Result<PendingFile, RootError> {
+        let place = root.pin(&file.path)?;
         let now = place.as_ref().map(|p| p.read(MAX_CONFIGURATION)).transpose()?.flatten();
         Ok(PendingFile { file, target, place, now, blocked: false })
     }
@@ -152,14 +152,14 @@ impl PendingFile {
             return Ok(());
         }
         if self.blocked {
-            self.place.iter().try_for_each(Place::remove)?;
+            self.place.iter().try_for_each(PinnedPath::remove)?;
         }
         let Some(text) = &self.target else {
             return Ok(self.place.map_or(Ok(()), |place| place.remove())?);
         };
         let place = match self.place {
             Some(place) => place,
-            None => root.make_place(&self.file.path)?,
+            None => root.make_pinned(&self.file.path)?,
         };
         if place.read(MAX_CONFIGURATION)? != self.now {
             return Err(ChangeError::Meanwhile(self.file.path));
@@ -187,7 +187,8 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
         steps.push(PendingFile::new(root, file.clone(), Some(file.after.clone()))?);
     }
     let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
-    let (mut kept, dropped): (Vec<Change>, Vec<Change>) = before.cloned().partition(|f| new.owner(&f.path).is_some());
+    let (mut kept, dropped): (Vec<FileChange>, Vec<FileChange>) =
+        before.cloned().partition(|f| new.owner(&f.path).is_some());
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     for file in &dropped {
         match without_ours(root, old, &file.path, false) {
@@ -196,7 +197,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
             }
             before => {
                 let before = before?;
-                steps.push(PendingFile::new(root, Change { before: before.clone(), ..file.clone() }, before)?);
+                steps.push(PendingFile::new(root, FileChange { before: before.clone(), ..file.clone() }, before)?);
             }
         }
     }

@@ -36,7 +36,7 @@ pub enum Boot {
 /// Kata's configuration for a machine, in our words; [`super::settings`] has it in Kata's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Configuration {
+pub struct KataConfiguration {
     /// The profile's name.
     pub profile: String,
     /// Which runtime reads it.
@@ -93,7 +93,7 @@ pub struct Note {
 /// What is not on the machine, and can be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Wanting {
+pub struct MissingComponent {
     /// `qemu`, `virtio-fs`.
     pub component: String,
     /// What exactly is missing.
@@ -113,7 +113,7 @@ pub enum PlanError {
     #[error("{} is not installed: {}; install {}", .wanting.component, .wanting.why, .wanting.packages.join(" "))]
     Missing {
         /// What to install.
-        wanting: Wanting,
+        wanting: MissingComponent,
     },
     /// The record knows no package: an admin's entry is needed.
     #[error(

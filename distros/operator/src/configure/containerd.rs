@@ -21,13 +21,13 @@ pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
 pub(super) use loss::{loss, lost, names_default};
-pub(super) use written::Written;
+pub(super) use written::ContainerdHandler;
 
 use super::Setting;
 use super::edit::{EditError, LineEnds, edited};
 use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
-use super::state::{Change, ChangeError};
+use super::state::{ChangeError, FileChange};
 use files::Files;
 use handler::{default_runtime, handler, settings, told};
 use loaded::{GRPC, LoadError, Loaded, Loading, RUNTIME, read};
@@ -70,7 +70,7 @@ pub(super) fn containerd(
     place: &ContainerdConfig,
     wanted: WantedHandler<'_>,
     replaced: &Replaced,
-) -> Result<(Vec<Change>, Written), HandlerError> {
+) -> Result<(Vec<FileChange>, ContainerdHandler), HandlerError> {
     let path = root.resolve_new(&place.main)?;
     let before = original(&path)?;
     let edit = |source| HandlerError::Edit { path: path.clone(), source };
@@ -127,7 +127,7 @@ pub(super) fn containerd(
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
     };
-    let written = Written {
+    let written = ContainerdHandler {
         main: place.main.clone(),
         instead,
         loadings: now.iter().map(|(l, _)| *l).collect(),
@@ -178,7 +178,7 @@ impl Candidates<'_> {
     }
 
     /// An edit of the main file.
-    fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<Change>, EditError> {
+    fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<FileChange>, EditError> {
         let form = form.max(2);
         let settings = self.settings(form);
         // Comments alone have no version yet.
@@ -187,11 +187,11 @@ impl Candidates<'_> {
             false => self.before.unwrap_or_default().to_owned(),
         };
         let after = edited(&text, &settings)?;
-        Ok(vec![Change { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
+        Ok(vec![FileChange { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
     }
 
     /// A drop-in in each form, with an import of it where there is none.
-    fn drop_ins(&self, form: i64) -> Result<Vec<Vec<Change>>, HandlerError> {
+    fn drop_ins(&self, form: i64) -> Result<Vec<Vec<FileChange>>, HandlerError> {
         let edit = |source| HandlerError::Edit { path: self.path.to_owned(), source };
         let path = self.root.resolve_new(&self.place.drop_in)?;
         let first = if form < 2 { 3 } else { form };
@@ -206,7 +206,7 @@ impl Candidates<'_> {
             let after = edited(&head, &self.settings(form)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));
-            let mut changes = vec![Change { before: (self.original)(&path)?, path: path.clone(), after }];
+            let mut changes = vec![FileChange { before: (self.original)(&path)?, path: path.clone(), after }];
             let files = Files { root: self.root, replaced: &replaced };
             let read = read(&files, &self.place.main, Loading::MergesThenMigrates);
             if read.is_ok_and(|files| !files.iter().any(|f| f.path == self.place.drop_in)) {
@@ -216,7 +216,7 @@ impl Candidates<'_> {
                 let text = self.before.map_or_else(|| format!("version = {form}\n"), str::to_owned);
                 let after = with_import(&text, &self.place.drop_in).map_err(edit)?;
                 let before = self.before.map(str::to_owned);
-                changes.push(Change { path: self.path.to_owned(), before, after });
+                changes.push(FileChange { path: self.path.to_owned(), before, after });
             }
             all.push(changes);
         }

@@ -8,7 +8,7 @@ use super::containerd::{Replaced, lost, names_default};
 use super::edit::edited;
 use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
-use super::state::{Change, State};
+use super::state::{FileChange, State};
 use super::theirs::ForeignValue;
 use super::toml::{line_of, table_of};
 use super::{Problem, Setting};
@@ -28,7 +28,7 @@ const MAX_FILES: usize = 10_000;
 
 /// A handler that was written, to be looked for when everything is read again.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
+pub(super) struct CrioHandler {
     /// All that it says: what an earlier one has besides is in it, too.
     handler: Map<String, Value>,
     /// What a handler of this name that is there says otherwise.
@@ -51,7 +51,7 @@ pub(super) fn crio(
     shim: &Path,
     config: &Path,
     replaced: &Replaced,
-) -> Result<(Vec<Change>, Written), HandlerError> {
+) -> Result<(Vec<FileChange>, CrioHandler), HandlerError> {
     let path = root.resolve_new(&drop_in())?;
     let proven = [
         ("runtime_path", json!(shim.display().to_string())),
@@ -87,8 +87,8 @@ pub(super) fn crio(
     let text = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
     let after = format!("{HEAD}{text}");
     let handler = handler_of(&after).unwrap_or_default();
-    let change = Change { before: original(root, state, &path)?, path, after };
-    Ok((vec![change], Written { handler, theirs }))
+    let change = FileChange { before: original(root, state, &path)?, path, after };
+    Ok((vec![change], CrioHandler { handler, theirs }))
 }
 
 /// Our drop-in.
@@ -322,7 +322,7 @@ enum Besides {
     IsTheirs,
 }
 
-impl Written {
+impl CrioHandler {
     /// Files with which CRI-O would not start, and the last handler of the same name after ours, which takes its place,
     /// unless it says the same.
     ///
@@ -362,9 +362,9 @@ impl Written {
 /// # Errors
 ///
 /// That a drop-in cannot be read.
-pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootError> {
+pub(super) fn problems(root: &Root, file: &FileChange) -> Result<Vec<Problem>, RootError> {
     let Some(wanted) = handler_of(&file.after) else { return Ok(Vec::new()) };
-    let written = Written { handler: wanted, theirs: Vec::new() };
+    let written = CrioHandler { handler: wanted, theirs: Vec::new() };
     let mut problems = written.problems(root, &Replaced::new())?;
     // A later file's handler takes the place of this one, too.
     if problems.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::lists;
 use super::toml::{value_of, without_line};
-use super::{Configuration, Setting};
+use super::{KataConfiguration, Setting};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
 
@@ -10,7 +10,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
 pub const DROP_IN: &str = "50-kata-osinfo.toml";
 
 /// The drop-in's text.
-pub fn drop_in(configuration: &Configuration, settings: &[Setting]) -> String {
+pub fn drop_in(configuration: &KataConfiguration, settings: &[Setting]) -> String {
     let mut text = format!(
         "# Written by kata-osinfo for profile {} (Kata {}); `kata-osinfo unconfigure` removes it.\n\
          # A drop-in with a later name overrides it.\n",

@@ -20,7 +20,7 @@ const MAX_BINARY: u64 = 512 << 20;
 
 /// A virtio-fs daemon that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Daemon {
+pub struct FoundVirtiofsd {
     /// Its path.
     pub path: String,
     /// Which of the two.
@@ -29,7 +29,7 @@ pub struct Daemon {
 
 /// What was found on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Found {
+pub struct Inventory {
     /// The record's VMM, where its program is there: its path.
     pub hypervisor: Option<String>,
     /// Paths of the record's programs at which something stands that nobody can execute.
@@ -41,7 +41,7 @@ pub struct Found {
     /// Whether the kernel lets nobody use io_uring (`kernel.io_uring_disabled` is 2).
     pub io_uring_forbidden: bool,
     /// The record's virtio-fs daemon, where it is there.
-    pub daemon: Option<Daemon>,
+    pub daemon: Option<FoundVirtiofsd>,
     /// The image of the kernel that counts; see [`newest`].
     pub kernel: Option<String>,
     /// Whether other flavours lie beside it, and nothing says which one the record means.
@@ -67,14 +67,14 @@ pub enum PackageDatabase {
     Unread(String),
 }
 
-impl Found {
+impl Inventory {
     /// Looks below a root for what a release's record names, for such guests.
     ///
     /// # Errors
     ///
     /// That something which they need may be there and cannot be read, or that the package database, which says which
     /// kernel it is, is damaged.
-    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, QueryError> {
+    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Inventory, QueryError> {
         let mut no_programs = Vec::new();
         let mut there = |path: &str| program(root, path, &mut no_programs);
         let qemu = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
@@ -92,14 +92,16 @@ impl Found {
             // Their kernel is another one.
             Guest::Own { kernel: Some(_), .. } | Guest::Kata => kernel.ok().flatten(),
         };
-        Ok(Found {
+        Ok(Inventory {
             io_uring: qemu.as_deref().and_then(links_liburing),
             lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
             no_programs,
-            daemon: daemon
-                .map(|(path, bytes)| Daemon { path, flavour: Flavour::of_program(|sign| contains(&bytes, sign)) }),
+            daemon: daemon.map(|(path, bytes)| FoundVirtiofsd {
+                path,
+                flavour: Flavour::of_program(|sign| contains(&bytes, sign)),
+            }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
             packages: BTreeMap::new(),

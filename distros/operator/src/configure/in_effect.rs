@@ -3,8 +3,8 @@
 use super::edit::DROP_IN;
 use super::locate::siblings;
 use super::merged::settings_in;
-use super::state::{Change, Configured, State};
-use super::{Located, Merged, NotEffective, Problem, Setting, containerd, copy, crio};
+use super::state::{FileChange, ManagedConfiguration, State};
+use super::{LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd, copy, crio};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 pub(super) fn problems(root: &Root, state: &State, is_told: &dyn Fn(&Path) -> bool) -> Result<Vec<Problem>, RootError> {
     let mut all = Vec::new();
     for configured in &state.configurations {
-        let (handler, of_kata): (Vec<&Change>, Vec<&Change>) = state
+        let (handler, of_kata): (Vec<&FileChange>, Vec<&FileChange>) = state
             .files
             .iter()
             .filter(|f| configured.files.contains(&f.path))
             .partition(|f| configured.handler.contains(&f.path));
-        let is_whole = |files: &[&Change]| !files.is_empty() && !files.iter().any(|f| is_told(&f.path));
+        let is_whole = |files: &[&FileChange]| !files.is_empty() && !files.iter().any(|f| is_told(&f.path));
         if is_whole(&of_kata) {
             all.extend(of_configuration(root, configured, &of_kata)?);
         }
@@ -38,7 +38,11 @@ pub(super) fn problems(root: &Root, state: &State, is_told: &dyn Fn(&Path) -> bo
 }
 
 /// What Kata would read otherwise than it was written, or would not start with.
-fn of_configuration(root: &Root, configured: &Configured, files: &[&Change]) -> Result<Vec<Problem>, RootError> {
+fn of_configuration(
+    root: &Root,
+    configured: &ManagedConfiguration,
+    files: &[&FileChange],
+) -> Result<Vec<Problem>, RootError> {
     let copied = files.iter().find(|f| copy::source(&f.after).is_some());
     let main = copied.map_or(&configured.config, |f| &f.path);
     let problem = |message: String| Problem { file: main.clone(), line: None, message };
@@ -55,8 +59,8 @@ fn of_configuration(root: &Root, configured: &Configured, files: &[&Change]) -> 
         None => files.iter().flat_map(|f| changed(f)).collect(),
     };
     let (named, path) = (main.clone(), main.clone());
-    let located = Located { named, path, by: String::new(), others: Vec::new(), searched: false };
-    let merged = match Merged::read(root, &located, runtime, kata) {
+    let located = LocatedConfiguration { named, path, by: String::new(), others: Vec::new(), searched: false };
+    let merged = match MergedConfiguration::read(root, &located, runtime, kata) {
         Ok(merged) => merged,
         Err(error) if error.is_unreadable() => return Err(error),
         Err(error) => return Ok(vec![problem(error.to_string())]),
@@ -86,7 +90,7 @@ fn of_configuration(root: &Root, configured: &Configured, files: &[&Change]) -> 
 
 /// The runtime, by its profile, and Kata's version, by the first line of the drop-in: before there were drop-ins an edit
 /// is read by every version alike.
-fn kata(configured: &Configured, drop_in: Option<&str>) -> Option<(Runtime, KataVersion)> {
+fn kata(configured: &ManagedConfiguration, drop_in: Option<&str>) -> Option<(Runtime, KataVersion)> {
     let runtime = Runtime::of_profile(&configured.profile)?;
     let Some(text) = drop_in else { return Some((runtime, KataVersion::new(2, 4, 0))) };
     let (_, rest) = text.lines().next()?.split_once("(Kata ")?;
@@ -94,7 +98,7 @@ fn kata(configured: &Configured, drop_in: Option<&str>) -> Option<(Runtime, Kata
 }
 
 /// What an edit set that was not so before.
-fn changed(file: &Change) -> Vec<Setting> {
+fn changed(file: &FileChange) -> Vec<Setting> {
     let before = file.before.as_deref().map(settings_in).unwrap_or_default();
     settings_in(&file.after).into_iter().filter(|setting| !before.contains(setting)).collect()
 }
@@ -114,7 +118,7 @@ fn may_be(different: &NotEffective) -> bool {
 }
 
 /// Why the handler is not there, or another one.
-fn of_handler(root: &Root, files: &[&Change]) -> Result<Vec<Problem>, RootError> {
+fn of_handler(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootError> {
     let drop_in: Option<PathBuf> = match root.resolve_new(&crio::drop_in()) {
         Err(error) if error.is_unreadable() => return Err(error),
         path => path.ok(),

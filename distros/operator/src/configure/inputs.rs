@@ -1,6 +1,6 @@
 //! Everything that a configuration follows from.
 
-use super::found::Found;
+use super::found::Inventory;
 use super::guest::Guest;
 use model::kata_version::KataVersion;
 use model::profile::Profile;
@@ -19,7 +19,7 @@ pub struct Inputs<'a> {
     /// The very version of Kata.
     pub kata: KataVersion,
     /// What the machine has.
-    pub found: &'a Found,
+    pub found: &'a Inventory,
     /// The guest's kernel.
     pub guest: &'a Guest,
     /// Whether the machine has no hardware virtualization, so that everything takes longer.

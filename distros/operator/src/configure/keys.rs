@@ -2,14 +2,14 @@
 
 use super::edit::{EditError, LineEnds};
 use super::lists;
-use super::state::Change;
+use super::state::FileChange;
 use super::toml::value_of;
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, TableLike};
 
 /// A file's text without what we set in it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(super) struct StrippedText {
     /// The text; `None` where nothing is left of a file that we made.
     pub(super) text: Option<String>,
     /// Keys of ours that somebody has given other values.
@@ -20,7 +20,7 @@ pub(super) struct Taken {
 pub(super) const HEAD: &str = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n";
 
 /// Whether a file is all ours: it says so itself.
-pub(super) fn is_whole(file: &Change) -> bool {
+pub(super) fn is_whole(file: &FileChange) -> bool {
     says_it_is_ours(&file.after)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn has_others(text: &str, ours: &str) -> bool {
 /// # Errors
 ///
 /// That one of the texts is no TOML, or cannot be kept as it is.
-pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: bool) -> Result<Taken, EditError> {
+pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: bool) -> Result<StrippedText, EditError> {
     take_back_but(now, before, after, force, &|_| false)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn take_back_but(
     after: &str,
     force: bool,
     stays: &dyn Fn(&[String]) -> bool,
-) -> Result<Taken, EditError> {
+) -> Result<StrippedText, EditError> {
     let mut document: DocumentMut = now.parse()?;
     let line_ends = LineEnds::of(now, &document)?;
     let old: DocumentMut = before.unwrap_or_default().parse()?;
@@ -108,7 +108,7 @@ pub(super) fn take_back_but(
     }
     let left = document.iter().any(|(key, _)| key != "version");
     let text = (left || before.is_some()).then(|| line_ends.put(document.to_string()));
-    Ok(Taken { text, changed })
+    Ok(StrippedText { text, changed })
 }
 
 /// A text without some keys, and the tables that have nothing else.
@@ -241,17 +241,17 @@ path = \"/k\"
 ";
     const NVIDIA: &str = "\n[plugins.cri.runtimes.nvidia]\ntype = \"nvidia\" # theirs\n";
 
-    fn taken(now: &str, force: bool) -> Taken {
+    fn taken(now: &str, force: bool) -> StrippedText {
         take_back(now, Some(BEFORE), AFTER, force).unwrap()
     }
 
     #[test]
     fn what_others_added_stays_and_ours_goes() {
-        assert_eq!(taken(AFTER, false), Taken { text: Some(BEFORE.to_owned()), changed: Vec::new() });
+        assert_eq!(taken(AFTER, false), StrippedText { text: Some(BEFORE.to_owned()), changed: Vec::new() });
         let now = format!("{AFTER}{NVIDIA}").replace("ours.toml\"", "ours.toml\", \"/etc/b.toml\"");
         let expected = format!("{BEFORE}{NVIDIA}").replace("a.toml\"", "a.toml\", \"/etc/b.toml\"");
         for force in [false, true] {
-            assert_eq!(taken(&now, force), Taken { text: Some(expected.clone()), changed: Vec::new() });
+            assert_eq!(taken(&now, force), StrippedText { text: Some(expected.clone()), changed: Vec::new() });
         }
         // Once more changes nothing, nor does it where ours was never.
         assert_eq!(taken(&expected, false).text.unwrap(), expected);
@@ -272,7 +272,7 @@ path = \"/k\"
             let now = AFTER.replace(imports, &format!("imports = {list}"));
             let left = BEFORE.replace("[\"/etc/a.toml\"]", left);
             for force in [false, true] {
-                assert_eq!(taken(&now, force), Taken { text: Some(left.clone()), changed: Vec::new() });
+                assert_eq!(taken(&now, force), StrippedText { text: Some(left.clone()), changed: Vec::new() });
             }
         }
         // Twice in a list that we made.

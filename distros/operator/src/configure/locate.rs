@@ -1,7 +1,7 @@
 //! Which configuration Kata really reads.
 
-use super::located::Located;
-use super::{Merged, containerd, copy};
+use super::located::LocatedConfiguration;
+use super::{MergedConfiguration, containerd, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
@@ -62,7 +62,7 @@ pub enum LocateError {
 ///
 /// That there is none, that containerd's handlers of this runtime name several, or that one of these places cannot be
 /// looked into.
-pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Located, LocateError> {
+pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<LocatedConfiguration, LocateError> {
     let searched = search(root, runtime);
     let mut paths = containerd::config_paths(root, runtime, &mut |_, error| Err(error))?;
     paths.sort();
@@ -70,7 +70,7 @@ pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Loc
     if let Some(named) = named {
         let located = at(root, named, "--kata-config")?;
         let found = paths.is_empty() && searched.is_ok_and(|s| s.path == located.path);
-        return Ok(Located { searched: found, ..located });
+        return Ok(LocatedConfiguration { searched: found, ..located });
     }
     match paths.as_slice() {
         [] => searched,
@@ -80,14 +80,14 @@ pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Loc
 }
 
 /// The first file of the runtime's own list.
-fn search(root: &Root, runtime: Runtime) -> Result<Located, LocateError> {
+fn search(root: &Root, runtime: Runtime) -> Result<LocatedConfiguration, LocateError> {
     let places = match runtime {
         Runtime::Go => GO,
         Runtime::Rs => RS,
     };
     let found = root.first_file(places.iter().map(Path::new))?;
     let Some(first) = found else { return Err(LocateError::Nowhere(places.to_vec())) };
-    let mut located = Located { searched: true, ..at(root, first, "the runtime's own search")? };
+    let mut located = LocatedConfiguration { searched: true, ..at(root, first, "the runtime's own search")? };
     // The Rust runtime, and /etc before all, have one order; among Go's prefixes the build decides.
     if runtime == Runtime::Go && located.named == first && first != Path::new(places[0]) {
         for place in places.iter().map(Path::new).skip_while(|place| *place != first).skip(1) {
@@ -113,7 +113,7 @@ pub(super) fn first_place(runtime: Runtime) -> &'static Path {
 }
 
 /// What stands there, or what it is this program's copy of.
-fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
+fn at(root: &Root, named: &Path, by: &str) -> Result<LocatedConfiguration, LocateError> {
     if !root.has_file(named)? {
         return Err(LocateError::Missing(named.to_owned()));
     }
@@ -124,7 +124,7 @@ fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
         None => named.to_owned(),
     };
     let path = root.resolve_new(&named)?;
-    Ok(Located { named, path, by: by.to_owned(), others: Vec::new(), searched: false })
+    Ok(LocatedConfiguration { named, path, by: by.to_owned(), others: Vec::new(), searched: false })
 }
 
 /// A configuration in the same directory as another one: its drop-ins are the same.
@@ -144,7 +144,7 @@ pub struct Sibling {
 /// That the directory, one of them or their drop-ins cannot be read.
 pub fn siblings(
     root: &Root,
-    located: &Located,
+    located: &LocatedConfiguration,
     runtime: Runtime,
     kata: KataVersion,
 ) -> Result<Vec<Sibling>, RootError> {
@@ -158,8 +158,8 @@ pub fn siblings(
             && let Some(text) = root.text_if_any(&path)?.filter(is_one)
         {
             let named = path.clone();
-            let it = Located { named, path, by: String::new(), others: Vec::new(), searched: false };
-            let merged = Merged::of_others(root, &it, (runtime, kata), &text)?;
+            let it = LocatedConfiguration { named, path, by: String::new(), others: Vec::new(), searched: false };
+            let merged = MergedConfiguration::of_others(root, &it, (runtime, kata), &text)?;
             let shared = merged.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str);
             let alike = merged.is_of_qemu() && merged.confidential().is_none() && shared != Some("none");
             siblings.push(Sibling { path: it.path, alike });

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The configuration that is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
+pub struct LocatedConfiguration {
     /// As it is named: by the caller, by containerd, or in the runtime's list.
     pub named: PathBuf,
     /// Where it lies with all links followed; drop-ins are looked for beside this one.
@@ -17,7 +17,7 @@ pub struct Located {
     pub searched: bool,
 }
 
-impl Located {
+impl LocatedConfiguration {
     /// The directory of its drop-ins.
     pub fn drop_ins(&self) -> PathBuf {
         self.path.with_file_name("config.d")

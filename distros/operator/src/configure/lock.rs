@@ -1,7 +1,7 @@
 //! One at a time: a lock for everything that configures a root.
 
 use super::state::{self, ChangeError, FOLDER, STATE};
-use root::{Place, Root, RootError};
+use root::{PinnedPath, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use std::fs::File;
@@ -39,7 +39,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
                 made.push(folder);
             }
         }
-        let place = root.make_place_itself(Path::new(STATE))?;
+        let place = root.make_pinned_itself(Path::new(STATE))?;
         let failed = |source| RootError::Write { path: root.shown(place.path()), source };
         let folder = place.open_folder().map_err(failed)?;
         loop {
@@ -72,13 +72,14 @@ fn is_still_there(root: &Root, folder: &File) -> Result<bool, RootError> {
 }
 
 /// Removes what a crash has left beside the state, and beside every file that it names.
-fn sweep(root: &Root, place: &Place) -> Result<(), ChangeError> {
-    let swept =
-        |place: &Place| place.sweep().map_err(|source| RootError::Write { path: root.shown(place.path()), source });
+fn sweep(root: &Root, place: &PinnedPath) -> Result<(), ChangeError> {
+    let swept = |place: &PinnedPath| {
+        place.sweep().map_err(|source| RootError::Write { path: root.shown(place.path()), source })
+    };
     swept(place)?;
     // A broken state is reported by whoever needs it.
     for file in state::read(root).ok().flatten().iter().flat_map(|s| &s.files) {
-        if let Some(place) = root.place(&file.path)? {
+        if let Some(place) = root.pin(&file.path)? {
             swept(&place)?;
         }
     }

@@ -4,7 +4,7 @@ use super::edit::DROP_IN;
 use super::found::against;
 use super::toml::{line_of, value_of};
 use super::version::{key_since, reads_drop_ins};
-use super::{Located, Setting};
+use super::{LocatedConfiguration, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use model::share::Share;
@@ -33,7 +33,7 @@ pub(super) struct Set<'a> {
 
 /// What a runtime would have after reading everything.
 #[derive(Debug, Clone, Default)]
-pub struct Merged {
+pub struct MergedConfiguration {
     leaves: BTreeMap<Vec<String>, Leaf>,
     problems: Vec<Problem>,
 }
@@ -65,7 +65,7 @@ pub struct NotEffective {
     pub line: Option<usize>,
 }
 
-impl Merged {
+impl MergedConfiguration {
     /// Reads a configuration and its drop-ins.
     ///
     /// Both runtimes read every file in `config.d` by the order of its name's bytes, whatever its extension, and a later
@@ -79,27 +79,32 @@ impl Merged {
     ///
     /// That the main file or a drop-in cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a
     /// drop-in is a [`Problem`].
-    pub fn read(root: &Root, located: &Located, runtime: Runtime, kata: KataVersion) -> Result<Merged, RootError> {
-        Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
+    pub fn read(
+        root: &Root,
+        located: &LocatedConfiguration,
+        runtime: Runtime,
+        kata: KataVersion,
+    ) -> Result<MergedConfiguration, RootError> {
+        MergedConfiguration::read_with(root, located, runtime, kata, &BTreeMap::new())
     }
 
     /// What the configuration would be with some files replaced, removed, or added to its drop-ins: for a dry run.
     ///
     /// # Errors
     ///
-    /// As [`Merged::read`].
+    /// As [`MergedConfiguration::read`].
     pub(super) fn read_with(
         root: &Root,
-        located: &Located,
+        located: &LocatedConfiguration,
         runtime: Runtime,
         kata: KataVersion,
         replaced: &BTreeMap<PathBuf, Option<String>>,
-    ) -> Result<Merged, RootError> {
+    ) -> Result<MergedConfiguration, RootError> {
         let main = match replaced.get(&located.path) {
             Some(Some(text)) => text.clone(),
             _ => root.utf8(&located.path)?,
         };
-        let mut merged = Merged::default();
+        let mut merged = MergedConfiguration::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
         if reads_drop_ins(runtime, kata) {
             // What is to be replaced is named without links.
@@ -129,16 +134,16 @@ impl Merged {
     ///
     /// # Errors
     ///
-    /// As [`Merged::read`].
+    /// As [`MergedConfiguration::read`].
     pub(super) fn of_others(
         root: &Root,
-        located: &Located,
+        located: &LocatedConfiguration,
         (runtime, kata): (Runtime, KataVersion),
         main: &str,
-    ) -> Result<Merged, RootError> {
+    ) -> Result<MergedConfiguration, RootError> {
         let ours = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
         let replaced = BTreeMap::from([(located.path.clone(), Some(main.to_owned())), (ours, None)]);
-        Merged::read_with(root, located, runtime, kata, &replaced)
+        MergedConfiguration::read_with(root, located, runtime, kata, &replaced)
     }
 
     /// Merges one file; `drop_in` says that the stricter rules of drop-ins hold.
@@ -317,7 +322,7 @@ mod tests {
     use serde_json::json;
 
     /// A machine with a configuration and drop-ins.
-    fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, Located) {
+    fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, LocatedConfiguration) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("k/config.d")).unwrap();
         std::fs::write(dir.path().join("k/configuration.toml"), main).unwrap();
@@ -326,7 +331,13 @@ mod tests {
         }
         let root = Root::new(dir.path()).unwrap();
         let path = PathBuf::from("/k/configuration.toml");
-        let located = Located { named: path.clone(), path, by: "test".to_owned(), others: Vec::new(), searched: true };
+        let located = LocatedConfiguration {
+            named: path.clone(),
+            path,
+            by: "test".to_owned(),
+            others: Vec::new(),
+            searched: true,
+        };
         (dir, root, located)
     }
 
@@ -335,7 +346,7 @@ mod tests {
     const GO: KataVersion = KataVersion::new(3, 30, 0);
 
     /// Whether anything is set below a table.
-    fn has_table(merged: &Merged, path: &[&str]) -> bool {
+    fn has_table(merged: &MergedConfiguration, path: &[&str]) -> bool {
         merged.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
     }
 
@@ -352,7 +363,7 @@ mod tests {
         ];
         let (_dir, root, located) = machine(MAIN, &drop_ins);
         for (runtime, kata) in [(Runtime::Go, GO), (Runtime::Rs, KataVersion::new(4, 0, 0))] {
-            let merged = Merged::read(&root, &located, runtime, kata).unwrap();
+            let merged = MergedConfiguration::read(&root, &located, runtime, kata).unwrap();
             assert_eq!(merged.problems(), []);
             assert_eq!(merged.get(&["hypervisor", "qemu", "pflashes"]), Some(&json!([])));
             assert_eq!(merged.get(&["runtime", "sandbox_cgroup_only"]), Some(&json!(true)));
@@ -372,7 +383,7 @@ mod tests {
     #[test]
     fn before_2_5_drop_ins_are_not_read() {
         let (_dir, root, located) = machine(MAIN, &[("50.toml", "[hypervisor.qemu]\npath = \"/b\"\n")]);
-        let merged = Merged::read(&root, &located, Runtime::Go, KataVersion::new(2, 4, 3)).unwrap();
+        let merged = MergedConfiguration::read(&root, &located, Runtime::Go, KataVersion::new(2, 4, 3)).unwrap();
         let found = merged.not_effective(&[wanted("path", json!("/b")), wanted("initrd", json!("/i"))]);
         assert_eq!((found[0].line, found[0].file.as_deref()), (Some(2), Some(located.path.as_path())));
         assert_eq!((&found[1].found, found[1].line), (&None, None));
@@ -385,7 +396,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("k/config.d/c")).unwrap();
         std::os::unix::fs::symlink("a.toml", dir.path().join("k/config.d/d.toml")).unwrap();
         let told = |runtime, kata| {
-            let merged = Merged::read(&root, &located, runtime, kata).unwrap();
+            let merged = MergedConfiguration::read(&root, &located, runtime, kata).unwrap();
             let mut told: Vec<(String, Option<usize>)> = merged
                 .problems()
                 .iter()
@@ -413,14 +424,14 @@ mod tests {
         let (dir, root, located) = machine(MAIN, &[]);
         let huge = std::fs::File::create(dir.path().join("k/config.d/a.toml")).unwrap();
         huge.set_len(root::MAX_CONFIGURATION + 1).unwrap();
-        let error = Merged::read(&root, &located, Runtime::Go, GO).unwrap_err();
+        let error = MergedConfiguration::read(&root, &located, Runtime::Go, GO).unwrap_err();
         assert!(error.is_unreadable(), "{error}");
     }
 
     #[test]
     fn a_value_in_the_place_of_a_table_replaces_it() {
         let (_dir, root, located) = machine(MAIN, &[("a", "hypervisor = 1\n"), ("b", "[runtime.x]\ny = 1\n")]);
-        let merged = Merged::read(&root, &located, Runtime::Rs, KataVersion::new(4, 0, 0)).unwrap();
+        let merged = MergedConfiguration::read(&root, &located, Runtime::Rs, KataVersion::new(4, 0, 0)).unwrap();
         assert!(!has_table(&merged, &["hypervisor", "qemu"]));
         assert_eq!(merged.get(&["hypervisor"]), Some(&json!(1)));
         assert!(has_table(&merged, &["runtime"]));

@@ -3,10 +3,10 @@
 //!
 //! It is decided on what container managers and Kata make of all files together, before and after.
 
-use super::added::Added;
+use super::added::ForeignAdditions;
 use super::containerd::{self, Replaced};
 use super::merged::settings_in;
-use super::state::{Change, Configured, Kept, State};
+use super::state::{FileChange, ManagedConfiguration, NotReverted, State};
 use super::{copy, crio};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -23,15 +23,15 @@ use std::path::{Path, PathBuf};
 pub(super) fn needed(
     root: &Root,
     state: &State,
-    added: &[Added],
+    added: &[ForeignAdditions],
     then: &Replaced,
     version: Option<(u32, u32)>,
-) -> Result<Vec<Kept>, RootError> {
+) -> Result<Vec<NotReverted>, RootError> {
     let of_crio = root.resolve_new(&crio::drop_in()).ok();
     let is_crio = |path: &PathBuf| Some(path) == of_crio.as_ref();
     let mut kept = Vec::new();
     for configured in &state.configurations {
-        let (of_crio, of_containerd): (Vec<&Change>, Vec<&Change>) = state
+        let (of_crio, of_containerd): (Vec<&FileChange>, Vec<&FileChange>) = state
             .files
             .iter()
             .filter(|f| configured.handler.contains(&f.path) && changes(root, f, then))
@@ -54,15 +54,15 @@ pub(super) fn needed(
 }
 
 /// Whether a file is to be another one than it is today; one that cannot be read is.
-fn changes(root: &Root, file: &Change, then: &Replaced) -> bool {
+fn changes(root: &Root, file: &FileChange, then: &Replaced) -> bool {
     then.get(&file.path).is_some_and(|text| root.utf8_if_any(&file.path).ok().as_ref() != Some(text))
 }
 
 /// Keeps all files of a configuration, those of its handler first.
-pub(super) fn hold(kept: &mut Vec<Kept>, configured: &Configured, why: &str) {
+pub(super) fn hold(kept: &mut Vec<NotReverted>, configured: &ManagedConfiguration, why: &str) {
     for path in configured.handler.iter().chain(&configured.files) {
         if !kept.iter().any(|k| k.path == *path) {
-            kept.push(Kept { path: path.clone(), why: why.to_owned(), by_force: true });
+            kept.push(NotReverted { path: path.clone(), why: why.to_owned(), by_force: true });
         }
     }
 }
@@ -72,8 +72,8 @@ pub(super) fn hold(kept: &mut Vec<Kept>, configured: &Configured, why: &str) {
 fn unread(
     root: &Root,
     state: &State,
-    configured: &Configured,
-    added: &[Added],
+    configured: &ManagedConfiguration,
+    added: &[ForeignAdditions],
     then: &Replaced,
 ) -> Result<Option<String>, RootError> {
     let is_copy = |path: &&PathBuf| state.files.iter().any(|f| f.path == **path && copy::source(&f.after).is_some());

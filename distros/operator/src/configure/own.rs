@@ -7,8 +7,8 @@
 //! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
 
 use super::locate::{Sibling, first_place, siblings};
-use super::located::Located;
-use super::{Configuration, copy};
+use super::located::LocatedConfiguration;
+use super::{KataConfiguration, copy};
 use model::profile::Runtime;
 use root::{Root, RootError};
 use std::path::PathBuf;
@@ -32,10 +32,10 @@ pub(super) const FOLDERS: [&str; 4] = [
 /// `None` where neither would be read, or where others lie there too.
 pub(super) fn place(
     root: &Root,
-    located: &Located,
-    configuration: &Configuration,
+    located: &LocatedConfiguration,
+    configuration: &KataConfiguration,
     handler: bool,
-) -> Result<Option<Located>, RootError> {
+) -> Result<Option<LocatedConfiguration>, RootError> {
     let (runtime, kata) = (configuration.runtime, configuration.kata);
     let named = match (handler, located.searched) {
         (true, _) => PathBuf::from(match runtime {
@@ -50,7 +50,13 @@ pub(super) fn place(
         Some(text) => copy::source(&text).is_some(),
         None => true,
     };
-    let own = Located { named, path, by: "a copy of its own".to_owned(), others: Vec::new(), searched: !handler };
+    let own = LocatedConfiguration {
+        named,
+        path,
+        by: "a copy of its own".to_owned(),
+        others: Vec::new(),
+        searched: !handler,
+    };
     let alone =
         own.path.parent() != located.path.parent() && siblings(root, &own, runtime, kata)?.iter().all(|s| s.alike);
     Ok((free && alone).then_some(own))

@@ -1,6 +1,6 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
-use super::configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
+use super::configuration::{BlockAio, Boot, KataConfiguration, MissingComponent, Note, PlanError};
 use super::found::no_program;
 use super::guest::Guest;
 use super::image::image_boot;
@@ -20,7 +20,7 @@ use model::virtiofsd::Flavour;
 /// # Errors
 ///
 /// What is missing, known not to work, or nowhere to be had; `force` overrides only what is known not to work.
-pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
+pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
     let Inputs { release, profile, found, .. } = *inputs;
     let hypervisor = hypervisor(inputs)?;
     let mut reasons = Reasons { inputs: *inputs, notes: Vec::new(), forced: false, in_doubt: false };
@@ -41,7 +41,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     choice.evidence.iter().for_each(|line| reasons.note("shared_fs", line.clone()));
     let block_aio = block_aio(&mut reasons, &hypervisor);
     let Reasons { notes, forced, in_doubt, .. } = reasons;
-    Ok(Configuration {
+    Ok(KataConfiguration {
         profile: profile.name.clone(),
         runtime: profile.runtime,
         kata: inputs.kata,
@@ -182,7 +182,7 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
     match &inputs.found.hypervisor {
         Some(path) => Ok(path.clone()),
         None => Err(PlanError::Missing {
-            wanting: Wanting {
+            wanting: MissingComponent {
                 component: vmm.name.clone(),
                 why: match inputs.found.no_programs.contains(&vmm.path) {
                     true => no_program(&vmm.path),
@@ -198,7 +198,7 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
 fn no_kernel(release: &Release) -> PlanError {
     match &release.kernel {
         Some(kernel) => PlanError::Missing {
-            wanting: Wanting {
+            wanting: MissingComponent {
                 component: Component::Kernel.to_string(),
                 why: format!("{} matches nothing", kernel.image),
                 packages: kernel.packages.clone(),
@@ -219,7 +219,7 @@ fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(Shared
         choice.passed_over.iter().find(|p| !p.install.is_empty() && p.why.len() == 1 && p.forceable.is_none());
     if let Some(passed_over) = installable {
         return Err(PlanError::Missing {
-            wanting: Wanting {
+            wanting: MissingComponent {
                 component: passed_over.name.clone(),
                 why: passed_over.why.join("; "),
                 packages: passed_over.install.clone(),

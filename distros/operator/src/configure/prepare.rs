@@ -4,7 +4,7 @@ mod error;
 
 pub use error::PrepareError;
 
-use super::added::{self, Added};
+use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
@@ -14,11 +14,11 @@ use super::merged::settings_in;
 use super::needed::needed;
 use super::runtime_files::shim;
 use super::secrets::hidden_diff;
-use super::state::{self, Change, ChangeError, Configured, Kept, State};
+use super::state::{self, ChangeError, FileChange, ManagedConfiguration, NotReverted, State};
 use super::theirs::{self, ForeignValue};
 use super::{
-    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::WantedHandler,
-    copy, crio, own, reads_drop_ins, settings,
+    Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd,
+    containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
 };
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -39,13 +39,13 @@ pub struct HandlerChoice {
 
 /// Files that are ready to be written.
 #[derive(Debug, Clone)]
-pub struct Prepared {
+pub struct PreparedFiles {
     /// The configuration that Kata will read: the one that was found, or a copy with drop-ins of its own.
-    pub located: Located,
+    pub located: LocatedConfiguration,
     /// Kata's keys.
     pub settings: Vec<Setting>,
     /// Files, each with its text before this program ever touched it and its new one.
-    pub changes: Vec<Change>,
+    pub changes: Vec<FileChange>,
     /// Keys that would not take effect.
     pub not_effective: Vec<NotEffective>,
     /// What else would keep Kata from starting.
@@ -53,7 +53,7 @@ pub struct Prepared {
     /// What others have set: overridden, extended, or kept although the release was qualified with something else.
     pub theirs: Vec<ForeignValue>,
     /// What others have added to files of ours, and moves to files of theirs.
-    pub added: Vec<Added>,
+    pub added: Vec<ForeignAdditions>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written and change with that, and what they go back to; `None` is a file that goes.
@@ -67,8 +67,8 @@ pub struct Prepared {
 /// What is to be found of a handler when everything is read again.
 #[derive(Debug, Clone)]
 enum WrittenHandler {
-    Containerd(containerd::Written),
-    Crio(crio::Written),
+    Containerd(containerd::ContainerdHandler),
+    Crio(crio::CrioHandler),
 }
 
 /// Works out which files to write; `force` replaces also files of others that have the names of ours.
@@ -78,11 +78,11 @@ enum WrittenHandler {
 /// That the configuration Kata reads is not one for QEMU or cannot be read, and what a handler lacks.
 pub fn prepare(
     root: &Root,
-    located: &Located,
-    configuration: &Configuration,
+    located: &LocatedConfiguration,
+    configuration: &KataConfiguration,
     handler: Option<HandlerChoice>,
     force: bool,
-) -> Result<Prepared, PrepareError> {
+) -> Result<PreparedFiles, PrepareError> {
     let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
     let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(old, &added));
@@ -92,7 +92,7 @@ pub fn prepare(
     let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::from(e)))?;
     let source = located;
     let version = (configuration.runtime, configuration.kata);
-    let of_others = Merged::of_others(root, source, version, &base)?;
+    let of_others = MergedConfiguration::of_others(root, source, version, &base)?;
     let has_qemu = document.get("hypervisor").is_some_and(|h| h.get("qemu").is_some());
     if !has_qemu && !of_others.is_of_qemu() {
         return Err(PrepareError::NotQemu(source.path.clone()));
@@ -107,7 +107,7 @@ pub fn prepare(
             return Err(PrepareError::Shared { path: source.path.clone(), others });
         };
         let before = original(root, old.as_ref(), &own.path)?;
-        changes.push(Change { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
+        changes.push(FileChange { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
         own
     } else {
         source.clone()
@@ -123,24 +123,24 @@ pub fn prepare(
     let Originals { texts: back, kept, handler: stays } = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
     replaced.insert(source.path.clone(), Some(base.clone()));
-    replaced.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+    replaced.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
         // What stands there without ours decides what need not be said again.
         replaced.insert(drop_in_path.clone(), None);
     }
-    let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+    let without = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
     // A copy has drop-ins of its own.
     are_ordinary(&without, &located)?;
     planned.extend(control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
         let before = original(root, old.as_ref(), &drop_in_path)?;
-        changes.push(Change { path: drop_in_path, before, after: drop_in(configuration, &settings) });
+        changes.push(FileChange { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
         let after = edited(&base, &settings).map_err(edit)?;
-        changes.push(Change { path: located.path.clone(), before: Some(base), after });
+        changes.push(FileChange { path: located.path.clone(), before: Some(base), after });
     }
     let for_kata = changes.len();
     let mut theirs = Vec::new();
@@ -178,24 +178,24 @@ pub fn prepare(
     }
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
-    warnings.extend(added.iter().filter_map(Added::words));
+    warnings.extend(added.iter().filter_map(ForeignAdditions::words));
     let is_written = |path: &PathBuf| changes.iter().any(|c| c.path == *path);
     let told = kept.iter().filter(|(path, _)| !is_written(path));
     warnings.extend(told.map(|(path, why)| format!("{} stays: {why}", path.display())));
     let stays: Vec<PathBuf> = stays.into_iter().filter(|path| !is_written(path)).collect();
     if let Some(old) = &recorded {
         let mut then = back.clone();
-        then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+        then.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
         then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        if let Some(Kept { path, why, .. }) = needed(root, old, &added, &then, containerd)?.into_iter().next() {
+        if let Some(NotReverted { path, why, .. }) = needed(root, old, &added, &then, containerd)?.into_iter().next() {
             let is_handler = old.configurations.iter().any(|c| c.handler.contains(&path));
             let or = if is_handler && written.is_none() { "; --handler keeps it" } else { "" };
             return Err(ChangeError::Needed { path, why: why + or }.into());
         }
     }
     let old = recorded.as_ref().map(|old| added::noted(old, &added));
-    let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
-    let this = Configured {
+    let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
+    let this = ManagedConfiguration {
         config: source.path.clone(),
         profile: configuration.profile.clone(),
         production: configuration.production,
@@ -206,7 +206,7 @@ pub fn prepare(
     warnings.extend(old.iter().flat_map(|old| old.lost(&this)));
     let new = old.clone().unwrap_or_default().with(this, changes.clone());
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-    let merged = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+    let merged = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
     let mut of_kata = theirs::told(&planned, &settings, &without, &merged);
     if located.path != source.path {
         theirs::in_source(&mut of_kata, &located.path, &source.path);
@@ -223,7 +223,7 @@ pub fn prepare(
             goes_back.insert(path, text);
         }
     }
-    Ok(Prepared {
+    Ok(PreparedFiles {
         not_effective: merged.not_effective(&settings),
         problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced)?,
         handler: written,
@@ -239,7 +239,7 @@ pub fn prepare(
     })
 }
 
-impl Prepared {
+impl PreparedFiles {
     /// The differences to what stands there now, as unified diffs without secrets; empty where nothing would change.
     ///
     /// # Errors
@@ -247,15 +247,15 @@ impl Prepared {
     /// That a file cannot be read.
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
-        for theirs in self.added.iter().filter_map(Added::theirs) {
-            text += &hidden_diff(&Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() });
+        for theirs in self.added.iter().filter_map(ForeignAdditions::theirs) {
+            text += &hidden_diff(&FileChange { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() });
         }
         for (path, after) in &self.back {
             let after = after.clone().unwrap_or_default();
-            text += &hidden_diff(&Change { path: path.clone(), before: root.utf8_if_any(path)?, after });
+            text += &hidden_diff(&FileChange { path: path.clone(), before: root.utf8_if_any(path)?, after });
         }
         for change in &self.changes {
-            text += &hidden_diff(&Change { before: root.utf8_if_any(&change.path)?, ..change.clone() });
+            text += &hidden_diff(&FileChange { before: root.utf8_if_any(&change.path)?, ..change.clone() });
         }
         Ok(text)
     }
@@ -271,20 +271,20 @@ impl Prepared {
         self,
         root: &Root,
         lock: &Lock,
-        configuration: &Configuration,
+        configuration: &KataConfiguration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         for added in &self.added {
             added.write(root)?;
         }
         change::apply(root, lock, self.old.as_ref(), self.new)?;
-        let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
+        let merged = MergedConfiguration::read(root, &self.located, configuration.runtime, configuration.kata)?;
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))
     }
 }
 
 /// Files that are to be wholly ours, and in whose place somebody else's stand.
-fn foreign(root: &Root, changes: &[Change]) -> Result<Vec<PathBuf>, RootError> {
+fn foreign(root: &Root, changes: &[FileChange]) -> Result<Vec<PathBuf>, RootError> {
     let mut found = Vec::new();
     for change in changes.iter().filter(|c| is_whole(c)) {
         if root.utf8_if_any(&change.path)?.is_some_and(|now| !says_it_is_ours(&now)) {
@@ -295,7 +295,7 @@ fn foreign(root: &Root, changes: &[Change]) -> Result<Vec<PathBuf>, RootError> {
 }
 
 /// That the guests of a configuration are not confidential ones.
-fn are_ordinary(of_others: &Merged, located: &Located) -> Result<(), PrepareError> {
+fn are_ordinary(of_others: &MergedConfiguration, located: &LocatedConfiguration) -> Result<(), PrepareError> {
     match of_others.confidential() {
         None => Ok(()),
         Some((key, set)) => Err(PrepareError::Confidential {
@@ -310,7 +310,11 @@ fn are_ordinary(of_others: &Merged, located: &Located) -> Result<(), PrepareErro
 /// What a Go runtime before 3.0.0 needs on a machine with version 2 of control groups, of which it knows nothing but
 /// what systemd does for it (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927
 /// and 3073).
-fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) -> Result<Option<Setting>, RootError> {
+fn control_groups(
+    root: &Root,
+    configuration: &KataConfiguration,
+    without: &MergedConfiguration,
+) -> Result<Option<Setting>, RootError> {
     let (table, key) = ("runtime", "sandbox_cgroup_only");
     let needed = configuration.runtime == Runtime::Go
         && configuration.kata < KataVersion::new(3, 0, 0)
@@ -327,8 +331,8 @@ fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) 
 /// A configuration's drop-ins that others wrote and that are to change.
 fn drop_ins_of(
     root: &Root,
-    located: &Located,
-    added: &[Added],
+    located: &LocatedConfiguration,
+    added: &[ForeignAdditions],
     is_ours: &dyn Fn(&PathBuf) -> bool,
 ) -> Result<BTreeMap<PathBuf, String>, RootError> {
     let folder = root.resolve_new(&located.drop_ins())?;
@@ -337,13 +341,19 @@ fn drop_ins_of(
         let text = root.text_if_any(&path)?.unwrap_or_default();
         all.insert(path, text);
     }
-    let moved = added.iter().filter_map(Added::theirs).filter(|c| c.path.parent() == Some(folder.as_path()));
+    let moved = added.iter().filter_map(ForeignAdditions::theirs).filter(|c| c.path.parent() == Some(folder.as_path()));
     all.extend(moved.map(|c| (c.path.clone(), c.after.clone())));
     Ok(all)
 }
 
 /// What a drop-in of a configuration sets and its copy, which has drop-ins of its own, does not have.
-fn left_behind(path: &Path, text: &str, goes_to: &Path, planned: &[Setting], merged: &Merged) -> Option<String> {
+fn left_behind(
+    path: &Path,
+    text: &str,
+    goes_to: &Path,
+    planned: &[Setting],
+    merged: &MergedConfiguration,
+) -> Option<String> {
     let set = settings_in(text);
     let is_lost = |s: &&Setting| {
         let of_another =
@@ -361,7 +371,7 @@ fn left_behind(path: &Path, text: &str, goes_to: &Path, planned: &[Setting], mer
 
 fn problems(
     root: &Root,
-    merged: &Merged,
+    merged: &MergedConfiguration,
     runtime: Runtime,
     handler: Option<&WrittenHandler>,
     replaced: &BTreeMap<PathBuf, Option<String>>,

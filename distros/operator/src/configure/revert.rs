@@ -2,7 +2,7 @@
 //!
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
-use super::added::{self, Added};
+use super::added::{self, ForeignAdditions};
 use super::change::{PendingFile, not_toml};
 use super::containerd::migrated::{is_of_handler, to_mend};
 use super::containerd::{self, Replaced};
@@ -11,21 +11,21 @@ use super::edit::DROP_IN;
 use super::keys::is_whole;
 use super::lock::Lock;
 use super::needed::{hold, needed};
-use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
-use super::today::{Today, halfway, taken, today};
-use root::{Place, Root};
+use super::state::{self, ChangeError, FileChange, NotReverted, STATE, State, VERSION};
+use super::today::{FileState, halfway, taken, today};
+use root::{PinnedPath, Root};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What became of everything that was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reverted {
+pub struct RevertReport {
     /// Each as a change from what stood there to what stands there now; an empty `after` with the file gone.
-    pub restored: Vec<Change>,
+    pub restored: Vec<FileChange>,
     /// What is still there.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<NotReverted>,
     /// What others had added to files of ours, and has moved.
-    pub added: Vec<Added>,
+    pub added: Vec<ForeignAdditions>,
     /// What others had changed, and goes by force, in words.
     pub forced: Vec<String>,
 }
@@ -43,7 +43,7 @@ const NAMED: &str = "what may name it is not taken back";
 /// # Errors
 ///
 /// That what is left of the state, or of our folders, cannot be removed.
-pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     revert_but(root, lock, state, force, &[])
 }
 
@@ -57,13 +57,13 @@ pub(super) fn revert_but(
     lock: Option<&Lock>,
     state: &State,
     force: bool,
-    held: &[Kept],
-) -> Result<Reverted, ChangeError> {
+    held: &[NotReverted],
+) -> Result<RevertReport, ChangeError> {
     let mut added = added::all(root, state);
     added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));
     let recorded = state;
     let state = &added::noted(recorded, &added);
-    let mut reverted = Reverted::default();
+    let mut reverted = RevertReport::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
     let is_handler = |path: &Path| state.configurations.iter().any(|c| c.handler.iter().any(|file| file == path));
@@ -94,7 +94,7 @@ pub(super) fn revert_but(
                             }
                             false => format!("{keys} has another value by now"),
                         };
-                        reverted.kept.push(Kept { path: file.path.clone(), why, by_force: true });
+                        reverted.kept.push(NotReverted { path: file.path.clone(), why, by_force: true });
                     }
                 }
                 steps.push(step);
@@ -110,7 +110,7 @@ pub(super) fn revert_but(
     if let Some(by_force) = names {
         let goes = |step: &PendingFile| !step.is_done() && step.target.is_none() && is_handler(&step.file.path);
         let (named, rest): (Vec<PendingFile>, Vec<PendingFile>) = steps.into_iter().partition(goes);
-        let kept = named.into_iter().map(|step| Kept { path: step.file.path, why: NAMED.to_owned(), by_force });
+        let kept = named.into_iter().map(|step| NotReverted { path: step.file.path, why: NAMED.to_owned(), by_force });
         reverted.kept.extend(kept);
         steps = rest;
     }
@@ -129,24 +129,24 @@ pub(super) fn revert_but(
         }
     }
     let mut then: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
-    then.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
+    then.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
     let mut needed = needed(root, state, &added, &then, None)?;
     needed.retain(|kept| !held.iter().any(|h| h.path == kept.path));
     if !needed.is_empty() && !force {
         return revert_but(root, lock, recorded, force, &[held, &needed].concat());
     }
-    for Kept { why, .. } in needed {
+    for NotReverted { why, .. } in needed {
         if !reverted.forced.contains(&why) {
             reverted.forced.push(why);
         }
     }
-    let change = |step: &PendingFile| Change {
+    let change = |step: &PendingFile| FileChange {
         path: step.file.path.clone(),
         before: step.now.as_ref().map(|n| String::from_utf8_lossy(&n.bytes).into_owned()),
         after: step.target.clone().unwrap_or_default(),
     };
     if lock.is_none() {
-        let theirs = added.iter().filter_map(Added::theirs).cloned();
+        let theirs = added.iter().filter_map(ForeignAdditions::theirs).cloned();
         reverted.restored = theirs.chain(steps.iter().filter(|s| !s.is_done()).map(change)).collect();
         reverted.added = added;
         return Ok(reverted);
@@ -162,7 +162,7 @@ pub(super) fn revert_but(
                 steps.retain(|step| step.file.path != added.ours());
                 let path = added.ours().to_owned();
                 unmoved.push(path.clone());
-                reverted.kept.push(Kept { path, why: error.to_string(), by_force: false });
+                reverted.kept.push(NotReverted { path, why: error.to_string(), by_force: false });
             }
         }
     }
@@ -175,7 +175,7 @@ pub(super) fn revert_but(
         let taken = step.take(root, state.attributes.get(&path));
         match &taken {
             Ok(()) => reverted.restored.extend(restored),
-            Err(error) => reverted.kept.push(Kept { path, why: error.to_string(), by_force: false }),
+            Err(error) => reverted.kept.push(NotReverted { path, why: error.to_string(), by_force: false }),
         }
         taken.is_ok()
     };
@@ -192,7 +192,7 @@ pub(super) fn revert_but(
         for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done()) {
             left.halfway.retain(|f| f.path != step.file.path);
             match (standing(state, step), &step.target) {
-                (Some(was), Some(target)) => left.halfway.push(Change {
+                (Some(was), Some(target)) => left.halfway.push(FileChange {
                     path: step.file.path.clone(),
                     before: Some(was.to_owned()),
                     after: target.clone(),
@@ -224,7 +224,7 @@ pub(super) fn revert_but(
         };
         stuck |= match why {
             Some(why) => {
-                unwritten.push(Kept { path: step.file.path, why, by_force: false });
+                unwritten.push(NotReverted { path: step.file.path, why, by_force: false });
                 is_handler
             }
             None => !carry_out(step) && is_handler,
@@ -240,11 +240,11 @@ pub(super) fn revert_but(
 }
 
 /// Writes a state of what was not taken back.
-fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
+fn keep_state(root: &Root, state: &State, reverted: &mut RevertReport) {
     // What others have made of a handler is compared with all files that it was written to.
     let of_one =
         |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
-    let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
+    let kept = |file: &FileChange| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
     let mut left = State {
         version: VERSION,
         earlier: BTreeMap::new(),
@@ -257,7 +257,7 @@ fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
     left.configurations.retain(|c| !c.files.is_empty());
     if let Err(error) = state::write(root, &left) {
         // The one that is there knows of more than is left, and does no harm.
-        reverted.kept.push(Kept { path: STATE.into(), why: error.to_string(), by_force: false });
+        reverted.kept.push(NotReverted { path: STATE.into(), why: error.to_string(), by_force: false });
     }
 }
 
@@ -272,7 +272,7 @@ fn remove_dangling(root: &Root, state: &State) -> Result<(), ChangeError> {
     for link in of_kata.chain(of_managers) {
         let is_link = root.symlink_metadata(&link).is_ok_and(|found| found.is_symlink());
         if is_link && root.look(&link)?.is_none() && root.resolve_new(&link).is_ok_and(|path| gone(&path)) {
-            root.place_itself(&link)?.iter().try_for_each(Place::remove)?;
+            root.pin_itself(&link)?.iter().try_for_each(PinnedPath::remove)?;
         }
     }
     Ok(())
@@ -285,7 +285,7 @@ fn remove_state(root: &Root, state: &State) -> Result<(), ChangeError> {
         // Others may have put something there; then it stays.
         root.remove_empty_folder(folder)?;
     }
-    if let Some(place) = root.place_itself(Path::new(STATE))? {
+    if let Some(place) = root.pin_itself(Path::new(STATE))? {
         place.remove()?;
     }
     let own = Path::new(STATE).parent().map(Path::to_owned);
@@ -302,13 +302,13 @@ fn standing<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
 }
 
 /// What takes a file back, and the keys that were changed by others; or why it stays.
-fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(PendingFile, Vec<String>), Kept> {
-    let stays = |why: String, by_force: bool| Kept { path: file.path.clone(), why, by_force };
+fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(PendingFile, Vec<String>), NotReverted> {
+    let stays = |why: String, by_force: bool| NotReverted { path: file.path.clone(), why, by_force };
     let mut step = match PendingFile::new(root, file.clone(), None) {
         Ok(step) => step,
         // A FIFO, something huge: the folder is the same, and what stands there is replaced.
         Err(error) if force => {
-            let place = root.place(&file.path).map_err(|e| stays(e.to_string(), false))?;
+            let place = root.pin(&file.path).map_err(|e| stays(e.to_string(), false))?;
             let place = place.ok_or_else(|| stays(error.to_string(), false))?;
             let target = file.before.clone();
             let step = PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true };
@@ -325,29 +325,29 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
         return Err(stays("expected UTF-8 text".to_owned(), is_whole(file)));
     }
     let found = match &step.now {
-        Some(_) if text.is_none() => Today::Foreign,
+        Some(_) if text.is_none() => FileState::Foreign,
         _ => today(state, file, text.as_deref()),
     };
     let (target, changed) = match found {
-        Today::Ours => (file.before.clone(), Vec::new()),
-        Today::Gone if !force => (None, Vec::new()),
-        Today::Back => (text, Vec::new()),
-        Today::Edited(edited) if !force || edited.changed.is_empty() => (edited.text, edited.changed),
-        Today::Edited(edited) => {
+        FileState::Ours => (file.before.clone(), Vec::new()),
+        FileState::Gone if !force => (None, Vec::new()),
+        FileState::Back => (text, Vec::new()),
+        FileState::Edited(edited) if !force || edited.changed.is_empty() => (edited.text, edited.changed),
+        FileState::Edited(edited) => {
             let now = text.unwrap_or_default();
             let forced = taken(state, file, &now, true);
             (forced.map_err(|e| stays(e.to_string(), false))?.text, edited.changed)
         }
         // What others have in it would go with what is ours.
-        Today::Foreign if !is_whole(file) => {
+        FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
             let why = format!("it is not TOML any more, so that nobody can tell what of it is ours: {why}: mend it");
             return Err(stays(why, false));
         }
-        Today::Foreign if !force => {
+        FileState::Foreign if !force => {
             return Err(stays(added::changed_words(file, text.as_deref().unwrap_or_default()), true));
         }
-        Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
+        FileState::Gone | FileState::Foreign => (file.before.clone(), Vec::new()),
     };
     step.target = target;
     Ok((step, changed))

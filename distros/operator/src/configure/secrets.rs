@@ -3,7 +3,7 @@
 //!
 //! Only what is printed is without them, never what is written. In doubt a text is hidden.
 
-use super::state::Change;
+use super::state::FileChange;
 use model::redact::{SECRET, without_credentials};
 use std::ops::Range;
 use toml_edit::{Document, Item, Table, Value};
@@ -40,9 +40,9 @@ const PEM: &str = "-----BEGIN";
 const LONG: [(&str, &str); 4] = [("\"\"\"", "\"\"\""), ("'''", "'''"), ("[", "]"), (PEM, "-----END")];
 
 /// A change's unified diff, without secrets.
-pub fn hidden_diff(change: &Change) -> String {
+pub fn hidden_diff(change: &FileChange) -> String {
     let before = change.before.as_deref().map(hidden);
-    Change { path: change.path.clone(), before, after: hidden(&change.after) }.diff()
+    FileChange { path: change.path.clone(), before, after: hidden(&change.after) }.diff()
 }
 
 /// A configuration's text without secrets, of as many lines; of what is no TOML no line is shown.
@@ -333,7 +333,7 @@ x=[]"##;
     fn a_diff_has_no_secret_in_its_context() {
         let before = "a = 1\npassword = \"hunter2\"\nb = 1\n";
         let after = before.replace("b = 1", "b = 2");
-        let diff = hidden_diff(&Change { path: "/etc/x".into(), before: Some(before.to_owned()), after });
+        let diff = hidden_diff(&FileChange { path: "/etc/x".into(), before: Some(before.to_owned()), after });
         assert!(diff.contains("-b = 1\n+b = 2\n") && diff.contains(" password = \"<redacted>\"\n"), "{diff}");
     }
 }

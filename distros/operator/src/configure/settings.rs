@@ -1,7 +1,7 @@
 //! A configuration in Kata's keys, for one runtime and version.
 
 use super::SharedFs;
-use super::configuration::{BlockAio, Boot, Configuration};
+use super::configuration::{BlockAio, Boot, KataConfiguration};
 use super::version::key_since;
 use model::profile::Runtime;
 use serde::Serialize;
@@ -45,7 +45,7 @@ const EMULATED_SECONDS: u64 = 300;
 /// (`Kernel::new` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`), and another
 /// `vm_rootfs_driver` would take the memory slots away (`add_file_memory_backend`, same file), with which a release
 /// was qualified.
-pub fn settings(configuration: &Configuration) -> Vec<Setting> {
+pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
     let c = configuration;
     let mut all = Vec::new();
     let qemu = ["hypervisor", "qemu"];

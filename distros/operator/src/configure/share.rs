@@ -1,7 +1,7 @@
 //! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
 
 use super::found::no_program;
-use super::{Found, PackageDatabase};
+use super::{Inventory, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::component::Component;
@@ -98,7 +98,7 @@ pub struct ShareChoice {
 
 impl ShareChoice {
     /// Goes through the release's filesystems, the preferred one first.
-    pub fn of(release: &Release, verified: &[VerifiedEntry], profile: &Profile, found: &Found) -> ShareChoice {
+    pub fn of(release: &Release, verified: &[VerifiedEntry], profile: &Profile, found: &Inventory) -> ShareChoice {
         let mut choice = ShareChoice { share: None, evidence: Vec::new(), passed_over: Vec::new() };
         for driver in &release.filesystems {
             match judge(driver, release, verified, profile, found) {
@@ -119,7 +119,7 @@ fn judge(
     release: &Release,
     verified: &[VerifiedEntry],
     profile: &Profile,
-    found: &Found,
+    found: &Inventory,
 ) -> Result<(SharedFs, Vec<String>), PassedOver> {
     let mut no = PassedOver {
         name: driver.name.clone(),
@@ -198,7 +198,7 @@ fn judge(
 }
 
 /// Packages with their versions, where all of them are installed.
-fn installed(packages: &[PackageName], found: &Found) -> Option<String> {
+fn installed(packages: &[PackageName], found: &Inventory) -> Option<String> {
     let versions = packages.iter().map(|p| Some(format!("{p} {}", found.packages.get(p)?)));
     versions.collect::<Option<Vec<_>>>().filter(|all| !all.is_empty()).map(|all| all.join(", "))
 }
@@ -223,7 +223,7 @@ fn said(
     profile: &Profile,
     capability: Capability,
     packages: &Option<Vec<PackageName>>,
-    found: &Found,
+    found: &Inventory,
 ) -> (Vec<(Blamed, String)>, Vec<String>) {
     let Some(packages) = packages else { return (Vec::new(), Vec::new()) };
     let about = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.contains_key(p));
@@ -262,14 +262,14 @@ pub(super) fn evidence(
     release: &Release,
     profile: &Profile,
     capability: Capability,
-    found: &Found,
+    found: &Inventory,
 ) -> (Vec<String>, Vec<String>) {
     let (against, evidence) = said(verified, release, profile, capability, &Some(Vec::new()), found);
     (against.into_iter().map(|(_, why)| why).collect(), evidence)
 }
 
 /// Where what is installed is not what was tested, or is not known: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.
-fn differences(entry: &VerifiedEntry, release: &Release, found: &Found) -> String {
+fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> String {
     if let PackageDatabase::Unread(why) = &found.database {
         let tested: Vec<String> =
             entry.versions.iter().map(|(package, version)| format!("{package} {version}")).collect();

@@ -4,7 +4,7 @@
 
 mod older;
 
-use older::{Form, Older};
+use older::{Older, StateVersion};
 use root::{Attributes, Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(super) const MAX_STATE: u64 = 64 << 20;
 /// One file, as it was and as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct FileChange {
     /// Its path on the machine, with no links in it.
     pub path: PathBuf,
     /// The text before; `None` where there was no file.
@@ -36,7 +36,7 @@ pub struct Change {
 
 /// Something of ours that was not taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Kept {
+pub struct NotReverted {
     /// The file.
     pub path: PathBuf,
     /// Why.
@@ -46,7 +46,7 @@ pub struct Kept {
     pub by_force: bool,
 }
 
-impl Change {
+impl FileChange {
     /// A unified diff, empty where nothing changes.
     pub fn diff(&self) -> String {
         let before = self.before.as_deref().unwrap_or_default();
@@ -70,9 +70,9 @@ pub struct State {
     /// The state's form: 3. Up to form 2 there was one configuration.
     pub version: u32,
     /// Each of Kata's configurations, the last one last.
-    pub configurations: Vec<Configured>,
+    pub configurations: Vec<ManagedConfiguration>,
     /// Every file that was written.
-    pub files: Vec<Change>,
+    pub files: Vec<FileChange>,
     /// Directories that were made, the outermost first.
     pub directories: Vec<PathBuf>,
     /// Owner, mode and attributes of files that were there before.
@@ -86,13 +86,13 @@ pub struct State {
     pub in_place: Vec<PathBuf>,
     /// Files of several names that are being taken back in place: what stood there, with others' edits, and what is to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub halfway: Vec<Change>,
+    pub halfway: Vec<FileChange>,
 }
 
 /// One of Kata's configurations that this program has configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Configured {
+pub struct ManagedConfiguration {
     /// Its file, with no links in it; from a state before form 3 its folder, where that is all that is known.
     pub config: PathBuf,
     /// The profile's name.
@@ -107,7 +107,7 @@ pub struct Configured {
     pub handler: Vec<PathBuf>,
 }
 
-impl Configured {
+impl ManagedConfiguration {
     /// Whether it is that of a file.
     pub(super) fn is_of(&self, config: &Path) -> bool {
         self.config == config || config.parent() == Some(&self.config)
@@ -122,14 +122,14 @@ impl Configured {
 
 impl State {
     /// The configuration that a file was written for.
-    pub(super) fn owner(&self, file: &Path) -> Option<&Configured> {
+    pub(super) fn owner(&self, file: &Path) -> Option<&ManagedConfiguration> {
         self.configurations.iter().find(|c| c.files.iter().any(|f| f == file))
     }
 
     /// The state with one configuration in the place of what was written for it before, and its files.
     ///
     /// A file that is written for it is no other's any more, and there is one handler.
-    pub(super) fn with(mut self, this: Configured, files: Vec<Change>) -> State {
+    pub(super) fn with(mut self, this: ManagedConfiguration, files: Vec<FileChange>) -> State {
         self.configurations.retain(|c| !c.is_of(&this.config));
         for other in &mut self.configurations {
             let handler = if this.handler.is_empty() { Vec::new() } else { other.handler.clone() };
@@ -141,7 +141,7 @@ impl State {
     }
 
     /// What configurations lose to another one.
-    pub(super) fn lost<'s>(&'s self, this: &'s Configured) -> impl Iterator<Item = String> + 's {
+    pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
         self.configurations.iter().filter_map(|c| {
             let (config, profile) = (c.config.display(), &c.profile);
             if c.is_of(&this.config) {
@@ -231,10 +231,10 @@ pub enum ChangeError {
 /// [`ChangeError::State`] where something else stands there, whatever it is; else that the state cannot be read.
 pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     check_folder(root)?;
-    let read = root.place_itself(Path::new(STATE)).and_then(|place| place.map(|p| p.read(MAX_STATE)).transpose());
+    let read = root.pin_itself(Path::new(STATE)).and_then(|place| place.map(|p| p.read(MAX_STATE)).transpose());
     let Some(held) = read.map_err(no_state)?.flatten() else { return Ok(None) };
     let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
-    let Form { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    let StateVersion { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
     let state: State = match version {
         1 | 2 => serde_json::from_slice::<Older>(&held.bytes).map_err(broken)?.into(),
         VERSION => serde_json::from_slice(&held.bytes).map_err(broken)?,
@@ -315,7 +315,7 @@ pub(super) fn is_plain(path: &Path) -> bool {
 pub(super) fn write(root: &Root, state: &State) -> Result<(), ChangeError> {
     let mut text = serde_json::to_string_pretty(state).map_err(|e| ChangeError::State(e.to_string()))?;
     text.push('\n');
-    let place = root.make_place_itself(Path::new(STATE))?;
+    let place = root.make_pinned_itself(Path::new(STATE))?;
     // What it holds may be secret, and whoever may not read the files may not read their copies either.
     let own = Attributes::private();
     if place.read(MAX_STATE)?.is_some_and(|old| old.bytes == text.as_bytes() && old.attributes.mode == own.mode) {

@@ -8,11 +8,13 @@ use super::containerd::{self, Replaced, Unread, migrated};
 use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
-use super::revert::{Reverted, revert_but};
-use super::state::{Change, ChangeError, Configured, FOLDER, Kept, MAX_STATE, STATE, State, check_folder, is_plain};
+use super::revert::{RevertReport, revert_but};
+use super::state::{
+    ChangeError, FOLDER, FileChange, MAX_STATE, ManagedConfiguration, NotReverted, STATE, State, check_folder, is_plain,
+};
 use super::{copy, crio, locate, own};
 use model::profile::Runtime;
-use root::{Place, Root, RootError};
+use root::{PinnedPath, Root, RootError};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -36,11 +38,11 @@ pub struct Strays {
     /// What a state would have said of it, to be taken back as what a state says.
     pub state: State,
     /// What may be ours, and stays.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<NotReverted>,
     /// What nobody can tell of whether anything of it is ours, and stays.
-    pub unclear: Vec<Kept>,
+    pub unclear: Vec<NotReverted>,
     /// What cannot be read, and may be ours, or name it.
-    pub unread: Vec<Kept>,
+    pub unread: Vec<NotReverted>,
 }
 
 impl Strays {
@@ -55,15 +57,15 @@ impl Strays {
     }
 
     /// Every file, with why it is told.
-    pub fn told(&self) -> Vec<Kept> {
+    pub fn told(&self) -> Vec<NotReverted> {
         let kept = self.kept.iter().chain(&self.unclear).chain(&self.unread).cloned();
         self.state.files.iter().map(unknown).chain(kept).collect()
     }
 }
 
-fn unknown(file: &Change) -> Kept {
+fn unknown(file: &FileChange) -> NotReverted {
     let why = "it is in effect, and no state knows it any more".to_owned();
-    Kept { path: file.path.clone(), why, by_force: true }
+    NotReverted { path: file.path.clone(), why, by_force: true }
 }
 
 /// Takes back what a state says, and looks for what else of ours is in effect.
@@ -75,14 +77,14 @@ fn unknown(file: &Change) -> Kept {
 ///
 /// That one of the places that are looked at cannot be read: nothing is taken back then. By force this is told, and what it
 /// may be about stays: its own text, and a drop-in that it may import. Else as [`revert`](super::revert::revert).
-pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     let mut closed = Vec::new();
     let mains = migrated::mains(root, &mut |path, error| unread(force, &mut closed, path, error))?;
     let state = &migrated::adopted_of(root, state.clone(), &mains)?;
     let mut added = migrated::unknown_mains(&mains, state);
     let Strays { state: found, unread: more, .. } = strays(root, force)?;
     let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
-    let mut others: Vec<Change> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
+    let mut others: Vec<FileChange> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
     let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
     let mut all = state.clone();
     if force && !others.is_empty() {
@@ -97,8 +99,8 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         all.configurations.push(unnamed(files, handler));
         all.files.extend(added);
     }
-    let followed = |kept: &Kept| root.resolve_new(&kept.path).unwrap_or_else(|_| kept.path.clone());
-    let mut held: Vec<Kept> = Vec::new();
+    let followed = |kept: &NotReverted| root.resolve_new(&kept.path).unwrap_or_else(|_| kept.path.clone());
+    let mut held: Vec<NotReverted> = Vec::new();
     for file in &all.files {
         let is_handler = all.configurations.iter().any(|c| c.handler.contains(&file.path));
         // Every drop-in lies in a folder beside its main file.
@@ -110,7 +112,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
             (None, Some(kept)) => format!("what may name it cannot be read: {}", kept.why),
             (None, None) => continue,
         };
-        held.push(Kept { path: file.path.clone(), why, by_force: false });
+        held.push(NotReverted { path: file.path.clone(), why, by_force: false });
     }
     let mut reverted = revert_but(root, lock, &all, force, &held)?;
     for kept in closed.into_iter().chain(more) {
@@ -124,23 +126,30 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     reverted.kept.extend(others.iter().map(unknown));
     let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
     let left = migrated::left(&mains, state, &texts);
-    let told: Vec<Kept> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
+    let told: Vec<NotReverted> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
     reverted.kept.extend(told);
     Ok(reverted)
 }
 
 /// What was found of a configuration that no state knows.
-fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> Configured {
-    Configured { config: PathBuf::new(), profile: String::new(), production: false, notes: Vec::new(), files, handler }
+fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> ManagedConfiguration {
+    ManagedConfiguration {
+        config: PathBuf::new(),
+        profile: String::new(),
+        production: false,
+        notes: Vec::new(),
+        files,
+        handler,
+    }
 }
 
 /// Ends the call where nobody can tell what a file says, or by force notes it; what is no file of a configuration has no
 /// effect.
-fn unread(force: bool, told: &mut Vec<Kept>, path: &Path, error: RootError) -> Result<(), RootError> {
+fn unread(force: bool, told: &mut Vec<NotReverted>, path: &Path, error: RootError) -> Result<(), RootError> {
     match error.is_unreadable() {
         true if !force => return Err(error),
         true if !told.iter().any(|k| k.path == path) => {
-            told.push(Kept { path: path.to_owned(), why: error.to_string(), by_force: false });
+            told.push(NotReverted { path: path.to_owned(), why: error.to_string(), by_force: false });
         }
         _ => {}
     }
@@ -161,12 +170,12 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
         let drop_in = path.with_file_name("config.d").join(DROP_IN);
         of_kata.iter().any(|change| change.path == path || change.path == drop_in)
     };
-    let containerd::stray::Found { changes: mut handler, kept, unclear } =
+    let containerd::stray::ContainerdStrays { changes: mut handler, kept, unclear } =
         containerd::stray::strays(root, &marked, &mut tell)?;
     handler.extend(ours(root, &crio::drop_in(), &mut tell)?);
-    let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
+    let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
-    let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
+    let files: Vec<FileChange> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
     let state = State { configurations, files, directories, ..State::default() };
@@ -182,7 +191,7 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
 ///
 /// That it cannot be renamed.
 pub fn set_aside(root: &Root, _lock: &Lock) -> Result<Option<String>, ChangeError> {
-    Ok(root.place_itself(Path::new(STATE))?.map(|place| renamed(&place, DAMAGED)).transpose()?)
+    Ok(root.pin_itself(Path::new(STATE))?.map(|place| renamed(&place, DAMAGED)).transpose()?)
 }
 
 /// Puts aside what stands where the state's folder is to be and is no folder: the lock cannot be taken before.
@@ -198,11 +207,11 @@ pub fn set_folder_aside(root: &Root) -> Result<Option<String>, ChangeError> {
         sound => return sound.map(|()| None),
     }
     // The link itself, where it is one.
-    Ok(root.place_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
+    Ok(root.pin_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
 }
 
 /// Gives a file of any kind another name; one of the same kind that has it goes.
-fn renamed(place: &Place, name: &str) -> Result<String, RootError> {
+fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
     // A folder does not take the name of a file, nor the other way round.
     let is_taken = |error: &RootError| {
         let RootError::Write { source, .. } = error else { return false };
@@ -224,13 +233,13 @@ fn renamed(place: &Place, name: &str) -> Result<String, RootError> {
 }
 
 /// Copies of Kata's configurations, and drop-ins beside these.
-fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Change>, RootError> {
+fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     for runtime in [Runtime::Go, Runtime::Rs] {
         named.extend(containerd::config_paths(root, runtime, unread)?.into_iter().map(PathBuf::from));
     }
     named.extend(named_by_a_damaged_state(root));
-    let mut found: Vec<Change> = Vec::new();
+    let mut found: Vec<FileChange> = Vec::new();
     for config in named.iter().filter(|path| path.is_absolute()) {
         for change in of_one(root, config, unread)? {
             if !found.contains(&change) {
@@ -242,7 +251,7 @@ fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Change>, RootErro
 }
 
 /// A copy at a configuration's path, and drop-ins beside it.
-fn of_one(root: &Root, config: &Path, unread: &mut Unread<'_>) -> Result<Vec<Change>, RootError> {
+fn of_one(root: &Root, config: &Path, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
     // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
     let Some(path) = target(root, config, unread)? else { return Ok(Vec::new()) };
     let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
@@ -251,10 +260,10 @@ fn of_one(root: &Root, config: &Path, unread: &mut Unread<'_>) -> Result<Vec<Cha
 }
 
 /// A file that says that it is ours.
-fn ours(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<Change>, RootError> {
+fn ours(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<FileChange>, RootError> {
     let Some(path) = target(root, path, unread)? else { return Ok(None) };
     match root.text_if_any(&path) {
-        Ok(text) => Ok(text.filter(|t| says_it_is_ours(t)).map(|after| Change { path, before: None, after })),
+        Ok(text) => Ok(text.filter(|t| says_it_is_ours(t)).map(|after| FileChange { path, before: None, after })),
         Err(error) => unread(&path, error).map(|()| None),
     }
 }
@@ -269,7 +278,7 @@ fn target(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<Pa
 
 /// Whatever looks like a path between quotes: only what says itself that it is ours is taken.
 fn named_by_a_damaged_state(root: &Root) -> Vec<PathBuf> {
-    let place = root.place_itself(Path::new(STATE)).ok().flatten();
+    let place = root.pin_itself(Path::new(STATE)).ok().flatten();
     let held = place.and_then(|place| place.read(MAX_STATE).ok().flatten());
     let text = held.map(|held| String::from_utf8_lossy(&held.bytes).into_owned()).unwrap_or_default();
     let paths = text.split('"').filter(|word| word.starts_with('/') && word.len() < 4096).map(PathBuf::from);

@@ -3,7 +3,7 @@
 
 use super::edit::toml_value;
 use super::secrets::hidden;
-use super::{Configuration, Merged, Setting, copy};
+use super::{KataConfiguration, MergedConfiguration, Setting, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use model::redact::SECRET;
@@ -104,7 +104,11 @@ fn extends(now: &Value, was: &Value) -> bool {
 }
 
 /// What the planned settings come to beside those that are there (`without` ours): only what is to be written.
-pub(super) fn settled(planned: &[Setting], without: &Merged, configuration: &Configuration) -> Vec<Setting> {
+pub(super) fn settled(
+    planned: &[Setting],
+    without: &MergedConfiguration,
+    configuration: &KataConfiguration,
+) -> Vec<Setting> {
     let settle = |setting: &Setting| match without.leaf(&setting.path()) {
         Some(leaf) => value(setting, leaf.value, configuration).map(|value| Setting { value, ..setting.clone() }),
         None => Some(setting.clone()),
@@ -113,7 +117,7 @@ pub(super) fn settled(planned: &[Setting], without: &Merged, configuration: &Con
 }
 
 /// What to write where the admin has set a value; `None` where the admin's value stays.
-fn value(setting: &Setting, theirs: &Value, c: &Configuration) -> Option<Value> {
+fn value(setting: &Setting, theirs: &Value, c: &KataConfiguration) -> Option<Value> {
     let ours = &setting.value;
     let keep = |yes: bool| if yes { None } else { Some(ours.clone()) };
     match setting.key.as_str() {
@@ -136,7 +140,7 @@ fn value(setting: &Setting, theirs: &Value, c: &Configuration) -> Option<Value> 
 ///
 /// `virtio_fs_cache` in `src/runtime/virtcontainers/virtiofsd.go@2.5.0`, `@3.1.0`, `@3.2.0` and `@3.20.0`, and in
 /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0`; QEMU's own daemon has `none`, the other one `never`.
-fn is_known(mode: &str, c: &Configuration) -> bool {
+fn is_known(mode: &str, c: &KataConfiguration) -> bool {
     let go_before = |version| c.runtime == Runtime::Go && c.kata < version;
     match mode {
         "auto" | "always" => true,
@@ -230,7 +234,12 @@ fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<S
 }
 
 /// Everything of others that is not as it was planned; what a later file of theirs decides is told elsewhere.
-pub(super) fn told(planned: &[Setting], settled: &[Setting], without: &Merged, then: &Merged) -> Vec<ForeignValue> {
+pub(super) fn told(
+    planned: &[Setting],
+    settled: &[Setting],
+    without: &MergedConfiguration,
+    then: &MergedConfiguration,
+) -> Vec<ForeignValue> {
     let theirs = |setting: &Setting| {
         let path = setting.path();
         let was = without.leaf(&path)?;

@@ -3,13 +3,13 @@
 use super::comments;
 use super::containerd::migrated::{self, Changed};
 use super::edit::EditError;
-use super::keys::{self, Taken};
-use super::state::{Change, State};
+use super::keys::{self, StrippedText};
+use super::state::{FileChange, State};
 use std::path::Path;
 
 /// What became of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Today {
+pub(super) enum FileState {
     /// As it was written, or as a crash left it.
     Ours,
     /// As it was before.
@@ -17,39 +17,39 @@ pub(super) enum Today {
     /// Removed by hand; it was there before.
     Gone,
     /// Edited by others: our keys can be told from theirs.
-    Edited(Taken),
+    Edited(StrippedText),
     /// Something else altogether.
     Foreign,
 }
 
 /// Compares a file's text with all that are known of it.
-pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
+pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> FileState {
     let earlier = state.earlier.get(&file.path);
     let Some(now) = now else {
-        return if file.before.is_none() { Today::Back } else { Today::Gone };
+        return if file.before.is_none() { FileState::Back } else { FileState::Gone };
     };
     let now = halfway(state, &file.path, now.as_bytes()).unwrap_or(now);
     if file.before.as_deref() == Some(now) {
-        return Today::Back;
+        return FileState::Back;
     }
     if now == file.after || earlier.is_some_and(|e| e == now) || state.in_place.contains(&file.path) {
-        return Today::Ours;
+        return FileState::Ours;
     }
     if keys::is_whole(file) {
-        return Today::Foreign;
+        return FileState::Foreign;
     }
     match edited(state, file, now, Changed::Stays) {
-        Ok(taken) => Today::Edited(taken),
-        Err(_) => Today::Foreign,
+        Ok(taken) => FileState::Edited(taken),
+        Err(_) => FileState::Foreign,
     }
 }
 
 /// What others have edited without what is ours in it.
-fn edited(state: &State, file: &Change, now: &str, how: Changed) -> Result<Taken, EditError> {
+fn edited(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     // A crash and an edit: what was ours then is not ours any more.
-    let as_it_was = state.earlier.get(&file.path).map(|e| Change { after: e.clone(), ..file.clone() });
+    let as_it_was = state.earlier.get(&file.path).map(|e| FileChange { after: e.clone(), ..file.clone() });
     let text = match as_it_was.map(|then| taken_as(state, &then, now, how)) {
-        Some(Ok(Taken { text: Some(text), .. })) => text,
+        Some(Ok(StrippedText { text: Some(text), .. })) => text,
         _ => now.to_owned(),
     };
     taken_as(state, file, &text, how)
@@ -60,7 +60,7 @@ fn edited(state: &State, file: &Change, now: &str, how: Changed) -> Result<Taken
 /// # Errors
 ///
 /// That the text cannot be kept as it is.
-pub(super) fn without_our_keys(state: &State, file: &Change, now: &str) -> Result<Option<String>, EditError> {
+pub(super) fn without_our_keys(state: &State, file: &FileChange, now: &str) -> Result<Option<String>, EditError> {
     Ok(edited(state, file, now, Changed::KeepsTheirs)?.text)
 }
 
@@ -74,12 +74,12 @@ pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&
 }
 
 /// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
-pub(super) fn taken(state: &State, file: &Change, now: &str, force: bool) -> Result<Taken, EditError> {
+pub(super) fn taken(state: &State, file: &FileChange, now: &str, force: bool) -> Result<StrippedText, EditError> {
     taken_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
 }
 
-fn taken_as(state: &State, file: &Change, now: &str, how: Changed) -> Result<Taken, EditError> {
+fn taken_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     let before = file.before.as_deref();
     let taken = migrated::take_back(now, before, &file.after, &migrated::handlers(state), how)?;
-    Ok(Taken { text: comments::kept(now, before, &file.after, taken.text), ..taken })
+    Ok(StrippedText { text: comments::kept(now, before, &file.after, taken.text), ..taken })
 }

@@ -16,7 +16,7 @@ pub(super) const NONE: &str = "expected a newc archive, plain or compressed";
 
 /// What an initrd may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct InitrdLimits {
     /// Bytes that it unpacks to.
     pub bytes: u64,
     /// Files, folders, links and nodes.
@@ -25,7 +25,7 @@ pub struct Limits {
 
 /// A file, folder, link or node, before its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct InitrdEntry {
     /// Its path as it stands there; what is not UTF-8 becomes U+FFFD.
     pub name: String,
     /// Its type and permissions, as `stat` has them.
@@ -39,7 +39,7 @@ pub struct Entry {
 }
 
 /// Takes an entry and its content, of which it may leave any part.
-pub type Visit<'v> = &'v mut dyn FnMut(&Entry, &mut dyn Read) -> io::Result<()>;
+pub type Visit<'v> = &'v mut dyn FnMut(&InitrdEntry, &mut dyn Read) -> io::Result<()>;
 
 /// Why an initrd was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -48,12 +48,12 @@ pub struct InitrdError {
     /// Where the archive, or what stands in the place of one, begins.
     pub at: u64,
     /// Why.
-    pub cause: Cause,
+    pub cause: InitrdErrorKind,
 }
 
 /// What is the matter with an archive.
 #[derive(Debug, thiserror::Error)]
-pub enum Cause {
+pub enum InitrdErrorKind {
     /// It is compressed in a way that the kernel knows and this program does not.
     #[error("it is compressed by {0}, which is not read here")]
     Foreign(&'static str),
@@ -68,12 +68,12 @@ pub enum Cause {
 /// # Errors
 ///
 /// What is no such archive, is cut short, is compressed by something else than gzip, xz or zstd, or is beyond the limits.
-pub fn read(file: &mut dyn BufRead, limits: Limits, visit: Visit<'_>) -> Result<usize, InitrdError> {
+pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> Result<usize, InitrdError> {
     let mut whole = Counted { from: file, at: 0 };
     let mut walk = Walk { limits, left: limits, archive: 0, visit };
     let mut count = 0;
     loop {
-        let wrong = |at: u64| move |cause: Cause| InitrdError { at, cause };
+        let wrong = |at: u64| move |cause: InitrdErrorKind| InitrdError { at, cause };
         let there_is_more = skip_zeros(&mut whole, &mut walk);
         if !there_is_more.map_err(|e| wrong(whole.at)(e.into()))? {
             return Ok(count);
@@ -86,7 +86,7 @@ pub fn read(file: &mut dyn BufRead, limits: Limits, visit: Visit<'_>) -> Result<
 }
 
 /// One archive that is not compressed, or what was compressed together.
-fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), Cause> {
+fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), InitrdErrorKind> {
     if whole.at.is_multiple_of(4) && whole.fill_buf()?.first() == Some(&b'0') {
         archive(whole, Ends::AtTrailer, walk)?;
         return Ok(());
@@ -108,10 +108,10 @@ fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(
             let stream = liblzma::stream::Stream::new_stream_decoder(DICTIONARY, 0).map_err(io::Error::other)?;
             unpacked(&mut liblzma::bufread::XzDecoder::new_stream(input, stream))?;
         }
-        [0x02, 0x21, 0x4c, 0x18, ..] => return Err(Cause::Foreign("lz4")),
-        [b'B', b'Z', b'h', ..] => return Err(Cause::Foreign("bzip2")),
-        [0x89, b'L', b'Z', b'O', ..] => return Err(Cause::Foreign("lzo")),
-        [0x5d, 0, 0, ..] => return Err(Cause::Foreign("lzma")),
+        [0x02, 0x21, 0x4c, 0x18, ..] => return Err(InitrdErrorKind::Foreign("lz4")),
+        [b'B', b'Z', b'h', ..] => return Err(InitrdErrorKind::Foreign("bzip2")),
+        [0x89, b'L', b'Z', b'O', ..] => return Err(InitrdErrorKind::Foreign("lzo")),
+        [0x5d, 0, 0, ..] => return Err(InitrdErrorKind::Foreign("lzma")),
         _ => return Err(io::Error::other(NONE).into()),
     }
     Ok(())
@@ -154,7 +154,7 @@ fn archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -
         }
         walk.take_entry()?;
         let file = [field(7)?, field(8)?, field(0)?];
-        let entry = Entry { name, mode, links: field(4)?, file, archive: walk.archive };
+        let entry = InitrdEntry { name, mode, links: field(4)?, file, archive: walk.archive };
         let mut content = Read::take(&mut *from, size);
         (walk.visit)(&entry, &mut content)?;
         io::copy(&mut content, &mut io::sink())?;
@@ -189,9 +189,9 @@ fn skip_padding<R: Read>(from: &mut Counted<R>, padding: &mut Vec<u8>) -> io::Re
 
 /// How far an initrd has been read.
 struct Walk<'v> {
-    limits: Limits,
+    limits: InitrdLimits,
     /// What may still be read.
-    left: Limits,
+    left: InitrdLimits,
     archive: usize,
     visit: Visit<'v>,
 }

@@ -1,10 +1,10 @@
 //! apt-get, whose options have the same meaning since Debian 8.
 
-use super::failure::{self, Signs};
+use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::OwnSettings;
-use super::{Action, Chosen, PackageChange, Wanted};
-use crate::process::{Confinement, Finished, Invocation, give_to_reader};
+use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange};
+use crate::process::{Confinement, Invocation, ProcessOutput, give_to_reader};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -94,9 +94,9 @@ impl InstallerProgram for AptInstaller {
 
     fn steps(
         &self,
-        chosen: &Chosen,
+        chosen: &InstallerChoice,
         root: &Root,
-        wanted: &Wanted,
+        wanted: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
@@ -111,7 +111,13 @@ impl InstallerProgram for AptInstaller {
         Ok(steps)
     }
 
-    fn simulation(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: Confinement) -> Option<Invocation> {
+    fn simulation(
+        &self,
+        chosen: &InstallerChoice,
+        root: &Root,
+        wanted: &InstallRequest,
+        _: Confinement,
+    ) -> Option<Invocation> {
         let mut arguments = vec!["--quiet=2", "--simulate", "--no-install-recommends", "--no-remove", "install", "--"];
         arguments.extend(wanted.packages.iter().map(PackageName::as_str));
         Some(chosen.invocation(root, &arguments))
@@ -119,7 +125,7 @@ impl InstallerProgram for AptInstaller {
 
     /// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
     /// `distros/cli/tests/debian.rs`.
-    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+    fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         if !finished.is_ok() {
             return None;
         }
@@ -129,9 +135,9 @@ impl InstallerProgram for AptInstaller {
             let package = words.next()?.to_owned();
             let within = |open: char| line.split_once(open)?.1.split([' ', ']', ')']).next().map(str::to_owned);
             let (action, version) = match action {
-                "Inst" if line.split(" (").next()?.contains('[') => (Action::Upgrade, within('(')),
-                "Inst" => (Action::Install, within('(')),
-                "Remv" | "Purg" => (Action::Remove, within('[')),
+                "Inst" if line.split(" (").next()?.contains('[') => (PackageAction::Upgrade, within('(')),
+                "Inst" => (PackageAction::Install, within('(')),
+                "Remv" | "Purg" => (PackageAction::Remove, within('[')),
                 _ => return None,
             };
             Some(PackageChange { action, package, version: version.unwrap_or_default() })
@@ -139,7 +145,7 @@ impl InstallerProgram for AptInstaller {
         Some(finished.stdout.lines().filter_map(one).collect())
     }
 
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         &failure::APT
     }
 }
@@ -246,8 +252,9 @@ Acquire::https::Proxy "x\u{1}y";
     #[test]
     fn the_simulation_is_read() {
         let stdout = "Inst a (1.2 Debian:13/stable [amd64])\nInst b [1] (2 x [amd64]) []\nRemv c [3]\nConf a (1.2 x)\n";
-        let found =
-            AptInstaller.changes(&Finished { code: Some(0), stdout: stdout.into(), stderr: String::new() }).unwrap();
+        let found = AptInstaller
+            .changes(&ProcessOutput { code: Some(0), stdout: stdout.into(), stderr: String::new() })
+            .unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(shown, ["Install a 1.2", "Upgrade b 2", "Remove c 3"]);
     }

@@ -1,11 +1,11 @@
 //! dnf, version 4 and 5.
 
-use super::failure::{self, Signs};
+use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{Action, Chosen, PackageChange, Wanted};
+use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange};
 use crate::os_release::OsRelease;
-use crate::process::{Confinement, Finished, Invocation};
+use crate::process::{Confinement, Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -85,7 +85,13 @@ impl InstallerProgram for DnfInstaller {
         options
     }
 
-    fn steps(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: bool) -> Result<Vec<Invocation>, RootError> {
+    fn steps(
+        &self,
+        chosen: &InstallerChoice,
+        root: &Root,
+        wanted: &InstallRequest,
+        _: bool,
+    ) -> Result<Vec<Invocation>, RootError> {
         let repositories = repositories(wanted);
         let mut steps = Vec::new();
         if !wanted.modules.is_empty() {
@@ -100,7 +106,13 @@ impl InstallerProgram for DnfInstaller {
         Ok(steps)
     }
 
-    fn simulation(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: Confinement) -> Option<Invocation> {
+    fn simulation(
+        &self,
+        chosen: &InstallerChoice,
+        root: &Root,
+        wanted: &InstallRequest,
+        _: Confinement,
+    ) -> Option<Invocation> {
         Some(chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno")))
     }
 
@@ -108,7 +120,7 @@ impl InstallerProgram for DnfInstaller {
     ///
     /// dnf 4.14 of Debian 12 prints it so in the tests of the installers; dnf5's, whose last head ends with a colon, was
     /// only read: no dnf5 was run.
-    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+    fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
         // An answer of no to its question ends it with 1.
         let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
@@ -126,11 +138,11 @@ impl InstallerProgram for DnfInstaller {
             }
             if !line.starts_with(' ') {
                 action = match line.trim_end_matches(':') {
-                    section if section.starts_with("Installing") => Some(Action::Install),
+                    section if section.starts_with("Installing") => Some(PackageAction::Install),
                     section if section.starts_with("Upgrading") || section.starts_with("Downgrading") => {
-                        Some(Action::Upgrade)
+                        Some(PackageAction::Upgrade)
                     }
-                    section if section.starts_with("Removing") => Some(Action::Remove),
+                    section if section.starts_with("Removing") => Some(PackageAction::Remove),
                     _ => None,
                 };
                 continue;
@@ -149,12 +161,12 @@ impl InstallerProgram for DnfInstaller {
         Some(found)
     }
 
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         &failure::DNF
     }
 }
 
-fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {
+fn arguments<'a>(wanted: &'a InstallRequest, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {
     let mut all = vec![answer];
     all.extend(QUIETLY);
     all.extend(repositories.iter().map(String::as_str));
@@ -164,7 +176,7 @@ fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str
 }
 
 /// Repositories are enabled for this command alone.
-fn repositories(wanted: &Wanted) -> Vec<String> {
+fn repositories(wanted: &InstallRequest) -> Vec<String> {
     wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect()
 }
 
@@ -180,7 +192,7 @@ mod tests {
     #[test]
     fn the_table_is_read() {
         let stdout = "Dependencies resolved.\n====\n Package  Arch  Version  Repo  Size\n====\nInstalling:\n qemu-kvm-core  x86_64  17:9.1.0-15.el9  appstream  4.9 M\n a-name-that-is-much-too-long-for-its-column\n                x86_64  1-2  appstream  1 k\nInstalling dependencies:\n b  noarch  3-4  baseos  1 k\nUpgrading:\n c  noarch  5-6  baseos  1 k\n     replacing  d.noarch 1-1\n\nTransaction Summary\n====\nInstall  3 Packages\n";
-        let finished = Finished { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
+        let finished = ProcessOutput { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
         let found = DnfInstaller.changes(&finished).unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(

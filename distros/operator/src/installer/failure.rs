@@ -17,7 +17,7 @@ pub(super) use pacman::SIGNS as PACMAN;
 pub(super) use zypper::SIGNS as ZYPPER;
 
 use super::Installer;
-use crate::process::{Finished, ProcessError, ending};
+use crate::process::{ProcessError, ProcessOutput, ending};
 use model::diagnostic::printable;
 use serde::Serialize;
 
@@ -133,7 +133,7 @@ pub fn failure_reason(installer: Installer, lines: &[String]) -> FailureReason {
 }
 
 /// The signs by which one program's failures are known.
-pub(super) struct Signs {
+pub(super) struct FailureSigns {
     /// Exit codes that say it.
     codes: &'static [(i32, FailureKind)],
     /// Else parts of messages, in lower case; the most telling kind first, because a full disk also breaks repositories.
@@ -147,7 +147,7 @@ pub(super) struct Signs {
 }
 
 /// Signs of a program of which nothing is known.
-pub(super) const NOTHING_KNOWN: Signs = Signs {
+pub(super) const NOTHING_KNOWN: FailureSigns = FailureSigns {
     codes: &[],
     words: &[],
     package: |_| None,
@@ -155,7 +155,7 @@ pub(super) const NOTHING_KNOWN: Signs = Signs {
     repository: |_, _| FailureReason::Unreadable,
 };
 
-impl Signs {
+impl FailureSigns {
     /// The kind that is known by what was said.
     fn by_words(&self, said: &str) -> FailureKind {
         let said = said.to_lowercase();
@@ -184,7 +184,7 @@ const CONFLICTING: [&str; 8] = [
 /// How many of them are told; each package of a long list has its own.
 const TOLD: usize = 3;
 
-fn conflicting(finished: &Finished) -> impl Iterator<Item = String> {
+fn conflicting(finished: &ProcessOutput) -> impl Iterator<Item = String> {
     let names = |line: &&str| {
         let line = line.to_lowercase();
         CONFLICTING.iter().any(|sign| line.contains(sign))
@@ -195,7 +195,7 @@ fn conflicting(finished: &Finished) -> impl Iterator<Item = String> {
 
 impl Failure {
     /// Reads why an installer failed.
-    pub(super) fn of(installer: Installer, finished: &Finished) -> Failure {
+    pub(super) fn of(installer: Installer, finished: &ProcessOutput) -> Failure {
         let signs = installer.program().signs();
         let by_code = signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
         let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));

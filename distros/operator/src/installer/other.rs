@@ -1,9 +1,9 @@
 //! Installers that are recognised and not run: their commands, as their manuals have them.
 
 use super::dnf::DnfInstaller;
-use super::failure::{self, NOTHING_KNOWN, Signs};
+use super::failure::{self, FailureSigns, NOTHING_KNOWN};
 use super::program::InstallerProgram;
-use super::{Chosen, Wanted};
+use super::{InstallRequest, InstallerChoice};
 use crate::process::Invocation;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -23,7 +23,7 @@ pub(super) struct ToldInstaller {
     /// What stands before each name.
     within: &'static str,
     /// Nothing where nobody runs it.
-    signs: &'static Signs,
+    signs: &'static FailureSigns,
 }
 
 /// What most of them have in common.
@@ -139,7 +139,13 @@ impl InstallerProgram for ToldInstaller {
         (self.outside)(root)
     }
 
-    fn steps(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: bool) -> Result<Vec<Invocation>, RootError> {
+    fn steps(
+        &self,
+        chosen: &InstallerChoice,
+        root: &Root,
+        wanted: &InstallRequest,
+        _: bool,
+    ) -> Result<Vec<Invocation>, RootError> {
         if self.verb.is_empty() {
             return Ok(Vec::new());
         }
@@ -155,7 +161,7 @@ impl InstallerProgram for ToldInstaller {
         Ok(vec![chosen.invocation(root, &arguments)])
     }
 
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         self.signs
     }
 }

@@ -1,10 +1,10 @@
 //! pacman.
 
-use super::failure::{self, Signs};
+use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{Action, Chosen, PackageChange, Wanted};
-use crate::process::{Confinement, Finished, Invocation};
+use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange};
+use crate::process::{Confinement, Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -95,9 +95,9 @@ impl InstallerProgram for PacmanInstaller {
 
     fn steps(
         &self,
-        chosen: &Chosen,
+        chosen: &InstallerChoice,
         root: &Root,
-        wanted: &Wanted,
+        wanted: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
@@ -111,7 +111,13 @@ impl InstallerProgram for PacmanInstaller {
         Ok(steps)
     }
 
-    fn simulation(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, _: Confinement) -> Option<Invocation> {
+    fn simulation(
+        &self,
+        chosen: &InstallerChoice,
+        root: &Root,
+        wanted: &InstallRequest,
+        _: Confinement,
+    ) -> Option<Invocation> {
         let mut arguments = vec!["--sync", "--needed", "--print", "--print-format", "%n %v", "--"];
         arguments.extend(wanted.packages.iter().map(PackageName::as_str));
         Some(chosen.invocation(root, &arguments))
@@ -119,7 +125,7 @@ impl InstallerProgram for PacmanInstaller {
 
     /// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are
     /// there in another version.
-    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+    fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         if !finished.is_ok() {
             return None;
         }
@@ -128,7 +134,7 @@ impl InstallerProgram for PacmanInstaller {
             // Messages have more words.
             let plain = !version.contains(' ') && !package.ends_with(':');
             plain.then(|| PackageChange {
-                action: Action::Install,
+                action: PackageAction::Install,
                 package: package.to_owned(),
                 version: version.to_owned(),
             })
@@ -136,7 +142,7 @@ impl InstallerProgram for PacmanInstaller {
         Some(finished.stdout.lines().filter_map(one).collect())
     }
 
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         &failure::PACMAN
     }
 }

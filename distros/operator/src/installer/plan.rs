@@ -1,6 +1,6 @@
 //! What is to be installed, and what an installer would do for it.
 
-use super::{Installer, Place};
+use super::{Installer, InstallerLocation};
 use crate::packages::Installed;
 use model::package::PackageName;
 use model::shell::quoted;
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// What is to be installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct InstallRequest {
     /// Packages by name.
     pub packages: Vec<PackageName>,
     /// Repositories to enable for them.
@@ -26,7 +26,7 @@ pub struct Plan {
     /// Whether it is run here; else its commands are told only.
     pub exercised: bool,
     /// Where it runs.
-    pub place: Place,
+    pub place: InstallerLocation,
     /// What was asked for.
     pub packages: Vec<PackageName>,
     /// Of these, what is there already.
@@ -48,7 +48,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PackageChange {
     /// What would happen to it.
-    pub action: Action,
+    pub action: PackageAction,
     /// Its name.
     pub package: String,
     /// The new version, or the one that would go.
@@ -58,7 +58,7 @@ pub struct PackageChange {
 /// What would happen to a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub enum PackageAction {
     /// It is new.
     Install,
     /// Its version changes.
@@ -87,9 +87,9 @@ impl Plan {
         }
         for change in self.changes.iter().flatten() {
             let verb = match change.action {
-                Action::Install => "installs",
-                Action::Upgrade => "upgrades to",
-                Action::Remove => "removes",
+                PackageAction::Install => "installs",
+                PackageAction::Upgrade => "upgrades to",
+                PackageAction::Remove => "removes",
             };
             out += &format!("  {verb} {} {}\n", change.package, change.version);
         }

@@ -1,9 +1,9 @@
 //! What differs between the programs that install packages.
 
-use super::failure::{NOTHING_KNOWN, Signs};
+use super::failure::{FailureSigns, NOTHING_KNOWN};
 use super::settings::OwnSettings;
-use super::{Chosen, PackageChange, Wanted};
-use crate::process::{Confinement, Finished, Invocation};
+use super::{InstallRequest, InstallerChoice, PackageChange};
+use crate::process::{Confinement, Invocation, ProcessOutput};
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::io;
@@ -41,21 +41,26 @@ pub(super) trait InstallerProgram: Sync {
     fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String>;
 
     /// The commands that install what is wanted.
-    fn steps(&self, chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool)
-    -> Result<Vec<Invocation>, RootError>;
+    fn steps(
+        &self,
+        chosen: &InstallerChoice,
+        root: &Root,
+        wanted: &InstallRequest,
+        refresh: bool,
+    ) -> Result<Vec<Invocation>, RootError>;
 
     /// The command that says what would be changed; `None` where there is none that may be run so confined.
-    fn simulation(&self, _: &Chosen, _: &Root, _: &Wanted, _: Confinement) -> Option<Invocation> {
+    fn simulation(&self, _: &InstallerChoice, _: &Root, _: &InstallRequest, _: Confinement) -> Option<Invocation> {
         None
     }
 
     /// Reads the simulation's answer; `None` if it failed.
-    fn changes(&self, _: &Finished) -> Option<Vec<PackageChange>> {
+    fn changes(&self, _: &ProcessOutput) -> Option<Vec<PackageChange>> {
         None
     }
 
     /// The signs of its failures.
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         &NOTHING_KNOWN
     }
 }

@@ -1,6 +1,6 @@
 //! From what is wanted to what is installed.
 
-use super::{Chosen, Failure, FailureKind, Installer, Place, Plan, Wanted};
+use super::{Failure, FailureKind, InstallRequest, Installer, InstallerChoice, InstallerLocation, Plan};
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, to_stderr};
 use model::package::{PackageName, is_plain};
@@ -101,15 +101,20 @@ fn commands(plan: &Plan) -> String {
 /// # Errors
 ///
 /// That the installer cannot tell, which is what would happen when it is run, unless its lists are old.
-pub fn plan(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options) -> Result<Plan, InstallError> {
+pub fn plan(
+    chosen: &InstallerChoice,
+    root: &Root,
+    wanted: &InstallRequest,
+    options: &Options,
+) -> Result<Plan, InstallError> {
     plan_as(chosen, root, wanted, options, Confinement::Stranger)
 }
 
 /// [`plan`]; `confinement` is that of a root's own installer, which is free once it is to install.
 fn plan_as(
-    chosen: &Chosen,
+    chosen: &InstallerChoice,
     root: &Root,
-    wanted: &Wanted,
+    wanted: &InstallRequest,
     options: &Options,
     confinement: Confinement,
 ) -> Result<Plan, InstallError> {
@@ -124,12 +129,12 @@ fn plan_as(
         return Err(InstallError::ImageBased);
     }
     let (already, missing) = split(chosen, root, wanted)?;
-    let todo = Wanted { packages: missing, ..wanted.clone() };
+    let todo = InstallRequest { packages: missing, ..wanted.clone() };
     let done = todo.packages.is_empty();
     let steps = if done { Vec::new() } else { steps(chosen, root, &todo, options)? };
     let changes = match done {
         true => Some(Vec::new()),
-        false if chosen.place == Place::Nowhere => None,
+        false if chosen.place == InstallerLocation::Nowhere => None,
         false => {
             let simulated = chosen.simulate(root, &todo, options.timeout, confinement);
             simulated.transpose().map_err(InstallError::Failed)?
@@ -155,7 +160,12 @@ fn plan_as(
 /// # Errors
 ///
 /// What kept it from that.
-pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options) -> Result<Installation, InstallError> {
+pub fn install(
+    chosen: &InstallerChoice,
+    root: &Root,
+    wanted: &InstallRequest,
+    options: &Options,
+) -> Result<Installation, InstallError> {
     if chosen.installer.is_exercised() && !rustix::process::geteuid().is_root() {
         return Err(InstallError::NotRoot);
     }
@@ -182,11 +192,11 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
     {
         return Err(InstallError::NotExercised(Box::new(plan)));
     }
-    if chosen.place == Place::Nowhere {
+    if chosen.place == InstallerLocation::Nowhere {
         return Err(InstallError::NoProgram { installer: name, root: root.path().display().to_string() });
     }
     let (already, missing) = split(chosen, root, wanted)?;
-    let todo = Wanted { packages: missing, ..wanted.clone() };
+    let todo = InstallRequest { packages: missing, ..wanted.clone() };
     let steps = steps(chosen, root, &todo, options)?;
     let mut told = plan;
     for (i, step) in steps.iter().enumerate() {
@@ -238,7 +248,12 @@ struct Lock {
 
 impl Lock {
     /// Runs a command, again and again while another package manager is in its way.
-    fn run(&mut self, chosen: &Chosen, invocation: &Invocation, options: &Options) -> Result<(), InstallError> {
+    fn run(
+        &mut self,
+        chosen: &InstallerChoice,
+        invocation: &Invocation,
+        options: &Options,
+    ) -> Result<(), InstallError> {
         loop {
             let ended = invocation.run(options.timeout, options.show.then_some(to_stderr as fn(&[u8])));
             let failure = match ended {
@@ -269,12 +284,21 @@ impl Lock {
     }
 }
 
-fn steps(chosen: &Chosen, root: &Root, todo: &Wanted, options: &Options) -> Result<Vec<Invocation>, QueryError> {
+fn steps(
+    chosen: &InstallerChoice,
+    root: &Root,
+    todo: &InstallRequest,
+    options: &Options,
+) -> Result<Vec<Invocation>, QueryError> {
     Ok(chosen.steps(root, todo, options.refresh)?)
 }
 
 /// What is installed of what is wanted, and what is not.
-fn split(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Result<(Vec<Installed>, Vec<PackageName>), InstallError> {
+fn split(
+    chosen: &InstallerChoice,
+    root: &Root,
+    wanted: &InstallRequest,
+) -> Result<(Vec<Installed>, Vec<PackageName>), InstallError> {
     // A scratch root has no database before its first package.
     let packages = match Packages::read(root, Some(chosen.installer.manager())) {
         Ok(packages) => packages,

@@ -45,13 +45,13 @@ fn the_system_decides_where_the_record_cannot() {
 #[test]
 fn what_nobody_tried_here_is_told_word_for_word() {
     let (_dir, root) = root(&[]);
-    let wanted = Wanted { packages: vec!["qemu".parse().unwrap()], ..Wanted::default() };
+    let wanted = InstallRequest { packages: vec!["qemu".parse().unwrap()], ..InstallRequest::default() };
     let mut told = String::new();
     for installer in Installer::ALL.iter().filter(|i| !i.is_exercised()) {
-        let chosen = Chosen {
+        let chosen = InstallerChoice {
             installer: *installer,
             program: installer.file_name().into(),
-            place: Place::Nowhere,
+            place: InstallerLocation::Nowhere,
             own_settings: None,
         };
         for step in chosen.steps(&root, &wanted, true).unwrap() {
@@ -110,8 +110,9 @@ fn a_conflict_names_its_packages() {
             "kq-vmm-1 and kq-other-1 are in conflict",
         ),
     ] {
-        let chosen = Chosen { installer, program: "x".into(), place: Place::Here, own_settings: None };
-        let finished = Finished { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
+        let chosen =
+            InstallerChoice { installer, program: "x".into(), place: InstallerLocation::Here, own_settings: None };
+        let finished = ProcessOutput { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
         let failure = chosen.failure(&finished);
         assert_eq!(failure.kind, FailureKind::Conflict, "{}", installer.name());
         assert_eq!(failure.message.matches(named).count(), 1, "{}", failure.message);
@@ -179,8 +180,9 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         (Pacman, 1, "E: Unable to locate package x", Other),
         (Yum, 1, "No space left on device", Other),
     ] {
-        let chosen = Chosen { installer, program: "x".into(), place: Place::Here, own_settings: None };
-        let finished = Finished { code: Some(code), stdout: String::new(), stderr: said.to_owned() };
+        let chosen =
+            InstallerChoice { installer, program: "x".into(), place: InstallerLocation::Here, own_settings: None };
+        let finished = ProcessOutput { code: Some(code), stdout: String::new(), stderr: said.to_owned() };
         assert_eq!(chosen.failure(&finished).kind, kind, "{}: {said}", installer.name());
     }
 }

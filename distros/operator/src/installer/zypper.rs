@@ -1,10 +1,10 @@
 //! zypper.
 
-use super::failure::{self, Signs};
+use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{Action, Chosen, PackageChange, Place, Wanted};
-use crate::process::{Confinement, Finished, Invocation};
+use super::{InstallRequest, InstallerChoice, InstallerLocation, PackageAction, PackageChange};
+use crate::process::{Confinement, Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -60,9 +60,9 @@ impl InstallerProgram for ZypperInstaller {
     /// Signatures are never taken on trust: `--gpg-auto-import-keys` is left out on purpose.
     fn steps(
         &self,
-        chosen: &Chosen,
+        chosen: &InstallerChoice,
         root: &Root,
-        wanted: &Wanted,
+        wanted: &InstallRequest,
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
@@ -78,19 +78,19 @@ impl InstallerProgram for ZypperInstaller {
 
     fn simulation(
         &self,
-        chosen: &Chosen,
+        chosen: &InstallerChoice,
         root: &Root,
-        wanted: &Wanted,
+        wanted: &InstallRequest,
         confinement: Confinement,
     ) -> Option<Invocation> {
-        if chosen.place == Place::Outside && confinement != Confinement::Free && has_programs(root) {
+        if chosen.place == InstallerLocation::Outside && confinement != Confinement::Free && has_programs(root) {
             return None;
         }
         Some(chosen.invocation(root, &install(&["--non-interactive", "--xmlout"], &["--dry-run"], wanted)))
     }
 
     /// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.
-    fn changes(&self, finished: &Finished) -> Option<Vec<PackageChange>> {
+    fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         if !finished.is_ok() {
             return None;
         }
@@ -98,9 +98,9 @@ impl InstallerProgram for ZypperInstaller {
         let mut found = Vec::new();
         for section in document.descendants() {
             let action = match section.tag_name().name() {
-                "to-install" => Action::Install,
-                "to-upgrade" | "to-downgrade" | "to-reinstall" | "to-change-arch" => Action::Upgrade,
-                "to-remove" => Action::Remove,
+                "to-install" => PackageAction::Install,
+                "to-upgrade" | "to-downgrade" | "to-reinstall" | "to-change-arch" => PackageAction::Upgrade,
+                "to-remove" => PackageAction::Remove,
                 _ => continue,
             };
             for solvable in section.children().filter(|n| n.has_tag_name("solvable")) {
@@ -111,7 +111,7 @@ impl InstallerProgram for ZypperInstaller {
         Some(found)
     }
 
-    fn signs(&self) -> &'static Signs {
+    fn signs(&self) -> &'static FailureSigns {
         &failure::ZYPPER
     }
 }
@@ -121,7 +121,7 @@ fn has_programs(root: &Root) -> bool {
     !matches!(root.list(Path::new("/usr/lib/zypp/plugins/services")), Ok(names) if names.is_empty())
 }
 
-fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec<&'a str> {
+fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a InstallRequest) -> Vec<&'a str> {
     let mut all = before.to_vec();
     all.extend(["install", "--no-recommends"]);
     all.extend(after);

@@ -24,7 +24,7 @@ const MAX_LIST: u64 = 64 << 20;
 const MAX_LISTS: u64 = 1 << 30;
 
 /// A configured package, and what it says of others.
-pub(crate) struct Configured {
+pub(crate) struct ConfiguredPackage {
     pub(crate) package: Package,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
@@ -33,7 +33,8 @@ pub(crate) struct Configured {
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
-    let entry = |Configured { package, provides, .. }| Entry { name: package.name, version: package.version, provides };
+    let entry =
+        |ConfiguredPackage { package, provides, .. }| Entry { name: package.name, version: package.version, provides };
     Ok(configured(root)?.into_iter().map(entry).collect())
 }
 
@@ -51,7 +52,7 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
 /// # Errors
 ///
 /// That the database is there and cannot be read, or is damaged.
-pub(crate) fn configured(root: &Root) -> Result<Vec<Configured>, QueryError> {
+pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryError> {
     let mut budget = Budget(MAX_BYTES);
     let mut texts = Vec::new();
     match budget.text(root, Path::new(STATUS)) {
@@ -110,10 +111,10 @@ impl Stanza {
     }
 
     /// The package, if it is installed.
-    fn configured(self) -> Option<Configured> {
+    fn configured(self) -> Option<ConfiguredPackage> {
         let Stanza { name, version, arch, source, provides, depends, installed } = self;
         let version = version.filter(|_| installed)?;
-        Some(Configured { package: Package { name, version, arch, source }, provides, depends })
+        Some(ConfiguredPackage { package: Package { name, version, arch, source }, provides, depends })
     }
 }
 

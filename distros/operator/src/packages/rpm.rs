@@ -8,7 +8,7 @@
 mod ndb;
 
 use super::{Answers, Installed, MAX_BYTES, Package, QueryError, names_of};
-use crate::process::{Confinement, Finished, Invocation, give_to_reader};
+use crate::process::{Confinement, Invocation, ProcessOutput, give_to_reader};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::io;
@@ -113,7 +113,7 @@ impl RpmDatabase {
         Ok(RpmDatabase { root: root.path().to_owned(), rpm, copy })
     }
 
-    fn ask(&self, arguments: &[&str]) -> Result<Finished, QueryError> {
+    fn ask(&self, arguments: &[&str]) -> Result<ProcessOutput, QueryError> {
         let folder = self.copy.as_ref().map(|copy| copy.path().display().to_string());
         let mut all = Vec::new();
         if let Some(folder) = &folder {

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use suites::containers::Finished;
+use suites::containers::ContainerOutput;
 
 /// Bytes kept of each stream; what comes beyond is read and dropped, so that the program does not block.
 const CAP: usize = 16 << 20;
@@ -50,7 +50,7 @@ impl Attached {
     }
 
     /// Waits for its end; `None` if it outlives the deadline.
-    pub fn wait(&mut self, deadline: Duration) -> Option<Finished> {
+    pub fn wait(&mut self, deadline: Duration) -> Option<ContainerOutput> {
         let status = wait(&mut self.child, deadline).ok().flatten()?;
         // The pipes close with the program, unless a child of its still holds them.
         let settled = Instant::now() + Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Attached {
             std::thread::sleep(Duration::from_millis(5));
         }
         let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
-        Some(Finished { code, stdout: self.stdout.bytes(), stderr: self.stderr.bytes() })
+        Some(ContainerOutput { code, stdout: self.stdout.bytes(), stderr: self.stderr.bytes() })
     }
 
     /// Whether it has ended.

@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{ContainerRuntime, ContainerdEvent, Finished};
+use suites::containers::{ContainerOutput, ContainerRuntime, ContainerdEvent};
 use suites::ending::is_crash;
 use suites::outcome::Component;
 
@@ -34,7 +34,7 @@ const END: Duration = Duration::from_secs(10);
 pub const COMMAND: Duration = Duration::from_secs(40);
 
 /// A running containerd.
-pub struct Instance {
+pub struct ContainerdInstance {
     name: String,
     settings: Settings,
     run: PathBuf,
@@ -49,12 +49,12 @@ pub struct Instance {
     version: String,
 }
 
-impl Instance {
+impl ContainerdInstance {
     /// Starts containerd, waits until it serves, and imports the test's image.
     ///
     /// # Errors
     /// A skip where there is no containerd, a failure of containerd's where it ends or does not serve.
-    pub fn start(settings: &Settings) -> Result<Instance, Stop> {
+    pub fn start(settings: &Settings) -> Result<ContainerdInstance, Stop> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
         let name = format!("kq{}x{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
@@ -83,7 +83,7 @@ impl Instance {
             Stop::error(format!("logging containerd: {e}"))
         })?;
         let snapshotter = if system::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
-        let mut instance = Instance {
+        let mut instance = ContainerdInstance {
             name,
             settings: settings.clone(),
             run,
@@ -102,7 +102,7 @@ impl Instance {
     }
 
     /// Gives what `ctr version` said.
-    fn wait_until_it_serves(&self) -> Result<Finished, Stop> {
+    fn wait_until_it_serves(&self) -> Result<ContainerOutput, Stop> {
         let end = Instant::now() + START;
         loop {
             let finished = self.ctr(&["version"], COMMAND);
@@ -146,7 +146,7 @@ impl Instance {
     /// What `ctr tasks list` says.
     ///
     /// # Errors
-    /// As [`Instance::ctr`].
+    /// As [`ContainerdInstance::ctr`].
     pub fn tasks(&self) -> Result<String, Stop> {
         Ok(self.ctr(&["tasks", "list"], COMMAND)?.text())
     }
@@ -174,7 +174,7 @@ impl Instance {
     ///
     /// # Errors
     /// When it cannot be started or outlives the deadline; its own failure is an exit code.
-    pub fn ctr<S: AsRef<OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<Finished, Stop> {
+    pub fn ctr<S: AsRef<OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<ContainerOutput, Stop> {
         let words: Vec<String> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
         let mut attached = self.attach(arguments, &[])?;
         attached.wait(deadline).ok_or_else(|| match self.ended() {
@@ -302,7 +302,7 @@ fn meaning(status: ExitStatus, last_words: &str) -> Stop {
     }
 }
 
-impl Drop for Instance {
+impl Drop for ContainerdInstance {
     fn drop(&mut self) {
         locked(&self.events).take();
         // Politely first: a runtime that is asked takes its own things away.

@@ -1,6 +1,6 @@
 //! What containerd's `ctr` says, as its versions 1.4 to 2.3 do: the one place that reads it.
 
-use suites::containers::Finished;
+use suites::containers::ContainerOutput;
 
 /// The client's version in what `ctr version` says, which tells the server's after it.
 pub(super) fn client_version(said: &str) -> String {
@@ -39,7 +39,7 @@ pub(super) fn takes_annotations(help: &str) -> bool {
 }
 
 /// What `ctr` itself complained of, if it was not the container that ended so.
-pub(super) fn complaint(finished: &Finished) -> Option<String> {
+pub(super) fn complaint(finished: &ContainerOutput) -> Option<String> {
     let text = String::from_utf8_lossy(&finished.stderr);
     let complaint = text.lines().find(|line| line.starts_with("ctr: "))?;
     (finished.code == 1).then(|| complaint.chars().take(2000).collect())
@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn only_ctrs_own_complaints_are_refusals() {
-        let ended = |code, stderr: &str| Finished { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
+        let ended =
+            |code, stderr: &str| ContainerOutput { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
         assert_eq!(complaint(&ended(1, "warning\nctr: no such runtime\n")).as_deref(), Some("ctr: no such runtime"));
         assert_eq!(complaint(&ended(1, "the program's own words")), None);
         assert_eq!(complaint(&ended(7, "ctr: said the program")), None);

@@ -1,6 +1,6 @@
 //! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls' results.
 
-use super::containerd::Instance;
+use super::containerd::ContainerdInstance;
 use super::kata;
 use super::session::{Pods, Session};
 use super::settings::Settings;
@@ -20,7 +20,7 @@ use suites::environment::Claims;
 /// Runs container tests.
 #[derive(Default)]
 pub struct Engine {
-    instance: Mutex<Option<Arc<Instance>>>,
+    instance: Mutex<Option<Arc<ContainerdInstance>>>,
     pods: Pods,
     /// What each body did under runc, by its name.
     controls: Mutex<BTreeMap<&'static str, Check>>,
@@ -157,19 +157,19 @@ impl Engine {
     }
 
     /// Has the next test start a containerd, unless a test of the other runtime has done so already.
-    fn give_up(&self, instance: &Arc<Instance>) {
+    fn give_up(&self, instance: &Arc<ContainerdInstance>) {
         let is_current = locked(&self.instance).as_ref().is_some_and(|current| Arc::ptr_eq(current, instance));
         if is_current {
             self.stop();
         }
     }
 
-    fn instance(&self, settings: &Settings) -> Result<Arc<Instance>, Stop> {
+    fn instance(&self, settings: &Settings) -> Result<Arc<ContainerdInstance>, Stop> {
         let mut instance = locked(&self.instance);
         if let Some(running) = instance.as_ref() {
             return Ok(Arc::clone(running));
         }
-        let started = Arc::new(Instance::start(settings)?);
+        let started = Arc::new(ContainerdInstance::start(settings)?);
         *instance = Some(Arc::clone(&started));
         Ok(started)
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use suites::check::{Check, Stop};
-use suites::containers::{Finished, Kata, OwnGuest};
+use suites::containers::{ContainerOutput, Kata, OwnGuest};
 use suites::environment::Claims;
 use suites::outcome::Component;
 
@@ -235,7 +235,7 @@ pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<
 ///
 /// # Errors
 /// A skip where it did not come along; an error where it does not end.
-pub fn check(kata: &Kata, deadline: Duration) -> Result<Finished, Stop> {
+pub fn check(kata: &Kata, deadline: Duration) -> Result<ContainerOutput, Stop> {
     let program =
         kata.checker.as_ref().ok_or_else(|| Stop::skip("the Kata given has no program that checks a host"))?;
     let mut command = Command::new(program);
@@ -248,7 +248,7 @@ pub fn check(kata: &Kata, deadline: Duration) -> Result<Finished, Stop> {
 }
 
 /// Runs a program to its end; `None` if it outlives the deadline, which ends it.
-fn finish(command: &mut Command, deadline: Duration) -> io::Result<Option<Finished>> {
+fn finish(command: &mut Command, deadline: Duration) -> io::Result<Option<ContainerOutput>> {
     Ok(Attached::start(command, &[])?.wait(deadline))
 }
 

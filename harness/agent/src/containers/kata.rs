@@ -13,8 +13,8 @@
 use model::profile::Profile;
 use model::virtiofsd::Flavour;
 use operator::configure::{
-    Configuration, DROP_IN, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited, locate, plan,
-    reads_drop_ins, settings,
+    DROP_IN, Guest, Inputs, Inventory, KataConfiguration, LocatedConfiguration, MergedConfiguration, PlanError,
+    Setting, drop_in, edited, locate, plan, reads_drop_ins, settings,
 };
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -59,8 +59,8 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     }
     let settings = settings(&configuration);
     let (file, text) = written(root, &located, &configuration, &settings, &doing("configuring"))?;
-    let merged =
-        Merged::read(root, &located, kata.kind, kata.version).map_err(|e| doing("reading the configuration")(&e))?;
+    let merged = MergedConfiguration::read(root, &located, kata.kind, kata.version)
+        .map_err(|e| doing("reading the configuration")(&e))?;
     took_effect(root, &merged, &settings)?;
     let mut notes = vec![format!("Kata {} reads {} with {}", kata.version, located.path.display(), file.display())];
     notes.extend(configuration.notes.iter().map(|note| format!("{}: {}", note.about, note.text)));
@@ -74,11 +74,11 @@ fn place(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
     root.write(to, &root.read(from, MAX_SHIPPED)?)
 }
 
-fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Configuration, Stop> {
+fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<KataConfiguration, Stop> {
     let release = claims.in_use();
     let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
     let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
-    let mut found = Found::gather(root, &release, &guest)
+    let mut found = Inventory::gather(root, &release, &guest)
         .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
     // Which of the two daemons it is would decide before it has been tried.
     if let Some(daemon) = &mut found.daemon {
@@ -109,8 +109,8 @@ fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Resu
 /// A drop-in where the runtime reads one, else the settings in the configuration itself.
 fn written(
     root: &Root,
-    located: &Located,
-    configuration: &Configuration,
+    located: &LocatedConfiguration,
+    configuration: &KataConfiguration,
     settings: &[Setting],
     failed: &dyn Fn(&dyn std::fmt::Display) -> Stop,
 ) -> Result<(PathBuf, String), Stop> {
@@ -124,7 +124,7 @@ fn written(
     Ok((path, text))
 }
 
-fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(), Stop> {
+fn took_effect(root: &Root, merged: &MergedConfiguration, settings: &[Setting]) -> Result<(), Stop> {
     let differs = merged.not_effective(settings).into_iter().map(|n| {
         let file = n.file.map(|file| file.display().to_string()).unwrap_or_default();
         format!("{} is {} by {file}, not {}", n.key, n.found.unwrap_or_default(), n.wanted)

@@ -1,6 +1,6 @@
 //! What one container test is given: a runtime in a running containerd.
 
-use super::containerd::{COMMAND, Instance};
+use super::containerd::{COMMAND, ContainerdInstance};
 use super::network::Namespace;
 use super::spec::{self, Surroundings};
 use super::task::ContainerTask;
@@ -8,15 +8,15 @@ use super::{ctr, guests, host, image, probe};
 use crate::system;
 use model::profile::{self, Profile};
 use model::sync::locked;
-use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, Shared, Vsock};
+use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, SharedFilesystem, Vsock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;
 use suites::containers::{
-    Container, ContainerRuntime, ContainerdEvent, Containers, Finished, GuestFiles, Kata, Network, Process, Sandbox,
-    Task, Trace,
+    Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Kata, Network, Process,
+    Sandbox, Task, Trace,
 };
 use suites::environment::Claims;
 use suites::outcome::Component;
@@ -40,7 +40,7 @@ impl Pods {
 /// A runtime, as one test sees it.
 pub struct Session<'a> {
     /// The containerd.
-    pub instance: Arc<Instance>,
+    pub instance: Arc<ContainerdInstance>,
     /// The runtime.
     pub runtime: ContainerRuntime,
     /// What the record and the image say.
@@ -189,11 +189,11 @@ impl Containers for Session<'_> {
         self.profile
     }
 
-    fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop> {
+    fn run(&self, container: &Container, input: &[u8]) -> Result<ContainerOutput, Stop> {
         self.begin(container, input)?.wait_to_end()
     }
 
-    fn run_with(&self, files: GuestFiles, container: &Container) -> Result<Finished, Stop> {
+    fn run_with(&self, files: GuestFiles, container: &Container) -> Result<ContainerOutput, Stop> {
         let kata = self.kata().ok_or_else(|| Stop::skip("runc has no guests"))?;
         let files = match files {
             GuestFiles::DistrosInitrd => guests::distros(self.instance.disk(), self.claims, self.profile, kata)?,
@@ -208,14 +208,14 @@ impl Containers for Session<'_> {
         result
     }
 
-    fn run_katas_check(&self) -> Result<Finished, Stop> {
+    fn run_katas_check(&self) -> Result<ContainerOutput, Stop> {
         let kata = self.kata().ok_or_else(|| Stop::skip("runc has no check of the host"))?;
         let finished = guests::check(kata, self.instance.patience(self.runtime))?;
         self.note(format!("Kata's own check said: {}", finished.summary()));
         Ok(finished)
     }
 
-    fn run_image(&self, command: &[&str]) -> Result<Finished, Stop> {
+    fn run_image(&self, command: &[&str]) -> Result<ContainerOutput, Stop> {
         self.make_room();
         let id = self.instance.fresh_id(self.runtime);
         let group = self.instance.control_group(&id);
@@ -300,7 +300,7 @@ impl Containers for Session<'_> {
         let mut guest = Guest::new(self.profile, qemu, id, "kernel");
         guest.arch = self.claims.release.arch;
         guest.initrd = Some("initrd".to_owned());
-        guest.shared = Shared::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
+        guest.shared = SharedFilesystem::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
         guest.vsock = Some(Vsock { guest_cid: 3 });
         guest.for_host_with(system::cpus(), self.profile);
         guest.nested = system::is_under_a_hypervisor();

@@ -20,12 +20,12 @@ pub struct Settings {
     /// Kata's shims, by the names that containerd looks for.
     pub kata_shims: BTreeMap<String, PathBuf>,
     /// How long containers may take.
-    pub patience: Patience,
+    pub patience: ContainerDeadlines,
 }
 
 /// How long a container may take to start, and a short one to its end.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ContainerDeadlines {
     /// Under runc.
     pub runc: Duration,
     /// Under Kata, which boots a virtual machine for it, perhaps under emulation, and does not give up by itself when
@@ -33,11 +33,11 @@ pub struct Patience {
     pub kata: Duration,
 }
 
-impl Patience {
+impl ContainerDeadlines {
     /// What containers are given: a sandbox that is a guest of an emulated machine takes 12 to 70 s to boot, and more
     /// than 120 s were seen beside other work.
-    pub fn new(emulated: bool) -> Patience {
+    pub fn new(emulated: bool) -> ContainerDeadlines {
         let kata = if emulated { 240 } else { 120 };
-        Patience { runc: Duration::from_secs(60), kata: Duration::from_secs(kata) }
+        ContainerDeadlines { runc: Duration::from_secs(60), kata: Duration::from_secs(kata) }
     }
 }

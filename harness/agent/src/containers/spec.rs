@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use suites::containers::{Container, Limits, Mount, PROBE, Sandbox};
+use suites::containers::{Container, ContainerLimits, Mount, PROBE, Sandbox};
 
 /// The capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`).
 const CAPABILITIES: [&str; 14] = [
@@ -101,7 +101,7 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
     specification
 }
 
-fn resources(limits: Limits, swap: bool) -> Value {
+fn resources(limits: ContainerLimits, swap: bool) -> Value {
     let device = |major: u32, minor: Option<u32>| {
         let mut rule = json!({ "allow": true, "type": "c", "major": major, "access": "rwm" });
         if let Some(minor) = minor {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn limits_are_in_the_specifications_units() {
-        let limits = Limits { pids: Some(5), memory: Some(1 << 20), cpu_millis: Some(250) };
+        let limits = ContainerLimits { pids: Some(5), memory: Some(1 << 20), cpu_millis: Some(250) };
         let container = Container { limits, ..Container::new(&["stay"]) };
         let resources =
             specification(&container, &Surroundings { swap: true, ..around() })["linux"]["resources"].clone();

@@ -1,7 +1,7 @@
 //! A container that runs, attached to the `ctr run` that started it.
 
 use super::capture::Attached;
-use super::containerd::{COMMAND, Instance};
+use super::containerd::{COMMAND, ContainerdInstance};
 use super::host;
 use super::{ctr, probe, shim};
 use model::sync::locked;
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{ContainerRuntime, Finished, PROBE, Process, Task};
+use suites::containers::{ContainerOutput, ContainerRuntime, PROBE, Process, Task};
 
 /// How long a sandbox may outlive its VMM: Kata may say why that has ended, and ends itself where all is well.
 const GONE: Duration = Duration::from_secs(60);
 
 /// A container started by `ctr run`; it is removed when this is dropped.
 pub struct ContainerTask {
-    instance: Arc<Instance>,
+    instance: Arc<ContainerdInstance>,
     runtime: ContainerRuntime,
     id: String,
     attached: Mutex<Attached>,
@@ -39,7 +39,7 @@ impl ContainerTask {
     /// # Errors
     /// When `ctr` cannot be started; what it says comes later.
     pub fn start(
-        instance: &Arc<Instance>,
+        instance: &Arc<ContainerdInstance>,
         runtime: ContainerRuntime,
         id: &str,
         folder: Option<PathBuf>,
@@ -104,7 +104,7 @@ impl ContainerTask {
     ///
     /// # Errors
     /// As [`ContainerTask::wait_until_ready`], and when `ctr` refused it.
-    pub fn wait_to_end(&mut self) -> Result<Finished, Stop> {
+    pub fn wait_to_end(&mut self) -> Result<ContainerOutput, Stop> {
         self.wait_for(ContainerTask::has_ended)?;
         self.wait(COMMAND)
     }
@@ -166,7 +166,7 @@ impl ContainerTask {
     }
 
     /// What a finished `ctr` says: the container's end, or why there was none.
-    fn judge(&self, finished: Finished) -> Result<Finished, Stop> {
+    fn judge(&self, finished: ContainerOutput) -> Result<ContainerOutput, Stop> {
         if self.instance.ended().is_some() {
             return Err(self.instance.crash());
         }
@@ -182,7 +182,7 @@ impl Task for ContainerTask {
         &self.id
     }
 
-    fn exec(&self, command: &[&str], input: &[u8]) -> Result<Finished, Stop> {
+    fn exec(&self, command: &[&str], input: &[u8]) -> Result<ContainerOutput, Stop> {
         let name = format!("{}e{}", self.id, self.next_exec.fetch_add(1, Ordering::Relaxed));
         let fifos = self.instance.fifos();
         let fifos = fifos.to_string_lossy();
@@ -212,7 +212,7 @@ impl Task for ContainerTask {
         String::from_utf8_lossy(&locked(&self.attached).stdout()).into_owned()
     }
 
-    fn wait(&mut self, deadline: Duration) -> Result<Finished, Stop> {
+    fn wait(&mut self, deadline: Duration) -> Result<ContainerOutput, Stop> {
         let finished = locked(&self.attached).wait(deadline).ok_or_else(|| self.silence(deadline))?;
         self.finished = true;
         self.judge(finished)

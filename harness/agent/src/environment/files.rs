@@ -1,6 +1,6 @@
 //! Files of the environment, as the harness asks for them.
 
-use protocol::message::{Bytes, CHUNK};
+use protocol::message::{Base64Bytes, CHUNK};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -21,12 +21,12 @@ pub(super) fn put(path: &Path, mode: u32, offset: u64, bytes: &[u8]) -> io::Resu
 }
 
 /// Reads one chunk from `offset` on; it is empty at the file's end.
-pub(super) fn get(path: &Path, offset: u64) -> io::Result<Bytes> {
+pub(super) fn get(path: &Path, offset: u64) -> io::Result<Base64Bytes> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(CHUNK as u64).read_to_end(&mut bytes)?;
-    Ok(Bytes(bytes))
+    Ok(Base64Bytes(bytes))
 }
 
 /// Regular files below `dir` with their sizes.

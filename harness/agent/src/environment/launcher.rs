@@ -1,7 +1,7 @@
 //! Starts the environment's guests: each with a share, a number and paths of its own, by what the environment provides.
 
 use crate::environment::kvm;
-use crate::home::Home;
+use crate::home::AgentHome;
 use crate::launch::deadlines::Deadlines;
 use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::{Provided, RequiredDevice};
@@ -9,7 +9,7 @@ use crate::launch::running::{NotStarted, RunningGuest};
 use crate::launch::slots::Slots;
 use model::profile::Profile;
 use model::sync::locked;
-use protocol::facts::Fact;
+use protocol::facts::EnvironmentFact;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::Configuration;
@@ -18,7 +18,7 @@ use suites::environment::Claims;
 
 /// Starts guests, and knows what all of them have in common.
 pub(super) struct Launcher {
-    home: Home,
+    home: AgentHome,
     /// What the environment provides of what Kata wants, once it has been probed.
     provided: Mutex<Provided>,
     claims: Mutex<Option<Arc<Claims>>>,
@@ -30,7 +30,7 @@ pub(super) struct Launcher {
 }
 
 impl Launcher {
-    pub(super) fn new(home: Home) -> Launcher {
+    pub(super) fn new(home: AgentHome) -> Launcher {
         Launcher {
             slots: Arc::new(Slots::new(home.clone())),
             home,
@@ -90,20 +90,20 @@ impl Launcher {
     }
 
     /// Whether KVM boots a guest, or why not.
-    pub(super) fn kvm_by_booting(&self, profile: &Profile) -> Fact {
+    pub(super) fn kvm_by_booting(&self, profile: &Profile) -> EnvironmentFact {
         if let Err(e) = kvm::run_a_vcpu() {
-            return Fact::Lacks(e.to_string());
+            return EnvironmentFact::Lacks(e.to_string());
         }
         let (claims, paths) = match self.claims().and_then(|claims| Ok((claims, self.paths(ExtraDevice::None)?))) {
             Ok(ready) => ready,
-            Err(stop) => return Fact::Lacks(message_of(stop)),
+            Err(stop) => return EnvironmentFact::Lacks(message_of(stop)),
         };
         let provided = Provided { kvm: true, ..Provided::default() };
         let deadlines = Deadlines::under_kvm();
         let none = RequiredDevice::None;
         match RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines) {
-            Ok(_) => Fact::Has,
-            Err(e) => Fact::Lacks(format!("no guest boots under KVM: {}", message_of(e.stop))),
+            Ok(_) => EnvironmentFact::Has,
+            Err(e) => EnvironmentFact::Lacks(format!("no guest boots under KVM: {}", message_of(e.stop))),
         }
     }
 }

@@ -1,19 +1,19 @@
 //! What the environment provides, found out before anything is blamed.
 
 use crate::environment::{kvm, limits};
-use crate::home::Home;
+use crate::home::AgentHome;
 use crate::launch::provided::Provided;
 use crate::{process, system};
-use protocol::facts::{self, Fact, Facts};
+use protocol::facts::{self, EnvironmentFact, Facts};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use suites::catalogue::Need;
-use suites::environment::Kind;
+use suites::environment::Environment;
 
 /// What there is: the evidence for the report and the source of skips.
-pub fn probe(home: &Home) -> Facts {
+pub fn probe(home: &AgentHome) -> Facts {
     let volume = home.dir.as_path();
-    let limited = limits::all().into_iter().map(|(name, limit)| (name, Fact::Limited(limit)));
+    let limited = limits::all().into_iter().map(|(name, limit)| (name, EnvironmentFact::Limited(limit)));
     let mut facts: Facts = limited.collect();
     let cpus = std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string());
     for (name, text) in [
@@ -24,18 +24,23 @@ pub fn probe(home: &Home) -> Facts {
         ("capabilities", status_line("CapEff")),
         (facts::SECCOMP, status_line("Seccomp")),
     ] {
-        facts.note(name, Fact::Told(text));
+        facts.note(name, EnvironmentFact::Told(text));
     }
-    let when = |there: bool, otherwise: &str| if there { Fact::Has } else { Fact::Lacks(otherwise.to_owned()) };
+    let when = |there: bool, otherwise: &str| {
+        if there { EnvironmentFact::Has } else { EnvironmentFact::Lacks(otherwise.to_owned()) }
+    };
     facts.note("io-uring", io_uring());
-    facts.note(facts::FILE_HANDLES, Fact::of(process::open_by_handle(volume)));
-    facts.note(facts::KVM, if home.kind == Kind::Container { open("/dev/kvm") } else { Fact::of(kvm::works()) });
+    facts.note(facts::FILE_HANDLES, EnvironmentFact::of(process::open_by_handle(volume)));
+    facts.note(
+        facts::KVM,
+        if home.kind == Environment::Container { open("/dev/kvm") } else { EnvironmentFact::of(kvm::works()) },
+    );
     facts.note(facts::VHOST_VSOCK, open("/dev/vhost-vsock"));
     facts.note(facts::VHOST_NET, open("/dev/vhost-net"));
     facts.note(facts::TUN, open("/dev/net/tun"));
     facts.note(facts::NAMESPACES, when(rustix::process::geteuid().is_root(), "not root"));
     facts.note(facts::HYPERVISOR, when(system::is_under_a_hypervisor(), "no"));
-    facts.note(facts::MKNOD, Fact::of(mknod(volume)));
+    facts.note(facts::MKNOD, EnvironmentFact::of(mknod(volume)));
     facts.note("syslog", when(Path::new("/dev/log").exists(), "no /dev/log"));
     facts
 }
@@ -52,8 +57,8 @@ pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
         Need::Memory => &[facts::MEMORY],
     };
     names.iter().find_map(|name| match (facts.get(name), need.amount()) {
-        (Some(Fact::Has), None) => None,
-        (Some(Fact::Limited(limit)), Some(wanted)) => limit
+        (Some(EnvironmentFact::Has), None) => None,
+        (Some(EnvironmentFact::Limited(limit)), Some(wanted)) => limit
             .most
             .is_some_and(|most| most < wanted)
             .then(|| format!("the environment's {name} is {limit}, expected {wanted} or more")),
@@ -63,8 +68,8 @@ pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
 }
 
 /// What guests may be given: in a container nothing that needs its host's drivers, whatever it happens to have.
-pub fn provided(kind: Kind, facts: &Facts) -> Provided {
-    if kind == Kind::Container {
+pub fn provided(kind: Environment, facts: &Facts) -> Provided {
+    if kind == Environment::Container {
         return Provided::default();
     }
     Provided {
@@ -79,8 +84,8 @@ pub fn provided(kind: Kind, facts: &Facts) -> Provided {
     }
 }
 
-fn open(path: &str) -> Fact {
-    Fact::of(OpenOptions::new().read(true).write(true).open(path).map_err(|e| format!("{path}: {e}")))
+fn open(path: &str) -> EnvironmentFact {
+    EnvironmentFact::of(OpenOptions::new().read(true).write(true).open(path).map_err(|e| format!("{path}: {e}")))
 }
 
 fn free_mib(path: &Path) -> String {
@@ -94,10 +99,10 @@ fn status_line(key: &str) -> String {
 }
 
 /// io_uring_setup with no memory to write to: EFAULT means that it is there, EPERM or ENOSYS that it is not.
-fn io_uring() -> Fact {
+fn io_uring() -> EnvironmentFact {
     match process::io_uring_setup_errno() {
-        libc::EFAULT | libc::EINVAL => Fact::Has,
-        errno => Fact::Lacks(std::io::Error::from_raw_os_error(errno).to_string()),
+        libc::EFAULT | libc::EINVAL => EnvironmentFact::Has,
+        errno => EnvironmentFact::Lacks(std::io::Error::from_raw_os_error(errno).to_string()),
     }
 }
 
@@ -117,13 +122,14 @@ mod tests {
 
     #[test]
     fn what_is_lacking_is_named() {
-        let facts: Facts = [(facts::VHOST_VSOCK, Fact::Lacks("no such device".to_owned()))].into_iter().collect();
+        let facts: Facts =
+            [(facts::VHOST_VSOCK, EnvironmentFact::Lacks("no such device".to_owned()))].into_iter().collect();
         assert!(lacking(Need::VhostVsock, &facts).unwrap().contains("no such device"));
         assert!(lacking(Need::Mknod, &facts).unwrap().contains("not probed"));
-        let facts: Facts = [(facts::MKNOD, Fact::Has)].into_iter().collect();
+        let facts: Facts = [(facts::MKNOD, EnvironmentFact::Has)].into_iter().collect();
         assert_eq!(lacking(Need::Mknod, &facts), None);
         // A text that happens to say yes is none.
-        let told: Facts = [(facts::MKNOD, Fact::Told("yes".to_owned()))].into_iter().collect();
+        let told: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
         assert!(lacking(Need::Mknod, &told).is_some());
         assert!(!told.has(facts::MKNOD));
     }
@@ -132,7 +138,7 @@ mod tests {
     fn a_limit_that_is_too_low_is_named_with_its_value() {
         let facts = |most: Option<u64>| -> Facts {
             let limit = Limit { most, by: "RLIMIT_NOFILE".to_owned() };
-            [(facts::OPEN_FILES, Fact::Limited(limit))].into_iter().collect()
+            [(facts::OPEN_FILES, EnvironmentFact::Limited(limit))].into_iter().collect()
         };
         let why = lacking(Need::OpenFiles, &facts(Some(4096)));
         let expected = "the environment's limit-open-files is 4096 (RLIMIT_NOFILE), expected 12000 or more";

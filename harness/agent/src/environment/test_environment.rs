@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, Daemon, Environment, Machine, Ran, VcpuError, VcpuRun};
+use suites::environment::{Claims, CommandOutput, Daemon, EnvironmentSide, Machine, VcpuError, VcpuRun};
 
 /// The environment as one test sees it.
 pub(super) struct TestEnvironment<'a> {
@@ -98,7 +98,7 @@ impl<'a> TestEnvironment<'a> {
     }
 }
 
-impl Environment for TestEnvironment<'_> {
+impl EnvironmentSide for TestEnvironment<'_> {
     fn claims(&self) -> &Claims {
         &self.claims
     }
@@ -107,7 +107,7 @@ impl Environment for TestEnvironment<'_> {
         self.profile
     }
 
-    fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop> {
+    fn run(&self, argv: &[&str], deadline: Duration) -> Result<CommandOutput, Stop> {
         process::run(argv, &[], deadline)
     }
 

@@ -10,7 +10,7 @@ use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
 use qemu::deviation::Deviation;
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
-use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
+use qemu::sandbox::{BlockDevice, GuestImage, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
 use qemu::{argv, virtiofsd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -126,13 +126,13 @@ fn launches(
         | Configuration::Runc
         | Configuration::Kata => {}
         Configuration::VirtioBlk => {
-            sandbox.disks.push(Disk { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
+            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
         }
         Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
-            sandbox.shared = Shared::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
+            sandbox.shared = SharedFilesystem::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
         }
         Configuration::Virtio9p => {
-            sandbox.shared = Shared::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
+            sandbox.shared = SharedFilesystem::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
         }
     }
     let mut initramfs = None;
@@ -141,7 +141,7 @@ fn launches(
         ExtraDevice::RootPort => sandbox.root_ports = 1,
         ExtraDevice::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
-            sandbox.image = Some(Image { file: text(file), bytes, driver: *driver });
+            sandbox.image = Some(GuestImage { file: text(file), bytes, driver: *driver });
             // Kata has one or the other.
             initramfs = sandbox.initrd.take();
         }
@@ -162,7 +162,7 @@ fn launches(
     }
     let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
     let socket = text(&paths.virtiofsd);
-    let mut daemon = virtiofsd::launch(profile, &virtiofsd::Daemon { path, shared_dir, socket });
+    let mut daemon = virtiofsd::launch(profile, &virtiofsd::VirtiofsdInstance { path, shared_dir, socket });
     let mut changes = provided.lacking_for_the_daemon();
     match configuration {
         Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),

@@ -5,11 +5,11 @@
 //! Elsewhere there are only pauses between two looks, in milliseconds.
 
 use std::time::Duration;
-use suites::environment::Kind;
+use suites::environment::Environment;
 
 /// How many times as long as under plain emulation things may take: guests of emulated machines are slower still.
-pub fn patience(kind: Kind) -> u64 {
-    if kind == Kind::Vm { NESTED.into() } else { 1 }
+pub fn patience(kind: Environment) -> u64 {
+    if kind == Environment::Vm { NESTED.into() } else { 1 }
 }
 
 /// A guest of an emulated machine is emulated twice over.
@@ -101,7 +101,7 @@ impl Deadlines {
     }
 
     /// How long a body may take inside the guest, of which its row says so many seconds, in an environment of this kind.
-    pub fn body(self, seconds: u32, kind: Kind) -> Duration {
+    pub fn body(self, seconds: u32, kind: Environment) -> Duration {
         // A guest may be nested where the environment is no virtual machine of ours.
         Duration::from_secs(u64::from(seconds) * patience(kind)).max(self.answer)
     }
@@ -184,7 +184,7 @@ mod tests {
         for ((name, plain), (_, nested)) in all(plain).into_iter().zip(all(nested)) {
             assert_eq!(nested, plain * 3, "{name}");
         }
-        assert_eq!(u64::from(NESTED), patience(Kind::Vm));
+        assert_eq!(u64::from(NESTED), patience(Environment::Vm));
     }
 
     /// Else a guest that says nothing would be told as one that is alive and does not answer.
@@ -197,7 +197,7 @@ mod tests {
                 assert!(answer > deadlines.silence, "{name}: {answer:?} is not longer than {:?}", deadlines.silence);
             }
             for test in catalogue::tests() {
-                for kind in [Kind::Container, Kind::Vm, Kind::Host] {
+                for kind in [Environment::Container, Environment::Vm, Environment::Host] {
                     let body = deadlines.body(test.seconds, kind);
                     assert!(body > deadlines.silence, "{}, {kind:?}: {body:?}", test.id);
                 }

@@ -31,7 +31,7 @@ use suites::ending::{Ending, is_crash};
 
 /// What is known of a guest that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Signs {
+pub(crate) struct GuestSigns {
     /// The kernel's line about its panic.
     pub(crate) panic: Option<String>,
     /// The kernel's line about an oops.
@@ -135,7 +135,7 @@ impl std::fmt::Display for ProcessEnd {
 }
 
 /// The table: the first row that fits is the ending; `None` if nothing is wrong.
-pub(crate) fn judge(signs: &Signs) -> Option<Ending> {
+pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
     use ProcessState::{Ended, Stopped};
     let daemon = signs.daemon.as_ref();
     Some(match (&signs.panic, &signs.vmm, daemon) {
@@ -166,7 +166,7 @@ pub(crate) fn judge(signs: &Signs) -> Option<Ending> {
 }
 
 /// The rows where every process runs.
-fn judge_the_living(signs: &Signs) -> Option<Ending> {
+fn judge_the_living(signs: &GuestSigns) -> Option<Ending> {
     if let Some(line) = &signs.oops {
         return Some(Ending::Oopsed { line: line.clone() });
     }

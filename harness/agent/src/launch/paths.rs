@@ -1,6 +1,6 @@
 //! Where a guest's files lie in the environment.
 
-use crate::home::Home;
+use crate::home::AgentHome;
 use crate::launch::slots::SlotGuard;
 use model::profile::ImageDriver;
 use std::fs;
@@ -58,7 +58,7 @@ impl GuestPaths {
     ///
     /// # Errors
     /// What could not be made or emptied.
-    pub(crate) fn new(home: &Home, slot: SlotGuard, number: u64, extra: ExtraDevice) -> io::Result<GuestPaths> {
+    pub(crate) fn new(home: &AgentHome, slot: SlotGuard, number: u64, extra: ExtraDevice) -> io::Result<GuestPaths> {
         let (dir, sockets) = (home.artifacts().join(format!("g{number}")), home.sockets.join(number.to_string()));
         let shared_dir = slot.dir();
         for folder in [&dir, &sockets, &shared_dir] {

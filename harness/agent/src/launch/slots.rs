@@ -1,6 +1,6 @@
 //! The shares of an environment.
 
-use crate::home::{Home, SLOTS};
+use crate::home::{AgentHome, SLOTS};
 use model::sync::locked;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use suites::check::Stop;
 /// Shares that guests may use at the same time: each has a small filesystem mounted below it, which is made with the
 /// environment.
 pub(crate) struct Slots {
-    home: Home,
+    home: AgentHome,
     taken: Mutex<Vec<usize>>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) const FOR_GUESTS: usize = SLOTS - 1;
 
 impl Slots {
     /// All of them, free.
-    pub(crate) fn new(home: Home) -> Slots {
+    pub(crate) fn new(home: AgentHome) -> Slots {
         Slots { home, taken: Mutex::default() }
     }
 

@@ -3,7 +3,7 @@
 
 use super::Values;
 use crate::launch::Arg;
-use crate::sandbox::{Disk, Image, Net, Sandbox, Shared};
+use crate::sandbox::{BlockDevice, GuestImage, Net, Sandbox, SharedFilesystem};
 use model::profile::{BlkReadOnly, ImageDriver, Profile};
 
 /// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
@@ -48,7 +48,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
 /// `handleImagePath` in `qemu_arch_base.go`.
 fn nvdimm(sandbox: &Sandbox) -> &'static str {
     match &sandbox.image {
-        Some(Image { driver: ImageDriver::Nvdimm, .. }) => ",nvdimm=on",
+        Some(GuestImage { driver: ImageDriver::Nvdimm, .. }) => ",nvdimm=on",
         _ => "",
     }
 }
@@ -57,10 +57,10 @@ fn nvdimm(sandbox: &Sandbox) -> &'static str {
 fn memory_backend(sandbox: &Sandbox) -> String {
     let size = sandbox.memory_mib;
     match sandbox.shared {
-        Shared::VirtioFs { .. } => {
+        SharedFilesystem::VirtioFs { .. } => {
             format!("memory-backend-file,id=dimm1,size={size}M,mem-path=/dev/shm,share=on")
         }
-        Shared::None | Shared::Virtio9p { .. } => {
+        SharedFilesystem::None | SharedFilesystem::Virtio9p { .. } => {
             format!("memory-backend-ram,id=dimm1,size={size}M")
         }
     }
@@ -95,9 +95,9 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         ));
     }
     match &sandbox.shared {
-        Shared::None => {}
-        Shared::VirtioFs { socket, tag } => args.extend(virtio_fs(profile, sandbox, values, socket, tag)),
-        Shared::Virtio9p { dir, tag } => args.extend(virtio_9p(values, &modern, dir, tag)),
+        SharedFilesystem::None => {}
+        SharedFilesystem::VirtioFs { socket, tag } => args.extend(virtio_fs(profile, sandbox, values, socket, tag)),
+        SharedFilesystem::Virtio9p { dir, tag } => args.extend(virtio_9p(values, &modern, dir, tag)),
     }
     if let Some(net) = &sandbox.net {
         args.extend(network(profile, values, &modern, net));
@@ -107,7 +107,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
 }
 
 /// `appendNvdimmImage`, or `genericImage` with eight random bytes in its id, both in `qemu_arch_base.go`.
-fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, modern: &str, image: &Image) -> [Arg; 2] {
+fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, modern: &str, image: &GuestImage) -> [Arg; 2] {
     let file = values.pick(&image.file, "image");
     match image.driver {
         ImageDriver::Nvdimm => {
@@ -172,7 +172,7 @@ fn network(profile: &Profile, values: &Values, modern: &str, net: &Net) -> [Arg;
 }
 
 /// `genericBlockDevice` in `qemu_arch_base.go`.
-fn block(profile: &Profile, values: &Values, modern: &str, disk: &Disk) -> [Arg; 2] {
+fn block(profile: &Profile, values: &Values, modern: &str, disk: &BlockDevice) -> [Arg; 2] {
     let id = cut(&format!("drive-{}", disk.id));
     virtio_blk(profile, modern, &id, &values.pick(&disk.file, "disk"), "", disk.read_only)
 }

@@ -2,7 +2,7 @@
 
 use super::Values;
 use crate::launch::Arg;
-use crate::sandbox::{Disk, Image, Net, Sandbox, Shared};
+use crate::sandbox::{BlockDevice, GuestImage, Net, Sandbox, SharedFilesystem};
 use model::profile::{BlkReadOnly, BlkSource, ImageDriver, Profile};
 
 /// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
@@ -47,7 +47,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
 fn machine(profile: &Profile, sandbox: &Sandbox, backend: &str) -> String {
     let options = &profile.qemu.machine_options;
     let options = match &sandbox.image {
-        Some(Image { driver: ImageDriver::Nvdimm, .. }) => {
+        Some(GuestImage { driver: ImageDriver::Nvdimm, .. }) => {
             options.replace(",kernel_irqchip", ",nvdimm=on,kernel_irqchip")
         }
         _ => options.clone(),
@@ -67,13 +67,13 @@ fn memory(mib: u64) -> String {
 fn memory_backend(sandbox: &Sandbox) -> (&'static str, String) {
     let size = memory(sandbox.memory_mib.into());
     match sandbox.shared {
-        Shared::VirtioFs { .. } => (
+        SharedFilesystem::VirtioFs { .. } => (
             "entire-guest-memory-share",
             format!(
                 "memory-backend-file,id=entire-guest-memory-share,mem-path=/dev/shm,size={size},share=on,prealloc=off,readonly=off"
             ),
         ),
-        Shared::None | Shared::Virtio9p { .. } => {
+        SharedFilesystem::None | SharedFilesystem::Virtio9p { .. } => {
             ("entire-guest-memory", format!("memory-backend-ram,id=entire-guest-memory,size={size}"))
         }
     }
@@ -95,7 +95,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     if let Some(net) = &sandbox.net {
         args.extend(network(values, modern, net));
     }
-    if let Shared::VirtioFs { socket, tag } = &sandbox.shared {
+    if let SharedFilesystem::VirtioFs { socket, tag } = &sandbox.shared {
         let queue = profile.qemu.virtio_fs_queue_size.map(|size| format!(",queue-size={size}")).unwrap_or_default();
         args.extend([
             Arg::new("-chardev", format!("socket,id=virtiofsd-chardev,path={}", values.pick(socket, "virtiofsd"))),
@@ -130,7 +130,7 @@ fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
 }
 
 /// `add_nvdimm`, whose ids are the word TODO, or `add_block_device`.
-fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, image: &Image) -> Vec<Arg> {
+fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, image: &GuestImage) -> Vec<Arg> {
     match image.driver {
         ImageDriver::Nvdimm => {
             let file = values.pick(&image.file, "image");
@@ -152,7 +152,7 @@ fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, image: &Image) -
 }
 
 /// `add_block_device`, with `block_device_cache_direct = false` as shipped; the descriptor sets are counted from 1.
-fn block(profile: &Profile, values: &Values, index: usize, disk: &Disk) -> Vec<Arg> {
+fn block(profile: &Profile, values: &Values, index: usize, disk: &BlockDevice) -> Vec<Arg> {
     let id = format!("image-{}", disk.id);
     let mut args = Vec::new();
     let file = match profile.qemu.blk_source {

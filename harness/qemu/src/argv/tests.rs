@@ -1,20 +1,23 @@
 use super::*;
-use crate::sandbox::{Disk, Image, Net, SHARE_TAG, Vsock};
+use crate::sandbox::{BlockDevice, GuestImage, Net, SHARE_TAG, Vsock};
 
 fn profile(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
 }
 
-fn virtio_fs() -> Shared {
-    Shared::VirtioFs { socket: "/run/vc/vm/s1/vhost-fs.sock".to_owned(), tag: SHARE_TAG.to_owned() }
+fn virtio_fs() -> SharedFilesystem {
+    SharedFilesystem::VirtioFs { socket: "/run/vc/vm/s1/vhost-fs.sock".to_owned(), tag: SHARE_TAG.to_owned() }
 }
 
-fn virtio_9p() -> Shared {
-    Shared::Virtio9p { dir: "/run/kata-containers/shared/sandboxes/s1/shared".to_owned(), tag: SHARE_TAG.to_owned() }
+fn virtio_9p() -> SharedFilesystem {
+    SharedFilesystem::Virtio9p {
+        dir: "/run/kata-containers/shared/sandboxes/s1/shared".to_owned(),
+        tag: SHARE_TAG.to_owned(),
+    }
 }
 
 /// A sandbox as Kata makes it on a host with 16 GiB and four CPUs: vsock and one network interface.
-fn sandbox(profile: &Profile, shared: Shared) -> Sandbox {
+fn sandbox(profile: &Profile, shared: SharedFilesystem) -> Sandbox {
     Sandbox {
         uuid: "11111111-2222-4333-8444-555555555555".to_owned(),
         initrd: Some("/boot/kata.img".to_owned()),
@@ -30,7 +33,7 @@ fn sandbox(profile: &Profile, shared: Shared) -> Sandbox {
 }
 
 /// One argument a line, the flag and its value.
-fn golden(name: &str, shared: Shared) -> String {
+fn golden(name: &str, shared: SharedFilesystem) -> String {
     let profile = profile(name);
     lines(&launch(profile, &sandbox(profile, shared)).unwrap())
 }
@@ -67,7 +70,7 @@ fn with_virtio_9p() {
 #[test]
 fn without_a_share() {
     for name in ["go-3.32", "rs-4.1"] {
-        insta::assert_snapshot!(format!("{name}_without_a_share"), golden(name, Shared::None));
+        insta::assert_snapshot!(format!("{name}_without_a_share"), golden(name, SharedFilesystem::None));
     }
 }
 
@@ -80,9 +83,9 @@ fn a_disk_is_described_in_each_profiles_way() {
         .iter()
         .map(|profile| {
             let new = [true, false].map(|read_only| {
-                let mut sandbox = sandbox(profile, Shared::None);
+                let mut sandbox = sandbox(profile, SharedFilesystem::None);
                 let without = launch(profile, &sandbox).unwrap();
-                sandbox.disks = vec![Disk { id: "0".to_owned(), file: "/d.img".to_owned(), read_only }];
+                sandbox.disks = vec![BlockDevice { id: "0".to_owned(), file: "/d.img".to_owned(), read_only }];
                 let with = launch(profile, &sandbox).unwrap();
                 let new: Vec<String> = with
                     .args
@@ -111,9 +114,9 @@ fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
         .iter()
         .map(|name| {
             let profile = profile(name);
-            let without = launch(profile, &sandbox(profile, Shared::None)).unwrap();
+            let without = launch(profile, &sandbox(profile, SharedFilesystem::None)).unwrap();
             let new = |change: &dyn Fn(&mut Sandbox)| {
-                let mut sandbox = sandbox(profile, Shared::None);
+                let mut sandbox = sandbox(profile, SharedFilesystem::None);
                 change(&mut sandbox);
                 let with = launch(profile, &sandbox).unwrap();
                 let new: Vec<String> = with
@@ -127,7 +130,7 @@ fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
             let image = |driver| {
                 new(&move |sandbox: &mut Sandbox| {
                     sandbox.initrd = None;
-                    sandbox.image = Some(Image { file: "/kata.img".to_owned(), bytes: 128 << 20, driver });
+                    sandbox.image = Some(GuestImage { file: "/kata.img".to_owned(), bytes: 128 << 20, driver });
                 })
             };
             let port = new(&|sandbox: &mut Sandbox| sandbox.root_ports = 1);
@@ -189,7 +192,7 @@ fn the_normalised_form_knows_no_run() {
             kernel: "/tmp/k".to_owned(),
             initrd: Some("/tmp/i".to_owned()),
             host_memory_mib: 1000,
-            shared: Shared::VirtioFs { socket: "/tmp/s".to_owned(), tag: SHARE_TAG.to_owned() },
+            shared: SharedFilesystem::VirtioFs { socket: "/tmp/s".to_owned(), tag: SHARE_TAG.to_owned() },
             vsock: Some(Vsock { guest_cid: 9 }),
             net: Some(Net { tap: "t1".to_owned(), mac: "02:00:00:00:00:02".to_owned(), queues: 1 }),
             console: "/tmp/c".to_owned(),
@@ -233,8 +236,8 @@ fn some_profiles_share_a_configuration() {
 #[test]
 fn a_disk_of_a_descriptor_set_is_opened_by_the_runtime() {
     let profile = profile("rs-main");
-    let mut sandbox = sandbox(profile, Shared::None);
-    sandbox.disks = vec![Disk { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: true }];
+    let mut sandbox = sandbox(profile, SharedFilesystem::None);
+    sandbox.disks = vec![BlockDevice { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: true }];
     let launch = launch(profile, &sandbox).unwrap();
     let fd = launch.fd(FdPurpose::Disk { index: 0, read_only: true }).unwrap();
     assert!(lines(&launch).contains(&format!("-add-fd fd={fd},set=1,opaque=kata-block:0:block-source")));
@@ -245,7 +248,7 @@ fn a_disk_of_a_descriptor_set_is_opened_by_the_runtime() {
 fn what_cannot_be_expressed_is_refused() {
     let of = |name, change: fn(&mut Sandbox)| {
         let profile = profile(name);
-        let mut sandbox = sandbox(profile, Shared::None);
+        let mut sandbox = sandbox(profile, SharedFilesystem::None);
         change(&mut sandbox);
         launch(profile, &sandbox).unwrap_err().to_string()
     };

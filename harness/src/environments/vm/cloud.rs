@@ -24,7 +24,7 @@ use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
 use images::Source;
 use images::base::qcow2::{self, Qcow2Error};
-use images::base::{Archive, Base, BaseError, Content, Task, accept};
+use images::base::{Archive, BaseError, BaseProvider, Content, Task, accept};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::database::Database;
 use model::diagnostic::error_chain;
@@ -157,7 +157,7 @@ impl fmt::Debug for CloudImage {
     }
 }
 
-impl Base for CloudImage {
+impl BaseProvider for CloudImage {
     fn identity(&self) -> String {
         self.checksum.to_string()
     }

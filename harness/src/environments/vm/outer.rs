@@ -7,7 +7,7 @@
 pub use super::confined::KVM_DEVICE;
 
 use super::confined::{Confined, FILES};
-use images::{Hold, Image, ImageError};
+use images::{Image, ImageError, ImageLock};
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::package::PackageVersion;
@@ -106,28 +106,28 @@ impl Accelerator {
 }
 
 /// The pinned QEMU.
-pub struct Outer {
+pub struct OuterQemu {
     tree: PathBuf,
     release: Release,
     /// The version of its package.
     pub version: PackageVersion,
     /// How it runs processors here.
     pub accelerator: Accelerator,
-    _hold: Hold,
+    _hold: ImageLock,
 }
 
-impl Outer {
+impl OuterQemu {
     /// The QEMU of a prepared image, with no accelerator tried.
     ///
     /// # Errors
     /// When the image lacks QEMU.
-    pub fn of(image: &Image) -> Result<Outer, OuterError> {
+    pub fn of(image: &Image) -> Result<OuterQemu, OuterError> {
         let name = || image.release();
         let hold = image.hold().map_err(|source| OuterError::Hold { image: name(), source })?;
         let version = image.manifest.package(PACKAGE).map(|p| p.version.clone());
         let version = version.ok_or_else(|| OuterError::NoPackage { image: name() })?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
-        let outer = Outer { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
+        let outer = OuterQemu { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
         match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM))? {
             true => Ok(outer),
             false => Err(OuterError::NoProgram { image: name() }),

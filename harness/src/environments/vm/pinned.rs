@@ -1,6 +1,6 @@
 //! The pinned QEMU as a run gets it: from an image in the cache or one that is made, with the accelerator that works here.
 
-use super::outer::{self, Accelerator, KVM_DEVICE, Outer, OuterError};
+use super::outer::{self, Accelerator, KVM_DEVICE, OuterError, OuterQemu};
 use super::tiny::{Extras, Tiny, TinyError};
 use images::{Image, Options, Progress, Source};
 use model::diagnostic::error_chain;
@@ -16,7 +16,7 @@ const KVM_BOOT: Duration = Duration::from_secs(30);
 /// The pinned QEMU of a run, prepared when it is first wanted.
 pub struct Pinned {
     options: Options,
-    outer: OnceLock<Result<Arc<Outer>, Arc<OuterError>>>,
+    outer: OnceLock<Result<Arc<OuterQemu>, Arc<OuterError>>>,
 }
 
 impl Pinned {
@@ -36,12 +36,12 @@ impl Pinned {
     ///
     /// # Errors
     /// When it cannot be had; the same error from then on.
-    pub fn get(&self) -> Result<Arc<Outer>, Arc<OuterError>> {
+    pub fn get(&self) -> Result<Arc<OuterQemu>, Arc<OuterError>> {
         self.outer.get_or_init(|| prepare(&self.options, &|_| {}).map(Arc::new).map_err(Arc::new)).clone()
     }
 
     /// The same, if it is known by now.
-    pub fn if_known(&self) -> Option<&Outer> {
+    pub fn if_known(&self) -> Option<&OuterQemu> {
         self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
     }
 }
@@ -52,10 +52,10 @@ impl Pinned {
 ///
 /// # Errors
 /// When the image cannot be had.
-pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Outer, OuterError> {
-    let outer = match cached(&options.cache).and_then(|image| Outer::of(&image).ok()) {
+pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<OuterQemu, OuterError> {
+    let outer = match cached(&options.cache).and_then(|image| OuterQemu::of(&image).ok()) {
         Some(outer) => outer,
-        None => Outer::of(&prepare_image(options, progress)?)?,
+        None => OuterQemu::of(&prepare_image(options, progress)?)?,
     };
     Ok(with_accelerator(outer))
 }
@@ -64,8 +64,8 @@ pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Resul
 ///
 /// # Errors
 /// When the image lacks QEMU.
-pub fn try_cached(image: &Image) -> Result<Outer, OuterError> {
-    Ok(with_accelerator(Outer::of(image)?))
+pub fn try_cached(image: &Image) -> Result<OuterQemu, OuterError> {
+    Ok(with_accelerator(OuterQemu::of(image)?))
 }
 
 /// The newest image of the pinned release in the cache, as the distro ships it.
@@ -88,7 +88,7 @@ fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Res
 }
 
 /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.
-fn with_accelerator(mut outer: Outer) -> Outer {
+fn with_accelerator(mut outer: OuterQemu) -> OuterQemu {
     outer.accelerator = match kvm_works(&outer) {
         Ok(()) => Accelerator::Kvm,
         Err(why) => Accelerator::Tcg { why: error_chain(&why) },
@@ -111,7 +111,7 @@ enum NoKvm {
     NotNested,
 }
 
-fn kvm_works(outer: &Outer) -> Result<(), NoKvm> {
+fn kvm_works(outer: &OuterQemu) -> Result<(), NoKvm> {
     std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE).map_err(NoKvm::Device)?;
     boots_under_kvm(outer)?;
     let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
@@ -122,7 +122,7 @@ fn kvm_works(outer: &Outer) -> Result<(), NoKvm> {
 }
 
 /// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
-fn boots_under_kvm(outer: &Outer) -> Result<(), NoKvm> {
+fn boots_under_kvm(outer: &OuterQemu) -> Result<(), NoKvm> {
     let tiny = Tiny::start(outer, &Accelerator::Kvm, Extras::default())?;
     let booted = tiny.client.wait_for_hello(KVM_BOOT, || tiny.runs() && !tiny.reports_error());
     booted.map_err(|_| match tiny.ending() {

@@ -1,6 +1,6 @@
 //! A guest that runs for a second or two: the pinned release's kernel, our agent as its init, and one task.
 
-use super::outer::{Accelerator, Outer};
+use super::outer::{Accelerator, OuterQemu};
 use super::process::Process;
 use super::stderr::{first_line, reports_error};
 use crate::built_in::AGENT;
@@ -59,7 +59,7 @@ pub(super) struct Tiny {
 
 impl Tiny {
     /// Starts its QEMU, and waits for nothing.
-    pub(super) fn start(outer: &Outer, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
+    pub(super) fn start(outer: &OuterQemu, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
         let (mut initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;

@@ -181,5 +181,5 @@ fn what_is_no_module_is_refused() {
     let dir = tree();
     let found = resolve(dir.path(), Path::new("/"), &["text".to_owned()]).unwrap();
     let error = loaded(&found, MAX_MODULES).unwrap_err();
-    assert!(matches!(error.cause, Cause::BadModule { .. }));
+    assert!(matches!(error.cause, ImageErrorKind::BadModule { .. }));
 }

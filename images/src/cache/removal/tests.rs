@@ -1,5 +1,5 @@
 use super::super::tests::{make, manifest};
-use super::super::{Image, Origin, Turn, list, trim};
+use super::super::{Image, ImageOrigin, Turn, list, trim};
 use super::*;
 use crate::manifest::FORMAT;
 use std::fs::File;
@@ -53,14 +53,14 @@ fn an_image_that_cannot_be_read_goes_like_any_other() {
     let store = Store::new(cache.path());
     let keys = damaged(&store, precious.path());
     let whole = make(&store, &key('9'), "13", "2026-11-01T00:00:00Z");
-    assert_eq!(list(cache.path()), [Image { origin: Origin::Cached, ..whole }]);
-    let mut done = clean(cache.path(), &Clean::Superseded).unwrap();
+    assert_eq!(list(cache.path()), [Image { origin: ImageOrigin::Cached, ..whole }]);
+    let mut done = clean(cache.path(), &CleanScope::Superseded).unwrap();
     done.removed.sort();
-    assert_eq!(done, Cleaned { removed: keys.clone(), ..Cleaned::default() });
+    assert_eq!(done, CleanReport { removed: keys.clone(), ..CleanReport::default() });
     damaged(&store, precious.path());
-    let mut done = clean(cache.path(), &Clean::All).unwrap();
+    let mut done = clean(cache.path(), &CleanScope::All).unwrap();
     done.removed.sort();
-    assert_eq!(done, Cleaned { removed: [&keys[..], &[key('9')]].concat(), ..Cleaned::default() });
+    assert_eq!(done, CleanReport { removed: [&keys[..], &[key('9')]].concat(), ..CleanReport::default() });
     assert_eq!(names(&store), Vec::<String>::new());
     damaged(&store, precious.path());
     let done = trim(cache.path(), 0).unwrap();
@@ -93,13 +93,13 @@ fn what_a_run_holds_stays_whatever_became_of_it() {
     let image = make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
     let hold = image.hold().unwrap();
     std::fs::write(image.dir.join("manifest.json"), "").unwrap();
-    assert_eq!(clean(cache.path(), &Clean::All).unwrap().in_use, [key('1')]);
+    assert_eq!(clean(cache.path(), &CleanScope::All).unwrap().in_use, [key('1')]);
     assert!(trim(cache.path(), 0).unwrap().removed.is_empty());
     let cancel = std::sync::atomic::AtomicBool::new(false);
     assert!(store.turn(&crate::fixtures::runner(&cancel, 1), &key('1')).is_err(), "it is in use");
     assert!(image.rootfs().exists());
     drop(hold);
-    assert_eq!(clean(cache.path(), &Clean::All).unwrap().removed, [key('1')]);
+    assert_eq!(clean(cache.path(), &CleanScope::All).unwrap().removed, [key('1')]);
 }
 
 #[test]
@@ -110,10 +110,10 @@ fn what_was_not_made_here_stays_and_is_told() {
     std::fs::create_dir(store.images.join("photos")).unwrap();
     std::fs::write(store.images.join("photos/manifest.json"), "{}").unwrap();
     std::fs::write(store.images.join("notes"), "").unwrap();
-    let mut done = clean(cache.path(), &Clean::All).unwrap();
+    let mut done = clean(cache.path(), &CleanScope::All).unwrap();
     done.others.sort();
     let others = ["notes", "photos"].map(|name| store.images.join(name)).to_vec();
-    assert_eq!(done, Cleaned { removed: vec![key('1')], others, ..Cleaned::default() });
+    assert_eq!(done, CleanReport { removed: vec![key('1')], others, ..CleanReport::default() });
     assert_eq!(names(&store), ["notes", "photos"]);
 }
 
@@ -138,7 +138,7 @@ fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
         format!("{}: its lock does not tell whether its maker is alive: {}", tmp.join("x").display(), tmp.display());
     assert!(told.len() == 2 && told[0].starts_with(&expected) && told[0].contains("is a link"), "{told:?}");
     assert_eq!(swept.leftovers[1].path, locks.join(key('3')));
-    let done = clean(cache.path(), &Clean::All).unwrap();
+    let done = clean(cache.path(), &CleanScope::All).unwrap();
     assert_eq!(done.removed, [key('2')]);
     let left: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();
     assert_eq!(left, [store.images.join(key('1')), locks.join(key('3'))]);
@@ -169,14 +169,14 @@ fn clean_leaves_images_in_use() {
     make(&store, "old", "13", "2026-11-01T00:00:00Z");
     let new = make(&store, "new", "13", "2026-11-09T00:00:00Z");
     make(&store, "other", "12", "2026-11-10T00:00:00Z");
-    let done = clean(cache.path(), &Clean::Superseded).unwrap();
+    let done = clean(cache.path(), &CleanScope::Superseded).unwrap();
     assert_eq!(done.removed, ["old"]);
     let hold = new.hold().unwrap();
-    let done = clean(cache.path(), &Clean::All).unwrap();
+    let done = clean(cache.path(), &CleanScope::All).unwrap();
     let in_use = vec!["new".to_owned()];
-    assert_eq!(done, Cleaned { removed: vec!["other".to_owned()], in_use, ..Cleaned::default() });
+    assert_eq!(done, CleanReport { removed: vec!["other".to_owned()], in_use, ..CleanReport::default() });
     drop(hold);
-    assert_eq!(clean(cache.path(), &Clean::Release("debian:13".to_owned())).unwrap().removed, ["new"]);
+    assert_eq!(clean(cache.path(), &CleanScope::Release("debian:13".to_owned())).unwrap().removed, ["new"]);
     assert!(list(cache.path()).is_empty());
     // Nothing is left of them, their locks included.
     assert_eq!(std::fs::read_dir(store.images.join(".locks")).unwrap().count(), 0);
@@ -203,13 +203,13 @@ fn a_cache_of_another_kind_is_refused_and_what_it_points_to_stays() {
     std::fs::create_dir_all(&images).unwrap();
     let link = |name: &str| symlink(precious.join("data"), images.join(name)).unwrap();
     link(".tmp");
-    for done in [sweep(&cache).map(drop), clean(&cache, &Clean::All).map(drop), trim(&cache, 0).map(drop)] {
+    for done in [sweep(&cache).map(drop), clean(&cache, &CleanScope::All).map(drop), trim(&cache, 0).map(drop)] {
         let chain = format!("{:?}", done.unwrap_err());
         assert!(chain.contains("is a link"), "{chain}");
     }
     assert!(precious.join("data").exists());
     std::fs::remove_file(images.join(".tmp")).unwrap();
     symlink(precious.join("made"), images.join(".gate")).unwrap();
-    assert!(clean(&cache, &Clean::All).is_err());
+    assert!(clean(&cache, &CleanScope::All).is_err());
     assert!(!precious.join("made").exists());
 }

@@ -3,9 +3,9 @@
 use super::index;
 use super::{INDEX, KEPT, KEYS, PROGRAM, sources};
 use crate::base;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::credentials::Login;
-use crate::family::download::{self, Wanted};
+use crate::family::download::{self, DownloadRequest};
 use crate::family::install::{Install, OVER};
 use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
@@ -83,7 +83,7 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
     let printed = job.runner.output(Phase::Install, simulate.args(&names).args(&local))?;
     let wanted = index::wanted(&printed, &index::offered(job.folder)?);
     if job.offline && !wanted.is_empty() {
-        return Err(Cause::NotCached.into());
+        return Err(ImageErrorKind::NotCached.into());
     }
     job.fetch(Phase::Install, &wanted)?;
     let root = tree::open(install.tree)?;
@@ -158,10 +158,10 @@ impl Job<'_> {
         for one in wanted {
             let (repository, arch, file) = (&one.offered.repository, self.arch, &one.name);
             let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
-                return Err(Cause::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
+                return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
             let name = format!("{repository}/{arch}/{file}");
-            files.push(Wanted { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
+            files.push(DownloadRequest { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
             names.push(name);
         }
         download::fetch(self.runner, phase, self.folder, &files, self.logins)?;

@@ -3,7 +3,7 @@
 //! No mirror is ever written into this program, and no key is fetched.
 
 use super::{KEPT, KEYS};
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::tree;
 use model::package::is_plain;
 use model::release::{Archive, Release};
@@ -36,7 +36,7 @@ pub(super) fn repositories(
     };
     let above = known.first().and_then(|first| first.rsplit_once('/')).map(|(above, _)| above.to_owned());
     let Some(above) = above else {
-        return Err(Cause::NoMirror { suite: release.name(), archive: Archive::Main }.into());
+        return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
     };
     for id in release.repositories.iter().filter(|id| is_plain(id) && !id.contains('/')) {
         if !known.iter().any(|address| name(address) == id) {
@@ -111,7 +111,7 @@ pub(super) fn keys(folder: &Path, system: Option<&Root>, files: &[PathBuf]) -> R
     match found {
         0 => {
             let detail = "neither a base nor --mirror-key names a key".to_owned();
-            Err(Cause::Untrusted { detail }.into())
+            Err(ImageErrorKind::Untrusted { detail }.into())
         }
         _ => Ok(()),
     }
@@ -142,14 +142,14 @@ mod tests {
         assert_eq!(found, [at("main", own), at("community", own)]);
         let found = repositories(Some(&root), Some("http://near.example/v3.22"), &release).unwrap();
         assert_eq!(found, [at("main", "http://near.example/v3.22"), at("community", "http://near.example/v3.22")]);
-        assert!(matches!(repositories(None, None, &release).unwrap_err().cause, Cause::NoMirror { .. }));
+        assert!(matches!(repositories(None, None, &release).unwrap_err().cause, ImageErrorKind::NoMirror { .. }));
     }
 
     #[test]
     fn keys_are_the_callers_or_the_bases_and_never_none() {
         let (dir, folder) = (base(), tempfile::tempdir().unwrap());
         std::fs::create_dir_all(folder.path().join(KEYS)).unwrap();
-        assert!(matches!(keys(folder.path(), None, &[]).unwrap_err().cause, Cause::Untrusted { .. }));
+        assert!(matches!(keys(folder.path(), None, &[]).unwrap_err().cause, ImageErrorKind::Untrusted { .. }));
         keys(folder.path(), Some(&Root::new(dir.path()).unwrap()), &[]).unwrap();
         assert!(folder.path().join(KEYS).join("alpine@example-1.rsa.pub").exists());
     }

@@ -6,7 +6,7 @@ use super::fetch::{self, Fetch};
 use super::mirrors::{self, Mirrors};
 use super::scaffold::Scaffold;
 use super::{names, programs};
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::folder;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -34,7 +34,7 @@ pub(crate) fn default_mirrors(
     folder: &Path,
 ) -> Result<Mirrors, Failure> {
     let Some(suite) = release.suites.iter().find(|s| s.archive == Archive::Main) else {
-        return Err(Cause::RecordLacks { what: "suite".to_owned(), needed_for: "installing packages" }.into());
+        return Err(ImageErrorKind::RecordLacks { what: "suite".to_owned(), needed_for: "installing packages" }.into());
     };
     let mut command = fetch.mmdebstrap(&release.distro)?;
     command

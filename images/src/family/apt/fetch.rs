@@ -4,7 +4,7 @@
 //! root that is removed with [`Fetch`], and in no argument and no tree.
 
 use super::settings::{PHASED, Settings};
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::credentials::Login;
 use crate::family::{self, folder};
 use crate::progress::Phase;
@@ -193,7 +193,7 @@ fn auth_line(login: &Login) -> Result<String, Failure> {
     login.check_readable_by("apt")?;
     if login.user.starts_with('#') {
         let reason = "a mirror's user must not begin with `#`: apt reads the line as a comment";
-        return Err(Cause::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
+        return Err(ImageErrorKind::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
     }
     Ok(format!("machine {} login {} password {}\n", login.address, login.user, login.password))
 }
@@ -219,7 +219,7 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
         if !ours || !sound || !plain(hash, ":") {
             let what = one_line(&without_controls(address, 200), 200);
             let reason = "the release's apt asks for it, and it is no package of its mirrors".to_owned();
-            return Err(Cause::BadAddress { address: what, reason }.into());
+            return Err(ImageErrorKind::BadAddress { address: what, reason }.into());
         }
         all.push(Download { address: address.to_owned(), name: name.to_owned(), hash: hash.to_owned() });
     }
@@ -247,7 +247,7 @@ fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
         if value.contains(['"', '\n', '\r']) || key.contains(char::is_whitespace) {
             let (address, reason) =
                 (key, "the machine's apt has a setting that cannot be written down again".to_owned());
-            return Err(Cause::BadAddress { address, reason }.into());
+            return Err(ImageErrorKind::BadAddress { address, reason }.into());
         }
         text += &format!("{key} \"{value}\";\n");
     }

@@ -3,7 +3,7 @@
 use super::fetch::Fetch;
 use super::mirrors::Mirrors;
 use crate::digest;
-use crate::error::{Cause, Failure};
+use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::Index;
 use crate::runner::Runner;
 use jiff::Timestamp;
@@ -52,15 +52,15 @@ fn fetch_one(
     folder: &Path,
     name: &str,
 ) -> Result<Index, Failure> {
-    let unknown = || Cause::NoMirror { suite: suite.name.clone(), archive: suite.archive };
+    let unknown = || ImageErrorKind::NoMirror { suite: suite.name.clone(), archive: suite.archive };
     let mirror = mirrors.get(suite.archive).ok_or_else(unknown)?;
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
     while let Err(mut failure) = fetch.file(runner, &url, name) {
         match (&failure.cause, pauses.next()) {
-            (Cause::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
-            (Cause::NoSuchRelease { .. }, _) => {
-                failure.cause = Cause::NoSuchRelease { what: format!("suite {}", suite.name) };
+            (ImageErrorKind::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
+            (ImageErrorKind::NoSuchRelease { .. }, _) => {
+                failure.cause = ImageErrorKind::NoSuchRelease { what: format!("suite {}", suite.name) };
                 return Err(failure);
             }
             _ => return Err(failure),
@@ -69,7 +69,7 @@ fn fetch_one(
     let read = Root::new(folder).and_then(|root| root.read(&Path::new("/").join(name), MAX_INDEX));
     let text = read.map_err(|e| {
         let context = format!("reading the index of {}", suite.name);
-        Failure::from(Cause::Io { context, source: std::io::Error::other(e) })
+        Failure::from(ImageErrorKind::Io { context, source: std::io::Error::other(e) })
     })?;
     Ok(describe(suite, &text))
 }

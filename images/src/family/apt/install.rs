@@ -7,7 +7,7 @@ use super::mirrors::Mirrors;
 use super::programs;
 use super::scaffold::Scaffold;
 use super::settings::PHASED;
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::folder;
 use crate::family::install::Install;
 use crate::package::ExtraPackage;
@@ -39,7 +39,7 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
     match fetch {
         _ if downloads.is_empty() => {}
         Some(fetch) => fetch.packages(runner, &downloads)?,
-        None => return Err(Cause::NotCached.into()),
+        None => return Err(ImageErrorKind::NotCached.into()),
     }
     runner.run(Phase::Install, &mut apt_get(tree, &mounts, &words)?)?;
     drop(scaffold);

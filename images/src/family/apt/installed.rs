@@ -4,7 +4,7 @@ use super::programs;
 use crate::error::Failure;
 use crate::family::installed;
 use crate::family::offered::{self, Offered};
-use crate::manifest::{Owner, PackageOrigin};
+use crate::manifest::{PackageOrigin, PathOwner};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
@@ -66,7 +66,7 @@ fn parse_policy(text: &str) -> Vec<Offered> {
 }
 
 /// The owners of paths.
-pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
+pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<PathOwner> {
     installed::owners(tree, paths, dpkg::owners)
 }
 

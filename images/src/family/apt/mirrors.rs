@@ -1,6 +1,6 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
-use crate::error::{Cause, Failure};
+use crate::error::{Failure, ImageErrorKind};
 use crate::family::credentials::{self, Login, PROXY_VARIABLES};
 use crate::options::Options;
 use model::redact::Redactor;
@@ -36,7 +36,8 @@ impl Mirrors {
     pub(crate) fn without_credentials(&self) -> Result<(Mirrors, Vec<Login>), Failure> {
         let (mut clean, mut logins) = (self.clone(), Vec::new());
         for url in [&mut clean.main, &mut clean.security].into_iter().flatten() {
-            let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+            let unclear =
+                |reason: &str| ImageErrorKind::BadAddress { address: "of a mirror".into(), reason: reason.into() };
             let (address, login) = credentials::split(url).map_err(unclear)?;
             *url = address;
             logins.extend(login);

@@ -1,6 +1,6 @@
 //! apt's settings, so that it behaves the same on every machine.
 
-use crate::error::{Cause, Failure};
+use crate::error::{Failure, ImageErrorKind};
 use crate::family::credentials::PROXY_VARIABLES;
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
@@ -22,7 +22,7 @@ impl Settings {
         let dump = runner
             .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
             .or_else(|failure| match failure.cause {
-                Cause::Cancelled | Cause::DeadlineExceeded { .. } => Err(failure),
+                ImageErrorKind::Cancelled | ImageErrorKind::DeadlineExceeded { .. } => Err(failure),
                 _ => Ok(String::new()),
             })?;
         Ok(Settings { machine: of_dump(&dump), accept_expired })

@@ -1,6 +1,6 @@
 //! What repositories offer, by their databases: an archive with a description for each package.
 
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::offered::{Offered, OfferedFile};
 use crate::tree;
 use crate::unpack;
@@ -74,7 +74,7 @@ pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Result<Vec<Offer
         match offered.iter().find(is_it) {
             Some(one) if all.contains(one) => {}
             Some(one) => all.push(one.clone()),
-            None => return Err(Cause::PackageMissing { package: name.to_owned() }.into()),
+            None => return Err(ImageErrorKind::PackageMissing { package: name.to_owned() }.into()),
         }
     }
     Ok(all)
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].name.as_str(), found[0].sha256.as_deref()), (qemu.2, Some("00ff")));
         let error = wanted("core bash 6-1\n", &all).unwrap_err();
-        assert!(matches!(error.cause, Cause::PackageMissing { package } if package == "bash"));
+        assert!(matches!(error.cause, ImageErrorKind::PackageMissing { package } if package == "bash"));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use super::database;
 use super::{PROGRAM, SYNC, keyring, sources};
 use crate::base;
 use crate::digest;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::credentials::Login;
-use crate::family::download::{self, Wanted};
+use crate::family::download::{self, DownloadRequest};
 use crate::family::install::{Install, OVER};
 use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
@@ -84,7 +84,7 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
     }
     let wanted = database::wanted(&printed, &database::offered(&job.folder.join(SYNC))?)?;
     if job.offline && !wanted.is_empty() {
-        return Err(Cause::NotCached.into());
+        return Err(ImageErrorKind::NotCached.into());
     }
     let mut packages = job.fetch(Phase::Install, &wanted)?;
     // A candidate takes the place of the repositories' package of its name.
@@ -142,18 +142,19 @@ impl Job<'_> {
         for one in wanted {
             let repository = &one.offered.repository;
             let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
-                return Err(Cause::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
+                return Err(ImageErrorKind::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
             for name in [one.name.clone(), format!("{}.sig", one.name)] {
-                files.push(Wanted { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });
+                files.push(DownloadRequest { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });
             }
         }
         download::fetch(self.runner, phase, self.folder, &files, self.logins).map_err(|failure| {
             match failure.cause {
                 // Its database has what it has not: that of another day.
-                Cause::NoSuchRelease { .. } => {
-                    Failure { cause: Cause::NoSuchRelease { what: "a package or its signature".to_owned() }, ..failure }
-                }
+                ImageErrorKind::NoSuchRelease { .. } => Failure {
+                    cause: ImageErrorKind::NoSuchRelease { what: "a package or its signature".to_owned() },
+                    ..failure
+                },
                 _ => failure,
             }
         })?;
@@ -162,7 +163,7 @@ impl Job<'_> {
             if Some(digest::of_file(&self.folder.join(&name))?) != one.sha256 {
                 let detail =
                     format!("{}: its checksum is not that of the database of {}", one.name, one.offered.repository);
-                return Err(Cause::Untrusted { detail }.into());
+                return Err(ImageErrorKind::Untrusted { detail }.into());
             }
             keyring::verify(self.runner, self.folder, phase, &name)?;
         }

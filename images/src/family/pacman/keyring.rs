@@ -4,7 +4,7 @@
 //! A distro's few main keys are trusted, and packagers' keys as far as these have signed them.
 
 use super::KEPT;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -47,7 +47,7 @@ pub(super) fn make(
     let keyrings: Vec<&String> = names.iter().filter(|name| name.ends_with(".gpg")).collect();
     if keyrings.is_empty() {
         let detail = "neither a base nor --mirror-key names a key".to_owned();
-        return Err(Cause::Untrusted { detail }.into());
+        return Err(ImageErrorKind::Untrusted { detail }.into());
     }
     let seen = family::seen(folder).join(KEYRINGS);
     // Who vouches for the main keys; it never leaves this folder.
@@ -125,21 +125,23 @@ fn fingerprints(file: &Path) -> Result<Vec<String>, Failure> {
 /// Checks that a file of the image's folder is signed, by the file of its name with `.sig` behind it.
 ///
 /// # Errors
-/// [`Cause::Untrusted`], naming the file and the key.
+/// [`ImageErrorKind::Untrusted`], naming the file and the key.
 pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &str) -> Result<(), Failure> {
     let seen = family::seen(folder);
     let mut verify = command(folder)?;
     verify.args(["--status-fd", "1", "--verify"]).arg(seen.join(format!("{name}.sig"))).arg(seen.join(name));
     let said = runner.output(phase, &mut verify).map_err(|failure| match failure.cause {
-        Cause::Untrusted { detail } => {
-            Failure { cause: Cause::Untrusted { detail: format!("{name}: {detail}") }, command: failure.command }
-        }
+        ImageErrorKind::Untrusted { detail } => Failure {
+            cause: ImageErrorKind::Untrusted { detail: format!("{name}: {detail}") },
+            command: failure.command,
+        },
         _ => failure,
     })?;
     match judge(&said) {
         Ok(()) => Ok(()),
         Err(key) => {
-            Err(Cause::Untrusted { detail: format!("{name}: none of the release's keys vouches for {key}") }.into())
+            Err(ImageErrorKind::Untrusted { detail: format!("{name}: none of the release's keys vouches for {key}") }
+                .into())
         }
     }
 }
@@ -159,11 +161,11 @@ fn judge(said: &str) -> Result<(), String> {
 
 /// What gpg's complaint among these lines means, and about which key it is, as gpg 2.2 of Debian 12 words it; nothing where
 /// none is gpg's.
-pub(super) fn cause(lines: &[String]) -> Option<Cause> {
+pub(super) fn cause(lines: &[String]) -> Option<ImageErrorKind> {
     let line = lines.iter().find(|line| line.starts_with("gpg: ") && is_no_good(line))?;
     let key = lines.iter().find_map(|line| line.split_once(" key ").filter(|_| line.starts_with("gpg:  ")));
     let key = key.map(|(_, key)| format!(" ({key})")).unwrap_or_default();
-    Some(Cause::Untrusted { detail: format!("{}{key}", line.trim_start_matches("gpg: ")) })
+    Some(ImageErrorKind::Untrusted { detail: format!("{}{key}", line.trim_start_matches("gpg: ")) })
 }
 
 fn is_no_good(line: &str) -> bool {

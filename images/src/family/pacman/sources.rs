@@ -1,7 +1,7 @@
 //! Where a release's packages come from: read from a system as data. No mirror is ever written into this program.
 
 use super::KEPT;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use model::package::is_plain;
 use model::release::{Archive, Release};
 use operator::installer::pacman_settings;
@@ -48,7 +48,7 @@ pub(super) fn repositories(
         }
     }
     if known.is_empty() {
-        return Err(Cause::NoMirror { suite: release.name(), archive: Archive::Main }.into());
+        return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
     }
     let repository = |template: Template| -> Result<Repository, Failure> {
         let Template { id, server, is_signed } = template;
@@ -57,7 +57,7 @@ pub(super) fn repositories(
                 let address = server.replace("$repo", &id).replace("$arch", release.arch.name());
                 Ok(Repository { id, address: address.trim_end_matches('/').to_owned(), is_signed })
             }
-            None => Err(Cause::NoMirror { suite: id, archive: Archive::Main }.into()),
+            None => Err(ImageErrorKind::NoMirror { suite: id, archive: Archive::Main }.into()),
         }
     };
     known.into_iter().map(repository).collect()
@@ -156,6 +156,6 @@ mod tests {
         let release = crate::fixtures::release("rolling", "-");
         let found = repositories(None, Some("http://mirror.example/arch"), &release).unwrap();
         assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), OWN);
-        assert!(matches!(repositories(None, None, &release).unwrap_err().cause, Cause::NoMirror { .. }));
+        assert!(matches!(repositories(None, None, &release).unwrap_err().cause, ImageErrorKind::NoMirror { .. }));
     }
 }

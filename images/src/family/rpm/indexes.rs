@@ -1,7 +1,7 @@
 //! The repositories' indexes, as dnf has fetched and verified them: `repomd.xml` has the hashes of all others.
 
 use crate::digest;
-use crate::error::{Cause, Failure};
+use crate::error::{Failure, ImageErrorKind};
 use crate::family::offered::Offered;
 use crate::manifest::Index;
 use crate::tree;
@@ -34,7 +34,7 @@ fn index(root: &Root, id: &str) -> Result<(PathBuf, Vec<u8>), Failure> {
     };
     let names = root.list(Path::new("/")).map_err(tree::failed)?;
     let Some(name) = names.iter().find(is_its) else {
-        return Err(Cause::NotInTree { what: format!("dnf's index of the repository {id}") }.into());
+        return Err(ImageErrorKind::NotInTree { what: format!("dnf's index of the repository {id}") }.into());
     };
     let folder = Path::new("/").join(name).join("repodata");
     let text = root.read(&folder.join("repomd.xml"), MAX_INDEX).map_err(tree::failed)?;
@@ -65,7 +65,8 @@ pub(super) fn offered(cache: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offere
         let path = folder.join(&list);
         let file = root.file(&path).map_err(tree::failed)?;
         let read = unpacked(&list, file).and_then(|list| versions(BufReader::new(list), names));
-        let failed = |source| Failure::from(Cause::Io { context: format!("reading the packages of {id}"), source });
+        let failed =
+            |source| Failure::from(ImageErrorKind::Io { context: format!("reading the packages of {id}"), source });
         let of = |(name, version)| Offered { repository: id.to_owned(), name, version };
         all.extend(read.map_err(failed)?.into_iter().map(of));
     }

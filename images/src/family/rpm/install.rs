@@ -1,7 +1,7 @@
 //! Packages, fetched and verified by this machine, installed by the release's own rpm inside its tree.
 
 use super::workspace::{self, MODULES, Workspace};
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::family::folder;
 use crate::family::install::{Install, OVER};
 use crate::progress::Phase;
@@ -72,7 +72,9 @@ pub(super) fn install(
     let modules = workspace.enable(runner, network, modules)?;
     let fetched = fetch(runner, workspace, network, folder, &words, Phase::Install);
     let mut packages = fetched.map_err(|failure| match failure.cause {
-        Cause::MirrorUnreachable { .. } | Cause::NoSuchRelease { .. } if offline => Cause::NotCached.into(),
+        ImageErrorKind::MirrorUnreachable { .. } | ImageErrorKind::NoSuchRelease { .. } if offline => {
+            ImageErrorKind::NotCached.into()
+        }
         _ => failure,
     })?;
     let root = tree::open(tree)?;

@@ -6,7 +6,7 @@
 
 use super::Rpm;
 use super::workspace::{self, KEPT};
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::tree;
 use model::package::is_plain;
 use model::release::{Archive, Release};
@@ -96,10 +96,10 @@ impl Sources {
         }
         let has = |name: &String| repositories.iter().any(|r: &Repository| r.id.eq_ignore_ascii_case(name));
         if let Some(suite) = release.repositories.iter().find(|name| !has(name)) {
-            return Err(Cause::NoMirror { suite: suite.clone(), archive: Archive::Main }.into());
+            return Err(ImageErrorKind::NoMirror { suite: suite.clone(), archive: Archive::Main }.into());
         }
         if repositories.is_empty() {
-            return Err(Cause::NoMirror { suite: release.name(), archive: Archive::Main }.into());
+            return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
         }
         Ok(Sources { repositories, keys, variables })
     }
@@ -121,7 +121,7 @@ impl Sources {
             let Some(name) = name else {
                 let detail =
                     format!("expected a name of letters, digits, `-`, `.` and `_` of the key {}", file.display());
-                return Err(Cause::Untrusted { detail }.into());
+                return Err(ImageErrorKind::Untrusted { detail }.into());
             };
             keys.insert(name.to_owned(), std::fs::read(file).context("reading the key", file)?);
         }
@@ -237,7 +237,7 @@ fn keys_of(
 }
 
 fn no_key(of: &str, who: &str) -> Failure {
-    Cause::Untrusted { detail: format!("{who} no key for {of}") }.into()
+    ImageErrorKind::Untrusted { detail: format!("{who} no key for {of}") }.into()
 }
 
 /// The variables in a system's addresses.
@@ -365,7 +365,7 @@ mod tests {
         assert!(!section.contains("evil") && !section.contains("password"), "{section}");
         assert!(section.contains("gpgkey=file:///k/KEY-43-x86_64 file:///k/KEY-other\n"), "{section}");
         let error = of(FEDORA, &["nfv"]).unwrap_err();
-        assert!(matches!(error.cause, Cause::NoMirror { suite, .. } if suite == "nfv"));
+        assert!(matches!(error.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "nfv"));
     }
 
     #[test]
@@ -399,10 +399,10 @@ mod tests {
         let dir = base(FEDORA);
         std::fs::remove_dir_all(dir.path().join("etc/pki")).unwrap();
         let error = Sources::of_system(&Root::new(dir.path()).unwrap(), &DNF, &fedora(&[])).unwrap_err();
-        assert!(matches!(error.cause, Cause::Untrusted { detail } if detail.contains("no key for fedora")));
+        assert!(matches!(error.cause, ImageErrorKind::Untrusted { detail } if detail.contains("no key for fedora")));
         let mirrors = [("main", "http://mirror.example/os".to_owned())];
         let error = Sources::of_mirrors(&mirrors, &[], None, &DNF, &fedora(&[])).unwrap_err();
-        assert!(matches!(error.cause, Cause::Untrusted { detail } if detail.contains("--mirror-key")));
+        assert!(matches!(error.cause, ImageErrorKind::Untrusted { detail } if detail.contains("--mirror-key")));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::verdict::{Judgement, Requirements, Standing};
+use crate::verdict::{FinalOutcome, Judgement, Requirements};
 use model::profile::Profile;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -19,7 +19,7 @@ fn evidence(environment: Environment, differs: &[(&str, Outcome)]) -> Evidence {
     let standings = catalogue::tests()
         .iter()
         .filter(|test| test.applies_in(environment))
-        .map(|test| (test.id.clone(), Standing { outcome: outcome(&test.id), passed: 0, decided: 1 }))
+        .map(|test| (test.id.clone(), FinalOutcome { outcome: outcome(&test.id), passed: 0, decided: 1 }))
         .collect();
     let environment = Some(environment);
     Evidence { standings, basis: Some(Basis::Emulated), environment, ..Evidence::default() }

@@ -1,9 +1,9 @@
 //! One test as a case.
 
 use super::{Left, clean};
-use crate::run::{Attempt, Instance};
+use crate::run::{Attempt, TestRun};
 use crate::standing::{CellStanding, Effect, Weight};
-use crate::verdict::Standing;
+use crate::verdict::FinalOutcome;
 use crate::views::wording;
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ pub(super) struct Cases<'a> {
     cell: &'a CellStanding<'a>,
     profile: &'a str,
     /// The last word on each test.
-    last: BTreeMap<&'a str, Standing>,
+    last: BTreeMap<&'a str, FinalOutcome>,
     left: Left<'a>,
 }
 
@@ -23,16 +23,16 @@ impl<'a> Cases<'a> {
     pub(super) fn new(
         cell: &'a CellStanding<'a>,
         profile: &'a str,
-        instances: &[&'a Instance],
+        instances: &[&'a TestRun],
         left: Left<'a>,
     ) -> Cases<'a> {
-        let word = |i: &&'a Instance| Some((i.test.as_str(), Standing::of(i.attempts.iter().map(|a| &a.outcome))?));
+        let word = |i: &&'a TestRun| Some((i.test.as_str(), FinalOutcome::of(i.attempts.iter().map(|a| &a.outcome))?));
         Cases { cell, profile, last: instances.iter().filter_map(word).collect(), left }
     }
 
     /// The case of a test.
-    pub(super) fn of(&self, instance: &Instance, class: &str) -> TestCase {
-        let Some(last) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+    pub(super) fn of(&self, instance: &TestRun, class: &str) -> TestCase {
+        let Some(last) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
             return case(&instance.test, class, skipped("untested", "never ran"), 0);
         };
         let mut status = match (self.cell.weight(self.profile, &instance.test, &last), &last.outcome) {
@@ -88,7 +88,7 @@ impl<'a> Cases<'a> {
     }
 
     /// The notes of a test; of one that is not well also the end of the log that tells most, and its files.
-    fn output(&self, instance: &Instance, status: &TestCaseStatus, outcome: &Outcome) -> String {
+    fn output(&self, instance: &TestRun, status: &TestCaseStatus, outcome: &Outcome) -> String {
         let mut lines: Vec<String> = instance.attempts.iter().flat_map(|a| &a.notes).cloned().collect();
         if !matches!(status, TestCaseStatus::NonSuccess { .. }) {
             return lines.join("\n");

@@ -8,7 +8,7 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::environment::Machine;
 use crate::outcome::Component;
 use crate::smoke::guest_files::list;
-use model::profile::{BlkSource, Profile, Runtime, Written};
+use model::profile::{BlkSource, JsonStyle, Profile, Runtime};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -50,8 +50,8 @@ fn cpu(profile: &Profile, slot: &Value) -> Value {
     let go = is_go(profile);
     let props = slot.get("props").cloned().unwrap_or_default();
     let number = |value: Value| match profile.qmp.cpu_ids {
-        Written::AsText => json!(value.to_string()),
-        Written::Typed => value,
+        JsonStyle::AsText => json!(value.to_string()),
+        JsonStyle::Typed => value,
     };
     let core = props.get("core-id").cloned().unwrap_or_else(|| json!(0));
     let id = if go { "cpu-0".to_owned() } else { format!("cpu-{core}") };
@@ -98,8 +98,8 @@ fn pci_disk(profile: &Profile) -> Value {
     let queues = profile.qemu.vcpus;
     match profile.qmp.num_queues {
         None => {}
-        Some(Written::AsText) => disk["num-queues"] = json!(queues.to_string()),
-        Some(Written::Typed) => disk["num-queues"] = json!(queues),
+        Some(JsonStyle::AsText) => disk["num-queues"] = json!(queues.to_string()),
+        Some(JsonStyle::Typed) => disk["num-queues"] = json!(queues),
     }
     disk
 }
@@ -195,8 +195,8 @@ fn disk_id(profile: &Profile) -> String {
 /// A switch that is on.
 fn on(profile: &Profile) -> Value {
     match profile.qmp.switches {
-        Written::AsText => json!("on"),
-        Written::Typed => json!(true),
+        JsonStyle::AsText => json!("on"),
+        JsonStyle::Typed => json!(true),
     }
 }
 

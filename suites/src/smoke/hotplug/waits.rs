@@ -7,7 +7,7 @@
 //! which names the kernel's options that are missing and then blames the kernel.
 
 use crate::check::Stop;
-use crate::environment::{Environment, Machine};
+use crate::environment::{EnvironmentSide, Machine};
 use crate::outcome::Component;
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,7 @@ fn factor(boot: Duration) -> f64 {
 /// At the deadline: an error if there is progress, because the machine was slow; else a failure, which blames the kernel
 /// where it lacks one of the `options`.
 pub(in crate::smoke) fn within<T>(
-    env: &dyn Environment,
+    env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
     wait: &Wait,
     options: &[&str],

@@ -6,7 +6,7 @@ use super::super::{Exit, Failed};
 use model::package::PackageName;
 use model::record::{ComponentKind, Confidence};
 use operator::check::StatedComponent;
-use operator::installer::Wanted;
+use operator::installer::InstallRequest;
 
 /// The components that were named, else the usual ones; and those that are to be added.
 pub(super) fn components<'s>(
@@ -30,7 +30,11 @@ pub(super) fn components<'s>(
 }
 
 /// The packages of components, each once; what is unknown or only assumed is an error.
-pub(super) fn wanted(system: &System, components: &[&StatedComponent], allow_assumed: bool) -> Result<Wanted, Failed> {
+pub(super) fn wanted(
+    system: &System,
+    components: &[&StatedComponent],
+    allow_assumed: bool,
+) -> Result<InstallRequest, Failed> {
     let assumed = |what: &str| {
         Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
             .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
@@ -55,7 +59,7 @@ pub(super) fn wanted(system: &System, components: &[&StatedComponent], allow_ass
     if confidence == Confidence::Assumed && !(repositories.is_empty() && modules.is_empty()) && !allow_assumed {
         return Err(assumed("the repositories and modules"));
     }
-    Ok(Wanted { packages, repositories, modules })
+    Ok(InstallRequest { packages, repositories, modules })
 }
 
 /// The components that are packaged and for which there is nothing to install, as the record says.

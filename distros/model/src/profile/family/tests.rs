@@ -122,7 +122,7 @@ fn a_newer_version_is_refused_with_what_to_do() {
     for (runtime, version) in [(Runtime::Go, "4.1.1"), (Runtime::Rs, "4.2.0-alpha0"), (Runtime::Go, "5.0.0")] {
         let version = version.parse().unwrap();
         let error = Profile::of(runtime, version).unwrap_err();
-        assert_eq!(error, Beyond::Newer { version, newest: KataVersion::new(4, 1, 0) });
+        assert_eq!(error, NoProfileError::Newer { version, newest: KataVersion::new(4, 1, 0) });
         assert!(error.to_string().contains("newer than 4.1.0") && error.to_string().contains("profiles --against"));
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::arch::Arch;
 use crate::capability::Capability;
-use crate::lint::{Form, lint_as};
+use crate::lint::{FileForm, lint_as};
 use crate::package::{PackageName, PackageVersion};
 use crate::record::Record;
 use crate::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause};
@@ -225,7 +225,7 @@ proptest! {
 
     #[test]
     fn no_damage_to_a_record_makes_the_parser_panic(at in 0usize..3000, cut in 0usize..40, put in "[:\\-\\[{\"'&*|\n \té]{0,4}") {
-        let forms = [Form::Record, Form::Verified { releases: &[] }];
+        let forms = [FileForm::Record, FileForm::Verified { releases: &[] }];
         let texts =
             [include_str!("../../../../records/debian.yaml"), include_str!("../../../../records/verified/debian.yaml")];
         for (form, whole) in forms.into_iter().zip(texts) {

@@ -1,14 +1,14 @@
 use super::super::lock::lock;
 use super::super::revert::revert;
-use super::super::state::{Configured, STATE};
+use super::super::state::{ManagedConfiguration, STATE};
 use super::*;
 
-fn change(path: &str, before: Option<&str>, after: &str) -> Change {
-    Change { path: path.into(), before: before.map(str::to_owned), after: after.to_owned() }
+fn change(path: &str, before: Option<&str>, after: &str) -> FileChange {
+    FileChange { path: path.into(), before: before.map(str::to_owned), after: after.to_owned() }
 }
 
-fn configured(config: &str) -> Configured {
-    Configured {
+fn configured(config: &str) -> ManagedConfiguration {
+    ManagedConfiguration {
         config: config.into(),
         profile: "p".into(),
         production: true,
@@ -18,9 +18,9 @@ fn configured(config: &str) -> Configured {
     }
 }
 
-fn new(files: Vec<Change>) -> State {
+fn new(files: Vec<FileChange>) -> State {
     let paths = files.iter().map(|f| f.path.clone()).collect();
-    let this = Configured { files: paths, ..configured("/k/configuration.toml") };
+    let this = ManagedConfiguration { files: paths, ..configured("/k/configuration.toml") };
     State { version: VERSION, configurations: vec![this], files, ..State::default() }
 }
 

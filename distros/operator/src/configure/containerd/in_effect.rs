@@ -3,7 +3,7 @@
 use super::super::Problem;
 use super::super::keys::is_whole;
 use super::super::runtime_files::NAME;
-use super::super::state::Change;
+use super::super::state::FileChange;
 use super::config::{ContainerdConfig, STANDARD, present};
 use super::files::Replaced;
 use super::imports;
@@ -26,7 +26,7 @@ const DECIDING: [&[&str]; 3] = [&["runtime_type"], &["runtime_path"], &["options
 /// # Errors
 ///
 /// That one of the files that containerd reads cannot be read, or looked for.
-pub(in super::super) fn problems(root: &Root, files: &[&Change]) -> Result<Vec<Problem>, RootError> {
+pub(in super::super) fn problems(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootError> {
     let Some((file, handler)) = files.iter().find_map(|f| Some((*f, handler_of(f)?))) else { return Ok(Vec::new()) };
     let Some((main, replaced)) = main_of(root, file, files)? else { return Ok(Vec::new()) };
     let expected = Expected { root, main: &main, replaced: &replaced, handler: &handler };
@@ -66,7 +66,11 @@ pub(in super::super) fn problems(root: &Root, files: &[&Change]) -> Result<Vec<P
 
 /// The main file, and what is read in its place by a distribution that joins drop-ins itself; `None` where nothing tells
 /// which it is.
-pub(super) fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<Option<(PathBuf, Replaced)>, RootError> {
+pub(super) fn main_of(
+    root: &Root,
+    file: &FileChange,
+    files: &[&FileChange],
+) -> Result<Option<(PathBuf, Replaced)>, RootError> {
     let is_drop_in = is_whole(file);
     // Every drop-in lies in a folder beside its main file.
     let Some(beside) = file.path.ancestors().nth(2) else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use super::super::keys::is_whole;
 use super::super::runtime_files::NAME;
-use super::super::state::Change;
+use super::super::state::FileChange;
 use super::config::{ContainerdConfig, each};
 use super::files::Replaced;
 use super::handler::RUNC;
@@ -24,7 +24,7 @@ use toml_edit::{DocumentMut, Item};
 /// What cannot be read is passed over: whoever writes the handler or takes it back tells it.
 pub(in super::super) fn loss(
     root: &Root,
-    written: &[&Change],
+    written: &[&FileChange],
     then: &Replaced,
     version: Option<(u32, u32)>,
 ) -> Option<String> {

@@ -16,9 +16,9 @@ pub(in super::super) use mend::to_mend;
 use super::super::Setting;
 use super::super::comments;
 use super::super::edit::{EditError, LineEnds, edited};
-use super::super::keys::{self, Taken};
+use super::super::keys::{self, StrippedText};
 use super::super::runtime_files::NAME;
-use super::super::state::{Change, Kept, State};
+use super::super::state::{FileChange, NotReverted, State};
 use super::super::toml::value_of;
 use super::config::{ContainerdConfig, Unread, each};
 use super::files::Replaced;
@@ -48,7 +48,7 @@ pub(in super::super) fn handlers(state: &State) -> Vec<Value> {
 }
 
 /// The handler that a file was written with.
-pub(super) fn handler_of(file: &Change) -> Option<Value> {
+pub(super) fn handler_of(file: &FileChange) -> Option<Value> {
     let after: DocumentMut = file.after.parse().ok()?;
     let before: DocumentMut = file.before.as_deref().unwrap_or_default().parse().ok()?;
     let written =
@@ -82,12 +82,12 @@ pub(in super::super) fn take_back(
     after: &str,
     handlers: &[Value],
     how: Changed,
-) -> Result<Taken, EditError> {
+) -> Result<StrippedText, EditError> {
     let force = how == Changed::Goes;
     if handlers.is_empty() {
         return keys::take_back(now, before, after, force);
     }
-    let mut left = Taken { text: Some(now.to_owned()), changed: Vec::new() };
+    let mut left = StrippedText { text: Some(now.to_owned()), changed: Vec::new() };
     let mut is_ours = false;
     let (old, new): (DocumentMut, DocumentMut) = (before.unwrap_or_default().parse()?, after.parse()?);
     for plugin in [GRPC, RUNTIME] {
@@ -239,7 +239,7 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]
         if !matches!(without_ours(text, &handlers, import.then_some(&main.place)), Ok(Some(_))) {
             continue;
         }
-        let is_of_it = |f: &Change| {
+        let is_of_it = |f: &FileChange| {
             let taken = keys::take_back(text, f.before.as_deref(), &f.after, false);
             !keys::is_whole(f)
                 && state.configurations.iter().any(|c| c.handler.contains(&f.path))
@@ -253,7 +253,7 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]
             configured.handler.push(main.path.clone());
         }
         // Before the old one, which may be nobody's any more.
-        state.files.insert(at, Change { path: main.path.clone(), ..file.clone() });
+        state.files.insert(at, FileChange { path: main.path.clone(), ..file.clone() });
         if root.look(&file.path)?.is_none() {
             state.files.retain(|f| f.path != file.path);
             state.configurations.iter_mut().for_each(|c| c.keep(|path| *path != file.path));
@@ -264,7 +264,7 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]
 
 /// Main files that a state does not know, with what is in them from its files to the letter: the handler, and imports of
 /// what will be gone.
-pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<Change> {
+pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<FileChange> {
     let handlers = handlers(state);
     let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
     let mut changes = Vec::new();
@@ -273,7 +273,7 @@ pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<Chan
         let import = main.drop_in.as_ref().is_some_and(is_known);
         // What is no TOML has no effect.
         if let Ok(Some(without)) = without_ours(text, &handlers, import.then_some(&main.place)) {
-            changes.push(Change { path: main.path.clone(), before: Some(without), after: text.clone() });
+            changes.push(FileChange { path: main.path.clone(), before: Some(without), after: text.clone() });
         }
     }
     changes
@@ -309,7 +309,7 @@ fn without_ours(
 /// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
 ///
 /// `texts` are files as they are to be.
-pub(in super::super) fn left(mains: &[Main], state: &State, texts: &Replaced) -> Vec<Kept> {
+pub(in super::super) fn left(mains: &[Main], state: &State, texts: &Replaced) -> Vec<NotReverted> {
     let mut handlers = handlers(state);
     if handlers.is_empty() {
         // An edit that changed nothing.
@@ -326,7 +326,7 @@ pub(in super::super) fn left(mains: &[Main], state: &State, texts: &Replaced) ->
             let why = format!(
                 "its handler {NAME} is the one that kata-osinfo wrote, and stood there before: take it out by hand"
             );
-            kept.push(Kept { path: main.path.clone(), why, by_force: false });
+            kept.push(NotReverted { path: main.path.clone(), why, by_force: false });
         }
     }
     kept
@@ -428,7 +428,7 @@ runtime_type = \"io.containerd.runc.v2\"
     #[test]
     fn what_others_changed_of_a_handler_is_told_with_its_line() {
         let now = after().replace("runtime_path", "snapshotter = \"s\"\nruntime_path").replace("/k.toml", "/mine.toml");
-        let file = Change { path: "/main".into(), before: Some(BEFORE.to_owned()), after: after() };
+        let file = FileChange { path: "/main".into(), before: Some(BEFORE.to_owned()), after: after() };
         let state = State { files: vec![file], ..State::default() };
         for now in [now.clone(), moved(&now)] {
             let mut told = taken(&now, Some(BEFORE), false).changed;
@@ -456,7 +456,7 @@ runtime_type = \"io.containerd.runc.v2\"
             (None, now.clone(), left.clone()),
             (Some(BEFORE), moved(&now), moved(&left)),
         ] {
-            let file = Change { path: "/main".into(), before: before.map(str::to_owned), after: after() };
+            let file = FileChange { path: "/main".into(), before: before.map(str::to_owned), after: after() };
             let state = State { files: vec![file], ..State::default() };
             let text = super::super::super::today::without_our_keys(&state, &state.files[0], &now).unwrap();
             // All of a file that was made is ours.
@@ -471,7 +471,7 @@ runtime_type = \"io.containerd.runc.v2\"
         let theirs = HANDLER.replace("[\"io.katacontainers.*\"]", "[\"my.org/*\"]").replace("/shim", "/their-shim");
         let before = format!("{BEFORE}{theirs}");
         let both = HANDLER.replace("[\"io", "[\"my.org/*\", \"io");
-        let file = Change { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{both}") };
+        let file = FileChange { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{both}") };
         let state = State { files: vec![file], ..State::default() };
         let list = "[\"my.org/*\", \"io.katacontainers.*\"]";
         for (now, then) in [
@@ -483,21 +483,21 @@ runtime_type = \"io.containerd.runc.v2\"
             for force in [false, true] {
                 let taken = super::super::super::today::taken(&state, &state.files[0], &now, force).unwrap();
                 let text = Some(before.replace("[\"my.org/*\"]", then));
-                assert_eq!(taken, Taken { text, changed: Vec::new() }, "{force}");
+                assert_eq!(taken, StrippedText { text, changed: Vec::new() }, "{force}");
             }
         }
     }
 
     /// All of the ways back, as [`super::super::super::today`] goes them.
-    fn taken(now: &str, before: Option<&str>, force: bool) -> Taken {
-        let file = Change { path: "/main".into(), before: before.map(str::to_owned), after: after() };
+    fn taken(now: &str, before: Option<&str>, force: bool) -> StrippedText {
+        let file = FileChange { path: "/main".into(), before: before.map(str::to_owned), after: after() };
         let state = State { files: vec![file], ..State::default() };
         super::super::super::today::taken(&state, &state.files[0], now, force).unwrap()
     }
 
     #[test]
     fn what_was_moved_goes_from_where_it_is() {
-        let expected = Taken { text: Some(moved(BEFORE)), changed: Vec::new() };
+        let expected = StrippedText { text: Some(moved(BEFORE)), changed: Vec::new() };
         assert_eq!(taken(&moved(&after()), Some(BEFORE), false), expected);
         // As it was written, nothing is looked for elsewhere.
         assert_eq!(taken(&after(), Some(BEFORE), false).text.as_deref(), Some(BEFORE));
@@ -537,7 +537,8 @@ runtime_type = \"io.containerd.runc.v2\"
     fn what_others_had_in_the_moved_handler_comes_back() {
         let theirs = HANDLER.replace("/shim", "/their-shim").replace("true", "false");
         let before = format!("{BEFORE}{theirs}");
-        let file = Change { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
+        let file =
+            FileChange { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
         let state = State { files: vec![file], ..State::default() };
         let now = moved(&state.files[0].after);
         let taken = super::super::super::today::taken(&state, &state.files[0], &now, false).unwrap();
@@ -555,7 +556,7 @@ runtime_type = \"io.containerd.runc.v2\"
         // Without our handler it is another file.
         let theirs = format!("{BEFORE}{RUNC_WRITTEN}");
         for force in [false, true] {
-            let expected = Taken { text: Some(theirs.clone()), changed: Vec::new() };
+            let expected = StrippedText { text: Some(theirs.clone()), changed: Vec::new() };
             assert_eq!(taken(&theirs, Some(BEFORE), force), expected);
         }
     }
@@ -568,7 +569,7 @@ runtime_type = \"io.containerd.runc.v2\"
             let kept = taken(&now, Some(BEFORE), false);
             let key = format!("plugins.{GRPC}.containerd.runtimes.kata.{key}");
             assert!(is_of_handler(&key));
-            assert_eq!(kept, Taken { text: Some(now.clone()), changed: vec![key.clone()] });
+            assert_eq!(kept, StrippedText { text: Some(now.clone()), changed: vec![key.clone()] });
             assert_eq!(taken(&now, Some(BEFORE), true).text.as_deref(), Some(BEFORE));
             // Where it was moved.
             let kept = taken(&moved(&now), Some(BEFORE), false);
@@ -581,7 +582,8 @@ runtime_type = \"io.containerd.runc.v2\"
     #[test]
     fn a_handler_that_was_there_for_the_same_shim_and_configuration_comes_back() {
         let before = format!("{BEFORE}{}", HANDLER.replace("privileged_without_host_devices = true\n", ""));
-        let file = Change { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
+        let file =
+            FileChange { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
         let state = State { files: vec![file], ..State::default() };
         let nvidia = HANDLER.replace("runtimes.kata", "runtimes.nvidia");
         let now = format!("{}{nvidia}", state.files[0].after);

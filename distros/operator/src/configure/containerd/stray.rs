@@ -4,7 +4,7 @@ use super::super::comments;
 use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
-use super::super::state::{Change, Kept};
+use super::super::state::{FileChange, NotReverted};
 use super::config::{ContainerdConfig, Unread, each};
 use super::handler::{WantedHandler, proven, settings};
 use super::imports;
@@ -18,13 +18,13 @@ use toml_edit::DocumentMut;
 
 /// What was found in containerds' configurations.
 #[derive(Debug, Default)]
-pub(in super::super) struct Found {
+pub(in super::super) struct ContainerdStrays {
     /// What is ours.
-    pub(in super::super) changes: Vec<Change>,
+    pub(in super::super) changes: Vec<FileChange>,
     /// What may be, in part.
-    pub(in super::super) kept: Vec<Kept>,
+    pub(in super::super) kept: Vec<NotReverted>,
     /// Files that containerd does not read either, and of which nobody can tell.
-    pub(in super::super) unclear: Vec<Kept>,
+    pub(in super::super) unclear: Vec<NotReverted>,
 }
 
 /// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
@@ -40,8 +40,8 @@ pub(in super::super) fn strays(
     root: &Root,
     marked: &dyn Fn(&Path) -> bool,
     unread: &mut Unread<'_>,
-) -> Result<Found, RootError> {
-    let mut found = Found::default();
+) -> Result<ContainerdStrays, RootError> {
+    let mut found = ContainerdStrays::default();
     for place in each(root, unread)? {
         if let Err(error) = of_one(root, &place, marked, &mut found) {
             unread(&place.main, error)?;
@@ -55,9 +55,9 @@ fn of_one(
     root: &Root,
     place: &ContainerdConfig,
     marked: &dyn Fn(&Path) -> bool,
-    found: &mut Found,
+    found: &mut ContainerdStrays,
 ) -> Result<(), RootError> {
-    let Found { changes, kept, unclear } = found;
+    let ContainerdStrays { changes, kept, unclear } = found;
     let main = root.resolve_new(&place.main)?;
     let path = root.resolve_new(&place.drop_in)?;
     let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
@@ -67,9 +67,9 @@ fn of_one(
         // All that this program writes there names Kata; of bytes that are no text nobody can tell whether they do.
         if bytes.map_or(drop_in.is_some(), |text| text.contains(NAME)) {
             let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
-            unclear.push(Kept { path: main, why: why.to_owned(), by_force: false });
+            unclear.push(NotReverted { path: main, why: why.to_owned(), by_force: false });
         } else {
-            changes.extend(drop_in.map(|after| Change { path, before: None, after }));
+            changes.extend(drop_in.map(|after| FileChange { path, before: None, after }));
         }
         return Ok(());
     };
@@ -92,21 +92,21 @@ fn of_one(
                 ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
                 bare = without_unset(&bare, plugin).unwrap_or(bare);
             }
-            false => kept.push(Kept {
+            false => kept.push(NotReverted {
                 path: main.clone(),
                 why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
                 by_force: false,
             }),
         }
     }
-    changes.extend(drop_in.map(|after| Change { path, before: None, after }));
+    changes.extend(drop_in.map(|after| FileChange { path, before: None, after }));
     if !ours.is_empty() {
         match take_back(&bare, Some(""), &ours, false) {
             Ok(taken) => {
                 let before = comments::kept(text, None, &ours, taken.text);
-                changes.push(Change { path: main, before, after: text.clone() });
+                changes.push(FileChange { path: main, before, after: text.clone() });
             }
-            Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
+            Err(error) => kept.push(NotReverted { path: main, why: error.to_string(), by_force: false }),
         }
     }
     Ok(())

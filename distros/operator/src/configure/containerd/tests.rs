@@ -13,7 +13,7 @@ fn machine(main: Option<&str>) -> (tempfile::TempDir, Root) {
     (dir, root)
 }
 
-fn changes(root: &Root, version: Option<(u32, u32)>) -> Result<Vec<Change>, HandlerError> {
+fn changes(root: &Root, version: Option<(u32, u32)>) -> Result<Vec<FileChange>, HandlerError> {
     let wanted = WantedHandler { shim: Path::new(SHIM), config: Path::new(CONFIG), version };
     let before = |path: &Path| super::super::change::original(root, None, path);
     Ok(containerd(root, &before, &find_containerd_config(root, None)?, wanted, &Replaced::new())?.0)

@@ -2,7 +2,7 @@
 
 use super::super::Problem;
 use super::super::runtime_files::NAME;
-use super::super::state::Change;
+use super::super::state::FileChange;
 use super::super::theirs::ForeignValue;
 use super::files::{Files, Replaced};
 use super::handler::RUNC;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A handler that was written, to be looked for when everything is read again.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Written {
+pub(in super::super) struct ContainerdHandler {
     pub(super) main: PathBuf,
     /// What is read in the place of a file, by a distribution that joins drop-ins itself.
     pub(super) instead: Replaced,
@@ -33,13 +33,13 @@ pub(super) enum Effect {
     Harm(String),
 }
 
-impl Written {
+impl ContainerdHandler {
     /// What changed files come to, beside what `now` is loaded.
     pub(super) fn outcome(
         &self,
         root: &Root,
         replaced: &Replaced,
-        changes: &[Change],
+        changes: &[FileChange],
         now: &[(Loading, Loaded)],
     ) -> Effect {
         let mut then = replaced.clone();

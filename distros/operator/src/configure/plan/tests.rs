@@ -1,5 +1,5 @@
 use super::*;
-use crate::configure::{Daemon, Found, Initrd, PackageDatabase, Setting, settings};
+use crate::configure::{FoundVirtiofsd, Initrd, Inventory, PackageDatabase, Setting, settings};
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::record::Record;
@@ -38,13 +38,13 @@ fn record(text: &str) -> Record {
 }
 
 /// Everything is there, and QEMU has io_uring.
-fn all() -> Found {
-    Found {
+fn all() -> Inventory {
+    Inventory {
         hypervisor: Some("/usr/libexec/qemu-kvm".into()),
         io_uring: Some(true),
-        daemon: Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::Rust }),
+        daemon: Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::Rust }),
         kernel: Some("/boot/vmlinuz-6".into()),
-        ..Found::default()
+        ..Inventory::default()
     }
 }
 
@@ -60,7 +60,7 @@ struct Case {
     record: Record,
     profile: &'static str,
     kata: KataVersion,
-    found: Found,
+    found: Inventory,
     guest: Guest,
     emulated: bool,
     force: bool,
@@ -81,7 +81,7 @@ impl Case {
         }
     }
 
-    fn plan(&self) -> Result<Configuration, PlanError> {
+    fn plan(&self) -> Result<KataConfiguration, PlanError> {
         plan(&Inputs {
             release: &self.record.release("1", self.arch).unwrap(),
             verified: &self.record.verified,
@@ -154,7 +154,7 @@ fn io_uring_is_avoided_only_where_it_does_not_work() {
     assert_eq!(aio(&case), None);
     case.found.io_uring_forbidden = true;
     assert_eq!(aio(&case), Some(json!("threads")));
-    case.found = Found { io_uring: Some(false), ..all() };
+    case.found = Inventory { io_uring: Some(false), ..all() };
     assert_eq!(aio(&case), Some(json!("threads")));
 }
 
@@ -208,14 +208,14 @@ fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
     assert_eq!(configuration.share, SharedFs::Virtio9p);
     assert_eq!(configuration.passed_over[0].why, ["/usr/libexec/qemu-kvm was built without a device for virtio-fs"]);
     // Packages of a daemon would not help.
-    case.found = Found { lacks: vec![Share::VirtioFs, Share::Virtio9p], daemon: None, ..all() };
+    case.found = Inventory { lacks: vec![Share::VirtioFs, Share::Virtio9p], daemon: None, ..all() };
     assert!(matches!(case.plan(), Err(PlanError::NothingWorks { .. })));
 }
 
 #[test]
 fn the_c_daemon_serves_only_profiles_that_pass_its_options() {
     let mut case = Case::new(RECORD, "go-3.1");
-    case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
+    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
     assert_eq!(case.plan().unwrap().share.name(), "virtio-fs");
     case.profile = "rs-4.0";
     let Err(PlanError::NothingWorks { passed_over }) = case.plan() else { panic!("a C daemon under rs-4.0") };
@@ -231,7 +231,7 @@ fn an_admins_own_daemon_is_not_judged_by_the_distros() {
         RECORD.replace("packages: virtiofsd, path: /usr/libexec", "packages: [], path: /usr/local/libexec");
     let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: too old\"]}\n";
     let mut case = Case::new(&format!("{own_daemon}verified:\n{}", entry("rs-4.0", "vm", no_fs)), "rs-4.0");
-    case.found.daemon = Some(Daemon { path: "/usr/local/libexec/virtiofsd".into(), flavour: Flavour::Rust });
+    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/local/libexec/virtiofsd".into(), flavour: Flavour::Rust });
     let configuration = case.plan().unwrap();
     assert_eq!(configuration.share, SharedFs::VirtioFs { daemon: "/usr/local/libexec/virtiofsd".into() });
     assert!(configuration.notes.iter().any(|n| n.text.contains("never been verified")), "{configuration:?}");
@@ -291,11 +291,11 @@ fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
     assert_eq!(wanting.component, "qemu");
     assert_eq!(wanting.packages, ["qemu-kvm"]);
     assert_eq!(wanting.path.as_deref(), Some("/usr/libexec/qemu-kvm"));
-    case.found = Found { daemon: None, ..all() };
+    case.found = Inventory { daemon: None, ..all() };
     let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no virtiofsd") };
     assert_eq!(wanting.packages, ["virtiofsd"]);
     assert_eq!(wanting.path.as_deref(), Some("/usr/libexec/virtiofsd"));
-    case.found = Found { kernel: None, ..all() };
+    case.found = Inventory { kernel: None, ..all() };
     let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no kernel") };
     assert_eq!(wanting.packages, ["kernel"]);
     assert_eq!(wanting.path.as_deref(), Some("/boot/vmlinuz-*"));
@@ -311,7 +311,7 @@ fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
     case.force = true;
     assert!(matches!(case.plan(), Err(PlanError::Missing { .. })));
     // Nothing to install, so the force of it.
-    case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
+    case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share, configuration.production), (SharedFs::Virtio9p, false));
 }

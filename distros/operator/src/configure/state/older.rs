@@ -2,7 +2,7 @@
 
 use super::super::copy;
 use super::super::edit::DROP_IN;
-use super::{Change, Configured, State};
+use super::{FileChange, ManagedConfiguration, State};
 use root::Attributes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use toml_edit::Document;
 /// A state's form.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with a version")]
-pub(super) struct Form {
+pub(super) struct StateVersion {
     pub(super) version: u32,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Older {
     profile: String,
     production: bool,
     notes: Vec<String>,
-    files: Vec<Change>,
+    files: Vec<FileChange>,
     directories: Vec<PathBuf>,
     #[serde(default)]
     attributes: BTreeMap<PathBuf, Attributes>,
@@ -41,18 +41,18 @@ impl From<Older> for State {
         let config = files.iter().find_map(source).or_else(|| files.iter().find_map(folder));
         let handler = files.iter().filter(|f| folder(f).is_none()).map(|f| f.path.clone()).collect();
         let paths = files.iter().map(|f| f.path.clone()).collect();
-        let configured = |config| Configured { config, profile, production, notes, files: paths, handler };
+        let configured = |config| ManagedConfiguration { config, profile, production, notes, files: paths, handler };
         let configurations = config.map(configured).into_iter().collect();
         State { version, configurations, files, directories, attributes, earlier, in_place, halfway: Vec::new() }
     }
 }
 
-fn source(file: &Change) -> Option<PathBuf> {
+fn source(file: &FileChange) -> Option<PathBuf> {
     copy::source(&file.after)
 }
 
 /// The configuration whose settings a file has, or its folder.
-fn folder(file: &Change) -> Option<PathBuf> {
+fn folder(file: &FileChange) -> Option<PathBuf> {
     if file.path.ends_with(Path::new("config.d").join(DROP_IN)) {
         return file.path.ancestors().nth(2).map(Path::to_owned);
     }

@@ -1,8 +1,8 @@
 //! What apk says: apk-tools 2.14, by its source, because no apk was asked.
 
-use super::{FailureKind, NOTHING_KNOWN, Signs};
+use super::{FailureKind, FailureSigns, NOTHING_KNOWN};
 
-pub(in crate::installer) static SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     words: &[
         (FailureKind::DiskFull, &["no space left on device"]),
         // What an index lacks that nobody trusts is no package that is missing.

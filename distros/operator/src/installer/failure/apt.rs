@@ -1,9 +1,9 @@
 //! What apt and dpkg say, also by way of mmdebstrap: apt 2.6 and dpkg 1.21 of Debian 12, and apt 3.0 to 3.2 what they put
 //! otherwise.
 
-use super::{FailureKind, FailureReason, Signs};
+use super::{FailureKind, FailureReason, FailureSigns};
 
-pub(in crate::installer) static SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     codes: &[],
     words: &[
         (FailureKind::DiskFull, &["no space left on device", "enough free space"]),

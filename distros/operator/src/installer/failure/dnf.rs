@@ -1,9 +1,9 @@
 //! What dnf, and rpm behind it, say: dnf 4.14 and rpm 4.18 of Debian 12, and dnf5 5.2, which shows rpm's own words where
 //! dnf 4 has others. The lines of the tests are those of the former.
 
-use super::{FailureKind, FailureReason, Signs, rpm};
+use super::{FailureKind, FailureReason, FailureSigns, rpm};
 
-pub(in crate::installer) static SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     codes: &[(200, FailureKind::Locked)],
     words: &[
         (FailureKind::DiskFull, rpm::DISK_FULL),

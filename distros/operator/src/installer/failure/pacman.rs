@@ -1,8 +1,8 @@
 //! What pacman says: pacman 6.0 of Debian 12, and pacman 7, which downloads as another user.
 
-use super::{FailureKind, NOTHING_KNOWN, Signs};
+use super::{FailureKind, FailureSigns, NOTHING_KNOWN};
 
-pub(in crate::installer) static SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     codes: &[],
     words: &[
         (FailureKind::DiskFull, &["no space left on device", "free disk space", "too full", "disk full"]),

@@ -1,9 +1,9 @@
 //! What zypper, and rpm behind it, say: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them, and
 //! rpm's own up to 6.0, which zypper passes on.
 
-use super::{FailureKind, NOTHING_KNOWN, Signs, rpm};
+use super::{FailureKind, FailureSigns, NOTHING_KNOWN, rpm};
 
-pub(in crate::installer) static SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
     words: &[
         (FailureKind::DiskFull, rpm::DISK_FULL),

@@ -11,7 +11,7 @@ const KILL: ProcessEnd = ProcessEnd::Signal(9);
 const RUNS: ProcessState = ProcessState::Runs;
 
 /// Whom the row blames: a component, or nobody.
-fn blames(signs: &Signs) -> Option<Component> {
+fn blames(signs: &GuestSigns) -> Option<Component> {
     match judge(signs).map(|ending| ending.stop("x")) {
         Some(Stop::Fail { blames, .. }) => Some(blames.unwrap()),
         Some(Stop::Error { .. }) => None,
@@ -64,35 +64,38 @@ fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
         (ProcessState::Stopped, Some(ended(KILL)), &nobody),
     ];
     for (vmm, daemon, expected) in rows {
-        let signs = Signs { vmm, daemon, ..Signs::default() };
+        let signs = GuestSigns { vmm, daemon, ..GuestSigns::default() };
         // What else is seen of a dead pair changes nothing: a line that ended, a silence, a QMP that says nothing.
         for (line_ended, silent) in [(false, None), (true, None), (true, Some(30)), (false, Some(30))] {
-            let signs = Signs { line_ended, silent, qmp: Some(QmpAnswer::Nothing), ..signs.clone() };
+            let signs = GuestSigns { line_ended, silent, qmp: Some(QmpAnswer::Nothing), ..signs.clone() };
             assert_eq!(&blames(&signs), expected, "{signs:?}");
         }
         // A panic comes before whatever it causes.
-        let signs = Signs { panic: Some("Kernel panic - not syncing: x".to_owned()), ..signs };
+        let signs = GuestSigns { panic: Some("Kernel panic - not syncing: x".to_owned()), ..signs };
         assert_eq!(blames(&signs), kernel, "{signs:?}");
     }
 }
 
 #[test]
 fn what_runs_is_judged_by_the_kernel_the_line_and_qmp_in_this_order() {
-    let signs = Signs { silent: Some(61), qmp: Some(QmpAnswer::Running), ..Signs::default() };
+    let signs = GuestSigns { silent: Some(61), qmp: Some(QmpAnswer::Running), ..GuestSigns::default() };
     assert_eq!(judge(&signs), Some(Ending::Hung { silent: 61 }));
-    let paused = Signs { qmp: Some(QmpAnswer::Other("paused".to_owned())), ..signs.clone() };
+    let paused = GuestSigns { qmp: Some(QmpAnswer::Other("paused".to_owned())), ..signs.clone() };
     assert!(matches!(judge(&paused), Some(Ending::VmmStopped { state }) if state.contains("paused")));
-    assert_eq!(judge(&Signs { qmp: Some(QmpAnswer::Nothing), ..signs.clone() }), Some(Ending::VmmMute));
-    assert_eq!(judge(&Signs { line_ended: true, ..signs.clone() }), Some(Ending::LineClosed));
+    assert_eq!(judge(&GuestSigns { qmp: Some(QmpAnswer::Nothing), ..signs.clone() }), Some(Ending::VmmMute));
+    assert_eq!(judge(&GuestSigns { line_ended: true, ..signs.clone() }), Some(Ending::LineClosed));
     let oops = Some("Oops: 0000".to_owned());
-    assert!(matches!(judge(&Signs { oops: oops.clone(), line_ended: true, ..signs }), Some(Ending::Oopsed { .. })));
-    assert_eq!(judge(&Signs::default()), None, "a guest that is well");
-    let with_daemon = Signs { daemon: Some(RUNS), ..Signs::default() };
+    assert!(matches!(
+        judge(&GuestSigns { oops: oops.clone(), line_ended: true, ..signs }),
+        Some(Ending::Oopsed { .. })
+    ));
+    assert_eq!(judge(&GuestSigns::default()), None, "a guest that is well");
+    let with_daemon = GuestSigns { daemon: Some(RUNS), ..GuestSigns::default() };
     assert_eq!(judge(&with_daemon), None, "a guest that is well");
     // An oops explains a guest that then powers off, but no crash of QEMU's.
-    let off = Signs { oops: oops.clone(), vmm: ended(ProcessEnd::Code(0)), ..Signs::default() };
+    let off = GuestSigns { oops: oops.clone(), vmm: ended(ProcessEnd::Code(0)), ..GuestSigns::default() };
     assert!(matches!(judge(&off), Some(Ending::Oopsed { .. })));
-    assert_eq!(judge(&Signs { oops, vmm: ended(SEGV), ..off }), Some(Ending::VmmKilled { signal: 11 }));
+    assert_eq!(judge(&GuestSigns { oops, vmm: ended(SEGV), ..off }), Some(Ending::VmmKilled { signal: 11 }));
 }
 
 #[test]
@@ -115,6 +118,6 @@ fn a_qemu_that_was_told_to_end_did_not_power_off() {
     assert_eq!(ProcessEnd::of_qemu(zero, said), ProcessEnd::Signal(15));
     assert_eq!(ProcessEnd::of_qemu(zero, "qemu-system-x86_64: warning: x\n"), ProcessEnd::Code(0));
     assert_eq!(ProcessEnd::of_qemu(one, said), ProcessEnd::Code(1));
-    let signs = Signs { vmm: ended(ProcessEnd::of_qemu(zero, said)), ..Signs::default() };
+    let signs = GuestSigns { vmm: ended(ProcessEnd::of_qemu(zero, said)), ..GuestSigns::default() };
     assert_eq!(blames(&signs), None);
 }

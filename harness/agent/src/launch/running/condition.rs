@@ -1,7 +1,7 @@
 //! How a guest is: everything that can be seen of it, put together and judged at once.
 
 use super::RunningGuest;
-use crate::launch::ending::{ProcessEnd, ProcessState, QmpAnswer, Signs, judge};
+use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
 use crate::launch::kernel_log::{oops_line, panic_line};
 use crate::launch::memory::{self, Memory};
 use crate::process::{self, wait};
@@ -49,7 +49,7 @@ impl RunningGuest {
         judge(&signs)
     }
 
-    fn signs(&mut self) -> Signs {
+    fn signs(&mut self) -> GuestSigns {
         let line_ended = self.agent.as_ref().is_some_and(Client::ended);
         let daemon_ended = self.daemon.as_mut().is_some_and(|daemon| daemon.end(Duration::ZERO).is_some());
         if line_ended || daemon_ended {
@@ -63,7 +63,7 @@ impl RunningGuest {
             }
         }
         let daemon_has = if ended { self.deadlines.daemon_end } else { Duration::ZERO };
-        let mut signs = Signs {
+        let mut signs = GuestSigns {
             panic: self.kernel_line(panic_line),
             oops: self.kernel_line(oops_line),
             vmm: match self.qemu_ended {

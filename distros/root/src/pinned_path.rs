@@ -20,7 +20,7 @@ const FOLDER: u32 = 0o755;
 
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct FileContents {
     /// What is in it.
     pub bytes: Vec<u8>,
     /// What it is.
@@ -31,7 +31,7 @@ pub struct Held {
 
 /// A name in a folder of a root; the folder is held open, so that it stays the same one whatever is renamed.
 #[derive(Debug)]
-pub struct Place {
+pub struct PinnedPath {
     /// Seen from inside, with no links in it.
     path: PathBuf,
     /// Seen from outside, for messages.
@@ -48,35 +48,35 @@ impl Root {
     /// # Errors
     ///
     /// That a folder on the way cannot be opened.
-    pub fn place(&self, inside: &Path) -> Result<Option<Place>, RootError> {
+    pub fn pin(&self, inside: &Path) -> Result<Option<PinnedPath>, RootError> {
         self.find_place(inside, false)
     }
 
-    /// [`Root::place`], with the folders made that are missing.
+    /// [`Root::pin`], with the folders made that are missing.
     ///
     /// # Errors
     ///
     /// That a folder on the way cannot be opened or made.
-    pub fn make_place(&self, inside: &Path) -> Result<Place, RootError> {
+    pub fn make_pinned(&self, inside: &Path) -> Result<PinnedPath, RootError> {
         let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
         self.find_place(inside, true)?.ok_or_else(gone)
     }
 
-    /// [`Root::place`] of the file itself: a link in the last component is not followed.
+    /// [`Root::pin`] of the file itself: a link in the last component is not followed.
     ///
     /// # Errors
     ///
-    /// Those of [`Root::place`].
-    pub fn place_itself(&self, inside: &Path) -> Result<Option<Place>, RootError> {
+    /// Those of [`Root::pin`].
+    pub fn pin_itself(&self, inside: &Path) -> Result<Option<PinnedPath>, RootError> {
         self.place_at(self.itself(inside)?, false)
     }
 
-    /// [`Root::make_place`] of the file itself: a link in the last component is not followed.
+    /// [`Root::make_pinned`] of the file itself: a link in the last component is not followed.
     ///
     /// # Errors
     ///
-    /// Those of [`Root::make_place`].
-    pub fn make_place_itself(&self, inside: &Path) -> Result<Place, RootError> {
+    /// Those of [`Root::make_pinned`].
+    pub fn make_pinned_itself(&self, inside: &Path) -> Result<PinnedPath, RootError> {
         let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
         self.place_at(self.itself(inside)?, true)?.ok_or_else(gone)
     }
@@ -86,10 +86,10 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Those of [`Root::make_place`].
+    /// Those of [`Root::make_pinned`].
     pub fn make_folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
         // The name is never used: only its folder counts.
-        Ok(self.make_place_itself(&inside.join("_"))?.folder)
+        Ok(self.make_pinned_itself(&inside.join("_"))?.folder)
     }
 
     fn itself(&self, inside: &Path) -> Result<PathBuf, RootError> {
@@ -99,7 +99,7 @@ impl Root {
         }
     }
 
-    fn find_place(&self, inside: &Path, make: bool) -> Result<Option<Place>, RootError> {
+    fn find_place(&self, inside: &Path, make: bool) -> Result<Option<PinnedPath>, RootError> {
         match self.resolve_new(inside) {
             // Something else stands where a folder was.
             Err(error) if error.is_missing() && !make => Ok(None),
@@ -108,7 +108,7 @@ impl Root {
     }
 
     /// The place of a path that has no links in its folders.
-    fn place_at(&self, path: PathBuf, make: bool) -> Result<Option<Place>, RootError> {
+    fn place_at(&self, path: PathBuf, make: bool) -> Result<Option<PinnedPath>, RootError> {
         let shown = self.shown(&path);
         let failed = |source| RootError::Write { path: shown.clone(), source };
         let Some(name) = path.file_name() else { return Err(failed(Errno::ISDIR.into())) };
@@ -128,7 +128,7 @@ impl Root {
             };
             above = Some(std::mem::replace(&mut folder, below.map_err(failed)?));
         }
-        Ok(Some(Place { name: name.to_owned(), path: path.clone(), shown, folder, above }))
+        Ok(Some(PinnedPath { name: name.to_owned(), path: path.clone(), shown, folder, above }))
     }
 }
 
@@ -137,13 +137,13 @@ fn below(folder: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     open(folder, name, OFlags::PATH | OFlags::DIRECTORY, ITSELF)
 }
 
-impl Place {
+impl PinnedPath {
     /// The place of a file of this machine, not of a root: a link there is followed.
     ///
     /// # Errors
     ///
     /// That its folder cannot be opened.
-    pub fn of_file(path: &Path) -> io::Result<Place> {
+    pub fn of_file(path: &Path) -> io::Result<PinnedPath> {
         let path = match std::fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
             path => path?,
@@ -152,7 +152,7 @@ impl Place {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(folder, flags, Mode::empty())?;
         let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
-        Ok(Place { name, shown: path.clone(), path, folder, above: None })
+        Ok(PinnedPath { name, shown: path.clone(), path, folder, above: None })
     }
 
     /// Seen from inside, with no links in it.
@@ -165,7 +165,7 @@ impl Place {
     /// # Errors
     ///
     /// That it is no regular file, has more than `limit` bytes, or cannot be read.
-    pub fn read(&self, limit: u64) -> Result<Option<Held>, RootError> {
+    pub fn read(&self, limit: u64) -> Result<Option<FileContents>, RootError> {
         let failed = |source| RootError::Read { path: self.shown.clone(), source };
         let Some(file) = self.opened().map_err(failed)? else { return Ok(None) };
         let meta = file.metadata().map_err(failed)?;
@@ -175,7 +175,7 @@ impl Place {
         if bytes.len() as u64 > limit {
             return Err(RootError::TooLarge { path: self.shown.clone(), limit });
         }
-        Ok(Some(Held { bytes, attributes, links: meta.nlink() }))
+        Ok(Some(FileContents { bytes, attributes, links: meta.nlink() }))
     }
 
     /// What the file is, without reading it; `None` where there is none.

@@ -1,6 +1,6 @@
 //! Writing a file whole or not at all, renaming and removing it.
 
-use super::Place;
+use super::PinnedPath;
 use crate::attributes::Attributes;
 use crate::error::RootError;
 use crate::root::Root;
@@ -27,7 +27,7 @@ impl Root {
     ///
     /// [`RootError::Write`].
     pub fn write(&self, inside: &Path, bytes: &[u8]) -> Result<(), RootError> {
-        let place = self.make_place(inside)?;
+        let place = self.make_pinned(inside)?;
         place.write(bytes, place.attributes()?.as_ref())
     }
 
@@ -37,7 +37,7 @@ impl Root {
     ///
     /// [`RootError::Write`].
     pub fn remove_empty_folder(&self, inside: &Path) -> Result<(), RootError> {
-        let Some(place) = self.place(inside)? else { return Ok(()) };
+        let Some(place) = self.pin(inside)? else { return Ok(()) };
         if place.path != inside {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl Root {
     }
 }
 
-impl Place {
+impl PinnedPath {
     /// Writes the file whole, or leaves the old one; without attributes it belongs to this process's user, and everybody
     /// may read it.
     ///
