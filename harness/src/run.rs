@@ -1,6 +1,5 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
-use crate::admin::AdminRecords;
 use crate::built_in::COMMIT;
 use crate::cell::{self, TestOptions};
 use crate::environments::container::OwningRun;
@@ -13,6 +12,7 @@ use crate::memory;
 use crate::output::Output;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
+use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
@@ -40,8 +40,8 @@ use tokio::sync::Semaphore;
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
-    /// What the admin's own records say of them.
-    pub admin_records: AdminRecords,
+    /// Where the records say what they say of them.
+    pub record_places: RecordPlaces,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
     /// What a virtual machine is given.
@@ -188,7 +188,7 @@ pub async fn run(
         guests: Arc::new(Semaphore::new(request.jobs)),
         retries: request.retries,
         keep,
-        admin_records: request.admin_records,
+        record_places: request.record_places,
     });
     let output = Arc::new(Output {
         events: EventLog::new(journal, progress.clone()),

@@ -14,7 +14,7 @@ use crate::resources::Resources;
 use crate::seed::{Content, SeedFile};
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
-use images::{Disk, ExtraFile, Image, ImageError, ImageLock, Manifest, docker};
+use images::{Disk, ExtraFile, Image, ImageError, ImageErrorKind, ImageLock, Manifest, docker};
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ModuleUse, Profile};
 use model::release::Release;
@@ -73,6 +73,19 @@ pub enum SetupError {
     /// The agent answered something else than that it is done.
     #[error("setting the environment up: {0}")]
     Refused(String),
+}
+
+impl SetupError {
+    /// The package that is in none of the release's suites or repositories, if that is why.
+    pub fn missing_package(&self) -> Option<&str> {
+        match self {
+            SetupError::Image(ImageError { cause, .. }) => match &**cause {
+                ImageErrorKind::PackageMissing { package } => Some(package),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// A cell, ready to be started.

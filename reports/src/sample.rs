@@ -1,10 +1,11 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
 use crate::journal::{CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
+use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::profile::Profile;
-use model::verified::Basis;
+use model::verified::{Basis, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -335,4 +336,44 @@ fn posix_differs(profiles: &[&str]) -> Event {
         notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
         artifacts: vec![],
     }
+}
+
+/// A run beside no record.
+pub(crate) fn standings(matrix: &crate::matrix::Matrix) -> Standings<'_> {
+    Standings::new(matrix, Recorded::default(), false)
+}
+
+/// A run beside the record of Debian.
+pub(crate) fn beside<'m>(matrix: &'m crate::matrix::Matrix, entries: &'m [VerifiedEntry]) -> Standings<'m> {
+    Standings::new(matrix, Recorded::of_distro("debian", entries), false)
+}
+
+/// A whole run of release 13 under one profile; `change` may alter an outcome.
+pub(crate) fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
+    for test in [INSTALL, BOOT, QMP, HOTPLUG, DAEMON, RENAME, BLK, POSIX] {
+        maker.done("13", &["go-3.29"], test, change(test).unwrap_or(Outcome::Pass));
+    }
+    let lacks = skip("the environment has no /dev/vhost-vsock");
+    maker.done("13", &["go-3.29"], VSOCK, change(VSOCK).unwrap_or(lacks));
+    let no_tdx = fail(Component::Qemu, "no tdx-guest");
+    maker.done("13", &["go-3.29"], TDX, change(TDX).unwrap_or(no_tdx));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    maker
+}
+
+/// What a run comes to by the whole catalogue.
+pub(crate) fn judged(maker: &Maker) -> crate::matrix::Matrix {
+    crate::matrix::matrix(&maker.journal, &catalogue(), &profiles())
+}
+
+/// The record that [`run`] writes when nothing is altered.
+pub(crate) fn recorded() -> Vec<VerifiedEntry> {
+    let matrix = judged(&run(|_| None));
+    let (entries, _) = crate::views::record::verified_entries(&standings(&matrix));
+    entries.into_iter().map(|(_, entry)| entry).collect()
 }

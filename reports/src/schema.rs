@@ -25,6 +25,7 @@ mod tests {
     use super::*;
     use crate::sample;
     use serde_json::Value;
+    use suites::outcome::Component;
 
     fn validator(schema: &str) -> jsonschema::Validator {
         jsonschema::validator_for(&serde_json::from_str::<Value>(schema).unwrap()).unwrap()
@@ -42,8 +43,12 @@ mod tests {
             assert_valid(&lines, &serde_json::to_value(entry).unwrap());
         }
         let documents = validator(&results().unwrap());
-        for matrix in [sample::matrix(), sample::small_matrix()] {
-            assert_valid(&documents, &serde_json::from_str(&crate::views::json::render(&matrix).unwrap()).unwrap());
+        // One of them has changes.
+        let recorded = sample::recorded();
+        let lost = |test: &str| (test == sample::BOOT).then(|| sample::fail(Component::Kernel, "it does not boot"));
+        for matrix in [sample::matrix(), sample::small_matrix(), sample::judged(&sample::run(lost))] {
+            let standings = sample::beside(&matrix, &recorded);
+            assert_valid(&documents, &serde_json::from_str(&crate::views::json::render(&standings).unwrap()).unwrap());
         }
     }
 

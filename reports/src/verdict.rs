@@ -12,8 +12,8 @@
 //! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 //!
 //! A documented minimum version is a note and decides nothing; only use decides.
-//! Exit codes compare the matrix with the record (`views::compare`); a digest of what is required, `test_set`, stands
-//! beside each recorded verdict.
+//! What has changed against the record, and the exit code, are `crate::standing`'s; a digest of what is required,
+//! `test_set`, stands beside each recorded verdict.
 
 pub mod agreement;
 mod requirements;
@@ -95,6 +95,9 @@ pub enum ReasonSource {
     /// No test exists.
     Catalogue,
 }
+
+/// How a workaround begins that is a component in the place of the distro's own.
+pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
 
 /// Tests named with a reason; the rest is counted.
 const NAMED: usize = 3;
@@ -220,7 +223,7 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
         if judgement.verdict == Verdict::Supported {
             judgement.verdict = Verdict::Partial;
         }
-        judgement.workaround = Some(format!("with candidates: {}", candidates.join(", ")));
+        judgement.workaround = Some(format!("{WITH_CANDIDATES}{}", candidates.join(", ")));
     }
     judgement.causes = causes.into_iter().collect();
     judgement.reasons = errors.list().chain(gaps.list()).collect();

@@ -165,7 +165,7 @@ impl Testing {
                     signature: String::new(),
                 };
                 match failure.component {
-                    Component::Record => self.options.admin_records.judge(&self.cell.release.name(), failure, &record),
+                    Component::Record => self.options.record_places.judge(&self.cell.release.name(), failure, &record),
                     _ => Outcome::Fail(failure),
                 }
             }

@@ -40,7 +40,7 @@ pub(super) enum Command {
     Matrix(MatrixArguments),
     /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
-    /// Rewrite all reports from a run's journal.
+    /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
@@ -122,7 +122,7 @@ pub(super) struct RunArguments {
     /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel. Verdicts become `partial`.
     #[arg(long = "component", value_name = "NAME=PATH")]
     pub components: Vec<String>,
-    /// Run only tests whose id contains this, and the tests that can block them; never written back.
+    /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].
@@ -261,6 +261,12 @@ pub(super) struct ExplainArguments {
 pub(super) struct ReportArguments {
     /// A run's output folder.
     pub dir: PathBuf,
+    /// Records that replace or add to the shipped ones; the run is compared with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
     /// The matrix on standard output, or the results as JSON.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,

@@ -69,13 +69,18 @@ pub fn is_nested(test: &Test) -> bool {
     !matches!(test.place, Place::Environment | Place::Runc)
 }
 
+/// Of the verdicts of several environments on one capability, the one that counts: of those that decided, that of the
+/// environment that shows most.
+pub fn decisive(verdicts: impl IntoIterator<Item = (Environment, Verdict)>) -> Option<(Environment, Verdict)> {
+    verdicts.into_iter().filter(|(_, verdict)| verdict.is_decided()).max_by_key(|(environment, _)| *environment)
+}
+
 /// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.
 pub fn settle(vm: Verdict, container: Verdict) -> Verdict {
-    match (vm.is_decided(), container.is_decided()) {
-        (true, _) => vm,
-        (false, true) => container,
-        (false, false) if vm == Verdict::NotApplicable => container,
-        (false, false) => vm,
+    match decisive([(Environment::Vm, vm), (Environment::Container, container)]) {
+        Some((_, verdict)) => verdict,
+        None if vm == Verdict::NotApplicable => container,
+        None => vm,
     }
 }
 

@@ -263,6 +263,7 @@ fn run_json(entry: &VerifiedEntry) -> Value {
         "tested": entry.tested,
         "harness": entry.harness,
         "test-set": entry.test_set,
+        "kata": entry.kata,
         "versions": versions,
         "capabilities": capabilities,
     })

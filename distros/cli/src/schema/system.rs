@@ -6,6 +6,7 @@ use model::capability::Capability;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
 use schemars::JsonSchema;
+use std::collections::BTreeMap;
 
 /// Which record and release the system is.
 #[derive(JsonSchema)]
@@ -165,8 +166,22 @@ struct Run {
     tested: Day,
     harness: String,
     test_set: String,
+    /// Where the verdicts are Kata's own.
+    kata: Option<RunKata>,
     versions: Vec<VersionPair>,
     capabilities: Vec<Judged>,
+}
+
+/// The Kata of a run.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct RunKata {
+    version: String,
+    /// `go`, `rs`.
+    runtime: String,
+    /// What took the place of the distro's own components, by component.
+    brought: Option<BTreeMap<String, String>>,
 }
 
 /// A package's version then and now.
