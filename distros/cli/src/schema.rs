@@ -4,6 +4,7 @@
 //! them. A key that these types do not have is not valid, so that none is added without being described here.
 
 mod configure;
+mod install;
 mod system;
 
 use clap::ValueEnum;
@@ -56,9 +57,9 @@ pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
         SchemaOf::ShowAnswer => answer::<system::Show>(),
         SchemaOf::CheckAnswer => answer::<system::Check>(),
         SchemaOf::VerifiedAnswer => answer::<system::Verified>(),
-        SchemaOf::InstallerAnswer => answer::<system::Installer>(),
-        SchemaOf::PackagesAnswer => answer::<system::Packages>(),
-        SchemaOf::InstallAnswer => answer::<system::Install>(),
+        SchemaOf::InstallerAnswer => answer::<install::Installer>(),
+        SchemaOf::PackagesAnswer => answer::<install::Packages>(),
+        SchemaOf::InstallAnswer => answer::<install::Install>(),
         SchemaOf::ConfigureAnswer => answer::<configure::Configure>(),
         SchemaOf::UnconfigureAnswer => answer::<configure::Unconfigure>(),
         SchemaOf::FallbackAnswer => answer::<configure::Fallback>(),
