@@ -2,7 +2,7 @@
 //!
 //! Plain cargo builds it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
 //! (coverage, sanitizers, another target) does not end up in a guest.
-//! It also tells the tests what this machine lacks.
+//! It also tells the tests what this machine lacks, and the program which commit it is of.
 //!
 //! The agent is package `agent`, profile `agent`, `+crt-static`, in a target folder below `OUT_DIR`; its bytes are
 //! embedded.
@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         lacks::RUNC,
         lacks::SYSTEM_CALLS,
     ]);
+    lacks::tell_commit();
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for path in [

@@ -1,4 +1,4 @@
-//! Tells the tests what this machine lacks.
+//! Tells the tests what this machine lacks, and the program which commit it is of.
 
 fn main() {
     lacks::tell(&[
@@ -22,4 +22,5 @@ fn main() {
         lacks::ZSH,
         lacks::ZYPPER,
     ]);
+    lacks::tell_commit();
 }

@@ -1,11 +1,11 @@
 //! One cell: a release is brought up in an environment, its tests run, its evidence is kept, and everything is removed.
 
-use crate::admin::AdminRecords;
 use crate::environments::Running;
 use crate::environments::vm::outer::Accelerator;
 use crate::line::{LineError, ask};
 use crate::output::{CellOutput, Output};
 use crate::plan::{Cell, Unit};
+use crate::record_places::RecordPlaces;
 use crate::resources::Resources;
 use crate::schedule::{AfterEnvironment, EnvironmentEnd, Interrupted, RestartReason, Schedule};
 use crate::setup::{self, PreparedCell};
@@ -30,8 +30,8 @@ pub struct TestOptions {
     pub retries: u32,
     /// Keep containers so that people can look into them.
     pub keep: bool,
-    /// What the admin's own records say.
-    pub admin_records: AdminRecords,
+    /// Where the records say what they say.
+    pub record_places: RecordPlaces,
 }
 
 /// A cell that could not go on: in which phase, and why.
@@ -72,7 +72,14 @@ async fn bring_up_and_test(
 ) -> Result<String, Broken> {
     phase(output, cell, Phase::Image);
     cell.line.doing("preparing the image");
-    let mut prepared = setup::prepare(resources, cell).await.map_err(broken(Phase::Image))?;
+    let mut prepared = setup::prepare(resources, cell).await.map_err(|e| {
+        let place = e.missing_package().and_then(|package| {
+            let place = options.record_places.of_package(&cell.release.name(), package)?;
+            Some(format!("\n{place} names `{package}`"))
+        });
+        let Broken { phase, message } = broken(Phase::Image)(e);
+        Broken { phase, message: message + &place.unwrap_or_default() }
+    })?;
     phase(output, cell, Phase::Environment);
     // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {
@@ -103,9 +110,9 @@ async fn bring_up_and_test(
         for Interrupted { profiles, test, attempt, began } in interrupted {
             let message = format!("during this test, {}", ended.as_deref().unwrap_or("the machine was lost"));
             let outcome = Outcome::Error { message };
-            let (notes, artifacts) = (Vec::new(), Vec::new());
+            let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
             let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
-            let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
+            let one = FinishedAttempt { profiles, test, attempt, outcome, unanswered, began, guests, notes, artifacts };
             testing::write_down(output, cell, machine, one);
         }
         match (next, broken) {
@@ -150,7 +157,9 @@ async fn test(
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
     let (candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
-    let evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
+    let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
+    let kept = setup::keep_manifest(prepared, output.folder(), &cell.id);
+    evidence.image_manifest = kept.map_err(broken(Phase::Image))?;
     output.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(output, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(resources));

@@ -92,6 +92,14 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
+/// The JSON Schema of what `plan --format json` prints.
+///
+/// # Errors
+/// None that is known.
+pub fn plan_schema() -> serde_json::Result<String> {
+    model::schema::of::<plan::Document>()
+}
+
 /// The cache of a command without an option for it.
 ///
 /// # Errors

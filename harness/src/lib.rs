@@ -2,10 +2,9 @@
 //!
 //! [`run`] runs [`cell`]s side by side. A cell is [`setup`], brought up in one of the [`environments`], tested over a
 //! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again.
-//! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what
-//! earlier runs left behind.
+//! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
+//! [`sweep`] removes what earlier runs left behind.
 
-pub mod admin;
 mod artifacts;
 pub mod built_in;
 pub mod cell;
@@ -21,6 +20,7 @@ pub mod output;
 pub mod pjdfstest;
 pub mod plan;
 pub mod progress;
+pub mod record_places;
 pub mod replacement;
 pub mod resources;
 pub mod run;

@@ -5,7 +5,7 @@ use crate::event_log::EventLog;
 use crate::line::Line;
 use crate::progress::Progress;
 use reports::journal::{CellId, Event};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where a run writes.
@@ -44,6 +44,11 @@ impl CellOutput {
     /// Prints a warning about the cell, above the live lines.
     pub fn warn(&self, text: &str) {
         self.run.progress.say(&format!("warning: {}: {text}", self.cell));
+    }
+
+    /// The folder of the run: of its journal, its logs and its reports.
+    pub fn folder(&self) -> &Path {
+        &self.run.folder
     }
 
     /// The folder of the cell's logs.
@@ -89,6 +94,7 @@ mod tests {
             output
         });
         assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), cells.len());
+        assert!(cells.iter().all(|cell| cell.folder() == folder.path()));
         assert_eq!(cells[0].logs(), folder.path().join("artifacts/debian-13-x86_64-container"));
         assert_eq!(cells[1].logs(), folder.path().join("artifacts/debian-13-x86_64-vm"));
     }

@@ -1,6 +1,6 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
-use crate::admin::AdminRecords;
+use crate::built_in::COMMIT;
 use crate::cell::{self, TestOptions};
 use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
@@ -12,6 +12,7 @@ use crate::memory;
 use crate::output::Output;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
+use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
@@ -23,22 +24,24 @@ use images::external_file::ExternalFile;
 use model::diagnostic::error_chain;
 use model::profile::Profile;
 use model::release::Release;
+use reports::digest;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
+use reports::verdict::test_set;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use suites::catalogue::Test;
+use suites::catalogue::{self, Test};
 use tokio::sync::Semaphore;
 
 /// What a run is to do; everything in it is valid.
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
-    /// What the admin's own records say of them.
-    pub admin_records: AdminRecords,
+    /// Where the records say what they say of them.
+    pub record_places: RecordPlaces,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
     /// What a virtual machine is given.
@@ -63,6 +66,8 @@ pub struct Request {
     pub retries: u32,
     /// Keep containers so that people can look into them.
     pub keep: bool,
+    /// Write the journal's lines on standard output, too, as they come.
+    pub streams: bool,
     /// What the journal says of the options.
     pub options: Vec<String>,
     /// Candidates are under test, not what the record names.
@@ -142,13 +147,22 @@ pub async fn run(
     let mut interrupts = Interrupts::listen(interrupted)?;
     std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
-    let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
+    let journal = Writer::create(&request.out)?.hiding(redactor.clone());
+    let mut journal = if request.streams { journal.telling(stream) } else { journal };
     journal.append(Event::RunStarted {
         schema: SCHEMA,
         run: run.clone(),
         harness: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: COMMIT.to_owned(),
+        argv: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        records: digest::short(&serde_json::to_string(&request.releases).context("encoding what the records say")?),
+        catalogue: test_set(catalogue::tests()),
         profiles: request.profiles.iter().map(|p| p.name.clone()).collect(),
         cells: cells.iter().map(|c| c.id.clone()).collect(),
+        planned: cells
+            .iter()
+            .map(|c| (c.id.clone(), c.units.iter().map(|unit| unit.tests.len() as u64).sum()))
+            .collect(),
         filter: request.filter.clone(),
         candidate: request.candidate,
         shaped: request.shaped,
@@ -174,7 +188,7 @@ pub async fn run(
         guests: Arc::new(Semaphore::new(request.jobs)),
         retries: request.retries,
         keep,
-        admin_records: request.admin_records,
+        record_places: request.record_places,
     });
     let output = Arc::new(Output {
         events: EventLog::new(journal, progress.clone()),
@@ -223,6 +237,13 @@ pub async fn run(
     }
     drop(folder);
     Ok((ended, left))
+}
+
+/// Writes a line of the journal on standard output. That nobody reads it any more is no error: the file has it.
+fn stream(line: &[u8]) {
+    use std::io::Write as _;
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(line).and_then(|()| out.flush());
 }
 
 /// Removes what earlier runs and preparations that are over have left.

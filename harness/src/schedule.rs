@@ -77,6 +77,8 @@ pub struct Schedule {
     standings: BTreeMap<Key, Outcome>,
     /// The running tests: by profiles and id, which attempt since when.
     under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
+    /// How many guests were started.
+    guests: u32,
     /// How many machines were lost during a test.
     lost_by_test: BTreeMap<Key, u32>,
     /// The tests that could not be judged in the current machine, which is to be traded for a fresh one.
@@ -162,6 +164,7 @@ impl Schedule {
             retries,
             standings: BTreeMap::new(),
             under_way: BTreeMap::new(),
+            guests: 0,
             lost_by_test: BTreeMap::new(),
             unjudged: Vec::new(),
             machine: 0,
@@ -203,6 +206,12 @@ impl Schedule {
     /// Which virtual machine of the cell this is; 0 where there is none.
     pub fn machine(&self) -> u32 {
         if self.is_vm { self.machine } else { 0 }
+    }
+
+    /// A guest was started: its number in the cell, from 1.
+    pub fn new_guest(&mut self) -> u32 {
+        self.guests += 1;
+        self.guests
     }
 
     /// An attempt begins.

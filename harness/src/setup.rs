@@ -1,22 +1,25 @@
 //! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
 
+mod evidence;
+
+pub use evidence::{evidence, keep_manifest};
+
 use crate::built_in::AGENT;
 use crate::environments::host;
 use crate::environments::vm;
-use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu};
+use crate::environments::vm::outer::{Accelerator, OuterError};
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
 use crate::resources::Resources;
 use crate::seed::{Content, SeedFile};
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
-use images::{Disk, ExtraFile, Image, ImageError, ImageLock, ImageOrigin, Manifest, docker};
+use images::{Disk, ExtraFile, Image, ImageError, ImageErrorKind, ImageLock, Manifest, docker};
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ModuleUse, Profile};
 use model::release::Release;
-use model::verified::Basis;
 use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
-use reports::journal::{CellFacts, Environment};
+use reports::journal::Environment;
 use root::Root;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +27,6 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::environment::{Claims, ModuleSet};
-use suites::outcome::Component;
 
 /// Why a cell cannot be started, or why its agent did not get what it needs.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +59,33 @@ pub enum SetupError {
         /// The file and the system's reason.
         source: io::Error,
     },
+    /// The image's manifest cannot be kept with the journal.
+    #[error("writing {path}")]
+    Keep {
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The agent did not answer.
     #[error(transparent)]
     Line(#[from] LineError),
     /// The agent answered something else than that it is done.
     #[error("setting the environment up: {0}")]
     Refused(String),
+}
+
+impl SetupError {
+    /// The package that is in none of the release's suites or repositories, if that is why.
+    pub fn missing_package(&self) -> Option<&str> {
+        match self {
+            SetupError::Image(ImageError { cause, .. }) => match &**cause {
+                ImageErrorKind::PackageMissing { package } => Some(package),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// A cell, ready to be started.
@@ -326,64 +349,5 @@ fn done(reply: EnvironmentReply) -> Result<(), SetupError> {
     match reply {
         EnvironmentReply::Done => Ok(()),
         other => Err(SetupError::Refused(format!("{other:?}"))),
-    }
-}
-
-/// The evidence of a cell: versions and where they came from, and what the environment provides.
-///
-/// `runs_kvm` is whether guests run under KVM in it.
-pub fn evidence(
-    prepared: &PreparedCell,
-    environment: BTreeMap<String, String>,
-    candidates: BTreeMap<Component, String>,
-    runs_kvm: bool,
-    outer: Option<&OuterQemu>,
-) -> CellFacts {
-    let manifest = prepared.manifest();
-    let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
-        (EnvironmentBase::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
-        (EnvironmentBase::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
-        (EnvironmentBase::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
-        _ => (Basis::Emulated, "tcg"),
-    };
-    let (image, made, cached) = match &prepared.base {
-        EnvironmentBase::Container { image, docker_image } => {
-            (docker_image.clone(), Some(image.made), image.origin != ImageOrigin::Built)
-        }
-        EnvironmentBase::Vm { disk } => {
-            let key = disk.host.key();
-            (
-                format!("disk {}", key.get(..12).unwrap_or(key)),
-                Some(disk.host.made),
-                disk.host.origin != ImageOrigin::Built,
-            )
-        }
-        EnvironmentBase::Host { .. } => ("this machine".to_owned(), None, false),
-    };
-    let origins = manifest.iter().flat_map(|m| &m.origins);
-    CellFacts {
-        basis,
-        accelerator: accelerator.to_owned(),
-        versions: prepared.claims.versions.clone(),
-        suites: origins.map(|o| (o.package.clone(), o.suites.join(", "))).collect(),
-        kernel: Some(prepared.claims.kernel.clone()),
-        image,
-        image_made: made,
-        image_cached: cached,
-        image_options: manifest
-            .iter()
-            .flat_map(|m| &m.accepted_expired)
-            .map(|s| format!("accepted the expired Release of {s}"))
-            .chain(manifest.iter().filter_map(|m| Some(format!("cloud image sha256:{}", m.cloud_sha256.as_ref()?))))
-            .chain(
-                manifest
-                    .iter()
-                    .filter(|m| m.source == images::Source::OciImage)
-                    .filter_map(|m| Some(format!("OCI image {}", m.oci_digest.as_ref()?))),
-            )
-            .collect(),
-        environment,
-        candidates,
-        notes: Vec::new(),
     }
 }

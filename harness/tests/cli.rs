@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use model::database::Database;
 use reports::journal::{CellId, Environment, Event, FILE, Phase, SCHEMA, Writer};
 use std::path::Path;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 use tempfile::TempDir;
 
 /// Runs the command in an empty folder and gives exit code and both outputs, with the folder as `<DIR>`.
@@ -99,8 +99,8 @@ fn a_closed_standard_output_is_a_quiet_end() {
         (&["list", "capabilities", "--format", "json"], &[0]),
         (&["explain", "vmm.boot"], &[0]),
         (&["explain", "rename_is_atomic"], &[0]),
-        (&["report", run], &[0]),
-        (&["report", run, "--format", "json"], &[0]),
+        (&["report", run], &[1]),
+        (&["report", run, "--format", "json"], &[1]),
         (&["doctor"], &[0, 3]),
         (&["clean", "--cache", run], &[0]),
         (&["--help"], &[0]),
@@ -336,21 +336,17 @@ fn no_target_is_no_run_of_everything() {
 }
 
 #[test]
-fn write_back_does_not_go_with_a_filter() {
-    assert_snapshot!(said(&["run", "debian:13", "--write-back", "--test", "rename"]), @r"
-    error: --write-back does not go with --test: a part of the tests verifies nothing
-    exit 2
-    ");
-}
-
-#[test]
 fn write_back_does_not_go_with_candidates() {
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
-    error: --write-back does not go with --install, --overlay or --component: a record says what the distro ships
+    error: --write-back does not go with --install or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--install", "strace"]), @r"
-    error: --write-back does not go with --install, --overlay or --component: a record says what the distro ships
+    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    exit 2
+    ");
+    assert_snapshot!(said(&["run", "debian:13", "--write-back", "--component", "virtiofsd=x"]), @r"
+    error: --write-back goes with --component only beside --kata: a record says what the distro ships, and of a run with other components only what Kata itself showed
     exit 2
     ");
 }
@@ -370,8 +366,8 @@ fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
     assert!(said.contains("has these records, name another folder") && said.contains("exit 2"), "{said}");
     // The next mistake is found: nothing starts.
     std::fs::create_dir(dir.path().join("mine")).unwrap();
-    let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--test", "rename"]].concat());
-    assert!(said.contains("--write-back does not go with --test"), "{said}");
+    let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--out", "."]].concat());
+    assert!(said.contains("--out") && said.contains("exit 2"), "{said}");
 }
 
 #[test]
@@ -731,10 +727,11 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     killed_run(dir.path());
     let said = said_in(&dir, &["report", "."]);
-    assert!(said.ends_with("exit 0\n"), "{said}");
+    // What failed is supported by the record; that the run has no end counts less.
+    assert!(said.contains("vmm.boot was supported") && said.ends_with("exit 1\n"), "{said}");
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(dir.path().join("results.json")).unwrap()).unwrap();
-    assert_eq!(results["ending"], "killed");
+    assert_eq!((&results["ending"], &results["exit-code"]), (&"killed".into(), &1.into()));
     let outcomes: Vec<(&str, &str)> = results["cells"][0]["tests"]
         .as_array()
         .unwrap()
@@ -744,6 +741,22 @@ fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
     let expected =
         [("smoke::packages_are_installed", "pass"), ("smoke::qemu_has_the_machine_type", "fail"), (CUT, "error")];
     assert_eq!(outcomes, expected);
+}
+
+/// Nothing is recorded of it there.
+#[test]
+fn report_compares_with_the_records_that_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    killed_run(dir.path());
+    let path = dir.path().join(FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("debian:13/x86_64/container", "debian:13/x86_64/host")).unwrap();
+    let said = said_in(&dir, &["report", "."]);
+    assert!(said.contains("None: ") || said.contains("had no record"), "{said}");
+    assert!(said.ends_with("exit 3\n"), "it has no end: {said}");
+    assert!(said_in(&dir, &["report", ".", "--strict"]).ends_with("exit 1\n"));
+    let said = said_in(&dir, &["report", ".", "--records", "nowhere"]);
+    assert!(said.ends_with("exit 2\n"), "{said}");
 }
 
 const CUT: &str = "smoke::qemu_has_the_devices_of_the_default_path";
@@ -763,8 +776,13 @@ fn killed_run(dir: &Path) {
             schema: SCHEMA,
             run: format!("r{}", Timestamp::now().as_second()),
             harness: env!("CARGO_PKG_VERSION").into(),
+            commit: "unknown".into(),
+            argv: vec!["kata-qualify".into(), "run".into()],
+            records: "0123456789ab".into(),
+            catalogue: "0123456789ab".into(),
             profiles: profiles.clone(),
             cells: vec![cell.clone()],
+            planned: [(cell.clone(), 3)].into(),
             filter: None,
             candidate: false,
             shaped: false,
@@ -773,7 +791,7 @@ fn killed_run(dir: &Path) {
         .unwrap();
     journal.append(Event::CellStarted { cell: cell.clone() }).unwrap();
     journal.append(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests }).unwrap();
-    let failed = Outcome::Fail { message: "no q35".into(), blames: Component::Qemu };
+    let failed = Outcome::Fail(Failure::new(Component::Qemu, "no q35"));
     for (test, outcome) in [
         ("smoke::packages_are_installed", Outcome::Pass),
         ("smoke::qemu_has_the_machine_type", failed),
@@ -791,6 +809,7 @@ fn killed_run(dir: &Path) {
                 test,
                 attempt: 1,
                 machine: 0,
+                guests: Vec::new(),
                 outcome,
                 millis: 7,
                 notes,
@@ -862,6 +881,33 @@ fn a_run_says_at_its_start_what_it_leaves_of_others() {
     assert!(said.ends_with("exit 3\n"), "there is nothing in the cache: {said}");
 }
 
+#[test]
+fn the_version_has_the_commit() {
+    let said = said(&["--version"]);
+    assert!(said.starts_with("kata-qualify <VERSION> (") && said.ends_with(")\nexit 0\n"), "{said}");
+}
+
+/// Who watches a run need not look for its folder.
+#[test]
+fn the_journal_is_streamed_and_says_what_made_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args(["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--format", "ndjson"]);
+    let ended = command.args(["--cache", "cache", "--out", "out"]).current_dir(dir.path()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(3), "there is nothing in the cache");
+    let journal = std::fs::read(dir.path().join("out").join(FILE)).unwrap();
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), String::from_utf8(journal.clone()).unwrap());
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("journal and reports: "));
+    let first = journal.split(|byte| *byte == b'\n').next().unwrap();
+    let event = serde_json::from_slice::<serde_json::Value>(first).unwrap()["event"].clone();
+    assert_eq!(event["event"], "run-started");
+    assert!(event["argv"].as_array().unwrap().iter().any(|word| word == "--format"), "{event}");
+    assert!(event["planned"].as_object().unwrap().values().any(|tests| tests.as_u64() > Some(0)), "{event}");
+    for digest in ["records", "catalogue"] {
+        assert_eq!(event[digest].as_str().unwrap().len(), 12, "{event}");
+    }
+}
+
 /// What a run has made is only removed by a run that comes to its end.
 #[test]
 fn whoever_read_standard_error_may_be_gone() {
@@ -884,5 +930,5 @@ fn whoever_read_standard_error_may_be_gone() {
     ]);
     let status = command.current_dir(dir.path()).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(3), "there is nothing in the cache");
-    assert!(dir.path().join("out/junit.xml").exists(), "the reports were made");
+    assert!(dir.path().join("out/junit/debian-13-x86_64-vm.xml").exists(), "the reports were made");
 }

@@ -96,6 +96,7 @@ fn earlier(release: &str) -> VerifiedEntry {
         harness: "0.0.1".to_owned(),
         test_set: "d3dcb968b1d5".to_owned(),
         shaped: false,
+        kata: None,
         versions: BTreeMap::from([versioned("qemu-system-x86", "1:1.0")]),
         capabilities: BTreeMap::from([(model::capability::Capability::VmmBoot, supported)]),
     }

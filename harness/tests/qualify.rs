@@ -79,7 +79,9 @@ impl Request {
             match outcome(cell, profile, test) {
                 Some(Outcome::Pass) => {}
                 Some(Outcome::Skip { reason }) => skipped = Some(format!("{id}: {reason}")),
-                Some(Outcome::Fail { message, blames }) => return Err(format!("{id}: {blames}: {message}").into()),
+                Some(Outcome::Fail(failure)) => {
+                    return Err(format!("{id}: {}: {}", failure.component, failure.observed).into());
+                }
                 Some(Outcome::Blocked { by }) => return Err(format!("{id}: blocked by {by}").into()),
                 Some(Outcome::Error { message }) => return Err(format!("{id}: error: {message}").into()),
                 None => return Err(format!("{id}: it did not run{}", why(cell)).into()),

@@ -228,8 +228,9 @@ impl Subject {
             Bad {
                 test: text(&test["test"]),
                 outcome: text(&test["outcome"]),
-                blames: text(&last["blames"]),
-                message: text(&last["message"]),
+                blames: text(&last["component"]),
+                // An error has a message.
+                message: text(last.get("observed").unwrap_or(&last["message"])),
             }
         });
         let bad: Vec<Bad> = bad.collect();

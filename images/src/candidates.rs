@@ -98,7 +98,7 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
         job.archives()?.install(&job.runner, &install)?;
         job.enter(Phase::Record);
         manifest.packages = job.family.packages(&tree)?;
-        manifest.origins = job.family.origins(&job.runner, &tree, &plain.dir, &names, &manifest.packages)?;
+        manifest.origins = job.family.origins(&job.runner, &tree, &plain.dir, &manifest.packages)?;
     }
     if let Some(folder) = &candidates.overlay {
         job.enter(Phase::Overlay);

@@ -135,8 +135,7 @@ impl Job<'_> {
         let mut manifest = image.manifest.clone();
         manifest.requested.extend(names.iter().cloned());
         manifest.packages = self.family.packages(tree)?;
-        manifest.origins =
-            self.family.origins(&self.runner, tree, &plain.dir, &manifest.requested, &manifest.packages)?;
+        manifest.origins = self.family.origins(&self.runner, tree, &plain.dir, &manifest.packages)?;
         Ok(manifest)
     }
 

@@ -104,14 +104,12 @@ pub(crate) trait PackageFamily: Sync {
     /// All packages that are installed in a tree.
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure>;
 
-    /// The suites or repositories that offer the installed versions of the named packages, by the indexes in an image's
-    /// folder.
+    /// The suites or repositories that offer the installed versions of packages, by the indexes in an image's folder.
     fn origins(
         &self,
         runner: &Runner<'_>,
         tree: &Path,
         image_folder: &Path,
-        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure>;
 

@@ -50,7 +50,7 @@ pub struct Manifest {
     pub requested: Vec<PackageName>,
     /// Everything that is installed, sorted by name.
     pub packages: Vec<Package>,
-    /// Which suites the requested packages' versions came from.
+    /// Which suites the packages' versions came from. An image that an older version made has the requested ones only.
     pub origins: Vec<PackageOrigin>,
     /// Which package owns each path that the record names.
     pub owners: Vec<PathOwner>,

@@ -304,7 +304,7 @@ fn record(
     job.enter(Phase::Record);
     let tree = workshop.rootfs();
     let packages = job.family.packages(&tree)?;
-    let origins = job.family.origins(&job.runner, &tree, &workshop.dir, wanted, &packages)?;
+    let origins = job.family.origins(&job.runner, &tree, &workshop.dir, &packages)?;
     Ok(Manifest {
         format: FORMAT,
         key: resolved.key,

@@ -43,6 +43,7 @@ func TestDetectListShow(t *testing.T) {
 	detect := golden[Detect](t, "detect")
 	equal(t, "version", detect.Version, Version)
 	equal(t, "release", detect.System.Releases[0].Name, "mini:1")
+	equal(t, "released", detect.System.Releases[0].Released, "2024-05-22")
 	equal(t, "fit", detect.System.Fit, "prefix")
 	equal(t, "arch", detect.System.Arch, "")
 	list := golden[List](t, "list")

@@ -12,6 +12,12 @@ type Release struct {
 	Codename string `json:"codename"`
 	// Aliases are other names: `stable`.
 	Aliases []string `json:"aliases"`
+	// Released is the day of the release, `2025-08-09`, or empty where nobody knows it.
+	Released string `json:"released"`
+	// EOL is the last day of the distro's own support, or empty.
+	EOL string `json:"eol"`
+	// LTS is the last day of long-term support, or empty.
+	LTS string `json:"lts"`
 }
 
 // Detect is the answer of `detect`.
@@ -183,10 +189,22 @@ type Run struct {
 	Harness string `json:"harness"`
 	// TestSet is a digest of what was required.
 	TestSet string `json:"test-set"`
+	// Kata that was run, where the verdicts are Kata's own; nil elsewhere.
+	Kata *RunKata `json:"kata"`
 	// Versions of the packages.
 	Versions []VersionPair `json:"versions"`
 	// Capabilities with their verdicts.
 	Capabilities []Judged `json:"capabilities"`
+}
+
+// RunKata is the Kata of a run.
+type RunKata struct {
+	// Version of Kata.
+	Version string `json:"version"`
+	// Runtime is `go` or `rs`.
+	Runtime string `json:"runtime"`
+	// Brought is what took the place of the distro's own components, by component.
+	Brought map[string]string `json:"brought"`
 }
 
 // VersionPair is a package's version then and now.

@@ -25,9 +25,10 @@ pub const FILE: &str = "journal.jsonl";
 
 /// The version of the journal's format that this crate writes, and the newest it reads.
 ///
+/// In 2 a failure was a message, and guests had no numbers; what 3 added is empty where an older journal is read.
 /// In 1 candidates were among the facts of the environment: a program that looks for them there must not take them for the
 /// distro's own components.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// The longest line that is written or read, in bytes: a whole pjdfstest run's differences fit, a babbling guest does not.
 pub const MAX_LINE: usize = 4 << 20;

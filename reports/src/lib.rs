@@ -1,12 +1,17 @@
 //! What a run left behind, and everything that is made of it.
 //!
 //! The journal is the only truth of a run.
-//! [`run`] folds it into what became of each test, [`verdict`] judges that against the catalogue, [`matrix`] is the result, and [`views`] are projections of the matrix.
+//! [`run`] folds it into what became of each test, [`verdict`] judges that against the catalogue, and [`matrix`] is the result.
+//! [`standing`] says where each capability stands beside the record; [`views`] are projections of that.
 //! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and every report is safe from there on.
 
+pub mod digest;
 pub mod journal;
 pub mod matrix;
 pub mod run;
+pub mod schema;
+pub mod signature;
+pub mod standing;
 pub mod verdict;
 pub mod views;
 

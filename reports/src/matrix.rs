@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{CellFailure, CellRun, GuestLaunch, Run, RunEnding, TestRun, by_profile, fold};
+use crate::run::{CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold};
 use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -15,6 +15,9 @@ use suites::outcome::Outcome;
 /// Profile → capability → what is said of it.
 pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
 
+/// Profile → test → why its failure blames nobody.
+pub type Doubts = BTreeMap<String, BTreeMap<String, String>>;
+
 /// What a run showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
@@ -22,7 +25,9 @@ pub struct Matrix {
     pub run: String,
     /// The harness's version.
     pub harness: String,
-    /// A digest of what was required.
+    /// What made the run.
+    pub provenance: Provenance,
+    /// A digest of what is required, by which the verdicts are.
     pub test_set: String,
     /// The test filter, if not all tests were asked for.
     pub filter: Option<String>,
@@ -82,6 +87,8 @@ pub struct CellReport {
     pub instances: Vec<TestRun>,
     /// What is said of its capabilities.
     pub judgements: Judgements,
+    /// Profile → test → why its failure blames nobody.
+    pub doubts: Doubts,
 }
 
 impl CellReport {
@@ -95,9 +102,19 @@ impl CellReport {
         self.errors.first().map(CellFailure::to_string)
     }
 
+    /// The Kata that its containers ran under, of a profile: `3.30.0 (Go)`.
+    pub fn kata(&self, profile: &str) -> Option<&str> {
+        self.facts.as_ref()?.environment.get(&format!("kata-{profile}")).map(String::as_str)
+    }
+
     /// What is said of a capability under a profile.
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)
+    }
+
+    /// Why the failure of a test blames nobody under a profile, if it does not.
+    pub fn doubted(&self, profile: &str, test: &str) -> Option<&str> {
+        self.doubts.get(profile)?.get(test).map(String::as_str)
     }
 }
 
@@ -130,6 +147,7 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     let Run {
         id,
         harness,
+        provenance,
         filter,
         candidate,
         shaped,
@@ -142,19 +160,20 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
         profiles: _,
     } = run;
     let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
-    let mut judged: BTreeMap<CellId, Judgements> =
+    let mut judged: BTreeMap<CellId, (Judgements, Doubts)> =
         cells.iter().map(|(id, cell)| (id.clone(), judgements(id, cell, &cells, catalogue, &requirements))).collect();
     let places: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
     let cells = order
         .into_iter()
         .filter_map(|id| {
-            let (cell, judgements) = (cells.remove(&id)?, judged.remove(&id)?);
-            Some(report(id, cell, judgements, &places))
+            let (cell, judged) = (cells.remove(&id)?, judged.remove(&id)?);
+            Some(report(id, cell, judged, &places))
         })
         .collect();
     Matrix {
         run: id,
         harness,
+        provenance,
         test_set: test_set(catalogue),
         filter,
         candidate,
@@ -180,7 +199,7 @@ fn judgements(
     cells: &BTreeMap<CellId, CellRun>,
     catalogue: &[Test],
     requirements: &[Requirements<'_>],
-) -> Judgements {
+) -> (Judgements, Doubts) {
     let container = match id.environment {
         Environment::Vm => cells.get(&CellId { environment: Environment::Container, ..id.clone() }),
         Environment::Container | Environment::Host => None,
@@ -194,14 +213,36 @@ fn judgements(
             .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile).unwrap_or(&none)));
         let instances = of_cell.get(profile).unwrap_or(&none);
         let known = evidence(id.environment, cell, instances);
+        let failed = failed(&known);
         let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref());
-        (profile.to_owned(), judge(requirements, &weighed))
+        let name = || profile.to_owned();
+        ((name(), judge(requirements, &weighed)), (name(), doubts(failed, &weighed)))
     });
-    judged.collect()
+    judged.unzip()
+}
+
+/// The tests that failed.
+fn failed(evidence: &Evidence) -> Vec<String> {
+    let failed = evidence.standings.iter().filter(|(_, last)| matches!(last.outcome, Outcome::Fail { .. }));
+    failed.map(|(test, _)| test.clone()).collect()
+}
+
+/// The failures that were weighed and found wanting, each with the reason.
+fn doubts(failed: Vec<String>, weighed: &Evidence) -> BTreeMap<String, String> {
+    let doubt = |test: String| match &weighed.standings.get(&test)?.outcome {
+        Outcome::Error { message } => Some((test, message.clone())),
+        Outcome::Pass | Outcome::Fail { .. } | Outcome::Skip { .. } | Outcome::Blocked { .. } => None,
+    };
+    failed.into_iter().filter_map(doubt).collect()
 }
 
 /// A cell with its tests in the order of the catalogue, where each has its place.
-fn report(id: CellId, cell: CellRun, judgements: Judgements, places: &BTreeMap<&str, usize>) -> CellReport {
+fn report(
+    id: CellId,
+    cell: CellRun,
+    (judgements, doubts): (Judgements, Doubts),
+    places: &BTreeMap<&str, usize>,
+) -> CellReport {
     let millis = cell.millis();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
@@ -220,6 +261,7 @@ fn report(id: CellId, cell: CellRun, judgements: Judgements, places: &BTreeMap<&
         phases: cell.phases,
         instances,
         judgements,
+        doubts,
     }
 }
 

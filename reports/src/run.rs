@@ -18,6 +18,8 @@ pub struct Run {
     pub id: String,
     /// The harness's version.
     pub harness: String,
+    /// What made it.
+    pub provenance: Provenance,
     /// The profiles asked for, in that order.
     pub profiles: Vec<String>,
     /// The test filter, if not all tests were asked for.
@@ -40,8 +42,24 @@ pub struct Run {
     pub order: Vec<CellId>,
 }
 
+/// What made a run, and what it rests on; empty where the journal is of schema 2 or before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Provenance {
+    /// The commit that the harness was built of.
+    pub commit: String,
+    /// The command line.
+    pub argv: Vec<String>,
+    /// A digest of what the records said of the releases.
+    pub records: String,
+    /// A digest of what the catalogue required.
+    pub catalogue: String,
+    /// How many tests each cell was to run.
+    pub planned: BTreeMap<CellId, u64>,
+}
+
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunEnding {
     /// In order.
@@ -86,7 +104,7 @@ fn between(from: Timestamp, to: Timestamp) -> u64 {
 }
 
 /// A guest that was started.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct GuestLaunch {
     /// The profiles whose configuration it is.
@@ -101,10 +119,12 @@ pub struct GuestLaunch {
     pub deviations: Vec<String>,
     /// How many guests were started like this.
     pub times: u32,
+    /// Their numbers in the cell, as far as the journal has some.
+    pub guests: Vec<u32>,
 }
 
 /// Why a cell could not go on.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellFailure {
     /// Where.
@@ -151,6 +171,8 @@ impl TestRun {
 pub struct Attempt {
     /// In which virtual machine of the cell; 0 where there is none to speak of.
     pub machine: u32,
+    /// The guests that it ran in or started, by their numbers in the cell.
+    pub guests: Vec<u32>,
     /// What became of it.
     pub outcome: Outcome,
     /// How long it took.

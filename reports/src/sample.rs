@@ -1,16 +1,17 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
 use crate::journal::{CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
+use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::profile::Profile;
-use model::verified::Basis;
+use model::verified::{Basis, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::str::FromStr;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 use suites::share::Share;
 
 pub(crate) fn profile(name: &str, range: &str, maintained: bool, shares: &[Share]) -> Profile {
@@ -107,6 +108,7 @@ pub(crate) fn facts(basis: Basis) -> CellFacts {
         image: "kata-qualify/debian:13".to_owned(),
         image_made: Some(at(0)),
         image_cached: true,
+        image_manifest: Some("images/debian-13.json".to_owned()),
         image_options: vec!["accepted an expired Release from http://user:pass@mirror.example/debian".to_owned()],
         environment: map(&[("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]),
         candidates: BTreeMap::new(),
@@ -136,8 +138,13 @@ impl Maker {
             schema: SCHEMA,
             run: "20260725-172000".to_owned(),
             harness: "0.1.0".to_owned(),
+            commit: "0123456789ab".to_owned(),
+            argv: strings(&["kata-qualify", "run", "--mirror", "http://user:pass@mirror.example/debian"]),
+            records: "c1a0d3f5b6e7".to_owned(),
+            catalogue: "d0ce6a24b342".to_owned(),
             profiles: strings(profiles),
             cells: releases.iter().map(|r| cell(r)).collect(),
+            planned: releases.iter().map(|r| (cell(r), 11)).collect(),
             filter: None,
             candidate: false,
             shaped: false,
@@ -169,6 +176,7 @@ impl Maker {
             test: test.to_owned(),
             attempt,
             machine: 0,
+            guests: vec![1],
             outcome,
             millis: 1234,
             notes: vec![],
@@ -182,7 +190,7 @@ pub(crate) fn strings(items: &[&str]) -> Vec<String> {
 }
 
 pub(crate) fn fail(blames: Component, message: &str) -> Outcome {
-    Outcome::Fail { message: message.to_owned(), blames }
+    Outcome::Fail(Failure::new(blames, message))
 }
 
 pub(crate) fn skip(reason: &str) -> Outcome {
@@ -301,8 +309,11 @@ pub(crate) fn small_matrix() -> crate::matrix::Matrix {
 
 /// A guest of release 13 with a deviation.
 fn launched() -> Event {
-    Event::Launched {
+    Event::GuestStarted {
         cell: cell("13"),
+        guest: 1,
+        test: RENAME.to_owned(),
+        attempt: 1,
         profiles: strings(&["go-3.29"]),
         configuration: "virtio-fs".to_owned(),
         argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-append", "console=hvc0 panic=1"]),
@@ -319,9 +330,50 @@ fn posix_differs(profiles: &[&str]) -> Event {
         test: POSIX.to_owned(),
         attempt: 1,
         machine: 0,
+        guests: vec![1],
         outcome: fail(Component::Virtiofsd, "2 of 398 tests differ from the native filesystem"),
         millis: 65_000,
         notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
         artifacts: vec![],
     }
+}
+
+/// A run beside no record.
+pub(crate) fn standings(matrix: &crate::matrix::Matrix) -> Standings<'_> {
+    Standings::new(matrix, Recorded::default(), false)
+}
+
+/// A run beside the record of Debian.
+pub(crate) fn beside<'m>(matrix: &'m crate::matrix::Matrix, entries: &'m [VerifiedEntry]) -> Standings<'m> {
+    Standings::new(matrix, Recorded::of_distro("debian", entries), false)
+}
+
+/// A whole run of release 13 under one profile; `change` may alter an outcome.
+pub(crate) fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
+    for test in [INSTALL, BOOT, QMP, HOTPLUG, DAEMON, RENAME, BLK, POSIX] {
+        maker.done("13", &["go-3.29"], test, change(test).unwrap_or(Outcome::Pass));
+    }
+    let lacks = skip("the environment has no /dev/vhost-vsock");
+    maker.done("13", &["go-3.29"], VSOCK, change(VSOCK).unwrap_or(lacks));
+    let no_tdx = fail(Component::Qemu, "no tdx-guest");
+    maker.done("13", &["go-3.29"], TDX, change(TDX).unwrap_or(no_tdx));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    maker
+}
+
+/// What a run comes to by the whole catalogue.
+pub(crate) fn judged(maker: &Maker) -> crate::matrix::Matrix {
+    crate::matrix::matrix(&maker.journal, &catalogue(), &profiles())
+}
+
+/// The record that [`run`] writes when nothing is altered.
+pub(crate) fn recorded() -> Vec<VerifiedEntry> {
+    let matrix = judged(&run(|_| None));
+    let (entries, _) = crate::views::record::verified_entries(&standings(&matrix));
+    entries.into_iter().map(|(_, entry)| entry).collect()
 }

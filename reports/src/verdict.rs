@@ -12,17 +12,17 @@
 //! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 //!
 //! A documented minimum version is a note and decides nothing; only use decides.
-//! Exit codes compare the matrix with the record (`views::compare`); a digest of what is required, `test_set`, stands
-//! beside each recorded verdict.
+//! What has changed against the record, and the exit code, are `crate::standing`'s; a digest of what is required,
+//! `test_set`, stands beside each recorded verdict.
 
 pub mod agreement;
 mod requirements;
 mod standing;
-mod varying;
 
 pub use requirements::{Requirements, test_set};
 pub use standing::FinalOutcome;
 
+use crate::signature::without_varying;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,6 @@ use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
 use suites::outcome::{Component, Outcome};
 use suites::share::Share;
-use varying::without_varying;
 
 /// What is said of a capability under a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,19 +55,25 @@ pub struct Judgement {
 }
 
 /// A failing test and whom it blames.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Cause {
     /// The test's id.
     pub test: String,
     /// The component at fault.
     pub component: Component,
-    /// What was expected and what was seen, without what varies from guest to guest.
+    /// What was seen, without what varies from guest to guest.
     pub message: String,
+    /// By what the same cause is known again, under other profiles and elsewhere; see [`crate::signature`].
+    pub signature: String,
+    /// What was expected: the property that the test states.
+    pub expected: String,
+    /// Where Kata's source asks for it.
+    pub asked_for: Vec<String>,
 }
 
 /// Why tests could not show anything either way.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Reason {
     /// What was lacking, or what went wrong.
@@ -91,6 +96,9 @@ pub enum ReasonSource {
     Catalogue,
 }
 
+/// How a workaround begins that is a component in the place of the distro's own.
+pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
+
 /// Tests named with a reason; the rest is counted.
 const NAMED: usize = 3;
 
@@ -112,7 +120,7 @@ pub(crate) fn with_tests<'a>(why: &str, tests: impl ExactSizeIterator<Item = &'a
 }
 
 /// A test that failed and then passed in a fresh guest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Flaky {
     /// The test's id.
@@ -215,7 +223,7 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
         if judgement.verdict == Verdict::Supported {
             judgement.verdict = Verdict::Partial;
         }
-        judgement.workaround = Some(format!("with candidates: {}", candidates.join(", ")));
+        judgement.workaround = Some(format!("{WITH_CANDIDATES}{}", candidates.join(", ")));
     }
     judgement.causes = causes.into_iter().collect();
     judgement.reasons = errors.list().chain(gaps.list()).collect();
@@ -268,9 +276,15 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
         match &standing.outcome {
             Outcome::Pass if test == required => return Answer::Passed,
             Outcome::Pass => return Answer::InError(blocked("which passed in the end")),
-            Outcome::Fail { message, blames } => {
-                let message = without_varying(message);
-                return Answer::Failed(Cause { test: test.to_owned(), component: *blames, message });
+            Outcome::Fail(failure) => {
+                return Answer::Failed(Cause {
+                    test: test.to_owned(),
+                    component: failure.component,
+                    message: without_varying(&failure.observed),
+                    signature: failure.signature.clone(),
+                    expected: failure.expected.clone(),
+                    asked_for: failure.asked_for.clone(),
+                });
             }
             Outcome::Error { message } => return Answer::InError(blocked(message)),
             Outcome::Skip { reason } => return Answer::Skipped(blocked(reason)),

@@ -1,6 +1,5 @@
-//! The projections of the matrix: they run nothing and can be made again at any time.
+//! The projections of a run beside the record: they run nothing, decide nothing and can be made again at any time.
 
-pub mod compare;
 pub mod explain;
 pub mod html;
 pub mod json;
@@ -15,3 +14,6 @@ mod causes;
 mod disagreement;
 mod overview;
 mod wording;
+
+#[cfg(test)]
+mod faces;

@@ -53,6 +53,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_test_states_its_property_and_cites_kata() {
+        let test = find("smoke::qemu_has_what_katas_build_insists_on").unwrap();
+        let property = "QEMU has the devices that Kata's own build of it insists on, beyond those of the default path.";
+        assert_eq!(test.property(), property);
+        assert_eq!(test.cited(), ["tools/packaging/static-build/qemu/build-qemu.sh@4.1.0"]);
+        assert!(tests().iter().filter(|test| !test.cited().is_empty()).count() > 10);
+    }
+
     /// A test that reads a list is `qemu_has_…` or `kernel_has_…`.
     #[test]
     fn only_what_no_test_uses_is_only_listed() {

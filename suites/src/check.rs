@@ -17,6 +17,9 @@ pub enum Stop {
         blames: Option<Component>,
         /// What the record says and does not hold, where it is the record that is blamed: paths, names of packages.
         record: Vec<String>,
+        /// Where Kata's source asks for it, beyond what the test's documentation cites: a file and a tag each.
+        #[serde(default)]
+        asked_for: Vec<String>,
     },
     /// The environment cannot show the property either way; the reason names what it lacks.
     Skip {
@@ -39,18 +42,29 @@ pub enum Stop {
 impl Stop {
     /// The property does not hold.
     pub fn fail(message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: None, record: Vec::new() }
+        Stop::Fail { message: message.into(), blames: None, record: Vec::new(), asked_for: Vec::new() }
     }
 
     /// The property does not hold, and `component` is at fault.
     pub fn blame(component: Component, message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: Some(component), record: Vec::new() }
+        Stop::Fail { message: message.into(), blames: Some(component), record: Vec::new(), asked_for: Vec::new() }
     }
 
     /// The property does not hold because of what the record says: these paths and names of packages.
     pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
         let record = said.into_iter().map(Into::into).collect();
-        Stop::Fail { message: message.into(), blames: Some(Component::Record), record }
+        Stop::Fail { message: message.into(), blames: Some(Component::Record), record, asked_for: Vec::new() }
+    }
+
+    /// A failure that also says where Kata's source asks for what does not hold; it changes no other stop.
+    ///
+    /// These stand beside the message and not in it: under another profile the same cause has other citations.
+    #[must_use]
+    pub fn citing<S: Into<String>>(mut self, sources: impl IntoIterator<Item = S>) -> Stop {
+        if let Stop::Fail { asked_for, .. } = &mut self {
+            asked_for.extend(sources.into_iter().map(Into::into));
+        }
+        self
     }
 
     /// The environment lacks something.
@@ -84,4 +98,18 @@ macro_rules! ensure {
             return Err($crate::check::Stop::fail(format!($($message)+)));
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stop;
+
+    #[test]
+    fn only_a_failure_cites() {
+        let Stop::Fail { message, asked_for, .. } = Stop::fail("no q35").citing(["qemu_amd64.go@3.32.0"]) else {
+            panic!("another stop")
+        };
+        assert_eq!((message.as_str(), &asked_for[..]), ("no q35", &["qemu_amd64.go@3.32.0".to_owned()][..]));
+        assert_eq!(Stop::skip("no vsock").citing(["x.go@3.32.0"]), Stop::skip("no vsock"));
+    }
 }

@@ -6,17 +6,13 @@ use serde::{Deserialize, Serialize};
 
 /// What became of one attempt at a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
     /// It ran and the property holds.
     Pass,
     /// It ran and the property does not hold.
-    Fail {
-        /// What was expected and what was seen.
-        message: String,
-        /// The component at fault.
-        blames: Component,
-    },
+    Fail(Failure),
     /// The environment could not show it; never a pass.
     Skip {
         /// What was lacking.
@@ -34,6 +30,44 @@ pub enum Outcome {
     },
 }
 
+/// A property that does not hold, as data.
+///
+/// Journals of schema 2 and before have `observed` as `message` and `component` as `blames`, and nothing else of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub struct Failure {
+    /// The component at fault.
+    #[serde(alias = "blames")]
+    pub component: Component,
+    /// The property, as its test states it.
+    #[serde(default)]
+    pub expected: String,
+    /// What was seen instead.
+    #[serde(alias = "message")]
+    pub observed: String,
+    /// Where Kata's source asks for it, a file and a tag each: `src/runtime/Makefile@3.32.0`.
+    #[serde(default)]
+    pub asked_for: Vec<String>,
+    /// By what the same cause is known again: the component and the observation, without what differs between guests,
+    /// distros and profiles. Empty until the journal is written or read, which makes it of cleaned texts.
+    #[serde(default)]
+    pub signature: String,
+}
+
+impl Failure {
+    /// What was seen, and the component at fault.
+    pub fn new(component: Component, observed: impl Into<String>) -> Failure {
+        Failure {
+            component,
+            expected: String::new(),
+            observed: observed.into(),
+            asked_for: Vec::new(),
+            signature: String::new(),
+        }
+    }
+}
+
 impl Outcome {
     /// The word for it, as journals and reports spell it.
     pub fn name(&self) -> &'static str {
@@ -44,5 +78,21 @@ impl Outcome {
             Outcome::Blocked { .. } => "blocked",
             Outcome::Error { .. } => "error",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_data_and_one_of_an_older_journal_is_read() {
+        let failure = Failure { asked_for: vec!["a.go@3.2.0".to_owned()], ..Failure::new(Component::Qemu, "no q35") };
+        let line = serde_json::to_string(&Outcome::Fail(failure.clone())).unwrap();
+        assert!(line.starts_with(r#"{"outcome":"fail","component":"qemu","#), "{line}");
+        assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), Outcome::Fail(failure));
+        let old = r#"{"outcome":"fail","message":"no q35","blames":"qemu"}"#;
+        let expected = Outcome::Fail(Failure::new(Component::Qemu, "no q35"));
+        assert_eq!(serde_json::from_str::<Outcome>(old).unwrap(), expected);
     }
 }

@@ -133,6 +133,24 @@ impl Test {
         self.needs.iter().chain(guest).copied().collect()
     }
 
+    /// The property that it states: its documentation's first paragraph, on one line.
+    pub fn property(&self) -> String {
+        self.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ")
+    }
+
+    /// Where in Kata's source its documentation says that the property is asked for, a file and a tag each.
+    pub fn cited(&self) -> Vec<String> {
+        let words = self
+            .doc
+            .split_whitespace()
+            .map(|word| word.trim_start_matches(['(', '`']).trim_end_matches(['.', ',', ';', ':', ')', '`']));
+        let cites = |word: &&str| {
+            let (file, tag) = word.split_once('@').unwrap_or_default();
+            file.contains('.') && tag.starts_with(|c: char| c.is_ascii_digit())
+        };
+        words.filter(cites).map(str::to_owned).collect()
+    }
+
     /// Whether it is given a guest that it shares with other tests.
     pub fn shares_a_guest(&self) -> bool {
         match self.place {

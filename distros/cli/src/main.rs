@@ -9,6 +9,7 @@ macro_rules! eprintln {
 }
 
 mod commands;
+mod schema;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -21,12 +22,16 @@ use model::diagnostic::{error_chain, printable};
 use operator::configure::state::ChangeError;
 use operator::configure::{HandlerError, LocateError, PrepareError};
 use root::RootError;
+use schema::SchemaOf;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// What `--version` says: also the commit that the program was built of.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KATA_QUALIFY_COMMIT"), ")");
+
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
 #[derive(Debug, Parser)]
-#[command(name = "kata-osinfo", version, after_help = EXIT_CODES)]
+#[command(name = "kata-osinfo", version, long_version = VERSION, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     common: GlobalArguments,
@@ -60,7 +65,7 @@ enum Command {
     Requirements(requirements::RequirementsArguments),
     /// Check records: syntax, keys, names, dates, paths.
     Lint(lint::LintArguments),
-    /// Print the JSON Schema of a record, or of a file of verdicts.
+    /// Print the JSON Schema of a record, of a file of verdicts, or of what a call answers to programs.
     Schema {
         /// Of which.
         #[arg(value_enum, default_value_t = SchemaOf::Record)]
@@ -74,15 +79,6 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
-}
-
-/// What there is a schema of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum SchemaOf {
-    /// A record.
-    Record,
-    /// A file of verdicts.
-    Verified,
 }
 
 impl Command {
@@ -229,10 +225,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Requirements(arguments) => requirements::run(arguments),
         Command::Lint(arguments) => lint::run(arguments),
         Command::Schema { of } => {
-            commands::print(&match of {
-                SchemaOf::Record => model::schema::record()?,
-                SchemaOf::Verified => model::schema::verified()?,
-            })?;
+            commands::print(&schema::document(*of)?)?;
             Ok(Exit::Ok)
         }
         Command::Generate(arguments) => generate::run(arguments, Arguments::command()),

@@ -485,6 +485,7 @@ fn every_exit_code_is_explained_in_the_document() {
                 .expect("it runs");
             let code = output.status.code().expect("a code");
             let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+            assert_valid(call[0], &value);
             let told = value["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
             assert!(told.iter().all(|p| p["message"].as_str().is_some_and(|m| !m.is_empty())), "{call:?} {value}");
             let is_explained = value["error"]["message"].is_string() || !told.is_empty();
@@ -493,6 +494,15 @@ fn every_exit_code_is_explained_in_the_document() {
         }
     }
     assert!(codes.len() > 3, "{codes:?}");
+}
+
+/// Holds an answer against the schema that the program has of it.
+fn assert_valid(call: &str, answer: &serde_json::Value) {
+    let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
+    let schema: serde_json::Value = serde_json::from_slice(&said.expect("it runs").stdout).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let errors: Vec<String> = validator.iter_errors(answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(errors.is_empty(), "{call}: {errors:?} in {answer}");
 }
 
 /// Where a document has a release, and where it has a key that is spelt another way than the others.
@@ -542,13 +552,14 @@ fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
             .output()
             .expect("it runs");
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_valid(call[0], &value);
         let (mut releases, mut misspelt) = (Vec::new(), Vec::new());
         shapes(&value, &mut releases, &mut misspelt);
         assert!(misspelt.is_empty(), "{call:?}: {misspelt:?}");
         assert!(!releases.is_empty() || value["error"].is_object(), "{call:?} {value}");
         for release in &releases {
             let keys = release.as_object().map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
-            let expected = ["aliases", "codename", "distro", "name", "version"];
+            let expected = ["aliases", "codename", "distro", "eol", "lts", "name", "released", "version"];
             assert_eq!(keys.as_deref(), Some(&expected[..]), "{call:?} {release}");
             let parts = format!("{}:{}", release["distro"], release["version"]).replace('"', "");
             assert_eq!(release["name"].as_str(), Some(parts.as_str()), "{call:?}");
@@ -562,6 +573,8 @@ fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
         .output()
         .expect("it runs");
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+    assert_eq!(value["releases"][0]["release"]["released"], "2024-05-22", "{value}");
+    assert!(value["releases"][0]["release"]["eol"].is_null(), "{value}");
     let run = &value["releases"][0]["verified"][0];
     assert_eq!(run["versions"][0]["verified"], "9.0.0-r0", "{run}");
     assert_eq!(run["capabilities"][0]["verdict"], "supported", "{run}");

@@ -44,6 +44,15 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 #[test]
+fn the_version_has_the_commit() {
+    let dir = folder(&[]);
+    let said = run(dir.path(), &["--version"]).stdout;
+    let commit = said.strip_prefix(concat!("kata-osinfo ", env!("CARGO_PKG_VERSION"), " (")).expect("name and version");
+    let commit = commit.strip_suffix(")\n").expect("a commit in parentheses");
+    assert!(!commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric() || "._-+~/".contains(c)), "{said}");
+}
+
+#[test]
 fn show_prints_what_is_known() {
     let verified = "distro: mini\nverified:
   - release: \"8.10\"

@@ -186,7 +186,10 @@ fn the_answer_for_programs_keeps_its_form() {
         "aliases": [],
         "codename": "first",
         "distro": "mini",
+        "eol": null,
+        "lts": null,
         "name": "mini:1",
+        "released": null,
         "version": "1"
       },
       "settings": true,

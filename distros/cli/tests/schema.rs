@@ -1,9 +1,10 @@
-//! The checked-in JSON Schema is current, and agrees with the decoder.
+//! The checked-in JSON Schemas are current, and agree with the decoder and with what the program answers.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::schema;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -31,6 +32,89 @@ fn the_files_are_current() {
         }
         let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(checked_in == current, "{} is old: run the test with UPDATE_SCHEMA=1", file.display());
+    }
+}
+
+/// The calls that answer programs.
+const CALLS: [&str; 12] = [
+    "detect",
+    "list",
+    "show",
+    "check",
+    "verified",
+    "installer",
+    "packages",
+    "install",
+    "configure",
+    "unconfigure",
+    "fallback",
+    "requirements",
+];
+
+/// The schema of a call's answer, as the program prints it.
+fn of_answer(call: &str) -> String {
+    let said = Command::new(env!("CARGO_BIN_EXE_kata-osinfo")).args(["schema", &format!("{call}-answer")]).output();
+    String::from_utf8(said.expect("it runs").stdout).expect("UTF-8")
+}
+
+#[test]
+fn the_files_of_answers_are_current() {
+    for call in CALLS {
+        let (current, file) = (of_answer(call), here(&format!("schema/{call}-answer.schema.json")));
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::create_dir_all(here("schema")).expect("the folder");
+            std::fs::write(&file, &current).expect("written");
+        }
+        let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(!current.is_empty() && checked_in == current, "{} is old: set UPDATE_SCHEMA=1", file.display());
+    }
+}
+
+/// Those that the package for Go is tried on.
+#[test]
+fn recorded_answers_are_valid_and_broken_ones_are_not() {
+    let mut seen = 0;
+    for file in files("../../packaging/go/testdata") {
+        let name = file.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        let call = match name {
+            // That there is no answer is one of every call.
+            "error" => "show",
+            "build" => "fallback",
+            _ => name,
+        };
+        let validator = validator(&of_answer(call));
+        assert_valid(&validator, &file);
+        let mut answer = yaml(&file);
+        answer["version"] = 2.into();
+        assert!(!validator.is_valid(&answer), "{name} of version 2 is valid");
+        answer["version"] = 1.into();
+        answer["another-key"] = 1.into();
+        assert!(!validator.is_valid(&answer), "{name} with an unknown key is valid");
+        seen += 1;
+    }
+    assert!(seen > 8, "{seen}");
+}
+
+#[test]
+fn answers_of_this_program_are_valid() {
+    for call in [
+        &["list"][..],
+        &["show", "all", "--arch", "x86_64", "--origin"],
+        &["show", "nowhere"],
+        &["requirements", "--profile", "rs-4.0", "--component", "qemu"],
+        &["requirements", "--profile", "go-3.29", "--component", "kernel"],
+        &["packages", "--target", "debian:13", "--arch", "x86_64"],
+        &["verified", "--target", "debian:13", "--arch", "x86_64"],
+        &["fallback", "--target", "debian:13", "--arch", "x86_64", "--profile", "go-3.29", "--build", "qemu"],
+    ] {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
+        command.arg("--root").arg(root.path()).args(call).args(["--format", "json"]).env_remove("KATA_OSINFO_PATH");
+        let said = command.output().expect("it runs").stdout;
+        let answer: Value = serde_json::from_slice(&said).expect("one document");
+        let validator = validator(&of_answer(call[0]));
+        let errors: Vec<String> = validator.iter_errors(&answer).map(|e| format!("{}: {e}", e.instance_path)).collect();
+        assert!(errors.is_empty(), "{call:?}: {errors:?}");
     }
 }
 

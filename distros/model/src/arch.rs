@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// An architecture that Kata supports, by Kata's name for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Arch {
     /// 64-bit Intel and AMD.
     #[serde(rename = "x86_64")]

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// A part of the distro (or its record) that a failure can blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Component {
     /// The distro's QEMU.

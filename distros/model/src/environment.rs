@@ -5,6 +5,7 @@ use std::fmt;
 
 /// Where a release is brought up; a later one shows more, and its verdict outranks an earlier one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Environment {
     /// The release's rootfs as a container.

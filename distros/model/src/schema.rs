@@ -1,4 +1,5 @@
-//! The JSON Schemas of a record and of a file of verdicts, from types that mirror their keys.
+//! The JSON Schemas of a record and of a file of verdicts, from types that mirror their keys; those of what programs write
+//! are made of the types that they write ([`of`]).
 //!
 //! They are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and
 //! other programs. A test holds the two together.
@@ -6,8 +7,11 @@
 mod record_file;
 mod verdicts_file;
 
+use crate::capability::Capability;
 use record_file::RecordFile;
-use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use std::borrow::Cow;
 use verdicts_file::VerdictsFile;
 
 /// A record's schema as a document with a newline at its end.
@@ -28,6 +32,27 @@ pub fn record() -> serde_json::Result<String> {
 pub fn verified() -> serde_json::Result<String> {
     let schema = schemars::schema_for!(VerdictsFile);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// The schema of a document that a program writes, by the type that it writes.
+///
+/// # Errors
+///
+/// None that is known.
+pub fn of<T: JsonSchema + ?Sized>() -> serde_json::Result<String> {
+    let schema = SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+impl JsonSchema for Capability {
+    fn schema_name() -> Cow<'static, str> {
+        "Capability".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = Capability::ALL.iter().map(|capability| capability.name()).collect();
+        schemars::json_schema!({ "type": "string", "enum": names })
+    }
 }
 
 /// The format's version.

@@ -4,11 +4,14 @@ mod cause;
 mod decode;
 mod file;
 mod forged;
+mod kata;
 mod write;
 
 pub use cause::VerifiedCause;
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
+pub(crate) use kata::give_way;
+pub use kata::{VerifiedKata, joined};
 pub use write::{WriteError, apply, write_file};
 
 use crate::arch::Arch;
@@ -24,6 +27,7 @@ use std::fmt;
 
 /// What is true of a capability under a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every required test ran and passed.
@@ -81,6 +85,7 @@ impl fmt::Display for Verdict {
 
 /// What a verdict was found on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// Hardware virtualization.
@@ -113,7 +118,9 @@ impl fmt::Display for Basis {
     }
 }
 
-/// The result of one run for one release, architecture, profile and environment.
+/// What one run proved of one release, architecture, profile and environment.
+///
+/// Several runs may have proved a part each: no capability is in two entries of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VerifiedEntry {
@@ -136,6 +143,9 @@ pub struct VerifiedEntry {
     /// Whether keys or an image of the caller's vouched for the packages: nobody knows that they are the distro's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shaped: bool,
+    /// The Kata that was run, where the verdicts are Kata's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kata: Option<VerifiedKata>,
     /// Version of each component package.
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Verdicts by capability.
@@ -143,7 +153,7 @@ pub struct VerifiedEntry {
 }
 
 impl VerifiedEntry {
-    /// What an entry is replaced by: a new one with the same key.
+    /// Where it belongs: a new entry with the same key takes its capabilities over.
     pub fn key(&self) -> (&str, Arch, &str, Environment) {
         (&self.release, self.arch, &self.profile, self.environment)
     }

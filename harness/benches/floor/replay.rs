@@ -42,7 +42,7 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
                 Outcome::Blocked { .. } | Outcome::Skip { .. } => {}
                 other => tried.push((test, profiles, *other == Outcome::Pass)),
             },
-            Event::Launched { argv, daemon, .. } => launched.push(normalised(argv, daemon)),
+            Event::GuestStarted { argv, daemon, .. } => launched.push(normalised(argv, daemon)),
             _ => {}
         }
     }

@@ -1,4 +1,5 @@
 //! What this machine lacks that tests need; build scripts tell it to the compiler.
+//! They also tell it which commit is built ([`tell_commit`]).
 //!
 //! A test that needs root carries `#[cfg_attr(lacks = "root", ignore = "needs root")]`.
 //! Where root is lacking, `cargo test` reports it as ignored, with that reason, and never as passed.
@@ -19,8 +20,11 @@
 //! that lacks nothing, nothing is watched; what is gone there fails its tests. An engine that was started later, for one,
 //! goes unnoticed where it had no socket before: `touch harness/lacks/src/lib.rs` has everything asked again.
 
+mod commit;
 mod docker;
 mod machine;
+
+pub use commit::tell_commit;
 
 use Condition::{Architecture, DockerEngine, File, LinuxCapability, Program, Root};
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
 use suites::environment::Environment;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Outcome};
 
 /// The tests of one cell while they run.
 pub(super) struct Testing {
@@ -29,7 +29,36 @@ pub(super) struct Testing {
 }
 
 /// A shared guest of a unit, while there is one.
-struct Guest(Option<u64>);
+struct Guest(Option<Started>);
+
+/// A shared guest that runs.
+#[derive(Clone, Copy)]
+struct Started {
+    /// What the agent calls it.
+    handle: u64,
+    /// What the journal calls it.
+    number: u32,
+}
+
+/// An attempt, as far as it is known before.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    unit: &'a Unit,
+    planned: &'a PlannedTest,
+    profiles: &'a [String],
+    number: u32,
+}
+
+/// What an attempt came to.
+#[derive(Default)]
+struct Attempted {
+    /// `None`: it passed.
+    stop: Option<Stop>,
+    /// The guests that it ran in or started.
+    guests: Vec<u32>,
+    notes: Vec<String>,
+    artifacts: Vec<String>,
+}
 
 /// An attempt that is over.
 pub(super) struct FinishedAttempt<'a> {
@@ -40,16 +69,29 @@ pub(super) struct FinishedAttempt<'a> {
     /// Whether one of Kata's sandboxes did not answer.
     pub(super) unanswered: bool,
     pub(super) began: Instant,
+    /// The guests that it ran in or started, by their numbers in the cell.
+    pub(super) guests: Vec<u32>,
     pub(super) notes: Vec<String>,
     pub(super) artifacts: Vec<String>,
 }
 
 /// Writes the end of an attempt into the journal.
 pub(super) fn write_down(output: &CellOutput, cell: &Cell, machine: u32, one: FinishedAttempt<'_>) {
-    let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
+    let FinishedAttempt { profiles, test, attempt, outcome, unanswered: _, began, guests, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    output.write(Event::TestFinished { cell, profiles, test, attempt, machine, outcome, millis, notes, artifacts });
+    output.write(Event::TestFinished {
+        cell,
+        profiles,
+        test,
+        attempt,
+        machine,
+        guests,
+        outcome,
+        millis,
+        notes,
+        artifacts,
+    });
 }
 
 impl Testing {
@@ -87,7 +129,8 @@ impl Testing {
         for attempt in 1.. {
             self.started(&profiles, &test.id, attempt);
             let began = Instant::now();
-            let (stop, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
+            let one = Attempt { unit, planned, profiles: &profiles, number: attempt };
+            let Attempted { stop, guests, notes, artifacts } = self.attempt(one, guest).await?;
             let unanswered = matches!(stop, Some(Stop::Unanswered { .. }));
             let outcome = self.judged(planned, stop);
             let after = self.finished(FinishedAttempt {
@@ -97,6 +140,7 @@ impl Testing {
                 outcome,
                 unanswered,
                 began,
+                guests,
                 notes,
                 artifacts,
             });
@@ -112,22 +156,26 @@ impl Testing {
     fn judged(&self, planned: &PlannedTest, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
-            Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
-                Component::Record => self.options.admin_records.judge(&self.cell.release.name(), message, &record),
-                blames => Outcome::Fail { message, blames },
-            },
+            Some(Stop::Fail { message, blames, record, asked_for }) => {
+                let failure = Failure {
+                    component: blames.unwrap_or(planned.test.blames),
+                    expected: planned.test.property(),
+                    observed: message,
+                    asked_for: if asked_for.is_empty() { planned.test.cited() } else { asked_for },
+                    signature: String::new(),
+                };
+                match failure.component {
+                    Component::Record => self.options.record_places.judge(&self.cell.release.name(), failure, &record),
+                    _ => Outcome::Fail(failure),
+                }
+            }
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
             Some(Stop::Error { message } | Stop::Unanswered { message }) => Outcome::Error { message },
         }
     }
 
-    async fn attempt(
-        &self,
-        unit: &Unit,
-        planned: &PlannedTest,
-        profiles: &[String],
-        guest: &mut Guest,
-    ) -> Result<(Option<Stop>, Vec<String>, Vec<String>), LineError> {
+    async fn attempt(&self, one: Attempt<'_>, guest: &mut Guest) -> Result<Attempted, LineError> {
+        let Attempt { unit, planned, .. } = one;
         let test = planned.test;
         let wants_guest = test.shares_a_guest();
         if wants_guest && guest.0.is_none() {
@@ -137,42 +185,43 @@ impl Testing {
             };
             match ask(&self.line, request, start_deadline(self.cell.id.environment)).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
-                    self.launched(unit, profiles, launched);
-                    guest.0 = Some(handle);
+                    guest.0 = Some(Started { handle, number: self.launched(one, launched) });
                 }
                 EnvironmentReply::Failed { stop, artifacts, launched } => {
-                    if let Some(launched) = launched {
-                        self.launched(unit, profiles, launched);
-                    }
-                    return Ok((Some(stop), Vec::new(), self.relative(artifacts)));
+                    let guests = launched.map(|launched| self.launched(one, launched)).into_iter().collect();
+                    let (stop, artifacts) = (Some(stop), self.relative(artifacts));
+                    return Ok(Attempted { stop, guests, artifacts, ..Attempted::default() });
                 }
                 other => return Err(LineError::Unexpected(format!("{other:?}"))),
             }
         }
+        let shared = guest.0.filter(|_| wants_guest);
+        let mut guests: Vec<u32> = shared.iter().map(|shared| shared.number).collect();
         let request = EnvironmentRequest::RunTest {
             test: test.id.clone(),
             profile: Box::new(unit.profile.clone()),
-            guest: guest.0,
+            guest: guest.0.map(|shared| shared.handle),
         };
         // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
-                for launched in launched {
-                    self.launched(unit, profiles, launched);
-                }
+                guests.extend(launched.into_iter().map(|launched| self.launched(one, launched)));
                 if wants_guest && !guest_alive {
                     self.stop(guest).await;
                 }
-                Ok((stop, notes, self.relative(artifacts)))
+                Ok(Attempted { stop, guests, notes, artifacts: self.relative(artifacts) })
             }
-            EnvironmentReply::Failed { stop, artifacts, .. } => Ok((Some(stop), Vec::new(), self.relative(artifacts))),
+            EnvironmentReply::Failed { stop, artifacts, .. } => {
+                let (stop, artifacts) = (Some(stop), self.relative(artifacts));
+                Ok(Attempted { stop, guests, artifacts, ..Attempted::default() })
+            }
             other => Err(LineError::Unexpected(format!("{other:?}"))),
         }
     }
 
     async fn stop(&self, guest: &mut Guest) {
-        if let Some(handle) = guest.0.take() {
+        if let Some(Started { handle, .. }) = guest.0.take() {
             // A guest that cannot be stopped ends with its environment.
             let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
         }
@@ -204,15 +253,16 @@ impl Testing {
     /// An outcome without an attempt.
     fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
         self.started(profiles, test, 1);
-        let (notes, artifacts) = (Vec::new(), Vec::new());
-        let began = Instant::now();
+        let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
+        let (attempt, unanswered, began) = (1, false, Instant::now());
         self.finished(FinishedAttempt {
             profiles,
             test,
-            attempt: 1,
+            attempt,
             outcome,
-            unanswered: false,
+            unanswered,
             began,
+            guests,
             notes,
             artifacts,
         });
@@ -227,11 +277,22 @@ impl Testing {
         after
     }
 
-    fn launched(&self, unit: &Unit, profiles: &[String], launched: Launched) {
+    /// Writes down that an attempt started a guest, and gives it its number.
+    fn launched(&self, one: Attempt<'_>, launched: Launched) -> u32 {
         let Launched { argv, daemon, deviations } = launched;
-        let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
-        let configuration = unit.configuration.name().to_owned();
-        self.output.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+        let guest = locked(&self.schedule).new_guest();
+        self.output.write(Event::GuestStarted {
+            cell: self.cell.id.clone(),
+            guest,
+            test: one.planned.test.id.clone(),
+            attempt: one.number,
+            profiles: one.profiles.to_vec(),
+            configuration: one.unit.configuration.name().to_owned(),
+            argv,
+            daemon,
+            deviations,
+        });
+        guest
     }
 
     /// The paths that the environment's artifacts will have below the output folder.

@@ -1,5 +1,6 @@
 //! The command line's form.
 
+use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::journal::Environment;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
 /// guests started the way Kata starts them, and writes the verified support matrix back into the records.
 #[derive(Debug, Parser)]
-#[command(name = "kata-qualify", version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "kata-qualify", version, long_version = VERSION, max_term_width = 110, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
     /// Print more on standard error.
     #[arg(long, short, global = true)]
@@ -39,7 +40,7 @@ pub(super) enum Command {
     Matrix(MatrixArguments),
     /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
-    /// Rewrite all reports from a run's journal.
+    /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
@@ -88,6 +89,17 @@ pub(super) enum Format {
     Json,
 }
 
+/// What a run writes on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RunFormat {
+    /// The matrix, for people.
+    Human,
+    /// The results, for programs, when the run is over.
+    Json,
+    /// Each event as it is written into the journal, for programs; the matrix goes to standard error.
+    Ndjson,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
@@ -110,7 +122,7 @@ pub(super) struct RunArguments {
     /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel. Verdicts become `partial`.
     #[arg(long = "component", value_name = "NAME=PATH")]
     pub components: Vec<String>,
-    /// Run only tests whose id contains this, and the tests that can block them; never written back.
+    /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].
@@ -143,9 +155,9 @@ pub(super) struct RunArguments {
     /// removed, with their copies in Docker, which do not count [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
     #[arg(long, value_name = "GIB")]
     pub cache_size: Option<u64>,
-    /// The matrix on standard output, or the results as JSON.
+    /// What standard output gets: the matrix, the results as JSON, or the journal line by line while the run goes on.
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    pub format: RunFormat,
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
@@ -249,6 +261,12 @@ pub(super) struct ExplainArguments {
 pub(super) struct ReportArguments {
     /// A run's output folder.
     pub dir: PathBuf,
+    /// Records that replace or add to the shipped ones; the run is compared with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
     /// The matrix on standard output, or the results as JSON.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,

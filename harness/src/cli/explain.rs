@@ -16,7 +16,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
     match what.what {
         ListWhat::Tests => {
             for test in catalogue::tests() {
-                let first = test.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+                let first = test.property();
                 let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
                 let value = json!({
                     "id": test.id, "suite": test.suite, "place": test.place, "proves": proves, "blames": test.blames,

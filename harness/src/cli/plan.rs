@@ -5,17 +5,46 @@ use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
 use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
 use crate::progress::tell;
 use images::ImageRoute;
+use model::arch::Arch;
 use model::record::ResolveError;
 use model::release::Release;
 use model::target::Target;
 use reports::journal::Environment;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// What can be done with a release.
 struct Row {
     release: String,
     way: Result<ImageRoute, Refusal>,
     /// What a run will find out, although nothing stands in its way.
+    note: Option<String>,
+}
+
+/// What programs get.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Document {
+    /// The architecture that releases would be brought up on: this machine's.
+    arch: Arch,
+    /// In the order of the records, or as they were named.
+    releases: Vec<Planned>,
+}
+
+/// What can be done with a release, for programs.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+struct Planned {
+    /// `debian:13`.
+    release: String,
+    /// Where it can be brought up; nowhere, if something stands in its way.
+    #[serde(rename = "in")]
+    environments: Vec<Environment>,
+    /// What its image would come from: `cache`, `bootstrap`, `oci`, `cloud`, `oci-image`.
+    from: Option<&'static str>,
+    /// What stands in its way, in the words of `run`.
+    cannot: Option<String>,
+    /// What to do about that.
+    hint: Option<String>,
+    /// What a run would find out.
     note: Option<String>,
 }
 
@@ -58,8 +87,8 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let rows: Vec<Row> = named.iter().map(judge).collect();
     match arguments.format {
         Format::Json => {
-            let values: Vec<Value> = rows.iter().map(|row| value(row, &environments)).collect();
-            let document = json!({"arch": arch, "releases": values});
+            let releases = rows.iter().map(|row| planned(row, &environments)).collect();
+            let document = Document { arch, releases };
             print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
         }
         Format::Human => {
@@ -92,21 +121,19 @@ fn text(rows: &[Row], environments: &[Environment]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn value(row: &Row, environments: &[Environment]) -> Value {
-    let from = row.way.as_ref().ok().map(|way| match way {
-        ImageRoute::Cache => "cache",
-        ImageRoute::Base(source) => source.name(),
-    });
+fn planned(row: &Row, environments: &[Environment]) -> Planned {
     let refusal = row.way.as_ref().err();
-    let places: Vec<String> = environments.iter().map(ToString::to_string).collect();
-    json!({
-        "release": row.release,
-        "in": if refusal.is_none() { places } else { Vec::new() },
-        "from": from,
-        "cannot": refusal.map(|refusal| &refusal.why),
-        "hint": refusal.and_then(|refusal| refusal.hint.as_ref()),
-        "note": row.note,
-    })
+    Planned {
+        release: row.release.clone(),
+        environments: if refusal.is_none() { environments.to_vec() } else { Vec::new() },
+        from: row.way.as_ref().ok().map(|way| match way {
+            ImageRoute::Cache => "cache",
+            ImageRoute::Base(source) => source.name(),
+        }),
+        cannot: refusal.map(|refusal| refusal.why.clone()),
+        hint: refusal.and_then(|refusal| refusal.hint.clone()),
+        note: row.note.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +141,7 @@ mod tests {
     use super::*;
     use images::Source;
     use insta::assert_snapshot;
+    use serde_json::{Value, json};
 
     fn rows() -> Vec<Row> {
         let row = |release: &str, way| Row { release: release.to_owned(), way, note: None };
@@ -145,16 +173,17 @@ mod tests {
 
     #[test]
     fn programs_see_what_people_see() {
-        let values: Vec<Value> = rows().iter().map(|row| value(row, &[Environment::Vm])).collect();
+        let values = rows().iter().map(|row| planned(row, &[Environment::Vm])).collect::<Vec<Planned>>();
+        let values = serde_json::to_value(values).unwrap();
         let nothing = Value::Null;
         assert_eq!(
             values,
-            [
-                json!({"release": "debian:12", "in": ["vm"], "from": "cache", "cannot": nothing, "hint": nothing, "note": nothing}),
-                json!({"release": "debian:13", "in": ["vm"], "from": "bootstrap", "cannot": nothing, "hint": nothing, "note": nothing}),
-                json!({"release": "amzn:2023", "in": ["vm"], "from": "oci", "cannot": nothing, "hint": nothing, "note": "the record names no QEMU on x86_64: no guest can be started"}),
-                json!({"release": "gentoo:rolling", "in": [], "from": nothing, "cannot": "no installer is written", "hint": "run it elsewhere", "note": nothing}),
-            ]
+            json!([
+                {"release": "debian:12", "in": ["vm"], "from": "cache", "cannot": nothing, "hint": nothing, "note": nothing},
+                {"release": "debian:13", "in": ["vm"], "from": "bootstrap", "cannot": nothing, "hint": nothing, "note": nothing},
+                {"release": "amzn:2023", "in": ["vm"], "from": "oci", "cannot": nothing, "hint": nothing, "note": "the record names no QEMU on x86_64: no guest can be started"},
+                {"release": "gentoo:rolling", "in": [], "from": nothing, "cannot": "no installer is written", "hint": "run it elsewhere", "note": nothing},
+            ])
         );
     }
 }

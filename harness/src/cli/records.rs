@@ -5,7 +5,7 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use model::database::Database;
 use model::verified;
-use reports::matrix::Matrix;
+use reports::standing::Standings;
 use std::path::{Path, PathBuf};
 
 /// The shipped records, with those of `--records` on top.
@@ -32,11 +32,8 @@ pub(super) fn folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
 }
 
 /// Writes what was verified beside the records, each file at once or not at all.
-pub(super) fn write_back(matrix: &Matrix, database: &Database, folder: &Path) -> anyhow::Result<()> {
-    let (entries, withheld) = reports::views::record::verified_entries(matrix, |cell, profile| {
-        let record = database.records().find(|record| record.distro == cell.cell.distro)?;
-        reports::views::compare::entry_of(&record.verified, cell, profile)
-    });
+pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder: &Path) -> anyhow::Result<()> {
+    let (entries, withheld) = reports::views::record::verified_entries(standings);
     for held in &withheld {
         let what = held.cell.as_ref().map_or_else(|| "the whole run".to_owned(), ToString::to_string);
         tell(format_args!("not written back: {what}: {}", held.reason));

@@ -1,40 +1,62 @@
 //! `kata-qualify report`: rewrites all reports from a run's journal, which is the only truth.
 
 use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
-use crate::cli::{Exit, UsageError};
+use crate::cli::{Exit, UsageError, records};
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::profile::Profile;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
+use reports::run::RunEnding;
+use reports::standing::{Effect, Recorded, Standings};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use suites::catalogue;
 
-/// Runs the command.
+/// Runs the command: the reports again, and the exit code that `run` would have had with these records.
 pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
+    let database = records::database(what.records.as_deref())?;
     // A folder without a readable journal is bad input; nothing is written then.
     let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
-    let matrix = write_from(&journal, Profile::all(), &what.dir)?;
-    print(&matrix, what.format)?;
+    let matrix = matrix_in(&journal, Profile::all(), &what.dir);
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), what.strict);
+    write(&standings, &what.dir)?;
+    print(&standings, what.format)?;
     tell(format_args!("reports: {}", what.dir.display()));
-    Ok(Exit::AsRecorded)
+    Ok(match matrix.ending {
+        RunEnding::Interrupted => Exit::Interrupted,
+        RunEnding::Finished | RunEnding::Killed => exit(&standings),
+    })
+}
+
+/// The exit code of a run that came to its end.
+pub(super) fn exit(standings: &Standings<'_>) -> Exit {
+    match standings.effect() {
+        Effect::None => Exit::AsRecorded,
+        Effect::Worse => Exit::Worse,
+        Effect::Unjudged => Exit::Infrastructure,
+    }
 }
 
 /// Prints what the records say was verified.
 pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
-    let database = crate::cli::records::database(what.records.as_deref())?;
+    let database = records::database(what.records.as_deref())?;
     crate::cli::print(&reports::views::published::render(database.records(), Profile::all()))?;
     Ok(Exit::AsRecorded)
 }
 
-/// Reads a run's journal and writes every report beside it.
-pub(super) fn write(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
-    write_from(&read(dir)?, profiles, dir)
+/// Reads a run's journal and judges it.
+pub(super) fn judged(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
+    Ok(matrix_in(&read(dir)?, profiles, dir))
 }
 
-fn write_from(journal: &Journal, profiles: &[Profile], dir: &Path) -> anyhow::Result<Matrix> {
-    reports::views::write::write_all(journal, catalogue::tests(), profiles, dir).context("writing the reports")
+fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
+    reports::views::write::matrix_in(journal, catalogue::tests(), profiles, dir)
+}
+
+/// Writes every report beside a run's journal.
+pub(super) fn write(standings: &Standings<'_>, dir: &Path) -> anyhow::Result<()> {
+    reports::views::write::write_all(standings, catalogue::tests(), dir).context("writing the reports")
 }
 
 fn read(dir: &Path) -> anyhow::Result<Journal> {
@@ -42,16 +64,21 @@ fn read(dir: &Path) -> anyhow::Result<Journal> {
 }
 
 /// The matrix, or the results as JSON, on standard output.
-pub(super) fn print(matrix: &Matrix, format: Format) -> anyhow::Result<()> {
+pub(super) fn print(standings: &Standings<'_>, format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Json => crate::cli::print(&format!("{}\n", reports::views::json::render(matrix)?)),
+        Format::Json => crate::cli::print(&format!("{}\n", reports::views::json::render(standings)?)),
         Format::Human => {
             let terminal = std::io::stdout().is_terminal();
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let width = terminal_width().filter(|_| terminal).unwrap_or(100);
-            crate::cli::print(&reports::views::terminal::terminal(matrix, width, colour))
+            crate::cli::print(&reports::views::terminal::terminal(standings, width, colour))
         }
     }
+}
+
+/// The matrix as text without colour.
+pub(super) fn plain(standings: &Standings<'_>) -> String {
+    reports::views::terminal::terminal(standings, 100, false)
 }
 
 fn terminal_width() -> Option<usize> {

@@ -1,13 +1,13 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
-use crate::admin::AdminRecords;
-use crate::cli::arguments::{ImageArguments, In, RunArguments, SourceArgument, budget, cache};
+use crate::cli::arguments::{ImageArguments, In, RunArguments, RunFormat, SourceArgument, budget, cache};
 use crate::cli::{UsageError, usage, vouched};
 use crate::environments::host;
 use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
 use crate::progress::tell;
+use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::run::Request;
 use crate::sweep::locks_folder;
@@ -46,18 +46,21 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         vouched::is_not_shipped(what, arguments.records.as_deref())?;
     }
     let (images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
-    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
+    // A component that was brought along is none: the evidence names it, and only Kata's own results are written then.
+    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty();
     if candidate && arguments.write_back {
         return Err(UsageError(
-            "--write-back does not go with --install, --overlay or --component: a record says what the distro ships"
-                .into(),
+            "--write-back does not go with --install or --overlay: a record says what the distro ships".into(),
         )
         .into());
     }
-    if arguments.filter.is_some() && arguments.write_back {
-        return Err(
-            UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
-        );
+    if !arguments.components.is_empty() && arguments.kata.is_empty() && arguments.write_back {
+        return Err(UsageError(
+            "--write-back goes with --component only beside --kata: a record says what the distro ships, and of a run \
+             with other components only what Kata itself showed"
+                .into(),
+        )
+        .into());
     }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
@@ -68,7 +71,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     Ok(Request {
         kata,
         replacements,
-        admin_records: AdminRecords::of(database, &releases),
+        record_places: RecordPlaces::of(database, &releases),
         releases,
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
@@ -80,6 +83,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         jobs: arguments.jobs.map_or(cpus, usize::from),
         retries: arguments.retries,
         keep: arguments.keep,
+        streams: arguments.format == RunFormat::Ndjson,
         options: options(arguments),
         candidate: candidate || relative,
         shaped: by_caller.is_some(),

@@ -1,11 +1,12 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
-use crate::cli::arguments::RunArguments;
+use crate::cli::arguments::{Format, RunArguments, RunFormat};
 use crate::cli::prospect::{Here, NO_ENGINE};
 use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{self, BadRequest, CLEANING, RunEnd};
 use reports::journal::Environment;
+use reports::standing::{Recorded, Standings};
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
@@ -44,24 +45,21 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Ok(bad) => anyhow::Error::from(usage(&bad)),
         Err(other) => other,
     })?;
-    let matrix = report::write(&out, &profiles)?;
-    report::print(&matrix, arguments.format)?;
+    let matrix = report::judged(&out, &profiles)?;
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), arguments.strict);
+    report::write(&standings, &out)?;
+    match arguments.format {
+        RunFormat::Human => report::print(&standings, Format::Human)?,
+        RunFormat::Json => report::print(&standings, Format::Json)?,
+        RunFormat::Ndjson => tell(report::plain(&standings)),
+    }
     tell(format_args!("journal and reports: {}", out.display()));
     if let Some(folder) = records {
-        records::write_back(&matrix, &database, &folder)?;
+        records::write_back(&standings, &database, &folder)?;
     }
-    match ended {
-        RunEnd::Finished => {}
-        RunEnd::Interrupted => return Ok(Exit::Interrupted),
-        RunEnd::Broken => return Ok(Exit::Infrastructure),
-    }
-    let summary = reports::views::compare::summary(&matrix, arguments.strict, |cell, profile| {
-        let record = database.records().find(|record| record.distro == cell.cell.distro)?;
-        reports::views::compare::entry_of(&record.verified, cell, profile)
-    });
-    Ok(match summary.exit_code() {
-        0 => Exit::AsRecorded,
-        1 => Exit::Worse,
-        _ => Exit::Infrastructure,
+    Ok(match ended {
+        RunEnd::Finished => report::exit(&standings),
+        RunEnd::Interrupted => Exit::Interrupted,
+        RunEnd::Broken => Exit::Infrastructure,
     })
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::plan;
 use model::profile::Profile;
 use suites::environment::Environment;
-use suites::outcome::Component;
+use suites::outcome::{Component, Failure};
 
 /// What a line gives for an attempt.
 enum Answer {
@@ -73,7 +73,7 @@ fn pass() -> Answer {
 }
 
 fn fail() -> Answer {
-    Answer::Outcome(Outcome::Fail { message: "refused".to_owned(), blames: Component::Qemu })
+    Answer::Outcome(Outcome::Fail(Failure::new(Component::Qemu, "refused")))
 }
 
 /// The tests of one profile in virtual machines, those of these configurations only.
@@ -362,4 +362,13 @@ fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
     let said = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
     assert_eq!(said, [AfterEnvironment::Finished]);
     assert!(matches!(standing(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
+}
+
+#[test]
+fn guests_are_numbered_over_all_machines_of_a_cell() {
+    let mut schedule = Schedule::new(Vec::new(), true, 1);
+    schedule.new_machine();
+    assert_eq!(schedule.new_guest(), 1);
+    schedule.new_machine();
+    assert_eq!((schedule.new_guest(), schedule.new_guest()), (2, 3));
 }

@@ -131,11 +131,10 @@ impl PackageFamily for Apk {
         _: &Runner<'_>,
         _: &Path,
         image_folder: &Path,
-        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
         let all = index::offered(image_folder)?;
-        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
+        Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {

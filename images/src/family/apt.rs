@@ -120,10 +120,9 @@ impl PackageFamily for Apt {
         runner: &Runner<'_>,
         tree: &Path,
         image_folder: &Path,
-        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(runner, tree, &image_folder.join(fetch::LISTS), names, packages)
+        installed::origins(runner, tree, &image_folder.join(fetch::LISTS), packages)
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {

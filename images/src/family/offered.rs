@@ -3,6 +3,7 @@
 use crate::manifest::PackageOrigin;
 use model::package::{PackageName, PackageVersion};
 use operator::packages::Package;
+use std::collections::BTreeMap;
 
 /// A package that a repository, or a suite, offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,25 +24,25 @@ pub(super) struct OfferedFile {
     pub(super) sha256: Option<String>,
 }
 
-/// Where the installed versions of the named packages are offered, each place once and in its order.
-pub(super) fn origins<'o>(
-    names: &[PackageName],
-    packages: &[Package],
-    offered: impl IntoIterator<Item = &'o Offered>,
-) -> Vec<PackageOrigin> {
-    let offered: Vec<&Offered> = offered.into_iter().collect();
-    let origin = |name: &PackageName| {
-        let installed = packages.iter().find(|p| *name == *p.name)?;
+/// Where the installed versions of packages are offered, each place once and in its order.
+///
+/// A package that is called as none of a repository can be is left out: it comes from nowhere.
+pub(super) fn origins<'o>(packages: &[Package], offered: impl IntoIterator<Item = &'o Offered>) -> Vec<PackageOrigin> {
+    let mut by_name: BTreeMap<&str, Vec<&Offered>> = BTreeMap::new();
+    for one in offered {
+        by_name.entry(&one.name).or_default().push(one);
+    }
+    let origin = |installed: &Package| {
+        let package = installed.name.parse::<PackageName>().ok()?;
         let mut suites: Vec<String> = Vec::new();
-        for one in &offered {
-            let is_it = one.name == installed.name && is_same(&one.version, &installed.version);
-            if is_it && !suites.contains(&one.repository) {
+        for one in by_name.get(installed.name.as_str()).into_iter().flatten() {
+            if is_same(&one.version, &installed.version) && !suites.contains(&one.repository) {
                 suites.push(one.repository.clone());
             }
         }
-        Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
+        Some(PackageOrigin { package, version: installed.version.clone(), suites })
     };
-    names.iter().filter_map(origin).collect()
+    packages.iter().filter_map(origin).collect()
 }
 
 /// Whether two versions are one: an RPM may say that its epoch is 0, and an index leaves that out.
@@ -61,18 +62,17 @@ mod tests {
             name: "qemu".to_owned(),
             version: version.parse().unwrap(),
         };
-        let installed = Package {
-            name: "qemu".to_owned(),
+        let installed = |name: &str| Package {
+            name: name.to_owned(),
             version: "0:2-1".parse().unwrap(),
             arch: "x86_64".to_owned(),
             source: "qemu".to_owned(),
         };
-        let names = ["qemu", "none"].map(|name| name.parse::<PackageName>().unwrap());
         // Of two architectures, say.
         let offered = [one("core", "1-1"), one("updates", "2-1"), one("updates", "2-1"), one("testing", "2-1")];
-        let found = origins(&names, &[installed], &offered);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].package, "qemu");
+        let found = origins(&["qemu", "local", "no package"].map(installed), &offered);
+        assert_eq!(found.iter().map(|origin| origin.package.as_str()).collect::<Vec<_>>(), ["qemu", "local"]);
+        assert!(found[1].suites.is_empty());
         assert_eq!(found[0].suites, ["updates", "testing"]);
     }
 }

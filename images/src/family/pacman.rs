@@ -129,11 +129,10 @@ impl PackageFamily for Pacman {
         _: &Runner<'_>,
         _: &Path,
         image_folder: &Path,
-        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
         let all = database::offered(&image_folder.join(SYNC))?;
-        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
+        Ok(super::offered::origins(packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {

@@ -212,12 +212,11 @@ impl PackageFamily for Rpm {
         _: &Runner<'_>,
         _: &Path,
         image_folder: &Path,
-        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        let wanted: BTreeSet<&str> = names.iter().map(PackageName::as_str).collect();
+        let wanted: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         let all = indexes::offered(&image_folder.join(workspace::CACHE), &wanted)?;
-        Ok(super::offered::origins(names, packages, &all))
+        Ok(super::offered::origins(packages, &all))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<PathOwner> {

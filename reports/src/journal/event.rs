@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -70,6 +72,20 @@ impl Serialize for CellId {
     }
 }
 
+impl JsonSchema for CellId {
+    fn schema_name() -> Cow<'static, str> {
+        "CellId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "A target in an environment: `debian:13/x86_64/container`.",
+            "type": "string",
+            "pattern": "^[^:/]+:[^/]+/[^/]+/[^/]+$",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for CellId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CellId, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -77,7 +93,7 @@ impl<'de> Deserialize<'de> for CellId {
 }
 
 /// What a cell is doing; an error in one phase is never reported as a failure of the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Making or finding the release's image.
@@ -109,7 +125,7 @@ impl fmt::Display for Phase {
 }
 
 /// What a cell's verdicts rest on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct CellFacts {
     /// Hardware virtualization or emulation.
@@ -117,17 +133,23 @@ pub struct CellFacts {
     /// `kvm`, `tcg`.
     pub accelerator: String,
     /// Component package → exact version.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Component package → the package suite it came from.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub suites: BTreeMap<PackageName, String>,
     /// The kernel that guests boot: `uname -r`.
     pub kernel: Option<String>,
     /// The image's name.
     pub image: String,
     /// When the image was made.
+    #[schemars(with = "Option<String>")]
     pub image_made: Option<Timestamp>,
     /// Whether the image came from the cache.
     pub image_cached: bool,
+    /// Everything that is installed in the image and how it was made: a file beside the journal, relative to its folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_manifest: Option<String>,
     /// What was accepted to make it: "accepted an expired Release".
     pub image_options: Vec<String>,
     /// What the environment answered to each probe.
@@ -140,16 +162,17 @@ pub struct CellFacts {
 }
 
 /// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalEntry {
     /// When it happened.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub at: Timestamp,
     /// What happened.
     pub event: Event,
 }
 
 /// Something that happened in a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// A run began.
@@ -160,10 +183,25 @@ pub enum Event {
         run: String,
         /// The harness's version.
         harness: String,
+        /// The commit that the harness was built of, or `unknown`.
+        #[serde(default)]
+        commit: String,
+        /// The command line.
+        #[serde(default)]
+        argv: Vec<String>,
+        /// A digest of what the records say of the releases.
+        #[serde(default)]
+        records: String,
+        /// A digest of what the catalogue requires.
+        #[serde(default)]
+        catalogue: String,
         /// The profiles asked for.
         profiles: Vec<String>,
         /// The cells asked for.
         cells: Vec<CellId>,
+        /// How many tests each of them has, one that runs in several configurations as often as in these.
+        #[serde(default)]
+        planned: BTreeMap<CellId, u64>,
         /// The test filter, if not all tests were asked for.
         filter: Option<String>,
         /// Whether it was about candidates or another record: such a run is never written back.
@@ -193,10 +231,20 @@ pub enum Event {
         /// The facts.
         facts: CellFacts,
     },
-    /// A guest was started.
-    Launched {
+    /// A guest was started, or it was tried to.
+    #[serde(alias = "launched")]
+    GuestStarted {
         /// The cell.
         cell: CellId,
+        /// Its number in the cell, from 1; 0 in journals of schema 2 and before, which have none.
+        #[serde(default)]
+        guest: u32,
+        /// The test that it was started for; others may run in it later.
+        #[serde(default)]
+        test: String,
+        /// Which attempt at that test, from 1.
+        #[serde(default)]
+        attempt: u32,
         /// The profiles whose configuration this is.
         profiles: Vec<String>,
         /// The configuration's name.
@@ -232,6 +280,9 @@ pub enum Event {
         /// In which virtual machine of the cell, counted from 1; 0 where there is none to speak of.
         #[serde(default)]
         machine: u32,
+        /// The guests that it ran in or started itself, by their numbers.
+        #[serde(default)]
+        guests: Vec<u32>,
         /// What became of it.
         outcome: Outcome,
         /// How long it took.
@@ -271,7 +322,7 @@ impl Event {
             Event::CellStarted { cell }
             | Event::PhaseStarted { cell, .. }
             | Event::CellFacts { cell, .. }
-            | Event::Launched { cell, .. }
+            | Event::GuestStarted { cell, .. }
             | Event::TestStarted { cell, .. }
             | Event::TestFinished { cell, .. }
             | Event::CellError { cell, .. }

@@ -26,14 +26,18 @@ fn what_is_written_is_read() {
     // Only what is hostile or secret differs: the writer cleaned it.
     let redactor = crate::redact::Redactor::default();
     for (a, b) in journal.entries.iter_mut().zip(&read.entries) {
+        if let Event::RunStarted { argv, .. } = &mut a.event {
+            argv.iter_mut().for_each(|word| *word = redactor.mirrors(word));
+        }
         if let Event::CellFacts { facts, .. } = &mut a.event {
             facts.image_options.iter_mut().for_each(|option| *option = redactor.mirrors(option));
         }
         if let Event::CellError { message, .. } = &mut a.event {
             *message = redactor.mirrors(message);
         }
-        if let Event::TestFinished { outcome: Outcome::Fail { message, .. }, .. } = &mut a.event {
-            *message = crate::redact::without_controls(&redactor.mirrors(message), 1 << 20);
+        if let Event::TestFinished { outcome: Outcome::Fail(failure), .. } = &mut a.event {
+            failure.observed = crate::redact::without_controls(&redactor.mirrors(&failure.observed), 1 << 20);
+            failure.signature = crate::signature::of(failure.component, &failure.observed);
         }
         assert_eq!(a, b);
     }
@@ -53,11 +57,30 @@ fn a_journal_tells_no_mirror_and_no_password() {
         let message = said.to_owned();
         writer.append(Event::CellError { cell: cell("13"), phase: Phase::Image, message }).unwrap();
     }
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    for entry in maker.journal.entries {
+        writer.append_entry(entry).unwrap();
+    }
     let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
-    for secret in ["s3c", "mirror.example", "other"] {
+    assert!(text.contains("--mirror"), "{text}");
+    for secret in ["s3c", "mirror.example", "other", "user:pass"] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
     assert!(text.contains("http://<mirror>/debian/x"), "{text}");
+}
+
+#[test]
+fn what_is_told_while_a_journal_is_written_is_the_journal() {
+    static TOLD: std::sync::Mutex<Vec<u8>> = std::sync::Mutex::new(Vec::new());
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path()).unwrap().telling(|line| TOLD.lock().unwrap().extend_from_slice(line));
+    for entry in sample::journal().entries {
+        writer.append_entry(entry).unwrap();
+    }
+    let told = TOLD.lock().unwrap();
+    assert!(!told.is_empty());
+    assert_eq!(*told, std::fs::read(dir.path().join(FILE)).unwrap());
 }
 
 #[test]
@@ -124,6 +147,24 @@ fn a_newer_schema_is_refused_whatever_its_shape() {
         let message = read(&path).unwrap_err().to_string();
         assert!(message.contains(&format!("schema 7 is newer than {SCHEMA}")), "{message}");
     }
+}
+
+#[test]
+fn a_journal_of_schema_2_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = [
+        r#"{"event":"run-started","schema":2,"run":"x","harness":"0.1.0","profiles":["go-3.29"],"cells":[],"filter":null,"candidate":false,"options":[]}"#,
+        r#"{"event":"launched","cell":"debian:13/x86_64/vm","profiles":["go-3.29"],"configuration":"plain","argv":["qemu"],"daemon":[],"deviations":[]}"#,
+        r#"{"event":"test-finished","cell":"debian:13/x86_64/vm","profiles":["go-3.29"],"test":"t","attempt":1,"outcome":{"outcome":"fail","message":"no q35","blames":"qemu"},"millis":1,"notes":[],"artifacts":[]}"#,
+    ];
+    let text: String =
+        lines.iter().map(|event| format!("{{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{event}}}\n")).collect();
+    std::fs::write(dir.path().join(FILE), text).unwrap();
+    let journal = read(dir.path()).unwrap();
+    assert!(matches!(&journal.entries[1].event, Event::GuestStarted { guest: 0, argv, .. } if argv == &["qemu"]));
+    let Event::TestFinished { outcome, guests, .. } = &journal.entries[2].event else { panic!("{journal:?}") };
+    assert_eq!(*outcome, fail(Component::Qemu, "no q35"));
+    assert!(guests.is_empty());
 }
 
 #[test]

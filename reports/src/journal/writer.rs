@@ -2,6 +2,7 @@
 
 use super::{Event, FILE, JournalEntry, JournalError, MAX_LINE};
 use crate::redact::{self, Redactor};
+use crate::signature;
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -20,6 +21,8 @@ pub struct Writer {
     file: File,
     path: PathBuf,
     redactor: Redactor,
+    /// Is given each line that is in the file.
+    told: Option<fn(&[u8])>,
 }
 
 impl Writer {
@@ -46,7 +49,7 @@ impl Writer {
         let opened = OpenOptions::new().append(true).create(true).open(&path);
         let file = opened.map_err(|source| JournalError::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
-            Ok(()) => Ok(Writer { file, path, redactor: Redactor::default() }),
+            Ok(()) => Ok(Writer { file, path, redactor: Redactor::default(), told: None }),
             Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Busy(path)),
             Err(std::fs::TryLockError::Error(source)) => Err(JournalError::Io { doing: "locking", path, source }),
         }
@@ -56,6 +59,12 @@ impl Writer {
     #[must_use]
     pub fn hiding(self, redactor: Redactor) -> Writer {
         Writer { redactor, ..self }
+    }
+
+    /// Gives each line, with its line feed, to this function once it is in the file.
+    #[must_use]
+    pub fn telling(self, told: fn(&[u8])) -> Writer {
+        Writer { told: Some(told), ..self }
     }
 
     /// The journal's file.
@@ -90,6 +99,9 @@ impl Writer {
             let _ = self.file.set_len(before);
             return Err(self.failed("writing", e));
         }
+        if let Some(told) = self.told {
+            told(&line);
+        }
         Ok(())
     }
 
@@ -118,7 +130,10 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
         items.iter_mut().for_each(text);
     };
     match event {
-        Event::RunStarted { options, .. } => list(options, &mut text),
+        Event::RunStarted { options, argv, .. } => {
+            list(options, &mut text);
+            list(argv, &mut text);
+        }
         Event::CellFacts { facts, .. } => {
             facts.suites.values_mut().for_each(&mut text);
             facts.environment.values_mut().for_each(&mut text);
@@ -127,14 +142,20 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
             list(&mut facts.image_options, &mut text);
             list(&mut facts.notes, &mut text);
         }
-        Event::Launched { argv, daemon, deviations, .. } => {
+        Event::GuestStarted { argv, daemon, deviations, .. } => {
             list(argv, &mut text);
             list(daemon, &mut text);
             list(deviations, &mut text);
         }
         Event::TestFinished { outcome, notes, artifacts, .. } => {
             match outcome {
-                Outcome::Fail { message, .. } | Outcome::Error { message } => text(message),
+                Outcome::Fail(failure) => {
+                    text(&mut failure.expected);
+                    text(&mut failure.observed);
+                    list(&mut failure.asked_for, &mut text);
+                    failure.signature = signature::of(failure.component, &failure.observed);
+                }
+                Outcome::Error { message } => text(message),
                 Outcome::Skip { reason } => text(reason),
                 Outcome::Pass | Outcome::Blocked { .. } => {}
             }

@@ -4,8 +4,9 @@
 
 use crate::journal::{CellFacts, Event, Journal};
 use crate::redact::{self, Redactor};
+use crate::signature::signed;
 use std::collections::BTreeSet;
-use suites::outcome::Outcome;
+use suites::outcome::{Failure, Outcome};
 
 /// Knows every host that anything in the journal gives away.
 pub(super) fn redactor(journal: &Journal) -> Redactor {
@@ -18,7 +19,7 @@ pub(super) fn redactor(journal: &Journal) -> Redactor {
     };
     for entry in &journal.entries {
         match &entry.event {
-            Event::RunStarted { options, .. } => options.iter().for_each(|t| add(t)),
+            Event::RunStarted { options, argv, .. } => options.iter().chain(argv).for_each(|t| add(t)),
             Event::CellFacts { facts, .. } => {
                 facts.notes.iter().chain(&facts.image_options).for_each(|t| add(t));
                 let values = facts.environment.values().chain(facts.candidates.values());
@@ -28,7 +29,8 @@ pub(super) fn redactor(journal: &Journal) -> Redactor {
             Event::CellError { message, .. } => add(message),
             Event::TestFinished { outcome, notes, .. } => {
                 match outcome {
-                    Outcome::Fail { message, .. } | Outcome::Error { message } => add(message),
+                    Outcome::Fail(failure) => add(&failure.observed),
+                    Outcome::Error { message } => add(message),
                     Outcome::Skip { reason } => add(reason),
                     Outcome::Pass | Outcome::Blocked { .. } => {}
                 }
@@ -44,7 +46,14 @@ pub(super) fn redactor(journal: &Journal) -> Redactor {
 pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
     match outcome {
         Outcome::Pass => Outcome::Pass,
-        Outcome::Fail { message, blames } => Outcome::Fail { message: redactor.text(message), blames: *blames },
+        // Signed anew: an older journal has no signature, or one by other rules.
+        Outcome::Fail(failure) => Outcome::Fail(signed(Failure {
+            component: failure.component,
+            expected: redactor.line(&failure.expected),
+            observed: redactor.text(&failure.observed),
+            asked_for: failure.asked_for.iter().map(|source| redactor.line(source)).collect(),
+            signature: String::new(),
+        })),
         Outcome::Skip { reason } => Outcome::Skip { reason: redactor.text(reason) },
         Outcome::Blocked { by } => Outcome::Blocked { by: redactor.line(by) },
         Outcome::Error { message } => Outcome::Error { message: redactor.text(message) },
@@ -65,6 +74,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
         image: redactor.line(&facts.image),
         image_made: facts.image_made,
         image_cached: facts.image_cached,
+        image_manifest: facts.image_manifest.as_ref().map(|file| redactor.line(file)),
         image_options: list(&facts.image_options),
         environment: facts.environment.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect(),
         candidates: facts.candidates.iter().map(|(one, what)| (*one, redactor.line(what))).collect(),

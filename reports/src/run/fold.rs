@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
-use super::{Attempt, CellFailure, CellRun, GuestLaunch, Run, RunEnding, TestRun, between};
+use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ pub fn fold(journal: &Journal) -> Run {
     let mut run = Run {
         id: String::new(),
         harness: String::new(),
+        provenance: Provenance::default(),
         profiles: Vec::new(),
         filter: None,
         candidate: false,
@@ -43,10 +44,32 @@ pub fn fold(journal: &Journal) -> Run {
         run.started.get_or_insert(entry.at);
         run.finished = Some(entry.at);
         match &entry.event {
-            Event::RunStarted { schema, run: id, harness, profiles, cells, filter, candidate, shaped, options } => {
+            Event::RunStarted {
+                schema,
+                run: id,
+                harness,
+                commit,
+                argv,
+                records,
+                catalogue,
+                profiles,
+                cells,
+                planned,
+                filter,
+                candidate,
+                shaped,
+                options,
+            } => {
                 written_as = *schema;
                 run.id = redactor.line(id);
                 run.harness = redactor.line(harness);
+                run.provenance = Provenance {
+                    commit: redactor.line(commit),
+                    argv: argv.iter().take(MAX_ITEMS).map(|word| redactor.line(word)).collect(),
+                    records: redactor.line(records),
+                    catalogue: redactor.line(catalogue),
+                    planned: run.provenance.planned.into_iter().chain(planned.clone()).collect(),
+                };
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
                 run.filter = filter.as_ref().map(|f| redactor.line(f)).or(run.filter);
@@ -112,7 +135,7 @@ impl Folding {
                 }
                 add_facts(&mut self.cell.facts, facts);
             }
-            Event::Launched { profiles, configuration, argv, daemon, deviations, .. } => {
+            Event::GuestStarted { guest, profiles, configuration, argv, daemon, deviations, .. } => {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
                 self.launched(GuestLaunch {
                     profiles: sorted(lines(profiles)),
@@ -121,16 +144,18 @@ impl Folding {
                     daemon: lines(daemon),
                     deviations: lines(deviations),
                     times: 1,
+                    guests: Some(*guest).filter(|guest| *guest > 0).into_iter().collect(),
                 });
             }
             Event::TestStarted { profiles, test, .. } => {
                 self.open.insert(names.key(test, profiles));
             }
-            Event::TestFinished { profiles, test, attempt: _, machine, outcome, millis, notes, artifacts, .. } => {
+            Event::TestFinished { profiles, test, machine, guests, outcome, millis, notes, artifacts, .. } => {
                 let key = names.key(test, profiles);
                 self.open.remove(&key);
                 let attempt = Attempt {
                     machine: *machine,
+                    guests: guests.iter().copied().take(MAX_ITEMS).collect(),
                     outcome: clean_outcome(outcome, redactor),
                     millis: *millis,
                     notes: notes.iter().take(MAX_ITEMS).map(|n| redactor.line(n)).collect(),
@@ -168,7 +193,11 @@ impl Folding {
                 && l.daemon == launch.daemon
         });
         match same {
-            Some(same) => same.times = same.times.saturating_add(1),
+            Some(same) => {
+                same.times = same.times.saturating_add(1);
+                let room = MAX_ITEMS.saturating_sub(same.guests.len());
+                same.guests.extend(launch.guests.into_iter().take(room));
+            }
             None if room => launches.push(launch),
             None => {}
         }
@@ -197,7 +226,8 @@ impl Folding {
         };
         for key in std::mem::take(&mut self.open) {
             let outcome = Outcome::Error { message: message.to_owned() };
-            self.attempt(key, Attempt { machine: 0, outcome, millis: 0, notes: Vec::new(), artifacts: Vec::new() });
+            let (notes, artifacts) = (Vec::new(), Vec::new());
+            self.attempt(key, Attempt { machine: 0, guests: Vec::new(), outcome, millis: 0, notes, artifacts });
         }
         self.cell
     }
@@ -273,6 +303,7 @@ fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     known.kernel = new.kernel.or(known.kernel.take());
     known.image_made = new.image_made.or(known.image_made);
     known.image_cached = new.image_cached;
+    known.image_manifest = new.image_manifest.or(known.image_manifest.take());
     extend(&mut known.image_options, new.image_options.into_iter());
     extend(&mut known.notes, new.notes.into_iter());
 }

@@ -73,6 +73,21 @@ fn nothing_of_a_mirror_or_a_terminal_is_left_of_a_candidate() {
 }
 
 #[test]
+fn a_failure_of_an_older_journal_is_signed_and_what_a_journal_says_of_a_signature_is_not_believed() {
+    let old = r#"{"outcome":"fail","message":"no q35 for 3 guests","blames":"qemu"}"#;
+    let mut lied = suites::outcome::Failure::new(Component::Qemu, "no q35 for 4 guests");
+    lied.signature = "qemu: all is well".to_owned();
+    for outcome in [serde_json::from_str(old).unwrap(), Outcome::Fail(lied)] {
+        let mut maker = Maker::default();
+        maker.done("13", &["go-3.29"], BOOT, outcome);
+        let run = fold(&maker.journal);
+        let found = attempts(&run, "13", BOOT);
+        let [Outcome::Fail(failure)] = found[..] else { panic!("{run:?}") };
+        assert_eq!(failure.signature, "qemu: no q35 for N guests");
+    }
+}
+
+#[test]
 fn versions_are_kept_digit_by_digit() {
     let mut maker = Maker::default();
     let mut facts = crate::sample::facts(Basis::Hardware);

@@ -45,7 +45,7 @@ pub fn weigh(
     }
     for test in catalogue.iter().filter(|test| is_nested(test)) {
         let Some(standing) = evidence.standings.get_mut(&test.id) else { continue };
-        let Outcome::Fail { message, .. } = &standing.outcome else { continue };
+        let Outcome::Fail(failure) = &standing.outcome else { continue };
         // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
         if test.place == Place::Kata && repeated.contains(&test.id) {
             continue;
@@ -57,7 +57,8 @@ pub fn weigh(
             (true, Some(Outcome::Pass)) => "it passes in a container",
             (true, _) => "no container shows it, too",
         };
-        let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {message}");
+        let observed = &failure.observed;
+        let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {observed}");
         standing.outcome = Outcome::Error { message };
     }
     evidence
@@ -68,13 +69,18 @@ pub fn is_nested(test: &Test) -> bool {
     !matches!(test.place, Place::Environment | Place::Runc)
 }
 
+/// Of the verdicts of several environments on one capability, the one that counts: of those that decided, that of the
+/// environment that shows most.
+pub fn decisive(verdicts: impl IntoIterator<Item = (Environment, Verdict)>) -> Option<(Environment, Verdict)> {
+    verdicts.into_iter().filter(|(_, verdict)| verdict.is_decided()).max_by_key(|(environment, _)| *environment)
+}
+
 /// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.
 pub fn settle(vm: Verdict, container: Verdict) -> Verdict {
-    match (vm.is_decided(), container.is_decided()) {
-        (true, _) => vm,
-        (false, true) => container,
-        (false, false) if vm == Verdict::NotApplicable => container,
-        (false, false) => vm,
+    match decisive([(Environment::Vm, vm), (Environment::Container, container)]) {
+        Some((_, verdict)) => verdict,
+        None if vm == Verdict::NotApplicable => container,
+        None => vm,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which tests a capability requires under a profile.
 
-use model::hex::hex;
+use crate::digest;
 use model::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -64,7 +64,6 @@ impl<'a> Requirements<'a> {
 
 /// A short digest of what is required: two verdicts compare only if the same tests stand behind them.
 pub fn test_set(catalogue: &[Test]) -> String {
-    use sha2::{Digest, Sha256};
     let mut lines: Vec<String> = catalogue
         .iter()
         .map(|test| {
@@ -76,6 +75,5 @@ pub fn test_set(catalogue: &[Test]) -> String {
         })
         .collect();
     lines.sort_unstable();
-    let digest = Sha256::digest(lines.concat().as_bytes());
-    hex(digest.get(..6).unwrap_or(&digest))
+    digest::short(&lines.concat())
 }

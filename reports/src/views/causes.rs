@@ -30,6 +30,7 @@ struct Scope<'a> {
     profiles: BTreeSet<&'a str>,
     capabilities: BTreeSet<Capability>,
     tests: BTreeSet<&'a str>,
+    asked_for: BTreeSet<&'a str>,
 }
 
 impl<'a> Scope<'a> {
@@ -45,22 +46,25 @@ impl<'a> Scope<'a> {
 /// Capabilities that no test exists for are left out: that holds for every distro.
 /// What the cell's own error explains is left out too: the reports show the error itself.
 pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
-    let mut failures: BTreeMap<(&str, Component, &str), Scope<'_>> = BTreeMap::new();
+    let mut failures: BTreeMap<(&str, Component, &str), (&str, Scope<'_>)> = BTreeMap::new();
     let mut reasons: BTreeMap<&str, Scope<'_>> = BTreeMap::new();
     for (profile, judgements) in &cell.judgements {
         for (capability, judgement) in judgements.iter().filter(|(_, j)| j.required > 0) {
             for cause in &judgement.causes {
-                let scope = failures.entry((cause.test.as_str(), cause.component, cause.message.as_str())).or_default();
+                // Of one cause the words may differ by profile: the first ones stand for all.
+                let key = (cause.test.as_str(), cause.component, cause.signature.as_str());
+                let (_, scope) = failures.entry(key).or_insert_with(|| (cause.message.as_str(), Scope::default()));
                 scope.add(profile, *capability, &[]);
+                scope.asked_for.extend(cause.asked_for.iter().map(String::as_str));
             }
             for reason in judgement.reasons.iter().filter(|reason| reason.source != ReasonSource::Cell) {
                 reasons.entry(&reason.why).or_default().add(profile, *capability, &reason.tests);
             }
         }
     }
-    let failures = failures.into_iter().map(|((test, component, message), scope)| Explanation {
+    let failures = failures.into_iter().map(|((test, component, _), (message, scope))| Explanation {
         blame: Some(Blame { component, test }),
-        text: message.to_owned(),
+        text: asked_for(message, &scope.asked_for),
         profiles: scope.profiles,
         capabilities: scope.capabilities,
     });
@@ -71,6 +75,14 @@ pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
         capabilities: scope.capabilities,
     });
     failures.chain(reasons).collect()
+}
+
+/// What was seen, and on a line of its own where Kata asks for it, under whatever profile.
+fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
+    match sources.is_empty() {
+        true => message.to_owned(),
+        false => format!("{message}\nKata asks for it in {}", words(sources)),
+    }
 }
 
 /// The tests of a cell that passed only when repeated, each once.
@@ -97,4 +109,31 @@ pub(crate) fn names(capabilities: &BTreeSet<Capability>) -> String {
 /// Words joined by commas.
 pub(crate) fn words(items: &BTreeSet<&str>) -> String {
     items.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Maker, TDX, catalogue, profiles};
+    use suites::outcome::{Failure, Outcome};
+
+    #[test]
+    fn one_cause_under_two_profiles_is_told_once_with_all_citations() {
+        let mut maker = Maker::default();
+        maker.start(&["go-3.29", "rs-4.0"], &["13"]);
+        for (profile, qemu, source) in
+            [("go-3.29", "/usr/bin/a", "a.go@3.29.0"), ("rs-4.0", "/usr/bin/b", "b.rs@4.0.0")]
+        {
+            let failure = Failure::new(Component::Qemu, format!("{qemu} does not offer -object tdx-guest"));
+            let failure = Failure { asked_for: vec![source.to_owned()], ..failure };
+            maker.done("13", &[profile], TDX, Outcome::Fail(failure));
+        }
+        let matrix = crate::matrix::matrix(&maker.journal, &catalogue(), &profiles());
+        let told = explanations(&matrix.cells[0]);
+        let blaming: Vec<&Explanation<'_>> = told.iter().filter(|told| told.blame.is_some()).collect();
+        assert_eq!(blaming.len(), 1, "{blaming:?}");
+        let text = "/usr/bin/a does not offer -object tdx-guest\nKata asks for it in a.go@3.29.0, b.rs@4.0.0";
+        assert_eq!(blaming[0].text, text);
+        assert_eq!(blaming[0].profiles, BTreeSet::from(["go-3.29", "rs-4.0"]));
+    }
 }

@@ -1,7 +1,7 @@
 //! What `explain TEST` and `explain CAPABILITY` print.
 
+use crate::standing::is_optional;
 use crate::verdict::{Evidence, Requirements, judge};
-use crate::views::compare::is_optional;
 use model::profile::Profile;
 use model::verified::Verdict;
 use suites::capability::Capability;

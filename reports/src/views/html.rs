@@ -1,9 +1,11 @@
 //! `index.html`: the matrix with its evidence, in one file that needs nothing else.
 
+mod first;
 mod style;
 
 use crate::matrix::{CellReport, Matrix, ProfileHead};
 use crate::run::{Attempt, GuestLaunch, TestRun};
+use crate::standing::Standings;
 use crate::verdict::{FinalOutcome, Judgement};
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
@@ -25,8 +27,9 @@ struct PageCell<'a> {
     anchor: String,
 }
 
-/// Renders the matrix as a page of HTML, with the documentation of each test from the catalogue.
-pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
+/// Renders a run as a page of HTML, with the documentation of each test from the catalogue.
+pub fn render(standings: &Standings<'_>, catalogue: &[Test]) -> String {
+    let matrix = standings.matrix;
     let known: Known<'_> = catalogue.iter().map(|t| t.id.as_str()).collect();
     let labels = Labels::new(matrix);
     let page_cell = |cell| PageCell { cell, label: labels.of(cell), anchor: anchor(cell) };
@@ -46,11 +49,12 @@ pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
                 header {
                     h1 { "What Kata Containers finds in distros" }
                     p.muted { (wording::head(matrix)) " · " (wording::common(matrix)) " · test set " code { (matrix.test_set) } }
-                    @for caveat in wording::caveats(matrix) { p.caveat { (caveat) } }
+                    @for caveat in wording::caveats(standings) { p.caveat { (caveat) } }
                     (legend())
                 }
                 main {
-                    (summary(matrix, &cells))
+                    (first::changes(standings))
+                    (first::summary(standings, &cells))
                     @for profile in &matrix.profiles { (profile_table(matrix, profile, &cells)) }
                     h2 { "Releases" }
                     @for one in &cells { (cell_details(matrix, one, &known)) }
@@ -120,27 +124,6 @@ fn badge(verdict: Verdict, basis: Option<Basis>, flaky: bool) -> Markup {
 
 fn anchor(cell: &CellReport) -> String {
     cell.cell.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
-}
-
-fn summary(matrix: &Matrix, cells: &[PageCell<'_>]) -> Markup {
-    html! {
-        h2 { "Summary" }
-        div.scroll { table {
-            thead { tr {
-                th { "release" }
-                @for profile in &matrix.profiles {
-                    th { (profile.name) br; span.muted { "Kata " (profile.range) @if !profile.maintained { ", end of life" } } }
-                }
-            } }
-            tbody { @for one in cells { tr {
-                th scope="row" { a href={"#" (one.anchor)} { (one.label) } }
-                @for profile in &matrix.profiles {
-                    @let overview = overview::overview(one.cell, &profile.name);
-                    td { (badge(overview.verdict(), one.cell.basis(), false)) " " span.muted { (overview.words()) } }
-                }
-            } } }
-        } }
-    }
 }
 
 fn profile_table(matrix: &Matrix, profile: &ProfileHead, cells: &[PageCell<'_>]) -> Markup {

@@ -5,37 +5,53 @@
 //! Times are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
-//! { "schema": 1, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
+//! { "schema": 2, "exit-code": 1, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
+//!   "changes": [{ "cell": "debian:13/x86_64/container", "change": "new-failure", "exit-code": 1,
+//!     "capabilities": ["vmm.tdx"], "profiles": ["go-3.29"],
+//!     "was": "offered", "recorded": "2026-11-21", "is": "unsupported", "why": ["qemu: … (smoke::…)"],
+//!     "packages": [{ "name": "qemu-system-x86", "then": "…", "now": "…" }] }],
+//!   "answers": [{ "distro": "debian", "release": "13", "arch": "x86_64", "profile": "go-3.29", "answer": "not-known",
+//!     "words": "not known yet: incomplete, 6 of 8 (vsock, net)", "supported": 6, "needed": 8,
+//!     "missing": ["vmm.vsock", "vmm.net"], "basis": "emulated" }],
 //!   "profiles": [{ "name": "go-3.29", "range": "3.29 on", "maintained": true }],
 //!   "cells": [{ "cell": "debian:13/x86_64/container", "basis": "emulated",
 //!     "facts": { "versions": { "qemu-system-x86": "…" } },
-//!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated",
-//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…" }] } } },
+//!     "verdicts": { "go-3.29": { "fs.virtio-fs": { "verdict": "unsupported", "basis": "emulated", "optional": false,
+//!       "change": "known", "recorded": "unsupported", "since": "2026-11-21",
+//!       "causes": [{ "test": "…", "component": "virtiofsd", "message": "…", "signature": "…", "asked-for": [] }] } } },
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass", "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
 
 use crate::journal::{CellFacts, CellId, Phase};
-use crate::matrix::{CellReport, Matrix};
-use crate::run::{CellFailure, GuestLaunch, RunEnding};
-use crate::verdict::{Cause, FinalOutcome, Flaky, Judgement, Reason};
+use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
+use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Standings};
+use crate::verdict::{Cause, FinalOutcome, Flaky, Reason};
 use jiff::Timestamp;
+use jiff::civil::Date;
+use model::arch::Arch;
 use model::verified::{Basis, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::outcome::Outcome;
 
 /// The version of the document.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Document<'a> {
+pub(crate) struct Document<'a> {
     schema: u32,
+    /// The exit code of `run`, and of `report` with the same records.
+    exit_code: u8,
     run: &'a str,
     harness: &'a str,
+    provenance: &'a Provenance,
     test_set: &'a str,
+    #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
+    #[schemars(with = "Option<String>")]
     finished: Option<Timestamp>,
     ending: RunEnding,
     /// The test filter; null when all tests were asked for.
@@ -45,13 +61,63 @@ struct Document<'a> {
     /// Whether keys of the caller's vouched for packages.
     shaped: bool,
     options: &'a [String],
+    /// What has changed against the record, or makes the exit code.
+    changes: Vec<ChangeView<'a>>,
+    /// Whether Kata can run on each release, by profile.
+    answers: Vec<AnswerView<'a>>,
     profiles: Vec<Profile<'a>>,
     /// Profiles in the journal that cannot be judged, being unknown here.
     unknown_profiles: &'a [String],
     cells: Vec<Cell<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct ChangeView<'a> {
+    cell: &'a CellId,
+    change: Change,
+    /// What it alone would make the exit code.
+    exit_code: u8,
+    capabilities: Vec<Capability>,
+    profiles: Vec<&'a str>,
+    /// What the record said; null if nothing.
+    was: Option<Verdict>,
+    /// The day of the record.
+    #[schemars(with = "Option<String>")]
+    recorded: Option<Date>,
+    is: Verdict,
+    /// Whom it blames and the test, or why it could not be judged.
+    why: Vec<String>,
+    /// The packages whose versions differ from the record's.
+    packages: Vec<PackageView<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct PackageView<'a> {
+    name: &'a str,
+    then: Option<&'a str>,
+    now: Option<&'a str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct AnswerView<'a> {
+    distro: &'a str,
+    release: &'a str,
+    arch: Arch,
+    profile: &'a str,
+    /// `yes`, `with`, `no` or `not-known`.
+    answer: &'static str,
+    words: String,
+    supported: usize,
+    needed: usize,
+    /// The capabilities that nobody knows of.
+    missing: Vec<Capability>,
+    basis: Option<Basis>,
+}
+
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Profile<'a> {
     name: &'a str,
@@ -59,12 +125,13 @@ struct Profile<'a> {
     maintained: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct Cell<'a> {
     cell: &'a CellId,
     /// Null if the cell never got far enough to know.
     basis: Option<Basis>,
+    #[schemars(with = "Option<String>")]
     started: Option<Timestamp>,
     millis: Option<u64>,
     /// Whether work on it was completed.
@@ -80,11 +147,20 @@ struct Cell<'a> {
     launches: &'a [GuestLaunch],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct JudgementView<'a> {
     verdict: Verdict,
     basis: Option<Basis>,
+    /// Whether running Kata does without it.
+    optional: bool,
+    /// How it compares with the record.
+    change: Change,
+    /// What the record said.
+    recorded: Option<Verdict>,
+    /// Since when the verdict is known.
+    #[schemars(with = "Option<String>")]
+    since: Option<Date>,
     /// Every independent cause of `unsupported`.
     causes: &'a [Cause],
     /// Why it could not be shown.
@@ -97,7 +173,7 @@ struct JudgementView<'a> {
     unrun: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct TestView<'a> {
     test: &'a str,
@@ -109,30 +185,35 @@ struct TestView<'a> {
     attempts: Vec<AttemptView<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 struct AttemptView<'a> {
     outcome: &'a Outcome,
+    /// The guests that it ran in or started, by their numbers in the cell.
+    guests: &'a [u32],
     millis: u64,
     notes: &'a [String],
     artifacts: &'a [String],
 }
 
-/// Renders the matrix as `results.json`, on one line: indented, a run of many cells would be twice as long.
+/// Renders a run as `results.json`, on one line: indented, a run of many cells would be twice as long.
 ///
 /// # Errors
 /// When it cannot be encoded, which no input is known to cause.
-pub fn render(matrix: &Matrix) -> serde_json::Result<String> {
-    let mut text = serde_json::to_string(&document(matrix))?;
+pub fn render(standings: &Standings<'_>) -> serde_json::Result<String> {
+    let mut text = serde_json::to_string(&document(standings))?;
     text.push('\n');
     Ok(text)
 }
 
-fn document(matrix: &Matrix) -> Document<'_> {
+fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
+    let matrix = standings.matrix;
     Document {
         schema: SCHEMA,
+        exit_code: standings.effect().exit_code(),
         run: &matrix.run,
         harness: &matrix.harness,
+        provenance: &matrix.provenance,
         test_set: &matrix.test_set,
         started: matrix.started,
         finished: matrix.finished,
@@ -141,17 +222,57 @@ fn document(matrix: &Matrix) -> Document<'_> {
         candidate: matrix.candidate,
         shaped: matrix.shaped,
         options: &matrix.options,
+        changes: changes(standings),
+        answers: answers(standings),
         profiles: matrix
             .profiles
             .iter()
             .map(|p| Profile { name: &p.name, range: &p.range, maintained: p.maintained })
             .collect(),
         unknown_profiles: &matrix.unknown_profiles,
-        cells: matrix.cells.iter().map(cell).collect(),
+        cells: standings.cells.iter().map(cell).collect(),
     }
 }
 
-fn cell(cell: &CellReport) -> Cell<'_> {
+fn changes<'a>(standings: &'a Standings<'_>) -> Vec<ChangeView<'a>> {
+    let view = |row: ChangeRow<'a>| ChangeView {
+        cell: row.cell,
+        change: row.change,
+        exit_code: row.effect.exit_code(),
+        was: row.was.map(|(verdict, _)| verdict),
+        recorded: row.was.map(|(_, day)| day),
+        is: row.is,
+        packages: row.packages.iter().map(|p| PackageView { name: p.name, then: p.then, now: p.now }).collect(),
+        why: row.why,
+        capabilities: row.capabilities,
+        profiles: row.profiles,
+    };
+    standings.changes().into_iter().map(view).collect()
+}
+
+fn answers<'a>(standings: &'a Standings<'_>) -> Vec<AnswerView<'a>> {
+    let of_release = move |id: &'a CellId| {
+        standings.matrix.profiles.iter().map(move |profile| {
+            let answer = standings.answer(id, &profile.name);
+            AnswerView {
+                distro: &id.distro,
+                release: &id.release,
+                arch: id.arch,
+                profile: &profile.name,
+                answer: answer.name(),
+                words: answer.words(),
+                supported: answer.supported,
+                needed: answer.needed,
+                basis: answer.basis,
+                missing: answer.missing,
+            }
+        })
+    };
+    standings.releases().into_iter().flat_map(of_release).collect()
+}
+
+fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
+    let cell = standing.report;
     Cell {
         cell: &cell.cell,
         basis: cell.basis(),
@@ -161,10 +282,10 @@ fn cell(cell: &CellReport) -> Cell<'_> {
         phases: &cell.phases,
         errors: &cell.errors,
         facts: cell.facts.as_ref(),
-        verdicts: cell
-            .judgements
+        verdicts: standing
+            .profiles
             .iter()
-            .map(|(p, all)| (p.as_str(), all.iter().map(|(c, j)| (*c, judgement(j))).collect()))
+            .map(|(p, all)| (*p, all.capabilities.iter().map(|(c, one)| (*c, judgement(one))).collect()))
             .collect(),
         tests: cell
             .instances
@@ -181,6 +302,7 @@ fn cell(cell: &CellReport) -> Cell<'_> {
                         .iter()
                         .map(|a| AttemptView {
                             outcome: &a.outcome,
+                            guests: &a.guests,
                             millis: a.millis,
                             notes: &a.notes,
                             artifacts: &a.artifacts,
@@ -193,10 +315,15 @@ fn cell(cell: &CellReport) -> Cell<'_> {
     }
 }
 
-fn judgement(judgement: &Judgement) -> JudgementView<'_> {
+fn judgement<'a>(standing: &'a CapabilityStanding<'_>) -> JudgementView<'a> {
+    let judgement = standing.judgement;
     JudgementView {
-        verdict: judgement.verdict,
-        basis: judgement.basis,
+        verdict: standing.verdict(),
+        basis: standing.basis(),
+        optional: standing.optional,
+        change: standing.change,
+        recorded: standing.recorded,
+        since: standing.since,
         causes: &judgement.causes,
         reasons: &judgement.reasons,
         workaround: judgement.workaround.as_deref(),

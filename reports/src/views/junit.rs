@@ -1,65 +1,210 @@
-//! JUnit XML: one suite for each cell and profile.
+//! JUnit XML: one file for each cell, in it one suite for each profile, and one file more for what is wrong with the whole
+//! run.
 //!
-//! The dialect is the one that Jenkins' schema allows: properties stand on suites, every failure and rerun has a `type`.
-//! `skipped` has the type `skip`, `blocked` or `untested`; `error` is never the distro's fault.
+//! `failure` stands exactly where something makes the exit code 1, `error` where it makes it 3 (what cannot be judged: a
+//! test in error, a lost cell, a run without an end), so that a CI system is red exactly when the exit code is.
+//! What failed and changes nothing, being known or optional or judged for the first time, is `skipped` with the reason.
+//! Where a capability is worse and no test of it failed, it has a case of its own, `capability::NAME`.
+//!
+//! The dialect is the one that Jenkins' schema allows: properties stand on suites, every failure and rerun has a `type`,
+//! and the root counts no skipped tests.
+//! `skipped` has the type `skip`, `blocked`, `untested` or `excused`; `error` is never the distro's fault.
+
+mod case;
 
 use crate::journal::CellId;
-use crate::matrix::{CellReport, Matrix};
+use crate::matrix::Matrix;
 use crate::redact::is_unprintable;
-use crate::run::{Attempt, TestRun, by_profile};
-use crate::verdict::FinalOutcome;
+use crate::run::{TestRun, by_profile};
+use crate::standing::{CellStanding, Change, Effect, ProfileStanding, Standings};
 use crate::views::wording;
-use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use case::{Cases, case, non_success, skipped};
+use model::verified::Verdict;
+use quick_junit::{NonSuccessKind, Property, Report, TestCaseStatus, TestSuite};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::path::Path;
 use suites::catalogue::Test;
-use suites::outcome::Outcome;
 
-/// Renders the matrix as JUnit XML.
+/// The file of what is wrong with the whole run.
+pub const OF_THE_RUN: &str = "run.xml";
+
+/// What the tests left beside the journal.
+#[derive(Clone, Copy)]
+pub struct Left<'a> {
+    /// The run's folder, as readers of the XML find it.
+    pub folder: &'a Path,
+    /// The last lines of a file in it.
+    pub tail: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Renders a run as JUnit XML: the files' names and texts.
 ///
 /// Tests of the catalogue that apply to the profile and in the cell's environment and never ran are shown as skipped,
 /// unless the run was filtered; what does not apply is left out, because whoever counts skipped tests looks for gaps.
 ///
 /// # Errors
 /// When the XML cannot be serialised, which no input is known to cause.
-pub fn render(matrix: &Matrix, catalogue: &[Test]) -> Result<String, quick_junit::SerializeError> {
-    let mut report = Report::new(clean(&format!("kata-qualify {}", matrix.run)));
-    for cell in &matrix.cells {
-        let of = by_profile(&cell.instances);
-        for profile in &matrix.profiles {
-            let instances = of.get(profile.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            report.add_test_suite(suite(matrix, cell, &profile.name, instances, catalogue));
+pub fn render(
+    standings: &Standings<'_>,
+    catalogue: &[Test],
+    left: Left<'_>,
+) -> Result<Vec<(String, String)>, quick_junit::SerializeError> {
+    let matrix = standings.matrix;
+    let mut names = BTreeSet::from([OF_THE_RUN.to_owned()]);
+    let mut files = Vec::new();
+    for cell in &standings.cells {
+        let mut report = report(matrix);
+        if let Some(lost) = lost(cell) {
+            report.add_test_suite(lost);
         }
+        let of = by_profile(&cell.report.instances);
+        for profile in &matrix.profiles {
+            let Some(standing) = cell.profiles.get(profile.name.as_str()) else { continue };
+            let instances = of.get(profile.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            report.add_test_suite(suite(
+                standings,
+                cell,
+                (profile.name.as_str(), standing),
+                instances,
+                catalogue,
+                left,
+            ));
+        }
+        files.push((file_name(&cell.report.cell, &mut names), text(&report)?));
     }
-    report.to_string()
+    let problems = standings.problems();
+    if !problems.is_empty() {
+        let mut report = report(matrix);
+        let mut suite = TestSuite::new("run");
+        for (what, problem) in problems {
+            let status = non_success(NonSuccessKind::Error, "run", &problem);
+            suite.add_test_case(case(&format!("run::{what}"), "run", status, 0));
+        }
+        report.add_test_suite(suite);
+        files.push((OF_THE_RUN.to_owned(), text(&report)?));
+    }
+    Ok(files)
 }
 
-fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, instances: &[&TestRun], catalogue: &[Test]) -> TestSuite {
-    let mut suite = TestSuite::new(format!("{} {profile}", cell.cell));
-    for (name, value) in properties(matrix, cell, profile) {
+fn report(matrix: &Matrix) -> Report {
+    Report::new(clean(&format!("kata-qualify {}", matrix.run)))
+}
+
+/// The XML of a report. Jenkins' schema lets suites count skipped tests, and not the root.
+fn text(report: &Report) -> Result<String, quick_junit::SerializeError> {
+    let text = report.to_string()?;
+    // Quotation marks are escaped in values, so that this is the attribute.
+    let attribute = format!(" skipped=\"{}\"", report.skipped);
+    Ok(text.replacen(&attribute, "", 1))
+}
+
+/// A name for a cell's file that no other cell has.
+fn file_name(cell: &CellId, taken: &mut BTreeSet<String>) -> String {
+    let CellId { distro, release, arch, environment } = cell;
+    let stem = format!("{distro}-{release}-{arch}-{environment}");
+    let mut name = format!("{stem}.xml");
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{stem}-{number}.xml");
+        number += 1;
+    }
+    name
+}
+
+/// Why the cell is lost or has no end, if so.
+fn lost(cell: &CellStanding<'_>) -> Option<TestSuite> {
+    let problems = cell.problems();
+    if problems.is_empty() {
+        return None;
+    }
+    let mut suite = TestSuite::new(cell.report.cell.to_string());
+    started(&mut suite, cell);
+    let class = class(&cell.report.cell, None);
+    for (phase, message) in problems {
+        let status = non_success(NonSuccessKind::Error, "cell", message);
+        suite.add_test_case(case(&format!("cell::{phase}"), &class, status, 0));
+    }
+    Some(suite)
+}
+
+fn suite(
+    standings: &Standings<'_>,
+    cell: &CellStanding<'_>,
+    (profile, standing): (&str, &ProfileStanding<'_>),
+    instances: &[&TestRun],
+    catalogue: &[Test],
+    left: Left<'_>,
+) -> TestSuite {
+    let (matrix, id) = (standings.matrix, &cell.report.cell);
+    let mut suite = TestSuite::new(format!("{id} {profile}"));
+    started(&mut suite, cell);
+    for (name, value) in properties(standings, cell, profile) {
         suite.add_property(Property::new(clean(&name), clean(&value)));
     }
-    let class = class(&cell.cell, profile);
-    for failure in &cell.errors {
-        let status = non_success(NonSuccessKind::Error, "cell", &failure.message);
-        suite.add_test_case(case(&format!("cell::{}", failure.phase), &class, status, 0));
-    }
+    let class = class(id, Some(profile));
+    let cases = Cases::new(cell, profile, instances, left);
+    let mut failed: BTreeSet<&str> = BTreeSet::new();
     for instance in instances {
-        suite.add_test_case(instance_case(instance, &class));
+        let case = cases.of(instance, &class);
+        if matches!(case.status, TestCaseStatus::NonSuccess { kind: NonSuccessKind::Failure, .. }) {
+            failed.insert(&instance.test);
+        }
+        suite.add_test_case(case);
     }
+    let problems = cell.problems();
+    let never_ran = match problems.first() {
+        Some((phase, message)) => format!("never ran: {phase}: {message}"),
+        None => "never ran".to_owned(),
+    };
     if matrix.filter.is_none() {
         let ran: BTreeSet<&str> = instances.iter().map(|i| i.test.as_str()).collect();
-        let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(cell.cell.environment);
+        let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(id.environment);
         for test in catalogue.iter().filter(applies).filter(|test| !ran.contains(test.id.as_str())) {
-            suite.add_test_case(case(&test.id, &class, skipped("untested", "never ran"), 0));
+            suite.add_test_case(case(&test.id, &class, skipped("untested", &never_ran), 0));
         }
+    }
+    let is_lost = !problems.is_empty();
+    for (capability, one) in &standing.capabilities {
+        let causes = &one.judgement.causes;
+        let kind = match one.effect {
+            Effect::None => continue,
+            Effect::Worse if causes.iter().any(|cause| failed.contains(cause.test.as_str())) => continue,
+            Effect::Worse => NonSuccessKind::Failure,
+            // The case of the test or of the cell that is in error says it.
+            Effect::Unjudged if one.verdict() == Verdict::Inconclusive && (is_lost || suite.errors > 0) => continue,
+            Effect::Unjudged => NonSuccessKind::Error,
+        };
+        let why: Vec<String> = one.judgement.reasons.iter().map(ToString::to_string).collect();
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+        let message = format!("{capability} {}{why}", one.turn());
+        let status = non_success(kind, one.title(), &message);
+        suite.add_test_case(case(&format!("capability::{capability}"), &class, status, 0));
     }
     suite
 }
 
-/// What the suite's results rest on.
-fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String, String)> {
-    let mut all = vec![
+/// When the cell began, in UTC, as JUnit has it: without a zone.
+fn started(suite: &mut TestSuite, cell: &CellStanding<'_>) {
+    if let Some(at) = cell.report.started {
+        suite.extra.insert("timestamp".into(), at.strftime("%Y-%m-%dT%H:%M:%S").to_string().into());
+    }
+}
+
+/// What has changed, and what the suite's results rest on.
+fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &str) -> Vec<(String, String)> {
+    let (matrix, cell) = (standings.matrix, standing.report);
+    let mut all = Vec::new();
+    let of_profile = standing.profiles.get(profile);
+    let mut packages = BTreeSet::new();
+    for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
+        if one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same) {
+            all.push((format!("change.{capability}"), format!("{}: {}", one.title(), one.turn())));
+            packages.extend(one.packages(cell));
+        }
+    }
+    all.extend(packages.into_iter().map(|p| (format!("changed.{}", p.name), p.turn())));
+    all.extend([
+        ("can-kata-run".to_owned(), standings.answer(&cell.cell, profile).words()),
         ("cell".to_owned(), cell.cell.to_string()),
         ("profile".to_owned(), profile.to_owned()),
         ("harness".to_owned(), matrix.harness.clone()),
@@ -67,7 +212,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
         ("basis".to_owned(), wording::basis(cell.basis()).to_owned()),
         ("candidate".to_owned(), matrix.candidate.to_string()),
         ("shaped".to_owned(), matrix.shaped.to_string()),
-    ];
+    ]);
     if let Some(facts) = &cell.facts {
         all.push(("accelerator".to_owned(), facts.accelerator.clone()));
         all.push(("image".to_owned(), facts.image.clone()));
@@ -78,81 +223,21 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
         all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.clone())));
         all.extend(facts.image_options.iter().map(|v| ("image-option".to_owned(), v.clone())));
     }
-    for (capability, judgement) in cell.judgements.get(profile).into_iter().flatten() {
-        all.push((format!("verdict.{capability}"), judgement.verdict.name().to_owned()));
+    for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
+        all.push((format!("verdict.{capability}"), one.verdict().name().to_owned()));
     }
     all
 }
 
 /// `debian_13.x86_64.container.go-3_29`: dots separate packages in most viewers.
-fn class(cell: &CellId, profile: &str) -> String {
+fn class(cell: &CellId, profile: Option<&str>) -> String {
     let word = |s: &str| clean(s).replace('.', "_");
     let CellId { distro, release, arch, environment } = cell;
-    format!("{}_{}.{arch}.{environment}.{}", word(distro), word(release), word(profile))
-}
-
-fn instance_case(instance: &TestRun, class: &str) -> TestCase {
-    let Some(standing) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
-        return case(&instance.test, class, skipped("untested", "never ran"), 0);
-    };
-    let mut status = match &standing.outcome {
-        Outcome::Pass => TestCaseStatus::success(),
-        Outcome::Fail { message, blames } => non_success(NonSuccessKind::Failure, blames.name(), message),
-        Outcome::Error { message } => non_success(NonSuccessKind::Error, "error", message),
-        Outcome::Skip { reason } => skipped("skip", reason),
-        Outcome::Blocked { by } => skipped("blocked", &format!("blocked by {by}")),
-    };
-    // The attempt that counts is the status itself; the other bad ones are its reruns.
-    let counts = instance.attempts.iter().rposition(|a| a.outcome == standing.outcome);
-    if !matches!(status, TestCaseStatus::Skipped { .. }) {
-        for (place, attempt) in instance.attempts.iter().enumerate().filter(|(i, _)| Some(*i) != counts) {
-            if let Some(rerun) = rerun(attempt, place + 1) {
-                status.add_rerun(rerun);
-            }
-        }
+    let class = format!("{}_{}.{arch}.{environment}", word(distro), word(release));
+    match profile {
+        Some(profile) => format!("{class}.{}", word(profile)),
+        None => class,
     }
-    let millis = instance.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));
-    let mut case = case(&instance.test, class, status, millis);
-    let lines: Vec<&str> = instance.attempts.iter().flat_map(|a| &a.notes).map(String::as_str).collect();
-    if !lines.is_empty() {
-        case.set_system_out(clean(&lines.join("\n")));
-    }
-    case
-}
-
-fn rerun(attempt: &Attempt, number: usize) -> Option<TestRerun> {
-    let (kind, ty, message) = match &attempt.outcome {
-        Outcome::Fail { message, blames } => (NonSuccessKind::Failure, blames.name(), message),
-        Outcome::Error { message } => (NonSuccessKind::Error, "error", message),
-        Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => return None,
-    };
-    let mut rerun = TestRerun::new(kind);
-    rerun.set_type(ty).set_message(head(message)).set_description(clean(&format!("attempt {number}: {message}")));
-    Some(rerun)
-}
-
-fn case(name: &str, class: &str, status: TestCaseStatus, millis: u64) -> TestCase {
-    let mut case = TestCase::new(clean(name), status);
-    case.set_classname(class);
-    case.set_time(Duration::from_millis(millis));
-    case
-}
-
-fn non_success(kind: NonSuccessKind, ty: &str, message: &str) -> TestCaseStatus {
-    let mut status = TestCaseStatus::non_success(kind);
-    status.set_type(ty).set_message(head(message)).set_description(clean(message));
-    status
-}
-
-fn skipped(ty: &str, reason: &str) -> TestCaseStatus {
-    let mut status = TestCaseStatus::skipped();
-    status.set_type(ty).set_message(head(reason));
-    status
-}
-
-/// The first line, for an attribute.
-fn head(text: &str) -> String {
-    clean(text.trim().lines().next().unwrap_or_default())
 }
 
 /// quick-junit takes out what XML 1.0 forbids, but lets U+FFFE and U+FFFF through.

@@ -2,6 +2,7 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::one_line;
+use crate::standing::{Change, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
@@ -17,41 +18,48 @@ pub(crate) const LEGEND: &str = "\
 ✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  
 **ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
 
-/// Renders the matrix as Markdown.
-pub fn render(matrix: &Matrix) -> String {
+/// Most bytes of it: GitHub shows no step summary of more than 1 MiB, and a step may write more than this file.
+const MAX: usize = 1_000_000;
+
+/// What is left out where the whole would be too long, the first at first.
+const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities"];
+
+/// Renders a run as Markdown; where that would be too long, without details, which it says.
+pub fn render(standings: &Standings<'_>) -> String {
     let mut out = String::new();
-    // Writing to a string cannot fail.
-    let _ = write_all(&mut out, matrix);
-    out
+    for count in 0..=DETAILS.len() {
+        out.clear();
+        let left_out = DETAILS.get(..count).unwrap_or(DETAILS);
+        // Writing to a string cannot fail.
+        let _ = write_all(&mut out, standings, left_out);
+        if out.len() <= MAX {
+            return out;
+        }
+    }
+    let end = "\nThe rest is left out: this file would be too long for GitHub; `index.html` has all of it.\n";
+    let whole_lines = out.get(..out.floor_char_boundary(MAX - end.len())).and_then(|kept| kept.rfind('\n'));
+    out.truncate(whole_lines.map_or(0, |at| at + 1));
+    out + end
 }
 
-fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> std::fmt::Result {
+    let matrix = standings.matrix;
+    let shows = |detail: &str| !left_out.contains(&detail);
     writeln!(out, "# What Kata Containers finds in distros\n")?;
     writeln!(out, "{} · {}\n", escape(&wording::head(matrix)), wording::common(matrix))?;
-    for caveat in wording::caveats(matrix) {
+    for caveat in wording::caveats(standings) {
         writeln!(out, "> **Note:** {}\n", escape(&caveat))?;
+    }
+    if !left_out.is_empty() {
+        let what = left_out.join(", ");
+        writeln!(out, "> **Note:** Left out, to be short enough for GitHub: {what}; `index.html` has all of it.\n")?;
     }
     writeln!(out, "{LEGEND}\n")?;
 
+    changes(out, standings)?;
+    summary(out, standings)?;
     let labels = Labels::new(matrix);
-    writeln!(out, "## Summary\n")?;
-    let heads = matrix.profiles.iter().map(|p| {
-        let end = if p.maintained { "" } else { ", end of life" };
-        format!("{} (Kata {}{end})", p.name, p.range)
-    });
-    table(
-        out,
-        std::iter::once("release".to_owned()).chain(heads),
-        matrix.cells.iter().map(|cell| {
-            let profiles = matrix.profiles.iter().map(|p| {
-                let overview = overview::overview(cell, &p.name);
-                format!("{} {}", mark(overview.verdict(), cell.basis()), overview.words())
-            });
-            std::iter::once(format!("**{}**", escape(&labels.of(cell)))).chain(profiles).collect()
-        }),
-    )?;
-
-    for profile in &matrix.profiles {
+    for profile in matrix.profiles.iter().filter(|_| shows("tables of capabilities")) {
         writeln!(out, "## {}\n", escape(&profile.name))?;
         let (main, more) = overview::columns(matrix, &profile.name);
         for columns in [&main, &more] {
@@ -60,14 +68,71 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
             }
         }
     }
-
-    writeln!(out, "## Causes\n")?;
-    for cell in &matrix.cells {
-        cell_causes(out, &labels.of(cell), cell)?;
+    if shows("causes") {
+        writeln!(out, "## Causes\n")?;
+        for cell in &matrix.cells {
+            cell_causes(out, &labels.of(cell), cell)?;
+        }
     }
-    writeln!(out, "## Evidence\n")?;
-    evidence(out, matrix)?;
-    notes(out, matrix)
+    if shows("evidence") {
+        writeln!(out, "## Evidence\n")?;
+        evidence(out, matrix)?;
+    }
+    if shows("notes") {
+        notes(out, matrix)?;
+    }
+    Ok(())
+}
+
+fn changes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    writeln!(out, "## Changes\n")?;
+    let changes = standings.changes();
+    if changes.is_empty() {
+        return writeln!(out, "{}\n", wording::no_changes(standings));
+    }
+    let labels = Labels::new(standings.matrix);
+    for row in changes {
+        let mark = match (row.effect, row.change) {
+            (Effect::Worse, _) => "✗",
+            (Effect::Unjudged, _) => "?",
+            (Effect::None, Change::Fixed) => "✓",
+            (Effect::None, _) => "–",
+        };
+        let names: Vec<String> = row.capabilities.iter().map(|c| code(c.name())).collect();
+        let (label, turn) = (escape(&labels.of_id(row.cell)), escape(&row.turn()));
+        let profiles = escape(&row.profiles.join(", "));
+        writeln!(out, "- {mark} **{}** {label}: {} {turn} ({profiles})", row.title(), names.join(", "))?;
+        for why in &row.why {
+            writeln!(out, "  - {}", short(why))?;
+        }
+        let packages = row.packages();
+        if !packages.is_empty() {
+            writeln!(out, "  - {}", escape(&packages))?;
+        }
+    }
+    writeln!(out)
+}
+
+/// Can Kata run here? By release and profile.
+fn summary(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+    let matrix = standings.matrix;
+    let labels = Labels::new(matrix);
+    writeln!(out, "## Can Kata run here?\n")?;
+    let heads = matrix.profiles.iter().map(|p| {
+        let end = if p.maintained { "" } else { ", end of life" };
+        format!("{} (Kata {}{end})", p.name, p.range)
+    });
+    table(
+        out,
+        std::iter::once("release".to_owned()).chain(heads),
+        standings.releases().into_iter().map(|release| {
+            let profiles = matrix.profiles.iter().map(|p| {
+                let answer = standings.answer(release, &p.name);
+                format!("{} {}", mark(answer.verdict(), answer.basis), escape(&answer.words()))
+            });
+            std::iter::once(format!("**{}**", escape(&labels.of_release(release)))).chain(profiles).collect()
+        }),
+    )
 }
 
 fn capability_table(out: &mut String, matrix: &Matrix, profile: &str, columns: &[Capability]) -> std::fmt::Result {
@@ -184,8 +249,8 @@ fn notes(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
             writeln!(
                 out,
                 "<details><summary>{}: {} ({})</summary>\n",
-                escape(&labels.of(cell)),
-                escape(test),
+                in_html(&labels.of(cell)),
+                in_html(test),
                 lines.len()
             )?;
             for line in lines {
@@ -218,6 +283,23 @@ pub(crate) fn short(text: &str) -> String {
 /// A code span, or plain text where the text would end the span.
 fn code(text: &str) -> String {
     if text.contains(['`', '|', '\n']) { escape(text) } else { format!("`{text}`") }
+}
+
+/// Text within an HTML element, where Markdown's escapes would be shown, on one line.
+fn in_html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            // What Markdown would read as its own there, too.
+            '*' | '_' | '`' | '[' | ']' | '~' | '\\' => out.push_str(&format!("&#{};", c as u32)),
+            '\n' | '\r' | '\t' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Text that Markdown and the HTML within it show as it is, on one line.

@@ -1,11 +1,11 @@
 //! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
 
+use crate::standing::{is_main, recorded_answer};
 use crate::views::markdown::{escape, mark, short, table};
-use crate::views::overview;
-use model::capability::Capability;
-use model::profile::Profile;
+use model::capability::{Area, Capability};
+use model::profile::{Profile, Runtime};
 use model::record::Record;
-use model::verified::{Verdict, VerifiedEntry};
+use model::verified::{Verdict, VerifiedEntry, joined};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -30,10 +30,17 @@ fn write_all<'a>(
     let records: Vec<&Record> = records.collect();
     let releases =
         records.iter().flat_map(|record| record.releases.iter().map(move |release| (record, &release.version)));
+    let maintained: Vec<&Profile> = profiles.iter().filter(|profile| profile.maintained).collect();
     let rows = releases.map(|(record, version)| {
-        vec![format!("**{}:{}**", escape(&record.distro), escape(version)), run_in(record, version)]
+        let head = vec![format!("**{}:{}**", escape(&record.distro), escape(version)), run_in(record, version)];
+        head.into_iter().chain(maintained.iter().map(|profile| can_run(record, version, profile))).collect()
     });
-    table(out, ["release", "last run"].map(str::to_owned).into_iter(), rows)?;
+    let heads = ["release", "last run"].map(str::to_owned).into_iter();
+    let kata = maintained.iter().map(|profile| format!("can Kata {} run? ({})", profile.range, profile.name));
+    table(out, heads.chain(kata), rows)?;
+    writeln!(out, "## Under Kata itself\n")?;
+    out.push_str(&under_kata(records.iter().copied()));
+    writeln!(out)?;
     for record in records.into_iter().filter(|record| record.verified.iter().any(|entry| !entry.shaped)) {
         writeln!(out, "## {}\n", escape(&record.distro))?;
         for maintained in [true, false] {
@@ -43,6 +50,58 @@ fn write_all<'a>(
         }
     }
     Ok(())
+}
+
+/// Kata's own results, a row for each release, profile and environment, with the Kata and what was brought along; a table
+/// of its own in `README.md`, too.
+pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
+    let of_kata = |c: &Capability| c.area() == Area::Kata;
+    let mut rows: Vec<(&VerifiedEntry, Vec<String>)> = Vec::new();
+    let records: Vec<&Record> = records.collect();
+    let entries = records.iter().flat_map(|record| record.verified.iter().map(move |entry| (record, entry)));
+    let mut columns: Vec<Capability> = Vec::new();
+    for (record, entry) in entries.filter(|(_, entry)| !entry.shaped) {
+        let Some(kata) = &entry.kata else { continue };
+        columns.extend(entry.capabilities.keys().filter(|c| of_kata(c)));
+        let runtime = match kata.runtime {
+            Runtime::Go => "Go",
+            Runtime::Rs => "Rust",
+        };
+        let brought: Vec<String> = kata.brought.iter().map(|(component, what)| format!("{component} {what}")).collect();
+        let head = vec![
+            format!("**{} {}**", escape(&record.distro), named(entry)),
+            format!("{} ({runtime}, {})", kata.version, escape(&entry.profile)),
+            short(&brought.join(", ")),
+            entry.tested.to_string(),
+        ];
+        rows.push((entry, head));
+    }
+    if rows.is_empty() {
+        return "No run under Kata itself is recorded yet.\n".to_owned();
+    }
+    columns.sort();
+    columns.dedup();
+    let mut out = String::new();
+    let heads = ["release", "Kata", "brought along", "tested"].map(str::to_owned).into_iter();
+    let rows = rows.into_iter().map(|(entry, mut row)| {
+        let said = |c: &Capability| entry.capabilities.get(c).map(|c| mark(c.verdict, Some(entry.basis)));
+        row.extend(columns.iter().map(|c| said(c).unwrap_or_default()));
+        row
+    });
+    // Writing to a string cannot fail.
+    let _ = table(&mut out, heads.chain(columns.iter().map(|c| c.name().to_owned())), rows);
+    out.trim_end().to_owned() + "\n"
+}
+
+/// Whether the Kata versions of a profile can run on a release, as far as the record knows.
+fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
+    let of_release = record.verified.iter().filter(|entry| !entry.shaped && entry.release == version);
+    let entries: Vec<&VerifiedEntry> = of_release.filter(|entry| entry.profile == profile.name).collect();
+    if entries.is_empty() {
+        return "–".to_owned();
+    }
+    let answer = recorded_answer(&entries, profile);
+    format!("{} {}", mark(answer.verdict(), answer.basis), escape(&answer.words()))
 }
 
 /// In which environments a release was run, each with the day of its last run.
@@ -65,7 +124,9 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
     };
     // Who reads this wants to know of the distro's own packages.
     let of_distro = record.verified.iter().filter(|entry| !entry.shaped);
-    let mut entries: Vec<&VerifiedEntry> = of_distro.filter(|entry| entry.profile == profile.name).collect();
+    // Each run that judged a part has an entry; what rests on the same packages is one row.
+    let joined = joined(of_distro.filter(|entry| entry.profile == profile.name));
+    let mut entries: Vec<&VerifiedEntry> = joined.iter().collect();
     entries.sort_by_key(|entry| place(entry));
     if entries.is_empty() {
         return Ok(());
@@ -81,7 +142,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         entries.iter().any(|e| verdict(e, *capability).is_some_and(|v| v != Verdict::NotApplicable))
     };
     let (main, more): (Vec<Capability>, Vec<Capability>) =
-        Capability::ALL.iter().copied().filter(said).partition(|capability| overview::is_main(*capability));
+        Capability::ALL.iter().copied().filter(said).partition(|capability| is_main(*capability));
     for columns in [main, more].iter().filter(|columns| !columns.is_empty()) {
         let heads = ["release", "in", "tested"].map(str::to_owned).into_iter();
         let rows = entries.iter().map(|entry| {
@@ -154,21 +215,60 @@ mod tests {
                 let name = format!("| **{}:{}** | ", escape(&record.distro), escape(version));
                 let row = rendered.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
                 let was_run = record.verified.iter().any(|entry| !entry.shaped && entry.release == *version);
-                assert_eq!(row == "untested |", !was_run, "{name}{row}");
+                assert_eq!(row.starts_with("untested | – |"), !was_run, "{name}{row}");
             }
         }
+    }
+
+    /// A file as it is, once it was written anew if that was asked for.
+    fn checked_in(name: &str, current: impl Fn(&str) -> String) -> (String, String) {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        let current = current(&old);
+        if std::env::var_os("UPDATE_MATRIX").is_some() {
+            std::fs::write(&file, &current).unwrap();
+        }
+        (std::fs::read_to_string(&file).unwrap_or_default(), current)
     }
 
     /// The file that readers see is what the records say.
     #[test]
     fn the_published_matrix_is_current() {
         let database = Database::embedded();
-        let current = render(database.records(), Profile::all());
-        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/matrix.md");
-        if std::env::var_os("UPDATE_MATRIX").is_some() {
-            std::fs::write(&file, &current).unwrap();
-        }
-        let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(checked_in == current, "docs/matrix.md is old: kata-qualify matrix > docs/matrix.md");
+        let (file, current) = checked_in("docs/matrix.md", |_| render(database.records(), Profile::all()));
+        assert!(file == current, "docs/matrix.md is old: kata-qualify matrix > docs/matrix.md");
+    }
+
+    const BEGIN: &str = "<!-- Made from distros/records/verified; do not edit. -->\n";
+    const END: &str = "<!-- Until here. -->\n";
+
+    #[test]
+    fn the_table_of_the_readme_is_current() {
+        let database = Database::embedded();
+        let (file, current) = checked_in("README.md", |old| {
+            let (before, rest) = old.split_once(BEGIN).expect("README.md has the line before the table");
+            let (_, after) = rest.split_once(END).expect("README.md has the line after the table");
+            format!("{before}{BEGIN}{}{END}{after}", under_kata(database.records()))
+        });
+        assert!(file == current, "README.md is old: run this test with UPDATE_MATRIX=1");
+    }
+
+    #[test]
+    fn katas_own_results_are_shown_with_the_kata_and_what_was_brought_along() {
+        let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+        let entry = record.verified.iter().find(|entry| entry.profile == "go-3.29").unwrap().clone();
+        let brought = [(model::component::Component::Virtiofsd, "1.13.3".to_owned())].into();
+        let kata = model::verified::VerifiedKata { version: "3.30.0".parse().unwrap(), runtime: Runtime::Go, brought };
+        let verdict = model::verified::VerifiedCapability::plain(Verdict::Partial);
+        record.verified =
+            vec![VerifiedEntry { kata: Some(kata), capabilities: [(Capability::KataSmoke, verdict)].into(), ..entry }];
+        let shown = under_kata([&record].into_iter());
+        let entry = &record.verified[0];
+        let row = format!(
+            "| **debian {}** | 3.30.0 (Go, go-3.29) | virtiofsd 1.13.3 | {} | ◐ᵉ |\n",
+            entry.release, entry.tested
+        );
+        assert!(shown.starts_with("| release | Kata | brought along | tested | kata.smoke |\n"), "{shown}");
+        assert!(shown.ends_with(&row), "{shown}");
     }
 }

@@ -1,12 +1,16 @@
 //! What a run writes back into the records.
 
+use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
 use crate::run::RunEnding;
+use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
-use crate::views::compare::{Comparison, VerdictChange, against};
-use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
+use jiff::civil::Date;
+use model::profile::Runtime;
+use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
+use suites::capability::{Area, Capability};
 
 /// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
 const MAX_CAUSE: usize = 240;
@@ -22,44 +26,42 @@ pub struct Withheld {
 
 /// The entries that a run may write, each with its distro, and what is withheld.
 ///
-/// `old` finds the entry that a new one replaces.
-/// A capability that was inconclusive is left out: what an older run saw of it is not of this one's day and versions.
-/// So where the old entry judges what this run could not, the old one stays, unless this run found something worse.
+/// A capability is written when its whole required set ran, in a filtered run too; the rest stays in the record with its
+/// day and versions.
+/// One that was inconclusive is never written: what an older run saw of it is not of this one's day and versions.
+/// One that was skipped is written as `untested` where nothing else is known of it.
 /// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
-/// Runs that are filtered, unfinished, or about candidates write nothing, nor do cells in error.
-pub fn verified_entries<'a>(
-    matrix: &Matrix,
-    old: impl Fn(&CellReport, &str) -> Option<&'a VerifiedEntry>,
-) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+/// Kata's own results have an entry of their own, with the Kata and what was brought along; where something was, nothing
+/// else is written, because a record says what the distro ships.
+/// Runs that are unfinished or about candidates write nothing, nor do cells in error.
+pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+    let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {
         return (Vec::new(), vec![Withheld { cell: None, reason }]);
     }
     let (mut entries, mut withheld) = (Vec::new(), Vec::new());
-    for cell in &matrix.cells {
-        match withheld_cell(cell) {
-            Some(reason) => withheld.push(Withheld { cell: Some(cell.cell.clone()), reason }),
-            None => {
-                for profile in cell.judgements.keys() {
-                    let old = old(cell, profile);
-                    if let Some(reason) = old.and_then(|old| withheld_entry(cell, profile, old)) {
-                        withheld.push(Withheld { cell: Some(cell.cell.clone()), reason });
-                    } else if let Some(entry) = entry(matrix, cell, profile) {
-                        entries.push((cell.cell.distro.clone(), entry));
-                    }
-                }
-            }
+    for cell in &standings.cells {
+        let mut hold = |reason| withheld.push(Withheld { cell: Some(cell.report.cell.clone()), reason });
+        if let Some(reason) = withheld_cell(cell.report) {
+            hold(reason);
+            continue;
+        }
+        for (profile, standing) in &cell.profiles {
+            withheld_capabilities(profile, standing).into_iter().for_each(&mut hold);
+            let written =
+                [false, true].into_iter().filter_map(|katas| entry(matrix, cell.report, profile, standing, katas));
+            entries.extend(written.map(|entry| (cell.report.cell.distro.clone(), entry)));
         }
     }
     (entries, withheld)
 }
 
 fn withheld_run(matrix: &Matrix) -> Option<String> {
-    match (matrix.candidate, &matrix.filter, matrix.ending) {
-        (true, _, _) => Some("the run was about candidates or another record".to_owned()),
-        (_, Some(filter), _) => Some(format!("the run was filtered: {filter}")),
-        (_, _, RunEnding::Interrupted) => Some("the run was interrupted".to_owned()),
-        (_, _, RunEnding::Killed) => Some("the run has no end".to_owned()),
-        (false, None, RunEnding::Finished) => None,
+    match (matrix.candidate, matrix.ending) {
+        (true, _) => Some("the run was about candidates or another record".to_owned()),
+        (_, RunEnding::Interrupted) => Some("the run was interrupted".to_owned()),
+        (_, RunEnding::Killed) => Some("the run has no end".to_owned()),
+        (false, RunEnding::Finished) => None,
     }
 }
 
@@ -73,31 +75,53 @@ fn withheld_cell(cell: &CellReport) -> Option<String> {
     (!cell.complete).then(|| "it has no end".to_owned())
 }
 
-/// Why an old entry stays.
-fn withheld_entry(cell: &CellReport, profile: &str, old: &VerifiedEntry) -> Option<String> {
-    let compared = against(Some(old), cell, profile, false);
-    if compared.iter().any(|c| c.change == VerdictChange::Worse) {
-        return None;
-    }
-    let is_lost = |c: &&Comparison| c.recorded.is_some() && c.found == Verdict::Inconclusive;
-    let lost: Vec<&str> = compared.iter().filter(is_lost).map(|c| c.capability.name()).collect();
-    let what = lost.join(", ");
-    let tested = old.tested;
-    (!lost.is_empty()).then(|| format!("{profile}: {what} could not be judged, as on {tested}: that entry stays"))
-}
-
-fn entry(matrix: &Matrix, cell: &CellReport, profile: &str) -> Option<VerifiedEntry> {
-    let facts = cell.facts.as_ref()?;
-    let mut capabilities = BTreeMap::new();
-    for (capability, judgement) in cell.judgements.get(profile)? {
-        match judgement.verdict {
-            Verdict::Inconclusive => {}
-            Verdict::Untested if judgement.required == 0 => {}
-            _ => {
-                capabilities.insert(*capability, capability_of(judgement));
-            }
+/// What stays as an older run judged it, each day with its reason.
+fn withheld_capabilities(profile: &str, standing: &ProfileStanding<'_>) -> Vec<String> {
+    let mut lost: BTreeMap<Date, Vec<&str>> = BTreeMap::new();
+    for (capability, one) in &standing.capabilities {
+        if let Some(entry) = one.entry.filter(|_| one.verdict() == Verdict::Inconclusive) {
+            lost.entry(entry.tested).or_default().push(capability.name());
         }
     }
+    let said = |(day, names): (Date, Vec<&str>)| {
+        format!("{profile}: {} could not be judged: what the run of {day} found stays", names.join(", "))
+    };
+    lost.into_iter().map(said).collect()
+}
+
+/// Whether a run may write its verdict on a capability down.
+fn is_written(one: &CapabilityStanding<'_>, is_filtered: bool) -> bool {
+    match one.verdict() {
+        Verdict::Inconclusive => false,
+        // Nothing ran for it, which only says something where all was asked for.
+        Verdict::NotApplicable => !is_filtered,
+        Verdict::Untested => {
+            let is_known = one.recorded.is_some_and(Verdict::is_decided);
+            one.judgement.required > 0 && one.judgement.unrun == 0 && !is_known
+        }
+        Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported => one.judgement.unrun == 0,
+    }
+}
+
+/// What a run may write of a cell under a profile: of Kata's own results, or of all others.
+fn entry(
+    matrix: &Matrix,
+    cell: &CellReport,
+    profile: &str,
+    standing: &ProfileStanding<'_>,
+    katas: bool,
+) -> Option<VerifiedEntry> {
+    let facts = cell.facts.as_ref()?;
+    let kata = cell.kata(profile).filter(|_| katas).and_then(|text| kata(text, profile, facts));
+    // Without a Kata its results are as untested as all else.
+    let is_katas = |capability: Capability| capability.area() == Area::Kata && cell.kata(profile).is_some();
+    if (katas && kata.is_none()) || (!katas && !facts.candidates.is_empty()) {
+        return None;
+    }
+    let is_filtered = matrix.filter.is_some();
+    let written =
+        standing.capabilities.iter().filter(|(c, one)| is_katas(**c) == katas && is_written(one, is_filtered));
+    let capabilities: BTreeMap<_, _> = written.map(|(c, one)| (*c, capability_of(one.judgement))).collect();
     if capabilities.is_empty() {
         return None;
     }
@@ -111,9 +135,16 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str) -> Option<VerifiedEn
         harness: matrix.harness.clone(),
         test_set: matrix.test_set.clone(),
         shaped: matrix.shaped,
+        kata,
         versions: facts.versions.clone(),
         capabilities,
     })
+}
+
+/// The Kata of a cell from its evidence, `3.30.0 (Go, sha256 …)`.
+fn kata(text: &str, profile: &str, facts: &CellFacts) -> Option<VerifiedKata> {
+    let version = text.split(' ').next()?.parse().ok()?;
+    Some(VerifiedKata { version, runtime: Runtime::of_profile(profile)?, brought: facts.candidates.clone() })
 }
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
@@ -131,3 +162,6 @@ fn capability_of(judgement: &Judgement) -> VerifiedCapability {
         workaround: judgement.workaround.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

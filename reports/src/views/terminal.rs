@@ -1,7 +1,8 @@
-//! The matrix on a terminal, or in a log.
+//! A run on a terminal, or in a log: what has changed, the answers, the matrix, the causes.
 
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::one_line;
+use crate::standing::{Change, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
@@ -13,6 +14,8 @@ use suites::capability::Capability;
 const MAX_CAUSE: usize = 400;
 /// Most causes of one cell; the rest is counted.
 const MAX_CAUSES: usize = 12;
+/// Most changes; the rest is counted.
+const MAX_CHANGES: usize = 20;
 /// The narrowest terminal that is made use of, in columns.
 const MIN_WIDTH: usize = 40;
 
@@ -20,11 +23,14 @@ const MIN_WIDTH: usize = 40;
 ///
 /// The words make sense without the colours.
 /// Tables wider than the terminal are continued below.
-pub fn terminal(matrix: &Matrix, width: usize, colour: bool) -> String {
+pub fn terminal(standings: &Standings<'_>, width: usize, colour: bool) -> String {
+    let matrix = standings.matrix;
     let mut out = Out { text: String::new(), width: width.max(MIN_WIDTH), colour, used: BTreeSet::new() };
-    for caveat in wording::caveats(matrix) {
+    for caveat in wording::caveats(standings) {
         out.wrapped(Colour::Yellow, "note: ", &caveat);
     }
+    out.changes(standings);
+    out.answers(standings);
     for profile in &matrix.profiles {
         let title = format!("{} (Kata {}) on {}", profile.name, profile.range, wording::common(matrix));
         out.wrapped(Colour::Bold, "", &title);
@@ -58,6 +64,48 @@ struct Out {
 }
 
 impl Out {
+    fn changes(&mut self, standings: &Standings<'_>) {
+        let changes = standings.changes();
+        let labels = Labels::new(standings.matrix);
+        self.line(Colour::Bold, "Changes against the record");
+        if changes.is_empty() {
+            self.wrapped(Colour::Plain, "  ", wording::no_changes(standings));
+        }
+        for row in changes.iter().take(MAX_CHANGES) {
+            let (mark, colour) = match (row.effect, row.change) {
+                (Effect::Worse, _) => ("  NO ", Colour::Red),
+                (Effect::Unjudged, _) => ("  ?  ", Colour::Yellow),
+                (Effect::None, Change::Fixed) => ("  ok ", Colour::Green),
+                (Effect::None, _) => ("  -  ", Colour::Plain),
+            };
+            let mut text = format!("{}: {} [{}]", labels.of_id(row.cell), row.words(), row.profiles.join(", "));
+            for why in &row.why {
+                text.push_str(&format!("; {}", one_line(why, MAX_CAUSE)));
+            }
+            let packages = row.packages();
+            if !packages.is_empty() {
+                text.push_str(&format!("; {packages}"));
+            }
+            self.wrapped(colour, mark, &text);
+        }
+        if changes.len() > MAX_CHANGES {
+            self.line(Colour::Plain, &format!("     and {} more, in the reports", changes.len() - MAX_CHANGES));
+        }
+        self.text.push('\n');
+    }
+
+    fn answers(&mut self, standings: &Standings<'_>) {
+        let labels = Labels::new(standings.matrix);
+        self.line(Colour::Bold, "Can Kata run here?");
+        for release in standings.releases() {
+            for (profiles, words) in wording::answers(standings, release) {
+                let text = format!("{}, {}: {words}", labels.of_release(release), profiles.join(", "));
+                self.wrapped(Colour::Plain, "  ", &text);
+            }
+        }
+        self.text.push('\n');
+    }
+
     fn table(&mut self, matrix: &Matrix, profile: &str) {
         let (main, more) = overview::columns(matrix, profile);
         if main.is_empty() && more.is_empty() {

@@ -1,8 +1,9 @@
 //! How the reports for people word what they have in common.
 
-use crate::journal::CellFacts;
+use crate::journal::{CellFacts, CellId};
 use crate::matrix::{CellReport, Matrix};
 use crate::run::RunEnding;
+use crate::standing::Standings;
 use crate::verdict::Judgement;
 use crate::views::disagreement::disagreements;
 use model::package::PackageVersion;
@@ -40,13 +41,23 @@ impl Labels {
 
     /// That of a cell.
     pub(crate) fn of(self, cell: &CellReport) -> String {
-        let id = &cell.cell;
+        self.of_id(&cell.cell)
+    }
+
+    /// That of a cell by its id.
+    pub(crate) fn of_id(self, id: &CellId) -> String {
+        let mut label = self.of_release(id);
+        if self.has_environment {
+            label.push_str(&format!(" {}", id.environment));
+        }
+        label
+    }
+
+    /// That of a cell's release, whatever its environment.
+    pub(crate) fn of_release(self, id: &CellId) -> String {
         let mut label = format!("{} {}", id.distro, id.release);
         if self.has_arch {
             label.push_str(&format!(" {}", id.arch));
-        }
-        if self.has_environment {
-            label.push_str(&format!(" {}", id.environment));
         }
         label
     }
@@ -67,7 +78,8 @@ pub(crate) fn common(matrix: &Matrix) -> String {
 }
 
 /// What a reader must know of a run before believing it.
-pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
+pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
+    let matrix = standings.matrix;
     let mut out = Vec::new();
     match matrix.ending {
         RunEnding::Finished => {}
@@ -75,12 +87,23 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
     if let Some(filter) = &matrix.filter {
-        out.push(format!("Only tests matching `{filter}` were asked for; nothing is written back."));
+        out.push(format!(
+            "Only tests matching `{filter}` were asked for; of what they do not prove, nothing is said or written back."
+        ));
     }
     if matrix.candidate {
-        out.push(
-            "Candidate packages, components or another record were laid over; nothing is written back.".to_owned(),
-        );
+        out.push("Candidate packages or another record were laid over; nothing is written back.".to_owned());
+    }
+    let mut brought: Vec<String> = Vec::new();
+    for (component, what) in matrix.cells.iter().filter_map(|c| c.facts.as_ref()).flat_map(|f| &f.candidates) {
+        let words = format!("{component} {what}");
+        if !brought.contains(&words) {
+            brought.push(words);
+        }
+    }
+    if !brought.is_empty() {
+        let what = brought.join(", ");
+        out.push(format!("Brought along: {what}; nothing but Kata's own results is written back."));
     }
     if matrix.shaped {
         let why = "keys that --mirror-key names, or an image without its checksum, vouch for the packages, so that \
@@ -88,10 +111,30 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
         out.push(format!("The run is shaped: {why}."));
     }
     out.extend(disagreements(matrix));
+    out.extend(standings.notes());
     for profile in &matrix.unknown_profiles {
         out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));
     }
     out
+}
+
+/// What the section of changes says where there are none.
+pub(crate) fn no_changes(standings: &Standings<'_>) -> &'static str {
+    let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
+    if is_recorded { "None: all is as recorded." } else { "None: nothing was recorded of these cells before." }
+}
+
+/// Whether the Kata versions of each profile can run on a release: each answer once, with the profiles it is for.
+pub(crate) fn answers<'m>(standings: &Standings<'m>, release: &CellId) -> Vec<(Vec<&'m str>, String)> {
+    let mut all: Vec<(Vec<&str>, String)> = Vec::new();
+    for profile in &standings.matrix.profiles {
+        let words = standings.answer(release, &profile.name).words();
+        match all.iter_mut().find(|(_, known)| *known == words) {
+            Some((profiles, _)) => profiles.push(&profile.name),
+            None => all.push((vec![&profile.name], words)),
+        }
+    }
+    all
 }
 
 /// `1 min 05 s`, `4.2 s`.
@@ -109,7 +152,7 @@ pub(crate) fn duration(millis: u64) -> String {
 pub(crate) fn detail(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Pass => String::new(),
-        Outcome::Fail { message, blames } => format!("{blames}: {message}"),
+        Outcome::Fail(failure) => format!("{}: {}", failure.component, failure.observed),
         Outcome::Skip { reason } => reason.clone(),
         Outcome::Blocked { by } => format!("blocked by {by}"),
         Outcome::Error { message } => message.clone(),

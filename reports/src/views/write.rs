@@ -2,9 +2,10 @@
 
 use crate::journal::Journal;
 use crate::matrix::{Matrix, matrix};
+use crate::standing::Standings;
 use crate::views::{html, json, junit, markdown};
 use model::profile::Profile;
-use std::io::Write;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use suites::catalogue::Test;
 
@@ -15,41 +16,67 @@ pub enum ReportError {
     #[error("writing {path}", path = .0.display())]
     Write(PathBuf, #[source] std::io::Error),
     /// The XML could not be made.
-    #[error("encoding junit.xml")]
+    #[error("encoding JUnit XML")]
     Junit(#[from] quick_junit::SerializeError),
     /// The JSON could not be made.
     #[error("encoding results.json")]
     Json(#[from] serde_json::Error),
 }
 
-/// The reports' file names.
-pub const FILES: &[&str] = &["junit.xml", "results.json", "matrix.md", "index.html"];
+/// The reports' file names; those of [`JUNIT`] are beside them.
+pub const FILES: &[&str] = &["results.json", "matrix.md", "index.html"];
 
-/// Makes every report of `journal` in `out_dir` and returns what they show.
+/// The folder of the JUnit XML, a file for each cell.
+pub const JUNIT: &str = "junit";
+
+/// How much of a log is looked at for its last lines, in bytes.
+const TAIL: u64 = 8 << 10;
+/// The last lines of a log that a report shows.
+const TAIL_LINES: usize = 30;
+
+/// What a run showed, with the files that its tests left in `dir`.
 ///
-/// Of the files that tests left, those are listed that lie there: what was empty or too large was never copied, and a
-/// folder may have been thinned out since.
+/// Those are listed that lie there: what was empty or too large was never copied, and a folder may have been thinned out
+/// since.
+pub fn matrix_in(journal: &Journal, catalogue: &[Test], profiles: &[Profile], dir: &Path) -> Matrix {
+    let mut matrix = matrix(journal, catalogue, profiles);
+    // Nothing but a file: a link could lead anywhere.
+    let is_there = |file: &str| std::fs::symlink_metadata(dir.join(file)).is_ok_and(|m| m.is_file());
+    matrix.keep_files(|file| is_inside(file) && is_there(file));
+    matrix
+}
+
+/// Makes every report of a run in `out_dir`.
 ///
 /// Each file appears whole or not at all.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write_all(
-    journal: &Journal,
-    catalogue: &[Test],
-    profiles: &[Profile],
-    out_dir: &Path,
-) -> Result<Matrix, ReportError> {
-    let mut matrix = matrix(journal, catalogue, profiles);
-    // Nothing but a file: a link could lead anywhere.
-    let is_there = |file: &str| std::fs::symlink_metadata(out_dir.join(file)).is_ok_and(|m| m.is_file());
-    matrix.keep_files(|file| is_inside(file) && is_there(file));
-    std::fs::create_dir_all(out_dir).map_err(|e| ReportError::Write(out_dir.to_owned(), e))?;
-    write_atomically(&out_dir.join("junit.xml"), junit::render(&matrix, catalogue)?.as_bytes())?;
-    write_atomically(&out_dir.join("results.json"), json::render(&matrix)?.as_bytes())?;
-    write_atomically(&out_dir.join("matrix.md"), markdown::render(&matrix).as_bytes())?;
-    write_atomically(&out_dir.join("index.html"), html::render(&matrix, catalogue).as_bytes())?;
-    Ok(matrix)
+pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) -> Result<(), ReportError> {
+    let folder = out_dir.join(JUNIT);
+    std::fs::create_dir_all(&folder).map_err(|e| ReportError::Write(folder.clone(), e))?;
+    let left = junit::Left { folder: out_dir, tail: &|file: &str| tail(&out_dir.join(file)) };
+    for (name, text) in junit::render(standings, catalogue, left)? {
+        let path = folder.join(name);
+        put(&path, text.as_bytes()).map_err(|e| ReportError::Write(path, e))?;
+    }
+    sync(&folder).map_err(|e| ReportError::Write(folder, e))?;
+    write_atomically(&out_dir.join("results.json"), json::render(standings)?.as_bytes())?;
+    write_atomically(&out_dir.join("matrix.md"), markdown::render(standings).as_bytes())?;
+    write_atomically(&out_dir.join("index.html"), html::render(standings, catalogue).as_bytes())
+}
+
+/// The last lines of a file, printable; `None` where there is nothing to read.
+fn tail(path: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes).ok()?;
+    let text = crate::redact::text(&String::from_utf8_lossy(&bytes));
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = lines.get(lines.len().saturating_sub(TAIL_LINES)..)?.join("\n");
+    (!last.is_empty()).then_some(last)
 }
 
 /// Whether a path of the journal, which is not to be trusted, stays below the output folder.
@@ -60,18 +87,25 @@ fn is_inside(file: &str) -> bool {
 
 /// Writes a file so that a reader sees the old bytes or the new ones, even after a crash.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-        let mut file = builder.prefix(".report").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    write().map_err(|e| ReportError::Write(path.to_owned(), e))
+    let folder = path.parent().unwrap_or(Path::new("."));
+    put(path, bytes).and_then(|()| sync(folder)).map_err(|e| ReportError::Write(path.to_owned(), e))
+}
+
+/// Puts a whole file in the place of another; the folder is to be synced afterwards.
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.prefix(".report").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|e| e.error)
+}
+
+/// Has the names of a folder outlive a crash.
+fn sync(folder: &Path) -> std::io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use super::packages::qemu_in_use;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
-use crate::ensure;
 use crate::environment::EnvironmentSide;
 use crate::row::{Row, row};
 use crate::under;
@@ -143,16 +142,20 @@ fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]
     if gates.is_empty() {
         return Err(Stop::error(format!("profile {} has no gate for {capability}", env.profile().name)));
     }
-    let mut missing = Vec::new();
+    let (mut missing, mut sources) = (Vec::new(), Vec::new());
     for kind in kinds {
         if gates.iter().any(|g| g.kind == *kind) {
             let list = help(env, *kind)?;
-            let absent = gates.iter().filter(|g| g.kind == *kind && !list.iter().any(|known| known == &g.name));
-            missing.extend(absent.map(|g| format!("{} {} ({})", flag(*kind), g.name, g.source)));
+            for gate in gates.iter().filter(|g| g.kind == *kind && !list.iter().any(|known| known == &g.name)) {
+                missing.push(format!("{} {}", flag(*kind), gate.name));
+                sources.push(gate.source.as_str());
+            }
         }
     }
-    ensure!(missing.is_empty(), "{} does not offer {}", qemu_in_use(env)?, missing.join(", "));
-    Ok(())
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::fail(format!("{} does not offer {}", qemu_in_use(env)?, missing.join(", "))).citing(sources))
 }
 
 fn flag(kind: GateKind) -> &'static str {

@@ -5,7 +5,7 @@ mod manager;
 
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
-use super::system::{GlobalArguments, view_json};
+use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -156,7 +156,7 @@ fn answer(
     json!({
         "version": 1,
         "outcome": "configure",
-        "release": view_json(&machine.release),
+        "release": release_json(&machine.release.distro, &machine.entry),
         "arch": machine.release.arch,
         "kata-config": {
             "path": prepared.located.path,

@@ -1,6 +1,6 @@
 //! `detect`: which record and release the system is.
 
-use super::system::{self, BorrowedRecord, GlobalArguments, entry_json};
+use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
 use super::{Exit, Format, json, print, problems};
 use clap::Args;
 use operator::detect::{self, Fit};
@@ -26,7 +26,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
         let mut releases = Vec::new();
         for release in &found.releases {
             let entry = database.record(&release.distro)?.require_release(&release.version)?;
-            releases.push(entry_json(&release.distro, entry));
+            releases.push(release_json(&release.distro, entry));
         }
         system["releases"] = releases.into();
         let unknown = found.releases.is_empty().then(|| system::unknown(&root, &database, &found).message);

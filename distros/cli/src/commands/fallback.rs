@@ -1,7 +1,7 @@
 //! `fallback`: what to do where something is missing or does not work.
 
 use super::machine::{Machine, MachineArguments};
-use super::system::{GlobalArguments, view_json};
+use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -60,7 +60,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
         let mut answer = serde_json::to_value(way)?;
         if let Some(map) = answer.as_object_mut() {
             map.insert("version".to_owned(), 1.into());
-            map.insert("release".to_owned(), view_json(&machine.release));
+            map.insert("release".to_owned(), release_json(&machine.release.distro, &machine.entry));
             map.insert("profile".to_owned(), machine.profile.name.clone().into());
             map.insert("problems".to_owned(), problems(in_the_way(way, &machine.release.name())));
         }

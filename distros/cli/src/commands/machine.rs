@@ -9,7 +9,7 @@ use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
-use model::record::{ComponentKind, Confidence};
+use model::record::{ComponentKind, Confidence, ReleaseEntry};
 use model::release::Release;
 use model::share::Share;
 use model::verified::VerifiedEntry;
@@ -82,6 +82,8 @@ impl VersionSource {
 pub(crate) struct Machine {
     pub(crate) root: Root,
     pub(crate) release: Release,
+    /// The same in its record.
+    pub(crate) entry: ReleaseEntry,
     pub(crate) profile: &'static Profile,
     pub(crate) kata: KataVersion,
     /// Where that version comes from.
@@ -105,7 +107,7 @@ impl Machine {
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
         let system = System::find(common, &arguments.about)?;
         let components = system.stated();
-        let System { root, record, entry: _, target, arch, lent: _ } = system;
+        let System { root, record, entry, target, arch, lent: _ } = system;
         let release = record.release(&target.version, arch)?;
         let guest = guest(arguments)?;
         let read = installed(&root, &release);
@@ -157,6 +159,7 @@ impl Machine {
             verified,
             root,
             release,
+            entry,
             profile,
             kata,
             kata_from,

@@ -1,6 +1,6 @@
 //! What `show` and `list` print.
 
-use super::system::{self, BorrowedRecord, GlobalArguments, entry_json, view_json};
+use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
 use super::{Exit, Format, arch_parser, json};
 use anyhow::Result;
 use clap::Args;
@@ -9,7 +9,7 @@ use model::arch::Arch;
 use model::capability::Capability;
 use model::database::Database;
 use model::diagnostic::printable;
-use model::record::{ResolveError, StatedFact};
+use model::record::{ReleaseEntry, ResolveError, StatedFact};
 use model::release::Release;
 use model::target;
 use model::verified::VerifiedEntry;
@@ -75,6 +75,7 @@ pub(crate) fn list(common: &GlobalArguments, format: Format) -> Result<Exit> {
 /// One release with everything that is printed of it.
 struct Shown {
     release: Release,
+    entry: ReleaseEntry,
     facts: Vec<StatedFact>,
     verified: Vec<VerifiedEntry>,
 }
@@ -104,6 +105,7 @@ fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
                 .cloned()
                 .collect(),
             release,
+            entry: entry.clone(),
         });
     }
     match lacking {
@@ -218,7 +220,7 @@ fn document(releases: &[Shown]) -> Value {
         .map(|shown| {
             let release = &shown.release;
             serde_json::json!({
-                "release": view_json(release),
+                "release": release_json(&release.distro, &shown.entry),
                 "arch": release.arch,
                 "package-manager": release.package_manager,
                 "suites": release.suites,
@@ -261,6 +263,7 @@ fn run_json(entry: &VerifiedEntry) -> Value {
         "tested": entry.tested,
         "harness": entry.harness,
         "test-set": entry.test_set,
+        "kata": entry.kata,
         "versions": versions,
         "capabilities": capabilities,
     })
@@ -289,7 +292,7 @@ fn list_json(database: &Database) -> Value {
         .flat_map(|record| {
             record.releases.iter().map(|release| {
                 serde_json::json!({
-                    "release": entry_json(&record.distro, release),
+                    "release": release_json(&record.distro, release),
                     "arches": record.release_arches(release),
                 })
             })

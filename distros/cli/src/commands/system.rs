@@ -2,12 +2,12 @@
 
 use super::{Exit, Failed, Format, arch_parser, this_arch};
 use clap::Args;
+use jiff::civil::Date;
 use model::arch::Arch;
 use model::database::{Database, SYSTEM_FOLDERS};
 use model::diagnostic::printable;
 use model::package_manager::PackageManager;
-use model::record::{Record, ReleaseEntry};
-use model::release::Release;
+use model::record::{Fact, Record, ReleaseEntry};
 use model::target::{self, Target};
 use operator::check::{StatedComponent, stated};
 use operator::detect::{self, Detection};
@@ -16,25 +16,19 @@ use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-/// A release as every document for programs has it.
-pub(crate) fn release_json(distro: &str, version: &str, codename: Option<&str>, aliases: &[String]) -> Value {
+/// A release as every document for programs has it. A day is null where the record does not say it, or says `unknown`.
+pub(crate) fn release_json(distro: &str, entry: &ReleaseEntry) -> Value {
+    let day = |fact: &Option<Fact<Date>>| fact.as_ref().and_then(|fact| fact.value);
     json!({
-        "name": format!("{distro}:{version}"),
+        "name": format!("{distro}:{}", entry.version),
         "distro": distro,
-        "version": version,
-        "codename": codename,
-        "aliases": aliases,
+        "version": entry.version,
+        "codename": entry.codename,
+        "aliases": entry.aliases,
+        "released": day(&entry.released),
+        "eol": day(&entry.eol),
+        "lts": day(&entry.lts),
     })
-}
-
-/// [`release_json`] of an entry of a record.
-pub(crate) fn entry_json(distro: &str, entry: &ReleaseEntry) -> Value {
-    release_json(distro, &entry.version, entry.codename.as_deref(), &entry.aliases)
-}
-
-/// [`release_json`] of a release with all that its record says.
-pub(crate) fn view_json(release: &Release) -> Value {
-    release_json(&release.distro, &release.version, release.codename.as_deref(), &release.aliases)
 }
 
 /// What every call takes.
@@ -168,7 +162,7 @@ impl System {
     /// The head of an answer for programs.
     pub(crate) fn json(&self) -> Value {
         json!({
-            "release": entry_json(&self.target.distro, &self.entry),
+            "release": release_json(&self.target.distro, &self.entry),
             "arch": self.arch,
             "root": self.root.path(),
             "lent": self.lent.as_ref().map(|lent| &lent.how),

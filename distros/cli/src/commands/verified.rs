@@ -9,6 +9,7 @@ use model::package::PackageVersion;
 use model::profile::Profile;
 use model::record::ComponentKind;
 use model::share::Share;
+use model::verified::joined;
 use operator::standing::{VerifiedStanding, standing};
 use std::fmt::Write as _;
 
@@ -45,7 +46,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let entries = system.record.verified.iter();
         let entries = entries
             .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
-        let standings = entries.map(|v| standing(v, &capabilities, packages.as_ref(), today));
+        // Each run that judged a part has an entry; what rests on the same packages is told together.
+        let entries = joined(entries);
+        let standings = entries.iter().map(|v| standing(v, &capabilities, packages.as_ref(), today));
         let standings: Vec<VerifiedStanding> = standings.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push((profile.name.as_str(), standings));
     }

@@ -94,10 +94,10 @@ impl Layers {
         }
     }
 
-    /// Verdicts over those of the layers below, entry by entry.
+    /// Verdicts over those of the layers below, capability by capability.
     fn add_entries(&mut self, path: &Path, mut file: VerifiedFile) {
         let (below, from) = self.verdicts.entry(file.distro).or_default();
-        below.retain(|old| !file.entries.iter().any(|new| new.key() == old.key()));
+        verified::give_way(below, &file.entries);
         below.append(&mut file.entries);
         path.clone_into(from);
     }

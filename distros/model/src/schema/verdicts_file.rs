@@ -37,11 +37,33 @@ struct Entry {
     test_set: Version,
     /// Whether keys or an image of the caller's vouched for the packages.
     shaped: Option<bool>,
+    /// The Kata that was run, where the verdicts are Kata's own.
+    kata: Option<Kata>,
     /// Version of each component package.
     versions: Option<BTreeMap<String, Version>>,
     /// Verdicts by capability.
     #[schemars(extend("propertyNames" = capability_names()))]
     capabilities: BTreeMap<String, Judged>,
+}
+
+/// The Kata that was run.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Kata {
+    version: Version,
+    runtime: Runtime,
+    /// What took the place of the distro's own components, by component.
+    brought: Option<BTreeMap<String, String>>,
+}
+
+/// Kata's runtime: in Go or in Rust.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Runtime {
+    Go,
+    Rs,
 }
 
 /// The names of the one table.

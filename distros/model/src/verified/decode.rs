@@ -1,10 +1,13 @@
 //! The entries of `verified:` as they stand in a file.
 
-use super::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
+use super::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use crate::capability::Capability;
+use crate::component::Component;
 use crate::decode::Decoder;
 use crate::environment::Environment;
+use crate::kata_version::KataVersion;
 use crate::package::{PackageName, PackageVersion};
+use crate::profile::Runtime;
 use crate::syntax::{MapEntry, Node, NodeKind};
 use std::collections::BTreeMap;
 
@@ -18,6 +21,7 @@ const ENTRY_KEYS: &[&str] = &[
     "harness",
     "test-set",
     "shaped",
+    "kata",
     "versions",
     "capabilities",
 ];
@@ -48,6 +52,10 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
         Some(said) => d.word(said, "shaped", "wrong-value", &[("true", true), ("false", false)]),
         None => Some(false),
     };
+    let kata = match node.get("kata").filter(|node| !matches!(node.kind, NodeKind::Null)) {
+        Some(said) => Some(kata(d, said)?),
+        None => None,
+    };
     let versions = match node.get("versions") {
         Some(map) => by_name(d, map, "versions", package, version),
         None => Some(BTreeMap::new()),
@@ -67,9 +75,34 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
         harness: harness?,
         test_set: test_set?,
         shaped: shaped?,
+        kata,
         versions: versions?,
         capabilities: capabilities?,
     })
+}
+
+/// The Kata that was run.
+fn kata(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedKata> {
+    d.fields(node, "the Kata that was run", &["version", "runtime", "brought"])?;
+    let version = d.required(node, "version")?;
+    let text = d.string(version, "Kata's version")?;
+    let Ok(version) = text.parse::<KataVersion>() else {
+        d.error("bad-version", version.span.clone(), format!("`{text}` is not a version of Kata"));
+        return None;
+    };
+    let runtime = d.required(node, "runtime")?;
+    let runtime = d.word(runtime, "runtime", "unknown-runtime", &[("go", Runtime::Go), ("rs", Runtime::Rs)])?;
+    let brought = match node.get("brought") {
+        Some(map) => by_name(d, map, "brought", component, |d, n| d.string(n, "what was brought along"))?,
+        None => BTreeMap::new(),
+    };
+    Some(VerifiedKata { version, runtime, brought })
+}
+
+/// A component's name.
+fn component(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Component> {
+    let known: Vec<(&str, Component)> = Component::ALL.iter().map(|c| (c.name(), *c)).collect();
+    d.known("component", "unknown-component", &entry.key, &entry.key_span, &known)
 }
 
 fn by_name<K: Ord, T>(

@@ -59,9 +59,14 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
             let message = format!("verified: the record has no release `{}`", entry.release);
             forged("release", message, "remove the entry");
         }
-        if !keys.insert(entry.key()) {
-            let message = "verified: a second entry of this release, architecture, profile and environment".to_owned();
-            forged("release", message, "remove the older one");
+        let again: Vec<&str> =
+            entry.capabilities.keys().filter(|c| !keys.insert((entry.key(), **c))).map(|c| c.name()).collect();
+        if !again.is_empty() {
+            let message = format!(
+                "verified: a second entry of this release, architecture, profile and environment has {}",
+                again.join(", ")
+            );
+            forged("release", message, "remove it from the older one");
         }
         for name in unfounded(entry) {
             let message = format!("verified: `{name}` is supported, and causes are given why it is not");

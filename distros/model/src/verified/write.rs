@@ -7,8 +7,9 @@
 //! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
 //! record that has `verified:` itself is refused.
 
-use super::{VerifiedEntry, VerifiedFile};
+use super::{VerifiedEntry, VerifiedFile, give_way};
 use crate::diagnostic::is_direction_control;
+use crate::profile::Runtime;
 use crate::source::RecordError;
 use crate::syntax;
 use root::PinnedPath;
@@ -94,23 +95,29 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
     place.write(text.as_bytes(), old.as_ref()).map_err(io::Error::other)
 }
 
-/// Old entries that are not replaced and the new ones, made safe, in the order of the record's releases.
+/// Old entries without what is replaced and the new ones, made safe, in the order of the record's releases.
+///
+/// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
+/// versions.
 fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
     let new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
-    let mut keys = BTreeSet::new();
+    let mut taken = BTreeSet::new();
     for entry in &new {
-        if !keys.insert(entry.key()) {
-            let what = format!("{} {} {} {}", entry.release, entry.arch, entry.profile, entry.environment);
-            return Err(WriteError::Twice(what));
+        for capability in entry.capabilities.keys() {
+            if !taken.insert((entry.key(), *capability)) {
+                let what = format!("{} {} {} {}", entry.release, entry.arch, entry.profile, entry.environment);
+                return Err(WriteError::Twice(what));
+            }
         }
     }
-    let mut all: Vec<VerifiedEntry> = old.iter().filter(|old| !keys.contains(&old.key())).map(safe).collect();
+    let mut all: Vec<VerifiedEntry> = old.iter().map(safe).collect();
+    give_way(&mut all, &new);
     all.extend(new.iter().cloned());
     let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {
         let place = |e: &VerifiedEntry| order.get(e.release.as_str()).copied();
         let place = |e: &VerifiedEntry| place(e).unwrap_or(usize::MAX);
-        (place(a), a.key()).cmp(&(place(b), b.key()))
+        (place(a), a.key(), a.tested).cmp(&(place(b), b.key(), b.tested))
     });
     Ok(all)
 }
@@ -133,6 +140,9 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
         if let Some(workaround) = &mut capability.workaround {
             *workaround = line(workaround);
         }
+    }
+    if let Some(kata) = &mut entry.kata {
+        kata.brought.values_mut().for_each(|what| *what = line(what));
     }
     entry
 }
@@ -177,6 +187,20 @@ fn render(entries: &[VerifiedEntry]) -> String {
         let _ = writeln!(out, "    test-set: {}", quoted(&entry.test_set));
         if entry.shaped {
             out += "    shaped: true\n";
+        }
+        if let Some(kata) = &entry.kata {
+            let runtime = match kata.runtime {
+                Runtime::Go => "go",
+                Runtime::Rs => "rs",
+            };
+            let version = double_quoted(&kata.version.to_string());
+            let _ = writeln!(out, "    kata:\n      version: {version}\n      runtime: {runtime}");
+            if !kata.brought.is_empty() {
+                out += "      brought:\n";
+            }
+            for (component, what) in &kata.brought {
+                let _ = writeln!(out, "        {component}: {}", double_quoted(what));
+            }
         }
         if !entry.versions.is_empty() {
             out += "    versions:\n";

@@ -8,7 +8,7 @@ use crate::manifest::{PackageOrigin, PathOwner};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
-use model::package::{PackageName, PackageVersion};
+use model::package::PackageVersion;
 use operator::packages::{Package, dpkg};
 use std::path::Path;
 
@@ -17,19 +17,18 @@ pub(crate) fn packages(tree: &Path) -> Result<Vec<Package>, Failure> {
     installed::listed(dpkg::installed(&tree::open(tree)?))
 }
 
-/// The suites that offer the installed versions of these packages, by these lists.
+/// The suites that offer the installed versions of packages, by these lists.
 pub(crate) fn origins(
     runner: &Runner<'_>,
     tree: &Path,
     lists: &Path,
-    names: &[PackageName],
     packages: &[Package],
 ) -> Result<Vec<PackageOrigin>, Failure> {
     let mut policy = programs::command(tree, &[programs::lists(lists)], "apt-cache")?;
     // The tree needs no cache of the lists, which it does not have.
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
-    policy.args(["policy", "--"]).args(names.iter().map(PackageName::as_str));
-    Ok(offered::origins(names, packages, &parse_policy(&runner.output(Phase::Record, &mut policy)?)))
+    policy.args(["policy", "--"]).args(packages.iter().map(|package| package.name.as_str()));
+    Ok(offered::origins(packages, &parse_policy(&runner.output(Phase::Record, &mut policy)?)))
 }
 
 /// `apt-cache policy`: the suites of every version; hosts are never read.

@@ -4,13 +4,13 @@ use model::profile::Profile;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::catalogue;
-use suites::outcome::Component;
+use suites::outcome::{Component, Failure};
 
 const NESTED: &str = "smoke::kernel_boots_to_userspace";
 const STATIC: &str = "smoke::qemu_has_the_machine_type";
 
 fn fail() -> Outcome {
-    Outcome::Fail { message: "broken".to_owned(), blames: Component::Kernel }
+    Outcome::Fail(Failure::new(Component::Kernel, "broken"))
 }
 
 /// Everything that boots a guest passes, except for what is given.

@@ -3,7 +3,7 @@ use crate::sample;
 
 #[test]
 fn a_small_run_as_html() {
-    let page = render(&sample::small_matrix(), &sample::small_catalogue());
+    let page = render(&sample::standings(&sample::small_matrix()), &sample::small_catalogue());
     insta::assert_snapshot!(page.replace(style::CSS, "").replace("><", ">\n<"));
 }
 
@@ -11,7 +11,7 @@ fn a_small_run_as_html() {
 #[test]
 fn every_cell_is_in_every_table_and_every_test_is_explained_once() {
     let matrix = sample::matrix();
-    let page = render(&matrix, &sample::catalogue());
+    let page = render(&sample::standings(&matrix), &sample::catalogue());
     let count = |text: String| page.matches(text.as_str()).count();
     for cell in &matrix.cells {
         let anchor = anchor(cell);
@@ -39,7 +39,7 @@ fn every_cell_is_in_every_table_and_every_test_is_explained_once() {
 #[test]
 fn a_result_that_profiles_share_is_shown_once() {
     let matrix = sample::matrix();
-    let page = render(&matrix, &sample::catalogue());
+    let page = render(&sample::standings(&matrix), &sample::catalogue());
     let shared = |profiles: usize| {
         let all = matrix.cells.iter().flat_map(|cell| &cell.instances);
         all.filter(|i| i.profiles.len() == profiles && !i.attempts.is_empty()).count()
@@ -61,7 +61,7 @@ fn a_hover_names_no_tests_where_its_reason_holds_for_all() {
 
 #[test]
 fn the_page_needs_nothing_and_runs_nothing() {
-    let page = render(&sample::matrix(), &sample::catalogue());
+    let page = render(&sample::standings(&sample::matrix()), &sample::catalogue());
     assert!(!page.contains("<script"), "nothing that a guest prints is markup, and there is no script of ours");
     assert!(page.contains("&lt;script&gt;"));
     assert!(!page.contains(" src=") && !page.contains("@import") && !page.contains("url("));

@@ -6,10 +6,26 @@ use model::environment::Environment;
 use proptest::prelude::*;
 use std::path::Path;
 use std::process::Command;
-use suites::outcome::Component;
+use suites::outcome::{Component, Outcome};
+
+/// The files of a run whose tests left these files, each with its last lines.
+fn files(standings: &Standings<'_>, catalogue: &[Test], logs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let tail = |file: &str| logs.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned());
+    render(standings, catalogue, Left { folder: Path::new("out"), tail: &tail }).unwrap()
+}
+
+/// All files of a run as one document.
+fn whole(standings: &Standings<'_>, catalogue: &[Test]) -> String {
+    let bodies = files(standings, catalogue, &[]).into_iter().map(|(_, text)| {
+        let (_, body) = text.split_once("?>").unwrap();
+        body.to_owned()
+    });
+    format!("<all>{}</all>", bodies.collect::<String>())
+}
 
 fn rendered(journal: &Journal) -> String {
-    render(&matrix(journal, &sample::catalogue(), &sample::profiles()), &sample::catalogue()).unwrap()
+    let matrix = matrix(journal, &sample::catalogue(), &sample::profiles());
+    whole(&sample::standings(&matrix), &sample::catalogue())
 }
 
 fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree::Node<'a, 'a> {
@@ -21,7 +37,9 @@ fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree:
 #[test]
 fn a_small_run_as_junit() {
     let catalogue = sample::small_catalogue();
-    let text = render(&sample::small_matrix(), &catalogue).unwrap();
+    let matrix = sample::small_matrix();
+    let (name, text) = files(&sample::standings(&matrix), &catalogue, &[]).remove(0);
+    assert_eq!(name, "debian-13-x86_64-container.xml");
     let judged: Vec<String> =
         catalogue.iter().flat_map(|test| &test.proves).map(|c| format!("\"verdict.{c}\"")).collect();
     let kept = |line: &&str| !line.contains("\"verdict.") || judged.iter().any(|name| line.contains(name.as_str()));
@@ -38,11 +56,13 @@ fn there_is_a_suite_for_each_cell_and_profile() {
         .filter(|node| node.has_tag_name("testsuite"))
         .map(|node| node.attribute("name").unwrap())
         .collect();
-    let expected: Vec<String> = matrix
-        .cells
-        .iter()
-        .flat_map(|cell| matrix.profiles.iter().map(|profile| format!("{} {}", cell.cell, profile.name)))
-        .collect();
+    let mut expected: Vec<String> = Vec::new();
+    for cell in &matrix.cells {
+        // What is wrong with the cell itself.
+        expected.extend((cell.cell.release != "13" && cell.cell.release != "12").then(|| cell.cell.to_string()));
+        expected.extend(matrix.profiles.iter().map(|profile| format!("{} {}", cell.cell, profile.name)));
+    }
+    expected.push("run".to_owned());
     assert_eq!(suites, expected);
 }
 
@@ -52,15 +72,29 @@ fn the_schema_allows_it() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/junit.xsd");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("junit.xml");
-    std::fs::write(&file, rendered(&sample::journal())).unwrap();
-    let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-
-    // The schema is strict enough to refuse a rerun without a type.
-    let broken = rendered(&sample::journal()).replace("<flakyFailure message", "<flakyFailure x");
-    std::fs::write(&file, broken).unwrap();
-    let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output().unwrap();
-    assert!(!output.status.success());
+    let said = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let matrix = sample::matrix();
+    let entries = sample::recorded();
+    let mut broken = 0;
+    for standings in [sample::standings(&matrix), sample::beside(&matrix, &entries)] {
+        for (name, text) in files(&standings, &sample::catalogue(), &[]) {
+            let (allowed, why) = said(&text);
+            assert!(allowed, "{name}: {why}");
+            // The schema is strict enough to refuse a rerun without a type, and a root that counts skipped tests.
+            let root = text.replacen("<testsuites ", "<testsuites skipped=\"1\" ", 1);
+            assert!(!said(&root).0, "{name}");
+            let untyped = text.replace("<flakyFailure message", "<flakyFailure x");
+            if untyped != text {
+                assert!(!said(&untyped).0, "{name}");
+                broken += 1;
+            }
+        }
+    }
+    assert!(broken > 0, "no rerun was seen");
 }
 
 #[test]
@@ -75,13 +109,19 @@ fn each_outcome_has_its_element() {
     assert!(shape(good, BOOT).is_empty());
     assert_eq!(shape(good, RENAME), ["flakyFailure virtiofsd"]);
     assert_eq!(shape(good, sample::VSOCK), ["skipped skip"]);
-    assert_eq!(shape(good, sample::POSIX), ["failure virtiofsd", "system-out "]);
+    // Nothing is recorded, so that nothing is worse.
+    assert_eq!(shape(good, sample::POSIX), ["skipped excused", "system-out "]);
     assert_eq!(shape(bad, RENAME), ["skipped blocked"]);
-    assert_eq!(shape(bad, sample::DAEMON), ["failure virtiofsd", "rerunFailure virtiofsd"]);
-    assert_eq!(shape("debian:12/x86_64/container go-3.2", sample::NINE), ["error error"]);
-    assert_eq!(shape("debian:testing/x86_64/container rs-4.0", "cell::image"), ["error cell"]);
+    assert_eq!(shape(bad, sample::DAEMON), ["skipped excused"]);
+    assert_eq!(shape("debian:12/x86_64/container go-3.2", sample::NINE), ["error error", "system-out "]);
+    assert_eq!(shape("debian:testing/x86_64/container", "cell::image"), ["error cell"]);
     assert_eq!(shape("debian:testing/x86_64/container rs-4.0", BOOT), ["skipped untested"]);
+    assert_eq!(shape("debian:sid/x86_64/container", "cell::end"), ["error cell"]);
     assert_eq!(shape("debian:sid/x86_64/container rs-4.0", BOOT), ["error error"], "killed");
+    assert_eq!(shape("run", "run::ending"), ["error run"]);
+    let lost = case(&xml, "debian:testing/x86_64/container rs-4.0", BOOT).first_element_child().unwrap();
+    let why = "never ran: image: bootstrapping debian testing: Could not resolve '<mirror>'";
+    assert_eq!(lost.attribute("message"), Some(why));
     let nine_elsewhere = xml.descendants().filter(|n| n.attribute("name") == Some(sample::NINE)).count();
     assert_eq!(nine_elsewhere, 4, "only where the profile has 9p: once a cell");
 }
@@ -95,8 +135,170 @@ fn what_the_environment_cannot_show_is_left_out() {
     let mut matrix = sample::small_matrix();
     for (environment, shown) in [(Environment::Container, false), (Environment::Vm, true)] {
         matrix.cells[0].cell.environment = environment;
-        let text = render(&matrix, std::slice::from_ref(&test)).unwrap();
+        let text = whole(&sample::standings(&matrix), std::slice::from_ref(&test));
         assert_eq!(text.contains(&format!("name=\"{id}\"")), shown, "{environment}: {text}");
+    }
+}
+
+/// What is worse than recorded is a failure that says so, with the end of the log that tells most, and its files.
+#[test]
+fn a_failing_case_has_what_is_worse_the_end_of_its_log_and_its_files() {
+    let entries = sample::recorded();
+    let mut maker = sample::run(|t| match t {
+        sample::DAEMON => Some(fail(Component::Virtiofsd, "it ended: exit code 1\nusage")),
+        RENAME => Some(sample::blocked(sample::DAEMON)),
+        _ => None,
+    });
+    let logs = ["g1/qemu.log", "g1/serial.log", "g1/virtiofsd.log"];
+    for entry in &mut maker.journal.entries {
+        if let Event::TestFinished { test, artifacts, .. } = &mut entry.event
+            && *test == sample::DAEMON
+        {
+            *artifacts = sample::strings(&logs);
+        }
+    }
+    let matrix = sample::judged(&maker);
+    let standings = sample::beside(&matrix, &entries);
+    let said = files(&standings, &sample::catalogue(), &[("g1/virtiofsd.log", "the last words")]);
+    let xml = roxmltree::Document::parse(&said[0].1).unwrap();
+    let suite = "debian:13/x86_64/container go-3.29";
+    let failing = case(&xml, suite, sample::DAEMON);
+    let failure = failing.children().find(|n| n.has_tag_name("failure")).unwrap();
+    assert_eq!(failure.attribute("message"), Some("it ended: exit code 1"));
+    let day = entries[0].tested;
+    let turn = format!("new failure: fs.virtio-fs was supported ({day}), is unsupported");
+    assert!(failure.text().unwrap().contains(&turn), "{:?}", failure.text());
+    let out = failing.children().find(|n| n.has_tag_name("system-out")).and_then(|n| n.text()).unwrap();
+    assert!(out.starts_with("the end of g1/virtiofsd.log:\nthe last words\n"), "{out}");
+    let attached: Vec<&str> = out.lines().filter(|line| line.starts_with("[[ATTACHMENT|")).collect();
+    assert_eq!(attached, logs.map(|log| format!("[[ATTACHMENT|out/{log}]]")));
+    let blocked = case(&xml, suite, RENAME).children().find(|n| n.has_tag_name("skipped")).unwrap();
+    let by = format!("blocked by {}: virtiofsd: it ended: exit code 1", sample::DAEMON);
+    assert_eq!(blocked.attribute("message"), Some(by.as_str()));
+    let suite = xml.descendants().find(|n| n.has_tag_name("testsuite")).unwrap();
+    assert_eq!(suite.attribute("timestamp"), Some("2026-07-25T17:20:01"));
+}
+
+#[test]
+fn no_two_cells_have_one_file() {
+    let mut taken = BTreeSet::new();
+    let id =
+        |distro: &str, release: &str| CellId { distro: distro.to_owned(), release: release.to_owned(), ..cell("13") };
+    assert_eq!(file_name(&id("a-b", "c"), &mut taken), "a-b-c-x86_64-container.xml");
+    assert_eq!(file_name(&id("a", "b-c"), &mut taken), "a-b-c-x86_64-container-2.xml");
+}
+
+/// A run that is made up: what became of each test under two profiles, and what may be wrong with cell and run.
+#[derive(Debug, Clone)]
+struct Made {
+    outcomes: Vec<u8>,
+    /// What the record says of each capability; nothing above the number of verdicts.
+    recorded: Vec<usize>,
+    is_recorded: bool,
+    same_tests: bool,
+    strict: bool,
+    filtered: bool,
+    ended: bool,
+    lost: bool,
+    unknown_profile: bool,
+    in_a_machine: bool,
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let tests = 2 * sample::catalogue().len();
+    let capabilities = suites::capability::Capability::ALL.len();
+    let flags = prop::collection::vec(prop::bool::weighted(0.3), 8);
+    let outcomes = prop::collection::vec(prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4, 5]), tests);
+    (outcomes, prop::collection::vec(0..9usize, capabilities), flags).prop_map(|(outcomes, recorded, flags)| Made {
+        outcomes,
+        recorded,
+        is_recorded: !flags[0],
+        same_tests: !flags[1],
+        strict: flags[2],
+        filtered: flags[3],
+        ended: !flags[4],
+        lost: flags[5],
+        unknown_profile: flags[6],
+        in_a_machine: flags[7],
+    })
+}
+
+/// Its exit code, and how many failures and errors its files have.
+fn counted(made: &Made) -> (u8, usize, usize) {
+    let catalogue: Vec<Test> = sample::catalogue()
+        .into_iter()
+        .map(|test| Test { place: suites::catalogue::Place::OwnGuest, ..test })
+        .collect();
+    let profiles: &[&str] = if made.unknown_profile { &["go-3.2", "go-0.1"] } else { &["go-3.2", "rs-4.0"] };
+    let mut maker = Maker::default();
+    maker.start(profiles, &["13"]);
+    if let Some(Event::RunStarted { filter, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
+        *filter = made.filtered.then(|| "some".to_owned());
+    }
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(model::verified::Basis::Emulated) });
+    for (number, kind) in made.outcomes.iter().enumerate() {
+        let (test, profile) = (&catalogue[number / 2], profiles[number % 2]);
+        let outcome = match kind {
+            0 => Outcome::Pass,
+            1 => fail(test.blames, "it fails"),
+            2 => skip("it lacks something"),
+            3 => sample::blocked(BOOT),
+            4 => error("ours"),
+            _ => continue,
+        };
+        maker.done("13", &[profile], &test.id, outcome);
+    }
+    if made.lost {
+        let message = "disk full".to_owned();
+        maker.push(Event::CellError { cell: cell("13"), phase: crate::journal::Phase::Tests, message });
+    }
+    maker.push(Event::CellFinished { cell: cell("13") });
+    if made.ended {
+        maker.push(Event::RunFinished { interrupted: false });
+    }
+    if made.in_a_machine {
+        let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
+        maker.journal.entries = serde_json::from_str(&text).unwrap();
+    }
+    let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
+    let said = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
+        let verdict = model::verified::Verdict::ALL.get(*number)?;
+        Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
+    });
+    let entry = model::verified::VerifiedEntry {
+        environment: matrix.cells[0].cell.environment,
+        profile: "go-3.2".to_owned(),
+        test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
+        capabilities: said.collect(),
+        ..sample::recorded().remove(0)
+    };
+    let entries = if made.is_recorded { vec![entry] } else { Vec::new() };
+    let recorded = crate::standing::Recorded::of_distro("debian", &entries);
+    let standings = Standings::new(&matrix, recorded, made.strict);
+    let files = files(&standings, &catalogue, &[]);
+    let sum = |name: &str| -> usize {
+        let of = |text: &String| {
+            let xml = roxmltree::Document::parse(text).unwrap();
+            xml.root_element().attribute(name).unwrap().parse::<usize>().unwrap()
+        };
+        files.iter().map(|(_, text)| of(text)).sum()
+    };
+    (standings.effect().exit_code(), sum("failures"), sum("errors"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// A CI system is red exactly when the exit code is, and for the same reason.
+    #[test]
+    fn failures_and_errors_are_the_exit_code(one in made()) {
+        let (code, failures, errors) = counted(&one);
+        match code {
+            0 => prop_assert_eq!((failures, errors), (0, 0)),
+            1 => prop_assert!(failures > 0),
+            _ => prop_assert!(failures == 0 && errors > 0, "{} failures, {} errors", failures, errors),
+        }
     }
 }
 

@@ -3,12 +3,12 @@ use crate::sample;
 
 #[test]
 fn the_sample_as_markdown() {
-    insta::assert_snapshot!(render(&sample::matrix()));
+    insta::assert_snapshot!(render(&sample::standings(&sample::matrix())));
 }
 
 #[test]
 fn no_text_of_a_guest_becomes_markup() {
-    let text = render(&sample::matrix());
+    let text = render(&sample::standings(&sample::matrix()));
     assert!(!text.contains("<script>") && text.contains("&lt;script&gt;"), "{text}");
     assert!(text.contains("http://&lt;mirror&gt;/debian"), "a bare <mirror> would vanish as a tag");
     // Every row of a table has as many columns as its head.
@@ -20,6 +20,46 @@ fn no_text_of_a_guest_becomes_markup() {
             (true, Some(n)) => assert_eq!(columns(line), n, "{line}"),
             (false, _) => head = None,
         }
+    }
+}
+
+/// Within HTML a backslash is shown.
+#[test]
+fn no_escape_is_shown_in_a_summary() {
+    let text = render(&sample::standings(&sample::matrix()));
+    let heads: Vec<&str> = text.lines().filter(|line| line.contains("<summary>")).collect();
+    assert!(!heads.is_empty() && heads.iter().all(|line| !line.contains('\\')), "{heads:?}");
+    assert_eq!(in_html("a_b *c* <d> \\e"), "a&#95;b &#42;c&#42; &lt;d&gt; &#92;e");
+}
+
+/// The sample with its cells as often as they make so many releases, each with as many notes as pjdfstest can have.
+fn many(releases: usize) -> crate::matrix::Matrix {
+    let mut matrix = sample::matrix();
+    let cells = std::mem::take(&mut matrix.cells);
+    for (number, cell) in cells.iter().cycle().take(releases).enumerate() {
+        let mut cell = cell.clone();
+        cell.cell.release = format!("{}-{number}", cell.cell.release);
+        for attempt in cell.instances.iter_mut().filter(|i| i.test == sample::POSIX).flat_map(|i| &mut i.attempts) {
+            attempt.notes = (0..400).map(|note| format!("open::a_property_that_differs_{note}")).collect();
+        }
+        matrix.cells.push(cell);
+    }
+    matrix
+}
+
+/// GitHub shows no longer step summary.
+#[test]
+fn it_stays_below_a_mebibyte_and_says_what_it_left_out() {
+    let whole = render(&sample::standings(&sample::matrix()));
+    assert!(!whole.contains("Left out") && whole.contains("## Notes"));
+    for releases in [500, 2500] {
+        let matrix = many(releases);
+        let text = render(&sample::standings(&matrix));
+        assert!(text.len() <= 1 << 20, "{releases}: {} bytes", text.len());
+        assert!(text.contains("> **Note:** Left out, to be short enough for GitHub: notes"), "{releases}");
+        assert!(!text.contains("## Notes"), "{releases}");
+        assert!(text.contains("## Changes") && text.contains("## Can Kata run here?"), "{releases}");
+        assert_eq!(text.contains("The rest is left out"), releases == 2500, "{releases}");
     }
 }
 

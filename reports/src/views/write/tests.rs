@@ -2,25 +2,48 @@ use super::*;
 use crate::journal::Event;
 use crate::sample;
 
+/// Every report of a journal beside no record.
+fn written(journal: &Journal, out: &Path) -> Result<(), ReportError> {
+    let matrix = matrix_in(journal, &sample::catalogue(), &sample::profiles(), out);
+    write_all(&sample::standings(&matrix), &sample::catalogue(), out)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// All reports in a folder.
+fn files(out: &Path) -> Vec<PathBuf> {
+    let junit = names(&out.join(JUNIT)).into_iter().map(|name| out.join(JUNIT).join(name));
+    FILES.iter().map(|name| out.join(name)).chain(junit).collect()
+}
+
 #[test]
 fn every_report_is_made_and_made_again_alike() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("a/b");
     let all = || {
-        write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), &out).unwrap();
-        FILES.iter().map(|f| std::fs::read(out.join(f)).unwrap()).collect::<Vec<_>>()
+        written(&sample::journal(), &out).unwrap();
+        files(&out).iter().map(|f| std::fs::read(f).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(all(), all());
     let left: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
-    assert_eq!(left.len(), FILES.len(), "no temporary file is left behind: {left:?}");
+    assert_eq!(left.len(), FILES.len() + 1, "no temporary file is left behind: {left:?}");
+    let junit = names(&out.join(JUNIT));
+    let cells = ["12", "13", "sid", "testing"].map(|release| format!("debian-{release}-x86_64-container.xml"));
+    assert_eq!(junit, [cells.as_slice(), &["run.xml".to_owned()]].concat());
 }
 
 #[test]
 fn no_report_tells_a_mirror_or_a_password() {
     let dir = tempfile::tempdir().unwrap();
-    write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
-    for file in FILES {
-        let text = std::fs::read_to_string(dir.path().join(file)).unwrap();
+    written(&sample::journal(), dir.path()).unwrap();
+    for file in files(dir.path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let file = file.display();
         assert!(!text.contains("mirror.example") && !text.contains("user:pass"), "{file}");
         assert!(!text.chars().any(crate::redact::is_unprintable), "{file}");
     }
@@ -31,7 +54,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = write_all(&sample::journal(), &[], &[], &file.join("out")).unwrap_err();
+    let error = written(&sample::journal(), &file.join("out")).unwrap_err();
     assert!(error.to_string().contains("file/out"), "{error}");
 }
 
@@ -40,7 +63,7 @@ fn a_folder_that_cannot_be_made_is_named() {
 fn every_link_of_the_page_leads_somewhere() {
     let dir = tempfile::tempdir().unwrap();
     let page = || {
-        write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+        written(&sample::journal(), dir.path()).unwrap();
         std::fs::read_to_string(dir.path().join("index.html")).unwrap()
     };
     let links = |page: &str| -> Vec<String> {
@@ -75,6 +98,20 @@ fn a_file_is_listed_only_inside_the_folder() {
     }
 }
 
+#[test]
+fn the_end_of_a_log_is_whole_lines_and_printable() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("serial.log");
+    assert_eq!(tail(&log), None);
+    let text: String = (0..9000).map(|n| format!("line {n}\r\n\n")).collect();
+    std::fs::write(&log, format!("{text}\u{1b}[31mend of http://user:pass@mirror.example/x\n")).unwrap();
+    let said = tail(&log).unwrap();
+    assert!(said.starts_with("line 8971\n") && said.lines().count() == TAIL_LINES, "{said}");
+    assert!(!said.contains("mirror.example") && !said.contains('\u{1b}'), "{said}");
+    std::fs::write(&log, "").unwrap();
+    assert_eq!(tail(&log), None);
+}
+
 /// Seconds that this thread has had a processor.
 fn cpu() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
@@ -107,7 +144,7 @@ fn time_grows_as_the_journal_does() {
             let dir = tempfile::tempdir().unwrap();
             let time = |_| {
                 let started = cpu();
-                write_all(&maker.journal, &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+                written(&maker.journal, dir.path()).unwrap();
                 cpu() - started
             };
             (0..3).map(time).fold(f64::MAX, f64::min)
@@ -129,6 +166,7 @@ fn finish(maker: &mut sample::Maker, test: String, notes: Vec<String>, artifacts
         test,
         attempt: 1,
         machine: 0,
+        guests: Vec::new(),
         outcome: suites::outcome::Outcome::Pass,
         millis: 1,
         notes,

@@ -41,6 +41,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         harness: "0.1.0".into(),
         test_set: "sha256:0e1".into(),
         shaped: false,
+        kata: None,
         versions: [versioned("qemu-system-x86", "1:10.0.13+dfsg-0+deb13u1")].into(),
         capabilities: capabilities.into(),
     }
@@ -101,12 +102,52 @@ fn only_entries_with_the_same_key_are_replaced_and_order_does_not_matter() {
     assert_eq!(releases, ["12", "13", "13", "testing"]);
 
     let mut newer = a;
-    newer.capabilities.clear();
     newer.tested = jiff::civil::date(2026, 12, 1);
-    let replaced = read_back(&written(Some(&one), &[newer.clone()]).unwrap());
+    let replaced = read_back(&written(Some(&one), std::slice::from_ref(&newer)).unwrap());
     assert_eq!(replaced.len(), 4);
-    assert!(replaced.contains(&newer));
+    assert!(replaced.iter().any(|e| e.key() == newer.key() && e.tested == newer.tested));
     assert_eq!(written(Some(&one), &[]).unwrap(), one);
+}
+
+/// A verdict of another day and of other versions is no verdict of the new run.
+#[test]
+fn what_a_run_did_not_judge_stays_in_the_older_entry_with_its_day() {
+    let old = entry("13", "go-3.29");
+    let mut newer = old.clone();
+    newer.tested = jiff::civil::date(2026, 12, 1);
+    newer.capabilities.remove(&Capability::FsVirtioFs);
+    let once =
+        written(Some(&written(None, std::slice::from_ref(&old)).unwrap()), std::slice::from_ref(&newer)).unwrap();
+    let both = read_back(&once);
+    let said: Vec<(String, Vec<&str>)> =
+        both.iter().map(|e| (e.tested.to_string(), e.capabilities.keys().map(|c| c.name()).collect())).collect();
+    assert_eq!(said, [("2026-11-21".to_owned(), vec!["fs.virtio-fs"]), ("2026-12-01".to_owned(), vec!["vmm.boot"])]);
+    assert_eq!(written(Some(&once), &[newer]).unwrap(), once, "the same again changes nothing");
+}
+
+#[test]
+fn the_kata_that_was_run_is_read_back() {
+    let mut one = entry("13", "go-3.29");
+    let what = "1.13.3 (sha256 0123)\n";
+    one.kata = Some(crate::verified::VerifiedKata {
+        version: "3.30.0".parse().unwrap(),
+        runtime: Runtime::Go,
+        brought: [(crate::component::Component::Virtiofsd, what.to_owned())].into(),
+    });
+    let text = written(None, &[one]).unwrap();
+    let expected = "    kata:\n      version: \"3.30.0\"\n      runtime: go\n      brought:\n        \
+                    virtiofsd: \"1.13.3 (sha256 0123)\"\n";
+    assert!(text.contains(expected), "{text}");
+    let kata = read_back(&text)[0].kata.clone().unwrap();
+    assert_eq!((kata.version.to_string().as_str(), kata.runtime), ("3.30.0", Runtime::Go));
+    for (wrong, expected) in [
+        (text.replace("3.30.0", "three"), "`three` is not a version of Kata"),
+        (text.replace("runtime: go", "runtime: gone"), "runtime"),
+        (text.replace("        virtiofsd:", "        virtiofd:"), "virtiofd"),
+    ] {
+        let told = VerifiedFile::parse(Path::new("x"), &wrong).unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 #[test]

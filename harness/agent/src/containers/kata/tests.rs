@@ -117,7 +117,7 @@ fn a_path_that_is_not_there_blames_the_record_and_a_lost_setting_is_ours() {
     let machine = Machine::new();
     fs::remove_file(machine.dir.path().join("usr/libexec/virtiofsd")).unwrap();
     match machine.configure(&kata(Runtime::Go)) {
-        Err(Stop::Fail { message, blames, record }) => {
+        Err(Stop::Fail { message, blames, record, .. }) => {
             assert_eq!(blames, Some(Component::Record), "{message}");
             assert!(record.contains(&"/usr/libexec/virtiofsd".to_owned()), "{record:?}");
             assert!(message.contains("/usr/libexec/virtiofsd"), "{message}");

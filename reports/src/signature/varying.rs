@@ -2,7 +2,7 @@
 //! ids, the kernel's clock.
 
 /// A text with an `N` in the place of each such number; what a distro chose (versions, paths) stays as it is.
-pub(super) fn without_varying(text: &str) -> String {
+pub(crate) fn without_varying(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut before, mut rest) = ("", text);
     while let Some(start) = rest.find(is_of_a_name) {

@@ -1,0 +1,106 @@
+//! The Kata that was run, and entries of one place told together.
+
+use super::VerifiedEntry;
+use crate::component::Component;
+use crate::kata_version::KataVersion;
+use crate::profile::Runtime;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The Kata whose own results an entry has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VerifiedKata {
+    /// Its version.
+    pub version: KataVersion,
+    /// Its runtime.
+    pub runtime: Runtime,
+    /// What took the place of the distro's own components, in words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub brought: BTreeMap<Component, String>,
+}
+
+/// Entries of one release, architecture, profile and environment told as one, where they rest on the same: a run that
+/// judges a part leaves the rest to the entry of an older run.
+///
+/// The day is the oldest of theirs.
+pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<VerifiedEntry> {
+    let mut all: Vec<VerifiedEntry> = Vec::new();
+    for entry in entries {
+        let rests_on_the_same = |known: &&mut VerifiedEntry| {
+            (known.key(), known.basis, known.shaped) == (entry.key(), entry.basis, entry.shaped)
+                && known.versions == entry.versions
+        };
+        match all.iter_mut().find(rests_on_the_same) {
+            Some(known) => {
+                known.tested = known.tested.min(entry.tested);
+                known.kata = known.kata.take().or_else(|| entry.kata.clone());
+                for (capability, said) in &entry.capabilities {
+                    known.capabilities.entry(*capability).or_insert_with(|| said.clone());
+                }
+            }
+            None => all.push(entry.clone()),
+        }
+    }
+    all
+}
+
+/// Takes out of entries what others above them say: an entry above has its own capabilities, and the rest stays below it.
+pub(crate) fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
+    let mut taken = BTreeSet::new();
+    for entry in above {
+        taken.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));
+    }
+    below.retain_mut(|entry| {
+        let VerifiedEntry { release, arch, profile, environment, capabilities, .. } = entry;
+        let key = (release.as_str(), *arch, profile.as_str(), *environment);
+        let before = capabilities.len();
+        capabilities.retain(|capability, _| !taken.contains(&(key, *capability)));
+        before == capabilities.len() || !capabilities.is_empty()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::Capability;
+    use crate::database::Database;
+    use crate::verified::{Verdict, VerifiedCapability};
+
+    #[test]
+    fn entries_that_rest_on_the_same_are_told_together() {
+        let database = Database::embedded();
+        let older = database.records().flat_map(|record| &record.verified).next().unwrap().clone();
+        let boot = |verdict| BTreeMap::from([(Capability::VmmBoot, VerifiedCapability::plain(verdict))]);
+        let older = VerifiedEntry { capabilities: boot(Verdict::Supported), ..older };
+        let vsock = BTreeMap::from([(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported))]);
+        let newer = VerifiedEntry { tested: older.tested.tomorrow().unwrap(), capabilities: vsock, ..older.clone() };
+        let one = joined([&newer, &older]);
+        assert_eq!((one.len(), one[0].capabilities.len(), one[0].tested), (1, 2, older.tested));
+        let mut other = newer.clone();
+        other.versions.clear();
+        assert_eq!(joined([&other, &older]).len(), 2, "they are of other packages");
+    }
+
+    /// A layer, or a run, that has a part of what is known hides no more than that part.
+    #[test]
+    fn an_entry_above_takes_its_own_capabilities_and_no_others() {
+        let database = Database::embedded();
+        let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
+        let boot = VerifiedCapability::plain(Verdict::Unsupported);
+        let part = |profile: &str| VerifiedEntry {
+            profile: profile.to_owned(),
+            capabilities: BTreeMap::from([(Capability::VmmBoot, boot.clone())]),
+            ..shipped.clone()
+        };
+        let mut below = vec![shipped.clone()];
+        give_way(&mut below, &[part("another")]);
+        assert_eq!(below, [shipped.clone()]);
+        give_way(&mut below, &[part(&shipped.profile)]);
+        assert_eq!(below[0].capabilities.len(), shipped.capabilities.len() - 1);
+        assert!(!below[0].capabilities.contains_key(&Capability::VmmBoot));
+        let mut whole = vec![part(&shipped.profile)];
+        give_way(&mut whole, std::slice::from_ref(shipped));
+        assert_eq!(whole, []);
+    }
+}

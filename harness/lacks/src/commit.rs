@@ -1,0 +1,87 @@
+//! The commit that is built, for `--version` and for what a program writes about itself.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Where it is said: by a packager to cargo, whose sources have no git, and by the build script to the compiler.
+const VARIABLE: &str = "KATA_QUALIFY_COMMIT";
+/// What is said where nobody knows.
+const UNKNOWN: &str = "unknown";
+
+/// For build scripts: sets the variable `KATA_QUALIFY_COMMIT` of the compiler, for `env!`.
+///
+/// It is what the same variable of the environment says, else what git says of the sources, else `unknown`.
+/// The crate is compiled again when that may have changed, which is with each commit, and not with each build.
+pub fn tell_commit() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for line in instructions(std::env::var(VARIABLE).ok().as_deref(), &root) {
+        println!("{line}");
+    }
+}
+
+fn instructions(given: Option<&str>, root: &Path) -> Vec<String> {
+    let mut lines = vec![format!("cargo::rerun-if-env-changed={VARIABLE}")];
+    let given = given.map(str::trim).filter(|given| is_a_name(given));
+    let known = match given {
+        Some(_) => None,
+        None => of_git(root),
+    };
+    let commit = given.or(known.as_ref().map(|known| known.commit.as_str())).unwrap_or(UNKNOWN);
+    lines.push(format!("cargo::rustc-env={VARIABLE}={commit}"));
+    // A path that does not exist would have the script run with each build.
+    let watched = known.iter().flat_map(|known| &known.changes_with).filter(|path| root.join(path).exists());
+    lines.extend(watched.map(|path| format!("cargo::rerun-if-changed={}", root.join(path).display())));
+    lines
+}
+
+/// Whether a text can be a commit's or a tag's name, and no instruction to cargo.
+fn is_a_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-+~/".contains(c);
+    !text.is_empty() && text.len() <= 64 && text.chars().all(fits)
+}
+
+/// What git says of a checkout.
+struct Known {
+    commit: String,
+    /// Files that are written when another commit is checked out or made.
+    changes_with: Vec<String>,
+}
+
+/// The commit of a folder that is a checkout itself, and not only a part of one, as an unpacked archive may be.
+fn of_git(root: &Path) -> Option<Known> {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(root).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
+    git.args(["rev-parse", "--show-toplevel", "--git-path", "HEAD", "--git-path", "logs/HEAD", "--short=12", "HEAD"]);
+    let said = git.output().ok().filter(|said| said.status.success())?;
+    let text = String::from_utf8(said.stdout).ok()?;
+    let [top, head, log, commit] = text.lines().collect::<Vec<_>>()[..] else { return None };
+    let is_ours = Path::new(top).canonicalize().ok()? == root.canonicalize().ok()?;
+    let changes_with = vec![head.to_owned(), log.to_owned()];
+    (is_ours && is_a_name(commit)).then(|| Known { commit: commit.to_owned(), changes_with })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packager_says_the_commit_where_there_is_no_git() {
+        let folder = std::env::temp_dir();
+        let of = |given| instructions(given, &folder);
+        let watched = "cargo::rerun-if-env-changed=KATA_QUALIFY_COMMIT";
+        assert_eq!(of(Some("v1.2-3\n")), [watched, "cargo::rustc-env=KATA_QUALIFY_COMMIT=v1.2-3"]);
+        for nothing in [None, Some(""), Some("a\ncargo::rustc-cfg=b"), Some("a b")] {
+            assert_eq!(of(nothing), [watched, "cargo::rustc-env=KATA_QUALIFY_COMMIT=unknown"], "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_exists_is_watched() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for line in instructions(None, &root) {
+            if let Some(path) = line.strip_prefix("cargo::rerun-if-changed=") {
+                assert!(Path::new(path).exists(), "{path}");
+            }
+        }
+    }
+}

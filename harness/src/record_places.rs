@@ -1,0 +1,170 @@
+//! Where the records say what a run finds wrong: file and line. A mistake in the admin's own is no finding about the
+//! distro.
+
+use model::arch::Arch;
+use model::database::Database;
+use model::record::StatedFact;
+use model::release::Release;
+use std::collections::BTreeMap;
+use suites::outcome::{Failure, Outcome};
+
+/// Where the records say what they say, by release.
+#[derive(Debug, Clone, Default)]
+pub struct RecordPlaces(BTreeMap<String, Places>);
+
+/// Where they say what they say of one release.
+#[derive(Debug, Clone, Default)]
+struct Places {
+    /// What the admin's records say that the built-in ones do not.
+    admins: Vec<Stated>,
+    /// Everything else.
+    shipped: Vec<Stated>,
+    /// Where the release itself stands.
+    release: Option<String>,
+}
+
+/// One fact of a record.
+#[derive(Debug, Clone)]
+struct Stated {
+    /// A path, or names of packages.
+    values: Vec<String>,
+    /// `/etc/kata-osinfo/debian.yaml:6`.
+    place: String,
+}
+
+impl RecordPlaces {
+    /// Those of the records in use; what they say beyond the built-in ones is the admin's.
+    pub fn of(database: &Database, releases: &[Release]) -> RecordPlaces {
+        let embedded = Database::embedded();
+        let of_release = |release: &Release| {
+            let built_in = facts(&embedded, release);
+            let is_built_in = |fact: &StatedFact| {
+                built_in.iter().any(|known| known.subject == fact.subject && known.values == fact.values)
+            };
+            let mut places = Places { release: place_of(database, release), ..Places::default() };
+            for fact in facts(database, release) {
+                let list = if is_built_in(&fact) { &mut places.shipped } else { &mut places.admins };
+                if let (Some(origin), Some(values)) = (fact.origin, fact.values) {
+                    list.push(Stated { values, place: format!("{}:{}", origin.file, origin.line) });
+                }
+            }
+            (release.name(), places)
+        };
+        RecordPlaces(releases.iter().map(of_release).collect())
+    }
+
+    /// A failure of what a record says, `record`, as an outcome that names file and line: an error where the admin said
+    /// so, because then the shipped record is not at fault.
+    pub fn judge(&self, release: &str, failure: Failure, record: &[String]) -> Outcome {
+        let Some(places) = self.0.get(release) else { return Outcome::Fail(failure) };
+        let says = |fact: &&Stated| fact.values.iter().any(|value| record.contains(value));
+        let seen = &failure.observed;
+        if let Some(Stated { place, .. }) = places.admins.iter().find(says) {
+            return Outcome::Error { message: format!("{seen}; {place} says so: correct it there") };
+        }
+        let observed = match (places.shipped.iter().find(says), &places.release) {
+            (Some(Stated { place, .. }), _) => format!("{seen}; {place} says so"),
+            (None, Some(place)) => format!("{seen}; the release stands at {place}"),
+            (None, None) => seen.clone(),
+        };
+        Outcome::Fail(Failure { observed, ..failure })
+    }
+
+    /// Where a record names a package of a release, if it does.
+    pub fn of_package(&self, release: &str, package: &str) -> Option<&str> {
+        let places = self.0.get(release)?;
+        let names = |fact: &&Stated| fact.values.iter().any(|value| value == package);
+        places.admins.iter().chain(&places.shipped).find(names).map(|fact| fact.place.as_str())
+    }
+}
+
+/// File and line of a release.
+fn place_of(database: &Database, release: &Release) -> Option<String> {
+    let record = database.record(&release.distro).ok()?;
+    let entry = record.find_release(&release.version)?;
+    let origin = record.origin(entry.source, &entry.span)?;
+    Some(format!("{}:{}", origin.file, origin.line))
+}
+
+fn facts(database: &Database, release: &Release) -> Vec<StatedFact> {
+    let of_arch = |arch: Arch| {
+        let record = database.record(&release.distro).ok()?;
+        Some(record.facts(record.find_release(&release.version)?, arch))
+    };
+    of_arch(release.arch).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suites::outcome::Component;
+
+    fn database(record: &str) -> (tempfile::TempDir, Database) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("debian.yaml"), record).unwrap();
+        let database = Database::load(&[dir.path().to_owned()]).unwrap();
+        assert!(database.problems().is_empty(), "{:?}", database.problems());
+        (dir, database)
+    }
+
+    fn judged(record: &str, path: &str) -> Outcome {
+        let (_dir, database) = database(record);
+        let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let records = RecordPlaces::of(&database, std::slice::from_ref(&release));
+        // What blames the record is its value, whatever else the message names.
+        let message = "no executable file is at /opt/virtiofsd, which the record names";
+        let failure = Failure::new(Component::Record, message);
+        records.judge(&release.name(), failure, &[path.to_owned()])
+    }
+
+    #[test]
+    fn a_wrong_path_of_the_admins_is_an_error_and_one_that_is_shipped_is_a_failure() {
+        let theirs = "distro: debian\nreleases:\n  - version: \"13\"\n    fs:\n      - name: virtio-fs\n        \
+                      path: /opt/virtiofsd\n";
+        match judged(theirs, "/opt/virtiofsd") {
+            Outcome::Error { message } => {
+                assert!(message.ends_with("debian.yaml:6 says so: correct it there"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+        // What they did not say is still the shipped record's, and so is a path that only begins like theirs.
+        for path in ["/usr/libexec/virtiofsd", "/opt/virtiofsd-2"] {
+            assert!(matches!(judged(theirs, path), Outcome::Fail { .. }), "{path}");
+        }
+        // A copy of the shipped record says nothing of its own.
+        let shipped = include_str!("../../distros/records/debian.yaml");
+        assert!(matches!(judged(shipped, "/usr/libexec/virtiofsd"), Outcome::Fail { .. }));
+    }
+
+    /// The line of a place, in the shipped record.
+    fn line(place: &str) -> &'static str {
+        let (file, number) = place.rsplit_once(':').unwrap();
+        assert!(file.ends_with("debian.yaml"), "{place}");
+        include_str!("../../distros/records/debian.yaml").lines().nth(number.parse::<usize>().unwrap() - 1).unwrap()
+    }
+
+    #[test]
+    fn what_a_shipped_record_says_wrong_or_not_at_all_is_told_with_file_and_line() {
+        let database = Database::embedded();
+        let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let places = RecordPlaces::of(&database, std::slice::from_ref(&release));
+        let told = |record: &[&str]| {
+            let record: Vec<String> = record.iter().map(|value| (*value).to_owned()).collect();
+            match places.judge(&release.name(), Failure::new(Component::Record, "it is not there"), &record) {
+                Outcome::Fail(Failure { component: Component::Record, observed, .. }) => observed,
+                other => panic!("{other:?}"),
+            }
+        };
+        let daemon = release.filesystem(model::share::Share::VirtioFs).and_then(|f| f.path.clone()).unwrap();
+        let wrong = told(&[&daemon]);
+        let place = wrong.strip_prefix("it is not there; ").and_then(|rest| rest.strip_suffix(" says so")).unwrap();
+        assert!(line(place).contains(&daemon), "{place}: {}", line(place));
+        // What a record does not say has no line but the release's.
+        let missing = told(&[]);
+        let place = missing.strip_prefix("it is not there; the release stands at ").unwrap();
+        assert!(line(place).contains("13"), "{place}: {}", line(place));
+        let package = places.of_package(&release.name(), "virtiofsd").unwrap();
+        assert!(line(package).contains("virtiofsd"), "{package}: {}", line(package));
+        assert_eq!(places.of_package(&release.name(), "no-such-package"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! What a run keeps of a prepared cell: the facts for the journal, and the image's manifest beside it.
+
+use super::{EnvironmentBase, PreparedCell, SetupError};
+use crate::environments::vm::outer::{Accelerator, OuterQemu};
+use images::ImageOrigin;
+use model::verified::Basis;
+use reports::journal::{CellFacts, CellId};
+use std::collections::BTreeMap;
+use std::path::Path;
+use suites::outcome::Component;
+
+/// Copies what is known of the image below the output folder, for readers of the journal: every package, its source package
+/// and version, and where it comes from. Gives the file's path there; `None` where there is no image.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Result<Option<String>, SetupError> {
+    let Some(manifest) = prepared.manifest() else { return Ok(None) };
+    // One for each image: a release's tree and its machine's disk are two.
+    let file = format!(
+        "images/{}-{}.json",
+        cell.to_string().replace([':', '/'], "-"),
+        manifest.key.get(..12).unwrap_or(&manifest.key)
+    );
+    let path = out.join(&file);
+    let unwritten = |source| SetupError::Keep { path: path.clone(), source };
+    let mut text = serde_json::to_string_pretty(manifest).map_err(|e| unwritten(e.into()))?;
+    text.push('\n');
+    std::fs::create_dir_all(out.join("images")).and_then(|()| std::fs::write(&path, text)).map_err(unwritten)?;
+    Ok(Some(file))
+}
+
+/// The evidence of a cell: versions and where they came from, and what the environment provides.
+///
+/// `runs_kvm` is whether guests run under KVM in it.
+pub fn evidence(
+    prepared: &PreparedCell,
+    environment: BTreeMap<String, String>,
+    candidates: BTreeMap<Component, String>,
+    runs_kvm: bool,
+    outer: Option<&OuterQemu>,
+) -> CellFacts {
+    let manifest = prepared.manifest();
+    let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
+        (EnvironmentBase::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
+        (EnvironmentBase::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
+        (EnvironmentBase::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
+        _ => (Basis::Emulated, "tcg"),
+    };
+    let (image, made, cached) = match &prepared.base {
+        EnvironmentBase::Container { image, docker_image } => {
+            (docker_image.clone(), Some(image.made), image.origin != ImageOrigin::Built)
+        }
+        EnvironmentBase::Vm { disk } => {
+            let key = disk.host.key();
+            (
+                format!("disk {}", key.get(..12).unwrap_or(key)),
+                Some(disk.host.made),
+                disk.host.origin != ImageOrigin::Built,
+            )
+        }
+        EnvironmentBase::Host { .. } => ("this machine".to_owned(), None, false),
+    };
+    let versions = &prepared.claims.versions;
+    let origins = manifest.iter().flat_map(|m| &m.origins).filter(|o| versions.get(&o.package) == Some(&o.version));
+    CellFacts {
+        basis,
+        accelerator: accelerator.to_owned(),
+        versions: versions.clone(),
+        suites: origins.map(|o| (o.package.clone(), o.suites.join(", "))).collect(),
+        kernel: Some(prepared.claims.kernel.clone()),
+        image,
+        image_made: made,
+        image_cached: cached,
+        image_manifest: None,
+        image_options: manifest
+            .iter()
+            .flat_map(|m| &m.accepted_expired)
+            .map(|s| format!("accepted the expired Release of {s}"))
+            .chain(manifest.iter().filter_map(|m| Some(format!("cloud image sha256:{}", m.cloud_sha256.as_ref()?))))
+            .chain(
+                manifest
+                    .iter()
+                    .filter(|m| m.source == images::Source::OciImage)
+                    .filter_map(|m| Some(format!("OCI image {}", m.oci_digest.as_ref()?))),
+            )
+            .collect(),
+        environment,
+        candidates,
+        notes: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Content;
+    use images::manifest::{FORMAT, PackageOrigin};
+    use images::{Image, Manifest, Source};
+    use model::arch::Arch;
+    use model::database::Database;
+    use operator::packages::Package;
+    use suites::environment::Claims;
+
+    /// Of an image with two packages, of which the record names one.
+    fn prepared() -> PreparedCell {
+        let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let [qemu, libc] = ["qemu-system-x86", "libc6"].map(|name| Package {
+            name: name.to_owned(),
+            version: "1:10".parse().unwrap(),
+            arch: "amd64".to_owned(),
+            source: format!("source-of-{name}"),
+        });
+        let origin = |package: &Package| PackageOrigin {
+            package: package.name.parse().unwrap(),
+            version: package.version.clone(),
+            suites: vec!["trixie".to_owned()],
+        };
+        let manifest = Manifest {
+            format: FORMAT,
+            key: "0123456789abcdef".to_owned(),
+            request: String::new(),
+            distro: "debian".to_owned(),
+            version: "13".to_owned(),
+            arch: Arch::X86_64,
+            source: Source::Bootstrap,
+            oci_digest: None,
+            cloud_sha256: None,
+            derived_from: None,
+            made: jiff::Timestamp::UNIX_EPOCH,
+            accepted_expired: Vec::new(),
+            indexes: Vec::new(),
+            requested: Vec::new(),
+            origins: vec![origin(&qemu), origin(&libc)],
+            packages: vec![qemu, libc],
+            owners: Vec::new(),
+            timings: Vec::new(),
+        };
+        let image = Image { dir: "/nowhere".into(), made: manifest.made, origin: ImageOrigin::Built, manifest };
+        let claims = Claims {
+            release,
+            versions: [("qemu-system-x86".parse().unwrap(), "1:10".parse().unwrap())].into(),
+            kernel: "6.12".to_owned(),
+            kernel_config: None,
+            vmlinuz: String::new(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+            candidates: BTreeMap::new(),
+        };
+        PreparedCell {
+            base: EnvironmentBase::Container {
+                image: Box::new(image),
+                docker_image: "kata-qualify/debian:13".to_owned(),
+            },
+            holds: Vec::new(),
+            claims,
+            initramfs: Content::Static(b""),
+            files: Vec::new(),
+            pjdfstest: None,
+        }
+    }
+
+    #[test]
+    fn the_whole_manifest_is_kept_with_the_journal() {
+        let out = tempfile::tempdir().unwrap();
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        let file = keep_manifest(&prepared(), out.path(), &cell).unwrap().unwrap();
+        assert_eq!(file, "images/debian-13-x86_64-container-0123456789ab.json");
+        let kept: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
+        assert_eq!(kept.package("libc6").unwrap().source, "source-of-libc6");
+        assert_eq!(kept.origins[1].suites, ["trixie"]);
+        let nowhere = keep_manifest(&prepared(), std::path::Path::new("/proc/nowhere"), &cell).unwrap_err();
+        assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
+    }
+
+    #[test]
+    fn the_journal_itself_has_the_packages_of_the_record() {
+        let facts = evidence(&prepared(), BTreeMap::new(), BTreeMap::new(), false, None);
+        assert_eq!(facts.suites.keys().map(|package| package.as_str()).collect::<Vec<_>>(), ["qemu-system-x86"]);
+        assert_eq!(facts.versions.len(), 1);
+    }
+}

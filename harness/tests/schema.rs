@@ -1,0 +1,66 @@
+//! What the command prints and a run writes is valid by the checked-in JSON Schemas, and the plan's is current.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may fail loudly")]
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn the_plan_is_valid_and_its_schema_current() {
+    let (current, file) = (harness::cli::plan_schema().unwrap(), file("schema/plan.schema.json"));
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &current).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(checked_in == current, "{} is old: run the test with UPDATE_SCHEMA=1", file.display());
+    let dir = tempfile::tempdir().unwrap();
+    let said = in_folder(dir.path(), &["plan", "--in", "vm", "--cache", "cache", "--format", "json"]);
+    let plan: Value = serde_json::from_slice(&said).unwrap();
+    assert!(plan["releases"].as_array().unwrap().len() > 10, "{plan}");
+    let validator = validator(&serde_json::from_str(&checked_in).unwrap());
+    assert_valid(&validator, &plan);
+    let mut other = plan;
+    other["releases"][0]["in"] = "cloud".into();
+    assert!(!validator.is_valid(&other));
+}
+
+/// Nothing is in the cache, so that it is short.
+#[test]
+fn what_a_run_writes_is_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--format", "ndjson"];
+    let said = String::from_utf8(in_folder(dir.path(), &run)).unwrap();
+    let lines = validator(&serde_json::from_str(&reports::schema::journal().unwrap()).unwrap());
+    assert!(said.lines().count() > 3, "{said}");
+    for line in said.lines() {
+        assert_valid(&lines, &serde_json::from_str(line).unwrap());
+    }
+    let results = validator(&serde_json::from_str(&reports::schema::results().unwrap()).unwrap());
+    assert_valid(&results, &read(&dir.path().join("out/results.json")));
+}
+
+/// What the command prints on standard output.
+fn in_folder(folder: &Path, arguments: &[&str]) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    command.output().unwrap().stdout
+}
+
+fn read(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn validator(schema: &Value) -> jsonschema::Validator {
+    jsonschema::validator_for(schema).unwrap()
+}
+
+fn assert_valid(validator: &jsonschema::Validator, value: &Value) {
+    let errors: Vec<String> = validator.iter_errors(value).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(errors.is_empty(), "{errors:?} in {value}");
+}

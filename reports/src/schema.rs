@@ -1,0 +1,75 @@
+//! The JSON Schemas of what a run writes, from the types that it writes.
+
+use crate::journal::JournalEntry;
+use crate::views::json::Document;
+use model::schema;
+
+/// That of a line of the journal.
+///
+/// # Errors
+/// None that is known.
+pub fn journal() -> serde_json::Result<String> {
+    schema::of::<JournalEntry>()
+}
+
+/// That of `results.json`.
+///
+/// # Errors
+/// None that is known.
+pub fn results() -> serde_json::Result<String> {
+    schema::of::<Document<'static>>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+    use serde_json::Value;
+    use suites::outcome::Component;
+
+    fn validator(schema: &str) -> jsonschema::Validator {
+        jsonschema::validator_for(&serde_json::from_str::<Value>(schema).unwrap()).unwrap()
+    }
+
+    fn assert_valid(validator: &jsonschema::Validator, value: &Value) {
+        let errors: Vec<String> = validator.iter_errors(value).map(|e| format!("{}: {e}", e.instance_path)).collect();
+        assert!(errors.is_empty(), "{errors:?} in {value}");
+    }
+
+    #[test]
+    fn what_is_written_is_valid() {
+        let lines = validator(&journal().unwrap());
+        for entry in sample::journal().entries.iter().chain(&sample::small_journal().entries) {
+            assert_valid(&lines, &serde_json::to_value(entry).unwrap());
+        }
+        let documents = validator(&results().unwrap());
+        // One of them has changes.
+        let recorded = sample::recorded();
+        let lost = |test: &str| (test == sample::BOOT).then(|| sample::fail(Component::Kernel, "it does not boot"));
+        for matrix in [sample::matrix(), sample::small_matrix(), sample::judged(&sample::run(lost))] {
+            let standings = sample::beside(&matrix, &recorded);
+            assert_valid(&documents, &serde_json::from_str(&crate::views::json::render(&standings).unwrap()).unwrap());
+        }
+    }
+
+    #[test]
+    fn what_lacks_something_or_has_an_unknown_word_is_not_valid() {
+        let lines = validator(&journal().unwrap());
+        let journal = sample::small_journal();
+        let failed = journal.entries.iter().map(|entry| serde_json::to_value(entry).unwrap());
+        let failed = failed.filter(|line| line["event"]["outcome"]["outcome"] == "fail").collect::<Vec<Value>>();
+        assert!(!failed.is_empty());
+        for line in failed {
+            for key in ["component", "observed", "signature"] {
+                let mut line = line.clone();
+                line["event"]["outcome"].as_object_mut().unwrap().remove(key);
+                assert!(!lines.is_valid(&line), "{key} may lack: {line}");
+            }
+            for (place, value) in [("/event/event", "test-ended"), ("/event/outcome/component", "nobody")] {
+                let mut line = line.clone();
+                *line.pointer_mut(place).unwrap() = value.into();
+                assert!(!lines.is_valid(&line), "{line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Where each capability of each cell stands, beside the record.
+//!
+//! One pure question, asked by every face: what is the verdict on a capability under a profile, on what basis, is it
+//! required, what has changed against the record, since when, and what does that do to the exit code?
+//! Terminal, Markdown, HTML, JUnit, JSON and the exit code read the answers here and decide nothing themselves.
+//!
+//! [`compare`] is the whole policy for one capability, [`Answer`] the answer to a reader's first question, and
+//! [`Standings::changes`] what every face shows first.
+
+mod answer;
+mod change;
+mod changes;
+mod need;
+mod recorded;
+mod tested;
+
+pub use answer::{Answer, ReleaseAnswer, recorded_answer};
+pub use change::{Change, Effect, compare};
+pub use changes::{ChangeRow, PackageChange};
+pub use need::{is_lacking, is_main, is_needed, is_optional};
+pub use recorded::Recorded;
+pub use tested::Weight;
+
+use crate::journal::CellId;
+use crate::matrix::{CellReport, Matrix};
+use crate::run::RunEnding;
+use crate::verdict::Judgement;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use model::arch::Arch;
+use model::verified::{Basis, Verdict, VerifiedEntry};
+use std::collections::BTreeMap;
+use suites::capability::{Area, Capability};
+
+/// A run beside the record.
+#[derive(Debug, Clone)]
+pub struct Standings<'m> {
+    /// What the run showed.
+    pub matrix: &'m Matrix,
+    /// What was known before.
+    pub recorded: Recorded<'m>,
+    /// Whether everything that is required must be supported.
+    pub strict: bool,
+    /// The cells, in the matrix's order.
+    pub cells: Vec<CellStanding<'m>>,
+    /// The cells of each release, by distro, version and architecture.
+    by_release: BTreeMap<(&'m str, &'m str, Arch), Vec<&'m CellReport>>,
+    /// Whether the record speaks of the same packages: of candidates it says nothing.
+    counts_record: bool,
+}
+
+/// A cell beside the record.
+#[derive(Debug, Clone)]
+pub struct CellStanding<'m> {
+    /// What the run showed of it.
+    pub report: &'m CellReport,
+    /// By profile.
+    pub profiles: BTreeMap<&'m str, ProfileStanding<'m>>,
+}
+
+/// A cell under one profile beside the record.
+#[derive(Debug, Clone)]
+pub struct ProfileStanding<'m> {
+    /// What the record has of it.
+    pub entries: Vec<&'m VerifiedEntry>,
+    /// By capability.
+    pub capabilities: BTreeMap<Capability, CapabilityStanding<'m>>,
+}
+
+/// A capability beside the record.
+#[derive(Debug, Clone, Copy)]
+pub struct CapabilityStanding<'m> {
+    /// What the run says: verdict, basis, causes.
+    pub judgement: &'m Judgement,
+    /// Whether `--strict` does without it.
+    pub optional: bool,
+    /// How the verdict compares with the record's.
+    pub change: Change,
+    /// What that does to the exit code.
+    pub effect: Effect,
+    /// What the record said.
+    pub recorded: Option<Verdict>,
+    /// Where it says so.
+    pub entry: Option<&'m VerifiedEntry>,
+    /// Since when the verdict is known: the record's day, if it says the same, else the run's.
+    pub since: Option<Date>,
+}
+
+impl CapabilityStanding<'_> {
+    /// The verdict.
+    pub fn verdict(&self) -> Verdict {
+        self.judgement.verdict
+    }
+
+    /// What it was found on.
+    pub fn basis(&self) -> Option<Basis> {
+        self.judgement.basis
+    }
+}
+
+impl<'m> Standings<'m> {
+    /// Compares a run with the record; `strict` asks that all that is required is supported.
+    pub fn new(matrix: &'m Matrix, recorded: Recorded<'m>, strict: bool) -> Standings<'m> {
+        let cells = matrix.cells.iter().map(|report| cell(matrix, &recorded, strict, report)).collect();
+        let mut by_release: BTreeMap<_, Vec<&CellReport>> = BTreeMap::new();
+        for report in &matrix.cells {
+            let CellId { distro, release, arch, .. } = &report.cell;
+            by_release.entry((distro.as_str(), release.as_str(), *arch)).or_default().push(report);
+        }
+        let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
+        let counts_record = !matrix.candidate && !matrix.cells.iter().any(brought);
+        Standings { matrix, recorded, strict, cells, by_release, counts_record }
+    }
+
+    /// What a capability of a cell comes to; `None` where the run judged no such profile.
+    pub fn of(&self, cell: usize, profile: &str, capability: Capability) -> Option<&CapabilityStanding<'m>> {
+        self.cells.get(cell)?.profiles.get(profile)?.capabilities.get(&capability)
+    }
+
+    /// Why the whole run cannot be believed to be complete, each with a word for it.
+    pub fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut all = Vec::new();
+        match self.matrix.ending {
+            RunEnding::Finished => {}
+            RunEnding::Interrupted => all.push(("ending", "the run was interrupted".to_owned())),
+            RunEnding::Killed => all.push(("ending", "the run has no end: it was killed, or still runs".to_owned())),
+        }
+        for profile in &self.matrix.unknown_profiles {
+            all.push(("profile", format!("profile {profile} is not known here, so that it is not judged")));
+        }
+        all
+    }
+
+    /// What the whole run comes to: what is worse counts before what could not be judged, because the first is a finding
+    /// and the second a gap.
+    pub fn effect(&self) -> Effect {
+        let whole = if self.problems().is_empty() { Effect::None } else { Effect::Unjudged };
+        let cells = self.cells.iter().map(|cell| cell.effect(self.matrix));
+        cells.fold(whole, Effect::max)
+    }
+
+    /// What distinguishes the verdicts of the record from the run's beyond what they say, in words.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for cell in &self.cells {
+            let mut other: BTreeMap<(&str, Date), Vec<&str>> = BTreeMap::new();
+            for (profile, standing) in &cell.profiles {
+                for entry in standing.entries.iter().filter(|entry| entry.test_set != self.matrix.test_set) {
+                    other.entry((entry.test_set.as_str(), entry.tested)).or_default().push(profile);
+                }
+            }
+            for ((set, day), profiles) in other {
+                notes.push(format!(
+                    "{}: the record of {day} was judged by another set of tests ({set}, now {}): {}.",
+                    cell.report.cell,
+                    self.matrix.test_set,
+                    profiles.join(", ")
+                ));
+            }
+        }
+        notes
+    }
+}
+
+impl<'m> CellStanding<'m> {
+    /// Why the cell is lost or has no end, each with the word for where.
+    pub fn problems(&self) -> Vec<(String, &'m str)> {
+        let report: &'m CellReport = self.report;
+        let mut all: Vec<(String, &str)> =
+            report.errors.iter().map(|e| (e.phase.to_string(), e.message.as_str())).collect();
+        if all.is_empty() && !report.complete {
+            all.push(("end".to_owned(), "the journal has no end of this cell"));
+        }
+        all
+    }
+
+    /// What the cell does to the exit code.
+    fn effect(&self, matrix: &Matrix) -> Effect {
+        let lost = if self.problems().is_empty() { Effect::None } else { Effect::Unjudged };
+        let all = self.profiles.values().flat_map(|p| p.capabilities.values()).map(|c| c.effect);
+        let worst = all.fold(lost, Effect::max);
+        match worst {
+            Effect::None if self.has_a_test_in_error(matrix) => Effect::Unjudged,
+            worst => worst,
+        }
+    }
+}
+
+fn cell<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>, strict: bool, report: &'m CellReport) -> CellStanding<'m> {
+    let today = report.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
+    let filtered = matrix.filter.is_some();
+    let profiles = report.judgements.iter().map(|(profile, judgements)| {
+        let entries = recorded.entries(&report.cell, profile);
+        let has_kata = report.kata(profile).is_some();
+        let one = |capability: Capability, judgement: &'m Judgement| {
+            let known = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?.verdict)));
+            let (entry, recorded) = known.unzip();
+            let same_tests = entry.is_none_or(|entry: &VerifiedEntry| entry.test_set == matrix.test_set);
+            // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
+            let left_out = filtered && judgement.unrun > 0;
+            let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
+            let (change, mut effect) = compare(recorded, same_tests, judgement, unasked);
+            // Under `--strict` a gap is a gap: what is required must be supported.
+            if strict && effect == Effect::None && !left_out && is_lacking(capability, judgement) {
+                effect = Effect::Worse;
+            }
+            let known = entry.filter(|_| recorded == Some(judgement.verdict)).map(|e| e.tested);
+            let optional = is_optional(capability, judgement);
+            CapabilityStanding { judgement, optional, change, effect, recorded, entry, since: known.or(today) }
+        };
+        let capabilities = judgements.iter().map(|(c, judgement)| (*c, one(*c, judgement))).collect();
+        (profile.as_str(), ProfileStanding { entries, capabilities })
+    });
+    CellStanding { report, profiles: profiles.collect() }
+}
+
+#[cfg(test)]
+mod tests;

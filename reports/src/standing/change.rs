@@ -1,0 +1,100 @@
+//! One verdict beside the recorded one.
+
+use crate::verdict::Judgement;
+use model::verified::Verdict;
+
+/// How a verdict compares with the recorded one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Worse than recorded.
+    NewFailure,
+    /// It could not be judged, so nothing is known to be better or worse.
+    Unjudged,
+    /// The verdict differs, and so do the tests behind it: the distro need not have changed.
+    TestSetChanged,
+    /// Better than recorded.
+    Fixed,
+    /// Unsupported, as recorded.
+    Known,
+    /// As recorded, or recorded for the first time.
+    Same,
+}
+
+impl Change {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Change::NewFailure => "new failure",
+            Change::Unjudged => "unjudged",
+            Change::TestSetChanged => "test set changed",
+            Change::Fixed => "fixed",
+            Change::Known => "known",
+            Change::Same => "same",
+        }
+    }
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What something does to the exit code; the last counts most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// As recorded or better: exit code 0.
+    None,
+    /// Something could not be judged: exit code 3.
+    Unjudged,
+    /// Something is worse than recorded, or lacking under `--strict`: exit code 1.
+    Worse,
+}
+
+impl Effect {
+    /// The process's exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Effect::None => 0,
+            Effect::Worse => 1,
+            Effect::Unjudged => 3,
+        }
+    }
+}
+
+/// Compares a recorded verdict with what a run says.
+///
+/// A first record is never worse, but what is inconclusive was not judged.
+/// What the record calls unsupported and the run did not test stays as it was.
+/// What was not asked for (`unasked`) and is untested is not held against a run.
+/// What works with a component that was brought along is no worse than what was recorded: it says nothing of the distro's
+/// own.
+/// Another set of tests is no excuse: what is worse counts, and the reader is told that the tests differ.
+pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, unasked: bool) -> (Change, Effect) {
+    let rank = |v: Verdict| match v {
+        Verdict::Supported => Some(4),
+        Verdict::Partial => Some(3),
+        Verdict::Offered => Some(2),
+        Verdict::Unsupported => Some(1),
+        Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => None,
+    };
+    let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {
+        _ if unasked && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
+        (_, None) if found.verdict == Verdict::Inconclusive => (Change::Unjudged, Effect::Unjudged),
+        (Some(old), None) if old > 1 => (Change::Unjudged, Effect::Unjudged),
+        (_, None) => (Change::Same, Effect::None),
+        (Some(4), Some(3)) => (Change::Same, Effect::None),
+        (Some(old), Some(new)) if new > old => (Change::Fixed, Effect::None),
+        (Some(old), Some(new)) if new < old => (Change::NewFailure, Effect::Worse),
+        (Some(1), Some(_)) => (Change::Known, Effect::None),
+        (Some(_), Some(_)) => (Change::Same, Effect::None),
+        // It was recorded as not shown, and now it is.
+        (None, Some(4)) if recorded.is_some() => (Change::Fixed, Effect::None),
+        (None, Some(_)) => (Change::Same, Effect::None),
+    };
+    match change {
+        Change::NewFailure | Change::Fixed if !same_tests => (Change::TestSetChanged, effect),
+        change => (change, effect),
+    }
+}

@@ -1,0 +1,190 @@
+//! What has changed against the record, which every face shows first.
+
+use super::{CapabilityStanding, Change, Effect, Standings};
+use crate::journal::CellId;
+use crate::matrix::CellReport;
+use crate::verdict::{Cause, Judgement, ReasonSource};
+use jiff::civil::Date;
+use model::package::{PackageName, PackageVersion};
+use model::verified::{Verdict, VerifiedEntry};
+use std::collections::{BTreeMap, BTreeSet};
+use suites::capability::Capability;
+
+/// What has changed in a cell, once for all capabilities and profiles that it is true of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeRow<'m> {
+    /// The cell.
+    pub cell: &'m CellId,
+    /// How it compares.
+    pub change: Change,
+    /// What it does to the exit code.
+    pub effect: Effect,
+    /// What the record said, and on which day.
+    pub was: Option<(Verdict, Date)>,
+    /// What the run says.
+    pub is: Verdict,
+    /// What is behind it: whom it blames, what was seen and in which test, or why it could not be judged.
+    pub why: Vec<String>,
+    /// The packages whose versions differ.
+    pub packages: Vec<PackageChange<'m>>,
+    /// The capabilities.
+    pub capabilities: Vec<Capability>,
+    /// The profiles.
+    pub profiles: Vec<&'m str>,
+}
+
+/// A package's version then and now; `None` where it was not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageChange<'m> {
+    /// Its name.
+    pub name: &'m str,
+    /// The version that the record is of.
+    pub then: Option<&'m str>,
+    /// The version of the run.
+    pub now: Option<&'m str>,
+}
+
+impl ChangeRow<'_> {
+    /// `new failure: vmm.tdx was offered (2026-11-21), is unsupported`.
+    pub fn words(&self) -> String {
+        let names: Vec<&str> = self.capabilities.iter().map(|c| c.name()).collect();
+        format!("{}: {} {}", self.title(), names.join(", "), self.turn())
+    }
+
+    /// The word for it: `new failure`.
+    pub fn title(&self) -> &'static str {
+        title(self.effect, self.change)
+    }
+
+    /// `was offered (2026-11-21), is unsupported`.
+    pub fn turn(&self) -> String {
+        turn(self.was, self.is)
+    }
+
+    /// `qemu-system-x86 1:10.0 → 1:10.1`, or that none has changed.
+    pub fn packages(&self) -> String {
+        if self.was.is_none() {
+            return String::new();
+        }
+        if self.packages.is_empty() {
+            return "the same packages".to_owned();
+        }
+        self.packages.iter().map(|p| format!("{} {}", p.name, p.turn())).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl PackageChange<'_> {
+    /// `1:10.0 → 1:10.1`.
+    pub fn turn(&self) -> String {
+        format!("{} → {}", self.then.unwrap_or("not there"), self.now.unwrap_or("not there"))
+    }
+}
+
+impl<'m> CapabilityStanding<'m> {
+    /// The word for what it comes to: `new failure`.
+    pub fn title(&self) -> &'static str {
+        title(self.effect, self.change)
+    }
+
+    /// `was offered (2026-11-21), is unsupported`.
+    pub fn turn(&self) -> String {
+        turn(self.was(), self.verdict())
+    }
+
+    /// What the record said, and on which day.
+    fn was(&self) -> Option<(Verdict, Date)> {
+        self.recorded.zip(self.entry).map(|(verdict, entry)| (verdict, entry.tested))
+    }
+
+    /// The packages of its cell whose versions differ from the record's.
+    pub fn packages(&self, cell: &'m CellReport) -> Vec<PackageChange<'m>> {
+        let now = cell.facts.as_ref().map(|facts| &facts.versions);
+        self.entry.zip(now).map(|(entry, now)| differing(entry, now)).unwrap_or_default()
+    }
+}
+
+/// What is as recorded, or better, makes the exit code only because `--strict` objects to it.
+fn title(effect: Effect, change: Change) -> &'static str {
+    match (effect, change) {
+        (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
+        (_, change) => change.name(),
+    }
+}
+
+fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
+    match was {
+        Some((verdict, day)) => format!("was {verdict} ({day}), is {is}"),
+        None => format!("had no record, is {is}"),
+    }
+}
+
+/// Same cell, change, effect, verdicts and causes, by their signatures: one row.
+type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<String>, Vec<PackageChange<'m>>);
+
+/// What is behind a row in words, and by capability the profiles that it is true of.
+type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);
+
+impl<'m> Standings<'m> {
+    /// What has changed against the record or makes the exit code: what is worse first.
+    pub fn changes(&self) -> Vec<ChangeRow<'m>> {
+        let mut rows: BTreeMap<Key<'m>, Known<'m>> = BTreeMap::new();
+        for (place, cell) in self.cells.iter().enumerate() {
+            for (profile, standing) in &cell.profiles {
+                for (capability, one) in &standing.capabilities {
+                    if one.effect == Effect::None && matches!(one.change, Change::Known | Change::Same) {
+                        continue;
+                    }
+                    let was = one.was();
+                    let causes = reasons(one.judgement, |cause| cause.signature.as_str());
+                    let key = (place, one.change, one.effect, was, one.verdict(), causes, one.packages(cell.report));
+                    // Of one cause the words may differ by profile: the first ones stand for all.
+                    let words = || reasons(one.judgement, |cause| cause.message.as_str());
+                    let (_, row) = rows.entry(key).or_insert_with(|| (words(), BTreeMap::new()));
+                    row.entry(*capability).or_default().push(*profile);
+                }
+            }
+        }
+        let mut all: Vec<ChangeRow<'m>> = Vec::new();
+        for ((place, change, effect, was, is, _, packages), (why, capabilities)) in rows {
+            let Some(cell) = self.cells.get(place).map(|cell| &cell.report.cell) else { continue };
+            for (profiles, capabilities) in by_profiles(capabilities) {
+                let (why, packages) = (why.clone(), packages.clone());
+                all.push(ChangeRow { cell, change, effect, was, is, why, packages, capabilities, profiles });
+            }
+        }
+        // Stable: within one effect the order of the matrix stays.
+        all.sort_by_key(|row| std::cmp::Reverse(row.effect));
+        all
+    }
+}
+
+/// The capabilities that hold for the same profiles, together.
+fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTreeMap<Vec<&str>, Vec<Capability>> {
+    let mut all: BTreeMap<Vec<&str>, Vec<Capability>> = BTreeMap::new();
+    for (capability, profiles) in capabilities {
+        all.entry(profiles).or_default().push(capability);
+    }
+    all
+}
+
+/// What is behind a judgement, with `seen` of each cause.
+fn reasons(judgement: &Judgement, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
+    let causes = judgement.causes.iter().map(|c| format!("{}: {} ({})", c.component, seen(c), c.test));
+    let reasons = judgement.reasons.iter().map(|reason| match reason.source {
+        // It holds for all tests of the cell.
+        ReasonSource::Cell => reason.why.clone(),
+        ReasonSource::Test | ReasonSource::Catalogue => reason.to_string(),
+    });
+    causes.chain(reasons).collect()
+}
+
+/// The packages whose versions differ from those that an entry is of.
+fn differing<'m>(entry: &'m VerifiedEntry, now: &'m BTreeMap<PackageName, PackageVersion>) -> Vec<PackageChange<'m>> {
+    let names: BTreeSet<_> = entry.versions.keys().chain(now.keys()).collect();
+    let one = |name: &'m PackageName| PackageChange {
+        name: name.as_str(),
+        then: entry.versions.get(name).map(PackageVersion::as_str),
+        now: now.get(name).map(PackageVersion::as_str),
+    };
+    names.into_iter().map(one).filter(|p| p.then != p.now).collect()
+}

@@ -1,0 +1,84 @@
+//! What a test comes to: whether its last word makes the exit code.
+
+use super::{CapabilityStanding, CellStanding, Change, Effect};
+use crate::matrix::Matrix;
+use crate::run::{TestRun, by_profile};
+use crate::verdict::FinalOutcome;
+use model::verified::Verdict;
+use std::collections::BTreeMap;
+use suites::capability::Capability;
+use suites::outcome::Outcome;
+
+/// What a test that ran does to the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Weight {
+    /// It passed, or showed nothing.
+    Nothing,
+    /// It makes a capability worse than it may be: exit code 1.
+    Failure,
+    /// It is in error, or its failure cannot be believed; why. Exit code 3.
+    Error(String),
+    /// It failed, and that changes nothing; why.
+    Excused(String),
+}
+
+impl CellStanding<'_> {
+    /// What the last word on a test does to the exit code under a profile.
+    pub fn weight(&self, profile: &str, test: &str, last: &FinalOutcome) -> Weight {
+        match &last.outcome {
+            Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => Weight::Nothing,
+            Outcome::Error { message } => Weight::Error(message.clone()),
+            Outcome::Fail { .. } => match self.report.doubted(profile, test) {
+                Some(doubt) => Weight::Error(doubt.to_owned()),
+                None => self.failed(profile, test),
+            },
+        }
+    }
+
+    /// What a failure that is believed comes to.
+    fn failed(&self, profile: &str, test: &str) -> Weight {
+        let Some(capabilities) = self.profiles.get(profile).map(|p| &p.capabilities) else {
+            return Weight::Excused("no capability is judged by it".to_owned());
+        };
+        let taken: BTreeMap<Capability, &CapabilityStanding<'_>> = capabilities
+            .iter()
+            .filter(|(_, c)| c.judgement.causes.iter().any(|cause| cause.test == test))
+            .map(|(capability, c)| (*capability, c))
+            .collect();
+        if taken.values().any(|c| c.effect == Effect::Worse) {
+            return Weight::Failure;
+        }
+        if taken.is_empty() {
+            return Weight::Excused("no capability of this profile is judged by it".to_owned());
+        }
+        let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(_, c)| c.change == Change::Known);
+        let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
+            some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
+        };
+        let entry = known.iter().find_map(|(_, c)| c.entry);
+        let (known, new) = (names(&known), names(&new));
+        let mut why = Vec::new();
+        if let Some(entry) = entry {
+            why.push(format!("known: {known} recorded as {} on {}", Verdict::Unsupported, entry.tested));
+        }
+        if !new.is_empty() {
+            why.push(format!("{new} judged for the first time"));
+        }
+        if taken.values().all(|c| c.optional) {
+            why.push("optional".to_owned());
+        }
+        Weight::Excused(why.join("; "))
+    }
+
+    /// Whether the last word on any test is an error.
+    pub(super) fn has_a_test_in_error(&self, matrix: &Matrix) -> bool {
+        let of = by_profile(&self.report.instances);
+        let in_error = |profile: &str, instance: &TestRun| {
+            let last = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome));
+            last.is_some_and(|last| matches!(self.weight(profile, &instance.test, &last), Weight::Error(_)))
+        };
+        matrix.profiles.iter().any(|profile| {
+            of.get(profile.name.as_str()).is_some_and(|all| all.iter().any(|i| in_error(&profile.name, i)))
+        })
+    }
+}

@@ -1,0 +1,310 @@
+use super::*;
+use crate::matrix::matrix;
+use crate::sample::{self, BLK, BOOT, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
+use model::environment::Environment;
+use model::verified::VerifiedCapability;
+use std::collections::BTreeSet;
+use suites::outcome::{Component, Outcome};
+
+fn judgement(verdict: Verdict, unrun: usize) -> Judgement {
+    Judgement {
+        verdict,
+        causes: vec![],
+        reasons: vec![],
+        workaround: None,
+        flaky: vec![],
+        basis: None,
+        required: 2,
+        passed: 0,
+        unrun,
+    }
+}
+
+#[test]
+fn the_whole_table_of_changes() {
+    use Change::{Fixed, Known, NewFailure, Same, Unjudged};
+    use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
+    let effect = |change| match change {
+        NewFailure => Effect::Worse,
+        Unjudged => Effect::Unjudged,
+        _ => Effect::None,
+    };
+    let of = |old, new| {
+        let (change, does) = compare(old, true, &judgement(new, 0), false);
+        assert_eq!(does, effect(change), "{old:?} → {new}");
+        change
+    };
+    for new in [Supported, Partial, Unsupported, NotApplicable, Untested] {
+        assert_eq!(of(None, new), Same, "a first record is never worse: {new}");
+    }
+    assert_eq!(of(None, Inconclusive), Unjudged);
+    let rows = [
+        (Supported, [Same, Same, NewFailure, Unjudged, Unjudged]),
+        (Partial, [Fixed, Same, NewFailure, Unjudged, Unjudged]),
+        (Unsupported, [Fixed, Fixed, Known, Same, Unjudged]),
+        (Untested, [Fixed, Same, Same, Same, Unjudged]),
+        (NotApplicable, [Fixed, Same, Same, Same, Unjudged]),
+    ];
+    for (old, changes) in rows {
+        for (new, expected) in [Supported, Partial, Unsupported, Untested, Inconclusive].into_iter().zip(changes) {
+            assert_eq!(of(Some(old), new), expected, "{old} → {new}");
+        }
+    }
+    assert_eq!(of(Some(Offered), Supported), Fixed);
+    assert_eq!(of(Some(Offered), Unsupported), NewFailure);
+    assert_eq!(of(Some(Unsupported), Offered), Fixed);
+    assert_eq!(of(Some(Supported), Offered), NewFailure);
+    assert_eq!(of(Some(Offered), Offered), Same);
+    assert_eq!(of(Some(Offered), Untested), Unjudged);
+    let unasked = |new| compare(Some(Supported), true, &judgement(new, 1), true);
+    assert_eq!(unasked(Untested), (Same, Effect::None), "not asked for");
+    assert_eq!(unasked(Unsupported), (NewFailure, Effect::Worse), "and yet it failed");
+}
+
+#[test]
+fn another_set_of_tests_is_told_and_no_excuse() {
+    let of = |old, new| compare(Some(old), false, &judgement(new, 0), false);
+    let changed = Change::TestSetChanged;
+    assert_eq!(of(Verdict::Supported, Verdict::Unsupported), (changed, Effect::Worse));
+    assert_eq!(of(Verdict::Unsupported, Verdict::Supported), (changed, Effect::None));
+    assert_eq!(of(Verdict::Supported, Verdict::Supported), (Change::Same, Effect::None));
+    let mut entries = recorded();
+    entries[0].test_set = "0123456789ab".to_owned();
+    let matrix = judged(&run(|_| None));
+    let notes = beside(&matrix, &entries).notes();
+    assert!(notes.len() == 1 && notes[0].contains("(0123456789ab, now "), "{notes:?}");
+}
+
+#[test]
+fn a_run_against_its_own_record_is_as_recorded() {
+    let entries = recorded();
+    let matrix = judged(&run(|_| None));
+    let beside = beside(&matrix, &entries);
+    assert_eq!(beside.effect().exit_code(), 0);
+    assert_eq!(beside.changes(), []);
+    assert_eq!(beside.notes(), Vec::<String>::new());
+    let strict = Standings::new(&matrix, Recorded::of_distro("debian", &entries), true);
+    assert_eq!(strict.effect().exit_code(), 0, "what is lacking is optional");
+    assert_eq!(standings(&matrix).effect().exit_code(), 0);
+    let tdx = beside.of(0, "go-3.29", Capability::VmmTdx).unwrap();
+    assert_eq!((tdx.change, tdx.optional, tdx.recorded), (Change::Known, true, Some(Verdict::Unsupported)));
+    assert_eq!(tdx.since, Some(entries[0].tested));
+}
+
+#[test]
+fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
+    let entries = recorded();
+    let code = |matrix: &Matrix, entries: &[VerifiedEntry], strict: bool| {
+        Standings::new(matrix, Recorded::of_distro("debian", entries), strict).effect().exit_code()
+    };
+    let worse = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
+    assert_eq!(code(&worse, &entries, false), 1);
+    assert_eq!(code(&worse, &[], false), 0, "a first record is never worse");
+    assert_eq!(code(&worse, &[], true), 1, "but strict asks for more");
+    let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
+    assert_eq!(code(&error, &entries, false), 3);
+    assert_eq!(code(&error, &[], false), 3);
+    let both = judged(&run(|t| match t {
+        RENAME => Some(sample::error("ours")),
+        BOOT => Some(fail(Component::Qemu, "x")),
+        _ => None,
+    }));
+    assert_eq!(code(&both, &entries, false), 1);
+}
+
+/// The daemon's own test proves no capability by itself.
+#[test]
+fn a_test_in_error_is_never_as_recorded() {
+    let matrix = judged(&run(|t| match t {
+        sample::DAEMON => Some(sample::error("ours")),
+        RENAME | sample::POSIX => Some(fail(Component::Virtiofsd, "x")),
+        _ => None,
+    }));
+    let known = crate::views::record::verified_entries(&standings(&matrix)).0;
+    let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(beside(&matrix, &known).effect(), Effect::Unjudged);
+}
+
+#[test]
+fn a_run_without_an_end_is_never_as_recorded() {
+    let mut maker = run(|_| None);
+    maker.journal.entries.pop();
+    assert_eq!(standings(&judged(&maker)).effect().exit_code(), 3);
+}
+
+#[test]
+fn vsock_is_optional_only_where_the_environment_lacks_it() {
+    let skipped = judgement(Verdict::Untested, 0);
+    let never_ran = judgement(Verdict::Untested, 1);
+    assert!(is_optional(Capability::VmmVsock, &skipped));
+    assert!(!is_optional(Capability::VmmVsock, &never_ran));
+    assert!(!is_optional(Capability::VmmVsock, &judgement(Verdict::Unsupported, 0)));
+    assert!(is_lacking(Capability::FsVirtioFs, &skipped));
+    assert!(!is_lacking(Capability::FsVirtio9p, &judgement(Verdict::NotApplicable, 0)));
+}
+
+fn answer(matrix: &Matrix, entries: &[VerifiedEntry]) -> ReleaseAnswer {
+    let beside = beside(matrix, entries);
+    beside.answer(beside.releases()[0], "go-3.29")
+}
+
+#[test]
+fn kata_runs_only_where_all_that_it_needs_is_known() {
+    let container = judged(&run(|_| None));
+    let known = answer(&container, &[]);
+    assert_eq!(known.words(), "not known yet: incomplete, 9 of 10 (vsock)");
+    assert_eq!(known.verdict(), Verdict::Untested);
+    let whole = judged(&run(|t| (t == VSOCK).then_some(Outcome::Pass)));
+    let known = answer(&whole, &[]);
+    assert_eq!((known.words().as_str(), known.verdict()), ("yes, all 10", Verdict::Supported));
+    assert_eq!(known.basis, Some(Basis::Emulated));
+    let broken = judged(&run(|t| match t {
+        BLK => Some(fail(Component::Kernel, "no")),
+        BOOT => Some(sample::error("ours")),
+        _ => None,
+    }));
+    let known = answer(&broken, &[]);
+    assert_eq!(known.words(), "no: blk (kernel); not known: boot, vsock, kernel");
+    assert_eq!(known.verdict(), Verdict::Unsupported);
+}
+
+/// What a record does not mention, nobody knows.
+#[test]
+fn the_record_alone_answers_too() {
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let mut entries = recorded();
+    let words = |entries: &[VerifiedEntry]| {
+        let entries: Vec<&VerifiedEntry> = entries.iter().collect();
+        recorded_answer(&entries, profile).words()
+    };
+    assert_eq!(words(&entries), "not known yet: incomplete, 9 of 12 (vsock, net, hot cpu)");
+    for capability in [Capability::VmmVsock, Capability::VmmNet, Capability::VmmHotplugCpu] {
+        entries[0].capabilities.insert(capability, VerifiedCapability::plain(Verdict::Supported));
+    }
+    assert_eq!(words(&entries), "yes, all 12");
+    let daemon = VerifiedCapability { causes: vec!["virtiofsd: it ends".into()], ..plain(Verdict::Unsupported) };
+    entries[0].capabilities.insert(Capability::FsVirtioFs, daemon);
+    assert_eq!(words(&entries), "no: virtio-fs (virtiofsd)");
+}
+
+fn plain(verdict: Verdict) -> VerifiedCapability {
+    VerifiedCapability::plain(verdict)
+}
+
+/// What a container cannot show, a machine may have shown before.
+#[test]
+fn the_record_of_another_environment_counts() {
+    let container = judged(&run(|_| None));
+    let mut entries = recorded();
+    entries[0].environment = Environment::Vm;
+    entries[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
+    let day = entries[0].tested;
+    assert_eq!(answer(&container, &entries).words(), format!("yes, all 10 [record: vm {day}]"));
+    // Of candidates the record says nothing.
+    let mut candidate = container.clone();
+    candidate.candidate = true;
+    assert!(!answer(&candidate, &entries).words().contains("record"));
+    // What shows more counts, for or against.
+    entries[0].capabilities.insert(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Unsupported));
+    assert_eq!(answer(&container, &entries).verdict(), Verdict::Unsupported);
+    // A record of the same environment is replaced by what was tried.
+    entries[0].environment = Environment::Container;
+    assert_eq!(answer(&container, &entries).words(), "not known yet: incomplete, 9 of 10 (vsock)");
+}
+
+#[test]
+fn what_works_with_a_component_that_was_brought_along_is_named() {
+    let mut maker = run(|t| (t == VSOCK).then_some(Outcome::Pass));
+    for entry in &mut maker.journal.entries {
+        if let crate::journal::Event::CellFacts { facts, .. } = &mut entry.event {
+            facts.candidates.insert(Component::Virtiofsd, "mine (sha256 0123)".to_owned());
+        }
+    }
+    let (matrix, entries) = (judged(&maker), recorded());
+    let known = answer(&matrix, &entries);
+    assert_eq!(known.words(), "yes with virtiofsd mine (sha256 0123)");
+    assert_eq!(known.verdict(), Verdict::Partial);
+    assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
+}
+
+#[test]
+fn a_change_has_its_test_and_the_packages_then_and_now() {
+    let mut entries = recorded();
+    let entry = &mut entries[0];
+    entry.capabilities.insert(Capability::VmmTdx, VerifiedCapability::plain(Verdict::Offered));
+    entry.versions.insert("virtiofsd".parse().unwrap(), "1.0-1".parse().unwrap());
+    let day = entry.tested;
+    let matrix = judged(&run(|_| None));
+    let beside = beside(&matrix, &entries);
+    assert_eq!(beside.effect(), Effect::Worse);
+    let changes = beside.changes();
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    let row = &changes[0];
+    assert_eq!(row.words(), format!("new failure: vmm.tdx was offered ({day}), is unsupported"));
+    assert_eq!(row.why, [format!("qemu: no tdx-guest ({TDX})")]);
+    assert_eq!(row.packages(), "virtiofsd 1.0-1 → 1.13.2-1");
+    assert_eq!(row.profiles, ["go-3.29"]);
+}
+
+/// It is as recorded, and that is not enough.
+#[test]
+fn what_strict_objects_to_is_told_as_lacking() {
+    let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
+    let known = crate::views::record::verified_entries(&standings(&matrix)).0;
+    let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(beside(&matrix, &known).changes(), []);
+    let strict = Standings::new(&matrix, Recorded::of_distro("debian", &known), true);
+    let told: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
+    let day = known[0].tested;
+    assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
+}
+
+#[test]
+fn a_failure_counts_only_where_it_makes_the_exit_code() {
+    let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
+    let weight = |entries: &[VerifiedEntry], test: &str| {
+        let beside = beside(&matrix, entries);
+        let instance = matrix.cells[0].instances.iter().find(|i| i.test == test).unwrap();
+        let last = crate::verdict::FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)).unwrap();
+        beside.cells[0].weight("go-3.29", test, &last)
+    };
+    let entries = recorded();
+    let day = entries[0].tested;
+    assert_eq!(weight(&entries, BLK), Weight::Failure);
+    let excused = |why: String| Weight::Excused(why);
+    assert_eq!(weight(&[], BLK), excused("fs.virtio-blk judged for the first time".to_owned()));
+    let known = format!("known: vmm.tdx recorded as unsupported on {day}; optional");
+    assert_eq!(weight(&entries, TDX), excused(known));
+    assert_eq!(weight(&entries, VSOCK), Weight::Nothing);
+}
+
+/// A nested failure that does not repeat blames nobody, and is an error wherever it is shown.
+#[test]
+fn a_failure_in_doubt_is_an_error() {
+    let mut catalogue = sample::catalogue();
+    for test in catalogue.iter_mut().filter(|t| t.id == BOOT) {
+        test.place = suites::catalogue::Place::OwnGuest;
+    }
+    let mut maker = run(|t| (t == BOOT).then(|| fail(Component::Qemu, "it hangs")));
+    let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
+    maker.journal.entries = serde_json::from_str(&text).unwrap();
+    let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
+    let beside = standings(&matrix);
+    assert_eq!(beside.matrix.cells[0].cell.environment, Environment::Vm);
+    let last = crate::verdict::FinalOutcome::of([&fail(Component::Qemu, "it hangs")]).unwrap();
+    let Weight::Error(why) = beside.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
+    assert!(why.contains("it did not repeat"), "{why}");
+    assert_eq!(beside.effect(), Effect::Unjudged);
+}
+
+#[test]
+fn each_release_has_one_answer_whatever_its_environments() {
+    let mut matrix = judged(&run(|_| None));
+    let mut other = matrix.cells[0].clone();
+    other.cell.environment = Environment::Vm;
+    matrix.cells.push(other);
+    let standings = standings(&matrix);
+    let releases: BTreeSet<String> = standings.releases().into_iter().map(ToString::to_string).collect();
+    assert_eq!(releases, BTreeSet::from([cell("13").to_string()]));
+}

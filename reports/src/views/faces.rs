@@ -1,0 +1,102 @@
+//! Every face at once: what one says of the exit code, all say.
+
+use crate::matrix::Matrix;
+use crate::sample::{self, TDX, beside, fail, judged, recorded, run};
+use crate::standing::Standings;
+use crate::views::{html, json, junit, markdown, terminal};
+use model::verified::{Verdict, VerifiedCapability, VerifiedEntry};
+use std::path::Path;
+use suites::capability::Capability;
+use suites::outcome::Component;
+
+/// What each face says, on one line, markup and escapes taken away.
+fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
+    let catalogue = sample::catalogue();
+    let left = junit::Left { folder: Path::new("out"), tail: &|_: &str| None };
+    let junit = junit::render(standings, &catalogue, left).unwrap();
+    let all = [
+        ("terminal", terminal::terminal(standings, 60, false)),
+        ("coloured terminal", terminal::terminal(standings, 200, true)),
+        ("Markdown", markdown::render(standings)),
+        ("HTML", html::render(standings, &catalogue)),
+        ("JUnit", junit.into_iter().map(|(_, text)| text).collect()),
+        ("JSON", json::render(standings).unwrap()),
+    ];
+    all.map(|(face, text)| (face, plain(&text))).into()
+}
+
+/// Words alone: tags' brackets, escapes and line breaks count for nothing. Attributes are read, too: JUnit says much in
+/// them.
+fn plain(text: &str) -> String {
+    let text = crate::redact::without_controls(text, usize::MAX / 8).replace('→', "to").replace(['<', '>'], " ");
+    let words = text.replace(['\\', '`', '*'], "");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn doctored() -> (Matrix, Vec<VerifiedEntry>) {
+    let mut entries = recorded();
+    let tdx = VerifiedCapability::plain(Verdict::Supported);
+    entries[0].capabilities.insert(Capability::VmmTdx, tdx);
+    entries[0].versions.insert("virtiofsd".parse().unwrap(), "1.0-1".parse().unwrap());
+    (judged(&run(|_| None)), entries)
+}
+
+/// A record that says of what fails that it is supported makes the exit code 1: each face says what is worse, since
+/// when, by which test, and which packages have changed.
+#[test]
+fn every_face_explains_what_a_doctored_record_makes_worse() {
+    let (matrix, entries) = doctored();
+    let standings = beside(&matrix, &entries);
+    assert_eq!(standings.effect().exit_code(), 1);
+    let day = entries[0].tested.to_string();
+    for (face, said) in faces(&standings) {
+        let has = |words: &str| assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+        has("vmm.tdx");
+        has(TDX);
+        has("no tdx-guest");
+        has(&day);
+        has("virtiofsd");
+        if face == "JSON" {
+            has("\"change\":\"new-failure\"");
+            has("\"was\":\"supported\"");
+            has("\"is\":\"unsupported\"");
+            has("\"then\":\"1.0-1\",\"now\":\"1.13.2-1\"");
+            has("\"exit-code\":1");
+        } else {
+            has("new failure");
+            has("was supported");
+            has("is unsupported");
+            has("1.0-1 to 1.13.2-1");
+        }
+    }
+}
+
+/// What changes comes first: before the answers, the tables and the causes.
+#[test]
+fn every_face_begins_with_what_has_changed() {
+    let (matrix, entries) = doctored();
+    for (face, said) in faces(&beside(&matrix, &entries)) {
+        let change = said.find("new failure").or_else(|| said.find("new-failure")).unwrap();
+        // A column, a verdict, a cause of something else.
+        let later = ["fs.virtio-blk", "virtio-fs", "kernel.guest"].map(|word| said.find(word).unwrap_or(usize::MAX));
+        assert!(later.iter().all(|at| change < *at), "{face}: {said}");
+    }
+}
+
+/// Beside the record that the run itself has made, nothing has changed, and no face says so.
+#[test]
+fn no_face_finds_a_change_where_nothing_has_changed() {
+    let entries = recorded();
+    let matrix = judged(&run(|_| None));
+    for (face, said) in faces(&beside(&matrix, &entries)) {
+        assert!(!said.contains("new failure") && !said.contains("new-failure"), "{face}: {said}");
+    }
+}
+
+#[test]
+fn every_face_answers_whether_kata_can_run() {
+    let matrix = judged(&run(|t| (t == sample::BLK).then(|| fail(Component::Kernel, "no disk"))));
+    for (face, said) in faces(&sample::standings(&matrix)) {
+        assert!(said.contains("no: blk (kernel); not known: vsock"), "{face}: {said}");
+    }
+}

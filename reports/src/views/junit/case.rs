@@ -1,0 +1,161 @@
+//! One test as a case.
+
+use super::{Left, clean};
+use crate::run::{Attempt, TestRun};
+use crate::standing::{CellStanding, Effect, Weight};
+use crate::verdict::FinalOutcome;
+use crate::views::wording;
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use suites::outcome::{Component, Outcome};
+
+/// The cases of a suite.
+pub(super) struct Cases<'a> {
+    cell: &'a CellStanding<'a>,
+    profile: &'a str,
+    /// The last word on each test.
+    last: BTreeMap<&'a str, FinalOutcome>,
+    left: Left<'a>,
+}
+
+impl<'a> Cases<'a> {
+    pub(super) fn new(
+        cell: &'a CellStanding<'a>,
+        profile: &'a str,
+        instances: &[&'a TestRun],
+        left: Left<'a>,
+    ) -> Cases<'a> {
+        let word = |i: &&'a TestRun| Some((i.test.as_str(), FinalOutcome::of(i.attempts.iter().map(|a| &a.outcome))?));
+        Cases { cell, profile, last: instances.iter().filter_map(word).collect(), left }
+    }
+
+    /// The case of a test.
+    pub(super) fn of(&self, instance: &TestRun, class: &str) -> TestCase {
+        let Some(last) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+            return case(&instance.test, class, skipped("untested", "never ran"), 0);
+        };
+        let mut status = match (self.cell.weight(self.profile, &instance.test, &last), &last.outcome) {
+            (Weight::Failure, Outcome::Fail(failure)) => {
+                let message = format!("{}\n{}", failure.observed, self.turns(&instance.test));
+                non_success(NonSuccessKind::Failure, failure.component.name(), &message)
+            }
+            (Weight::Error(why), _) => non_success(NonSuccessKind::Error, "error", &why),
+            (Weight::Excused(why), outcome) => excused(&why, &wording::detail(outcome)),
+            (_, Outcome::Skip { reason }) => skipped("skip", reason),
+            (_, Outcome::Blocked { by }) => skipped("blocked", &self.blocked(by)),
+            (Weight::Nothing | Weight::Failure, _) => TestCaseStatus::success(),
+        };
+        // The attempt that counts is the status itself; the other bad ones are its reruns.
+        let counts = instance.attempts.iter().rposition(|a| a.outcome == last.outcome);
+        if !matches!(status, TestCaseStatus::Skipped { .. }) {
+            for (place, attempt) in instance.attempts.iter().enumerate().filter(|(i, _)| Some(*i) != counts) {
+                if let Some(rerun) = rerun(attempt, place + 1) {
+                    status.add_rerun(rerun);
+                }
+            }
+        }
+        let said = self.output(instance, &status, &last.outcome);
+        let millis = instance.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));
+        let mut case = case(&instance.test, class, status, millis);
+        if !said.is_empty() {
+            case.set_system_out(clean(&said));
+        }
+        case
+    }
+
+    /// What a failing test makes worse: `fs.virtio-fs was supported (2026-11-21), is unsupported`.
+    fn turns(&self, test: &str) -> String {
+        let Some(standing) = self.cell.profiles.get(self.profile) else { return String::new() };
+        let worse = standing.capabilities.iter().filter(|(_, one)| {
+            one.effect == Effect::Worse && one.judgement.causes.iter().any(|cause| cause.test == test)
+        });
+        let turns = worse.map(|(capability, one)| format!("{}: {capability} {}", one.title(), one.turn()));
+        turns.collect::<Vec<_>>().join("\n")
+    }
+
+    /// By which tests one is blocked, and what the last of them said.
+    fn blocked(&self, by: &str) -> String {
+        let (mut root, mut seen) = (by, BTreeSet::new());
+        while seen.insert(root) {
+            match self.last.get(root).map(|last| &last.outcome) {
+                Some(Outcome::Blocked { by }) => root = by,
+                Some(outcome) => return format!("blocked by {root}: {}", wording::detail(outcome)),
+                None => return format!("blocked by {root}, which never ran"),
+            }
+        }
+        format!("blocked by {by}")
+    }
+
+    /// The notes of a test; of one that is not well also the end of the log that tells most, and its files.
+    fn output(&self, instance: &TestRun, status: &TestCaseStatus, outcome: &Outcome) -> String {
+        let mut lines: Vec<String> = instance.attempts.iter().flat_map(|a| &a.notes).cloned().collect();
+        if !matches!(status, TestCaseStatus::NonSuccess { .. }) {
+            return lines.join("\n");
+        }
+        let files: BTreeSet<&str> = instance.attempts.iter().flat_map(|a| &a.artifacts).map(String::as_str).collect();
+        let blamed = match outcome {
+            Outcome::Fail(failure) => Some(failure.component),
+            _ => None,
+        };
+        if let Some((file, tail)) = relevant(&files, blamed).and_then(|file| Some((file, (self.left.tail)(file)?))) {
+            lines.push(format!("the end of {file}:\n{tail}"));
+        }
+        // Each on a line of its own, as Jenkins and GitLab look for them.
+        lines.extend(files.iter().map(|file| format!("[[ATTACHMENT|{}]]", self.left.folder.join(file).display())));
+        lines.join("\n")
+    }
+}
+
+/// The log that tells most of a failure that blames a component.
+fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>) -> Option<&'f str> {
+    let wanted = match blamed {
+        Some(Component::Virtiofsd) => "virtiofsd",
+        Some(Component::Qemu) => "qemu",
+        _ => "serial",
+    };
+    let is_wanted = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(wanted));
+    files.iter().rfind(is_wanted).or_else(|| files.last()).copied()
+}
+
+fn rerun(attempt: &Attempt, number: usize) -> Option<TestRerun> {
+    let (kind, ty, message) = match &attempt.outcome {
+        Outcome::Fail(failure) => (NonSuccessKind::Failure, failure.component.name(), &failure.observed),
+        Outcome::Error { message } => (NonSuccessKind::Error, "error", message),
+        Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => return None,
+    };
+    let mut rerun = TestRerun::new(kind);
+    rerun.set_type(ty).set_message(head(message)).set_description(clean(&format!("attempt {number}: {message}")));
+    Some(rerun)
+}
+
+pub(super) fn case(name: &str, class: &str, status: TestCaseStatus, millis: u64) -> TestCase {
+    let mut case = TestCase::new(clean(name), status);
+    case.set_classname(class);
+    case.set_time(Duration::from_millis(millis));
+    case
+}
+
+pub(super) fn non_success(kind: NonSuccessKind, ty: &str, message: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(kind);
+    status.set_type(ty).set_message(head(message)).set_description(clean(message));
+    status
+}
+
+pub(super) fn skipped(ty: &str, reason: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    status.set_type(ty).set_message(head(reason));
+    status
+}
+
+/// A failure that changes nothing, with the reason, and what was seen.
+fn excused(why: &str, detail: &str) -> TestCaseStatus {
+    let mut status = skipped("excused", why);
+    status.set_description(clean(detail));
+    status
+}
+
+/// The first line, for an attribute.
+fn head(text: &str) -> String {
+    clean(text.trim().lines().next().unwrap_or_default())
+}

@@ -1,0 +1,224 @@
+use super::*;
+use crate::journal::Event;
+use crate::sample::{self, BOOT, RENAME, cell, judged, recorded, run, skip};
+use model::verified::{Basis, VerifiedCapability};
+use suites::capability::Capability;
+use suites::outcome::{Component, Outcome};
+
+#[test]
+fn what_is_written_back() {
+    let entries = recorded();
+    assert_eq!(entries.len(), 1);
+    let entry = &entries[0];
+    assert_eq!(
+        (entry.release.as_str(), entry.profile.as_str(), entry.environment.name()),
+        ("13", "go-3.29", "container")
+    );
+    assert_eq!(entry.basis, Basis::Emulated);
+    let verdict = |c: Capability| entry.capabilities.get(&c).map(|c| c.verdict);
+    assert_eq!(verdict(Capability::FsVirtioFs), Some(Verdict::Supported));
+    assert_eq!(verdict(Capability::VmmVsock), Some(Verdict::Untested));
+    assert_eq!(verdict(Capability::FsVirtio9p), Some(Verdict::NotApplicable));
+    assert_eq!(verdict(Capability::KataSmoke), None, "nobody tests it");
+    let causes = &entry.capabilities[&Capability::VmmTdx].causes;
+    assert_eq!(causes.len(), 1);
+    assert_eq!(causes[0].to_string(), "qemu: no tdx-guest (smoke::tdx_guest_exists)");
+    assert_eq!(causes[0].blames(), Some(Component::Qemu));
+}
+
+/// What a test was skipped for is said in words, which may begin as if somebody was to blame.
+#[test]
+fn what_was_skipped_blames_nobody_when_it_is_read_again() {
+    let skipped = judged(&run(|t| (t == BOOT).then(|| skip("kernel: too old"))));
+    let (_, entry) = verified_entries(&sample::standings(&skipped)).0.remove(0);
+    let text = serde_json::to_string(&entry.capabilities[&Capability::VmmBoot]).unwrap();
+    let read: VerifiedCapability = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.verdict, Verdict::Untested, "{text}");
+    assert!(!read.causes.is_empty() && read.causes.iter().all(|cause| cause.blames().is_none()), "{text}");
+}
+
+#[test]
+fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
+    let mut maker = run(|_| None);
+    for entry in &mut maker.journal.entries {
+        if let Event::RunStarted { shaped, .. } = &mut entry.event {
+            *shaped = true;
+        }
+    }
+    let matrix = judged(&maker);
+    let standings = sample::standings(&matrix);
+    let (entries, withheld) = verified_entries(&standings);
+    assert_eq!(withheld, []);
+    assert!(!entries.is_empty() && entries.iter().all(|(_, entry)| entry.shaped));
+    assert!(recorded().iter().all(|entry| !entry.shaped));
+    let (tests, line) = (sample::catalogue(), "The run is shaped: ");
+    assert!(crate::views::markdown::render(&standings).contains(line));
+    assert!(crate::views::html::render(&standings, &tests).contains(line));
+    assert!(crate::views::json::render(&standings).unwrap().contains("\"shaped\":true"));
+    let left = crate::views::junit::Left { folder: std::path::Path::new("out"), tail: &|_: &str| None };
+    let junit = crate::views::junit::render(&standings, &tests, left).unwrap();
+    assert!(junit[0].1.contains("<property name=\"shaped\" value=\"true\"/>"), "{junit:?}");
+}
+
+#[test]
+fn the_same_journal_gives_the_same_entries() {
+    let entries = recorded();
+    let matrix = judged(&run(|_| None));
+    let again = verified_entries(&sample::beside(&matrix, &entries)).0;
+    assert_eq!(again.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), entries);
+}
+
+/// A verdict of another day and of other versions is no verdict of this run.
+#[test]
+fn what_could_not_be_judged_is_never_written_under_the_runs_date() {
+    let entries = recorded();
+    let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
+    let (new, withheld) = verified_entries(&sample::beside(&error, &entries));
+    assert_eq!(new.len(), 1, "the rest was judged: {new:?}");
+    assert!(!new[0].1.capabilities.contains_key(&Capability::FsVirtioFs), "{new:?}");
+    assert!(new[0].1.capabilities.contains_key(&Capability::VmmBoot), "{new:?}");
+    let told: Vec<&str> = withheld.iter().map(|w| w.reason.as_str()).collect();
+    let day = entries[0].tested;
+    let stays = format!("go-3.29: fs.virtio-fs could not be judged: what the run of {day} found stays");
+    assert_eq!(told, [stays]);
+    // Nothing was known of it before.
+    let (first, withheld) = verified_entries(&sample::standings(&error));
+    assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
+    assert!(withheld.is_empty(), "{withheld:?}");
+}
+
+fn filtered(maker: &mut sample::Maker) {
+    for entry in &mut maker.journal.entries {
+        if let Event::RunStarted { filter, .. } = &mut entry.event {
+            *filter = Some("some".to_owned());
+        }
+    }
+}
+
+/// The capabilities that a run writes down, by name.
+fn written(entries: &[(String, VerifiedEntry)]) -> Vec<&'static str> {
+    entries.iter().flat_map(|(_, entry)| entry.capabilities.keys()).map(|c| c.name()).collect()
+}
+
+#[test]
+fn a_filtered_run_writes_what_its_tests_prove_whole() {
+    let mut maker = sample::Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    filtered(&mut maker);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(Basis::Emulated) });
+    maker.done("13", &["go-3.29"], BOOT, Outcome::Pass);
+    maker.done("13", &["go-3.29"], sample::VSOCK, skip("the environment has no /dev/vhost-vsock"));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    let matrix = judged(&maker);
+    let (entries, withheld) = verified_entries(&sample::standings(&matrix));
+    assert_eq!(withheld, []);
+    assert_eq!(written(&entries), ["vmm.boot", "vmm.vsock", "kernel.guest"]);
+    // What was skipped is no news where something was found out before.
+    let mut known = recorded();
+    known[0].capabilities.insert(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported));
+    let (entries, _) = verified_entries(&sample::beside(&matrix, &known));
+    assert_eq!(written(&entries), ["vmm.boot", "kernel.guest"]);
+}
+
+const KATA: &str = "containers::kata::exit_codes_come_back";
+
+/// A run whose catalogue has a test under Kata, with the Kata of the evidence and what took the place of virtiofsd.
+fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(String, VerifiedEntry)> {
+    let mut maker = run(|_| None);
+    for entry in &mut maker.journal.entries {
+        if let Event::CellFacts { facts, .. } = &mut entry.event {
+            facts.environment.extend(kata.map(|kata| ("kata-go-3.29".to_owned(), kata.to_owned())));
+            facts.candidates.extend(brought.map(|what| (Component::Virtiofsd, what.to_owned())));
+        }
+    }
+    let end = maker.journal.entries.split_off(maker.journal.entries.len() - 2);
+    let outcome = if kata.is_some() { Outcome::Pass } else { skip("no Kata was given") };
+    maker.done("13", &["go-3.29"], KATA, outcome);
+    maker.journal.entries.extend(end);
+    let mut catalogue = sample::catalogue();
+    catalogue.push(sample::test(KATA, &[Capability::KataSmoke], Component::Qemu, &[], &[]));
+    let matrix = crate::matrix::matrix(&maker.journal, &catalogue, &sample::profiles());
+    verified_entries(&sample::standings(&matrix)).0
+}
+
+#[test]
+fn katas_own_results_have_an_entry_with_the_kata_and_what_was_brought_along() {
+    let own = under_kata(Some("3.30.0 (Go, sha256 0123)"), None);
+    assert_eq!(own.len(), 2, "{own:?}");
+    assert!(own[0].1.kata.is_none() && !own[0].1.capabilities.contains_key(&Capability::KataSmoke));
+    let kata = own[1].1.kata.as_ref().unwrap();
+    assert_eq!((kata.version.to_string().as_str(), kata.runtime), ("3.30.0", Runtime::Go));
+    assert_eq!(own[1].1.capabilities, [(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported))].into());
+    // What a component that was brought along shows is not the distro's.
+    let with = under_kata(Some("3.30.0 (Go)"), Some("1.13.3"));
+    assert_eq!(written(&with), ["kata.smoke"]);
+    let entry = &with[0].1;
+    assert_eq!(entry.kata.as_ref().unwrap().brought, [(Component::Virtiofsd, "1.13.3".to_owned())].into());
+    assert_eq!(entry.capabilities[&Capability::KataSmoke].verdict, Verdict::Partial);
+    assert!(under_kata(None, Some("1.13.3")).is_empty());
+    let without = under_kata(None, None);
+    assert_eq!(without.len(), 1);
+    assert_eq!(without[0].1.capabilities[&Capability::KataSmoke].verdict, Verdict::Untested);
+}
+
+/// Whoever runs a release without Kata asks nothing of Kata.
+#[test]
+fn what_was_recorded_of_kata_is_not_lost_by_a_run_without_it() {
+    let mut known = recorded();
+    known[0].capabilities.insert(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported));
+    let matrix = judged(&run(|_| None));
+    assert_eq!(sample::beside(&matrix, &known).effect().exit_code(), 0);
+}
+
+#[test]
+fn candidate_unfinished_and_broken_runs_write_nothing() {
+    let change = |f: &dyn Fn(&mut Event)| {
+        let mut maker = run(|_| None);
+        maker.journal.entries.iter_mut().for_each(|e| f(&mut e.event));
+        verified_entries(&sample::standings(&judged(&maker)))
+    };
+    let nothing = |f: &dyn Fn(&mut Event), why: &str| {
+        let (entries, withheld) = change(f);
+        assert!(entries.is_empty());
+        assert!(withheld[0].reason.contains(why), "{withheld:?}");
+    };
+    nothing(
+        &|e| {
+            if let Event::RunStarted { candidate, .. } = e {
+                *candidate = true
+            }
+        },
+        "candidate",
+    );
+    nothing(
+        &|e| {
+            if let Event::RunFinished { interrupted } = e {
+                *interrupted = true
+            }
+        },
+        "interrupted",
+    );
+    nothing(
+        &|e| {
+            if matches!(e, Event::RunFinished { .. }) {
+                *e = Event::CellStarted { cell: cell("12") }
+            }
+        },
+        "no end",
+    );
+    nothing(
+        &|e| {
+            if let Event::CellStarted { cell } = e {
+                *e = Event::CellError {
+                    cell: cell.clone(),
+                    phase: crate::journal::Phase::Image,
+                    message: "disk full".to_owned(),
+                };
+            }
+        },
+        "image: disk full",
+    );
+    assert_eq!(change(&|_| {}).0.len(), 1, "and the run itself is fine");
+}
