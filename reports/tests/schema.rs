@@ -1,5 +1,4 @@
 //! The checked-in JSON Schemas are current.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use std::path::Path;
 

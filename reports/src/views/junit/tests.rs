@@ -263,7 +263,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
     }
     let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
     let said = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
-        let verdict = model::verified::Verdict::ALL.get(*number)?;
+        let verdict = Verdict::ALL.get(*number)?;
         Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
     });
     let entry = model::verified::VerifiedEntry {

@@ -33,7 +33,7 @@ fn no_escape_is_shown_in_a_summary() {
 }
 
 /// The sample with its cells as often as they make so many releases, each with as many notes as pjdfstest can have.
-fn many(releases: usize) -> crate::matrix::Matrix {
+fn many(releases: usize) -> Matrix {
     let mut matrix = sample::matrix();
     let cells = std::mem::take(&mut matrix.cells);
     for (number, cell) in cells.iter().cycle().take(releases).enumerate() {
