@@ -200,26 +200,27 @@ fn lines_of_others_that_move_are_read_at_every_point() {
         let mut texts = imported.filter_map(|path| std::fs::read_to_string(machine.path(&format!("m{path}"))).ok());
         texts.any(|text| text.contains("runtimes.nvidia]"))
     };
-    for call in [BACK, DROP_IN] {
+    let hows = ["signal=KILL", "error=ENOSPC"];
+    for (call, how) in [BACK, DROP_IN].into_iter().flat_map(|call| hows.map(|how| (call, how))) {
         let mut points = 0;
         for n in 1.. {
             let machine = machine();
             machine.file(MAIN, "version = 3\n");
             must(&machine, DROP_IN);
             machine.file(ours, &(machine.read(ours) + &nvidia));
-            if !meddled(&machine, call, &format!("renameat:signal=KILL:when={n}")) {
+            if !meddled(&machine, call, &format!("renameat:{how}:when={n}")) {
                 break;
             }
             points += 1;
-            assert!(has_it(&machine), "{call:?} {n}: {}", machine.read(MAIN));
+            assert!(has_it(&machine), "{call:?} {n} {how}: {}", machine.read(MAIN));
             let again = machine.copy();
             must(&machine, BACK);
-            assert!(has_it(&machine), "{call:?} {n}: {}", machine.read(MAIN));
+            assert!(has_it(&machine), "{call:?} {n} {how}: {}", machine.read(MAIN));
             must(&again, DROP_IN);
             must(&again, BACK);
-            assert!(has_it(&again), "{call:?} {n}, configured again: {}", again.read(MAIN));
+            assert!(has_it(&again), "{call:?} {n} {how}, configured again: {}", again.read(MAIN));
         }
-        assert!(points > 2, "{call:?}");
+        assert!(points > 2, "{call:?} {how}");
     }
 }
 

@@ -195,6 +195,11 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
             assert!(output.code == 0 && output.stderr.contains(&told), "{back:?}: {}", output.stderr);
             left(&machine);
         }
+        // The difference is that to what stood there.
+        let output = machine.copy().run(&["unconfigure", "--format", "json"]);
+        let diff = output.json()["diff"].as_str().expect("a diff").to_owned();
+        let mut lines = main.lines().filter(|line| line.contains("50-kata-osinfo.toml"));
+        assert!(lines.all(|line| diff.contains(&format!("\n-{line}\n"))), "{diff}");
         // Written again: ours is as it was, theirs is imported behind it, and stays when ours goes.
         let output = call(&machine, GO, &with);
         assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);

@@ -155,8 +155,8 @@ fn what_a_copy_would_not_reach_is_refused() {
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     std::fs::remove_file(machine.path("m/etc/kata-containers")).expect("removed");
-    // What a handler would name leads there, too.
-    std::fs::create_dir(machine.path("m/etc/kata-containers")).expect("made");
+    // What a handler would name leads there, too, and the first place is another's.
+    machine.file(&format!("m{taken}"), "[hypervisor.clh]\n");
     let own = machine.path("m/etc/kata-containers/kata-osinfo");
     std::os::unix::fs::symlink(format!("/{BASE}"), own).expect("a link");
     for more in [&[][..], &["--handler", "containerd", "--containerd-version", "2.1"][..]] {
@@ -166,6 +166,12 @@ fn what_a_copy_would_not_reach_is_refused() {
             "would go to /etc/kata-containers/kata-osinfo/configuration-qemu.toml, which leads to files of others";
         assert!(output.stderr.contains(told) && !output.stderr.contains("pass --handler"), "{}", output.stderr);
     }
+    // Where the first place is free, what only a handler would name matters to nobody else.
+    let free = machine.copy();
+    std::fs::remove_file(free.path(&format!("m{taken}"))).expect("removed");
+    let output = free.run(&["configure", "--profile", "go-3.29", "--kata-config", &named]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(free.read(&format!("m{taken}")).contains(&named), "{}", free.read(&format!("m{taken}")));
     std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
     // Confidential guests are another matter.
     let snp = format!("/{BASE}/configuration-qemu-snp.toml");

@@ -12,7 +12,7 @@ use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
 use super::today::{FileState, today};
 use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
-use root::{MAX_CONFIGURATION, PinnedPath, Root};
+use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root};
 use similar::{ChangeTag, TextDiff};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -100,16 +100,20 @@ impl ForeignAdditions {
         }
     }
 
-    /// Has theirs imported, before ours is written without it: at no time nothing reads it.
-    pub(super) fn write_import(&self, root: &Root) -> Result<(), ChangeError> {
-        let Some(main) = &self.import else { return Ok(()) };
+    /// Has theirs imported, before ours is written without it or goes: at no time nothing reads it.
+    ///
+    /// Returns the file that imports it, as it stands then; `None` where none is to.
+    pub(super) fn write_import(&self, root: &Root) -> Result<Option<FileContents>, ChangeError> {
+        let Some(main) = &self.import else { return Ok(None) };
         let meanwhile = || ChangeError::Meanwhile(main.path.clone());
         let place = root.pin(&main.path)?.ok_or_else(meanwhile)?;
         let held = place.read(MAX_CONFIGURATION)?.ok_or_else(meanwhile)?;
         if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
             return Err(meanwhile());
         }
-        Ok(place.write(main.after.as_bytes(), Some(&held.attributes))?)
+        place.write(main.after.as_bytes(), Some(&held.attributes))?;
+        let now = place.read(MAX_CONFIGURATION)?.filter(|now| now.bytes == main.after.as_bytes());
+        Ok(Some(now.ok_or_else(meanwhile)?))
     }
 }
 

@@ -118,7 +118,12 @@ pub(super) fn containerd(
         // A main file that stays as it stands has today's lines.
         let stays = changes.iter().find(|c| c.path == path && today.as_ref() == Some(&c.after));
         let mut replaced = replaced.clone();
-        replaced.extend(stays.map(|c| (c.path.clone(), Some(c.after.clone()))));
+        if let Some(main) = stays {
+            // It imports ours, of which nothing is theirs.
+            let ours = changes.iter().filter(|c| c.before.is_none());
+            replaced.extend(ours.map(|c| (c.path.clone(), Some(String::new()))));
+            replaced.insert(path.clone(), Some(main.after.clone()));
+        }
         let files = read(&Files { root, replaced: &replaced }, &place.main, *loading).unwrap_or_default();
         told(there, &handler, wanted, |key| {
             let (file, line) = set_by(&files, key).unwrap_or((place.main.as_path(), None));

@@ -151,15 +151,26 @@ pub(super) fn revert_but(
         reverted.added = added;
         return Ok(reverted);
     }
+    // From what stood there before others' lines move.
+    let mut changes: BTreeMap<PathBuf, FileChange> =
+        steps.iter().filter(|s| !s.is_done()).map(|s| (s.file.path.clone(), change(s))).collect();
     let mut unmoved = Vec::new();
     for added in added {
-        match added.write(root) {
+        let main = steps.iter_mut().find(|step| Some(step.file.path.as_path()) == added.imported_by());
+        // Imported before it is noted that ours may go: whoever is called after a crash takes it for ours alone then.
+        let moved = added.write(root).and_then(|()| {
+            if let Some(step) = main {
+                step.now = added.write_import(root)?;
+            }
+            Ok(())
+        });
+        match moved {
             Ok(()) => {
                 reverted.restored.extend(added.theirs().cloned());
                 reverted.added.push(added);
             }
             Err(error) => {
-                // Nor is it imported.
+                // Nor does what imports it change.
                 steps.retain(|step| {
                     step.file.path != added.ours() && Some(step.file.path.as_path()) != added.imported_by()
                 });
@@ -174,10 +185,10 @@ pub(super) fn revert_but(
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
     let mut carry_out = |step: PendingFile| {
-        let (path, restored) = (step.file.path.clone(), (!step.is_done()).then(|| change(&step)));
+        let path = step.file.path.clone();
         let taken = step.take(root, state.attributes.get(&path));
         match &taken {
-            Ok(()) => reverted.restored.extend(restored),
+            Ok(()) => reverted.restored.extend(changes.remove(&path)),
             Err(error) => reverted.kept.push(NotReverted { path, why: error.to_string(), by_force: false }),
         }
         taken.is_ok()
