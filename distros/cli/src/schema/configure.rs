@@ -12,7 +12,7 @@ use serde_json::Value;
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) enum Fallback {
     Way(Box<Way>),
-    Build(Build),
+    Build(Box<Build>),
 }
 
 /// How a component is built.

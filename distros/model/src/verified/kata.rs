@@ -95,7 +95,7 @@ mod tests {
         };
         let mut below = vec![shipped.clone()];
         give_way(&mut below, &[part("another")]);
-        assert!(below.iter().eq([&shipped]));
+        assert_eq!(below, std::slice::from_ref(shipped));
         give_way(&mut below, &[part(&shipped.profile)]);
         assert_eq!(below[0].capabilities.len(), shipped.capabilities.len() - 1);
         assert!(!below[0].capabilities.contains_key(&Capability::VmmBoot));
