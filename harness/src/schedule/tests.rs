@@ -1,6 +1,7 @@
 use super::*;
 use crate::plan;
 use model::profile::Profile;
+use suites::catalogue::Configuration;
 use suites::environment::Environment;
 use suites::outcome::{Component, Failure};
 

@@ -170,7 +170,7 @@ mod tests {
         let kept: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
         assert_eq!(kept.package("libc6").unwrap().source, "source-of-libc6");
         assert_eq!(kept.origins[1].suites, ["trixie"]);
-        let nowhere = keep_manifest(&prepared(), std::path::Path::new("/proc/nowhere"), &cell).unwrap_err();
+        let nowhere = keep_manifest(&prepared(), Path::new("/proc/nowhere"), &cell).unwrap_err();
         assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
     }
 
