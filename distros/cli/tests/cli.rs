@@ -122,7 +122,10 @@ fn show_knows_debian_and_speaks_json() {
       kernel linux image                     /boot/vmlinuz-*  [packaging]
       container-manager containerd packages  containerd  [packaging]
       container-manager containerd path      /usr/bin/containerd  [packaging]
-      snapshotter nydus packages             nydus-snapshotter  [documented]
+      firmware ovmf packages                 ovmf  [packaging]
+      firmware ovmf path                     /usr/share/OVMF/OVMF_CODE_4M.fd  [packaging]
+      snapshotter nydus packages             nydus-snapshotter  [packaging]
+      snapshotter nydus path                 /usr/bin/containerd-nydus-grpc  [packaging]
     "#);
     let output = run(dir.path(), &["show", "debian", "--format", "json", "--arch", "x86_64"]);
     let value: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
