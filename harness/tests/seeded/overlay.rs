@@ -148,7 +148,7 @@ impl Overlay {
     }
 
     /// A script in a program's place, and the program beside it.
-    fn wrap(&mut self, subject: &Subject, program: Program, script: &str) {
+    fn wrap(&self, subject: &Subject, program: Program, script: &str) {
         let path = subject.path(program);
         let real = format!("{path}.real");
         std::fs::copy(subject.tree.join(&path), self.place(&real)).unwrap();
