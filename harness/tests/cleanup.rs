@@ -6,7 +6,7 @@
 
 mod command;
 
-use command::{end, kata_qualify, results, wait_for};
+use command::{end, in_a_guest, kata_qualify, results, wait_for};
 use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
@@ -141,17 +141,6 @@ impl Drop for Running {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-/// The run's id, once its journal shows a guest.
-fn in_a_guest(journal: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(journal).map_err(|e| e.to_string())?;
-    let events: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let run = events.iter().find_map(|e| e["event"]["run"].as_str()).ok_or("no start of a run")?;
-    match events.iter().any(|e| e["event"]["event"] == "guest-started") {
-        true => Ok(run.to_owned()),
-        false => Err(text.lines().next_back().unwrap_or_default().to_owned()),
     }
 }
 

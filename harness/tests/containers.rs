@@ -1,14 +1,13 @@
-//! Container tests under a real containerd and runc, and under runtimes that lie.
+//! Container tests under a real containerd and runc, and under some that do not work; those that lie are in `faults.rs`.
 //!
 //! They need root, containerd with its `ctr`, and runc; where one is lacking they are ignored.
-//! `KATA_QUALIFY_CONTAINERD` names another containerd.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
-use agent::containers::engine::NotesAndLogs;
-use agent::containers::{ContainerDeadlines, Engine, Settings, host};
-use model::arch::Arch;
-use model::database::Database;
+mod bench;
+
+use agent::containers::host;
+use bench::Bench;
 use model::kata_version::KataVersion;
 use model::profile::{self, Profile};
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,97 +17,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use suites::catalogue::{self, Body, Place, Test};
+use suites::catalogue::{self, Place};
 use suites::check::{Check, Stop};
 use suites::containers::Kata;
-use suites::environment::Claims;
 use suites::outcome::Component;
-
-fn containerd() -> PathBuf {
-    std::env::var_os("KATA_QUALIFY_CONTAINERD").map_or_else(|| "/usr/bin/containerd".into(), PathBuf::from)
-}
-
-struct Bench {
-    settings: Settings,
-    claims: Claims,
-    profile: Profile,
-    engine: Engine,
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Bench {
-        let folder = tempfile::Builder::new().prefix("kq-containers").tempdir().unwrap();
-        // Static, because a container's root filesystem has no libraries.
-        let probe = folder.path().join("probe");
-        fs::write(&probe, harness::built_in::AGENT).unwrap();
-        fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
-        let settings = Settings {
-            containerd: containerd(),
-            disk: folder.path().join("disk"),
-            artifacts: folder.path().join("artifacts"),
-            probe,
-            programs: Vec::new(),
-            kata_shims: BTreeMap::new(),
-            patience: ContainerDeadlines::new(false),
-        };
-        let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
-        let claims = Claims {
-            release,
-            versions: BTreeMap::new(),
-            kernel: String::new(),
-            kernel_config: None,
-            vmlinuz: String::new(),
-            initramfs: String::new(),
-            modules: BTreeMap::new(),
-            kata: Vec::new(),
-            candidates: BTreeMap::new(),
-        };
-        let profile = Profile::find("go-3.29").unwrap().clone();
-        Bench { settings, claims, profile, engine: Engine::default(), folder }
-    }
-
-    /// With a runc that runs this shell script first when a container is created, with `$BUNDLE` set; see [`Bench::lie`].
-    fn with_lying_runc(script: &str) -> Bench {
-        let mut bench = Bench::new();
-        let programs = bench.folder.path().join("programs");
-        fs::create_dir(&programs).unwrap();
-        bench.lie(script);
-        let (runc, lie) = (programs.join("runc"), programs.join("lie"));
-        let lie = lie.display();
-        let text = format!(
-            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nBUNDLE= p=\nfor a; do [ \"$p\" = --bundle ] && BUNDLE=$a; p=$a; done\n\
-             if [ -n \"$BUNDLE\" ]; then . {lie}; fi\nexec runc \"$@\"\n"
-        );
-        fs::write(&runc, text).unwrap();
-        fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();
-        bench.settings.programs.push(programs);
-        bench
-    }
-
-    /// Replaces the script of a lying runc.
-    fn lie(&self, script: &str) {
-        fs::write(self.folder.path().join("programs/lie"), script).unwrap();
-    }
-
-    fn run(&self, id: &str) -> Check {
-        let test = catalogue::find(id).unwrap();
-        self.run_test(test)
-    }
-
-    fn run_test(&self, test: &Test) -> Check {
-        let Some(Body::Containers(body)) = catalogue::body(test) else { panic!("{} runs no containers", test.id) };
-        let mut kept = NotesAndLogs::default();
-        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut kept)
-    }
-
-    fn containerds_log(&self) -> String {
-        let logs = fs::read_dir(&self.settings.artifacts).into_iter().flatten().flatten();
-        let mut text: Vec<String> = logs.filter_map(|log| fs::read_to_string(log.path()).ok()).collect();
-        text.iter_mut().for_each(|text| *text = text.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
-        text.join("\n")
-    }
-}
 
 fn failure(check: Check) -> (String, Option<Component>) {
     match check {
@@ -146,35 +58,6 @@ fn every_control_passes_and_nothing_stays_behind() {
     assert!(left.iter().all(|cmdline| !cmdline.contains(&folder)), "{left:?}");
     assert!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().all(|line| !line.contains(&folder)));
     assert_eq!(fs::read_dir(&bench.settings.disk).unwrap().count(), 0, "containerd's folder has been removed");
-}
-
-/// A runtime that breaks one thing makes the test of that thing fail, and the control of another still pass.
-#[test]
-#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
-fn runtimes_that_lie_are_found_out() {
-    let edit = |expression: &str| format!("sed -i -E '{expression}' \"$BUNDLE/config.json\"");
-    let lies = [
-        ("environment_variables_arrive", edit(r#"s/"env":\[[^]]*\]/"env":["PATH=\/"]/"#)),
-        ("exit_codes_are_told", edit(r#"s/"exit","7"/"exit","0"/"#)),
-        ("the_working_directory_is_the_one_asked_for", edit(r#"s/"cwd":"[^"]*"/"cwd":"\/"/"#)),
-        ("user_and_groups_are_the_ones_asked_for", edit(r#"s/"additionalGids":\[[^]]*\]/"additionalGids":[]/"#)),
-        ("a_read_only_root_refuses_writing", edit(r#"s/"readonly":true/"readonly":false/"#)),
-        ("a_read_only_bind_mount_refuses_writing", edit(r#"s/"rprivate","ro"/"rprivate","rw"/"#)),
-        ("a_tmpfs_has_its_size", edit(r#"s/"size=4096k"/"size=65536k"/"#)),
-        ("the_hostname_is_the_one_asked_for", edit(r#"s/"hostname":"[^"]*"/"hostname":"other"/"#)),
-        ("seccomp_denies_what_the_profile_denies", edit(r#"s/"mkdir","mkdirat"/"reboot"/"#)),
-        ("the_limit_on_processes_holds", edit(r#"s/"pids":\{"limit":12\}/"pids":{"limit":100}/"#)),
-        ("the_limit_on_memory_is_seen_inside", edit(r#"s/"limit":100663296/"limit":200663296/"#)),
-        ("the_limit_on_cpu_time_is_seen_inside", edit(r#"s/"quota":50000/"quota":90000/"#)),
-        ("standard_input_arrives_whole", edit(r#"s/"\/probe","cat"/"\/probe","flood","1000"/"#)),
-        ("the_first_process_has_id_1", edit(r#"s/\{"type":"pid"\},//"#)),
-    ];
-    let bench = Bench::with_lying_runc("true");
-    for (name, script) in lies {
-        bench.lie(&script);
-        let (message, _) = failure(bench.run(&format!("containers::runc::{name}")));
-        eprintln!("{name}: {message}");
-    }
 }
 
 #[test]

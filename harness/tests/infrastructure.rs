@@ -6,7 +6,7 @@
 
 mod command;
 
-use command::{cell, end, errors, kata_qualify, outcomes, results};
+use command::{SmallDisk, cell, end, errors, kata_qualify, outcomes, results};
 use jiff::civil::date;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
@@ -169,7 +169,7 @@ fn offline_without_an_image_is_an_error_that_says_what_to_do() {
 fn a_full_disk_is_told_and_leaves_no_half_image() {
     let place = Place::new();
     let before = place.verdicts("debian");
-    let disk = Disk::mount(place.dir.path().join("disk"), "64m").unwrap();
+    let disk = SmallDisk::mount(place.dir.path().join("disk"), "64m").unwrap();
     let ended = end(&mut place.run(&disk.0, &["debian:13", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let errors = errors(cell(&results(&place.out()), "debian:13/"));
@@ -188,28 +188,4 @@ fn assert_no_image(cache: &Path) {
     };
     let finished: Vec<String> = below(&images).into_iter().filter(|name| !name.starts_with('.')).collect();
     assert_eq!((finished, below(&images.join(".tmp"))), (Vec::new(), Vec::new()), "left in {}", images.display());
-}
-
-/// A small filesystem, unmounted when dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    fn mount(at: PathBuf, size: &str) -> Result<Disk, String> {
-        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
-        let output = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
-            .arg(&at)
-            .output();
-        match output {
-            Ok(output) if output.status.success() => Ok(Disk(at)),
-            Ok(output) => Err(format!("mounting a tmpfs: {}", String::from_utf8_lossy(&output.stderr).trim())),
-            Err(e) => Err(format!("running mount: {e}")),
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
 }

@@ -1,49 +1,19 @@
 //! Known-bad components under the public command: each fault turns exactly the capabilities that it should.
 //!
-//! The whole matrix of the sabotaged release is compared with that of the release as Debian ships it.
+//! The whole matrix of the sabotaged release is compared with that of the release as Debian ships it. What is broken is in
+//! the corpus of seeded faults; `faults.rs` tries every fault of it under its own test alone.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
 mod command;
+mod seeded;
 
 use command::{cell, end, kata_qualify, outcomes, results, verdicts};
+use seeded::corpus::{Means, Program, fault};
+use seeded::overlay::{self, Overlay};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Once, OnceLock};
-use tempfile::TempDir;
-
-/// Ends at once, whatever it is asked.
-const DEAD_DAEMON: &str = "#!/bin/sh\nexit 1\n";
-
-/// The real daemon, whose renames succeed without being done.
-///
-/// strace replaces the call by one that does not exist, for which the daemon's own filter would kill it.
-const LYING_DAEMON: &str = "\
-#!/bin/sh
-exec strace -f -qq -o /dev/null -e trace=rename,renameat,renameat2 \\
-    -e inject=rename,renameat,renameat2:retval=0 /usr/libexec/virtiofsd.real \"$@\" --seccomp none
-";
-
-/// The real QEMU, built without vhost-user-fs-pci as far as one can tell from outside.
-const QEMU_WITHOUT_VIRTIO_FS: &str = r#"#!/bin/sh
-real=/usr/bin/qemu-system-x86_64.real
-for argument in "$@"; do
-    case $argument in
-    help)
-        "$real" "$@" >/tmp/qemu-help.$$ || exit
-        grep -v vhost-user-fs /tmp/qemu-help.$$
-        exec rm /tmp/qemu-help.$$
-        ;;
-    vhost-user-fs-pci*)
-        echo "qemu-system-x86_64: -device $argument: 'vhost-user-fs-pci' is not a valid device model name" >&2
-        exit 1
-        ;;
-    esac
-done
-exec "$real" "$@"
-"#;
+use std::sync::OnceLock;
 
 /// A release under one profile.
 struct Subject {
@@ -105,29 +75,20 @@ impl Subject {
         assert!(messages.contains(word), "no cause says {word}:\n{messages}");
     }
 
-    /// The tree of the release's cached image, which a run that does little has made.
-    fn tree(&self) -> PathBuf {
-        static MADE: Once = Once::new();
-        MADE.call_once(|| drop(self.run(&["--test", "packages_are_installed"])));
-        let images = command::cache().join("images");
-        let version = self.target.split(':').nth(1).unwrap();
-        let plain = |dir: &Path| {
-            let manifest: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).ok()?).unwrap();
-            let ours = manifest["version"] == version && manifest["derived-from"].is_null();
-            ours.then(|| (manifest["made"].as_str().unwrap().to_owned(), dir.join("rootfs")))
-        };
-        let found = std::fs::read_dir(images).unwrap().filter_map(|e| plain(&e.unwrap().path())).max();
-        found.unwrap().1
+    /// Runs with something broken by these means.
+    fn run_with(&self, means: &Means, arguments: &[&str]) -> Value {
+        let overlay = Overlay::of(means, &overlay::Subject::new(self.target)).unwrap();
+        let options = overlay.options();
+        let options: Vec<&str> = options.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        self.run(&options)
     }
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
-    let overlay = Overlay::new();
-    overlay.program("usr/libexec/virtiofsd", DEAD_DAEMON);
     let mounts = "virtio_fs::mounts_in_the_guest";
-    let after = TRIXIE.run(&["--overlay", overlay.path(), "--test", mounts]);
+    let after = TRIXIE.run_with(&fault("virtiofsd-ends-at-once").by, &["--test", mounts]);
     let outcomes = outcomes(&after);
     let outcome = |test: &str| outcomes.get(&format!("go-3.29 {test}")).map(String::as_str);
     assert_eq!(outcome("smoke::kernel_boots_to_userspace"), Some("pass"), "{outcomes:?}");
@@ -146,19 +107,14 @@ fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_daemon_that_ends_at_once_loses_virtio_fs() {
-    let overlay = Overlay::new();
-    overlay.program("usr/libexec/virtiofsd", DEAD_DAEMON);
-    let after = TRIXIE.run(&["--overlay", overlay.path()]);
+    let after = TRIXIE.run_with(&fault("virtiofsd-ends-at-once").by, &[]);
     TRIXIE.assert_lost(&after, VIRTIO_FS, "virtiofsd", "virtiofsd");
 }
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
-    let overlay = Overlay::new();
-    overlay.copy(&TRIXIE.tree().join("usr/libexec/virtiofsd"), "usr/libexec/virtiofsd.real");
-    overlay.program("usr/libexec/virtiofsd", LYING_DAEMON);
-    let after = TRIXIE.run(&["--overlay", overlay.path(), "--install", "strace"]);
+    let after = TRIXIE.run_with(&fault("virtiofsd-lies-about-renames").by, &[]);
     TRIXIE.assert_lost(&after, &["fs.virtio-fs", "fs.virtio-fs.posix"], "virtiofsd", "rename");
     let failed = outcomes(&after).into_iter().filter(|(_, outcome)| outcome == "fail").map(|(test, _)| test);
     assert!(failed.into_iter().any(|test| test == "go-3.29 filesystem::virtio_fs::rename_is_atomic"));
@@ -167,39 +123,8 @@ fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
-    let overlay = Overlay::new();
-    overlay.copy(&TRIXIE.tree().join("usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64.real");
-    overlay.program("usr/bin/qemu-system-x86_64", QEMU_WITHOUT_VIRTIO_FS);
-    let after = TRIXIE.run(&["--overlay", overlay.path()]);
+    let after = TRIXIE.run_with(&fault("qemu-without-vhost-user-fs").by, &[]);
     TRIXIE.assert_lost(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
-}
-
-/// The real QEMU, which gets a signal some seconds after a guest's start. The shell's number is QEMU's after exec.
-fn qemu_that_is_sent(signal: &str, seconds: u32) -> String {
-    format!(
-        "#!/bin/sh\n\
-         case \"$*\" in *-append*) (sleep {seconds}; kill -{signal} $$) </dev/null >/dev/null 2>&1 & ;; esac\n\
-         exec /usr/bin/qemu-system-x86_64.real \"$@\"\n"
-    )
-}
-
-/// The real QEMU, with its arguments changed by bash: `a` is each of them.
-fn qemu_with(change: &str) -> String {
-    format!(
-        "#!/bin/bash\n\
-         new=()\n\
-         for a in \"$@\"; do {change}; new+=(\"$a\"); done\n\
-         exec /usr/bin/qemu-system-x86_64.real \"${{new[@]}}\"\n"
-    )
-}
-
-/// The real daemon, which is sent a signal as soon as it has served for some seconds.
-fn daemon_that_is_sent(signal: &str, seconds: u32) -> String {
-    format!(
-        "#!/bin/sh\n\
-         (sleep {seconds}; kill -{signal} $$) </dev/null >/dev/null 2>&1 &\n\
-         exec /usr/libexec/virtiofsd.real \"$@\"\n"
-    )
 }
 
 /// A test that did not pass: its id, its outcome, whom it blames, what it says.
@@ -211,12 +136,11 @@ struct Bad {
 }
 
 impl Subject {
-    /// Runs with a wrapper in a program's place, each test once; what neither passed nor was blocked by it.
-    fn bad_with(&self, program: &str, wrapper: &str, filter: &str) -> Vec<Bad> {
-        let overlay = Overlay::new();
-        overlay.copy(&self.tree().join(program), &format!("{program}.real"));
-        overlay.program(program, wrapper);
-        let after = self.run(&["--overlay", overlay.path(), "--retries", "0", "--test", filter]);
+    /// Runs with QEMU sent a signal eight seconds after each guest's start, each test once; what neither passed nor was
+    /// blocked by it.
+    fn bad_with_qemu_sent(&self, signal: &str, filter: &str) -> Vec<Bad> {
+        let means = Means::Signal { program: Program::Qemu, signal: signal.to_owned(), seconds: 8 };
+        let after = self.run_with(&means, &["--retries", "0", "--test", filter]);
         let tests = after["tests"].as_array().unwrap().iter();
         // What a list lacks it lacks without the wrapper, too: Debian 13's QEMU makes no TDX guests.
         let uses = |t: &&Value| {
@@ -239,23 +163,10 @@ impl Subject {
     }
 }
 
-const QEMU: &str = "usr/bin/qemu-system-x86_64";
-
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
-    // No memory slots, as many CPU slots as CPUs, no bridge, no SCSI controller.
-    let wrapper = qemu_with(
-        "case $a in \
-         *,slots=*,maxmem=*) a=${a%%,slots=*};; \
-         *,maxcpus=*) a=1;; \
-         pci-bridge,*|virtio-scsi-pci,*) unset 'new[-1]'; continue;; \
-         esac",
-    );
-    let overlay = Overlay::new();
-    overlay.copy(&TRIXIE.tree().join(QEMU), &format!("{QEMU}.real"));
-    overlay.program(QEMU, &wrapper);
-    let after = TRIXIE.run(&["--overlay", overlay.path(), "--retries", "0", "--test", "is_hotplugged"]);
+    let after = TRIXIE.run_with(&fault("qemu-cannot-hotplug").by, &["--retries", "0", "--test", "is_hotplugged"]);
     let judged = &after["verdicts"][TRIXIE.profile];
     for lost in ["vmm.hotplug.memory", "vmm.hotplug.cpu", "vmm.hotplug.blk", "vmm.hotplug.net"] {
         assert_eq!(judged[lost]["verdict"], "unsupported", "{lost}: {}", judged[lost]);
@@ -269,15 +180,8 @@ fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else() {
-    // As QEMU 5.2 says it, which has the device.
-    let wrapper = qemu_with(
-        "case $a in memory-backend-file,*readonly=on*) \
-         echo \"qemu-system-x86_64: Property 'memory-backend-file.readonly' not found\" >&2; exit 1;; esac",
-    );
-    let overlay = Overlay::new();
-    overlay.copy(&TRIXIE.tree().join(QEMU), &format!("{QEMU}.real"));
-    overlay.program(QEMU, &wrapper);
-    let after = TRIXIE.run(&["--overlay", overlay.path(), "--retries", "0", "--test", "image_is_read"]);
+    let means = fault("qemu-without-read-only-memory").by;
+    let after = TRIXIE.run_with(&means, &["--retries", "0", "--test", "image_is_read"]);
     let judged = &after["verdicts"][TRIXIE.profile];
     assert_eq!(judged["vmm.image.nvdimm"]["verdict"], "unsupported", "{}", judged["vmm.image.nvdimm"]);
     for cause in judged["vmm.image.nvdimm"]["causes"].as_array().unwrap() {
@@ -289,23 +193,8 @@ fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_hands_over_another_image_is_found() {
-    // The disk's bytes from 4 MiB on are as they were, but 64 KiB further on.
-    let wrapper = qemu_with(
-        "case $a in id=image-*,file=*) f=${a#*,file=}; f=${f%%,*}; \
-         { head -c 4194304 $f; head -c 65536 /dev/zero; tail -c +4194305 $f; } | head -c 134217728 >$f.moved; \
-         a=${a/file=$f/file=$f.moved};; esac",
-    );
-    let bad = TRIXIE.bad_with(QEMU, &wrapper, "image_is_read_as_a_disk");
-    for bad in &bad {
-        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
-    }
-}
-
-#[test]
-#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
-    for bad in TRIXIE.bad_with(QEMU, &qemu_that_is_sent("SEGV", 8), "smoke::") {
+    for bad in TRIXIE.bad_with_qemu_sent("SEGV", "smoke::") {
         assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
         assert!(
             bad.message.contains("signal 11") || bad.message.contains("signal: 11"),
@@ -319,60 +208,9 @@ fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_is_killed_from_outside_blames_nobody() {
-    for bad in TRIXIE.bad_with(QEMU, &qemu_that_is_sent("KILL", 8), "smoke::q") {
+    for bad in TRIXIE.bad_with_qemu_sent("KILL", "smoke::q") {
         assert_eq!(bad.outcome, "error", "{}: {}", bad.test, bad.message);
         assert!(bad.message.contains("killed from outside with signal 9"), "{}: {}", bad.test, bad.message);
-    }
-}
-
-#[test]
-#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon() {
-    let wrapper = qemu_with("a=${a/,share=on/}");
-    let bad = TRIXIE.bad_with(QEMU, &wrapper, "virtio_fs::mounts_in_the_guest");
-    for bad in &bad {
-        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
-    }
-    let mount = bad.iter().find(|bad| bad.test == "filesystem::virtio_fs::mounts_in_the_guest").unwrap();
-    assert!(mount.message.contains("share=on"), "{}", mount.message);
-    assert!(mount.message.contains("memory: QEMU's alone"), "{}", mount.message);
-}
-
-/// The daemon waits for a QEMU that connects to its socket, and is asked for nothing.
-#[test]
-#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_qemu_that_leaves_its_virtio_fs_device_out_is_blamed_and_not_the_daemon() {
-    let wrapper = qemu_with("case $a in vhost-user-fs-pci,*) unset 'new[-1]'; continue;; esac");
-    let bad = TRIXIE.bad_with(QEMU, &wrapper, "virtio_fs::mounts_in_the_guest");
-    for bad in &bad {
-        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
-    }
-    let mount = bad.iter().find(|bad| bad.test == "filesystem::virtio_fs::mounts_in_the_guest").unwrap();
-    assert!(mount.message.contains("device: absent"), "{}", mount.message);
-}
-
-#[test]
-#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_guest_that_panics_is_the_kernels_though_qemu_goes_with_it() {
-    // Without a first program the kernel panics at the end of its boot.
-    let wrapper = qemu_with(r#"[[ $a == *panic=1* ]] && a="$a rdinit=/none root=/none""#);
-    for bad in TRIXIE.bad_with(QEMU, &wrapper, "kernel_boots_to_userspace") {
-        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "kernel"), "{}: {}", bad.test, bad.message);
-        assert!(bad.message.contains("Kernel panic"), "{}: {}", bad.test, bad.message);
-    }
-}
-
-#[test]
-#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
-fn a_daemon_that_crashes_is_blamed_and_one_that_is_stopped_is_not() {
-    let daemon = "usr/libexec/virtiofsd";
-    let bad = TRIXIE.bad_with(daemon, &daemon_that_is_sent("SEGV", 10), "virtio_fs::rename_is_atomic");
-    for bad in bad {
-        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "virtiofsd"), "{}: {}", bad.test, bad.message);
-    }
-    for bad in TRIXIE.bad_with(daemon, &daemon_that_is_sent("STOP", 10), "virtio_fs::rename_is_atomic") {
-        assert_eq!(bad.outcome, "error", "{}: {}", bad.test, bad.message);
-        assert!(bad.message.contains("stopped from outside"), "{}: {}", bad.test, bad.message);
     }
 }
 
@@ -381,48 +219,6 @@ const VIRTIO_FS: &[&str] = &["fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_kernel_without_its_virtiofs_module_loses_virtio_fs() {
-    let modules = BOOKWORM.tree().join("usr/lib/modules");
-    let kernels: Vec<_> = std::fs::read_dir(&modules).unwrap().map(|e| e.unwrap().file_name()).collect();
-    let overlay = Overlay::new();
-    for kernel in kernels {
-        let folder = format!("lib/modules/{}/kernel/fs/fuse", kernel.to_str().unwrap());
-        assert!(BOOKWORM.tree().join(format!("usr/{folder}/virtiofs.ko")).is_file(), "no module to remove in {folder}");
-        overlay.write(&format!("{folder}/.wh.virtiofs.ko"), "", 0o644);
-    }
-    let after = BOOKWORM.run(&["--overlay", overlay.path()]);
+    let after = BOOKWORM.run_with(&fault("kernel-without-virtiofs").by, &[]);
     BOOKWORM.assert_lost(&after, VIRTIO_FS, "kernel", "virtiofs");
-}
-
-/// A folder to be laid over a release.
-struct Overlay(TempDir);
-
-impl Overlay {
-    fn new() -> Overlay {
-        Overlay(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> &str {
-        self.0.path().to_str().unwrap()
-    }
-
-    fn program(&self, path: &str, text: &str) {
-        self.write(path, text, 0o755);
-    }
-
-    fn write(&self, path: &str, text: &str, mode: u32) {
-        let path = self.place(path);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    /// Copies with the mode.
-    fn copy(&self, from: &Path, to: &str) {
-        std::fs::copy(from, self.place(to)).unwrap();
-    }
-
-    fn place(&self, path: &str) -> PathBuf {
-        let path = self.0.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        path
-    }
 }

@@ -97,3 +97,38 @@ pub(crate) fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut()
         }
     }
 }
+
+/// The run's id, once its journal shows a guest.
+pub(crate) fn in_a_guest(journal: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(journal).map_err(|e| e.to_string())?;
+    let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let run = events.iter().find_map(|e| e["event"]["run"].as_str()).ok_or("no start of a run")?;
+    match events.iter().any(|e| e["event"]["event"] == "guest-started") {
+        true => Ok(run.to_owned()),
+        false => Err(text.lines().next_back().unwrap_or_default().to_owned()),
+    }
+}
+
+/// A small disk in memory, unmounted when dropped.
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
+
+impl SmallDisk {
+    pub(crate) fn mount(at: PathBuf, size: &str) -> Result<SmallDisk, String> {
+        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
+            .arg(&at)
+            .output();
+        match output {
+            Ok(output) if output.status.success() => Ok(SmallDisk(at)),
+            Ok(output) => Err(format!("mounting a tmpfs: {}", String::from_utf8_lossy(&output.stderr).trim())),
+            Err(e) => Err(format!("running mount: {e}")),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}

@@ -1,0 +1,105 @@
+//! Containers under this machine's containerd and runc, or under what stands in their place.
+//!
+//! `KATA_QUALIFY_CONTAINERD` names another containerd.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use agent::containers::engine::NotesAndLogs;
+use agent::containers::{ContainerDeadlines, Engine, Settings};
+use model::arch::Arch;
+use model::database::Database;
+use model::profile::Profile;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use suites::catalogue::{self, Body, Test};
+use suites::check::Check;
+use suites::environment::Claims;
+
+fn containerd() -> PathBuf {
+    std::env::var_os("KATA_QUALIFY_CONTAINERD").map_or_else(|| "/usr/bin/containerd".into(), PathBuf::from)
+}
+
+/// What runs container tests on this machine, without an environment around them.
+pub(crate) struct Bench {
+    pub(crate) settings: Settings,
+    pub(crate) claims: Claims,
+    pub(crate) profile: Profile,
+    pub(crate) engine: Engine,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        let folder = tempfile::Builder::new().prefix("kq-containers").tempdir().unwrap();
+        // Static, because a container's root filesystem has no libraries.
+        let probe = folder.path().join("probe");
+        fs::write(&probe, harness::built_in::AGENT).unwrap();
+        fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = Settings {
+            containerd: containerd(),
+            disk: folder.path().join("disk"),
+            artifacts: folder.path().join("artifacts"),
+            probe,
+            programs: Vec::new(),
+            kata_shims: BTreeMap::new(),
+            patience: ContainerDeadlines::new(false),
+        };
+        let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
+        let claims = Claims {
+            release,
+            versions: BTreeMap::new(),
+            kernel: String::new(),
+            kernel_config: None,
+            vmlinuz: String::new(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+            candidates: BTreeMap::new(),
+        };
+        let profile = Profile::find("go-3.29").unwrap().clone();
+        Bench { settings, claims, profile, engine: Engine::default(), folder }
+    }
+
+    /// With a runc that runs this shell script first when a container is created, with `$BUNDLE` set; see [`Bench::lie`].
+    pub(crate) fn with_lying_runc(script: &str) -> Bench {
+        let mut bench = Bench::new();
+        let programs = bench.folder.path().join("programs");
+        fs::create_dir(&programs).unwrap();
+        bench.lie(script);
+        let (runc, lie) = (programs.join("runc"), programs.join("lie"));
+        let lie = lie.display();
+        let text = format!(
+            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nBUNDLE= p=\nfor a; do [ \"$p\" = --bundle ] && BUNDLE=$a; p=$a; done\n\
+             if [ -n \"$BUNDLE\" ]; then . {lie}; fi\nexec runc \"$@\"\n"
+        );
+        fs::write(&runc, text).unwrap();
+        fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();
+        bench.settings.programs.push(programs);
+        bench
+    }
+
+    /// Replaces the script of a lying runc.
+    pub(crate) fn lie(&self, script: &str) {
+        fs::write(self.folder.path().join("programs/lie"), script).unwrap();
+    }
+
+    pub(crate) fn run(&self, id: &str) -> Check {
+        let test = catalogue::find(id).unwrap();
+        self.run_test(test)
+    }
+
+    pub(crate) fn run_test(&self, test: &Test) -> Check {
+        let Some(Body::Containers(body)) = catalogue::body(test) else { panic!("{} runs no containers", test.id) };
+        let mut kept = NotesAndLogs::default();
+        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut kept)
+    }
+
+    pub(crate) fn containerds_log(&self) -> String {
+        let logs = fs::read_dir(&self.settings.artifacts).into_iter().flatten().flatten();
+        let mut text: Vec<String> = logs.filter_map(|log| fs::read_to_string(log.path()).ok()).collect();
+        text.iter_mut().for_each(|text| *text = text.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
+        text.join("\n")
+    }
+}

@@ -1,0 +1,304 @@
+//! Seeded faults: every one must be caught, take away the right capabilities, and blame the right component.
+//!
+//! `cargo test -p harness --test faults -- --ignored --nocapture` tries the whole corpus, which takes hours without
+//! hardware virtualization, and writes `docs/faults.md`. `FAULTS=virtiofsd` tries those whose name has the word in it, and
+//! only prints the table.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod bench;
+mod command;
+mod seeded;
+
+use bench::Bench;
+use command::{SmallDisk, cell, end, kata_qualify, results};
+use model::arch::Arch;
+use model::capability::Capability;
+use model::component::Component;
+use model::database::Database;
+use model::profile::Profile;
+use model::verified::Verdict;
+use seeded::corpus::{Fault, Means, MirrorFault, Part, corpus};
+use seeded::overlay::{Overlay, Subject, replaced};
+use seeded::table::{Judged, Row, Seen, markdown, percent};
+use seeded::trouble;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::Instant;
+use suites::catalogue;
+use suites::check::Stop;
+
+/// How many faults the corpus has at least, how many of them are quick, and how many of the infrastructure.
+const FAULTS: usize = 60;
+const QUICK: usize = 10;
+const INFRASTRUCTURE: usize = 8;
+/// How many in a hundred must be right about the component.
+const BLAMED_RIGHT: usize = 95;
+
+/// The variable with a part of the names of faults to try.
+const CHOSEN: &str = "FAULTS";
+
+/// What the records say.
+static DATABASE: LazyLock<Database> = LazyLock::new(Database::embedded);
+
+#[test]
+fn the_corpus_names_what_exists() {
+    let all = corpus();
+    assert!(all.len() >= FAULTS, "{} faults", all.len());
+    assert!(all.iter().filter(|(_, fault)| fault.quick).count() >= QUICK);
+    assert!(all.iter().filter(|(part, _)| *part == Part::Infrastructure).count() >= INFRASTRUCTURE);
+    let mut ids = BTreeSet::new();
+    for (part, fault) in &all {
+        let id = &fault.id;
+        assert!(ids.insert(id.as_str()), "two faults are called {id}");
+        let test = catalogue::find(&fault.test).unwrap_or_else(|| panic!("{id}: there is no test {}", fault.test));
+        assert!(!fault.profiles.is_empty(), "{id} is tried under no profile");
+        for profile in &fault.profiles {
+            assert!(Profile::find(profile).is_ok(), "{id}: there is no profile {profile}");
+            assert!(test.applies_to(profile), "{id}: {} does not apply under {profile}", test.id);
+        }
+        assert!(test.applies_in(fault.environment), "{id}: {} does not run there", test.id);
+        assert_eq!(fault.turns.is_empty(), fault.blames.is_none(), "{id}: what is lost is somebody's fault");
+        assert!(*part != Part::Infrastructure || fault.blames.is_none(), "{id} counts against a release");
+        let (distro, version) = fault.release.split_once(':').unwrap();
+        assert!(DATABASE.record(distro).unwrap().release(version, Arch::X86_64).is_ok(), "{id}: {}", fault.release);
+        for capability in &fault.turns {
+            let lost = fault.profiles.iter().all(|profile| !was_unsupported(fault, profile, *capability));
+            assert!(lost, "{id}: {capability} is unsupported without it");
+        }
+    }
+}
+
+#[test]
+fn the_document_has_every_fault() {
+    let text = std::fs::read_to_string(document()).unwrap();
+    for (_, fault) in corpus() {
+        let row = format!("| {} |", fault.id);
+        assert!(text.contains(&row), "docs/faults.md has no row for {}: try the corpus again", fault.id);
+    }
+}
+
+#[test]
+fn a_run_is_held_against_what_the_fault_breaks() {
+    let (_, mut fault) = corpus().into_iter().find(|(_, fault)| fault.blames == Some(Component::Virtiofsd)).unwrap();
+    fault.turns = vec![Capability::FsVirtioFs];
+    fault.says = "rename".to_owned();
+    fault.profiles = vec!["go-3.29".to_owned()];
+    let judgement = |component: &str| {
+        let cause = json!({"component": component, "message": "rename did nothing"});
+        json!({"verdict": "unsupported", "causes": [cause]})
+    };
+    let cell = |lost: &[(&str, &str)]| {
+        let verdicts: BTreeMap<&str, _> = lost.iter().map(|(name, component)| (*name, judgement(component))).collect();
+        json!({"errors": [], "tests": [], "verdicts": {"go-3.29": verdicts}})
+    };
+    let judged = |fault: &Fault, cell| {
+        let seen = Seen::of(&cell, fault, |_, capability| capability == Capability::VmmTdx);
+        let Judged { caught, capability, component } = Judged::of(fault, &seen);
+        (caught, capability, component)
+    };
+    let (fs, known) = (("fs.virtio-fs", "virtiofsd"), ("vmm.tdx", "qemu"));
+    assert_eq!(judged(&fault, cell(&[fs, known])), (true, true, true));
+    assert_eq!(judged(&fault, cell(&[known])), (false, false, false), "nothing was noticed");
+    assert_eq!(judged(&fault, cell(&[fs, ("vmm.boot", "virtiofsd")])), (true, false, true));
+    assert_eq!(judged(&fault, cell(&[("fs.virtio-fs", "qemu")])), (true, true, false));
+    fault.says = "unlink".to_owned();
+    assert_eq!(judged(&fault, cell(&[fs])), (false, true, true), "it speaks of something else");
+    // The infrastructure's: an error, and nobody's.
+    let mut fault = Fault { turns: Vec::new(), blames: None, says: String::new(), ..fault };
+    let error = json!({"errors": [{"phase": "image", "message": "the disk is full"}], "tests": [], "verdicts": {}});
+    assert_eq!(judged(&fault, error), (true, true, true));
+    assert_eq!(judged(&fault, cell(&[])), (false, true, true));
+    assert_eq!(judged(&fault, cell(&[fs])), (false, false, false));
+    fault.may_pass = true;
+    assert_eq!(judged(&fault, cell(&[])), (true, true, true));
+    let failed = json!({"outcome": "fail", "component": "qemu", "observed": "slow"});
+    let failed = json!({"errors": [], "tests": [{"attempts": [{"outcome": failed}]}], "verdicts": {}});
+    assert_eq!(judged(&fault, failed), (true, true, false));
+}
+
+#[test]
+fn a_programs_words_and_a_mirrors_answers_are_changed_where_they_are_meant() {
+    assert_eq!(replaced(b"a thread-id, thread-id".to_vec(), b"thread-id", b"thread-ix"), b"a thread-ix, thread-ix");
+    let answered = |path: &str, fault| trouble::spoiled(path, fault, || Some(b"abc".to_vec()));
+    let same = Some(b"abc".to_vec());
+    let package = "/pool/main/q/qemu/qemu-system-x86_1_amd64.deb";
+    assert_eq!(answered(package, MirrorFault::NoPackages), None);
+    assert_ne!(answered(package, MirrorFault::OtherPackages), same);
+    assert_eq!(answered(package, MirrorFault::OtherIndex), same);
+    assert_ne!(answered("/dists/trixie/InRelease", MirrorFault::OtherIndex), same);
+    assert_eq!(answered("/dists/trixie/InRelease", MirrorFault::OtherLists), same);
+    assert_ne!(answered("/dists/trixie/main/binary-amd64/Packages.xz", MirrorFault::OtherLists), same);
+}
+
+#[test]
+#[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
+fn quick_faults_of_releases_and_infrastructure_are_caught() {
+    are_right(&tried(|part, fault| fault.quick && part != Part::Containers));
+}
+
+#[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
+fn quick_faults_of_containers_are_caught() {
+    are_right(&tried(|part, fault| fault.quick && part == Part::Containers));
+}
+
+#[test]
+#[ignore = "hours; .ci/nightly faults runs it"]
+fn every_fault_is_caught() {
+    let chosen = std::env::var(CHOSEN).unwrap_or_default();
+    let rows = tried(|_, fault| fault.id.contains(&chosen));
+    assert!(!rows.is_empty(), "no fault has {chosen:?} in its name");
+    let text = markdown(&rows);
+    println!("{text}");
+    if chosen.is_empty() {
+        std::fs::write(document(), &text).unwrap();
+    }
+    let caught = percent(&rows, |judged| judged.caught);
+    let blamed = percent(&rows, |judged| judged.component);
+    assert_eq!(caught, 100, "not every fault was caught");
+    assert!(blamed >= BLAMED_RIGHT, "{blamed} % were blamed right, expected {BLAMED_RIGHT} % or more");
+    let counted = rows.iter().filter(|row| row.part == Part::Infrastructure && !row.judged().is_right());
+    let counted: Vec<&str> = counted.map(|row| row.fault.id.as_str()).collect();
+    assert!(counted.is_empty(), "trouble of the infrastructure is not told as that: {counted:?}");
+}
+
+/// Tries the chosen faults, one after the other, because what is measured under one is not to wait for another.
+fn tried(is_chosen: impl Fn(Part, &Fault) -> bool) -> Vec<Row> {
+    let chosen: Vec<(Part, Fault)> = corpus().into_iter().filter(|(part, fault)| is_chosen(*part, fault)).collect();
+    let count = chosen.len();
+    let one = |(at, (part, fault)): (usize, (Part, Fault))| {
+        let began = Instant::now();
+        let seen = catch_unwind(AssertUnwindSafe(|| seen(&fault))).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        });
+        let row = Row { part, fault, seen, seconds: began.elapsed().as_secs() };
+        let word = if row.judged().is_right() { "right" } else { "WRONG" };
+        eprintln!("{}/{count} {}: {word}, {} s", at + 1, row.fault.id, row.seconds);
+        row
+    };
+    chosen.into_iter().enumerate().map(one).collect()
+}
+
+/// Asserts that every one was caught and is right.
+fn are_right(rows: &[Row]) {
+    assert!(!rows.is_empty(), "no fault was tried");
+    assert!(rows.iter().all(|row| row.judged().is_right()), "{}", markdown(rows));
+}
+
+/// Breaks what the fault breaks, runs, and gives what was said.
+fn seen(fault: &Fault) -> Seen {
+    match &fault.by {
+        Means::Bundle { run } => of_a_container(&Bench::with_lying_runc(run), fault),
+        Means::Containerd { text } => {
+            let mut bench = Bench::new();
+            let folder = bench.folder.path().to_owned();
+            bench.settings.containerd = folder.join("containerd");
+            std::fs::write(&bench.settings.containerd, text).unwrap();
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&bench.settings.containerd, mode).unwrap();
+            std::fs::copy("/usr/bin/ctr", folder.join("ctr")).unwrap();
+            of_a_container(&bench, fault)
+        }
+        _ => of_a_release(fault),
+    }
+}
+
+/// What a container test on this machine says.
+fn of_a_container(bench: &Bench, fault: &Fault) -> Seen {
+    let test = catalogue::find(&fault.test).unwrap();
+    let mut seen = Seen::default();
+    match bench.run_test(test) {
+        Ok(()) => {}
+        Err(Stop::Fail { message, blames, .. }) => {
+            let blamed = BTreeSet::from([blames.unwrap_or(test.blames)]);
+            seen.turned = test.proves.iter().map(|capability| (*capability, blamed.clone())).collect();
+            seen.blamed = blamed;
+            seen.said = message;
+        }
+        Err(Stop::Skip { reason }) => seen.said = reason,
+        Err(Stop::Error { message } | Stop::Unanswered { message }) => {
+            seen.errors = true;
+            seen.said = message;
+        }
+    }
+    bench.engine.stop();
+    seen
+}
+
+/// What `kata-qualify run` says.
+fn of_a_release(fault: &Fault) -> Seen {
+    let dir = tempfile::tempdir().unwrap();
+    let mut arguments: Vec<String> = vec!["run".to_owned(), fault.release.clone()];
+    let mut with = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    with(&["--profile", &fault.profiles.join(","), "--in", fault.environment.name()]);
+    with(&["--test", &fault.test, "--retries", "0", "--accept-expired", "--out", "out"]);
+    // A cache of its own, which is empty.
+    let cache = dir.path().join("cache");
+    let own = ["--cache", cache.to_str().unwrap()];
+    let overlay = needs_a_tree(&fault.by).then(|| Overlay::of(&fault.by, &Subject::new(&fault.release)).unwrap());
+    let mut disk = None;
+    match &fault.by {
+        Means::Offline => with(&[own.as_slice(), &["--offline"]].concat()),
+        Means::NoMirror => with(&[own.as_slice(), &["--mirror", trouble::NO_MIRROR]].concat()),
+        Means::SmallDisk => {
+            disk = Some(SmallDisk::mount(cache.clone(), "64m").unwrap());
+            with(&own);
+        }
+        Means::Mirror { answer } => {
+            let mirrors = trouble::mirrors(*answer);
+            with(&own);
+            arguments.extend(mirrors);
+        }
+        _ => arguments.extend(overlay.iter().flat_map(Overlay::options)),
+    }
+    match &fault.by {
+        Means::During { event } => trouble::run_during(dir.path(), &arguments, *event),
+        by => {
+            let mut run = kata_qualify(dir.path());
+            // What is served on the loopback is not to be fetched through this machine's proxy.
+            run.env("no_proxy", "127.0.0.1").args(&arguments);
+            if let Means::Clock { seconds } = by {
+                run.env("LD_PRELOAD", trouble::clock(dir.path(), *seconds));
+            }
+            let ended = end(&mut run);
+            assert_ne!(ended.code, Some(2), "{}", ended.stderr);
+        }
+    }
+    drop(disk);
+    let results = results(&dir.path().join("out"));
+    let cell = cell(&results, &format!("{}/", fault.release));
+    Seen::of(cell, fault, |profile, capability| was_unsupported(fault, profile, capability))
+}
+
+/// Whether the release itself is changed.
+fn needs_a_tree(by: &Means) -> bool {
+    !matches!(
+        by,
+        Means::Offline
+            | Means::NoMirror
+            | Means::Mirror { .. }
+            | Means::SmallDisk
+            | Means::During { .. }
+            | Means::Clock { .. }
+    )
+}
+
+/// Whether the record says that the release as it is does not support the capability.
+fn was_unsupported(fault: &Fault, profile: &str, capability: Capability) -> bool {
+    let (distro, version) = fault.release.split_once(':').unwrap();
+    let mut entries = DATABASE.record(distro).unwrap().verified.iter().filter(|entry| {
+        let is_it = entry.release == version && entry.profile == profile && entry.kata.is_none();
+        is_it && entry.environment == fault.environment
+    });
+    entries.any(|entry| entry.capabilities.get(&capability).is_some_and(|c| c.verdict == Verdict::Unsupported))
+}
+
+fn document() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults.md")
+}

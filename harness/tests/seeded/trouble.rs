@@ -1,0 +1,209 @@
+//! Trouble with what the harness stands on: mirrors, disks, the engine, memory, the clock.
+
+use super::corpus::{Event, MirrorFault};
+use crate::command::{end, in_a_guest, kata_qualify, wait_for};
+use harness::environments::container::RUN_LABEL;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Nothing listens there.
+pub(crate) const NO_MIRROR: &str = "http://127.0.0.1:1/debian";
+
+/// Long enough to bootstrap an image first.
+const UNTIL_A_GUEST_RUNS: Duration = Duration::from_secs(1500);
+
+/// The options that have an image made from this machine's own mirrors, by a server between that answers wrongly.
+pub(crate) fn mirrors(fault: MirrorFault) -> Vec<String> {
+    let target = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
+    let said = end(Command::new("apt-get").args(target)).stdout;
+    let all: Vec<&str> =
+        said.lines().map(|uri| uri.trim_end_matches('/')).filter(|uri| uri.contains("debian")).collect();
+    let (security, main): (Vec<&str>, Vec<&str>) = all.into_iter().partition(|uri| uri.ends_with("-security"));
+    let main = main.first().unwrap_or_else(|| panic!("this machine's apt names no mirror of Debian"));
+    let security = security.first().map(|uri| format!("--security-mirror={}", serve(uri, fault)));
+    std::iter::once(format!("--mirror={}", serve(main, fault))).chain(security).collect()
+}
+
+/// Serves what another address has until this process ends, but for what is wrong; gives the address.
+fn serve(upstream: &str, fault: MirrorFault) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let upstream = upstream.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let upstream = upstream.clone();
+            std::thread::spawn(move || answer(&stream, &upstream, fault));
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Answers all requests of a connection.
+fn answer(mut stream: &TcpStream, upstream: &str, fault: MirrorFault) {
+    let mut requests = BufReader::new(stream);
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if requests.read_line(&mut head).unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let path = head.split(' ').nth(1).unwrap_or_default();
+        let body = spoiled(path, fault, || fetched(&format!("{upstream}{path}")));
+        let status = if body.is_some() { "200 OK" } else { "404 Not Found" };
+        let body = body.unwrap_or_default();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).is_err() {
+            return;
+        }
+    }
+}
+
+/// What an address has, by whatever way this machine reaches it.
+fn fetched(address: &str) -> Option<Vec<u8>> {
+    let output = Command::new("curl").args(["-fsSL", "--max-time", "120", address]).output().unwrap();
+    output.status.success().then_some(output.stdout)
+}
+
+/// What is answered for a path; nothing is "not found".
+pub(crate) fn spoiled(path: &str, fault: MirrorFault, right: impl FnOnce() -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    let is_package = path.ends_with(".deb");
+    let is_index = path.ends_with("/InRelease") || path.ends_with("/Release");
+    let is_list = path.contains("/by-hash/") || path.contains("/Packages");
+    match fault {
+        MirrorFault::NoPackages if is_package => None,
+        MirrorFault::OtherPackages if is_package => right().map(changed),
+        MirrorFault::OtherIndex if is_index => right().map(changed),
+        MirrorFault::OtherLists if is_list => right().map(changed),
+        _ => right(),
+    }
+}
+
+/// The same number of bytes, one of which is another.
+fn changed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let middle = bytes.len() / 2;
+    if let Some(byte) = bytes.get_mut(middle) {
+        *byte ^= 1;
+    }
+    bytes
+}
+
+/// Docker's socket with something between that can hang up for good.
+pub(crate) struct Engine {
+    /// The socket.
+    socket: PathBuf,
+    gone: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<UnixStream>>>,
+}
+
+impl Engine {
+    /// One whose socket is in a folder.
+    pub(crate) fn new(folder: &Path) -> Engine {
+        let real = std::env::var("DOCKER_HOST").ok().and_then(|host| Some(host.strip_prefix("unix://")?.to_owned()));
+        let real = real.unwrap_or_else(|| "/var/run/docker.sock".to_owned());
+        let engine = Engine { socket: folder.join("docker.sock"), gone: Arc::default(), open: Arc::default() };
+        let listener = UnixListener::bind(&engine.socket).unwrap();
+        let (gone, open) = (Arc::clone(&engine.gone), Arc::clone(&engine.open));
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if gone.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(server) = UnixStream::connect(&real) else { continue };
+                model::sync::locked(&open).extend([client.try_clone().unwrap(), server.try_clone().unwrap()]);
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+            }
+        });
+        engine
+    }
+
+    /// What `DOCKER_HOST` is to be.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// Hangs up, and answers no more.
+    fn go(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        for stream in model::sync::locked(&self.open).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Runs a command whose output is in `out` of the folder, and has something happen when its first guest was started.
+pub(crate) fn run_during(folder: &Path, arguments: &[String], event: Event) {
+    let engine = Engine::new(folder);
+    let mut command = kata_qualify(folder);
+    command.args(arguments).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    if event == Event::EngineGone {
+        command.env("DOCKER_HOST", engine.host());
+    }
+    let mut child = command.spawn().unwrap();
+    let run = wait_for("a guest that was started", UNTIL_A_GUEST_RUNS, || {
+        // One that has ended is told by what it has not written.
+        match child.try_wait().unwrap() {
+            Some(_) => Ok(None),
+            None => in_a_guest(&folder.join("out/journal.jsonl")).map(Some),
+        }
+    });
+    if let Some(run) = run {
+        happens(event, &run, &engine);
+    }
+    child.wait().unwrap();
+    if event == Event::EngineGone {
+        // What it could not remove.
+        let _ = end(kata_qualify(folder).arg("clean"));
+    }
+}
+
+fn happens(event: Event, run: &str, engine: &Engine) {
+    let filter = format!("label={RUN_LABEL}={run}");
+    let listed = end(Command::new("docker").args(["ps", "--quiet", "--filter", &filter]));
+    let containers: Vec<&str> = listed.stdout.lines().collect();
+    assert!(!containers.is_empty(), "the run has no container: {}", listed.stderr);
+    let docker = |words: &[&str]| {
+        let ended = end(Command::new("docker").args(words).args(&containers));
+        assert_eq!(ended.code, Some(0), "docker {words:?}: {}", ended.stderr);
+    };
+    match event {
+        Event::EngineGone => engine.go(),
+        Event::ContainerKilled => docker(&["kill"]),
+        Event::OutOfMemory => docker(&["update", "--memory", "64m", "--memory-swap", "64m"]),
+    }
+}
+
+/// A library that has the clock of a program jump, for `LD_PRELOAD`.
+pub(crate) fn clock(folder: &Path, seconds: i64) -> PathBuf {
+    let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
+    let text = format!(
+        "#define _GNU_SOURCE\n\
+         #include <sys/syscall.h>\n\
+         #include <time.h>\n\
+         #include <unistd.h>\n\
+         static time_t first;\n\
+         int clock_gettime(clockid_t clock, struct timespec *now) {{\n\
+             int failed = syscall(SYS_clock_gettime, clock, now);\n\
+             if (failed || clock != CLOCK_REALTIME) return failed;\n\
+             if (!first) first = now->tv_sec;\n\
+             if (now->tv_sec >= first + 3) now->tv_sec += {seconds};\n\
+             return 0;\n\
+         }}\n"
+    );
+    std::fs::write(&source, text).unwrap();
+    let made = end(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source));
+    assert_eq!(made.code, Some(0), "cc: {}", made.stderr);
+    library
+}
