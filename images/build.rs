@@ -2,6 +2,7 @@
 
 fn main() {
     lacks::tell(&[
+        lacks::APT_IMAGES,
         lacks::CURL,
         lacks::DNF_IMAGES,
         lacks::DOCKER,
