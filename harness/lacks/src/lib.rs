@@ -150,6 +150,9 @@ pub const PACMAN_IMAGES: Need = need(
         Program("ldd"),
     ],
 );
+/// What makes images of releases with apk by recorded calls, and of bash.
+pub const APK_IMAGES: Need =
+    need("apk-images", &[Root, MOUNTS, Architecture("x86_64"), Program("curl"), Program("bash"), Program("ldd")]);
 /// A machine with apt, under an overlay.
 pub const DEBIAN_SYSTEM: Need =
     need("debian-system", &[Root, MOUNTS, Program("apt-get"), Program("dpkg"), Program("unshare"), Program("chroot")]);
