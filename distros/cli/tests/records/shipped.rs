@@ -240,7 +240,8 @@ fn the_daemon_is_where_the_packaging_puts_it() {
 }
 
 /// With a kernel of 4 KiB pages KVM refuses the pages of 64 KiB that guests ask for by default: no Kata starts. Debian
-/// has a flavour of its own for these since 13; before, and elsewhere, there is but one.
+/// has a flavour of its own for these since 13; before, and elsewhere, the one that there is has them: the records of
+/// Fedora, RHEL, SUSE, Ubuntu and Alpine say so where they name it, and their sources where that was read.
 #[test]
 fn on_power_debians_kernel_has_the_pages_that_guests_ask_for() {
     let database = Database::embedded();
@@ -278,16 +279,25 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
     use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter};
     let database = Database::embedded();
     for (target, kind, name, packages) in [
-        ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"][..]),
+        ("almalinux:9", Firmware, "ovmf", &["edk2-ovmf"][..]),
+        ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"]),
+        ("alpine:3.24", Firmware, "ovmf", &["ovmf"]),
+        ("arch:rolling", Firmware, "ovmf", &["edk2-ovmf"]),
         ("arch:rolling", ContainerManager, "cri-o", &["cri-o"]),
         ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
         ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
         ("debian:12", Firmware, "ovmf", &["ovmf"]),
         ("debian:13", Firmware, "ovmf", &["ovmf"]),
+        ("centos:stream10", Firmware, "ovmf", &["edk2-ovmf"]),
         ("fedora:44", Firmware, "ovmf", &["edk2-ovmf"]),
         ("fedora:44", Kata, "kata-containers", &["kata-containers"]),
         ("gentoo:rolling", ContainerManager, "cri-o", &["app-containers/cri-o"]),
         ("debian:13", Snapshotter, "nydus", &["nydus-snapshotter"]),
+        ("opensuse:tumbleweed", Firmware, "ovmf", &["qemu-ovmf-x86_64"]),
+        ("rhel:8", Firmware, "ovmf", &["edk2-ovmf"]),
+        ("rocky:10", Firmware, "ovmf", &["edk2-ovmf"]),
+        ("sles:16.0", Firmware, "ovmf", &["qemu-ovmf-x86_64"]),
+        ("ubuntu:26.04", Firmware, "ovmf", &["ovmf"]),
         ("nixos:26.05", Kata, "kata-runtime", &["kata-runtime"]),
         ("nixos:26.05", Jailer, "jailer", &["firecracker"]),
         ("talos:rolling", Kata, "kata-static", &[]),
