@@ -7,7 +7,7 @@ use root::Root;
 use std::collections::BTreeSet;
 
 /// Distros that ship Enterprise Linux's QEMU.
-const ENTERPRISE_LINUX: [&str; 4] = ["almalinux", "centos", "rhel", "rocky"];
+const ENTERPRISE_LINUX: [&str; 5] = ["almalinux", "centos", "ol", "rhel", "rocky"];
 
 /// Registries from which distros publish their images.
 const REGISTRIES: [&str; 7] = [
@@ -198,6 +198,7 @@ fn what_must_be_enabled_is_named() {
         assert_eq!(enabled(distro, "8", FactSubject::Modules).as_deref(), Some("virt:rhel"));
         assert_eq!(enabled(distro, "9", FactSubject::Modules), None, "modularity of virt ended with 8");
     }
+    assert_eq!(enabled("ol", "8", FactSubject::Modules).as_deref(), Some("virt:ol"), "and not that of RHEL");
     assert_eq!(enabled("centos", "8.2.2004", FactSubject::Repositories).as_deref(), Some("advanced-virtualization"));
     assert_eq!(enabled("alpine", "3.24", FactSubject::Repositories).as_deref(), Some("community"));
     assert_eq!(enabled("alpine", "edge", FactSubject::Repositories).as_deref(), Some("community testing"));
