@@ -410,17 +410,17 @@ impl Overlay {
     }
 
     fn write(&self, path: &str, text: &str, mode: u32) {
-        let path = self.place(path);
+        let path = self.inside(path);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// Copies with the mode.
     fn copy(&self, from: &Path, to: &str) {
-        std::fs::copy(from, self.place(to)).unwrap();
+        std::fs::copy(from, self.inside(to)).unwrap();
     }
 
-    fn place(&self, path: &str) -> PathBuf {
+    fn inside(&self, path: &str) -> PathBuf {
         let path = self.0.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
