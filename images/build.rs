@@ -2,6 +2,8 @@
 
 fn main() {
     lacks::tell(&[
+        lacks::APK_IMAGES,
+        lacks::APT_IMAGES,
         lacks::CURL,
         lacks::DNF_IMAGES,
         lacks::DOCKER,

@@ -244,7 +244,7 @@ impl SuppliedKata {
                 profile: one.profile.to_owned(),
                 shim: add("containerd-shim-kata-v2", Content::Opened(one.shim.clone())),
                 shipped: Some(add("configuration.toml", Content::Opened(one.configuration.clone()))),
-                configuration: place(one.kind).to_owned(),
+                configuration: configuration_path(one.kind).to_owned(),
                 initrd: add("initrd", Content::Unnamed(Arc::new(initrd))),
                 agent: one.agent.alone().map(|file| add("kata-agent", Content::Opened(file.clone()))),
                 checker: one.checker.as_ref().map(|file| add("check", Content::Opened(file.clone()))),
@@ -258,7 +258,7 @@ impl SuppliedKata {
 
 /// Where each runtime looks first: `src/runtime/pkg/katautils/config.go@3.30.0`,
 /// `src/libs/kata-types/src/config/default.rs@4.0.0`.
-fn place(kind: Runtime) -> &'static str {
+fn configuration_path(kind: Runtime) -> &'static str {
     match kind {
         Runtime::Go => "/etc/kata-containers/configuration.toml",
         Runtime::Rs => "/etc/kata-containers/runtime-rs/configuration.toml",

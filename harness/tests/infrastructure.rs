@@ -44,13 +44,13 @@ releases:
 ";
 
 /// A folder with a cache of its own and records that say of each release what an earlier run verified.
-struct Place {
+struct TestFolder {
     dir: TempDir,
     records: PathBuf,
 }
 
-impl Place {
-    fn new() -> Place {
+impl TestFolder {
+    fn new() -> TestFolder {
         let dir = tempfile::tempdir().unwrap();
         let records = dir.path().join("records");
         std::fs::create_dir_all(records.join("verified")).unwrap();
@@ -59,7 +59,7 @@ impl Place {
             let verdicts = verified::apply(None, name, &[release], &[earlier(release)]).unwrap();
             std::fs::write(records.join(format!("verified/{name}.yaml")), verdicts).unwrap();
         }
-        Place { dir, records }
+        TestFolder { dir, records }
     }
 
     /// The text of a distro's verdicts.
@@ -105,14 +105,14 @@ fn earlier(release: &str) -> VerifiedEntry {
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
-    let place = Place::new();
+    let folder = TestFolder::new();
     let test = "smoke::qemu_has_the_machine_type";
-    let ended = end(&mut place.run(
+    let ended = end(&mut folder.run(
         &command::cache(),
         &["nowhere:1", "debian:13", "--source", "bootstrap", "--profile", "go-3.29", "--test", test],
     ));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let results = results(&place.out());
+    let results = results(&folder.out());
     let errors = errors(cell(&results, "nowhere:1/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("suite erewhon is not on the mirror"), "{errors:?}");
@@ -125,57 +125,57 @@ fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
-    let place = Place::new();
-    let before = place.verdicts("nowhere");
+    let folder = TestFolder::new();
+    let before = folder.verdicts("nowhere");
     assert!(before.contains("verified:"), "the file to be kept has nothing to keep");
-    let cache = place.dir.path().join("cache");
-    let ended = end(&mut place.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
+    let cache = folder.dir.path().join("cache");
+    let ended = end(&mut folder.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert_eq!(place.verdicts("nowhere"), before);
+    assert_eq!(folder.verdicts("nowhere"), before);
     assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
-    let place = Place::new();
-    let before = place.verdicts("debian");
-    let cache = place.dir.path().join("cache");
-    let ended = end(&mut place.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
+    let folder = TestFolder::new();
+    let before = folder.verdicts("debian");
+    let cache = folder.dir.path().join("cache");
+    let ended = end(&mut folder.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let errors = errors(cell(&results(&place.out()), "debian:13/"));
+    let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the mirror cannot be reached"), "{errors:?}");
-    assert_eq!(place.verdicts("debian"), before);
+    assert_eq!(folder.verdicts("debian"), before);
     assert_no_image(&cache);
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn offline_without_an_image_is_an_error_that_says_what_to_do() {
-    let place = Place::new();
-    let before = place.verdicts("debian");
-    let cache = place.dir.path().join("cache");
-    let ended = end(&mut place.run(&cache, &["debian:13", "--offline", "--write-back"]));
+    let folder = TestFolder::new();
+    let before = folder.verdicts("debian");
+    let cache = folder.dir.path().join("cache");
+    let ended = end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let errors = errors(cell(&results(&place.out()), "debian:13/"));
+    let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("offline"), "{errors:?}");
-    assert_eq!(place.verdicts("debian"), before);
+    assert_eq!(folder.verdicts("debian"), before);
 }
 
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_full_disk_is_told_and_leaves_no_half_image() {
-    let place = Place::new();
-    let before = place.verdicts("debian");
-    let disk = SmallDisk::mount(place.dir.path().join("disk"), "64m").unwrap();
-    let ended = end(&mut place.run(&disk.0, &["debian:13", "--write-back"]));
+    let folder = TestFolder::new();
+    let before = folder.verdicts("debian");
+    let disk = SmallDisk::mount(folder.dir.path().join("disk"), "64m").unwrap();
+    let ended = end(&mut folder.run(&disk.0, &["debian:13", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let errors = errors(cell(&results(&place.out()), "debian:13/"));
+    let errors = errors(cell(&results(&folder.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the disk is full"), "{errors:?}");
-    assert_eq!(place.verdicts("debian"), before);
+    assert_eq!(folder.verdicts("debian"), before);
     assert_no_image(&disk.0);
 }
 

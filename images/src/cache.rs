@@ -112,14 +112,14 @@ impl Store {
             }
             return Vec::new();
         }
-        let Ok(places) = self.places() else {
+        let Ok(content) = self.content() else {
             return Vec::new();
         };
-        places.images.into_iter().filter_map(|place| place.image).collect()
+        content.images.into_iter().filter_map(|entry| entry.image).collect()
     }
 
     /// All images, readable or not, and what else is beside them: the newest first, and unreadable ones last.
-    fn places(&self) -> std::io::Result<Places> {
+    fn content(&self) -> std::io::Result<CacheContent> {
         let (mut images, mut others) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(&self.images)? {
             let (name, dir) = entry.map(|entry| (entry.file_name(), entry.path()))?;
@@ -128,13 +128,13 @@ impl Store {
             }
             let image = Image::load(&dir, ImageOrigin::Cached).ok().flatten();
             match name.into_string() {
-                Ok(key) if image.is_some() || is_key(&key) => images.push(Place { key, dir, image }),
+                Ok(key) if image.is_some() || is_key(&key) => images.push(CacheEntry { key, dir, image }),
                 _ => others.push(dir),
             }
         }
-        let made = |place: &Place| place.image.as_ref().map(|image| image.made);
+        let made = |entry: &CacheEntry| entry.image.as_ref().map(|image| image.made);
         images.sort_by(|a, b| made(b).cmp(&made(a)).then_with(|| a.key.cmp(&b.key)));
-        Ok(Places { images, others })
+        Ok(CacheContent { images, others })
     }
 
     fn gate(&self) -> Result<File, Failure> {
@@ -188,15 +188,15 @@ impl Store {
 const OWN: [&str; 3] = [".tmp", ".locks", ".gate"];
 
 /// The content of the folder of images.
-struct Places {
+struct CacheContent {
     /// Images, readable or not.
-    images: Vec<Place>,
+    images: Vec<CacheEntry>,
     /// What was not made here.
     others: Vec<PathBuf>,
 }
 
 /// What is stored under a key: an image, or something that cannot be read but takes room.
-struct Place {
+struct CacheEntry {
     key: String,
     dir: PathBuf,
     image: Option<Image>,

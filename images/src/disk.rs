@@ -209,8 +209,8 @@ fn uuid(key: &str) -> String {
 
 fn lay(files: &[ExtraFile], tree: &Path) -> Result<(), Failure> {
     let root = tree::open(tree)?;
-    let place = |file: &ExtraFile| Path::new("/").join(&file.path).to_string_lossy().into_owned();
-    files.iter().try_for_each(|file| tree::write(&root, &place(file), file.mode, &file.content))
+    let path = |file: &ExtraFile| Path::new("/").join(&file.path).to_string_lossy().into_owned();
+    files.iter().try_for_each(|file| tree::write(&root, &path(file), file.mode, &file.content))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
 use crate::progress::{Phase, Progress};
-use crate::sandbox::{BindMount, Network, Sandbox};
+use crate::sandbox::{BindMount, Network, ProgramSandbox};
 use model::redact::Redactor;
 use model::shell::quoted;
 use operator::process;
@@ -214,7 +214,7 @@ fn call_program(words: &str) -> String {
 ///
 /// Whatever happens to this process, nothing stays mounted or running.
 pub(crate) fn of_machine(folder: &Path, network: Network, program: &str) -> Result<Command, Failure> {
-    let mut command = confined(Sandbox::of_machine(folder, network).map_err(|e| unmapped(folder, e))?, program)?;
+    let mut command = confined(ProgramSandbox::of_machine(folder, network).map_err(|e| unmapped(folder, e))?, program)?;
     command.env("LC_ALL", "C").env("TMPDIR", "/tmp");
     Ok(command)
 }
@@ -222,10 +222,10 @@ pub(crate) fn of_machine(folder: &Path, network: Network, program: &str) -> Resu
 /// A program of a tree in a sandbox, with all that it starts: it has the tree's files, what is mounted over them, and no
 /// network.
 pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
-    confined(Sandbox::of_tree(tree, mounts).map_err(|e| unmapped(tree, e))?, program)
+    confined(ProgramSandbox::of_tree(tree, mounts).map_err(|e| unmapped(tree, e))?, program)
 }
 
-fn confined(sandbox: Sandbox, program: &str) -> Result<Command, Failure> {
+fn confined(sandbox: ProgramSandbox, program: &str) -> Result<Command, Failure> {
     let mut command = Command::new(program);
     let confined = sandbox.confine(&mut command);
     confined.map_err(|source| ImageErrorKind::Io { context: format!("making namespaces for {program}"), source })?;

@@ -63,7 +63,7 @@ pub(crate) enum Network {
 
 /// What surrounds a program.
 #[derive(Debug)]
-pub(crate) struct Sandbox {
+pub(crate) struct ProgramSandbox {
     files: Files,
     network: Network,
     users: BorrowedFd<'static>,
@@ -91,15 +91,15 @@ pub(crate) struct BindMount<'a> {
     pub(crate) writable: bool,
 }
 
-impl Sandbox {
+impl ProgramSandbox {
     /// For programs of the machine: they see its files as a user who owns none of them, and `folder` as `/tmp`, where they
     /// are root.
     ///
     /// # Errors
     /// When the folder's ids cannot be mapped.
-    pub(crate) fn of_machine(folder: &Path, network: Network) -> io::Result<Sandbox> {
+    pub(crate) fn of_machine(folder: &Path, network: Network) -> io::Result<ProgramSandbox> {
         let files = Files::Machine { folder: ids::mapped(folder, ids::NO_DEVICES)? };
-        Ok(Sandbox { files, network, users: ids::namespace()? })
+        Ok(ProgramSandbox { files, network, users: ids::namespace()? })
     }
 
     /// For a tree's programs: its files, and of the machine a few devices only, because the tree takes the root's place;
@@ -107,7 +107,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the tree's ids cannot be mapped.
-    pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>]) -> io::Result<Sandbox> {
+    pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>]) -> io::Result<ProgramSandbox> {
         let mapped = |mount: &BindMount<'_>| {
             let flags = if mount.writable { ids::NO_DEVICES } else { ids::NO_DEVICES | ids::READ_ONLY };
             Ok((ids::mapped(mount.folder, flags)?, mount.over))
@@ -117,7 +117,7 @@ impl Sandbox {
             devices: mounts::devices()?,
             mounts: mounts.iter().map(mapped).collect::<io::Result<_>>()?,
         };
-        Ok(Sandbox { files, network: Network::None, users: ids::namespace()? })
+        Ok(ProgramSandbox { files, network: Network::None, users: ids::namespace()? })
     }
 
     /// Has `command` start its program in this sandbox; the process that `spawn` gives is the keeper, which ends as the
@@ -145,7 +145,7 @@ impl Sandbox {
 
 /// What the forked processes work with.
 struct Forked {
-    sandbox: Sandbox,
+    sandbox: ProgramSandbox,
     /// This process, as the keeper's parent must be.
     parent: Pid,
     /// Where this process keeps its arguments.

@@ -47,22 +47,22 @@ pub(crate) fn unpack<R: Read>(
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    each(tar, archive, &mut { *limits }, judge, go_on, |entry| place(entry, folder))
+    each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder))
 }
 
-/// Has `place` take each entry of an archive; takes what it has from what is `left`.
+/// Has `put` take each entry of an archive; takes what it has from what is `left`.
 ///
 /// Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
 ///
 /// # Errors
-/// As of [`unpack`], and those of `place`.
+/// As of [`unpack`], and those of `put`.
 pub(crate) fn each<R: Read>(
     mut tar: tar::Archive<R>,
     archive: &Path,
     left: &mut UnpackLimits,
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
-    mut place: impl FnMut(&mut tar::Entry<'_, R>) -> Result<(), Failure>,
+    mut put: impl FnMut(&mut tar::Entry<'_, R>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut folders = Vec::new();
     for entry in tar.entries().context("reading", archive)? {
@@ -80,11 +80,11 @@ pub(crate) fn each<R: Read>(
         judged.map_err(|reason| refused(&entry.path_bytes(), reason))?;
         match entry.header().entry_type().is_dir() {
             true => folders.push(entry),
-            false => place(&mut entry)?,
+            false => put(&mut entry)?,
         }
     }
     folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
-    folders.iter_mut().try_for_each(place)
+    folders.iter_mut().try_for_each(put)
 }
 
 /// Bytes of a name, a link's target or attributes before an entry: they are read into memory.
@@ -120,7 +120,7 @@ pub(crate) fn check_metadata<R: Read>(
     Ok(())
 }
 
-fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
+fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
     match entry.unpack_in(folder).context("unpacking into", folder)? {
         true => Ok(()),
         false => Err(refused(&entry.path_bytes(), "it leads out of the folder")),

@@ -75,6 +75,9 @@ pub const DOCKER_COMMAND: Need = need("docker-command", &[DockerEngine, Program(
 pub const DOCKER_REGISTRY: Need = need("docker-registry", &[Program("docker-registry")]);
 /// What makes images of releases.
 pub const IMAGES: Need = need("images", &[Root, MOUNTS, Architecture("x86_64"), Program("mmdebstrap")]);
+/// What makes images of releases with apt, and signed archives for them.
+pub const APT_IMAGES: Need =
+    need("apt-images", &[Root, MOUNTS, Architecture("x86_64"), Program("mmdebstrap"), Program("gpg")]);
 /// What makes images of releases and runs containers of them.
 pub const CONTAINERS: Need =
     need("containers", &[Root, MOUNTS, Architecture("x86_64"), Program("mmdebstrap"), DockerEngine, Program("docker")]);
@@ -147,6 +150,9 @@ pub const PACMAN_IMAGES: Need = need(
         Program("ldd"),
     ],
 );
+/// What makes images of releases with apk by recorded calls, and of bash.
+pub const APK_IMAGES: Need =
+    need("apk-images", &[Root, MOUNTS, Architecture("x86_64"), Program("curl"), Program("bash"), Program("ldd")]);
 /// A machine with apt, under an overlay.
 pub const DEBIAN_SYSTEM: Need =
     need("debian-system", &[Root, MOUNTS, Program("apt-get"), Program("dpkg"), Program("unshare"), Program("chroot")]);

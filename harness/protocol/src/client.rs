@@ -39,14 +39,15 @@ struct State<R> {
     ended: bool,
 }
 
-struct Shared<R> {
+/// What the thread that listens and those who wait have in common.
+struct Inbox<R> {
     state: Mutex<State<R>>,
     changed: Condvar,
 }
 
 /// A line to an agent.
 pub struct Client<R> {
-    shared: Arc<Shared<R>>,
+    inbox: Arc<Inbox<R>>,
     output: Mutex<UnixStream>,
     next: AtomicU64,
 }
@@ -56,8 +57,8 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
     pub fn new(stream: UnixStream) -> std::io::Result<Client<R>> {
         let mut input = stream.try_clone()?;
         let state = State { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let listener = Arc::clone(&shared);
+        let inbox = Arc::new(Inbox { state: Mutex::new(state), changed: Condvar::new() });
+        let listener = Arc::clone(&inbox);
         std::thread::spawn(move || {
             let mut decoder = Decoder::default();
             while let Ok(Some(payload)) = frame::read(&mut input, &mut decoder) {
@@ -76,7 +77,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
             locked(&listener.state).ended = true;
             listener.changed.notify_all();
         });
-        Ok(Client { shared, output: Mutex::new(stream), next: AtomicU64::new(1) })
+        Ok(Client { inbox, output: Mutex::new(stream), next: AtomicU64::new(1) })
     }
 
     /// Waits for the agent's hello while `alive` says that waiting makes sense.
@@ -108,12 +109,12 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
 
     /// How long ago anything was heard.
     pub fn silent_for(&self) -> Duration {
-        locked(&self.shared.state).heard.elapsed()
+        locked(&self.inbox.state).heard.elapsed()
     }
 
     /// Whether the other side has closed the line.
     pub fn ended(&self) -> bool {
-        locked(&self.shared.state).ended
+        locked(&self.inbox.state).ended
     }
 
     /// Waits until `take` finds what it looks for; `alive` is asked ten times a second.
@@ -124,7 +125,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         mut take: impl FnMut(&mut State<R>) -> Option<T>,
     ) -> Result<T, ClientError> {
         let end = Instant::now() + deadline;
-        let mut state = locked(&self.shared.state);
+        let mut state = locked(&self.inbox.state);
         loop {
             if let Some(found) = take(&mut state) {
                 return Ok(found);
@@ -139,12 +140,12 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
             if !alive() {
                 return Err(ClientError::Ended);
             }
-            state = locked(&self.shared.state);
+            state = locked(&self.inbox.state);
             if let Some(found) = take(&mut state) {
                 return Ok(found);
             }
             let wait = Duration::from_millis(100).min(end.saturating_duration_since(Instant::now()));
-            state = waited(&self.shared.changed, state, wait);
+            state = waited(&self.inbox.changed, state, wait);
         }
     }
 }

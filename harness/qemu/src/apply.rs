@@ -25,12 +25,12 @@ pub fn apply_to_daemon(launch: &mut Launch, deviations: &[Deviation]) -> Result<
         .try_for_each(|deviation| record(launch, deviation, |args, _, _| change_daemon(deviation, args)))
 }
 
-type Change = Result<(), &'static str>;
+type EditResult = Result<(), &'static str>;
 
 fn record(
     launch: &mut Launch,
     deviation: &Deviation,
-    change: impl Fn(&mut Vec<Arg>, ArgumentForm, i32) -> Change,
+    change: impl Fn(&mut Vec<Arg>, ArgumentForm, i32) -> EditResult,
 ) -> Result<(), Inapplicable> {
     let inapplicable =
         |expected| Inapplicable { deviation: deviation.clone(), program: launch.program.clone(), expected };
@@ -68,7 +68,7 @@ fn names_fd(text: &str, number: i32) -> bool {
 }
 
 /// `qmp` is the descriptor of the socket that QEMU serves QMP on.
-fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> Change {
+fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> EditResult {
     match deviation {
         Deviation::Accelerator => replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm"),
         Deviation::CpuModel => replace(args, "-cpu", "host", "max", "-cpu host"),
@@ -128,7 +128,7 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
     }
 }
 
-fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> Change {
+fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {
     let dash_o =
         args.iter().any(|arg| arg.flag == "-o" && arg.value.as_deref().is_some_and(|v| v.starts_with("source=")));
     let long = args.iter().any(|arg| arg.flag.starts_with("--shared-dir"));
@@ -155,7 +155,7 @@ fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> Change {
 }
 
 /// Replaces one option in the value of one flag.
-fn replace(args: &mut [Arg], flag: &str, old: &str, new: &str, expected: &'static str) -> Change {
+fn replace(args: &mut [Arg], flag: &str, old: &str, new: &str, expected: &'static str) -> EditResult {
     let arg = args.iter_mut().find(|arg| arg.flag == flag && has(arg, old)).ok_or(expected)?;
     let options = arg.value.iter().flat_map(|value| value.split(','));
     arg.value = Some(options.map(|option| if option == old { new } else { option }).collect::<Vec<_>>().join(","));
@@ -163,7 +163,7 @@ fn replace(args: &mut [Arg], flag: &str, old: &str, new: &str, expected: &'stati
 }
 
 /// Removes the one argument with this flag and first word.
-fn remove(args: &mut Vec<Arg>, flag: &str, word: &str, expected: &'static str) -> Change {
+fn remove(args: &mut Vec<Arg>, flag: &str, word: &str, expected: &'static str) -> EditResult {
     let at = args.iter().position(|arg| arg.is(flag, word)).ok_or(expected)?;
     args.remove(at);
     Ok(())

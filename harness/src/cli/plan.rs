@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What can be done with a release.
-struct Row {
+struct PlanLine {
     release: String,
     way: Result<ImageRoute, Refusal>,
     /// What a run will find out, although nothing stands in its way.
@@ -82,9 +82,9 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
         let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
         let note = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
-        Row { release: target.to_string(), way, note }
+        PlanLine { release: target.to_string(), way, note }
     };
-    let rows: Vec<Row> = named.iter().map(judge).collect();
+    let rows: Vec<PlanLine> = named.iter().map(judge).collect();
     match arguments.format {
         Format::Json => {
             let releases = rows.iter().map(|row| planned(row, &environments)).collect();
@@ -106,10 +106,10 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
 }
 
 /// A line for each release.
-fn text(rows: &[Row], environments: &[Environment]) -> String {
+fn text(rows: &[PlanLine], environments: &[Environment]) -> String {
     let width = rows.iter().map(|row| row.release.len()).max().unwrap_or(0);
     let places = environments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let line = |row: &Row| {
+    let line = |row: &PlanLine| {
         let how = match &row.way {
             Ok(ImageRoute::Cache) => format!("{places}, from the cache"),
             Ok(ImageRoute::Base(source)) => format!("{places}, from: {}", source.title()),
@@ -121,7 +121,7 @@ fn text(rows: &[Row], environments: &[Environment]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn planned(row: &Row, environments: &[Environment]) -> Planned {
+fn planned(row: &PlanLine, environments: &[Environment]) -> Planned {
     let refusal = row.way.as_ref().err();
     Planned {
         release: row.release.clone(),
@@ -143,8 +143,8 @@ mod tests {
     use insta::assert_snapshot;
     use serde_json::{Value, json};
 
-    fn rows() -> Vec<Row> {
-        let row = |release: &str, way| Row { release: release.to_owned(), way, note: None };
+    fn rows() -> Vec<PlanLine> {
+        let row = |release: &str, way| PlanLine { release: release.to_owned(), way, note: None };
         let refused = |release: &str, why: &str, hint: Option<&str>| Refusal {
             release: release.to_owned(),
             why: why.to_owned(),
@@ -153,7 +153,7 @@ mod tests {
         vec![
             row("debian:12", Ok(ImageRoute::Cache)),
             row("debian:13", Ok(ImageRoute::Base(Source::Bootstrap))),
-            Row {
+            PlanLine {
                 note: Some("the record names no QEMU on x86_64: no guest can be started".to_owned()),
                 ..row("amzn:2023", Ok(ImageRoute::Base(Source::Oci)))
             },

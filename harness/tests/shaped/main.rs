@@ -49,7 +49,7 @@ struct Shaped {
     /// The rules by which it is made.
     rules: &'static [&'static str],
     /// Makes its repositories of a tree.
-    make: fn(&Path, &Place),
+    make: fn(&Path, &Repositories),
     /// The options that say where its repositories are.
     options: fn(&Path) -> Vec<String>,
     /// Packages of the record, how their versions begin and end, and their repositories.
@@ -57,16 +57,16 @@ struct Shaped {
 }
 
 /// Where a shape is, its key, and room to make it.
-struct Place {
+struct Repositories {
     repositories: PathBuf,
     key: PathBuf,
     work: PathBuf,
 }
 
-impl Place {
-    fn below(folder: &Path) -> Place {
+impl Repositories {
+    fn below(folder: &Path) -> Repositories {
         let [repositories, key, work] = ["repositories", "key.asc", "work"].map(|name| folder.join(name));
-        Place { repositories, key, work }
+        Repositories { repositories, key, work }
     }
 }
 
@@ -152,7 +152,7 @@ fn in_a_folder(repositories: &Path) -> Vec<String> {
 
 impl Shaped {
     /// Its repositories: made once of the same packages by the same rules.
-    fn repositories(&self) -> Place {
+    fn repositories(&self) -> Repositories {
         let image = debian_with(self.besides);
         let mut digest = DefaultHasher::new();
         image.key().hash(&mut digest);
@@ -164,7 +164,7 @@ impl Shaped {
         if !folder.exists() {
             // What was made of other packages, or not to its end.
             let _ = std::fs::remove_dir_all(&all);
-            let half = Place::below(&all.join("half"));
+            let half = Repositories::below(&all.join("half"));
             for folder in [&half.repositories, &half.work] {
                 std::fs::create_dir_all(folder).unwrap();
             }
@@ -172,7 +172,7 @@ impl Shaped {
             std::fs::remove_dir_all(&half.work).unwrap();
             std::fs::rename(all.join("half"), &folder).unwrap();
         }
-        Place::below(&folder)
+        Repositories::below(&folder)
     }
 
     /// Qualifies the release of the shipped record with these repositories, and gives the image that was made of them.

@@ -50,7 +50,7 @@ pub struct Readings {
     read: Vec<FileItems>,
     #[serde(default)]
     settings: Vec<Settings>,
-    changes: Vec<Change>,
+    changes: Vec<UpstreamChange>,
 }
 
 /// Items of one file that are read.
@@ -87,7 +87,7 @@ impl Settings {
 /// Items that changed at a release.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Change {
+struct UpstreamChange {
     /// The release, or `main`.
     at: String,
     /// The items.

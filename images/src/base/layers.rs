@@ -43,7 +43,7 @@ fn one(runner: &Runner<'_>, layer: &Path, root: &Root, left: &mut UnpackLimits) 
     // A folder replaces a file or link of a layer below before anything is put into it.
     folders.sort();
     folders.iter().try_for_each(|path| make_folder(root, path))?;
-    unpack::each(opened(layer)?, layer, left, &accept, &go_on, |entry| place(root, entry))
+    unpack::each(opened(layer)?, layer, left, &accept, &go_on, |entry| put(root, entry))
 }
 
 fn opened(layer: &Path) -> Result<tar::Archive<BufReader<File>>, Failure> {
@@ -81,7 +81,7 @@ fn make_folder(root: &Root, path: &Path) -> Result<(), Failure> {
     std::fs::create_dir(there.path()).context("creating", &root.shown(path))
 }
 
-fn place<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Failure> {
+fn put<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Failure> {
     let kind = entry.header().entry_type();
     let path = inside(&entry.path().context("unpacking into", root.path())?);
     let is_special = kind.is_character_special() || kind.is_block_special() || kind.is_fifo();

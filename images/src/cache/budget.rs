@@ -4,7 +4,7 @@
 //! the budget.
 //! A file that several images share counts once, and goes with the last of them.
 
-use super::{Image, Leftover, Place, Store};
+use super::{CacheEntry, Image, Leftover, Store};
 use crate::error::{Context as _, Failure, ImageError};
 use crate::progress::Phase;
 use jiff::Timestamp;
@@ -53,26 +53,26 @@ pub fn trim(cache: &Path, budget: u64) -> Result<TrimReport, ImageError> {
 
 impl Store {
     fn trim(&self, budget: u64) -> Result<TrimReport, Failure> {
-        let places = self.places().context("reading", &self.images)?.images;
-        let mut places: Vec<(Timestamp, Place)> =
-            places.into_iter().map(|place| (self.last_use(&place), place)).collect();
-        places
-            .sort_by_key(|(used, place)| (place.image.is_some(), *used, place.image.as_ref().map(|image| image.made)));
+        let images = self.content().context("reading", &self.images)?.images;
+        let mut images: Vec<(Timestamp, CacheEntry)> =
+            images.into_iter().map(|entry| (self.last_use(&entry), entry)).collect();
+        images
+            .sort_by_key(|(used, entry)| (entry.image.is_some(), *used, entry.image.as_ref().map(|image| image.made)));
         let mut room = Room::default();
-        places.iter().for_each(|(_, place)| room.add(&place.dir));
+        images.iter().for_each(|(_, entry)| room.add(&entry.dir));
         let mut done = TrimReport::default();
-        for (used, place) in places {
+        for (used, entry) in images {
             if room.bytes <= budget {
                 break;
             }
-            match self.remove(&place.key) {
+            match self.remove(&entry.key) {
                 Ok(true) => {
-                    room.take(&place.dir);
-                    let release = place.image.as_ref().map(Image::release);
-                    done.removed.push(RemovedImage { key: place.key, release, used });
+                    room.take(&entry.dir);
+                    let release = entry.image.as_ref().map(Image::release);
+                    done.removed.push(RemovedImage { key: entry.key, release, used });
                 }
                 Ok(false) => {}
-                Err(failure) => done.leftovers.push(Leftover::new(&place.dir, failure.cause)),
+                Err(failure) => done.leftovers.push(Leftover::new(&entry.dir, failure.cause)),
             }
         }
         done.bytes = room.bytes;
@@ -80,10 +80,10 @@ impl Store {
     }
 
     /// When somebody last held the image: the time of its lock.
-    fn last_use(&self, place: &Place) -> Timestamp {
-        let lock = std::fs::metadata(self.images.join(".locks").join(&place.key));
+    fn last_use(&self, entry: &CacheEntry) -> Timestamp {
+        let lock = std::fs::metadata(self.images.join(".locks").join(&entry.key));
         let held = lock.and_then(|meta| meta.modified()).ok().and_then(|time| Timestamp::try_from(time).ok());
-        let made = place.image.as_ref().map_or(Timestamp::UNIX_EPOCH, |image| image.made);
+        let made = entry.image.as_ref().map_or(Timestamp::UNIX_EPOCH, |image| image.made);
         held.map_or(made, |held| held.max(made))
     }
 }

@@ -147,12 +147,12 @@ impl Store {
     }
 
     fn clean(&self, what: &CleanScope) -> Result<CleanReport, Failure> {
-        let places = self.places().context("reading", &self.images)?;
-        let mut done = CleanReport { others: places.others, ..CleanReport::default() };
+        let content = self.content().context("reading", &self.images)?;
+        let mut done = CleanReport { others: content.others, ..CleanReport::default() };
         let mut seen = BTreeSet::new();
-        for place in places.images {
-            let newest = place.image.as_ref().is_some_and(|image| seen.insert(image.manifest.request.clone()));
-            let wanted = match (what, &place.image) {
+        for entry in content.images {
+            let newest = entry.image.as_ref().is_some_and(|image| seen.insert(image.manifest.request.clone()));
+            let wanted = match (what, &entry.image) {
                 (CleanScope::All, _) => true,
                 (CleanScope::Release(name), Some(image)) => image.release() == *name,
                 // It cannot be told which release it is of.
@@ -162,10 +162,10 @@ impl Store {
             if !wanted {
                 continue;
             }
-            match self.remove(&place.key) {
-                Ok(true) => done.removed.push(place.key),
-                Ok(false) => done.in_use.push(place.key),
-                Err(failure) => done.leftovers.push(Leftover::new(&place.dir, failure.cause)),
+            match self.remove(&entry.key) {
+                Ok(true) => done.removed.push(entry.key),
+                Ok(false) => done.in_use.push(entry.key),
+                Err(failure) => done.leftovers.push(Leftover::new(&entry.dir, failure.cause)),
             }
         }
         done.leftovers.extend(self.remove_stale_locks()?);
@@ -188,12 +188,12 @@ impl Store {
 
     /// Removes what stands under a key, whatever it is; its lock must be held.
     pub(super) fn discard(&self, key: &str) -> Result<(), Failure> {
-        let place = self.images.join(key);
+        let path = self.images.join(key);
         // First renamed, then removed, which takes time: a process that is killed here leaves no half image either.
         let workshop = self.workshop(key)?;
-        match std::fs::rename(&place, workshop.dir.join("removed")) {
+        match std::fs::rename(&path, workshop.dir.join("removed")) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            moved => moved.context("moving away", &place)?,
+            moved => moved.context("moving away", &path)?,
         }
         workshop.end()
     }

@@ -7,7 +7,8 @@
 //! A base from nothing needs an apk of this machine, which decides and verifies; nothing of the packages is run before the
 //! apk among them installs them all.
 //!
-//! No apk was there to try this with: the calls are those that apk(8) of apk-tools 2.14 documents.
+//! No apk was there to try this with: the calls are those that apk(8) of apk-tools 2.14 documents, and a test has a program
+//! record them (`images/tests/apk.rs`).
 
 mod index;
 mod install;

@@ -6,8 +6,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Programs that need no folder share the tests' own, which is not written to.
-fn machine() -> Sandbox {
-    Sandbox::of_machine(Path::new(env!("CARGO_MANIFEST_DIR")), Network::None).unwrap()
+fn machine() -> ProgramSandbox {
+    ProgramSandbox::of_machine(Path::new(env!("CARGO_MANIFEST_DIR")), Network::None).unwrap()
 }
 
 fn confined(script: &str) -> Command {
@@ -82,7 +82,7 @@ fn holder() {
     let script = "exec 9>/tmp/pipe; echo up >&9; setsid sleep 600 & perl -e '$> = 65534; $> = 0; sleep 600'";
     let mut command = Command::new("sh");
     command.args(["-c", script]).process_group(0);
-    Sandbox::of_machine(Path::new(&folder), Network::None).unwrap().confine(&mut command).unwrap();
+    ProgramSandbox::of_machine(Path::new(&folder), Network::None).unwrap().confine(&mut command).unwrap();
     let _ = command.status();
 }
 

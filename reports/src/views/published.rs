@@ -38,9 +38,10 @@ fn write_all<'a>(
     let heads = ["release", "last run"].map(str::to_owned).into_iter();
     let kata = maintained.iter().map(|profile| format!("can Kata {} run? ({})", profile.range, profile.name));
     table(out, heads.chain(kata), rows)?;
-    writeln!(out, "## Under Kata itself\n")?;
-    out.push_str(&under_kata(records.iter().copied()));
-    writeln!(out)?;
+    let kata = under_kata(records.iter().copied());
+    if !kata.is_empty() {
+        writeln!(out, "## Under Kata itself\n\n{kata}")?;
+    }
     for record in records.into_iter().filter(|record| record.verified.iter().any(|entry| !entry.shaped)) {
         writeln!(out, "## {}\n", escape(&record.distro))?;
         for maintained in [true, false] {
@@ -53,7 +54,7 @@ fn write_all<'a>(
 }
 
 /// Kata's own results, a row for each release, profile and environment, with the Kata and what was brought along; a table
-/// of its own in `README.md`, too.
+/// of its own in `README.md`, too. Empty where none is recorded.
 pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     let of_kata = |c: &Capability| c.area() == Area::Kata;
     let mut rows: Vec<(&VerifiedEntry, Vec<String>)> = Vec::new();
@@ -77,7 +78,7 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
         rows.push((entry, head));
     }
     if rows.is_empty() {
-        return "No run under Kata itself is recorded yet.\n".to_owned();
+        return String::new();
     }
     columns.sort();
     columns.dedup();
@@ -242,15 +243,33 @@ mod tests {
     const BEGIN: &str = "<!-- Made from distros/records/verified; do not edit. -->\n";
     const END: &str = "<!-- Until here. -->\n";
 
+    /// What stands between the two lines of the README: nothing until a run under Kata is recorded.
+    fn block(table: &str) -> String {
+        match table {
+            "" => String::new(),
+            table => format!("As runs recorded it (`--write-back`):\n\n{table}"),
+        }
+    }
+
     #[test]
     fn the_table_of_the_readme_is_current() {
         let database = Database::embedded();
         let (file, current) = checked_in("README.md", |old| {
             let (before, rest) = old.split_once(BEGIN).expect("README.md has the line before the table");
             let (_, after) = rest.split_once(END).expect("README.md has the line after the table");
-            format!("{before}{BEGIN}{}{END}{after}", under_kata(database.records()))
+            format!("{before}{BEGIN}{}{END}{after}", block(&under_kata(database.records())))
         });
         assert!(file == current, "README.md is old: run this test with UPDATE_MATRIX=1");
+    }
+
+    #[test]
+    fn without_a_run_under_kata_nothing_is_said_of_one() {
+        let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+        record.verified.retain(|entry| entry.kata.is_none());
+        assert_eq!(under_kata([&record].into_iter()), "");
+        assert_eq!(block(""), "");
+        let rendered = render([&record].into_iter(), Profile::all());
+        assert!(rendered.contains("\n## debian\n") && !rendered.contains("Under Kata"), "{rendered}");
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn cpu_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
 fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
-    let disk = Disk::new()?;
+    let disk = ScratchDisk::new()?;
     let id = forms::plug_scsi_disk(machine, &disk.0)?;
     for host in list(machine, "/sys/class/scsi_host")? {
         let path = format!("/sys/class/scsi_host/{host}/scan");
@@ -234,7 +234,7 @@ fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     machine.load_modules(ModuleUse::VirtioBlk)?;
-    let disk = Disk::new()?;
+    let disk = ScratchDisk::new()?;
     let id = forms::plug_pci_disk(machine, &disk.0)?;
     let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
     disk.is_used(machine, &name)?;
@@ -254,7 +254,7 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     let machine = machine.as_mut();
     env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
     machine.load_modules(ModuleUse::VirtioBlk)?;
-    let disk = Disk::new()?;
+    let disk = ScratchDisk::new()?;
     let id = forms::plug_root_port_disk(machine, &disk.0)?;
     let Some(port) = forms::slot_of(machine, "rp0")? else {
         return Err(Stop::fail("query-pci lists no device rp0, though QEMU was started with a root port of that id"));
@@ -345,16 +345,16 @@ fn is_numbered(name: &str, prefix: &str) -> bool {
 }
 
 /// A disk's file, removed when dropped.
-struct Disk(PathBuf);
+struct ScratchDisk(PathBuf);
 
 const DISK_BYTES: usize = 8 << 20;
 
-impl Disk {
-    fn new() -> Result<Disk, Stop> {
+impl ScratchDisk {
+    fn new() -> Result<ScratchDisk, Stop> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let disk = Disk(PathBuf::from(format!("/var/tmp/kata-qualify-disk-{}-{number}", std::process::id())));
+        let disk = ScratchDisk(PathBuf::from(format!("/var/tmp/kata-qualify-disk-{}-{number}", std::process::id())));
         std::fs::write(&disk.0, vec![b'-'; DISK_BYTES]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
         Ok(disk)
     }
@@ -372,7 +372,7 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
+impl Drop for ScratchDisk {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }

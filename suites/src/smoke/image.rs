@@ -97,7 +97,7 @@ struct ImageForm<'a> {
 impl ImageForm<'_> {
     fn is_read(&self, env: &dyn EnvironmentSide) -> Check {
         self.kernel_can_look(env)?;
-        let image = Image::make(env)?;
+        let image = ScratchImage::make(env)?;
         let content = image.sum()?;
         let mut machine = env.boot_with_image(&image.0, self.driver)?;
         let machine = machine.as_mut();
@@ -199,13 +199,13 @@ fn words() -> String {
 }
 
 /// An image's file, removed when dropped.
-struct Image(PathBuf);
+struct ScratchImage(PathBuf);
 
-impl Image {
-    fn make(env: &dyn EnvironmentSide) -> Result<Image, Stop> {
+impl ScratchImage {
+    fn make(env: &dyn EnvironmentSide) -> Result<ScratchImage, Stop> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let image = Image(PathBuf::from(format!("/var/tmp/kata-qualify-image-{}-{number}", std::process::id())));
+        let image = ScratchImage(PathBuf::from(format!("/var/tmp/kata-qualify-image-{}-{number}", std::process::id())));
         let failed = |e: io::Error| Stop::error(format!("making an image: {e}"));
         let (tree, filesystem) = (image.0.with_extension("d"), image.0.with_extension("ext4"));
         fs::create_dir_all(&tree).map_err(failed)?;
@@ -251,7 +251,7 @@ impl Image {
     }
 }
 
-impl Drop for Image {
+impl Drop for ScratchImage {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

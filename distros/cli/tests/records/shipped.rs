@@ -7,7 +7,7 @@ use root::Root;
 use std::collections::BTreeSet;
 
 /// Distros that ship Enterprise Linux's QEMU.
-const ENTERPRISE_LINUX: [&str; 4] = ["almalinux", "centos", "rhel", "rocky"];
+const ENTERPRISE_LINUX: [&str; 5] = ["almalinux", "centos", "ol", "rhel", "rocky"];
 
 /// Registries from which distros publish their images.
 const REGISTRIES: [&str; 7] = [
@@ -198,6 +198,7 @@ fn what_must_be_enabled_is_named() {
         assert_eq!(enabled(distro, "8", FactSubject::Modules).as_deref(), Some("virt:rhel"));
         assert_eq!(enabled(distro, "9", FactSubject::Modules), None, "modularity of virt ended with 8");
     }
+    assert_eq!(enabled("ol", "8", FactSubject::Modules).as_deref(), Some("virt:ol"), "and not that of RHEL");
     assert_eq!(enabled("centos", "8.2.2004", FactSubject::Repositories).as_deref(), Some("advanced-virtualization"));
     assert_eq!(enabled("alpine", "3.24", FactSubject::Repositories).as_deref(), Some("community"));
     assert_eq!(enabled("alpine", "edge", FactSubject::Repositories).as_deref(), Some("community testing"));
@@ -240,7 +241,8 @@ fn the_daemon_is_where_the_packaging_puts_it() {
 }
 
 /// With a kernel of 4 KiB pages KVM refuses the pages of 64 KiB that guests ask for by default: no Kata starts. Debian
-/// has a flavour of its own for these since 13; before, and elsewhere, there is but one.
+/// has a flavour of its own for these since 13; before, and elsewhere, the one that there is has them: the records of
+/// Fedora, RHEL, SUSE, Ubuntu and Alpine say so where they name it, and their sources where that was read.
 #[test]
 fn on_power_debians_kernel_has_the_pages_that_guests_ask_for() {
     let database = Database::embedded();
@@ -278,16 +280,25 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
     use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter};
     let database = Database::embedded();
     for (target, kind, name, packages) in [
-        ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"][..]),
+        ("almalinux:9", Firmware, "ovmf", &["edk2-ovmf"][..]),
+        ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"]),
+        ("alpine:3.24", Firmware, "ovmf", &["ovmf"]),
+        ("arch:rolling", Firmware, "ovmf", &["edk2-ovmf"]),
         ("arch:rolling", ContainerManager, "cri-o", &["cri-o"]),
         ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
         ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
         ("debian:12", Firmware, "ovmf", &["ovmf"]),
         ("debian:13", Firmware, "ovmf", &["ovmf"]),
+        ("centos:stream10", Firmware, "ovmf", &["edk2-ovmf"]),
         ("fedora:44", Firmware, "ovmf", &["edk2-ovmf"]),
         ("fedora:44", Kata, "kata-containers", &["kata-containers"]),
         ("gentoo:rolling", ContainerManager, "cri-o", &["app-containers/cri-o"]),
         ("debian:13", Snapshotter, "nydus", &["nydus-snapshotter"]),
+        ("opensuse:tumbleweed", Firmware, "ovmf", &["qemu-ovmf-x86_64"]),
+        ("rhel:8", Firmware, "ovmf", &["edk2-ovmf"]),
+        ("rocky:10", Firmware, "ovmf", &["edk2-ovmf"]),
+        ("sles:16.0", Firmware, "ovmf", &["qemu-ovmf-x86_64"]),
+        ("ubuntu:26.04", Firmware, "ovmf", &["ovmf"]),
         ("nixos:26.05", Kata, "kata-runtime", &["kata-runtime"]),
         ("nixos:26.05", Jailer, "jailer", &["firecracker"]),
         ("talos:rolling", Kata, "kata-static", &[]),

@@ -49,8 +49,8 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
         let what = format!("{what} for Kata {}", kata.version);
         move |e: &dyn std::fmt::Display| Stop::error(format!("{what}: {e}"))
     };
-    place(root, Path::new(shipped), Path::new(&kata.configuration))
-        .map_err(|e| doing("placing the configuration")(&e))?;
+    copy(root, Path::new(shipped), Path::new(&kata.configuration))
+        .map_err(|e| doing("copying the configuration")(&e))?;
     let configuration = planned(root, claims, profile, kata)?;
     let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
     if located.named != Path::new(&kata.configuration) {
@@ -70,7 +70,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     Ok(Some(ConfiguredKata { file, text, notes }))
 }
 
-fn place(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
+fn copy(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
     root.write(to, &root.read(from, MAX_SHIPPED)?)
 }
 

@@ -89,8 +89,8 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
     let root = tree::open(install.tree)?;
     tree::devices(&root)?;
     if !local.is_empty() {
-        // What the caller's packages need.
-        names.extend(wanted.iter().map(|one| one.name.clone()));
+        // What the caller's packages need, by name: apk takes `.apk` in a word for a file, which it would not verify.
+        names.extend(wanted.iter().map(|one| one.offered.name.clone()));
     }
     if !names.is_empty() {
         job.runner.run(Phase::Install, job.apk(install.tree)?.arg("add").args(&names))?;

@@ -97,6 +97,50 @@ fn the_schema_allows_it() {
     assert!(broken > 0, "no rerun was seen");
 }
 
+/// How many cases, failures, errors and skipped ones junitparser sees in a file.
+const COUNT: &str = "
+import sys
+from junitparser import Error, Failure, JUnitXml, Skipped
+cases = [case for suite in JUnitXml.fromfile(sys.argv[1]) for case in suite]
+counts = [sum(isinstance(result, kind) for case in cases for result in case.result) for kind in (Failure, Error, Skipped)]
+print(len(cases), *counts)
+";
+
+/// Two readers that others look at runs with; `JUNIT_READERS` is the folder of their programs.
+#[test]
+#[ignore = "takes programs of PyPI: .ci/run"]
+fn junitparser_and_junit2html_read_it() {
+    let readers = std::env::var_os("JUNIT_READERS").expect("JUNIT_READERS names the folder of the readers' programs");
+    let dir = tempfile::tempdir().unwrap();
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(Path::new(&readers).join(program)).args(arguments).output().unwrap();
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{program}: {why}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let matrix = sample::matrix();
+    let entries = sample::recorded();
+    let mut seen = [0; 4];
+    for standings in [sample::standings(&matrix), sample::beside(&matrix, &entries)] {
+        for (name, text) in files(&standings, &sample::catalogue(), &[]) {
+            let (file, page) = (dir.path().join(&name), dir.path().join("page.html"));
+            std::fs::write(&file, &text).unwrap();
+            let (file, page) = (file.to_str().unwrap(), page.to_str().unwrap());
+            let xml = roxmltree::Document::parse(&text).unwrap();
+            let cases: Vec<_> = xml.descendants().filter(|node| node.has_tag_name("testcase")).collect();
+            let of = |tag: &str| cases.iter().flat_map(|c| c.children()).filter(|n| n.has_tag_name(tag)).count();
+            let counts = [cases.len(), of("failure"), of("error"), of("skipped")];
+            assert_eq!(said("python3", &["-c", COUNT, file]), counts.map(|n| n.to_string()).join(" "), "{name}");
+            seen.iter_mut().zip(counts).for_each(|(seen, count)| *seen += count);
+            said("junit2html", &[file, page]);
+            let page = std::fs::read_to_string(page).unwrap();
+            let left_out = cases.iter().find(|case| !page.contains(case.attribute("name").unwrap()));
+            assert_eq!(left_out, None, "{name}");
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 0), "the sample has something of each: {seen:?}");
+}
+
 #[test]
 fn each_outcome_has_its_element() {
     let text = rendered(&sample::journal());

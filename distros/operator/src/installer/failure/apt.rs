@@ -96,7 +96,7 @@ fn repository(lines: &[String], _: &str) -> FailureReason {
     let silent =
         lines.iter().find(|line| is_silent(line)).map(|line| FailureReason::Unreachable { detail: line.clone() });
     let absent =
-        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: suite(line) });
+        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: lacked(line) });
     // Where nothing answers, apt says both that it cannot connect and that there is no Release file.
     silent.or_else(absent).unwrap_or(FailureReason::Unreadable)
 }
@@ -113,15 +113,19 @@ fn is_silent(line: &str) -> bool {
     !line.contains("404  not found") && SILENT.iter().any(|phrase| line.contains(phrase))
 }
 
+/// A suite that the mirror lacks, or an index that the suite's Release file promises.
 fn is_absent(line: &str) -> bool {
-    line.contains("does not have a Release file")
-        || line.contains("404  Not Found") && (line.contains("InRelease") || line.contains("/Release"))
+    line.contains("does not have a Release file") || line.contains("404  Not Found") && line.contains("/dists/")
 }
 
-fn suite(line: &str) -> String {
-    let dists = line.split_whitespace().find_map(|w| between_dists(w.trim_matches(['\'', '"'])));
+fn lacked(line: &str) -> String {
+    let addresses = || line.split_whitespace().map(|word| word.trim_matches(['\'', '"']));
+    let index = addresses().find_map(|address| Some(address.split_once("/dists/")?.1));
+    if let Some(index) = index.filter(|index| !["InRelease", "Release"].iter().any(|end| index.ends_with(end))) {
+        return format!("index {index}");
+    }
     let quoted = || line.split('\'').nth(1).and_then(|q| q.split(' ').nth(1)).map(str::to_owned);
-    match dists.or_else(quoted) {
+    match addresses().find_map(between_dists).or_else(quoted) {
         Some(suite) => format!("suite {suite}"),
         None => "the suite".to_owned(),
     }
@@ -187,6 +191,17 @@ mod tests {
         let reason =
             of("E: The repository 'http://mirror.example/debian nosuch Release' does not have a Release file.");
         assert!(matches!(reason, FailureReason::MissingIndex { ref what } if what == "suite nosuch"), "{reason:?}");
+    }
+
+    #[test]
+    fn index_that_the_release_file_promises() {
+        let reason = of(
+            "Err:2 http://mirror.example/debian sid/main amd64 Packages\n  404  Not Found [IP: 192.0.2.80 80]\n\
+            E: Failed to fetch http://mirror.example/debian/dists/sid/main/binary-amd64/Packages  404  Not Found [IP: 192.0.2.80 80]\n\
+            E: Some index files failed to download. They have been ignored, or old ones used instead.",
+        );
+        let expected = "index sid/main/binary-amd64/Packages";
+        assert!(matches!(reason, FailureReason::MissingIndex { ref what } if what == expected), "{reason:?}");
     }
 
     #[test]
