@@ -6,6 +6,7 @@
 //! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and every report is safe from there on.
 
 pub mod digest;
+pub mod installed;
 pub mod journal;
 pub mod matrix;
 pub mod run;
