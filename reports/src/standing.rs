@@ -16,6 +16,7 @@ mod recorded;
 mod tested;
 
 pub use answer::{Answer, ReleaseAnswer, recorded_answer};
+pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::{ChangeRow, PackageChange};
 pub use known::{IssueStanding, IssueState};

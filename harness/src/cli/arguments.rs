@@ -1,5 +1,9 @@
 //! The command line's form.
 
+mod compared;
+
+pub(super) use compared::{DiffArguments, HistoryArguments, StaleArguments};
+
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,7 +25,8 @@ pub(super) struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    as recorded or better (a first record is never worse)
-  1    worse than recorded; with --strict: something required is not supported
+  1    worse than recorded; with --strict: something required is not supported; a known issue is itself at fault;
+       `diff`: worse; `stale`: something is stale
   2    bad usage or bad input, or a release that cannot be brought up here (see `plan`); nothing was run
   3    infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything
   130  interrupted";
@@ -42,6 +47,13 @@ pub(super) enum Command {
     Profiles(ProfilesArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
+    /// Compare two runs, or a run with the record: verdicts, causes that are new, known, fixed or flaky, packages.
+    Diff(DiffArguments),
+    /// Say which entries of the record are stale: the mirror has other versions, it is old, or the tests have changed.
+    /// Nothing is booted.
+    Stale(Box<StaleArguments>),
+    /// Say when a release worked last, by the record and by runs that are kept.
+    History(HistoryArguments),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
