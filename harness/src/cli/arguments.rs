@@ -71,6 +71,16 @@ pub(super) enum In {
     Host,
 }
 
+impl From<Environment> for In {
+    fn from(environment: Environment) -> In {
+        match environment {
+            Environment::Container => In::Container,
+            Environment::Vm => In::Vm,
+            Environment::Host => In::Host,
+        }
+    }
+}
+
 impl From<In> for Environment {
     fn from(place: In) -> Environment {
         match place {
@@ -112,11 +122,11 @@ pub(super) enum RunFormat {
     Ndjson,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
-    /// machine runs.
-    #[arg(required_unless_present = "environments", value_name = "TARGET")]
+    /// machine runs. With --stale all that have an entry in the record, if none is named.
+    #[arg(required_unless_present_any = ["environments", "stale"], value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
@@ -137,6 +147,9 @@ pub(super) struct RunArguments {
     /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
+    /// Run only the cells whose entry in the record is stale, as `kata-qualify stale` says; none, if nothing is.
+    #[arg(long)]
+    pub stale: bool,
     /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -173,7 +186,7 @@ pub(super) struct RunArguments {
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ImageArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]

@@ -27,6 +27,9 @@ pub(in crate::cli) struct StaleArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12` [default: all that have an entry in the record].
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
+    /// Kata families, or `all` [default: those that upstream maintains].
+    #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
+    pub profiles: Vec<String>,
     /// Days after which an entry is stale, whatever the mirror has.
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub age: u32,
