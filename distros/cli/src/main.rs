@@ -65,7 +65,7 @@ enum Command {
     Requirements(requirements::RequirementsArguments),
     /// Check records: syntax, keys, names, dates, paths.
     Lint(lint::LintArguments),
-    /// Print the JSON Schema of a record, of a file of verdicts, or of what a call answers to programs.
+    /// Print the JSON Schema of a record, of a file of verdicts or of known issues, or of what a call answers to programs.
     Schema {
         /// Of which.
         #[arg(value_enum, default_value_t = SchemaOf::Record)]

@@ -5,6 +5,8 @@
 //! What it excuses, and when it is at fault itself, the reports decide.
 
 mod decode;
+#[cfg(all(test, feature = "schema"))]
+pub(crate) use decode::{ENTRY_KEYS, KEYS};
 
 use crate::diagnostic::{Diagnostic, Severity, finish, line_column};
 use crate::environment::Environment;

@@ -10,9 +10,9 @@ use crate::source::SourceLocation;
 use crate::syntax::{self, Node, NodeKind};
 use std::path::Path;
 
-const KEYS: &[&str] = &["apiVersion", "distro", "known-issues"];
+pub(crate) const KEYS: &[&str] = &["apiVersion", "distro", "known-issues"];
 
-const ENTRY_KEYS: &[&str] =
+pub(crate) const ENTRY_KEYS: &[&str] =
     &["id", "signature", "test", "package", "versions", "profiles", "environments", "url", "owner", "expires"];
 
 /// A file, where all of it can be read, and what is wrong with its form.
