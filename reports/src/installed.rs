@@ -8,7 +8,7 @@ use std::path::Path;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// One package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct InstalledPackage {
     /// Its name: `qemu-system-x86`.
     pub name: String,

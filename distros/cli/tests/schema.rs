@@ -167,7 +167,7 @@ fn sound_verdicts_are_valid_and_broken_ones_are_not() {
 #[test]
 fn sound_known_issues_are_valid_and_broken_ones_are_not() {
     let validator = validator(&schema::known_issues().expect("the schema"));
-    let sound = "distro: d\nknown-issues:\n  - {id: a, test: x::y, package: qemu, versions: {from: 1-1}, profiles: go-3.32,\n     \
+    let sound = "distro: d\nknown-issues:\n  - {id: a, test: 'x::y', package: qemu, versions: {from: 1-1}, profiles: go-3.32,\n     \
         environments: [vm], url: 'https://bugs.example/1', owner: o, expires: 2027-01-01}\n";
     let is_valid = |text: &str| validator.is_valid(&serde_yaml::from_str::<Value>(text).expect("YAML"));
     assert!(is_valid(sound) && is_valid(&sound.replace("{from: 1-1}", "all")));

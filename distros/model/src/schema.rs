@@ -1,4 +1,5 @@
-//! The JSON Schemas of a record, of a file of verdicts and of one of known issues, from types that mirror their keys; those of what programs write
+//! The JSON Schemas of a record, of a file of verdicts and of one of known issues, from
+//! types that mirror their keys; those of what programs write
 //! are made of the types that they write ([`of`]).
 //!
 //! They are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and

@@ -93,7 +93,7 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let write = |test: &str| {
             let entry = format!(
-                "  - {{id: a, test: {test}, package: qemu, versions: all, url: https://x, owner: o, expires: 2030-01-01}}\n"
+                "  - {{id: a, test: '{test}', package: qemu, versions: all, url: 'https://x', owner: o, expires: 2030-01-01}}\n"
             );
             std::fs::write(folder.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{entry}")).unwrap();
             database(Some(dir.path()))

@@ -14,13 +14,14 @@ use model::release::Release;
 use model::version_order::compare;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The newest version that a release's archives offer of each named package, by the signed indexes that an image would be
-/// made by; what they do not offer is left out.
+/// The newest version that a release's archives offer of each named package, by the signed indexes that an image would
+/// be made by; what they do not offer is left out.
 ///
 /// Where an image's base says where packages come from, that is fetched, too.
 ///
 /// # Errors
-/// Those of [`prepare`](super::prepare()) up to the point where an image is made; [`ImageErrorKind::NotCached`] offline.
+/// Those of [`prepare`](super::prepare()) up to the point where an image is made;
+/// [`ImageErrorKind::NotCached`] offline.
 pub fn newest_versions(
     release: &Release,
     options: &Options,

@@ -100,10 +100,10 @@ fn no_face_finds_a_change_where_nothing_has_changed() {
 fn every_face_tells_known_issues() {
     let text = "distro: debian
 known-issues:
-  - {id: no-disk, test: filesystem::virtio_blk::rename_is_atomic, package: virtiofsd, versions: all,
-     url: https://bugs.example/1, owner: somebody, expires: 2027-01-31}
-  - {id: long-mended, test: smoke::guest_boots, package: virtiofsd, versions: all,
-     url: https://bugs.example/2, owner: somebody, expires: 2027-01-31}
+  - {id: no-disk, test: 'filesystem::virtio_blk::rename_is_atomic', package: virtiofsd, versions: all,
+     url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}
+  - {id: long-mended, test: 'smoke::guest_boots', package: virtiofsd, versions: all,
+     url: 'https://bugs.example/2', owner: somebody, expires: 2027-01-31}
 ";
     let file = KnownIssuesFile::parse(Path::new("debian.yaml"), text).unwrap();
     let matrix = judged(&run(|t| (t == sample::BLK).then(|| fail(Component::Kernel, "no disk"))));

@@ -3,8 +3,8 @@
 //!
 //! `failure` stands exactly where something makes the exit code 1, `error` where it makes it 3 (what cannot be judged: a
 //! test in error, a lost cell, a run without an end), so that a CI system is red exactly when the exit code is.
-//! What failed and changes nothing, being known or optional or judged for the first time, is `skipped` with the reason; of
-//! a known issue it has the address. A known issue that is itself at fault is a `failure` of the run.
+//! What failed and changes nothing, being known or optional or judged for the first time, is `skipped` with the reason;
+//! of a known issue it has the address. A known issue that is itself at fault is a `failure` of the run.
 //! Where a capability is worse and no test of it failed, it has a case of its own, `capability::NAME`.
 //!
 //! The dialect is the one that Jenkins' schema allows: properties stand on suites, every failure and rerun has a `type`,

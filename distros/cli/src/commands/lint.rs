@@ -149,7 +149,8 @@ fn record_beside(file: &Path, folder_name: &str) -> Option<Option<Record>> {
     Some(record.and_then(Result::ok))
 }
 
-/// For a file of known issues, the record of its distro where it can be used: in the folder above, or in `records` there.
+/// For a file of known issues, the record of its distro where it can be used: in the folder above, or in `records`
+/// there.
 fn record_of_issues(file: &Path) -> Option<Option<Record>> {
     let above = record_beside(file, known_issues::FOLDER)?;
     let beside = || {

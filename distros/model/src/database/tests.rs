@@ -114,7 +114,7 @@ fn shipped_known_issues_have_no_findings() {
 fn known_issues_are_read_beside_records() {
     let entry = |id: &str, url: &str| {
         format!(
-            "  - {{id: {id}, test: a::b, package: qemu, versions: all, url: https://{url}, owner: o, expires: 2027-01-01}}\n"
+            "  - {{id: {id}, test: 'a::b', package: qemu, versions: all, url: 'https://{url}', owner: o, expires: 2027-01-01}}\n"
         )
     };
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
