@@ -15,7 +15,7 @@ pub enum Change {
     TestSetChanged,
     /// Better than recorded.
     Fixed,
-    /// Unsupported, as recorded.
+    /// Unsupported, as recorded or as a known issue says.
     Known,
     /// As recorded, or recorded for the first time.
     Same,

@@ -35,7 +35,7 @@ struct Issue {
     /// The profiles that it is seen under; all where the key is left out.
     profiles: Option<OneOrMany<String>>,
     /// Where it is seen; anywhere where the key is left out.
-    environments: Option<OneOrMany<IssueEnvironment>>,
+    environments: Option<IssueEnvironments>,
     /// Where it is reported.
     #[schemars(regex(pattern = r#"^https://[^ <>"]*$"#))]
     url: String,
@@ -72,6 +72,15 @@ struct Range {
     from: Option<Version>,
     /// The first good one.
     before: Option<Version>,
+}
+
+/// One environment, or a list of them.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum IssueEnvironments {
+    One(IssueEnvironment),
+    Many(Vec<IssueEnvironment>),
 }
 
 /// Where the release is brought up.
