@@ -8,7 +8,9 @@ fn main() {
     let crate_folder = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate is"));
     let root = crate_folder.parent().expect("the crate lies beside the records");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
-    let text = list(root, "RECORDS", "records") + &list(root, "VERDICTS", "records/verified");
+    let text = list(root, "RECORDS", "records")
+        + &list(root, "VERDICTS", "records/verified")
+        + &list(root, "KNOWN_ISSUES", "known-issues");
     std::fs::write(out.join("shipped.rs"), text).expect("the list is written");
 }
 

@@ -2,8 +2,10 @@
 
 mod arguments;
 mod clean;
+mod diff;
 mod doctor;
 mod explain;
+mod history;
 mod plan;
 mod profiles;
 mod prospect;
@@ -11,6 +13,7 @@ mod records;
 mod report;
 mod request;
 mod run;
+mod stale;
 mod vouched;
 
 use crate::progress::{Printable, tell};
@@ -28,7 +31,8 @@ use std::time::{Duration, Instant};
 pub enum Exit {
     /// As recorded or better; a first record is never worse.
     AsRecorded = 0,
-    /// Worse than recorded; under `--strict`, anything required that is not supported.
+    /// Worse than recorded, a known issue at fault, or something stale; under `--strict`, anything required that is not
+    /// supported.
     Worse = 1,
     /// Bad usage or bad input, or a release that cannot be brought up here; nothing was run.
     Usage = 2,
@@ -87,6 +91,9 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Report(what) => report::report(&what),
+        Command::Diff(what) => diff::diff(&what),
+        Command::Stale(what) => stale::stale(&what),
+        Command::History(what) => history::history(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
     }

@@ -28,6 +28,7 @@ use reports::digest;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
 use reports::verdict::test_set;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +45,8 @@ pub struct Request {
     pub record_places: RecordPlaces,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
+    /// The cells that are run, if not each release in each environment.
+    pub only: Option<BTreeSet<(String, Environment)>>,
     /// What a virtual machine is given.
     pub size: Size,
     /// Profiles.
@@ -279,6 +282,9 @@ fn cells(request: &Request, progress: &Progress) -> Vec<Cell> {
         .releases
         .iter()
         .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
+        .filter(|(release, environment)| {
+            request.only.as_ref().is_none_or(|only| only.contains(&(release.name(), *environment)))
+        })
         .map(|(release, environment)| {
             let id = cell_id(release, environment);
             let name = format!("{}:{}", release.distro, release.version);

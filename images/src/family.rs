@@ -10,12 +10,13 @@ mod download;
 mod folder;
 pub(crate) mod install;
 mod installed;
-mod offered;
+pub(crate) mod offered;
 mod pacman;
 mod rpm;
 
 use self::credentials::Login;
 use self::install::Install;
+use self::offered::Offered;
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
@@ -126,6 +127,10 @@ pub(crate) trait Archives {
     ///
     /// `base` has what [`PackageFamily::settings_in_base`] names of an OCI image that a tree will be made of.
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure>;
+
+    /// The versions of the named packages that the archives offer, by the indexes that [`Archives::indexes`] has fetched
+    /// to `folder`. What of them is verified only when packages are installed is fetched and verified here.
+    fn offered(&self, runner: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure>;
 
     /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
     ///

@@ -53,7 +53,7 @@ pub use family::{Tool, addresses, tools};
 pub use manifest::Manifest;
 pub use options::Options;
 pub use package::ExtraPackage;
-pub use prepare::{ImageRoute, attainable, prepare};
+pub use prepare::{ImageRoute, attainable, newest_versions, prepare};
 pub use progress::{Phase, Progress};
 pub use sandbox::confines;
 pub use source::Source;

@@ -26,6 +26,9 @@
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
+mod newest;
+pub use newest::newest_versions;
+
 use crate::base::{BaseProvider, from_files, oci};
 use crate::cache::{Image, ImageLock, Store, Turn, Workshop};
 use crate::digest::{self, Fields};

@@ -1,5 +1,6 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
+use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Journal, Phase};
 use crate::run::{CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold};
 use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, agreement, judge, test_set};
@@ -89,6 +90,8 @@ pub struct CellReport {
     pub judgements: Judgements,
     /// Profile → test → why its failure blames nobody.
     pub doubts: Doubts,
+    /// Everything that is installed, where the image's manifest is kept beside the journal.
+    pub packages: Vec<InstalledPackage>,
 }
 
 impl CellReport {
@@ -105,6 +108,12 @@ impl CellReport {
     /// The Kata that its containers ran under, of a profile: `3.30.0 (Go)`.
     pub fn kata(&self, profile: &str) -> Option<&str> {
         self.facts.as_ref()?.environment.get(&format!("kata-{profile}")).map(String::as_str)
+    }
+
+    /// The version of a source package; without the image's manifest, that of the component package of that name.
+    pub fn source_version(&self, source: &str) -> Option<&str> {
+        let component = || Some(self.facts.as_ref()?.versions.get(source)?.as_str());
+        source_version(&self.packages, source).or_else(component)
     }
 
     /// What is said of a capability under a profile.
@@ -262,6 +271,7 @@ fn report(
         instances,
         judgements,
         doubts,
+        packages: Vec::new(),
     }
 }
 

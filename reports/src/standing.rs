@@ -10,13 +10,16 @@
 mod answer;
 mod change;
 mod changes;
+mod known;
 mod need;
 mod recorded;
 mod tested;
 
 pub use answer::{Answer, ReleaseAnswer, recorded_answer};
+pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::{ChangeRow, PackageChange};
+pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_needed, is_optional};
 pub use recorded::Recorded;
 pub use tested::Weight;
@@ -27,7 +30,9 @@ use crate::run::RunEnding;
 use crate::verdict::Judgement;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use known::{Known, KnownTests};
 use model::arch::Arch;
+use model::known_issues::KnownIssue;
 use model::verified::{Basis, Verdict, VerifiedEntry};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
@@ -43,6 +48,8 @@ pub struct Standings<'m> {
     pub strict: bool,
     /// The cells, in the matrix's order.
     pub cells: Vec<CellStanding<'m>>,
+    /// The known issues that are about packages of the run.
+    pub issues: Vec<IssueStanding<'m>>,
     /// The cells of each release, by distro, version and architecture.
     by_release: BTreeMap<(&'m str, &'m str, Arch), Vec<&'m CellReport>>,
     /// Whether the record speaks of the same packages: of candidates it says nothing.
@@ -65,6 +72,8 @@ pub struct ProfileStanding<'m> {
     pub entries: Vec<&'m VerifiedEntry>,
     /// By capability.
     pub capabilities: BTreeMap<Capability, CapabilityStanding<'m>>,
+    /// The tests that failed as a known issue says.
+    pub known: BTreeMap<&'m str, &'m KnownIssue>,
 }
 
 /// A capability beside the record.
@@ -101,7 +110,9 @@ impl CapabilityStanding<'_> {
 impl<'m> Standings<'m> {
     /// Compares a run with the record; `strict` asks that all that is required is supported.
     pub fn new(matrix: &'m Matrix, recorded: Recorded<'m>, strict: bool) -> Standings<'m> {
-        let cells = matrix.cells.iter().map(|report| cell(matrix, &recorded, strict, report)).collect();
+        let Known { cells, issues } = known::of(matrix, &recorded);
+        let cells = matrix.cells.iter().zip(cells);
+        let cells = cells.map(|(report, known)| cell(matrix, &recorded, strict, report, known)).collect();
         let mut by_release: BTreeMap<_, Vec<&CellReport>> = BTreeMap::new();
         for report in &matrix.cells {
             let CellId { distro, release, arch, .. } = &report.cell;
@@ -109,7 +120,7 @@ impl<'m> Standings<'m> {
         }
         let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
         let counts_record = !matrix.candidate && !matrix.cells.iter().any(brought);
-        Standings { matrix, recorded, strict, cells, by_release, counts_record }
+        Standings { matrix, recorded, strict, cells, issues, by_release, counts_record }
     }
 
     /// What a capability of a cell comes to; `None` where the run judged no such profile.
@@ -135,6 +146,8 @@ impl<'m> Standings<'m> {
     /// and the second a gap.
     pub fn effect(&self) -> Effect {
         let whole = if self.problems().is_empty() { Effect::None } else { Effect::Unjudged };
+        let issues = self.issues.iter().any(IssueStanding::is_at_fault);
+        let whole = if issues { Effect::Worse } else { whole };
         let cells = self.cells.iter().map(|cell| cell.effect(self.matrix));
         cells.fold(whole, Effect::max)
     }
@@ -186,30 +199,42 @@ impl<'m> CellStanding<'m> {
     }
 }
 
-fn cell<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>, strict: bool, report: &'m CellReport) -> CellStanding<'m> {
+fn cell<'m>(
+    matrix: &'m Matrix,
+    recorded: &Recorded<'m>,
+    strict: bool,
+    report: &'m CellReport,
+    mut known: KnownTests<'m>,
+) -> CellStanding<'m> {
     let today = report.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
     let filtered = matrix.filter.is_some();
     let profiles = report.judgements.iter().map(|(profile, judgements)| {
         let entries = recorded.entries(&report.cell, profile);
         let has_kata = report.kata(profile).is_some();
+        let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {
-            let known = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?.verdict)));
-            let (entry, recorded) = known.unzip();
+            let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?.verdict)));
+            let (entry, recorded) = found.unzip();
             let same_tests = entry.is_none_or(|entry: &VerifiedEntry| entry.test_set == matrix.test_set);
             // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
             let left_out = filtered && judgement.unrun > 0;
             let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
-            let (change, mut effect) = compare(recorded, same_tests, judgement, unasked);
+            let (mut change, mut effect) = compare(recorded, same_tests, judgement, unasked);
+            // What fails as is known is expected, whatever the record says.
+            let causes = &judgement.causes;
+            if !causes.is_empty() && causes.iter().all(|cause| known.contains_key(cause.test.as_str())) {
+                (change, effect) = (Change::Known, Effect::None);
+            }
             // Under `--strict` a gap is a gap: what is required must be supported.
             if strict && effect == Effect::None && !left_out && is_lacking(capability, judgement) {
                 effect = Effect::Worse;
             }
-            let known = entry.filter(|_| recorded == Some(judgement.verdict)).map(|e| e.tested);
+            let before = entry.filter(|_| recorded == Some(judgement.verdict)).map(|e| e.tested);
             let optional = is_optional(capability, judgement);
-            CapabilityStanding { judgement, optional, change, effect, recorded, entry, since: known.or(today) }
+            CapabilityStanding { judgement, optional, change, effect, recorded, entry, since: before.or(today) }
         };
         let capabilities = judgements.iter().map(|(c, judgement)| (*c, one(*c, judgement))).collect();
-        (profile.as_str(), ProfileStanding { entries, capabilities })
+        (profile.as_str(), ProfileStanding { entries, capabilities, known })
     });
     CellStanding { report, profiles: profiles.collect() }
 }

@@ -8,6 +8,7 @@ pub(crate) mod fallback;
 pub(crate) mod generate;
 pub(crate) mod install;
 pub(crate) mod lint;
+pub(crate) mod list;
 pub(crate) mod requirements;
 pub(crate) mod show;
 pub(crate) mod unconfigure;
@@ -15,6 +16,7 @@ pub(crate) mod verified;
 
 // What they are about.
 mod machine;
+mod support;
 pub(crate) mod system;
 
 use clap::ValueEnum;

@@ -15,8 +15,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::system::GlobalArguments;
 use commands::{
-    EXIT_CODES, Exit, Failed, Format, check, configure, detect, fallback, generate, install, lint, requirements, show,
-    unconfigure, verified,
+    EXIT_CODES, Exit, Failed, Format, check, configure, detect, fallback, generate, install, lint, list, requirements,
+    show, unconfigure, verified,
 };
 use model::diagnostic::{error_chain, printable};
 use operator::configure::state::ChangeError;
@@ -65,7 +65,7 @@ enum Command {
     Requirements(requirements::RequirementsArguments),
     /// Check records: syntax, keys, names, dates, paths.
     Lint(lint::LintArguments),
-    /// Print the JSON Schema of a record, of a file of verdicts, or of what a call answers to programs.
+    /// Print the JSON Schema of a record, of a file of verdicts or of known issues, or of what a call answers to programs.
     Schema {
         /// Of which.
         #[arg(value_enum, default_value_t = SchemaOf::Record)]
@@ -73,12 +73,8 @@ enum Command {
     },
     /// Write the man pages and the completions of bash, zsh and fish into a directory, for a package to install.
     Generate(generate::GenerateArguments),
-    /// List the releases that are known.
-    List {
-        /// How to print them.
-        #[arg(long, value_enum, default_value_t = Format::Human)]
-        format: Format,
-    },
+    /// List the releases that are known, all or those of a distro or family, or supported on a day.
+    List(list::ListArguments),
 }
 
 impl Command {
@@ -96,7 +92,7 @@ impl Command {
             Command::Unconfigure(arguments) => arguments.format,
             Command::Fallback(arguments) => arguments.machine.about.format,
             Command::Requirements(arguments) => arguments.format,
-            Command::List { format } => *format,
+            Command::List(arguments) => arguments.format,
             // Its errors are findings.
             Command::Lint(_) | Command::Schema { .. } | Command::Generate(_) => Format::Human,
         };
@@ -229,6 +225,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Command::Generate(arguments) => generate::run(arguments, Arguments::command()),
-        Command::List { format } => show::list(common, *format),
+        Command::List(arguments) => list::run(common, arguments),
     }
 }

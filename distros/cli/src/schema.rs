@@ -1,4 +1,4 @@
-//! The JSON Schemas of records, of files of verdicts, and of what the calls answer to programs.
+//! The JSON Schemas of records, of files of verdicts and of known issues, and of what the calls answer to programs.
 //!
 //! Answers are put together where they are given; the types here mirror their keys, and tests hold real answers against
 //! them. A key that these types do not have is not valid, so that none is added without being described here.
@@ -17,6 +17,8 @@ pub(crate) enum SchemaOf {
     Record,
     /// A file of verdicts.
     Verified,
+    /// A file of known issues.
+    KnownIssues,
     /// The answer of `detect`.
     DetectAnswer,
     /// The answer of `list`.
@@ -52,6 +54,7 @@ pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
     match of {
         SchemaOf::Record => model::schema::record(),
         SchemaOf::Verified => model::schema::verified(),
+        SchemaOf::KnownIssues => model::schema::known_issues(),
         SchemaOf::DetectAnswer => answer::<system::Detect>(),
         SchemaOf::ListAnswer => answer::<system::List>(),
         SchemaOf::ShowAnswer => answer::<system::Show>(),

@@ -82,6 +82,7 @@ fn show_prints_what_is_known() {
       vmm qemu packages  qemu  [assumed]
       vmm qemu path      /usr/bin/qemu  [assumed]
       verified
+        go-3.29/container: 1 of 2 supported, not fs.virtio-fs, on emulated basis, [AGE] ago
                       go-3.29/container
         vmm.boot      supported
         fs.virtio-fs  unsupported
@@ -141,8 +142,8 @@ fn list_has_one_line_a_release() {
     let ours = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
     let lines: Vec<&str> = output.stdout.lines().filter(ours).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    debian:11            bullseye oldoldstable    x86_64 aarch64
-    debian:12            bookworm oldstable       x86_64 aarch64 ppc64le s390x
+    debian:11            bullseye oldoldstable    x86_64 aarch64  (support ended on 2026-08-31)
+    debian:12            bookworm oldstable       x86_64 aarch64 ppc64le s390x  (long-term support until 2028-06-30)
     debian:13            trixie stable            x86_64 aarch64 ppc64le s390x
     debian:testing       forky                    x86_64 aarch64 ppc64le s390x
     debian:unstable      sid                      x86_64 aarch64 ppc64le s390x

@@ -24,7 +24,9 @@ fn files(folder: &str) -> Vec<PathBuf> {
 
 #[test]
 fn the_files_are_current() {
-    for (name, current) in [("record", schema::record()), ("verified", schema::verified())] {
+    for (name, current) in
+        [("record", schema::record()), ("verified", schema::verified()), ("known-issues", schema::known_issues())]
+    {
         let current = current.expect("the schema");
         let file = here(&format!("../model/schema/{name}.schema.json"));
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
@@ -159,6 +161,19 @@ fn sound_verdicts_are_valid_and_broken_ones_are_not() {
     for name in ["unknown-verdict", "unknown-capability", "unknown-environment", "without-basis"] {
         let verdicts = yaml(&here(&format!("tests/fixtures/bad-verdicts/{name}.yaml")));
         assert!(!validator.is_valid(&verdicts), "{name} is valid to the schema");
+    }
+}
+
+#[test]
+fn sound_known_issues_are_valid_and_broken_ones_are_not() {
+    let validator = validator(&schema::known_issues().expect("the schema"));
+    let sound = "distro: d\nknown-issues:\n  - {id: a, test: 'x::y', package: qemu, versions: {from: 1-1}, profiles: go-3.32,\n     \
+        environments: [vm], url: 'https://bugs.example/1', owner: o, expires: 2027-01-01}\n";
+    let is_valid = |text: &str| validator.is_valid(&serde_yaml::from_str::<Value>(text).expect("YAML"));
+    assert!(is_valid(sound) && is_valid(&sound.replace("{from: 1-1}", "all")));
+    for (from, to) in [("{from: 1-1}", "any"), ("https:", "http:"), ("vm", "moon"), ("owner: o, ", ""), ("id:", "ib:")]
+    {
+        assert!(!is_valid(&sound.replacen(from, to, 1)), "{to} is valid");
     }
 }
 

@@ -9,8 +9,8 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-// `RECORDS` and `VERDICTS`: the name in the repository and the text of every file of `distros/records` and of its folder
-// `verified`.
+// `RECORDS`, `VERDICTS` and `KNOWN_ISSUES`: the name in the repository and the text of every file of `distros/records`,
+// of its folder `verified` and of `distros/known-issues`.
 include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
 /// Records by distro.
@@ -81,6 +81,7 @@ impl Database {
     /// The built-in records and, over them, those of each directory's `*.yaml`; a later directory wins, key by key.
     ///
     /// What was proved is read from each directory's `verified/*.yaml` in the same way; a later entry wins.
+    /// Known issues are read from its `known-issues/*.yaml`; a later one of the same id wins.
     ///
     /// A broken file does not take the others down: see [`Database::problems`].
     ///

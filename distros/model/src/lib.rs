@@ -10,16 +10,18 @@ pub mod package; // names and versions of packages, checked where they are made
 pub mod package_manager; // package managers, and what their distros call packages and architectures
 pub mod share; // the ways a directory of the host reaches a guest
 pub mod target; // what people name on the command line: `debian:13`, `all`
+pub mod version_order; // which of two versions is the later one, as a package manager counts
 pub mod virtiofsd; // the two daemons of that name, and how they are told apart
 
 // What a distro offers, and what was verified of it.
 pub mod database; // all records that are known, layer on layer
 mod fact; // a value, how well it is known, and where it stands
+pub mod known_issues;
 pub mod record; // one distro's record, as its YAML file states it
 pub mod release; // one release on one architecture, with the record's defaults applied
 mod source; // files that records are read from, and why they cannot be used
 pub mod sources; // where the facts of a record are from
-pub mod verified; // what runs proved: files that the harness writes
+pub mod verified; // what runs proved: files that the harness writes // failures that somebody knows of, each with its address and its end
 
 // What a Kata demands.
 pub mod profile; // ranges of Kata versions, derived from a base and what changed at which release

@@ -3,8 +3,11 @@
 mod rules;
 
 use crate::diagnostic::{Diagnostic, finish};
+use crate::known_issues;
+use crate::package_manager::PackageManager;
 use crate::record::{misnamed, parse_draft};
 use crate::verified;
+use jiff::civil::Date;
 use std::path::Path;
 
 /// What the parser refuses of a record, then what the rules find; in the order of the file.
@@ -26,12 +29,21 @@ pub enum FileForm<'a> {
         /// The releases that the distro's record has, none where it is not known.
         releases: &'a [String],
     },
+    /// A file of known issues.
+    KnownIssues {
+        /// The distro's package manager, none where its record is not known.
+        manager: Option<PackageManager>,
+        /// The day on which entries may have expired.
+        today: Date,
+    },
 }
 
 /// [`lint`], for a file of any form.
 pub fn lint_as(path: &Path, text: &str, form: FileForm<'_>) -> Vec<Diagnostic> {
-    if let FileForm::Verified { releases } = form {
-        return verified::lint(path, text, releases);
+    match form {
+        FileForm::Verified { releases } => return verified::lint(path, text, releases),
+        FileForm::KnownIssues { manager, today } => return known_issues::lint(path, text, manager, today),
+        FileForm::Record | FileForm::Layer => {}
     }
     let (draft, mut diagnostics) = parse_draft(path, text);
     if let Some(draft) = draft {

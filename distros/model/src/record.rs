@@ -14,6 +14,7 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
+use crate::known_issues::KnownIssue;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
@@ -134,6 +135,8 @@ pub struct Record {
     pub releases: Vec<ReleaseEntry>,
     /// What runs of the harness proved, from files beside the record: [`crate::verified::VerifiedFile`].
     pub verified: Vec<VerifiedEntry>,
+    /// What is known to fail, from files beside the record: [`crate::known_issues::KnownIssuesFile`].
+    pub known_issues: Vec<KnownIssue>,
 }
 
 impl Record {

@@ -1,13 +1,16 @@
-//! The JSON Schemas of a record and of a file of verdicts, from types that mirror their keys; those of what programs write
+//! The JSON Schemas of a record, of a file of verdicts and of one of known issues, from
+//! types that mirror their keys; those of what programs write
 //! are made of the types that they write ([`of`]).
 //!
 //! They are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and
 //! other programs. A test holds the two together.
 
+mod known_issues_file;
 mod record_file;
 mod verdicts_file;
 
 use crate::capability::Capability;
+use known_issues_file::KnownIssuesFile;
 use record_file::RecordFile;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -31,6 +34,16 @@ pub fn record() -> serde_json::Result<String> {
 /// None that is known.
 pub fn verified() -> serde_json::Result<String> {
     let schema = schemars::schema_for!(VerdictsFile);
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// The schema of a file of known issues, as [`record`] has a record's.
+///
+/// # Errors
+///
+/// None that is known.
+pub fn known_issues() -> serde_json::Result<String> {
+    let schema = schemars::schema_for!(KnownIssuesFile);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 

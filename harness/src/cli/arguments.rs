@@ -1,5 +1,9 @@
 //! The command line's form.
 
+mod compared;
+
+pub(super) use compared::{DiffArguments, HistoryArguments, StaleArguments};
+
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,7 +25,8 @@ pub(super) struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    as recorded or better (a first record is never worse)
-  1    worse than recorded; with --strict: something required is not supported
+  1    worse than recorded; with --strict: something required is not supported; a known issue is itself at fault;
+       `diff`: worse; `stale`: something is stale
   2    bad usage or bad input, or a release that cannot be brought up here (see `plan`); nothing was run
   3    infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything
   130  interrupted";
@@ -42,6 +47,13 @@ pub(super) enum Command {
     Profiles(ProfilesArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
+    /// Compare two runs, or a run with the record: verdicts, causes that are new, known, fixed or flaky, packages.
+    Diff(DiffArguments),
+    /// Say which entries of the record are stale: the mirror has other versions, it is old, or the tests have changed.
+    /// Nothing is booted.
+    Stale(Box<StaleArguments>),
+    /// Say when a release worked last, by the record and by runs that are kept.
+    History(HistoryArguments),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
@@ -57,6 +69,16 @@ pub(super) enum In {
     Vm,
     /// This machine, as it is; nothing is installed.
     Host,
+}
+
+impl From<Environment> for In {
+    fn from(environment: Environment) -> In {
+        match environment {
+            Environment::Container => In::Container,
+            Environment::Vm => In::Vm,
+            Environment::Host => In::Host,
+        }
+    }
 }
 
 impl From<In> for Environment {
@@ -100,11 +122,11 @@ pub(super) enum RunFormat {
     Ndjson,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
-    /// machine runs.
-    #[arg(required_unless_present = "environments", value_name = "TARGET")]
+    /// machine runs. With --stale all that have an entry in the record, if none is named.
+    #[arg(required_unless_present_any = ["environments", "stale"], value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
@@ -125,6 +147,9 @@ pub(super) struct RunArguments {
     /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
+    /// Run only the cells whose entry in the record is stale, as `kata-qualify stale` says; none, if nothing is.
+    #[arg(long)]
+    pub stale: bool,
     /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -161,7 +186,7 @@ pub(super) struct RunArguments {
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ImageArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]

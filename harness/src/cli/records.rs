@@ -4,9 +4,11 @@ use crate::cli::{BrokenRecords, UsageError, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::database::Database;
+use model::known_issues::{KnownFailure, KnownIssue};
 use model::verified;
 use reports::standing::Standings;
 use std::path::{Path, PathBuf};
+use suites::catalogue;
 
 /// The shipped records, with those of `--records` on top.
 ///
@@ -19,7 +21,25 @@ pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
     if !problems.is_empty() {
         return Err(BrokenRecords(problems.join("\n\n")).into());
     }
+    let issues = database.records().flat_map(|record| &record.known_issues);
+    let unmatched: Vec<String> = issues.filter_map(of_no_test).collect();
+    if !unmatched.is_empty() {
+        return Err(UsageError(unmatched.join("\n")).into());
+    }
     Ok(database)
+}
+
+/// That a known issue is of a test that does not exist, so that nothing can ever match it.
+fn of_no_test(issue: &KnownIssue) -> Option<String> {
+    let KnownFailure::Test(test) = &issue.failure else { return None };
+    let tests = catalogue::tests();
+    if tests.iter().any(|known| known.id == *test) {
+        return None;
+    }
+    let nearest = tests.iter().min_by_key(|known| strsim::damerau_levenshtein(&known.id, test));
+    let nearest = nearest.map(|known| format!("; the nearest is {}", known.id)).unwrap_or_default();
+    let (id, place) = (&issue.id, format!("{}:{}", issue.origin.file, issue.origin.line));
+    Some(format!("{place}: the known issue `{id}` is matched by nothing: no test is called `{test}`{nearest}"))
 }
 
 /// Where the records to be written lie.
@@ -59,4 +79,29 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
         tell(format_args!("written back: {} entries into {}", new.len(), path.display()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_issue_of_a_test_that_does_not_exist_is_named() {
+        assert!(database(None).is_ok(), "the shipped ones are of tests that exist");
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(model::known_issues::FOLDER);
+        std::fs::create_dir(&folder).unwrap();
+        let write = |test: &str| {
+            let entry = format!(
+                "  - {{id: a, test: '{test}', package: qemu, versions: all, url: 'https://x', owner: o, expires: 2030-01-01}}\n"
+            );
+            std::fs::write(folder.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{entry}")).unwrap();
+            database(Some(dir.path()))
+        };
+        let known = &catalogue::tests()[0].id;
+        assert_eq!(write(known).unwrap().record("debian").unwrap().known_issues.len(), 1);
+        let refused = write(&format!("{known}x")).unwrap_err().to_string();
+        assert!(refused.contains("debian.yaml:3: the known issue `a` is matched by nothing"), "{refused}");
+        assert!(refused.ends_with(&format!("the nearest is {known}")), "{refused}");
+    }
 }

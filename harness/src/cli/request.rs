@@ -76,6 +76,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
         profiles,
+        only: None,
         filter: arguments.filter.clone(),
         out: out(arguments.out.as_deref())?,
         images,

@@ -2,20 +2,35 @@
 
 use crate::cli::arguments::{Format, RunArguments, RunFormat};
 use crate::cli::prospect::{Here, NO_ENGINE};
-use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
+use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, stale, usage};
 use crate::progress::{Progress, tell};
-use crate::run::{self, BadRequest, CLEANING, RunEnd};
+use crate::run::{self, BadRequest, CLEANING, Request, RunEnd};
 use reports::journal::Environment;
 use reports::standing::{Recorded, Standings};
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
-    let request = request::request(arguments, &database)?;
+    // What is stale is so in its own environment.
+    let asked = arguments.stale || !arguments.environments.is_empty();
+    let stale = match arguments.stale {
+        true => match stale::run_of_cells(arguments, &database)? {
+            Some(stale) => Some(stale),
+            None => {
+                tell("nothing is stale: nothing is run");
+                return Ok(Exit::AsRecorded);
+            }
+        },
+        false => None,
+    };
+    let (arguments, only) = match &stale {
+        Some((arguments, cells)) => (arguments, Some(cells.clone())),
+        None => (arguments, None),
+    };
+    let request = Request { only, ..request::request(arguments, &database)? };
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
-    let asked = !arguments.environments.is_empty();
     let runtime = runtime()?;
     let over = runtime.block_on(async {
         let mut request = request;

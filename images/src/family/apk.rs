@@ -17,6 +17,7 @@ mod sources;
 use super::credentials;
 use super::download::{self, DownloadRequest};
 use super::install::Install;
+use super::offered::Offered;
 use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
@@ -31,6 +32,7 @@ use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, apk};
 use root::Root;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The family.
@@ -197,6 +199,10 @@ impl Archives for Repositories<'_> {
         let indexes = repositories.iter().map(index).collect::<Result<Vec<Index>, Failure>>()?;
         self.scratch = Some(folder.to_owned());
         Ok(indexes)
+    }
+
+    fn offered(&self, _: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
+        Ok(super::offered::named(index::offered(folder)?, names))
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {

@@ -5,6 +5,7 @@ mod fetch;
 mod indexes;
 mod install;
 mod installed;
+mod lists;
 mod mirrors;
 mod names;
 mod programs;
@@ -13,6 +14,7 @@ mod settings;
 
 use super::credentials::Login;
 use super::install::Install;
+use super::offered::Offered;
 use super::{Archives, PackageFamily};
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
@@ -27,6 +29,7 @@ use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::Package;
 use settings::Settings;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The family.
@@ -191,6 +194,13 @@ impl Archives for AptArchives<'_> {
             access.mirrors.urls().for_each(|url| runner.redact.know(url));
         }
         indexes::fetch(runner, release, &access.mirrors, &fetch, folder)
+    }
+
+    fn offered(&self, runner: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
+        // No tree is there whose keys could count: this machine's do, or the caller's.
+        install::write_sources(self.release, &self.access()?.mirrors, folder, &folder.join("rootfs"))?;
+        self.fetch(folder)?.update(runner, Path::new("/"))?;
+        lists::offered(&folder.join(fetch::LISTS), names)
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {

@@ -3,15 +3,15 @@
 use crate::manifest::PackageOrigin;
 use model::package::{PackageName, PackageVersion};
 use operator::packages::Package;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A package that a repository, or a suite, offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offered {
-    pub(super) repository: String,
+pub(crate) struct Offered {
+    pub(crate) repository: String,
     /// As its index has it: what is installed besides what somebody names may be called anything.
-    pub(super) name: String,
-    pub(super) version: PackageVersion,
+    pub(crate) name: String,
+    pub(crate) version: PackageVersion,
 }
 
 /// One whose file is fetched by us and not by its package manager.
@@ -22,6 +22,12 @@ pub(super) struct OfferedFile {
     pub(super) name: String,
     /// Where it is verified here; apk verifies by hashes of its own.
     pub(super) sha256: Option<String>,
+}
+
+/// Those of the named packages among what files are offered.
+pub(super) fn named(files: Vec<OfferedFile>, names: &BTreeSet<&str>) -> Vec<Offered> {
+    let all = files.into_iter().map(|file| file.offered);
+    all.filter(|offered| names.contains(offered.name.as_str())).collect()
 }
 
 /// Where the installed versions of packages are offered, each place once and in its order.

@@ -15,6 +15,7 @@ mod sources;
 use super::credentials;
 use super::download::{self, DownloadRequest};
 use super::install::Install;
+use super::offered::Offered;
 use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
@@ -30,6 +31,7 @@ use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, pacman};
 use root::Root;
 use sources::Repository;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The family.
@@ -212,6 +214,10 @@ impl Archives for Repositories<'_> {
         let indexes = repositories.iter().map(|repository| self.database(runner, folder, repository)).collect();
         self.scratch = Some(folder.to_owned());
         indexes
+    }
+
+    fn offered(&self, _: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
+        Ok(super::offered::named(database::offered(&folder.join(SYNC))?, names))
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {

@@ -21,6 +21,7 @@ mod workspace;
 
 use super::credentials::{self, Login};
 use super::install::Install;
+use super::offered::Offered;
 use super::{Archives, PackageFamily, is_this_machines};
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
@@ -274,6 +275,10 @@ impl Archives for Repositories<'_> {
         self.workspace(folder, None)?.refresh(runner)?;
         self.scratch = Some(folder.to_owned());
         indexes::read(&folder.join(workspace::CACHE), &sources.ids())
+    }
+
+    fn offered(&self, _: &Runner<'_>, folder: &Path, names: &BTreeSet<&str>) -> Result<Vec<Offered>, Failure> {
+        indexes::offered(&folder.join(workspace::CACHE), names)
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {

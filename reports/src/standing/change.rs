@@ -15,7 +15,7 @@ pub enum Change {
     TestSetChanged,
     /// Better than recorded.
     Fixed,
-    /// Unsupported, as recorded.
+    /// Unsupported, as recorded or as a known issue says.
     Known,
     /// As recorded, or recorded for the first time.
     Same,
@@ -63,6 +63,17 @@ impl Effect {
     }
 }
 
+/// How good a verdict is; none where nothing is decided.
+pub(crate) fn rank(verdict: Verdict) -> Option<u8> {
+    match verdict {
+        Verdict::Supported => Some(4),
+        Verdict::Partial => Some(3),
+        Verdict::Offered => Some(2),
+        Verdict::Unsupported => Some(1),
+        Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => None,
+    }
+}
+
 /// Compares a recorded verdict with what a run says.
 ///
 /// A first record is never worse, but what is inconclusive was not judged.
@@ -72,13 +83,6 @@ impl Effect {
 /// own.
 /// Another set of tests is no excuse: what is worse counts, and the reader is told that the tests differ.
 pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, unasked: bool) -> (Change, Effect) {
-    let rank = |v: Verdict| match v {
-        Verdict::Supported => Some(4),
-        Verdict::Partial => Some(3),
-        Verdict::Offered => Some(2),
-        Verdict::Unsupported => Some(1),
-        Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => None,
-    };
     let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {
         _ if unasked && found.verdict == Verdict::Untested => (Change::Same, Effect::None),
         (_, None) if found.verdict == Verdict::Inconclusive => (Change::Unjudged, Effect::Unjudged),

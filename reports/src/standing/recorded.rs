@@ -1,6 +1,9 @@
 //! What the records say of a run's cells.
 
 use crate::journal::CellId;
+use crate::matrix::CellReport;
+use model::known_issues::KnownIssue;
+use model::package_manager::PackageManager;
 use model::record::Record;
 use model::verified::VerifiedEntry;
 use std::collections::BTreeMap;
@@ -9,18 +12,45 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default)]
 pub struct Recorded<'a> {
     entries: BTreeMap<&'a str, &'a [VerifiedEntry]>,
+    issues: BTreeMap<&'a str, (PackageManager, &'a [KnownIssue])>,
 }
 
 impl<'a> Recorded<'a> {
     /// What the records say.
     pub fn of(records: impl IntoIterator<Item = &'a Record>) -> Recorded<'a> {
-        let entries = records.into_iter().map(|record| (record.distro.as_str(), record.verified.as_slice()));
-        Recorded { entries: entries.collect() }
+        let mut all = Recorded::default();
+        for record in records {
+            all.entries.insert(&record.distro, &record.verified);
+            all.issues.insert(&record.distro, (record.package_manager, &record.known_issues));
+        }
+        all
     }
 
     /// What is known of one distro.
     pub fn of_distro(distro: &'a str, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
-        Recorded { entries: BTreeMap::from([(distro, entries)]) }
+        Recorded { entries: BTreeMap::from([(distro, entries)]), issues: BTreeMap::new() }
+    }
+
+    /// The same with what is known to fail of a distro, whose versions are in that package manager's order.
+    #[must_use]
+    pub fn knowing(mut self, distro: &'a str, manager: PackageManager, issues: &'a [KnownIssue]) -> Recorded<'a> {
+        self.issues.insert(distro, (manager, issues));
+        self
+    }
+
+    /// The known issues that are about what is installed in a cell.
+    ///
+    /// Where a component was brought along, nothing is known of the distro's own.
+    pub(super) fn issues(&self, cell: &CellReport) -> Vec<&'a KnownIssue> {
+        let Some((manager, issues)) = self.issues.get(cell.cell.distro.as_str()) else { return Vec::new() };
+        if cell.facts.as_ref().is_none_or(|facts| !facts.candidates.is_empty()) {
+            return Vec::new();
+        }
+        let is_installed = |issue: &&KnownIssue| {
+            let version = cell.source_version(issue.package.as_str());
+            version.is_some_and(|version| issue.versions.contains(*manager, version))
+        };
+        issues.iter().filter(is_installed).collect()
     }
 
     /// What is known of a cell under a profile: each run that judged a part of it has an entry.

@@ -1,6 +1,7 @@
 //! What a test comes to: whether its last word makes the exit code.
 
-use super::{CapabilityStanding, CellStanding, Change, Effect};
+use super::known::reason;
+use super::{CapabilityStanding, CellStanding, Change, Effect, ProfileStanding};
 use crate::matrix::Matrix;
 use crate::run::{TestRun, by_profile};
 use crate::verdict::FinalOutcome;
@@ -37,9 +38,12 @@ impl CellStanding<'_> {
 
     /// What a failure that is believed comes to.
     fn failed(&self, profile: &str, test: &str) -> Weight {
-        let Some(capabilities) = self.profiles.get(profile).map(|p| &p.capabilities) else {
+        let Some(ProfileStanding { capabilities, known, .. }) = self.profiles.get(profile) else {
             return Weight::Excused("no capability is judged by it".to_owned());
         };
+        if let Some(issue) = known.get(test) {
+            return Weight::Excused(reason(issue));
+        }
         let taken: BTreeMap<Capability, &CapabilityStanding<'_>> = capabilities
             .iter()
             .filter(|(_, c)| c.judgement.causes.iter().any(|cause| cause.test == test))

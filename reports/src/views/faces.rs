@@ -2,8 +2,10 @@
 
 use crate::matrix::Matrix;
 use crate::sample::{self, TDX, beside, fail, judged, recorded, run};
-use crate::standing::Standings;
+use crate::standing::{Recorded, Standings};
 use crate::views::{html, json, junit, markdown, terminal};
+use model::known_issues::KnownIssuesFile;
+use model::package_manager::PackageManager;
 use model::verified::{Verdict, VerifiedCapability, VerifiedEntry};
 use std::path::Path;
 use suites::capability::Capability;
@@ -90,6 +92,30 @@ fn no_face_finds_a_change_where_nothing_has_changed() {
     let matrix = judged(&run(|_| None));
     for (face, said) in faces(&beside(&matrix, &entries)) {
         assert!(!said.contains("new failure") && !said.contains("new-failure"), "{face}: {said}");
+    }
+}
+
+/// An expected failure is shown as such, with where it is reported; so is an entry that is itself at fault.
+#[test]
+fn every_face_tells_known_issues() {
+    let text = "distro: debian
+known-issues:
+  - {id: no-disk, test: 'filesystem::virtio_blk::rename_is_atomic', package: virtiofsd, versions: all,
+     url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}
+  - {id: long-mended, test: 'smoke::guest_boots', package: virtiofsd, versions: all,
+     url: 'https://bugs.example/2', owner: somebody, expires: 2027-01-31}
+";
+    let file = KnownIssuesFile::parse(Path::new("debian.yaml"), text).unwrap();
+    let matrix = judged(&run(|t| (t == sample::BLK).then(|| fail(Component::Kernel, "no disk"))));
+    let recorded = Recorded::default().knowing("debian", PackageManager::Apt, &file.issues);
+    let standings = Standings::new(&matrix, recorded, false);
+    assert_eq!(standings.effect().exit_code(), 1);
+    for (face, said) in faces(&standings) {
+        for words in ["no-disk", "https://bugs.example/1", "long-mended", "https://bugs.example/2"] {
+            assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+        }
+        let words = if face == "JSON" { "unexpected-pass" } else { "its test passes in debian:13" };
+        assert!(said.contains(words), "{face} does not say {words:?}: {said}");
     }
 }
 

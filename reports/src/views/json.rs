@@ -13,6 +13,8 @@
 //!   "answers": [{ "distro": "debian", "release": "13", "arch": "x86_64", "profile": "go-3.29", "answer": "not-known",
 //!     "words": "not known yet: incomplete, 6 of 8 (vsock, net)", "supported": 6, "needed": 8,
 //!     "missing": ["vmm.vsock", "vmm.net"], "basis": "emulated" }],
+//!   "known-issues": [{ "id": "…", "state": "expected", "package": "rust-virtiofsd", "url": "https://…", "owner": "…",
+//!     "expires": "2027-03-01", "file": "distros/known-issues/debian.yaml", "line": 4, "tests": ["…"], "cells": ["…"] }],
 //!   "profiles": [{ "name": "go-3.29", "range": "3.29 on", "maintained": true }],
 //!   "cells": [{ "cell": "debian:13/x86_64/container", "basis": "emulated",
 //!     "facts": { "versions": { "qemu-system-x86": "…" } },
@@ -24,7 +26,7 @@
 
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
-use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Standings};
+use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, IssueStanding, IssueState, Standings};
 use crate::verdict::{Cause, FinalOutcome, Flaky, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -65,6 +67,8 @@ pub(crate) struct Document<'a> {
     changes: Vec<ChangeView<'a>>,
     /// Whether Kata can run on each release, by profile.
     answers: Vec<AnswerView<'a>>,
+    /// The known issues that are about packages of the run.
+    known_issues: Vec<IssueView<'a>>,
     profiles: Vec<Profile<'a>>,
     /// Profiles in the journal that cannot be judged, being unknown here.
     unknown_profiles: &'a [String],
@@ -115,6 +119,27 @@ struct AnswerView<'a> {
     /// The capabilities that nobody knows of.
     missing: Vec<Capability>,
     basis: Option<Basis>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct IssueView<'a> {
+    id: &'a str,
+    /// What the run says of it.
+    state: IssueState,
+    /// The source package.
+    package: &'a str,
+    url: &'a str,
+    owner: &'a str,
+    /// The last day on which it excuses anything.
+    #[schemars(with = "String")]
+    expires: Date,
+    file: &'a str,
+    line: usize,
+    /// The tests that failed as it says.
+    tests: Vec<&'a str>,
+    /// The cells where they did; where its test passed, the cells of that.
+    cells: Vec<&'a CellId>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -224,6 +249,7 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
         options: &matrix.options,
         changes: changes(standings),
         answers: answers(standings),
+        known_issues: standings.issues.iter().map(issue).collect(),
         profiles: matrix
             .profiles
             .iter()
@@ -269,6 +295,22 @@ fn answers<'a>(standings: &'a Standings<'_>) -> Vec<AnswerView<'a>> {
         })
     };
     standings.releases().into_iter().flat_map(of_release).collect()
+}
+
+fn issue<'a>(standing: &'a IssueStanding<'_>) -> IssueView<'a> {
+    let issue = standing.issue;
+    IssueView {
+        id: &issue.id,
+        state: standing.state,
+        package: issue.package.as_str(),
+        url: &issue.url,
+        owner: &issue.owner,
+        expires: issue.expires,
+        file: &issue.origin.file,
+        line: issue.origin.line,
+        tests: standing.tests.iter().copied().collect(),
+        cells: standing.cells.iter().copied().collect(),
+    }
 }
 
 fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {

@@ -3,7 +3,8 @@
 //!
 //! `failure` stands exactly where something makes the exit code 1, `error` where it makes it 3 (what cannot be judged: a
 //! test in error, a lost cell, a run without an end), so that a CI system is red exactly when the exit code is.
-//! What failed and changes nothing, being known or optional or judged for the first time, is `skipped` with the reason.
+//! What failed and changes nothing, being known or optional or judged for the first time, is `skipped` with the reason;
+//! of a known issue it has the address. A known issue that is itself at fault is a `failure` of the run.
 //! Where a capability is worse and no test of it failed, it has a case of its own, `capability::NAME`.
 //!
 //! The dialect is the one that Jenkins' schema allows: properties stand on suites, every failure and rerun has a `type`,
@@ -73,9 +74,15 @@ pub fn render(
         files.push((file_name(&cell.report.cell, &mut names), text(&report)?));
     }
     let problems = standings.problems();
-    if !problems.is_empty() {
+    let at_fault: Vec<_> = standings.issues.iter().filter(|issue| issue.is_at_fault()).collect();
+    if !problems.is_empty() || !at_fault.is_empty() {
         let mut report = report(matrix);
         let mut suite = TestSuite::new("run");
+        for issue in at_fault {
+            let message = issue.words().unwrap_or_default();
+            let status = non_success(NonSuccessKind::Failure, "known-issue", &message);
+            suite.add_test_case(case(&format!("known-issue::{}", issue.issue.id), "run", status, 0));
+        }
         for (what, problem) in problems {
             let status = non_success(NonSuccessKind::Error, "run", &problem);
             suite.add_test_case(case(&format!("run::{what}"), "run", status, 0));

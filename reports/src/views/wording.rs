@@ -112,10 +112,17 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     }
     out.extend(disagreements(matrix));
     out.extend(standings.notes());
+    out.extend(standings.issues.iter().filter_map(|issue| sentence(&issue.words()?)));
     for profile in &matrix.unknown_profiles {
         out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));
     }
     out
+}
+
+/// A text with a capital at its beginning and a full stop at its end.
+fn sentence(words: &str) -> Option<String> {
+    let first = words.chars().next()?;
+    Some(format!("{}{}.", first.to_uppercase(), &words[first.len_utf8()..]))
 }
 
 /// What the section of changes says where there are none.

@@ -1,5 +1,6 @@
 //! All reports of a run, made again from its journal.
 
+use crate::installed;
 use crate::journal::Journal;
 use crate::matrix::{Matrix, matrix};
 use crate::standing::Standings;
@@ -43,6 +44,11 @@ pub fn matrix_in(journal: &Journal, catalogue: &[Test], profiles: &[Profile], di
     // Nothing but a file: a link could lead anywhere.
     let is_there = |file: &str| std::fs::symlink_metadata(dir.join(file)).is_ok_and(|m| m.is_file());
     matrix.keep_files(|file| is_inside(file) && is_there(file));
+    for cell in &mut matrix.cells {
+        let manifest = cell.facts.as_ref().and_then(|facts| facts.image_manifest.as_deref());
+        let manifest = manifest.filter(|file| is_inside(file) && is_there(file));
+        cell.packages = manifest.map(|file| installed::read(&dir.join(file))).unwrap_or_default();
+    }
     matrix
 }
 

@@ -1,5 +1,6 @@
 //! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
 
+use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
@@ -39,6 +40,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         true => System::find_quietly(common, &arguments.about)?,
         false => System::find(common, &arguments.about)?,
     };
+    if !arguments.quiet {
+        support::warn(&system.target, &system.entry);
+    }
     let stated = system.stated();
     let chosen = chosen(&stated, &arguments.components)?;
     let packages = packages(&system)?;

@@ -1,5 +1,6 @@
 //! `detect`: which record and release the system is.
 
+use super::support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
 use super::{Exit, Format, json, print, problems};
 use clap::Args;
@@ -47,6 +48,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
             let _ = write!(out, " {codename}");
         }
         let _ = writeln!(out, " on {}", arch.map_or("an unknown architecture", |a| a.name()));
+        if let Some(words) = support::today(entry).words() {
+            let _ = writeln!(out, "  {words}");
+        }
     }
     if found.releases.len() > 1 {
         out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";

@@ -3,6 +3,7 @@
 mod wanted;
 
 use super::check::{packages as packages_of, unreadable};
+use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
@@ -148,6 +149,7 @@ fn not_packaged(system: &System, missing: &[String]) -> Failed {
 
 pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
+    support::warn(&system.target, &system.entry);
     let stated = system.stated();
     let components = components(&stated, &arguments.components, &arguments.with)?;
     let missing = missing(&stated, &components, &arguments.components);

@@ -3,6 +3,7 @@
 use super::{Exit, Failed, json};
 use clap::{Args, ValueEnum};
 use model::diagnostic::{Diagnostic, printable};
+use model::known_issues;
 use model::lint::{FileForm, fix_as, lint_as};
 use model::record::{self, Record};
 use model::sources::{self, Sources};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArguments {
-    /// The files, or folders of them: records; verdicts where the folder is named `verified`, and where facts were read where it is named `sources`.
+    /// The files, or folders of them: records; verdicts where the folder is named `verified`, known issues where it is named `known-issues`, and where facts were read where it is named `sources`.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the corrections that are certain into the files.
@@ -68,14 +69,15 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     Ok(unread.unwrap_or(if all.is_empty() { Exit::Ok } else { Exit::No }))
 }
 
-/// The records of a folder, and the verdicts and sources in it.
+/// The records of a folder, and the verdicts, known issues and sources in it.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     let failed = |e: std::io::Error| {
         let exit = if e.kind() == ErrorKind::PermissionDenied { Exit::Unknown } else { Exit::BadInput };
         Failed::new(exit, "unreadable", format!("the folder {} cannot be read: {e}", folder.display()))
     };
     let mut files = Vec::new();
-    for folder in [folder.to_owned(), folder.join(verified::FOLDER), folder.join(sources::FOLDER)] {
+    let below = [verified::FOLDER, known_issues::FOLDER, sources::FOLDER].map(|name| folder.join(name));
+    for folder in std::iter::once(folder.to_owned()).chain(below) {
         if !folder.is_dir() {
             continue;
         }
@@ -101,10 +103,14 @@ struct Checked {
 
 fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     let releases = releases_beside(file);
-    let form = match releases.as_deref() {
-        Some(releases) => FileForm::Verified { releases },
-        None if arguments.part => FileForm::Layer,
-        None => FileForm::Record,
+    let form = match (releases.as_deref(), record_of_issues(file)) {
+        (Some(releases), _) => FileForm::Verified { releases },
+        (None, Some(record)) => {
+            let manager = record.map(|record| record.package_manager);
+            FileForm::KnownIssues { manager, today: jiff::Zoned::now().date() }
+        }
+        (None, None) if arguments.part => FileForm::Layer,
+        (None, None) => FileForm::Record,
     };
     let bytes = record::bytes(file);
     let is_closed = bytes.as_ref().is_err_and(|error| error.is_unreadable());
@@ -141,6 +147,18 @@ fn record_beside(file: &Path, folder_name: &str) -> Option<Option<Record>> {
     let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == folder_name))?;
     let record = folder.parent().zip(file.file_name()).map(|(records, name)| Record::read(&records.join(name)));
     Some(record.and_then(Result::ok))
+}
+
+/// For a file of known issues, the record of its distro where it can be used: in the folder above, or in `records`
+/// there.
+fn record_of_issues(file: &Path) -> Option<Option<Record>> {
+    let above = record_beside(file, known_issues::FOLDER)?;
+    let beside = || {
+        let file = std::path::absolute(file).ok()?;
+        let records = file.parent()?.parent()?.join("records");
+        Record::read(&records.join(file.file_name()?)).ok()
+    };
+    Some(above.or_else(beside))
 }
 
 /// Where a record has a folder of sources beside it, its facts that have none.

@@ -1,5 +1,6 @@
-//! What `show` and `list` print.
+//! What `show` prints.
 
+use super::support::Support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
 use super::{Exit, Format, arch_parser, json};
 use anyhow::Result;
@@ -12,11 +13,14 @@ use model::diagnostic::printable;
 use model::record::{ReleaseEntry, ResolveError, StatedFact};
 use model::release::Release;
 use model::target;
-use model::verified::VerifiedEntry;
+use model::verified::{Verdict, VerifiedEntry};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
+
+/// Capabilities that are named in one line; the rest is counted.
+const MOST_NAMED: usize = 3;
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
@@ -58,16 +62,6 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
     match arguments.format {
         Format::Human => std::io::stdout().write_all(human(&shown, arguments.origin).as_bytes())?,
         Format::Json => json(&document(&shown))?,
-    }
-    Ok(Exit::Ok)
-}
-
-/// Prints the releases that are known.
-pub(crate) fn list(common: &GlobalArguments, format: Format) -> Result<Exit> {
-    let database = common.database(&common.root()?)?;
-    match format {
-        Format::Human => std::io::stdout().write_all(list_human(&database).as_bytes())?,
-        Format::Json => json(&list_json(&database))?,
     }
     Ok(Exit::Ok)
 }
@@ -131,6 +125,9 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
         let _ = write!(out, " ({})", release.aliases.join(", "));
     }
     let _ = writeln!(out, " on {}", release.arch);
+    if let Some(words) = Support::of(&shown.entry, today).words() {
+        let _ = writeln!(out, "  {words}");
+    }
     let width = shown.facts.iter().map(|f| f.subject.to_string().len()).max();
     let width = width.unwrap_or_default();
     for fact in &shown.facts {
@@ -164,6 +161,9 @@ fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
     let first = capabilities.iter().map(|c| c.name().len()).max().unwrap_or(0);
     let width = |e: &VerifiedEntry| head(e).len().max("not-applicable".len());
     let mut out = String::from("  verified\n");
+    for entry in entries {
+        let _ = writeln!(out, "    {}: {}", head(entry), summary(entry, today));
+    }
     let mut row = |name: &str, cell: &dyn Fn(&VerifiedEntry) -> String| {
         let mut line = format!("    {name:first$}");
         for entry in entries {
@@ -200,6 +200,28 @@ fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
         let _ = writeln!(out, "{line}");
     }
     out
+}
+
+/// An entry in one line: `7 of 8 supported, not vmm.vsock, on emulated basis, 12 days ago`.
+fn summary(entry: &VerifiedEntry, today: Date) -> String {
+    let judged = entry.capabilities.iter().filter(|(_, said)| said.verdict.is_decided());
+    let (supported, others): (Vec<_>, Vec<_>) = judged.partition(|(_, said)| said.verdict == Verdict::Supported);
+    let others: Vec<&str> = others.iter().map(|(capability, _)| capability.name()).collect();
+    let lacking = match others.as_slice() {
+        [] => String::new(),
+        few if few.len() <= MOST_NAMED => format!(", not {}", few.join(", ")),
+        many => format!(", not {} and {} more", many[..MOST_NAMED].join(", "), many.len() - MOST_NAMED),
+    };
+    let (count, basis) = (supported.len() + others.len(), entry.basis.marked(entry.shaped));
+    format!("{} of {count} supported{lacking}, on {basis} basis, {}", supported.len(), ago(entry.tested, today))
+}
+
+/// How long ago a day was, for the end of a sentence.
+pub(super) fn ago(tested: Date, today: Date) -> String {
+    match age(tested, today) {
+        days if days.ends_with("day") || days.ends_with("days") => format!("{days} ago"),
+        other => other,
+    }
 }
 
 /// How long ago a day was, in words.
@@ -269,38 +291,6 @@ fn run_json(entry: &VerifiedEntry) -> Value {
     })
 }
 
-/// One line a release.
-fn list_human(database: &Database) -> String {
-    let mut out = String::new();
-    for record in database.records() {
-        for release in &record.releases {
-            let arches: Vec<&str> = record.release_arches(release).iter().map(|a| a.name()).collect();
-            let name = format!("{}:{}", record.distro, release.version);
-            let others = release.names().get(1..).unwrap_or_default().join(" ");
-            let line = format!("{name:20} {others:24} {}", arches.join(" "));
-            out += &printable(line.trim_end());
-            out.push('\n');
-        }
-    }
-    out
-}
-
-/// The same for programs.
-fn list_json(database: &Database) -> Value {
-    let releases: Vec<Value> = database
-        .records()
-        .flat_map(|record| {
-            record.releases.iter().map(|release| {
-                serde_json::json!({
-                    "release": release_json(&record.distro, release),
-                    "arches": record.release_arches(release),
-                })
-            })
-        })
-        .collect();
-    serde_json::json!({ "version": 1, "releases": releases })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,5 +303,7 @@ mod tests {
         assert_eq!(age(date(2026, 11, 20), today), "1 day");
         assert_eq!(age(date(2025, 11, 21), today), "365 days");
         assert_eq!(age(date(2027, 1, 1), today), "in the future");
+        assert_eq!(ago(today, today), "today");
+        assert_eq!(ago(date(2026, 11, 19), today), "2 days ago");
     }
 }

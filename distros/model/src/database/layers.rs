@@ -1,7 +1,8 @@
 //! Files of records and of verdicts as they are read, layer on layer.
 
-use super::{Database, DatabaseError, RECORDS, VERDICTS};
+use super::{Database, DatabaseError, KNOWN_ISSUES, RECORDS, VERDICTS};
 use crate::diagnostic::{Diagnostic, UNREADABLE, finish};
+use crate::known_issues::{self, KnownIssue, KnownIssuesFile};
 use crate::record::{Draft, RecordError};
 use crate::source::{self, bytes, bytes_in};
 use crate::verified::{self, VerifiedEntry, VerifiedFile};
@@ -15,6 +16,8 @@ pub(super) struct Layers {
     drafts: BTreeMap<String, Draft>,
     /// What was proved of each distro, and the last file that says so.
     verdicts: BTreeMap<String, (Vec<VerifiedEntry>, PathBuf)>,
+    /// What is known to fail of each distro, and the last file that says so.
+    issues: BTreeMap<String, (Vec<KnownIssue>, PathBuf)>,
     problems: Vec<RecordError>,
     broken: BTreeMap<String, PathBuf>,
 }
@@ -30,23 +33,20 @@ impl Layers {
                 Err(error) => self.problems.push(error),
             }
         }
+        for (path, text) in KNOWN_ISSUES {
+            self.add_issues(Path::new(path), Ok((*text).to_owned()));
+        }
     }
 
     pub(super) fn directory(&mut self, directory: &Path) -> Result<(), DatabaseError> {
         for file in yaml_files(directory)? {
             self.add(&file, Draft::of_text(&file, text_of(&file, bytes(&file))?));
         }
-        let verified = directory.join(verified::FOLDER);
-        let is_there = match std::fs::metadata(&verified) {
-            Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(DatabaseError::Directory { path: verified, source });
-            }
-            found => found.is_ok_and(|found| found.is_dir()),
-        };
-        if is_there {
-            for file in yaml_files(&verified)? {
-                self.add_verdicts(&file, text_of(&file, bytes(&file))?);
-            }
+        for file in yaml_files_below(directory, verified::FOLDER)? {
+            self.add_verdicts(&file, text_of(&file, bytes(&file))?);
+        }
+        for file in yaml_files_below(directory, known_issues::FOLDER)? {
+            self.add_issues(&file, text_of(&file, bytes(&file))?);
         }
         Ok(())
     }
@@ -59,6 +59,10 @@ impl Layers {
         for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER))? {
             let path = root.shown(&inside);
             self.add_verdicts(&path, text_of(&path, bytes_in(root, &inside))?);
+        }
+        for inside in self.yaml_files_in(root, &folder.join(known_issues::FOLDER))? {
+            let path = root.shown(&inside);
+            self.add_issues(&path, text_of(&path, bytes_in(root, &inside))?);
         }
         Ok(())
     }
@@ -102,6 +106,23 @@ impl Layers {
         path.clone_into(from);
     }
 
+    /// A file of known issues over those of the layers below, entry by entry; a mistake in it costs it alone.
+    fn add_issues(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
+        let text = match text {
+            Ok(text) => text,
+            Err(found) => return self.problems.push(RecordError::unread(path, *found)),
+        };
+        match KnownIssuesFile::parse(path, &text) {
+            Ok(mut file) => {
+                let (below, from) = self.issues.entry(file.distro).or_default();
+                below.retain(|old| !file.issues.iter().any(|new| new.id == old.id));
+                below.append(&mut file.issues);
+                path.clone_into(from);
+            }
+            Err(error) => self.problems.push(error),
+        }
+    }
+
     fn add(&mut self, path: &Path, draft: Result<Draft, RecordError>) {
         match draft {
             Ok(draft) => {
@@ -130,6 +151,7 @@ impl Layers {
             match whole {
                 Ok(mut record) => {
                     record.verified = self.verdicts.remove(name).map(|(entries, _)| entries).unwrap_or_default();
+                    record.known_issues = self.issues.remove(name).map(|(issues, _)| issues).unwrap_or_default();
                     database.records.insert(name.clone(), record);
                 }
                 Err(error) => {
@@ -138,10 +160,12 @@ impl Layers {
                 }
             }
         }
-        for (name, (_, path)) in self.verdicts {
+        let verdicts = self.verdicts.into_iter().map(|(name, (_, path))| (name, path, "verdicts"));
+        let issues = self.issues.into_iter().map(|(name, (_, path))| (name, path, "known issues"));
+        for (name, path, what) in verdicts.chain(issues) {
             // A broken record has been reported already.
             if !database.broken.contains_key(&name) && !self.broken.contains_key(&name) {
-                let message = format!("there is no record of `{name}`, of which this file has verdicts");
+                let message = format!("there is no record of `{name}`, of which this file has {what}");
                 database.problems.push(unreadable(&path, &message));
             }
         }
@@ -187,6 +211,18 @@ fn text_of(path: &Path, bytes: Result<Vec<u8>, RootError>) -> Result<Result<Stri
     match bytes {
         Err(error) if error.is_unreadable() => Err(DatabaseError::Unreadable(error)),
         bytes => Ok(source::text(path, bytes)),
+    }
+}
+
+/// The `*.yaml` of a folder of a directory; one that is not there has none.
+fn yaml_files_below(directory: &Path, folder: &str) -> Result<Vec<PathBuf>, DatabaseError> {
+    let folder = directory.join(folder);
+    match std::fs::metadata(&folder) {
+        Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(DatabaseError::Directory { path: folder, source })
+        }
+        Ok(found) if found.is_dir() => yaml_files(&folder),
+        Ok(_) | Err(_) => Ok(Vec::new()),
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::arch::Arch;
+use crate::known_issues::KnownIssuesFile;
 use crate::verified::VerifiedFile;
 
 #[test]
@@ -94,6 +95,51 @@ fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
         let form = crate::lint::FileForm::Verified { releases: &releases };
         assert_eq!(crate::lint::lint_as(Path::new(path), text, form), [], "{path}");
     }
+}
+
+/// An entry that has expired is named here, too.
+#[test]
+fn shipped_known_issues_have_no_findings() {
+    let database = Database::embedded();
+    for (path, text) in KNOWN_ISSUES {
+        let file = KnownIssuesFile::parse(Path::new(path), text).unwrap();
+        let manager = Some(database.record(&file.distro).unwrap().package_manager);
+        let form = crate::lint::FileForm::KnownIssues { manager, today: jiff::Zoned::now().date() };
+        assert_eq!(crate::lint::lint_as(Path::new(path), text, form), [], "{path}");
+    }
+}
+
+/// Those of a folder of records lie over the shipped ones, entry by entry, and a broken file costs its own alone.
+#[test]
+fn known_issues_are_read_beside_records() {
+    let entry = |id: &str, url: &str| {
+        format!(
+            "  - {{id: {id}, test: 'a::b', package: qemu, versions: all, url: 'https://{url}', owner: o, expires: 2027-01-01}}\n"
+        )
+    };
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let texts = [entry("a", "x") + &entry("b", "x"), entry("a", "y")];
+    for (folder, text) in folders.iter().zip(texts) {
+        let inside = folder.path().join(crate::known_issues::FOLDER);
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(inside.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{text}")).unwrap();
+    }
+    std::fs::write(folders[0].path().join("known-issues/broken.yaml"), "distro: debian\nknown-issues: 1\n").unwrap();
+    let unknown = "distro: nowhere\nknown-issues:\n".to_owned() + &entry("a", "x");
+    std::fs::write(folders[1].path().join("known-issues/nowhere.yaml"), unknown).unwrap();
+    let paths: Vec<PathBuf> = folders.iter().map(|folder| folder.path().to_owned()).collect();
+    let database = Database::load(&paths).unwrap();
+    let shipped = Database::embedded().record("debian").unwrap().known_issues.len();
+    let issues = &database.record("debian").unwrap().known_issues;
+    let known: Vec<(&str, &str)> = issues[shipped..].iter().map(|i| (i.id.as_str(), i.url.as_str())).collect();
+    assert_eq!(known, [("b", "https://x"), ("a", "https://y")]);
+    let problems: Vec<String> = database.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("known-issues: expected a list"), "{problems:?}");
+    assert!(
+        problems[1].contains("there is no record of `nowhere`, of which this file has known issues"),
+        "{problems:?}"
+    );
 }
 
 const FORGED_SET: &str = "  - release: \"1\"

@@ -96,6 +96,7 @@ impl Draft {
             defaults: self.defaults,
             releases,
             verified: Vec::new(),
+            known_issues: Vec::new(),
         })
     }
 

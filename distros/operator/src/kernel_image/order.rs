@@ -1,6 +1,7 @@
 //! Which of two kernels is newer, as the package manager counts that installed them.
 
 use crate::packages::Format;
+use model::version_order;
 use std::cmp::Ordering;
 
 /// Compares two kernels' releases, `6.12.9+deb13-amd64`, in the order of the database's family.
@@ -10,8 +11,8 @@ pub(super) fn compare(format: Option<Format>, a: &str, b: &str) -> Ordering {
     let (a, b) = (candidate(a), candidate(b));
     match format {
         // pacman's order is rpm's.
-        Some(Format::Rpm | Format::Pacman) => rpm_version::rpm_evr_compare(&a, &b),
-        Some(Format::Dpkg | Format::Apk | Format::Portage) | None => dpkg(&a, &b),
+        Some(Format::Rpm | Format::Pacman) => version_order::rpm(&a, &b),
+        Some(Format::Dpkg | Format::Apk | Format::Portage) | None => version_order::dpkg_part(&a, &b),
     }
 }
 
@@ -26,50 +27,6 @@ fn candidate(release: &str) -> String {
         }
     }
     release
-}
-
-/// The order of dpkg's versions (Debian policy 5.6.12), of names that need not be versions for dpkg.
-///
-/// What is no digit goes first, letters before all else and `~` before the end; then the number, by its value.
-fn dpkg(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    while !a.is_empty() || !b.is_empty() {
-        let (text_a, text_b) = (taken(&mut a, |c| !c.is_ascii_digit()), taken(&mut b, |c| !c.is_ascii_digit()));
-        for at in 0..text_a.len().max(text_b.len()) {
-            let order = weight(text_a.get(at)).cmp(&weight(text_b.get(at)));
-            if order.is_ne() {
-                return order;
-            }
-        }
-        let (number_a, number_b) = (number(&mut a), number(&mut b));
-        let order = number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b));
-        if order.is_ne() {
-            return order;
-        }
-    }
-    Ordering::Equal
-}
-
-/// The bytes in front that are of a kind.
-fn taken<'t>(text: &mut &'t [u8], is: impl Fn(&u8) -> bool) -> &'t [u8] {
-    let (front, rest) = text.split_at(text.iter().take_while(|c| is(c)).count());
-    *text = rest;
-    front
-}
-
-/// The digits in front, without leading zeros: of two, the longer is the larger.
-fn number<'t>(text: &mut &'t [u8]) -> &'t [u8] {
-    taken(text, |c| *c == b'0');
-    taken(text, u8::is_ascii_digit)
-}
-
-fn weight(character: Option<&u8>) -> i32 {
-    match character {
-        None => 0,
-        Some(b'~') => -1,
-        Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
-        Some(c) => i32::from(*c) + 256,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use super::fetch::{self, Fetch};
 use super::mirrors::{self, Mirrors};
 use super::scaffold::Scaffold;
-use super::{names, programs};
+use super::{lists, names, programs};
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::folder;
 use crate::progress::Phase;
@@ -16,15 +16,14 @@ use model::release::{Archive, Release};
 use root::Root;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 /// The program.
 pub(crate) const PROGRAM: &str = "mmdebstrap";
 
-/// Bytes of a `sources.list`, and of a list of packages: the largest has some 70 MB.
+/// Bytes of a `sources.list`.
 const MAX_SOURCES: u64 = 1 << 20;
-const MAX_LIST: u64 = 512 << 20;
 
 /// The mirrors that `mmdebstrap` takes by default: it writes a `sources.list`, nothing is downloaded.
 pub(crate) fn default_mirrors(
@@ -52,16 +51,8 @@ pub(crate) fn default_mirrors(
 ///
 /// Read from the package lists, because the tree's apt is asked next, and Debian 11's knows no pattern for it.
 pub(crate) fn required(lists: &Path) -> Result<Vec<PackageName>, Failure> {
-    let root = tree::open(lists)?;
-    let mut all = BTreeSet::new();
-    for name in folder::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
-        let (file, list) = (root.file(&Path::new("/").join(name)).map_err(tree::failed)?, lists.join(name));
-        if file.metadata().context("reading", &list)?.len() > MAX_LIST {
-            return Err(io::Error::other(format!("it has more than {MAX_LIST} bytes"))).context("reading", &list);
-        }
-        all.extend(required_of(BufReader::new(file)).context("reading", &list)?);
-    }
-    Ok(all.into_iter().collect())
+    let all = lists::each(lists, |_, list| required_of(list))?;
+    Ok(all.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 fn required_of(list: impl BufRead) -> io::Result<BTreeSet<PackageName>> {
@@ -229,7 +220,7 @@ mod tests {
         symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
         assert!(required(&lists).is_err());
         std::fs::remove_file(lists.join("b_Packages")).unwrap();
-        std::fs::File::create(lists.join("b_Packages")).unwrap().set_len(MAX_LIST + 1).unwrap();
+        std::fs::File::create(lists.join("b_Packages")).unwrap().set_len(super::lists::MAX_LIST + 1).unwrap();
         assert!(required(&lists).unwrap_err().cause.to_string().contains("more than 536870912 bytes"));
     }
 

@@ -1,0 +1,100 @@
+//! Whether a distro still supports a release.
+
+use jiff::civil::Date;
+use model::record::{Fact, ReleaseEntry};
+
+/// How a release is supported on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Support {
+    /// By the distro; or nobody knows an end, as of what rolls.
+    Full,
+    /// By long-term support alone.
+    LongTerm {
+        /// Its last day.
+        until: Date,
+    },
+    /// No more.
+    Ended {
+        /// The last day.
+        on: Date,
+    },
+    /// It is not released yet.
+    Unreleased,
+}
+
+impl Support {
+    /// That of a release on a day.
+    pub(crate) fn of(entry: &ReleaseEntry, day: Date) -> Support {
+        let stated = |fact: &Option<Fact<Date>>| fact.as_ref().and_then(|fact| fact.value);
+        let (eol, lts) = (stated(&entry.eol), stated(&entry.lts));
+        if stated(&entry.released).is_some_and(|released| day < released) {
+            return Support::Unreleased;
+        }
+        match (eol, lts) {
+            (Some(eol), _) if day <= eol => Support::Full,
+            (_, Some(lts)) if eol.is_some() && day <= lts => Support::LongTerm { until: lts },
+            (Some(eol), lts) => Support::Ended { on: lts.unwrap_or(eol) },
+            (None, Some(lts)) if day > lts => Support::Ended { on: lts },
+            (None, _) => Support::Full,
+        }
+    }
+
+    /// Whether anybody supports it.
+    pub(crate) fn is_given(self) -> bool {
+        matches!(self, Support::Full | Support::LongTerm { .. })
+    }
+
+    /// What people should know, in words.
+    pub(crate) fn words(self) -> Option<String> {
+        match self {
+            Support::Full => None,
+            Support::LongTerm { until } => Some(format!("long-term support until {until}")),
+            Support::Ended { on } => Some(format!("support ended on {on}")),
+            Support::Unreleased => Some("not released yet".to_owned()),
+        }
+    }
+}
+
+/// That of a release today.
+pub(crate) fn today(entry: &ReleaseEntry) -> Support {
+    Support::of(entry, jiff::Zoned::now().date())
+}
+
+/// Says on standard error that nobody supports a release any more, where that is so.
+pub(crate) fn warn(name: &dyn std::fmt::Display, entry: &ReleaseEntry) {
+    if let Support::Ended { on } = today(entry) {
+        eprintln!("note: {name}: support ended on {on}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+    use model::record::Record;
+    use std::path::Path;
+
+    fn support(dates: &str, day: Date) -> Support {
+        let text = format!(
+            "distro: d\npackage-manager: apt\narch: x86_64\nreleases:\n  - {{version: 1, released: 2020-01-01{dates}}}\n"
+        );
+        let record = Record::parse(Path::new("d.yaml"), &text).unwrap();
+        Support::of(&record.releases[0], day)
+    }
+
+    #[test]
+    fn support_ends_with_the_last_of_its_days() {
+        let both = ", eol: 2024-08-14, lts: 2026-08-31";
+        assert_eq!(support(both, date(2019, 12, 31)), Support::Unreleased);
+        assert_eq!(support(both, date(2024, 8, 14)), Support::Full);
+        assert_eq!(support(both, date(2024, 8, 15)), Support::LongTerm { until: date(2026, 8, 31) });
+        assert_eq!(support(both, date(2026, 9, 1)), Support::Ended { on: date(2026, 8, 31) });
+        assert_eq!(support(", eol: 2024-08-14", date(2024, 8, 15)), Support::Ended { on: date(2024, 8, 14) });
+        for unknown in ["", ", eol: unknown"] {
+            assert_eq!(support(unknown, date(2040, 1, 1)), Support::Full);
+        }
+        assert_eq!(support(", lts: 2026-08-31", date(2026, 9, 1)), Support::Ended { on: date(2026, 8, 31) });
+        let words = Support::Ended { on: date(2024, 8, 14) }.words();
+        assert_eq!(words.as_deref(), Some("support ended on 2024-08-14"));
+    }
+}

@@ -1,0 +1,140 @@
+//! The entries of `known-issues:` as they stand in a file.
+
+use super::{KnownFailure, KnownIssue, KnownIssuesFile, VersionRange};
+use crate::component::Component;
+use crate::decode::Decoder;
+use crate::diagnostic::{Diagnostic, finish, line_column};
+use crate::environment::Environment;
+use crate::package::{PackageName, PackageVersion};
+use crate::source::SourceLocation;
+use crate::syntax::{self, Node, NodeKind};
+use std::path::Path;
+
+pub(crate) const KEYS: &[&str] = &["apiVersion", "distro", "known-issues"];
+
+pub(crate) const ENTRY_KEYS: &[&str] =
+    &["id", "signature", "test", "package", "versions", "profiles", "environments", "url", "owner", "expires"];
+
+/// A file, where all of it can be read, and what is wrong with its form.
+pub(super) fn file(path: &Path, text: &str) -> (Option<KnownIssuesFile>, Vec<Diagnostic>) {
+    let name = path.display().to_string();
+    let root = match syntax::parse(text) {
+        Ok(root) => root,
+        Err(diagnostics) => return (None, finish(diagnostics, text, &name)),
+    };
+    let mut d = Decoder { text, diagnostics: Vec::new() };
+    d.duplicates(&root);
+    d.fields(&root, "a file of known issues", KEYS);
+    if let Some(version) = root.get("apiVersion") {
+        d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
+    }
+    let distro = d.distro(&root);
+    let issues = d.required(&root, "known-issues").and_then(|node| match &node.kind {
+        NodeKind::Null => Some(Vec::new()),
+        NodeKind::List(items) => d.all(items, |d, item| entry(d, item, &name)),
+        _ => d.wrong(node, "known-issues", "a list"),
+    });
+    let file = distro.zip(issues).map(|(distro, issues)| KnownIssuesFile { distro, issues });
+    (file, finish(d.diagnostics, text, &name))
+}
+
+fn entry(d: &mut Decoder<'_>, node: &Node, file: &str) -> Option<KnownIssue> {
+    d.fields(node, "a known issue", ENTRY_KEYS)?;
+    let id = d.required(node, "id").and_then(|n| d.name(n, "id"));
+    let failure = failure(d, node);
+    let package = d.required(node, "package").and_then(|n| package(d, n));
+    let versions = d.required(node, "versions").and_then(|n| versions(d, n));
+    let profiles = node.get("profiles").map_or(Some(Vec::new()), |n| d.strings(n, "profiles"));
+    let environments = node.get("environments").map_or(Some(Vec::new()), |n| environments(d, n));
+    let url = d.required(node, "url").and_then(|n| url(d, n));
+    let owner = d.required(node, "owner").and_then(|n| d.string(n, "owner"));
+    let expires = d.required(node, "expires").and_then(|n| d.date(n, "expires"));
+    let (line, _) = line_column(d.text, node.span.start);
+    Some(KnownIssue {
+        id: id?,
+        failure: failure?,
+        package: package?,
+        versions: versions?,
+        profiles: profiles?,
+        environments: environments?,
+        url: url?,
+        owner: owner?,
+        expires: expires?,
+        origin: SourceLocation { file: file.to_owned(), line },
+        span: node.span.clone(),
+    })
+}
+
+/// A signature or a test.
+fn failure(d: &mut Decoder<'_>, node: &Node) -> Option<KnownFailure> {
+    match (node.get("signature"), node.get("test")) {
+        (Some(said), None) => {
+            let signature = d.string(said, "signature")?;
+            let component = signature.split_once(": ").map(|(component, _)| component);
+            if !Component::ALL.iter().any(|known| component == Some(known.name())) {
+                d.error("bad-signature", said.span.clone(), format!("`{signature}` is no signature of a failure"))
+                    .hint = Some("take it over from results.json: it begins with the component, `virtiofsd: …`".into());
+                return None;
+            }
+            Some(KnownFailure::Signature(signature))
+        }
+        (None, Some(said)) => d.string(said, "test").map(KnownFailure::Test),
+        (both, _) => {
+            let at = both.map_or(node.span.start..node.span.start, |said| said.span.clone());
+            d.error("wrong-failure", at, "a known issue has either a `signature` or a `test`").hint =
+                Some("a signature is of one cause under all profiles; a test is one whatever is seen".into());
+            None
+        }
+    }
+}
+
+fn package(d: &mut Decoder<'_>, node: &Node) -> Option<PackageName> {
+    let text = d.string(node, "package")?;
+    let name = text.parse::<PackageName>().ok();
+    if name.is_none() {
+        d.error("bad-package", node.span.clone(), format!("`{text}` is not a package name"));
+    }
+    name
+}
+
+/// The word `all`, or a map with `from`, `before` or both.
+fn versions(d: &mut Decoder<'_>, node: &Node) -> Option<VersionRange> {
+    const FORM: &str = "`all`, or a map with `from` (the first bad version), `before` (the first good one) or both";
+    match &node.kind {
+        NodeKind::Scalar(word) if word == "all" => Some(VersionRange::default()),
+        NodeKind::Map(entries) if !entries.is_empty() => {
+            d.fields(node, "versions", &["from", "before"])?;
+            let from = node.get("from").map_or(Some(None), |n| version(d, n).map(Some));
+            let before = node.get("before").map_or(Some(None), |n| version(d, n).map(Some));
+            Some(VersionRange { from: from?, before: before? })
+        }
+        _ => d.wrong(node, "versions", FORM),
+    }
+}
+
+fn version(d: &mut Decoder<'_>, node: &Node) -> Option<PackageVersion> {
+    let text = d.string(node, "a version")?;
+    let version = text.parse::<PackageVersion>().ok();
+    if version.is_none() {
+        d.error("bad-version", node.span.clone(), format!("`{text}` is not a package version"));
+    }
+    version
+}
+
+fn environments(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Environment>> {
+    let known: Vec<(&str, Environment)> = Environment::ALL.iter().map(|e| (e.name(), *e)).collect();
+    match &node.kind {
+        NodeKind::List(items) => d.all(items, |d, n| d.word(n, "environment", "unknown-environment", &known)),
+        _ => d.word(node, "environment", "unknown-environment", &known).map(|one| vec![one]),
+    }
+}
+
+fn url(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
+    let text = d.string(node, "url")?;
+    if text.starts_with("https://") && !text.contains([' ', '<', '>', '"']) {
+        return Some(text);
+    }
+    d.error("bad-url", node.span.clone(), format!("`{text}` is no address of a report")).hint =
+        Some("write where the fault is reported, beginning with https://".into());
+    None
+}

@@ -1,0 +1,142 @@
+//! Which of two versions of a package is the later one, as its package manager counts.
+
+use crate::package_manager::PackageManager;
+use std::cmp::Ordering;
+
+/// The order of the versions that a package manager has.
+///
+/// What has no versions of its own (images, Nix's derivations) is ordered as by dpkg.
+pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
+    match manager {
+        // pacman's order is rpm's.
+        PackageManager::Dnf
+        | PackageManager::Yum
+        | PackageManager::Tdnf
+        | PackageManager::Zypper
+        | PackageManager::Pacman => rpm(a, b),
+        PackageManager::Apk | PackageManager::Emerge => dpkg(&before_the_release(a), &before_the_release(b)),
+        PackageManager::Apt | PackageManager::Nix | PackageManager::ImageBased => dpkg(a, b),
+    }
+}
+
+/// rpm's order of `[epoch:]version[-release]`.
+pub fn rpm(a: &str, b: &str) -> Ordering {
+    rpm_version::rpm_evr_compare(a, b)
+}
+
+/// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12).
+fn dpkg(a: &str, b: &str) -> Ordering {
+    let parts = |version: &str| -> (String, String, String) {
+        let (epoch, rest) = version.split_once(':').unwrap_or(("", version));
+        let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
+        (epoch.to_owned(), upstream.to_owned(), revision.to_owned())
+    };
+    let ((epoch_a, upstream_a, revision_a), (epoch_b, upstream_b, revision_b)) = (parts(a), parts(b));
+    dpkg_part(&epoch_a, &epoch_b)
+        .then_with(|| dpkg_part(&upstream_a, &upstream_b))
+        .then_with(|| dpkg_part(&revision_a, &revision_b))
+}
+
+/// Alpine's and Gentoo's words for what comes before a release, as dpkg has it: `1.2_rc1` is `1.2~rc1`.
+fn before_the_release(version: &str) -> String {
+    let mut version = version.to_owned();
+    for word in ["_alpha", "_beta", "_pre", "_rc"] {
+        version = version.replace(word, &word.replace('_', "~"));
+    }
+    version
+}
+
+/// dpkg's order of one part of a version (Debian policy 5.6.12), and of names that need not be versions for dpkg.
+///
+/// What is no digit goes first, letters before all else and `~` before the end; then the number, by its value.
+pub fn dpkg_part(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while !a.is_empty() || !b.is_empty() {
+        let (text_a, text_b) = (taken(&mut a, |c| !c.is_ascii_digit()), taken(&mut b, |c| !c.is_ascii_digit()));
+        for at in 0..text_a.len().max(text_b.len()) {
+            let order = weight(text_a.get(at)).cmp(&weight(text_b.get(at)));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        let (number_a, number_b) = (number(&mut a), number(&mut b));
+        let order = number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b));
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// The bytes in front that are of a kind.
+fn taken<'t>(text: &mut &'t [u8], is: impl Fn(&u8) -> bool) -> &'t [u8] {
+    let (front, rest) = text.split_at(text.iter().take_while(|c| is(c)).count());
+    *text = rest;
+    front
+}
+
+/// The digits in front, without leading zeros: of two, the longer is the larger.
+fn number<'t>(text: &mut &'t [u8]) -> &'t [u8] {
+    taken(text, |c| *c == b'0');
+    taken(text, u8::is_ascii_digit)
+}
+
+fn weight(character: Option<&u8>) -> i32 {
+    match character {
+        None => 0,
+        Some(b'~') => -1,
+        Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
+        Some(c) => i32::from(*c) + 256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rises(manager: PackageManager, versions: &[&str]) {
+        for (at, less) in versions.iter().enumerate() {
+            assert_eq!(compare(manager, less, less), Ordering::Equal, "{less}");
+            for more in &versions[at + 1..] {
+                assert_eq!(compare(manager, less, more), Ordering::Less, "{manager:?}: {less} {more}");
+                assert_eq!(compare(manager, more, less), Ordering::Greater, "{manager:?}: {more} {less}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_package_manager_has_its_order() {
+        rises(
+            PackageManager::Apt,
+            &[
+                "1.10.0-1",
+                "1.13.2~rc1-1",
+                "1.13.2-1",
+                "1.13.2-1+b1",
+                "1.13.2-1+deb13u1",
+                "1.13.2-2",
+                "1.13.2+ds-1",
+                "1:1.0-1",
+                "1:10.0.2+ds-2",
+            ],
+        );
+        // A revision that is not there is the lowest, and an epoch that is not there is 0.
+        rises(PackageManager::Apt, &["2.0", "2.0-1"]);
+        assert_eq!(compare(PackageManager::Apt, "2.0", "0:2.0-0"), Ordering::Equal);
+        rises(
+            PackageManager::Dnf,
+            &["9.1.0-15.el9", "9.1.0-29.el9", "17:8.2.0-11.el9", "17:9.1.0~rc1-1", "17:9.1.0-1"],
+        );
+        rises(PackageManager::Pacman, &["9.2.0-1", "9.2.0-2", "9.10.0-1", "1:9.0.0-1"]);
+        rises(PackageManager::Apk, &["9.1.2_rc1-r0", "9.1.2-r1", "9.1.2-r10", "9.1.2a-r0", "9.1.2_p1-r0", "9.1.10-r0"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_versions_have_an_order(a in "[0-9a-z~^.+_:-]{0,24}", b in "[0-9a-z~^.+_:-]{0,24}") {
+            for manager in PackageManager::ALL {
+                proptest::prop_assert_eq!(compare(*manager, &a, &b), compare(*manager, &b, &a).reverse());
+            }
+        }
+    }
+}

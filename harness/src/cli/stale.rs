@@ -1,0 +1,321 @@
+//! `kata-qualify stale`: which entries of the record are stale. Nothing is booted.
+//!
+//! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
+//! require something else by now.
+
+use crate::cli::arguments::{Format, ImageArguments, In, RunArguments, StaleArguments};
+use crate::cli::{Exit, print, records, redact, request};
+use crate::progress::tell;
+use jiff::civil::Date;
+use model::arch::Arch;
+use model::database::Database;
+use model::package::{PackageName, PackageVersion};
+use model::release::Release;
+use model::verified::VerifiedEntry;
+use model::version_order::compare;
+use reports::journal::Environment;
+use reports::verdict::test_set;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::catalogue;
+
+/// Days after which `run --stale` takes an entry for stale.
+const AGE: u32 = 30;
+
+/// Why an entry is stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "why", rename_all = "kebab-case")]
+enum Reason {
+    /// The mirror has a later version.
+    Package { name: PackageName, recorded: PackageVersion, offered: PackageVersion },
+    /// The mirror does not offer the package any more.
+    Gone { name: PackageName, recorded: PackageVersion },
+    /// It is that old.
+    Age { days: i64 },
+    /// The tests require something else now.
+    TestSet { recorded: String, now: String },
+}
+
+impl Reason {
+    fn words(&self) -> String {
+        match self {
+            Reason::Package { name, recorded, offered } => format!("{name} was {recorded}, the mirror has {offered}"),
+            Reason::Gone { name, recorded } => format!("{name} was {recorded}, the mirror has none"),
+            Reason::Age { days } => format!("{days} days old"),
+            Reason::TestSet { recorded, now } => format!("another set of tests ({recorded}, now {now})"),
+        }
+    }
+}
+
+/// An entry of the record, and whether it is stale.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Row {
+    release: String,
+    arch: Arch,
+    profile: String,
+    environment: Environment,
+    tested: Date,
+    /// Empty where it is not stale, as far as is known.
+    reasons: Vec<Reason>,
+    /// Why the mirror could not be asked.
+    unknown: Option<String>,
+}
+
+/// What programs get.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Document {
+    schema: u32,
+    stale: bool,
+    entries: Vec<Row>,
+}
+
+/// What is asked of the record.
+struct Question<'a> {
+    targets: &'a [String],
+    profiles: &'a [String],
+    age: u32,
+    offline: bool,
+    images: &'a ImageArguments,
+}
+
+/// Runs the command: exit code 1 where something is stale, else 3 where a mirror could not be asked.
+pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
+    let database = records::database(what.records.as_deref())?;
+    let StaleArguments { targets, profiles, age, offline, images, .. } = what;
+    let rows = rows(&Question { targets, profiles, age: *age, offline: *offline, images }, &database)?;
+    let is_stale = rows.iter().any(|row| !row.reasons.is_empty());
+    let is_unknown = rows.iter().any(|row| row.unknown.is_some());
+    match what.format {
+        Format::Json => {
+            let document = Document { schema: 1, stale: is_stale, entries: rows };
+            print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
+        }
+        Format::Human => print(&text(&rows))?,
+    }
+    Ok(match (is_stale, is_unknown) {
+        (true, _) => Exit::Worse,
+        (false, true) => Exit::Infrastructure,
+        (false, false) => Exit::AsRecorded,
+    })
+}
+
+/// The arguments of a run of the cells that are stale, and these cells; none where nothing is.
+///
+/// What a Kata that was supplied showed, and what this machine did, `run --stale` does not repeat.
+pub(super) fn run_of_cells(
+    arguments: &RunArguments,
+    database: &Database,
+) -> anyhow::Result<Option<(RunArguments, BTreeSet<(String, Environment)>)>> {
+    let RunArguments { targets, profiles, offline, images, .. } = arguments;
+    let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
+    for row in rows.iter().filter(|row| row.unknown.is_some() && row.reasons.is_empty()) {
+        tell(format_args!("note: {}: {}", row.release, row.unknown.as_deref().unwrap_or_default()));
+    }
+    let asked = request::environments(&arguments.environments)?;
+    let is_asked = |row: &&Row| match arguments.environments.is_empty() {
+        true => row.environment != Environment::Host,
+        false => asked.contains(&row.environment),
+    };
+    let stale = rows.iter().filter(|row| !row.reasons.is_empty()).filter(is_asked);
+    let cells: BTreeSet<(String, Environment)> = stale.map(|row| (row.release.clone(), row.environment)).collect();
+    if cells.is_empty() {
+        return Ok(None);
+    }
+    let targets: BTreeSet<&String> = cells.iter().map(|(release, _)| release).collect();
+    let environments: BTreeSet<Environment> = cells.iter().map(|(_, environment)| *environment).collect();
+    let arguments = RunArguments {
+        targets: targets.into_iter().cloned().collect(),
+        environments: environments.into_iter().map(In::from).collect(),
+        ..arguments.clone()
+    };
+    for (release, environment) in &cells {
+        tell(format_args!("stale: {release} {environment}"));
+    }
+    Ok(Some((arguments, cells)))
+}
+
+fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Row>> {
+    let arch = request::machine()?;
+    let profiles = request::profiles(question.profiles)?;
+    let all = ["all".to_owned()];
+    let targets = if question.targets.is_empty() { &all[..] } else { question.targets };
+    let named = request::named(targets, database, arch)?;
+    let mut entries: Vec<(Release, Vec<&VerifiedEntry>)> = Vec::new();
+    for (target, release) in named {
+        let Ok(release) = release else { continue };
+        let is_asked = |entry: &&VerifiedEntry| {
+            entry.release == target.version
+                && entry.arch == arch
+                && entry.kata.is_none()
+                && profiles.iter().any(|profile| profile.name == entry.profile)
+        };
+        let known: Vec<&VerifiedEntry> = database.record(&target.distro)?.verified.iter().filter(is_asked).collect();
+        match known.is_empty() {
+            true if question.targets.is_empty() => {}
+            true => tell(format_args!("note: the record has no entry of {target} on {arch}")),
+            false => entries.push((release, known)),
+        }
+    }
+    let releases: Vec<Release> = entries.iter().map(|(release, _)| release.clone()).collect();
+    let (images, _) =
+        request::images(question.images, question.offline, &[Environment::Container], &releases, database)?;
+    let (today, tests) = (jiff::Zoned::now().date(), test_set(catalogue::tests()));
+    let mut rows = Vec::new();
+    for (release, known) in &entries {
+        let offered = (!question.offline).then(|| {
+            tell(format_args!("{}: asking the mirror", release.name()));
+            let names: BTreeSet<&str> =
+                known.iter().flat_map(|entry| entry.versions.keys()).map(PackageName::as_str).collect();
+            let offered = images::newest_versions(release, &images, &names, &|_| ());
+            offered.map_err(|error| redact(&error.cause.to_string()))
+        });
+        rows.extend(known.iter().map(|entry| {
+            let (newest, unknown) = match &offered {
+                Some(Ok(newest)) => (Some(newest), None),
+                Some(Err(why)) => (None, Some(why.clone())),
+                None => (None, None),
+            };
+            Row {
+                release: release.name(),
+                arch,
+                profile: entry.profile.clone(),
+                environment: entry.environment,
+                tested: entry.tested,
+                reasons: reasons(entry, release, newest, today, question.age, &tests),
+                unknown,
+            }
+        }));
+    }
+    Ok(rows)
+}
+
+/// Why an entry is stale; `newest` is what the mirror offers, where it was asked.
+fn reasons(
+    entry: &VerifiedEntry,
+    release: &Release,
+    newest: Option<&BTreeMap<PackageName, PackageVersion>>,
+    today: Date,
+    age: u32,
+    tests: &str,
+) -> Vec<Reason> {
+    let mut all = Vec::new();
+    for (name, recorded) in newest.iter().flat_map(|_| &entry.versions) {
+        let (name, recorded) = (name.clone(), recorded.clone());
+        match newest.and_then(|newest| newest.get(&name)).cloned() {
+            None => all.push(Reason::Gone { name, recorded }),
+            // A mirror may be behind the one that the entry is of.
+            Some(offered) if compare(release.package_manager, offered.as_str(), recorded.as_str()).is_gt() => {
+                all.push(Reason::Package { name, recorded, offered });
+            }
+            Some(_) => {}
+        }
+    }
+    let days = entry.tested.until(today).map_or(0, |span| i64::from(span.get_days()));
+    if days > i64::from(age) {
+        all.push(Reason::Age { days });
+    }
+    if entry.test_set != tests {
+        all.push(Reason::TestSet { recorded: entry.test_set.clone(), now: tests.to_owned() });
+    }
+    all
+}
+
+/// A line for each release and environment, with what is stale about it, and for which profiles.
+fn text(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "the record has no such entry\n".to_owned();
+    }
+    let mut places: BTreeMap<(&str, Environment), BTreeMap<String, Vec<&str>>> = BTreeMap::new();
+    for row in rows {
+        let told = places.entry((&row.release, row.environment)).or_default();
+        let unknown = row.unknown.iter().map(|why| format!("the mirror could not be asked: {why}"));
+        for words in row.reasons.iter().map(Reason::words).chain(unknown) {
+            told.entry(words).or_default().push(&row.profile);
+        }
+    }
+    let mut out = String::new();
+    for ((release, environment), told) in places {
+        out +=
+            &format!("{release} {environment}: {}\n", if told.is_empty() { "up to date" } else { "stale or unknown" });
+        for (words, mut profiles) in told {
+            profiles.dedup();
+            out += &format!("  {words} [{}]\n", profiles.join(", "));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+    use model::verified::Basis;
+
+    fn entry() -> VerifiedEntry {
+        VerifiedEntry {
+            release: "13".to_owned(),
+            arch: Arch::X86_64,
+            profile: "go-3.32".to_owned(),
+            environment: Environment::Container,
+            basis: Basis::Emulated,
+            tested: date(2026, 11, 1),
+            harness: "0.1.0".to_owned(),
+            test_set: "now".to_owned(),
+            shaped: false,
+            kata: None,
+            versions: versions(&[("qemu-system-x86", "1:10.0.2-1"), ("virtiofsd", "1.13.2-1")]),
+            capabilities: BTreeMap::new(),
+        }
+    }
+
+    fn versions(all: &[(&str, &str)]) -> BTreeMap<PackageName, PackageVersion> {
+        all.iter().map(|(name, version)| (name.parse().unwrap(), version.parse().unwrap())).collect()
+    }
+
+    fn words(newest: Option<&[(&str, &str)]>, today: Date, tests: &str) -> Vec<String> {
+        let database = Database::embedded();
+        let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let newest = newest.map(versions);
+        let reasons = reasons(&entry(), &release, newest.as_ref(), today, 30, tests);
+        reasons.iter().map(Reason::words).collect()
+    }
+
+    #[test]
+    fn an_entry_is_stale_for_each_reason() {
+        let same: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2-1"), ("virtiofsd", "1.13.2-1")];
+        let day = date(2026, 11, 2);
+        assert_eq!(words(Some(same), day, "now"), Vec::<String>::new());
+        // Nobody was asked.
+        assert_eq!(words(None, day, "now"), Vec::<String>::new());
+        let newer: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.10-1")];
+        let told = words(Some(newer), day, "now");
+        let expected = [
+            "qemu-system-x86 was 1:10.0.2-1, the mirror has 1:10.0.10-1",
+            "virtiofsd was 1.13.2-1, the mirror has none",
+        ];
+        assert_eq!(told, expected);
+        let older: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2~rc1-1"), ("virtiofsd", "1.13.2-1")];
+        assert_eq!(words(Some(older), day, "now"), Vec::<String>::new(), "the mirror is behind");
+        assert_eq!(words(None, date(2026, 12, 2), "now"), ["31 days old"]);
+        assert_eq!(words(None, date(2026, 12, 1), "then"), ["another set of tests (now, now then)"]);
+    }
+
+    #[test]
+    fn people_see_what_is_stale_once_for_all_profiles() {
+        let row = |profile: &str, reasons: Vec<Reason>| Row {
+            release: "debian:13".to_owned(),
+            arch: Arch::X86_64,
+            profile: profile.to_owned(),
+            environment: Environment::Vm,
+            tested: date(2026, 11, 1),
+            reasons,
+            unknown: None,
+        };
+        let old = || vec![Reason::Age { days: 31 }];
+        let shown = text(&[row("go-3.32", old()), row("rs-4.0", old())]);
+        assert_eq!(shown, "debian:13 vm: stale or unknown\n  31 days old [go-3.32, rs-4.0]\n");
+        assert_eq!(text(&[row("go-3.32", Vec::new())]), "debian:13 vm: up to date\n");
+    }
+}

@@ -1,0 +1,78 @@
+use super::*;
+use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, fail, judged, recorded, run};
+use suites::outcome::Component;
+
+fn between(before: &Maker, after: &Maker) -> Difference {
+    Difference::between(&Side::of_run("a", &judged(before)), &Side::of_run("b", &judged(after)))
+}
+
+fn states(difference: &Difference) -> Vec<(SignatureState, &str)> {
+    difference.signatures.iter().map(|turn| (turn.state, turn.signature.as_str())).collect()
+}
+
+const TDX_IS_MISSING: (SignatureState, &str) = (SignatureState::Known, "qemu: no tdx-guest");
+
+#[test]
+fn a_run_is_no_different_from_itself() {
+    let difference = between(&run(|_| None), &run(|_| None));
+    assert_eq!((difference.verdicts.as_slice(), difference.packages.as_slice()), (&[][..], &[][..]));
+    assert_eq!(states(&difference), [TDX_IS_MISSING]);
+    assert!(!difference.is_worse());
+}
+
+#[test]
+fn causes_are_new_known_fixed_or_not_seen_again() {
+    let broken = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
+    let sound = run(|_| None);
+    let worse = between(&sound, &broken);
+    assert_eq!(states(&worse), [(SignatureState::New, "kernel: no disk"), TDX_IS_MISSING]);
+    assert!(worse.is_worse() && worse.verdicts[0].worse);
+    let text = worse.text();
+    for words in ["a → b", "fs.virtio-blk: supported → unsupported [go-3.29]", "new: kernel: no disk"] {
+        assert!(text.contains(words), "{text}");
+    }
+    let better = between(&broken, &sound);
+    assert_eq!(states(&better), [(SignatureState::Fixed, "kernel: no disk"), TDX_IS_MISSING]);
+    assert!(!better.is_worse());
+    // Blocked, it has shown nothing.
+    let blocked = run(|test| (test == BLK).then(|| crate::sample::blocked(BOOT)));
+    let unseen = (SignatureState::Unseen, "kernel: no disk");
+    assert_eq!(states(&between(&broken, &blocked)), [unseen, TDX_IS_MISSING]);
+}
+
+#[test]
+fn what_then_passed_is_flaky_and_not_new() {
+    let mut flaky = Maker::default();
+    flaky.start(&["go-3.29"], &["13"]);
+    flaky.attempt("13", &["go-3.29"], RENAME, 1, fail(Component::Virtiofsd, "neither name"));
+    flaky.attempt("13", &["go-3.29"], RENAME, 2, suites::outcome::Outcome::Pass);
+    let difference = between(&run(|_| None), &flaky);
+    assert!(states(&difference).contains(&(SignatureState::Flaky, "virtiofsd: neither name")), "{difference:?}");
+    assert!(!difference.is_worse(), "what did not run is no worse");
+}
+
+#[test]
+fn a_run_is_held_against_the_record() {
+    let entries = recorded();
+    let matrix = judged(&run(|test| (test == VSOCK).then_some(suites::outcome::Outcome::Pass)));
+    let after = Side::of_run("b", &matrix);
+    let recorded = Recorded::of_distro("debian", &entries);
+    let difference = Difference::between(&Side::of_record(&matrix, &recorded), &after);
+    assert_eq!(states(&difference), [TDX_IS_MISSING], "{TDX} failed then, too");
+    let turns: Vec<_> = difference.verdicts.iter().map(|turn| (turn.capability, turn.was, turn.is)).collect();
+    assert!(turns.contains(&(Capability::VmmVsock, Some(Verdict::Untested), Some(Verdict::Supported))), "{turns:?}");
+    assert!(!difference.is_of_nothing(&after));
+    let nothing = Recorded::default();
+    assert!(Difference::between(&Side::of_record(&matrix, &nothing), &after).is_of_nothing(&after));
+}
+
+#[test]
+fn packages_that_differ_are_told() {
+    let mut matrix = judged(&run(|_| None));
+    let before = Side::of_run("a", &matrix);
+    let facts = matrix.cells[0].facts.as_mut().unwrap();
+    facts.versions.insert("virtiofsd".parse().unwrap(), "1.14.0-1".parse().unwrap());
+    let difference = Difference::between(&before, &Side::of_run("b", &matrix));
+    assert!(difference.text().contains("virtiofsd: 1.13.2-1 → 1.14.0-1"), "{}", difference.text());
+    assert_eq!(difference.packages.len(), 1);
+}

@@ -1,0 +1,192 @@
+//! What is known to fail, and what a run says of it: the entries of `distros/known-issues`.
+
+use super::Recorded;
+use crate::journal::CellId;
+use crate::matrix::{CellReport, Matrix};
+use crate::run::{TestRun, by_profile};
+use crate::verdict::FinalOutcome;
+use jiff::tz::TimeZone;
+use model::known_issues::{KnownFailure, KnownIssue};
+use std::collections::{BTreeMap, BTreeSet};
+use suites::outcome::Outcome;
+
+/// What a run says of a known issue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IssueState {
+    /// Something failed as it says.
+    Expected,
+    /// Its test passed.
+    UnexpectedPass,
+    /// A whole run has nothing that it matches.
+    Unmatched,
+    /// It excuses nothing any more.
+    Expired,
+    /// The run did not reach what it is about.
+    Unjudged,
+}
+
+/// A known issue that is about packages of the run, and what the run says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssueStanding<'m> {
+    /// The entry.
+    pub issue: &'m KnownIssue,
+    /// What the run says.
+    pub state: IssueState,
+    /// The tests that failed as it says.
+    pub tests: BTreeSet<&'m str>,
+    /// The cells where they did; where its test passed, the cells of that.
+    pub cells: BTreeSet<&'m CellId>,
+}
+
+impl IssueStanding<'_> {
+    /// Whether the entry itself is at fault, which makes the exit code 1.
+    pub fn is_at_fault(&self) -> bool {
+        match self.state {
+            IssueState::UnexpectedPass | IssueState::Unmatched | IssueState::Expired => true,
+            IssueState::Expected | IssueState::Unjudged => false,
+        }
+    }
+
+    /// In words, with the entry's address; nothing where the run has nothing to say.
+    pub fn words(&self) -> Option<String> {
+        let issue = self.issue;
+        let cells: Vec<String> = self.cells.iter().map(ToString::to_string).collect();
+        let cells = cells.join(", ");
+        let place = format!("{}:{}", issue.origin.file, issue.origin.line);
+        let said = match self.state {
+            IssueState::Unjudged => return None,
+            IssueState::Expected => {
+                let tests: Vec<&str> = self.tests.iter().copied().collect();
+                format!("expected failure of {} in {cells}", tests.join(", "))
+            }
+            IssueState::UnexpectedPass => {
+                format!("its test passes in {cells}: remove the entry or narrow its versions, {place}")
+            }
+            IssueState::Unmatched => {
+                format!("nothing in this whole run matches it: correct or remove the entry, {place}")
+            }
+            IssueState::Expired => format!("it has expired and excuses nothing: renew or remove the entry, {place}"),
+        };
+        Some(format!("{}: {said}", reason(issue)))
+    }
+}
+
+/// The entry in words: `known issue virtiofsd-flags of rust-virtiofsd, https://… (owner somebody, until 2027-03-01)`.
+pub(super) fn reason(issue: &KnownIssue) -> String {
+    let KnownIssue { id, package, url, owner, expires, .. } = issue;
+    format!("known issue {id} of {package}, {url} (owner {owner}, until {expires})")
+}
+
+/// By profile, the tests that failed as an entry says.
+pub(super) type KnownTests<'m> = BTreeMap<&'m str, BTreeMap<&'m str, &'m KnownIssue>>;
+
+/// What is known of a run's failures.
+pub(super) struct Known<'m> {
+    /// By cell, in the matrix's order.
+    pub(super) cells: Vec<KnownTests<'m>>,
+    /// Every entry that is about packages of the run.
+    pub(super) issues: Vec<IssueStanding<'m>>,
+}
+
+/// What was seen of an entry.
+struct Seen<'m> {
+    issue: &'m KnownIssue,
+    tests: BTreeSet<&'m str>,
+    failed: BTreeSet<&'m CellId>,
+    passed: BTreeSet<&'m CellId>,
+    /// Whether all ran that could have shown it.
+    is_whole: bool,
+}
+
+/// Holds a run's failures against what is known.
+pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
+    let today = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
+    let is_expired = |issue: &KnownIssue| today.is_some_and(|today| issue.is_expired(today));
+    let mut seen: BTreeMap<(&str, &str), Seen<'m>> = BTreeMap::new();
+    let mut cells = Vec::new();
+    for cell in &matrix.cells {
+        let mut known: KnownTests<'m> = BTreeMap::new();
+        let issues = recorded.issues(cell);
+        let runs = if issues.is_empty() { BTreeMap::new() } else { by_profile(&cell.instances) };
+        for profile in &matrix.profiles {
+            let profile = profile.name.as_str();
+            let last = last_words(runs.get(profile).map(Vec::as_slice).unwrap_or_default());
+            for &issue in issues.iter().filter(|issue| issue.is_of(profile, cell.cell.environment)) {
+                let (tests, failed, passed) = Default::default();
+                let fresh = Seen { issue, tests, failed, passed, is_whole: false };
+                let all = seen.entry((cell.cell.distro.as_str(), issue.id.as_str())).or_insert(fresh);
+                if is_expired(issue) {
+                    continue;
+                }
+                let is_failure = |test: &str, last: &FinalOutcome| match &last.outcome {
+                    Outcome::Fail(failure) => {
+                        issue.is(test, &failure.signature) && cell.doubted(profile, test).is_none()
+                    }
+                    _ => false,
+                };
+                for (&test, _) in last.iter().filter(|(test, last)| is_failure(test, last)) {
+                    all.tests.insert(test);
+                    all.failed.insert(&cell.cell);
+                    known.entry(profile).or_default().entry(test).or_insert(issue);
+                }
+                if is_unexpected_pass(issue, &last) {
+                    all.passed.insert(&cell.cell);
+                }
+                all.is_whole |= is_whole(matrix, cell, issue, &last);
+            }
+        }
+        cells.push(known);
+    }
+    let standing = |seen: Seen<'m>| {
+        let Seen { issue, tests, failed, passed, is_whole } = seen;
+        let (state, cells) = match (is_expired(issue), passed.is_empty(), failed.is_empty()) {
+            (true, _, _) => (IssueState::Expired, failed),
+            (false, false, _) => (IssueState::UnexpectedPass, passed),
+            (false, true, false) => (IssueState::Expected, failed),
+            (false, true, true) if is_whole => (IssueState::Unmatched, failed),
+            (false, true, true) => (IssueState::Unjudged, failed),
+        };
+        IssueStanding { issue, state, tests, cells }
+    };
+    Known { cells, issues: seen.into_values().map(standing).collect() }
+}
+
+/// The last word on each test.
+fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
+    let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
+    for &instance in instances {
+        let Some(last) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else { continue };
+        let last = match all.remove(instance.test.as_str()) {
+            Some(other) => other.worse(last),
+            None => last,
+        };
+        all.insert(&instance.test, last);
+    }
+    all
+}
+
+/// Whether the test of an entry passed, each time.
+fn is_unexpected_pass(issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
+    let KnownFailure::Test(test) = &issue.failure else { return false };
+    last.get(test.as_str()).is_some_and(|last| last.outcome == Outcome::Pass && !last.is_flaky())
+}
+
+/// Whether all ran in a cell that could have shown an issue.
+fn is_whole(matrix: &Matrix, cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
+    let hides = |last: &FinalOutcome| match (&last.outcome, &issue.failure) {
+        (Outcome::Pass | Outcome::Fail(_), _) => false,
+        (Outcome::Error { .. } | Outcome::Blocked { .. }, _) => true,
+        // What one test lacks is no reason for a cause to be seen nowhere.
+        (Outcome::Skip { .. }, KnownFailure::Test(_)) => true,
+        (Outcome::Skip { .. }, KnownFailure::Signature(_)) => false,
+    };
+    let is_hidden = match &issue.failure {
+        KnownFailure::Test(test) => last.get(test.as_str()).is_some_and(hides),
+        KnownFailure::Signature(_) => last.values().any(hides),
+    };
+    matrix.filter.is_none() && cell.complete && cell.errors.is_empty() && !is_hidden
+}
+
+#[cfg(test)]
+mod tests;
