@@ -1,6 +1,7 @@
 //! The `kata-qualify` command: arguments in, valid requests out, exit codes.
 
 mod arguments;
+mod base;
 mod clean;
 mod doctor;
 mod explain;

@@ -16,6 +16,7 @@ mod package; // packages by name or file
 mod prepare; // the whole way from a release to its image
 mod progress; // the steps, as the caller hears of them
 mod source; // what a base tree may come from
+pub mod upload; // the packages of an upload
 
 // Where things come from and where they are kept.
 pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's

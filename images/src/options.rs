@@ -26,6 +26,8 @@ pub struct Options {
     pub keys: Vec<PathBuf>,
     /// Packages laid over the release: candidates under test.
     pub extra_packages: Vec<ExtraPackage>,
+    /// Files of packages, each laid over the release where the release's image has a package of that name.
+    pub updates: Vec<PathBuf>,
     /// A folder laid over the tree like an OCI layer.
     pub overlay: Option<PathBuf>,
     /// No network at all: the newest cached image.
@@ -49,6 +51,7 @@ impl Options {
             security_mirror: None,
             keys: Vec::new(),
             extra_packages: Vec::new(),
+            updates: Vec::new(),
             overlay: None,
             offline: false,
             accept_expired: false,

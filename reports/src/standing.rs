@@ -8,6 +8,7 @@
 //! [`Standings::changes`] what every face shows first.
 
 mod answer;
+mod base;
 mod change;
 mod changes;
 mod need;
@@ -15,6 +16,7 @@ mod recorded;
 mod tested;
 
 pub use answer::{Answer, ReleaseAnswer, recorded_answer};
+pub use base::BaseRun;
 pub use change::{Change, Effect, compare};
 pub use changes::{ChangeRow, PackageChange};
 pub use need::{is_lacking, is_main, is_needed, is_optional};
@@ -25,6 +27,7 @@ use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::RunEnding;
 use crate::verdict::Judgement;
+use base::BaseCell;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::arch::Arch;
@@ -189,6 +192,7 @@ impl<'m> CellStanding<'m> {
 fn cell<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>, strict: bool, report: &'m CellReport) -> CellStanding<'m> {
     let today = report.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
     let filtered = matrix.filter.is_some();
+    let base = BaseCell::of(recorded.base(), &report.cell);
     let profiles = report.judgements.iter().map(|(profile, judgements)| {
         let entries = recorded.entries(&report.cell, profile);
         let has_kata = report.kata(profile).is_some();
@@ -199,7 +203,10 @@ fn cell<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>, strict: bool, report: &
             // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
             let left_out = filtered && judgement.unrun > 0;
             let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
-            let (change, mut effect) = compare(recorded, same_tests, judgement, unasked);
+            let (change, mut effect) = match &base {
+                None => compare(recorded, same_tests, judgement, unasked),
+                Some(base) => base.compare(profile, capability, judgement, unasked),
+            };
             // Under `--strict` a gap is a gap: what is required must be supported.
             if strict && effect == Effect::None && !left_out && is_lacking(capability, judgement) {
                 effect = Effect::Worse;

@@ -7,6 +7,7 @@ pub mod junit;
 pub mod markdown;
 pub mod published;
 pub mod record;
+pub mod side_by_side;
 pub mod terminal;
 pub mod write;
 

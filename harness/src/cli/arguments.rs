@@ -100,7 +100,7 @@ pub(super) enum RunFormat {
     Ndjson,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
     /// machine runs.
@@ -140,6 +140,9 @@ pub(super) struct RunArguments {
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
+    /// Do not run the release without --with-packages first; compare with the record instead.
+    #[arg(long, requires = "with_packages")]
+    pub no_base: bool,
     /// Keep containers so that you can look into them; `clean`, or the next run with the same cache, removes them.
     #[arg(long)]
     pub keep: bool,
@@ -161,7 +164,7 @@ pub(super) struct RunArguments {
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ImageArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]
@@ -195,6 +198,11 @@ pub(super) struct ImageArguments {
     /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
+    /// Lay packages over those that the release has of the same names: candidates, never written back. A .changes brings
+    /// the .deb files that it names, a .dsc those beside it; otherwise name packages' files. Debug symbols are left out.
+    /// `run` first runs the release without them, in the same environments, and exits by what is worse than there.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub with_packages: Vec<PathBuf>,
     /// Lay this folder over the release like an image layer (`.wh.NAME` deletes): a candidate, never written back.
     #[arg(long, value_name = "DIR")]
     pub overlay: Option<PathBuf>,

@@ -47,10 +47,15 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     }
     let (images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
     // A component that was brought along is none: the evidence names it, and only Kata's own results are written then.
-    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty();
+    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !images.updates.is_empty();
+    if !images.updates.is_empty() && environments.contains(&Environment::Host) {
+        let why = "--with-packages: --in host tests this machine as it is: use --in container or --in vm";
+        return Err(UsageError(why.to_owned()).into());
+    }
     if candidate && arguments.write_back {
         return Err(UsageError(
-            "--write-back does not go with --install or --overlay: a record says what the distro ships".into(),
+            "--write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships"
+                .into(),
         )
         .into());
     }
@@ -212,6 +217,11 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
     images.accept_expired = arguments.accept_expired;
     images.extra_packages =
         arguments.install.iter().map(|p| p.parse::<ExtraPackage>().map_err(|e| usage(&e))).collect::<Result<_, _>>()?;
+    let updates = images::upload::packages(&arguments.with_packages);
+    images.updates = updates.map_err(|e| UsageError(format!("--with-packages: {}", error_chain(&e))))?;
+    if images.updates.is_empty() && !arguments.with_packages.is_empty() {
+        return Err(UsageError("--with-packages: none of these files is a package that guests can run".into()).into());
+    }
     if let Some(overlay) = &arguments.overlay {
         if !overlay.is_dir() {
             return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
@@ -362,6 +372,8 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         options.extend(source.map(|source| format!("{word} {}", source.name())));
     }
     options.extend(images.install.iter().map(|package| format!("--install {package}")));
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    options.extend(images.with_packages.iter().map(|path| format!("--with-packages {}", name(path))));
     options
 }
 
