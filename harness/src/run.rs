@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
+use crate::schedule::Attempts;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
@@ -62,8 +63,8 @@ pub struct Request {
     pub pinned: Arc<Pinned>,
     /// Guests at the same time, over all cells.
     pub jobs: usize,
-    /// How often a failing test is tried again in a fresh guest.
-    pub retries: u32,
+    /// How often a test is tried, each time in a fresh guest.
+    pub attempts: Attempts,
     /// Keep containers so that people can look into them.
     pub keep: bool,
     /// Write the journal's lines on standard output, too, as they come.
@@ -186,7 +187,7 @@ pub async fn run(
     });
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),
-        retries: request.retries,
+        attempts: request.attempts,
         keep,
         record_places: request.record_places,
     });

@@ -345,9 +345,9 @@ fn an_upload_that_brings_no_package_is_refused() {
     };
     let (changes, symbols) = (file("x.changes", "Source: x\n"), file("x-dbgsym_1_all.deb", ""));
     for (more, expected) in [
-        (&["--with-packages", &changes][..], "expected the field Checksums-Sha256"),
+        (&["--with-packages", changes.as_str()][..], "expected the field Checksums-Sha256"),
         (&["--with-packages", "/nonexistent/x.deb"], "--with-packages: /nonexistent/x.deb"),
-        (&["--with-packages", &symbols], "none of these files is a package that guests can run"),
+        (&["--with-packages", symbols.as_str()], "none of these files is a package that guests can run"),
         (&["--no-base"], "--with-packages"),
     ] {
         let refused = said(&[&["run", "debian:13"], more].concat());
@@ -458,6 +458,8 @@ fn numbers_are_bounded() {
         (&["run", "debian:13", "--vm-memory", "0"], "--vm-memory"),
         (&["run", "debian:13", "--vm-memory", "4294967295"], "--vm-memory"),
         (&["run", "debian:13", "--retries", "11"], "--retries"),
+        (&["run", "debian:13", "--repeat", "0"], "--repeat"),
+        (&["run", "debian:13", "--repeat", "101"], "--repeat"),
         (&["run", "debian:13", "--cache-size", "18446744073709551616"], "--cache-size"),
     ] {
         let said = said(arguments);

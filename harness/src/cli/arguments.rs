@@ -140,6 +140,9 @@ pub(super) struct RunArguments {
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
+    /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeat: u32,
     /// Do not run the release without --with-packages first; compare with the record instead.
     #[arg(long, requires = "with_packages")]
     pub no_base: bool,

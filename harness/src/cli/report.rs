@@ -9,6 +9,7 @@ use reports::journal::Journal;
 use reports::matrix::Matrix;
 use reports::run::RunEnding;
 use reports::standing::{Effect, Standings};
+use reports::views::rates::rates;
 use reports::views::side_by_side::side_by_side;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -73,22 +74,20 @@ pub(super) fn print(standings: &Standings<'_>, format: Format) -> anyhow::Result
             let terminal = std::io::stdout().is_terminal();
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let width = terminal_width().filter(|_| terminal).unwrap_or(100);
-            crate::cli::print(&with_base(reports::views::terminal::terminal(standings, width, colour), standings))
+            crate::cli::print(&with_more(reports::views::terminal::terminal(standings, width, colour), standings))
         }
     }
 }
 
 /// The matrix as text without colour.
 pub(super) fn plain(standings: &Standings<'_>) -> String {
-    with_base(reports::views::terminal::terminal(standings, 100, false), standings)
+    with_more(reports::views::terminal::terminal(standings, 100, false), standings)
 }
 
-/// The matrix, and below it the base run and the candidates side by side, where there was a base run.
-fn with_base(matrix: String, standings: &Standings<'_>) -> String {
-    match side_by_side(standings) {
-        Some(both) => format!("{matrix}\n{both}"),
-        None => matrix,
-    }
+/// The matrix, and below it how often tests passed that were repeated, and the base run beside its candidates.
+fn with_more(matrix: String, standings: &Standings<'_>) -> String {
+    let more = [rates(standings), side_by_side(standings)].into_iter().flatten();
+    more.fold(matrix, |text, part| format!("{text}\n{part}"))
 }
 
 fn terminal_width() -> Option<usize> {

@@ -10,6 +10,7 @@ use crate::progress::tell;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::run::Request;
+use crate::schedule::Attempts;
 use crate::sweep::locks_folder;
 use anyhow::Context as _;
 use images::ExtraPackage;
@@ -86,7 +87,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         images,
         pinned,
         jobs: arguments.jobs.map_or(cpus, usize::from),
-        retries: arguments.retries,
+        attempts: Attempts { retries: arguments.retries, repeat: arguments.repeat },
         keep: arguments.keep,
         streams: arguments.format == RunFormat::Ndjson,
         options: options(arguments),
@@ -370,6 +371,9 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     for (word, given) in [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)] {
         let source = given.as_ref().and_then(|text| ExternalFile::parse(text).ok());
         options.extend(source.map(|source| format!("{word} {}", source.name())));
+    }
+    if arguments.repeat > 1 {
+        options.push(format!("--repeat {}", arguments.repeat));
     }
     options.extend(images.install.iter().map(|package| format!("--install {package}")));
     let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
