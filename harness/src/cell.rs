@@ -156,7 +156,8 @@ async fn test(
     let mut environment = bring_up::evidence(running, resources);
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
-    let (candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
+    let (mut candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
+    candidates.extend(resources.donors.evidence());
     let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
     let kept = setup::keep_manifest(prepared, output.folder(), &cell.id);
     evidence.image_manifest = kept.map_err(broken(Phase::Image))?;

@@ -3,6 +3,7 @@
 mod arguments;
 mod base;
 mod clean;
+mod components;
 mod doctor;
 mod explain;
 mod plan;

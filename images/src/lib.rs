@@ -27,6 +27,7 @@ mod family; // what differs between package managers: one folder for each
 
 // What is made of a tree.
 pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
+pub mod portable; // a program of a tree with all that it loads
 pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
 pub mod docker; // images of the Docker engine

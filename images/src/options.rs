@@ -59,4 +59,15 @@ impl Options {
             deadline: Duration::from_secs(1800),
         }
     }
+
+    /// Those for another release as its distro ships it, without candidates and without a base of the caller's; mirrors
+    /// and keys stay only where they are of that distro.
+    pub fn plain(&self, same_distro: bool) -> Options {
+        let plain =
+            Options { extra_packages: Vec::new(), updates: Vec::new(), overlay: None, base: None, ..self.clone() };
+        match same_distro {
+            true => plain,
+            false => Options { mirror: None, security_mirror: None, keys: Vec::new(), ..plain },
+        }
+    }
 }

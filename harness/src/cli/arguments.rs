@@ -119,8 +119,9 @@ pub(super) struct RunArguments {
     /// that the archive must have. Give it once for a Go runtime and once for a Rust one. Needs --in vm.
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
-    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel. Verdicts become `partial`.
-    #[arg(long = "component", value_name = "NAME=PATH")]
+    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel; or another release's, with
+    /// all that it needs: qemu@debian:13. Verdicts become `partial`.
+    #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
     /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]

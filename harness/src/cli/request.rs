@@ -1,6 +1,7 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
 use crate::cli::arguments::{ImageArguments, In, RunArguments, RunFormat, SourceArgument, budget, cache};
+use crate::cli::components::components;
 use crate::cli::{UsageError, usage, vouched};
 use crate::environments::host;
 use crate::environments::vm::Size;
@@ -8,7 +9,6 @@ use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
-use crate::replacement::Replacement;
 use crate::run::Request;
 use crate::schedule::Attempts;
 use crate::sweep::locks_folder;
@@ -71,12 +71,12 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
     let kata = kata(arguments, &environments)?;
-    let replacement = |text: &String| Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")));
-    let replacements = arguments.components.iter().map(replacement).collect::<Result<_, _>>()?;
+    let (replacements, donations) = components(&arguments.components, database, arch)?;
     let locks = locks_folder(&images.cache);
     Ok(Request {
         kata,
         replacements,
+        donations,
         record_places: RecordPlaces::of(database, &releases),
         releases,
         environments,
