@@ -2,6 +2,8 @@
 
 mod arguments;
 mod base;
+mod blame;
+mod bring_up;
 mod clean;
 mod components;
 mod doctor;
@@ -89,6 +91,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Report(what) => report::report(&what),
+        Command::Blame(what) => blame::blame(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
     }

@@ -1,5 +1,9 @@
 //! The command line's form.
 
+mod blame;
+
+pub(super) use blame::BlameArguments;
+
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -42,6 +46,9 @@ pub(super) enum Command {
     Profiles(ProfilesArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
+    /// Find out whose fault a failure is: repeat a test that failed in a run with the VMM, the daemon or the kernel of a
+    /// release where it passes. Exits with 3 if there is no verdict.
+    Blame(Box<BlameArguments>),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
@@ -144,6 +151,9 @@ pub(super) struct RunArguments {
     /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
+    /// Of each new failure find out whose fault it is, as `blame` does; that takes minutes for each.
+    #[arg(long)]
+    pub blame: bool,
     /// Do not run the release without --with-packages first; compare with the record instead.
     #[arg(long, requires = "with_packages")]
     pub no_base: bool,

@@ -1,13 +1,11 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
 use crate::cli::arguments::{Format, RunArguments, RunFormat};
-use crate::cli::prospect::{Here, NO_ENGINE};
-use crate::cli::{Exit, base, prospect, records, report, request, runtime, shut_down, usage};
+use crate::cli::bring_up::bring_up;
+use crate::cli::{Exit, base, blame, records, redact, report, request, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
-use crate::run::{self, BadRequest, CLEANING, Request, RunEnd};
-use reports::journal::Environment;
+use crate::run::{BadRequest, CLEANING, RunEnd};
 use reports::standing::Standings;
-use std::time::Duration;
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
@@ -60,6 +58,13 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     if let Some(folder) = records {
         records::write_back(&standings, &database, &folder)?;
     }
+    if arguments.blame
+        && ended == RunEnd::Finished
+        && let Err(e) = blame::new_failures(&standings, arguments, &out, &database)
+    {
+        // What the run found stands.
+        tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));
+    }
     Ok(exit(ended).unwrap_or_else(|| report::exit(&standings)))
 }
 
@@ -70,28 +75,4 @@ fn exit(ended: RunEnd) -> Option<Exit> {
         RunEnd::Interrupted => Some(Exit::Interrupted),
         RunEnd::Broken => Some(Exit::Infrastructure),
     }
-}
-
-/// Runs what is asked for, once it is known that it can be brought up here.
-///
-/// # Errors
-/// As [`run::run`], and that a release cannot be brought up.
-pub(super) async fn bring_up(
-    mut request: Request,
-    asked: bool,
-    progress: &Progress,
-) -> anyhow::Result<(RunEnd, Duration)> {
-    let mut docker = None;
-    if !request.environments.contains(&Environment::Host) {
-        let engine = prospect::engine().await;
-        let settled = prospect::settle(&mut request.environments, asked, &engine);
-        let here = Here::new(&request.environments, &request.images, &request.pinned, &engine);
-        prospect::attainable(&request.releases, &here)?;
-        drop(here);
-        if settled? {
-            tell(NO_ENGINE);
-        }
-        docker = engine.ok().filter(|_| request.environments.contains(&Environment::Container));
-    }
-    run::run(docker, request, progress.clone(), Exit::Interrupted as i32).await
 }
