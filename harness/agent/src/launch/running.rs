@@ -185,9 +185,7 @@ impl RunningGuest {
         let still = growth.since(Instant::now());
         hello.map_err(|e| match e {
             // Who is emulated and still says something boots slowly, and does not hang.
-            ClientError::Late(_)
-                if self.is_emulated() && still < self.deadlines.silence && self.how_it_is().is_none() =>
-            {
+            ClientError::Late(_) if self.is_emulated() && still < self.deadlines.silence && !self.ended() => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
                 Stop::error(growth::slow(self.deadlines.boot, still, &last))
             }
