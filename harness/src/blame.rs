@@ -2,10 +2,10 @@
 //!
 //! A pure planner: it says what to run next, and what all that was seen comes to; it runs nothing.
 //!
-//! First the control: the same test again, with nothing swapped. Unless it fails again, each time and in the same way, a
-//! swap that turns it green would prove nothing, and there is no verdict.
-//! Then the swaps, the smallest first: one component, two, all; of as many the daemon before the VMM, and that before the
-//! kernel. The first one with which the test passes each time is the answer.
+//! First the control: the same test again, with nothing swapped. Unless it fails again, each time and in the same
+//! way, a swap that turns it green would prove nothing, and there is no verdict. Then the swaps, the smallest first:
+//! one component, two, all; of as many the daemon before the VMM, and that before the kernel. The first one with
+//! which the test passes each time is the answer.
 
 use model::arch::Arch;
 use model::environment::Environment;
@@ -134,8 +134,8 @@ impl Finding {
     }
 }
 
-/// What to do after the steps that were seen, the control's first; `signature` is that of the failure, empty if it is not
-/// known.
+/// What to do after the steps that were seen, the control's first; `signature` is that of the failure, empty if it is
+/// not known.
 pub fn next(swaps: &[Vec<Component>], signature: &str, seen: &[Seen]) -> Next {
     if swaps.is_empty() {
         return Next::Done(Finding::NothingToSwap);
@@ -175,8 +175,9 @@ pub struct Failed<'a> {
     pub profile: &'a str,
 }
 
-/// The release, as `debian:13`, that the components are taken from: one of which all that the test proves is recorded as
-/// supported under the profile; best in the same environment, then of the same distro, then the one that was last tested.
+/// The release, as `debian:13`, that the components are taken from: one of which all that the test proves is recorded
+/// as supported under the profile; best in the same environment, then of the same distro, then the one that was last
+/// tested.
 pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed: Failed<'_>) -> Option<String> {
     let mut best: Option<((bool, bool, jiff::civil::Date), String)> = None;
     for record in records {

@@ -1,8 +1,8 @@
 //! Components of another release in the place of a release's own: `--component qemu@debian:13`.
 //!
 //! A program comes from that release's image with everything that it loads, and is run by that release's own loader, so
-//! that nothing of the release under test is in it. The loader's copy has the program's name, because a VMM is known by the
-//! name of what runs. A kernel comes with its modules and its configuration.
+//! that nothing of the release under test is in it. The loader's copy has the program's name, because a VMM is known
+//! by the name of what runs. A kernel comes with its modules and its configuration.
 
 use crate::seed::{Content, SeedFile};
 use images::boot::kernel::KernelFiles;

@@ -21,12 +21,12 @@
 //! [`crate::environments::vm::outer`]. In it units run one after the other, and what needs more CPUs runs last, in a
 //! machine that has them.
 //!
-//! A test that fails or is in error is rerun in a fresh guest, `--retries` times; with `--repeat` every test is run so often.
-//! The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its rate.
-//! Units of static checks run first, because they block much of the rest; then the units with guests, the longest
-//! first, as many at a time over all cells as `--jobs` permits.
-//! A unit starts its guest when its first test wants one and keeps it for the next, until the guest is no longer usable
-//! or a failing test is to be repeated in a fresh one.
+//! A test that fails or is in error is rerun in a fresh guest, `--retries` times; with `--repeat` every test is run
+//! so often. The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its
+//! rate. Units of static checks run first, because they block much of the rest; then the units with guests, the
+//! longest first, as many at a time over all cells as `--jobs` permits. A unit starts its guest when its first test
+//! wants one and keeps it for the next, until the guest is no longer usable or a failing test is to be repeated in a
+//! fresh one.
 
 pub use attempts::Attempts;
 

@@ -1,8 +1,8 @@
 //! The packages of an upload: what a `.changes` names, what lies beside a `.dsc`, or packages themselves.
 //!
-//! A `.changes` is read for the names and checksums of its packages, and nothing else of it counts: it is the caller's own,
-//! so that its signature is not asked for. Names are those of files beside it, and never paths.
-//! Debug symbols, sources and what an installer of Debian's uses (`.udeb`) are left out: no guest runs them.
+//! A `.changes` is read for the names and checksums of its packages, and nothing else of it counts: it is the
+//! caller's own, so that its signature is not asked for. Names are those of files beside it, and never paths. Debug
+//! symbols, sources and what an installer of Debian's uses (`.udeb`) are left out: no guest runs them.
 
 use crate::digest;
 use std::fs::File;
@@ -66,8 +66,8 @@ pub fn packages(files: &[PathBuf]) -> Result<Vec<PathBuf>, UploadError> {
     Ok(all)
 }
 
-/// Packages that are named themselves: debug symbols and sources among them are left out without a word, because a pattern
-/// of the shell's names them, too.
+/// Packages that are named themselves: debug symbols and sources among them are left out without a word, because a
+/// pattern of the shell's names them, too.
 fn of_package(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
     if !file.is_file() {
         return Err(UploadError::Read { path: file.to_owned(), source: io::ErrorKind::NotFound.into() });

@@ -46,8 +46,8 @@ pub(super) enum Command {
     Profiles(ProfilesArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
-    /// Find out whose fault a failure is: repeat a test that failed in a run with the VMM, the daemon or the kernel of a
-    /// release where it passes. Exits with 3 if there is no verdict.
+    /// Find out whose fault a failure is: repeat a test that failed in a run with the VMM, the daemon or the kernel
+    /// of a release where it passes. Exits with 3 if there is no verdict.
     Blame(Box<BlameArguments>),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
@@ -126,8 +126,8 @@ pub(super) struct RunArguments {
     /// that the archive must have. Give it once for a Go runtime and once for a Rust one. Needs --in vm.
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
-    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel; or another release's, with
-    /// all that it needs: qemu@debian:13. Verdicts become `partial`.
+    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel; or another
+    /// release's, with all that it needs: qemu@debian:13. Verdicts become `partial`.
     #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
     /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
@@ -212,9 +212,10 @@ pub(super) struct ImageArguments {
     /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
-    /// Lay packages over those that the release has of the same names: candidates, never written back. A .changes brings
-    /// the .deb files that it names, a .dsc those beside it; otherwise name packages' files. Debug symbols are left out.
-    /// `run` first runs the release without them, in the same environments, and exits by what is worse than there.
+    /// Lay packages over those that the release has of the same names: candidates, never written back. A .changes
+    /// brings the .deb files that it names, a .dsc those beside it; otherwise name packages' files. Debug symbols are
+    /// left out. `run` first runs the release without them, in the same environments, and exits by what is worse than
+    /// there.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub with_packages: Vec<PathBuf>,
     /// Lay this folder over the release like an image layer (`.wh.NAME` deletes): a candidate, never written back.

@@ -1,7 +1,7 @@
 //! The base run of candidates: the same releases in the same environments, as the distro ships them.
 //!
-//! It lies in a folder of its own below the candidates' run, with a journal and artifacts of its own, so that `report` finds
-//! it again and exits as `run` did.
+//! It lies in a folder of its own below the candidates' run, with a journal and artifacts of its own, so that
+//! `report` finds it again and exits as `run` did.
 
 use crate::cli::arguments::{RunArguments, RunFormat};
 use crate::cli::request;

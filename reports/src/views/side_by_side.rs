@@ -1,4 +1,5 @@
-//! A base run and the run of candidates side by side, for people: packages and verdicts that differ, and how many do not.
+//! A base run and the run of candidates side by side, for people: packages and verdicts that differ, and how many do
+//! not.
 
 use crate::standing::{CellStanding, Effect, Standings};
 use crate::views::wording::Labels;

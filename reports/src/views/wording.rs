@@ -93,8 +93,8 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     }
     if standings.recorded.is_of_a_base_run() {
         out.push(
-            "Compared with the base run, not with the record: what is called recorded is what the release showed without the \
-             candidates."
+            "Compared with the base run, not with the record: what is called recorded is what the release showed \
+             without the candidates."
                 .to_owned(),
         );
     }

@@ -128,8 +128,8 @@ fn has_an_interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Che
 /// How long a driver may take to bind a device that it has from the beginning; Kata has no deadline of its own for it.
 const APPEARS: Duration = Duration::from_secs(10);
 
-/// Waits until a folder of the guest has such a name, longer where the guest is slower; at that deadline a folder that has
-/// changed meanwhile is no failure.
+/// Waits until a folder of the guest has such a name, longer where the guest is slower; at that deadline a folder
+/// that has changed meanwhile is no failure.
 fn appears(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,

@@ -31,8 +31,8 @@ impl Growth {
 /// What is said of a guest that did not boot in time and still said something.
 pub(super) fn slow(deadline: Duration, still: Duration, last: &str) -> String {
     format!(
-        "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and slow, \
-         and does not hang; last on the serial console: {last}",
+        "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and \
+         slow, and does not hang; last on the serial console: {last}",
         deadline.as_secs(),
         still.as_secs()
     )
