@@ -7,7 +7,7 @@ use crate::output::{CellOutput, Output};
 use crate::plan::{Cell, Unit};
 use crate::record_places::RecordPlaces;
 use crate::resources::Resources;
-use crate::schedule::{AfterEnvironment, EnvironmentEnd, Interrupted, RestartReason, Schedule};
+use crate::schedule::{AfterEnvironment, Attempts, EnvironmentEnd, Interrupted, RestartReason, Schedule};
 use crate::setup::{self, PreparedCell};
 use model::diagnostic::error_chain;
 use model::sync::locked;
@@ -26,8 +26,8 @@ mod testing;
 pub struct TestOptions {
     /// One permit a guest, over all cells.
     pub guests: Arc<Semaphore>,
-    /// How often a failing test is tried again in a fresh guest.
-    pub retries: u32,
+    /// How often a test is tried, each time in a fresh guest.
+    pub attempts: Attempts,
     /// Keep containers so that people can look into them.
     pub keep: bool,
     /// Where the records say what they say.
@@ -86,7 +86,7 @@ async fn bring_up_and_test(
         Environment::Vm => Some(Arc::clone(&resources.machines.permits).acquire_owned().await),
         Environment::Container | Environment::Host => None,
     };
-    let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, options.retries);
+    let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, options.attempts);
     loop {
         cell.line.doing(bring_up::doing(cell.id.environment));
         let running = bring_up::bring_up(resources, output, &prepared, &mut schedule).await;
@@ -156,7 +156,8 @@ async fn test(
     let mut environment = bring_up::evidence(running, resources);
     environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
-    let (candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
+    let (mut candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
+    candidates.extend(resources.donors.evidence());
     let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
     let kept = setup::keep_manifest(prepared, output.folder(), &cell.id);
     evidence.image_manifest = kept.map_err(broken(Phase::Image))?;
@@ -164,7 +165,7 @@ async fn test(
     phase(output, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(resources));
     cell.line.doing(&format!("running {} tests", schedule.progress().0));
-    let idle = Schedule::new(Vec::new(), false, 0);
+    let idle = Schedule::new(Vec::new(), false, Attempts::retrying(0));
     let testing = Arc::new(Testing {
         options: Arc::clone(options),
         output: Arc::clone(output),

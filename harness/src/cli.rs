@@ -1,7 +1,11 @@
 //! The `kata-qualify` command: arguments in, valid requests out, exit codes.
 
 mod arguments;
+mod base;
+mod blame;
+mod bring_up;
 mod clean;
+mod components;
 mod diff;
 mod doctor;
 mod explain;
@@ -94,6 +98,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Diff(what) => diff::diff(&what),
         Command::Stale(what) => stale::stale(&what),
         Command::History(what) => history::history(&what),
+        Command::Blame(what) => blame::blame(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
     }

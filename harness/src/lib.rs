@@ -3,12 +3,15 @@
 //! [`run`] runs [`cell`]s side by side. A cell is [`setup`], brought up in one of the [`environments`], tested over a
 //! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again.
 //! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
+//! [`blame`] says which component to swap to find out whose fault a failure is; [`donor`] has those of other releases.
 //! [`sweep`] removes what earlier runs left behind.
 
 mod artifacts;
+pub mod blame;
 pub mod built_in;
 pub mod cell;
 pub mod cli;
+pub mod donor;
 pub mod environments;
 pub mod event_log;
 mod interrupt;

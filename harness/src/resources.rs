@@ -1,5 +1,6 @@
 //! What the environments of a run are made from and with.
 
+use crate::donor::Donors;
 use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
 use crate::environments::vm::outer::{OuterError, OuterQemu};
@@ -16,6 +17,8 @@ pub struct Resources {
     pub images: images::Options,
     /// The Kata and the components that the user supplies.
     pub kata: Arc<SuppliedKata>,
+    /// The components of other releases.
+    pub donors: Arc<Donors>,
     /// The Docker engine, where one answers.
     pub docker: Option<Docker>,
     /// Whom the run's containers and volumes belong to.

@@ -2,6 +2,7 @@
 
 use crate::built_in::COMMIT;
 use crate::cell::{self, TestOptions};
+use crate::donor::{Donation, Donors};
 use crate::environments::container::OwningRun;
 use crate::environments::vm::Size;
 use crate::environments::vm::pinned::Pinned;
@@ -15,6 +16,7 @@ use crate::progress::Progress;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
+use crate::schedule::Attempts;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
@@ -55,6 +57,8 @@ pub struct Request {
     pub kata: Vec<ExternalFile>,
     /// What Kata is to use in the place of the distro's own.
     pub replacements: Vec<Replacement>,
+    /// The same, of other releases.
+    pub donations: Vec<Donation>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
     /// The output folder, which is empty or does not exist yet.
@@ -65,8 +69,8 @@ pub struct Request {
     pub pinned: Arc<Pinned>,
     /// Guests at the same time, over all cells.
     pub jobs: usize,
-    /// How often a failing test is tried again in a fresh guest.
-    pub retries: u32,
+    /// How often a test is tried, each time in a fresh guest.
+    pub attempts: Attempts,
     /// Keep containers so that people can look into them.
     pub keep: bool,
     /// Write the journal's lines on standard output, too, as they come.
@@ -145,6 +149,7 @@ pub async fn run(
     }
     let open = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
     let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
+    let donors = donors(&request, &progress).await?;
     let cells = cells(&request, &progress);
     // Before that a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
@@ -169,7 +174,7 @@ pub async fn run(
         filter: request.filter.clone(),
         candidate: request.candidate,
         shaped: request.shaped,
-        options: request.options.iter().cloned().chain(kata.options()).collect(),
+        options: request.options.iter().cloned().chain(kata.options()).chain(donors.options()).collect(),
     })?;
     let cancel = Arc::clone(&request.images.cancel);
     let (images_folder, budget) = (request.images.cache.clone(), request.budget);
@@ -182,6 +187,7 @@ pub async fn run(
     let resources = Arc::new(Resources {
         images: request.images,
         kata,
+        donors: Arc::new(donors),
         docker: docker.clone(),
         owner: OwningRun { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
         machines,
@@ -189,7 +195,7 @@ pub async fn run(
     });
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),
-        retries: request.retries,
+        attempts: request.attempts,
         keep,
         record_places: request.record_places,
     });
@@ -247,6 +253,18 @@ fn stream(line: &[u8]) {
     use std::io::Write as _;
     let mut out = io::stdout().lock();
     let _ = out.write_all(line).and_then(|()| out.flush());
+}
+
+/// Has what other releases are to give; their images are the plain ones.
+async fn donors(request: &Request, progress: &Progress) -> anyhow::Result<Donors> {
+    let (donations, options) = (request.donations.clone(), request.images.clone());
+    for Donation { component, release } in &donations {
+        progress.say(&format!("preparing {}, whose {component} is used", release.name()));
+    }
+    // A mirror that is named is that of the releases under test.
+    let distros: Vec<String> = request.releases.iter().map(|release| release.distro.clone()).collect();
+    let options = move |release: &Release| options.plain(distros.contains(&release.distro));
+    Ok(tokio::task::spawn_blocking(move || Donors::prepare(&donations, &options, &|_| {})).await??)
 }
 
 /// Removes what earlier runs and preparations that are over have left.

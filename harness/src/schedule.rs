@@ -21,12 +21,14 @@
 //! [`crate::environments::vm::outer`]. In it units run one after the other, and what needs more CPUs runs last, in a
 //! machine that has them.
 //!
-//! A test that fails or is in error is rerun in a fresh guest, `--retries` times.
-//! The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its rate.
-//! Units of static checks run first, because they block much of the rest; then the units with guests, the longest
-//! first, as many at a time over all cells as `--jobs` permits.
-//! A unit starts its guest when its first test wants one and keeps it for the next, until the guest is no longer usable
-//! or a failing test is to be repeated in a fresh one.
+//! A test that fails or is in error is rerun in a fresh guest, `--retries` times; with `--repeat` every test is run
+//! so often. The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its
+//! rate. Units of static checks run first, because they block much of the rest; then the units with guests, the
+//! longest first, as many at a time over all cells as `--jobs` permits. A unit starts its guest when its first test
+//! wants one and keeps it for the next, until the guest is no longer usable or a failing test is to be repeated in a
+//! fresh one.
+
+pub use attempts::Attempts;
 
 use crate::plan::{PlannedTest, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,8 +73,8 @@ pub struct Schedule {
     is_vm: bool,
     /// Whether virtual machines run without hardware virtualization.
     is_emulated: bool,
-    /// How often a failing test is tried again.
-    retries: u32,
+    /// How often a test is tried.
+    attempts: Attempts,
     /// The outcome of each finished test.
     standings: BTreeMap<Key, Outcome>,
     /// The running tests: by profiles and id, which attempt since when.
@@ -153,7 +155,7 @@ pub enum AfterAttempt {
 
 impl Schedule {
     /// A cell that has run nothing yet.
-    pub fn new(units: Vec<Unit>, is_vm: bool, retries: u32) -> Schedule {
+    pub fn new(units: Vec<Unit>, is_vm: bool, attempts: Attempts) -> Schedule {
         Schedule {
             left: units.clone(),
             later: Vec::new(),
@@ -161,7 +163,7 @@ impl Schedule {
             units,
             is_vm,
             is_emulated: false,
-            retries,
+            attempts,
             standings: BTreeMap::new(),
             under_way: BTreeMap::new(),
             guests: 0,
@@ -240,8 +242,7 @@ impl Schedule {
             self.unjudged.extend(keys);
             return AfterAttempt::Next;
         }
-        let failed = matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
-        if failed && attempt <= self.retries { AfterAttempt::Again } else { AfterAttempt::Next }
+        if self.attempts.has_another(attempt, outcome) { AfterAttempt::Again } else { AfterAttempt::Next }
     }
 
     /// For each profile the finished test that blocks this one because it did not pass, if there is one.
@@ -265,7 +266,7 @@ impl Schedule {
     pub fn ended(&mut self, end: EnvironmentEnd) -> (AfterEnvironment, Vec<Interrupted>) {
         let more = self.standings.len() / OUTCOMES_FOR_ONE_MORE;
         let may_lose = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(LOSSES_OF_A_CELL);
-        let replaced = self.is_vm && self.retries > 0 && self.lost < may_lose;
+        let replaced = self.is_vm && self.attempts.retries > 0 && self.lost < may_lose;
         let (why, interrupted) = match end {
             EnvironmentEnd::Lost if replaced => {
                 self.lost += 1;
@@ -301,12 +302,12 @@ impl Schedule {
     }
 
     fn may_trade(&self) -> bool {
-        self.is_emulated && self.retries > 0 && self.traded < TRADES_OF_A_CELL
+        self.is_emulated && self.attempts.retries > 0 && self.traded < TRADES_OF_A_CELL
     }
 
     /// Repeats what failed in nested guests of an emulated machine, once.
     fn repeat(&mut self) -> AfterEnvironment {
-        if self.repeated || !self.is_emulated || self.retries == 0 {
+        if self.repeated || !self.is_emulated || self.attempts.retries == 0 {
             return AfterEnvironment::Finished;
         }
         self.repeated = true;
@@ -387,6 +388,7 @@ impl Schedule {
     }
 }
 
+mod attempts;
 mod units;
 
 #[cfg(test)]

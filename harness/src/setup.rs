@@ -1,10 +1,12 @@
 //! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
 
+mod donated;
 mod evidence;
 
 pub use evidence::{evidence, keep_manifest};
 
 use crate::built_in::AGENT;
+use crate::donor::DonorError;
 use crate::environments::host;
 use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, OuterError};
@@ -27,6 +29,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::environment::{Claims, ModuleSet};
+use suites::outcome::Component;
 
 /// Why a cell cannot be started, or why its agent did not get what it needs.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,9 @@ pub enum SetupError {
         /// The system's reason.
         source: io::Error,
     },
+    /// Another release cannot give a component.
+    #[error(transparent)]
+    Donor(#[from] DonorError),
     /// There is no engine to import the image into.
     #[error("no Docker engine answers")]
     NoDocker,
@@ -183,12 +189,16 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             // The QEMU that boots the disk comes from another image, and finding its accelerator takes a moment.
             let (disk, outer) = tokio::join!(disk, resources.machines.outer());
             let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
-            let kata = Arc::clone(&kata);
+            let (kata, donors) = (Arc::clone(&kata), Arc::clone(&resources.donors));
             let (disk, claims, initramfs, files) = blocking(move || {
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
                 claims.versions = versions(&disk.host.manifest, &host_packages(&release));
-                let tree = disk.image.rootfs();
-                let (runtimes, files) = kata.prepare(&tree, Path::new(VOLUME), &release, &profiles, emulated)?;
+                // The modules of Kata's guests are their kernel's.
+                let (tree, of) = match donors.of(Component::Kernel) {
+                    Some(donor) => (donor.tree.clone(), &donor.release),
+                    None => (disk.image.rootfs(), &release),
+                };
+                let (runtimes, files) = kata.prepare(&tree, Path::new(VOLUME), of, &profiles, emulated)?;
                 claims.kata = runtimes;
                 Ok((disk, claims, initramfs, files))
             })
@@ -210,7 +220,12 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
     };
     let folder = prepared.folder().to_owned();
     prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder));
-    Ok(prepared)
+    let (donors, profiles) = (Arc::clone(&resources.donors), cell.profiles.clone());
+    blocking(move || {
+        donated::supply(&donors, &mut prepared, &profiles)?;
+        Ok(prepared)
+    })
+    .await
 }
 
 /// The packages of a release as Kata's host: those of its guests, and its container manager's.

@@ -342,13 +342,33 @@ fn no_target_is_no_run_of_everything() {
 }
 
 #[test]
+fn an_upload_that_brings_no_package_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (changes, symbols) = (file("x.changes", "Source: x\n"), file("x-dbgsym_1_all.deb", ""));
+    for (more, expected) in [
+        (&["--with-packages", changes.as_str()][..], "expected the field Checksums-Sha256"),
+        (&["--with-packages", "/nonexistent/x.deb"], "--with-packages: /nonexistent/x.deb"),
+        (&["--with-packages", symbols.as_str()], "none of these files is a package that guests can run"),
+        (&["--no-base"], "--with-packages"),
+    ] {
+        let refused = said(&[&["run", "debian:13"], more].concat());
+        assert!(refused.contains(expected) && refused.contains("exit 2"), "{refused}");
+    }
+}
+
+#[test]
 fn write_back_does_not_go_with_candidates() {
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
-    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    error: --write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--install", "strace"]), @r"
-    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    error: --write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--component", "virtiofsd=x"]), @r"
@@ -444,6 +464,8 @@ fn numbers_are_bounded() {
         (&["run", "debian:13", "--vm-memory", "0"], "--vm-memory"),
         (&["run", "debian:13", "--vm-memory", "4294967295"], "--vm-memory"),
         (&["run", "debian:13", "--retries", "11"], "--retries"),
+        (&["run", "debian:13", "--repeat", "0"], "--repeat"),
+        (&["run", "debian:13", "--repeat", "101"], "--repeat"),
         (&["run", "debian:13", "--cache-size", "18446744073709551616"], "--cache-size"),
     ] {
         let said = said(arguments);

@@ -16,12 +16,14 @@ use crate::progress::Phase;
 use crate::tree::compare;
 use jiff::Timestamp;
 use model::package::PackageName;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 /// What is laid over a release, with its hash.
 pub(crate) struct Candidates {
     packages: Vec<ExtraPackage>,
+    /// Files of packages, those of them that take the place of one of the release's.
+    updates: Vec<PathBuf>,
     overlay: Option<PathBuf>,
     hash: String,
 }
@@ -29,7 +31,7 @@ pub(crate) struct Candidates {
 impl Candidates {
     /// Checks and hashes the candidates; nothing where there are none.
     pub(crate) fn of(family: &dyn PackageFamily, options: &Options) -> Result<Option<Candidates>, Failure> {
-        if options.extra_packages.is_empty() && options.overlay.is_none() {
+        if options.extra_packages.is_empty() && options.updates.is_empty() && options.overlay.is_none() {
             return Ok(None);
         }
         let mut packages = options.extra_packages.clone();
@@ -47,11 +49,18 @@ impl Candidates {
                 ExtraPackage::File(path) if family.is_package_file(&path.to_string_lossy()) => {
                     fields.add("file", digest::of_file(path)?)
                 }
-                ExtraPackage::File(path) => {
-                    let reason = format!("expected {}", family.file_form());
-                    return Err(ImageErrorKind::BadPackage { name: path.display().to_string(), reason }.into());
-                }
+                ExtraPackage::File(path) => return Err(no_file_of(family, path)),
             };
+        }
+        let mut updates = options.updates.clone();
+        updates.sort();
+        for path in &updates {
+            if !family.is_package_file(&path.to_string_lossy()) {
+                return Err(no_file_of(family, path));
+            }
+            // By its name it is told what it takes the place of.
+            let name = path.file_name().unwrap_or_default();
+            fields = fields.add("update", name.as_encoded_bytes()).add("file", digest::of_file(path)?);
         }
         let overlay = options.overlay.clone();
         if let Some(folder) = &overlay {
@@ -61,8 +70,28 @@ impl Candidates {
             };
             fields = fields.add("overlay", overlay::hash(folder, &go_on)?);
         }
-        Ok(Some(Candidates { packages, overlay, hash: fields.hex() }))
+        Ok(Some(Candidates { packages, updates, overlay, hash: fields.hex() }))
     }
+
+    /// What is to be installed over an image: the updates of packages that it has, and all else.
+    fn over(&self, family: &dyn PackageFamily, plain: &Image) -> Result<Vec<ExtraPackage>, Failure> {
+        let is_there = |path: &&PathBuf| {
+            family.name_in_file(path).is_some_and(|name| plain.manifest.package(name.as_str()).is_some())
+        };
+        let updates: Vec<ExtraPackage> =
+            self.updates.iter().filter(is_there).cloned().map(ExtraPackage::File).collect();
+        if let (Some(first), true) = (self.updates.first(), updates.is_empty()) {
+            let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let reason = format!("neither it nor another one beside it is of a package that {} has", plain.release());
+            return Err(ImageErrorKind::BadPackage { name, reason }.into());
+        }
+        Ok(self.packages.iter().cloned().chain(updates).collect())
+    }
+}
+
+fn no_file_of(family: &dyn PackageFamily, path: &Path) -> Failure {
+    let reason = format!("expected {}", family.file_form());
+    ImageErrorKind::BadPackage { name: path.display().to_string(), reason }.into()
 }
 
 /// Copies the plain image and lays the candidates over the copy.
@@ -71,6 +100,7 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
     let (key, request) = (derived(plain.key()), derived(&plain.manifest.request));
     // The plain image must not be cleaned away while it is copied.
     let _hold = plain.hold().context("locking", &plain.dir)?;
+    let packages = candidates.over(job.family, plain)?;
     let found = |image: Image| Image { origin: plain.origin.max(image.origin), ..image };
     if let Some(image) = job.store.find(&key)? {
         return Ok(found(image));
@@ -90,10 +120,10 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
         ExtraPackage::File(path) => job.family.name_in_file(path),
     };
     let names: Vec<PackageName> =
-        manifest.requested.iter().cloned().chain(candidates.packages.iter().filter_map(in_package)).collect();
-    if !candidates.packages.is_empty() {
+        manifest.requested.iter().cloned().chain(packages.iter().filter_map(in_package)).collect();
+    if !packages.is_empty() {
         job.enter(Phase::Install);
-        let (folder, packages) = (&workshop.dir, &candidates.packages);
+        let (folder, packages) = (&workshop.dir, &packages[..]);
         let install = Install { tree: &tree, folder, indexes: &plain.dir, packages, required: &[] };
         job.archives()?.install(&job.runner, &install)?;
         job.enter(Phase::Record);

@@ -16,6 +16,7 @@ mod package; // packages by name or file
 mod prepare; // the whole way from a release to its image
 mod progress; // the steps, as the caller hears of them
 mod source; // what a base tree may come from
+pub mod upload; // the packages of an upload
 
 // Where things come from and where they are kept.
 pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's
@@ -29,6 +30,7 @@ pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
 pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
 pub mod docker; // images of the Docker engine
+pub mod portable; // a program of a tree with all that it loads
 mod tree; // files and programs of a tree
 mod unpack; // tar archives that are not trusted
 

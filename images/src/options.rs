@@ -26,6 +26,8 @@ pub struct Options {
     pub keys: Vec<PathBuf>,
     /// Packages laid over the release: candidates under test.
     pub extra_packages: Vec<ExtraPackage>,
+    /// Files of packages, each laid over the release where the release's image has a package of that name.
+    pub updates: Vec<PathBuf>,
     /// A folder laid over the tree like an OCI layer.
     pub overlay: Option<PathBuf>,
     /// No network at all: the newest cached image.
@@ -49,11 +51,23 @@ impl Options {
             security_mirror: None,
             keys: Vec::new(),
             extra_packages: Vec::new(),
+            updates: Vec::new(),
             overlay: None,
             offline: false,
             accept_expired: false,
             cancel: Arc::new(AtomicBool::new(false)),
             deadline: Duration::from_secs(1800),
+        }
+    }
+
+    /// Those for another release as its distro ships it, without candidates and without a base of the caller's; mirrors
+    /// and keys stay only where they are of that distro.
+    pub fn plain(&self, same_distro: bool) -> Options {
+        let plain =
+            Options { extra_packages: Vec::new(), updates: Vec::new(), overlay: None, base: None, ..self.clone() };
+        match same_distro {
+            true => plain,
+            false => Options { mirror: None, security_mirror: None, keys: Vec::new(), ..plain },
         }
     }
 }

@@ -8,6 +8,7 @@
 //! [`Standings::changes`] what every face shows first.
 
 mod answer;
+mod base;
 mod change;
 mod changes;
 mod known;
@@ -16,6 +17,7 @@ mod recorded;
 mod tested;
 
 pub use answer::{Answer, ReleaseAnswer, recorded_answer};
+pub use base::BaseRun;
 pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::{ChangeRow, PackageChange};
@@ -28,6 +30,7 @@ use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::RunEnding;
 use crate::verdict::Judgement;
+use base::BaseCell;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use known::{Known, KnownTests};
@@ -208,6 +211,7 @@ fn cell<'m>(
 ) -> CellStanding<'m> {
     let today = report.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
     let filtered = matrix.filter.is_some();
+    let base = BaseCell::of(recorded.base(), &report.cell);
     let profiles = report.judgements.iter().map(|(profile, judgements)| {
         let entries = recorded.entries(&report.cell, profile);
         let has_kata = report.kata(profile).is_some();
@@ -219,8 +223,11 @@ fn cell<'m>(
             // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
             let left_out = filtered && judgement.unrun > 0;
             let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
-            let (mut change, mut effect) = compare(recorded, same_tests, judgement, unasked);
-            // What fails as is known is expected, whatever the record says.
+            let (mut change, mut effect) = match &base {
+                None => compare(recorded, same_tests, judgement, unasked),
+                Some(base) => base.compare(profile, capability, judgement, unasked),
+            };
+            // What fails as is known is expected, whatever was known before.
             let causes = &judgement.causes;
             if !causes.is_empty() && causes.iter().all(|cause| known.contains_key(cause.test.as_str())) {
                 (change, effect) = (Change::Known, Effect::None);

@@ -99,6 +99,9 @@ pub enum ReasonSource {
 /// How a workaround begins that is a component in the place of the distro's own.
 pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
 
+/// How the words for a component begin that is another release's: its kernel comes with its modules, for all guests.
+pub const OF_A_RELEASE: &str = "of ";
+
 /// Tests named with a reason; the rest is counted.
 const NAMED: usize = 3;
 
@@ -217,7 +220,7 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
     } else {
         Verdict::Supported
     };
-    let candidates = evidence.candidates.iter().filter(|(component, _)| rests_on(capability, **component));
+    let candidates = evidence.candidates.iter().filter(|(component, what)| rests_on(capability, **component, what));
     let candidates: Vec<String> = candidates.map(|(component, what)| format!("{component} {what}")).collect();
     if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !candidates.is_empty() {
         if judgement.verdict == Verdict::Supported {
@@ -233,11 +236,13 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
 /// Whether a capability was shown with a component that took the place of the distro's own.
 ///
 /// When in doubt it was: a distro gets no credit for what it does not ship.
-fn rests_on(capability: Capability, candidate: Component) -> bool {
+fn rests_on(capability: Capability, candidate: Component, what: &str) -> bool {
     match (capability.area(), candidate) {
         (Area::Kata, _) => true,
         (area, Component::Virtiofsd) => area == Area::Fs(Share::VirtioFs),
-        // The release's modules do not fit another kernel, so that only Kata's guests get one.
+        // The release's modules do not fit another kernel, so that only Kata's guests get one without its own.
+        (Area::Vmm | Area::Fs(_), Component::Kernel) => what.starts_with(OF_A_RELEASE),
+        (Area::Kernel, Component::Kernel) => what.starts_with(OF_A_RELEASE) && capability != Capability::KernelHost,
         (_, Component::Kernel) => false,
         (Area::Packages | Area::Host | Area::Containers, _) => false,
         (Area::Kernel, _) => capability != Capability::KernelHost,

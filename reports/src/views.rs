@@ -6,7 +6,9 @@ pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod published;
+pub mod rates;
 pub mod record;
+pub mod side_by_side;
 pub mod terminal;
 pub mod write;
 

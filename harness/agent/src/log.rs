@@ -63,6 +63,11 @@ impl Log {
         String::from_utf8_lossy(&locked(&self.state).tail).into_owned()
     }
 
+    /// How many bytes it has got so far, those that were not kept included.
+    pub fn total(&self) -> u64 {
+        locked(&self.state).total
+    }
+
     /// Whether its writer has closed it, so that nothing more will come.
     pub fn closed(&self) -> bool {
         locked(&self.state).closed

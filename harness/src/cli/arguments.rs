@@ -1,7 +1,9 @@
 //! The command line's form.
 
+mod blame;
 mod compared;
 
+pub(super) use blame::BlameArguments;
 pub(super) use compared::{DiffArguments, HistoryArguments, StaleArguments};
 
 use crate::built_in::VERSION;
@@ -54,6 +56,9 @@ pub(super) enum Command {
     Stale(Box<StaleArguments>),
     /// Say when a release worked last, by the record and by runs that are kept.
     History(HistoryArguments),
+    /// Find out whose fault a failure is: repeat a test that failed in a run with the VMM, the daemon or the kernel
+    /// of a release where it passes. Exits with 3 if there is no verdict.
+    Blame(Box<BlameArguments>),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
@@ -141,8 +146,9 @@ pub(super) struct RunArguments {
     /// that the archive must have. Give it once for a Go runtime and once for a Rust one. Needs --in vm.
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
-    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel. Verdicts become `partial`.
-    #[arg(long = "component", value_name = "NAME=PATH")]
+    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel; or another
+    /// release's, with all that it needs: qemu@debian:13. Verdicts become `partial`.
+    #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
     /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
@@ -165,6 +171,15 @@ pub(super) struct RunArguments {
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
+    /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeat: u32,
+    /// Of each new failure find out whose fault it is, as `blame` does; that takes minutes for each.
+    #[arg(long)]
+    pub blame: bool,
+    /// Do not run the release without --with-packages first; compare with the record instead.
+    #[arg(long, requires = "with_packages")]
+    pub no_base: bool,
     /// Keep containers so that you can look into them; `clean`, or the next run with the same cache, removes them.
     #[arg(long)]
     pub keep: bool,
@@ -220,6 +235,12 @@ pub(super) struct ImageArguments {
     /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
+    /// Lay packages over those that the release has of the same names: candidates, never written back. A .changes
+    /// brings the .deb files that it names, a .dsc those beside it; otherwise name packages' files. Debug symbols are
+    /// left out. `run` first runs the release without them, in the same environments, and exits by what is worse than
+    /// there.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub with_packages: Vec<PathBuf>,
     /// Lay this folder over the release like an image layer (`.wh.NAME` deletes): a candidate, never written back.
     #[arg(long, value_name = "DIR")]
     pub overlay: Option<PathBuf>,

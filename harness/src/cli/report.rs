@@ -1,14 +1,16 @@
 //! `kata-qualify report`: rewrites all reports from a run's journal, which is the only truth.
 
 use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
-use crate::cli::{Exit, UsageError, records};
+use crate::cli::{Exit, UsageError, base, records};
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::profile::Profile;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
 use reports::run::RunEnding;
-use reports::standing::{Effect, Recorded, Standings};
+use reports::standing::{Effect, Standings};
+use reports::views::rates::rates;
+use reports::views::side_by_side::side_by_side;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use suites::catalogue;
@@ -19,7 +21,8 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     // A folder without a readable journal is bad input; nothing is written then.
     let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
     let matrix = matrix_in(&journal, Profile::all(), &what.dir);
-    let standings = Standings::new(&matrix, Recorded::of(database.records()), what.strict);
+    let before = base::below(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
+    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), &database), what.strict);
     write(&standings, &what.dir)?;
     print(&standings, what.format)?;
     tell(format_args!("reports: {}", what.dir.display()));
@@ -71,14 +74,20 @@ pub(super) fn print(standings: &Standings<'_>, format: Format) -> anyhow::Result
             let terminal = std::io::stdout().is_terminal();
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let width = terminal_width().filter(|_| terminal).unwrap_or(100);
-            crate::cli::print(&reports::views::terminal::terminal(standings, width, colour))
+            crate::cli::print(&with_more(reports::views::terminal::terminal(standings, width, colour), standings))
         }
     }
 }
 
 /// The matrix as text without colour.
 pub(super) fn plain(standings: &Standings<'_>) -> String {
-    reports::views::terminal::terminal(standings, 100, false)
+    with_more(reports::views::terminal::terminal(standings, 100, false), standings)
+}
+
+/// The matrix, and below it how often tests passed that were repeated, and the base run beside its candidates.
+fn with_more(matrix: String, standings: &Standings<'_>) -> String {
+    let more = [rates(standings), side_by_side(standings)].into_iter().flatten();
+    more.fold(matrix, |text, part| format!("{text}\n{part}"))
 }
 
 fn terminal_width() -> Option<usize> {

@@ -1,6 +1,7 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
 use crate::cli::arguments::{ImageArguments, In, RunArguments, RunFormat, SourceArgument, budget, cache};
+use crate::cli::components::components;
 use crate::cli::{UsageError, usage, vouched};
 use crate::environments::host;
 use crate::environments::vm::Size;
@@ -8,8 +9,8 @@ use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
-use crate::replacement::Replacement;
 use crate::run::Request;
+use crate::schedule::Attempts;
 use crate::sweep::locks_folder;
 use anyhow::Context as _;
 use images::ExtraPackage;
@@ -47,10 +48,15 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     }
     let (images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
     // A component that was brought along is none: the evidence names it, and only Kata's own results are written then.
-    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty();
+    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !images.updates.is_empty();
+    if !images.updates.is_empty() && environments.contains(&Environment::Host) {
+        let why = "--with-packages: --in host tests this machine as it is: use --in container or --in vm";
+        return Err(UsageError(why.to_owned()).into());
+    }
     if candidate && arguments.write_back {
         return Err(UsageError(
-            "--write-back does not go with --install or --overlay: a record says what the distro ships".into(),
+            "--write-back does not go with --install, --with-packages or --overlay: a record says what the distro ships"
+                .into(),
         )
         .into());
     }
@@ -65,12 +71,12 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
     let kata = kata(arguments, &environments)?;
-    let replacement = |text: &String| Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")));
-    let replacements = arguments.components.iter().map(replacement).collect::<Result<_, _>>()?;
+    let (replacements, donations) = components(&arguments.components, database, arch)?;
     let locks = locks_folder(&images.cache);
     Ok(Request {
         kata,
         replacements,
+        donations,
         record_places: RecordPlaces::of(database, &releases),
         releases,
         environments,
@@ -82,7 +88,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         images,
         pinned,
         jobs: arguments.jobs.map_or(cpus, usize::from),
-        retries: arguments.retries,
+        attempts: Attempts { retries: arguments.retries, repeat: arguments.repeat },
         keep: arguments.keep,
         streams: arguments.format == RunFormat::Ndjson,
         options: options(arguments),
@@ -213,6 +219,11 @@ fn image_options(arguments: &ImageArguments) -> anyhow::Result<images::Options> 
     images.accept_expired = arguments.accept_expired;
     images.extra_packages =
         arguments.install.iter().map(|p| p.parse::<ExtraPackage>().map_err(|e| usage(&e))).collect::<Result<_, _>>()?;
+    let updates = images::upload::packages(&arguments.with_packages);
+    images.updates = updates.map_err(|e| UsageError(format!("--with-packages: {}", error_chain(&e))))?;
+    if images.updates.is_empty() && !arguments.with_packages.is_empty() {
+        return Err(UsageError("--with-packages: none of these files is a package that guests can run".into()).into());
+    }
     if let Some(overlay) = &arguments.overlay {
         if !overlay.is_dir() {
             return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
@@ -362,7 +373,12 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         let source = given.as_ref().and_then(|text| ExternalFile::parse(text).ok());
         options.extend(source.map(|source| format!("{word} {}", source.name())));
     }
+    if arguments.repeat > 1 {
+        options.push(format!("--repeat {}", arguments.repeat));
+    }
     options.extend(images.install.iter().map(|package| format!("--install {package}")));
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    options.extend(images.with_packages.iter().map(|path| format!("--with-packages {}", name(path))));
     options
 }
 

@@ -1,12 +1,11 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
 use crate::cli::arguments::{Format, RunArguments, RunFormat};
-use crate::cli::prospect::{Here, NO_ENGINE};
-use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, stale, usage};
+use crate::cli::bring_up::bring_up;
+use crate::cli::{Exit, base, blame, records, redact, report, request, runtime, shut_down, stale, usage};
 use crate::progress::{Progress, tell};
-use crate::run::{self, BadRequest, CLEANING, Request, RunEnd};
-use reports::journal::Environment;
-use reports::standing::{Recorded, Standings};
+use crate::run::{BadRequest, CLEANING, Request, RunEnd};
+use reports::standing::Standings;
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
@@ -31,22 +30,18 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
+    let before = base::request(arguments, &out, &database)?;
     let runtime = runtime()?;
     let over = runtime.block_on(async {
-        let mut request = request;
-        let mut docker = None;
-        if !request.environments.contains(&Environment::Host) {
-            let engine = prospect::engine().await;
-            let settled = prospect::settle(&mut request.environments, asked, &engine);
-            let here = Here::new(&request.environments, &request.images, &request.pinned, &engine);
-            prospect::attainable(&request.releases, &here)?;
-            drop(here);
-            if settled? {
-                tell(NO_ENGINE);
+        if let Some(before) = before {
+            progress.say("first the base run: the releases without --with-packages");
+            let over = bring_up(before, asked, &progress).await?;
+            if over.0 != RunEnd::Finished {
+                return Ok(over);
             }
-            docker = engine.ok().filter(|_| request.environments.contains(&Environment::Container));
+            progress.say("now the candidates");
         }
-        run::run(docker, request, progress.clone(), Exit::Interrupted as i32).await
+        bring_up(request, asked, &progress).await
     });
     let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
     if !shut_down(runtime, left) {
@@ -60,8 +55,14 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Ok(bad) => anyhow::Error::from(usage(&bad)),
         Err(other) => other,
     })?;
+    if !out.join(reports::journal::FILE).exists() {
+        // The base run did not come to its end.
+        tell(format_args!("journal of the base run: {}", out.join(base::FOLDER).display()));
+        return Ok(exit(ended).unwrap_or(Exit::Infrastructure));
+    }
     let matrix = report::judged(&out, &profiles)?;
-    let standings = Standings::new(&matrix, Recorded::of(database.records()), arguments.strict);
+    let before = base::below(&out)?;
+    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), &database), arguments.strict);
     report::write(&standings, &out)?;
     match arguments.format {
         RunFormat::Human => report::print(&standings, Format::Human)?,
@@ -72,9 +73,21 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     if let Some(folder) = records {
         records::write_back(&standings, &database, &folder)?;
     }
-    Ok(match ended {
-        RunEnd::Finished => report::exit(&standings),
-        RunEnd::Interrupted => Exit::Interrupted,
-        RunEnd::Broken => Exit::Infrastructure,
-    })
+    if arguments.blame
+        && ended == RunEnd::Finished
+        && let Err(e) = blame::new_failures(&standings, arguments, &out, &database)
+    {
+        // What the run found stands.
+        tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));
+    }
+    Ok(exit(ended).unwrap_or_else(|| report::exit(&standings)))
+}
+
+/// The exit code of a run that did not come to its end.
+fn exit(ended: RunEnd) -> Option<Exit> {
+    match ended {
+        RunEnd::Finished => None,
+        RunEnd::Interrupted => Some(Exit::Interrupted),
+        RunEnd::Broken => Some(Exit::Infrastructure),
+    }
 }

@@ -86,7 +86,7 @@ fn units(configurations: &[Configuration]) -> Vec<Unit> {
 }
 
 fn vm(configurations: &[Configuration]) -> Schedule {
-    Schedule::new(units(configurations), true, 1)
+    Schedule::new(units(configurations), true, Attempts::retrying(1))
 }
 
 fn standing<'s>(schedule: &'s Schedule, test: &str) -> Option<&'s Outcome> {
@@ -213,7 +213,10 @@ fn the_budget_of_losses_is_used_up() {
     });
     assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&AfterEnvironment::GivenUp)));
     // Nothing is replaced where tests have no second attempt, nor is a container.
-    for mut schedule in [Schedule::new(units(BLK), true, 0), Schedule::new(units(BLK), false, 1)] {
+    for mut schedule in [
+        Schedule::new(units(BLK), true, Attempts::retrying(0)),
+        Schedule::new(units(BLK), false, Attempts::retrying(1)),
+    ] {
         assert_eq!(drive(&mut schedule, true, |_| Answer::Loss), [AfterEnvironment::GivenUp]);
     }
     let mut broken = vm(BLK);
@@ -357,7 +360,7 @@ fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
 
 #[test]
 fn guests_are_numbered_over_all_machines_of_a_cell() {
-    let mut schedule = Schedule::new(Vec::new(), true, 1);
+    let mut schedule = Schedule::new(Vec::new(), true, Attempts::retrying(1));
     schedule.new_machine();
     assert_eq!(schedule.new_guest(), 1);
     schedule.new_machine();

@@ -1,7 +1,7 @@
-//! What the records say of a run's cells.
+//! What was known of a run's cells before: what the records say, or what a base run showed.
 
 use crate::journal::CellId;
-use crate::matrix::CellReport;
+use crate::matrix::{CellReport, Matrix};
 use model::known_issues::KnownIssue;
 use model::package_manager::PackageManager;
 use model::record::Record;
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub struct Recorded<'a> {
     entries: BTreeMap<&'a str, &'a [VerifiedEntry]>,
     issues: BTreeMap<&'a str, (PackageManager, &'a [KnownIssue])>,
+    /// The base run that it is of, if it is of one.
+    base: Option<&'a Matrix>,
 }
 
 impl<'a> Recorded<'a> {
@@ -28,7 +30,7 @@ impl<'a> Recorded<'a> {
 
     /// What is known of one distro.
     pub fn of_distro(distro: &'a str, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
-        Recorded { entries: BTreeMap::from([(distro, entries)]), issues: BTreeMap::new() }
+        Recorded { entries: BTreeMap::from([(distro, entries)]), ..Recorded::default() }
     }
 
     /// The same with what is known to fail of a distro, whose versions are in that package manager's order.
@@ -51,6 +53,22 @@ impl<'a> Recorded<'a> {
             version.is_some_and(|version| issue.versions.contains(*manager, version))
         };
         issues.iter().filter(is_installed).collect()
+    }
+
+    /// What a base run showed, by distro.
+    pub(super) fn of_base(matrix: &'a Matrix, entries: &'a BTreeMap<String, Vec<VerifiedEntry>>) -> Recorded<'a> {
+        let entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice()));
+        Recorded { entries: entries.collect(), base: Some(matrix), ..Recorded::default() }
+    }
+
+    /// Whether it is what a base run showed, and not what the records say.
+    pub fn is_of_a_base_run(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// The base run that it is of; `None` where the records are compared with.
+    pub fn base(&self) -> Option<&'a Matrix> {
+        self.base
     }
 
     /// What is known of a cell under a profile: each run that judged a part of it has an entry.

@@ -239,6 +239,22 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
 }
 
 #[test]
+fn another_releases_kernel_is_in_all_guests_and_a_file_in_katas_alone() {
+    let own = |capability, what: &str| !rests_on(capability, Component::Kernel, what);
+    for (capability, is_own) in [
+        (Capability::VmmBoot, false),
+        (Capability::FsVirtioFs, false),
+        (Capability::KernelGuest, false),
+        (Capability::KernelHost, true),
+        (Capability::PackagesInstall, true),
+    ] {
+        assert_eq!(own(capability, "of debian:13 (linux-image-amd64 6.12)"), is_own, "{capability}");
+        assert!(own(capability, "vmlinuz (sha256 0123)"), "{capability}");
+    }
+    assert!(!own(Capability::KataSmoke, "vmlinuz (sha256 0123)"));
+}
+
+#[test]
 fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
     let pass = [Outcome::Pass];

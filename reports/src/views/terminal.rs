@@ -67,7 +67,7 @@ impl Out {
     fn changes(&mut self, standings: &Standings<'_>) {
         let changes = standings.changes();
         let labels = Labels::new(standings.matrix);
-        self.line(Colour::Bold, "Changes against the record");
+        self.line(Colour::Bold, &format!("Changes against {}", wording::compared_with(standings)));
         if changes.is_empty() {
             self.wrapped(Colour::Plain, "  ", wording::no_changes(standings));
         }

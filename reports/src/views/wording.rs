@@ -91,6 +91,13 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
             "Only tests matching `{filter}` were asked for; of what they do not prove, nothing is said or written back."
         ));
     }
+    if standings.recorded.is_of_a_base_run() {
+        out.push(
+            "Compared with the base run, not with the record: what is called recorded is what the release showed \
+             without the candidates."
+                .to_owned(),
+        );
+    }
     if matrix.candidate {
         out.push("Candidate packages or another record were laid over; nothing is written back.".to_owned());
     }
@@ -125,9 +132,17 @@ fn sentence(words: &str) -> Option<String> {
     Some(format!("{}{}.", first.to_uppercase(), &words[first.len_utf8()..]))
 }
 
+/// What a run is compared with.
+pub(crate) fn compared_with(standings: &Standings<'_>) -> &'static str {
+    if standings.recorded.is_of_a_base_run() { "the base run" } else { "the record" }
+}
+
 /// What the section of changes says where there are none.
 pub(crate) fn no_changes(standings: &Standings<'_>) -> &'static str {
     let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
+    if standings.recorded.is_of_a_base_run() {
+        return "None: all is as in the base run.";
+    }
     if is_recorded { "None: all is as recorded." } else { "None: nothing was recorded of these cells before." }
 }
 

@@ -2,6 +2,7 @@
 
 use super::BOOTS;
 use super::guest_files::{memory_kib, read};
+use super::hotplug::waits::Wait;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -74,14 +75,26 @@ fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
     machine
         .ask(Question::Write { path: "/dev/hvc0".into(), text: format!("{line}\n") })?
         .text("writing to /dev/hvc0")?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        if machine.console().contains(line) {
+    let before = machine.console();
+    let wait = Wait::of_test(machine, Duration::from_secs(10), "the line came out of the console socket").scaled();
+    let deadline = Instant::now() + wait;
+    loop {
+        let seen = machine.console();
+        if seen.contains(line) {
             return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(unheard(wait, seen != before && machine.is_emulated()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Err(Stop::fail("a line written to /dev/hvc0 did not reach the console socket within 10 s"))
+}
+
+/// The stop for a line that did not come: where others came meanwhile, the guest is slow, and nothing hangs.
+fn unheard(wait: Duration, moves: bool) -> Stop {
+    let late =
+        format!("a line written to /dev/hvc0 did not reach the console socket within {:.0} s", wait.as_secs_f64());
+    if moves { Stop::error(format!("{late}; others did: the guest is slow")) } else { Stop::fail(late) }
 }
 
 /// The guest's memory by QEMU's own account, MiB.
@@ -91,4 +104,17 @@ fn total_asked(machine: &mut dyn Machine) -> Result<u64, Stop> {
     bytes
         .map(|b| b >> 20)
         .ok_or_else(|| Stop::blame(Component::Qemu, format!("query-memory-size-summary has no base-memory: {summary}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_console_that_says_something_else_is_slow_and_a_silent_one_fails() {
+        let late = "a line written to /dev/hvc0 did not reach the console socket within 30 s";
+        let wait = Duration::from_secs(30);
+        assert_eq!(unheard(wait, false), Stop::fail(late));
+        assert_eq!(unheard(wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
+    }
 }

@@ -1,5 +1,6 @@
 //! What needs the host's vhost drivers: vsock and the network. An environment without them skips these.
 
+use super::hotplug::waits::{Wait, within};
 use super::peer::Peer;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
@@ -8,7 +9,7 @@ use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::vsock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SOURCE: &str = include_str!("vhost.rs");
 
@@ -53,12 +54,9 @@ pub(super) static ROWS: &[Row] = &[
 fn guest_has_a_vsock_transport(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let drivers = "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport";
-    appears(
-        machine.as_mut(),
-        drivers,
-        |name| name.starts_with("virtio"),
-        "a virtio device bound to the vsock transport",
-    )
+    let is_device = |name: &str| name.starts_with("virtio");
+    let what = "a virtio device bound to the vsock transport";
+    appears(env, machine.as_mut(), drivers, is_device, what, &["VIRTIO_VSOCKETS"])
 }
 
 /// 1 MiB goes from the host to the guest and back over vsock on port 1024, and as much from the guest to the host and
@@ -71,7 +69,7 @@ fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let cid = machine.guest_cid().ok_or_else(|| Stop::error("the guest was given no vsock device"))?;
     machine.ask(Question::VsockEcho { port: vsock::AGENT_PORT })?.text("listening on vsock in the guest")?;
-    let host = within(Duration::from_secs(60), "dialling the guest over vsock", move || {
+    let host = in_a_thread(Duration::from_secs(60), "dialling the guest over vsock", move || {
         vsock::dial(cid, vsock::AGENT_PORT, bytes)
     })?;
     ensure!(host == bytes, "of {bytes} bytes to the guest, {host} came back unchanged");
@@ -84,7 +82,7 @@ fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
 }
 
 /// Runs something that may block for ever in a thread of its own, which is then left behind.
-fn within<T: Send + 'static>(
+fn in_a_thread<T: Send + 'static>(
     deadline: Duration,
     doing: &str,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
@@ -102,7 +100,7 @@ fn within<T: Send + 'static>(
 /// Kata moves the pod's interface onto a tap and attaches it this way; the agent then configures the guest's side.
 fn guest_has_a_network_interface(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_network()?;
-    appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")
+    has_an_interface(env, machine.as_mut())
 }
 
 /// Packets cross the guest's network interface both ways, unchanged.
@@ -113,7 +111,7 @@ fn guest_has_a_network_interface(env: &dyn EnvironmentSide) -> Check {
 fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
-    appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")?;
+    has_an_interface(env, machine.as_mut())?;
     let names =
         machine.ask(Question::List { path: "/sys/class/net".into() })?.names("listing the guest's interfaces")?;
     let interface = names.into_iter().find(|name| name != "lo").unwrap_or_default();
@@ -123,22 +121,49 @@ fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// Waits until a folder of the guest has such a name.
-fn appears(machine: &mut dyn Machine, folder: &str, wanted: impl Fn(&str) -> bool, what: &str) -> Check {
-    let end = Instant::now() + Duration::from_secs(10);
-    loop {
-        let names =
-            machine.ask(Question::List { path: folder.into() })?.names(&format!("listing {folder} in the guest"));
-        if names.as_ref().is_ok_and(|names| names.iter().any(|name| wanted(name))) {
-            return Ok(());
-        }
-        if Instant::now() > end {
-            let seen = names.map(|names| names.join(", ")).unwrap_or_else(|stop| match stop {
-                Stop::Fail { message, .. } | Stop::Error { message } | Stop::Unanswered { message } => message,
-                Stop::Skip { reason } => reason,
-            });
-            ensure!(false, "expected {what} in {folder} within 10 s, seen: {:?}", seen.trim());
-        }
-        std::thread::sleep(Duration::from_millis(50));
+fn has_an_interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
+    appears(env, machine, "/sys/class/net", |name| name != "lo", "a network interface besides lo", &["VIRTIO_NET"])
+}
+
+/// How long a driver may take to bind a device that it has from the beginning; Kata has no deadline of its own for it.
+const APPEARS: Duration = Duration::from_secs(10);
+
+/// Waits until a folder of the guest has such a name, longer where the guest is slower; at that deadline a folder
+/// that has changed meanwhile is no failure.
+fn appears(
+    env: &dyn EnvironmentSide,
+    machine: &mut dyn Machine,
+    folder: &str,
+    wanted: impl Fn(&str) -> bool,
+    what: &str,
+    options: &[&str],
+) -> Check {
+    let wait = Wait::of_test(machine, APPEARS, &format!("{folder} had {what}"));
+    // A folder that is not there yet has no names.
+    let list = |machine: &mut dyn Machine| {
+        let listed = machine.ask(Question::List { path: folder.into() });
+        listed.and_then(|answer| answer.names(&format!("listing {folder} in the guest"))).unwrap_or_default()
+    };
+    let before = list(machine);
+    let found = |machine: &mut dyn Machine| Ok(list(machine).iter().any(|name| wanted(name)).then_some(()));
+    let progress = |machine: &mut dyn Machine| Ok(change(folder, &before, &list(machine)));
+    within(env, machine, &wait, options, found, progress)
+}
+
+/// What has changed in a folder, if anything has.
+fn change(folder: &str, before: &[String], now: &[String]) -> Option<String> {
+    (before != now).then(|| format!("{folder} had [{}], and has [{}] now", before.join(", "), now.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::change;
+
+    #[test]
+    fn a_folder_that_stays_as_it_was_is_no_progress() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(change("/sys/class/net", &names(&["lo"]), &names(&["lo"])), None);
+        let changed = change("/sys/class/net", &[], &names(&["lo"])).unwrap();
+        assert_eq!(changed, "/sys/class/net had [], and has [lo] now");
     }
 }

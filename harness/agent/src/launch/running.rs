@@ -1,6 +1,7 @@
 //! A running guest: started, connected to, and asked.
 
 mod condition;
+mod growth;
 mod machine;
 
 use crate::launch::compose::{self, Composed};
@@ -13,6 +14,7 @@ use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
+use growth::Growth;
 use model::profile::{ModuleUse, Profile};
 use protocol::client::{Client, ClientError};
 use protocol::message::{GuestReply, GuestRequest, Launched, SHARE};
@@ -166,17 +168,29 @@ impl RunningGuest {
             Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
         }
         let serial = self.serial.clone();
+        let said = [self.serial.clone(), self.console.clone()];
+        let total = move || -> u64 { said.iter().flatten().map(Log::total).sum() };
+        let mut growth = Growth::of(total(), began);
         let qemu = &mut self.qemu;
         let mut ended = self.qemu_ended;
         let hello = self.agent.as_ref().map_or(Err(ClientError::Ended), |agent| {
             agent.wait_for_hello(self.deadlines.boot, || {
+                growth.look(total(), Instant::now());
                 ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
                 ended.is_none() && serial.as_ref().is_none_or(|log| panic_line(&log.text()).is_none())
             })
         });
         self.qemu_ended = ended;
         self.boot_time = began.elapsed();
-        hello.map_err(|e| self.why("booting the guest to userspace", &e.to_string(), Component::Kernel))
+        let still = growth.since(Instant::now());
+        hello.map_err(|e| match e {
+            // Who is emulated and still says something boots slowly, and does not hang.
+            ClientError::Late(_) if self.is_emulated() && still < self.deadlines.silence && !self.ended() => {
+                let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
+                Stop::error(growth::slow(self.deadlines.boot, still, &last))
+            }
+            e => self.why("booting the guest to userspace", &e.to_string(), Component::Kernel),
+        })
     }
 
     /// Connects to a socket that QEMU listens on, as soon as it does.
@@ -251,7 +265,8 @@ impl RunningGuest {
             Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
                 // The guest lives, what it was asked for does not end.
                 let seen = format!("{doing}: not finished within {after:?}; the guest is alive");
-                Err(late::unfinished(&seen, self.facts(woken_before).as_ref()))
+                let is_emulated = self.is_emulated();
+                Err(late::unfinished(&seen, self.facts(woken_before).as_ref(), is_emulated))
             }
             Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
         }

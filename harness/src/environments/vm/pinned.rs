@@ -98,7 +98,7 @@ fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Res
 
 /// Candidates and bases of the caller's are under test; they are never what boots the others.
 fn bare(options: &Options) -> Options {
-    Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() }
+    options.plain(true)
 }
 
 /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.

@@ -215,6 +215,7 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
 ///
 /// Waits ten seconds, as runtime-rs does, longer in proportion where the guest is slower.
 pub(super) fn delete(machine: &mut dyn Machine, id: &str) -> Check {
+    let said = (machine.serial(), machine.console());
     machine.qmp("device_del", json!({ "id": id }))?;
     let deadline = super::Wait::new(machine, Duration::from_secs(10), "").scaled();
     let end = Instant::now() + deadline;
@@ -225,9 +226,18 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str) -> Check {
             Some(_) => {}
             None => {
                 let what = format!("no DEVICE_DELETED for {id} within {deadline:.1?} of device_del");
-                return Err(Stop::blame(Component::Qemu, what));
+                let moves = machine.is_emulated() && (machine.serial(), machine.console()) != said;
+                return Err(undeleted(what, moves));
             }
         }
+    }
+}
+
+/// The stop for a device that was not let go: a guest that said something meanwhile is slow, and nobody hangs.
+fn undeleted(what: String, moves: bool) -> Stop {
+    match moves {
+        true => Stop::error(format!("{what}; the guest is emulated and said something meanwhile: it is slow")),
+        false => Stop::blame(Component::Qemu, what),
     }
 }
 

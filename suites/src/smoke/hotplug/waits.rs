@@ -17,6 +17,8 @@ const ON_HARDWARE: Duration = Duration::from_secs(1);
 /// A condition with its two deadlines.
 pub(in crate::smoke) struct Wait {
     what: String,
+    /// Who waits as long as is usual: Kata, or these tests where Kata has no deadline.
+    who: &'static str,
     kata: Duration,
     scaled: Duration,
     boot: Duration,
@@ -25,9 +27,18 @@ pub(in crate::smoke) struct Wait {
 impl Wait {
     /// Kata's own deadline, which on hardware is the only one.
     pub(in crate::smoke) fn new(machine: &dyn Machine, kata: Duration, what: &str) -> Wait {
+        Wait::by("Kata waits", machine, kata, what)
+    }
+
+    /// A deadline of these tests, where Kata has none; likewise.
+    pub(in crate::smoke) fn of_test(machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
+        Wait::by("on hardware this test waits", machine, usual, what)
+    }
+
+    fn by(who: &'static str, machine: &dyn Machine, kata: Duration, what: &str) -> Wait {
         let boot = machine.boot_time();
         let factor = if machine.is_emulated() { factor(boot) } else { 1.0 };
-        Wait { what: what.to_owned(), kata, scaled: kata.mul_f64(factor), boot }
+        Wait { what: what.to_owned(), who, kata, scaled: kata.mul_f64(factor), boot }
     }
 
     /// The deadline that counts.
@@ -43,7 +54,8 @@ impl Wait {
     /// Both numbers, for the evidence.
     fn numbers(&self) -> String {
         format!(
-            "Kata waits {:.1} s, this guest was given {:.1} s, because it took {:.1} s to boot, where hardware takes about {:.1} s",
+            "{} {:.1} s, this guest was given {:.1} s, because it took {:.1} s to boot, where hardware takes about {:.1} s",
+            self.who,
             self.kata.as_secs_f64(),
             self.scaled.as_secs_f64(),
             self.boot.as_secs_f64(),
@@ -125,7 +137,13 @@ mod tests {
     /// A wait of a guest that is three times slower than hardware.
     fn wait() -> Wait {
         let seconds = Duration::from_secs;
-        Wait { what: "the guest had it".to_owned(), kata: seconds(3), scaled: seconds(9), boot: seconds(3) }
+        Wait {
+            what: "the guest had it".to_owned(),
+            who: "Kata waits",
+            kata: seconds(3),
+            scaled: seconds(9),
+            boot: seconds(3),
+        }
     }
 
     const NUMBERS: &str =

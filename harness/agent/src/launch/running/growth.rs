@@ -1,0 +1,59 @@
+//! Whether a guest that boots still says something: by that slow is told from hung.
+
+use std::time::{Duration, Instant};
+
+/// Something that grows, and when it last did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Growth {
+    size: u64,
+    at: Instant,
+}
+
+impl Growth {
+    /// Of this size since then.
+    pub(super) fn of(size: u64, at: Instant) -> Growth {
+        Growth { size, at }
+    }
+
+    /// It has this size now.
+    pub(super) fn look(&mut self, size: u64, now: Instant) {
+        if size != self.size {
+            *self = Growth { size, at: now };
+        }
+    }
+
+    /// For how long it has not grown.
+    pub(super) fn since(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.at)
+    }
+}
+
+/// What is said of a guest that did not boot in time and still said something.
+pub(super) fn slow(deadline: Duration, still: Duration, last: &str) -> String {
+    format!(
+        "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and \
+         slow, and does not hang; last on the serial console: {last}",
+        deadline.as_secs(),
+        still.as_secs()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_moves_and_what_stays_does_not() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut growth = Growth::of(0, began);
+        growth.look(0, at(5));
+        assert_eq!(growth.since(at(5)).as_secs(), 5);
+        growth.look(10, at(7));
+        growth.look(10, at(9));
+        assert_eq!(growth.since(at(10)).as_secs(), 3);
+        assert_eq!(growth.since(began).as_secs(), 0, "clocks may differ");
+        let said = slow(Duration::from_secs(100), Duration::from_secs(3), "Run /init");
+        assert!(said.contains("not within 100 s") && said.ends_with("console: Run /init"), "{said}");
+    }
+}

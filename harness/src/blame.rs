@@ -1,0 +1,355 @@
+//! Whose fault a failure is: which component, swapped for that of a release where the test passes, turns it green.
+//!
+//! A pure planner: it says what to run next, and what all that was seen comes to; it runs nothing.
+//!
+//! First the control: the same test again, with nothing swapped. Unless it fails again, each time and in the same
+//! way, a swap that turns it green would prove nothing, and there is no verdict. Then the swaps, the smallest first:
+//! one component, two, all; of as many the daemon before the VMM, and that before the kernel. The first one with
+//! which the test passes each time is the answer.
+
+use model::arch::Arch;
+use model::environment::Environment;
+use model::record::Record;
+use model::share::Share;
+use model::verified::{Verdict, VerifiedEntry};
+use std::fmt;
+use suites::capability::Capability;
+use suites::catalogue::{Place, Test};
+use suites::outcome::{Component, Outcome};
+
+/// How often the test is run in each step: one pass of a test that is flaky proves nothing.
+pub const TIMES: u32 = 2;
+
+/// What the attempts of one step come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// It passed each time.
+    Passed,
+    /// It failed each time; by what the last failure is known.
+    Failed {
+        /// Its signature.
+        signature: String,
+    },
+    /// It passed and it failed.
+    Sometimes {
+        /// How often it passed.
+        passed: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// Nothing is known by it; why.
+    Unjudged(String),
+}
+
+impl Seen {
+    /// What attempts come to.
+    pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Seen {
+        let (mut passed, mut failed, mut other) = (0, Vec::new(), None);
+        for outcome in attempts {
+            match outcome {
+                Outcome::Pass => passed += 1,
+                Outcome::Fail(failure) => failed.push(failure.signature.clone()),
+                Outcome::Skip { reason } => other = Some(reason.clone()),
+                Outcome::Blocked { by } => other = Some(format!("blocked by {by}")),
+                Outcome::Error { message } => other = Some(message.clone()),
+            }
+        }
+        match (passed, failed.pop(), other) {
+            (0, Some(signature), _) => Seen::Failed { signature },
+            (0, None, why) => Seen::Unjudged(why.unwrap_or_else(|| "it never ran".to_owned())),
+            (passed, Some(_), _) => Seen::Sometimes { passed, of: passed + failed.len() + 1 },
+            (_, None, Some(why)) => Seen::Unjudged(why),
+            (_, None, None) => Seen::Passed,
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Seen::Passed => f.write_str("passes"),
+            Seen::Failed { signature } => write!(f, "fails ({signature})"),
+            Seen::Sometimes { passed, of } => write!(f, "passes {passed} of {of} times"),
+            Seen::Unjudged(why) => write!(f, "could not be judged ({why})"),
+        }
+    }
+}
+
+/// Components of a test that can be swapped, the smallest first: what no part of it runs would change nothing.
+pub fn parts(test: &Test) -> Vec<Component> {
+    let has_guest = match test.place {
+        Place::OwnGuest | Place::Machine | Place::Guest | Place::Pair | Place::Kata => true,
+        Place::Environment | Place::Vcpu | Place::Runc => false,
+    };
+    let has_daemon = test.place == Place::Kata || has_guest && test.share == Some(Share::VirtioFs);
+    [(Component::Virtiofsd, has_daemon), (Component::Qemu, has_guest), (Component::Kernel, has_guest)]
+        .into_iter()
+        .filter(|(component, takes_part)| *takes_part || *component == test.blames)
+        .map(|(component, _)| component)
+        .collect()
+}
+
+/// The swaps of these components in the order in which they are tried: the smallest first.
+pub fn swaps(parts: &[Component]) -> Vec<Vec<Component>> {
+    let count = parts.len().min(8);
+    let of = |mask: usize| -> Vec<Component> {
+        parts.iter().enumerate().filter(|(place, _)| (mask >> place) & 1 == 1).map(|(_, part)| *part).collect()
+    };
+    let mut all: Vec<usize> = (1..1 << count).collect();
+    // Of as many components those that come first in the list: their bits, read backwards.
+    all.sort_by_key(|mask: &usize| (mask.count_ones(), std::cmp::Reverse(mask.reverse_bits())));
+    all.into_iter().map(of).collect()
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Run the test with these components swapped; with none, the control.
+    Run(Vec<Component>),
+    /// Nothing more.
+    Done(Finding),
+}
+
+/// What it all comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The smallest swap with which the test passes.
+    Green(Vec<Component>),
+    /// With none of the swaps it passes.
+    None,
+    /// With none of those that could be judged; those that could not.
+    NoneJudged(Vec<Vec<Component>>),
+    /// The control did not fail again: no verdict.
+    Control(Seen),
+    /// The control failed in another way, known by that: no verdict.
+    OtherFailure(String),
+    /// No component of the test can be swapped: no verdict.
+    NothingToSwap,
+}
+
+impl Finding {
+    /// Whether it says anything of the failure.
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, Finding::Green(_) | Finding::None)
+    }
+}
+
+/// What to do after the steps that were seen, the control's first; `signature` is that of the failure, empty if it is
+/// not known.
+pub fn next(swaps: &[Vec<Component>], signature: &str, seen: &[Seen]) -> Next {
+    if swaps.is_empty() {
+        return Next::Done(Finding::NothingToSwap);
+    }
+    let Some((control, tried)) = seen.split_first() else { return Next::Run(Vec::new()) };
+    match control {
+        Seen::Failed { signature: other } if !signature.is_empty() && other != signature => {
+            return Next::Done(Finding::OtherFailure(other.clone()));
+        }
+        Seen::Failed { .. } => {}
+        other => return Next::Done(Finding::Control(other.clone())),
+    }
+    let mut both = swaps.iter().zip(tried);
+    if let Some((swap, _)) = both.find(|(_, seen)| **seen == Seen::Passed) {
+        return Next::Done(Finding::Green(swap.clone()));
+    }
+    if let Some(swap) = swaps.get(tried.len()) {
+        return Next::Run(swap.clone());
+    }
+    let unjudged = swaps.iter().zip(tried).filter(|(_, seen)| matches!(seen, Seen::Unjudged(_)));
+    let unjudged: Vec<Vec<Component>> = unjudged.map(|(swap, _)| swap.clone()).collect();
+    Next::Done(if unjudged.is_empty() { Finding::None } else { Finding::NoneJudged(unjudged) })
+}
+
+/// Where a test failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failed<'a> {
+    /// `debian`.
+    pub distro: &'a str,
+    /// `12`.
+    pub release: &'a str,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Where it was brought up.
+    pub environment: Environment,
+    /// Under which profile.
+    pub profile: &'a str,
+}
+
+/// The release, as `debian:13`, that the components are taken from: one of which all that the test proves is recorded
+/// as supported under the profile; best in the same environment, then of the same distro, then the one that was last
+/// tested.
+pub fn donor<'r>(records: impl Iterator<Item = &'r Record>, test: &Test, failed: Failed<'_>) -> Option<String> {
+    let mut best: Option<((bool, bool, jiff::civil::Date), String)> = None;
+    for record in records {
+        for release in &record.releases {
+            let is_same = record.distro == failed.distro;
+            if is_same && release.version == failed.release {
+                continue;
+            }
+            for environment in Environment::ALL {
+                let fits = |entry: &&VerifiedEntry| {
+                    entry.release == release.version
+                        && entry.arch == failed.arch
+                        && entry.profile == failed.profile
+                        && entry.environment == *environment
+                        && !entry.shaped
+                };
+                let entries: Vec<&VerifiedEntry> = record.verified.iter().filter(fits).collect();
+                let Some(day) = supported(&entries, test) else { continue };
+                let rank = (*environment == failed.environment, is_same, day);
+                if best.as_ref().is_none_or(|(known, _)| rank > *known) {
+                    best = Some((rank, format!("{}:{}", record.distro, release.version)));
+                }
+            }
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// The day on which all that a test proves was last seen to be supported.
+fn supported(entries: &[&VerifiedEntry], test: &Test) -> Option<jiff::civil::Date> {
+    let one = |capability: &Capability| {
+        let known = entries.iter().find_map(|entry| Some((entry, entry.capabilities.get(capability)?)));
+        known.filter(|(_, found)| found.verdict == Verdict::Supported).map(|(entry, _)| entry.tested)
+    };
+    let days: Option<Vec<jiff::civil::Date>> = test.proves.iter().map(one).collect();
+    days?.into_iter().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Component::{Kernel, Qemu, Virtiofsd};
+    use model::database::Database;
+    use suites::catalogue;
+    use suites::outcome::Failure;
+
+    fn failed() -> Seen {
+        Seen::Failed { signature: "s".to_owned() }
+    }
+
+    #[test]
+    fn the_smallest_swap_is_tried_first() {
+        let all = [Virtiofsd, Qemu, Kernel];
+        let expected: [&[Component]; 7] = [
+            &[Virtiofsd],
+            &[Qemu],
+            &[Kernel],
+            &[Virtiofsd, Qemu],
+            &[Virtiofsd, Kernel],
+            &[Qemu, Kernel],
+            &[Virtiofsd, Qemu, Kernel],
+        ];
+        assert_eq!(swaps(&all), expected);
+        assert_eq!(swaps(&all[1..2]), [[Qemu]]);
+        assert!(swaps(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_whole_table_of_what_comes_next() {
+        let swaps = swaps(&[Virtiofsd, Qemu]);
+        let unjudged = || Seen::Unjudged("the line ended".to_owned());
+        let sometimes = || Seen::Sometimes { passed: 1, of: 2 };
+        let other = Seen::Failed { signature: "t".to_owned() };
+        for (seen, expected) in [
+            (vec![], Next::Run(vec![])),
+            (vec![failed()], Next::Run(vec![Virtiofsd])),
+            (vec![failed(), failed()], Next::Run(vec![Qemu])),
+            (vec![failed(), Seen::Passed], Next::Done(Finding::Green(vec![Virtiofsd]))),
+            // A test that passes now and then is not turned green.
+            (vec![failed(), sometimes()], Next::Run(vec![Qemu])),
+            (vec![failed(), unjudged()], Next::Run(vec![Qemu])),
+            // It fails in another way: so it still fails.
+            (vec![failed(), other.clone()], Next::Run(vec![Qemu])),
+            (vec![failed(), failed(), failed()], Next::Run(vec![Virtiofsd, Qemu])),
+            (vec![failed(), failed(), failed(), Seen::Passed], Next::Done(Finding::Green(vec![Virtiofsd, Qemu]))),
+            (vec![failed(), failed(), failed(), failed()], Next::Done(Finding::None)),
+            (vec![failed(), failed(), sometimes(), failed()], Next::Done(Finding::None)),
+            (vec![failed(), failed(), unjudged(), failed()], Next::Done(Finding::NoneJudged(vec![vec![Qemu]]))),
+            (vec![Seen::Passed], Next::Done(Finding::Control(Seen::Passed))),
+            (vec![sometimes()], Next::Done(Finding::Control(sometimes()))),
+            (vec![unjudged()], Next::Done(Finding::Control(unjudged()))),
+            (vec![other], Next::Done(Finding::OtherFailure("t".to_owned()))),
+        ] {
+            assert_eq!(next(&swaps, "s", &seen), expected, "{seen:?}");
+        }
+        let unknown = [Seen::Failed { signature: "t".to_owned() }];
+        assert_eq!(next(&swaps, "", &unknown), Next::Run(vec![Virtiofsd]), "nobody knows how it failed before");
+        assert_eq!(next(&[], "s", &[]), Next::Done(Finding::NothingToSwap));
+        for (finding, is_verdict) in [
+            (Finding::Green(vec![Qemu]), true),
+            (Finding::None, true),
+            (Finding::NoneJudged(vec![]), false),
+            (Finding::Control(Seen::Passed), false),
+            (Finding::NothingToSwap, false),
+        ] {
+            assert_eq!(finding.is_verdict(), is_verdict, "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_attempts_of_a_step_come_to() {
+        let fail = |signature: &str| {
+            Outcome::Fail(Failure { signature: signature.to_owned(), ..Failure::new(Component::Qemu, "x") })
+        };
+        let error = || Outcome::Error { message: "the line ended".to_owned() };
+        let unjudged = |why: &str| Seen::Unjudged(why.to_owned());
+        for (attempts, expected) in [
+            (vec![], unjudged("it never ran")),
+            (vec![Outcome::Pass, Outcome::Pass], Seen::Passed),
+            (vec![fail("a"), fail("s")], failed()),
+            (vec![fail("s"), error()], failed()),
+            (vec![Outcome::Pass, fail("s"), fail("s")], Seen::Sometimes { passed: 1, of: 3 }),
+            // One pass is not two.
+            (vec![Outcome::Pass, error()], unjudged("the line ended")),
+            (vec![Outcome::Blocked { by: "smoke::x".to_owned() }], unjudged("blocked by smoke::x")),
+        ] {
+            assert_eq!(Seen::of(&attempts), expected, "{attempts:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_takes_part_in_a_test_is_swapped() {
+        let of = |id: &str| parts(catalogue::find(id).unwrap());
+        assert_eq!(of("filesystem::virtio_fs::rename_is_atomic"), [Virtiofsd, Qemu, Kernel]);
+        assert_eq!(of("filesystem::virtio_blk::rename_is_atomic"), [Qemu, Kernel]);
+        for test in catalogue::tests() {
+            let parts = parts(test);
+            match test.place {
+                Place::Kata => assert_eq!(parts, [Virtiofsd, Qemu, Kernel], "{}", test.id),
+                Place::Runc | Place::Vcpu | Place::Environment => {
+                    assert!(parts.iter().all(|part| *part == test.blames), "{}: {parts:?}", test.id);
+                }
+                _ => assert!(parts.ends_with(&[Qemu, Kernel]), "{}: {parts:?}", test.id),
+            }
+        }
+    }
+
+    #[test]
+    fn a_donor_is_a_release_whose_record_has_all_that_the_test_proves() {
+        let database = Database::embedded();
+        let test = catalogue::find("filesystem::virtio_fs::rename_is_atomic").unwrap();
+        let failed = Failed {
+            distro: "debian",
+            release: "12",
+            arch: Arch::X86_64,
+            environment: Environment::Container,
+            profile: "go-3.32",
+        };
+        let name = donor(database.records(), test, failed).unwrap();
+        let (distro, version) = name.split_once(':').unwrap();
+        assert!((distro, version) != ("debian", "12"));
+        let record = database.record(distro).unwrap();
+        let shows = |entry: &&VerifiedEntry| {
+            entry.release == version
+                && entry.profile == "go-3.32"
+                && test
+                    .proves
+                    .iter()
+                    .all(|c| entry.capabilities.get(c).is_some_and(|v| v.verdict == Verdict::Supported))
+        };
+        assert!(record.verified.iter().any(|entry| shows(&entry)), "{name}");
+        let unknown = Failed { profile: "go-none", ..failed };
+        assert_eq!(donor(database.records(), test, unknown), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! The base run of candidates: the same releases in the same environments, as the distro ships them.
+//!
+//! It lies in a folder of its own below the candidates' run, with a journal and artifacts of its own, so that
+//! `report` finds it again and exits as `run` did.
+
+use crate::cli::arguments::{RunArguments, RunFormat};
+use crate::cli::request;
+use crate::run::Request;
+use anyhow::Context as _;
+use model::database::Database;
+use model::profile::Profile;
+use reports::standing::{BaseRun, Recorded};
+use std::path::Path;
+use suites::catalogue;
+
+/// The folder of the base run below the candidates'.
+pub(super) const FOLDER: &str = "base";
+
+/// What the base run is to do; `None` where there is to be none.
+///
+/// # Errors
+/// As [`request::request`].
+pub(super) fn request(arguments: &RunArguments, out: &Path, database: &Database) -> anyhow::Result<Option<Request>> {
+    match plain(arguments, out) {
+        Some(plain) => request::request(&plain, database).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The arguments of the base run: the same, without the packages under test.
+fn plain(arguments: &RunArguments, out: &Path) -> Option<RunArguments> {
+    if arguments.images.with_packages.is_empty() || arguments.no_base {
+        return None;
+    }
+    let mut plain = arguments.clone();
+    plain.images.with_packages.clear();
+    plain.out = Some(out.join(FOLDER));
+    // Standard output is the candidates' alone.
+    plain.format = RunFormat::Human;
+    Some(plain)
+}
+
+/// What the base run below a run's folder showed, if there is one.
+///
+/// # Errors
+/// When its journal cannot be read.
+pub(super) fn below(out: &Path) -> anyhow::Result<Option<BaseRun>> {
+    let folder = out.join(FOLDER);
+    let file = folder.join(reports::journal::FILE);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let journal = reports::journal::read(&file).context("reading the base run")?;
+    let matrix = reports::views::write::matrix_in(&journal, catalogue::tests(), Profile::all(), &folder);
+    Ok(Some(BaseRun::new(matrix)))
+}
+
+/// What a run is compared with: its base run, or else what the records say.
+pub(super) fn recorded<'a>(base: Option<&'a BaseRun>, database: &'a Database) -> Recorded<'a> {
+    base.map_or_else(|| Recorded::of(database.records()), BaseRun::recorded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser as _;
+
+    fn arguments(more: &[&str]) -> RunArguments {
+        let words = [&["kata-qualify", "run", "debian:13"], more].concat();
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+        *arguments
+    }
+
+    #[test]
+    fn a_base_run_is_the_same_without_the_packages_under_test() {
+        let out = Path::new("/out");
+        assert!(plain(&arguments(&["--install", "strace"]), out).is_none());
+        let files = ["--with-packages", "a.deb", "b.deb", "--install", "strace", "--format", "ndjson"];
+        let given = arguments(&files);
+        assert_eq!(given.images.with_packages.len(), 2);
+        let plain = plain(&given, out).unwrap();
+        assert!(plain.images.with_packages.is_empty());
+        assert_eq!((plain.images.install, plain.out), (given.images.install, Some(out.join(FOLDER))));
+        assert_eq!(plain.format, RunFormat::Human);
+        let without = arguments(&["--with-packages", "a.deb", "--no-base"]);
+        assert!(super::plain(&without, out).is_none());
+    }
+
+    #[test]
+    fn a_folder_without_a_base_run_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(below(dir.path()).unwrap().is_none());
+        std::fs::create_dir(dir.path().join(FOLDER)).unwrap();
+        assert!(below(dir.path()).unwrap().is_none());
+        std::fs::write(dir.path().join(FOLDER).join(reports::journal::FILE), "no journal\n").unwrap();
+        assert!(below(dir.path()).is_err(), "one that cannot be read is not passed over");
+    }
+}

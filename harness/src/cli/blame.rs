@@ -1,0 +1,341 @@
+//! `kata-qualify blame`, and `run --blame`: repeats a failed test with components of a release where it passes.
+//!
+//! What to run next, and what it all means, [`crate::blame`] says; each step is a run of its own, in a folder below the
+//! run's, by a command that a person can type.
+
+use crate::blame::{self, Failed, Finding, Next, Seen, TIMES};
+use crate::cli::arguments::{Arguments, BlameArguments, Command, In, RunArguments, RunFormat};
+use crate::cli::bring_up::bring_up;
+use crate::cli::{Exit, UsageError, print, records, report, request, runtime, shut_down, usage};
+use crate::donor::Donation;
+use crate::progress::{Progress, tell};
+use crate::run::{CLEANING, RunEnd};
+use anyhow::Context as _;
+use clap::Parser as _;
+use model::database::Database;
+use model::profile::Profile;
+use model::target;
+use reports::journal::{CellId, Environment};
+use reports::matrix::{CellReport, Matrix};
+use reports::standing::{Change, Effect, Standings};
+use reports::verdict::FinalOutcome;
+use std::path::{Path, PathBuf};
+use suites::catalogue::{self, Test};
+use suites::outcome::{Component, Outcome};
+use words::{command, named, said, step_name};
+
+mod words;
+
+/// The folder below a run's that has the steps.
+const FOLDER: &str = "blame";
+/// The file with what they came to.
+const FILE: &str = "blame.txt";
+/// New failures of one run that are looked into; each takes minutes.
+const MOST: usize = 5;
+
+/// A test that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Case {
+    cell: CellId,
+    profile: String,
+    test: String,
+    /// By what the failure is known.
+    signature: String,
+    /// Whom it blames by itself.
+    blames: Component,
+}
+
+/// How looking into a case ended.
+enum Ended {
+    /// It came to this.
+    Found(Finding),
+    /// A run did not come to its end.
+    Cut(RunEnd),
+}
+
+/// Runs the command.
+pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
+    let database = records::database(arguments.records.as_deref())?;
+    let matrix = report::judged(&arguments.dir, Profile::all()).map_err(|e| UsageError(format!("{e:#}")))?;
+    let case = chosen(&matrix, arguments)?;
+    let like = like(arguments)?;
+    let folder = free_folder(&arguments.dir.join(FOLDER), &case)?;
+    let found = looked_into(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
+    Ok(match found.first() {
+        Some(Ended::Found(finding)) if finding.is_verdict() => Exit::AsRecorded,
+        Some(Ended::Cut(RunEnd::Interrupted)) => Exit::Interrupted,
+        _ => Exit::Infrastructure,
+    })
+}
+
+/// Looks into the new failures of a run that is over, by its own arguments.
+///
+/// # Errors
+/// When a step cannot be run.
+pub(super) fn new_failures(
+    standings: &Standings<'_>,
+    arguments: &RunArguments,
+    out: &Path,
+    database: &Database,
+) -> anyhow::Result<()> {
+    let cases = new(standings);
+    if cases.is_empty() {
+        tell("blame: there is no new failure");
+        return Ok(());
+    }
+    if cases.len() > MOST {
+        tell(format_args!("blame: the first {MOST} of {} new failures are looked into", cases.len()));
+    }
+    let mut chosen = Vec::new();
+    for case in cases.into_iter().take(MOST) {
+        let folder = free_folder(&out.join(FOLDER), &case)?;
+        chosen.push((case, folder));
+    }
+    looked_into(&chosen, arguments, None, database).map(drop)
+}
+
+/// The tests behind what has become worse, each once.
+fn new(standings: &Standings<'_>) -> Vec<Case> {
+    let mut all: Vec<Case> = Vec::new();
+    for cell in &standings.cells {
+        for (profile, standing) in &cell.profiles {
+            let worse = standing.capabilities.values().filter(|one| {
+                one.effect == Effect::Worse && matches!(one.change, Change::NewFailure | Change::TestSetChanged)
+            });
+            for cause in worse.flat_map(|one| &one.judgement.causes) {
+                let is_known = |case: &Case| case.cell == cell.report.cell && case.test == cause.test;
+                if !all.iter().any(is_known) {
+                    all.push(Case {
+                        cell: cell.report.cell.clone(),
+                        profile: (*profile).to_owned(),
+                        test: cause.test.clone(),
+                        signature: cause.signature.clone(),
+                        blames: cause.component,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The failed test that the arguments name.
+fn chosen(matrix: &Matrix, arguments: &BlameArguments) -> Result<Case, UsageError> {
+    let all = failed(matrix);
+    let is_asked = |case: &&Case| {
+        arguments.cell.as_ref().is_none_or(|cell| case.cell == *cell)
+            && arguments.profile.as_ref().is_none_or(|profile| case.profile == *profile)
+    };
+    let asked: Vec<&Case> = all.iter().filter(is_asked).collect();
+    let exact: Vec<&Case> = asked.iter().copied().filter(|case| case.test == arguments.test).collect();
+    let named: Vec<&Case> = match exact.is_empty() {
+        true => asked.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
+        false => exact,
+    };
+    let Some(first) = named.first() else {
+        let mut tests: Vec<&str> = asked.iter().map(|case| case.test.as_str()).collect();
+        tests.dedup();
+        let failed = if tests.is_empty() { "none did".to_owned() } else { tests.join(", ") };
+        return Err(UsageError(format!(
+            "no test with `{}` in its name failed there; of all: {failed}",
+            arguments.test
+        )));
+    };
+    let other = named.iter().find(|case| (&case.test, &case.cell) != (&first.test, &first.cell));
+    match other {
+        Some(other) if other.test != first.test => Err(UsageError(format!(
+            "`{}` is several failed tests: {}, {}; name one",
+            arguments.test, first.test, other.test
+        ))),
+        Some(other) => Err(UsageError(format!(
+            "{} failed in several cells: name one by --cell {} or --cell {}",
+            first.test, first.cell, other.cell
+        ))),
+        None => Ok((*first).clone()),
+    }
+}
+
+/// All that failed in a run, in its order.
+fn failed(matrix: &Matrix) -> Vec<Case> {
+    let mut all = Vec::new();
+    for cell in &matrix.cells {
+        for instance in &cell.instances {
+            let last = FinalOutcome::of(instance.attempts.iter().map(|attempt| &attempt.outcome));
+            let Some(Outcome::Fail(failure)) = last.map(|last| last.outcome) else { continue };
+            all.extend(instance.profiles.iter().map(|profile| Case {
+                cell: cell.cell.clone(),
+                profile: profile.clone(),
+                test: instance.test.clone(),
+                signature: failure.signature.clone(),
+                blames: failure.component,
+            }));
+        }
+    }
+    all
+}
+
+/// A run's arguments with what the command was given.
+fn like(arguments: &BlameArguments) -> anyhow::Result<RunArguments> {
+    // The defaults are those of `run`.
+    let words = ["kata-qualify", "run", "all"];
+    let Command::Run(mut like) = Arguments::try_parse_from(words).context("making the arguments of a run")?.command
+    else {
+        return Err(UsageError("`run` is not a command any more".to_owned()).into());
+    };
+    like.images = arguments.images.clone();
+    like.kata.clone_from(&arguments.kata);
+    like.records.clone_from(&arguments.records);
+    (like.offline, like.vm_memory) = (arguments.offline, arguments.vm_memory);
+    Ok(*like)
+}
+
+/// A folder for a case that is not there yet.
+fn free_folder(below: &Path, case: &Case) -> anyhow::Result<PathBuf> {
+    let name: String = case.test.rsplit("::").next().unwrap_or(&case.test).to_owned();
+    let names = (1..1000).map(|number| below.join(format!("{number:03}-{name}")));
+    names.into_iter().find(|folder| make(folder)).with_context(|| format!("making a folder below {}", below.display()))
+}
+
+fn make(folder: &Path) -> bool {
+    folder.parent().is_some_and(|below| std::fs::create_dir_all(below).is_ok()) && std::fs::create_dir(folder).is_ok()
+}
+
+/// Looks into cases, one after the other, and prints what each comes to; ends at the first that is cut short.
+fn looked_into(
+    cases: &[(Case, PathBuf)],
+    like: &RunArguments,
+    from: Option<&str>,
+    database: &Database,
+) -> anyhow::Result<Vec<Ended>> {
+    let progress = Progress::new();
+    let runtime = runtime()?;
+    let mut all = Vec::new();
+    let found = runtime.block_on(async {
+        for (case, folder) in cases {
+            let ended = look_into(case, like, from, folder, database, &progress).await?;
+            let is_cut = matches!(ended, Ended::Cut(_));
+            all.push(ended);
+            if is_cut {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    });
+    if !shut_down(runtime, CLEANING) {
+        progress.say("warning: cleaning up has not ended in time: `kata-qualify clean` removes what is left");
+    }
+    found.map(|()| all)
+}
+
+async fn look_into(
+    case: &Case,
+    like: &RunArguments,
+    from: Option<&str>,
+    folder: &Path,
+    database: &Database,
+    progress: &Progress,
+) -> anyhow::Result<Ended> {
+    let test = catalogue::find(&case.test)
+        .ok_or_else(|| UsageError(format!("the catalogue has no test {} any more", case.test)))?;
+    let from = donor(case, like, from, test, database)?;
+    let arch = request::machine()?;
+    let is_given = |part: &Component| {
+        Donation::parse(&format!("{part}@{from}"), database, arch).is_some_and(|donation| donation.is_ok())
+    };
+    let parts: Vec<Component> = blame::parts(test).into_iter().filter(is_given).collect();
+    let swaps = blame::swaps(&parts);
+    let mut seen: Vec<(Vec<Component>, String, Seen)> = Vec::new();
+    let finding = loop {
+        let known: Vec<Seen> = seen.iter().map(|(_, _, seen)| seen.clone()).collect();
+        let swap = match blame::next(&swaps, &case.signature, &known) {
+            Next::Done(finding) => break finding,
+            Next::Run(swap) => swap,
+        };
+        let out = folder.join(step_name(&swap));
+        let arguments = step(like, case, &swap, &from, out.clone());
+        progress.say(&format!("blame: {} of {} with {}", case.test, case.cell, named(&swap, &from)));
+        let request = request::request(&arguments, database)?;
+        let (ended, _) = bring_up(request, true, progress).await?;
+        if ended != RunEnd::Finished {
+            return Ok(Ended::Cut(ended));
+        }
+        let matrix = report::judged(&out, Profile::all())?;
+        let one = matrix.cells.iter().find(|cell| cell.cell == case.cell);
+        seen.push((swap, command(&arguments), one.map_or_else(|| Seen::of([]), |cell| of_cell(cell, case))));
+    };
+    let said = said(case, &from, &seen, &finding);
+    std::fs::write(folder.join(FILE), &said).with_context(|| format!("writing {}", folder.join(FILE).display()))?;
+    print(&said)?;
+    Ok(Ended::Found(finding))
+}
+
+/// The release that components are taken from. Candidates are held against what they take the place of.
+fn donor(
+    case: &Case,
+    like: &RunArguments,
+    from: Option<&str>,
+    test: &Test,
+    database: &Database,
+) -> Result<String, UsageError> {
+    let images = &like.images;
+    let has_candidates = !images.with_packages.is_empty() || !images.install.is_empty() || images.overlay.is_some();
+    if let Some(from) = from {
+        return match &target::parse(from, database).map_err(|e| usage(&e))?[..] {
+            [one] => Ok(one.to_string()),
+            _ => Err(UsageError(format!("--from {from}: expected one release, as debian:13"))),
+        };
+    }
+    let CellId { distro, release, arch, environment } = &case.cell;
+    if has_candidates {
+        return Ok(format!("{distro}:{release}"));
+    }
+    let failed = Failed { distro, release, arch: *arch, environment: *environment, profile: &case.profile };
+    blame::donor(database.records(), test, failed).ok_or_else(|| {
+        UsageError(format!(
+            "no release is recorded where {} passes under {}: name one by `kata-qualify blame RUN {} --from RELEASE`",
+            case.test, case.profile, test.name
+        ))
+    })
+}
+
+/// The arguments of one step: of the run, but for this test, in its cell, with these components of another release.
+fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: PathBuf) -> RunArguments {
+    let mut one = like.clone();
+    one.targets = match case.cell.environment {
+        Environment::Host => Vec::new(),
+        Environment::Container | Environment::Vm => vec![format!("{}:{}", case.cell.distro, case.cell.release)],
+    };
+    one.environments = vec![match case.cell.environment {
+        Environment::Container => In::Container,
+        Environment::Vm => In::Vm,
+        Environment::Host => In::Host,
+    }];
+    one.profiles = vec![case.profile.clone()];
+    one.filter = Some(case.test.clone());
+    let is_swapped = |text: &String| {
+        let name = text.split(['=', '@']).next().unwrap_or_default();
+        swap.iter().any(|component| component.name() == name)
+    };
+    one.components.retain(|text| !is_swapped(text));
+    one.components.extend(swap.iter().map(|component| format!("{component}@{from}")));
+    one.out = Some(out);
+    one.repeat = TIMES;
+    one.no_base = true;
+    one.format = RunFormat::Human;
+    (one.write_back, one.strict, one.keep, one.blame) = (false, false, false, false);
+    one
+}
+
+/// What the attempts at the test came to in a cell.
+fn of_cell(cell: &CellReport, case: &Case) -> Seen {
+    let of_test =
+        cell.instances.iter().filter(|instance| instance.test == case.test && instance.counts_for(&case.profile));
+    match (Seen::of(of_test.flat_map(|instance| &instance.attempts).map(|attempt| &attempt.outcome)), cell.error()) {
+        // What the cell could not go on with is why.
+        (Seen::Unjudged(_), Some(error)) => Seen::Unjudged(error),
+        (seen, _) => seen,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+use super::*;
+use model::arch::Arch;
+use reports::journal::{Event, Journal, JournalEntry, SCHEMA};
+use suites::outcome::Failure;
+
+const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
+const LINKS: &str = "filesystem::virtio_fs::hard_links_share_one_file";
+
+fn cell(release: &str) -> CellId {
+    let distro = "debian".to_owned();
+    CellId { distro, release: release.to_owned(), arch: Arch::X86_64, environment: Environment::Container }
+}
+
+fn case() -> Case {
+    Case {
+        cell: cell("12"),
+        profile: "go-3.32".to_owned(),
+        test: RENAME.to_owned(),
+        signature: "virtiofsd: a reader saw neither name".to_owned(),
+        blames: Component::Virtiofsd,
+    }
+}
+
+fn run_arguments(more: &[&str]) -> RunArguments {
+    let words = [&["kata-qualify", "run", "debian"], more].concat();
+    let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+    *arguments
+}
+
+fn blame_arguments(test: &str, more: &[&str]) -> BlameArguments {
+    let words = [&["kata-qualify", "blame", "out", test], more].concat();
+    let Command::Blame(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+    *arguments
+}
+
+/// A run in which these tests failed.
+fn matrix(failed: &[(&str, &str)]) -> Matrix {
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let mut journal = Journal::default();
+    let mut push = |event: Event| journal.entries.push(JournalEntry { at, event });
+    push(Event::RunStarted {
+        schema: SCHEMA,
+        run: "x".to_owned(),
+        harness: "0".to_owned(),
+        commit: String::new(),
+        argv: Vec::new(),
+        records: String::new(),
+        catalogue: String::new(),
+        profiles: vec!["go-3.32".to_owned()],
+        cells: failed.iter().map(|(release, _)| cell(release)).collect(),
+        planned: std::collections::BTreeMap::new(),
+        filter: None,
+        candidate: false,
+        shaped: false,
+        options: Vec::new(),
+    });
+    for (release, test) in failed {
+        push(Event::TestFinished {
+            cell: cell(release),
+            profiles: vec!["go-3.32".to_owned(), "rs-4.1".to_owned()],
+            test: (*test).to_owned(),
+            attempt: 1,
+            machine: 0,
+            guests: Vec::new(),
+            outcome: Outcome::Fail(Failure::new(Component::Virtiofsd, "a reader saw neither name")),
+            millis: 1,
+            notes: Vec::new(),
+            artifacts: Vec::new(),
+        });
+    }
+    reports::matrix::matrix(&journal, catalogue::tests(), Profile::all())
+}
+
+#[test]
+fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
+    let one = matrix(&[("12", RENAME), ("12", LINKS)]);
+    let found = chosen(&one, &blame_arguments("rename", &[])).unwrap();
+    assert_eq!((found.test.as_str(), found.profile.as_str(), found.cell), (RENAME, "go-3.32", cell("12")));
+    let other = chosen(&one, &blame_arguments(RENAME, &["--profile", "rs-4.1"])).unwrap();
+    assert_eq!(other.profile, "rs-4.1");
+    let two = matrix(&[("12", RENAME), ("13", RENAME)]);
+    let in_13 = chosen(&two, &blame_arguments("rename", &["--cell", "debian:13/x86_64/container"])).unwrap();
+    assert_eq!(in_13.cell, cell("13"));
+    for (matrix, test, expected) in [
+        (&one, "virtio_fs", "is several failed tests"),
+        (&one, "boots", "no test with `boots` in its name failed there; of all: filesystem"),
+        (&two, "rename", "failed in several cells: name one by --cell debian:12"),
+    ] {
+        let error = chosen(matrix, &blame_arguments(test, &[])).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_step_is_the_run_for_one_test_with_the_components_swapped() {
+    let like = run_arguments(&["--component", "qemu@debian:11", "--overlay", "/my tree", "--write-back", "--blame"]);
+    let control = step(&like, &case(), &[], "debian:13", "/out/control".into());
+    assert_eq!(control.components, ["qemu@debian:11"]);
+    let one = step(&like, &case(), &[Component::Qemu, Component::Kernel], "debian:13", "/out/x".into());
+    assert!(!one.write_back && !one.blame && one.no_base);
+    assert_eq!(one.out, Some("/out/x".into()));
+    assert_eq!(
+        command(&one),
+        "kata-qualify run debian:12 --in container --profile go-3.32 --test filesystem::virtio_fs::rename_is_atomic \
+         --repeat 2 --component qemu@debian:13 --component kernel@debian:13 --overlay '/my tree'"
+    );
+}
+
+#[test]
+fn candidates_are_held_against_their_own_release_and_others_against_one_that_is_recorded() {
+    let (database, test) = (Database::embedded(), catalogue::find(RENAME).unwrap());
+    let of = |like: &RunArguments, from: Option<&str>| {
+        donor(&case(), like, from, test, &database).map_err(|e| e.to_string())
+    };
+    assert_eq!(of(&run_arguments(&["--install", "strace"]), None).unwrap(), "debian:12");
+    assert_eq!(of(&run_arguments(&["--install", "strace"]), Some("debian:trixie")).unwrap(), "debian:13");
+    assert_ne!(of(&run_arguments(&[]), None).unwrap(), "debian:12");
+    assert!(of(&run_arguments(&[]), Some("debian")).unwrap_err().contains("expected one release"));
+}
+
+#[test]
+fn what_was_found_is_said_with_the_commands() {
+    let fails = || Seen::Failed { signature: "s".to_owned() };
+    let seen = [
+        (vec![], "kata-qualify run a".to_owned(), fails()),
+        (vec![Component::Virtiofsd], "kata-qualify run b".to_owned(), Seen::Passed),
+    ];
+    let green = Finding::Green(vec![Component::Virtiofsd]);
+    assert_eq!(
+        said(&case(), "debian:13", &seen, &green),
+        "filesystem::virtio_fs::rename_is_atomic in debian:12/x86_64/container under go-3.32\n\
+         it failed, and blames virtiofsd: virtiofsd: a reader saw neither name\n\
+         \x20 with nothing swapped: fails (s)\n    kata-qualify run a\n\
+         \x20 with virtiofsd of debian:13: passes\n    kata-qualify run b\n\
+         it passes with virtiofsd of debian:13: the smallest swap that turns it green\n"
+    );
+    for (finding, expected) in [
+        (Finding::None, "no swap with components of debian:13 turns it green"),
+        (Finding::Control(Seen::Passed), "no verdict: with nothing swapped it passes now"),
+        (Finding::OtherFailure("t".to_owned()), "fails in another way now: t"),
+        (Finding::NothingToSwap, "no verdict: nothing that takes part"),
+        (Finding::NoneJudged(vec![vec![Component::Qemu]]), "could not be judged: qemu of debian:13"),
+    ] {
+        let text = said(&case(), "debian:13", &[], &finding);
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn each_case_has_a_folder_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join(FOLDER);
+    let names: Vec<PathBuf> = (0..2).map(|_| free_folder(&below, &case()).unwrap()).collect();
+    assert_eq!(names, ["001-rename_is_atomic", "002-rename_is_atomic"].map(|name| below.join(name)));
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert!(free_folder(&dir.path().join("file"), &case()).is_err());
+}

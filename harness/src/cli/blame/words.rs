@@ -1,0 +1,79 @@
+//! What blaming says: of each step its command, and what it all comes to.
+
+use super::Case;
+use crate::blame::{Finding, Seen};
+use crate::cli::arguments::RunArguments;
+use reports::journal::Environment;
+use suites::outcome::Component;
+
+/// `control`, `qemu`, `qemu-kernel`.
+pub(super) fn step_name(swap: &[Component]) -> String {
+    match swap.is_empty() {
+        true => "control".to_owned(),
+        false => swap.iter().map(|component| component.name()).collect::<Vec<_>>().join("-"),
+    }
+}
+
+/// `nothing swapped`, `qemu and kernel of debian:13`.
+pub(super) fn named(swap: &[Component], from: &str) -> String {
+    let names: Vec<&str> = swap.iter().map(|component| component.name()).collect();
+    if names.is_empty() { "nothing swapped".to_owned() } else { format!("{} of {from}", names.join(" and ")) }
+}
+
+/// The command line of a step, for a person to type; mirrors and keys are left out, because they are this machine's.
+pub(super) fn command(arguments: &RunArguments) -> String {
+    let mut words = vec!["kata-qualify".to_owned(), "run".to_owned()];
+    words.extend(arguments.targets.iter().cloned());
+    let mut add = |option: &str, value: &str| words.extend([option.to_owned(), quoted(value)]);
+    for environment in &arguments.environments {
+        add("--in", Environment::from(*environment).name());
+    }
+    arguments.profiles.iter().for_each(|profile| add("--profile", profile));
+    arguments.filter.iter().for_each(|filter| add("--test", filter));
+    add("--repeat", &arguments.repeat.to_string());
+    arguments.components.iter().for_each(|component| add("--component", component));
+    arguments.kata.iter().for_each(|kata| add("--kata", kata));
+    let images = &arguments.images;
+    images.install.iter().for_each(|package| add("--install", package));
+    images.overlay.iter().for_each(|folder| add("--overlay", &folder.to_string_lossy()));
+    images.with_packages.iter().for_each(|file| add("--with-packages", &file.to_string_lossy()));
+    if !images.with_packages.is_empty() {
+        words.push("--no-base".to_owned());
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    match word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@+,%".contains(c)) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+/// What was run, what was seen, and what it comes to.
+pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, Seen)], finding: &Finding) -> String {
+    let mut out = format!("{} in {} under {}\n", case.test, case.cell, case.profile);
+    out.push_str(&format!("it failed, and blames {}: {}\n", case.blames, case.signature));
+    for (swap, command, seen) in seen {
+        out.push_str(&format!("  with {}: {seen}\n    {command}\n", named(swap, from)));
+    }
+    out.push_str(&match finding {
+        Finding::Green(swap) => {
+            format!("it passes with {}: the smallest swap that turns it green\n", named(swap, from))
+        }
+        Finding::None => format!("no swap with components of {from} turns it green\n"),
+        Finding::NoneJudged(unjudged) => {
+            let lost: Vec<String> = unjudged.iter().map(|swap| named(swap, from)).collect();
+            format!("no verdict: no swap turned it green, and these could not be judged: {}\n", lost.join("; "))
+        }
+        Finding::Control(seen) => format!("no verdict: with nothing swapped it {seen} now\n"),
+        Finding::OtherFailure(signature) => {
+            format!("no verdict: with nothing swapped it fails in another way now: {signature}\n")
+        }
+        Finding::NothingToSwap => {
+            format!("no verdict: nothing that takes part in this test can be swapped for that of {from}\n")
+        }
+    });
+    reports::redact::text(&out)
+}

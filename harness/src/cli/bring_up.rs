@@ -1,0 +1,33 @@
+//! A run that was asked for, once it is known that it can be brought up here.
+
+use crate::cli::Exit;
+use crate::cli::prospect::{self, Here, NO_ENGINE};
+use crate::progress::{Progress, tell};
+use crate::run::{self, Request, RunEnd};
+use reports::journal::Environment;
+use std::time::Duration;
+
+/// Runs it; `asked` is whether its environments were named. Returns how it ended, and how long what it has started may
+/// still take to end.
+///
+/// # Errors
+/// As [`run::run`], and that a release cannot be brought up.
+pub(super) async fn bring_up(
+    mut request: Request,
+    asked: bool,
+    progress: &Progress,
+) -> anyhow::Result<(RunEnd, Duration)> {
+    let mut docker = None;
+    if !request.environments.contains(&Environment::Host) {
+        let engine = prospect::engine().await;
+        let settled = prospect::settle(&mut request.environments, asked, &engine);
+        let here = Here::new(&request.environments, &request.images, &request.pinned, &engine);
+        prospect::attainable(&request.releases, &here)?;
+        drop(here);
+        if settled? {
+            tell(NO_ENGINE);
+        }
+        docker = engine.ok().filter(|_| request.environments.contains(&Environment::Container));
+    }
+    run::run(docker, request, progress.clone(), Exit::Interrupted as i32).await
+}

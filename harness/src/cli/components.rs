@@ -1,0 +1,65 @@
+//! `--component`: files here, and components of other releases.
+
+use crate::cli::UsageError;
+use crate::donor::Donation;
+use crate::replacement::Replacement;
+use model::arch::Arch;
+use model::database::Database;
+use std::collections::BTreeSet;
+
+/// What is to be used in the place of the distro's own: `NAME=PATH` a file, `NAME@RELEASE` another release's.
+///
+/// # Errors
+/// What was expected, or that a component is given twice.
+pub(super) fn components(
+    texts: &[String],
+    database: &Database,
+    arch: Arch,
+) -> Result<(Vec<Replacement>, Vec<Donation>), UsageError> {
+    let (mut files, mut donations, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for text in texts {
+        let component = match Donation::parse(text, database, arch) {
+            Some(donation) => {
+                let donation = donation.map_err(|why| UsageError(format!("--component {why}")))?;
+                donations.push(donation);
+                donations.last().map(|donation| donation.component)
+            }
+            None => {
+                files.push(Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")))?);
+                files.last().map(|file| file.component)
+            }
+        };
+        if !component.is_none_or(|component| seen.insert(component)) {
+            return Err(UsageError(format!("--component {text}: it is given twice")));
+        }
+    }
+    Ok((files, donations))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_other_releases_are_told_apart_and_none_is_given_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("virtiofsd");
+        std::fs::write(&file, "daemon").unwrap();
+        let file = format!("virtiofsd={}", file.display());
+        let of = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            components(&texts, &Database::embedded(), Arch::X86_64).map_err(|e| e.to_string())
+        };
+        let (files, donations) = of(&[&file, "qemu@debian:12", "kernel@debian:13"]).unwrap();
+        assert_eq!((files.len(), donations.len()), (1, 2));
+        for (wrong, expected) in [
+            (&[file.as_str(), "virtiofsd@debian:13"][..], "given twice"),
+            (&["qemu@debian:12", "qemu@debian:13"], "given twice"),
+            (&["qemu@debian"], "--component qemu@debian: `debian` is several releases"),
+            (&["qemu"], "NAME=PATH"),
+        ] {
+            let error = of(wrong).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

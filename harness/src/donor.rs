@@ -1,0 +1,422 @@
+//! Components of another release in the place of a release's own: `--component qemu@debian:13`.
+//!
+//! A program comes from that release's image with everything that it loads, and is run by that release's own loader, so
+//! that nothing of the release under test is in it. The loader's copy has the program's name, because a VMM is known
+//! by the name of what runs. A kernel comes with its modules and its configuration.
+
+use crate::seed::{Content, SeedFile};
+use images::boot::kernel::KernelFiles;
+use images::portable::{Portable, PortableError};
+use images::{Image, ImageError, ImageLock, Options};
+use model::arch::Arch;
+use model::database::Database;
+use model::diagnostic::error_chain;
+use model::package::PackageName;
+use model::release::Release;
+use model::share::Share;
+use model::target;
+use reports::verdict::OF_A_RELEASE;
+use root::{Root, RootError};
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use suites::environment::Claims;
+use suites::outcome::Component;
+
+/// Folders of QEMU's modules, which it opens by itself.
+const MODULES: [&str; 4] =
+    ["/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib/aarch64-linux-gnu/qemu", "/usr/lib64/qemu", "/usr/lib/qemu"];
+/// Modules for screens and sound, which no guest of Kata's has, and which would bring half of a desktop along.
+const NOT_TAKEN: [&str; 3] = ["ui-", "audio-", "spice"];
+/// Folders of the firmware that QEMU loads into guests.
+const FIRMWARE: [&str; 4] = ["/usr/share/qemu", "/usr/share/seabios", "/usr/share/seavgabios", "/usr/share/ipxe/qemu"];
+/// Bytes of a firmware file that is taken along: a BIOS has 256 KiB, and what is larger is named by its path.
+const MAX_FIRMWARE: u64 = 1 << 20;
+
+/// A component of another release, as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Donation {
+    /// The component.
+    pub component: Component,
+    /// The release whose it is.
+    pub release: Release,
+}
+
+/// Why another release cannot give a component.
+#[derive(Debug, thiserror::Error)]
+pub enum DonorError {
+    /// Its image cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// Its image cannot be kept in the cache.
+    #[error("holding {release} in the cache")]
+    Hold {
+        /// `debian:13`.
+        release: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It has no such component.
+    #[error("the record of {release} has no {component}")]
+    Lacks {
+        /// `debian:13`.
+        release: String,
+        /// The component.
+        component: Component,
+    },
+    /// The program cannot be taken along.
+    #[error("taking {component} of {release} along")]
+    Program {
+        /// The component.
+        component: Component,
+        /// `debian:13`.
+        release: String,
+        /// Why.
+        source: PortableError,
+    },
+    /// The tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// What starts a program cannot be written.
+    #[error("writing what starts a program")]
+    Script(#[source] io::Error),
+}
+
+impl Donation {
+    /// The components that another release can give.
+    const COMPONENTS: [Component; 3] = [Component::Kernel, Component::Qemu, Component::Virtiofsd];
+
+    /// Reads `NAME@RELEASE`; `None` if it is of another form.
+    ///
+    /// # Errors
+    /// What was expected in it.
+    pub fn parse(text: &str, database: &Database, arch: Arch) -> Option<Result<Donation, String>> {
+        let (name, of) = text.split_once('@').filter(|(name, _)| !name.contains('='))?;
+        Some(donation(name, of, database, arch).map_err(|why| format!("{text}: {why}")))
+    }
+}
+
+fn donation(name: &str, of: &str, database: &Database, arch: Arch) -> Result<Donation, String> {
+    let known = Donation::COMPONENTS.into_iter().find(|component| component.name() == name);
+    let component = known.ok_or_else(|| {
+        format!("expected NAME@RELEASE, with a name of {}", Donation::COMPONENTS.map(Component::name).join(", "))
+    })?;
+    let targets = target::parse(of, database).map_err(|e| error_chain(&e))?;
+    let [target] = &targets[..] else { return Err(format!("`{of}` is several releases: name one, as debian:13")) };
+    let record = database.record(&target.distro).map_err(|e| error_chain(&e))?;
+    let release = record.release(&target.version, arch).map_err(|e| error_chain(&e))?;
+    packages(&release, component).map_err(|e| e.to_string())?;
+    Ok(Donation { component, release })
+}
+
+/// Components of other releases, with the trees that they come from.
+#[derive(Debug, Default)]
+pub struct Donors(Vec<Donor>);
+
+/// A component and the tree that it comes from.
+#[derive(Debug)]
+pub struct Donor {
+    component: Component,
+    /// What the record says of its release.
+    pub release: Release,
+    /// The root filesystem.
+    pub tree: PathBuf,
+    /// `of debian:13 (qemu-system-x86 1:10.0.2)`.
+    words: String,
+    _hold: ImageLock,
+}
+
+impl Donors {
+    /// Has the images of those releases, made by these options; blocks while they are made.
+    ///
+    /// # Errors
+    /// When an image cannot be had, or its record lacks the component.
+    pub fn prepare(
+        wanted: &[Donation],
+        options: &dyn Fn(&Release) -> Options,
+        progress: &(dyn Fn(images::Progress) + Sync),
+    ) -> Result<Donors, DonorError> {
+        let one = |Donation { component, release }: &Donation| {
+            let packages = packages(release, *component)?;
+            let image = images::prepare(release, &options(release), progress)?;
+            let hold = image.hold().map_err(|source| DonorError::Hold { release: release.name(), source })?;
+            let words = words(release, &packages, &image);
+            let (component, release) = (*component, release.clone());
+            Ok(Donor { component, release, tree: image.rootfs(), words, _hold: hold })
+        };
+        wanted.iter().map(one).collect::<Result<Vec<Donor>, DonorError>>().map(Donors)
+    }
+
+    /// The one that gives a component.
+    pub fn of(&self, component: Component) -> Option<&Donor> {
+        self.0.iter().find(|donor| donor.component == component)
+    }
+
+    /// What the evidence says of every cell.
+    pub fn evidence(&self) -> impl Iterator<Item = (Component, String)> {
+        self.0.iter().map(|donor| (donor.component, donor.words.clone()))
+    }
+
+    /// What the journal says among the run's options.
+    pub fn options(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|donor| format!("--component {} {}", donor.component, donor.words))
+    }
+
+    /// Claims the programs that are given, and gives their files; a kernel is another matter, because guests get their
+    /// modules with it.
+    ///
+    /// # Errors
+    /// When a program cannot be taken along.
+    pub fn claim_programs(&self, claims: &mut Claims, folder: &Path) -> Result<Vec<SeedFile>, DonorError> {
+        let mut files = Vec::new();
+        for donor in &self.0 {
+            let Some(program) = program(&donor.release, donor.component) else { continue };
+            let failed = |source| {
+                let (component, release) = (donor.component, donor.release.name());
+                DonorError::Program { component, release, source }
+            };
+            let tree = Root::new(&donor.tree)?;
+            let modules = match donor.component {
+                Component::Qemu => listed(&tree, &MODULES, is_module)?,
+                _ => Vec::new(),
+            };
+            let modules: Vec<PathBuf> = modules.into_iter().map(|(_, path)| path).collect();
+            let portable = Portable::of(&tree, Path::new(program), &modules).map_err(failed)?;
+            let firmware = match donor.component {
+                Component::Qemu => firmware(&tree)?,
+                _ => Vec::new(),
+            };
+            let packed = Packed { portable, firmware };
+            let below = format!("donor/{}", donor.component);
+            let start = packed.start(&folder.join(&below));
+            files.extend(packed.files(&below, &tree));
+            let name = format!("{below}/start");
+            claims.candidates.insert(donor.component, folder.join(&name).to_string_lossy().into_owned());
+            files.push(SeedFile { name, content: in_file(&start).map_err(DonorError::Script)? });
+        }
+        Ok(files)
+    }
+}
+
+/// The program of a component, by the record; a kernel is none.
+fn program(release: &Release, component: Component) -> Option<&str> {
+    match component {
+        Component::Qemu => Some(release.qemu()?.path.as_str()),
+        Component::Virtiofsd => release.filesystem(Share::VirtioFs)?.path.as_deref(),
+        _ => None,
+    }
+}
+
+/// The packages that have a component.
+fn packages(release: &Release, component: Component) -> Result<Vec<PackageName>, DonorError> {
+    let found = match component {
+        Component::Kernel => release.kernel.as_ref().map(|kernel| kernel.packages.clone()),
+        _ => program(release, component).map(|_| match component {
+            Component::Qemu => release.qemu().map(|vmm| vmm.packages.clone()).unwrap_or_default(),
+            // Where it has no package of its own, the VMM's bring it.
+            _ => release.filesystem(Share::VirtioFs).map(|driver| driver.packages.clone()).unwrap_or_default(),
+        }),
+    };
+    found.ok_or_else(|| DonorError::Lacks { release: release.name(), component })
+}
+
+fn words(release: &Release, packages: &[PackageName], image: &Image) -> String {
+    let version = |name: &PackageName| {
+        image.manifest.package(name.as_str()).map(|package| format!("{name} {}", package.version.as_str()))
+    };
+    let versions: Vec<String> = packages.iter().filter_map(version).collect();
+    let versions = if versions.is_empty() { String::new() } else { format!(" ({})", versions.join(", ")) };
+    format!("{OF_A_RELEASE}{}{versions}", release.name())
+}
+
+impl Donor {
+    /// The image of its kernel, and the configuration where the release ships it in a file.
+    ///
+    /// # Errors
+    /// When the tree cannot be read.
+    pub fn kernel(&self, found: &KernelFiles) -> Result<(PathBuf, Option<String>), DonorError> {
+        let tree = Root::new(&self.tree)?;
+        let configuration = found.config.as_deref().map(|path| tree.utf8(path)).transpose()?;
+        // The path is without links, in an image that nothing writes to.
+        Ok((tree.shown(&found.vmlinuz), configuration))
+    }
+}
+
+/// A program as it goes into an environment.
+struct Packed {
+    portable: Portable,
+    /// By folder and name.
+    firmware: Vec<(String, PathBuf)>,
+}
+
+impl Packed {
+    fn name(&self) -> String {
+        self.portable.program.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// What starts it, in a folder of the environment.
+    fn start(&self, folder: &Path) -> String {
+        let folder = folder.display();
+        let (name, mut words) = (self.name(), String::new());
+        if self.portable.loader.is_some() {
+            words.push_str(&format!(" '{folder}/{name}' --library-path '{folder}/lib'"));
+        }
+        words.push_str(&format!(" '{folder}/program/{name}'"));
+        let mut folders: Vec<&str> = self.firmware.iter().filter_map(|(name, _)| name.split('/').next()).collect();
+        folders.dedup();
+        for one in folders {
+            words.push_str(&format!(" -L '{folder}/share/{one}'"));
+        }
+        let modules = match self.portable.modules.is_empty() {
+            true => String::new(),
+            false => format!("export QEMU_MODULE_DIR='{folder}/modules'\n"),
+        };
+        format!("#!/bin/sh\n{modules}exec{words} \"$@\"\n")
+    }
+
+    /// Its files in a folder.
+    fn files(&self, below: &str, tree: &Root) -> Vec<SeedFile> {
+        let Portable { program, loader, libraries, modules } = &self.portable;
+        let name = self.name();
+        let mut all: BTreeMap<String, &PathBuf> = BTreeMap::new();
+        all.insert(format!("program/{name}"), program);
+        // By the name of what runs a VMM is known.
+        all.extend(loader.iter().map(|path| (name.clone(), path)));
+        all.extend(libraries.iter().map(|(name, path)| (format!("lib/{name}"), path)));
+        let named = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        all.extend(modules.iter().map(|path| (format!("modules/{}", named(path)), path)));
+        all.extend(self.firmware.iter().map(|(name, path)| (format!("share/{name}"), path)));
+        // The paths are without links, in an image that nothing writes to.
+        let seed = |(name, path): (String, &PathBuf)| SeedFile {
+            name: format!("{below}/{name}"),
+            content: Content::File(tree.shown(path)),
+        };
+        all.into_iter().map(seed).collect()
+    }
+}
+
+fn is_module(name: &str) -> bool {
+    name.ends_with(".so") && !NOT_TAKEN.iter().any(|begin| name.contains(begin))
+}
+
+/// The regular files of some folders by plain names, each with the name of its folder.
+fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RootError> {
+    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c));
+    let mut all = Vec::new();
+    for folder in folders.iter().map(Path::new) {
+        for name in tree.list_if_any(folder)?.into_iter().filter(|name| is_plain(name) && wanted(name)) {
+            let path = folder.join(&name);
+            // A link may lead to nothing.
+            if tree.has_file(&path)? {
+                all.push((name, tree.resolve(&path)?));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// QEMU's firmware, by the last part of its folder's name and its own.
+fn firmware(tree: &Root) -> Result<Vec<(String, PathBuf)>, RootError> {
+    let mut all = Vec::new();
+    for (number, folder) in FIRMWARE.iter().enumerate() {
+        for (name, path) in listed(tree, &[*folder], |_| true)? {
+            if tree.look(&path)?.is_some_and(|seen| seen.len() <= MAX_FIRMWARE) {
+                // A number, because two folders have the same last name.
+                all.push((format!("{number}/{name}"), path));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn in_file(text: &str) -> io::Result<Content> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(text.as_bytes())?;
+    Ok(Content::Unnamed(Arc::new(file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    #[test]
+    fn a_donation_is_a_component_and_one_release() {
+        let database = Database::embedded();
+        let parse = |text: &str| Donation::parse(text, &database, Arch::X86_64);
+        let donation = parse("qemu@debian:trixie").unwrap().unwrap();
+        assert_eq!((donation.component, donation.release.name().as_str()), (Component::Qemu, "debian:13"));
+        assert!(parse("qemu=/a@b").is_none(), "a file");
+        for (text, expected) in [
+            ("runc@debian:13", "kernel, qemu, virtiofsd"),
+            ("qemu@debian", "several releases"),
+            ("qemu@debian:99", "99"),
+            ("qemu@none:1", "none"),
+        ] {
+            let error = parse(text).unwrap().unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    /// Runs a program of this machine as another release's is run in an environment.
+    #[test]
+    fn a_program_runs_by_its_own_loader_with_its_own_libraries() {
+        let (tree, dir) = (Root::new(Path::new("/")).unwrap(), tempfile::tempdir().unwrap());
+        let portable = Portable::of(&tree, Path::new("/usr/bin/env"), &[]).unwrap();
+        let packed = Packed { portable, firmware: Vec::new() };
+        let below = dir.path().join("donor");
+        let put = |name: &str, content: &Content| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            io::copy(&mut content.open().unwrap().1, &mut fs::File::create(&path).unwrap()).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        for SeedFile { name, content } in packed.files("donor", &tree) {
+            put(&name, &content);
+        }
+        put("donor/start", &in_file(&packed.start(&below)).unwrap());
+        let ran = Command::new(below.join("start")).args(["-u", "PATH", "A=b c"]).env_clear().output().unwrap();
+        let said = String::from_utf8(ran.stdout).unwrap();
+        assert!(ran.status.success() && said.lines().any(|line| line == "A=b c"), "{said}");
+        assert!(below.join("env").exists(), "the loader has the program's name");
+    }
+
+    #[test]
+    fn what_starts_qemu_names_its_own_modules_and_firmware() {
+        let path = |text: &str| PathBuf::from(text);
+        let portable = Portable {
+            program: path("/usr/bin/qemu-system-x86_64"),
+            loader: Some(path("/lib/ld.so")),
+            libraries: BTreeMap::from([("libc.so.6".to_owned(), path("/lib/libc-2.so"))]),
+            modules: vec![path("/usr/lib/qemu/accel-tcg-x86_64.so")],
+        };
+        let firmware = vec![
+            ("0/bios.bin".to_owned(), path("/usr/share/qemu/bios.bin")),
+            ("0/kvmvapic.bin".to_owned(), path("/usr/share/qemu/kvmvapic.bin")),
+            ("1/vgabios.bin".to_owned(), path("/usr/share/seabios/vgabios.bin")),
+        ];
+        let packed = Packed { portable, firmware };
+        assert_eq!(
+            packed.start(Path::new("/d")),
+            "#!/bin/sh\nexport QEMU_MODULE_DIR='/d/modules'\nexec '/d/qemu-system-x86_64' --library-path '/d/lib' \
+             '/d/program/qemu-system-x86_64' -L '/d/share/0' -L '/d/share/1' \"$@\"\n"
+        );
+        let tree = Root::new(Path::new("/")).unwrap();
+        let files = packed.files("donor/qemu", &tree);
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        assert!(names.contains(&"donor/qemu/lib/libc.so.6") && names.contains(&"donor/qemu/qemu-system-x86_64"));
+        assert!(
+            names.contains(&"donor/qemu/modules/accel-tcg-x86_64.so") && names.contains(&"donor/qemu/share/0/bios.bin")
+        );
+        assert_eq!(names.len(), 7);
+    }
+
+    #[test]
+    fn screens_and_sound_are_not_taken_along() {
+        assert!(is_module("accel-tcg-x86_64.so") && is_module("hw-display-virtio-vga.so"));
+        assert!(!is_module("ui-gtk.so") && !is_module("audio-alsa.so") && !is_module("readme"));
+    }
+}

@@ -1,0 +1,56 @@
+//! How often a test is tried, each time in a fresh guest.
+
+use suites::outcome::Outcome;
+
+/// How often a test is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempts {
+    /// How often one that fails or is in error is tried again.
+    pub retries: u32,
+    /// How often each test is run, whatever comes of it; with more than one there are no retries besides.
+    pub repeat: u32,
+}
+
+impl Attempts {
+    /// Once, and so often again where it fails.
+    pub fn retrying(retries: u32) -> Attempts {
+        Attempts { retries, repeat: 1 }
+    }
+
+    /// Whether there is another attempt after this one, which is counted from 1.
+    pub(super) fn has_another(self, attempt: u32, outcome: &Outcome) -> bool {
+        match outcome {
+            // Another guest would not change it.
+            Outcome::Skip { .. } | Outcome::Blocked { .. } => false,
+            _ if self.repeat > 1 => attempt < self.repeat,
+            Outcome::Fail(_) | Outcome::Error { .. } => attempt <= self.retries,
+            Outcome::Pass => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suites::outcome::{Component, Failure};
+
+    #[test]
+    fn a_failure_is_retried_and_what_is_repeated_is_run_so_often() {
+        let fail = Outcome::Fail(Failure::new(Component::Qemu, "x"));
+        let skip = Outcome::Skip { reason: "x".to_owned() };
+        let runs = |attempts: Attempts, outcome: &Outcome| {
+            (1..100).find(|attempt| !attempts.has_another(*attempt, outcome)).unwrap()
+        };
+        let repeating = |repeat| Attempts { retries: 1, repeat };
+        for (attempts, of_pass, of_fail) in [
+            (Attempts::retrying(0), 1, 1),
+            (Attempts::retrying(2), 1, 3),
+            (repeating(1), 1, 2),
+            (repeating(2), 2, 2),
+            (repeating(5), 5, 5),
+        ] {
+            assert_eq!((runs(attempts, &Outcome::Pass), runs(attempts, &fail)), (of_pass, of_fail), "{attempts:?}");
+            assert_eq!(runs(attempts, &skip), 1, "{attempts:?}");
+        }
+    }
+}

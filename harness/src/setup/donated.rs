@@ -1,0 +1,37 @@
+//! What other releases give to a prepared cell, in the place of its own release's.
+
+use super::{PreparedCell, SetupError, boot_files};
+use crate::donor::Donors;
+use crate::seed::{Content, SeedFile};
+use images::boot::kernel;
+use model::profile::Profile;
+use suites::outcome::Component;
+
+/// Gives the cell all that donors have for it.
+///
+/// A kernel is swapped whole: image, configuration, modules, and with them the guests' initramfs.
+///
+/// # Errors
+/// When a tree cannot be read or an initramfs cannot be made.
+pub(super) fn supply(donors: &Donors, prepared: &mut PreparedCell, profiles: &[Profile]) -> Result<(), SetupError> {
+    let folder = prepared.folder().to_owned();
+    let files = donors.claim_programs(&mut prepared.claims, &folder)?;
+    prepared.files.extend(files);
+    let Some(donor) = donors.of(Component::Kernel) else { return Ok(()) };
+    let versions = prepared.claims.versions.clone();
+    let (theirs, initramfs) = boot_files(&donor.tree, &folder, versions, &donor.release, profiles)?;
+    let (image, configuration) = donor.kernel(&kernel::find(&donor.tree, &donor.release)?)?;
+    let name = format!("donor/{}", Component::Kernel);
+    let path = folder.join(&name).to_string_lossy().into_owned();
+    prepared.files.push(SeedFile { name, content: Content::File(image) });
+    prepared.initramfs = initramfs;
+    let claims = &mut prepared.claims;
+    claims.kernel = theirs.kernel;
+    // The file of that name is in the donor's tree alone.
+    claims.kernel_config = configuration.or(theirs.kernel_config);
+    claims.modules = theirs.modules;
+    claims.vmlinuz.clone_from(&path);
+    // Kata's guests are given it by its place.
+    claims.candidates.insert(Component::Kernel, path);
+    Ok(())
+}

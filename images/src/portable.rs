@@ -1,0 +1,230 @@
+//! A program of a tree with everything that it loads, so that another system can run it by its own loader.
+//!
+//! What it needs is read from the files; nothing of the tree is run here.
+
+use object::Endianness;
+use object::elf;
+use object::read::StringTable;
+use object::read::elf::{Dyn as _, ElfFile64, ProgramHeader as _};
+use root::{Root, RootError};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a program or a library.
+const MAX_OBJECT: u64 = 512 << 20;
+/// Libraries of a program; QEMU with all its modules has some 200.
+const MAX_LIBRARIES: usize = 2000;
+/// Where loaders look, those of other architectures' compatibility last.
+const FOLDERS: [&str; 8] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/usr/lib",
+    "/lib",
+];
+
+/// A program and what it loads; paths are seen from inside the tree, with links followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Portable {
+    /// The program itself.
+    pub program: PathBuf,
+    /// What loads it; none for one that is static.
+    pub loader: Option<PathBuf>,
+    /// Its libraries and those of its modules, by the names that they are asked for.
+    pub libraries: BTreeMap<String, PathBuf>,
+    /// Of the modules that it opens by itself, those whose libraries are all there.
+    pub modules: Vec<PathBuf>,
+}
+
+/// Why a program cannot be taken along.
+#[derive(Debug, thiserror::Error)]
+pub enum PortableError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// It is no program for 64 bits, a script perhaps.
+    #[error("{path} is no ELF file of 64 bits: {reason}", path = .path.display())]
+    Form {
+        /// The file, seen from inside.
+        path: PathBuf,
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// A library is not where loaders look.
+    #[error("{library}, which {path} needs, is not in {folders}", path = .path.display(), folders = FOLDERS.join(", "))]
+    NoLibrary {
+        /// Its name.
+        library: String,
+        /// The program or the library that asks for it.
+        path: PathBuf,
+    },
+    /// They are too many to be a program's.
+    #[error("{path} needs more than {MAX_LIBRARIES} libraries", path = .path.display())]
+    TooMany {
+        /// The program.
+        path: PathBuf,
+    },
+}
+
+impl Portable {
+    /// A program of a tree; `modules` are what it may open by itself.
+    ///
+    /// # Errors
+    /// When the program or one of its libraries is missing or cannot be read; a module of which that is so is left out.
+    pub fn of(tree: &Root, program: &Path, modules: &[PathBuf]) -> Result<Portable, PortableError> {
+        let program = tree.resolve(program)?;
+        let mut libraries = BTreeMap::new();
+        let object = read(tree, &program)?;
+        let loader = object.interpreter.as_deref().map(|path| tree.resolve(path)).transpose()?;
+        load(tree, &program, object, &mut libraries)?;
+        let mut loaded = Vec::new();
+        for module in modules {
+            let mut more = libraries.clone();
+            let module = tree.resolve(module)?;
+            // A module without its libraries is one that this system could not load either.
+            if read(tree, &module).and_then(|object| load(tree, &module, object, &mut more)).is_ok() {
+                libraries = more;
+                loaded.push(module);
+            }
+        }
+        Ok(Portable { program, loader, libraries, modules: loaded })
+    }
+}
+
+/// What an ELF file asks for.
+#[derive(Debug, Default)]
+struct Object {
+    interpreter: Option<PathBuf>,
+    needed: Vec<String>,
+    /// Where it wants its libraries looked for first.
+    folders: Vec<String>,
+}
+
+/// Adds all libraries of an object, and theirs.
+fn load(
+    tree: &Root,
+    path: &Path,
+    object: Object,
+    libraries: &mut BTreeMap<String, PathBuf>,
+) -> Result<(), PortableError> {
+    let mut queue = vec![(path.to_owned(), object)];
+    while let Some((path, object)) = queue.pop() {
+        for library in &object.needed {
+            if libraries.contains_key(library) {
+                continue;
+            }
+            let lacks = || PortableError::NoLibrary { library: library.clone(), path: path.clone() };
+            let found = find(tree, &path, library, &object.folders)?.ok_or_else(lacks)?;
+            libraries.insert(library.clone(), found.clone());
+            if libraries.len() > MAX_LIBRARIES {
+                return Err(PortableError::TooMany { path });
+            }
+            let next = read(tree, &found)?;
+            queue.push((found, next));
+        }
+    }
+    Ok(())
+}
+
+fn find(tree: &Root, of: &Path, library: &str, folders: &[String]) -> Result<Option<PathBuf>, PortableError> {
+    let origin = of.parent().unwrap_or(Path::new("/")).to_string_lossy();
+    let own = folders.iter().map(|folder| folder.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin));
+    for folder in own.chain(FOLDERS.map(str::to_owned)) {
+        let path = Path::new(&folder).join(library);
+        if tree.has_file(&path)? {
+            return Ok(Some(tree.resolve(&path)?));
+        }
+    }
+    Ok(None)
+}
+
+fn read(tree: &Root, path: &Path) -> Result<Object, PortableError> {
+    let bytes = tree.read(path, MAX_OBJECT)?;
+    parse(&bytes).map_err(|e| PortableError::Form { path: path.to_owned(), reason: e.to_string() })
+}
+
+fn parse(bytes: &[u8]) -> object::read::Result<Object> {
+    let file = ElfFile64::<Endianness>::parse(bytes)?;
+    let (endian, headers) = (file.endian(), file.elf_program_headers());
+    let mut object = Object::default();
+    let mut dynamic: &[elf::Dyn64<Endianness>] = &[];
+    for header in headers {
+        if let Some(path) = header.interpreter(endian, bytes)? {
+            object.interpreter = Some(PathBuf::from(String::from_utf8_lossy(path).into_owned()));
+        }
+        dynamic = header.dynamic(endian, bytes)?.unwrap_or(dynamic);
+    }
+    let value =
+        |tag: u32| dynamic.iter().find(|entry| entry.tag32(endian) == Some(tag)).map(|entry| entry.d_val.get(endian));
+    let (Some(address), Some(size)) = (value(elf::DT_STRTAB), value(elf::DT_STRSZ)) else { return Ok(object) };
+    // The table is named by its address; where that lies in the file a segment says.
+    let offset = headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD).find_map(|header| {
+        let (from, length) = (header.p_vaddr(endian), header.p_filesz(endian));
+        let within = address.checked_sub(from).filter(|within| *within < length)?;
+        header.p_offset(endian).checked_add(within)
+    });
+    let Some(offset) = offset else { return Ok(object) };
+    let strings = StringTable::new(bytes, offset, offset.saturating_add(size));
+    for entry in dynamic {
+        let text = || entry.string(endian, strings).map(|text| String::from_utf8_lossy(text).into_owned());
+        match entry.tag32(endian) {
+            Some(elf::DT_NEEDED) => object.needed.push(text()?),
+            Some(elf::DT_RPATH | elf::DT_RUNPATH) => object.folders.extend(text()?.split(':').map(str::to_owned)),
+            _ => {}
+        }
+    }
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// This machine's own, which has been loaded by that.
+    fn this_program() -> (Root, PathBuf) {
+        (Root::new(Path::new("/")).unwrap(), std::env::current_exe().unwrap())
+    }
+
+    #[test]
+    fn a_program_brings_its_loader_and_its_libraries() {
+        let (root, program) = this_program();
+        let portable = Portable::of(&root, &program, &[]).unwrap();
+        assert!(portable.loader.unwrap().file_name().unwrap().to_string_lossy().starts_with("ld-"));
+        let libc = portable.libraries.iter().find(|(name, _)| name.starts_with("libc.")).unwrap();
+        assert!(libc.1.is_file(), "{libc:?}");
+        assert!(portable.modules.is_empty());
+    }
+
+    #[test]
+    fn a_module_without_its_libraries_is_left_out_and_a_program_without_them_refused() {
+        let (machine, program) = this_program();
+        let whole = Portable::of(&machine, &program, &[]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &Path, from: &Path| {
+            let path = dir.path().join(path.strip_prefix("/").unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::copy(from, path).unwrap();
+        };
+        put(Path::new("/bin/program"), &program);
+        fs::write(dir.path().join("bin/script"), "#!/bin/sh\n").unwrap();
+        put(&object(&program).interpreter.unwrap(), whole.loader.as_ref().unwrap());
+        let tree = Root::new(dir.path()).unwrap();
+        let lacking = Portable::of(&tree, Path::new("/bin/program"), &[]).unwrap_err();
+        assert!(matches!(lacking, PortableError::NoLibrary { .. }), "{lacking}");
+        for (name, path) in &whole.libraries {
+            put(&Path::new("/usr/lib64").join(name), path);
+        }
+        let script = PathBuf::from("/bin/script");
+        let portable = Portable::of(&tree, Path::new("/bin/program"), std::slice::from_ref(&script)).unwrap();
+        assert_eq!((portable.libraries.len(), portable.modules), (whole.libraries.len(), vec![]));
+        assert!(matches!(Portable::of(&tree, &script, &[]).unwrap_err(), PortableError::Form { .. }));
+    }
+
+    fn object(path: &Path) -> Object {
+        parse(&fs::read(path).unwrap()).unwrap()
+    }
+}

@@ -1,0 +1,265 @@
+//! The packages of an upload: what a `.changes` names, what lies beside a `.dsc`, or packages themselves.
+//!
+//! A `.changes` is read for the names and checksums of its packages, and nothing else of it counts: it is the
+//! caller's own, so that its signature is not asked for. Names are those of files beside it, and never paths. Debug
+//! symbols, sources and what an installer of Debian's uses (`.udeb`) are left out: no guest runs them.
+
+use crate::digest;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a `.changes` or `.dsc`; the largest of Debian's have some 100 KB.
+const MAX_CONTROL: u64 = 4 << 20;
+
+/// Why an upload's packages are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// A file cannot be read.
+    #[error("{path}", path = .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file that an upload names is another one than it says.
+    #[error("{path} has the SHA-256 {found}, and {upload} says {expected}", path = .path.display())]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The file's name that says so.
+        upload: String,
+        /// What it says.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// It is written in another way.
+    #[error("{path}: {reason}", path = .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What was expected.
+        reason: String,
+    },
+}
+
+/// The files of packages in these uploads and among these files, each once, in order.
+///
+/// # Errors
+/// What cannot be read, is not what its upload says, or names no package.
+pub fn packages(files: &[PathBuf]) -> Result<Vec<PathBuf>, UploadError> {
+    let mut all = Vec::new();
+    for file in files {
+        let found = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("changes") => of_changes(file)?,
+            Some("dsc") => of_source(file)?,
+            _ => of_package(file)?,
+        };
+        for path in found {
+            if !all.contains(&path) {
+                all.push(path);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Packages that are named themselves: debug symbols and sources among them are left out without a word, because a
+/// pattern of the shell's names them, too.
+fn of_package(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
+    if !file.is_file() {
+        return Err(UploadError::Read { path: file.to_owned(), source: io::ErrorKind::NotFound.into() });
+    }
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    Ok(if is_wanted(&name) { vec![file.to_owned()] } else { Vec::new() })
+}
+
+/// Whether guests can run what is in a package of that file's name.
+fn is_wanted(name: &str) -> bool {
+    let is_debug = match name {
+        _ if name.ends_with(".rpm") => name.contains("-debuginfo-") || name.contains("-debugsource-"),
+        _ if name.contains(".pkg.tar") => name.contains("-debug-"),
+        _ if name.ends_with(".apk") => name.contains("-dbg-"),
+        _ => name.contains("-dbgsym_") || name.ends_with(".ddeb"),
+    };
+    !is_debug && !name.ends_with(".udeb") && !name.ends_with(".src.rpm")
+}
+
+fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
+    let form = |reason: &str| UploadError::Form { path: file.to_owned(), reason: reason.to_owned() };
+    let text = text(file)?;
+    let listed = field(&text, "Checksums-Sha256").ok_or_else(|| form("expected the field Checksums-Sha256"))?;
+    let mut found = Vec::new();
+    for line in listed.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [sha256, _, name] = words[..] else {
+            return Err(form("expected a checksum, a size and a name in each line of Checksums-Sha256"));
+        };
+        if !is_plain(name) {
+            return Err(form(&format!("`{name}` is not the name of a file beside it")));
+        }
+        if !name.ends_with(".deb") || !is_wanted(name) {
+            continue;
+        }
+        let path = file.with_file_name(name);
+        let read = |source| UploadError::Read { path: path.clone(), source };
+        let sum = File::open(&path).and_then(|mut file| digest::of_reader(&mut file)).map_err(read)?;
+        if !sum.eq_ignore_ascii_case(sha256) {
+            let upload = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            return Err(UploadError::Checksum { path, upload, expected: sha256.to_owned(), found: sum });
+        }
+        found.push(path);
+    }
+    match found.is_empty() {
+        true => Err(form("it names no package (.deb): give the .changes of a build with binary packages")),
+        false => Ok(found),
+    }
+}
+
+/// The packages that were built of a source package and lie beside its `.dsc`.
+fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
+    let form = |reason: String| UploadError::Form { path: file.to_owned(), reason };
+    let text = text(file)?;
+    let lacks = |name: &str| form(format!("expected the field {name}"));
+    let version = field(&text, "Version").ok_or_else(|| lacks("Version"))?.trim().to_owned();
+    // Files' names are without the epoch.
+    let version = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest).to_owned();
+    let binaries = field(&text, "Binary").ok_or_else(|| lacks("Binary"))?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let read = |source| UploadError::Read { path: folder.to_owned(), source };
+    let mut beside = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(read)? {
+        beside.extend(entry.map_err(read)?.file_name().into_string().ok());
+    }
+    beside.sort();
+    let names: Vec<&str> = binaries.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty()).collect();
+    let is_of = |file: &&String| {
+        let parts = file.strip_suffix(".deb").map(|stem| stem.splitn(3, '_').collect::<Vec<_>>()).unwrap_or_default();
+        matches!(parts[..], [name, of, _] if of == version && names.contains(&name))
+    };
+    let found: Vec<PathBuf> =
+        beside.iter().filter(is_of).filter(|name| is_wanted(name)).map(|name| file.with_file_name(name)).collect();
+    match found.is_empty() {
+        true => Err(form(format!("no package (.deb) of version {version} that it names lies beside it"))),
+        false => Ok(found),
+    }
+}
+
+fn text(path: &Path) -> Result<String, UploadError> {
+    let read = |source| UploadError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_CONTROL + 1).read_to_end(&mut bytes)).map_err(read)?;
+    if bytes.len() as u64 > MAX_CONTROL {
+        let reason = format!("it has more than {MAX_CONTROL} bytes");
+        return Err(UploadError::Form { path: path.to_owned(), reason });
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The value of a field, with the lines that continue it.
+fn field(text: &str, name: &str) -> Option<String> {
+    let mut lines = text.lines().skip_while(|line| !is_field(line, name));
+    let (_, first) = lines.next()?.split_once(':')?;
+    let rest = lines.take_while(|line| line.starts_with([' ', '\t']));
+    Some(std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n"))
+}
+
+fn is_field(line: &str, name: &str) -> bool {
+    line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
+}
+
+/// Whether a name is one of a file, and leads nowhere else.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('.') && !name.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::diagnostic::error_chain;
+    use std::fs;
+
+    /// A folder with files of these names, each with its name as its content.
+    fn folder(names: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in names {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        dir
+    }
+
+    fn changes(names: &[&str]) -> String {
+        let line = |name: &&str| format!(" {} {} {name}\n", digest::of_bytes(name.as_bytes()), name.len());
+        let lines: String = names.iter().map(line).collect();
+        format!("Format: 1.8\nSource: qemu\nChecksums-Sha256:\n{lines}Files:\n 0123 1 misc optional other.deb\n")
+    }
+
+    fn names(found: &[PathBuf]) -> Vec<&str> {
+        found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect()
+    }
+
+    const BUILT: [&str; 5] = [
+        "qemu_9.0-1.dsc",
+        "qemu-system-x86_9.0-1_amd64.deb",
+        "qemu-system-x86-dbgsym_9.0-1_amd64.deb",
+        "qemu-system-data_9.0-1_all.deb",
+        "qemu-udeb_9.0-1_amd64.udeb",
+    ];
+
+    #[test]
+    fn an_upload_brings_the_packages_that_it_names_and_no_debug_symbols() {
+        let dir = folder(&BUILT);
+        let upload = dir.path().join("qemu_9.0-1_amd64.changes");
+        // A signed one has lines around it.
+        fs::write(&upload, format!("-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{}", changes(&BUILT))).unwrap();
+        let deb = dir.path().join(BUILT[1]);
+        let found = packages(&[upload, deb]).unwrap();
+        assert_eq!(names(&found), [BUILT[1], BUILT[3]], "each once");
+    }
+
+    #[test]
+    fn an_upload_that_is_not_whole_is_refused() {
+        let dir = folder(&BUILT);
+        let upload = dir.path().join("x.changes");
+        let refused = |text: &str| {
+            fs::write(&upload, text).unwrap();
+            error_chain(&packages(std::slice::from_ref(&upload)).unwrap_err())
+        };
+        let text = changes(&BUILT);
+        let sum = digest::of_bytes(BUILT[1].as_bytes());
+        assert!(refused(&text.replace(&sum, "00")).contains("has the SHA-256"));
+        assert!(refused(&text.replace(BUILT[1], "../x.deb")).contains("`../x.deb` is not the name of a file"));
+        assert!(refused(&text.replace(BUILT[1], "gone_1_all.deb")).contains("gone_1_all.deb"));
+        assert!(refused(&changes(&BUILT[..1])).contains("names no package"));
+        assert!(refused("Source: qemu\n").contains("expected the field Checksums-Sha256"));
+    }
+
+    #[test]
+    fn a_source_package_brings_what_was_built_of_it() {
+        let dir = folder(&[BUILT[1], BUILT[2], BUILT[3], "qemu-system-x86_8.0-1_amd64.deb", "other_9.0-1_all.deb"]);
+        let dsc = dir.path().join(BUILT[0]);
+        fs::write(&dsc, "Source: qemu\nBinary: qemu-system-x86,\n qemu-system-data\nVersion: 1:9.0-1\n").unwrap();
+        assert_eq!(names(&packages(std::slice::from_ref(&dsc)).unwrap()), [BUILT[3], BUILT[1]]);
+        fs::write(&dsc, "Source: qemu\nBinary: qemu-user\nVersion: 1:9.0-1\n").unwrap();
+        let error = packages(&[dsc]).unwrap_err().to_string();
+        assert!(error.ends_with("no package (.deb) of version 9.0-1 that it names lies beside it"), "{error}");
+    }
+
+    #[test]
+    fn debug_symbols_of_every_family_are_left_out() {
+        let wanted = ["qemu-kvm-9.0-1.x86_64.rpm", "qemu-9.0-1-x86_64.pkg.tar.zst", "qemu-9.0-r1.apk"];
+        let left = [
+            "qemu-kvm-debuginfo-9.0-1.x86_64.rpm",
+            "qemu-9.0-1.src.rpm",
+            "qemu-debug-9.0-1-x86_64.pkg.tar.zst",
+            "qemu-dbg-9.0-r1.apk",
+            "qemu-system-x86-dbgsym_9.0_amd64.ddeb",
+        ];
+        let dir = folder(&[&wanted[..], &left[..]].concat());
+        let all: Vec<PathBuf> = wanted.iter().chain(&left).map(|name| dir.path().join(name)).collect();
+        assert_eq!(names(&packages(&all).unwrap()), wanted);
+        assert!(packages(&[dir.path().join("none.deb")]).is_err());
+    }
+}

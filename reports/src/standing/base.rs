@@ -1,0 +1,199 @@
+//! A base run: the release as it is, beside which candidates are judged.
+//!
+//! What fails in both is not the candidates'. What the base run could not judge says nothing of them either way.
+
+use super::{Change, Effect, Recorded, compare};
+use crate::journal::CellId;
+use crate::matrix::{CellReport, Matrix};
+use crate::verdict::{FinalOutcome, Judgement};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use std::collections::BTreeMap;
+use suites::capability::Capability;
+use suites::outcome::Outcome;
+
+/// What a base run showed, as that which a run of candidates is compared with.
+#[derive(Debug, Clone)]
+pub struct BaseRun {
+    matrix: Matrix,
+    /// By distro.
+    entries: BTreeMap<String, Vec<VerifiedEntry>>,
+}
+
+impl BaseRun {
+    /// That of a matrix.
+    pub fn new(matrix: Matrix) -> BaseRun {
+        let mut entries: BTreeMap<String, Vec<VerifiedEntry>> = BTreeMap::new();
+        for report in &matrix.cells {
+            let of_cell = report.judgements.keys().map(|profile| entry(&matrix, report, profile));
+            entries.entry(report.cell.distro.clone()).or_default().extend(of_cell);
+        }
+        BaseRun { matrix, entries }
+    }
+
+    /// For [`Standings::new`](super::Standings::new), in the place of what the records say.
+    pub fn recorded(&self) -> Recorded<'_> {
+        Recorded::of_base(&self.matrix, &self.entries)
+    }
+}
+
+/// All that a base run says of a cell under a profile, what it could not judge included.
+fn entry(matrix: &Matrix, report: &CellReport, profile: &str) -> VerifiedEntry {
+    let judgements = report.judgements.get(profile).into_iter().flatten();
+    let day = report.finished.or(matrix.started).map(|at| at.to_zoned(TimeZone::UTC).date());
+    VerifiedEntry {
+        release: report.cell.release.clone(),
+        arch: report.cell.arch,
+        profile: profile.to_owned(),
+        environment: report.cell.environment,
+        basis: report.basis().unwrap_or(Basis::Emulated),
+        tested: day.unwrap_or(Date::MIN),
+        harness: matrix.harness.clone(),
+        test_set: matrix.test_set.clone(),
+        shaped: matrix.shaped,
+        kata: None,
+        versions: report.facts.as_ref().map(|facts| facts.versions.clone()).unwrap_or_default(),
+        capabilities: judgements.map(|(c, j)| (*c, VerifiedCapability::plain(j.verdict))).collect(),
+    }
+}
+
+/// A cell of a base run; none where that run does not have it.
+pub(super) struct BaseCell<'a>(Option<&'a CellReport>);
+
+impl<'a> BaseCell<'a> {
+    /// That of a cell; `None` without a base run.
+    pub(super) fn of(base: Option<&'a Matrix>, cell: &CellId) -> Option<BaseCell<'a>> {
+        Some(BaseCell(base?.cells.iter().find(|report| report.cell == *cell)))
+    }
+
+    /// Compares what candidates show of a capability with what the base run showed of it.
+    ///
+    /// As [`compare`], and besides:
+    ///
+    /// - What the base run did not decide, and fails now, is unjudged: whose fault it is nobody knows.
+    /// - A test that passed in the base run and fails now is a new failure, even if the capability was lost before by
+    ///   another one.
+    pub(super) fn compare(
+        &self,
+        profile: &str,
+        capability: Capability,
+        found: &Judgement,
+        unasked: bool,
+    ) -> (Change, Effect) {
+        let before = self.0.and_then(|cell| cell.judgement(profile, capability)).map(|judgement| judgement.verdict);
+        let fails_anew = |test: &str| self.0.is_some_and(|cell| passed(cell, profile, test));
+        match (before, found.verdict) {
+            (Some(Verdict::Unsupported), Verdict::Unsupported)
+                if found.causes.iter().any(|cause| fails_anew(&cause.test)) =>
+            {
+                (Change::NewFailure, Effect::Worse)
+            }
+            (None | Some(Verdict::Inconclusive | Verdict::Untested), Verdict::Unsupported) => {
+                (Change::Unjudged, Effect::Unjudged)
+            }
+            // It could not be judged before: nobody knows that anything was mended.
+            (Some(Verdict::Inconclusive), verdict) if verdict.is_decided() => (Change::Same, Effect::None),
+            _ => compare(before, true, found, unasked),
+        }
+    }
+}
+
+/// Whether the last word on a test was that it passed, in every configuration.
+fn passed(cell: &CellReport, profile: &str, test: &str) -> bool {
+    let runs = cell.instances.iter().filter(|instance| instance.test == test && instance.counts_for(profile));
+    let last = runs.filter_map(|instance| FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)));
+    last.reduce(FinalOutcome::worse).is_some_and(|last| last.outcome == Outcome::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{BOOT, DAEMON, HOTPLUG, POSIX, QMP, RENAME, blocked, error, fail, judged, run};
+    use crate::standing::Standings;
+    use suites::outcome::Component;
+
+    /// What candidates come to whose base run had the first outcome of a test, and they the second.
+    fn beside(test: &str, base: &Outcome, candidate: &Outcome) -> (Change, Effect, u8) {
+        let of = |outcome: &Outcome| judged(&run(|one| (one == test).then(|| outcome.clone())));
+        let (base, matrix) = (BaseRun::new(of(base)), of(candidate));
+        let standings = Standings::new(&matrix, base.recorded(), false);
+        let one = standings.of(0, "go-3.29", Capability::VmmQmp).unwrap();
+        (one.change, one.effect, standings.effect().exit_code())
+    }
+
+    #[test]
+    fn the_table_of_one_test_in_both_runs() {
+        use Change::{Fixed, Known, NewFailure, Same, Unjudged};
+        let (pass, fails, lost) = (Outcome::Pass, fail(Component::Qemu, "no reply"), error("the line ended"));
+        for (base, candidate, change, exit) in [
+            (&pass, &pass, Same, 0),
+            (&pass, &fails, NewFailure, 1),
+            (&pass, &lost, Unjudged, 3),
+            (&fails, &fails, Known, 0),
+            (&fails, &pass, Fixed, 0),
+            (&lost, &fails, Unjudged, 3),
+            (&lost, &pass, Same, 0),
+            (&lost, &lost, Unjudged, 3),
+        ] {
+            let (found, _, code) = beside(QMP, base, candidate);
+            assert_eq!((found, code), (change, exit), "{base:?} → {candidate:?}");
+        }
+    }
+
+    #[test]
+    fn the_record_has_no_say() {
+        // It fails in every run of the sample and is no more the candidates' than the base's.
+        let (base, matrix) = (BaseRun::new(judged(&run(|_| None))), judged(&run(|_| None)));
+        let standings = Standings::new(&matrix, base.recorded(), false);
+        assert_eq!(standings.effect().exit_code(), 0);
+        assert_eq!(standings.of(0, "go-3.29", Capability::VmmTdx).unwrap().change, Change::Known);
+        assert!(standings.recorded.is_of_a_base_run());
+    }
+
+    #[test]
+    fn a_second_failure_in_a_capability_that_was_lost_is_new_if_its_test_passed_before() {
+        let outcome = |daemon: bool, rename: Outcome| {
+            judged(&run(move |test| match test {
+                DAEMON if daemon => Some(fail(Component::Virtiofsd, "unknown option")),
+                RENAME => Some(rename.clone()),
+                POSIX => Some(blocked(RENAME)),
+                _ => None,
+            }))
+        };
+        let change = |base: Matrix, matrix: Matrix| {
+            let base = BaseRun::new(base);
+            let standings = Standings::new(&matrix, base.recorded(), false);
+            standings.of(0, "go-3.29", Capability::FsVirtioFs).unwrap().change
+        };
+        let fails = || fail(Component::Virtiofsd, "a reader saw neither name");
+        // The base run never came so far: nobody knows that it is worse.
+        assert_eq!(change(outcome(true, blocked(DAEMON)), outcome(false, fails())), Change::Known);
+        assert_eq!(change(outcome(false, fails()), outcome(false, fails())), Change::Known);
+        // Three capabilities rest on one test, of which each fails by itself.
+        let both = |hotplug: Outcome, boot: Outcome| {
+            judged(&run(move |test| match test {
+                HOTPLUG => Some(hotplug.clone()),
+                BOOT => Some(boot.clone()),
+                _ => None,
+            }))
+        };
+        let lost = fail(Component::Qemu, "no dimm");
+        let base = BaseRun::new(both(lost.clone(), Outcome::Pass));
+        let matrix = both(blocked(BOOT), fail(Component::Kernel, "panic"));
+        let standings = Standings::new(&matrix, base.recorded(), false);
+        let hotplug = standings.of(0, "go-3.29", Capability::VmmHotplugMemory).unwrap();
+        assert_eq!(hotplug.change, Change::NewFailure, "its cause is a test that passed before");
+    }
+
+    #[test]
+    fn a_cell_that_the_base_run_lost_judges_nothing() {
+        let matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
+        let mut base = judged(&run(|_| None));
+        base.cells.clear();
+        let base = BaseRun::new(base);
+        let standings = Standings::new(&matrix, base.recorded(), false);
+        assert_eq!(standings.of(0, "go-3.29", Capability::VmmQmp).unwrap().change, Change::Unjudged);
+        assert_eq!(standings.effect().exit_code(), 3);
+    }
+}

@@ -1,0 +1,105 @@
+//! A base run and the run of candidates side by side, for people: packages and verdicts that differ, and how many do
+//! not.
+
+use crate::standing::{CellStanding, Effect, Standings};
+use crate::views::wording::Labels;
+use model::package::PackageVersion;
+use model::verified::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The heads of the two runs' columns.
+const HEADS: [&str; 2] = ["base", "candidates"];
+
+/// A line of the table: what it is about, both runs, and a word on it.
+type Line = [String; 4];
+
+/// Both runs beside each other; `None` where there was no base run.
+pub fn side_by_side(standings: &Standings<'_>) -> Option<String> {
+    let base = standings.recorded.base()?;
+    let labels = Labels::new(standings.matrix);
+    let mut out = String::new();
+    for cell in &standings.cells {
+        let before = base.cells.iter().find(|report| report.cell == cell.report.cell);
+        let versions =
+            |facts: Option<&crate::journal::CellFacts>| facts.map(|facts| facts.versions.clone()).unwrap_or_default();
+        let [then, now] = [before.and_then(|cell| cell.facts.as_ref()), cell.report.facts.as_ref()].map(versions);
+        let mut lines: Vec<Line> =
+            vec![[labels.of(cell.report), HEADS[0].to_owned(), HEADS[1].to_owned(), String::new()]];
+        let names: BTreeSet<_> = then.keys().chain(now.keys()).collect();
+        for name in names.into_iter().filter(|name| then.get(*name) != now.get(*name)) {
+            let shown = |version: Option<&PackageVersion>| version.map_or("-", PackageVersion::as_str).to_owned();
+            lines.push([format!("  {name}"), shown(then.get(name)), shown(now.get(name)), String::new()]);
+        }
+        if lines.len() == 1 {
+            lines.push(["  the packages".to_owned(), "the same".to_owned(), "the same".to_owned(), String::new()]);
+        }
+        let same = verdicts(cell, &mut lines);
+        out.push_str(&table(&lines));
+        out.push_str(&format!("  the same in both runs: {same}\n"));
+    }
+    Some(out)
+}
+
+/// The verdicts that differ or make the exit code; gives how many others there are of each kind.
+fn verdicts(cell: &CellStanding<'_>, lines: &mut Vec<Line>) -> String {
+    let mut same: BTreeMap<Verdict, usize> = BTreeMap::new();
+    for (profile, standing) in &cell.profiles {
+        for (capability, one) in &standing.capabilities {
+            let before = one.recorded;
+            if before == Some(one.verdict()) && one.effect == Effect::None {
+                *same.entry(one.verdict()).or_default() += 1;
+                continue;
+            }
+            let before = before.map_or("-", Verdict::name).to_owned();
+            let what = format!("  {profile} {capability}");
+            lines.push([what, before, one.verdict().name().to_owned(), one.change.name().to_owned()]);
+        }
+    }
+    let words: Vec<String> = same.into_iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
+/// Lines in columns as wide as they must be.
+fn table(lines: &[Line]) -> String {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2].map(width);
+    let mut out = String::new();
+    for [what, base, candidates, word] in lines {
+        let [first, second, third] = widths;
+        let line = format!("{what:first$}  {base:second$}  {candidates:third$}  {word}");
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Event;
+    use crate::sample::{QMP, fail, judged, run};
+    use crate::standing::BaseRun;
+    use suites::outcome::Component;
+
+    #[test]
+    fn what_differs_has_a_line_and_the_rest_is_counted() {
+        let base = BaseRun::new(judged(&run(|_| None)));
+        let mut maker = run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
+        for entry in &mut maker.journal.entries {
+            if let Event::CellFacts { facts, .. } = &mut entry.event {
+                facts.versions.insert("virtiofsd".parse().unwrap(), "1.14.0-1".parse().unwrap());
+            }
+        }
+        let matrix = judged(&maker);
+        let standings = Standings::new(&matrix, base.recorded(), false);
+        let text = side_by_side(&standings).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "debian 13          base       candidates");
+        assert_eq!(lines[1], "  virtiofsd        1.13.2-1   1.14.0-1");
+        assert_eq!(lines[2], "  go-3.29 vmm.qmp  supported  unsupported  new failure");
+        assert!(lines[3].starts_with("  the same in both runs: "), "{text}");
+        assert_eq!(lines.len(), 4, "{text}");
+        let alone = Standings::new(&matrix, crate::standing::Recorded::default(), false);
+        assert_eq!(side_by_side(&alone), None);
+    }
+}
