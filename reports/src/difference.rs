@@ -265,7 +265,8 @@ impl Difference {
 type Pair<'s> = (&'s (CellId, String), &'s Known, &'s Known);
 
 fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
-    let mut all: BTreeMap<(&CellId, Capability, Option<Verdict>, Option<Verdict>), Vec<String>> = BTreeMap::new();
+    type Turn<'s> = (&'s CellId, Capability, Option<Verdict>, Option<Verdict>);
+    let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
     for ((cell, profile), before, now) in both {
         for capability in before.verdicts.keys().chain(now.verdicts.keys()).collect::<BTreeSet<_>>() {
             let (was, is) = (before.verdicts.get(capability).copied(), now.verdicts.get(capability).copied());
@@ -274,7 +275,7 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
             }
         }
     }
-    let turn = |((cell, capability, was, is), profiles): ((&CellId, _, Option<Verdict>, Option<Verdict>), _)| {
+    let turn = |((cell, capability, was, is), profiles): (Turn<'_>, Vec<String>)| {
         // What is not judged any more is no worse for certain.
         let ranks = was.and_then(rank).zip(is.and_then(rank));
         let worse = ranks.is_some_and(|(was, is)| is < was);
