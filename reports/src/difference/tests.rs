@@ -45,7 +45,7 @@ fn what_then_passed_is_flaky_and_not_new() {
     let mut flaky = Maker::default();
     flaky.start(&["go-3.29"], &["13"]);
     flaky.attempt("13", &["go-3.29"], RENAME, 1, fail(Component::Virtiofsd, "neither name"));
-    flaky.attempt("13", &["go-3.29"], RENAME, 2, suites::outcome::Outcome::Pass);
+    flaky.attempt("13", &["go-3.29"], RENAME, 2, Outcome::Pass);
     let difference = between(&run(|_| None), &flaky);
     assert!(states(&difference).contains(&(SignatureState::Flaky, "virtiofsd: neither name")), "{difference:?}");
     assert!(!difference.is_worse(), "what did not run is no worse");
@@ -54,7 +54,7 @@ fn what_then_passed_is_flaky_and_not_new() {
 #[test]
 fn a_run_is_held_against_the_record() {
     let entries = recorded();
-    let matrix = judged(&run(|test| (test == VSOCK).then_some(suites::outcome::Outcome::Pass)));
+    let matrix = judged(&run(|test| (test == VSOCK).then_some(Outcome::Pass)));
     let after = Side::of_run("b", &matrix);
     let recorded = Recorded::of_distro("debian", &entries);
     let difference = Difference::between(&Side::of_record(&matrix, &recorded), &after);
