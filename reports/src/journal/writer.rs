@@ -1,5 +1,6 @@
 //! Appending to a journal.
 
+use super::reader::{Journal, read_to_end};
 use super::{Event, FILE, JournalEntry, JournalError, MAX_LINE};
 use crate::redact::{self, Redactor};
 use crate::signature;
@@ -44,9 +45,30 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Goes on with the journal in `dir`, and gives what it says so far.
+    ///
+    /// A last line that a kill or a full disk has cut off is taken away; one that lacks nothing but its line feed gets it.
+    ///
+    /// # Errors
+    /// When there is no journal, another process writes it, or it cannot be read.
+    pub fn resume(dir: &Path) -> Result<(Writer, Journal), JournalError> {
+        let writer = Writer::opened(dir, false)?;
+        // Read while it is locked, so that nobody adds to it in between.
+        let (journal, end) = read_to_end(&writer.path)?;
+        writer.file.set_len(end.kept).map_err(|e| writer.failed("writing", e))?;
+        if !end.ended {
+            (&writer.file).write_all(b"\n").map_err(|e| writer.failed("writing", e))?;
+        }
+        Ok((writer, journal))
+    }
+
     fn open(dir: &Path) -> Result<Writer, JournalError> {
+        Writer::opened(dir, true)
+    }
+
+    fn opened(dir: &Path, create: bool) -> Result<Writer, JournalError> {
         let path = dir.join(FILE);
-        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        let opened = OpenOptions::new().append(true).create(create).open(&path);
         let file = opened.map_err(|source| JournalError::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
             Ok(()) => Ok(Writer { file, path, redactor: Redactor::default(), told: None }),

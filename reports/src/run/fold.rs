@@ -116,6 +116,11 @@ struct Folding {
 impl Folding {
     fn event(&mut self, at: Timestamp, event: &Event, schema: u32, names: &mut Names<'_>) {
         let redactor = names.redactor;
+        if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
+            // Nobody worked on it since.
+            self.end_phase(last);
+            self.cell.away += between(last, at);
+        }
         self.cell.started.get_or_insert(at);
         self.cell.last = Some(at);
         match event {
