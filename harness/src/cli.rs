@@ -4,6 +4,7 @@ mod arguments;
 mod clean;
 mod doctor;
 mod explain;
+mod part;
 mod plan;
 mod profiles;
 mod prospect;

@@ -17,6 +17,7 @@ pub mod line;
 mod logs;
 mod memory;
 pub mod output;
+pub mod part;
 pub mod pjdfstest;
 pub mod plan;
 pub mod progress;

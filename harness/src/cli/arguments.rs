@@ -59,6 +59,16 @@ pub(super) enum In {
     Host,
 }
 
+impl From<Environment> for In {
+    fn from(environment: Environment) -> In {
+        match environment {
+            Environment::Container => In::Container,
+            Environment::Vm => In::Vm,
+            Environment::Host => In::Host,
+        }
+    }
+}
+
 impl From<In> for Environment {
     fn from(place: In) -> Environment {
         match place {
@@ -100,12 +110,16 @@ pub(super) enum RunFormat {
     Ndjson,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
     /// machine runs.
-    #[arg(required_unless_present = "environments", value_name = "TARGET")]
+    #[arg(required_unless_present_any = ["environments", "resume"], value_name = "TARGET")]
     pub targets: Vec<String>,
+    /// Go on with the run in this folder, which was killed or interrupted: what had ended is not run again. Releases,
+    /// environments, profiles and tests are those of its journal; give the other options again that it was begun with.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "environments", "profiles", "filter", "out"])]
+    pub resume: Option<PathBuf>,
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
     pub environments: Vec<In>,
@@ -161,7 +175,7 @@ pub(super) struct RunArguments {
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ImageArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]

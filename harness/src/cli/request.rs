@@ -6,6 +6,7 @@ use crate::environments::host;
 use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
+use crate::part::Part;
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
@@ -77,6 +78,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
         profiles,
         filter: arguments.filter.clone(),
+        part: Part::default(),
         out: out(arguments.out.as_deref())?,
         images,
         pinned,

@@ -1,8 +1,9 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
 use crate::cli::arguments::{Format, RunArguments, RunFormat};
+use crate::cli::part::{self, Asked};
 use crate::cli::prospect::{Here, NO_ENGINE};
-use crate::cli::{Exit, prospect, records, report, request, runtime, shut_down, usage};
+use crate::cli::{Exit, prospect, records, report, runtime, shut_down, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{self, BadRequest, CLEANING, RunEnd};
 use reports::journal::Environment;
@@ -10,19 +11,25 @@ use reports::standing::{Recorded, Standings};
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    go(&part::asked(arguments)?)
+}
+
+/// Runs what is asked for.
+fn go(asked: &Asked) -> anyhow::Result<Exit> {
+    let arguments = &asked.arguments;
     let database = records::database(arguments.records.as_deref())?;
-    let request = request::request(arguments, &database)?;
+    let request = asked.request(&database)?;
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
-    let asked = !arguments.environments.is_empty();
+    let is_named = !arguments.environments.is_empty();
     let runtime = runtime()?;
     let over = runtime.block_on(async {
         let mut request = request;
         let mut docker = None;
         if !request.environments.contains(&Environment::Host) {
             let engine = prospect::engine().await;
-            let settled = prospect::settle(&mut request.environments, asked, &engine);
+            let settled = prospect::settle(&mut request.environments, is_named, &engine);
             let here = Here::new(&request.environments, &request.images, &request.pinned, &engine);
             prospect::attainable(&request.releases, &here)?;
             drop(here);

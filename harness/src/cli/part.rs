@@ -1,0 +1,116 @@
+//! What a run is asked for: by its arguments, and by the journal of the run that goes on.
+
+use crate::cli::arguments::{In, RunArguments};
+use crate::cli::{UsageError, request};
+use crate::part::Part;
+use crate::run::Request;
+use model::database::Database;
+use model::diagnostic::error_chain;
+use reports::journal::{CellId, Environment};
+use reports::resume::{self, Begun};
+use std::path::{Path, PathBuf};
+
+/// What a run is asked for.
+pub(super) struct Asked {
+    /// The arguments, with what a journal says in the place of what it leaves open.
+    pub(super) arguments: RunArguments,
+    part: Part,
+    /// The folder of the run that goes on.
+    folder: Option<PathBuf>,
+}
+
+/// What arguments ask for.
+///
+/// # Errors
+/// When the journal that they name cannot be used.
+pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
+    let Some(folder) = &arguments.resume else {
+        return Ok(Asked { arguments: arguments.clone(), part: Part::default(), folder: None });
+    };
+    let begun = begun("--resume", folder)?;
+    let part = Part { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
+    Ok(Asked { arguments: of_journal(arguments, &begun), part, folder: Some(folder.clone()) })
+}
+
+/// The run in a folder.
+///
+/// # Errors
+/// With the option that named it.
+fn begun(option: &str, folder: &Path) -> Result<Begun, UsageError> {
+    let failed = |why: String| UsageError(format!("{option} {}: {why}", folder.display()));
+    let journal = reports::journal::read(&folder.join(reports::journal::FILE)).map_err(|e| failed(error_chain(&e)))?;
+    resume::begun(&journal).map_err(|e| failed(e.to_string()))
+}
+
+/// Arguments that ask for the cells of a journal, as far as they are open.
+fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
+    RunArguments { profiles: begun.profiles.clone(), filter: begun.filter.clone(), ..of_cells(arguments, &begun.cells) }
+}
+
+/// Arguments that ask for the releases and environments of cells, each once and in their order.
+fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
+    let mut targets: Vec<String> = Vec::new();
+    let mut environments: Vec<In> = Vec::new();
+    for cell in cells {
+        let (target, environment) = (format!("{}:{}", cell.distro, cell.release), In::from(cell.environment));
+        // This machine's release is found out, and held against the cell.
+        if cell.environment != Environment::Host && !targets.contains(&target) {
+            targets.push(target);
+        }
+        if !environments.contains(&environment) {
+            environments.push(environment);
+        }
+    }
+    RunArguments { targets, environments, ..arguments.clone() }
+}
+
+impl Asked {
+    /// A valid request of it.
+    ///
+    /// # Errors
+    /// What is wrong with it, before anything runs.
+    pub(super) fn request(&self, database: &Database) -> anyhow::Result<Request> {
+        let mut request = request::request(&self.arguments, database)?;
+        request.part = self.part.clone();
+        if let Some(folder) = &self.folder {
+            request.out.clone_from(folder);
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser as _;
+
+    fn parsed(words: &[&str]) -> RunArguments {
+        let Command::Run(arguments) = Arguments::parse_from([&["kata-qualify", "run"], words].concat()).command else {
+            panic!("another command")
+        };
+        *arguments
+    }
+
+    #[test]
+    fn cells_become_releases_and_environments_each_once() {
+        let cells = ["debian:13/x86_64/vm", "debian:13/x86_64/container", "debian:12/x86_64/vm"];
+        let cells: Vec<CellId> = cells.iter().map(|cell| cell.parse().unwrap()).collect();
+        let arguments = of_cells(&parsed(&["--resume", "out", "--offline"]), &cells);
+        assert_eq!(arguments.targets, ["debian:13", "debian:12"]);
+        assert_eq!(arguments.environments, [In::Vm, In::Container]);
+        assert!(arguments.offline, "the others stay");
+        let host: CellId = "debian:13/x86_64/host".parse().unwrap();
+        let arguments = of_cells(&arguments, &[host]);
+        assert!(arguments.targets.is_empty());
+        assert_eq!(arguments.environments, [In::Host]);
+    }
+
+    #[test]
+    fn what_the_journal_says_is_not_said_by_options() {
+        for more in [&["debian:13"][..], &["--in", "vm"], &["--profile", "all"], &["--test", "x"], &["--out", "x"]] {
+            let words = [&["kata-qualify", "run", "--resume", "out"], more].concat();
+            assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");
+        }
+    }
+}
