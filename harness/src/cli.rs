@@ -82,6 +82,7 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Run(run) => run::run(&run),
+        Command::Rerun(what) => run::rerun(&what),
         Command::Plan(what) => plan::plan(&what),
         Command::List(list) => explain::list(&list),
         Command::Explain(what) => explain::explain(&what),

@@ -4,7 +4,7 @@
 
 use crate::plan::{Unit, remaining};
 use reports::journal::CellId;
-use reports::resume::{Begun, CellProgress};
+use reports::resume::{Begun, CellProgress, RERUN};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which part of its releases and environments a run is about.
@@ -43,7 +43,7 @@ impl Part {
 
     /// What the journal says in the place of a filter by the tests' names.
     pub fn filter(&self) -> Option<String> {
-        self.again.as_ref().map(|again| format!("rerun of {}", again.run))
+        self.again.as_ref().map(|again| format!("{RERUN}{}", again.run))
     }
 }
 

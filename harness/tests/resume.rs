@@ -82,7 +82,7 @@ fn a_run_goes_on_only_as_it_was_begun() {
     let before = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
     let (code, stderr) = said(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());
     assert_eq!(code, Some(2), "{stderr}");
-    let expected = "options: it was begun with --offline, and this is --accept-expired --offline";
+    let expected = "and this is --accept-expired --offline --vm-memory 4096";
     assert!(stderr.contains(expected), "{stderr}");
     let after = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
     assert!(before.starts_with(&after), "nothing was added");
@@ -111,4 +111,29 @@ fn a_run_that_goes_on_elsewhere_is_left_alone() {
     let (code, stderr) = said(dir.path(), &RESUME);
     assert_eq!(code, Some(3), "{stderr}");
     assert!(stderr.contains("in use by another run"), "{stderr}");
+}
+
+/// It is a run of its own: what did not get as far as its tests is run again, and the first journal stays as it is.
+#[test]
+fn what_a_run_did_not_show_is_run_again_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    said(dir.path(), &[&RUN[..], &["out"]].concat());
+    let before = journal(dir.path());
+    let (code, stderr) =
+        said(dir.path(), &["rerun", "out", "debian:13", "--offline", "--cache", "cache", "--out", "again"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert_eq!(journal(dir.path()), before);
+    let again = fold(&read(&dir.path().join("again").join(FILE)).unwrap());
+    let id = fold(&before).id;
+    assert_ne!(again.id, id);
+    assert_eq!(again.filter, Some(format!("rerun of {id}")));
+    let cells: Vec<String> = again.order.iter().map(ToString::to_string).collect();
+    assert_eq!(cells.len(), 1);
+    assert!(cells[0].starts_with("debian:13/") && cells[0].ends_with("/vm"), "{cells:?}");
+    let (code, stderr) = said(dir.path(), &["rerun", "nowhere"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: RUN nowhere: "), "{stderr}");
+    let (code, stderr) = said(dir.path(), &["run", "--resume", "again", "--offline", "--cache", "cache"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("it is a rerun"), "{stderr}");
 }

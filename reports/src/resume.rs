@@ -7,11 +7,16 @@ use crate::journal::{CellId, Event, Journal};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 
+/// How the filter of a run begins that runs again what another one did not show; that one's id follows.
+pub const RERUN: &str = "rerun of ";
+
 /// A run as its journal tells it, to go on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begun {
     /// Its id.
     pub run: String,
+    /// The ids of other runs that were merged with it.
+    pub others: BTreeSet<String>,
     /// Its first event, which says what was asked for.
     pub first: Event,
     /// The profiles asked for.
@@ -65,8 +70,10 @@ pub enum NotBegun {
 
 /// What a journal says of its run.
 ///
+/// Of a merged one it is what all its runs say.
+///
 /// # Errors
-/// When it is not the journal of one run.
+/// When it says nothing.
 pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
     let mut begun: Option<Begun> = None;
     let mut progress: BTreeMap<CellId, CellProgress> = BTreeMap::new();
@@ -76,11 +83,16 @@ pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
             first @ Event::RunStarted { run, profiles, cells, filter, .. } => {
                 is_finished = false;
                 match &mut begun {
-                    Some(known) if known.run != *run => return Err(NotBegun::Merged(known.run.clone(), run.clone())),
-                    Some(known) => known.begun += 1,
+                    Some(known) if known.run == *run => known.begun += 1,
+                    Some(known) => {
+                        known.others.insert(run.clone());
+                        add(&mut known.profiles, profiles);
+                        add(&mut known.cells, cells);
+                    }
                     None => {
                         begun = Some(Begun {
                             run: run.clone(),
+                            others: BTreeSet::new(),
                             first: first.clone(),
                             profiles: profiles.clone(),
                             cells: cells.clone(),
@@ -101,6 +113,27 @@ pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
         }
     }
     begun.map(|begun| Begun { is_finished, progress, ..begun }).ok_or(NotBegun::Empty)
+}
+
+fn add<T: Clone + PartialEq>(known: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !known.contains(one) {
+            known.push(one.clone());
+        }
+    }
+}
+
+impl Begun {
+    /// The same, if it is one run.
+    ///
+    /// # Errors
+    /// [`NotBegun::Merged`].
+    pub fn of_one_run(self) -> Result<Begun, NotBegun> {
+        match self.others.first() {
+            Some(other) => Err(NotBegun::Merged(self.run, other.clone())),
+            None => Ok(self),
+        }
+    }
 }
 
 impl CellProgress {
@@ -285,14 +318,17 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_without_a_beginning_or_with_several_runs_is_told() {
+    fn a_journal_without_a_beginning_or_with_several_runs_does_not_go_on() {
         assert_eq!(begun(&Journal::default()), Err(NotBegun::Empty));
         let mut maker = killed();
         maker.start(&["a"], &["13"]);
         if let Some(Event::RunStarted { run, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
             *run = "other".to_owned();
         }
-        assert_eq!(begun(&maker.journal), Err(NotBegun::Merged("20260725-172000".to_owned(), "other".to_owned())));
+        let merged = begun(&maker.journal).unwrap();
+        assert_eq!(merged.cells, [cell("13"), cell("12")]);
+        let refused = NotBegun::Merged("20260725-172000".to_owned(), "other".to_owned());
+        assert_eq!(merged.of_one_run(), Err(refused));
     }
 
     #[test]

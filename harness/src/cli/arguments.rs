@@ -30,6 +30,8 @@ Exit codes:
 pub(super) enum Command {
     /// Qualify releases: `debian:13`, `debian`, `debian:11,12`, `all`.
     Run(Box<RunArguments>),
+    /// Run again what did not pass in a run, what it did not reach, and what it did not know; `merge` joins the two.
+    Rerun(Box<RerunArguments>),
     /// Say of each release whether `run` could bring it up here, how, and if not, why; nothing is booted or fetched.
     Plan(Box<PlanArguments>),
     /// List tests, capabilities, profiles and releases, without running anything.
@@ -114,7 +116,7 @@ pub(super) enum RunFormat {
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
     /// machine runs.
-    #[arg(required_unless_present_any = ["environments", "resume"], value_name = "TARGET")]
+    #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Go on with the run in this folder, which was killed or interrupted: what had ended is not run again. Releases,
     /// environments, profiles and tests are those of its journal; give the other options again that it was begun with.
@@ -172,6 +174,16 @@ pub(super) struct RunArguments {
     /// What standard output gets: the matrix, the results as JSON, or the journal line by line while the run goes on.
     #[arg(long, value_enum, default_value = "human")]
     pub format: RunFormat,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct RerunArguments {
+    /// The output folder of the run. Its cells and profiles are run again, unless others are named here; give the other
+    /// options again that it was begun with.
+    #[arg(value_name = "RUN", conflicts_with = "filter")]
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub options: RunArguments,
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.

@@ -1,13 +1,13 @@
 //! What a run is asked for: by its arguments, and by the journal of the run that goes on.
 
-use crate::cli::arguments::{In, RunArguments};
+use crate::cli::arguments::{In, RerunArguments, RunArguments};
 use crate::cli::{UsageError, request};
-use crate::part::Part;
+use crate::part::{Again, Part};
 use crate::run::Request;
 use model::database::Database;
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
-use reports::resume::{self, Begun};
+use reports::resume::{self, Begun, RERUN};
 use std::path::{Path, PathBuf};
 
 /// What a run is asked for.
@@ -27,9 +27,36 @@ pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
     let Some(folder) = &arguments.resume else {
         return Ok(Asked { arguments: arguments.clone(), part: Part::default(), folder: None });
     };
-    let begun = begun("--resume", folder)?;
+    let failed = |why: String| UsageError(format!("--resume {}: {why}", folder.display()));
+    let begun = begun("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
+    if begun.filter.as_deref().is_some_and(|filter| filter.starts_with(RERUN)) {
+        return Err(failed("it is a rerun: `kata-qualify rerun RUN --resume DIR` goes on with it".to_owned()));
+    }
     let part = Part { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
     Ok(Asked { arguments: of_journal(arguments, &begun), part, folder: Some(folder.clone()) })
+}
+
+/// What is asked for by arguments that name a run to be run again.
+///
+/// # Errors
+/// When its journal cannot be used.
+pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
+    let RerunArguments { run, options } = arguments;
+    let begun = begun("RUN", run)?;
+    let of_run = of_cells(options, &begun.cells);
+    let or = |given: &[String], of_run: Vec<String>| if given.is_empty() { of_run } else { given.to_vec() };
+    let arguments = RunArguments {
+        targets: or(&options.targets, of_run.targets),
+        environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
+        profiles: or(&options.profiles, begun.profiles.clone()),
+        ..options.clone()
+    };
+    let part = Part {
+        cells: Some(begun.cells.iter().cloned().collect()),
+        resumes: options.resume.is_some(),
+        again: Some(Again::of(&begun)),
+    };
+    Ok(Asked { arguments, part, folder: options.resume.clone() })
 }
 
 /// The run in a folder.
@@ -104,6 +131,51 @@ mod tests {
         let arguments = of_cells(&arguments, &[host]);
         assert!(arguments.targets.is_empty());
         assert_eq!(arguments.environments, [In::Host]);
+    }
+
+    #[test]
+    fn a_rerun_is_of_the_runs_cells_and_profiles_unless_others_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
+        let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap(), "debian:12/x86_64/vm".parse().unwrap()];
+        let begins = reports::journal::Event::RunStarted {
+            schema: reports::journal::SCHEMA,
+            run: "r1".to_owned(),
+            harness: String::new(),
+            commit: String::new(),
+            argv: Vec::new(),
+            records: String::new(),
+            catalogue: String::new(),
+            profiles: vec!["go-3.32".to_owned()],
+            cells: cells.clone(),
+            planned: std::collections::BTreeMap::new(),
+            filter: Some("host::".to_owned()),
+            candidate: false,
+            shaped: false,
+            options: Vec::new(),
+        };
+        journal.append(begins).unwrap();
+        let run = dir.path().to_str().unwrap();
+        let rerun = |more: &[&str]| {
+            let words = [&["kata-qualify", "rerun", run], more].concat();
+            let Command::Rerun(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+            again(&arguments).unwrap()
+        };
+        let all = rerun(&[]);
+        assert_eq!(all.arguments.targets, ["debian:13", "debian:12"]);
+        assert_eq!(
+            (&all.arguments.environments[..], &all.arguments.profiles[..]),
+            (&[In::Vm][..], &["go-3.32".to_owned()][..])
+        );
+        assert_eq!(all.arguments.filter, None, "the part that is run again says which");
+        assert_eq!(all.part.cells, Some(cells.into_iter().collect()));
+        assert_eq!(all.part.filter().as_deref(), Some("rerun of r1"));
+        let some = rerun(&["debian:12", "--profile", "rs-4.1"]);
+        assert_eq!(
+            (&some.arguments.targets[..], &some.arguments.profiles[..]),
+            (&["debian:12".to_owned()][..], &["rs-4.1".to_owned()][..])
+        );
+        assert!(Arguments::try_parse_from(["kata-qualify", "rerun", run, "--test", "x"]).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
-use crate::cli::arguments::{Format, RunArguments, RunFormat};
+use crate::cli::arguments::{Format, RerunArguments, RunArguments, RunFormat};
 use crate::cli::part::{self, Asked};
 use crate::cli::prospect::{Here, NO_ENGINE};
 use crate::cli::{Exit, prospect, records, report, runtime, shut_down, usage};
@@ -12,6 +12,11 @@ use reports::standing::{Recorded, Standings};
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     go(&part::asked(arguments)?)
+}
+
+/// Runs what another run did not show.
+pub(super) fn rerun(arguments: &RerunArguments) -> anyhow::Result<Exit> {
+    go(&part::again(arguments)?)
 }
 
 /// Runs what is asked for.

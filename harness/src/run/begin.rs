@@ -17,7 +17,7 @@ pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)>
     }
     let (writer, journal) = Writer::resume(&request.out)?;
     let refused = |e: NotBegun| BadRequest::Resume { path: request.out.clone(), reason: e.to_string() };
-    Ok((writer, Some(resume::begun(&journal).map_err(refused)?)))
+    Ok((writer, Some(resume::begun(&journal).and_then(Begun::of_one_run).map_err(refused)?)))
 }
 
 /// Whether a run can go on as this one; else why not.
