@@ -28,4 +28,5 @@ pub mod run;
 pub mod schedule;
 pub mod seed;
 pub mod setup;
+pub mod shards;
 pub mod sweep;

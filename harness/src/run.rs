@@ -99,7 +99,7 @@ pub enum BadRequest {
         source: io::Error,
     },
     /// No cell has anything to be run.
-    #[error("nothing is left to be run: everything had passed")]
+    #[error("nothing is to be run: no cell is of this machine, or everything had passed")]
     Nothing,
     /// The run in the output folder cannot go on like this.
     #[error("--resume {path}: {reason}")]

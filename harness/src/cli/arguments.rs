@@ -118,6 +118,13 @@ pub(super) struct RunArguments {
     /// machine runs.
     #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
+    /// A file that names the cells to run in the place of targets and --in: a plan (`plan --format json`), one of its
+    /// shards, a JSON list, or a cell a line, for example debian:13/x86_64/container.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "environments", "resume"])]
+    pub cells: Option<PathBuf>,
+    /// Which shard of the plan that --cells names, counted from 0, as job arrays do.
+    #[arg(long, value_name = "K", requires = "cells", value_parser = clap::value_parser!(u16).range(0..256))]
+    pub shard: Option<u16>,
     /// Go on with the run in this folder, which was killed or interrupted: what had ended is not run again. Releases,
     /// environments, profiles and tests are those of its journal; give the other options again that it was begun with.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "environments", "profiles", "filter", "out"])]
@@ -180,7 +187,7 @@ pub(super) struct RunArguments {
 pub(super) struct RerunArguments {
     /// The output folder of the run. Its cells and profiles are run again, unless others are named here; give the other
     /// options again that it was begun with.
-    #[arg(value_name = "RUN", conflicts_with = "filter")]
+    #[arg(value_name = "RUN", conflicts_with_all = ["filter", "cells"])]
     pub run: PathBuf,
     #[command(flatten)]
     pub options: RunArguments,
@@ -242,6 +249,12 @@ pub(super) struct PlanArguments {
     pub records: Option<PathBuf>,
     #[command(flatten)]
     pub images: ImageArguments,
+    /// Pack the cells into at most so many shards, each for one machine: `run --cells PLAN --shard K` runs one of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// A run's output folder from which it is known how long cells take; give it once for each run.
+    #[arg(long = "times-of", value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
     /// For people or for programs.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,

@@ -4,10 +4,13 @@ use crate::cli::arguments::{In, RerunArguments, RunArguments};
 use crate::cli::{UsageError, request};
 use crate::part::{Again, Part};
 use crate::run::Request;
+use crate::shards;
 use model::database::Database;
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
 use reports::resume::{self, Begun, RERUN};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// What a run is asked for.
@@ -24,6 +27,11 @@ pub(super) struct Asked {
 /// # Errors
 /// When the journal that they name cannot be used.
 pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
+    if let Some(file) = &arguments.cells {
+        let cells = cells(file, arguments.shard)?;
+        let part = Part { cells: Some(cells.iter().cloned().collect()), ..Part::default() };
+        return Ok(Asked { arguments: of_cells(arguments, &cells), part, folder: None });
+    }
     let Some(folder) = &arguments.resume else {
         return Ok(Asked { arguments: arguments.clone(), part: Part::default(), folder: None });
     };
@@ -57,6 +65,34 @@ pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
         again: Some(Again::of(&begun)),
     };
     Ok(Asked { arguments, part, folder: options.resume.clone() })
+}
+
+/// Bytes of a file that names cells: a plan of all releases has less than a tenth.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The cells that a file names, all of this machine's architecture.
+fn cells(file: &Path, shard: Option<u16>) -> Result<Vec<CellId>, UsageError> {
+    let failed = |why: String| UsageError(format!("--cells {}: {why}", file.display()));
+    let text = read(file).map_err(|e| failed(e.to_string()))?;
+    let cells = shards::cells_of(&text, shard.map(usize::from)).map_err(failed)?;
+    let arch = request::machine()?;
+    match cells.iter().find(|cell| cell.arch != arch) {
+        Some(other) => Err(failed(format!("{other} is of another architecture than this machine's, {arch}"))),
+        None => Ok(cells),
+    }
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    // A FIFO would be waited for.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("expected a file"));
+    }
+    let mut text = String::new();
+    let length = File::open(file)?.take(MAX_FILE).read_to_string(&mut text)?;
+    match length as u64 {
+        MAX_FILE => Err(io::Error::other(format!("it has {MAX_FILE} bytes or more"))),
+        _ => Ok(text),
+    }
 }
 
 /// The run in a folder.
