@@ -4,6 +4,7 @@ mod arguments;
 mod clean;
 mod doctor;
 mod explain;
+mod merge;
 mod part;
 mod plan;
 mod profiles;
@@ -88,6 +89,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Explain(what) => explain::explain(&what),
         Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
+        Command::Merge(what) => merge::merge(&what),
         Command::Report(what) => report::report(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),

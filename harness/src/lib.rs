@@ -11,6 +11,7 @@ pub mod cell;
 pub mod cli;
 pub mod environments;
 pub mod event_log;
+pub mod gather;
 mod interrupt;
 pub mod kata;
 pub mod line;

@@ -8,6 +8,7 @@
 pub mod digest;
 pub mod journal;
 pub mod matrix;
+pub mod merge;
 pub mod resume;
 pub mod run;
 pub mod schema;

@@ -58,7 +58,7 @@ pub struct Provenance {
     pub planned: BTreeMap<CellId, u64>,
 }
 
-/// How a run ended.
+/// How a run ended; of several that were merged, a later one of these counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunEnding {

@@ -6,6 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::journal::Environment;
 use std::path::{Path, PathBuf};
 
+mod maintenance;
+mod results;
+
+pub(super) use maintenance::ProfilesArguments;
+pub(super) use results::{MergeArguments, RerunArguments};
+
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
 /// guests started the way Kata starts them, and writes the verified support matrix back into the records.
 #[derive(Debug, Parser)]
@@ -42,6 +48,8 @@ pub(super) enum Command {
     Matrix(MatrixArguments),
     /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
+    /// Join the output folders of runs: of shards, of a run and its rerun, of copies of a run.
+    Merge(MergeArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
     /// Show what this machine can do and what it lacks.
@@ -181,16 +189,6 @@ pub(super) struct RunArguments {
     /// What standard output gets: the matrix, the results as JSON, or the journal line by line while the run goes on.
     #[arg(long, value_enum, default_value = "human")]
     pub format: RunFormat,
-}
-
-#[derive(Debug, Clone, Args)]
-pub(super) struct RerunArguments {
-    /// The output folder of the run. Its cells and profiles are run again, unless others are named here; give the other
-    /// options again that it was begun with.
-    #[arg(value_name = "RUN", conflicts_with_all = ["filter", "cells"])]
-    pub run: PathBuf,
-    #[command(flatten)]
-    pub options: RunArguments,
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
@@ -375,18 +373,4 @@ pub(super) struct MatrixArguments {
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
-}
-
-/// Seconds in a year: more is a typing error, and can overflow a clock.
-const YEAR: u64 = 365 * 24 * 60 * 60;
-
-/// `kata-qualify profiles`.
-#[derive(Debug, Args)]
-pub(super) struct ProfilesArguments {
-    /// A git repository with Kata's tags and its branch `main`, bare or not; it is only read.
-    #[arg(long, value_name = "CHECKOUT")]
-    pub against: PathBuf,
-    /// Seconds that reading it may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
-    pub within: u64,
 }

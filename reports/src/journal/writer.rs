@@ -110,7 +110,15 @@ impl Writer {
     /// As [`append`](Writer::append).
     pub fn append_entry(&mut self, mut entry: JournalEntry) -> Result<(), JournalError> {
         bound(&mut entry.event, &mut self.redactor);
-        let mut line = serde_json::to_vec(&entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
+        self.append_as_it_is(&entry)
+    }
+
+    /// Appends `entry` without looking at its texts: it was read from a journal, and is cleaned when it is folded.
+    ///
+    /// # Errors
+    /// As [`append`](Writer::append).
+    pub fn append_as_it_is(&mut self, entry: &JournalEntry) -> Result<(), JournalError> {
+        let mut line = serde_json::to_vec(entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
         line.push(b'\n');
         if line.len() > MAX_LINE {
             return Err(JournalError::TooLong { path: self.path.clone(), bytes: line.len() });
