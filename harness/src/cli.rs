@@ -1,6 +1,7 @@
 //! The `kata-qualify` command: arguments in, valid requests out, exit codes.
 
 mod arguments;
+mod bundle;
 mod clean;
 mod doctor;
 mod explain;
@@ -90,6 +91,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Merge(what) => merge::merge(&what),
+        Command::Bundle(what) => bundle::bundle(&what),
+        Command::Verify(what) => bundle::verify(&what),
         Command::Report(what) => report::report(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),

@@ -7,6 +7,7 @@
 
 mod artifacts;
 pub mod built_in;
+pub mod bundle;
 pub mod cell;
 pub mod cli;
 pub mod environments;

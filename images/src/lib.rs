@@ -29,6 +29,7 @@ pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
 pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
 pub mod docker; // images of the Docker engine
+pub mod packed; // files as one archive, for others and from others
 mod tree; // files and programs of a tree
 mod unpack; // tar archives that are not trusted
 

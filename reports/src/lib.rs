@@ -5,6 +5,7 @@
 //! [`standing`] says where each capability stands beside the record; [`views`] are projections of that.
 //! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and every report is safe from there on.
 
+pub mod bundle;
 pub mod digest;
 pub mod journal;
 pub mod matrix;

@@ -3,6 +3,7 @@
 mod clean;
 mod fold;
 
+pub use clean::redactor;
 pub use fold::fold;
 
 use crate::journal::{CellFacts, CellId, Phase};

@@ -10,7 +10,7 @@ mod maintenance;
 mod results;
 
 pub(super) use maintenance::ProfilesArguments;
-pub(super) use results::{MergeArguments, RerunArguments};
+pub(super) use results::{BundleArguments, MergeArguments, RerunArguments, VerifyArguments};
 
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
 /// guests started the way Kata starts them, and writes the verified support matrix back into the records.
@@ -50,6 +50,10 @@ pub(super) enum Command {
     Profiles(ProfilesArguments),
     /// Join the output folders of runs: of shards, of a run and its rerun, of copies of a run.
     Merge(MergeArguments),
+    /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.
+    Bundle(BundleArguments),
+    /// Judge a bundle anew with this program's tests and say what it proves; nothing of it is written or run.
+    Verify(VerifyArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
     /// Show what this machine can do and what it lacks.

@@ -62,7 +62,7 @@ pub(super) fn judged(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix>
     Ok(matrix_in(&read(dir)?, profiles, dir))
 }
 
-fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
+pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
     reports::views::write::matrix_in(journal, catalogue::tests(), profiles, dir)
 }
 

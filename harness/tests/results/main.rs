@@ -1,6 +1,1 @@
-//! What is done with runs that are there: joined, packed, checked.
 
-#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
-
-mod made;
-mod merge;

@@ -153,8 +153,9 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
     };
     let list = |items: &mut Vec<String>, text: &mut dyn FnMut(&mut String)| {
         if items.len() > MAX_ITEMS {
-            let cut = items.len() - MAX_ITEMS;
-            items.truncate(MAX_ITEMS);
+            // With the line that says so there are as many as may be: what is written again stays as it is.
+            let cut = items.len() + 1 - MAX_ITEMS;
+            items.truncate(MAX_ITEMS - 1);
             items.push(format!("[{cut} more left out]"));
         }
         items.iter_mut().for_each(text);

@@ -82,7 +82,8 @@ pub fn fold(journal: &Journal) -> Run {
                 let of_all = |filter: &&String| filter.strip_prefix(RERUN).is_some_and(|run| endings.contains_key(run));
                 run.filter = filter.as_ref().filter(|f| !of_all(f)).map(|f| redactor.line(f)).or(run.filter);
                 run.candidate |= *candidate;
-                run.shaped |= *shaped;
+                // Also where somebody took the stamp away.
+                run.shaped |= *shaped || options.iter().any(|option| option == "--mirror-key");
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();

@@ -32,3 +32,32 @@ pub(in crate::cli) struct MergeArguments {
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
 }
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BundleArguments {
+    /// A run's output folder.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The bundle [default: kata-qualify-<run>.tar.zst]; one that is there is not replaced.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Records that replace or add to the shipped ones; the reports in the bundle compare with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct VerifyArguments {
+    /// What `bundle` has made, here or elsewhere.
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+    /// Records that replace or add to the shipped ones; the run is compared with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
+    /// What it proves and the matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
