@@ -14,6 +14,7 @@ mod records;
 mod report;
 mod request;
 mod run;
+mod transfer;
 mod vouched;
 
 use crate::progress::{Printable, tell};
@@ -94,6 +95,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Bundle(what) => bundle::bundle(&what),
         Command::Verify(what) => bundle::verify(&what),
         Command::Report(what) => report::report(&what),
+        Command::Images(what) => transfer::images(&what.command),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
     }

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 mod maintenance;
 mod results;
+mod transfer;
 
 pub(super) use maintenance::ProfilesArguments;
 pub(super) use results::{BundleArguments, MergeArguments, RerunArguments, VerifyArguments};
+pub(super) use transfer::{ImagesArguments, ImagesCommand};
 
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
 /// guests started the way Kata starts them, and writes the verified support matrix back into the records.
@@ -56,6 +58,8 @@ pub(super) enum Command {
     Verify(VerifyArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
+    /// Carry cached images from one machine to another, so that a shard need not make them.
+    Images(ImagesArguments),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
