@@ -16,6 +16,7 @@ mod request;
 mod run;
 mod transfer;
 mod vouched;
+mod watch;
 
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;
@@ -91,6 +92,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Explain(what) => explain::explain(&what),
         Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
+        Command::Watch(what) => watch::watch(&what.folder),
         Command::Merge(what) => merge::merge(&what),
         Command::Bundle(what) => bundle::bundle(&what),
         Command::Verify(what) => bundle::verify(&what),

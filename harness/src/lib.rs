@@ -32,3 +32,4 @@ pub mod seed;
 pub mod setup;
 pub mod shards;
 pub mod sweep;
+pub mod watch;

@@ -59,7 +59,7 @@ pub struct Provenance {
     pub planned: BTreeMap<CellId, u64>,
 }
 
-/// How a run ended; of several that were merged, a later one of these counts.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunEnding {

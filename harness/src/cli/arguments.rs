@@ -11,7 +11,7 @@ mod results;
 mod transfer;
 
 pub(super) use maintenance::ProfilesArguments;
-pub(super) use results::{BundleArguments, MergeArguments, RerunArguments, VerifyArguments};
+pub(super) use results::{BundleArguments, MergeArguments, RerunArguments, VerifyArguments, WatchArguments};
 pub(super) use transfer::{ImagesArguments, ImagesCommand};
 
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
@@ -50,6 +50,8 @@ pub(super) enum Command {
     Matrix(MatrixArguments),
     /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
+    /// Show a run that goes on in another terminal: what each cell is doing, and every failure; ends with the run.
+    Watch(WatchArguments),
     /// Join the output folders of runs: of shards, of a run and its rerun, of copies of a run.
     Merge(MergeArguments),
     /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.

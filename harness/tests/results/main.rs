@@ -6,3 +6,4 @@ mod bundle;
 mod made;
 mod merge;
 mod transfer;
+mod watch;

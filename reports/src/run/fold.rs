@@ -105,6 +105,7 @@ pub fn fold(journal: &Journal) -> Run {
             }
         }
     }
+    // Of several that were merged, the one that is least of an end.
     run.ending = endings.values().copied().max_by_key(|ending| *ending as u8).unwrap_or(RunEnding::Killed);
     if endings.len() > 1 {
         let ids = endings.keys().map(String::as_str).collect::<Vec<_>>().join(" ");

@@ -61,3 +61,10 @@ pub(in crate::cli) struct VerifyArguments {
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
 }
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WatchArguments {
+    /// The output folder of a run that goes on, or of one that is over.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
