@@ -179,22 +179,19 @@ async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64,
 }
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
-///
-/// What a process wrote before its run was resumed stays: files of each one that goes on have a folder of their own.
 pub(crate) fn artifact_path(cell: &CellId, resumed: u32, path: &str) -> String {
     let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
     // The agent makes these names, but its answer came through an environment, so no path may lead out of the folder.
     let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    let folder = match resumed {
-        0 => artifact_folder(cell),
-        times => format!("{}/resumed-{times}", artifact_folder(cell)),
-    };
-    format!("{folder}/{}", safe.join("/"))
+    format!("{}/{}", artifact_folder(cell, resumed), safe.join("/"))
 }
 
 /// The folder of a cell's artifacts, relative to the output folder.
-pub(crate) fn artifact_folder(cell: &CellId) -> String {
-    format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"))
+///
+/// What a process wrote before its run was resumed stays: each one that goes on has a folder of its own.
+pub(crate) fn artifact_folder(cell: &CellId, resumed: u32) -> String {
+    let folder = format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"));
+    if resumed == 0 { folder } else { format!("{folder}/resumed-{resumed}") }
 }
 
 #[cfg(test)]

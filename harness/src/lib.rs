@@ -2,6 +2,8 @@
 //!
 //! [`run`] runs [`cell`]s side by side. A cell is [`setup`], brought up in one of the [`environments`], tested over a
 //! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again.
+//! [`part`] says what of that is run: [`shards`] of a plan, what is left of a run that was killed, what another did not
+//! show. [`gather`], [`bundle`] and [`watch`] are about runs that are there.
 //! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
 //! [`sweep`] removes what earlier runs left behind.
 

@@ -55,7 +55,7 @@ impl CellOutput {
 
     /// The folder of the cell's logs.
     pub fn logs(&self) -> PathBuf {
-        self.run.folder.join(artifact_folder(&self.cell))
+        self.run.folder.join(artifact_folder(&self.cell, self.run.resumed))
     }
 
     /// A fresh environment begins, whose files are not those of the one before.

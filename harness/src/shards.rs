@@ -121,7 +121,7 @@ pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, String>
     }
     let mut cells: Vec<CellId> = Vec::new();
     for name in &named {
-        let cell = name.parse().map_err(|e: reports::journal::CellIdError| e.to_string())?;
+        let cell = name.parse::<CellId>().map_err(|e| e.to_string())?;
         if !cells.contains(&cell) {
             cells.push(cell);
         }

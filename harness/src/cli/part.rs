@@ -51,12 +51,18 @@ pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
 pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
     let RerunArguments { run, options } = arguments;
     let begun = begun("RUN", run)?;
+    if begun.filter.as_deref().is_some_and(|filter| filter.starts_with(RERUN)) {
+        let why = "it is a rerun itself: merge it with its run, and rerun that";
+        return Err(UsageError(format!("RUN {}: {why}", run.display())));
+    }
     let of_run = of_cells(options, &begun.cells);
     let or = |given: &[String], of_run: Vec<String>| if given.is_empty() { of_run } else { given.to_vec() };
     let arguments = RunArguments {
         targets: or(&options.targets, of_run.targets),
         environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
         profiles: or(&options.profiles, begun.profiles.clone()),
+        // What the run was not asked for, it did not leave out.
+        filter: begun.filter.clone(),
         ..options.clone()
     };
     let part = Part {
@@ -203,7 +209,7 @@ mod tests {
             (&all.arguments.environments[..], &all.arguments.profiles[..]),
             (&[In::Vm][..], &["go-3.32".to_owned()][..])
         );
-        assert_eq!(all.arguments.filter, None, "the part that is run again says which");
+        assert_eq!(all.arguments.filter.as_deref(), Some("host::"));
         assert_eq!(all.part.cells, Some(cells.into_iter().collect()));
         assert_eq!(all.part.filter().as_deref(), Some("rerun of r1"));
         let some = rerun(&["debian:12", "--profile", "rs-4.1"]);
