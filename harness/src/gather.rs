@@ -31,7 +31,8 @@ impl Default for Gathered {
 }
 
 impl Gathered {
-    /// Copies what is below a folder to below another one. A file that is there stays, and is told if it is another one.
+    /// Copies what is below a folder to below another one. A file that is there stays, and is told if it is another
+    /// one.
     ///
     /// # Errors
     /// What cannot be read or written; a folder that is not there has nothing.

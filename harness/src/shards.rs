@@ -100,7 +100,8 @@ pub fn pack(cells: &[ExpectedCell], shards: usize) -> Vec<Shard> {
     packed
 }
 
-/// The cells that a file names: a plan with the number of one of its shards, a shard, a list in JSON, or one cell a line.
+/// The cells that a file names: a plan with the number of one of its shards, a shard, a list in JSON, or one cell a
+/// line.
 ///
 /// # Errors
 /// What is wrong with it.

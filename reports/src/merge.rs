@@ -1,13 +1,14 @@
 //! Journals of several runs as one: of shards, of a run and its rerun, of copies of the same run.
 //!
 //! Pure, and idempotent: what is merged twice is there once, and a merged journal can be merged again.
-//! An event belongs to the run whose beginning stands before it; an attempt is known by its run, its cell and its number.
+//! An event belongs to the run whose beginning stands before it; an attempt is known by its run, its cell and its
+//! number.
 //!
-//! - Copies of one run are one run with all that any of them has. Where two say different things of one attempt, the one
-//!   that has more counts, and the conflict is named.
-//! - A cell of several runs has the attempts of all of them, the later after the earlier, if they rest on the same: basis,
-//!   package versions, kernel, candidates, who vouches for them. Otherwise the run that ended later counts alone, and the
-//!   conflict is named.
+//! - Copies of one run are one run with all that any of them has. Where two say different things of one attempt, the
+//!   one that has more counts, and the conflict is named.
+//! - A cell of several runs has the attempts of all of them, the later after the earlier, if they rest on the same:
+//!   basis, package versions, kernel, candidates, who vouches for them. Otherwise the run that ended later counts
+//!   alone, and the conflict is named.
 //! - A run that did not get as far as facts about a cell says nothing where another did.
 //!
 //! Files have their run in their path, so that none takes another's place.
@@ -136,15 +137,13 @@ fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Str
             if !known.insert(line) {
                 continue;
             }
-            match attempt(&entry.event) {
-                Some(key) if !attempts.insert(key) => {
-                    if let Event::TestFinished { cell, test, attempt, .. } = &entry.event {
-                        conflicts.insert(format!(
-                            "{cell}: {test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
-                        ));
-                    }
-                }
-                _ => all.push(entry),
+            let is_known = attempt(&entry.event).is_some_and(|key| !attempts.insert(key));
+            if !is_known {
+                all.push(entry);
+            } else if let Event::TestFinished { cell, test, attempt, .. } = &entry.event {
+                conflicts.insert(format!(
+                    "{cell}: {test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
+                ));
             }
         }
     }

@@ -247,8 +247,8 @@ fn listed(cells: &[CellId]) -> String {
     cells.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The options in an order of their own. The machines' memory is only named where machines were asked for by name, so that
-/// it counts where both name it.
+/// The options in an order of their own. The machines' memory is only named where machines were asked for by name, so
+/// that it counts where both name it.
 fn options(options: &[String], others: &[String]) -> String {
     let is_memory = |option: &&String| option.starts_with("--vm-memory ");
     let both = others.iter().any(|option| is_memory(&option));

@@ -47,7 +47,8 @@ impl Writer {
 
     /// Goes on with the journal in `dir`, and gives what it says so far.
     ///
-    /// A last line that a kill or a full disk has cut off is taken away; one that lacks nothing but its line feed gets it.
+    /// A last line that a kill or a full disk has cut off is taken away; one that lacks nothing but its line feed
+    /// gets it.
     ///
     /// # Errors
     /// When there is no journal, another process writes it, or it cannot be read.
