@@ -56,7 +56,8 @@ impl Again {
     fn units(&self, cell: &CellId, units: &[Unit]) -> Vec<Unit> {
         let Some(progress) = self.progress.get(cell) else { return units.to_vec() };
         let planned = units.iter().flat_map(|unit| &unit.tests);
-        let keys = planned.flat_map(|one| one.profiles.iter().map(|profile| (profile.as_str(), one.test.id.as_str())));
+        let keys =
+            planned.flat_map(|one| one.profiles.iter().map(move |profile| (profile.as_str(), one.test.id.as_str())));
         let again = progress.not_passed(keys);
         remaining(units, |one, profile| again.contains(&(profile.to_owned(), one.test.id.clone())))
     }

@@ -130,7 +130,7 @@ fn cells(named: &[(Target, Result<Release, ResolveError>)], rows: &[Row], enviro
 
 /// How long cells are expected to take, by the runs that are named.
 fn expected(arguments: &PlanArguments, cells: &[CellId]) -> Result<Vec<ExpectedCell>, UsageError> {
-    let run = |folder: &PathBuf| {
+    let run = |folder: &PathBuf| -> Result<Run, UsageError> {
         let failed = |why: String| UsageError(format!("--times-of {}: {why}", folder.display()));
         let journal = reports::journal::read(&folder.join(reports::journal::FILE));
         Ok(reports::run::fold(&journal.map_err(|e| failed(error_chain(&e)))?))
