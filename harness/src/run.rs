@@ -160,8 +160,8 @@ pub async fn run(
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
-    let open = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
-    let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
+    let opened = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
+    let kata = Arc::new(tokio::task::spawn_blocking(opened).await?.map_err(BadRequest::Kata)?);
     let donors = donors(&request, &progress).await?;
     // Before that a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
