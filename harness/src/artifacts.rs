@@ -70,13 +70,15 @@ impl Artifacts {
     }
 
     /// Copies what is new or has grown. A file that cannot be copied is missing, which is not fatal.
-    pub(crate) async fn fetch(&self, out: &Path, cell: &CellId, line: &Line) {
+    ///
+    /// `resumed` is how often the run was.
+    pub(crate) async fn fetch(&self, out: &Path, cell: &CellId, resumed: u32, line: &Line) {
         let mut state = self.state.lock().await;
         let Ok(EnvironmentReply::Artifacts { files }) = ask(line, EnvironmentRequest::ListArtifacts, 60).await else {
             return;
         };
         for (path, size) in files {
-            let target = artifact_path(cell, &path);
+            let target = artifact_path(cell, resumed, &path);
             let Some(room) = state.room(&self.limits, &target, size) else { continue };
             match copy(line, &path, &out.join(&target), room).await {
                 Ok((kept, cut)) => {
@@ -177,16 +179,19 @@ async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64,
 }
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
-pub(crate) fn artifact_path(cell: &CellId, path: &str) -> String {
+pub(crate) fn artifact_path(cell: &CellId, resumed: u32, path: &str) -> String {
     let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
     // The agent makes these names, but its answer came through an environment, so no path may lead out of the folder.
     let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    format!("{}/{}", artifact_folder(cell), safe.join("/"))
+    format!("{}/{}", artifact_folder(cell, resumed), safe.join("/"))
 }
 
 /// The folder of a cell's artifacts, relative to the output folder.
-pub(crate) fn artifact_folder(cell: &CellId) -> String {
-    format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"))
+///
+/// What a process wrote before its run was resumed stays: each one that goes on has a folder of its own.
+pub(crate) fn artifact_folder(cell: &CellId, resumed: u32) -> String {
+    let folder = format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"));
+    if resumed == 0 { folder } else { format!("{folder}/resumed-{resumed}") }
 }
 
 #[cfg(test)]
@@ -267,26 +272,30 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
         let kept = |name: &str| {
-            std::fs::read_to_string(out.path().join(artifact_path(&cell, &format!("/artifacts/{name}")))).ok()
+            std::fs::read_to_string(out.path().join(artifact_path(&cell, 0, &format!("/artifacts/{name}")))).ok()
         };
         let artifacts = Artifacts::default();
         put("g1/serial.log", "boots");
         put("g1/qemu.log", "");
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!((kept("g1/serial.log").as_deref(), kept("g1/qemu.log")), (Some("boots"), None));
         assert_eq!(asked(&files), ["g1/serial.log"]);
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert!(asked(&files).is_empty(), "nothing has changed");
         put("g1/serial.log", "boots and panics");
         put("../../../etc/passwd", "root");
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!(kept("g1/serial.log").as_deref(), Some("boots and panics"));
         assert_eq!(kept("etc/passwd").as_deref(), Some("root"), "nothing leads out of the cell's folder");
         assert_eq!(artifacts.left_out().await, None);
+        assert_eq!(
+            artifact_path(&cell, 2, "/kata-qualify/artifacts/g1/x"),
+            "artifacts/debian-13-x86_64-container/resumed-2/g1/x"
+        );
         // Another machine's file of the same name, which is shorter.
         put("g1/serial.log", "resets");
         artifacts.begin().await;
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!(kept("g1/serial.log").as_deref(), Some("resets"));
     }
 
@@ -320,10 +329,10 @@ mod tests {
         })
         .await;
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
-        Artifacts::default().fetch(out.path(), &cell, &line).await;
+        Artifacts::default().fetch(out.path(), &cell, 0, &line).await;
         let chunk = CHUNK as u64;
         assert_eq!(*seen.lock().unwrap(), [(0, 0), (chunk, chunk), (2 * chunk, 2 * chunk)]);
-        let kept = out.path().join(artifact_path(&cell, "/artifacts/log"));
+        let kept = out.path().join(artifact_path(&cell, 0, "/artifacts/log"));
         assert_eq!(kept.metadata().unwrap().len(), 2 * chunk + 5);
         assert_eq!(measured(out.path()).1, 1, "nothing else is left there");
         let other = out.path().join("other");
@@ -343,14 +352,14 @@ mod tests {
         for name in ["a", "b", "c", "d", "e"] {
             put(&files, name, 1, &[b'x'; 60]);
         }
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!(measured(out.path()), (100, 3));
         assert_eq!(asked(&files), ["a", "b", "c"]);
         let said = artifacts.left_out().await.unwrap();
         assert!(said.starts_with("3 log files were cut and 2 left out: at most 0 MiB of a file"), "{said}");
         // What is full is not fetched again for what could not be kept of it.
         put(&files, "a", 70, &[b'x'; 70]);
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!((measured(out.path()), asked(&files)), ((100, 3), vec![]));
     }
 
@@ -365,7 +374,7 @@ mod tests {
         for name in ["1/2/3/4", "a", "b", "c/d", "e", "f"] {
             put(&files, name, 1, b"x");
         }
-        artifacts.fetch(out.path(), &cell, &line).await;
+        artifacts.fetch(out.path(), &cell, 0, &line).await;
         assert_eq!(asked(&files), ["a", "b", "c/d"]);
         assert_eq!(measured(out.path()), (3, 3));
         let said = artifacts.left_out().await.unwrap();

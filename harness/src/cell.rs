@@ -70,6 +70,14 @@ async fn bring_up_and_test(
     output: &Arc<CellOutput>,
     cell: &Arc<Cell>,
 ) -> Result<String, Broken> {
+    let is_vm = cell.id.environment == Environment::Vm;
+    let mut schedule = match &cell.before {
+        Some(before) => Schedule::resumed(cell.units.clone(), is_vm, options.attempts, before),
+        None => Schedule::new(cell.units.clone(), is_vm, options.attempts),
+    };
+    if cell.before.is_some() && schedule.is_over() {
+        return Ok("all tests had run before".to_owned());
+    }
     phase(output, cell, Phase::Image);
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(resources, cell).await.map_err(|e| {
@@ -86,7 +94,6 @@ async fn bring_up_and_test(
         Environment::Vm => Some(Arc::clone(&resources.machines.permits).acquire_owned().await),
         Environment::Container | Environment::Host => None,
     };
-    let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, options.attempts);
     loop {
         cell.line.doing(bring_up::doing(cell.id.environment));
         let running = bring_up::bring_up(resources, output, &prepared, &mut schedule).await;

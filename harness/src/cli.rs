@@ -4,12 +4,15 @@ mod arguments;
 mod base;
 mod blame;
 mod bring_up;
+mod bundle;
 mod clean;
 mod components;
 mod diff;
 mod doctor;
 mod explain;
 mod history;
+mod merge;
+mod part;
 mod plan;
 mod profiles;
 mod prospect;
@@ -18,7 +21,9 @@ mod report;
 mod request;
 mod run;
 mod stale;
+mod transfer;
 mod vouched;
+mod watch;
 
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;
@@ -89,16 +94,22 @@ pub fn main() -> ExitCode {
 fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     match arguments.command {
         Command::Run(run) => run::run(&run),
+        Command::Rerun(what) => run::rerun(&what),
         Command::Plan(what) => plan::plan(&what),
         Command::List(list) => explain::list(&list),
         Command::Explain(what) => explain::explain(&what),
         Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
+        Command::Watch(what) => watch::watch(&what.folder),
+        Command::Merge(what) => merge::merge(&what),
+        Command::Bundle(what) => bundle::bundle(&what),
+        Command::Verify(what) => bundle::verify(&what),
         Command::Report(what) => report::report(&what),
         Command::Diff(what) => diff::diff(&what),
         Command::Stale(what) => stale::stale(&what),
         Command::History(what) => history::history(&what),
         Command::Blame(what) => blame::blame(&what),
+        Command::Images(what) => transfer::images(&what.command),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
     }

@@ -1,6 +1,6 @@
 //! Where a run writes: its journal, its display, and the folder of its logs.
 
-use crate::artifacts::{Artifacts, artifact_folder};
+use crate::artifacts::{Artifacts, artifact_folder, artifact_path};
 use crate::event_log::EventLog;
 use crate::line::Line;
 use crate::progress::Progress;
@@ -16,6 +16,8 @@ pub struct Output {
     pub progress: Progress,
     /// The folder of the logs and of the reports.
     pub folder: PathBuf,
+    /// How often the run was resumed.
+    pub resumed: u32,
 }
 
 /// Where one cell of a run writes.
@@ -53,7 +55,7 @@ impl CellOutput {
 
     /// The folder of the cell's logs.
     pub fn logs(&self) -> PathBuf {
-        self.run.folder.join(artifact_folder(&self.cell))
+        self.run.folder.join(artifact_folder(&self.cell, self.run.resumed))
     }
 
     /// A fresh environment begins, whose files are not those of the one before.
@@ -63,7 +65,12 @@ impl CellOutput {
 
     /// Copies the logs out of the environment that is at the other end of the line.
     pub async fn fetch_artifacts(&self, line: &Line) {
-        self.artifacts.fetch(&self.run.folder, &self.cell, line).await;
+        self.artifacts.fetch(&self.run.folder, &self.cell, self.run.resumed, line).await;
+    }
+
+    /// The path below the output folder that a file of the environment gets.
+    pub fn artifact(&self, path: &str) -> String {
+        artifact_path(&self.cell, self.run.resumed, path)
     }
 
     /// Says which logs were not kept, if there are such.
@@ -86,7 +93,7 @@ mod tests {
         let file = journal.path().to_owned();
         let progress = Progress::new();
         let events = EventLog::new(journal, progress.clone());
-        let output = Arc::new(Output { events, progress, folder: folder.path().to_owned() });
+        let output = Arc::new(Output { events, progress, folder: folder.path().to_owned(), resumed: 0 });
         let cells = ["debian:13/x86_64/container", "debian:13/x86_64/vm"].map(|cell| {
             let id: CellId = cell.parse().unwrap();
             let output = CellOutput::new(Arc::clone(&output), id.clone());

@@ -7,6 +7,7 @@ use crate::progress::CellLine;
 use model::profile::Profile;
 use model::release::Release;
 use reports::journal::CellId;
+use reports::resume::CellProgress;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{self, Configuration, Test};
 use suites::environment::Environment;
@@ -21,6 +22,8 @@ pub struct Cell {
     pub profiles: Vec<Profile>,
     /// The work.
     pub units: Vec<Unit>,
+    /// How far it got before the run was resumed, if it was.
+    pub before: Option<CellProgress>,
     /// Its line of the progress display.
     pub line: CellLine,
 }
@@ -90,6 +93,24 @@ pub fn units(
 
 fn weight(unit: &Unit) -> u32 {
     unit.tests.iter().map(|planned| planned.test.seconds).sum()
+}
+
+/// The units with those tests and profiles that are chosen.
+pub(crate) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
+    let mut left = Vec::new();
+    for unit in units {
+        let mut again = unit.clone();
+        for planned in &mut again.tests {
+            let mut profiles = std::mem::take(&mut planned.profiles);
+            profiles.retain(|profile| chosen(planned, profile));
+            planned.profiles = profiles;
+        }
+        again.tests.retain(|planned| !planned.profiles.is_empty());
+        if !again.tests.is_empty() {
+            left.push(again);
+        }
+    }
+    left
 }
 
 /// The ids of the wanted tests and of everything that can block them.

@@ -11,33 +11,34 @@ use crate::interrupt::Interrupts;
 use crate::kata::{KataError, SuppliedKata};
 use crate::memory;
 use crate::output::Output;
-use crate::plan::{self, Cell};
+use crate::part::Part;
 use crate::progress::Progress;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
 use crate::schedule::Attempts;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
-use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
+use begin::{cells, goes_on, is_left, open};
 use bollard::Docker;
 use images::external_file::ExternalFile;
 use model::diagnostic::error_chain;
 use model::profile::Profile;
 use model::release::Release;
 use reports::digest;
-use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
+use reports::journal::{Environment, Event, SCHEMA};
 use reports::redact::Redactor;
 use reports::verdict::test_set;
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use suites::catalogue::{self, Test};
+use suites::catalogue;
 use tokio::sync::Semaphore;
+
+mod begin;
 
 /// What a run is to do; everything in it is valid.
 pub struct Request {
@@ -47,8 +48,6 @@ pub struct Request {
     pub record_places: RecordPlaces,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
-    /// The cells that are run, if not each release in each environment.
-    pub only: Option<BTreeSet<(String, Environment)>>,
     /// What a virtual machine is given.
     pub size: Size,
     /// Profiles.
@@ -61,7 +60,9 @@ pub struct Request {
     pub donations: Vec<Donation>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
-    /// The output folder, which is empty or does not exist yet.
+    /// Which part of all this is run.
+    pub part: Part,
+    /// The output folder, which is empty or does not exist yet, unless it has the run that goes on.
     pub out: PathBuf,
     /// How images are made.
     pub images: images::Options,
@@ -101,6 +102,17 @@ pub enum BadRequest {
         /// The system's reason.
         source: io::Error,
     },
+    /// No cell has anything to be run.
+    #[error("nothing is to be run: no cell is of this machine, or everything had passed")]
+    Nothing,
+    /// The run in the output folder cannot go on like this.
+    #[error("--resume {path}: {reason}")]
+    Resume {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// How long the engine may take to remove what a run left.
@@ -134,32 +146,38 @@ pub async fn run(
     progress: Progress,
     interrupted: i32,
 ) -> anyhow::Result<(RunEnd, Duration)> {
-    let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
+    // Of this process: what a killed one left is swept by its own id, also where its run goes on.
+    let process = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
-    let lock = RunLock::take(&request.locks, &run)
+    let lock = RunLock::take(&request.locks, &process)
         .with_context(|| format!("locking the run in {}", request.locks.display()))?;
     sweep_what_is_over(docker.as_ref(), &cache, &request, &progress).await?;
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
     let profiles = request.profiles.clone();
-    let scratch = kata_folder(&request.locks, &run);
+    let scratch = kata_folder(&request.locks, &process);
     // Declared after the lock, so that its folder goes while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
-    let open = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
-    let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
+    let opened = move || SuppliedKata::open(&sources, &replacements, &profiles, &scratch);
+    let kata = Arc::new(tokio::task::spawn_blocking(opened).await?.map_err(BadRequest::Kata)?);
     let donors = donors(&request, &progress).await?;
-    let cells = cells(&request, &progress);
     // Before that a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
     std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
-    let journal = Writer::create(&request.out)?.hiding(redactor.clone());
+    let (journal, before) = open(&request)?;
+    let journal = journal.hiding(redactor.clone());
     let mut journal = if request.streams { journal.telling(stream) } else { journal };
-    journal.append(Event::RunStarted {
+    let cells = cells(&request, before.as_ref(), &progress);
+    if cells.is_empty() && before.is_none() {
+        let _ = std::fs::remove_file(journal.path());
+        return Err(BadRequest::Nothing.into());
+    }
+    let begins = Event::RunStarted {
         schema: SCHEMA,
-        run: run.clone(),
+        run: before.as_ref().map_or_else(|| process.clone(), |before| before.run.clone()),
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         commit: COMMIT.to_owned(),
         argv: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
@@ -171,11 +189,15 @@ pub async fn run(
             .iter()
             .map(|c| (c.id.clone(), c.units.iter().map(|unit| unit.tests.len() as u64).sum()))
             .collect(),
-        filter: request.filter.clone(),
+        filter: request.part.filter().or(request.filter.clone()),
         candidate: request.candidate,
         shaped: request.shaped,
         options: request.options.iter().cloned().chain(kata.options()).chain(donors.options()).collect(),
-    })?;
+    };
+    if let Some(before) = &before {
+        goes_on(before, &begins).map_err(|reason| BadRequest::Resume { path: request.out.clone(), reason })?;
+    }
+    journal.append(begins)?;
     let cancel = Arc::clone(&request.images.cancel);
     let (images_folder, budget) = (request.images.cache.clone(), request.budget);
     let machines = Machines {
@@ -189,9 +211,9 @@ pub async fn run(
         kata,
         donors: Arc::new(donors),
         docker: docker.clone(),
-        owner: OwningRun { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
+        owner: OwningRun { run: process.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
         machines,
-        host_folder: host_folder(&request.locks, &run),
+        host_folder: host_folder(&request.locks, &process),
     });
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),
@@ -203,9 +225,10 @@ pub async fn run(
         events: EventLog::new(journal, progress.clone()),
         progress: progress.clone(),
         folder: request.out.clone(),
+        resumed: before.as_ref().map_or(0, |before| before.begun),
     });
     let mut tasks = tokio::task::JoinSet::new();
-    for cell in cells {
+    for cell in cells.into_iter().filter(is_left) {
         let (resources, options, output) = (Arc::clone(&resources), Arc::clone(&options), Arc::clone(&output));
         tasks.spawn(cell::run(resources, options, output, Arc::new(cell)));
     }
@@ -230,7 +253,7 @@ pub async fn run(
     output.events.write(Event::RunFinished { interrupted: ended != RunEnd::Finished });
     if let Some(docker) = docker.as_ref().filter(|_| !keep || ended != RunEnd::Finished) {
         // An engine that is gone or hangs does not cost the reports: the journal has everything.
-        let failed = match tokio::time::timeout(SWEEPING, sweep(docker, SweepScope::Run(&run))).await {
+        let failed = match tokio::time::timeout(SWEEPING, sweep(docker, SweepScope::Run(&process))).await {
             Ok(Ok(_)) => None,
             Ok(Err(e)) => Some(error_chain(&e)),
             Err(_) => Some(format!("the engine has not answered for {} s", SWEEPING.as_secs())),
@@ -290,33 +313,6 @@ async fn sweep_what_is_over(
         progress.say(&format!("warning: left {left}"));
     }
     Ok(())
-}
-
-/// Each release in each environment, with what is to be run there.
-fn cells(request: &Request, progress: &Progress) -> Vec<Cell> {
-    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
-    let several = request.environments.len() > 1;
-    request
-        .releases
-        .iter()
-        .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
-        .filter(|(release, environment)| {
-            request.only.as_ref().is_none_or(|only| only.contains(&(release.name(), *environment)))
-        })
-        .map(|(release, environment)| {
-            let id = cell_id(release, environment);
-            let name = format!("{}:{}", release.distro, release.version);
-            let provided = provided(environment);
-            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
-            Cell {
-                line: progress.cell(&if several { format!("{name} {environment}") } else { name }),
-                id,
-                release: release.clone(),
-                profiles: request.profiles.clone(),
-                units: plan::units(&request.profiles, environment, wanted, same),
-            }
-        })
-        .collect()
 }
 
 /// Prints what a sweep did. People must know what it left, because that may take gigabytes.
@@ -390,9 +386,4 @@ fn machines(size: Size, jobs: usize) -> usize {
     let half_mib = memory::available_kib().unwrap_or(0) / 1024 / 2;
     let fit = usize::try_from(half_mib / u64::from(size.memory_mib).max(1)).unwrap_or(usize::MAX);
     fit.clamp(1, jobs.max(1))
-}
-
-/// The cell of a release on this machine's architecture, in an environment.
-fn cell_id(release: &Release, environment: Environment) -> CellId {
-    CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
 }

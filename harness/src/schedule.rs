@@ -26,15 +26,15 @@
 //! rate. Units of static checks run first, because they block much of the rest; then the units with guests, the
 //! longest first, as many at a time over all cells as `--jobs` permits. A unit starts its guest when its first test
 //! wants one and keeps it for the next, until the guest is no longer usable or a failing test is to be repeated in a
-//! fresh one.
+//! fresh one. A cell whose run was killed goes on with what is left of it: see [`Schedule::resumed`].
 
 pub use attempts::Attempts;
 
-use crate::plan::{PlannedTest, Unit};
+use crate::plan::{PlannedTest, Unit, remaining};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use suites::outcome::Outcome;
-use units::{in_turn, needs_cpus, remaining};
+use units::{in_turn, needs_cpus};
 
 /// How many machines a cell may lose before it is given up.
 const LOSSES_OF_A_CELL: u32 = 4;
@@ -90,6 +90,10 @@ pub struct Schedule {
     lost: u32,
     traded: u32,
     repeated: bool,
+    /// What failed in several machines before the run was resumed: it need not fail in one more.
+    confirmed: BTreeSet<Key>,
+    /// The next attempt at a test that is not to begin with the first: it was tried before the run was resumed.
+    next_attempts: BTreeMap<Key, u32>,
     /// How many tests this environment has before it, and how many of them have finished.
     progress: (usize, usize),
     /// How many attempts ended how.
@@ -173,6 +177,8 @@ impl Schedule {
             lost: 0,
             traded: 0,
             repeated: false,
+            confirmed: BTreeSet::new(),
+            next_attempts: BTreeMap::new(),
             progress: (0, 0),
             counts: BTreeMap::new(),
         }
@@ -231,11 +237,11 @@ impl Schedule {
         unanswered: bool,
     ) -> AfterAttempt {
         let keys: Vec<Key> = profiles.iter().map(|profile| (profile.clone(), test.to_owned())).collect();
+        self.progress.1 += usize::from(attempt == self.first_attempt(profiles, test));
         for key in &keys {
             self.standings.insert(key.clone(), outcome.clone());
         }
         self.under_way.remove(&(profiles.to_vec(), test.to_owned()));
-        self.progress.1 += usize::from(attempt == 1);
         *self.counts.entry(outcome.name()).or_default() += 1;
         // Once emulation has made one sandbox hang, the next ones often hang, too, each until its deadline.
         if unanswered && self.may_trade() {
@@ -264,6 +270,8 @@ impl Schedule {
 
     /// The environment is gone: what comes next, and which tests its loss interrupted.
     pub fn ended(&mut self, end: EnvironmentEnd) -> (AfterEnvironment, Vec<Interrupted>) {
+        // In a fresh machine attempts are counted from 1.
+        self.next_attempts.clear();
         let more = self.standings.len() / OUTCOMES_FOR_ONE_MORE;
         let may_lose = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(LOSSES_OF_A_CELL);
         let replaced = self.is_vm && self.attempts.retries > 0 && self.lost < may_lose;
@@ -305,17 +313,6 @@ impl Schedule {
         self.is_emulated && self.attempts.retries > 0 && self.traded < TRADES_OF_A_CELL
     }
 
-    /// Repeats what failed in nested guests of an emulated machine, once.
-    fn repeat(&mut self) -> AfterEnvironment {
-        if self.repeated || !self.is_emulated || self.attempts.retries == 0 {
-            return AfterEnvironment::Finished;
-        }
-        self.repeated = true;
-        self.left = self.nested_failures();
-        self.is_wide = self.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
-        if self.left.is_empty() { AfterEnvironment::Finished } else { AfterEnvironment::Machine(RestartReason::Repeat) }
-    }
-
     /// Ends the tests that were running in a machine that is lost.
     fn interrupt(&mut self) -> Vec<Interrupted> {
         let under_way = std::mem::take(&mut self.under_way);
@@ -350,45 +347,11 @@ impl Schedule {
         unjudged.into_iter().for_each(|key| self.lose_machine(key));
         any
     }
-
-    /// The tests of nested guests that failed or could not be judged, and those that they blocked. Their outcomes are
-    /// forgotten, so that they do not block each other.
-    fn nested_failures(&mut self) -> Vec<Unit> {
-        let mut again: BTreeSet<Key> = BTreeSet::new();
-        let tests: Vec<(&PlannedTest, &String)> = self
-            .units
-            .iter()
-            .flat_map(|unit| &unit.tests)
-            .flat_map(|planned| planned.profiles.iter().map(move |profile| (planned, profile)))
-            .collect();
-        loop {
-            let before = again.len();
-            for (planned, profile) in &tests {
-                let key = key(planned, profile);
-                let chosen = match self.standings.get(&key) {
-                    Some(Outcome::Fail { .. } | Outcome::Error { .. }) => {
-                        reports::verdict::agreement::is_nested(planned.test)
-                    }
-                    Some(Outcome::Blocked { .. }) => {
-                        planned.test.blocked_by.iter().any(|by| again.contains(&((*profile).clone(), by.clone())))
-                    }
-                    _ => false,
-                };
-                if chosen {
-                    again.insert(key);
-                }
-            }
-            if again.len() == before {
-                break;
-            }
-        }
-        let left = remaining(&self.units, |planned, profile| again.contains(&key(planned, profile)));
-        self.standings.retain(|key, _| !again.contains(key));
-        left
-    }
 }
 
 mod attempts;
+mod repeated;
+mod resumed;
 mod units;
 
 #[cfg(test)]

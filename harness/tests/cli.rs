@@ -331,12 +331,7 @@ fn an_unknown_flag_is_told_with_the_nearest() {
 #[test]
 fn no_target_is_no_run_of_everything() {
     assert_snapshot!(said(&["run"]), @r"
-    error: the following required arguments were not provided:
-      <TARGET>...
-
-    Usage: kata-qualify run <TARGET>...
-
-    For more information, try '--help'.
+    error: name what to qualify, for example debian:13
     exit 2
     ");
 }

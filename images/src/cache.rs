@@ -29,6 +29,7 @@ mod budget;
 mod image;
 mod name;
 mod removal;
+pub mod transfer;
 pub mod trust;
 mod workshop;
 

@@ -30,6 +30,7 @@ pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
 pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
 pub mod docker; // images of the Docker engine
+pub mod packed; // files as one archive, for others and from others
 pub mod portable; // a program of a tree with all that it loads
 mod tree; // files and programs of a tree
 mod unpack; // tar archives that are not trusted

@@ -120,9 +120,13 @@ impl Manifest {
     }
 
     pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {
-        let text = std::fs::read(path).context("reading", path)?;
+        Manifest::parse(&std::fs::read(path).context("reading", path)?, path)
+    }
+
+    /// As [`read`](Manifest::read), of what was read from `path`.
+    pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Manifest, Failure> {
         let bad = |reason: String| ImageErrorKind::BadManifest { path: path.to_owned(), reason };
-        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+        let manifest: Manifest = serde_json::from_slice(text).map_err(|e| bad(e.to_string()))?;
         if manifest.format != FORMAT {
             return Err(bad(format!("format {} where {FORMAT} was expected", manifest.format)).into());
         }

@@ -2,6 +2,7 @@
 //!
 //! Its content is not trusted: every path is looked up below the tree's descriptor, where no link leads out.
 
+pub(crate) mod archived;
 pub(crate) mod attributes;
 pub(crate) mod compare;
 pub(crate) mod whiteout;

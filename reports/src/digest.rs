@@ -9,13 +9,19 @@ pub fn short(text: &str) -> String {
     hex(digest.get(..6).unwrap_or(&digest))
 }
 
+/// The SHA-256 of bytes, in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::short;
+    use super::{sha256, short};
 
     #[test]
     fn a_digest_is_short_and_of_the_whole_text() {
         assert_eq!(short(""), "e3b0c44298fc");
         assert_ne!(short("a"), short("b"));
+        assert!(sha256(b"").starts_with(&short("")) && sha256(b"").len() == 64);
     }
 }

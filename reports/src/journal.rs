@@ -8,7 +8,7 @@
 //! when it is folded, so that every report is safe from there on.
 //! Logs are redacted at the end of a run; the redactor is told beforehand what the machine's mirrors and their
 //! passwords are.
-//! A killed run is read, not resumed: `report` shows what it had.
+//! A killed run's journal is read as far as it goes, and `run --resume` goes on with it in the same file.
 
 mod event;
 mod reader;

@@ -2,14 +2,20 @@
 //!
 //! The journal is the only truth of a run.
 //! [`run`] folds it into what became of each test, [`verdict`] judges that against the catalogue, and [`matrix`] is the result.
+//! [`resume`] says what a journal leaves to be run, [`merge`] joins journals, [`bundle`] says what others need of a
+//! run.
 //! [`standing`] says where each capability stands beside the record; [`views`] are projections of that.
-//! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and every report is safe from there on.
+//! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and
+//! every report is safe from there on.
 
+pub mod bundle;
 pub mod difference;
 pub mod digest;
 pub mod installed;
 pub mod journal;
 pub mod matrix;
+pub mod merge;
+pub mod resume;
 pub mod run;
 pub mod schema;
 pub mod signature;

@@ -3,6 +3,7 @@
 mod clean;
 mod fold;
 
+pub use clean::redactor;
 pub use fold::fold;
 
 use crate::journal::{CellFacts, CellId, Phase};
@@ -85,6 +86,8 @@ pub struct CellRun {
     pub last: Option<Timestamp>,
     /// Whether work on it was completed.
     pub complete: bool,
+    /// For how long nobody worked on it in between, in milliseconds: until a killed run was resumed.
+    pub away: u64,
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<Phase, u64>,
     /// Its tests, each for the profiles that share the configuration.
@@ -94,7 +97,7 @@ pub struct CellRun {
 impl CellRun {
     /// How long it took, in milliseconds.
     pub fn millis(&self) -> Option<u64> {
-        Some(between(self.started?, self.last?))
+        Some(between(self.started?, self.last?).saturating_sub(self.away))
     }
 }
 

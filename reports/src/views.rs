@@ -5,6 +5,7 @@ pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub mod proof;
 pub mod published;
 pub mod rates;
 pub mod record;

@@ -1,7 +1,6 @@
 //! The tests of one cell in one environment: what is asked of its agent, and what is written into the journal.
 
 use super::TestOptions;
-use crate::artifacts::artifact_path;
 use crate::line::{Line, LineError, ask};
 use crate::output::CellOutput;
 use crate::plan::{Cell, PlannedTest, Unit};
@@ -126,7 +125,8 @@ impl Testing {
             self.at_once(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }
-        for attempt in 1.. {
+        let first = locked(&self.schedule).first_attempt(&profiles, &test.id);
+        for attempt in first.. {
             self.started(&profiles, &test.id, attempt);
             let began = Instant::now();
             let one = Attempt { unit, planned, profiles: &profiles, number: attempt };
@@ -252,9 +252,10 @@ impl Testing {
 
     /// An outcome without an attempt.
     fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
-        self.started(profiles, test, 1);
+        let attempt = locked(&self.schedule).first_attempt(profiles, test);
+        self.started(profiles, test, attempt);
         let (guests, notes, artifacts) = (Vec::new(), Vec::new(), Vec::new());
-        let (attempt, unanswered, began) = (1, false, Instant::now());
+        let (unanswered, began) = (false, Instant::now());
         self.finished(FinishedAttempt {
             profiles,
             test,
@@ -297,7 +298,7 @@ impl Testing {
 
     /// The paths that the environment's artifacts will have below the output folder.
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
-        artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
+        artifacts.iter().map(|path| self.output.artifact(path)).collect()
     }
 }
 

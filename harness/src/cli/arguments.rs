@@ -1,16 +1,26 @@
 //! The command line's form.
 
-mod blame;
-mod compared;
-
-pub(super) use blame::BlameArguments;
-pub(super) use compared::{DiffArguments, HistoryArguments, StaleArguments};
-
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::journal::Environment;
 use std::path::{Path, PathBuf};
+
+mod blame;
+mod compared;
+mod known;
+mod maintenance;
+mod results;
+mod transfer;
+
+pub(super) use blame::BlameArguments;
+pub(super) use compared::{DiffArguments, HistoryArguments, StaleArguments};
+pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
+pub(super) use maintenance::ProfilesArguments;
+pub(super) use results::{
+    BundleArguments, MergeArguments, ReportArguments, RerunArguments, VerifyArguments, WatchArguments,
+};
+pub(super) use transfer::{ImagesArguments, ImagesCommand};
 
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
 /// guests started the way Kata starts them, and writes the verified support matrix back into the records.
@@ -37,6 +47,8 @@ Exit codes:
 pub(super) enum Command {
     /// Qualify releases: `debian:13`, `debian`, `debian:11,12`, `all`.
     Run(Box<RunArguments>),
+    /// Run again what did not pass in a run, what it did not reach, and what it did not know; `merge` joins the two.
+    Rerun(Box<RerunArguments>),
     /// Say of each release whether `run` could bring it up here, how, and if not, why; nothing is booted or fetched.
     Plan(Box<PlanArguments>),
     /// List tests, capabilities, profiles and releases, without running anything.
@@ -47,6 +59,14 @@ pub(super) enum Command {
     Matrix(MatrixArguments),
     /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
+    /// Show a run that goes on in another terminal: what each cell is doing, and every failure; ends with the run.
+    Watch(WatchArguments),
+    /// Join the output folders of runs: of shards, of a run and its rerun, of copies of a run.
+    Merge(MergeArguments),
+    /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.
+    Bundle(BundleArguments),
+    /// Judge a bundle anew with this program's tests and say what it proves; nothing of it is written or run.
+    Verify(VerifyArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
     /// Compare two runs, or a run with the record: verdicts, causes that are new, known, fixed or flaky, packages.
@@ -59,6 +79,8 @@ pub(super) enum Command {
     /// Find out whose fault a failure is: repeat a test that failed in a run with the VMM, the daemon or the kernel
     /// of a release where it passes. Exits with 3 if there is no verdict.
     Blame(Box<BlameArguments>),
+    /// Carry cached images from one machine to another, so that a shard need not make them.
+    Images(ImagesArguments),
     /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
@@ -131,8 +153,19 @@ pub(super) enum RunFormat {
 pub(super) struct RunArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
     /// machine runs. With --stale all that have an entry in the record, if none is named.
-    #[arg(required_unless_present_any = ["environments", "stale"], value_name = "TARGET")]
+    #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
+    /// A file that names the cells to run in the place of targets and --in: a plan (`plan --format json`), one of its
+    /// shards, a JSON list, or a cell a line, for example debian:13/x86_64/container.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "environments", "resume"])]
+    pub cells: Option<PathBuf>,
+    /// Which shard of the plan that --cells names, counted from 0, as job arrays do.
+    #[arg(long, value_name = "K", requires = "cells", value_parser = clap::value_parser!(u16).range(0..256))]
+    pub shard: Option<u16>,
+    /// Go on with the run in this folder, which was killed or interrupted: what had ended is not run again. Releases,
+    /// environments, profiles and tests are those of its journal; give the other options again that it was begun with.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "environments", "profiles", "filter", "out"])]
+    pub resume: Option<PathBuf>,
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
     pub environments: Vec<In>,
@@ -154,7 +187,7 @@ pub(super) struct RunArguments {
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Run only the cells whose entry in the record is stale, as `kata-qualify stale` says; none, if nothing is.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["cells", "resume"])]
     pub stale: bool,
     /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].
     #[arg(long, value_name = "DIR")]
@@ -262,58 +295,13 @@ pub(super) struct PlanArguments {
     pub records: Option<PathBuf>,
     #[command(flatten)]
     pub images: ImageArguments,
+    /// Pack the cells into at most so many shards, each for one machine: `run --cells PLAN --shard K` runs one of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub shards: Option<u16>,
+    /// A run's output folder from which it is known how long cells take; give it once for each run.
+    #[arg(long = "times-of", value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
     /// For people or for programs.
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ListArguments {
-    /// What to list.
-    #[arg(value_enum, default_value = "tests")]
-    pub what: ListWhat,
-    /// Only what contains this.
-    #[arg(long = "test", value_name = "FILTER")]
-    pub filter: Option<String>,
-    /// Records that replace or add to the shipped ones.
-    #[arg(long, value_name = "DIR")]
-    pub records: Option<PathBuf>,
-    /// For people or for programs.
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
-}
-
-/// What `list` lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ListWhat {
-    /// Tests, with what they prove.
-    Tests,
-    /// The matrix's columns.
-    Capabilities,
-    /// Kata families.
-    Profiles,
-    /// Releases in the records.
-    Releases,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArguments {
-    /// A test's id or its last part, or a capability.
-    #[arg(value_name = "TEST|CAPABILITY")]
-    pub what: String,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ReportArguments {
-    /// A run's output folder.
-    pub dir: PathBuf,
-    /// Records that replace or add to the shipped ones; the run is compared with them.
-    #[arg(long, value_name = "DIR")]
-    pub records: Option<PathBuf>,
-    /// Exit with 1 if anything required is not supported, whatever the record says.
-    #[arg(long)]
-    pub strict: bool,
-    /// The matrix on standard output, or the results as JSON.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
 }
@@ -374,26 +362,4 @@ pub(super) fn budget(option: Option<u64>) -> Result<u64, UsageError> {
 
 fn absolute(path: &Path) -> Result<PathBuf, UsageError> {
     std::path::absolute(path).map_err(|e| UsageError(format!("{}: {e}", path.display())))
-}
-
-/// `kata-qualify matrix`.
-#[derive(Debug, Args)]
-pub(super) struct MatrixArguments {
-    /// Records that replace or add to the shipped ones.
-    #[arg(long, value_name = "DIR")]
-    pub records: Option<PathBuf>,
-}
-
-/// Seconds in a year: more is a typing error, and can overflow a clock.
-const YEAR: u64 = 365 * 24 * 60 * 60;
-
-/// `kata-qualify profiles`.
-#[derive(Debug, Args)]
-pub(super) struct ProfilesArguments {
-    /// A git repository with Kata's tags and its branch `main`, bare or not; it is only read.
-    #[arg(long, value_name = "CHECKOUT")]
-    pub against: PathBuf,
-    /// Seconds that reading it may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
-    pub within: u64,
 }

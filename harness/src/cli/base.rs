@@ -4,8 +4,6 @@
 //! `report` finds it again and exits as `run` did.
 
 use crate::cli::arguments::{RunArguments, RunFormat};
-use crate::cli::request;
-use crate::run::Request;
 use anyhow::Context as _;
 use model::database::Database;
 use model::profile::Profile;
@@ -16,20 +14,14 @@ use suites::catalogue;
 /// The folder of the base run below the candidates'.
 pub(super) const FOLDER: &str = "base";
 
-/// What the base run is to do; `None` where there is to be none.
-///
-/// # Errors
-/// As [`request::request`].
-pub(super) fn request(arguments: &RunArguments, out: &Path, database: &Database) -> anyhow::Result<Option<Request>> {
-    match plain(arguments, out) {
-        Some(plain) => request::request(&plain, database).map(Some),
-        None => Ok(None),
-    }
+/// Whether arguments ask for one.
+pub(super) fn is_asked(arguments: &RunArguments) -> bool {
+    !arguments.images.with_packages.is_empty() && !arguments.no_base
 }
 
-/// The arguments of the base run: the same, without the packages under test.
-fn plain(arguments: &RunArguments, out: &Path) -> Option<RunArguments> {
-    if arguments.images.with_packages.is_empty() || arguments.no_base {
+/// The arguments of the base run: the same, without the packages under test; `None` where there is to be none.
+pub(super) fn plain(arguments: &RunArguments, out: &Path) -> Option<RunArguments> {
+    if !is_asked(arguments) {
         return None;
     }
     let mut plain = arguments.clone();

@@ -4,14 +4,18 @@ use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
 use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
 use crate::progress::tell;
+use crate::shards::{self, ExpectedCell, Shard};
 use images::ImageRoute;
 use model::arch::Arch;
+use model::diagnostic::error_chain;
 use model::record::ResolveError;
 use model::release::Release;
 use model::target::Target;
-use reports::journal::Environment;
+use reports::journal::{CellId, Environment};
+use reports::run::Run;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// What can be done with a release.
 struct PlanLine {
@@ -28,6 +32,10 @@ pub(super) struct Document {
     arch: Arch,
     /// In the order of the records, or as they were named.
     releases: Vec<Planned>,
+    /// What can be run, with how long that is expected to take.
+    cells: Vec<ExpectedCell>,
+    /// The cells in shards, each for one machine; none unless shards are asked for.
+    shards: Vec<Shard>,
 }
 
 /// What can be done with a release, for programs.
@@ -85,14 +93,16 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         PlanLine { release: target.to_string(), way, note }
     };
     let rows: Vec<PlanLine> = named.iter().map(judge).collect();
+    let cells = expected(arguments, &cells(&named, &rows, &environments))?;
+    let shards = arguments.shards.map(|count| shards::pack(&cells, count.into())).unwrap_or_default();
     match arguments.format {
         Format::Json => {
             let releases = rows.iter().map(|row| planned(row, &environments)).collect();
-            let document = Document { arch, releases };
+            let document = Document { arch, releases, cells, shards };
             print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
         }
         Format::Human => {
-            print(&text(&rows, &environments))?;
+            print(&(text(&rows, &environments) + &sharded(&shards)))?;
             let mut told: Vec<&str> = Vec::new();
             for hint in rows.iter().filter_map(|row| row.way.as_ref().err()?.hint.as_deref()) {
                 if !told.contains(&hint) {
@@ -103,6 +113,43 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::AsRecorded)
+}
+
+/// What can be run: each release that can be brought up, in each environment.
+fn cells(
+    named: &[(Target, Result<Release, ResolveError>)],
+    rows: &[PlanLine],
+    environments: &[Environment],
+) -> Vec<CellId> {
+    let possible = named.iter().zip(rows).filter(|(_, row)| row.way.is_ok());
+    let releases = possible.filter_map(|((_, release), _)| release.as_ref().ok());
+    let of = |release: &Release, environment: &Environment| CellId {
+        distro: release.distro.clone(),
+        release: release.version.clone(),
+        arch: release.arch,
+        environment: *environment,
+    };
+    releases.flat_map(|release| environments.iter().map(move |environment| of(release, environment))).collect()
+}
+
+/// How long cells are expected to take, by the runs that are named.
+fn expected(arguments: &PlanArguments, cells: &[CellId]) -> Result<Vec<ExpectedCell>, UsageError> {
+    let run = |folder: &PathBuf| -> Result<Run, UsageError> {
+        let failed = |why: String| UsageError(format!("--times-of {}: {why}", folder.display()));
+        let journal = reports::journal::read(&folder.join(reports::journal::FILE));
+        Ok(reports::run::fold(&journal.map_err(|e| failed(error_chain(&e)))?))
+    };
+    let runs = arguments.runs.iter().map(run).collect::<Result<Vec<Run>, UsageError>>()?;
+    Ok(shards::expected(cells, &runs))
+}
+
+/// A line for each shard.
+fn sharded(shards: &[Shard]) -> String {
+    let line = |(number, shard): (usize, &Shard)| {
+        let cells = shard.cells.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        format!("shard {number}  {} min  {cells}\n", shard.minutes)
+    };
+    shards.iter().enumerate().map(line).collect()
 }
 
 /// A line for each release.
@@ -168,6 +215,24 @@ mod tests {
         debian:13       container, vm, from: bootstrap
         amzn:2023       container, vm, from: OCI image of its registry (note: the record names no QEMU on x86_64: no guest can be started)
         gentoo:rolling  cannot: no installer is written
+        ");
+    }
+
+    #[test]
+    fn people_see_a_line_for_each_shard() {
+        let shards = [
+            Shard { minutes: 45, cells: vec!["debian:13/x86_64/vm".parse().unwrap()] },
+            Shard {
+                minutes: 16,
+                cells: vec![
+                    "debian:12/x86_64/container".parse().unwrap(),
+                    "debian:13/x86_64/container".parse().unwrap(),
+                ],
+            },
+        ];
+        assert_snapshot!(sharded(&shards), @r"
+        shard 0  45 min  debian:13/x86_64/vm
+        shard 1  16 min  debian:12/x86_64/container debian:13/x86_64/container
         ");
     }
 

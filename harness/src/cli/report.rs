@@ -4,6 +4,7 @@ use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError, base, records};
 use crate::progress::tell;
 use anyhow::Context as _;
+use model::database::Database;
 use model::profile::Profile;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
@@ -20,12 +21,23 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     // A folder without a readable journal is bad input; nothing is written then.
     let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
-    let matrix = matrix_in(&journal, Profile::all(), &what.dir);
-    let before = base::below(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
-    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), &database), what.strict);
-    write(&standings, &what.dir)?;
-    print(&standings, what.format)?;
-    tell(format_args!("reports: {}", what.dir.display()));
+    reports_of(&journal, &database, &what.dir, what.strict, what.format)
+}
+
+/// The reports of a journal in its folder, and the exit code that its run would have had.
+pub(super) fn reports_of(
+    journal: &Journal,
+    database: &Database,
+    folder: &Path,
+    strict: bool,
+    format: Format,
+) -> anyhow::Result<Exit> {
+    let matrix = matrix_in(journal, Profile::all(), folder);
+    let before = base::below(folder).map_err(|e| UsageError(format!("{e:#}")))?;
+    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
+    write(&standings, folder)?;
+    print(&standings, format)?;
+    tell(format_args!("reports: {}", folder.display()));
     Ok(match matrix.ending {
         RunEnding::Interrupted => Exit::Interrupted,
         RunEnding::Finished | RunEnding::Killed => exit(&standings),
@@ -53,7 +65,7 @@ pub(super) fn judged(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix>
     Ok(matrix_in(&read(dir)?, profiles, dir))
 }
 
-fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
+pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
     reports::views::write::matrix_in(journal, catalogue::tests(), profiles, dir)
 }
 
@@ -62,7 +74,7 @@ pub(super) fn write(standings: &Standings<'_>, dir: &Path) -> anyhow::Result<()>
     reports::views::write::write_all(standings, catalogue::tests(), dir).context("writing the reports")
 }
 
-fn read(dir: &Path) -> anyhow::Result<Journal> {
+pub(super) fn read(dir: &Path) -> anyhow::Result<Journal> {
     reports::journal::read(&dir.join(reports::journal::FILE)).context("reading the run")
 }
 

@@ -7,6 +7,7 @@ use crate::environments::host;
 use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
+use crate::part::Part;
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
 use crate::run::Request;
@@ -82,8 +83,8 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
         profiles,
-        only: None,
         filter: arguments.filter.clone(),
+        part: Part::default(),
         out: out(arguments.out.as_deref())?,
         images,
         pinned,

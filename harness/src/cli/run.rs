@@ -1,47 +1,55 @@
 //! `kata-qualify run`: from arguments to a run, and from its journal to reports, record and exit code.
 
-use crate::cli::arguments::{Format, RunArguments, RunFormat};
+use crate::cli::arguments::{Format, RerunArguments, RunArguments, RunFormat};
 use crate::cli::bring_up::bring_up;
-use crate::cli::{Exit, base, blame, records, redact, report, request, runtime, shut_down, stale, usage};
+use crate::cli::part::{self, Asked};
+use crate::cli::{Exit, base, blame, records, redact, report, runtime, shut_down, stale, usage};
 use crate::progress::{Progress, tell};
-use crate::run::{BadRequest, CLEANING, Request, RunEnd};
+use crate::run::{BadRequest, CLEANING, RunEnd};
+use model::database::Database;
 use reports::standing::Standings;
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
-    // What is stale is so in its own environment.
-    let asked = arguments.stale || !arguments.environments.is_empty();
-    let stale = match arguments.stale {
-        true => match stale::run_of_cells(arguments, &database)? {
-            Some(stale) => Some(stale),
-            None => {
-                tell("nothing is stale: nothing is run");
-                return Ok(Exit::AsRecorded);
-            }
-        },
-        false => None,
-    };
-    let (arguments, only) = match &stale {
-        Some((arguments, cells)) => (arguments, Some(cells.clone())),
-        None => (arguments, None),
-    };
-    let request = Request { only, ..request::request(arguments, &database)? };
+    if !arguments.stale {
+        return go(&part::asked(arguments)?, &database);
+    }
+    match stale::cells(arguments, &database)? {
+        Some(cells) => go(&part::of_chosen(arguments, &cells), &database),
+        None => {
+            tell("nothing is stale: nothing is run");
+            Ok(Exit::AsRecorded)
+        }
+    }
+}
+
+/// Runs what another run did not show.
+pub(super) fn rerun(arguments: &RerunArguments) -> anyhow::Result<Exit> {
+    let database = records::database(arguments.options.records.as_deref())?;
+    go(&part::again(arguments)?, &database)
+}
+
+/// Runs what is asked for.
+fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
+    let arguments = &asked.arguments;
+    let request = asked.request(database)?;
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
-    let before = base::request(arguments, &out, &database)?;
+    let before = asked.base_request(&request, database)?;
+    let is_named = !arguments.environments.is_empty();
     let runtime = runtime()?;
     let over = runtime.block_on(async {
         if let Some(before) = before {
             progress.say("first the base run: the releases without --with-packages");
-            let over = bring_up(before, asked, &progress).await?;
+            let over = bring_up(before, is_named, &progress).await?;
             if over.0 != RunEnd::Finished {
                 return Ok(over);
             }
             progress.say("now the candidates");
         }
-        bring_up(request, asked, &progress).await
+        bring_up(request, is_named, &progress).await
     });
     let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
     if !shut_down(runtime, left) {
@@ -62,7 +70,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     }
     let matrix = report::judged(&out, &profiles)?;
     let before = base::below(&out)?;
-    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), &database), arguments.strict);
+    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), arguments.strict);
     report::write(&standings, &out)?;
     match arguments.format {
         RunFormat::Human => report::print(&standings, Format::Human)?,
@@ -71,11 +79,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     }
     tell(format_args!("journal and reports: {}", out.display()));
     if let Some(folder) = records {
-        records::write_back(&standings, &database, &folder)?;
+        records::write_back(&standings, database, &folder)?;
     }
     if arguments.blame
         && ended == RunEnd::Finished
-        && let Err(e) = blame::new_failures(&standings, arguments, &out, &database)
+        && let Err(e) = blame::new_failures(&standings, arguments, &out, database)
     {
         // What the run found stands.
         tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));

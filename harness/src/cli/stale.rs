@@ -3,7 +3,7 @@
 //! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
 //! require something else by now.
 
-use crate::cli::arguments::{Format, ImageArguments, In, RunArguments, StaleArguments};
+use crate::cli::arguments::{Format, ImageArguments, RunArguments, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
 use crate::progress::tell;
 use jiff::civil::Date;
@@ -13,7 +13,7 @@ use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::verified::VerifiedEntry;
 use model::version_order::compare;
-use reports::journal::Environment;
+use reports::journal::{CellId, Environment};
 use reports::verdict::test_set;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,8 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Row {
+    #[serde(skip)]
+    cell: CellId,
     release: String,
     arch: Arch,
     profile: String,
@@ -101,13 +103,10 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The arguments of a run of the cells that are stale, and these cells; none where nothing is.
+/// The cells that are stale of those that the arguments of a run name; none where nothing is.
 ///
 /// What a Kata that was supplied showed, and what this machine did, `run --stale` does not repeat.
-pub(super) fn run_of_cells(
-    arguments: &RunArguments,
-    database: &Database,
-) -> anyhow::Result<Option<(RunArguments, BTreeSet<(String, Environment)>)>> {
+pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<Option<Vec<CellId>>> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
     let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
     for row in rows.iter().filter(|row| row.unknown.is_some() && row.reasons.is_empty()) {
@@ -118,22 +117,15 @@ pub(super) fn run_of_cells(
         true => row.environment != Environment::Host,
         false => asked.contains(&row.environment),
     };
-    let stale = rows.iter().filter(|row| !row.reasons.is_empty()).filter(is_asked);
-    let cells: BTreeSet<(String, Environment)> = stale.map(|row| (row.release.clone(), row.environment)).collect();
-    if cells.is_empty() {
-        return Ok(None);
+    let mut cells: Vec<CellId> = Vec::new();
+    for row in rows.iter().filter(|row| !row.reasons.is_empty()).filter(is_asked) {
+        // Each profile has a row of its own.
+        if !cells.contains(&row.cell) {
+            tell(format_args!("stale: {} {}", row.release, row.environment));
+            cells.push(row.cell.clone());
+        }
     }
-    let targets: BTreeSet<&String> = cells.iter().map(|(release, _)| release).collect();
-    let environments: BTreeSet<Environment> = cells.iter().map(|(_, environment)| *environment).collect();
-    let arguments = RunArguments {
-        targets: targets.into_iter().cloned().collect(),
-        environments: environments.into_iter().map(In::from).collect(),
-        ..arguments.clone()
-    };
-    for (release, environment) in &cells {
-        tell(format_args!("stale: {release} {environment}"));
-    }
-    Ok(Some((arguments, cells)))
+    Ok(Some(cells).filter(|cells| !cells.is_empty()))
 }
 
 fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Row>> {
@@ -178,6 +170,12 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Row>
                 None => (None, None),
             };
             Row {
+                cell: CellId {
+                    distro: release.distro.clone(),
+                    release: release.version.clone(),
+                    arch,
+                    environment: entry.environment,
+                },
                 release: release.name(),
                 arch,
                 profile: entry.profile.clone(),
@@ -305,6 +303,7 @@ mod tests {
     #[test]
     fn people_see_what_is_stale_once_for_all_profiles() {
         let row = |profile: &str, reasons: Vec<Reason>| Row {
+            cell: "debian:13/x86_64/vm".parse().unwrap(),
             release: "debian:13".to_owned(),
             arch: Arch::X86_64,
             profile: profile.to_owned(),

@@ -4,24 +4,6 @@ use crate::plan::{PlannedTest, Unit};
 use suites::catalogue::Configuration;
 use suites::test::Need;
 
-/// The units with those tests and profiles that are chosen.
-pub(super) fn remaining(units: &[Unit], chosen: impl Fn(&PlannedTest, &str) -> bool) -> Vec<Unit> {
-    let mut left = Vec::new();
-    for unit in units {
-        let mut again = unit.clone();
-        for planned in &mut again.tests {
-            let mut profiles = std::mem::take(&mut planned.profiles);
-            profiles.retain(|profile| chosen(planned, profile));
-            planned.profiles = profiles;
-        }
-        again.tests.retain(|planned| !planned.profiles.is_empty());
-        if !again.tests.is_empty() {
-            left.push(again);
-        }
-    }
-    left
-}
-
 /// Whether a test needs several CPUs.
 pub(super) fn needs_cpus(planned: &PlannedTest) -> bool {
     planned.test.needs.contains(&Need::Cpus)

@@ -1,17 +1,14 @@
 //! A tree as a tar archive, streamed to Docker.
 
-use crate::tree::attributes;
+use crate::tree::archived::{BYTES, Entries};
 use futures_util::Stream;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 /// Bytes sent at once.
 const CHUNK: usize = 1 << 20;
-/// Bytes of a tree's files, holes included, that are sent at most: as many as an archive may unpack to.
-const BYTES: u64 = 64 << 30;
 
 /// A tree's archive as a stream, or that of some of its entries; the task that writes it says how that went.
 pub(super) fn stream<Chunk: From<Vec<u8>>>(
@@ -63,8 +60,7 @@ impl Write for Sink {
 fn write(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl Write) -> io::Result<()> {
     let mut builder = tar::Builder::new(sink);
     builder.mode(tar::HeaderMode::Complete);
-    let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
-    let mut left = BYTES;
+    let mut archived = Entries::new(BYTES, is_taken);
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let mut entries = std::fs::read_dir(tree.join(&folder))?.collect::<io::Result<Vec<_>>>()?;
@@ -76,7 +72,7 @@ fn write(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl Write) -> io:
                 continue;
             }
             if only.is_none_or(|only| only.contains(&path)) {
-                append(&mut builder, &entry.path(), &path, &meta, &mut seen, &mut left)?;
+                archived.append(&mut builder, &entry.path(), &path, &meta)?;
             }
             let dockers_own = ["proc", "sys", "dev"].iter().any(|own| path == Path::new(own));
             if meta.is_dir() && !dockers_own {
@@ -87,50 +83,15 @@ fn write(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl Write) -> io:
     builder.into_inner()?.flush()
 }
 
-fn append(
-    builder: &mut tar::Builder<impl Write>,
-    from: &Path,
-    path: &Path,
-    meta: &std::fs::Metadata,
-    seen: &mut HashMap<(u64, u64), PathBuf>,
-    left: &mut u64,
-) -> io::Result<()> {
-    let mut header = tar::Header::new_gnu();
-    header.set_metadata(meta);
-    if meta.is_symlink() {
-        header.set_size(0);
-        return builder.append_link(&mut header, path, std::fs::read_link(from)?);
-    }
-    if meta.is_file() && meta.nlink() > 1 {
-        if let Some(first) = seen.get(&(meta.dev(), meta.ino())) {
-            header.set_entry_type(tar::EntryType::Link);
-            header.set_size(0);
-            return builder.append_link(&mut header, path, first);
-        }
-        seen.insert((meta.dev(), meta.ino()), path.to_owned());
-    }
-    let records = records(from)?;
-    builder.append_pax_extensions(records.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
-    if meta.is_dir() {
-        header.set_size(0);
-        return builder.append_data(&mut header, path, io::empty());
-    }
-    let too_large = || io::Error::other(format!("with {} the tree is larger than any release", path.display()));
-    *left = left.checked_sub(meta.len()).ok_or_else(too_large)?;
-    builder.append_data(&mut header, path, std::fs::File::open(from)?)
-}
-
-/// Extended attributes as PAX records that Docker understands (`SCHILY.xattr.*`).
-fn records(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    // `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
-    let is_taken = |name: &[u8]| name.starts_with(b"security.capability") || name.starts_with(b"user.");
-    let taken = attributes::of(path)?.into_iter().filter(|(name, _)| is_taken(name));
-    Ok(taken.map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(&name)), value)).collect())
+/// `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
+fn is_taken(name: &[u8]) -> bool {
+    name.starts_with(b"security.capability") || name.starts_with(b"user.")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
 

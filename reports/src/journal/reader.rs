@@ -29,6 +29,19 @@ struct Line {
 /// # Errors
 /// With the file and the line, when a line is no event, is longer than [`MAX_LINE`] or belongs to a newer schema.
 pub fn read(path: &Path) -> Result<Journal, JournalError> {
+    Ok(read_to_end(path)?.0)
+}
+
+/// The end of a journal's file.
+pub(super) struct End {
+    /// Bytes up to the end of the last line that was kept, without its line feed if it has none.
+    pub(super) kept: u64,
+    /// Whether a line feed ended that line.
+    pub(super) ended: bool,
+}
+
+/// As [`read`], and how the file ends.
+pub(super) fn read_to_end(path: &Path) -> Result<(Journal, End), JournalError> {
     let path: PathBuf = if path.is_dir() { path.join(super::FILE) } else { path.to_owned() };
     let failed = |source| JournalError::Io { doing: "reading", path: path.clone(), source };
     // A FIFO would be waited for, and a device has no end.
@@ -43,9 +56,11 @@ pub fn read(path: &Path) -> Result<Journal, JournalError> {
     let mut journal = Journal::default();
     let mut number = 0;
     let mut cells = BTreeSet::new();
+    let mut end = End { kept: 0, ended: true };
     while let Some(line) = next_line(&mut reader).map_err(failed)? {
         number += 1;
         if line.bytes.trim_ascii().is_empty() && line.ended {
+            end.kept += line.length;
             continue;
         }
         if line.length > MAX_LINE as u64 {
@@ -65,6 +80,7 @@ pub fn read(path: &Path) -> Result<Journal, JournalError> {
                     return Err(JournalError::Line { path, line: number, problem });
                 }
                 journal.entries.push(entry);
+                end = End { kept: end.kept + line.length, ended: line.ended };
             }
             Err(_) if !line.ended => journal.cut = true,
             // A newer schema may also have another shape: say that rather than what is missing.
@@ -76,7 +92,7 @@ pub fn read(path: &Path) -> Result<Journal, JournalError> {
             }
         }
     }
-    Ok(journal)
+    Ok((journal, end))
 }
 
 fn stated_schema(line: &[u8]) -> Option<u64> {

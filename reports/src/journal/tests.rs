@@ -245,3 +245,38 @@ fn a_journal_of_more_cells_than_there_can_be_is_refused() {
     assert_eq!(with(MAX_CELLS).unwrap().entries.len(), MAX_CELLS);
     assert!(with(MAX_CELLS + 1).unwrap_err().to_string().contains("more than 1000 cells"));
 }
+
+/// As after `kill -9`, wherever it came.
+#[test]
+fn a_journal_that_was_cut_at_any_byte_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path()).unwrap();
+    writer.append(Event::CellStarted { cell: cell("13") }).unwrap();
+    writer.append(Event::CellFinished { cell: cell("13") }).unwrap();
+    drop(writer);
+    let path = dir.path().join(FILE);
+    let bytes = std::fs::read(&path).unwrap();
+    let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+    for at in 0..=bytes.len() {
+        std::fs::write(&path, &bytes[..at]).unwrap();
+        let (mut writer, journal) = Writer::resume(dir.path()).unwrap();
+        let whole = usize::from(at >= first) + usize::from(at >= bytes.len() - 1);
+        assert_eq!(journal.entries.len(), whole, "cut at {at}");
+        writer.append(Event::CellStarted { cell: cell("12") }).unwrap();
+        drop(writer);
+        let gone_on = read(&path).unwrap();
+        assert!(!gone_on.cut, "cut at {at}");
+        assert_eq!(gone_on.entries[..whole], journal.entries, "cut at {at}");
+        assert_eq!(gone_on.entries[whole].event, Event::CellStarted { cell: cell("12") }, "cut at {at}");
+        assert_eq!(gone_on.entries.len(), whole + 1);
+    }
+}
+
+#[test]
+fn nobody_goes_on_with_a_journal_that_is_written_or_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(Writer::resume(dir.path()), Err(JournalError::Io { .. })));
+    assert!(!dir.path().join(FILE).exists(), "none is made");
+    let _writer = Writer::create(dir.path()).unwrap();
+    assert!(matches!(Writer::resume(dir.path()), Err(JournalError::Busy(_))));
+}

@@ -1,5 +1,6 @@
 //! Appending to a journal.
 
+use super::reader::{Journal, read_to_end};
 use super::{Event, FILE, JournalEntry, JournalError, MAX_LINE};
 use crate::redact::{self, Redactor};
 use crate::signature;
@@ -44,9 +45,31 @@ impl Writer {
         Ok(writer)
     }
 
+    /// Goes on with the journal in `dir`, and gives what it says so far.
+    ///
+    /// A last line that a kill or a full disk has cut off is taken away; one that lacks nothing but its line feed
+    /// gets it.
+    ///
+    /// # Errors
+    /// When there is no journal, another process writes it, or it cannot be read.
+    pub fn resume(dir: &Path) -> Result<(Writer, Journal), JournalError> {
+        let writer = Writer::opened(dir, false)?;
+        // Read while it is locked, so that nobody adds to it in between.
+        let (journal, end) = read_to_end(&writer.path)?;
+        writer.file.set_len(end.kept).map_err(|e| writer.failed("writing", e))?;
+        if !end.ended {
+            (&writer.file).write_all(b"\n").map_err(|e| writer.failed("writing", e))?;
+        }
+        Ok((writer, journal))
+    }
+
     fn open(dir: &Path) -> Result<Writer, JournalError> {
+        Writer::opened(dir, true)
+    }
+
+    fn opened(dir: &Path, create: bool) -> Result<Writer, JournalError> {
         let path = dir.join(FILE);
-        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        let opened = OpenOptions::new().append(true).create(create).open(&path);
         let file = opened.map_err(|source| JournalError::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
             Ok(()) => Ok(Writer { file, path, redactor: Redactor::default(), told: None }),
@@ -88,7 +111,15 @@ impl Writer {
     /// As [`append`](Writer::append).
     pub fn append_entry(&mut self, mut entry: JournalEntry) -> Result<(), JournalError> {
         bound(&mut entry.event, &mut self.redactor);
-        let mut line = serde_json::to_vec(&entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
+        self.append_as_it_is(&entry)
+    }
+
+    /// Appends `entry` without looking at its texts: it was read from a journal, and is cleaned when it is folded.
+    ///
+    /// # Errors
+    /// As [`append`](Writer::append).
+    pub fn append_as_it_is(&mut self, entry: &JournalEntry) -> Result<(), JournalError> {
+        let mut line = serde_json::to_vec(entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
         line.push(b'\n');
         if line.len() > MAX_LINE {
             return Err(JournalError::TooLong { path: self.path.clone(), bytes: line.len() });
@@ -123,8 +154,9 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
     };
     let list = |items: &mut Vec<String>, text: &mut dyn FnMut(&mut String)| {
         if items.len() > MAX_ITEMS {
-            let cut = items.len() - MAX_ITEMS;
-            items.truncate(MAX_ITEMS);
+            // With the line that says so there are as many as may be: what is written again stays as it is.
+            let cut = items.len() + 1 - MAX_ITEMS;
+            items.truncate(MAX_ITEMS - 1);
             items.push(format!("[{cut} more left out]"));
         }
         items.iter_mut().for_each(text);

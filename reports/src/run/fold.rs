@@ -2,8 +2,10 @@
 
 use super::clean::{clean_facts, clean_outcome, redactor};
 use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
+use crate::digest;
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
+use crate::resume::RERUN;
 use jiff::Timestamp;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,9 @@ pub fn fold(journal: &Journal) -> Run {
     // Of the oldest schema, until the journal says it.
     let mut written_as = 1;
     let mut listed: BTreeSet<CellId> = BTreeSet::new();
+    // One, unless the journal was merged: each run's ending, by its id.
+    let mut endings: BTreeMap<String, RunEnding> = BTreeMap::new();
+    let mut current = String::new();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
         run.finished = Some(entry.at);
@@ -61,6 +66,7 @@ pub fn fold(journal: &Journal) -> Run {
                 options,
             } => {
                 written_as = *schema;
+                current.clone_from(id);
                 run.id = redactor.line(id);
                 run.harness = redactor.line(harness);
                 run.provenance = Provenance {
@@ -68,14 +74,17 @@ pub fn fold(journal: &Journal) -> Run {
                     argv: argv.iter().take(MAX_ITEMS).map(|word| redactor.line(word)).collect(),
                     records: redactor.line(records),
                     catalogue: redactor.line(catalogue),
-                    planned: run.provenance.planned.into_iter().chain(planned.clone()).collect(),
+                    planned: most(run.provenance.planned, planned),
                 };
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
-                run.filter = filter.as_ref().map(|f| redactor.line(f)).or(run.filter);
+                // Together with the run that it reruns it is of all that this one was of.
+                let of_all = |filter: &&String| filter.strip_prefix(RERUN).is_some_and(|run| endings.contains_key(run));
+                run.filter = filter.as_ref().filter(|f| !of_all(f)).map(|f| redactor.line(f)).or(run.filter);
                 run.candidate |= *candidate;
-                run.shaped |= *shaped;
-                run.ending = RunEnding::Killed;
+                // Also where somebody took the stamp away.
+                run.shaped |= *shaped || options.iter().any(|option| option == "--mirror-key");
+                endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
                     if listed.insert(cell.clone()) {
@@ -84,14 +93,24 @@ pub fn fold(journal: &Journal) -> Run {
                 }
             }
             Event::RunFinished { interrupted } => {
-                run.ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
+                let ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
+                endings.insert(current.clone(), ending);
             }
             event => {
                 for cell in event.cells() {
-                    folding.entry(cell.clone()).or_default().event(entry.at, event, written_as, &mut names);
+                    let folding = folding.entry(cell.clone()).or_default();
+                    folding.of_run(&current);
+                    folding.event(entry.at, event, written_as, &mut names);
                 }
             }
         }
+    }
+    // Of several that were merged, the one that is least of an end.
+    run.ending = endings.values().copied().max_by_key(|ending| *ending as u8).unwrap_or(RunEnding::Killed);
+    if endings.len() > 1 {
+        let ids = endings.keys().map(String::as_str).collect::<Vec<_>>().join(" ");
+        run.id = format!("merged-{}", digest::short(&ids));
+        extend(&mut run.options, std::iter::once(redactor.line(&format!("merged of the runs {ids}"))));
     }
     for (id, cell) in folding {
         if listed.insert(id.clone()) {
@@ -102,10 +121,25 @@ pub fn fold(journal: &Journal) -> Run {
     run
 }
 
+/// How many tests each cell was to run: of a run and its rerun, those of the run.
+fn most(mut known: BTreeMap<CellId, u64>, more: &BTreeMap<CellId, u64>) -> BTreeMap<CellId, u64> {
+    for (cell, tests) in more {
+        let most = known.entry(cell.clone()).or_default();
+        *most = (*most).max(*tests);
+    }
+    known
+}
+
 /// A cell while its events are gone through.
 #[derive(Default)]
 struct Folding {
     cell: CellRun,
+    /// The run that it is in, of a merged journal.
+    run: Option<String>,
+    /// How many machines and guests it had in earlier runs, each of which counts them from 1.
+    before: (u32, u32),
+    /// How many it has had by now.
+    had: (u32, u32),
     /// Test and profiles → its place in the cell's instances.
     places: BTreeMap<(String, Vec<String>), usize>,
     /// Tests that began and have not ended.
@@ -114,8 +148,35 @@ struct Folding {
 }
 
 impl Folding {
+    /// What comes now is of this run.
+    fn of_run(&mut self, run: &str) {
+        if self.run.as_deref() != Some(run) {
+            self.run = Some(run.to_owned());
+            self.before = self.had;
+        }
+    }
+
+    /// A machine's number over all runs; 0 is none.
+    fn machine(&mut self, number: u32) -> u32 {
+        let whole = if number == 0 { 0 } else { number.saturating_add(self.before.0) };
+        self.had.0 = self.had.0.max(whole);
+        whole
+    }
+
+    /// Likewise a guest's.
+    fn guest(&mut self, number: u32) -> u32 {
+        let whole = if number == 0 { 0 } else { number.saturating_add(self.before.1) };
+        self.had.1 = self.had.1.max(whole);
+        whole
+    }
+
     fn event(&mut self, at: Timestamp, event: &Event, schema: u32, names: &mut Names<'_>) {
         let redactor = names.redactor;
+        if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
+            // Nobody worked on it since.
+            self.end_phase(last);
+            self.cell.away += between(last, at);
+        }
         self.cell.started.get_or_insert(at);
         self.cell.last = Some(at);
         match event {
@@ -137,6 +198,7 @@ impl Folding {
             }
             Event::GuestStarted { guest, profiles, configuration, argv, daemon, deviations, .. } => {
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
+                let guest = self.guest(*guest);
                 self.launched(GuestLaunch {
                     profiles: sorted(lines(profiles)),
                     configuration: redactor.line(configuration),
@@ -144,7 +206,7 @@ impl Folding {
                     daemon: lines(daemon),
                     deviations: lines(deviations),
                     times: 1,
-                    guests: Some(*guest).filter(|guest| *guest > 0).into_iter().collect(),
+                    guests: Some(guest).filter(|guest| *guest > 0).into_iter().collect(),
                 });
             }
             Event::TestStarted { profiles, test, .. } => {
@@ -154,8 +216,8 @@ impl Folding {
                 let key = names.key(test, profiles);
                 self.open.remove(&key);
                 let attempt = Attempt {
-                    machine: *machine,
-                    guests: guests.iter().copied().take(MAX_ITEMS).collect(),
+                    machine: self.machine(*machine),
+                    guests: guests.iter().take(MAX_ITEMS).map(|guest| self.guest(*guest)).collect(),
                     outcome: clean_outcome(outcome, redactor),
                     millis: *millis,
                     notes: notes.iter().take(MAX_ITEMS).map(|n| redactor.line(n)).collect(),

@@ -136,3 +136,27 @@ fn a_test_is_seen_under_each_profile_it_ran_for() {
     assert_eq!(posix[0].profiles.len(), 3);
     assert_eq!(posix[0].attempts[0].notes, strings(&["chflags::eperm", "utimensat::birth_time"]));
 }
+
+/// A night between a kill and what went on afterwards is no part of how long it took.
+#[test]
+fn the_time_until_a_run_goes_on_is_nobodys() {
+    let mut maker = Maker::default();
+    maker.start(&["a"], &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Tests });
+    maker.done("13", &["a"], BOOT, Outcome::Pass);
+    let killed = maker.journal.entries.len();
+    maker.start(&["a"], &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Tests });
+    maker.done("13", &["a"], INSTALL, Outcome::Pass);
+    maker.push(Event::CellFinished { cell: cell("13") });
+    let night = jiff::SignedDuration::from_hours(9);
+    for entry in &mut maker.journal.entries[killed..] {
+        entry.at += night;
+    }
+    let cell = &fold(&maker.journal).cells[&cell("13")];
+    // A second for each event, and no event between the last before the kill and the second beginning's first.
+    assert_eq!(cell.millis(), Some(3000 + 4000));
+    assert_eq!(cell.phases[&Phase::Tests], 2000 + 3000);
+}

@@ -2,6 +2,7 @@
 
 use crate::journal::{CellFacts, CellId};
 use crate::matrix::{CellReport, Matrix};
+use crate::resume::RERUN;
 use crate::run::RunEnding;
 use crate::standing::Standings;
 use crate::verdict::Judgement;
@@ -87,9 +88,11 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
     if let Some(filter) = &matrix.filter {
-        out.push(format!(
-            "Only tests matching `{filter}` were asked for; of what they do not prove, nothing is said or written back."
-        ));
+        let asked = match filter.strip_prefix(RERUN) {
+            Some(run) => format!("Only what did not pass in the run {run} was asked for; of what that does"),
+            None => format!("Only tests matching `{filter}` were asked for; of what they do"),
+        };
+        out.push(format!("{asked} not prove, nothing is said or written back."));
     }
     if standings.recorded.is_of_a_base_run() {
         out.push(

@@ -1,0 +1,49 @@
+//! Arguments of commands that tell what is known, without a run.
+
+use super::Format;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArguments {
+    /// What to list.
+    #[arg(value_enum, default_value = "tests")]
+    pub what: ListWhat,
+    /// Only what contains this.
+    #[arg(long = "test", value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+/// What `list` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ListWhat {
+    /// Tests, with what they prove.
+    Tests,
+    /// The matrix's columns.
+    Capabilities,
+    /// Kata families.
+    Profiles,
+    /// Releases in the records.
+    Releases,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExplainArguments {
+    /// A test's id or its last part, or a capability.
+    #[arg(value_name = "TEST|CAPABILITY")]
+    pub what: String,
+}
+
+/// `kata-qualify matrix`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MatrixArguments {
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+}

@@ -1,0 +1,85 @@
+//! Arguments of commands about runs that are there.
+
+use super::{Format, RunArguments};
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct RerunArguments {
+    /// The output folder of the run. Its cells and profiles are run again, unless others are named here; give the other
+    /// options again that it was begun with.
+    #[arg(value_name = "RUN", conflicts_with_all = ["filter", "cells", "stale"])]
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub options: RunArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ReportArguments {
+    /// A run's output folder.
+    pub dir: PathBuf,
+    /// Records that replace or add to the shipped ones; the run is compared with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
+    /// The matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MergeArguments {
+    /// Output folders of runs, merged ones too; the same one may come twice.
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+    /// Folder for the journal, reports and logs of all of them; must be empty or absent.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Records that replace or add to the shipped ones; what was merged is compared with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
+    /// The matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BundleArguments {
+    /// A run's output folder.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// The bundle [default: kata-qualify-<run>.tar.zst]; one that is there is not replaced.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Records that replace or add to the shipped ones; the reports in the bundle compare with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct VerifyArguments {
+    /// What `bundle` has made, here or elsewhere.
+    #[arg(value_name = "BUNDLE")]
+    pub bundle: PathBuf,
+    /// Records that replace or add to the shipped ones; the run is compared with them.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
+    /// What it proves and the matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WatchArguments {
+    /// The output folder of a run that goes on, or of one that is over.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}

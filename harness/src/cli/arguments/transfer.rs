@@ -1,0 +1,39 @@
+//! Arguments of commands about cached images.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ImagesArguments {
+    #[command(subcommand)]
+    pub command: ImagesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ImagesCommand {
+    /// Write the newest cached image of each release, and those that were made of it, as one file each; prints them as
+    /// `import` takes them.
+    Export {
+        /// Releases: `debian:13`, `debian`, `debian:11,12`.
+        #[arg(required = true, value_name = "TARGET")]
+        targets: Vec<String>,
+        /// The folder of the files; those that are there are not replaced [default: the current one].
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Records that replace or add to the shipped ones.
+        #[arg(long, value_name = "DIR")]
+        records: Option<PathBuf>,
+        /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
+        #[arg(long, value_name = "DIR")]
+        cache: Option<PathBuf>,
+    },
+    /// Take images into the cache that `export` has written elsewhere.
+    Import {
+        /// Files with the checksums that `export` printed: without them an image would be anybody's.
+        #[arg(required = true, value_name = "FILE#CHECKSUM")]
+        files: Vec<String>,
+        /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
+        #[arg(long, value_name = "DIR")]
+        cache: Option<PathBuf>,
+    },
+}

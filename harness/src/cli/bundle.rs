@@ -1,0 +1,61 @@
+//! `kata-qualify bundle` and `verify`: a run as one file, and what such a file from somebody proves.
+
+use crate::bundle::{LIMITS, lay_out, open};
+use crate::cli::arguments::{BundleArguments, Format, VerifyArguments};
+use crate::cli::{Exit, UsageError, print, records, report, usage};
+use crate::progress::tell;
+use anyhow::Context as _;
+use images::packed;
+use model::profile::Profile;
+use reports::bundle::{SUMS, sums};
+use reports::standing::{Recorded, Standings};
+use reports::views::proof;
+use std::path::{Path, PathBuf};
+
+/// Packs a run.
+pub(super) fn bundle(what: &BundleArguments) -> anyhow::Result<Exit> {
+    let database = records::database(what.records.as_deref())?;
+    report::read(&what.run).map_err(|e| UsageError(format!("{}: {e:#}", what.run.display())))?;
+    let folder = tempfile::tempdir().context("creating a folder")?;
+    let journal = lay_out(&what.run, folder.path()).context("packing the run")?;
+    let matrix = report::matrix_in(&journal, Profile::all(), folder.path());
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
+    report::write(&standings, folder.path())?;
+    let mut files = packed::files(folder.path(), LIMITS).context("packing the run")?;
+    files.insert(SUMS.to_owned(), sums(&files).into_bytes());
+    let run = reports::merge::folder_of(&matrix.run);
+    let out = what.out.clone().unwrap_or_else(|| PathBuf::from(format!("kata-qualify-{run}.tar.zst")));
+    write(&files, &out)?;
+    tell(format_args!("bundle: {} ({} files)", out.display(), files.len()));
+    Ok(Exit::AsRecorded)
+}
+
+/// Writes a bundle whole or not at all, where none is.
+fn write(files: &std::collections::BTreeMap<String, Vec<u8>>, out: &Path) -> anyhow::Result<()> {
+    let failed = |e: std::io::Error| UsageError(format!("--out {}: {e}", out.display()));
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.prefix(".bundle").tempfile_in(folder).map_err(failed)?;
+    packed::pack(files, file.as_file_mut()).with_context(|| format!("writing {}", out.display()))?;
+    file.persist_noclobber(out).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// Says what a bundle proves.
+pub(super) fn verify(what: &VerifyArguments) -> anyhow::Result<Exit> {
+    let database = records::database(what.records.as_deref())?;
+    let folder = tempfile::tempdir().context("creating a folder")?;
+    let failed = |why: String| UsageError(format!("{}: {why}", what.bundle.display()));
+    open(&what.bundle, folder.path()).map_err(failed)?;
+    // Its reports are not looked at: what they say follows from the journal, or is not true.
+    let file = folder.path().join(reports::journal::FILE);
+    let journal = reports::journal::read(&file).map_err(|e| failed(usage(&e).to_string()))?;
+    let matrix = report::matrix_in(&journal, Profile::all(), folder.path());
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), what.strict);
+    if what.format == Format::Human {
+        print(&format!("{}\n", proof::render(&standings)))?;
+    }
+    report::print(&standings, what.format)?;
+    Ok(report::exit(&standings))
+}

@@ -1,0 +1,278 @@
+//! What a run is asked for: by its arguments, and by the journal of the run that goes on.
+
+use crate::cli::arguments::{In, RerunArguments, RunArguments};
+use crate::cli::{UsageError, base, request};
+use crate::part::{Again, Part};
+use crate::run::Request;
+use crate::shards;
+use model::database::Database;
+use model::diagnostic::error_chain;
+use reports::journal::{CellId, Environment};
+use reports::resume::{self, Begun, RERUN};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// What a run is asked for.
+pub(super) struct Asked {
+    /// The arguments, with what a journal says in the place of what it leaves open.
+    pub(super) arguments: RunArguments,
+    part: Part,
+    /// The folder of the run that goes on.
+    folder: Option<PathBuf>,
+}
+
+/// What arguments ask for.
+///
+/// # Errors
+/// When the journal that they name cannot be used.
+pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
+    if let Some(file) = &arguments.cells {
+        let cells = cells(file, arguments.shard)?;
+        return Ok(of_chosen(arguments, &cells));
+    }
+    let Some(folder) = &arguments.resume else {
+        return Ok(Asked { arguments: arguments.clone(), part: Part::default(), folder: None });
+    };
+    let failed = |why: String| UsageError(format!("--resume {}: {why}", folder.display()));
+    let begun = begun("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
+    if begun.filter.as_deref().is_some_and(|filter| filter.starts_with(RERUN)) {
+        return Err(failed("it is a rerun: `kata-qualify rerun RUN --resume DIR` goes on with it".to_owned()));
+    }
+    let part = Part { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
+    Ok(Asked { arguments: of_journal(arguments, &begun), part, folder: Some(folder.clone()) })
+}
+
+/// What arguments ask for, with these cells in the place of their releases and environments.
+pub(super) fn of_chosen(arguments: &RunArguments, cells: &[CellId]) -> Asked {
+    let part = Part { cells: Some(cells.iter().cloned().collect()), ..Part::default() };
+    Asked { arguments: of_cells(arguments, cells), part, folder: None }
+}
+
+/// What is asked for by arguments that name a run to be run again.
+///
+/// # Errors
+/// When its journal cannot be used.
+pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
+    let RerunArguments { run, options } = arguments;
+    let begun = begun("RUN", run)?;
+    if begun.filter.as_deref().is_some_and(|filter| filter.starts_with(RERUN)) {
+        let why = "it is a rerun itself: merge it with its run, and rerun that";
+        return Err(UsageError(format!("RUN {}: {why}", run.display())));
+    }
+    let of_run = of_cells(options, &begun.cells);
+    let or = |given: &[String], of_run: Vec<String>| if given.is_empty() { of_run } else { given.to_vec() };
+    let arguments = RunArguments {
+        targets: or(&options.targets, of_run.targets),
+        environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
+        profiles: or(&options.profiles, begun.profiles.clone()),
+        // What the run was not asked for, it did not leave out.
+        filter: begun.filter.clone(),
+        ..options.clone()
+    };
+    let part = Part {
+        cells: Some(begun.cells.iter().cloned().collect()),
+        resumes: options.resume.is_some(),
+        again: Some(Again::of(&begun)),
+    };
+    Ok(Asked { arguments, part, folder: options.resume.clone() })
+}
+
+/// Bytes of a file that names cells: a plan of all releases has less than a tenth.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The cells that a file names, all of this machine's architecture.
+fn cells(file: &Path, shard: Option<u16>) -> Result<Vec<CellId>, UsageError> {
+    let failed = |why: String| UsageError(format!("--cells {}: {why}", file.display()));
+    let text = read(file).map_err(|e| failed(e.to_string()))?;
+    let cells = shards::cells_of(&text, shard.map(usize::from)).map_err(failed)?;
+    let arch = request::machine()?;
+    match cells.iter().find(|cell| cell.arch != arch) {
+        Some(other) => Err(failed(format!("{other} is of another architecture than this machine's, {arch}"))),
+        None => Ok(cells),
+    }
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    // A FIFO would be waited for.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("expected a file"));
+    }
+    let mut text = String::new();
+    let length = File::open(file)?.take(MAX_FILE).read_to_string(&mut text)?;
+    match length as u64 {
+        MAX_FILE => Err(io::Error::other(format!("it has {MAX_FILE} bytes or more"))),
+        _ => Ok(text),
+    }
+}
+
+/// The run in a folder.
+///
+/// # Errors
+/// With the option that named it.
+fn begun(option: &str, folder: &Path) -> Result<Begun, UsageError> {
+    let failed = |why: String| UsageError(format!("{option} {}: {why}", folder.display()));
+    let journal = reports::journal::read(&folder.join(reports::journal::FILE)).map_err(|e| failed(error_chain(&e)))?;
+    resume::begun(&journal).map_err(|e| failed(e.to_string()))
+}
+
+/// Arguments that ask for the cells of a journal, as far as they are open.
+fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
+    RunArguments { profiles: begun.profiles.clone(), filter: begun.filter.clone(), ..of_cells(arguments, &begun.cells) }
+}
+
+/// Arguments that ask for the releases and environments of cells, each once and in their order.
+fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
+    let mut targets: Vec<String> = Vec::new();
+    let mut environments: Vec<In> = Vec::new();
+    for cell in cells {
+        let (target, environment) = (format!("{}:{}", cell.distro, cell.release), In::from(cell.environment));
+        // This machine's release is found out, and held against the cell.
+        if cell.environment != Environment::Host && !targets.contains(&target) {
+            targets.push(target);
+        }
+        if !environments.contains(&environment) {
+            environments.push(environment);
+        }
+    }
+    RunArguments { targets, environments, ..arguments.clone() }
+}
+
+impl Asked {
+    /// A valid request of it.
+    ///
+    /// # Errors
+    /// What is wrong with it, before anything runs.
+    pub(super) fn request(&self, database: &Database) -> anyhow::Result<Request> {
+        if self.folder.is_some() && base::is_asked(&self.arguments) {
+            let why = "--resume goes on with the run with the packages alone: give --no-base beside --with-packages \
+                       (a base run that has ended in DIR/base still counts; one that was cut short goes on by \
+                       --resume DIR/base, without --with-packages)";
+            return Err(UsageError(why.to_owned()).into());
+        }
+        let mut request = request::request(&self.arguments, database)?;
+        request.part = self.part.clone();
+        if let Some(folder) = &self.folder {
+            request.out.clone_from(folder);
+        }
+        Ok(request)
+    }
+
+    /// A valid request of the base run of this one, if there is to be one: of the same cells and tests.
+    ///
+    /// # Errors
+    /// As [`Asked::request`].
+    pub(super) fn base_request(&self, request: &Request, database: &Database) -> anyhow::Result<Option<Request>> {
+        let Some(plain) = base::plain(&self.arguments, &request.out) else { return Ok(None) };
+        Ok(Some(Request { part: self.part.clone(), ..request::request(&plain, database)? }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser as _;
+
+    fn parsed(words: &[&str]) -> RunArguments {
+        let Command::Run(arguments) = Arguments::parse_from([&["kata-qualify", "run"], words].concat()).command else {
+            panic!("another command")
+        };
+        *arguments
+    }
+
+    #[test]
+    fn cells_become_releases_and_environments_each_once() {
+        let cells = ["debian:13/x86_64/vm", "debian:13/x86_64/container", "debian:12/x86_64/vm"];
+        let cells: Vec<CellId> = cells.iter().map(|cell| cell.parse().unwrap()).collect();
+        let arguments = of_cells(&parsed(&["--resume", "out", "--offline"]), &cells);
+        assert_eq!(arguments.targets, ["debian:13", "debian:12"]);
+        assert_eq!(arguments.environments, [In::Vm, In::Container]);
+        assert!(arguments.offline, "the others stay");
+        let host: CellId = "debian:13/x86_64/host".parse().unwrap();
+        let arguments = of_cells(&arguments, &[host]);
+        assert!(arguments.targets.is_empty());
+        assert_eq!(arguments.environments, [In::Host]);
+    }
+
+    #[test]
+    fn a_rerun_is_of_the_runs_cells_and_profiles_unless_others_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
+        let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap(), "debian:12/x86_64/vm".parse().unwrap()];
+        let begins = reports::journal::Event::RunStarted {
+            schema: reports::journal::SCHEMA,
+            run: "r1".to_owned(),
+            harness: String::new(),
+            commit: String::new(),
+            argv: Vec::new(),
+            records: String::new(),
+            catalogue: String::new(),
+            profiles: vec!["go-3.32".to_owned()],
+            cells: cells.clone(),
+            planned: std::collections::BTreeMap::new(),
+            filter: Some("host::".to_owned()),
+            candidate: false,
+            shaped: false,
+            options: Vec::new(),
+        };
+        journal.append(begins).unwrap();
+        let run = dir.path().to_str().unwrap();
+        let rerun = |more: &[&str]| {
+            let words = [&["kata-qualify", "rerun", run], more].concat();
+            let Command::Rerun(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+            again(&arguments).unwrap()
+        };
+        let all = rerun(&[]);
+        assert_eq!(all.arguments.targets, ["debian:13", "debian:12"]);
+        assert_eq!(
+            (&all.arguments.environments[..], &all.arguments.profiles[..]),
+            (&[In::Vm][..], &["go-3.32".to_owned()][..])
+        );
+        assert_eq!(all.arguments.filter.as_deref(), Some("host::"));
+        assert_eq!(all.part.cells, Some(cells.into_iter().collect()));
+        assert_eq!(all.part.filter().as_deref(), Some("rerun of r1"));
+        let some = rerun(&["debian:12", "--profile", "rs-4.1"]);
+        assert_eq!(
+            (&some.arguments.targets[..], &some.arguments.profiles[..]),
+            (&["debian:12".to_owned()][..], &["rs-4.1".to_owned()][..])
+        );
+        assert!(Arguments::try_parse_from(["kata-qualify", "rerun", run, "--test", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_run_with_a_base_run_goes_on_without_it() {
+        let asked = |more: &[&str]| {
+            let words = [&["--resume", "out", "--with-packages", "a.deb"], more].concat();
+            Asked { arguments: parsed(&words), part: Part::default(), folder: Some(PathBuf::from("out")) }
+        };
+        let refused = |more: &[&str]| asked(more).request(&Database::embedded()).err().map(|e| e.to_string());
+        assert!(refused(&[]).is_some_and(|why| why.contains("--no-base")));
+        // Another error: no release is named.
+        assert!(refused(&["--no-base"]).is_some_and(|why| !why.contains("--no-base")));
+    }
+
+    #[test]
+    fn what_is_stale_is_asked_for_in_its_own_environment() {
+        let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap()];
+        let asked = of_chosen(&parsed(&["debian", "--stale"]), &cells);
+        assert_eq!(
+            (&asked.arguments.targets[..], &asked.arguments.environments[..]),
+            (&["debian:13".to_owned()][..], &[In::Vm][..])
+        );
+        assert_eq!(asked.part.cells, Some(cells.into_iter().collect()));
+        for more in [&["--cells", "plan.json"][..], &["--resume", "out"]] {
+            let words = [&["kata-qualify", "run", "--stale"], more].concat();
+            assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");
+        }
+        assert!(Arguments::try_parse_from(["kata-qualify", "rerun", "run", "--stale"]).is_err());
+    }
+
+    #[test]
+    fn what_the_journal_says_is_not_said_by_options() {
+        for more in [&["debian:13"][..], &["--in", "vm"], &["--profile", "all"], &["--test", "x"], &["--out", "x"]] {
+            let words = [&["kata-qualify", "run", "--resume", "out"], more].concat();
+            assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");
+        }
+    }
+}

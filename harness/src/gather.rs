@@ -1,0 +1,180 @@
+//! The files of runs, copied into one folder.
+//!
+//! Whoever handed a folder on may have put anything into it: only regular files are taken, links are not followed, and
+//! what is too much is left out and told.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+/// Files that are copied of all folders together.
+const MAX_FILES: u64 = 200_000;
+/// Bytes that are copied of all folders together.
+const MAX_BYTES: u64 = 32 << 30;
+/// How deep folders are looked through; ours have half of that.
+const MAX_DEPTH: usize = 16;
+
+/// What was copied, and what was not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gathered {
+    files: u64,
+    bytes: u64,
+    depth: usize,
+    /// What was left out, in words.
+    pub left_out: Vec<String>,
+}
+
+impl Default for Gathered {
+    fn default() -> Gathered {
+        Gathered { files: MAX_FILES, bytes: MAX_BYTES, depth: MAX_DEPTH, left_out: Vec::new() }
+    }
+}
+
+impl Gathered {
+    /// Copies what is below a folder to below another one. A file that is there stays, and is told if it is another
+    /// one.
+    ///
+    /// # Errors
+    /// What cannot be read or written; a folder that is not there has nothing.
+    pub fn copy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.folder(from, to, 0)
+    }
+
+    fn folder(&mut self, from: &Path, to: &Path, depth: usize) -> io::Result<()> {
+        match fs::symlink_metadata(from) {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => {
+                self.left_out.push(format!("{}: no folder", from.display()));
+                return Ok(());
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(e),
+        }
+        if depth >= self.depth {
+            self.left_out.push(format!("{}: too deep", from.display()));
+            return Ok(());
+        }
+        fs::create_dir_all(to)?;
+        let mut names = fs::read_dir(from)?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .take(usize::try_from(self.files).unwrap_or(usize::MAX).saturating_add(1))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        for name in names {
+            let (from, to) = (from.join(&name), to.join(&name));
+            let meta = fs::symlink_metadata(&from)?;
+            if meta.is_dir() {
+                self.folder(&from, &to, depth + 1)?;
+            } else if meta.is_file() {
+                self.file(&from, &to, meta.len())?;
+            } else {
+                self.left_out.push(format!("{}: neither a file nor a folder", from.display()));
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, from: &Path, to: &Path, length: u64) -> io::Result<()> {
+        let (Some(files), Some(bytes)) = (self.files.checked_sub(1), self.bytes.checked_sub(length)) else {
+            // Once: what follows is too much, too.
+            if self.left_out.last().is_none_or(|last| !last.ends_with("too much")) {
+                self.left_out.push(format!("{} and more: too much", from.display()));
+            }
+            return Ok(());
+        };
+        (self.files, self.bytes) = (files, bytes);
+        // One that grows meanwhile is cut.
+        let mut bytes = File::open(from)?.take(length);
+        let mut made = match File::options().write(true).create_new(true).open(to) {
+            Ok(made) => made,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if !is_same(&mut bytes, to)? {
+                    self.left_out.push(format!("{}: another file of this name is there", from.display()));
+                }
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        };
+        io::copy(&mut bytes, &mut made)?;
+        made.flush()
+    }
+}
+
+/// Whether a file has these bytes and no others.
+fn is_same(bytes: &mut impl io::Read, file: &Path) -> io::Result<bool> {
+    let mut file = File::open(file)?;
+    let (mut one, mut other) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let read = bytes.read(&mut one)?;
+        let part = other.get_mut(..read.max(1)).unwrap_or_default();
+        match read {
+            0 => return Ok(file.read(part)? == 0),
+            _ => match file.read_exact(part) {
+                Ok(()) if one.get(..read) == Some(&*part) => {}
+                Ok(()) => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                Err(e) => return Err(e),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(folder: &Path, name: &str, text: &str) {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn files_are_copied_once_and_another_one_takes_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, to] = ["a", "b", "to"].map(|name| dir.path().join(name));
+        put(&a, "x/log", "one");
+        put(&a, "y", "");
+        put(&b, "x/log", "two");
+        put(&b, "y", "longer");
+        let mut gathered = Gathered::default();
+        gathered.copy(&a, &to).unwrap();
+        gathered.copy(&a, &to).unwrap();
+        gathered.copy(&dir.path().join("none"), &to).unwrap();
+        assert_eq!(gathered.left_out, Vec::<String>::new());
+        assert_eq!(fs::read_to_string(to.join("x/log")).unwrap(), "one");
+        gathered.copy(&b, &to).unwrap();
+        assert_eq!(gathered.left_out.len(), 2, "{:?}", gathered.left_out);
+        assert_eq!(fs::read_to_string(to.join("x/log")).unwrap(), "one");
+        assert_eq!(fs::read_to_string(to.join("y")).unwrap(), "");
+    }
+
+    #[test]
+    fn neither_links_nor_depths_nor_gigabytes_are_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        put(&from, "a", "12345");
+        put(&from, "b", "12345");
+        put(&from, "c/d/e", "1");
+        std::os::unix::fs::symlink("/etc/passwd", from.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc", from.join("z")).unwrap();
+        let mut gathered = Gathered { bytes: 8, depth: 2, ..Gathered::default() };
+        gathered.copy(&from, &to).unwrap();
+        let told = [
+            "b and more: too much",
+            "c/d: too deep",
+            "link: neither a file nor a folder",
+            "z: neither a file nor a folder",
+        ];
+        let told = told.map(|what| format!("{}/{what}", from.display()));
+        assert_eq!(gathered.left_out, told);
+        let mut names: Vec<_> = fs::read_dir(&to).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a", "c"]);
+        let link = dir.path().join("folder");
+        std::os::unix::fs::symlink("/etc", &link).unwrap();
+        let mut gathered = Gathered::default();
+        gathered.copy(&link, &dir.path().join("other")).unwrap();
+        assert!(gathered.left_out[0].ends_with("folder: no folder") && !dir.path().join("other").exists());
+    }
+}

@@ -1,0 +1,117 @@
+//! What a run does less than everything that its releases and environments could be asked for.
+//!
+//! Some cells of a plan; what is left of a run that was killed; what another run did not show.
+
+use crate::plan::{Unit, remaining};
+use reports::journal::CellId;
+use reports::resume::{Begun, CellProgress, RERUN};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Which part of its releases and environments a run is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Part {
+    /// The cells; `None` for each release in each environment.
+    pub cells: Option<BTreeSet<CellId>>,
+    /// Whether the run in the output folder goes on.
+    pub resumes: bool,
+    /// What is run again of an earlier run, if that is all.
+    pub again: Option<Again>,
+}
+
+/// What is run again of an earlier run: what did not pass there, and what it did not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// The earlier run's id.
+    pub run: String,
+    /// How far its cells came.
+    pub progress: BTreeMap<CellId, CellProgress>,
+}
+
+impl Part {
+    /// Whether a cell is in it.
+    pub fn has(&self, cell: &CellId) -> bool {
+        self.cells.as_ref().is_none_or(|cells| cells.contains(cell))
+    }
+
+    /// The units of a cell without what is not to be run.
+    pub fn units(&self, cell: &CellId, units: Vec<Unit>) -> Vec<Unit> {
+        match &self.again {
+            None => units,
+            Some(again) => again.units(cell, &units),
+        }
+    }
+
+    /// What the journal says in the place of a filter by the tests' names.
+    pub fn filter(&self) -> Option<String> {
+        self.again.as_ref().map(|again| format!("{RERUN}{}", again.run))
+    }
+}
+
+impl Again {
+    /// What is run again of a run.
+    pub fn of(begun: &Begun) -> Again {
+        Again { run: begun.run.clone(), progress: begun.progress.clone() }
+    }
+
+    fn units(&self, cell: &CellId, units: &[Unit]) -> Vec<Unit> {
+        let Some(progress) = self.progress.get(cell) else { return units.to_vec() };
+        let planned = units.iter().flat_map(|unit| &unit.tests);
+        let keys =
+            planned.flat_map(|one| one.profiles.iter().map(move |profile| (profile.as_str(), one.test.id.as_str())));
+        let again = progress.not_passed(keys);
+        remaining(units, |one, profile| again.contains(&(profile.to_owned(), one.test.id.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use model::profile::Profile;
+    use reports::resume::Tried;
+    use suites::environment::Environment;
+    use suites::outcome::Outcome;
+
+    #[test]
+    fn what_passed_is_not_run_again_and_what_nobody_saw_is() {
+        let profile = Profile::find("go-3.29").unwrap();
+        let profiles = std::slice::from_ref(profile);
+        let units = plan::units(profiles, Environment::Container, |_| true, |p, _| p.name.clone());
+        let ids = |units: &[Unit]| -> Vec<String> {
+            units.iter().flat_map(|unit| &unit.tests).map(|one| one.test.id.clone()).collect()
+        };
+        let all = ids(&units);
+        let outcomes = [
+            (&all[0], vec![Outcome::Pass]),
+            (&all[1], vec![Outcome::Skip { reason: "no device".to_owned() }]),
+            (&all[2], vec![Outcome::Error { message: "lost".to_owned() }, Outcome::Pass]),
+            (&all[3], vec![Outcome::Error { message: "lost".to_owned() }]),
+        ];
+        let tests = outcomes.into_iter().map(|(test, outcomes)| {
+            let tried = (1..).zip(outcomes).map(|(attempt, outcome)| Tried { machine: 0, attempt, outcome });
+            ((profile.name.clone(), test.clone()), tried.collect::<Vec<Tried>>())
+        });
+        let known: CellId = "debian:13/x86_64/container".parse().unwrap();
+        let other: CellId = "debian:12/x86_64/container".parse().unwrap();
+        let progress = CellProgress { tests: tests.collect(), ..CellProgress::default() };
+        let again = Again { run: "r1".to_owned(), progress: [(known.clone(), progress)].into() };
+        let part = Part { again: Some(again), ..Part::default() };
+        let mut expected = all.clone();
+        expected.retain(|test| test != &all[0] && test != &all[2]);
+        assert_eq!(ids(&part.units(&known, units.clone())), expected);
+        assert_eq!(ids(&part.units(&other, units.clone())), all, "it did not get that far");
+        assert_eq!(ids(&Part::default().units(&known, units)), all);
+        assert_eq!(part.filter().as_deref(), Some("rerun of r1"));
+    }
+
+    #[test]
+    fn cells_that_are_not_named_are_not_in_it() {
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        assert!(Part::default().has(&cell));
+        let part = |cells: &[&CellId]| Part {
+            cells: Some(cells.iter().map(|cell| (*cell).clone()).collect()),
+            ..Part::default()
+        };
+        assert!(part(&[&cell]).has(&cell) && !part(&[]).has(&cell));
+    }
+}

@@ -1,0 +1,81 @@
+//! How a run begins, or goes on: its journal, and its cells with what is left of each.
+
+use super::{BadRequest, Request, provided};
+use crate::plan::{self, Cell};
+use crate::progress::Progress;
+use agent::launch::compose::normalised;
+use model::profile::Profile;
+use model::release::Release;
+use reports::journal::{CellId, Environment, Event, Writer};
+use reports::resume::{self, Begun, NotBegun};
+use suites::catalogue::Test;
+
+/// The journal of a new run, or of the one that goes on, with what that did before.
+pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)> {
+    if !request.part.resumes {
+        return Ok((Writer::create(&request.out)?, None));
+    }
+    let (writer, journal) = Writer::resume(&request.out)?;
+    let refused = |e: NotBegun| BadRequest::Resume { path: request.out.clone(), reason: e.to_string() };
+    Ok((writer, Some(resume::begun(&journal).and_then(Begun::of_one_run).map_err(refused)?)))
+}
+
+/// Whether a run can go on as this one; else why not.
+pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), String> {
+    if before.is_finished {
+        return Err("it came to its end: `kata-qualify rerun` runs what did not pass".to_owned());
+    }
+    let differences = resume::differences(&before.first, begins);
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "it goes on only as it was begun, or its verdicts would rest on two things:\n{}",
+            differences.join("\n")
+        )),
+    }
+}
+
+/// Whether a cell has not come to its end before.
+pub(super) fn is_left(cell: &Cell) -> bool {
+    let ended = cell.before.as_ref().is_some_and(|before| before.ended);
+    if ended {
+        cell.line.done("had come to its end before");
+    }
+    !ended
+}
+
+/// Each release in each environment that is to be run, with what is to be run there.
+pub(super) fn cells(request: &Request, before: Option<&Begun>, progress: &Progress) -> Vec<Cell> {
+    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
+    let several = request.environments.len() > 1;
+    request
+        .releases
+        .iter()
+        .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
+        .map(|(release, environment)| (cell_id(release, environment), release, environment))
+        .filter(|(id, ..)| request.part.has(id))
+        .filter_map(|(id, release, environment)| {
+            let name = format!("{}:{}", release.distro, release.version);
+            let provided = provided(environment);
+            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
+            let units = request.part.units(&id, plan::units(&request.profiles, environment, wanted, same));
+            // Nothing of it is to be run again.
+            if request.part.again.is_some() && units.is_empty() {
+                return None;
+            }
+            Some(Cell {
+                line: progress.cell(&if several { format!("{name} {environment}") } else { name }),
+                units,
+                before: before.map(|before| before.progress.get(&id).cloned().unwrap_or_default()),
+                id,
+                release: release.clone(),
+                profiles: request.profiles.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The cell of a release on this machine's architecture, in an environment.
+fn cell_id(release: &Release, environment: Environment) -> CellId {
+    CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
+}

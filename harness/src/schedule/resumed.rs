@@ -1,0 +1,268 @@
+//! A cell whose run was killed: what was finished is not run again, and attempts go on where they were.
+//!
+//! A test is finished when it passed, could not be shown, or failed as often as `--retries` has it tried; with
+//! `--repeat`, when it ran so often.
+//! One that was blocked is finished only if what blocks it is.
+//! A nested guest's failure is still repeated in a fresh machine, unless it has been.
+
+use super::units::needs_cpus;
+use super::{Attempts, Key, Schedule, key};
+use crate::plan::{Unit, remaining};
+use reports::resume::{CellProgress, Tried};
+use std::collections::BTreeSet;
+use suites::outcome::Outcome;
+
+/// In how many machines a test failed before that is certain; the second confirms the first.
+const CONFIRMED: usize = 2;
+/// In how many machines a test failed or was in error before it is not tried in one more.
+const TRIED_ENOUGH: usize = 3;
+
+impl Schedule {
+    /// A cell that has run some of its tests before.
+    pub fn resumed(units: Vec<Unit>, is_vm: bool, attempts: Attempts, before: &CellProgress) -> Schedule {
+        let mut schedule = Schedule::new(units, is_vm, attempts);
+        schedule.machine = before.machines;
+        schedule.guests = before.guests;
+        let planned = schedule.units.iter().flat_map(|unit| &unit.tests);
+        let keys: Vec<Key> =
+            planned.flat_map(|one| one.profiles.iter().map(move |profile| key(one, profile))).collect();
+        for key in keys {
+            let tried = before.tests.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let Some(last) = tried.last() else { continue };
+            if is_confirmed(tried) {
+                schedule.confirmed.insert(key.clone());
+            }
+            if attempts.has_another(last.attempt, &last.outcome) {
+                schedule.next_attempts.insert(key, last.attempt + 1);
+            } else {
+                schedule.standings.insert(key, last.outcome.clone());
+            }
+        }
+        schedule.free_what_nothing_blocks();
+        let standings = &schedule.standings;
+        schedule.left = remaining(&schedule.units, |one, profile| !standings.contains_key(&key(one, profile)));
+        // A machine with one CPU would have nothing to run.
+        schedule.is_wide =
+            !schedule.left.is_empty() && schedule.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
+        schedule
+    }
+
+    /// Which attempt at a test is the next one in this environment.
+    pub fn first_attempt(&self, profiles: &[String], test: &str) -> u32 {
+        let next = |profile: &String| self.next_attempts.get(&(profile.clone(), test.to_owned())).copied();
+        profiles.iter().filter_map(next).max().unwrap_or(1)
+    }
+
+    /// Whether nothing is left to be run, so that no environment need be brought up.
+    ///
+    /// What failed in a machine may have to be repeated in a fresh one, which only a machine that is up can tell.
+    pub fn is_over(&self) -> bool {
+        let failed = |(key, outcome): (&Key, &Outcome)| {
+            matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }) && !self.confirmed.contains(key)
+        };
+        self.left.is_empty() && !(self.is_vm && self.standings.iter().any(failed))
+    }
+
+    /// Forgets that a test was blocked where what blocked it is to run again.
+    fn free_what_nothing_blocks(&mut self) {
+        loop {
+            let known: BTreeSet<Key> = self.standings.keys().cloned().collect();
+            self.standings.retain(|(profile, _), outcome| match outcome {
+                Outcome::Blocked { by } => known.contains(&(profile.clone(), by.clone())),
+                _ => true,
+            });
+            if self.standings.len() == known.len() {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a test failed in so many machines that one more shows nothing new.
+fn is_confirmed(tried: &[Tried]) -> bool {
+    let machines = |counts: &dyn Fn(&Outcome) -> bool| {
+        tried.iter().filter(|one| counts(&one.outcome)).map(|one| one.machine).collect::<BTreeSet<u32>>().len()
+    };
+    machines(&|outcome| matches!(outcome, Outcome::Fail(_))) >= CONFIRMED
+        || machines(&|outcome| matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. })) >= TRIED_ENOUGH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use crate::schedule::{AfterAttempt, AfterEnvironment, EnvironmentEnd};
+    use model::profile::Profile;
+    use std::time::Instant;
+    use suites::catalogue::Configuration;
+    use suites::environment::Environment;
+    use suites::outcome::{Component, Failure};
+
+    const PROFILE: &str = "go-3.29";
+    /// (machine, attempt, outcome) of attempts that ended.
+    type Before<'a> = &'a [(u32, u32, &'a str)];
+
+    fn outcome(word: &str) -> Outcome {
+        match word {
+            "pass" => Outcome::Pass,
+            "fail" => Outcome::Fail(Failure::new(Component::Qemu, "refused")),
+            "error" => Outcome::Error { message: "lost".to_owned() },
+            "skip" => Outcome::Skip { reason: "no device".to_owned() },
+            by => Outcome::Blocked { by: by.to_owned() },
+        }
+    }
+
+    fn units(environment: Environment) -> Vec<Unit> {
+        let profile = Profile::find(PROFILE).unwrap();
+        let mut units = plan::units(std::slice::from_ref(profile), environment, |_| true, |p, _| p.name.clone());
+        units.retain(|unit| matches!(unit.configuration, Configuration::Static | Configuration::Plain));
+        units
+    }
+
+    /// Two tests of guests, and what their attempts were.
+    fn progress(tests: &[(&str, Before<'_>)]) -> CellProgress {
+        let tried = |(machine, attempt, word): &(u32, u32, &str)| Tried {
+            machine: *machine,
+            attempt: *attempt,
+            outcome: outcome(word),
+        };
+        let tests = tests.iter().map(|(test, before)| {
+            ((PROFILE.to_owned(), (*test).to_owned()), before.iter().map(tried).collect::<Vec<Tried>>())
+        });
+        CellProgress { ended: false, machines: 2, guests: 7, tests: tests.collect() }
+    }
+
+    fn guests_test(units: &[Unit]) -> String {
+        let plain = units.iter().find(|unit| unit.configuration == Configuration::Plain).unwrap();
+        plain.tests.iter().find(|one| is_nested(one)).unwrap().test.id.clone()
+    }
+
+    fn is_nested(one: &plan::PlannedTest) -> bool {
+        reports::verdict::agreement::is_nested(one.test)
+    }
+
+    #[test]
+    fn what_is_left_of_a_test_depends_on_its_attempts() {
+        let units = units(Environment::Vm);
+        let test = guests_test(&units);
+        let profiles = [PROFILE.to_owned()];
+        // What was seen; the next attempt, if it is to run; whether its failure is certain.
+        let table: [(Before<'_>, Option<u32>, bool); 8] = [
+            (&[], Some(1), false),
+            (&[(1, 1, "pass")], None, false),
+            (&[(1, 1, "skip")], None, false),
+            (&[(1, 1, "fail")], Some(2), false),
+            (&[(1, 1, "fail"), (1, 2, "pass")], None, false),
+            (&[(1, 1, "fail"), (1, 2, "fail")], None, false),
+            (&[(1, 1, "fail"), (1, 2, "fail"), (2, 1, "fail"), (2, 2, "fail")], None, true),
+            (&[(1, 1, "error"), (1, 2, "error"), (2, 1, "fail"), (2, 2, "fail")], None, false),
+        ];
+        for (before, next, is_certain) in table {
+            let schedule = Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(&[(&test, before)]));
+            let is_left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
+            let seen = is_left.then(|| schedule.first_attempt(&profiles, &test));
+            assert_eq!(seen, next, "{before:?}");
+            assert_eq!(schedule.confirmed.contains(&(PROFILE.to_owned(), test.clone())), is_certain, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_goes_on_until_it_ran_so_often() {
+        let units = units(Environment::Vm);
+        let test = guests_test(&units);
+        let attempts = Attempts { retries: 1, repeat: 2 };
+        for (before, is_left) in [(&[(1, 1, "pass")][..], true), (&[(1, 1, "pass"), (1, 2, "fail")], false)] {
+            let schedule = Schedule::resumed(units.clone(), true, attempts, &progress(&[(&test, before)]));
+            let left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == test);
+            assert_eq!(left, is_left, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn where_only_what_needs_several_cpus_is_left_the_machine_has_them() {
+        let profile = Profile::find(PROFILE).unwrap();
+        let units = plan::units(std::slice::from_ref(profile), Environment::Vm, |_| true, |p, _| p.name.clone());
+        let pass: Before<'_> = &[(1, 1, "pass")];
+        let others = units.iter().flat_map(|unit| &unit.tests).filter(|one| !needs_cpus(one));
+        let done: Vec<(&str, Before<'_>)> = others.map(|one| (one.test.id.as_str(), pass)).collect();
+        let is_wide = |done: &[(&str, Before<'_>)]| {
+            Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(done)).needs_cpus()
+        };
+        assert!(is_wide(&done));
+        assert!(!is_wide(&done[1..]) && !is_wide(&[]), "the others run first");
+    }
+
+    #[test]
+    fn machines_and_guests_are_counted_on() {
+        let mut schedule = Schedule::resumed(units(Environment::Vm), true, Attempts::retrying(1), &progress(&[]));
+        assert_eq!((schedule.new_machine(), schedule.new_guest()), (3, 8));
+    }
+
+    #[test]
+    fn what_was_blocked_runs_if_what_blocked_it_does() {
+        let units = units(Environment::Container);
+        let all = || units.iter().flat_map(|unit| &unit.tests);
+        let blocked = all().find(|one| one.test.blocked_by.iter().any(|by| all().any(|other| other.test.id == *by)));
+        let blocked = blocked.unwrap().test;
+        let by = blocked.blocked_by.iter().find(|by| all().any(|other| other.test.id == **by)).unwrap();
+        for (before, is_left) in [(&[(0, 1, "fail")][..], true), (&[(0, 1, "fail"), (0, 2, "fail")], false)] {
+            let done = progress(&[(by.as_str(), before), (blocked.id.as_str(), &[(0, 1, by.as_str())])]);
+            let schedule = Schedule::resumed(units.clone(), false, Attempts::retrying(1), &done);
+            let left = schedule.left.iter().flat_map(|unit| &unit.tests).any(|one| one.test.id == blocked.id);
+            assert_eq!(left, is_left, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_cell_of_which_nothing_is_left_needs_no_environment() {
+        for (environment, word, is_over) in [
+            (Environment::Container, "pass", true),
+            (Environment::Vm, "pass", true),
+            // As often as it is tried in a container; a machine may be emulated.
+            (Environment::Container, "fail", true),
+            (Environment::Vm, "fail", false),
+        ] {
+            let units = units(environment);
+            let attempts = [(1, 1, word), (1, 2, word)];
+            let ids: Vec<&str> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.as_str()).collect();
+            let all: Vec<(&str, Before<'_>)> = ids.iter().map(|id| (*id, &attempts[..])).collect();
+            let is_vm = environment == Environment::Vm;
+            assert_eq!(
+                Schedule::resumed(units.clone(), is_vm, Attempts::retrying(1), &progress(&all)).is_over(),
+                is_over,
+                "{word}"
+            );
+            assert!(
+                !Schedule::resumed(units.clone(), is_vm, Attempts::retrying(1), &progress(&all[1..])).is_over(),
+                "one is left"
+            );
+        }
+    }
+
+    /// A failure of which the run before saw one machine's is repeated in a fresh one, and one that two saw is not.
+    #[test]
+    fn a_nested_failure_is_repeated_once_over_all_processes() {
+        let units = units(Environment::Vm);
+        let test = guests_test(&units);
+        let ids: Vec<String> = units.iter().flat_map(|u| &u.tests).map(|one| one.test.id.clone()).collect();
+        let twice: Before<'_> = &[(1, 1, "fail"), (1, 2, "fail"), (2, 1, "fail"), (2, 2, "fail")];
+        for (before, is_repeated) in [(&twice[..2], true), (twice, false)] {
+            let pass: Before<'_> = &[(1, 1, "pass")];
+            let of = |id: &String| if *id == test { before } else { pass };
+            let all: Vec<(&str, Before<'_>)> = ids.iter().map(|id| (id.as_str(), of(id))).collect();
+            let mut schedule = Schedule::resumed(units.clone(), true, Attempts::retrying(1), &progress(&all));
+            schedule.new_machine();
+            assert!(schedule.begin(true).into_iter().flatten().next().is_none(), "nothing else is left");
+            let (next, _) = schedule.ended(EnvironmentEnd::Whole);
+            assert_eq!(matches!(next, AfterEnvironment::Machine(_)), is_repeated, "{before:?}");
+            if is_repeated {
+                schedule.new_machine();
+                let (profiles, now) = ([PROFILE.to_owned()], Instant::now());
+                assert_eq!(schedule.first_attempt(&profiles, &test), 1, "attempts of a fresh machine");
+                schedule.started(&profiles, &test, 1, now);
+                let after = schedule.finished(&profiles, &test, 1, &Outcome::Pass, false);
+                assert_eq!(after, AfterAttempt::Next);
+            }
+        }
+    }
+}

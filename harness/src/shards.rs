@@ -1,0 +1,295 @@
+//! The cells of a plan in shards, each for one machine: how long each cell takes, and which go together.
+//!
+//! Pure; other engines run the shards: a job array, a matrix of jobs, an indexed job.
+
+use reports::journal::{CellId, Environment, MAX_CELLS};
+use reports::run::Run;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The most shards of a plan: GitHub's matrix has no more jobs.
+pub const MOST: usize = 256;
+
+/// A cell with how long it is expected to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExpectedCell {
+    /// The cell.
+    pub cell: CellId,
+    /// Whole minutes, at least one.
+    pub minutes: u64,
+    /// What they are known from.
+    pub minutes_from: MinutesFrom,
+}
+
+/// What a cell's minutes are known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MinutesFrom {
+    /// An earlier run of the same cell.
+    Cell,
+    /// Earlier runs of other cells in the same environment.
+    Environment,
+    /// Nothing but the kind of environment.
+    Guess,
+}
+
+/// Cells for one machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Shard {
+    /// How long they are expected to take one after the other.
+    pub minutes: u64,
+    /// The cells.
+    pub cells: Vec<CellId>,
+}
+
+/// How long a cell takes that nobody has run, on a machine with two CPUs.
+fn guess(environment: Environment) -> u64 {
+    match environment {
+        Environment::Container => 8,
+        Environment::Vm => 45,
+        Environment::Host => 10,
+    }
+}
+
+/// How long each cell is expected to take, from earlier runs of all tests; the newest counts.
+pub fn expected(cells: &[CellId], runs: &[Run]) -> Vec<ExpectedCell> {
+    let mut known = BTreeMap::new();
+    for run in runs.iter().filter(|run| run.filter.is_none()) {
+        for (id, cell) in run.cells.iter().filter(|(_, cell)| cell.complete && cell.errors.is_empty()) {
+            let Some(millis) = cell.millis() else { continue };
+            let newest = known.entry(id).or_insert((cell.last, millis));
+            *newest = (*newest).max((cell.last, millis));
+        }
+    }
+    let minutes = |millis: u64| millis.div_ceil(60_000).max(1);
+    let of = |cell: &CellId| {
+        if let Some((_, millis)) = known.get(cell) {
+            return (minutes(*millis), MinutesFrom::Cell);
+        }
+        let alike = known.iter().filter(|(id, _)| id.environment == cell.environment).map(|(_, (_, millis))| *millis);
+        let alike: Vec<u64> = alike.collect();
+        match alike.len() {
+            0 => (guess(cell.environment), MinutesFrom::Guess),
+            count => (minutes(alike.iter().sum::<u64>() / count as u64), MinutesFrom::Environment),
+        }
+    };
+    let one = |cell: &CellId| {
+        let (minutes, minutes_from) = of(cell);
+        ExpectedCell { cell: cell.clone(), minutes, minutes_from }
+    };
+    cells.iter().map(one).collect()
+}
+
+/// Cells in at most so many shards, which take about as long as each other; none is empty.
+///
+/// The longest cell goes first, each to the shard that has least; the same cells always make the same shards.
+pub fn pack(cells: &[ExpectedCell], shards: usize) -> Vec<Shard> {
+    let count = shards.clamp(1, MOST).min(cells.len());
+    let mut packed = vec![Shard { minutes: 0, cells: Vec::new() }; count];
+    let mut longest_first: Vec<&ExpectedCell> = cells.iter().collect();
+    longest_first.sort_by(|a, b| b.minutes.cmp(&a.minutes).then_with(|| a.cell.cmp(&b.cell)));
+    for cell in longest_first {
+        // The first of those that have least.
+        let Some(shard) = packed.iter_mut().min_by_key(|shard| (shard.minutes, shard.cells.len())) else { break };
+        shard.minutes += cell.minutes;
+        shard.cells.push(cell.cell.clone());
+    }
+    packed
+}
+
+/// The cells that a file names: a plan with the number of one of its shards, a shard, a list in JSON, or one cell a
+/// line.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, String> {
+    let named = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(document) => of_document(&document, shard)?,
+        Err(e) if text.trim_start().starts_with(['{', '[']) => return Err(format!("expected JSON: {e}")),
+        Err(_) if shard.is_some() => {
+            return Err("expected a plan with shards, as `plan --format json` prints it".to_owned());
+        }
+        Err(_) => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            lines.map(str::to_owned).collect()
+        }
+    };
+    if named.len() > MAX_CELLS {
+        return Err(format!("it names {} cells, more than {MAX_CELLS}", named.len()));
+    }
+    let mut cells: Vec<CellId> = Vec::new();
+    for name in &named {
+        let cell = name.parse::<CellId>().map_err(|e| e.to_string())?;
+        if !cells.contains(&cell) {
+            cells.push(cell);
+        }
+    }
+    if cells.is_empty() { Err("it names no cell".to_owned()) } else { Ok(cells) }
+}
+
+fn of_document(document: &serde_json::Value, shard: Option<usize>) -> Result<Vec<String>, String> {
+    let shards = document.get("shards").and_then(|shards| shards.as_array());
+    let list = match (shards, shard) {
+        (Some(shards), Some(shard)) => {
+            let last = shards.len().saturating_sub(1);
+            let one = shards.get(shard).ok_or_else(|| format!("it has no shard {shard}: the last one is {last}"))?;
+            one.get("cells")
+        }
+        (Some(shards), None) if shards.len() > 1 => {
+            return Err(format!("it has {} shards: name one with --shard, the first is 0", shards.len()));
+        }
+        (None, Some(_)) => return Err("it has no shards: `plan --shards N --format json` makes some".to_owned()),
+        (_, None) => document.get("cells").or(Some(document)),
+    };
+    let list = list.and_then(|list| list.as_array()).ok_or("expected a list of cells")?;
+    let name = |one: &serde_json::Value| one.get("cell").unwrap_or(one).as_str().map(str::to_owned);
+    list.iter().map(name).collect::<Option<Vec<String>>>().ok_or_else(|| "expected names of cells".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reports::journal::{Event, Journal, JournalEntry, Phase, SCHEMA};
+
+    fn cell(name: &str) -> CellId {
+        name.parse().unwrap()
+    }
+
+    fn cells(minutes: &[u64]) -> Vec<ExpectedCell> {
+        let one = |(number, minutes): (usize, &u64)| ExpectedCell {
+            cell: cell(&format!("debian:{number:03}/x86_64/vm")),
+            minutes: *minutes,
+            minutes_from: MinutesFrom::Guess,
+        };
+        minutes.iter().enumerate().map(one).collect()
+    }
+
+    #[test]
+    fn shards_are_about_as_long_as_each_other_and_none_is_empty() {
+        // Minutes of the cells, shards asked for, minutes of the shards.
+        let table: [(&[u64], usize, &[u64]); 7] = [
+            (&[], 4, &[]),
+            (&[5], 4, &[5]),
+            (&[5, 5, 5], 1, &[15]),
+            (&[45, 8, 8, 8, 8, 8], 2, &[45, 40]),
+            (&[8, 45, 8, 8], 2, &[45, 24]),
+            (&[3, 3, 2, 2, 2], 2, &[7, 5]),
+            (&[1, 1, 1], 0, &[3]),
+        ];
+        for (minutes, shards, expected) in table {
+            let cells = cells(minutes);
+            let packed = pack(&cells, shards);
+            assert_eq!(packed.iter().map(|shard| shard.minutes).collect::<Vec<_>>(), expected, "{minutes:?}");
+            let mut all: Vec<&CellId> = packed.iter().flat_map(|shard| &shard.cells).collect();
+            all.sort();
+            assert_eq!(all, cells.iter().map(|one| &one.cell).collect::<Vec<_>>(), "each cell is in one shard");
+            let mut turned = cells.clone();
+            turned.reverse();
+            assert_eq!(pack(&turned, shards), packed, "whatever the order");
+        }
+    }
+
+    #[test]
+    fn there_are_as_many_shards_as_a_matrix_has_jobs_and_no_more() {
+        let packed = pack(&cells(&[1; 600]), 1000);
+        assert_eq!(packed.len(), MOST);
+        assert!(packed.iter().all(|shard| (2..=3).contains(&shard.minutes)));
+    }
+
+    /// A run of cells that each take so many seconds from an hour on, in order or in an error.
+    fn run(hour: i64, filter: Option<&str>, took: &[(&str, i64, bool)]) -> Run {
+        let ids: Vec<CellId> = took.iter().map(|(name, ..)| cell(name)).collect();
+        let at = |seconds: i64| jiff::Timestamp::from_second(hour * 3600 + seconds).unwrap();
+        let begins = Event::RunStarted {
+            schema: SCHEMA,
+            run: format!("r{hour}"),
+            harness: String::new(),
+            commit: String::new(),
+            argv: Vec::new(),
+            records: String::new(),
+            catalogue: String::new(),
+            profiles: Vec::new(),
+            cells: ids.clone(),
+            planned: BTreeMap::new(),
+            filter: filter.map(str::to_owned),
+            candidate: false,
+            shaped: false,
+            options: Vec::new(),
+        };
+        let mut entries = vec![JournalEntry { at: at(0), event: begins }];
+        for (id, (_, seconds, is_ok)) in ids.iter().zip(took) {
+            entries.push(JournalEntry { at: at(0), event: Event::CellStarted { cell: id.clone() } });
+            if !is_ok {
+                let event = Event::CellError { cell: id.clone(), phase: Phase::Image, message: "no".to_owned() };
+                entries.push(JournalEntry { at: at(*seconds), event });
+            }
+            entries.push(JournalEntry { at: at(*seconds), event: Event::CellFinished { cell: id.clone() } });
+        }
+        reports::run::fold(&Journal { entries, cut: false })
+    }
+
+    #[test]
+    fn minutes_are_those_of_the_newest_run_of_the_cell_or_of_its_like() {
+        let vm = "debian:13/x86_64/vm";
+        let runs = [
+            run(2, None, &[(vm, 600, true)]),
+            run(1, None, &[(vm, 6000, true), ("debian:12/x86_64/vm", 1201, true)]),
+            // What was only a part, or ended early, says nothing.
+            run(3, Some("host::"), &[(vm, 5, true)]),
+            run(4, None, &[(vm, 5, false), ("debian:11/x86_64/container", 1, false)]),
+        ];
+        let table = [
+            (vm, 10, MinutesFrom::Cell),
+            ("debian:12/x86_64/vm", 21, MinutesFrom::Cell),
+            ("debian:11/x86_64/vm", 16, MinutesFrom::Environment),
+            ("debian:11/x86_64/container", 8, MinutesFrom::Guess),
+        ];
+        let named: Vec<CellId> = table.iter().map(|(name, ..)| cell(name)).collect();
+        let seen = expected(&named, &runs);
+        assert_eq!(
+            seen.iter().map(|one| (one.minutes, one.minutes_from)).collect::<Vec<_>>(),
+            table.map(|(_, m, f)| (m, f))
+        );
+    }
+
+    #[test]
+    fn a_file_names_cells_in_any_of_four_forms() {
+        let (a, b) = ("debian:12/x86_64/vm", "debian:13/x86_64/vm");
+        let shards = [Shard { minutes: 1, cells: vec![cell(a)] }, Shard { minutes: 1, cells: vec![cell(b)] }];
+        let expected: Vec<ExpectedCell> = expected(&[cell(a), cell(b)], &[]);
+        let plan = serde_json::json!({ "cells": expected, "shards": shards }).to_string();
+        let one = serde_json::json!({ "cells": expected, "shards": [] }).to_string();
+        let shard = serde_json::to_string(&shards[1]).unwrap();
+        let list = format!("[\"{a}\", \"{b}\", \"{a}\"]");
+        let lines = format!("# the first shard\n{a}\n\n  {b}\n");
+        for (text, number, names) in [
+            (&plan, Some(0), &[a][..]),
+            (&plan, Some(1), &[b]),
+            (&one, None, &[a, b]),
+            (&shard, None, &[b]),
+            (&list, None, &[a, b]),
+            (&lines, None, &[a, b]),
+        ] {
+            let cells = names.iter().map(|name| cell(name)).collect::<Vec<_>>();
+            assert_eq!(cells_of(text, number), Ok(cells), "{text}");
+        }
+        for (text, number, why) in [
+            (plan.as_str(), None, "it has 2 shards: name one"),
+            (&plan, Some(2), "it has no shard 2: the last one is 1"),
+            (&lines, Some(0), "expected a plan with shards"),
+            (&list, Some(0), "it has no shards"),
+            ("", None, "it names no cell"),
+            ("{", None, "expected JSON"),
+            ("{}", None, "expected a list of cells"),
+            ("[1]", None, "expected names of cells"),
+            ("debian:13", None, "\"debian:13\" is no cell"),
+            ("../../etc/x86_64/vm", None, "is no cell"),
+        ] {
+            let said = cells_of(text, number).unwrap_err();
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use crate::made::{FAILS, LOG, Made, artifacts, journal, make, said};
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+/// The files of a bundle.
+fn files(bundle: &Path) -> BTreeMap<String, Vec<u8>> {
+    let folder = tempfile::tempdir().unwrap();
+    harness::bundle::open(bundle, folder.path()).unwrap();
+    images::packed::files(folder.path(), harness::bundle::LIMITS).unwrap()
+}
+
+/// A bundle of these files, whatever they are.
+fn packed(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    let file = std::fs::File::create(folder.join("made.tar.zst")).unwrap();
+    images::packed::pack(files, file).unwrap();
+}
+
+/// The same with a file changed, and checksums that fit.
+fn with(mut files: BTreeMap<String, Vec<u8>>, name: &str, text: &str) -> BTreeMap<String, Vec<u8>> {
+    files.insert(name.to_owned(), text.as_bytes().to_vec());
+    let sums = reports::bundle::sums(&files);
+    files.insert(reports::bundle::SUMS.to_owned(), sums.into_bytes());
+    files
+}
+
+#[test]
+fn a_bundle_has_what_others_need_and_nothing_of_a_mirror() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = Made::default();
+    make(&dir.path().join("run"), &made);
+    let log = dir.path().join("run").join(artifacts(made.cell)).join(LOG);
+    std::fs::write(&log, format!("{}from mirror.example\n", "line\n".repeat(100_000))).unwrap();
+    let secret = dir.path().join("run/artifacts/secret");
+    std::fs::write(&secret, "of a test that passed").unwrap();
+    let packed = said(dir.path(), &["bundle", "run"]);
+    assert_eq!(packed.code, Some(0), "{}", packed.stderr);
+    let bundle = dir.path().join("kata-qualify-r1.tar.zst");
+    assert!(bundle.metadata().unwrap().len() < 100 << 10);
+    let files = files(&bundle);
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    let log = format!("{}/{LOG}", artifacts(made.cell));
+    let junit = "junit/debian-13-x86_64-container.xml";
+    assert_eq!(
+        names,
+        ["SHA256SUMS", &log, "images/made.json", "index.html", "journal.jsonl", junit, "matrix.md", "results.json"]
+    );
+    assert!(journal(&dir.path().join("run")).contains("hunter22"), "there is something to be taken out");
+    for (name, bytes) in &files {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("mirror.example") && !text.contains("hunter22"), "{name}: {text}");
+    }
+    assert!(String::from_utf8_lossy(&files[&log]).starts_with("[the first "));
+    // Nothing of this machine or of the time is in it, and one that is there stays.
+    let again = said(dir.path(), &["bundle", "run", "--out", "again.tar.zst"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    let bytes = |path: &Path| std::fs::read(path).unwrap();
+    assert_eq!(bytes(&dir.path().join("again.tar.zst")), bytes(&bundle));
+    let refused = said(dir.path(), &["bundle", "run"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("exists"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let basis = model::verified::Basis::Hardware;
+    make(&dir.path().join("run"), &Made { basis, ..Made::default() });
+    let run = said(dir.path(), &["report", "run"]);
+    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    let verified = said(dir.path(), &["verify", "b.tar.zst"]);
+    assert_eq!(verified.code, run.code, "{}", verified.stderr);
+    for words in [
+        "run r1 of 2026-",
+        "judged anew by other tests than it was run with",
+        "debian:13/x86_64/container go-3.32: ",
+        "; hardware\n",
+        "not shown: who made the journal",
+    ] {
+        assert!(verified.stdout.contains(words), "{words}: {}", verified.stdout);
+    }
+    let results: serde_json::Value =
+        serde_json::from_str(&said(dir.path(), &["verify", "b.tar.zst", "--format", "json"]).stdout).unwrap();
+    let tests = results["cells"][0]["tests"].as_array().unwrap();
+    assert!(tests.iter().any(|test| test["test"] == FAILS && test["outcome"] == "fail"), "{results}");
+    assert!(said(dir.path(), &["verify", "b.tar.zst", "--write-back"]).stderr.contains("unexpected argument"));
+    let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["b.tar.zst", "run"], "it leaves nothing");
+}
+
+/// Also where somebody has edited the journal and made the checksums fit.
+#[test]
+fn a_shaped_run_stays_shaped_in_a_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("run"), &Made { shaped: true, ..Made::default() });
+    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    let stamp = "not for the records: it is shaped";
+    let verified = said(dir.path(), &["verify", "b.tar.zst"]);
+    assert!(verified.stdout.contains(stamp), "{}", verified.stdout);
+    let files = files(&dir.path().join("b.tar.zst"));
+    let text = String::from_utf8(files["journal.jsonl"].clone()).unwrap();
+    let edited = text.replace("\"shaped\":true", "\"shaped\":false");
+    assert_ne!(edited, text);
+    packed(dir.path(), &with(files, "journal.jsonl", &edited));
+    let verified = said(dir.path(), &["verify", "made.tar.zst"]);
+    assert!(verified.stdout.contains(stamp), "{}", verified.stdout);
+}
+
+/// A stranger's reports say what the stranger likes.
+#[test]
+fn the_reports_in_a_bundle_are_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("run"), &Made::default());
+    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    let files = files(&dir.path().join("b.tar.zst"));
+    packed(dir.path(), &with(files, "results.json", "{\"exit-code\": 0, \"cells\": []}"));
+    let [one, other] = ["b.tar.zst", "made.tar.zst"].map(|bundle| said(dir.path(), &["verify", bundle]));
+    assert_eq!((one.code, one.stdout), (other.code, other.stdout));
+}
+
+#[test]
+fn what_is_no_bundle_is_bad_input_and_harms_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("run"), &Made::default());
+    said(dir.path(), &["bundle", "run", "--out", "b.tar.zst"]);
+    let good = files(&dir.path().join("b.tar.zst"));
+    let without = |name: &str| {
+        let mut files = good.clone();
+        files.remove(name);
+        files
+    };
+    let mut changed = good.clone();
+    changed.insert("journal.jsonl".to_owned(), Vec::new());
+    for (files, why) in [
+        (without("SHA256SUMS"), "there is no SHA256SUMS"),
+        (without("matrix.md"), "names a file that is not there"),
+        (changed, "journal.jsonl was changed or damaged"),
+        (with(without("journal.jsonl"), "x", ""), "reading "),
+        (with(good.clone(), "journal.jsonl", "{\"at\": 1}\n"), "expected an event of the journal"),
+    ] {
+        packed(dir.path(), &files);
+        let verified = said(dir.path(), &["verify", "made.tar.zst"]);
+        assert!(verified.code == Some(2) && verified.stderr.contains(why), "{why}: {}", verified.stderr);
+    }
+    let mut cut = Vec::new();
+    std::fs::File::open(dir.path().join("b.tar.zst")).unwrap().read_to_end(&mut cut).unwrap();
+    cut.truncate(cut.len() / 2);
+    std::fs::write(dir.path().join("made.tar.zst"), cut).unwrap();
+    for bundle in ["made.tar.zst", "run", "run/journal.jsonl", "/dev/zero", "nowhere"] {
+        let verified = said(dir.path(), &["verify", bundle]);
+        assert_eq!(verified.code, Some(2), "{bundle}: {}", verified.stderr);
+        assert!(verified.stderr.starts_with(&format!("error: {bundle}: ")), "{}", verified.stderr);
+    }
+}

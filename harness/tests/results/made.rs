@@ -1,0 +1,139 @@
+//! Output folders as runs leave them, made.
+
+use model::package::{PackageName, PackageVersion};
+use model::verified::Basis;
+use reports::journal::{CellFacts, CellId, Event, FILE, JournalEntry, Phase, SCHEMA, Writer};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use suites::outcome::{Component, Failure, Outcome};
+
+/// The profile of all made runs.
+pub(crate) const PROFILE: &str = "go-3.32";
+/// A test that passes in a made run, and one that fails.
+pub(crate) const PASSES: &str = "smoke::packages_are_installed";
+pub(crate) const FAILS: &str = "smoke::qemu_has_the_machine_type";
+/// The log of the one that fails, below the cell's folder.
+pub(crate) const LOG: &str = "g1/qemu.log";
+
+/// What a command said.
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the command in a folder; no Docker engine answers.
+pub(crate) fn said(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let ended = command.env("KATA_QUALIFY_CACHE", folder.join("cache")).env("NO_COLOR", "1").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: ended.status.code(), stdout: text(ended.stdout), stderr: text(ended.stderr) }
+}
+
+/// A run to be made.
+pub(crate) struct Made<'a> {
+    pub(crate) run: &'a str,
+    pub(crate) cell: &'a str,
+    pub(crate) shaped: bool,
+    /// The version of virtiofsd.
+    pub(crate) virtiofsd: &'a str,
+    pub(crate) basis: Basis,
+    /// Seconds since some day.
+    pub(crate) at: i64,
+}
+
+impl Default for Made<'_> {
+    fn default() -> Self {
+        let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
+        Made { run, cell, shaped: false, virtiofsd, basis: Basis::Emulated, at: 0 }
+    }
+}
+
+/// The folder of a cell's logs.
+pub(crate) fn artifacts(cell: &str) -> String {
+    format!("artifacts/{}", cell.replace([':', '/'], "-"))
+}
+
+/// Writes the output folder of a run: one test passed, one failed and left a log.
+pub(crate) fn make(folder: &Path, made: &Made<'_>) {
+    let cell: CellId = made.cell.parse().unwrap();
+    let (log, manifest) = (format!("{}/{LOG}", artifacts(made.cell)), "images/made.json");
+    for (file, text) in [(log.as_str(), format!("the log of {}\n", made.run)), (manifest, "{}\n".to_owned())] {
+        let path = folder.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let version = |text: &str| text.parse::<PackageVersion>().unwrap();
+    let facts = CellFacts {
+        basis: made.basis,
+        accelerator: "tcg".to_owned(),
+        versions: [("virtiofsd".parse::<PackageName>().unwrap(), version(made.virtiofsd))].into(),
+        suites: BTreeMap::new(),
+        kernel: None,
+        image: made.cell.to_owned(),
+        image_made: None,
+        image_cached: true,
+        image_manifest: Some(manifest.to_owned()),
+        image_options: vec!["accepted http://someone:hunter22@mirror.example/debian".to_owned()],
+        environment: BTreeMap::new(),
+        candidates: BTreeMap::new(),
+        notes: Vec::new(),
+    };
+    let mut events = vec![
+        Event::RunStarted {
+            schema: SCHEMA,
+            run: made.run.to_owned(),
+            harness: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: "unknown".to_owned(),
+            argv: vec!["kata-qualify".to_owned(), "run".to_owned()],
+            records: "0123456789ab".to_owned(),
+            catalogue: "0123456789ab".to_owned(),
+            profiles: vec![PROFILE.to_owned()],
+            cells: vec![cell.clone()],
+            planned: [(cell.clone(), 2)].into(),
+            filter: None,
+            candidate: false,
+            shaped: made.shaped,
+            options: if made.shaped { vec!["--mirror-key".to_owned()] } else { Vec::new() },
+        },
+        Event::CellStarted { cell: cell.clone() },
+        Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests },
+        Event::CellFacts { cell: cell.clone(), facts },
+    ];
+    let failed = Outcome::Fail(Failure::new(Component::Qemu, "no q35 from mirror.example"));
+    for (test, outcome, artifacts) in [(PASSES, Outcome::Pass, vec![]), (FAILS, failed, vec![log])] {
+        let (cell, profiles, test) = (cell.clone(), vec![PROFILE.to_owned()], test.to_owned());
+        events.push(Event::TestStarted {
+            cell: cell.clone(),
+            profiles: profiles.clone(),
+            test: test.clone(),
+            attempt: 1,
+        });
+        events.push(Event::TestFinished {
+            cell,
+            profiles,
+            test,
+            attempt: 1,
+            machine: 0,
+            guests: Vec::new(),
+            outcome,
+            millis: 7,
+            notes: Vec::new(),
+            artifacts,
+        });
+    }
+    events.extend([Event::CellFinished { cell }, Event::RunFinished { interrupted: false }]);
+    let mut journal = Writer::create(folder).unwrap();
+    for (second, event) in (made.at..).zip(events) {
+        let at = jiff::Timestamp::from_second(1_790_000_000 + second).unwrap();
+        // As it is, so that there is something to redact in what is made of it.
+        journal.append_as_it_is(&JournalEntry { at, event }).unwrap();
+    }
+}
+
+/// The journal of a folder, as text.
+pub(crate) fn journal(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join(FILE)).unwrap()
+}

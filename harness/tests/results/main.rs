@@ -1,0 +1,9 @@
+//! What is done with runs that are there: joined, packed, checked.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod bundle;
+mod made;
+mod merge;
+mod transfer;
+mod watch;

@@ -1,0 +1,92 @@
+use crate::made::{LOG, Made, artifacts, journal, make, said};
+use reports::journal::read;
+use reports::run::fold;
+
+const OTHER: &str = "debian:12/x86_64/container";
+
+#[test]
+fn shards_become_one_folder_that_can_be_merged_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |name: &str| dir.path().join(name);
+    make(&of("a"), &Made::default());
+    make(&of("b"), &Made { run: "r2", cell: OTHER, at: 60, ..Made::default() });
+    let merged = said(dir.path(), &["merge", "b", "a", "--out", "ab"]);
+    assert!(!merged.stderr.contains("conflict"), "{}", merged.stderr);
+    assert!(merged.stdout.contains("debian 12") && merged.stdout.contains("debian 13"), "{}", merged.stdout);
+    for (run, cell) in [("r1", Made::default().cell), ("r2", OTHER)] {
+        let log = std::fs::read_to_string(of("ab").join(format!("runs/{run}/{}/{LOG}", artifacts(cell)))).unwrap();
+        assert_eq!(log, format!("the log of {run}\n"));
+        assert!(of("ab").join(format!("runs/{run}/images/made.json")).exists());
+    }
+    let page = std::fs::read_to_string(of("ab").join("index.html")).unwrap();
+    assert!(page.contains("runs/r2/artifacts/"), "its logs are linked");
+    for (out, folders) in [("again", &["ab"][..]), ("twice", &["a", "ab", "b", "a"])] {
+        let ended = said(dir.path(), &[&["merge", "--out", out], folders].concat());
+        assert_eq!(ended.code, merged.code, "{}", ended.stderr);
+        assert_eq!(journal(&of(out)), journal(&of("ab")));
+    }
+    // A folder's reports are remade as any run's.
+    assert_eq!(said(dir.path(), &["report", "ab"]).code, merged.code);
+}
+
+#[test]
+fn what_differs_is_named_and_the_later_run_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("a"), &Made::default());
+    make(&dir.path().join("b"), &Made { run: "r2", virtiofsd: "2.0-1", at: 60, ..Made::default() });
+    let merged = said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
+    let expected = "conflict: debian:13/x86_64/container: run r1 rests on something else than run r2, which ended \
+                    later and counts: virtiofsd 1.13.2-1 and 2.0-1";
+    assert!(merged.stderr.contains(expected), "{}", merged.stderr);
+    let run = fold(&read(&dir.path().join("ab")).unwrap());
+    let attempts = run.cells.values().flat_map(|cell| &cell.instances).map(|instance| instance.attempts.len());
+    assert_eq!(attempts.collect::<Vec<_>>(), [1, 1]);
+}
+
+/// Nobody is to take it for the distro's own because it came together with what is.
+#[test]
+fn a_shaped_run_stays_shaped_among_others() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("a"), &Made::default());
+    make(&dir.path().join("b"), &Made { run: "r2", cell: OTHER, shaped: true, at: -60, ..Made::default() });
+    said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
+    let results = std::fs::read_to_string(dir.path().join("ab/results.json")).unwrap();
+    let results: serde_json::Value = serde_json::from_str(&results).unwrap();
+    assert_eq!(results["shaped"], true);
+    assert!(said(dir.path(), &["merge", "a", "--write-back", "--out", "c"]).stderr.contains("unexpected argument"));
+}
+
+#[test]
+fn folders_without_a_run_and_a_folder_that_is_not_empty_are_bad_input() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("a"), &Made::default());
+    std::fs::create_dir(dir.path().join("full")).unwrap();
+    std::fs::write(dir.path().join("full/file"), "").unwrap();
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    std::fs::write(dir.path().join("empty/journal.jsonl"), "").unwrap();
+    for (arguments, why) in [
+        (&["nowhere", "--out", "x"][..], "error: nowhere: reading the run: "),
+        (&["a", "--out", "full"], "error: --out full: expected an empty folder"),
+        (&["empty", "--out", "x"], "error: no run is in these folders"),
+    ] {
+        let ended = said(dir.path(), &[&["merge"], arguments].concat());
+        assert!(ended.code == Some(2) && ended.stderr.contains(why), "{}", ended.stderr);
+    }
+    assert!(!dir.path().join("x").exists());
+}
+
+/// The rest of a shard that was killed is missing, and what it had is there.
+#[test]
+fn a_shard_that_was_killed_gives_what_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("a"), &Made::default());
+    make(&dir.path().join("b"), &Made { run: "r2", cell: OTHER, at: 60, ..Made::default() });
+    let text = journal(&dir.path().join("b"));
+    let kept: String = text.split_inclusive('\n').take(7).collect();
+    std::fs::write(dir.path().join("b/journal.jsonl"), format!("{kept}{{\"at\"")).unwrap();
+    let merged = said(dir.path(), &["merge", "a", "b", "--out", "ab"]);
+    assert!(merged.stderr.contains("note: b: the last line of its journal was cut off"), "{}", merged.stderr);
+    assert!(merged.stdout.contains("no end"), "{}", merged.stdout);
+    let run = fold(&read(&dir.path().join("ab")).unwrap());
+    assert!(run.cells[&OTHER.parse().unwrap()].instances.iter().any(|one| one.test == crate::made::PASSES));
+}

@@ -1,0 +1,142 @@
+//! A run that was killed goes on: in the same folder, by another process, as the same run.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+use reports::journal::{Event, FILE, Journal, read};
+use reports::run::{RunEnding, fold};
+use std::path::Path;
+use std::process::Command;
+
+/// Exit code and standard error of the command in a folder; no Docker engine answers.
+fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let ended = command.output().unwrap();
+    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+}
+
+/// A short run: nothing is in the cache, so that both cells end in an error.
+const RUN: [&str; 10] =
+    ["run", "debian:12,13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out"];
+/// What it is resumed with.
+const RESUME: [&str; 6] = ["run", "--offline", "--cache", "cache", "--resume", "out"];
+
+fn journal(folder: &Path) -> Journal {
+    read(&folder.join("out").join(FILE)).unwrap()
+}
+
+/// Cuts the journal as a kill does that comes after so many whole lines.
+fn cut(folder: &Path, lines: usize) {
+    let path = folder.join("out").join(FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut kept: String = text.split_inclusive('\n').take(lines).collect();
+    kept.push_str("{\"at\":\"2026-");
+    std::fs::write(path, kept).unwrap();
+}
+
+/// The lines that a run is cut after: those in front of the first event of that kind, for the second cell.
+fn before_the_second(journal: &Journal, is_it: impl Fn(&Event) -> bool) -> usize {
+    let places = journal.entries.iter().enumerate().filter(|(_, entry)| is_it(&entry.event)).map(|(at, _)| at);
+    places.last().unwrap()
+}
+
+#[test]
+fn a_killed_run_goes_on_as_the_same_run_and_what_had_ended_is_not_run_again() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(said(dir.path(), &[&RUN[..], &["out"]].concat()).0, Some(3), "there is nothing in the cache");
+    let whole = journal(dir.path());
+    let undisturbed = fold(&whole);
+    cut(dir.path(), before_the_second(&whole, |event| matches!(event, Event::CellFinished { .. })));
+    let killed = fold(&journal(dir.path()));
+    assert_eq!(killed.ending, RunEnding::Killed);
+    let (code, stderr) = said(dir.path(), &RESUME);
+    assert_eq!(code, Some(3), "{stderr}");
+    let resumed = journal(dir.path());
+    assert!(!resumed.cut);
+    let starts = |cell: &reports::journal::CellId| {
+        let of = |event: &Event| matches!(event, Event::CellStarted { cell: one } if one == cell);
+        resumed.entries.iter().filter(|entry| of(&entry.event)).count()
+    };
+    let mut starts: Vec<usize> = undisturbed.order.iter().map(starts).collect();
+    starts.sort_unstable();
+    assert_eq!(starts, [1, 2], "the one that had ended did not begin again");
+    let run = fold(&resumed);
+    assert_eq!((run.id.clone(), run.ending), (undisturbed.id.clone(), RunEnding::Finished));
+    assert_eq!((&run.order, &run.provenance.planned), (&undisturbed.order, &undisturbed.provenance.planned));
+    for (cell, before) in &undisturbed.cells {
+        let after = &run.cells[cell];
+        assert!(after.complete);
+        assert_eq!((&after.errors, &after.instances), (&before.errors, &before.instances));
+    }
+    assert!(dir.path().join("out/results.json").exists());
+}
+
+#[test]
+fn a_run_goes_on_only_as_it_was_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    said(dir.path(), &[&RUN[..], &["out"]].concat());
+    let (code, stderr) = said(dir.path(), &RESUME);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("--resume out: it came to its end"), "{stderr}");
+    cut(dir.path(), 2);
+    let before = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
+    let (code, stderr) = said(dir.path(), &[&RESUME[..], &["--accept-expired"]].concat());
+    assert_eq!(code, Some(2), "{stderr}");
+    let expected = "and this is --accept-expired --offline --vm-memory 4096";
+    assert!(stderr.contains(expected), "{stderr}");
+    let after = std::fs::read_to_string(dir.path().join("out").join(FILE)).unwrap();
+    assert!(before.starts_with(&after), "nothing was added");
+}
+
+#[test]
+fn a_folder_without_a_run_is_bad_input() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, stderr) = said(dir.path(), &RESUME);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: --resume out: reading "), "{stderr}");
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    std::fs::write(dir.path().join("out").join(FILE), "{\"at\":\"2026-07").unwrap();
+    let (code, stderr) = said(dir.path(), &RESUME);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("its journal does not say what was to be run"), "{stderr}");
+}
+
+/// Two processes would write one journal.
+#[test]
+fn a_run_that_goes_on_elsewhere_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    said(dir.path(), &[&RUN[..], &["out"]].concat());
+    cut(dir.path(), 2);
+    let _other = reports::journal::Writer::resume(&dir.path().join("out")).unwrap();
+    let (code, stderr) = said(dir.path(), &RESUME);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("in use by another run"), "{stderr}");
+}
+
+/// It is a run of its own: what did not get as far as its tests is run again, and the first journal stays as it is.
+#[test]
+fn what_a_run_did_not_show_is_run_again_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    said(dir.path(), &[&RUN[..], &["out"]].concat());
+    let before = journal(dir.path());
+    let (code, stderr) =
+        said(dir.path(), &["rerun", "out", "debian:13", "--offline", "--cache", "cache", "--out", "again"]);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert_eq!(journal(dir.path()), before);
+    let again = fold(&read(&dir.path().join("again").join(FILE)).unwrap());
+    let id = fold(&before).id;
+    assert_ne!(again.id, id);
+    assert_eq!(again.filter, Some(format!("rerun of {id}")));
+    let cells: Vec<String> = again.order.iter().map(ToString::to_string).collect();
+    assert_eq!(cells.len(), 1);
+    assert!(cells[0].starts_with("debian:13/") && cells[0].ends_with("/vm"), "{cells:?}");
+    let (code, stderr) = said(dir.path(), &["rerun", "nowhere"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.starts_with("error: RUN nowhere: "), "{stderr}");
+    let (code, stderr) = said(dir.path(), &["run", "--resume", "again", "--offline", "--cache", "cache"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("it is a rerun: `kata-qualify rerun RUN --resume DIR`"), "{stderr}");
+    let (code, stderr) = said(dir.path(), &["rerun", "again"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("it is a rerun itself"), "{stderr}");
+}

@@ -1,0 +1,83 @@
+//! The cells of a plan, run in parts.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+use model::arch::Arch;
+use reports::journal::{FILE, read};
+use reports::run::fold;
+use std::path::Path;
+use std::process::Command;
+
+/// Exit code, standard output and standard error of the command in a folder; no Docker engine answers.
+fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args(arguments).current_dir(folder).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let ended = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+/// A run of cells that a file names; nothing is in the cache.
+fn run<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--cells", file, "--test", "host::", "--offline", "--cache", "cache"], more].concat()
+}
+
+#[test]
+fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let arch = Arch::of_machine().unwrap();
+    let cells = ["12", "13", "testing"].map(|release| format!("debian:{release}/{arch}/vm"));
+    let shards = serde_json::json!([
+        { "minutes": 45, "cells": [cells[2]] },
+        { "minutes": 90, "cells": [cells[0], cells[1]] },
+    ]);
+    let plan = serde_json::json!({ "arch": arch, "releases": [], "cells": [], "shards": shards });
+    std::fs::write(dir.path().join("plan.json"), plan.to_string()).unwrap();
+    for (shard, expected) in [("0", &cells[2..]), ("1", &cells[..2])] {
+        let (code, _, stderr) = said(dir.path(), &run("plan.json", &["--shard", shard, "--out", shard]));
+        assert_eq!(code, Some(3), "there is nothing in the cache: {stderr}");
+        let run = fold(&read(&dir.path().join(shard).join(FILE)).unwrap());
+        assert_eq!(run.order.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_file_that_names_no_cells_of_this_machine_is_bad_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    let arch = Arch::of_machine().unwrap();
+    let other = Arch::ALL.iter().find(|other| **other != arch).unwrap();
+    for (text, more, why) in [
+        (format!("debian:13/{other}/vm"), &[][..], "is of another architecture than this machine's"),
+        (format!("debian:0/{arch}/vm"), &[], "unknown release `0` of debian"),
+        ("debian:13".to_owned(), &[], "is no cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT"),
+        ("{\"shards\": []}".to_owned(), &["--shard", "3"], "it has no shard 3"),
+        ("[]".to_owned(), &["--in", "vm"], "cannot be used with"),
+        ("[]".to_owned(), &["debian:13"], "cannot be used with"),
+    ] {
+        std::fs::write(dir.path().join("cells"), &text).unwrap();
+        let (code, _, stderr) = said(dir.path(), &run("cells", more));
+        assert!(code == Some(2) && stderr.contains(why), "{text}: {stderr}");
+    }
+}
+
+/// What can be brought up depends on this machine; what is planned of that does not.
+#[test]
+fn a_plan_has_a_cell_for_each_release_that_can_be_brought_up_and_packs_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = ["plan", "debian", "--in", "vm", "--cache", "cache", "--format", "json", "--shards", "2"];
+    let (code, stdout, stderr) = said(dir.path(), &plan);
+    assert_eq!(code, Some(0), "{stderr}");
+    let plan: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let list = |value: &serde_json::Value| value.as_array().unwrap().clone();
+    let possible = list(&plan["releases"]).iter().filter(|release| release["cannot"].is_null()).count();
+    assert_eq!(list(&plan["cells"]).len(), possible);
+    let packed: usize = list(&plan["shards"]).iter().map(|shard| list(&shard["cells"]).len()).sum();
+    assert_eq!(packed, possible);
+    assert!(list(&plan["shards"]).len() <= 2);
+    for (arguments, why) in
+        [(&["--shards", "257"][..], "257 is not in 1..=256"), (&["--times-of", "nowhere"], "--times-of nowhere: ")]
+    {
+        let (code, _, stderr) = said(dir.path(), &[&["plan", "debian:13", "--in", "vm"], arguments].concat());
+        assert!(code == Some(2) && stderr.contains(why), "{stderr}");
+    }
+}

@@ -1,0 +1,353 @@
+//! Images from one machine's cache to another's: one file for each.
+//!
+//! ```text
+//! manifest.json     first, so that it is known which image it is
+//! rootfs/…          the tree; device nodes and pipes are left out, as where a tree is handed to Docker
+//! …                 whatever else is beside it: package lists, a disk with its kernel
+//! ```
+//!
+//! What is imported is used as if it had been made here.
+//! So its checksum must be named, which the export told: nothing in the file says who made it.
+
+use super::{Image, Store, is_key, trust};
+use crate::error::{Context as _, Failure, ImageError, ImageErrorKind, failure_of};
+use crate::external_file::{Checksum, ExternalFile};
+use crate::manifest::Manifest;
+use crate::progress::Phase;
+use crate::tree::archived::{BYTES, Entries};
+use crate::unpack::{self, UnpackLimits, refused};
+use model::diagnostic::error_chain;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use tar::EntryType;
+
+/// The name of the manifest in an image and in its file.
+const MANIFEST: &str = "manifest.json";
+/// The tree's.
+const TREE: &str = "rootfs";
+/// The lock of its maker, where that could not be removed.
+const LOCK: &str = "lock";
+/// Bytes of a manifest.
+const MAX_MANIFEST: u64 = 64 << 20;
+/// How hard images are compressed: an archive of a gigabyte is to be written in a few seconds.
+const LEVEL: i32 = 3;
+const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, reason: "it is larger than any image" };
+/// Bytes that are looked at together for holes.
+const BLOCK: usize = 64 << 10;
+
+/// What became of a file that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Imported {
+    /// The image.
+    pub image: Image,
+    /// Whether the cache had it already.
+    pub was_there: bool,
+}
+
+/// The images of a release in a cache, the newest plain one first, then what was derived from it.
+pub fn of_release(cache: &Path, release: &str) -> Vec<Image> {
+    let all: Vec<Image> = super::list(cache).into_iter().filter(|image| image.release() == release).collect();
+    let Some(plain) = all.iter().find(|image| image.manifest.derived_from.is_none()).cloned() else {
+        return Vec::new();
+    };
+    let derived = all.into_iter().filter(|image| image.manifest.derived_from.as_deref() == Some(plain.key()));
+    std::iter::once(plain.clone()).chain(derived).collect()
+}
+
+/// Writes an image as a file, whole or not at all; gives the file's checksum.
+///
+/// # Errors
+/// What cannot be read or written, or that a file is there already.
+pub fn export(image: &Image, to: &Path) -> Result<Checksum, ImageError> {
+    exported(image, to).map_err(|failure| ImageError::new(&image.release(), Phase::Store, failure))
+}
+
+fn exported(image: &Image, to: &Path) -> Result<Checksum, Failure> {
+    let _hold = image.hold().context("locking", &image.dir)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let mut file = builder.prefix(".export").tempfile_in(folder).context("creating a file in", folder)?;
+    write(image, file.as_file_mut()).context("exporting", &image.dir)?;
+    file.as_file().sync_all().context("writing", to)?;
+    let sum = crate::digest::of_file(file.path())?;
+    file.persist_noclobber(to).map_err(|e| e.error).context("creating", to)?;
+    Ok(Checksum::Sha256(sum))
+}
+
+fn write(image: &Image, to: &mut File) -> io::Result<()> {
+    let mut builder = tar::Builder::new(zstd::stream::write::Encoder::new(to, LEVEL)?);
+    builder.mode(tar::HeaderMode::Complete);
+    let mut archived = Entries::new(BYTES, |name| !name.starts_with(b"trusted."));
+    let mut add = |path: &Path| {
+        let from = image.dir.join(path);
+        let meta = std::fs::symlink_metadata(&from)?;
+        if meta.is_dir() || meta.is_file() || meta.is_symlink() {
+            archived.append(&mut builder, &from, path, &meta)?;
+        }
+        io::Result::Ok(meta.is_dir())
+    };
+    add(Path::new(MANIFEST))?;
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let mut entries = std::fs::read_dir(image.dir.join(&folder))?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let path = folder.join(entry.file_name());
+            if path != Path::new(MANIFEST) && path != Path::new(LOCK) && add(&path)? {
+                folders.push(path);
+            }
+        }
+    }
+    builder.into_inner()?.finish()?.flush()
+}
+
+/// Takes an image from a file into a cache.
+///
+/// # Errors
+/// When the file has no checksum or another one, is no image, or cannot be taken.
+pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, ImageError> {
+    imported(file, cache, cancel).map_err(|failure| ImageError::new(file.name(), Phase::Store, failure))
+}
+
+fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, Failure> {
+    let path = PathBuf::from(&file.place);
+    if file.checksum.is_none() || file.is_address() {
+        let reason = "expected a file of this machine with the checksum that its export told: FILE#sha256:HEX";
+        return Err(refused(file.name().as_bytes(), reason));
+    }
+    // Before anything of it is read.
+    file.open(&path, cancel).map_err(|e| failure_of(io::Error::other(error_chain(&e)), || "checking".to_owned()))?;
+    let manifest = first(&path)?;
+    let store = Store::new(cache);
+    store.check()?;
+    let place = store.images.join(".locks").join(&manifest.key);
+    let lock = trust::lock(&place).context("opening", &place)?;
+    let ours = match lock.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(e)) => return Err(e).context("locking", &place),
+    };
+    match store.find(&manifest.key)? {
+        Some(image) => return Ok(Imported { image, was_there: true }),
+        None if !ours => return Err(refused(file.name().as_bytes(), "somebody is making this image now")),
+        // One that is damaged is in the way.
+        None => store.discard(&manifest.key)?,
+    }
+    let workshop = store.workshop(&manifest.key)?;
+    let folder = workshop.dir.canonicalize().context("resolving", &workshop.dir)?;
+    let mut tar = opened(&path)?;
+    tar.set_preserve_permissions(true);
+    tar.set_preserve_ownerships(true);
+    tar.set_unpack_xattrs(true);
+    tar.set_preserve_mtime(true);
+    unpack::each(tar, &path, &mut { LIMITS }, &accept, &|| Ok(()), |entry| put(entry, &folder))?;
+    let image = workshop.finish(&store, &manifest)?;
+    Ok(Imported { image, was_there: false })
+}
+
+fn opened(path: &Path) -> Result<tar::Archive<Box<dyn Read>>, Failure> {
+    let file = File::open(path).context("opening", path)?;
+    Ok(tar::Archive::new(unpack::decompressed(file).context("reading", path)?))
+}
+
+/// The manifest that a file begins with.
+fn first(path: &Path) -> Result<Manifest, Failure> {
+    let mut tar = opened(path)?;
+    let entry = tar.entries().context("reading", path)?.next();
+    let entry = entry.ok_or_else(|| refused(MANIFEST.as_bytes(), "it is not there"))?.context("reading", path)?;
+    let name = entry.path_bytes().into_owned();
+    if name != MANIFEST.as_bytes() || !entry.header().entry_type().is_file() {
+        return Err(refused(&name, "expected the image's manifest in its place"));
+    }
+    let mut text = Vec::new();
+    entry.take(MAX_MANIFEST).read_to_end(&mut text).context("reading", path)?;
+    let manifest = Manifest::parse(&text, path)?;
+    match is_key(&manifest.key) {
+        true => Ok(manifest),
+        false => {
+            let (path, reason) = (path.to_owned(), format!("`{}` is no image's key", manifest.key));
+            Err(ImageErrorKind::BadManifest { path, reason }.into())
+        }
+    }
+}
+
+fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'static str> {
+    let climbs = |path: &Path| path.components().any(|part| !matches!(part, Component::Normal(_)));
+    let is_known = kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link();
+    match (is_known, climbs(path) || (kind.is_hard_link() && target.is_some_and(climbs))) {
+        (false, _) => Err("it is neither a file, a folder nor a link"),
+        (true, true) => Err("it leads out of the image"),
+        (true, false) => Ok(()),
+    }
+}
+
+/// Puts an entry into the folder of an image; a disk keeps its holes.
+fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
+    let path = entry.path().context("unpacking into", folder)?.into_owned();
+    if entry.header().entry_type().is_file() && !path.starts_with(TREE) {
+        let to = folder.join(&path);
+        std::fs::create_dir_all(to.parent().unwrap_or(folder)).context("creating", &to)?;
+        return with_holes(entry, &to).context("unpacking", &to);
+    }
+    match entry.unpack_in(folder).context("unpacking into", folder)? {
+        true => Ok(()),
+        false => Err(refused(&entry.path_bytes(), "it leads out of the image")),
+    }
+}
+
+/// Writes a file without the blocks that are all zeros.
+fn with_holes(from: &mut impl Read, to: &Path) -> io::Result<()> {
+    // What stands there was not made by this import, which makes each once.
+    let mut file = File::options().write(true).create_new(true).open(to)?;
+    let (mut block, mut length) = (vec![0; BLOCK], 0_u64);
+    loop {
+        let mut filled = 0;
+        while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match from.read(rest)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        let bytes = block.get(..filled).unwrap_or_default();
+        if bytes.is_empty() {
+            return file.set_len(length);
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(length))?;
+            file.write_all(bytes)?;
+        }
+        length += filled as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::manifest;
+    use super::*;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+    const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const DERIVED: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn cancel() -> AtomicBool {
+        AtomicBool::new(false)
+    }
+
+    fn made(cache: &Path) -> Image {
+        let store = Store::new(cache);
+        let workshop = store.workshop(KEY).unwrap();
+        let tree = workshop.rootfs();
+        std::fs::create_dir_all(tree.join("usr/bin")).unwrap();
+        std::fs::write(tree.join("usr/bin/a"), "content").unwrap();
+        std::fs::set_permissions(tree.join("usr/bin/a"), PermissionsExt::from_mode(0o4755)).unwrap();
+        std::fs::hard_link(tree.join("usr/bin/a"), tree.join("usr/bin/b")).unwrap();
+        symlink("/usr/bin", tree.join("bin")).unwrap();
+        let mut disk = File::create(workshop.dir.join("disk.img")).unwrap();
+        disk.write_all(b"begins").unwrap();
+        disk.set_len(8 << 20).unwrap();
+        workshop.finish(&store, &manifest(KEY, "13", "2026-11-01T00:00:00Z")).unwrap()
+    }
+
+    fn file(path: &Path, sum: &Checksum) -> ExternalFile {
+        ExternalFile { place: path.display().to_string(), checksum: Some(sum.clone()) }
+    }
+
+    #[test]
+    fn an_image_is_the_same_in_another_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
+        let image = made(&here);
+        let sum = export(&image, &to).unwrap();
+        assert!(export(&image, &to).is_err(), "a file that is there stays");
+        let taken = import(&file(&to, &sum), &there, &cancel()).unwrap();
+        assert!(!taken.was_there);
+        assert_eq!((taken.image.key(), &taken.image.manifest), (KEY, &image.manifest));
+        let of = |name: &str| std::fs::symlink_metadata(taken.image.rootfs().join(name)).unwrap();
+        assert_eq!(of("usr/bin/a").mode() & 0o7777, 0o4755);
+        assert_eq!(of("usr/bin/a").ino(), of("usr/bin/b").ino());
+        assert_eq!(std::fs::read_link(taken.image.rootfs().join("bin")).unwrap(), Path::new("/usr/bin"));
+        let disk = std::fs::metadata(taken.image.dir.join("disk.img")).unwrap();
+        assert_eq!(disk.len(), 8 << 20);
+        assert!(disk.blocks() * 512 < 1 << 20, "its holes are holes");
+        assert!(std::fs::read(taken.image.dir.join("disk.img")).unwrap().starts_with(b"begins\0"));
+        assert_eq!(of_release(&there, "debian:13").len(), 1);
+        assert!(import(&file(&to, &sum), &there, &cancel()).unwrap().was_there);
+    }
+
+    /// It would be taken for the distro's own.
+    #[test]
+    fn a_file_is_taken_by_its_checksum_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
+        let sum = export(&made(&here), &to).unwrap();
+        let said = |file: &ExternalFile| import(file, &there, &cancel()).unwrap_err().to_string();
+        let without = ExternalFile { checksum: None, ..file(&to, &sum) };
+        assert!(said(&without).contains("with the checksum that its export told"));
+        let mut bytes = std::fs::read(&to).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&to, bytes).unwrap();
+        assert!(said(&file(&to, &sum)).contains("expected sha256:"));
+        assert!(!there.exists(), "nothing was made");
+    }
+
+    #[test]
+    fn what_is_no_image_leaves_nothing_in_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, cache) = (dir.path().join("made"), dir.path().join("cache"));
+        let archive = |entries: &[(&str, EntryType, &[u8])]| {
+            let mut tar = tar::Builder::new(Vec::new());
+            for (name, kind, bytes) in entries {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(*kind);
+                header.set_uid(rustix::process::geteuid().as_raw().into());
+                header.set_gid(rustix::process::getegid().as_raw().into());
+                header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+                header.set_size(bytes.len() as u64);
+                header.set_cksum();
+                tar.append(&header, *bytes).unwrap();
+            }
+            zstd::stream::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap()
+        };
+        let of = |key: &str| serde_json::to_vec(&manifest(key, "13", "2026-11-01T00:00:00Z")).unwrap();
+        let (good, bad) = (of(KEY), of("../../etc"));
+        let file_kind = EntryType::Regular;
+        for (bytes, why) in [
+            (archive(&[]), "it is not there"),
+            (archive(&[("rootfs", EntryType::Directory, b"")]), "expected the image's manifest in its place"),
+            (archive(&[(MANIFEST, file_kind, b"{}")]), "missing field"),
+            (archive(&[(MANIFEST, file_kind, &bad)]), "is no image's key"),
+            (archive(&[(MANIFEST, file_kind, &good), ("../x", file_kind, b"x")]), "it leads out of the image"),
+            (archive(&[(MANIFEST, file_kind, &good), ("rootfs/x", EntryType::Char, b"")]), "neither a file"),
+        ] {
+            std::fs::write(&to, &bytes).unwrap();
+            let sum = Checksum::Sha256(crate::digest::of_bytes(&bytes));
+            let said = import(&file(&to, &sum), &cache, &cancel()).unwrap_err().to_string();
+            assert!(said.contains(why), "{why}: {said}");
+            assert!(super::super::list(&cache).is_empty() && !dir.path().join("x").exists());
+        }
+        let left = std::fs::read_dir(cache.join("images/.tmp")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn the_images_of_a_release_are_the_newest_and_what_was_made_of_it() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::new(cache.path());
+        let put = |key: &str, version: &str, made: &str, from: Option<&str>| {
+            let workshop = store.workshop(key).unwrap();
+            let manifest = Manifest { derived_from: from.map(str::to_owned), ..manifest(key, version, made) };
+            workshop.finish(&store, &manifest).unwrap();
+        };
+        put(KEY, "13", "2026-11-02T00:00:00Z", None);
+        put(DERIVED, "13", "2026-11-03T00:00:00Z", Some(KEY));
+        put(&"c".repeat(64), "13", "2026-11-01T00:00:00Z", None);
+        put(&"d".repeat(64), "12", "2026-11-09T00:00:00Z", None);
+        let keys: Vec<String> =
+            of_release(cache.path(), "debian:13").iter().map(|image| image.key().to_owned()).collect();
+        assert_eq!(keys, [KEY, DERIVED]);
+        assert!(of_release(cache.path(), "debian:11").is_empty());
+    }
+}

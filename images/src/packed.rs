@@ -1,0 +1,251 @@
+//! Files as one `tar.zst`: the same files make the same bytes, and what a stranger packed is unpacked without harm.
+
+use crate::error::{Context as _, Failure, ImageErrorKind};
+use crate::unpack::{self, UnpackLimits, refused};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use tar::EntryType;
+
+/// How hard files are compressed: they are packed once, and handed on.
+const LEVEL: i32 = 19;
+/// What a file in this form begins with.
+const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Bytes that an entry takes besides its file: headers, a long name, padding.
+const BESIDES: u64 = 4096;
+/// The longest name of a file, and the most parts of it.
+const MAX_NAME: usize = 512;
+const MAX_PARTS: usize = 16;
+
+/// What an archive may have at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the archive itself.
+    pub packed: u64,
+    /// Files.
+    pub files: u64,
+    /// Bytes of all files together.
+    pub bytes: u64,
+}
+
+/// Writes files as an archive; neither times, users nor this machine are in it.
+///
+/// # Errors
+/// What cannot be written, or a name that [`unpack`] would refuse.
+pub fn pack(files: &BTreeMap<String, Vec<u8>>, to: impl Write) -> io::Result<()> {
+    let mut tar = tar::Builder::new(zstd::stream::write::Encoder::new(to, LEVEL)?);
+    for (name, bytes) in files {
+        if !is_plain(name) {
+            return Err(io::Error::other(format!("{name:?} is no plain name of a file")));
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, bytes.as_slice())?;
+    }
+    tar.into_inner()?.finish()?.flush()
+}
+
+/// Unpacks an archive of files into an empty folder.
+///
+/// There is nothing in it but regular files with plain names, each once; whatever else it has makes the call fail, and
+/// nothing is written outside the folder. What it unpacks to is counted meanwhile.
+///
+/// # Errors
+/// [`ImageErrorKind::BadArchive`], or what cannot be read or written.
+pub fn unpack(archive: &Path, folder: &Path, limits: Limits) -> Result<(), ImageErrorKind> {
+    unpacked(archive, folder, limits).map_err(|failure| failure.cause)
+}
+
+fn unpacked(archive: &Path, folder: &Path, limits: Limits) -> Result<(), Failure> {
+    let go_on = || -> Result<(), Failure> { Ok(()) };
+    unpack::check_metadata(opened(archive, limits)?, archive, &go_on)?;
+    let seen = RefCell::new(BTreeSet::new());
+    let accept = move |path: &Path, _: Option<&Path>, kind: EntryType| match kind {
+        EntryType::Regular if !path.to_str().is_some_and(is_plain) => Err("it has no plain name"),
+        EntryType::Regular if !seen.borrow_mut().insert(path.to_owned()) => Err("it is there twice"),
+        EntryType::Regular => Ok(()),
+        _ => Err("it is no regular file"),
+    };
+    let left = UnpackLimits { entries: limits.files, bytes: limits.bytes, reason: "the archive has too much in it" };
+    let mut tar = opened(archive, limits)?;
+    tar.set_preserve_permissions(false);
+    tar.set_preserve_mtime(false);
+    unpack::unpack(tar, archive, folder, &left, &accept, &go_on)
+}
+
+fn opened(archive: &Path, limits: Limits) -> Result<tar::Archive<io::Take<Box<dyn Read>>>, Failure> {
+    let bad = |reason: &str| Err(refused(archive.file_name().unwrap_or_default().as_encoded_bytes(), reason));
+    // A FIFO would be waited for.
+    let meta = std::fs::metadata(archive).context("reading", archive)?;
+    if !meta.is_file() {
+        return bad("it is no regular file");
+    }
+    if meta.len() > limits.packed {
+        return bad("it is larger than any that is made here");
+    }
+    let mut file = File::open(archive).context("opening", archive)?;
+    let mut head = [0; MAGIC.len()];
+    if file.read_exact(&mut head).is_err() || head != MAGIC {
+        return bad("it is not compressed by zstd");
+    }
+    let file = File::open(archive).context("opening", archive)?;
+    // Of what is compressed to nearly nothing no more is looked at than could be taken.
+    let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
+    Ok(tar::Archive::new(unpack::decompressed(file).context("reading", archive)?.take(most)))
+}
+
+/// Whether a name is that of a file below a folder, in letters that no shell, page or terminal acts on.
+pub fn is_plain(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.+~/".contains(c);
+    let parts = || name.split('/');
+    name.len() <= MAX_NAME
+        && name.chars().all(is_plain)
+        && parts().count() <= MAX_PARTS
+        && parts().all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// The files below a folder, by their names; other entries are left out.
+///
+/// # Errors
+/// What cannot be read, or that there is more than may be.
+pub fn files(folder: &Path, limits: Limits) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    let (mut left, mut folders) = (limits.bytes, vec![PathBuf::new()]);
+    while let Some(below) = folders.pop() {
+        for entry in std::fs::read_dir(folder.join(&below))? {
+            let entry = entry?;
+            let (path, kind) = (below.join(entry.file_name()), entry.file_type()?);
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                let name = path.to_str().filter(|name| is_plain(name)).map(str::to_owned);
+                let name = name.ok_or_else(|| io::Error::other(format!("{path:?} is no plain name of a file")))?;
+                let mut bytes = Vec::new();
+                File::open(entry.path())?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
+                let rest = left.checked_sub(bytes.len() as u64).filter(|_| (all.len() as u64) < limits.files);
+                left = rest.ok_or_else(|| io::Error::other("there is more than may be packed"))?;
+                all.insert(name, bytes);
+            }
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { packed: 1 << 20, files: 4, bytes: 1 << 16 };
+
+    fn made(files: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+    }
+
+    fn compressed(tar: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(tar, 1).unwrap()
+    }
+
+    /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
+    fn tried(archive: &[u8]) -> (Result<BTreeMap<String, Vec<u8>>, String>, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));
+        std::fs::write(&file, archive).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        let done = unpack(&file, &folder, LIMITS).map_err(|e| e.to_string());
+        let outside = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut outside: Vec<String> = outside.collect();
+        outside.sort();
+        (done.map(|()| files(&folder, LIMITS).unwrap()), outside)
+    }
+
+    /// An archive of one entry as it is, whatever its name.
+    fn entry(kind: EntryType, name: &[u8], link: &[u8], size: u64) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o4777);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
+        header.set_size(size);
+        header.set_cksum();
+        let mut tar = header.as_bytes().to_vec();
+        let padded = usize::try_from(size.min(1 << 20).div_ceil(512) * 512).unwrap();
+        tar.extend(vec![b'x'; padded]);
+        tar.extend([0; 1024]);
+        compressed(&tar)
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_and_the_same_files_make_the_same_bytes() {
+        let long = format!("artifacts/{}/log", "x".repeat(150));
+        let files = made(&[("SHA256SUMS", "x"), ("a/b.c", ""), (&long, "lines\n")]);
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        pack(&files, &mut one).unwrap();
+        pack(&files, &mut two).unwrap();
+        assert_eq!(one, two);
+        assert_eq!(tried(&one), (Ok(files), vec!["bundle".to_owned(), "folder".to_owned()]));
+        assert!(pack(&made(&[("../x", "")]), Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_a_stranger_packed_is_refused_and_writes_nothing_outside() {
+        let file = EntryType::Regular;
+        let mut twice = tar::Builder::new(Vec::new());
+        for text in ["1", "2"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            twice.append_data(&mut header, "x", text.as_bytes()).unwrap();
+        }
+        let mut many = tar::Builder::new(Vec::new());
+        for name in ["1", "2", "3", "4", "5"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            many.append_data(&mut header, name, io::empty()).unwrap();
+        }
+        for (what, archive, why) in [
+            ("a way up", entry(file, b"../x", b"", 1), "no plain name"),
+            ("a way up inside", entry(file, b"a/../../x", b"", 1), "no plain name"),
+            ("an absolute name", entry(file, b"/x", b"", 1), "no plain name"),
+            ("control characters", entry(file, b"\x1b[2Jx", b"", 1), "no plain name"),
+            ("no text", entry(file, b"\xff", b"", 1), "no plain name"),
+            ("a folder", entry(EntryType::Directory, b"x", b"", 0), "no regular file"),
+            ("a link", entry(EntryType::Symlink, b"x", b"/etc/passwd", 0), "no regular file"),
+            ("a hard link", entry(EntryType::Link, b"x", b"/etc/passwd", 0), "no regular file"),
+            ("a device", entry(EntryType::Char, b"x", b"", 0), "no regular file"),
+            ("a pipe", entry(EntryType::Fifo, b"x", b"", 0), "no regular file"),
+            ("too much", entry(file, b"x", b"", (1 << 16) + 1), "too much in it"),
+            ("far too much", entry(file, b"x", b"", 1 << 18), "reading"),
+            ("a claim", entry(file, b"x", b"", 1 << 32), "reading"),
+            ("a name of megabytes", entry(EntryType::GNULongName, b"x", b"", 2 << 20), "larger than those of any file"),
+            ("the same twice", compressed(&twice.into_inner().unwrap()), "there twice"),
+            ("too many", compressed(&many.into_inner().unwrap()), "too much in it"),
+            ("a bomb", compressed(&vec![0; 64 << 20]), ""),
+            ("no archive", b"hello".to_vec(), "not compressed by zstd"),
+            ("nothing", Vec::new(), "not compressed by zstd"),
+            ("too large", vec![0x28; (1 << 20) + 1], "larger than any that is made here"),
+        ] {
+            let (done, outside) = tried(&archive);
+            assert_eq!(outside, ["bundle", "folder"], "{what}");
+            match done {
+                // Nothing but zeros is an archive without files.
+                Ok(files) => assert!(why.is_empty() && files.is_empty(), "{what}"),
+                Err(said) => assert!(!why.is_empty() && said.contains(why), "{what}: {said}"),
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        assert!(unpack(dir.path(), dir.path(), LIMITS).unwrap_err().to_string().contains("no regular file"));
+    }
+
+    #[test]
+    fn an_archive_that_was_cut_is_an_error() {
+        let mut whole = Vec::new();
+        pack(&made(&[("a", &"text ".repeat(1000))]), &mut whole).unwrap();
+        assert!(tried(&whole).0.is_ok());
+        for at in [4, whole.len() / 2, whole.len() - 1] {
+            assert!(tried(&whole[..at]).0.is_err(), "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! A run as one file that others can check: which files are in it, and whether they are those that were packed.
+//!
+//! Nothing here reads or writes; the sums show damage, not who made the bundle.
+
+use crate::digest::sha256;
+use crate::journal::{Event, Journal};
+use std::collections::{BTreeMap, BTreeSet};
+use suites::outcome::Outcome;
+
+/// The file of checksums, as `sha256sum --check` reads it.
+pub const SUMS: &str = "SHA256SUMS";
+
+/// The files that tests left that failed or were in error, as the journal names them.
+pub fn logs(journal: &Journal) -> BTreeSet<String> {
+    let of = |event: &Event| match event {
+        Event::TestFinished { outcome: Outcome::Fail(_) | Outcome::Error { .. }, artifacts, .. } => artifacts.clone(),
+        _ => Vec::new(),
+    };
+    journal.entries.iter().flat_map(|entry| of(&entry.event)).collect()
+}
+
+/// The manifests of the images, as the journal names them.
+pub fn manifests(journal: &Journal) -> BTreeSet<String> {
+    let of = |event: &Event| match event {
+        Event::CellFacts { facts, .. } => facts.image_manifest.clone(),
+        _ => None,
+    };
+    journal.entries.iter().filter_map(|entry| of(&entry.event)).collect()
+}
+
+/// The file of checksums of files.
+pub fn sums(files: &BTreeMap<String, Vec<u8>>) -> String {
+    files.iter().filter(|(name, _)| *name != SUMS).map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect()
+}
+
+/// Whether files are those that their file of checksums names, and no others.
+///
+/// # Errors
+/// The first one that is not.
+pub fn check(files: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
+    let listed = files.get(SUMS).ok_or_else(|| format!("there is no {SUMS}"))?;
+    let listed = std::str::from_utf8(listed).map_err(|_| format!("{SUMS} is no text"))?;
+    let mut named: BTreeSet<&str> = BTreeSet::new();
+    for (number, line) in listed.lines().enumerate() {
+        let number = number + 1;
+        let (sum, name) = line.split_once("  ").ok_or_else(|| format!("{SUMS}:{number}: expected a sum and a name"))?;
+        let bytes = files.get(name).ok_or_else(|| format!("{SUMS}:{number}: names a file that is not there"))?;
+        if sha256(bytes) != sum {
+            return Err(format!("{name} was changed or damaged"));
+        }
+        if !named.insert(name) {
+            return Err(format!("{SUMS}:{number}: names {name} again"));
+        }
+    }
+    match files.keys().find(|name| *name != SUMS && !named.contains(name.as_str())) {
+        Some(other) => Err(format!("{SUMS} does not name {other}")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{BOOT, INSTALL, Maker, RENAME, error, facts, fail};
+    use model::verified::Basis;
+    use suites::outcome::Component;
+
+    fn made(files: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
+        files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+    }
+
+    /// Files with their checksums, then changed.
+    fn changed(change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Result<(), String> {
+        let mut files = made(&[("a/b", "x"), ("c", "")]);
+        files.insert(SUMS.to_owned(), sums(&files).into_bytes());
+        change(&mut files);
+        check(&files)
+    }
+
+    #[test]
+    fn files_are_those_that_were_packed_and_no_others() {
+        assert_eq!(changed(|_| {}), Ok(()));
+        type Change = fn(&mut BTreeMap<String, Vec<u8>>);
+        let table: [(Change, &str); 7] = [
+            (|files| drop(files.remove(SUMS)), "there is no SHA256SUMS"),
+            (|files| drop(files.insert(SUMS.into(), b"\xff".to_vec())), "SHA256SUMS is no text"),
+            (|files| drop(files.insert(SUMS.into(), b"x".to_vec())), "SHA256SUMS:1: expected a sum and a name"),
+            (|files| drop(files.insert("c".into(), b"y".to_vec())), "c was changed or damaged"),
+            (|files| drop(files.remove("c")), "SHA256SUMS:2: names a file that is not there"),
+            (|files| drop(files.insert("d".into(), Vec::new())), "SHA256SUMS does not name d"),
+            (
+                |files| {
+                    let twice = files[SUMS].repeat(2);
+                    files.insert(SUMS.into(), twice);
+                },
+                "SHA256SUMS:3: names a/b again",
+            ),
+        ];
+        for (change, why) in table {
+            assert_eq!(changed(change), Err(why.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_checksum_is_what_other_programs_read() {
+        let sum = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+        assert_eq!(sums(&made(&[("a", "x"), (SUMS, "old")])), format!("{sum}  a\n"));
+    }
+
+    #[test]
+    fn the_logs_are_those_of_what_did_not_pass() {
+        let mut maker = Maker::default();
+        maker.start(&["a"], &["13"]);
+        maker.push(Event::CellFacts { cell: crate::sample::cell("13"), facts: facts(Basis::Emulated) });
+        maker.attempt("13", &["a"], INSTALL, 1, Outcome::Pass);
+        maker.attempt("13", &["a"], BOOT, 2, fail(Component::Qemu, "x"));
+        maker.attempt("13", &["a"], RENAME, 3, error("x"));
+        let names = |names: BTreeSet<String>| names.into_iter().collect::<Vec<_>>();
+        assert_eq!(names(logs(&maker.journal)), ["13/2/serial.log", "13/3/serial.log"]);
+        assert_eq!(names(manifests(&maker.journal)), ["images/debian-13.json"]);
+    }
+}

@@ -1,0 +1,264 @@
+//! Journals of several runs as one: of shards, of a run and its rerun, of copies of the same run.
+//!
+//! Pure, and idempotent: what is merged twice is there once, and a merged journal can be merged again.
+//! An event belongs to the run whose beginning stands before it; an attempt is known by its run, its cell and its
+//! number.
+//!
+//! - Copies of one run are one run with all that any of them has. Where two say different things of one attempt, the
+//!   one that has more counts, and the conflict is named.
+//! - A cell of several runs has the attempts of all of them, the later after the earlier, if they rest on the same:
+//!   basis, package versions, kernel, candidates, who vouches for them. Otherwise the run that ended later counts
+//!   alone, and the conflict is named.
+//! - A run that did not get as far as facts about a cell says nothing where another did.
+//!
+//! Files have their run in their path, so that none takes another's place.
+
+use crate::digest;
+use crate::journal::{CellId, Event, Journal, JournalEntry};
+use jiff::Timestamp;
+use model::package::{PackageName, PackageVersion};
+use model::verified::Basis;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::outcome::Component;
+
+/// The folder of files by run, below the output folder of a merged one.
+pub const FOLDER: &str = "runs";
+
+/// Journals as one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// All events, run by run; a run that began earlier comes first.
+    pub journal: Journal,
+    /// What could not be joined, in words.
+    pub conflicts: Vec<String>,
+}
+
+/// Joins journals.
+pub fn merge(journals: &[Journal]) -> Merged {
+    let mut conflicts = BTreeSet::new();
+    let mut copies: BTreeMap<String, Vec<Vec<JournalEntry>>> = BTreeMap::new();
+    for journal in journals {
+        for (run, entries) in by_run(journal) {
+            copies.entry(run).or_default().push(entries);
+        }
+    }
+    let mut runs: Vec<(String, Vec<JournalEntry>)> =
+        copies.into_iter().map(|(run, copies)| (run.clone(), union(&run, copies, &mut conflicts))).collect();
+    leave_out(&mut runs, &mut conflicts);
+    runs.sort_by(|(a, one), (b, other)| began(one).cmp(&began(other)).then_with(|| a.cmp(b)));
+    let entries = runs.into_iter().flat_map(|(_, entries)| entries).collect();
+    Merged { journal: Journal { entries, cut: false }, conflicts: conflicts.into_iter().collect() }
+}
+
+/// Where a file of a run lies in a merged folder.
+pub fn place(run: &str, file: &str) -> String {
+    let below = file.strip_prefix(FOLDER).is_some_and(|rest| rest.starts_with('/'));
+    if below { file.to_owned() } else { format!("{FOLDER}/{}/{file}", folder_of(run)) }
+}
+
+/// The folder's name of a run; an id that is no plain name, as no run of ours has, is told by its digest.
+pub fn folder_of(run: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    match !run.is_empty() && run.len() <= 64 && run.chars().all(is_plain) {
+        true => run.to_owned(),
+        false => format!("run-{}", digest::short(run)),
+    }
+}
+
+/// The ids of the runs of a journal, in their order.
+pub fn runs(journal: &Journal) -> Vec<String> {
+    let mut runs: Vec<String> = Vec::new();
+    for entry in &journal.entries {
+        if let Event::RunStarted { run, .. } = &entry.event
+            && !runs.contains(run)
+        {
+            runs.push(run.clone());
+        }
+    }
+    runs
+}
+
+fn began(entries: &[JournalEntry]) -> Option<Timestamp> {
+    entries.first().map(|entry| entry.at)
+}
+
+/// The events of each run, with their files where they lie in a merged folder. What stands before any run is of none.
+fn by_run(journal: &Journal) -> BTreeMap<String, Vec<JournalEntry>> {
+    let mut all: BTreeMap<String, Vec<JournalEntry>> = BTreeMap::new();
+    let mut current: Option<String> = None;
+    for entry in &journal.entries {
+        if let Event::RunStarted { run, .. } = &entry.event {
+            current = Some(run.clone());
+        }
+        let Some(run) = &current else { continue };
+        let mut entry = entry.clone();
+        match &mut entry.event {
+            Event::TestFinished { artifacts, .. } => artifacts.iter_mut().for_each(|file| *file = place(run, file)),
+            Event::CellFacts { facts, .. } => facts.image_manifest.iter_mut().for_each(|file| *file = place(run, file)),
+            _ => {}
+        }
+        all.entry(run.clone()).or_default().push(entry);
+    }
+    all
+}
+
+/// What an event says something of that is said once in a run: an attempt's beginning or its end.
+fn attempt(event: &Event) -> Option<String> {
+    let sorted = |profiles: &[String]| {
+        let mut profiles = profiles.to_vec();
+        profiles.sort();
+        profiles.join("+")
+    };
+    match event {
+        Event::TestStarted { cell, profiles, test, attempt } => {
+            Some(format!("start of {cell} {test} {} {attempt}", sorted(profiles)))
+        }
+        Event::TestFinished { cell, profiles, test, attempt, machine, .. } => {
+            Some(format!("end of {cell} {test} {} {machine} {attempt}", sorted(profiles)))
+        }
+        _ => None,
+    }
+}
+
+/// All events of the copies of one run.
+fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<String>) -> Vec<JournalEntry> {
+    let line = |entry: &JournalEntry| serde_json::to_string(entry).unwrap_or_default();
+    let mut copies: Vec<(Vec<String>, Vec<JournalEntry>)> =
+        copies.into_iter().map(|entries| (entries.iter().map(line).collect(), entries)).collect();
+    // The one that has most, so that the order in which they are given does not matter.
+    copies.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    let mut copies = copies.into_iter();
+    let Some((lines, mut all)) = copies.next() else { return Vec::new() };
+    let mut known: BTreeSet<String> = lines.into_iter().collect();
+    let mut attempts: BTreeSet<String> = all.iter().filter_map(|entry| attempt(&entry.event)).collect();
+    let before = all.len();
+    for (lines, entries) in copies {
+        for (line, entry) in lines.into_iter().zip(entries) {
+            if !known.insert(line) {
+                continue;
+            }
+            let is_known = attempt(&entry.event).is_some_and(|key| !attempts.insert(key));
+            if !is_known {
+                all.push(entry);
+            } else if let Event::TestFinished { cell, test, attempt, .. } = &entry.event {
+                conflicts.insert(format!(
+                    "{cell}: {test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
+                ));
+            }
+        }
+    }
+    if all.len() > before {
+        all.sort_by_key(|entry| entry.at);
+    }
+    all
+}
+
+/// What the verdicts of a cell rest on in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Basics {
+    basis: Option<Basis>,
+    versions: BTreeMap<PackageName, PackageVersion>,
+    kernel: Option<String>,
+    brought: BTreeMap<Component, String>,
+    candidate: bool,
+    shaped: bool,
+    /// When the cell's last event was.
+    last: Option<Timestamp>,
+}
+
+impl Basics {
+    /// In what two differ, in words.
+    fn differences(&self, other: &Basics) -> Vec<String> {
+        let mut all = Vec::new();
+        let basis = |basics: &Basics| basics.basis.map_or("unknown", Basis::name);
+        if self.basis != other.basis {
+            all.push(format!("{} and {}", basis(self), basis(other)));
+        }
+        let names: BTreeSet<&PackageName> = self.versions.keys().chain(other.versions.keys()).collect();
+        for name in names {
+            let (one, two) = (self.versions.get(name), other.versions.get(name));
+            if one != two {
+                let word = |version: Option<&PackageVersion>| version.map_or("none".to_owned(), ToString::to_string);
+                all.push(format!("{name} {} and {}", word(one), word(two)));
+            }
+        }
+        for (differ, what) in [
+            (self.kernel != other.kernel, "kernels"),
+            (self.brought != other.brought, "components that were brought along"),
+            (self.candidate != other.candidate, "candidates"),
+            (self.shaped != other.shaped, "who vouches for packages"),
+        ] {
+            if differ {
+                all.push(what.to_owned());
+            }
+        }
+        all
+    }
+}
+
+/// Leaves cells out of the runs that do not count for them.
+fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<String>) {
+    let all: Vec<BTreeMap<CellId, Basics>> = runs.iter().map(|(_, entries)| basics(entries)).collect();
+    let cells: BTreeSet<CellId> = all.iter().flat_map(|cells| cells.keys().cloned()).collect();
+    for cell in cells {
+        let of_cell = |number: &usize| all.get(*number).and_then(|cells| cells.get(&cell));
+        let has_facts = |number: &usize| of_cell(number).is_some_and(|basics| basics.basis.is_some());
+        let newest = (0..runs.len()).filter(has_facts).max_by_key(|number| {
+            (of_cell(number).and_then(|basics| basics.last), runs.get(*number).map(|run| run.0.clone()))
+        });
+        let Some(newest) = newest else { continue };
+        let Some((counts, winner)) = of_cell(&newest).cloned().zip(runs.get(newest).map(|run| run.0.clone())) else {
+            continue;
+        };
+        for (number, (run, entries)) in runs.iter_mut().enumerate() {
+            let Some(basics) = of_cell(&number).filter(|_| number != newest) else { continue };
+            if basics.basis.is_some() {
+                let differences = basics.differences(&counts);
+                if differences.is_empty() {
+                    continue;
+                }
+                conflicts.insert(format!(
+                    "{cell}: run {run} rests on something else than run {winner}, which ended later and counts: {}",
+                    differences.join(", ")
+                ));
+            }
+            entries.retain(|entry| {
+                matches!(entry.event, Event::RunStarted { .. }) || !entry.event.cells().contains(&cell)
+            });
+        }
+    }
+}
+
+/// What the verdicts of each cell rest on, of one run.
+fn basics(entries: &[JournalEntry]) -> BTreeMap<CellId, Basics> {
+    let mut all: BTreeMap<CellId, Basics> = BTreeMap::new();
+    let (mut is_candidate, mut is_shaped) = (false, false);
+    for entry in entries {
+        match &entry.event {
+            Event::RunStarted { candidate, shaped, .. } => {
+                is_candidate |= candidate;
+                is_shaped |= shaped;
+            }
+            event => {
+                for cell in event.cells() {
+                    all.entry(cell.clone()).or_default().last = Some(entry.at);
+                }
+            }
+        }
+        if let Event::CellFacts { cell, facts } = &entry.event {
+            let known = all.entry(cell.clone()).or_default();
+            // As the fold has it: what was once emulated is emulated.
+            known.basis = Some(if known.basis == Some(Basis::Emulated) { Basis::Emulated } else { facts.basis });
+            known.versions.extend(facts.versions.clone());
+            known.brought.extend(facts.candidates.clone());
+            known.kernel = facts.kernel.clone().or(known.kernel.take());
+        }
+    }
+    for basics in all.values_mut() {
+        (basics.candidate, basics.shaped) = (is_candidate, is_shaped);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,433 @@
+//! What a journal says is done, so that a run can go on where it was killed, or what it did not show can be run again.
+//!
+//! Pure: a journal in, what is known of each test out.
+//! What has a start and no end is not done; an attempt that stands in the journal twice counts once.
+
+use crate::journal::{CellId, Event, Journal};
+use std::collections::{BTreeMap, BTreeSet};
+use suites::outcome::Outcome;
+
+/// How the filter of a run begins that runs again what another one did not show; that one's id follows.
+pub const RERUN: &str = "rerun of ";
+
+/// A run as its journal tells it, to go on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Begun {
+    /// Its id.
+    pub run: String,
+    /// The ids of other runs that were merged with it.
+    pub others: BTreeSet<String>,
+    /// Its first event, which says what was asked for.
+    pub first: Event,
+    /// The profiles asked for.
+    pub profiles: Vec<String>,
+    /// The cells asked for, in that order.
+    pub cells: Vec<CellId>,
+    /// The test filter, if not all tests were asked for.
+    pub filter: Option<String>,
+    /// How often it was begun: once, and once more each time it was resumed.
+    pub begun: u32,
+    /// Whether it came to its end; one that was interrupted did not.
+    pub is_finished: bool,
+    /// How far each cell got.
+    pub progress: BTreeMap<CellId, CellProgress>,
+}
+
+/// How far a cell got.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CellProgress {
+    /// Whether it came to its end, be it in an error.
+    pub ended: bool,
+    /// How many virtual machines it had.
+    pub machines: u32,
+    /// How many guests it started.
+    pub guests: u32,
+    /// The attempts that ended, in order, by profile and test.
+    pub tests: BTreeMap<(String, String), Vec<Tried>>,
+}
+
+/// An attempt that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// In which virtual machine of the cell; 0 where there is none to speak of.
+    pub machine: u32,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Why a journal is no run that could go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBegun {
+    /// No line says what was asked for.
+    #[error("its journal does not say what was to be run")]
+    Empty,
+    /// It was merged of several runs.
+    #[error("its journal was merged of several runs ({0} and {1})")]
+    Merged(String, String),
+}
+
+/// What a journal says of its run.
+///
+/// Of a merged one it is what all its runs say.
+///
+/// # Errors
+/// When it says nothing.
+pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
+    let mut begun: Option<Begun> = None;
+    let mut progress: BTreeMap<CellId, CellProgress> = BTreeMap::new();
+    let mut is_finished = false;
+    for entry in &journal.entries {
+        match &entry.event {
+            first @ Event::RunStarted { run, profiles, cells, filter, .. } => {
+                is_finished = false;
+                match &mut begun {
+                    Some(known) if known.run == *run => known.begun += 1,
+                    Some(known) => {
+                        known.others.insert(run.clone());
+                        add(&mut known.profiles, profiles);
+                        add(&mut known.cells, cells);
+                    }
+                    None => {
+                        begun = Some(Begun {
+                            run: run.clone(),
+                            others: BTreeSet::new(),
+                            first: first.clone(),
+                            profiles: profiles.clone(),
+                            cells: cells.clone(),
+                            filter: filter.clone(),
+                            begun: 1,
+                            is_finished,
+                            progress: BTreeMap::new(),
+                        });
+                    }
+                }
+            }
+            Event::RunFinished { interrupted } => is_finished = !interrupted,
+            event => {
+                for cell in event.cells() {
+                    progress.entry(cell.clone()).or_default().add(event);
+                }
+            }
+        }
+    }
+    begun.map(|begun| Begun { is_finished, progress, ..begun }).ok_or(NotBegun::Empty)
+}
+
+fn add<T: Clone + PartialEq>(known: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !known.contains(one) {
+            known.push(one.clone());
+        }
+    }
+}
+
+impl Begun {
+    /// The same, if it is one run.
+    ///
+    /// # Errors
+    /// [`NotBegun::Merged`].
+    pub fn of_one_run(self) -> Result<Begun, NotBegun> {
+        match self.others.first() {
+            Some(other) => Err(NotBegun::Merged(self.run, other.clone())),
+            None => Ok(self),
+        }
+    }
+}
+
+impl CellProgress {
+    fn add(&mut self, event: &Event) {
+        match event {
+            Event::CellStarted { .. } => self.ended = false,
+            Event::CellFinished { .. } => self.ended = true,
+            Event::GuestStarted { guest, .. } => self.guests = self.guests.max(*guest),
+            Event::TestFinished { profiles, test, machine, attempt, outcome, .. } => {
+                self.machines = self.machines.max(*machine);
+                for profile in profiles {
+                    let tried = self.tests.entry((profile.clone(), test.clone())).or_default();
+                    if !tried.iter().any(|known| (known.machine, known.attempt) == (*machine, *attempt)) {
+                        tried.push(Tried { machine: *machine, attempt: *attempt, outcome: outcome.clone() });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The tests that a run should try again: all of `planned` that did not pass, or that are not known.
+    pub fn not_passed<'p>(&self, planned: impl IntoIterator<Item = (&'p str, &'p str)>) -> BTreeSet<(String, String)> {
+        let keys = planned.into_iter().map(|(profile, test)| (profile.to_owned(), test.to_owned()));
+        let passed = |key: &(String, String)| {
+            self.tests.get(key).and_then(|tried| tried.last()).is_some_and(|last| last.outcome == Outcome::Pass)
+        };
+        keys.filter(|key| !passed(key)).collect()
+    }
+}
+
+/// In what a run that goes on differs from what was begun, each in words; both are the event that begins a run.
+///
+/// What its verdicts rest on must be the same, or the journal would be of two runs.
+pub fn differences(first: &Event, now: &Event) -> Vec<String> {
+    let (Some(first), Some(now)) = (Asked::of(first), Asked::of(now)) else {
+        return vec!["it is no beginning of a run".to_owned()];
+    };
+    let mut all = Vec::new();
+    let mut unlike = |what: &str, first: &str, now: &str| {
+        if first != now {
+            all.push(format!("{what}: it was begun with {}, and this is {}", shown(first), shown(now)));
+        }
+    };
+    unlike("kata-qualify", &first.program, &now.program);
+    unlike("what the records say of the releases", first.records, now.records);
+    unlike("what the tests require", first.catalogue, now.catalogue);
+    unlike("profiles", &first.profiles.join(", "), &now.profiles.join(", "));
+    unlike("cells", &listed(first.cells), &listed(now.cells));
+    unlike("--test", first.filter.unwrap_or_default(), now.filter.unwrap_or_default());
+    unlike("options", &options(first.options, now.options), &options(now.options, first.options));
+    unlike("candidates", word(first.candidate), word(now.candidate));
+    unlike("a caller's keys or image", word(first.shaped), word(now.shaped));
+    all
+}
+
+/// What a run was asked for, and what it rests on.
+struct Asked<'e> {
+    program: String,
+    records: &'e str,
+    catalogue: &'e str,
+    profiles: &'e [String],
+    cells: &'e [CellId],
+    filter: Option<&'e str>,
+    options: &'e [String],
+    candidate: bool,
+    shaped: bool,
+}
+
+impl<'e> Asked<'e> {
+    fn of(event: &'e Event) -> Option<Asked<'e>> {
+        let Event::RunStarted {
+            harness,
+            commit,
+            records,
+            catalogue,
+            profiles,
+            cells,
+            filter,
+            candidate,
+            shaped,
+            options,
+            ..
+        } = event
+        else {
+            return None;
+        };
+        Some(Asked {
+            program: format!("{harness} ({commit})"),
+            records,
+            catalogue,
+            profiles,
+            cells,
+            filter: filter.as_deref(),
+            options,
+            candidate: *candidate,
+            shaped: *shaped,
+        })
+    }
+}
+
+fn shown(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+fn word(is_so: bool) -> &'static str {
+    if is_so { "yes" } else { "no" }
+}
+
+fn listed(cells: &[CellId]) -> String {
+    cells.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The options in an order of their own. The machines' memory is only named where machines were asked for by name, so
+/// that it counts where both name it.
+fn options(options: &[String], others: &[String]) -> String {
+    let is_memory = |option: &&String| option.starts_with("--vm-memory ");
+    let both = others.iter().any(|option| is_memory(&option));
+    let counted: BTreeSet<&str> =
+        options.iter().filter(|option| both || !is_memory(option)).map(String::as_str).collect();
+    counted.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{BOOT, INSTALL, Maker, RENAME, cell, fail};
+    use suites::outcome::Component;
+
+    fn key(test: &str) -> (String, String) {
+        ("a".to_owned(), test.to_owned())
+    }
+
+    fn started(maker: &mut Maker, release: &str, test: &str, attempt: u32) {
+        let (profiles, test) = (vec!["a".to_owned()], test.to_owned());
+        maker.push(Event::TestStarted { cell: cell(release), profiles, test, attempt });
+    }
+
+    /// A run of two cells: one at its end, one killed in the second attempt at its second test.
+    fn killed() -> Maker {
+        let mut maker = Maker::default();
+        maker.start(&["a"], &["13", "12"]);
+        maker.push(Event::CellStarted { cell: cell("13") });
+        maker.push(Event::CellStarted { cell: cell("12") });
+        maker.done("12", &["a"], INSTALL, Outcome::Pass);
+        maker.done("13", &["a"], INSTALL, Outcome::Pass);
+        maker.push(Event::CellFinished { cell: cell("13") });
+        maker.done("12", &["a"], BOOT, fail(Component::Qemu, "x"));
+        started(&mut maker, "12", BOOT, 2);
+        maker
+    }
+
+    #[test]
+    fn what_ended_is_done_and_what_only_began_is_not() {
+        let begun = begun(&killed().journal).unwrap();
+        assert_eq!((begun.begun, begun.is_finished), (1, false));
+        assert_eq!(begun.cells, [cell("13"), cell("12")]);
+        assert!(begun.progress[&cell("13")].ended && !begun.progress[&cell("12")].ended);
+        let tests = &begun.progress[&cell("12")].tests;
+        let seen = |test: &str| tests[&key(test)].iter().map(|t| (t.attempt, t.outcome.name())).collect::<Vec<_>>();
+        assert_eq!(seen(INSTALL), [(1, "pass")]);
+        assert_eq!(seen(BOOT), [(1, "fail")], "the second attempt has no end");
+    }
+
+    #[test]
+    fn an_attempt_that_stands_there_twice_counts_once() {
+        let mut maker = killed();
+        let again = maker.journal.entries.clone();
+        maker.journal.entries.extend(again);
+        let begun = begun(&maker.journal).unwrap();
+        assert_eq!(begun.progress[&cell("12")].tests[&key(BOOT)].len(), 1);
+        assert_eq!(begun.begun, 2);
+    }
+
+    #[test]
+    fn an_interrupted_run_goes_on_and_a_finished_one_is_over() {
+        for (interrupted, is_finished) in [(true, false), (false, true)] {
+            let mut maker = killed();
+            maker.push(Event::RunFinished { interrupted });
+            assert_eq!(begun(&maker.journal).unwrap().is_finished, is_finished);
+        }
+    }
+
+    #[test]
+    fn a_journal_without_a_beginning_or_with_several_runs_does_not_go_on() {
+        assert_eq!(begun(&Journal::default()), Err(NotBegun::Empty));
+        let mut maker = killed();
+        maker.start(&["a"], &["13"]);
+        if let Some(Event::RunStarted { run, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
+            *run = "other".to_owned();
+        }
+        let merged = begun(&maker.journal).unwrap();
+        assert_eq!(merged.cells, [cell("13"), cell("12")]);
+        let refused = NotBegun::Merged("20260725-172000".to_owned(), "other".to_owned());
+        assert_eq!(merged.of_one_run(), Err(refused));
+    }
+
+    #[test]
+    fn what_did_not_pass_and_what_nobody_has_seen_is_tried_again() {
+        let begun = begun(&killed().journal).unwrap();
+        let planned = [("a", INSTALL), ("a", BOOT), ("a", RENAME), ("b", INSTALL)];
+        let again = begun.progress[&cell("12")].not_passed(planned);
+        assert_eq!(again, [key(BOOT), key(RENAME), ("b".to_owned(), INSTALL.to_owned())].into());
+    }
+
+    #[test]
+    fn each_difference_that_verdicts_rest_on_is_named() {
+        let mut maker = Maker::default();
+        maker.start(&["a"], &["13"]);
+        let first = maker.journal.entries[0].event.clone();
+        assert_eq!(differences(&first, &first), Vec::<String>::new());
+        let changed = |change: &dyn Fn(&mut Event)| {
+            let mut now = first.clone();
+            change(&mut now);
+            differences(&first, &now)
+        };
+        type Change = fn(&mut Event);
+        let table: [(Change, &str); 8] = [
+            (
+                |e| {
+                    if let Event::RunStarted { commit, .. } = e {
+                        *commit = "f".into()
+                    }
+                },
+                "kata-qualify: ",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { records, .. } = e {
+                        *records = "f".into()
+                    }
+                },
+                "what the records say",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { catalogue, .. } = e {
+                        *catalogue = "f".into()
+                    }
+                },
+                "what the tests require",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { profiles, .. } = e {
+                        profiles.push("b".into())
+                    }
+                },
+                "profiles: ",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { cells, .. } = e {
+                        cells.clear()
+                    }
+                },
+                "cells: ",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { filter, .. } = e {
+                        *filter = Some("x".into())
+                    }
+                },
+                "--test: ",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { options, .. } = e {
+                        options.push("--mirror-key".into())
+                    }
+                },
+                "options: ",
+            ),
+            (
+                |e| {
+                    if let Event::RunStarted { shaped, .. } = e {
+                        *shaped = true
+                    }
+                },
+                "a caller's keys",
+            ),
+        ];
+        for (change, said) in table {
+            let all = changed(&change);
+            assert!(all.len() == 1 && all[0].starts_with(said), "{said}: {all:?}");
+        }
+        // The command line is another one, of course, and machines may have become the default.
+        let all = changed(&|e| {
+            if let Event::RunStarted { argv, options, .. } = e {
+                argv.push("--resume".into());
+                options.push("--vm-memory 4096".into());
+            }
+        });
+        assert_eq!(all, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,200 @@
+//! What a run that somebody handed over proves, and what it does not.
+
+use crate::run::RunEnding;
+use crate::standing::{CapabilityStanding, Standings};
+use crate::views::record::verified_entries;
+use crate::views::wording;
+use model::verified::{Basis, Verdict};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use suites::capability::Capability;
+
+/// The claims, each on a line of its own: what was seen of each cell, what of it is new, and why it may not count.
+pub fn render(standings: &Standings<'_>) -> String {
+    let matrix = standings.matrix;
+    let mut out = String::new();
+    let made = &matrix.provenance;
+    let day = matrix.finished.map_or_else(|| "no day".to_owned(), |at| at.strftime("%F").to_string());
+    let commit = if made.commit.is_empty() { "unknown" } else { &made.commit };
+    let _ = writeln!(out, "run {} of {day}, by kata-qualify {} ({commit})", matrix.run, matrix.harness);
+    let _ = match made.catalogue == matrix.test_set {
+        true => writeln!(out, "judged anew by the same tests ({})", matrix.test_set),
+        false => writeln!(
+            out,
+            "judged anew by other tests than it was run with ({} now, {} then): what it did not run is untested",
+            matrix.test_set,
+            if made.catalogue.is_empty() { "unknown" } else { &made.catalogue }
+        ),
+    };
+    for cell in &standings.cells {
+        for (profile, standing) in &cell.profiles {
+            let basis = wording::basis(cell.report.basis());
+            let _ = writeln!(out, "{} {profile}: {}; {basis}", cell.report.cell, counts(&standing.capabilities));
+            for (what, capabilities) in news(&standing.capabilities) {
+                let _ = writeln!(out, "  {what}: {}", capabilities.join(", "));
+            }
+        }
+    }
+    for held in doubts(standings) {
+        let _ = writeln!(out, "not for the records: {held}");
+    }
+    out.push_str("not shown: who made the journal; nothing in a bundle is signed\n");
+    out
+}
+
+/// How many capabilities have which verdict: `12 supported, 1 unsupported`.
+fn counts(capabilities: &BTreeMap<Capability, CapabilityStanding<'_>>) -> String {
+    let count = |verdict: Verdict| capabilities.values().filter(|one| one.verdict() == verdict).count();
+    let all = [
+        Verdict::Supported,
+        Verdict::Partial,
+        Verdict::Offered,
+        Verdict::Unsupported,
+        Verdict::Untested,
+        Verdict::Inconclusive,
+    ];
+    let words: Vec<String> = all
+        .into_iter()
+        .map(|verdict| (count(verdict), verdict))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, verdict)| format!("{count} {}", verdict.name()))
+        .collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
+/// What a record does not have yet.
+fn news<'c>(capabilities: &'c BTreeMap<Capability, CapabilityStanding<'_>>) -> Vec<(&'static str, Vec<&'c str>)> {
+    let decided = || capabilities.iter().filter(|(_, one)| one.verdict().is_decided());
+    let is_upgrade = |one: &CapabilityStanding<'_>| {
+        one.basis() == Some(Basis::Hardware)
+            && one.entry.is_some_and(|entry| entry.basis == Basis::Emulated)
+            && one.recorded == Some(one.verdict())
+    };
+    let differs = |one: &CapabilityStanding<'_>| {
+        one.recorded.is_some_and(|recorded| recorded.is_decided() && recorded != one.verdict())
+    };
+    let is_new = |one: &CapabilityStanding<'_>| !one.recorded.is_some_and(Verdict::is_decided);
+    let names = |chosen: &dyn Fn(&CapabilityStanding<'_>) -> bool| -> Vec<&'c str> {
+        decided().filter(|(_, one)| chosen(one)).map(|(capability, _)| capability.name()).collect()
+    };
+    let all = [
+        ("on hardware, where the record rests on emulation", names(&is_upgrade)),
+        ("not as recorded", names(&differs)),
+        ("not recorded yet", names(&is_new)),
+    ];
+    all.into_iter().filter(|(_, names)| !names.is_empty()).collect()
+}
+
+/// Why the run, or a cell of it, may not be written into a record.
+fn doubts(standings: &Standings<'_>) -> Vec<String> {
+    let matrix = standings.matrix;
+    let mut all = Vec::new();
+    if matrix.shaped {
+        all.push("it is shaped: nothing is said of the distro's own packages".to_owned());
+    }
+    if matrix.ending == RunEnding::Finished && matrix.cells.is_empty() {
+        all.push("it has no cell".to_owned());
+    }
+    for held in verified_entries(standings).1 {
+        let what = held.cell.map_or_else(|| "the whole run".to_owned(), |cell| cell.to_string());
+        all.push(format!("{what}: {}", held.reason));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Event;
+    use crate::sample::{self, TDX, beside, cell, judged, recorded, run};
+
+    fn changed(change: impl Fn(&mut Event)) -> crate::matrix::Matrix {
+        let mut maker = run(|_| None);
+        maker.journal.entries.iter_mut().for_each(|entry| change(&mut entry.event));
+        judged(&maker)
+    }
+
+    fn on_hardware(event: &mut Event) {
+        if let Event::CellFacts { facts, .. } = event {
+            facts.basis = Basis::Hardware;
+        }
+    }
+
+    #[test]
+    fn what_the_record_has_already_is_no_news_and_hardware_is() {
+        let entries = recorded();
+        let said = render(&beside(&changed(|_| {}), &entries));
+        assert!(said.contains("debian:13/x86_64/container go-3.29: ") && said.contains("; emulated\n"), "{said}");
+        assert!(!said.contains("on hardware, where") && !said.contains("not as recorded"), "{said}");
+        assert!(!said.contains("not for the records"), "{said}");
+        assert!(said.ends_with("nothing in a bundle is signed\n"), "{said}");
+        let said = render(&beside(&changed(on_hardware), &entries));
+        assert!(said.contains("; hardware\n"), "{said}");
+        let line = said.lines().find(|line| line.contains("on hardware, where the record rests on emulation"));
+        assert!(line.unwrap().contains("vmm.boot"), "{said}");
+    }
+
+    #[test]
+    fn what_differs_from_the_record_is_named_and_what_nobody_recorded() {
+        let mut entries = recorded();
+        let supported = model::verified::VerifiedCapability::plain(Verdict::Supported);
+        entries[0].capabilities.insert(Capability::VmmTdx, supported);
+        entries[0].capabilities.remove(&Capability::VmmBoot);
+        let matrix = changed(|_| {});
+        let said = render(&beside(&matrix, &entries));
+        assert!(said.contains("  not as recorded: vmm.tdx\n"), "{TDX} fails: {said}");
+        assert!(said.contains("  not recorded yet: vmm.boot"), "{said}");
+    }
+
+    #[test]
+    fn what_may_not_be_written_says_why() {
+        type Change = fn(&mut Event);
+        let table: [(Change, &str); 4] = [
+            (
+                |event| {
+                    if let Event::RunStarted { shaped, .. } = event {
+                        *shaped = true;
+                    }
+                },
+                "not for the records: it is shaped",
+            ),
+            (
+                // Somebody took the stamp away.
+                |event| {
+                    if let Event::RunStarted { options, .. } = event {
+                        options.push("--mirror-key".to_owned());
+                    }
+                },
+                "not for the records: it is shaped",
+            ),
+            (
+                |event| {
+                    if let Event::RunStarted { candidate, .. } = event {
+                        *candidate = true;
+                    }
+                },
+                "not for the records: the whole run: the run was about candidates",
+            ),
+            (
+                |event| {
+                    if let Event::RunFinished { interrupted } = event {
+                        *interrupted = true;
+                    }
+                },
+                "not for the records: the whole run: the run was interrupted",
+            ),
+        ];
+        for (change, why) in table {
+            let said = render(&sample::standings(&changed(change)));
+            assert!(said.contains(why), "{why}: {said}");
+        }
+        let lost = changed(|event| {
+            if matches!(event, Event::CellFinished { .. }) {
+                let (phase, message) = (crate::journal::Phase::Tests, "lost".to_owned());
+                *event = Event::CellError { cell: cell("13"), phase, message };
+            }
+        });
+        let said = render(&sample::standings(&lost));
+        assert!(said.contains("not for the records: debian:13/x86_64/container: tests: lost"), "{said}");
+    }
+}
