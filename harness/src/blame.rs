@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn what_the_attempts_of_a_step_come_to() {
         let fail = |signature: &str| {
-            Outcome::Fail(Failure { signature: signature.to_owned(), ..Failure::new(Component::Qemu, "x") })
+            Outcome::Fail(Failure { signature: signature.to_owned(), ..Failure::new(Qemu, "x") })
         };
         let error = || Outcome::Error { message: "the line ended".to_owned() };
         let unjudged = |why: &str| Seen::Unjudged(why.to_owned());

@@ -62,8 +62,11 @@ fn gather(gathered: &mut Gathered, folder: &Path, journal: &Journal, out: &Path)
 fn is_free(out: &Path) -> Result<(), UsageError> {
     let failed = |why: String| UsageError(format!("--out {}: {why}", out.display()));
     match std::fs::read_dir(out) {
-        Ok(mut entries) if entries.next().is_some() => Err(failed("expected an empty folder".to_owned())),
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(failed("expected an empty folder".to_owned())),
+            None => Ok(()),
+        },
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e.to_string())),
-        _ => Ok(()),
+        Err(_) => Ok(()),
     }
 }

@@ -242,7 +242,7 @@ mod tests {
         let tree = workshop.rootfs();
         std::fs::create_dir_all(tree.join("usr/bin")).unwrap();
         std::fs::write(tree.join("usr/bin/a"), "content").unwrap();
-        std::fs::set_permissions(tree.join("usr/bin/a"), PermissionsExt::from_mode(0o4755)).unwrap();
+        std::fs::set_permissions(tree.join("usr/bin/a"), std::fs::Permissions::from_mode(0o4755)).unwrap();
         std::fs::hard_link(tree.join("usr/bin/a"), tree.join("usr/bin/b")).unwrap();
         symlink("/usr/bin", tree.join("bin")).unwrap();
         let mut disk = File::create(workshop.dir.join("disk.img")).unwrap();

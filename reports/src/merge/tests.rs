@@ -49,7 +49,7 @@ fn shards_become_one_run_whatever_the_order_and_however_often() {
     for again in [
         merge(&[b.clone(), a.clone()]),
         merge(&[a.clone(), b.clone(), a.clone()]),
-        merge(&[merged.journal.clone()]),
+        merge(std::slice::from_ref(&merged.journal)),
         merge(&[merged.journal.clone(), a, b]),
     ] {
         assert_eq!(again, merged);

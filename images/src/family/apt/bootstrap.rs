@@ -220,7 +220,7 @@ mod tests {
         symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
         assert!(required(&lists).is_err());
         std::fs::remove_file(lists.join("b_Packages")).unwrap();
-        std::fs::File::create(lists.join("b_Packages")).unwrap().set_len(super::lists::MAX_LIST + 1).unwrap();
+        std::fs::File::create(lists.join("b_Packages")).unwrap().set_len(lists::MAX_LIST + 1).unwrap();
         assert!(required(&lists).unwrap_err().cause.to_string().contains("more than 536870912 bytes"));
     }
 
