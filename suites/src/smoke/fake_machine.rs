@@ -41,6 +41,11 @@ impl FakeMachine {
             serial: String::new(),
         }
     }
+
+    /// How often a QMP command came.
+    pub(super) fn count(&self, command: &str) -> usize {
+        self.sent.iter().filter(|(name, _)| name == command).count()
+    }
 }
 
 impl Machine for FakeMachine {

@@ -6,13 +6,11 @@
 
 use crate::check::{Check, Doing as _, Stop};
 use crate::environment::Machine;
-use crate::outcome::Component;
 use crate::smoke::guest_files::list;
 use model::profile::{BlkSource, JsonStyle, Profile, Runtime};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 #[cfg(test)]
 mod tests;
@@ -209,36 +207,6 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
     let id = arguments.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
     machine.qmp("device_add", arguments)?;
     Ok(id)
-}
-
-/// Unplugs a device and waits until QEMU says that the guest has let it go.
-///
-/// Waits ten seconds, as runtime-rs does, longer in proportion where the guest is slower.
-pub(super) fn delete(machine: &mut dyn Machine, id: &str) -> Check {
-    let said = (machine.serial(), machine.console());
-    machine.qmp("device_del", json!({ "id": id }))?;
-    let deadline = super::Wait::new(machine, Duration::from_secs(10), "").scaled();
-    let end = Instant::now() + deadline;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match machine.wait_for_event("DEVICE_DELETED", left)? {
-            Some(event) if event.pointer("/data/device") == Some(&json!(id)) => return Ok(()),
-            Some(_) => {}
-            None => {
-                let what = format!("no DEVICE_DELETED for {id} within {deadline:.1?} of device_del");
-                let moves = machine.is_emulated() && (machine.serial(), machine.console()) != said;
-                return Err(undeleted(what, moves));
-            }
-        }
-    }
-}
-
-/// The stop for a device that was not let go: a guest that said something meanwhile is slow, and nobody hangs.
-fn undeleted(what: String, moves: bool) -> Stop {
-    match moves {
-        true => Stop::error(format!("{what}; the guest is emulated and said something meanwhile: it is slow")),
-        false => Stop::blame(Component::Qemu, what),
-    }
 }
 
 /// Kata's PCI bridge as the guest sees it: device 2 of bus 0, by `addr=2` of its argument.

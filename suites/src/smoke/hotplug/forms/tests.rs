@@ -82,12 +82,3 @@ fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
     });
     assert_eq!(node(profile("rs-main"), "/dev/fdset/1"), rust);
 }
-
-#[test]
-fn a_guest_that_speaks_while_it_unplugs_is_slow_and_a_silent_one_fails() {
-    let what = || "no DEVICE_DELETED for x".to_owned();
-    assert_eq!(undeleted(what(), false), Stop::blame(Component::Qemu, what()));
-    assert!(
-        matches!(undeleted(what(), true), Stop::Error { message } if message.starts_with("no DEVICE_DELETED for x; "))
-    );
-}
