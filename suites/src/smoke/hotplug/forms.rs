@@ -6,6 +6,7 @@
 
 use crate::check::{Check, Doing as _, Stop};
 use crate::environment::Machine;
+use crate::outcome::Component;
 use crate::smoke::guest_files::list;
 use model::profile::{BlkSource, JsonStyle, Profile, Runtime};
 use serde_json::{Value, json};
@@ -202,11 +203,51 @@ fn is_go(profile: &Profile) -> bool {
     profile.runtime == Runtime::Go
 }
 
+/// The switches and numbers of a device that a runtime may write as text.
+const SWITCHES_AND_NUMBERS: &[&str] =
+    &["share-rw", "mq", "multifunction", "num-queues", "core-id", "socket-id", "thread-id", "die-id"];
+
 /// Plugs a device; gives its id.
 pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<String, Stop> {
     let id = arguments.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    machine.qmp("device_add", arguments)?;
-    Ok(id)
+    match machine.qmp("device_add", arguments.clone()) {
+        Ok(_) => Ok(id),
+        Err(stop) => Err(refused(machine, &arguments, stop)),
+    }
+}
+
+/// Whom a refusal blames: Kata, where QEMU refuses an argument's type and takes the same device with the right types.
+fn refused(machine: &mut dyn Machine, arguments: &Value, stop: Stop) -> Stop {
+    let Stop::Fail { message, .. } = &stop else { return stop };
+    let typed = typed(arguments.clone());
+    if !message.contains("Invalid parameter type") || typed == *arguments {
+        return stop;
+    }
+    match machine.qmp("device_add", typed) {
+        Ok(_) => Stop::blame(
+            Component::Kata,
+            format!("{message}; Kata sends it as text, and this QEMU takes the same device with the right types"),
+        ),
+        Err(Stop::Fail { .. }) => stop,
+        Err(other) => other,
+    }
+}
+
+/// The same arguments with switches and numbers as JSON has them.
+fn typed(mut arguments: Value) -> Value {
+    for name in SWITCHES_AND_NUMBERS {
+        let Some(value) = arguments.get_mut(name) else { continue };
+        let as_it_is = match value.as_str() {
+            Some("on") => Some(json!(true)),
+            Some("off") => Some(json!(false)),
+            Some(text) => text.parse::<u64>().ok().map(|number| json!(number)),
+            None => None,
+        };
+        if let Some(as_it_is) = as_it_is {
+            *value = as_it_is;
+        }
+    }
+    arguments
 }
 
 /// Kata's PCI bridge as the guest sees it: device 2 of bus 0, by `addr=2` of its argument.
