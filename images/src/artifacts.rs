@@ -81,6 +81,18 @@ pub enum ArtifactsError {
         /// What would have served.
         expected: String,
     },
+    /// Its file VERSION and its runtime are of different versions.
+    #[error("{file} says {version}, and {program} says {said:?}: they are not of one release")]
+    TwoVersions {
+        /// The file.
+        file: String,
+        /// What it says.
+        version: KataVersion,
+        /// The runtime's program.
+        program: String,
+        /// What that says of itself.
+        said: String,
+    },
     /// The version is of no profile.
     #[error("no profile is about its {runtime} runtime")]
     Version {

@@ -2,6 +2,8 @@
 
 mod boot;
 mod daemon;
+#[cfg(test)]
+mod fake_machine;
 mod gates;
 mod guest_files;
 mod guests;

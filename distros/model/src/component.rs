@@ -1,9 +1,9 @@
-//! The parts of a distro that a failure can blame.
+//! The parts of a distro that a failure can blame, its record and Kata itself.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A part of the distro (or its record) that a failure can blame.
+/// A part of the distro that a failure can blame, its record, or Kata itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +20,8 @@ pub enum Component {
     Packages,
     /// What the record claims about the distro.
     Record,
+    /// Kata itself, where what it sends is wrong and the distro's part is right to refuse it.
+    Kata,
 }
 
 impl Component {
@@ -31,6 +33,7 @@ impl Component {
         Component::Containerd,
         Component::Packages,
         Component::Record,
+        Component::Kata,
     ];
 
     /// That of the name.
@@ -47,6 +50,7 @@ impl Component {
             Component::Containerd => "containerd",
             Component::Packages => "packages",
             Component::Record => "record",
+            Component::Kata => "kata",
         }
     }
 }

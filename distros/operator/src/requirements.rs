@@ -29,7 +29,7 @@ pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement>
         Component::Qemu => qemu(profile),
         Component::Virtiofsd => virtiofsd(profile),
         Component::Kernel => kernel(profile),
-        Component::Containerd | Component::Packages | Component::Record => Vec::new(),
+        Component::Containerd | Component::Packages | Component::Record | Component::Kata => Vec::new(),
     };
     all.extend(profile.minimums.iter().filter(|m| m.component == component).map(|m| Requirement {
         serves: "-".to_owned(),

@@ -365,6 +365,28 @@ fn a_go_shim_says_its_version_without_being_run() {
     }
 }
 
+/// Either of them would choose the profile, and so the arguments by which a distro is judged.
+#[test]
+fn a_version_file_and_a_go_shim_that_disagree_are_refused_with_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_with = |version: &str| {
+        let entries = [
+            ("opt/kata/VERSION", version.as_bytes().to_vec()),
+            ("opt/kata/bin/containerd-shim-kata-v2", go::tests::program("3.29.0", &["-pie"])),
+        ];
+        open(&archive(dir.path(), &entries), dir.path())
+    };
+    let error = open_with("3.32.0\n").unwrap_err();
+    assert!(matches!(error, ArtifactsError::TwoVersions { .. }), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("opt/kata/VERSION says 3.32.0, and ") && error.contains(" says \"3.29.0\""), "{error}");
+    // A package's revision is of the same release.
+    for same in ["3.29.0\n", "3.29.0-1"] {
+        assert_eq!(open_with(same).unwrap().version, KataVersion::new(3, 29, 0), "{same:?}");
+    }
+    assert!(open_with("3.29.0-rc0").is_err(), "a candidate is not the release");
+}
+
 #[test]
 fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_libraries() {
     let dir = tempfile::tempdir().unwrap();

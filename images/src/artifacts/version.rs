@@ -13,7 +13,8 @@ const NAMES: [&str; 4] = ["kata-static-", "kata-tools-static-", "kata-go-static-
 
 /// The release's `VERSION`; without it what the Go shim's bytes say, or the archive's or folder's name.
 ///
-/// No program of the archive is run for it.
+/// No program of the archive is run for it. A file and a shim that say different things are of no version: which of them
+/// is right would decide by whose arguments the distro is judged.
 pub(super) fn of(
     folder: &Folder,
     prefix: &Path,
@@ -29,7 +30,7 @@ pub(super) fn of(
         "" => said().or_else(named).unwrap_or_default(),
         version => version.to_owned(),
     };
-    found.parse().map_err(|_| ArtifactsError::Missing {
+    let version: KataVersion = found.parse().map_err(|_| ArtifactsError::Missing {
         what: "version",
         place: folder.shown(prefix).display().to_string(),
         expected: format!(
@@ -37,7 +38,20 @@ pub(super) fn of(
              kata-static-3.30.0-amd64.tar.zst; found {:?}",
             found.chars().take(40).collect::<String>()
         ),
-    })
+    })?;
+    let other = shims.iter().find_map(|(shim, bytes)| {
+        let said = go::version(bytes)?;
+        (said.parse::<KataVersion>() != Ok(version)).then_some((shim, said))
+    });
+    match other {
+        Some((shim, said)) if !text.trim().is_empty() => Err(ArtifactsError::TwoVersions {
+            file: folder.shown(&prefix.join("VERSION")).display().to_string(),
+            version,
+            program: shim.path().display().to_string(),
+            said,
+        }),
+        _ => Ok(version),
+    }
 }
 
 /// `3.30.0-rc0` of `3.30.0-rc0-amd64.tar.xz`.

@@ -7,7 +7,6 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Machine, Question};
-use crate::outcome::Component;
 use crate::row::{Row, row};
 use std::time::{Duration, Instant};
 
@@ -42,15 +41,16 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// The guest sees the number of CPUs and about the memory that QEMU was told to give it, and each CPU works.
+/// The guest sees the number of CPUs and about the memory that QEMU's arguments ask for, and each CPU works.
 ///
 /// Kata sizes the VM by the pod's limits; a guest that sees less runs out of memory early.
+/// What was asked for is what the profile puts into the arguments: QEMU's own account would be of what it gave.
 fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
-    let asked = machine.profile().qemu.vcpus;
-    cpus_work(machine, asked)?;
+    let asked = &machine.profile().qemu;
+    let (vcpus, asked_mib) = (asked.vcpus, asked.memory_mib);
+    cpus_work(machine, vcpus)?;
     let total_kib = memory_kib(machine)?;
-    let asked_mib = total_asked(machine)?;
-    let share = total_kib as f64 / 1024.0 / asked_mib as f64;
+    let share = total_kib as f64 / 1024.0 / f64::from(asked_mib);
     ensure!((0.80..=1.0).contains(&share), "{asked_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
     Ok(())
 }
@@ -97,18 +97,30 @@ fn unheard(wait: Duration, moves: bool) -> Stop {
     if moves { Stop::error(format!("{late}; others did: the guest is slow")) } else { Stop::fail(late) }
 }
 
-/// The guest's memory by QEMU's own account, MiB.
-fn total_asked(machine: &mut dyn Machine) -> Result<u64, Stop> {
-    let summary = machine.qmp("query-memory-size-summary", serde_json::json!({}))?;
-    let bytes = summary.get("base-memory").and_then(serde_json::Value::as_u64);
-    bytes
-        .map(|b| b >> 20)
-        .ok_or_else(|| Stop::blame(Component::Qemu, format!("query-memory-size-summary has no base-memory: {summary}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smoke::fake_machine::FakeMachine;
+    use serde_json::json;
+
+    /// A QEMU that gives half of what its arguments ask for, and says itself that this is all, has been asked for more.
+    #[test]
+    fn what_was_asked_for_is_told_by_the_arguments_and_not_by_qemu() {
+        let mut machine = FakeMachine::of("go-3.32");
+        machine.files.insert("/sys/devices/system/cpu/online".to_owned(), "0\n".to_owned());
+        let check = |machine: &mut FakeMachine, given_mib: u64| {
+            // The kernel keeps about a twentieth for itself.
+            let meminfo = format!("MemTotal:       {} kB\n", given_mib * 1024 / 20 * 19);
+            machine.files.insert("/proc/meminfo".to_owned(), meminfo);
+            machine.qmp = Box::new(move |_, _| Ok(json!({ "base-memory": given_mib << 20 })));
+            guest_has_the_cpus_and_memory_asked_for(machine)
+        };
+        assert_eq!(check(&mut machine, 2048), Ok(()));
+        let half = Stop::fail("2048 MiB were asked for, the guest sees 972 MiB");
+        assert_eq!(check(&mut machine, 1024), Err(half));
+        machine.cpus = vec![];
+        assert!(check(&mut machine, 2048).is_err(), "the one CPU that was asked for did no work");
+    }
 
     #[test]
     fn a_console_that_says_something_else_is_slow_and_a_silent_one_fails() {

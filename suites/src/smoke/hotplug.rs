@@ -3,6 +3,7 @@
 
 mod forms;
 mod online;
+mod unplug;
 pub(super) mod waits;
 
 use super::BOOTS;
@@ -15,13 +16,14 @@ use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::under;
-use forms::{Bridge, delete};
+use forms::Bridge;
 use model::profile::ModuleUse;
 use online::Online;
 use qapi_qmp as qapi;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
+use unplug::{By, delete};
 use waits::{Wait, within};
 
 const SOURCE: &str = include_str!("hotplug.rs");
@@ -56,7 +58,8 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
         .under(&under::ROOT_PORTS)
-        .seconds(180),
+        // An emulated guest is given ten times as long as its boot took to let the disk go, and that twice.
+        .seconds(420),
     row!(Environment(network_interface_is_hotplugged), &[Capability::VmmHotplugNet], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(CONTAINERS)
@@ -178,17 +181,21 @@ fn cpu_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
         let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
         Ok((worked.len() > usize::try_from(present).unwrap_or(0)).then_some(()))
     };
-    let progress = |machine: &mut dyn Machine| {
+    let more = |machine: &mut dyn Machine| -> Result<Option<usize>, Stop> {
         let there = list(machine, "/sys/devices/system/cpu")?;
         let count = there.iter().filter(|name| is_numbered(name, "cpu")).count();
-        Ok((count > usize::try_from(present).unwrap_or(0)).then(|| format!("the guest has {count} CPUs, not online")))
+        Ok((count > usize::try_from(present).unwrap_or(0)).then_some(count))
+    };
+    let progress = |machine: &mut dyn Machine| {
+        more(machine).map(|more| more.map(|count| format!("the guest has {count} CPUs, not online")))
     };
     let waited = within(env, machine, &wait, FOR_CPUS, works, progress);
     if let Some(why) = online.refused {
         env.note(why);
     }
     waited?;
-    delete(machine, &id)
+    let mut has = |machine: &mut dyn Machine| more(machine).map(|more| more.is_some());
+    delete(machine, &id, By::Kernel(&mut has)).map(drop)
 }
 
 /// A disk that is plugged into Kata's SCSI controller is found at the address that Kata predicts, holds what is written to
@@ -221,7 +228,7 @@ fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     };
     let name = within(env, machine, &wait, FOR_SCSI, found, progress)?;
     disk.is_used(machine, &name)?;
-    delete(machine, &id)?;
+    delete(machine, &id, By::Qemu)?;
     forms::remove_node(machine)
 }
 
@@ -238,7 +245,7 @@ fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let id = forms::plug_pci_disk(machine, &disk.0)?;
     let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
     disk.is_used(machine, &name)?;
-    delete(machine, &id)?;
+    delete(machine, &id, By::Kernel(&mut on_the_bridge_still))?;
     forms::remove_node(machine)
 }
 
@@ -270,7 +277,8 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     };
     let name = within(env, machine, &wait, FOR_ROOT_PORT, found, progress)?;
     disk.is_used(machine, &name)?;
-    delete(machine, &id)?;
+    let mut has = |machine: &mut dyn Machine| behind(machine, &folder).map(|device| device.is_some());
+    delete(machine, &id, By::Button(&mut has))?.into_iter().for_each(|note| env.note(note));
     forms::remove_node(machine)
 }
 
@@ -295,7 +303,7 @@ fn network_interface_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
         "of {packets} packets that the guest sent, {} reached the other end and {back} came back unchanged",
         peer.seen()
     );
-    delete(machine, &id)?;
+    delete(machine, &id, By::Kernel(&mut on_the_bridge_still))?;
     machine.qmp("netdev_del", json!({ "id": forms::NETDEV })).map(drop)
 }
 
@@ -314,6 +322,11 @@ fn on_the_bridge(
     let progress =
         |machine: &mut dyn Machine| Bridge::slot(machine, 1).map(|slot| slot.map(|path| format!("{path} is there")));
     within(env, machine, &wait, FOR_PCI, found, progress)
+}
+
+/// Whether the guest has a device in the first slot of the bridge.
+fn on_the_bridge_still(machine: &mut dyn Machine) -> Result<bool, Stop> {
+    Bridge::slot(machine, 1).map(|slot| slot.is_some())
 }
 
 /// The folder of the device behind a port, which is its device 0, if the guest has one.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::smoke::fake_machine::FakeMachine;
 
 fn profile(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
@@ -83,11 +84,56 @@ fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
     assert_eq!(node(profile("rs-main"), "/dev/fdset/1"), rust);
 }
 
+const REFUSAL: &str =
+    "QMP device_add: device_add was refused (GenericError): Invalid parameter type for 'multifunction'";
+
+/// A QEMU that refuses text for a switch or a number, as 9.2 does, and if `never` everything else, too.
+fn strict(profile: &str, never: bool) -> FakeMachine {
+    let mut machine = FakeMachine::of(profile);
+    machine.qmp = Box::new(move |command, arguments| {
+        let text = SWITCHES_AND_NUMBERS.iter().any(|name| arguments.get(name).is_some_and(Value::is_string));
+        match command {
+            "device_add" if text => Err(Stop::blame(Component::Qemu, REFUSAL)),
+            "device_add" if never => Err(Stop::blame(Component::Qemu, "no such bus")),
+            _ => Ok(json!({})),
+        }
+    });
+    machine
+}
+
 #[test]
-fn a_guest_that_speaks_while_it_unplugs_is_slow_and_a_silent_one_fails() {
-    let what = || "no DEVICE_DELETED for x".to_owned();
-    assert_eq!(undeleted(what(), false), Stop::blame(Component::Qemu, what()));
-    assert!(
-        matches!(undeleted(what(), true), Stop::Error { message } if message.starts_with("no DEVICE_DELETED for x; "))
-    );
+fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
+    let file = Path::new("/d.img");
+    let kata = |stop: Stop| match stop {
+        Stop::Fail { message, blames, .. } => message.starts_with(REFUSAL) && blames == Some(Component::Kata),
+        _ => false,
+    };
+    let mut machine = strict("rs-4.1", false);
+    assert!(kata(plug_root_port_disk(&mut machine, file).unwrap_err()));
+    let sent = &machine.sent.last().unwrap().1;
+    assert_eq!((&sent["multifunction"], &sent["addr"]), (&json!(false), &json!("0x0")), "an address is a text");
+    let plugs: [fn(&mut FakeMachine) -> Result<String, Stop>; 3] = [
+        |machine| plug_pci_disk(machine, Path::new("/d.img")),
+        |machine| plug_scsi_disk(machine, Path::new("/d.img")),
+        |machine| plug_interface(machine, "127.0.0.1:1"),
+    ];
+    for plug in plugs {
+        assert!(kata(plug(&mut strict("go-3.8", false)).unwrap_err()));
+        let refused = Stop::blame(Component::Qemu, REFUSAL);
+        assert_eq!(plug(&mut strict("go-3.8", true)), Err(refused), "what QEMU takes in no form is QEMU's");
+        assert!(plug(&mut strict("go-3.32", false)).is_ok());
+    }
+    // What was typed and is refused is no fault of Kata's, and is not tried again.
+    let mut machine = strict("go-3.32", true);
+    assert_eq!(plug_scsi_disk(&mut machine, file), Err(Stop::blame(Component::Qemu, "no such bus")));
+    assert_eq!(machine.count("device_add"), 1);
+}
+
+#[test]
+fn numbers_as_text_become_numbers_and_other_texts_stay() {
+    let cpu = json!({ "driver": "host-x86_64-cpu", "id": "cpu-0", "core-id": "1", "die-id": 0, "share-rw": "on" });
+    let expected = json!({ "driver": "host-x86_64-cpu", "id": "cpu-0", "core-id": 1, "die-id": 0, "share-rw": true });
+    assert_eq!(typed(cpu), expected);
+    let odd = json!({ "mq": "maybe", "id": "1", "addr": "01" });
+    assert_eq!(typed(odd.clone()), odd);
 }

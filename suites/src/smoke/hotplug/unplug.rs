@@ -1,0 +1,214 @@
+//! Unplugging, and whom it blames that a device stays.
+//!
+//! What lets go of a device in a PCI slot, and of a CPU, is the guest's kernel: QEMU only asks it.
+//! So that a device stays is nobody's fault until something shows whose: what QEMU and the guest still have, and whether
+//! QEMU's request reached the guest, by the interrupts that the guest counts.
+//!
+//! A PCIe root port asks by its attention button, as it does when a device is plugged, and the kernel waits five seconds
+//! after a press (`button_work` of Linux' pciehp): a second press within them takes the first one back.
+//! A device that is unplugged right after it was plugged may so be kept, and goes by a second request.
+
+use super::waits::Wait;
+use crate::check::Stop;
+use crate::environment::Machine;
+use crate::outcome::Component;
+use crate::smoke::guest_files::read;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How long runtime-rs waits for a device to be let go; longer than a button's five seconds.
+const LET_GO: Duration = Duration::from_secs(10);
+
+/// Tells whether the guest has the device.
+type GuestHas<'a> = &'a mut dyn FnMut(&mut dyn Machine) -> Result<bool, Stop>;
+
+/// Who lets a device go.
+pub(super) enum By<'a> {
+    /// QEMU by itself; no guest is asked.
+    Qemu,
+    /// The guest's kernel, once.
+    Kernel(GuestHas<'a>),
+    /// The guest's kernel, behind a button: if need be it is asked twice.
+    Button(GuestHas<'a>),
+}
+
+/// Unplugs a device and waits until QEMU says that it is gone; gives what the reader of the report should know.
+///
+/// Waits ten seconds, as runtime-rs does, longer in proportion where the guest is slower.
+pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<Option<String>, Stop> {
+    let (twice, guest_has) = match by {
+        By::Qemu => (false, None),
+        By::Kernel(has) => (false, Some(has)),
+        By::Button(has) => (true, Some(has)),
+    };
+    let deadline = Wait::new(machine, LET_GO, "").scaled();
+    let (said, counted) = ((machine.serial(), machine.console()), interrupts(machine));
+    machine.qmp("device_del", json!({ "id": id }))?;
+    if is_deleted(machine, id, deadline)? {
+        return Ok(None);
+    }
+    let mut what = format!("no DEVICE_DELETED for {id} within {deadline:.1?} of device_del");
+    if twice {
+        match machine.qmp("device_del", json!({ "id": id })) {
+            Ok(_) if is_deleted(machine, id, deadline)? => {
+                return Ok(Some(format!("{what}; the guest let it go at a second one, where Kata sends one alone")));
+            }
+            Ok(_) => what += ", nor of a second one",
+            // It still is at the first, or has it no more: the facts say which.
+            Err(Stop::Fail { message, .. }) => what = format!("{what}; of a second one: {message}"),
+            Err(other) => return Err(other),
+        }
+    }
+    let qemu_has = qemu_has(machine, id)?;
+    if !qemu_has && is_deleted(machine, id, Duration::from_secs(1))? {
+        return Ok(Some(format!("{what}; it came a little later")));
+    }
+    let guest_has = match guest_has {
+        Some(has) => Some(has(machine)?),
+        None => None,
+    };
+    let asked = counted.map(|before| interrupts(machine).is_some_and(|now| now != before));
+    let slow = machine.is_emulated() && (machine.serial(), machine.console()) != said;
+    Err(undeleted(&what, &Facts { qemu_has, guest_has, asked, slow }))
+}
+
+/// Waits for the event of this device.
+fn is_deleted(machine: &mut dyn Machine, id: &str, deadline: Duration) -> Result<bool, Stop> {
+    let end = Instant::now() + deadline;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match machine.wait_for_event("DEVICE_DELETED", left)? {
+            Some(event) if event.pointer("/data/device") == Some(&json!(id)) => return Ok(true),
+            Some(_) => {}
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Whether QEMU has a device of this id.
+fn qemu_has(machine: &mut dyn Machine, id: &str) -> Result<bool, Stop> {
+    let devices = machine.qmp("qom-list", json!({ "path": "/machine/peripheral" }))?;
+    Ok(devices.as_array().into_iter().flatten().any(|device| device.get("name").and_then(Value::as_str) == Some(id)))
+}
+
+/// The guest's count of the interrupts by which QEMU asks for a device; `None` where it has none of them.
+fn interrupts(machine: &mut dyn Machine) -> Option<String> {
+    let all = read(machine, "/proc/interrupts").ok()?;
+    let asks = |line: &&str| ["acpi", "pciehp", "shpchp"].iter().any(|name| line.to_lowercase().contains(name));
+    let lines: Vec<&str> = all.lines().filter(asks).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// What there is to see of a device that was not let go.
+struct Facts {
+    qemu_has: bool,
+    /// `None` where no guest is asked.
+    guest_has: Option<bool>,
+    /// Whether the request reached the guest, where its interrupts tell.
+    asked: Option<bool>,
+    /// The guest is emulated and said something meanwhile.
+    slow: bool,
+}
+
+/// The stop for a device that was not let go.
+fn undeleted(what: &str, facts: &Facts) -> Stop {
+    let blame = |component: Component, why: &str| Stop::blame(component, format!("{what}; {why}"));
+    match (facts.guest_has, facts.asked) {
+        _ if !facts.qemu_has => blame(Component::Qemu, "QEMU has it no more, and did not say so"),
+        (None, _) => blame(Component::Qemu, "QEMU still has it, and needs no guest to let it go"),
+        (Some(false), _) => blame(Component::Qemu, "the guest has let it go, QEMU still has it"),
+        _ if facts.slow => {
+            Stop::error(format!("{what}; the guest is emulated and said something meanwhile: it is slow"))
+        }
+        (_, Some(true)) => blame(Component::Kernel, "the guest was asked by an interrupt, and still has it"),
+        (_, Some(false)) => blame(Component::Qemu, "the guest still has it, and had no interrupt that asks for it"),
+        (_, None) => Stop::error(format!("{what}; the guest still has it, and whether it was asked cannot be seen")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smoke::fake_machine::FakeMachine;
+
+    const GONE: &str = "no DEVICE_DELETED for vfio-0 within 10.0s of device_del";
+
+    /// A guest in which these events come, of a QEMU that has the device still or has it no more.
+    fn guest(events: Vec<Option<Value>>, qemu_has: bool) -> FakeMachine {
+        let mut machine = FakeMachine::of("go-3.32");
+        machine.events = events.into();
+        let devices = if qemu_has { json!([{ "name": "vfio-0", "type": "child<x>" }]) } else { json!([]) };
+        machine.qmp = Box::new(move |command, _| Ok(if command == "qom-list" { devices.clone() } else { json!({}) }));
+        machine
+    }
+
+    fn deleted(id: &str) -> Option<Value> {
+        Some(json!({ "event": "DEVICE_DELETED", "data": { "device": id, "path": "/machine/peripheral/x" } }))
+    }
+
+    #[test]
+    fn a_press_that_was_taken_back_is_noted_where_a_second_one_lets_the_device_go() {
+        let has = &mut |_: &mut dyn Machine| -> Result<bool, Stop> { Ok(true) };
+        let mut machine = guest(vec![deleted("other"), None, deleted("vfio-0")], true);
+        let note = delete(&mut machine, "vfio-0", By::Button(has)).unwrap();
+        let expected = format!("{GONE}; the guest let it go at a second one, where Kata sends one alone");
+        assert_eq!((note, machine.count("device_del")), (Some(expected), 2));
+        let mut machine = guest(vec![deleted("vfio-0")], true);
+        assert_eq!(delete(&mut machine, "vfio-0", By::Button(has)), Ok(None));
+        assert_eq!(machine.count("device_del"), 1, "who lets go is asked once");
+        // Only a button takes anything back.
+        let mut machine = guest(vec![None, deleted("vfio-0")], true);
+        assert!(delete(&mut machine, "vfio-0", By::Kernel(has)).is_err());
+        assert_eq!(machine.count("device_del"), 1);
+    }
+
+    #[test]
+    fn a_device_that_stays_is_judged_by_who_still_has_it() {
+        let stop = |guest_has: bool, qemu_has: bool| {
+            let mut machine = guest(vec![], qemu_has);
+            machine
+                .files
+                .insert("/proc/interrupts".to_owned(), " 24: 2 PCI-MSI 65536-edge PCIe PME, pciehp\n".to_owned());
+            delete(&mut machine, "vfio-0", By::Button(&mut |_: &mut dyn Machine| Ok(guest_has))).unwrap_err()
+        };
+        let blamed = |why: &str| Stop::blame(Component::Qemu, format!("{GONE}, nor of a second one; {why}"));
+        assert_eq!(stop(false, true), blamed("the guest has let it go, QEMU still has it"));
+        assert_eq!(stop(false, false), blamed("QEMU has it no more, and did not say so"));
+        assert_eq!(stop(true, true), blamed("the guest still has it, and had no interrupt that asks for it"));
+        let mut machine = guest(vec![], true);
+        let nobody = delete(&mut machine, "vfio-0", By::Kernel(&mut |_: &mut dyn Machine| Ok(true))).unwrap_err();
+        assert!(matches!(nobody, Stop::Error { .. }), "without a count of interrupts nothing shows whose fault it is");
+        let mut machine = guest(vec![], true);
+        let alone = Stop::blame(Component::Qemu, format!("{GONE}; QEMU still has it, and needs no guest to let it go"));
+        assert_eq!(delete(&mut machine, "vfio-0", By::Qemu), Err(alone));
+    }
+
+    #[test]
+    fn a_kernel_is_blamed_where_it_was_asked_and_a_slow_one_is_not() {
+        let stop = |slow| {
+            let facts = Facts { qemu_has: true, guest_has: Some(true), asked: Some(true), slow };
+            undeleted(GONE, &facts)
+        };
+        let why = format!("{GONE}; the guest was asked by an interrupt, and still has it");
+        assert_eq!(stop(false), Stop::blame(Component::Kernel, why));
+        assert!(matches!(stop(true), Stop::Error { message } if message.starts_with(GONE)));
+    }
+
+    #[test]
+    fn a_second_request_that_qemu_refuses_is_told_with_its_reason() {
+        let mut machine = guest(vec![], true);
+        let mut requests = 0;
+        let devices = json!([{ "name": "vfio-0", "type": "child<x>" }]);
+        machine.qmp = Box::new(move |command, _| {
+            requests += usize::from(command == "device_del");
+            match command {
+                "qom-list" => Ok(devices.clone()),
+                _ if requests > 1 => Err(Stop::blame(Component::Qemu, "already in the process of unplug")),
+                _ => Ok(json!({})),
+            }
+        });
+        let stop = delete(&mut machine, "vfio-0", By::Button(&mut |_: &mut dyn Machine| Ok(false))).unwrap_err();
+        let why = "of a second one: already in the process of unplug; the guest has let it go, QEMU still has it";
+        assert_eq!(stop, Stop::blame(Component::Qemu, format!("{GONE}; {why}")));
+    }
+}
