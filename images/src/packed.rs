@@ -150,7 +150,9 @@ mod tests {
     }
 
     /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
-    fn tried(archive: &[u8]) -> (Result<BTreeMap<String, Vec<u8>>, String>, Vec<String>) {
+    type Files = BTreeMap<String, Vec<u8>>;
+
+    fn tried(archive: &[u8]) -> (Result<Files, String>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));
         std::fs::write(&file, archive).unwrap();

@@ -112,7 +112,8 @@ fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
     assert!(kata(plug_root_port_disk(&mut machine, file).unwrap_err()));
     let sent = &machine.sent.last().unwrap().1;
     assert_eq!((&sent["multifunction"], &sent["addr"]), (&json!(false), &json!("0x0")), "an address is a text");
-    let plugs: [fn(&mut FakeMachine) -> Result<String, Stop>; 3] = [
+    type Plug = fn(&mut FakeMachine) -> Result<String, Stop>;
+    let plugs: [Plug; 3] = [
         |machine| plug_pci_disk(machine, Path::new("/d.img")),
         |machine| plug_scsi_disk(machine, Path::new("/d.img")),
         |machine| plug_interface(machine, "127.0.0.1:1"),
