@@ -7,7 +7,7 @@ use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems, yes_no};
 use clap::Args;
 use jiff::civil::Date;
-use model::capability::Capability;
+use model::capability::{Area, Capability, Tier};
 use model::package::PackageVersion;
 use model::profile::Profile;
 use model::record::ComponentKind;
@@ -95,7 +95,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
 
 /// What every pod needs of a VMM, the guest kernel, and the first filesystem in the record that the profile knows.
 fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
-    let mut capabilities: Vec<Capability> = Capability::of_every_vmm().chain([Capability::KernelGuest]).collect();
+    let of_a_guest = |c: &Capability| c.tier() == Tier::Required && matches!(c.area(), Area::Vmm | Area::Kernel);
+    let mut capabilities: Vec<Capability> = profile.needs().filter(of_a_guest).collect();
     let filesystems = system.stated().into_iter().filter(|s| s.kind == ComponentKind::Fs && s.packaged);
     let share = filesystems.filter_map(|s| Share::of_name(&s.name)).find(|share| profile.shares(*share));
     capabilities.extend(share.map(Capability::of_share));
