@@ -4,7 +4,9 @@ use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError, base, records};
 use crate::progress::tell;
 use anyhow::Context as _;
+use model::database::Database;
 use model::profile::Profile;
+use model::record::Record;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
 use reports::run::RunEnding;
@@ -20,7 +22,7 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     // A folder without a readable journal is bad input; nothing is written then.
     let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
-    let matrix = matrix_in(&journal, Profile::all(), &what.dir);
+    let matrix = matrix_in(&journal, Profile::all(), Some(&database), &what.dir);
     let before = base::below(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), &database), what.strict);
     write(&standings, &what.dir)?;
@@ -48,13 +50,14 @@ pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// Reads a run's journal and judges it.
-pub(super) fn judged(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
-    Ok(matrix_in(&read(dir)?, profiles, dir))
+/// Reads a run's journal and judges it, alone or beside what the records say of containers.
+pub(super) fn judged(dir: &Path, profiles: &[Profile], database: Option<&Database>) -> anyhow::Result<Matrix> {
+    Ok(matrix_in(&read(dir)?, profiles, database, dir))
 }
 
-fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
-    reports::views::write::matrix_in(journal, catalogue::tests(), profiles, dir)
+fn matrix_in(journal: &Journal, profiles: &[Profile], database: Option<&Database>, dir: &Path) -> Matrix {
+    let records: Vec<&Record> = database.into_iter().flat_map(|database| database.records()).collect();
+    reports::views::write::matrix_in(journal, catalogue::tests(), profiles, &records, dir)
 }
 
 /// Writes every report beside a run's journal.
