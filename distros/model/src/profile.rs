@@ -166,7 +166,7 @@ impl Profile {
 
     /// What these Katas do not run without, in the order of the matrix: the one list of it.
     pub fn needs(&self) -> impl Iterator<Item = Capability> {
-        Capability::ALL.iter().copied().filter(|capability| capability.is_needed() && self.has(*capability))
+        Capability::ALL.iter().copied().filter(move |capability| capability.is_needed() && self.has(*capability))
     }
 
     /// The shared filesystems that they know, for a sentence: `virtio-fs, virtio-9p`.
