@@ -24,7 +24,7 @@ pub fn rpm(a: &str, b: &str) -> Ordering {
     rpm_version::rpm_evr_compare(a, b)
 }
 
-/// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12), and of names that need not be versions for dpkg.
+/// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12), also of names that are no versions of its.
 pub fn dpkg(a: &str, b: &str) -> Ordering {
     let parts = |version: &str| -> (String, String, String) {
         let (epoch, rest) = version.split_once(':').unwrap_or(("", version));

@@ -3,7 +3,8 @@
 //! A release's machine runs on emulated hardware here, and its guests run on hardware that this emulation emulates.
 //! That is not perfectly stable: a guest of a guest may fail for no fault of the distro's.
 //! So a failure of such a guest blames somebody only when it repeats in a fresh machine *and* shows in a container, under
-//! plain emulation, too, be it one of an earlier run with the same packages; otherwise the cause is unknown, and the verdict is `inconclusive`.
+//! plain emulation, too, be it one of an earlier run with the same packages; otherwise the cause is unknown, and the
+//! verdict is `inconclusive`.
 //! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
 //! verdict, which knows less.
