@@ -58,8 +58,10 @@ pub(crate) fn docker_failure(error: &Error) -> Failure {
 /// What Docker said of a registry's image, or of what is in it, as a cause.
 pub(crate) fn image_failure(reference: &str, error: &Error) -> Failure {
     match said(error) {
-        Some(Said::Silent) => ImageErrorKind::MirrorUnreachable { detail: error.to_string(), cached_age: None }.into(),
-        Some(Said::Absent) => ImageErrorKind::NoSuchRelease { what: format!("image {reference}") }.into(),
+        Some(Said::Silent) => {
+            ImageErrorKind::RegistryUnreachable { detail: error.to_string(), cached_age: None }.into()
+        }
+        Some(Said::Absent) => ImageErrorKind::NoSuchImage { reference: reference.to_owned() }.into(),
         Some(Said::DiskFull) | None => docker_failure(error),
     }
 }
@@ -115,14 +117,14 @@ mod tests {
         let answered =
             |status_code, text: &str| of(Error::DockerResponseServerError { status_code, message: text.to_owned() });
         let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
-        assert!(matches!(streamed(refused), ImageErrorKind::MirrorUnreachable { .. }));
-        assert!(matches!(answered(500, refused), ImageErrorKind::MirrorUnreachable { .. }));
+        assert!(matches!(streamed(refused), ImageErrorKind::RegistryUnreachable { .. }));
+        assert!(matches!(answered(500, refused), ImageErrorKind::RegistryUnreachable { .. }));
         assert!(matches!(
             streamed("manifest for x:13 not found: manifest unknown"),
-            ImageErrorKind::NoSuchRelease { .. }
+            ImageErrorKind::NoSuchImage { .. }
         ));
-        assert!(matches!(answered(404, "No such image: x:13"), ImageErrorKind::NoSuchRelease { .. }));
-        assert!(matches!(answered(404, "in words of another engine"), ImageErrorKind::NoSuchRelease { .. }));
+        assert!(matches!(answered(404, "No such image: x:13"), ImageErrorKind::NoSuchImage { .. }));
+        assert!(matches!(answered(404, "in words of another engine"), ImageErrorKind::NoSuchImage { .. }));
         assert!(matches!(streamed("write /var/lib/docker/x: no space left on device"), ImageErrorKind::DiskFull));
         assert!(matches!(answered(500, "write x: No space left on device"), ImageErrorKind::DiskFull));
         assert!(matches!(streamed("unauthorized"), ImageErrorKind::Docker { .. }));

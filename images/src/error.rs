@@ -85,13 +85,27 @@ pub enum ImageErrorKind {
         /// How old the newest cached image of the release is, in seconds.
         cached_age: Option<i64>,
     },
+    /// The registry of the release's base image does not answer.
+    #[error("the container registry cannot be reached: {detail}")]
+    RegistryUnreachable {
+        /// What the engine said, hosts redacted.
+        detail: String,
+        /// As of a mirror.
+        cached_age: Option<i64>,
+    },
+    /// The registry has no such image.
+    #[error("image {reference} is not in its registry")]
+    NoSuchImage {
+        /// The image's name.
+        reference: String,
+    },
     /// The mirror's signed index is past its own `Valid-Until`.
     #[error("the mirror is stale: the Release file of {suite} has expired")]
     Expired {
         /// `sid`, or the file's address where the suite is not known.
         suite: String,
     },
-    /// The mirror has no such suite, or the registry no such image.
+    /// The mirror has no such suite.
     #[error("{what} is not on the mirror")]
     NoSuchRelease {
         /// `suite trixie-updates`.
@@ -249,13 +263,26 @@ pub enum ImageErrorKind {
 }
 
 impl ImageErrorKind {
+    /// Where the age of a cached image is told, beside what cannot be reached.
+    pub(crate) fn cached_age(&mut self) -> Option<&mut Option<i64>> {
+        match self {
+            Self::MirrorUnreachable { cached_age, .. } | Self::RegistryUnreachable { cached_age, .. } => {
+                Some(cached_age)
+            }
+            _ => None,
+        }
+    }
+
     /// What to do about it, where that is known; fits after `hint:`.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. } => format!(
-                "an image {} old is in the cache: --offline uses it",
-                age_words(*age)
-            ),
+            ImageErrorKind::MirrorUnreachable { cached_age: Some(age), .. }
+            | ImageErrorKind::RegistryUnreachable { cached_age: Some(age), .. } => {
+                format!("an image {} old is in the cache: --offline uses it", age_words(*age))
+            }
+            ImageErrorKind::RegistryUnreachable { cached_age: None, .. } => {
+                "check the network and the Docker engine's proxy and registry mirrors, or hand the base over as a file with --oci-image; --offline works once an image is cached".to_owned()
+            }
             ImageErrorKind::MirrorUnreachable { cached_age: None, .. } => {
                 "check the network and the machine's apt sources, or name another mirror with --mirror, or --security-mirror for that of security updates; --offline works once an image is cached".to_owned()
             }
@@ -374,6 +401,19 @@ pub(crate) fn failure_of(source: std::io::Error, doing: impl FnOnce() -> String)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_is_no_mirror() {
+        let mut silent = ImageErrorKind::RegistryUnreachable { detail: "refused".to_owned(), cached_age: None };
+        assert_eq!(silent.to_string(), "the container registry cannot be reached: refused");
+        let hint = silent.hint().unwrap();
+        assert!(hint.contains("--oci-image") && !hint.contains("--mirror"), "{hint}");
+        *silent.cached_age().unwrap() = Some(7_200);
+        assert_eq!(silent.hint().as_deref(), Some("an image 2 hours old is in the cache: --offline uses it"));
+        assert!(ImageErrorKind::NotRoot.cached_age().is_none());
+        let absent = ImageErrorKind::NoSuchImage { reference: "registry.example/debian:13".to_owned() };
+        assert_eq!(absent.to_string(), "image registry.example/debian:13 is not in its registry");
+    }
 
     #[test]
     fn an_unknown_mirror_is_named_by_the_option_of_its_archive() {

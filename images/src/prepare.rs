@@ -139,7 +139,7 @@ fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     // A workshop, because what a killed process leaves of it is swept at the next start.
     let scratch = job.store.workshop("indexes")?;
     let resolved = resolve(job, &request, &scratch.dir).map_err(|mut failure| {
-        if let ImageErrorKind::MirrorUnreachable { cached_age, .. } = &mut failure.cause {
+        if let Some(cached_age) = failure.cause.cached_age() {
             *cached_age = job.store.newest(fits).map(|i| i.age_seconds());
         }
         failure

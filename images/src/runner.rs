@@ -134,6 +134,12 @@ impl Runner<'_> {
             ImageErrorKind::MirrorUnreachable { detail, cached_age } => {
                 ImageErrorKind::MirrorUnreachable { detail: self.redact.text(&detail), cached_age }
             }
+            ImageErrorKind::RegistryUnreachable { detail, cached_age } => {
+                ImageErrorKind::RegistryUnreachable { detail: self.redact.text(&detail), cached_age }
+            }
+            ImageErrorKind::NoSuchImage { reference } => {
+                ImageErrorKind::NoSuchImage { reference: self.redact.text(&reference) }
+            }
             ImageErrorKind::Docker { detail } => ImageErrorKind::Docker { detail: self.redact.text(&detail) },
             ImageErrorKind::Untrusted { detail } => ImageErrorKind::Untrusted { detail: self.redact.text(&detail) },
             ImageErrorKind::NoSuchRelease { what } => ImageErrorKind::NoSuchRelease { what: self.redact.text(&what) },

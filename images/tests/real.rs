@@ -834,10 +834,10 @@ fn an_oci_image_takes_the_same_path() {
     release.oci_image = Some(format!("{}/debian:no-such-tag", registry.address));
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
     assert_eq!(error.phase, Phase::Pull);
-    assert!(matches!(*error.cause, ImageErrorKind::NoSuchRelease { .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::NoSuchImage { .. }), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
     drop(registry);
     release.oci_image = Some(reference);
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
-    assert!(matches!(*error.cause, ImageErrorKind::MirrorUnreachable { cached_age: Some(_), .. }), "{error}");
+    assert!(matches!(*error.cause, ImageErrorKind::RegistryUnreachable { cached_age: Some(_), .. }), "{error}");
 }

@@ -6,7 +6,7 @@ use crate::run::{TestRun, by_profile};
 use crate::signature;
 use crate::standing::{Recorded, rank};
 use crate::verdict::FinalOutcome;
-use model::verified::{Verdict, VerifiedCause};
+use model::verified::Verdict;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -69,7 +69,7 @@ impl Side {
                     };
                     for (capability, said) in entry.capabilities.iter().filter(|(c, _)| is_judged(**c)) {
                         known.verdicts.insert(*capability, said.verdict);
-                        for (test, signature) in said.causes.iter().filter_map(recorded_cause) {
+                        for (test, signature) in said.causes.iter().filter_map(signature::of_recorded) {
                             known.failures.entry(signature).or_default().insert(test);
                         }
                     }
@@ -112,15 +112,6 @@ fn packages(cell: &CellReport) -> BTreeMap<String, String> {
     }
     let versions = cell.facts.iter().flat_map(|facts| &facts.versions);
     versions.map(|(name, version)| (name.to_string(), version.to_string())).collect()
-}
-
-/// Test and signature of a cause as a record has it: `qemu: no q35 (smoke::guest_boots)`.
-fn recorded_cause(cause: &VerifiedCause) -> Option<(String, String)> {
-    let component = cause.blames()?;
-    let text = cause.to_string();
-    let (observed, test) = text.strip_suffix(')')?.rsplit_once(" (")?;
-    let observed = observed.strip_prefix(component.name())?.strip_prefix(": ")?;
-    Some((test.to_owned(), signature::of(component, observed)))
 }
 
 /// What differs between two sides.

@@ -7,6 +7,7 @@ use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, agreement,
 use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::Profile;
+use model::record::Record;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -148,6 +149,11 @@ impl Matrix {
 ///
 /// `profiles` are all that are known; the matrix has those that the run asked for.
 pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Matrix {
+    matrix_beside(journal, catalogue, profiles, &[])
+}
+
+/// The same, where what containers showed of the same packages before may confirm what a machine shows now.
+pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile], records: &[&Record]) -> Matrix {
     let run = fold(journal);
     let known = |name: &String| profiles.iter().find(|p| p.name == *name);
     let (asked, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
@@ -169,8 +175,12 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
         profiles: _,
     } = run;
     let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
-    let mut judged: BTreeMap<CellId, (Judgements, Doubts)> =
-        cells.iter().map(|(id, cell)| (id.clone(), judgements(id, cell, &cells, catalogue, &requirements))).collect();
+    // Of candidates the records say nothing.
+    let before = Before { records: if candidate { &[] } else { records }, shaped };
+    let mut judged: BTreeMap<CellId, (Judgements, Doubts)> = cells
+        .iter()
+        .map(|(id, cell)| (id.clone(), judgements(id, cell, &cells, catalogue, &requirements, before)))
+        .collect();
     let places: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
     let cells = order
         .into_iter()
@@ -200,14 +210,38 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     }
 }
 
+/// What was verified before.
+#[derive(Clone, Copy)]
+struct Before<'r> {
+    records: &'r [&'r Record],
+    /// Whether the run is shaped: only what is as shaped was verified of the same packages.
+    shaped: bool,
+}
+
+impl Before<'_> {
+    /// What containers of a cell's release failed under a profile, with the packages that the cell has.
+    fn failures(self, id: &CellId, cell: &CellRun, profile: &str) -> BTreeSet<agreement::Failed> {
+        let Some(facts) = cell.facts.as_ref().filter(|facts| facts.candidates.is_empty()) else {
+            return BTreeSet::new();
+        };
+        let records = self.records.iter().filter(|record| record.distro == id.distro);
+        let entries = records.flat_map(|record| &record.verified).filter(|entry| {
+            let is_its = entry.release == id.release && entry.arch == id.arch && entry.profile == profile;
+            is_its && entry.shaped == self.shaped
+        });
+        agreement::recorded(entries, &facts.versions)
+    }
+}
+
 /// What is said of a cell's capabilities; a virtual machine's failures are weighed by what a container of the same
-/// release showed.
+/// release showed, in this run or before it.
 fn judgements(
     id: &CellId,
     cell: &CellRun,
     cells: &BTreeMap<CellId, CellRun>,
     catalogue: &[Test],
     requirements: &[Requirements<'_>],
+    before: Before<'_>,
 ) -> (Judgements, Doubts) {
     let container = match id.environment {
         Environment::Vm => cells.get(&CellId { environment: Environment::Container, ..id.clone() }),
@@ -223,7 +257,8 @@ fn judgements(
         let instances = of_cell.get(profile).unwrap_or(&none);
         let known = evidence(id.environment, cell, instances);
         let failed = failed(&known);
-        let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref());
+        let before = before.failures(id, cell, profile);
+        let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref(), &before);
         let name = || profile.to_owned();
         ((name(), judge(requirements, &weighed)), (name(), doubts(failed, &weighed)))
     });
@@ -309,11 +344,14 @@ fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) ->
 
 #[cfg(test)]
 mod tests {
-    use super::matrix;
+    use super::{matrix, matrix_beside};
     use crate::journal::{Event, JournalEntry, SCHEMA};
-    use crate::sample::{BOOT, Maker, catalogue, cell, facts, profiles};
-    use model::verified::{Basis, Verdict};
+    use crate::sample::{BOOT, Maker, catalogue, cell, facts, fail, profiles, recorded};
+    use model::database::Database;
+    use model::record::Record;
+    use model::verified::{Basis, Verdict, VerifiedCapability};
     use suites::capability::Capability;
+    use suites::catalogue::Place;
     use suites::outcome::{Component, Outcome};
 
     /// The verdict on booting, where it passed and these are the facts of a journal of that schema.
@@ -337,6 +375,44 @@ mod tests {
         facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned());
         let line = serde_json::to_string(&Event::CellFacts { cell: cell("13"), facts }).unwrap();
         assert_eq!(verdict(SCHEMA, serde_json::from_str(&line).unwrap()), Verdict::Partial);
+    }
+
+    /// A machine alone, whose guest fails in two machines as a container of the record did.
+    #[test]
+    fn a_container_of_the_record_confirms_what_repeats() {
+        let mut catalogue = catalogue();
+        for test in catalogue.iter_mut().filter(|test| test.id == BOOT) {
+            test.place = Place::OwnGuest;
+        }
+        let mut maker = Maker::default();
+        maker.start(&["go-3.29"], &["13"]);
+        maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
+        for attempt in [1, 2] {
+            maker.attempt("13", &["go-3.29"], BOOT, attempt, fail(Component::Qemu, "it says no"));
+        }
+        let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
+        maker.journal.entries = serde_json::from_str(&text).unwrap();
+        for entry in &mut maker.journal.entries {
+            if let Event::TestFinished { attempt, machine, .. } = &mut entry.event {
+                *machine = *attempt;
+            }
+        }
+        let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+        record.verified = recorded();
+        let cause = format!("qemu: it says no ({BOOT})");
+        let boot = VerifiedCapability::plain(Verdict::Unsupported);
+        let boot = VerifiedCapability { causes: vec![cause.as_str().into()], ..boot };
+        record.verified[0].capabilities.insert(Capability::VmmBoot, boot);
+        let verdict = |maker: &Maker, records: &[&Record]| {
+            let matrix = matrix_beside(&maker.journal, &catalogue, &profiles(), records);
+            matrix.cells[0].judgement("go-3.29", Capability::VmmBoot).unwrap().verdict
+        };
+        assert_eq!(verdict(&maker, &[&record]), Verdict::Unsupported);
+        assert_eq!(verdict(&maker, &[]), Verdict::Inconclusive);
+        if let Event::RunStarted { candidate, .. } = &mut maker.journal.entries[0].event {
+            *candidate = true;
+        }
+        assert_eq!(verdict(&maker, &[&record]), Verdict::Inconclusive, "of candidates the record says nothing");
     }
 
     #[test]

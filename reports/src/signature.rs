@@ -12,6 +12,7 @@ pub(crate) use varying::without_varying;
 
 use crate::digest;
 use model::profile::Runtime;
+use model::verified::VerifiedCause;
 use suites::outcome::{Component, Failure};
 
 /// The longest observation that a signature has in full, in bytes; of a longer one it has a beginning and a digest.
@@ -42,6 +43,17 @@ pub fn of(component: Component, observed: &str) -> String {
     }
     let end = (0..=BEGINNING).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     format!("{component}: {}… #{}", &text[..end], digest::short(&text))
+}
+
+/// Test and signature of a cause as a record has it: `qemu: no q35 (smoke::guest_boots)`.
+///
+/// One that was cut to be recorded has the signature of nothing that is whole.
+pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<(String, String)> {
+    let component = cause.blames()?;
+    let text = cause.to_string();
+    let (observed, test) = text.strip_suffix(')')?.rsplit_once(" (")?;
+    let observed = observed.strip_prefix(component.name())?.strip_prefix(": ")?;
+    Some((test.to_owned(), of(component, observed)))
 }
 
 /// A text on one line, without what differs though the cause is the same.

@@ -22,7 +22,7 @@ pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::{ChangeRow, PackageChange};
 pub use known::{IssueStanding, IssueState};
-pub use need::{is_lacking, is_main, is_needed, is_optional};
+pub use need::{is_lacking, is_main, is_optional};
 pub use recorded::Recorded;
 pub use tested::Weight;
 

@@ -7,7 +7,7 @@
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
 //! - Else every required test has passed: `supported`, but `partial` if Kata was given components in the place of the distro's own, and naming them.
 //!   Where all that tests look at is a list of QEMU's ([`Capability::is_only_listed`]), it is `offered` instead: nothing was used.
-//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
+//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share or plugs no CPUs, `untested` if nobody does.
 //!
 //! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 //!
@@ -166,7 +166,7 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
         passed: 0,
         unrun: 0,
     };
-    if !requirements.has_share_of(capability) {
+    if !requirements.has(capability) {
         judgement.verdict = Verdict::NotApplicable;
         return judgement;
     }

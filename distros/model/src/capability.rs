@@ -277,6 +277,11 @@ impl Capability {
         Capability::ALL.iter().copied().filter(|c| c.area() == Area::Vmm && c.tier() == Tier::Required)
     }
 
+    /// Whether Kata does not run without it, whatever an environment can show of it.
+    pub fn is_needed(self) -> bool {
+        matches!(self.tier(), Tier::Required | Tier::IfProvided)
+    }
+
     /// Whether all that is looked at is a list: it is `offered` at best.
     pub fn is_only_listed(self) -> bool {
         self.tier() == Tier::Listed

@@ -157,6 +157,18 @@ impl Profile {
         self.shares.contains(&share)
     }
 
+    /// Whether a capability is about something that these Katas do: a share that they know; runtime-rs plugs no CPUs.
+    pub fn has(&self, capability: Capability) -> bool {
+        let shared = capability.share().filter(|share| Share::SHARED.contains(share));
+        let plugged = capability != Capability::VmmHotplugCpu || self.runtime == Runtime::Go;
+        plugged && shared.is_none_or(|share| self.shares(share))
+    }
+
+    /// What these Katas do not run without, in the order of the matrix: the one list of it.
+    pub fn needs(&self) -> impl Iterator<Item = Capability> {
+        Capability::ALL.iter().copied().filter(move |capability| capability.is_needed() && self.has(*capability))
+    }
+
     /// The shared filesystems that they know, for a sentence: `virtio-fs, virtio-9p`.
     pub fn share_names(&self) -> String {
         let names: Vec<&str> = self.shares.iter().map(|share| share.name()).collect();

@@ -24,8 +24,8 @@ pub fn rpm(a: &str, b: &str) -> Ordering {
     rpm_version::rpm_evr_compare(a, b)
 }
 
-/// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12).
-fn dpkg(a: &str, b: &str) -> Ordering {
+/// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12), also of names that are no versions of its.
+pub fn dpkg(a: &str, b: &str) -> Ordering {
     let parts = |version: &str| -> (String, String, String) {
         let (epoch, rest) = version.split_once(':').unwrap_or(("", version));
         let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
@@ -46,10 +46,10 @@ fn before_the_release(version: &str) -> String {
     version
 }
 
-/// dpkg's order of one part of a version (Debian policy 5.6.12), and of names that need not be versions for dpkg.
+/// dpkg's order of one part of a version.
 ///
 /// What is no digit goes first, letters before all else and `~` before the end; then the number, by its value.
-pub fn dpkg_part(a: &str, b: &str) -> Ordering {
+fn dpkg_part(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     while !a.is_empty() || !b.is_empty() {
         let (text_a, text_b) = (taken(&mut a, |c| !c.is_ascii_digit()), taken(&mut b, |c| !c.is_ascii_digit()));

@@ -205,6 +205,13 @@ mod tests {
         assert_eq!(tree.newest("/lib/modules/*/vmlinuz").as_deref(), Some("/lib/modules/6.12.1/vmlinuz"));
     }
 
+    /// As dpkg orders them: what Debian adds to a version is above the same without.
+    #[test]
+    fn a_distros_own_revision_is_newer_than_the_version_alone() {
+        let tree = Tree::with(&["boot/vmlinuz-6.12.5-amd64", "boot/vmlinuz-6.12.5+deb13-amd64"]);
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.5+deb13-amd64"));
+    }
+
     #[test]
     fn the_order_is_that_of_the_roots_package_manager() {
         let beside = ["boot/vmlinuz-7.2~rc1", "boot/vmlinuz-7.2"];

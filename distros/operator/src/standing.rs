@@ -26,6 +26,9 @@ pub struct VerifiedStanding {
     pub age_days: i32,
     /// The harness's version.
     pub harness: String,
+    /// Whether it was judged by an older set of tests than this version's; programs have `test-set` of `show`.
+    #[serde(skip)]
+    pub older_tests: bool,
     /// The capabilities that were asked for, with their verdicts; `None` where the run had none.
     pub capabilities: Vec<CapabilityStanding>,
     /// The versions that were verified beside those that are installed.
@@ -94,6 +97,7 @@ pub fn standing(
         tested: entry.tested,
         age_days: entry.tested.until(today).map_or(0, |span| span.get_days()),
         harness: entry.harness.clone(),
+        older_tests: entry.is_by_older_tests(),
         supported: !capabilities.is_empty() && capabilities.iter().all(|c| c.verdict == Some(Verdict::Supported)),
         matches: !versions.is_empty() && versions.iter().all(|v| v.installed.as_ref() == Some(&v.verified)),
         capabilities,

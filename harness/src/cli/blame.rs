@@ -56,7 +56,8 @@ enum Ended {
 /// Runs the command.
 pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
-    let matrix = report::judged(&arguments.dir, Profile::all()).map_err(|e| UsageError(format!("{e:#}")))?;
+    let matrix =
+        report::judged(&arguments.dir, Profile::all(), Some(&database)).map_err(|e| UsageError(format!("{e:#}")))?;
     let case = chosen(&matrix, arguments)?;
     let like = like(arguments)?;
     let folder = free_folder(&arguments.dir.join(FOLDER), &case)?;
@@ -259,7 +260,7 @@ async fn look_into(
         if ended != RunEnd::Finished {
             return Ok(Ended::Cut(ended));
         }
-        let matrix = report::judged(&out, Profile::all())?;
+        let matrix = report::judged(&out, Profile::all(), Some(database))?;
         let one = matrix.cells.iter().find(|cell| cell.cell == case.cell);
         seen.push((swap, command(&arguments), one.map_or_else(|| Seen::of([]), |cell| of_cell(cell, case))));
     };

@@ -2,6 +2,7 @@
 
 use crate::cli::arguments::{DiffArguments, Format};
 use crate::cli::{Exit, UsageError, print, records, report};
+use model::database::Database;
 use model::profile::Profile;
 use reports::difference::{Difference, Side};
 use reports::matrix::Matrix;
@@ -11,6 +12,7 @@ use std::path::Path;
 /// Runs the command: exit code 1 where a verdict is worse or a cause is new.
 pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
+    let judged = |dir: &Path| judged(dir, &database);
     let first = judged(&what.a)?;
     let of_run = |dir: &Path, matrix: &Matrix| Side::of_run(&dir.display().to_string(), matrix);
     let (before, after) = match &what.b {
@@ -33,6 +35,6 @@ pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
 }
 
 /// A folder without a readable journal is bad input.
-fn judged(dir: &Path) -> anyhow::Result<Matrix> {
-    Ok(report::judged(dir, Profile::all()).map_err(|e| UsageError(format!("{e:#}")))?)
+fn judged(dir: &Path, database: &Database) -> anyhow::Result<Matrix> {
+    Ok(report::judged(dir, Profile::all(), Some(database)).map_err(|e| UsageError(format!("{e:#}")))?)
 }

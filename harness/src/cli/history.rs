@@ -122,7 +122,7 @@ fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
 
 /// What a run alone says of a release, by profile; nothing where it was about something else than the release itself.
 fn of_run(run: &Path, target: &Target, arch: Arch, profiles: &[Profile]) -> anyhow::Result<Vec<(String, Sighting)>> {
-    let matrix = report::judged(run, Profile::all())?;
+    let matrix = report::judged(run, Profile::all(), None)?;
     let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Ok(Vec::new()) };
     if matrix.candidate || matrix.shaped {
         return Ok(Vec::new());

@@ -6,6 +6,7 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use model::database::Database;
 use model::profile::Profile;
+use model::record::Record;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
 use reports::run::RunEnding;
@@ -32,7 +33,7 @@ pub(super) fn reports_of(
     strict: bool,
     format: Format,
 ) -> anyhow::Result<Exit> {
-    let matrix = matrix_in(journal, Profile::all(), folder);
+    let matrix = matrix_in(journal, Profile::all(), Some(database), folder);
     let before = base::below(folder).map_err(|e| UsageError(format!("{e:#}")))?;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     write(&standings, folder)?;
@@ -60,9 +61,9 @@ pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// Reads a run's journal and judges it.
-pub(super) fn judged(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
-    Ok(matrix_in(&read(dir)?, profiles, dir))
+/// Reads a run's journal and judges it, alone or beside what the records say of containers.
+pub(super) fn judged(dir: &Path, profiles: &[Profile], database: Option<&Database>) -> anyhow::Result<Matrix> {
+    Ok(matrix_in(&read(dir)?, profiles, database, dir))
 }
 
 pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {

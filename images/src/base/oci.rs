@@ -88,7 +88,7 @@ pub(crate) fn settings(
         for (n, path) in paths.iter().enumerate() {
             let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
             match write(docker.download_from_container(&id, Some(options)), pulled, &tar(n)).await {
-                Err(Failure { cause: ImageErrorKind::NoSuchRelease { .. }, .. }) => {
+                Err(Failure { cause: ImageErrorKind::NoSuchImage { .. }, .. }) => {
                     taken = taken.and(std::fs::remove_file(tar(n)).context("removing", &tar(n)));
                 }
                 done => taken = taken.and(done),

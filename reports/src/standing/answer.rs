@@ -1,6 +1,6 @@
 //! What a reader asks first: can Kata run here?
 
-use super::{Standings, is_needed};
+use super::Standings;
 use crate::journal::CellId;
 use crate::matrix::CellReport;
 use crate::verdict::agreement;
@@ -11,7 +11,6 @@ use model::verified::{Basis, Verdict, VerifiedEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
-use suites::share::Share;
 
 /// Whether the Kata versions of a profile can run on a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +130,7 @@ impl<'m> Standings<'m> {
         let is_judged = |capability: &Capability| {
             cells.iter().any(|cell| cell.judgement(profile, *capability).is_some_and(|j| j.required > 0))
         };
-        let needed = Capability::ALL.iter().copied().filter(|c| is_needed(*c) && is_judged(c));
+        let needed = Capability::ALL.iter().copied().filter(|c| c.is_needed() && is_judged(c));
         of(needed.map(|capability| (capability, self.evidence(cells, release, profile, capability))))
     }
 
@@ -170,12 +169,7 @@ impl<'m> Standings<'m> {
 
 /// Whether the Kata versions of a profile can run on a release, by its entries in the record alone.
 pub fn recorded_answer(entries: &[&VerifiedEntry], profile: &Profile) -> ReleaseAnswer {
-    let is_of_profile = |capability: Capability| {
-        let shared = capability.share().filter(|share| Share::SHARED.contains(share));
-        shared.is_none_or(|share| profile.shares(share))
-    };
-    let needed = Capability::ALL.iter().copied().filter(|c| is_needed(*c) && is_of_profile(*c));
-    of(needed.map(|capability| {
+    of(profile.needs().map(|capability| {
         let said = entries.iter().filter_map(|entry| recorded(entry, capability));
         // All of it is the record's, which need not be said.
         (capability, said.map(|evidence| Evidence { recorded: None, ..evidence }).collect())

@@ -4,11 +4,6 @@ use crate::verdict::Judgement;
 use model::verified::Verdict;
 use suites::capability::{Capability, Tier};
 
-/// Whether Kata does not run without a capability, whatever this environment can show.
-pub fn is_needed(capability: Capability) -> bool {
-    matches!(capability.tier(), Tier::Required | Tier::IfProvided)
-}
-
 /// Whether the overview shows a capability; the rest has a table of its own.
 pub fn is_main(capability: Capability) -> bool {
     !matches!(capability.tier(), Tier::Detail | Tier::Listed)

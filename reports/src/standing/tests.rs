@@ -1,7 +1,9 @@
 use super::*;
 use crate::matrix::matrix;
 use crate::sample::{self, BLK, BOOT, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
+use crate::verdict::Requirements;
 use model::environment::Environment;
+use model::profile::Profile;
 use model::verified::VerifiedCapability;
 use std::collections::BTreeSet;
 use suites::outcome::{Component, Outcome};
@@ -186,6 +188,22 @@ fn the_record_alone_answers_too() {
     let daemon = VerifiedCapability { causes: vec!["virtiofsd: it ends".into()], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, daemon);
     assert_eq!(words(&entries), "no: virtio-fs (virtiofsd)");
+}
+
+/// What the record's answer asks for, and what a run's: what tests of the catalogue show under the profile.
+#[test]
+fn the_record_asks_for_what_a_run_asks_for() {
+    for profile in Profile::all() {
+        let requirements = Requirements::new(suites::catalogue::tests(), profile);
+        let tested = Capability::ALL.iter().copied().filter(|c| c.is_needed() && !requirements.of(*c).is_empty());
+        let (needed, tested): (Vec<_>, Vec<_>) = (profile.needs().collect(), tested.collect());
+        assert_eq!(needed, tested, "{}", profile.name);
+    }
+    let rs = Profile::find("rs-4.1").unwrap();
+    let mut entry = recorded().remove(0);
+    entry.capabilities = rs.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
+    entry.capabilities.insert(Capability::VmmHotplugCpu, plain(Verdict::NotApplicable));
+    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 11");
 }
 
 fn plain(verdict: Verdict) -> VerifiedCapability {

@@ -3,7 +3,8 @@
 //! A release's machine runs on emulated hardware here, and its guests run on hardware that this emulation emulates.
 //! That is not perfectly stable: a guest of a guest may fail for no fault of the distro's.
 //! So a failure of such a guest blames somebody only when it repeats in a fresh machine *and* shows in a container, under
-//! plain emulation, too; otherwise the cause is unknown, and the verdict is `inconclusive`.
+//! plain emulation, too, be it one of an earlier run with the same packages; otherwise the cause is unknown, and the
+//! verdict is `inconclusive`.
 //! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
 //! verdict, which knows less.
@@ -15,30 +16,59 @@
 //! 1. it repeats in a fresh machine (`crate::matrix` says which tests did; the schedule of `harness` asks for that
 //!    machine),
 //! 2. and a container of the same run fails the same test under the same profile.
+//!    Where the run's own container shows nothing either way, or there is none, the record's counts: one of the same
+//!    release, profile and package versions, whose verdict has the same test and signature among its causes.
 //!    Kata runs in no container of ours: of its tests only the first is asked.
 //!    Those that have a control under runc fail only where it passed in the same machine; else the agent makes the
 //!    failure an error (`harness/agent/src/containers/engine.rs`).
+//!
+//! What no container can show is not judged by its repeating alone: nothing tells a wrong answer from a guest that
+//! emulation made hang, or crash, twice.
 //!
 //! Else the failure becomes an error, which blames nobody and makes the verdict `inconclusive`.
 //! A failure without a guest is believed at once.
 //! Where both environments decided, and decided differently, the reports say so and say which of them counts.
 
 use super::Evidence;
+use crate::signature;
 use model::environment::Environment;
-use model::verified::{Basis, Verdict};
-use std::collections::BTreeSet;
+use model::package::{PackageName, PackageVersion};
+use model::verified::{Basis, Verdict, VerifiedEntry};
+use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{Place, Test};
 use suites::outcome::Outcome;
+
+/// A failure, by its test and its signature.
+pub type Failed = (String, String);
+
+/// What containers showed to fail, by a record's entries of one release and profile: those of these package versions.
+///
+/// A machine has more packages than a container; those that the container's verdicts rest on must be the same.
+pub fn recorded<'e>(
+    entries: impl Iterator<Item = &'e VerifiedEntry>,
+    versions: &BTreeMap<PackageName, PackageVersion>,
+) -> BTreeSet<Failed> {
+    let is_the_same = |entry: &&VerifiedEntry| {
+        entry.environment == Environment::Container
+            && !entry.versions.is_empty()
+            && entry.versions.iter().all(|(package, version)| versions.get(package) == Some(version))
+    };
+    let judged = entries.filter(is_the_same).flat_map(|entry| entry.capabilities.values());
+    let against = judged.filter(|known| known.verdict == Verdict::Unsupported);
+    against.flat_map(|known| &known.causes).filter_map(signature::of_recorded).collect()
+}
 
 /// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
 ///
 /// `repeated` are the tests that failed in more than one machine; `container` is what a container of the same release
-/// showed under the same profile, if there was one. What rests on hardware, and what is no machine's, stays as it is.
+/// showed under the same profile, if there was one; `recorded` is what one showed before. What rests on hardware, and
+/// what is no machine's, stays as it is.
 pub fn weigh(
     catalogue: &[Test],
     mut evidence: Evidence,
     repeated: &BTreeSet<String>,
     container: Option<&Evidence>,
+    recorded: &BTreeSet<Failed>,
 ) -> Evidence {
     if evidence.environment != Some(Environment::Vm) || evidence.basis != Some(Basis::Emulated) {
         return evidence;
@@ -50,11 +80,13 @@ pub fn weigh(
         if test.place == Place::Kata && repeated.contains(&test.id) {
             continue;
         }
+        let failed = (test.id.clone(), signature::of(failure.component, &failure.observed));
         let elsewhere = container.and_then(|c| c.standings.get(&test.id)).map(|s| &s.outcome);
         let doubt = match (repeated.contains(&test.id), elsewhere) {
             (true, Some(Outcome::Fail { .. })) => continue,
             (false, _) => "it did not repeat in a fresh virtual machine",
             (true, Some(Outcome::Pass)) => "it passes in a container",
+            (true, _) if recorded.contains(&failed) => continue,
             (true, _) => "no container shows it, too",
         };
         let observed = &failure.observed;

@@ -5,7 +5,6 @@ use model::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
-use suites::share::Share;
 
 /// What a catalogue requires under one profile, looked up once for all cells.
 #[derive(Debug)]
@@ -55,10 +54,9 @@ impl<'a> Requirements<'a> {
         self.ids.contains(test)
     }
 
-    /// Whether the profile knows the shared filesystem that a capability is about, if it is about one.
-    pub(super) fn has_share_of(&self, capability: Capability) -> bool {
-        let shared = capability.share().filter(|share| Share::SHARED.contains(share));
-        shared.is_none_or(|share| self.profile.shares(share))
+    /// Whether a capability is about something that the profile's Katas do.
+    pub(super) fn has(&self, capability: Capability) -> bool {
+        self.profile.has(capability)
     }
 }
 

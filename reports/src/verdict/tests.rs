@@ -289,7 +289,8 @@ fn the_linter_knows_the_test_set_of_this_catalogue() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/test-sets.txt");
     let current = test_set(suites::catalogue::tests());
     let mut known = std::fs::read_to_string(&file).unwrap();
-    let is_known = |known: &str| known.lines().any(|line| line == current);
+    // The last one is this version's, and what was judged by another is marked.
+    let is_known = |known: &str| known.lines().next_back() == Some(current.as_str());
     if std::env::var_os("UPDATE_TEST_SETS").is_some() && !is_known(&known) {
         known += &format!("{current}\n");
         std::fs::write(&file, &known).unwrap();

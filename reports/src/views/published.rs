@@ -9,6 +9,14 @@ use model::verified::{Verdict, VerifiedEntry, joined};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// The mark of what was judged by an older set of tests.
+const OLDER: &str = "†";
+
+/// What else the tables of the record's verdicts have.
+const LEGEND: &str = "\
+**† older tests**: judged by the tests of its day, which were fewer or did less than today's  
+an empty cell: nothing is recorded, because the run is older than the capability, or than what its tests do today";
+
 /// Renders what was verified of the records' distros; of all their releases it says where they were run, or `untested`.
 ///
 /// Maintained profiles come first, with causes and versions; the others have tables only.
@@ -26,7 +34,7 @@ fn write_all<'a>(
 ) -> std::fmt::Result {
     writeln!(out, "# What was verified\n")?;
     writeln!(out, "Made by `kata-qualify matrix` from `distros/records/verified`; do not edit it.\n")?;
-    writeln!(out, "{}\n", crate::views::markdown::LEGEND)?;
+    writeln!(out, "{}  \n{LEGEND}\n", crate::views::markdown::LEGEND)?;
     let records: Vec<&Record> = records.collect();
     let releases =
         records.iter().flat_map(|record| record.releases.iter().map(move |release| (record, &release.version)));
@@ -147,7 +155,9 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
     for columns in [main, more].iter().filter(|columns| !columns.is_empty()) {
         let heads = ["release", "in", "tested"].map(str::to_owned).into_iter();
         let rows = entries.iter().map(|entry| {
-            let named = [format!("**{}**", named(entry)), entry.environment.to_string(), entry.tested.to_string()];
+            let older = if entry.is_by_older_tests() { format!(" {OLDER}") } else { String::new() };
+            let tested = format!("{}{older}", entry.tested);
+            let named = [format!("**{}**", named(entry)), entry.environment.to_string(), tested];
             let marks =
                 columns.iter().map(|c| verdict(entry, *c).map_or_else(String::new, |v| mark(v, Some(entry.basis))));
             named.into_iter().chain(marks).collect()
@@ -260,6 +270,22 @@ mod tests {
             format!("{before}{BEGIN}{}{END}{after}", block(&under_kata(database.records())))
         });
         assert!(file == current, "README.md is old: run this test with UPDATE_MATRIX=1");
+    }
+
+    #[test]
+    fn a_row_that_older_tests_judged_is_marked() {
+        let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+        let rendered = |record: &Record| render([record].into_iter(), Profile::all());
+        record.verified.truncate(1);
+        record.verified[0].test_set = crate::verdict::test_set(suites::catalogue::tests());
+        let (row, marked) =
+            (format!("| {} |", record.verified[0].tested), format!("| {} † |", record.verified[0].tested));
+        let today = rendered(&record);
+        assert!(today.contains(&row) && !today.contains(&marked), "{today}");
+        assert!(today.contains("**† older tests**") && today.contains("\nan empty cell: "), "{today}");
+        record.verified[0].test_set = "d3dcb968b1d5".to_owned();
+        let older = rendered(&record);
+        assert!(older.contains(&marked) && !older.contains(&row), "{older}");
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use crate::installed;
 use crate::journal::Journal;
-use crate::matrix::{Matrix, matrix};
+use crate::matrix::{Matrix, matrix_beside};
 use crate::standing::Standings;
 use crate::views::{html, json, junit, markdown};
 use model::profile::Profile;
+use model::record::Record;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use suites::catalogue::Test;
@@ -35,12 +36,18 @@ const TAIL: u64 = 8 << 10;
 /// The last lines of a log that a report shows.
 const TAIL_LINES: usize = 30;
 
-/// What a run showed, with the files that its tests left in `dir`.
+/// What a run showed, with the files that its tests left in `dir`; what the records say of containers may confirm it.
 ///
 /// Those are listed that lie there: what was empty or too large was never copied, and a folder may have been thinned out
 /// since.
-pub fn matrix_in(journal: &Journal, catalogue: &[Test], profiles: &[Profile], dir: &Path) -> Matrix {
-    let mut matrix = matrix(journal, catalogue, profiles);
+pub fn matrix_in(
+    journal: &Journal,
+    catalogue: &[Test],
+    profiles: &[Profile],
+    records: &[&Record],
+    dir: &Path,
+) -> Matrix {
+    let mut matrix = matrix_beside(journal, catalogue, profiles, records);
     // Nothing but a file: a link could lead anywhere.
     let is_there = |file: &str| std::fs::symlink_metadata(dir.join(file)).is_ok_and(|m| m.is_file());
     matrix.keep_files(|file| is_inside(file) && is_there(file));

@@ -202,6 +202,9 @@ fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
     out
 }
 
+/// What is said of an entry that another set of tests judged than this version's.
+pub(super) const OLDER_TESTS: &str = ", by an older set of tests";
+
 /// An entry in one line: `7 of 8 supported, not vmm.vsock, on emulated basis, 12 days ago`.
 fn summary(entry: &VerifiedEntry, today: Date) -> String {
     let judged = entry.capabilities.iter().filter(|(_, said)| said.verdict.is_decided());
@@ -213,7 +216,8 @@ fn summary(entry: &VerifiedEntry, today: Date) -> String {
         many => format!(", not {} and {} more", many[..MOST_NAMED].join(", "), many.len() - MOST_NAMED),
     };
     let (count, basis) = (supported.len() + others.len(), entry.basis.marked(entry.shaped));
-    format!("{} of {count} supported{lacking}, on {basis} basis, {}", supported.len(), ago(entry.tested, today))
+    let (older, ago) = (if entry.is_by_older_tests() { OLDER_TESTS } else { "" }, ago(entry.tested, today));
+    format!("{} of {count} supported{lacking}, on {basis} basis{older}, {ago}", supported.len())
 }
 
 /// How long ago a day was, for the end of a sentence.

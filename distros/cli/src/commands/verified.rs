@@ -1,13 +1,13 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
 
 use super::check::{packages, unreadable};
-use super::show::ago;
+use super::show::{OLDER_TESTS, ago};
 use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems, yes_no};
 use clap::Args;
 use jiff::civil::Date;
-use model::capability::Capability;
+use model::capability::{Area, Capability, Tier};
 use model::package::PackageVersion;
 use model::profile::Profile;
 use model::record::ComponentKind;
@@ -95,7 +95,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
 
 /// What every pod needs of a VMM, the guest kernel, and the first filesystem in the record that the profile knows.
 fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
-    let mut capabilities: Vec<Capability> = Capability::of_every_vmm().chain([Capability::KernelGuest]).collect();
+    let of_a_guest = |c: &Capability| c.tier() == Tier::Required && matches!(c.area(), Area::Vmm | Area::Kernel);
+    let mut capabilities: Vec<Capability> = profile.needs().filter(of_a_guest).collect();
     let filesystems = system.stated().into_iter().filter(|s| s.kind == ComponentKind::Fs && s.packaged);
     let share = filesystems.filter_map(|s| Share::of_name(&s.name)).find(|share| profile.shares(*share));
     capabilities.extend(share.map(Capability::of_share));
@@ -110,7 +111,8 @@ fn in_one_line(standings: &[VerifiedStanding], today: Date) -> String {
         return String::new();
     };
     let (environment, basis, age) = (best.environment, best.basis.marked(best.shaped), ago(best.tested, today));
-    let mut out = format!(", by a run in {environment} on {basis} basis, {age}");
+    let older = if best.older_tests { OLDER_TESTS } else { "" };
+    let mut out = format!(", by a run in {environment} on {basis} basis, {age}{older}");
     let is_supported = |verdict: &Option<Verdict>| *verdict == Some(Verdict::Supported);
     let lacking = best.capabilities.iter().filter(|judged| !is_supported(&judged.verdict));
     let lacking: Vec<&str> = lacking.map(|judged| judged.capability.name()).collect();
@@ -187,6 +189,7 @@ mod tests {
             tested: date(2026, 11, 1),
             age_days: 1,
             harness: "0.1.0".to_owned(),
+            older_tests: false,
             capabilities: vec![capability],
             versions: vec![VersionPair { package: "qemu".parse().unwrap(), verified, installed }],
             supported,
@@ -204,6 +207,8 @@ mod tests {
         assert_eq!(line(&[standing(true, Some("1-2"))]), format!("{run}; differs here: qemu 1-1 → 1-2"));
         let worst = format!("{run}; not supported: vmm.boot; differs here: qemu 1-1 → not installed");
         assert_eq!(line(&[standing(false, None)]), worst);
+        let older = VerifiedStanding { older_tests: true, ..standing(true, Some("1-1")) };
+        assert_eq!(line(&[older]), format!("{run}, by an older set of tests; the same versions here"));
         // Of several the one that proves most.
         let several = [standing(false, Some("1-1")), standing(true, Some("1-2"))];
         assert_eq!(line(&several), line(&several[1..]));

@@ -73,6 +73,17 @@ fn minimums_cite_their_source() {
 }
 
 #[test]
+fn runtime_rs_needs_no_plugged_cpus_and_nobody_a_share_that_it_does_not_know() {
+    for profile in Profile::all() {
+        let needs = |capability| profile.needs().any(|needed| needed == capability);
+        assert_eq!(needs(Capability::VmmHotplugCpu), profile.runtime == Runtime::Go, "{}", profile.name);
+        assert_eq!(needs(Capability::FsVirtio9p), profile.shares(Share::Virtio9p), "{}", profile.name);
+        assert!(needs(Capability::VmmVsock) && needs(Capability::FsVirtioBlk), "{}", profile.name);
+        assert!(!needs(Capability::KernelHost) && !needs(Capability::FsVirtioFsXattr), "{}", profile.name);
+    }
+}
+
+#[test]
 fn a_profiles_name_tells_its_runtime() {
     for profile in Profile::all() {
         assert_eq!(Runtime::of_profile(&profile.name), Some(profile.runtime), "{}", profile.name);

@@ -14,6 +14,13 @@ use std::ops::Range;
 /// Digests of what was required, of every harness of this repository.
 const TEST_SETS: &str = include_str!("../../../test-sets.txt");
 
+impl VerifiedEntry {
+    /// Whether it was judged by an older set of tests than this version's.
+    pub fn is_by_older_tests(&self) -> bool {
+        TEST_SETS.lines().next_back() != Some(self.test_set.as_str())
+    }
+}
+
 /// What is wrong with the entries of a file, each with the entry's place among them.
 ///
 /// `releases` are those of the record, none where they are not known.

@@ -23,7 +23,7 @@ pub struct VerifiedKata {
 /// Entries of one release, architecture, profile and environment told as one, where they rest on the same: a run that
 /// judges a part leaves the rest to the entry of an older run.
 ///
-/// The day is the oldest of theirs.
+/// The day is the oldest of theirs, and the set of tests that of this day.
 pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<VerifiedEntry> {
     let mut all: Vec<VerifiedEntry> = Vec::new();
     for entry in entries {
@@ -33,7 +33,9 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
         };
         match all.iter_mut().find(rests_on_the_same) {
             Some(known) => {
-                known.tested = known.tested.min(entry.tested);
+                if entry.tested < known.tested {
+                    (known.tested, known.test_set) = (entry.tested, entry.test_set.clone());
+                }
                 known.kata = known.kata.take().or_else(|| entry.kata.clone());
                 for (capability, said) in &entry.capabilities {
                     known.capabilities.entry(*capability).or_insert_with(|| said.clone());
@@ -75,8 +77,13 @@ mod tests {
         let older = VerifiedEntry { capabilities: boot(Verdict::Supported), ..older };
         let vsock = BTreeMap::from([(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported))]);
         let newer = VerifiedEntry { tested: older.tested.tomorrow().unwrap(), capabilities: vsock, ..older.clone() };
-        let one = joined([&newer, &older]);
-        assert_eq!((one.len(), one[0].capabilities.len(), one[0].tested), (1, 2, older.tested));
+        let older = VerifiedEntry { test_set: "older".to_owned(), ..older };
+        for both in [[&newer, &older], [&older, &newer]] {
+            let one = joined(both);
+            assert_eq!((one.len(), one[0].capabilities.len(), one[0].tested), (1, 2, older.tested));
+            assert_eq!(one[0].test_set, "older");
+            assert!(one[0].is_by_older_tests());
+        }
         let mut other = newer.clone();
         other.versions.clear();
         assert_eq!(joined([&other, &older]).len(), 2, "they are of other packages");

@@ -12,7 +12,7 @@ pub(super) fn compare(format: Option<Format>, a: &str, b: &str) -> Ordering {
     match format {
         // pacman's order is rpm's.
         Some(Format::Rpm | Format::Pacman) => version_order::rpm(&a, &b),
-        Some(Format::Dpkg | Format::Apk | Format::Portage) | None => version_order::dpkg_part(&a, &b),
+        Some(Format::Dpkg | Format::Apk | Format::Portage) | None => version_order::dpkg(&a, &b),
     }
 }
 
@@ -62,6 +62,9 @@ mod tests {
                 ],
             );
             rises(format, &["7.2~rc1", "7.2", "7.2.1"]);
+            // What stands before the last dash is compared first, and ends before a plus.
+            rises(format, &["6.12.5", "6.12.5-amd64", "6.12.5+deb13-amd64", "6.12.5+deb13+1-amd64", "6.12.6-amd64"]);
+            rises(format, &["6.12.31-gentoo-x86_64", "6.12.31-gentoo-r1-x86_64"]);
             // A number of any length, and leading zeros.
             rises(format, &["6.09", "6.10", "6.99999999999999999999999999999999999999999"]);
         }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::verdict::{FinalOutcome, Judgement, Requirements};
 use model::profile::Profile;
-use std::collections::BTreeMap;
+use model::verified::VerifiedCapability;
 use suites::capability::Capability;
 use suites::catalogue;
 use suites::outcome::{Component, Failure};
@@ -36,7 +36,7 @@ fn boot(evidence: &Evidence) -> Verdict {
 
 fn weighed(vm: Evidence, repeated: &[&str], container: Option<&Evidence>) -> Verdict {
     let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
-    boot(&weigh(catalogue::tests(), vm, &repeated, container))
+    boot(&weigh(catalogue::tests(), vm, &repeated, container, &BTreeSet::new()))
 }
 
 #[test]
@@ -57,6 +57,53 @@ fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
 }
 
 #[test]
+fn a_container_of_the_record_agrees_by_test_and_cause() {
+    let verdict = |repeated: &[&str], container: Option<&Evidence>, known: (&str, &str)| {
+        let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
+        let known = BTreeSet::from([(known.0.to_owned(), known.1.to_owned())]);
+        let vm = evidence(Environment::Vm, &[(NESTED, fail())]);
+        boot(&weigh(catalogue::tests(), vm, &repeated, container, &known))
+    };
+    let known = (NESTED, "kernel: broken");
+    let (good, skipped) = (
+        evidence(Environment::Container, &[]),
+        evidence(Environment::Container, &[(NESTED, Outcome::Skip { reason: "no vhost".to_owned() })]),
+    );
+    assert_eq!(verdict(&[NESTED], None, known), Verdict::Unsupported);
+    assert_eq!(verdict(&[NESTED], Some(&skipped), known), Verdict::Unsupported);
+    assert_eq!(verdict(&[], None, known), Verdict::Inconclusive, "it did not repeat");
+    assert_eq!(verdict(&[NESTED], Some(&good), known), Verdict::Inconclusive, "today's container counts more");
+    assert_eq!(verdict(&[NESTED], None, (NESTED, "kernel: it hangs")), Verdict::Inconclusive, "another cause");
+    assert_eq!(verdict(&[NESTED], None, (STATIC, "kernel: broken")), Verdict::Inconclusive, "another test");
+}
+
+#[test]
+fn the_record_is_of_the_same_packages_in_a_container() {
+    let mut entry = crate::sample::recorded().remove(0);
+    let cause = format!("kernel: broken ({NESTED})");
+    let known =
+        VerifiedCapability { causes: vec![cause.as_str().into()], ..VerifiedCapability::plain(Verdict::Unsupported) };
+    entry.capabilities = [(Capability::VmmBoot, known)].into();
+    let mut versions = entry.versions.clone();
+    versions.insert("containerd".parse().unwrap(), "1.7-1".parse().unwrap());
+    let failed = |entry: &VerifiedEntry| recorded([entry].into_iter(), &versions);
+    assert_eq!(failed(&entry), BTreeSet::from([(NESTED.to_owned(), "kernel: broken".to_owned())]));
+    let none = BTreeSet::new();
+    let other = |change: fn(&mut VerifiedEntry)| {
+        let mut entry = entry.clone();
+        change(&mut entry);
+        failed(&entry)
+    };
+    assert_eq!(other(|entry| entry.environment = Environment::Vm), none);
+    assert_eq!(other(|entry| entry.versions.clear()), none);
+    assert_eq!(other(|entry| drop(entry.versions.insert("virtiofsd".parse().unwrap(), "0".parse().unwrap()))), none);
+    let supported = |entry: &mut VerifiedEntry| {
+        entry.capabilities.insert(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Supported));
+    };
+    assert_eq!(other(supported), none);
+}
+
+#[test]
 fn what_needs_no_nested_guest_is_believed_at_once() {
     assert_eq!(weighed(evidence(Environment::Vm, &[(STATIC, fail())]), &[], None), Verdict::Unsupported);
 }
@@ -65,7 +112,7 @@ fn what_needs_no_nested_guest_is_believed_at_once() {
 fn kata_is_weighed_by_its_control_and_the_control_by_nothing() {
     let kata = |evidence: Evidence, repeated: &[&str]| {
         let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
-        let weighed = weigh(catalogue::tests(), evidence, &repeated, None);
+        let weighed = weigh(catalogue::tests(), evidence, &repeated, None, &BTreeSet::new());
         let judged = judge(&weighed);
         (judged[&Capability::KataSmoke].verdict, judged[&Capability::ContainersRunc].verdict)
     };

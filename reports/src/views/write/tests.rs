@@ -4,7 +4,7 @@ use crate::sample;
 
 /// Every report of a journal beside no record.
 fn written(journal: &Journal, out: &Path) -> Result<(), ReportError> {
-    let matrix = matrix_in(journal, &sample::catalogue(), &sample::profiles(), out);
+    let matrix = matrix_in(journal, &sample::catalogue(), &sample::profiles(), &[], out);
     write_all(&sample::standings(&matrix), &sample::catalogue(), out)
 }
 
