@@ -18,7 +18,7 @@ pub(super) fn bundle(what: &BundleArguments) -> anyhow::Result<Exit> {
     report::read(&what.run).map_err(|e| UsageError(format!("{}: {e:#}", what.run.display())))?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let journal = lay_out(&what.run, folder.path()).context("packing the run")?;
-    let matrix = report::matrix_in(&journal, Profile::all(), folder.path());
+    let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());
     let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
     report::write(&standings, folder.path())?;
     let mut files = packed::files(folder.path(), LIMITS).context("packing the run")?;
@@ -51,7 +51,7 @@ pub(super) fn verify(what: &VerifyArguments) -> anyhow::Result<Exit> {
     // Its reports are not looked at: what they say follows from the journal, or is not true.
     let file = folder.path().join(reports::journal::FILE);
     let journal = reports::journal::read(&file).map_err(|e| failed(usage(&e).to_string()))?;
-    let matrix = report::matrix_in(&journal, Profile::all(), folder.path());
+    let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());
     let standings = Standings::new(&matrix, Recorded::of(database.records()), what.strict);
     if what.format == Format::Human {
         print(&format!("{}\n", proof::render(&standings)))?;

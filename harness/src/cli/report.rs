@@ -66,8 +66,10 @@ pub(super) fn judged(dir: &Path, profiles: &[Profile], database: Option<&Databas
     Ok(matrix_in(&read(dir)?, profiles, database, dir))
 }
 
-pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], dir: &Path) -> Matrix {
-    reports::views::write::matrix_in(journal, catalogue::tests(), profiles, dir)
+/// The same of a journal that has been read.
+pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], database: Option<&Database>, dir: &Path) -> Matrix {
+    let records: Vec<&Record> = database.into_iter().flat_map(|database| database.records()).collect();
+    reports::views::write::matrix_in(journal, catalogue::tests(), profiles, &records, dir)
 }
 
 /// Writes every report beside a run's journal.

@@ -68,7 +68,7 @@ fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
         tell(format_args!("journal of the base run: {}", out.join(base::FOLDER).display()));
         return Ok(exit(ended).unwrap_or(Exit::Infrastructure));
     }
-    let matrix = report::judged(&out, &profiles, Some(&database))?;
+    let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), arguments.strict);
     report::write(&standings, &out)?;
