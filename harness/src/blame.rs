@@ -289,9 +289,8 @@ mod tests {
 
     #[test]
     fn what_the_attempts_of_a_step_come_to() {
-        let fail = |signature: &str| {
-            Outcome::Fail(Failure { signature: signature.to_owned(), ..Failure::new(Qemu, "x") })
-        };
+        let fail =
+            |signature: &str| Outcome::Fail(Failure { signature: signature.to_owned(), ..Failure::new(Qemu, "x") });
         let error = || Outcome::Error { message: "the line ended".to_owned() };
         let unjudged = |why: &str| Seen::Unjudged(why.to_owned());
         for (attempts, expected) in [

@@ -235,11 +235,11 @@ mod tests {
     fn minutes_are_those_of_the_newest_run_of_the_cell_or_of_its_like() {
         let vm = "debian:13/x86_64/vm";
         let runs = [
-            run(2, None, &[(vm, 600, true)]),
+            run(9, None, &[(vm, 600, true)]),
             run(1, None, &[(vm, 6000, true), ("debian:12/x86_64/vm", 1201, true)]),
             // What was only a part, or ended early, says nothing.
-            run(3, Some("host::"), &[(vm, 5, true)]),
-            run(4, None, &[(vm, 5, false), ("debian:11/x86_64/container", 1, false)]),
+            run(10, Some("host::"), &[(vm, 5, true)]),
+            run(11, None, &[(vm, 5, false), ("debian:11/x86_64/container", 1, false)]),
         ];
         let table = [
             (vm, 10, MinutesFrom::Cell),
