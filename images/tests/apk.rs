@@ -26,14 +26,16 @@ installed() {
     printf 'P:%s\nV:%s\nA:x86_64\no:kq\nF:usr/share/%s\nR:mark\n\n' "$1" "$2" "$1"
 }
 there() {
-    [ -s "$at/main/x86_64/$1" ] || { echo "ERROR: $1: No such file or directory"; exit 1; }
+    [ -s "$at/main/x86_64/$1" ] || { echo "ERROR: $1: No such file or directory" >&2; exit 1; }
 }
 [ -s "$at/main/x86_64/APKINDEX.tar.gz" ] && [ -s "$at/keys/a.rsa.pub" ] || exit 2
 case "$*" in
 *--simulate*no-such-package*)
-    echo 'ERROR: unable to select packages:'
-    echo '  no-such-package (no such package):'
-    echo '    required by: world[no-such-package]'
+    {
+        echo 'ERROR: unable to select packages:'
+        echo '  no-such-package (no such package):'
+        echo '    required by: world[no-such-package]'
+    } >&2
     exit 1
     ;;
 *--simulate*local/kq-hello-2.0-r0.apk)

@@ -74,7 +74,12 @@ pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], database: Optio
 
 /// Writes every report beside a run's journal.
 pub(super) fn write(standings: &Standings<'_>, dir: &Path) -> anyhow::Result<()> {
-    reports::views::write::write_all(standings, catalogue::tests(), dir).context("writing the reports")
+    write_as(standings, dir, dir)
+}
+
+/// The same for readers that will find the folder as `named`.
+pub(super) fn write_as(standings: &Standings<'_>, dir: &Path, named: &Path) -> anyhow::Result<()> {
+    reports::views::write::write_all(standings, catalogue::tests(), dir, named).context("writing the reports")
 }
 
 pub(super) fn read(dir: &Path) -> anyhow::Result<Journal> {

@@ -59,16 +59,21 @@ pub fn matrix_in(
     matrix
 }
 
-/// Makes every report of a run in `out_dir`.
+/// Makes every report of a run in `out_dir`, which readers of the JUnit XML find as `named`.
 ///
 /// Each file appears whole or not at all.
 ///
 /// # Errors
 /// When the folder cannot be written.
-pub fn write_all(standings: &Standings<'_>, catalogue: &[Test], out_dir: &Path) -> Result<(), ReportError> {
+pub fn write_all(
+    standings: &Standings<'_>,
+    catalogue: &[Test],
+    out_dir: &Path,
+    named: &Path,
+) -> Result<(), ReportError> {
     let folder = out_dir.join(JUNIT);
     std::fs::create_dir_all(&folder).map_err(|e| ReportError::Write(folder.clone(), e))?;
-    let left = junit::Left { folder: out_dir, tail: &|file: &str| tail(&out_dir.join(file)) };
+    let left = junit::Left { folder: named, tail: &|file: &str| tail(&out_dir.join(file)) };
     for (name, text) in junit::render(standings, catalogue, left)? {
         let path = folder.join(name);
         put(&path, text.as_bytes()).map_err(|e| ReportError::Write(path, e))?;

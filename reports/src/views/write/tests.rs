@@ -5,7 +5,7 @@ use crate::sample;
 /// Every report of a journal beside no record.
 fn written(journal: &Journal, out: &Path) -> Result<(), ReportError> {
     let matrix = matrix_in(journal, &sample::catalogue(), &sample::profiles(), &[], out);
-    write_all(&sample::standings(&matrix), &sample::catalogue(), out)
+    write_all(&sample::standings(&matrix), &sample::catalogue(), out, out)
 }
 
 fn names(folder: &Path) -> Vec<String> {
