@@ -2,8 +2,8 @@
 //!
 //! Each of its own folders and locks must be no link, belong to this user or to root, and be closed to others for writing.
 //! Nobody else may put something else in the place of the cache either, because what is in it is reached by its path: the
-//! folders above it, and those of links on the way, belong to this user or to root, and others may write at most to one
-//! in which they cannot rename what is not theirs, such as `/tmp`.
+//! folders above it, and those of links on the way, belong to this user, to root or to the user who called sudo, and others
+//! may write at most to one in which they cannot rename what is not theirs, such as `/tmp`.
 
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
@@ -137,7 +137,15 @@ fn parts(path: &Path) -> Vec<OsString> {
 /// Why others could put something else in the place of what is in this folder and theirs not.
 fn others_may_rename_in(meta: &Metadata) -> Option<String> {
     const STICKY: u32 = 0o1000;
-    belongs_to_another(meta).or_else(|| others_may_write(meta).filter(|_| meta.mode() & STICKY == 0))
+    belongs_to_another(meta)
+        .filter(|_| !is_of_sudo(meta.uid(), std::env::var("SUDO_UID").ok().as_deref()))
+        .or_else(|| others_may_write(meta).filter(|_| meta.mode() & STICKY == 0))
+}
+
+/// Whether a folder is of the user who became root by sudo, as its variable says: a checkout in that user's home is no
+/// stranger's.
+fn is_of_sudo(owner: u32, variable: Option<&str>) -> bool {
+    variable.and_then(|user| user.parse().ok()) == Some(owner)
 }
 
 const PRIVATE: u32 = 0o700;
@@ -219,6 +227,12 @@ mod tests {
 
     fn said(result: io::Result<()>) -> String {
         result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_user_of_sudo_is_no_stranger() {
+        assert!(is_of_sudo(1000, Some("1000")));
+        assert!(!is_of_sudo(1001, Some("1000")) && !is_of_sudo(1000, None) && !is_of_sudo(0, Some("root")));
     }
 
     #[test]
