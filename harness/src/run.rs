@@ -22,8 +22,8 @@ use agent::launch::provided::Provided;
 use anyhow::Context as _;
 use begin::{cells, goes_on, is_left, open};
 use bollard::Docker;
+use end::{Engine, trim, watched};
 use images::external_file::ExternalFile;
-use model::diagnostic::error_chain;
 use model::profile::Profile;
 use model::release::Release;
 use reports::digest;
@@ -31,7 +31,7 @@ use reports::journal::{Environment, Event, SCHEMA};
 use reports::redact::Redactor;
 use reports::verdict::test_set;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ use suites::catalogue;
 use tokio::sync::Semaphore;
 
 mod begin;
+mod end;
 
 /// What a run is to do; everything in it is valid.
 pub struct Request {
@@ -115,8 +116,11 @@ pub enum BadRequest {
     },
 }
 
-/// How long the engine may take to remove what a run left.
-const SWEEPING: Duration = Duration::from_secs(120);
+/// How long the engine may take to remove what a run left, and what its cache no longer has.
+const ENGINE: Duration = Duration::from_secs(120);
+
+/// How much of [`CLEANING`] is left for the engine, whatever the tests of an interrupted run take to end.
+const ENGINE_AT_LEAST: Duration = Duration::from_secs(15);
 
 /// How long what a run has started may take to end after the run. Making an image ends its programs and removes its tree;
 /// trying KVM takes half a minute.
@@ -232,43 +236,47 @@ pub async fn run(
         let (resources, options, output) = (Arc::clone(&resources), Arc::clone(&options), Arc::clone(&output));
         tasks.spawn(cell::run(resources, options, output, Arc::new(cell)));
     }
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         () = async { while tasks.join_next().await.is_some() {} } => RunEnd::Finished,
         () = interrupts.first() => RunEnd::Interrupted,
         () = output.events.failed() => RunEnd::Broken,
     };
-    let mut left = CLEANING;
-    if ended != RunEnd::Finished {
+    let is_whole = ended == RunEnd::Finished;
+    // When an interrupted run gives up.
+    let mut until = None;
+    if !is_whole {
         interrupts.end_at_next();
         progress.say("not finished: cleaning up (the journal keeps what is done); one more Ctrl-C ends it at once");
         // Commands that make images watch this flag and end with their process groups.
         cancel.store(true, Ordering::Relaxed);
-        let until = Instant::now() + CLEANING;
-        let _ = tokio::time::timeout(CLEANING, tasks.shutdown()).await;
-        left = until.saturating_duration_since(Instant::now());
+        until = Some(Instant::now() + CLEANING);
+        let _ = tokio::time::timeout(CLEANING.saturating_sub(ENGINE_AT_LEAST), tasks.shutdown()).await;
     }
     if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
         progress.say(&format!("warning: redacting logs: {e}"));
     }
-    output.events.write(Event::RunFinished { interrupted: ended != RunEnd::Finished });
-    if let Some(docker) = docker.as_ref().filter(|_| !keep || ended != RunEnd::Finished) {
-        // An engine that is gone or hangs does not cost the reports: the journal has everything.
-        let failed = match tokio::time::timeout(SWEEPING, sweep(docker, SweepScope::Run(&process))).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(e)) => Some(error_chain(&e)),
-            Err(_) => Some(format!("the engine has not answered for {} s", SWEEPING.as_secs())),
-        };
-        if let Some(why) = failed {
-            progress.say(&format!("warning: containers of this run may be left, which the next run removes: {why}"));
+    output.events.write(Event::RunFinished { interrupted: !is_whole });
+    let mut engine = Engine::new(docker.as_ref(), until.map_or(ENGINE, left_until));
+    let cleaning = async {
+        if !keep || !is_whole {
+            engine.sweep(&process, &progress).await;
         }
-    }
-    // What keeps images and opened archives goes before the cache is trimmed.
-    drop((resources, options, output));
-    if ended == RunEnd::Finished {
-        trim(docker.as_ref(), &images_folder, budget, &progress).await;
+        // What keeps images and opened archives goes before the cache is trimmed.
+        drop((resources, options, output));
+        if is_whole {
+            trim(&mut engine, &images_folder, budget, &progress).await;
+        }
+    };
+    // Of a run that was cut short, a signal ends the process.
+    if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
+        (ended, until) = (RunEnd::Interrupted, Some(given_up));
     }
     drop(folder);
-    Ok((ended, left))
+    Ok((ended, until.map_or(CLEANING, left_until)))
+}
+
+fn left_until(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
 /// Writes a line of the journal on standard output. That nobody reads it any more is no error: the file has it.
@@ -322,45 +330,6 @@ fn tell(progress: &Progress, swept: &SweepReport) {
     }
     for left in &swept.leftovers {
         progress.say(&format!("warning: left {left}"));
-    }
-}
-
-/// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
-///
-/// A failure is printed and does not fail the run, which has its results.
-async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Progress) {
-    let warn = |what: &str, e: images::ImageError| progress.say(&format!("warning: {what}: {}", error_chain(&e)));
-    let folder = cache.to_owned();
-    let trimmed = match tokio::task::spawn_blocking(move || images::trim(&folder, budget)).await {
-        Ok(Ok(trimmed)) => trimmed,
-        Ok(Err(e)) => return warn("the cache was not looked through", e),
-        Err(e) => return progress.say(&format!("warning: the cache was not looked through: {e}")),
-    };
-    for gone in &trimmed.removed {
-        let used = gone.used.strftime("%F");
-        progress.say(&match &gone.release {
-            Some(release) => {
-                format!("removed an image of {release} from the cache, last used {used}: the cache was full")
-            }
-            None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
-        });
-    }
-    for left in &trimmed.leftovers {
-        progress.say(&format!("warning: left {left}"));
-    }
-    if trimmed.bytes > budget {
-        let gib = |bytes: u64| bytes.div_ceil(1 << 30);
-        progress.say(&format!(
-            "warning: the cache takes {} GiB of its {}, and runs that go on need all of it",
-            gib(trimmed.bytes),
-            gib(budget)
-        ));
-    }
-    let Some(docker) = docker else { return };
-    match images::docker::remove_orphans(docker, cache).await {
-        // What is left is in use, which nobody has to know.
-        Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
-        Err(e) => warn("Docker's images were not looked through", e),
     }
 }
 

@@ -162,6 +162,9 @@ fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
         (1, "write", "error=ENOSPC"),
         (2, "pwrite64", "signal=KILL"),
         (2, "ftruncate", "signal=KILL"),
+        (2, "fallocate", "error=ENOSPC"),
+        (2, "pwrite64", "error=ENOSPC"),
+        (2, "ftruncate", "error=ENOSPC"),
     ] {
         let mut points = 0;
         for n in 1.. {

@@ -6,6 +6,7 @@ mod machine;
 use machine::{BASE, Machine, Output, Small};
 
 const MAIN: &str = "m/etc/containerd/config.toml";
+const STATE: &str = "m/var/lib/kata-osinfo/configured.json";
 const CALLS: [&[&str]; 3] = [
     &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"],
     &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"],
@@ -76,4 +77,47 @@ fn whatever_a_nearly_full_disk_lets_be_configured_is_taken_back() {
         }
     }
     assert!(whole > 0, "some are enough");
+}
+
+/// It is written in place: half of it would be neither the old text nor the new one.
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+fn a_file_of_several_names_is_whole_on_a_full_disk() {
+    let (mut whole, mut refused) = (0, 0);
+    let large = machine();
+    // It ends just before two pages do: what is added needs a third.
+    let text = large.read(MAIN);
+    let text = format!("{text}# {}\n", "x".repeat(8192 - 20 - text.len()));
+    large.file(MAIN, &text);
+    let configured = large.run(CALLS[0]);
+    assert_eq!(configured.code, 0, "{}", configured.stderr);
+    let new = large.read(MAIN);
+    assert!(new.len() > 8192, "{} bytes", new.len());
+    for pages in 0..40 {
+        let machine = machine();
+        machine.file(MAIN, &text);
+        let small = machine.shrunk(1024);
+        std::fs::hard_link(machine.path(MAIN), machine.path("m/etc/hard")).expect("linked");
+        let before = machine.everything_in("small/m");
+        small.fill(pages);
+        let configured = machine.run(CALLS[0]);
+        let now = machine.read(MAIN);
+        if configured.code == 0 {
+            whole += 1;
+            assert_eq!(now, new, "{pages} pages");
+            small.fill(80);
+        } else {
+            assert!(now == text || now == new, "{pages} pages: {}{now}", configured.stderr);
+            if machine.path(STATE).exists() {
+                refused += usize::from(now == text);
+                // As a kill in the middle leaves it.
+                machine.file(MAIN, &now.replacen("version", "halfway", 1));
+            }
+            small.fill(0);
+        }
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 0, "{pages} pages: {}{}", configured.stderr, output.stderr);
+        assert_eq!(machine.everything_in("small/m"), before, "{pages} pages");
+    }
+    assert!(whole > 0 && refused > 0, "{whole} were enough, {refused} were too few in the middle");
 }

@@ -263,6 +263,19 @@ fn a_file_keeps_owner_mode_attributes_and_links() {
 }
 
 #[test]
+fn a_file_of_several_names_is_written_whole_whatever_its_length() {
+    let (dir, root) = root();
+    let (file, hard) = (dir.path().join("etc/config"), dir.path().join("etc/hard"));
+    std::fs::write(&file, "old").unwrap();
+    std::fs::hard_link(&file, &hard).unwrap();
+    for length in [10_000, 3, 0, 5_000] {
+        let text = "x".repeat(length);
+        root.write(Path::new("/etc/config"), text.as_bytes()).unwrap();
+        assert_eq!(std::fs::read_to_string(&hard).unwrap(), text, "{length}");
+    }
+}
+
+#[test]
 fn what_is_to_be_written_may_lack_its_folders() {
     let (dir, root) = root();
     symlink("/usr", dir.path().join("etc/up")).unwrap();

@@ -193,6 +193,8 @@ pub(super) fn revert_but(
         }
         taken.is_ok()
     };
+    // Whatever stands there is ours, half of it too, and on a full disk nothing more could be noted.
+    let is_noted = |path: &Path| recorded.in_place.iter().any(|p| p == path);
     let note = |steps: &[PendingFile]| {
         if steps.iter().all(PendingFile::is_done) {
             return Ok(());
@@ -203,7 +205,7 @@ pub(super) fn revert_but(
         left.earlier.retain(|path, _| !unmoved.contains(path));
         let goes = steps.iter().filter(|step| step.target.is_none());
         left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
-        for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done()) {
+        for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(&s.file.path)) {
             left.halfway.retain(|f| f.path != step.file.path);
             match (standing(state, step), &step.target) {
                 (Some(was), Some(target)) => left.halfway.push(FileChange {
@@ -229,7 +231,8 @@ pub(super) fn revert_but(
     }
     let mut stuck = false;
     for step in steps {
-        let (is_handler, in_place) = (is_handler(&step), step.is_in_place());
+        let is_handler = is_handler(&step);
+        let in_place = step.is_in_place() && !is_noted(&step.file.path);
         let why = match &noted {
             // Half of it would be taken for somebody's edit.
             Err(error) if in_place => Some(error.to_string()),

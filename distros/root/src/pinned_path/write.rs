@@ -4,7 +4,7 @@ use super::PinnedPath;
 use crate::attributes::Attributes;
 use crate::error::RootError;
 use crate::root::Root;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
@@ -71,8 +71,7 @@ impl PinnedPath {
 
     fn write_in_place(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
         let file = self.open(OFlags::RDWR)?;
-        file.write_all_at(bytes, 0)?;
-        file.set_len(bytes.len() as u64)?;
+        overwrite(&file, bytes)?;
         if let Some(attributes) = attributes {
             attributes.put(&file)?;
         }
@@ -183,6 +182,29 @@ fn is_elsewhere(error: &io::Error) -> bool {
     [Errno::XDEV, Errno::ROFS, Errno::ACCESS, Errno::PERM]
         .iter()
         .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+}
+
+/// Writes over what is in a file, or leaves it as it was, as far as there is space for that.
+fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut old = vec![0; length];
+    file.read_exact_at(&mut old, 0)?;
+    let put = |bytes: &[u8]| file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
+    reserve(file, bytes.len() as u64).and_then(|()| put(bytes)).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = put(&old);
+    })
+}
+
+/// Has the space for a file of that length, where the filesystem can say so: else writing it ends in the middle.
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, length)) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {

@@ -1,0 +1,169 @@
+//! How a run ends: what it left in Docker goes, and the cache is brought within its budget.
+//!
+//! An engine that hangs costs neither the reports nor the answer to a signal: the journal has everything, and the next
+//! run removes what is left.
+
+use crate::progress::Progress;
+use crate::sweep::{SweepScope, sweep};
+use bollard::Docker;
+use model::diagnostic::error_chain;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The engine, which has one limit for all that it is asked, and is not asked again after it failed once.
+pub(super) struct Engine<'a> {
+    docker: Option<&'a Docker>,
+    within: Duration,
+    left: Duration,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine, if there is one, whose answers may take this time together.
+    pub(super) fn new(docker: Option<&'a Docker>, within: Duration) -> Engine<'a> {
+        Engine { docker, within, left: within }
+    }
+
+    /// Removes containers and volumes of a run.
+    pub(super) async fn sweep(&mut self, run: &str, progress: &Progress) {
+        let Some(docker) = self.docker else { return };
+        if let Err(why) = self.answer(sweep(docker, SweepScope::Run(run))).await {
+            progress.say(&format!("warning: containers of this run may be left, which the next run removes: {why}"));
+        }
+    }
+
+    /// Removes the images that the cache no longer has.
+    async fn remove_orphans(&mut self, cache: &Path, progress: &Progress) {
+        let Some(docker) = self.docker else { return };
+        match self.answer(images::docker::remove_orphans(docker, cache)).await {
+            // What is left is in use, which nobody has to know.
+            Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
+            Err(why) => progress.say(&format!("warning: Docker's images were not looked through: {why}")),
+        }
+    }
+
+    /// What the engine answers, or why it does not.
+    async fn answer<T, E: std::error::Error>(
+        &mut self,
+        question: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, String> {
+        let since = Instant::now();
+        let answer = match tokio::time::timeout(self.left, question).await {
+            Ok(answer) => answer.map_err(|e| error_chain(&e)),
+            Err(_) => Err(format!("the engine has not answered for {} s", self.within.as_secs())),
+        };
+        self.left = self.left.saturating_sub(since.elapsed());
+        if answer.is_err() {
+            self.docker = None;
+        }
+        answer
+    }
+}
+
+/// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
+///
+/// A failure is printed and does not fail the run, which has its results.
+pub(super) async fn trim(engine: &mut Engine<'_>, cache: &Path, budget: u64, progress: &Progress) {
+    let folder = cache.to_owned();
+    let trimmed = match tokio::task::spawn_blocking(move || images::trim(&folder, budget)).await {
+        Ok(Ok(trimmed)) => trimmed,
+        Ok(Err(e)) => {
+            return progress.say(&format!("warning: the cache was not looked through: {}", error_chain(&e)));
+        }
+        Err(e) => return progress.say(&format!("warning: the cache was not looked through: {e}")),
+    };
+    for gone in &trimmed.removed {
+        let used = gone.used.strftime("%F");
+        progress.say(&match &gone.release {
+            Some(release) => {
+                format!("removed an image of {release} from the cache, last used {used}: the cache was full")
+            }
+            None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
+        });
+    }
+    for left in &trimmed.leftovers {
+        progress.say(&format!("warning: left {left}"));
+    }
+    if trimmed.bytes > budget {
+        let gib = |bytes: u64| bytes.div_ceil(1 << 30);
+        progress.say(&format!(
+            "warning: the cache takes {} GiB of its {}, and runs that go on need all of it",
+            gib(trimmed.bytes),
+            gib(budget)
+        ));
+    }
+    engine.remove_orphans(cache, progress).await;
+}
+
+/// Cleans up until it is done or, after a signal, until `grace` is over; returns when that is, if a signal came.
+pub(super) async fn watched(
+    cleaning: impl Future<Output = ()>,
+    signal: impl Future<Output = ()>,
+    grace: Duration,
+    progress: &Progress,
+) -> Option<Instant> {
+    let mut cleaning = std::pin::pin!(cleaning);
+    tokio::select! {
+        () = &mut cleaning => return None,
+        () = signal => {}
+    }
+    let until = Instant::now() + grace;
+    progress.say("all tests have ended, and what is left is cleaning up; one more Ctrl-C ends it at once");
+    let _ = tokio::time::timeout_at(until.into(), cleaning).await;
+    Some(until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+    use std::os::unix::net::UnixListener;
+
+    #[tokio::test]
+    async fn an_engine_that_hangs_is_asked_only_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("docker.sock");
+        // The kernel takes the connection, and nobody answers: as with an engine that is stopped.
+        let listener = UnixListener::bind(&socket).unwrap();
+        let docker = Docker::connect_with_unix(socket.to_str().unwrap(), 600, bollard::API_DEFAULT_VERSION).unwrap();
+        let (progress, cache) = (Progress::new(), dir.path().join("cache"));
+        let since = Instant::now();
+        let mut engine = Engine::new(Some(&docker), Duration::from_millis(200));
+        engine.sweep("r1", &progress).await;
+        assert!(since.elapsed() >= Duration::from_millis(200), "it was not asked");
+        assert!(engine.docker.is_none(), "it would be asked again");
+        trim(&mut engine, &cache, 0, &progress).await;
+        assert!(since.elapsed() < Duration::from_secs(60));
+        drop(listener);
+    }
+
+    #[tokio::test]
+    async fn one_limit_is_for_all_that_an_engine_is_asked() {
+        let mut engine = Engine::new(None, Duration::from_secs(2));
+        let slow = |seconds| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok::<(), std::io::Error>(())
+        };
+        let since = Instant::now();
+        assert_eq!(engine.answer(slow(1)).await, Ok(()));
+        assert_eq!(engine.answer(slow(60)).await, Err("the engine has not answered for 2 s".to_owned()));
+        assert!(since.elapsed() < Duration::from_secs(3));
+    }
+
+    #[tokio::test]
+    async fn a_signal_is_obeyed_while_a_run_cleans_up() {
+        let progress = Progress::new();
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+        assert_eq!(watched(ready(()), pending(), short, &progress).await, None);
+        let since = Instant::now();
+        assert!(watched(pending(), ready(()), short, &progress).await.is_some(), "it hangs");
+        assert!(since.elapsed() < long);
+        // What ends within the time still does.
+        let mut ended = false;
+        let cleaning = async {
+            tokio::time::sleep(short).await;
+            ended = true;
+        };
+        assert!(watched(cleaning, ready(()), long, &progress).await.is_some());
+        assert!(ended);
+    }
+}
