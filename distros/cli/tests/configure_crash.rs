@@ -39,22 +39,33 @@ fn must(machine: &Machine, call: &[&str]) -> Output {
     output
 }
 
-/// The command under strace, which meddles with one system call; whether there was one to meddle with.
-fn meddled(machine: &Machine, call: &[&str], inject: &str) -> bool {
-    let (log, system_call) = (machine.path("log"), inject.split(':').next().unwrap_or_default());
-    let status = Command::new("strace")
+/// The command under strace, which meddles with one system call: the exit code, the standard output, and whether there
+/// was one to meddle with.
+fn under_strace(machine: &Machine, call: &[&str], inject: &str) -> (Option<i32>, String, bool) {
+    let log = machine.path("log");
+    // A log of an earlier call says nothing about this one.
+    let _ = std::fs::remove_file(&log);
+    let system_call = inject.split(':').next().unwrap_or_default();
+    let output = Command::new("strace")
         .args(["-f", "-qq", "-e", &format!("trace={system_call}"), "-e", &format!("inject={inject}"), "-o"])
         .arg(&log)
         .arg(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
         .args(["--records".as_ref(), machine.path("records").as_os_str()])
         .args(["--root".as_ref(), machine.path("m").as_os_str()])
         .args(call)
-        .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status()
+        .output()
         .expect("strace");
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    (output.status.code(), stdout, log.contains("(INJECTED)") || log.contains("(DELAYED)"))
+}
+
+/// The same; whether there was a call to meddle with.
+fn meddled(machine: &Machine, call: &[&str], inject: &str) -> bool {
+    let (code, _, injected) = under_strace(machine, call, inject);
     // A call may do without what it was refused.
-    status.code() != Some(0) || std::fs::read_to_string(log).expect("a log").contains("(INJECTED)")
+    code != Some(0) || injected
 }
 
 /// Else it would seem that every call had been meddled with, without an end.
@@ -240,6 +251,49 @@ fn no_lack_of_space_leaves_anything_stuck() {
     let calls = ["write", "fsync", "renameat", "mkdirat", "unlinkat", "ftruncate"];
     for scenario in &SCENARIOS {
         every_point(scenario, &calls, 1, "error=ENOSPC");
+    }
+}
+
+/// What cannot be told, for a moment, is not told as nothing.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn an_error_that_passes_is_not_taken_for_nothing_to_take_back() {
+    assert_strace_runs();
+    let configured = machine();
+    let originally = configured.everything();
+    must(&configured, EDIT);
+    let mut failed = 0;
+    for n in 1..=16 {
+        let machine = configured.copy();
+        let (code, _, injected) = under_strace(&machine, BACK, &format!("openat2:error=EMFILE:when={n}"));
+        assert!(injected, "{n}");
+        failed += usize::from(code != Some(0));
+        assert!(code != Some(0) || machine.everything() == originally, "{n}: nothing was taken back");
+        must(&machine, BACK);
+        assert_eq!(machine.everything(), originally, "{n}");
+    }
+    assert!(failed > 4, "{failed}");
+}
+
+/// Whichever comes first: what `unconfigure` says that it took back is gone.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn a_first_configure_beside_it_is_taken_back_or_comes_after() {
+    assert_strace_runs();
+    for n in 1..=8 {
+        let machine = machine();
+        let originally = machine.everything();
+        let (code, stdout, _) = std::thread::scope(|scope| {
+            let back = scope.spawn(|| under_strace(&machine, BACK, &format!("openat2:delay_exit=500000:when={n}")));
+            must(&machine, EDIT);
+            back.join().expect("no panic")
+        });
+        let is_there = machine.path(STATE).exists();
+        // What no state says may be told while it is being written.
+        assert!(code == Some(0) || code == Some(13) && stdout.is_empty(), "{n}: {code:?}");
+        assert!(stdout.is_empty() || !is_there, "{n}: {stdout}");
+        must(&machine, BACK);
+        assert_eq!(machine.everything(), originally, "{n}");
     }
 }
 

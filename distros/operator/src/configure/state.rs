@@ -292,10 +292,19 @@ fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
 
 /// That nothing else stands where the state's folder is, or is to be made.
 pub(super) fn check_folder(root: &Root) -> Result<(), ChangeError> {
+    has_folder(root).map(|_| ())
+}
+
+/// Whether the folder of states is there.
+///
+/// # Errors
+///
+/// [`ChangeError::State`] where something else stands there, whatever it is; else that it cannot be told.
+pub fn has_folder(root: &Root) -> Result<bool, ChangeError> {
     let folder = root.resolve_new(Path::new(FOLDER)).and_then(|path| root.look(&path));
     match folder.map_err(no_state)? {
         Some(other) if !other.is_dir() => Err(ChangeError::State(format!("{FOLDER} is not a folder"))),
-        _ => Ok(()),
+        there => Ok(there.is_some()),
     }
 }
 
