@@ -93,10 +93,13 @@ impl ForeignAdditions {
         // Whoever may read the one may read the other.
         let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
         let place = root.make_pinned(&theirs.path)?;
-        match place.read(MAX_CONFIGURATION)? {
-            Some(held) if held.bytes == theirs.after.as_bytes() => Ok(()),
-            Some(_) => Err(ChangeError::Meanwhile(theirs.path.clone())),
-            None => Ok(place.write(theirs.after.as_bytes(), like.as_ref())?),
+        let held = place.read(MAX_CONFIGURATION)?;
+        if held.as_ref().is_some_and(|held| held.bytes == theirs.after.as_bytes()) {
+            return Ok(());
+        }
+        match held.is_none() && place.write_over(None, theirs.after.as_bytes(), like.as_ref())? {
+            true => Ok(()),
+            false => Err(ChangeError::Meanwhile(theirs.path.clone())),
         }
     }
 
@@ -111,7 +114,9 @@ impl ForeignAdditions {
         if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
             return Err(meanwhile());
         }
-        place.write(main.after.as_bytes(), Some(&held.attributes))?;
+        if !place.write_over(Some(&held), main.after.as_bytes(), Some(&held.attributes))? {
+            return Err(meanwhile());
+        }
         let now = place.read(MAX_CONFIGURATION)?.filter(|now| now.bytes == main.after.as_bytes());
         Ok(Some(now.ok_or_else(meanwhile)?))
     }

@@ -167,17 +167,22 @@ impl PendingFile {
         if self.blocked {
             self.place.iter().try_for_each(PinnedPath::remove)?;
         }
-        let Some(text) = &self.target else {
-            return Ok(self.place.map_or(Ok(()), |place| place.remove())?);
+        // What others have written there since it was looked at stays.
+        let taken = match (&self.target, self.place, &self.now) {
+            (None, Some(place), Some(now)) => place.remove_seen(now)?,
+            (None, ..) => true,
+            (Some(text), place, now) => {
+                let place = match place {
+                    Some(place) => place,
+                    None => root.make_pinned(&self.file.path)?,
+                };
+                place.write_over(now.as_ref(), text.as_bytes(), now.as_ref().map(|n| &n.attributes).or(was))?
+            }
         };
-        let place = match self.place {
-            Some(place) => place,
-            None => root.make_pinned(&self.file.path)?,
-        };
-        if place.read(MAX_CONFIGURATION)? != self.now {
-            return Err(ChangeError::Meanwhile(self.file.path));
+        match taken {
+            true => Ok(()),
+            false => Err(ChangeError::Meanwhile(self.file.path)),
         }
-        Ok(place.write(text.as_bytes(), self.now.as_ref().map(|n| &n.attributes).or(was))?)
     }
 }
 
