@@ -295,6 +295,48 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
     }
 }
 
+/// Half of it would be in effect: what was written before goes back, and that is said.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
+    assert_strace_runs();
+    let json = |call: &'static [&'static str]| [call, &["--format", "json"]].concat();
+    for (before, call) in [(None, EDIT), (None, DROP_IN), (Some(EDIT), MORE), (Some(DROP_IN), EDIT)] {
+        let machine = machine();
+        if let Some(before) = before {
+            must(&machine, before);
+        }
+        let mut undone = 0;
+        for (system_call, how) in [("renameat2", "error=EIO"), ("renameat", "error=EIO"), ("unlinkat", "error=EIO")] {
+            for n in 1.. {
+                let machine = machine.copy();
+                let is = machine.everything();
+                let inject = format!("{system_call}:{how}:when={n}");
+                let (code, stdout, injected) = under_strace(&machine, &json(call), &inject);
+                if !injected {
+                    break;
+                }
+                if code == Some(0) {
+                    continue;
+                }
+                let told: Value = serde_json::from_str(&stdout).expect("JSON");
+                let message = told["error"]["message"].as_str().expect("a text");
+                if message.contains("nothing is changed") {
+                    undone += 1;
+                    assert_eq!(told["error"]["kind"], "not-written");
+                }
+                let point = format!("{call:?} after {before:?}: {system_call} {n}: {message}");
+                assert!(!message.contains("could not be taken back"), "{point}");
+                let leftover = |path: &PathBuf| path.ends_with(".kata-osinfo.new");
+                let mut now = machine.everything();
+                now.retain(|path, _| !leftover(path));
+                assert_eq!(now, is, "{point}");
+            }
+        }
+        assert!(undone > 0, "{call:?} after {before:?}");
+    }
+}
+
 /// What cannot be told, for a moment, is not told as nothing.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]

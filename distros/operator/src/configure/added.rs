@@ -6,13 +6,14 @@
 use super::edit::plain;
 use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
+use super::rollback::Written;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
 use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
 use super::today::{FileState, today};
 use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
-use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root};
+use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
 use similar::{ChangeTag, TextDiff};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,12 @@ impl ForeignAdditions {
         format!(
             "what others have added to {ours} would have no effect any more ({how}): move it to a file that Kata reads"
         )
+    }
+
+    /// What [`ForeignAdditions::write`] and [`ForeignAdditions::write_import`] are about to write.
+    pub(super) fn written(&self, root: &Root) -> Result<Vec<Written>, RootError> {
+        let files = self.theirs.iter().chain(&self.import);
+        files.map(|file| Written::new(root, &file.path, &file.after)).collect()
     }
 
     /// Writes their file.

@@ -3,13 +3,15 @@
 //! What was written, and what stood there before, is kept in the [`State`], for root alone; it is written before the first
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
+use super::added::{self, ForeignAdditions};
 use super::containerd::migrated::{is_of_handler, to_mend};
 use super::edit::LineEnds;
+use super::keys;
 use super::lock::Lock;
+use super::rollback::{self, StateBefore, Written};
 use super::state::{self, ChangeError, FileChange, State, VERSION};
 use super::today::{FileState, halfway, today, without_our_keys};
 use super::toml::without_line;
-use super::{added, keys};
 use root::{Attributes, FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -187,15 +189,45 @@ impl PendingFile {
 }
 
 /// Writes the files of a state, and the state that takes them back; files of the state before that are not in it and of
-/// no configuration of it are restored.
+/// no configuration of it are restored. What others have `added` to ours moves first.
 ///
 /// Each file is replaced atomically. What was changed by hand in a file of our own that is no longer written stays, and
 /// stays in the state.
 ///
 /// # Errors
 ///
-/// What could not be written; the state names everything that was, and what was to be.
-pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: State) -> Result<(), ChangeError> {
+/// What could not be written; what was by then is taken back, or named ([`ChangeError::Halfway`]). The state names
+/// everything that is left, and what was to be.
+pub(super) fn apply(
+    root: &Root,
+    lock: &Lock,
+    old: Option<&State>,
+    new: State,
+    added: &[ForeignAdditions],
+) -> Result<(), ChangeError> {
+    let before = StateBefore::read(root)?;
+    let (mut written, mut folders) = (Vec::new(), Vec::new());
+    let applied = carry_out(root, lock, old, new, added, (&mut written, &mut folders));
+    applied.map_err(|why| match rollback::undo(root, &written, &folders, &before) {
+        left if left.is_empty() && written.is_empty() => why,
+        left => ChangeError::Halfway { why: Box::new(why), left },
+    })
+}
+
+/// The same; what is written, and the folders that are made for it, are noted down before.
+fn carry_out(
+    root: &Root,
+    lock: &Lock,
+    old: Option<&State>,
+    mut new: State,
+    added: &[ForeignAdditions],
+    (written, folders): (&mut Vec<Written>, &mut Vec<PathBuf>),
+) -> Result<(), ChangeError> {
+    for added in added {
+        written.extend(added.written(root)?);
+        added.write(root)?;
+        added.write_import(root)?;
+    }
     new.version = VERSION;
     let mut steps = Vec::new();
     for file in &new.files {
@@ -225,6 +257,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
         missing.extend(root.missing_folders(&file.path));
     }
     missing.retain(|folder| !new.directories.contains(folder));
+    folders.extend(missing.iter().filter(|folder| !lock.made().contains(folder)).cloned());
     new.directories.extend(missing);
     new.files.extend(kept);
     new.attributes = old.map(|s| s.attributes.clone()).unwrap_or_default();
@@ -252,7 +285,15 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     state::write(root, &both)?;
     for step in steps {
         let attributes = both.attributes.get(&step.file.path);
-        step.take(root, attributes)?;
+        if !step.is_done() {
+            written.push(Written::over(&step.file.path, step.now.as_ref(), step.target.as_deref()));
+        }
+        let taken = step.take(root, attributes);
+        if matches!(taken, Err(ChangeError::Meanwhile(_))) {
+            // It is as others have written it.
+            written.pop();
+        }
+        taken?;
     }
     state::write(root, &new)
 }

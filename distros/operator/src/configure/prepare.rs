@@ -270,18 +270,14 @@ impl PreparedFiles {
     ///
     /// # Errors
     ///
-    /// What could not be written; it can be taken back.
+    /// What could not be written; what was by then is taken back, or named.
     pub fn write(
         self,
         root: &Root,
         lock: &Lock,
         configuration: &KataConfiguration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
-        for added in &self.added {
-            added.write(root)?;
-            added.write_import(root)?;
-        }
-        change::apply(root, lock, self.old.as_ref(), self.new)?;
+        change::apply(root, lock, self.old.as_ref(), self.new, &self.added)?;
         let merged = MergedConfiguration::read(root, &self.located, configuration.runtime, configuration.kata)?;
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))

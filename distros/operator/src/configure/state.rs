@@ -222,6 +222,22 @@ pub enum ChangeError {
     /// A file is not as it was looked at.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),
+    /// A call failed in the middle.
+    #[error(
+        "{why}; {}", match .left.as_slice() {
+            [] => "what this call had written by then has been taken back, and nothing is changed".to_owned(),
+            left => format!(
+                "what this call had written by then is in effect, because it could not be taken back: {}: `kata-osinfo unconfigure` takes it back",
+                left.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+            ),
+        }
+    )]
+    Halfway {
+        /// Why.
+        why: Box<ChangeError>,
+        /// What is still there of what was written.
+        left: Vec<PathBuf>,
+    },
     /// Another one holds the lock.
     #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
     Locked(u64),

@@ -165,9 +165,10 @@ impl PinnedPath {
             Over::Only(None) => rename_with(RenameFlags::NOREPLACE).map(|()| true).map_err(io::Error::from),
             Over::Only(Some(_)) if !self.may_go(over) => return Ok(false),
             Over::Only(Some(seen)) => {
-                let ours = self.staged()?.contents(u64::MAX)?;
+                let staged = self.staged()?;
+                let ours = staged.contents(u64::MAX)?;
                 let exchanged = rename_with(RenameFlags::EXCHANGE).map_err(io::Error::from);
-                exchanged.and_then(|()| self.came_out(seen, ours.as_ref()))
+                exchanged.and_then(|()| self.came_out(&staged, seen, ours.as_ref()))
             }
         };
         let is = |error: &io::Error, errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
@@ -188,12 +189,11 @@ impl PinnedPath {
     /// The staged file.
     fn staged(&self) -> io::Result<PinnedPath> {
         let (path, shown) = (self.path.with_file_name(STAGED), self.shown.with_file_name(STAGED));
-        Ok(PinnedPath { path, shown, folder: rustix::io::dup(self.stage())?, above: None, name: STAGED.into() })
+        Ok(PinnedPath { path, shown, folder: self.stage().try_clone()?, above: None, name: STAGED.into() })
     }
 
     /// Looks at what an exchange for `ours` has brought out, and brings it back where it is not what was `seen` before.
-    fn came_out(&self, seen: &FileContents, ours: Option<&FileContents>) -> io::Result<bool> {
-        let staged = self.staged()?;
+    fn came_out(&self, staged: &PinnedPath, seen: &FileContents, ours: Option<&FileContents>) -> io::Result<bool> {
         if staged.is_still(Some(seen)) {
             return Ok(true);
         }
@@ -370,19 +370,20 @@ mod tests {
         };
         // Between the last look and the exchange.
         std::fs::write(dir.path().join("f"), "old, and theirs").unwrap();
-        let ours = place.staged().unwrap().read(LIMIT).unwrap();
+        let staged = place.staged().unwrap();
+        let ours = staged.read(LIMIT).unwrap();
         exchange();
-        assert!(!place.came_out(&seen, ours.as_ref()).unwrap());
+        assert!(!place.came_out(&staged, &seen, ours.as_ref()).unwrap());
         assert_eq!((text("f").as_str(), text(STAGED).as_str()), ("old, and theirs", "ours"));
         // What was looked at stays out.
         std::fs::write(dir.path().join("f"), "old").unwrap();
         exchange();
-        assert!(place.came_out(&seen, ours.as_ref()).unwrap());
+        assert!(place.came_out(&staged, &seen, ours.as_ref()).unwrap());
         assert_eq!((text("f").as_str(), text(STAGED).as_str()), ("ours", "old"));
         // Others have written to both.
         std::fs::write(dir.path().join(STAGED), "old, and theirs").unwrap();
         std::fs::write(dir.path().join("f"), "ours, and theirs").unwrap();
-        let error = place.came_out(&seen, ours.as_ref()).unwrap_err().to_string();
+        let error = place.came_out(&staged, &seen, ours.as_ref()).unwrap_err().to_string();
         let aside = format!("{ASIDE}.1");
         assert!(error.contains(&aside), "{error}");
         assert_eq!((text("f").as_str(), text(&aside).as_str()), ("old, and theirs", "ours, and theirs"));
