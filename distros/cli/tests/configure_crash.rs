@@ -337,6 +337,21 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
     }
 }
 
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn a_handler_that_cannot_be_taken_back_keeps_its_configuration() {
+    assert_strace_runs();
+    let machine = machine();
+    let originally = machine.everything();
+    must(&machine, EDIT);
+    let (code, stdout, injected) = under_strace(&machine, BACK, "renameat2:error=EIO:when=1");
+    assert!(injected && code == Some(13) && stdout.is_empty(), "{code:?}: {stdout}");
+    assert!(machine.read(MAIN).contains("runtimes.kata]"), "{}", machine.read(MAIN));
+    assert!(machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
+    must(&machine, BACK);
+    assert_eq!(machine.everything(), originally);
+}
+
 /// What cannot be told, for a moment, is not told as nothing.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]

@@ -30,8 +30,15 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
 /// The same, and of a file that is not written again (`again`) also an error where our handler was changed since: half a
 /// handler starts nothing.
 fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) -> Result<Option<String>, ChangeError> {
-    let now = text(root, state, path)?;
-    let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
+    let known = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?)));
+    let now = match text(root, state, path) {
+        // containerd before 2.0 reads it all the same.
+        Err(RootError::NotText { .. }) if known.is_some() => {
+            return Err(ChangeError::NotToml { path: path.to_owned(), why: "expected UTF-8 text".to_owned() });
+        }
+        now => now?,
+    };
+    let Some((state, ours)) = known else {
         // A file of ours that no state knows any more was not there before, either.
         return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
     };
@@ -110,7 +117,11 @@ pub(super) fn originals(
         let left = match without_ours(root, Some(state), &path, false) {
             Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. })) => {
                 all.kept.push((path.clone(), why));
-                text(root, Some(state), &path)?
+                match text(root, Some(state), &path) {
+                    // Whoever reads it is told.
+                    Err(RootError::NotText { .. }) => continue,
+                    text => text?,
+                }
             }
             left => left?,
         };
@@ -119,9 +130,11 @@ pub(super) fn originals(
     // A handler goes or stays as a whole, with whatever names it.
     let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
     let whole = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
-    let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path)).cloned().collect();
+    let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
     for path in &stays {
-        all.texts.insert(path.clone(), text(root, Some(state), path)?);
+        if all.texts.contains_key(path) {
+            all.texts.insert(path.clone(), text(root, Some(state), path)?);
+        }
     }
     all.handler = stays;
     Ok(all)
