@@ -15,6 +15,7 @@ use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
 use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
 use similar::{ChangeTag, TextDiff};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -177,6 +178,24 @@ fn import(root: &Root, state: &State, ours: &FileChange, theirs: &FileChange) ->
         let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
         Some(FileChange { path: main.path.clone(), before: Some(now), after })
     })
+}
+
+/// Files of ours that others have changed so that theirs cannot be told from ours, with their texts of today.
+pub(super) fn changed_otherwise(root: &Root, state: &State, added: &[ForeignAdditions]) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    for file in state.files.iter().filter(|f| is_whole(f) && !added.iter().any(|a| a.ours() == f.path)) {
+        let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
+        if today(state, file, Some(&now)) == FileState::Foreign {
+            all.insert(file.path.clone(), now);
+        }
+    }
+    all
+}
+
+/// That what others have made of a file of ours goes.
+pub(super) fn forced(file: &FileChange, now: &str) -> String {
+    let how = differences(&file.after, now);
+    format!("what others have changed in {} goes, because it is forced: {how}", file.path.display())
 }
 
 /// That a file of ours was changed.

@@ -77,21 +77,31 @@ pub(super) fn not_toml(now: Option<&str>) -> String {
     }
 }
 
-/// That files of ours which no state knows hold nothing of others': it would be lost when they are written again.
+/// That files of ours which no state knows hold nothing of others': it would be lost when they are written again. By force
+/// it is, and what goes is returned in words.
 ///
 /// # Errors
 ///
 /// That one has keys that are not written now, or cannot be read.
-pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[FileChange]) -> Result<(), ChangeError> {
+pub(super) fn hold_only_ours(
+    root: &Root,
+    state: Option<&State>,
+    changes: &[FileChange],
+    force: bool,
+) -> Result<Vec<String>, ChangeError> {
     let is_known = |change: &FileChange| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
+    let mut forced = Vec::new();
     for change in changes.iter().filter(|change| change.before.is_none() && !is_known(change)) {
         if let Some(now) = root.utf8_if_any(&change.path)?
             && keys::has_others(&now, &change.after)
         {
-            return Err(added::changed(change, &now));
+            if !force {
+                return Err(added::changed(change, &now));
+            }
+            forced.push(added::forced(change, &now));
         }
     }
-    Ok(())
+    Ok(forced)
 }
 
 /// What files go back to when they are written no more.

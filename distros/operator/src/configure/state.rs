@@ -143,6 +143,13 @@ impl State {
         State { configurations: self.configurations, files, ..State::default() }
     }
 
+    /// The state for which some files are ours with a text that others have given them.
+    pub(super) fn with_earlier(mut self, texts: &BTreeMap<PathBuf, String>, which: impl Fn(&Path) -> bool) -> State {
+        let which = texts.iter().filter(|(path, _)| which(path));
+        self.earlier.extend(which.map(|(path, text)| (path.clone(), text.clone())));
+        self
+    }
+
     /// What configurations lose to another one.
     pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
         self.configurations.iter().filter_map(|c| {
@@ -183,7 +190,7 @@ pub enum ChangeError {
     Version(u32),
     /// A file of ours is not as this program left it.
     #[error(
-        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo unconfigure --force` takes all of it back"
+        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo configure --force` writes it anew without that, and `kata-osinfo unconfigure --force` takes all of it back"
     )]
     Changed {
         /// The file.
