@@ -95,12 +95,15 @@ fn a_handler_that_containerd_takes_by_default_stays() {
     }
 }
 
-/// Without it containerd's CRI plugin did not come up, so that there was no `runc` to keep; nor would it once ours goes.
+/// containerd has `runc` before, also where another one is named as its default.
 #[test]
-fn a_default_that_was_named_before_the_handler_was_there_gets_no_runc_beside_it() {
+fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
     let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
-    let (machine, _) = configured("1.7", &main);
-    assert!(!machine.read(MAIN).contains("runtimes.runc"), "{}", machine.read(MAIN));
+    let (machine, with) = configured("1.7", &main);
+    assert!(machine.read(MAIN).contains("runtimes.runc]"), "{}", machine.read(MAIN));
+    let output = call(&machine, GO, &with.each_ref().map(String::as_str));
+    let told = "warning: the handler runc is stated beside kata in /etc/containerd/config.toml: ";
+    assert!(output.code == 0 && output.stderr.contains(told), "{}", output.stderr);
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     stays(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);

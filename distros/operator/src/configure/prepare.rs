@@ -162,6 +162,7 @@ pub fn prepare(
                 let before = |path: &Path| original(root, forced.as_ref(), path);
                 let today = |path: &Path| change::text(root, old.as_ref(), path).map_err(ChangeError::from);
                 let (files, handler) = containerd::containerd(root, &before, &today, &place, wanted, &replaced)?;
+                warnings.extend(containerd::writes_runc(&files));
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
