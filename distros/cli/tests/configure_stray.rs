@@ -367,3 +367,25 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
         output.stderr
     );
 }
+
+/// Kata reads every name in the folder.
+#[test]
+fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
+    let machine = Machine::new();
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let configure = ["configure", "--profile", "go-3.29"];
+    assert_eq!(machine.run(&configure).code, 0);
+    let copy = format!("{drop_in}~");
+    machine.file(&copy, &machine.read(&drop_in));
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[runtime]\n");
+    for call in [&["unconfigure"][..], &["unconfigure"], &["unconfigure", "--force"]] {
+        let output = machine.run(call);
+        assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
+        let told = format!("warning: {} is not taken back, or not all of it: Kata reads it", &copy[1..]);
+        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(!output.stderr.contains("60-mine"), "{call:?}: {}", output.stderr);
+        assert!(!machine.path(&drop_in).exists() && machine.path(&copy).exists(), "{call:?}");
+    }
+    std::fs::remove_file(machine.path(&copy)).expect("removed");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+}

@@ -146,6 +146,6 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;
-    reverted.kept.extend(strays.kept.into_iter().chain(strays.unclear).chain(strays.unread));
+    reverted.kept.extend(strays.unwritten().cloned());
     Ok(reverted)
 }
