@@ -14,7 +14,8 @@ use super::merged::settings_in;
 use super::needed::needed;
 use super::runtime_files::shim;
 use super::secrets::hidden_diff;
-use super::state::{self, ChangeError, FileChange, ManagedConfiguration, NotReverted, State};
+use super::state::{ChangeError, FileChange, ManagedConfiguration, NotReverted, State};
+use super::stray;
 use super::theirs::{self, ForeignValue};
 use super::{
     Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd,
@@ -83,7 +84,8 @@ pub fn prepare(
     handler: Option<HandlerChoice>,
     force: bool,
 ) -> Result<PreparedFiles, PrepareError> {
-    let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
+    let mut warnings = Vec::new();
+    let recorded = stray::recorded(root, handler.is_some(), &mut warnings)?;
     let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
     // What is written again is ours by force, whatever others have made of it; what is not written again stays theirs.
@@ -104,7 +106,6 @@ pub fn prepare(
     are_ordinary(&of_others, source)?;
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
-    let mut warnings = Vec::new();
     let others = own::unlike(&siblings(root, source, configuration.runtime, configuration.kata)?);
     let located = if drop_ins && !others.is_empty() {
         let Some(own) = own::place(root, source, configuration, handler.is_some())? else {

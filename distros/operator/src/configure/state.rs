@@ -152,7 +152,8 @@ impl State {
 
     /// What configurations lose to another one.
     pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
-        self.configurations.iter().filter_map(|c| {
+        // What was found without a state has no name.
+        self.configurations.iter().filter(|c| !c.config.as_os_str().is_empty()).filter_map(|c| {
             let (config, profile) = (c.config.display(), &c.profile);
             if c.is_of(&this.config) {
                 let differs = c.profile != this.profile;

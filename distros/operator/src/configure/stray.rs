@@ -6,11 +6,12 @@
 
 use super::containerd::{self, Replaced, Unread, migrated};
 use super::edit::DROP_IN;
-use super::keys::says_it_is_ours;
+use super::keys::{is_whole, says_it_is_ours};
 use super::lock::Lock;
 use super::revert::{RevertReport, revert_but};
 use super::state::{
-    ChangeError, FOLDER, FileChange, MAX_STATE, ManagedConfiguration, NotReverted, STATE, State, check_folder, is_plain,
+    self, ChangeError, FOLDER, FileChange, MAX_STATE, ManagedConfiguration, NotReverted, STATE, State, check_folder,
+    is_plain,
 };
 use super::{copy, crio, locate, own};
 use model::profile::Runtime;
@@ -202,7 +203,32 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     Ok(Strays { state, kept, unclear, unread: closed, copies })
 }
 
-/// Where drop-ins of ours are read whole folders of.
+/// What was configured. Where no state says so any more, and a `handler` is to be written, a handler of ours in others'
+/// files is taken over, and that is told: what `configure` finds of its own there did not stand there before.
+///
+/// # Errors
+///
+/// That the state, or something that may be ours, cannot be read.
+pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Result<Option<State>, ChangeError> {
+    if let Some(state) = state::read(root)? {
+        return Ok(Some(migrated::adopted(root, state)?));
+    }
+    if !handler {
+        return Ok(None);
+    }
+    let mut files = strays(root, false)?.state.files;
+    // What is wholly ours says so itself, and may have more by now.
+    files.retain(|file| !is_whole(file));
+    told.extend(files.iter().map(|file| {
+        let path = file.path.display();
+        format!("{path} has a handler of kata-osinfo's that no state knows any more: `kata-osinfo unconfigure` takes it back")
+    }));
+    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+    let configurations = vec![unnamed(paths.clone(), paths)];
+    Ok((!files.is_empty()).then(|| State { configurations, files, ..State::default() }))
+}
+
+/// The places of drop-ins for Kata.
 fn drop_ins_of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<PathBuf>, RootError> {
     let mut all = Vec::new();
     for config in configurations(root, unread)? {
