@@ -129,6 +129,8 @@ pub(super) fn revert_but(
                 hold(&mut all, configured, &why);
             }
         }
+        // A state that was meddled with may name others.
+        all.retain(|kept| state.files.iter().any(|f| f.path == kept.path));
         if all.len() > reverted.kept.len() {
             all.retain(|kept| !held.contains(kept));
             return revert_but(root, lock, recorded, force, &[held, &all].concat());
