@@ -563,6 +563,37 @@ fn what_others_changed_since_is_not_lost_unasked() {
     assert!(!machine.path(&drop_in).exists());
 }
 
+/// Both ways out are named, and what is replaced is told.
+#[test]
+fn what_others_changed_in_a_file_of_ours_is_replaced_by_force() {
+    let crio = ["configure", "--profile", "go-3.29", "--handler", "crio"];
+    let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    for (name, ours, theirs) in [
+        (of_kata.as_str(), "machine_type = \"q35\"", "machine_type = \"mine\""),
+        ("m/etc/crio/crio.conf.d/50-kata-osinfo.conf", "runtime_type = \"vm\"", "runtime_type = \"oci\""),
+    ] {
+        let machine = Machine::new();
+        let before = machine.everything();
+        assert_eq!(machine.run(&crio).code, 0);
+        let (written, configured) = (machine.read(name), machine.everything());
+        assert!(written.contains(ours), "{written}");
+        machine.file(name, &written.replace(ours, theirs));
+        let output = machine.run(&crio);
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        for way in ["`kata-osinfo configure --force`", "`kata-osinfo unconfigure --force`"] {
+            assert!(output.stderr.contains(way), "{}", output.stderr);
+        }
+        let output = machine.run(&[&crio[..], &["--force"]].concat());
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let told = format!("warning: what others have changed in {} goes, because it is forced: ", &name[1..]);
+        assert!(output.stderr.contains(&told) && output.stderr.contains(theirs), "{}", output.stderr);
+        assert_eq!(machine.read(name), written);
+        assert_eq!(machine.everything().len(), configured.len());
+        assert_eq!(machine.run(&["unconfigure"]).code, 0);
+        assert_eq!(machine.everything(), before);
+    }
+}
+
 #[test]
 fn requirements_are_for_people_and_programs() {
     let run = |arguments: &[&str]| {

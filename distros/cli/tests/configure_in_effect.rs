@@ -85,6 +85,19 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
                 "/etc/containerd/config.toml: handler kata is not there any more",
             ),
             (
+                "an imported file has version 1",
+                |m| {
+                    replace(m, MAIN, "version = 2\n", "version = 2\nimports = [\"/etc/containerd/one.toml\"]\n");
+                    m.file("m/etc/containerd/one.toml", "version = 1\n");
+                },
+                "/etc/containerd/one.toml:1: it has version 1",
+            ),
+            (
+                "the shim is gone",
+                |m| std::fs::remove_file(m.path("m/opt/kata/bin/containerd-shim-kata-v2")).expect("removed"),
+                "/etc/containerd/config.toml: handler kata: its shim /opt/kata/bin/containerd-shim-kata-v2 is no program",
+            ),
+            (
                 "an import is missing",
                 |m| replace(m, MAIN, "version = 2\n", "version = 2\nimports = [\"/etc/nowhere.toml\"]\n"),
                 "/etc/containerd/config.toml: containerd would not start: /etc/nowhere.toml is imported and is not there",

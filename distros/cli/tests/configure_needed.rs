@@ -5,7 +5,7 @@ mod machine;
 use machine::{BASE, Machine};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fs::rename;
+use std::fs::{create_dir, read, remove_dir, remove_file, rename, write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -95,12 +95,15 @@ fn a_handler_that_containerd_takes_by_default_stays() {
     }
 }
 
-/// Without it containerd's CRI plugin did not come up, so that there was no `runc` to keep; nor would it once ours goes.
+/// containerd has `runc` before, also where another one is named as its default.
 #[test]
-fn a_default_that_was_named_before_the_handler_was_there_gets_no_runc_beside_it() {
+fn a_default_that_was_named_before_the_handler_was_there_gets_runc_beside_it() {
     let main = format!("version = 2\n{V2}]\ndefault_runtime_name = \"kata\"\n");
-    let (machine, _) = configured("1.7", &main);
-    assert!(!machine.read(MAIN).contains("runtimes.runc"), "{}", machine.read(MAIN));
+    let (machine, with) = configured("1.7", &main);
+    assert!(machine.read(MAIN).contains("runtimes.runc]"), "{}", machine.read(MAIN));
+    let output = call(&machine, GO, &with.each_ref().map(String::as_str));
+    let told = "warning: the handler runc is stated beside kata in /etc/containerd/config.toml: ";
+    assert!(output.code == 0 && output.stderr.contains(told), "{}", output.stderr);
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     stays(&machine, &[&[]], "/etc/containerd/config.toml:3 makes kata containerd's default handler");
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
@@ -353,6 +356,48 @@ fn a_main_file_that_is_no_toml_any_more_keeps_the_handler_known() {
         machine.file(MAIN, &sound);
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         assert_eq!(machine.read(MAIN), "version = 2\n");
+    }
+}
+
+/// A byte in a comment that containerd reads over locks nobody out, and half of what belongs together does not go.
+#[test]
+fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
+    let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let (machine, _) = configured("1.7", "version = 2\n");
+    let sound = machine.read(MAIN);
+    let odd = [sound.as_bytes(), b"# caf\xe9\n"].concat();
+    write(machine.path(MAIN), &odd).expect("written");
+    let told = machine.told_by_check();
+    assert!(told.iter().any(|t| t.starts_with("/etc/containerd/config.toml: expected UTF-8 text")), "{told:?}");
+    let output = call(&machine, GO, &[]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("warning: /etc/containerd/config.toml stays: "), "{}", output.stderr);
+    assert_eq!(read(machine.path(MAIN)).expect("readable"), odd);
+    let folder = |machine: &Machine| {
+        remove_file(machine.path(MAIN)).expect("removed");
+        create_dir(machine.path(MAIN)).expect("made");
+    };
+    let others: [(&str, &dyn Fn(&Machine)); 3] = [
+        ("bytes", &|_| {}),
+        ("no TOML", &|machine| machine.file(MAIN, &format!("{sound}[broken\n"))),
+        ("a folder", &folder),
+    ];
+    for (name, make) in others {
+        let machine = machine.copy();
+        make(&machine);
+        let before = files(&machine);
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 13, "{name}: {}", output.stderr);
+        let stays = "it belongs to the handler in /etc/containerd/config.toml, which stays";
+        assert!(output.stderr.contains(stays), "{name}: {}", output.stderr);
+        assert!(machine.path(&of_kata).exists(), "{name}");
+        assert_eq!(files(&machine), before, "{name}");
+        if machine.path(MAIN).is_dir() {
+            remove_dir(machine.path(MAIN)).expect("removed");
+        }
+        machine.file(MAIN, &sound);
+        assert_eq!(machine.run(&["unconfigure"]).code, 0, "{name}");
+        assert_eq!((machine.read(MAIN).as_str(), machine.path(&of_kata).exists()), ("version = 2\n", false), "{name}");
     }
 }
 

@@ -266,6 +266,26 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     is_clean(&machine);
 }
 
+/// Where no state says whose it is, what `configure` wrote is its own still.
+#[test]
+fn a_handler_that_no_state_knows_any_more_is_taken_over_when_it_is_written_again() {
+    for version in ["1.7", "2.1"] {
+        let (machine, _) = configured(version, false);
+        let text = machine.read(MAIN);
+        std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
+        let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
+        let output = machine.run(&call);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let told = "warning: /etc/containerd/config.toml has a handler of kata-osinfo's that no state knows any more";
+        assert!(output.stderr.contains(told) && !output.stderr.contains("becomes this one's"), "{}", output.stderr);
+        assert_eq!(machine.read(MAIN), text);
+        assert!(!machine.run(&call).stderr.contains("no state knows"), "it is known again");
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        is_clean(&machine);
+    }
+}
+
 /// The calls that write a handler, and the drop-in that each writes.
 const HANDLERS: [(&[&str], &str); 2] = [
     (&["--handler", "containerd", "--containerd-version", "2.1"], "m/etc/containerd/conf.d/50-kata-osinfo.toml"),
@@ -322,11 +342,14 @@ fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
 /// What stood there, to the letter, when it was written stays, and not without a word.
 #[test]
 fn a_handler_that_was_there_before_is_told() {
-    let (machine, _) = configured("1.7", false);
-    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    // As from another machine.
+    let text = configured("1.7", false).0.read(MAIN);
+    let machine = Machine::new();
+    machine.file("m/etc/theirs.toml", "version = 2\n");
+    machine.file(MAIN, &text);
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
     assert_eq!(machine.run(&call).code, 0);
-    let text = machine.read(MAIN);
+    assert_eq!(machine.read(MAIN), text);
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains("config.toml is not taken back"), "{}", output.stderr);
@@ -366,4 +389,26 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
         "{}",
         output.stderr
     );
+}
+
+/// Kata reads every name in the folder.
+#[test]
+fn an_editors_copy_of_a_drop_in_is_told_after_all_is_taken_back() {
+    let machine = Machine::new();
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let configure = ["configure", "--profile", "go-3.29"];
+    assert_eq!(machine.run(&configure).code, 0);
+    let copy = format!("{drop_in}~");
+    machine.file(&copy, &machine.read(&drop_in));
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[runtime]\n");
+    for call in [&["unconfigure"][..], &["unconfigure"], &["unconfigure", "--force"]] {
+        let output = machine.run(call);
+        assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
+        let told = format!("warning: {} is not taken back, or not all of it: Kata reads it", &copy[1..]);
+        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(!output.stderr.contains("60-mine"), "{call:?}: {}", output.stderr);
+        assert!(!machine.path(&drop_in).exists() && machine.path(&copy).exists(), "{call:?}");
+    }
+    std::fs::remove_file(machine.path(&copy)).expect("removed");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
 }

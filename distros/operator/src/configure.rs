@@ -46,6 +46,7 @@
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
 //!   (`configure_crash` kills at every system call).
+//!   A call that fails in the middle takes back itself what it has written (`rollback`), or names it.
 //! - What others have set is compared with what was planned (`theirs`): kept where nothing forces a change (the
 //!   daemon's cache and options, longer deadlines), extended where it is a list, else overridden.
 //!   Each is reported with file and line, on stderr and in the answer for programs.
@@ -107,6 +108,7 @@ mod lists;
 pub mod lock;
 mod own;
 mod prepare;
+mod rollback;
 mod runtime_files;
 mod secrets;
 pub mod state;

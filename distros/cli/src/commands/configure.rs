@@ -10,6 +10,7 @@ use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
+use operator::configure::state::ChangeError;
 use operator::configure::{
     ForeignAdditions, Handler, HandlerChoice, HandlerError, KataConfiguration, LocatedConfiguration, NotEffective,
     PrepareError, PreparedFiles, Problem, Sibling, find_containerd_config, locate, prepare, siblings,
@@ -110,7 +111,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     say(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, found) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
-        Some(lock) => prepared.write(&machine.root, lock, &configuration)?,
+        Some(lock) => prepared.write(&machine.root, lock, &configuration).map_err(halfway)?,
     };
     let effective = not_effective.is_empty() && found.is_empty();
     for line in complaints(&not_effective, &found) {
@@ -141,6 +142,15 @@ fn no_handler(why: HandlerError) -> anyhow::Error {
     match why.keeps_it_out() {
         true => Failed::new(Exit::NotEffective, "no-handler", why.to_string()).into(),
         false => why.into(),
+    }
+}
+
+/// A program is told apart whether a call that failed in the middle has left something.
+fn halfway(error: PrepareError) -> anyhow::Error {
+    let PrepareError::Change(ChangeError::Halfway { left, .. }) = &error else { return error.into() };
+    match left.is_empty() {
+        true => Failed::new(Exit::BadInput, "not-written", error.to_string()).into(),
+        false => Failed::new(Exit::NotEffective, "incomplete", error.to_string()).into(),
     }
 }
 

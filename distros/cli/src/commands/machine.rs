@@ -41,7 +41,7 @@ pub(crate) struct MachineArguments {
     /// Nothing is accelerated here: give guests more time.
     #[arg(long)]
     pub(crate) emulated: bool,
-    /// Do also what is known not to work; `configure` then also replaces files of others that have the names of its own.
+    /// Do also what is known not to work; `configure` then also replaces files of others that have the names of its own, and what others have changed in its own.
     #[arg(long)]
     pub(crate) force: bool,
     /// Share no filesystem with guests (`shared_fs = "none"`): containers' root filesystems must be block devices, of a

@@ -37,17 +37,18 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
             state => Ok((state?, None)),
         }
     };
-    // Without a folder of states there is none, and nothing that a crash could have left. What keeps it from being read
-    // is told below.
-    let is_there = root.pin_itself(Path::new(STATE)).is_ok_and(|place| place.is_some());
-    let to_take = || -> anyhow::Result<bool> {
-        if !arguments.force {
-            return Ok(false);
-        }
-        let (state, damaged) = recorded()?;
-        Ok(state.is_none() && (damaged.is_some() || !strays(&root, true)?.is_empty()))
+    // Without a folder of states there is no state, and nothing that a crash could have left.
+    let is_there = match state::has_folder(&root) {
+        // It is set aside below.
+        Err(ChangeError::State(_)) if arguments.force => true,
+        is_there => is_there?,
     };
-    let lock = if arguments.dry_run || !is_there && !to_take()? {
+    let mut found = recorded()?;
+    // What is to be taken back is looked at again under the lock: a `configure` may have begun just now. Nothing is
+    // written on a machine that has nothing of ours.
+    let is_to_lock =
+        is_there || found.0.is_some() || arguments.force && (found.1.is_some() || !strays(&root, true)?.is_empty());
+    let lock = if arguments.dry_run || !is_to_lock {
         None
     } else {
         if arguments.force
@@ -55,10 +56,20 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         {
             eprintln!("warning: {FOLDER} is not a folder: it is called {name} now");
         }
-        Some(lock(&root)?)
+        let lock = lock(&root)?;
+        found = recorded()?;
+        Some(lock)
     };
-    let RevertReport { restored, kept, added, forced } = match recorded()? {
+    let RevertReport { restored, kept, added, forced } = match found {
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
+        // There was nothing to take back, nor anything to force.
+        (None, None) if lock.is_none() && !arguments.dry_run => {
+            // What is there now was written by a `configure` that has begun since, where it has made its folder.
+            if !strays(&root, false)?.is_empty() && state::has_folder(&root)? {
+                return run(common, arguments);
+            }
+            unrecorded(&root, None, None, false)?
+        }
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for words in added.iter().filter_map(ForeignAdditions::words) {
@@ -135,6 +146,6 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;
-    reverted.kept.extend(strays.kept.into_iter().chain(strays.unclear).chain(strays.unread));
+    reverted.kept.extend(strays.unwritten().cloned());
     Ok(reverted)
 }

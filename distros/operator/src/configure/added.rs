@@ -6,14 +6,16 @@
 use super::edit::plain;
 use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
+use super::rollback::Written;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
 use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
 use super::today::{FileState, today};
 use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
-use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root};
+use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
 use similar::{ChangeTag, TextDiff};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -87,16 +89,25 @@ impl ForeignAdditions {
         )
     }
 
+    /// What [`ForeignAdditions::write`] and [`ForeignAdditions::write_import`] are about to write.
+    pub(super) fn written(&self, root: &Root) -> Result<Vec<Written>, RootError> {
+        let files = self.theirs.iter().chain(&self.import);
+        files.map(|file| Written::new(root, &file.path, &file.after)).collect()
+    }
+
     /// Writes their file.
     pub(super) fn write(&self, root: &Root) -> Result<(), ChangeError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
         // Whoever may read the one may read the other.
         let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
         let place = root.make_pinned(&theirs.path)?;
-        match place.read(MAX_CONFIGURATION)? {
-            Some(held) if held.bytes == theirs.after.as_bytes() => Ok(()),
-            Some(_) => Err(ChangeError::Meanwhile(theirs.path.clone())),
-            None => Ok(place.write(theirs.after.as_bytes(), like.as_ref())?),
+        let held = place.read(MAX_CONFIGURATION)?;
+        if held.as_ref().is_some_and(|held| held.bytes == theirs.after.as_bytes()) {
+            return Ok(());
+        }
+        match held.is_none() && place.write_over(None, theirs.after.as_bytes(), like.as_ref())? {
+            true => Ok(()),
+            false => Err(ChangeError::Meanwhile(theirs.path.clone())),
         }
     }
 
@@ -111,7 +122,9 @@ impl ForeignAdditions {
         if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
             return Err(meanwhile());
         }
-        place.write(main.after.as_bytes(), Some(&held.attributes))?;
+        if !place.write_over(Some(&held), main.after.as_bytes(), Some(&held.attributes))? {
+            return Err(meanwhile());
+        }
         let now = place.read(MAX_CONFIGURATION)?.filter(|now| now.bytes == main.after.as_bytes());
         Ok(Some(now.ok_or_else(meanwhile)?))
     }
@@ -165,6 +178,24 @@ fn import(root: &Root, state: &State, ours: &FileChange, theirs: &FileChange) ->
         let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
         Some(FileChange { path: main.path.clone(), before: Some(now), after })
     })
+}
+
+/// Files of ours that others have changed so that theirs cannot be told from ours, with their texts of today.
+pub(super) fn changed_otherwise(root: &Root, state: &State, added: &[ForeignAdditions]) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    for file in state.files.iter().filter(|f| is_whole(f) && !added.iter().any(|a| a.ours() == f.path)) {
+        let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
+        if today(state, file, Some(&now)) == FileState::Foreign {
+            all.insert(file.path.clone(), now);
+        }
+    }
+    all
+}
+
+/// That what others have made of a file of ours goes.
+pub(super) fn forced(file: &FileChange, now: &str) -> String {
+    let how = differences(&file.after, now);
+    format!("what others have changed in {} goes, because it is forced: {how}", file.path.display())
 }
 
 /// That a file of ours was changed.

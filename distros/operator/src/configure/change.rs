@@ -3,13 +3,15 @@
 //! What was written, and what stood there before, is kept in the [`State`], for root alone; it is written before the first
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
+use super::added::{self, ForeignAdditions};
 use super::containerd::migrated::{is_of_handler, to_mend};
 use super::edit::LineEnds;
+use super::keys;
 use super::lock::Lock;
+use super::rollback::{self, StateBefore, Written};
 use super::state::{self, ChangeError, FileChange, State, VERSION};
 use super::today::{FileState, halfway, today, without_our_keys};
 use super::toml::without_line;
-use super::{added, keys};
 use root::{Attributes, FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,8 +30,15 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
 /// The same, and of a file that is not written again (`again`) also an error where our handler was changed since: half a
 /// handler starts nothing.
 fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) -> Result<Option<String>, ChangeError> {
-    let now = text(root, state, path)?;
-    let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
+    let known = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?)));
+    let now = match text(root, state, path) {
+        // containerd before 2.0 reads it all the same.
+        Err(RootError::NotText { .. }) if known.is_some() => {
+            return Err(ChangeError::NotToml { path: path.to_owned(), why: "expected UTF-8 text".to_owned() });
+        }
+        now => now?,
+    };
+    let Some((state, ours)) = known else {
         // A file of ours that no state knows any more was not there before, either.
         return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
     };
@@ -68,21 +77,31 @@ pub(super) fn not_toml(now: Option<&str>) -> String {
     }
 }
 
-/// That files of ours which no state knows hold nothing of others': it would be lost when they are written again.
+/// That files of ours which no state knows hold nothing of others': it would be lost when they are written again. By force
+/// it is, and what goes is returned in words.
 ///
 /// # Errors
 ///
 /// That one has keys that are not written now, or cannot be read.
-pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[FileChange]) -> Result<(), ChangeError> {
+pub(super) fn hold_only_ours(
+    root: &Root,
+    state: Option<&State>,
+    changes: &[FileChange],
+    force: bool,
+) -> Result<Vec<String>, ChangeError> {
     let is_known = |change: &FileChange| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
+    let mut forced = Vec::new();
     for change in changes.iter().filter(|change| change.before.is_none() && !is_known(change)) {
         if let Some(now) = root.utf8_if_any(&change.path)?
             && keys::has_others(&now, &change.after)
         {
-            return Err(added::changed(change, &now));
+            if !force {
+                return Err(added::changed(change, &now));
+            }
+            forced.push(added::forced(change, &now));
         }
     }
-    Ok(())
+    Ok(forced)
 }
 
 /// What files go back to when they are written no more.
@@ -108,7 +127,11 @@ pub(super) fn originals(
         let left = match without_ours(root, Some(state), &path, false) {
             Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. })) => {
                 all.kept.push((path.clone(), why));
-                text(root, Some(state), &path)?
+                match text(root, Some(state), &path) {
+                    // Whoever reads it is told.
+                    Err(RootError::NotText { .. }) => continue,
+                    text => text?,
+                }
             }
             left => left?,
         };
@@ -117,9 +140,11 @@ pub(super) fn originals(
     // A handler goes or stays as a whole, with whatever names it.
     let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
     let whole = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
-    let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path)).cloned().collect();
+    let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
     for path in &stays {
-        all.texts.insert(path.clone(), text(root, Some(state), path)?);
+        if all.texts.contains_key(path) {
+            all.texts.insert(path.clone(), text(root, Some(state), path)?);
+        }
     }
     all.handler = stays;
     Ok(all)
@@ -167,30 +192,65 @@ impl PendingFile {
         if self.blocked {
             self.place.iter().try_for_each(PinnedPath::remove)?;
         }
-        let Some(text) = &self.target else {
-            return Ok(self.place.map_or(Ok(()), |place| place.remove())?);
+        // What others have written there since it was looked at stays.
+        let taken = match (&self.target, self.place, &self.now) {
+            (None, Some(place), Some(now)) => place.remove_seen(now)?,
+            (None, ..) => true,
+            (Some(text), place, now) => {
+                let place = match place {
+                    Some(place) => place,
+                    None => root.make_pinned(&self.file.path)?,
+                };
+                place.write_over(now.as_ref(), text.as_bytes(), now.as_ref().map(|n| &n.attributes).or(was))?
+            }
         };
-        let place = match self.place {
-            Some(place) => place,
-            None => root.make_pinned(&self.file.path)?,
-        };
-        if place.read(MAX_CONFIGURATION)? != self.now {
-            return Err(ChangeError::Meanwhile(self.file.path));
+        match taken {
+            true => Ok(()),
+            false => Err(ChangeError::Meanwhile(self.file.path)),
         }
-        Ok(place.write(text.as_bytes(), self.now.as_ref().map(|n| &n.attributes).or(was))?)
     }
 }
 
 /// Writes the files of a state, and the state that takes them back; files of the state before that are not in it and of
-/// no configuration of it are restored.
+/// no configuration of it are restored. What others have `added` to ours moves first.
 ///
 /// Each file is replaced atomically. What was changed by hand in a file of our own that is no longer written stays, and
 /// stays in the state.
 ///
 /// # Errors
 ///
-/// What could not be written; the state names everything that was, and what was to be.
-pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: State) -> Result<(), ChangeError> {
+/// What could not be written; what was by then is taken back, or named ([`ChangeError::Halfway`]). The state names
+/// everything that is left, and what was to be.
+pub(super) fn apply(
+    root: &Root,
+    lock: &Lock,
+    old: Option<&State>,
+    new: State,
+    added: &[ForeignAdditions],
+) -> Result<(), ChangeError> {
+    let before = StateBefore::read(root)?;
+    let (mut written, mut folders) = (Vec::new(), Vec::new());
+    let applied = carry_out(root, lock, old, new, added, (&mut written, &mut folders));
+    applied.map_err(|why| match rollback::undo(root, &written, &folders, &before) {
+        left if left.is_empty() && written.is_empty() => why,
+        left => ChangeError::Halfway { why: Box::new(why), left },
+    })
+}
+
+/// The same; what is written, and the folders that are made for it, are noted down before.
+fn carry_out(
+    root: &Root,
+    lock: &Lock,
+    old: Option<&State>,
+    mut new: State,
+    added: &[ForeignAdditions],
+    (written, folders): (&mut Vec<Written>, &mut Vec<PathBuf>),
+) -> Result<(), ChangeError> {
+    for added in added {
+        written.extend(added.written(root)?);
+        added.write(root)?;
+        added.write_import(root)?;
+    }
     new.version = VERSION;
     let mut steps = Vec::new();
     for file in &new.files {
@@ -220,6 +280,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
         missing.extend(root.missing_folders(&file.path));
     }
     missing.retain(|folder| !new.directories.contains(folder));
+    folders.extend(missing.iter().filter(|folder| !lock.made().contains(folder)).cloned());
     new.directories.extend(missing);
     new.files.extend(kept);
     new.attributes = old.map(|s| s.attributes.clone()).unwrap_or_default();
@@ -247,7 +308,15 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     state::write(root, &both)?;
     for step in steps {
         let attributes = both.attributes.get(&step.file.path);
-        step.take(root, attributes)?;
+        if !step.is_done() {
+            written.push(Written::over(&step.file.path, step.now.as_ref(), step.target.as_deref()));
+        }
+        let taken = step.take(root, attributes);
+        if matches!(taken, Err(ChangeError::Meanwhile(_))) {
+            // It is as others have written it.
+            written.pop();
+        }
+        taken?;
     }
     state::write(root, &new)
 }

@@ -59,8 +59,8 @@ pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeErr
 /// later ones get a drop-in, in the version of the form that this containerd takes it from, and an import of it where
 /// nothing imports it already. No containerd reads a drop-in where there is no main file (`cmd/containerd/command/main.go`
 /// at v2.3.4), so then there is one that only imports.
-/// Before 2.0 the stated runtimes also replace the default ones, and the CRI plugin does not start without the one that it
-/// takes by default: where none is stated, `runc` is written out beside Kata.
+/// Before 2.0 the stated runtimes also replace the default one, `runc`, without which pods do not start that had it: where
+/// none is stated, it is written out beside Kata ([`writes_runc`]).
 ///
 /// `original` says what stood in a file before anything was configured, and `today` what stands there.
 ///
@@ -180,6 +180,18 @@ pub(super) fn containerd(
         }
         (None, _) => Err(HandlerError::Harm { main: path, what: harm }),
     }
+}
+
+/// The file into which `runc` is written beside Kata, in words.
+pub(super) fn writes_runc(changes: &[FileChange]) -> Option<String> {
+    let states = |text: &str| {
+        text.parse::<DocumentMut>().is_ok_and(|document| migrated::runtime(&document, GRPC, "runc").is_some())
+    };
+    let is_new = |c: &&FileChange| states(&c.after) && !states(c.before.as_deref().unwrap_or_default());
+    let path = changes.iter().find(is_new)?.path.display();
+    Some(format!(
+        "the handler runc is stated beside {NAME} in {path}: containerd before 2.0 has it by itself only while no other one is stated"
+    ))
 }
 
 /// The ways in which the handler could be written.

@@ -3,6 +3,7 @@
 use super::edit::DROP_IN;
 use super::locate::siblings;
 use super::merged::settings_in;
+use super::runtime_files::NAME;
 use super::state::{FileChange, ManagedConfiguration, State};
 use super::{LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd, copy, crio};
 use model::kata_version::KataVersion;
@@ -123,8 +124,28 @@ fn of_handler(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootEr
         Err(error) if error.is_unreadable() => return Err(error),
         path => path.ok(),
     };
-    match files.iter().find(|f| Some(&f.path) == drop_in.as_ref()) {
-        Some(file) => crio::problems(root, file),
-        None => containerd::in_effect::problems(root, files),
+    let mut problems = match files.iter().find(|f| Some(&f.path) == drop_in.as_ref()) {
+        Some(file) => crio::problems(root, file)?,
+        None => containerd::in_effect::problems(root, files)?,
+    };
+    problems.extend(without_shim(root, files)?);
+    Ok(problems)
+}
+
+/// That the shim which the handler names has gone.
+fn without_shim(root: &Root, files: &[&FileChange]) -> Result<Option<Problem>, RootError> {
+    for file in files {
+        let is_shim =
+            |s: &Setting| s.key == "runtime_path" && s.table.ends_with(&["runtimes".to_owned(), NAME.to_owned()]);
+        let written = settings_in(&file.after).into_iter().find(is_shim);
+        if let Some(path) = written.as_ref().and_then(|setting| setting.value.as_str())
+            && !root.is_program(Path::new(path))?
+        {
+            let message = format!(
+                "handler {NAME}: its shim {path} is no program any more: install Kata again, or configure again"
+            );
+            return Ok(Some(Problem { file: file.path.clone(), line: None, message }));
+        }
     }
+    Ok(None)
 }

@@ -14,7 +14,8 @@ use super::merged::settings_in;
 use super::needed::needed;
 use super::runtime_files::shim;
 use super::secrets::hidden_diff;
-use super::state::{self, ChangeError, FileChange, ManagedConfiguration, NotReverted, State};
+use super::state::{ChangeError, FileChange, ManagedConfiguration, NotReverted, State};
+use super::stray;
 use super::theirs::{self, ForeignValue};
 use super::{
     Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd,
@@ -83,11 +84,16 @@ pub fn prepare(
     handler: Option<HandlerChoice>,
     force: bool,
 ) -> Result<PreparedFiles, PrepareError> {
-    let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
+    let mut warnings = Vec::new();
+    let recorded = stray::recorded(root, handler.is_some(), &mut warnings)?;
     let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
+    // What is written again is ours by force, whatever others have made of it; what is not written again stays theirs.
+    let changed = recorded.as_ref().filter(|_| force).map(|old| added::changed_otherwise(root, old, &added));
+    let changed = changed.unwrap_or_default();
+    let forced = old.clone().map(|old| old.with_earlier(&changed, |_| true));
     let mut planned = settings(configuration);
-    let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
+    let base = original(root, forced.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
     let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::from(e)))?;
     let source = located;
@@ -100,7 +106,6 @@ pub fn prepare(
     are_ordinary(&of_others, source)?;
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
-    let mut warnings = Vec::new();
     let others = own::unlike(&siblings(root, source, configuration.runtime, configuration.kata)?);
     let located = if drop_ins && !others.is_empty() {
         let Some(own) = own::place(root, source, configuration, handler.is_some())? else {
@@ -108,7 +113,7 @@ pub fn prepare(
             let blocked = (!by_handler).then(|| own::named(configuration.runtime));
             return Err(PrepareError::Shared { path: source.path.clone(), others, blocked });
         };
-        let before = original(root, old.as_ref(), &own.path)?;
+        let before = original(root, forced.as_ref(), &own.path)?;
         changes.push(FileChange { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
         own
     } else {
@@ -138,7 +143,7 @@ pub fn prepare(
     planned.extend(control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
-        let before = original(root, old.as_ref(), &drop_in_path)?;
+        let before = original(root, forced.as_ref(), &drop_in_path)?;
         changes.push(FileChange { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
         let today = change::text(root, old.as_ref(), &located.path)?;
@@ -155,23 +160,27 @@ pub fn prepare(
             Handler::Containerd => {
                 let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
                 let wanted = WantedHandler { shim: &shim, config: &located.named, version: choice.version };
-                let before = |path: &Path| original(root, old.as_ref(), path);
+                let before = |path: &Path| original(root, forced.as_ref(), path);
                 let today = |path: &Path| change::text(root, old.as_ref(), path).map_err(ChangeError::from);
                 let (files, handler) = containerd::containerd(root, &before, &today, &place, wanted, &replaced)?;
+                warnings.extend(containerd::writes_runc(&files));
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
             }
             Handler::Crio => {
-                let (files, handler) = crio::crio(root, old.as_ref(), &shim, &located.named, &replaced)?;
+                let (files, handler) = crio::crio(root, forced.as_ref(), &shim, &located.named, &replaced)?;
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
-        change::hold_only_ours(root, old.as_ref(), &changes[for_kata..])?;
+        warnings.extend(change::hold_only_ours(root, old.as_ref(), &changes[for_kata..], force)?);
     }
-    for path in foreign(root, &changes)? {
+    let is_written = |path: &Path| changes.iter().any(|c| c.path == path);
+    let of_ours = recorded.iter().flat_map(|old| &old.files).filter(|file| is_written(&file.path));
+    warnings.extend(of_ours.filter_map(|file| Some(added::forced(file, changed.get(&file.path)?))));
+    for path in foreign(root, &changes)?.into_iter().filter(|path| !changed.contains_key(path)) {
         if !force {
             return Err(PrepareError::Foreign(path));
         }
@@ -183,7 +192,6 @@ pub fn prepare(
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().filter_map(ForeignAdditions::words));
-    let is_written = |path: &PathBuf| changes.iter().any(|c| c.path == *path);
     let told = kept.iter().filter(|(path, _)| !is_written(path));
     warnings.extend(told.map(|(path, why)| format!("{} stays: {why}", path.display())));
     let stays: Vec<PathBuf> = stays.into_iter().filter(|path| !is_written(path)).collect();
@@ -197,7 +205,7 @@ pub fn prepare(
             return Err(ChangeError::Needed { path, why: why + or }.into());
         }
     }
-    let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
+    let old = recorded.as_ref().map(|old| added::noted(root, old, &added).with_earlier(&changed, is_written));
     let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = ManagedConfiguration {
         config: source.path.clone(),
@@ -270,18 +278,14 @@ impl PreparedFiles {
     ///
     /// # Errors
     ///
-    /// What could not be written; it can be taken back.
+    /// What could not be written; what was by then is taken back, or named.
     pub fn write(
         self,
         root: &Root,
         lock: &Lock,
         configuration: &KataConfiguration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
-        for added in &self.added {
-            added.write(root)?;
-            added.write_import(root)?;
-        }
-        change::apply(root, lock, self.old.as_ref(), self.new)?;
+        change::apply(root, lock, self.old.as_ref(), self.new, &self.added)?;
         let merged = MergedConfiguration::read(root, &self.located, configuration.runtime, configuration.kata)?;
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))

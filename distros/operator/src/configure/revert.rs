@@ -33,12 +33,18 @@ pub struct RevertReport {
 /// Why a file stays that an edit names.
 const NAMED: &str = "what may name it is not taken back";
 
+/// Why a file stays whose handler does.
+fn belongs(handler: &Path) -> String {
+    format!("it belongs to the handler in {}, which stays", handler.display())
+}
+
 /// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited. What others
 /// have added to a file of ours moves to one of theirs first, also where it is forced.
 ///
 /// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
 /// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
-/// Only what an edit that stays may name stays, too: containerd does not start with an import of a file that has gone.
+/// Only what an edit that stays may name stays, too: containerd does not start with an import of a file that has gone, and
+/// a handler starts nothing good without its configuration; that goes only by force.
 ///
 /// # Errors
 ///
@@ -118,11 +124,13 @@ pub(super) fn revert_but(
     if !force {
         let mut all = reverted.kept.clone();
         for configured in &state.configurations {
-            if let Some(kept) = all.iter().find(|k| k.by_force && configured.handler.contains(&k.path)) {
-                let why = format!("it belongs to the handler in {}, which stays", kept.path.display());
+            if let Some(kept) = all.iter().find(|k| configured.handler.contains(&k.path)) {
+                let why = belongs(&kept.path);
                 hold(&mut all, configured, &why);
             }
         }
+        // A state that was meddled with may name others.
+        all.retain(|kept| state.files.iter().any(|f| f.path == kept.path));
         if all.len() > reverted.kept.len() {
             all.retain(|kept| !held.contains(kept));
             return revert_but(root, lock, recorded, force, &[held, &all].concat());
@@ -229,23 +237,31 @@ pub(super) fn revert_but(
         steps = rest;
         noted = note(&steps);
     }
-    let mut stuck = false;
+    let mut stuck: Vec<PathBuf> = Vec::new();
     for step in steps {
         let is_handler = is_handler(&step);
         let in_place = step.is_in_place() && !is_noted(&step.file.path);
+        let path = step.file.path.clone();
+        let of_one = |handler: &&PathBuf| {
+            state.configurations.iter().any(|c| c.handler.contains(handler) && c.files.contains(&path))
+        };
+        let its_handler = stuck.iter().find(of_one).filter(|_| !force && !is_handler);
         let why = match &noted {
             // Half of it would be taken for somebody's edit.
             Err(error) if in_place => Some(error.to_string()),
-            _ if stuck && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
-            _ => None,
+            _ if !stuck.is_empty() && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
+            _ => its_handler.map(|handler| belongs(handler)),
         };
-        stuck |= match why {
+        let is_stuck = match why {
             Some(why) => {
                 unwritten.push(NotReverted { path: step.file.path, why, by_force: false });
-                is_handler
+                true
             }
-            None => !carry_out(step) && is_handler,
+            None => !carry_out(step),
         };
+        if is_stuck && is_handler {
+            stuck.push(path);
+        }
     }
     reverted.kept.append(&mut unwritten);
     remove_dangling(root, state)?;

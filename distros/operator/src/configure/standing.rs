@@ -4,7 +4,7 @@ use super::found::against;
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
 use super::{Initrd, Problem, containerd, copy, in_effect};
-use root::Root;
+use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item};
@@ -34,7 +34,16 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
         problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
     };
     for file in &state.files {
-        let Some(now) = root.utf8_if_any(&file.path)? else {
+        let now = match root.utf8_if_any(&file.path) {
+            Err(RootError::NotText { .. }) => {
+                let why = "expected UTF-8 text: nobody can tell what of it kata-osinfo wrote: mend it";
+                tell(&file.path, None, why.to_owned());
+                undone.insert(file.path.clone());
+                continue;
+            }
+            now => now?,
+        };
+        let Some(now) = now else {
             tell(&file.path, None, "kata-osinfo wrote it, and it is gone".to_owned());
             undone.insert(file.path.clone());
             continue;

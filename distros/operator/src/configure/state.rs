@@ -143,9 +143,17 @@ impl State {
         State { configurations: self.configurations, files, ..State::default() }
     }
 
+    /// The state for which some files are ours with a text that others have given them.
+    pub(super) fn with_earlier(mut self, texts: &BTreeMap<PathBuf, String>, which: impl Fn(&Path) -> bool) -> State {
+        let which = texts.iter().filter(|(path, _)| which(path));
+        self.earlier.extend(which.map(|(path, text)| (path.clone(), text.clone())));
+        self
+    }
+
     /// What configurations lose to another one.
     pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
-        self.configurations.iter().filter_map(|c| {
+        // What was found without a state has no name.
+        self.configurations.iter().filter(|c| !c.config.as_os_str().is_empty()).filter_map(|c| {
             let (config, profile) = (c.config.display(), &c.profile);
             if c.is_of(&this.config) {
                 let differs = c.profile != this.profile;
@@ -183,7 +191,7 @@ pub enum ChangeError {
     Version(u32),
     /// A file of ours is not as this program left it.
     #[error(
-        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo unconfigure --force` takes all of it back"
+        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo configure --force` writes it anew without that, and `kata-osinfo unconfigure --force` takes all of it back"
     )]
     Changed {
         /// The file.
@@ -222,6 +230,22 @@ pub enum ChangeError {
     /// A file is not as it was looked at.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),
+    /// A call failed in the middle.
+    #[error(
+        "{why}; {}", match .left.as_slice() {
+            [] => "what this call had written by then has been taken back, and nothing is changed".to_owned(),
+            left => format!(
+                "what this call had written by then is in effect, because it could not be taken back: {}: `kata-osinfo unconfigure` takes it back",
+                left.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+            ),
+        }
+    )]
+    Halfway {
+        /// Why.
+        why: Box<ChangeError>,
+        /// What is still there of what was written.
+        left: Vec<PathBuf>,
+    },
     /// Another one holds the lock.
     #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
     Locked(u64),
@@ -292,10 +316,19 @@ fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
 
 /// That nothing else stands where the state's folder is, or is to be made.
 pub(super) fn check_folder(root: &Root) -> Result<(), ChangeError> {
+    has_folder(root).map(|_| ())
+}
+
+/// Whether the folder of states is there.
+///
+/// # Errors
+///
+/// [`ChangeError::State`] where something else stands there, whatever it is; else that it cannot be told.
+pub fn has_folder(root: &Root) -> Result<bool, ChangeError> {
     let folder = root.resolve_new(Path::new(FOLDER)).and_then(|path| root.look(&path));
     match folder.map_err(no_state)? {
         Some(other) if !other.is_dir() => Err(ChangeError::State(format!("{FOLDER} is not a folder"))),
-        _ => Ok(()),
+        there => Ok(there.is_some()),
     }
 }
 

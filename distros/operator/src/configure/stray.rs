@@ -6,11 +6,12 @@
 
 use super::containerd::{self, Replaced, Unread, migrated};
 use super::edit::DROP_IN;
-use super::keys::says_it_is_ours;
+use super::keys::{is_whole, says_it_is_ours};
 use super::lock::Lock;
 use super::revert::{RevertReport, revert_but};
 use super::state::{
-    ChangeError, FOLDER, FileChange, MAX_STATE, ManagedConfiguration, NotReverted, STATE, State, check_folder, is_plain,
+    self, ChangeError, FOLDER, FileChange, MAX_STATE, ManagedConfiguration, NotReverted, STATE, State, check_folder,
+    is_plain,
 };
 use super::{copy, crio, locate, own};
 use model::profile::Runtime;
@@ -43,23 +44,29 @@ pub struct Strays {
     pub unclear: Vec<NotReverted>,
     /// What cannot be read, and may be ours, or name it.
     pub unread: Vec<NotReverted>,
+    /// Copies of drop-ins of ours beside them, as editors make them, which are read as these are.
+    pub copies: Vec<NotReverted>,
 }
 
 impl Strays {
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.state.files.is_empty() && self.kept.is_empty() && self.unclear.is_empty() && self.unread.is_empty()
+        self.state.files.is_empty() && self.unwritten().next().is_none()
+    }
+
+    /// What no state would have said.
+    pub fn unwritten(&self) -> impl Iterator<Item = &NotReverted> {
+        self.kept.iter().chain(&self.unclear).chain(&self.unread).chain(&self.copies)
     }
 
     /// Whether nothing was found, and there is something of which nobody can tell.
     pub fn is_unclear(&self) -> bool {
-        self.state.files.is_empty() && self.kept.is_empty() && !self.is_empty()
+        self.state.files.is_empty() && self.kept.is_empty() && self.copies.is_empty() && !self.is_empty()
     }
 
     /// Every file, with why it is told.
     pub fn told(&self) -> Vec<NotReverted> {
-        let kept = self.kept.iter().chain(&self.unclear).chain(&self.unread).cloned();
-        self.state.files.iter().map(unknown).chain(kept).collect()
+        self.state.files.iter().map(unknown).chain(self.unwritten().cloned()).collect()
     }
 }
 
@@ -82,7 +89,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     let mains = migrated::mains(root, &mut |path, error| unread(force, &mut closed, path, error))?;
     let state = &migrated::adopted_of(root, state.clone(), &mains)?;
     let mut added = migrated::unknown_mains(&mains, state);
-    let Strays { state: found, unread: more, .. } = strays(root, force)?;
+    let Strays { state: found, unread: more, copies: mut of_copies, .. } = strays(root, force)?;
     let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
     let mut others: Vec<FileChange> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
     let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
@@ -124,6 +131,17 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         }
     }
     reverted.kept.extend(others.iter().map(unknown));
+    // Those beside files that only a state knows, too.
+    let drop_ins: Vec<&Path> = all.files.iter().map(|file| file.path.as_path()).collect();
+    of_copies.extend(copies(root, &drop_ins, &mut |_, _| Ok(()))?);
+    for copy in of_copies {
+        // One that is ours by a link has gone with it.
+        let is_told =
+            all.files.iter().any(|f| f.path == copy.path) || reverted.kept.iter().any(|k| k.path == copy.path);
+        if !is_told {
+            reverted.kept.push(copy);
+        }
+    }
     let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
     let left = migrated::left(&mains, state, &texts);
     let told: Vec<NotReverted> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
@@ -179,7 +197,69 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
     let state = State { configurations, files, directories, ..State::default() };
-    Ok(Strays { state, kept, unclear, unread: closed })
+    let drop_ins: Vec<PathBuf> = drop_ins_of_kata(root, &mut |path, error| unread(force, &mut closed, path, error))?;
+    let drop_ins: Vec<&Path> = drop_ins.iter().map(PathBuf::as_path).collect();
+    let copies = copies(root, &drop_ins, &mut |path, error| unread(force, &mut closed, path, error))?;
+    Ok(Strays { state, kept, unclear, unread: closed, copies })
+}
+
+/// What was configured. Where no state says so any more, and a `handler` is to be written, a handler of ours in others'
+/// files is taken over, and that is told: what `configure` finds of its own there did not stand there before.
+///
+/// # Errors
+///
+/// That the state, or something that may be ours, cannot be read.
+pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Result<Option<State>, ChangeError> {
+    if let Some(state) = state::read(root)? {
+        return Ok(Some(migrated::adopted(root, state)?));
+    }
+    if !handler {
+        return Ok(None);
+    }
+    let mut files = strays(root, false)?.state.files;
+    // What is wholly ours says so itself, and may have more by now.
+    files.retain(|file| !is_whole(file));
+    told.extend(files.iter().map(|file| {
+        let path = file.path.display();
+        format!("{path} has a handler of kata-osinfo's that no state knows any more: `kata-osinfo unconfigure` takes it back")
+    }));
+    let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+    let configurations = vec![unnamed(paths.clone(), paths)];
+    Ok((!files.is_empty()).then(|| State { configurations, files, ..State::default() }))
+}
+
+/// The places of drop-ins for Kata.
+fn drop_ins_of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<PathBuf>, RootError> {
+    let mut all = Vec::new();
+    for config in configurations(root, unread)? {
+        all.extend(target(root, &config, unread)?.map(|path| path.with_file_name("config.d").join(DROP_IN)));
+    }
+    Ok(all)
+}
+
+/// Files beside drop-ins of ours that say that they are ours and have another name, where every name is read.
+fn copies(root: &Root, drop_ins: &[&Path], unread: &mut Unread<'_>) -> Result<Vec<NotReverted>, RootError> {
+    let of_kata = drop_ins.iter().filter(|path| path.ends_with(Path::new("config.d").join(DROP_IN)));
+    let folders: BTreeSet<PathBuf> = of_kata.map(|path| path.with_file_name("")).collect();
+    let mut all = Vec::new();
+    for folder in folders {
+        let names = match root.list_if_any(&folder) {
+            Ok(names) => names,
+            Err(error) => {
+                unread(&folder, error)?;
+                continue;
+            }
+        };
+        for path in names.iter().filter(|name| *name != DROP_IN).map(|name| folder.join(name)) {
+            if let Some(copy) = ours(root, &path, unread)?
+                && copy.path == path
+            {
+                let why = "Kata reads it as it read the file of ours that it is a copy of: remove it".to_owned();
+                all.push(NotReverted { path, why, by_force: false });
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
@@ -232,16 +312,22 @@ fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
     }
 }
 
-/// Copies of Kata's configurations, and drop-ins beside these.
-fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
+/// Where configurations of Kata are, or may have been.
+fn configurations(root: &Root, unread: &mut Unread<'_>) -> Result<BTreeSet<PathBuf>, RootError> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     for runtime in [Runtime::Go, Runtime::Rs] {
         named.extend(containerd::config_paths(root, runtime, unread)?.into_iter().map(PathBuf::from));
     }
     named.extend(named_by_a_damaged_state(root));
+    named.retain(|path| path.is_absolute());
+    Ok(named)
+}
+
+/// Copies of Kata's configurations, and drop-ins beside these.
+fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
     let mut found: Vec<FileChange> = Vec::new();
-    for config in named.iter().filter(|path| path.is_absolute()) {
-        for change in of_one(root, config, unread)? {
+    for config in configurations(root, unread)? {
+        for change in of_one(root, &config, unread)? {
             if !found.contains(&change) {
                 found.push(change);
             }

@@ -1,13 +1,13 @@
 //! Writing a file whole or not at all, renaming and removing it.
 
-use super::PinnedPath;
+use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
 use crate::error::RootError;
 use crate::root::Root;
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -17,8 +17,23 @@ use std::path::Path;
 /// what a killed one left over is recognized.
 const STAGED: &str = ".kata-osinfo.new";
 
+/// What a text of others is called that has no other place any more; nobody reads it.
+const ASIDE: &str = ".kata-osinfo.theirs";
+
+/// Names that are tried for it.
+const MOST_ASIDE: u32 = 100;
+
 /// What a new file may be by default.
 const FILE: u32 = 0o644;
+
+/// What a new file may take the place of.
+#[derive(Debug, Clone, Copy)]
+enum Over<'s> {
+    /// Whatever stands there.
+    Anything,
+    /// What was looked at; `None` is no file.
+    Only(Option<&'s FileContents>),
+}
 
 impl Root {
     /// Writes a file whole, or leaves the old one: its folders are made, its attributes kept.
@@ -60,13 +75,52 @@ impl PinnedPath {
     ///
     /// [`RootError::Write`].
     pub fn write(&self, bytes: &[u8], attributes: Option<&Attributes>) -> Result<(), RootError> {
+        self.written(bytes, attributes, Over::Anything).map(drop)
+    }
+
+    /// [`PinnedPath::write`] over what was looked at alone, `None` being no file: what somebody else has written there
+    /// meanwhile stays, and the answer is `false`.
+    ///
+    /// It is looked at again when the new file is whole, and again what the new one has taken the place of.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn write_over(
+        &self,
+        seen: Option<&FileContents>,
+        bytes: &[u8],
+        attributes: Option<&Attributes>,
+    ) -> Result<bool, RootError> {
+        self.written(bytes, attributes, Over::Only(seen))
+    }
+
+    /// Removes the file that was looked at; what somebody else has written there meanwhile stays, and the answer is
+    /// `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn remove_seen(&self, seen: &FileContents) -> Result<bool, RootError> {
+        match self.is_still(Some(seen)) {
+            true => self.remove().map(|()| true),
+            false => Ok(false),
+        }
+    }
+
+    fn written(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> Result<bool, RootError> {
         let failed = |source| RootError::Write { path: self.shown.clone(), source };
         let names = self.open(OFlags::RDONLY).and_then(|f| f.metadata()).map_or(0, |m| m.nlink());
         let written = match names {
-            2.. => self.write_in_place(bytes, attributes),
-            _ => self.replace(bytes, attributes),
+            2.. if !self.may_go(over) => Ok(false),
+            2.. => self.write_in_place(bytes, attributes).map(|()| true),
+            _ => self.replace(bytes, attributes, over),
         };
-        written.and_then(|()| self.sync()).map_err(failed)
+        let written = written.map_err(failed)?;
+        if written {
+            self.sync().map_err(failed)?;
+        }
+        Ok(written)
     }
 
     fn write_in_place(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
@@ -78,37 +132,133 @@ impl PinnedPath {
         file.sync_all()
     }
 
-    fn replace(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
-        let stage = self.stage();
+    fn replace(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> io::Result<bool> {
         self.sweep()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let staged = rustix::fs::openat(stage, STAGED, flags, Mode::RUSR | Mode::WUSR)
+        let staged = rustix::fs::openat(self.stage(), STAGED, flags, Mode::RUSR | Mode::WUSR)
             .map_err(io::Error::from)
             .and_then(|file| fill(&File::from(file), bytes, attributes))
-            .and_then(|()| Ok(rustix::fs::renameat(stage, STAGED, &self.folder, &self.name)?));
+            .and_then(|()| self.put(over));
         match staged {
             // The folder is mounted by itself, or what is above it may not be written: there is no other place.
             Err(error) if self.is_read_whole() && is_elsewhere(&error) => {
                 self.sweep()?;
-                self.replace_without_a_name(bytes, attributes)
+                self.replace_without_a_name(bytes, attributes, over)
             }
             Err(error) => {
                 // The first error is the one to report.
                 let _ = self.sweep();
                 Err(error)
             }
-            Ok(()) => Ok(()),
+            Ok(put) => self.sweep().map(|()| put),
         }
     }
 
+    /// Gives the staged file its name; whether what stood there was what may go. What may not has its name again.
+    fn put(&self, over: Over<'_>) -> io::Result<bool> {
+        let stage = self.stage();
+        let rename_with = |flags| rustix::fs::renameat_with(stage, STAGED, &self.folder, &self.name, flags);
+        let rename = || rustix::fs::renameat(stage, STAGED, &self.folder, &self.name).map_err(io::Error::from);
+        let renamed = match over {
+            Over::Anything => return rename().map(|()| true),
+            Over::Only(None) => rename_with(RenameFlags::NOREPLACE).map(|()| true).map_err(io::Error::from),
+            Over::Only(Some(_)) if !self.may_go(over) => return Ok(false),
+            Over::Only(Some(seen)) => {
+                let staged = self.staged()?;
+                let ours = staged.contents(u64::MAX)?;
+                let exchanged = rename_with(RenameFlags::EXCHANGE).map_err(io::Error::from);
+                exchanged.and_then(|()| self.came_out(&staged, seen, ours.as_ref()))
+            }
+        };
+        let is = |error: &io::Error, errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+        match renamed {
+            // It has come, or gone, since.
+            Err(error) if is(&error, Errno::EXIST) || is(&error, Errno::NOENT) => Ok(false),
+            // A filesystem without such renames: looking right before is all that can be done.
+            Err(error) if [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].iter().any(|e| is(&error, *e)) => {
+                match self.may_go(over) {
+                    true => rename().map(|()| true),
+                    false => Ok(false),
+                }
+            }
+            renamed => renamed,
+        }
+    }
+
+    /// The staged file.
+    fn staged(&self) -> io::Result<PinnedPath> {
+        let (path, shown) = (self.path.with_file_name(STAGED), self.shown.with_file_name(STAGED));
+        Ok(PinnedPath { path, shown, folder: self.stage().try_clone()?, above: None, name: STAGED.into() })
+    }
+
+    /// Looks at what an exchange for `ours` has brought out, and brings it back where it is not what was `seen` before.
+    fn came_out(&self, staged: &PinnedPath, seen: &FileContents, ours: Option<&FileContents>) -> io::Result<bool> {
+        if staged.is_still(Some(seen)) {
+            return Ok(true);
+        }
+        let flags = RenameFlags::EXCHANGE;
+        let back = rustix::fs::renameat_with(&staged.folder, STAGED, &self.folder, &self.name, flags);
+        if back.is_ok() && staged.is_still(ours) {
+            return Ok(false);
+        }
+        // Others have written to ours by now, or theirs cannot be brought back: neither text is lost.
+        for number in 1..=MOST_ASIDE {
+            let name = format!("{ASIDE}.{number}");
+            let flags = RenameFlags::NOREPLACE;
+            if rustix::fs::renameat_with(&staged.folder, STAGED, &staged.folder, name.as_str(), flags).is_ok() {
+                return Err(io::Error::other(format!(
+                    "others change it again and again: a text of theirs is called {name} now"
+                )));
+            }
+        }
+        Err(io::Error::other("others change it again and again"))
+    }
+
+    /// Whether what stands there may go.
+    fn may_go(&self, over: Over<'_>) -> bool {
+        match over {
+            Over::Anything => true,
+            Over::Only(seen) => self.is_still(seen),
+        }
+    }
+
+    /// Whether a file is still what was looked at; one that cannot be read is not.
+    fn is_still(&self, seen: Option<&FileContents>) -> bool {
+        let most = seen.map_or(0, |seen| seen.bytes.len() as u64);
+        let same = |a: &FileContents, b: &FileContents| (&a.bytes, &a.attributes) == (&b.bytes, &b.attributes);
+        match (self.contents(most), seen) {
+            (Ok(Some(now)), Some(seen)) => same(&now, seen),
+            (Ok(None), None) => true,
+            _ => false,
+        }
+    }
+
+    /// The file with one byte more than `most` at most.
+    fn contents(&self, most: u64) -> io::Result<Option<FileContents>> {
+        let Some(file) = self.opened()? else { return Ok(None) };
+        let (attributes, links) = (Attributes::of(&file)?, file.metadata()?.nlink());
+        let mut bytes = Vec::new();
+        file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(Some(FileContents { bytes, attributes, links }))
+    }
+
     /// The file has no name until it is whole; the old one goes the moment before.
-    fn replace_without_a_name(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
+    fn replace_without_a_name(
+        &self,
+        bytes: &[u8],
+        attributes: Option<&Attributes>,
+        over: Over<'_>,
+    ) -> io::Result<bool> {
         let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, c".", flags, Mode::RUSR | Mode::WUSR)?;
         let file = File::from(file);
         fill(&file, bytes, attributes)?;
+        if !self.may_go(over) {
+            return Ok(false);
+        }
         self.unlink()?;
-        Ok(rustix::fs::linkat(&file, c"", &self.folder, &self.name, AtFlags::EMPTY_PATH)?)
+        rustix::fs::linkat(&file, c"", &self.folder, &self.name, AtFlags::EMPTY_PATH)?;
+        Ok(true)
     }
 
     /// Removes what an earlier write that was killed has left beside the place.
@@ -214,4 +364,86 @@ fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::R
         None => rustix::fs::fchmod(file, Mode::from_raw_mode(FILE))?,
     }
     file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 100;
+
+    /// A file that was looked at, and a new one that is staged.
+    fn staged() -> (tempfile::TempDir, PinnedPath, FileContents) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "old").unwrap();
+        std::fs::write(dir.path().join(STAGED), "ours").unwrap();
+        let place = Root::new(dir.path()).unwrap().pin(Path::new("/f")).unwrap().unwrap();
+        let seen = place.read(LIMIT).unwrap().unwrap();
+        (dir, place, seen)
+    }
+
+    #[test]
+    fn what_comes_out_by_the_exchange_and_was_not_looked_at_goes_back() {
+        let (dir, place, seen) = staged();
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let exchange = || {
+            let (stage, flags) = (place.stage(), RenameFlags::EXCHANGE);
+            rustix::fs::renameat_with(stage, STAGED, &place.folder, &place.name, flags).unwrap();
+        };
+        // Between the last look and the exchange.
+        std::fs::write(dir.path().join("f"), "old, and theirs").unwrap();
+        let staged = place.staged().unwrap();
+        let ours = staged.read(LIMIT).unwrap();
+        exchange();
+        assert!(!place.came_out(&staged, &seen, ours.as_ref()).unwrap());
+        assert_eq!((text("f").as_str(), text(STAGED).as_str()), ("old, and theirs", "ours"));
+        // What was looked at stays out.
+        std::fs::write(dir.path().join("f"), "old").unwrap();
+        exchange();
+        assert!(place.came_out(&staged, &seen, ours.as_ref()).unwrap());
+        assert_eq!((text("f").as_str(), text(STAGED).as_str()), ("ours", "old"));
+        // Others have written to both.
+        std::fs::write(dir.path().join(STAGED), "old, and theirs").unwrap();
+        std::fs::write(dir.path().join("f"), "ours, and theirs").unwrap();
+        let error = place.came_out(&staged, &seen, ours.as_ref()).unwrap_err().to_string();
+        let aside = format!("{ASIDE}.1");
+        assert!(error.contains(&aside), "{error}");
+        assert_eq!((text("f").as_str(), text(&aside).as_str()), ("old, and theirs", "ours, and theirs"));
+    }
+
+    #[test]
+    fn only_what_was_looked_at_is_written_over_and_removed() {
+        let (dir, place, seen) = staged();
+        let text = || std::fs::read_to_string(dir.path().join("f")).unwrap();
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        assert!(!place.write_over(None, b"ours", None).unwrap(), "it was not there");
+        std::fs::write(dir.path().join("f"), "theirs").unwrap();
+        assert!(!place.write_over(Some(&seen), b"ours", None).unwrap());
+        assert!(!place.remove_seen(&seen).unwrap());
+        assert_eq!((text().as_str(), names()), ("theirs", 1));
+        let now = place.read(LIMIT).unwrap().unwrap();
+        assert!(place.write_over(Some(&now), b"ours", Some(&now.attributes)).unwrap());
+        assert_eq!((text().as_str(), names()), ("ours", 1));
+        // A file of several names likewise, which is written in place.
+        std::fs::hard_link(dir.path().join("f"), dir.path().join("g")).unwrap();
+        assert!(!place.write_over(Some(&now), b"more", None).unwrap());
+        let now = place.read(LIMIT).unwrap().unwrap();
+        assert!(place.write_over(Some(&now), b"more", None).unwrap());
+        assert_eq!(std::fs::read_to_string(dir.path().join("g")).unwrap(), "more");
+        std::fs::remove_file(dir.path().join("g")).unwrap();
+        let now = place.read(LIMIT).unwrap().unwrap();
+        assert!(place.remove_seen(&now).unwrap() && !place.remove_seen(&now).unwrap());
+        assert!(place.write_over(None, b"new", None).unwrap());
+        assert_eq!((text().as_str(), names()), ("new", 1));
+    }
+
+    #[test]
+    fn what_is_staged_for_no_file_takes_the_place_of_none() {
+        let (dir, place, _) = staged();
+        assert!(!place.put(Over::Only(None)).unwrap());
+        assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "old");
+        std::fs::remove_file(dir.path().join("f")).unwrap();
+        assert!(place.put(Over::Only(None)).unwrap());
+        assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "ours");
+    }
 }

@@ -49,14 +49,14 @@ fn what_was_written_is_taken_back_to_the_byte() {
     std::fs::write(dir.path().join("etc/main"), "old\r\nno newline").unwrap();
     let before = tree(dir.path());
     let first = vec![change("/etc/main", Some("old\r\nno newline"), "new\n"), change("/etc/a/b/c", None, "x\n")];
-    apply(&root, &lock(&root).unwrap(), None, new(first)).unwrap();
+    apply(&root, &lock(&root).unwrap(), None, new(first), &[]).unwrap();
     assert_eq!(std::fs::read_to_string(dir.path().join("etc/main")).unwrap(), "new\n");
     // A second time, with other files: originals stay what they were, files no longer wanted go.
     let old = state::read(&root).unwrap().unwrap();
     let again = original(&root, Some(&old), Path::new("/etc/main")).unwrap();
     assert_eq!(again.as_deref(), Some("old\r\nno newline"));
     let files = vec![change("/etc/main", again.as_deref(), "newer\n")];
-    apply(&root, &lock(&root).unwrap(), Some(&old), new(files)).unwrap();
+    apply(&root, &lock(&root).unwrap(), Some(&old), new(files), &[]).unwrap();
     assert!(!dir.path().join("etc/a/b/c").exists());
     let last = state::read(&root).unwrap().unwrap();
     let restored = revert(&root, None, &last, false).unwrap().restored;
@@ -75,7 +75,7 @@ fn what_others_changed_is_not_overwritten_unasked() {
     let root = Root::new(dir.path()).unwrap();
     let ours = "# `kata-osinfo unconfigure` removes it.\nx = 1\n";
     let files = vec![change("/f", None, ours), change("/g", None, ours)];
-    apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap();
+    apply(&root, &lock(&root).unwrap(), None, new(files), &[]).unwrap();
     std::fs::write(dir.path().join("f"), ours.replace('1', "2")).unwrap();
     let old = state::read(&root).unwrap().unwrap();
     let error = original(&root, Some(&old), Path::new("/f")).unwrap_err();
@@ -98,7 +98,7 @@ fn what_was_changed_in_the_very_moment_is_not_overwritten() {
     let root = Root::new(dir.path()).unwrap();
     std::fs::write(dir.path().join("f"), "new").unwrap();
     let files = vec![change("/f", Some("as it was looked at"), "ours\n")];
-    let error = apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap_err();
+    let error = apply(&root, &lock(&root).unwrap(), None, new(files), &[]).unwrap_err();
     assert!(matches!(error, ChangeError::Meanwhile(_)), "{error}");
     let step = PendingFile::new(&root, change("/f", None, "ours"), Some("ours".to_owned())).unwrap();
     std::fs::write(dir.path().join("f"), "newer").unwrap();
@@ -113,7 +113,7 @@ fn whatever_stands_in_the_way_goes_only_by_force() {
     let root = Root::new(dir.path()).unwrap();
     std::fs::write(dir.path().join("b"), "old").unwrap();
     let files = vec![change("/a", None, "ours"), change("/b", Some("old"), "ours"), change("/c", None, "ours")];
-    apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap();
+    apply(&root, &lock(&root).unwrap(), None, new(files), &[]).unwrap();
     let at = |name: &str| dir.path().join(name);
     ["a", "b", "c"].iter().for_each(|name| std::fs::remove_file(at(name)).unwrap());
     mknodat(CWD, at("a"), FileType::Fifo, Mode::RUSR, 0).unwrap();

@@ -22,19 +22,13 @@ pub(in super::super) struct WantedHandler<'a> {
     pub(in super::super) version: Option<(u32, u32)>,
 }
 
-/// The handler `runc` as containerd before 2.0 has it while none is stated, to be stated with the first other one.
+/// The handler `runc` as containerd before 2.0 has it while no runtimes are stated, to be stated with the first one.
 ///
-/// Where another runtime is taken by default there was no such handler, or no CRI plugin: `default_runtime`, deprecated,
-/// is a handler beside it (`config dump` of 1.6.20).
+/// It is there whichever runtime is taken by default (`config dump` of 1.6.20 and 1.7).
 pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
     let (_, loaded) = now.iter().find(|(loading, _)| loading.replaces())?;
-    let stated = |key: &str| loaded.rest.get(GRPC)?.get("containerd")?.get(key);
-    let named = stated("default_runtime_name").and_then(Value::as_str);
-    // MicroK8s fills in what a variable says when it starts.
-    let is_used = named.is_none_or(|n| n == "runc" || n.contains("${")) || stated("default_runtime").is_some();
-    let runc = loaded.runtimes.is_empty() && is_used;
     let table = ["plugins", GRPC, "containerd", "runtimes", "runc"];
-    runc.then(|| setting(&table, "runtime_type", json!(RUNC)))
+    loaded.runtimes.is_empty().then(|| setting(&table, "runtime_type", json!(RUNC)))
 }
 
 /// The handler's keys, beside those of a handler of this name that is there.

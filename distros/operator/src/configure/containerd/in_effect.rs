@@ -9,7 +9,7 @@ use super::files::Replaced;
 use super::imports;
 use super::loaded::{LoadError, Loading};
 use super::migrated::handler_of;
-use super::written::{disabled, loaded, set_by};
+use super::written::{disabled, loaded, of_first_form, set_by};
 use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -126,6 +126,10 @@ impl Expected<'_> {
     fn problems(&self, loading: Loading) -> Result<Vec<Problem>, LoadError> {
         let (files, loaded) = loaded(self.root, self.replaced, self.main, loading)?;
         let mut problems: Vec<Problem> = disabled(&files, &loaded).into_iter().collect();
+        if let Some(problem) = of_first_form(&files, loading) {
+            problems.push(problem);
+            return Ok(problems);
+        }
         let Some(found) = loaded.runtimes.get(NAME) else {
             let message = format!("handler {NAME} is not there any more: configure again");
             problems.push(Problem { file: self.main.to_owned(), line: None, message });

@@ -79,7 +79,8 @@ impl Loading {
 pub(super) struct File {
     pub(super) path: PathBuf,
     text: String,
-    version: i64,
+    /// Its form; 0 where it says none.
+    pub(super) version: i64,
     plugins: Map<String, Value>,
     disabled: Vec<String>,
     required: Vec<String>,

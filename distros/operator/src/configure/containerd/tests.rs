@@ -48,16 +48,22 @@ fn containerd_1_is_edited_in_place() {
 #[test]
 fn runtimes_that_containerd_1_has_are_not_added_to() {
     let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
-    for stated in [
-        format!("[{section}]\ndefault_runtime_name = \"mine\"\n"),
-        format!("[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n"),
-    ] {
-        let (_dir, root) = machine(Some(&format!("version = 2\n{stated}")));
-        let changes = changes(&root, Some((1, 7))).unwrap();
-        assert!(!changes[0].after.contains("runtimes.runc"), "{}", changes[0].after);
+    let stated = format!("version = 2\n[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n");
+    let (_dir, root) = machine(Some(&stated));
+    let changes = changes(&root, Some((1, 7))).unwrap();
+    assert!(!changes[0].after.contains("runtimes.runc"), "{}", changes[0].after);
+}
+
+/// While none is stated there is `runc`, whatever is taken by default.
+#[test]
+fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
+    let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
+    for default in ["runc", "kata", "mine", "${RUNTIME}"] {
+        let main = format!("version = 2\n[{section}]\ndefault_runtime_name = \"{default}\"\n");
+        let (_dir, root) = machine(Some(&main));
+        let after = &changes(&root, Some((1, 7))).unwrap()[0].after;
+        assert!(after.contains("runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\""), "{default}: {after}");
     }
-    let (_dir, root) = machine(Some(&format!("version = 2\n[{section}]\ndefault_runtime_name = \"runc\"\n")));
-    assert!(changes(&root, Some((1, 7))).unwrap()[0].after.contains("runtimes.runc"));
 }
 
 /// With the first handler that is stated, `runc` would be none any more.

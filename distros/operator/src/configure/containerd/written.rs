@@ -120,6 +120,10 @@ impl ContainerdHandler {
             if let Some(Problem { file, line, message }) = disabled(&files, &loaded) {
                 tell(&file, line, message);
             }
+            if let Some(Problem { file, line, message }) = of_first_form(&files, *loading) {
+                tell(&file, line, message);
+                continue;
+            }
             for (key, wanted, found) in self.differences(&loaded) {
                 let keys: Vec<&str> = key.iter().map(String::as_str).collect();
                 let (file, line) = set_by(&files, &keys).unwrap_or((self.main.as_path(), None));
@@ -163,4 +167,14 @@ pub(super) fn disabled(files: &[File], loaded: &Loaded) -> Option<Problem> {
     let line = files.iter().find(|f| f.path == *file).and_then(|f| f.line(&["disabled_plugins"]));
     let message = "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
     Some(Problem { file: file.clone(), line, message: message.to_owned() })
+}
+
+/// That a file has containerd before 2.0 read all of them by version 1, which does not know the section of the handler.
+pub(super) fn of_first_form(files: &[File], loading: Loading) -> Option<Problem> {
+    let file =
+        files.iter().rev().find(|file| file.version != 0).filter(|file| loading.replaces() && file.version == 1)?;
+    let message = format!(
+        "it has version 1, and is read last of those that say theirs: containerd before 2.0 reads all files by it then, and no handler {NAME} in them: say what it says in version 2, or do not import it"
+    );
+    Some(Problem { file: file.path.clone(), line: file.line(&["version"]), message })
 }
