@@ -88,8 +88,8 @@ fn a_handler_that_containerd_takes_by_default_stays() {
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         if is_new {
-            std::fs::remove_file(machine.path(file)).expect("removed");
-            std::fs::remove_dir(machine.path("m/etc/containerd/conf.d")).expect("removed");
+            remove_file(machine.path(file)).expect("removed");
+            remove_dir(machine.path("m/etc/containerd/conf.d")).expect("removed");
         }
         assert_eq!(machine.everything(), before);
     }
@@ -217,7 +217,7 @@ fn lines_of_others_in_a_file_that_is_imported_by_its_name_are_imported_from_wher
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         left(&machine);
         // With their file its import goes: containerd would not start.
-        std::fs::remove_file(without.path(&format!("m{added}"))).expect("removed");
+        remove_file(without.path(&format!("m{added}"))).expect("removed");
         for back in [&["unconfigure"][..], [GO, &with[..]].concat().as_slice()] {
             let machine = without.copy();
             let output = machine.run(back);
@@ -377,7 +377,8 @@ fn a_handler_of_which_nobody_can_tell_stays_with_its_configuration() {
         remove_file(machine.path(MAIN)).expect("removed");
         create_dir(machine.path(MAIN)).expect("made");
     };
-    let others: [(&str, &dyn Fn(&Machine)); 3] = [
+    type Edit<'a> = &'a dyn Fn(&Machine);
+    let others: [(&str, Edit<'_>); 3] = [
         ("bytes", &|_| {}),
         ("no TOML", &|machine| machine.file(MAIN, &format!("{sound}[broken\n"))),
         ("a folder", &folder),
@@ -499,7 +500,7 @@ fn drop_ins_of_others_beside_a_copy_keep_it_and_comments_do_not() {
     machine.file(&format!("{folder}/60-mine.toml"), "[factory]\nenable_template = true\n");
     stays(&machine, &[], "/config.d/60-mine.toml would have no effect any more");
     // The other one has gone, and with it the reason for a copy.
-    std::fs::remove_file(machine.path(&format!("m/{BASE}/configuration-clh.toml"))).expect("removed");
+    remove_file(machine.path(&format!("m/{BASE}/configuration-clh.toml"))).expect("removed");
     let output = call(&machine, GO, &[]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     assert!(output.stderr.contains("/config.d/60-mine.toml would have no effect any more"), "{}", output.stderr);
@@ -518,7 +519,7 @@ fn what_nothing_reads_today_keeps_nothing() {
     let ours = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     machine.file(&ours, &format!("{}\n[factory]\nenable_template = true\n", machine.read(&ours)));
     for name in ["configuration.toml", "configuration-qemu.toml"] {
-        std::fs::remove_file(machine.path(&format!("m/{BASE}/{name}"))).expect("removed");
+        remove_file(machine.path(&format!("m/{BASE}/{name}"))).expect("removed");
     }
     let output = machine.run(&["unconfigure"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
