@@ -108,8 +108,9 @@ fn a_file_of_several_names_is_whole_on_a_full_disk() {
             small.fill(80);
         } else {
             assert!(now == text || now == new, "{pages} pages: {}{now}", configured.stderr);
+            refused += usize::from(now == text);
+            // What it had written by then is taken back; where there is no space even for that, the state stays.
             if machine.path(STATE).exists() {
-                refused += usize::from(now == text);
                 // As a kill in the middle leaves it.
                 machine.file(MAIN, &now.replacen("version", "halfway", 1));
             }
@@ -119,5 +120,5 @@ fn a_file_of_several_names_is_whole_on_a_full_disk() {
         assert_eq!(output.code, 0, "{pages} pages: {}{}", configured.stderr, output.stderr);
         assert_eq!(machine.everything_in("small/m"), before, "{pages} pages");
     }
-    assert!(whole > 0 && refused > 0, "{whole} were enough, {refused} were too few in the middle");
+    assert!(whole > 0 && refused > 0, "{whole} were enough, {refused} were too few");
 }

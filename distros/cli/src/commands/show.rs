@@ -222,10 +222,8 @@ fn summary(entry: &VerifiedEntry, today: Date) -> String {
 
 /// How long ago a day was, for the end of a sentence.
 pub(super) fn ago(tested: Date, today: Date) -> String {
-    match age(tested, today) {
-        days if days.ends_with("day") || days.ends_with("days") => format!("{days} ago"),
-        other => other,
-    }
+    let age = age(tested, today);
+    if tested < today { format!("{age} ago") } else { age }
 }
 
 /// How long ago a day was, in words.
