@@ -1,19 +1,45 @@
 //! From nodes to values, collecting every mistake with its place and the accepted forms.
 
 use crate::arch::Arch;
-use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
+use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, finish, is_direction_control};
 use crate::fact::{Confidence, Fact, PerArch};
 use crate::package_manager::PackageManager;
 use crate::suggest::{listed, nearest};
-use crate::syntax::{MapEntry, Node, NodeKind};
+use crate::syntax::{self, MapEntry, Node, NodeKind};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 /// Collects what is wrong while a tree is read; reading goes on after a mistake.
 pub(crate) struct Decoder<'a> {
     pub(crate) text: &'a str,
     pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// A file of what is known of one distro, apart from its record: the distro and what stands under the last of `keys`, where
+/// all of it can be read, and what is wrong with the form. `what` is the file in messages.
+pub(crate) fn file_about_distro<T>(
+    path: &Path,
+    text: &str,
+    what: &str,
+    keys: &[&str],
+    read: impl FnOnce(&mut Decoder<'_>, &Node) -> Option<T>,
+) -> (Option<(String, T)>, Vec<Diagnostic>) {
+    let name = path.display().to_string();
+    let root = match syntax::parse(text) {
+        Ok(root) => root,
+        Err(diagnostics) => return (None, finish(diagnostics, text, &name)),
+    };
+    let mut d = Decoder { text, diagnostics: Vec::new() };
+    d.duplicates(&root);
+    d.fields(&root, what, keys);
+    if let Some(version) = root.get("apiVersion") {
+        d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
+    }
+    let distro = d.distro(&root);
+    let rest = keys.last().and_then(|key| d.required(&root, key)).and_then(|node| read(&mut d, node));
+    (distro.zip(rest), finish(d.diagnostics, text, &name))
 }
 
 impl Decoder<'_> {

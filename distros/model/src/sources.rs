@@ -2,10 +2,10 @@
 //!
 //! An entry names facts by their subjects, or by how these begin: `vmm qemu` is all that is said of QEMU.
 
-use crate::decode::Decoder;
+use crate::decode::{Decoder, file_about_distro};
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::record::{Confidence, Draft, Record, RecordError, StatedFact};
-use crate::syntax::{self, Node, NodeKind};
+use crate::syntax::{Node, NodeKind};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
@@ -36,22 +36,12 @@ impl Sources {
     ///
     /// Everything that is wrong with its form, with places.
     pub fn parse(path: &Path, text: &str) -> Result<Sources, RecordError> {
-        let failed = |diagnostics| RecordError {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            diagnostics: finish(diagnostics, text, &path.display().to_string()),
-        };
-        let root = syntax::parse(text).map_err(failed)?;
-        let mut d = Decoder { text, diagnostics: Vec::new() };
-        d.duplicates(&root);
-        d.fields(&root, "a file of sources", &["distro", "sources"]);
-        let distro = d.distro(&root);
-        let entries = d.required(&root, "sources").and_then(|node| entries(&mut d, node));
-        match distro.zip(entries) {
-            Some((distro, entries)) if d.diagnostics.iter().all(|found| found.severity != Severity::Error) => {
+        let (file, diagnostics) = file_about_distro(path, text, "a file of sources", &["distro", "sources"], entries);
+        match file {
+            Some((distro, entries)) if diagnostics.iter().all(|found| found.severity != Severity::Error) => {
                 Ok(Sources { distro, entries })
             }
-            _ => Err(failed(d.diagnostics)),
+            _ => Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics }),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use super::{KnownFailure, KnownIssue, KnownIssuesFile, VersionRange};
 use crate::component::Component;
-use crate::decode::Decoder;
-use crate::diagnostic::{Diagnostic, finish, line_column};
+use crate::decode::{Decoder, file_about_distro};
+use crate::diagnostic::{Diagnostic, line_column};
 use crate::environment::Environment;
 use crate::package::{PackageName, PackageVersion};
 use crate::source::SourceLocation;
-use crate::syntax::{self, Node, NodeKind};
+use crate::syntax::{Node, NodeKind};
 use std::path::Path;
 
 pub(crate) const KEYS: &[&str] = &["apiVersion", "distro", "known-issues"];
@@ -18,24 +18,13 @@ pub(crate) const ENTRY_KEYS: &[&str] =
 /// A file, where all of it can be read, and what is wrong with its form.
 pub(super) fn file(path: &Path, text: &str) -> (Option<KnownIssuesFile>, Vec<Diagnostic>) {
     let name = path.display().to_string();
-    let root = match syntax::parse(text) {
-        Ok(root) => root,
-        Err(diagnostics) => return (None, finish(diagnostics, text, &name)),
-    };
-    let mut d = Decoder { text, diagnostics: Vec::new() };
-    d.duplicates(&root);
-    d.fields(&root, "a file of known issues", KEYS);
-    if let Some(version) = root.get("apiVersion") {
-        d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
-    }
-    let distro = d.distro(&root);
-    let issues = d.required(&root, "known-issues").and_then(|node| match &node.kind {
+    let issues = |d: &mut Decoder<'_>, node: &Node| match &node.kind {
         NodeKind::Null => Some(Vec::new()),
         NodeKind::List(items) => d.all(items, |d, item| entry(d, item, &name)),
         _ => d.wrong(node, "known-issues", "a list"),
-    });
-    let file = distro.zip(issues).map(|(distro, issues)| KnownIssuesFile { distro, issues });
-    (file, finish(d.diagnostics, text, &name))
+    };
+    let (file, diagnostics) = file_about_distro(path, text, "a file of known issues", KEYS, issues);
+    (file.map(|(distro, issues)| KnownIssuesFile { distro, issues }), diagnostics)
 }
 
 fn entry(d: &mut Decoder<'_>, node: &Node, file: &str) -> Option<KnownIssue> {

@@ -1,10 +1,9 @@
 //! A file of verdicts, `verified/DISTRO.yaml` in a folder of records: written by the harness only, and whole.
 
 use super::{VerifiedEntry, decode, forged};
-use crate::decode::Decoder;
+use crate::decode::file_about_distro;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::source::RecordError;
-use crate::syntax;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -57,21 +56,8 @@ pub(crate) fn lint(path: &Path, text: &str, releases: &[String]) -> Vec<Diagnost
 }
 
 fn decode_file(path: &Path, text: &str) -> (Option<VerifiedFile>, Vec<Diagnostic>) {
-    let name = path.display().to_string();
-    let root = match syntax::parse(text) {
-        Ok(root) => root,
-        Err(diagnostics) => return (None, finish(diagnostics, text, &name)),
-    };
-    let mut d = Decoder { text, diagnostics: Vec::new() };
-    d.duplicates(&root);
-    d.fields(&root, "a file of verdicts", KEYS);
-    if let Some(version) = root.get("apiVersion") {
-        d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
-    }
-    let distro = d.distro(&root);
-    let entries = d.required(&root, "verified").and_then(|node| decode::decode(&mut d, node));
-    let file = distro.zip(entries).map(|(distro, entries)| VerifiedFile { distro, entries });
-    (file, finish(d.diagnostics, text, &name))
+    let (file, diagnostics) = file_about_distro(path, text, "a file of verdicts", KEYS, decode::decode);
+    (file.map(|(distro, entries)| VerifiedFile { distro, entries }), diagnostics)
 }
 
 #[cfg(test)]
