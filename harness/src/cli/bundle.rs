@@ -44,7 +44,7 @@ fn write(files: &std::collections::BTreeMap<String, Vec<u8>>, out: &Path) -> any
 
 /// Says what a bundle proves.
 pub(super) fn verify(what: &VerifyArguments) -> anyhow::Result<Exit> {
-    let database = records::database(what.records.as_deref())?;
+    let database = records::database(what.judged.records.as_deref())?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let failed = |why: String| UsageError(format!("{}: {why}", what.bundle.display()));
     open(&what.bundle, folder.path()).map_err(failed)?;
@@ -52,10 +52,10 @@ pub(super) fn verify(what: &VerifyArguments) -> anyhow::Result<Exit> {
     let file = folder.path().join(reports::journal::FILE);
     let journal = reports::journal::read(&file).map_err(|e| failed(usage(&e).to_string()))?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());
-    let standings = Standings::new(&matrix, Recorded::of(database.records()), what.strict);
-    if what.format == Format::Human {
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), what.judged.strict);
+    if what.judged.format == Format::Human {
         print(&format!("{}\n", proof::render(&standings)))?;
     }
-    report::print(&standings, what.format)?;
+    report::print(&standings, what.judged.format)?;
     Ok(report::exit(&standings))
 }

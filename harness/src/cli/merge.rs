@@ -14,7 +14,7 @@ const FOLDERS: [&str; 2] = ["artifacts", "images"];
 
 /// Runs the command.
 pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
-    let database = records::database(what.records.as_deref())?;
+    let database = records::database(what.judged.records.as_deref())?;
     let mut journals: Vec<Journal> = Vec::new();
     for folder in &what.folders {
         let journal = report::read(folder).map_err(|e| UsageError(format!("{}: {e:#}", folder.display())))?;
@@ -43,7 +43,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     }
     conflicts.iter().for_each(|conflict| tell(format_args!("conflict: {conflict}")));
     gathered.left_out.iter().for_each(|left| tell(format_args!("warning: left out {left}")));
-    report::reports_of(&journal, &database, &what.out, what.strict, what.format)
+    report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format)
 }
 
 /// Copies the files of a folder to where the merged journal has them.

@@ -19,10 +19,10 @@ use suites::catalogue;
 
 /// Runs the command: the reports again, and the exit code that `run` would have had with these records.
 pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
-    let database = records::database(what.records.as_deref())?;
+    let database = records::database(what.judged.records.as_deref())?;
     // A folder without a readable journal is bad input; nothing is written then.
     let journal = read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
-    reports_of(&journal, &database, &what.dir, what.strict, what.format)
+    reports_of(&journal, &database, &what.dir, what.judged.strict, what.judged.format)
 }
 
 /// The reports of a journal in its folder, and the exit code that its run would have had.

@@ -14,11 +14,10 @@ pub(in crate::cli) struct RerunArguments {
     pub options: RunArguments,
 }
 
+/// How results are judged and shown.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct ReportArguments {
-    /// A run's output folder.
-    pub dir: PathBuf,
-    /// Records that replace or add to the shipped ones; the run is compared with them.
+pub(in crate::cli) struct JudgedArguments {
+    /// Records that replace or add to the shipped ones; what is judged is compared with them.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
     /// Exit with 1 if anything required is not supported, whatever the record says.
@@ -30,6 +29,14 @@ pub(in crate::cli) struct ReportArguments {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct ReportArguments {
+    /// A run's output folder.
+    pub dir: PathBuf,
+    #[command(flatten)]
+    pub judged: JudgedArguments,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct MergeArguments {
     /// Output folders of runs, merged ones too; the same one may come twice.
     #[arg(required = true, value_name = "DIR")]
@@ -37,15 +44,8 @@ pub(in crate::cli) struct MergeArguments {
     /// Folder for the journal, reports and logs of all of them; must be empty or absent.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Records that replace or add to the shipped ones; what was merged is compared with them.
-    #[arg(long, value_name = "DIR")]
-    pub records: Option<PathBuf>,
-    /// Exit with 1 if anything required is not supported, whatever the record says.
-    #[arg(long)]
-    pub strict: bool,
-    /// The matrix on standard output, or the results as JSON.
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    #[command(flatten)]
+    pub judged: JudgedArguments,
 }
 
 #[derive(Debug, Args)]
@@ -66,15 +66,8 @@ pub(in crate::cli) struct VerifyArguments {
     /// What `bundle` has made, here or elsewhere.
     #[arg(value_name = "BUNDLE")]
     pub bundle: PathBuf,
-    /// Records that replace or add to the shipped ones; the run is compared with them.
-    #[arg(long, value_name = "DIR")]
-    pub records: Option<PathBuf>,
-    /// Exit with 1 if anything required is not supported, whatever the record says.
-    #[arg(long)]
-    pub strict: bool,
-    /// What it proves and the matrix on standard output, or the results as JSON.
-    #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    #[command(flatten)]
+    pub judged: JudgedArguments,
 }
 
 #[derive(Debug, Args)]
