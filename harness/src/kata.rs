@@ -364,17 +364,7 @@ mod tests {
         let database = model::database::Database::embedded();
         let release = database.record("debian").unwrap().release("12", model::arch::Arch::X86_64).unwrap();
         let qemu = release.qemu().unwrap().path.clone();
-        let mut claims = Claims {
-            release,
-            versions: BTreeMap::new(),
-            kernel: String::new(),
-            kernel_config: None,
-            vmlinuz: String::new(),
-            initramfs: String::new(),
-            modules: BTreeMap::new(),
-            kata: Vec::new(),
-            candidates: BTreeMap::new(),
-        };
+        let mut claims = Claims::of(release);
         let files = supplied.claim_replacements(&mut claims, Path::new("/agent"));
         assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["candidate/virtiofsd"]);
         let daemon = |release: &Release| release.filesystem(Share::VirtioFs).unwrap().path.clone().unwrap();

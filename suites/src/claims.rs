@@ -37,6 +37,21 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// What the record says, and nothing found out yet.
+    pub fn of(release: Release) -> Claims {
+        Claims {
+            release,
+            versions: BTreeMap::new(),
+            kernel: String::new(),
+            kernel_config: None,
+            vmlinuz: String::new(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+            candidates: BTreeMap::new(),
+        }
+    }
+
     /// What guests run: the release with the candidates in the place of the distro's own components.
     ///
     /// A kernel is in use in Kata's guests only, because the modules of all other guests are the release's.

@@ -138,15 +138,9 @@ mod tests {
         };
         let image = Image { dir: "/nowhere".into(), made: manifest.made, origin: ImageOrigin::Built, manifest };
         let claims = Claims {
-            release,
             versions: [("qemu-system-x86".parse().unwrap(), "1:10".parse().unwrap())].into(),
             kernel: "6.12".to_owned(),
-            kernel_config: None,
-            vmlinuz: String::new(),
-            initramfs: String::new(),
-            modules: BTreeMap::new(),
-            kata: Vec::new(),
-            candidates: BTreeMap::new(),
+            ..Claims::of(release)
         };
         PreparedCell {
             base: EnvironmentBase::Container {

@@ -47,17 +47,7 @@ impl Bench {
             patience: ContainerDeadlines::new(false),
         };
         let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
-        let claims = Claims {
-            release,
-            versions: BTreeMap::new(),
-            kernel: String::new(),
-            kernel_config: None,
-            vmlinuz: String::new(),
-            initramfs: String::new(),
-            modules: BTreeMap::new(),
-            kata: Vec::new(),
-            candidates: BTreeMap::new(),
-        };
+        let claims = Claims::of(release);
         let profile = Profile::find("go-3.29").unwrap().clone();
         Bench { settings, claims, profile, engine: Engine::default(), folder }
     }

@@ -246,15 +246,10 @@ mod tests {
         let database = model::database::Database::embedded();
         let release = database.record("arch").unwrap().release("rolling", model::arch::Arch::X86_64).unwrap();
         let mut claims = Claims {
-            release,
-            versions: BTreeMap::new(),
             kernel_config: Some("in the image".to_owned()),
             kernel: "6.17".to_owned(),
             vmlinuz: "/usr/lib/modules/6.17/vmlinuz".to_owned(),
-            initramfs: String::new(),
-            modules: BTreeMap::new(),
-            kata: Vec::new(),
-            candidates: BTreeMap::new(),
+            ..Claims::of(release)
         };
         let found = |claims: &Claims, files: &[&str]| {
             configuration_of(claims, |path| match files.contains(&path) {

@@ -2,7 +2,6 @@ use super::*;
 use model::arch::Arch;
 use model::database::Database;
 use model::profile::Runtime;
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -22,15 +21,9 @@ impl Machine {
         let machine = Machine {
             root: Root::new(dir.path()).unwrap(),
             claims: Claims {
-                release,
-                versions: BTreeMap::new(),
                 kernel: "6.12".to_owned(),
-                kernel_config: None,
                 vmlinuz: "/boot/vmlinuz-6.12".to_owned(),
-                initramfs: String::new(),
-                modules: BTreeMap::new(),
-                kata: Vec::new(),
-                candidates: BTreeMap::new(),
+                ..Claims::of(release)
             },
             dir,
         };
