@@ -16,12 +16,12 @@ pub mod virtiofsd; // the two daemons of that name, and how they are told apart
 // What a distro offers, and what was verified of it.
 pub mod database; // all records that are known, layer on layer
 mod fact; // a value, how well it is known, and where it stands
-pub mod known_issues;
+pub mod known_issues; // failures that somebody knows of, each with its address and its end
 pub mod record; // one distro's record, as its YAML file states it
 pub mod release; // one release on one architecture, with the record's defaults applied
 mod source; // files that records are read from, and why they cannot be used
 pub mod sources; // where the facts of a record are from
-pub mod verified; // what runs proved: files that the harness writes // failures that somebody knows of, each with its address and its end
+pub mod verified; // what runs proved: files that the harness writes
 
 // What a Kata demands.
 pub mod profile; // ranges of Kata versions, derived from a base and what changed at which release
