@@ -3,7 +3,7 @@
 // The words.
 pub mod arch; // architectures by Kata's names
 pub mod capability; // capabilities, the columns of the matrix: the one table of them
-pub mod component; // the parts of a distro that a failure blames
+pub mod component; // what a failure blames: the parts of a distro, its record, Kata itself
 pub mod environment; // where a release is brought up: container, virtual machine, host
 pub mod kata_version; // versions of Kata, in their order
 pub mod package; // names and versions of packages, checked where they are made
@@ -16,12 +16,12 @@ pub mod virtiofsd; // the two daemons of that name, and how they are told apart
 // What a distro offers, and what was verified of it.
 pub mod database; // all records that are known, layer on layer
 mod fact; // a value, how well it is known, and where it stands
-pub mod known_issues;
+pub mod known_issues; // failures that somebody knows of, each with its address and its end
 pub mod record; // one distro's record, as its YAML file states it
 pub mod release; // one release on one architecture, with the record's defaults applied
 mod source; // files that records are read from, and why they cannot be used
 pub mod sources; // where the facts of a record are from
-pub mod verified; // what runs proved: files that the harness writes // failures that somebody knows of, each with its address and its end
+pub mod verified; // what runs proved: files that the harness writes
 
 // What a Kata demands.
 pub mod profile; // ranges of Kata versions, derived from a base and what changed at which release

@@ -1,9 +1,8 @@
-//! The JSON Schemas of a record, of a file of verdicts and of one of known issues, from
-//! types that mirror their keys; those of what programs write
-//! are made of the types that they write ([`of`]).
+//! The JSON Schemas of a record, of a file of verdicts and of one of known issues, from types that mirror their keys.
 //!
 //! They are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and
 //! other programs. A test holds the two together.
+//! The schema of what a program writes is made of the type that it writes ([`of`]).
 
 mod known_issues_file;
 mod record_file;

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// Capabilities that are named in one line; the rest is counted.
+/// What is named in one line; the rest is counted.
 const MOST_NAMED: usize = 3;
 
 /// Arguments of `show`.
@@ -212,12 +212,19 @@ fn summary(entry: &VerifiedEntry, today: Date) -> String {
     let others: Vec<&str> = others.iter().map(|(capability, _)| capability.name()).collect();
     let lacking = match others.as_slice() {
         [] => String::new(),
-        few if few.len() <= MOST_NAMED => format!(", not {}", few.join(", ")),
-        many => format!(", not {} and {} more", many[..MOST_NAMED].join(", "), many.len() - MOST_NAMED),
+        some => format!(", not {}", named(some)),
     };
     let (count, basis) = (supported.len() + others.len(), entry.basis.marked(entry.shaped));
     let (older, ago) = (if entry.is_by_older_tests() { OLDER_TESTS } else { "" }, ago(entry.tested, today));
     format!("{} of {count} supported{lacking}, on {basis} basis{older}, {ago}", supported.len())
+}
+
+/// A few of what there is; the rest is counted.
+pub(super) fn named(all: &[&str]) -> String {
+    match all.len().saturating_sub(MOST_NAMED) {
+        0 => all.join(", "),
+        more => format!("{} and {more} more", all[..MOST_NAMED].join(", ")),
+    }
 }
 
 /// How long ago a day was, for the end of a sentence.
@@ -307,5 +314,11 @@ mod tests {
         assert_eq!(age(date(2027, 1, 1), today), "in the future");
         assert_eq!(ago(today, today), "today");
         assert_eq!(ago(date(2026, 11, 19), today), "2 days ago");
+    }
+
+    #[test]
+    fn of_many_a_few_are_named() {
+        assert_eq!(named(&["a", "b", "c"]), "a, b, c");
+        assert_eq!(named(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
     }
 }

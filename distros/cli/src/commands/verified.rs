@@ -1,7 +1,7 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
 
 use super::check::{packages, unreadable};
-use super::show::{OLDER_TESTS, ago};
+use super::show::{OLDER_TESTS, ago, named};
 use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems, yes_no};
@@ -15,9 +15,6 @@ use model::share::Share;
 use model::verified::{Verdict, joined};
 use operator::standing::{VerifiedStanding, standing};
 use std::fmt::Write as _;
-
-/// What is named in one line; the rest is counted.
-const MOST_NAMED: usize = 3;
 
 /// Arguments of `verified`.
 #[derive(Debug, Args)]
@@ -136,14 +133,6 @@ fn in_one_line(standings: &[VerifiedStanding], today: Date) -> String {
     out
 }
 
-/// A few of what there is; the rest is counted.
-fn named(all: &[&str]) -> String {
-    match all.len().saturating_sub(MOST_NAMED) {
-        0 => all.join(", "),
-        more => format!("{} and {more} more", all[..MOST_NAMED].join(", ")),
-    }
-}
-
 fn told(standing: &VerifiedStanding) -> String {
     let mut out = format!(
         "  {} on {} basis, {} ({} days ago), harness {}: supported {}, same versions {}\n",
@@ -212,6 +201,5 @@ mod tests {
         // Of several the one that proves most.
         let several = [standing(false, Some("1-1")), standing(true, Some("1-2"))];
         assert_eq!(line(&several), line(&several[1..]));
-        assert_eq!(named(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
     }
 }

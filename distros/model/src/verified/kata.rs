@@ -23,7 +23,7 @@ pub struct VerifiedKata {
 /// Entries of one release, architecture, profile and environment told as one, where they rest on the same: a run that
 /// judges a part leaves the rest to the entry of an older run.
 ///
-/// The day is the oldest of theirs, and the set of tests that of this day.
+/// The day is the oldest of theirs, and the harness and the set of tests are those of this day.
 pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<VerifiedEntry> {
     let mut all: Vec<VerifiedEntry> = Vec::new();
     for entry in entries {
@@ -34,7 +34,9 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
         match all.iter_mut().find(rests_on_the_same) {
             Some(known) => {
                 if entry.tested < known.tested {
-                    (known.tested, known.test_set) = (entry.tested, entry.test_set.clone());
+                    known.tested = entry.tested;
+                    known.harness.clone_from(&entry.harness);
+                    known.test_set.clone_from(&entry.test_set);
                 }
                 known.kata = known.kata.take().or_else(|| entry.kata.clone());
                 for (capability, said) in &entry.capabilities {
@@ -77,11 +79,11 @@ mod tests {
         let older = VerifiedEntry { capabilities: boot(Verdict::Supported), ..older };
         let vsock = BTreeMap::from([(Capability::VmmVsock, VerifiedCapability::plain(Verdict::Supported))]);
         let newer = VerifiedEntry { tested: older.tested.tomorrow().unwrap(), capabilities: vsock, ..older.clone() };
-        let older = VerifiedEntry { test_set: "older".to_owned(), ..older };
+        let older = VerifiedEntry { harness: "0.0.1".to_owned(), test_set: "older".to_owned(), ..older };
         for both in [[&newer, &older], [&older, &newer]] {
             let one = joined(both);
             assert_eq!((one.len(), one[0].capabilities.len(), one[0].tested), (1, 2, older.tested));
-            assert_eq!(one[0].test_set, "older");
+            assert_eq!((one[0].harness.as_str(), one[0].test_set.as_str()), ("0.0.1", "older"));
             assert!(one[0].is_by_older_tests());
         }
         let mut other = newer.clone();

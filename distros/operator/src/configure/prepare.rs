@@ -72,7 +72,8 @@ enum WrittenHandler {
     Crio(crio::CrioHandler),
 }
 
-/// Works out which files to write; `force` replaces also files of others that have the names of ours.
+/// Works out which files to write; `force` replaces also files of others that have the names of ours, and what others
+/// have changed in ours.
 ///
 /// # Errors
 ///

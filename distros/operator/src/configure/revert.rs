@@ -48,7 +48,7 @@ fn belongs(handler: &Path) -> String {
 ///
 /// # Errors
 ///
-/// That what is left of the state, or of our folders, cannot be removed.
+/// That what is left of the state, of our folders, or of links to files of ours that have gone, cannot be removed.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     revert_but(root, lock, state, force, &[])
 }

@@ -27,7 +27,7 @@ const ENDS: [&str; 15] = [
     "token",
 ];
 
-/// Names of secrets that are common words besides: they mean one only where a value is given to them.
+/// What other names of secrets end with, common words besides: they mean one only where a value is given to them.
 const NAMES: [&str; 3] = [AUTH, "pass", "pwd"];
 
 /// Of this name containerd has a table, in which the name of the user is shown.
@@ -70,8 +70,8 @@ fn means_secret(word: &str) -> bool {
 
 /// Whether what is called so is a secret.
 fn is_secret(name: &str) -> bool {
-    let ends = letters(name);
-    NAMES.iter().any(|end| ends.ends_with(end)) || means_secret(name)
+    let plain = letters(name);
+    NAMES.iter().any(|end| plain.ends_with(end)) || means_secret(name)
 }
 
 /// Whether everything below a key is a secret.
