@@ -3,7 +3,7 @@
 //! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
 //! require something else by now.
 
-use crate::cli::arguments::{Format, ImageArguments, RunArguments, StaleArguments};
+use crate::cli::arguments::{Format, ImageArguments, RunArguments, STALE_AGE, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
 use crate::progress::tell;
 use jiff::civil::Date;
@@ -18,9 +18,6 @@ use reports::verdict::test_set;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue;
-
-/// Days after which `run --stale` takes an entry for stale.
-const AGE: u32 = 30;
 
 /// Why an entry is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,7 +105,7 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
 /// What a Kata that was supplied showed, and what this machine did, `run --stale` does not repeat.
 pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<Option<Vec<CellId>>> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
-    let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
+    let rows = rows(&Question { targets, profiles, age: STALE_AGE, offline: *offline, images }, database)?;
     for row in rows.iter().filter(|row| row.unknown.is_some() && row.reasons.is_empty()) {
         tell(format_args!("note: {}: {}", row.release, row.unknown.as_deref().unwrap_or_default()));
     }
