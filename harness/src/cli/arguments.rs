@@ -204,8 +204,8 @@ pub(super) struct RunArguments {
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
-    /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides, but
-    /// what failed in an emulated machine is run as often again in a fresh one.
+    /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides,
+    /// but what failed in an emulated machine is run as often again in a fresh one.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
     /// Of new failures, at most the first five, find out whose fault each is, as `blame` does; that takes minutes for
