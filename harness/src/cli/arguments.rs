@@ -14,7 +14,7 @@ mod results;
 mod transfer;
 
 pub(super) use blame::BlameArguments;
-pub(super) use compared::{DiffArguments, HistoryArguments, MAX_AGE, StaleArguments};
+pub(super) use compared::{AGE, DiffArguments, HistoryArguments, StaleArguments};
 pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
 pub(super) use maintenance::ProfilesArguments;
 pub(super) use results::{

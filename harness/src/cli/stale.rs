@@ -3,7 +3,7 @@
 //! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
 //! require something else by now.
 
-use crate::cli::arguments::{Format, ImageArguments, MAX_AGE, RunArguments, StaleArguments};
+use crate::cli::arguments::{AGE, Format, ImageArguments, RunArguments, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
 use crate::progress::tell;
 use jiff::civil::Date;
@@ -105,7 +105,7 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
 /// What a Kata that was supplied showed, and what this machine did, `run --stale` does not repeat.
 pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<Option<Vec<CellId>>> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
-    let rows = rows(&Question { targets, profiles, age: MAX_AGE, offline: *offline, images }, database)?;
+    let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
     for row in rows.iter().filter(|row| row.unknown.is_some() && row.reasons.is_empty()) {
         tell(format_args!("note: {}: {}", row.release, row.unknown.as_deref().unwrap_or_default()));
     }
