@@ -297,10 +297,10 @@ impl Packed {
 }
 
 fn is_module(name: &str) -> bool {
-    name.ends_with(".so") && !NOT_TAKEN.iter().any(|begin| name.contains(begin))
+    name.ends_with(".so") && !NOT_TAKEN.iter().any(|part| name.contains(part))
 }
 
-/// The regular files of some folders by plain names, each with the name of its folder.
+/// The regular files of some folders by plain names, each with its name.
 fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RootError> {
     let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c));
     let mut all = Vec::new();
@@ -316,7 +316,7 @@ fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec
     Ok(all)
 }
 
-/// QEMU's firmware, by the last part of its folder's name and its own.
+/// QEMU's firmware, by the number of its folder and its name.
 fn firmware(tree: &Root) -> Result<Vec<(String, PathBuf)>, RootError> {
     let mut all = Vec::new();
     for (number, folder) in FIRMWARE.iter().enumerate() {

@@ -14,11 +14,14 @@ const MAX_BYTES: u64 = 32 << 30;
 /// How deep folders are looked through; ours have half of that.
 const MAX_DEPTH: usize = 16;
 
-/// What was copied, and what was not.
+/// What may still be copied, and what was not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gathered {
+    /// So many files more.
     files: u64,
+    /// So many bytes more.
     bytes: u64,
+    /// How deep folders are looked through.
     depth: usize,
     /// What was left out, in words.
     pub left_out: Vec<String>,

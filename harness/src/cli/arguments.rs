@@ -14,7 +14,7 @@ mod results;
 mod transfer;
 
 pub(super) use blame::BlameArguments;
-pub(super) use compared::{DiffArguments, HistoryArguments, StaleArguments};
+pub(super) use compared::{AGE, DiffArguments, HistoryArguments, StaleArguments};
 pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
 pub(super) use maintenance::ProfilesArguments;
 pub(super) use results::{
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    as recorded or better (a first record is never worse)
-  1    worse than recorded; with --strict: something required is not supported; a known issue is itself at fault;
+  1    worse than recorded; a known issue is itself at fault; with --strict: something required is not supported;
        `diff`: worse; `stale`: something is stale
   2    bad usage or bad input, or a release that cannot be brought up here (see `plan`); nothing was run
   3    infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything
@@ -204,10 +204,12 @@ pub(super) struct RunArguments {
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
-    /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides.
+    /// Run every test so often, each time in a fresh guest, and say how often it passed; nothing is retried besides,
+    /// but what failed in an emulated machine is run as often again in a fresh one.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
-    /// Of each new failure find out whose fault it is, as `blame` does; that takes minutes for each.
+    /// Of new failures, at most the first five, find out whose fault each is, as `blame` does; that takes minutes for
+    /// each.
     #[arg(long)]
     pub blame: bool,
     /// Do not run the release without --with-packages first; compare with the record instead.

@@ -306,11 +306,11 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
         Environment::Host => Vec::new(),
         Environment::Container | Environment::Vm => vec![format!("{}:{}", case.cell.distro, case.cell.release)],
     };
-    one.environments = vec![match case.cell.environment {
-        Environment::Container => In::Container,
-        Environment::Vm => In::Vm,
-        Environment::Host => In::Host,
-    }];
+    one.environments = vec![In::from(case.cell.environment)];
+    if case.cell.environment != Environment::Vm {
+        // It runs in virtual machines only, and a run without one refuses it.
+        one.kata.clear();
+    }
     one.profiles = vec![case.profile.clone()];
     one.filter = Some(case.test.clone());
     let is_swapped = |text: &String| {

@@ -21,15 +21,18 @@ pub(super) fn components(
         let component = match Donation::parse(text, database, arch) {
             Some(donation) => {
                 let donation = donation.map_err(|why| UsageError(format!("--component {why}")))?;
+                let component = donation.component;
                 donations.push(donation);
-                donations.last().map(|donation| donation.component)
+                component
             }
             None => {
-                files.push(Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")))?);
-                files.last().map(|file| file.component)
+                let file = Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")))?;
+                let component = file.component;
+                files.push(file);
+                component
             }
         };
-        if !component.is_none_or(|component| seen.insert(component)) {
+        if !seen.insert(component) {
             return Err(UsageError(format!("--component {text}: it is given twice")));
         }
     }

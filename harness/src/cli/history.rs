@@ -106,7 +106,8 @@ fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
 /// The folders of runs that are named, or in folders that are; by default those where runs are written.
 fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
     let default = [PathBuf::from(RUNS)];
-    let named = if named.is_empty() { &default[..] } else { named };
+    let is_named = !named.is_empty();
+    let named = if is_named { named } else { &default[..] };
     let is_run = |folder: &Path| folder.join(reports::journal::FILE).is_file();
     let mut all = BTreeSet::new();
     for folder in named {
@@ -114,8 +115,12 @@ fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
             all.insert(folder.clone());
             continue;
         }
-        let inside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        all.extend(inside.filter(|path| is_run(path)));
+        match std::fs::read_dir(folder) {
+            Ok(entries) => all.extend(entries.flatten().map(|entry| entry.path()).filter(|path| is_run(path))),
+            Err(e) if is_named => tell(format_args!("warning: --runs {}: {e}", folder.display())),
+            // The default one need not be there.
+            Err(_) => {}
+        }
     }
     all.into_iter().collect()
 }

@@ -25,7 +25,7 @@ pub(super) struct Asked {
 /// What arguments ask for.
 ///
 /// # Errors
-/// When the journal that they name cannot be used.
+/// When the file of cells or the journal that they name cannot be used.
 pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
     if let Some(file) = &arguments.cells {
         let cells = cells(file, arguments.shard)?;

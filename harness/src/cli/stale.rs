@@ -3,7 +3,7 @@
 //! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
 //! require something else by now.
 
-use crate::cli::arguments::{Format, ImageArguments, RunArguments, StaleArguments};
+use crate::cli::arguments::{AGE, Format, ImageArguments, RunArguments, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
 use crate::progress::tell;
 use jiff::civil::Date;
@@ -18,9 +18,6 @@ use reports::verdict::test_set;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue;
-
-/// Days after which `run --stale` takes an entry for stale.
-const AGE: u32 = 30;
 
 /// Why an entry is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

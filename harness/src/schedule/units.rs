@@ -1,4 +1,4 @@
-//! Which units are left, and in which turn they run.
+//! In which turn units run, and which tests need several CPUs.
 
 use crate::plan::{PlannedTest, Unit};
 use suites::catalogue::Configuration;

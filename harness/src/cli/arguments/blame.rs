@@ -20,7 +20,8 @@ pub(in crate::cli) struct BlameArguments {
     /// The profile under which it failed [default: the first one].
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
-    /// The release whose components are swapped in [default: one where the record says that the test passes].
+    /// The release whose components are swapped in [default: one where the record says that the test passes; with
+    /// --install, --with-packages or --overlay the release itself as it is shipped].
     #[arg(long, value_name = "RELEASE")]
     pub from: Option<String>,
     /// Kata to run containers with, as for the run.

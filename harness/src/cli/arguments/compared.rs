@@ -4,6 +4,9 @@ use super::{Format, ImageArguments};
 use clap::Args;
 use std::path::PathBuf;
 
+/// Days after which an entry is stale, unless others are named.
+pub(in crate::cli) const AGE: u32 = 30;
+
 /// `kata-qualify diff`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DiffArguments {
@@ -31,7 +34,7 @@ pub(in crate::cli) struct StaleArguments {
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,
     /// Days after which an entry is stale, whatever the mirror has.
-    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    #[arg(long, value_name = "DAYS", default_value_t = AGE, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub age: u32,
     /// Ask no mirror: an entry's age and its test set only.
     #[arg(long)]

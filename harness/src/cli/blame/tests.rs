@@ -107,6 +107,14 @@ fn a_step_is_the_run_for_one_test_with_the_components_swapped() {
 }
 
 #[test]
+fn a_step_has_kata_in_a_virtual_machine_only() {
+    let like = run_arguments(&["--kata", "kata-static.tar.xz", "--in", "container,vm"]);
+    assert!(step(&like, &case(), &[], "debian:13", "/out/x".into()).kata.is_empty());
+    let in_vm = Case { cell: CellId { environment: Environment::Vm, ..cell("12") }, ..case() };
+    assert_eq!(step(&like, &in_vm, &[], "debian:13", "/out/x".into()).kata, like.kata);
+}
+
+#[test]
 fn candidates_are_held_against_their_own_release_and_others_against_one_that_is_recorded() {
     let (database, test) = (Database::embedded(), catalogue::find(RENAME).unwrap());
     let of = |like: &RunArguments, from: Option<&str>| {
