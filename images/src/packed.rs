@@ -149,9 +149,9 @@ mod tests {
         zstd::stream::encode_all(tar, 1).unwrap()
     }
 
-    /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
     type Files = BTreeMap<String, Vec<u8>>;
 
+    /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
     fn tried(archive: &[u8]) -> (Result<Files, String>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));
