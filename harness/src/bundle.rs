@@ -1,7 +1,7 @@
 //! A run as one file: what goes into it, cleaned as the reports are, and what is accepted as one.
 
 use anyhow::Context as _;
-use images::packed::{self, Limits, is_plain};
+use images::packed::{self, PackedLimits, is_plain};
 use reports::bundle::{logs, manifests};
 use reports::journal::{FILE, Journal, Writer};
 use reports::redact::Redactor;
@@ -10,7 +10,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 /// What a bundle may have at most. That of an ordinary run has some 100 KB.
-pub const LIMITS: Limits = Limits { packed: 64 << 20, files: 20_000, bytes: 512 << 20 };
+pub const LIMITS: PackedLimits = PackedLimits { packed: 64 << 20, files: 20_000, bytes: 512 << 20 };
 
 /// Bytes of one log that are packed: its end says why something failed.
 const LOG: u64 = 64 << 10;

@@ -21,7 +21,7 @@ const MAX_PARTS: usize = 16;
 
 /// What an archive may have at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct PackedLimits {
     /// Bytes of the archive itself.
     pub packed: u64,
     /// Files.
@@ -56,11 +56,11 @@ pub fn pack(files: &BTreeMap<String, Vec<u8>>, to: impl Write) -> io::Result<()>
 ///
 /// # Errors
 /// [`ImageErrorKind::BadArchive`], or what cannot be read or written.
-pub fn unpack(archive: &Path, folder: &Path, limits: Limits) -> Result<(), ImageErrorKind> {
+pub fn unpack(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), ImageErrorKind> {
     unpacked(archive, folder, limits).map_err(|failure| failure.cause)
 }
 
-fn unpacked(archive: &Path, folder: &Path, limits: Limits) -> Result<(), Failure> {
+fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), Failure> {
     let go_on = || -> Result<(), Failure> { Ok(()) };
     unpack::check_metadata(opened(archive, limits)?, archive, &go_on)?;
     let seen = RefCell::new(BTreeSet::new());
@@ -77,7 +77,7 @@ fn unpacked(archive: &Path, folder: &Path, limits: Limits) -> Result<(), Failure
     unpack::unpack(tar, archive, folder, &left, &accept, &go_on)
 }
 
-fn opened(archive: &Path, limits: Limits) -> Result<tar::Archive<io::Take<Box<dyn Read>>>, Failure> {
+fn opened(archive: &Path, limits: PackedLimits) -> Result<tar::Archive<io::Take<Box<dyn Read>>>, Failure> {
     let bad = |reason: &str| Err(refused(archive.file_name().unwrap_or_default().as_encoded_bytes(), reason));
     // A FIFO would be waited for.
     let meta = std::fs::metadata(archive).context("reading", archive)?;
@@ -112,7 +112,7 @@ pub fn is_plain(name: &str) -> bool {
 ///
 /// # Errors
 /// What cannot be read, or that there is more than may be.
-pub fn files(folder: &Path, limits: Limits) -> io::Result<BTreeMap<String, Vec<u8>>> {
+pub fn files(folder: &Path, limits: PackedLimits) -> io::Result<BTreeMap<String, Vec<u8>>> {
     let mut all = BTreeMap::new();
     let (mut left, mut folders) = (limits.bytes, vec![PathBuf::new()]);
     while let Some(below) = folders.pop() {
@@ -139,7 +139,7 @@ pub fn files(folder: &Path, limits: Limits) -> io::Result<BTreeMap<String, Vec<u
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { packed: 1 << 20, files: 4, bytes: 1 << 16 };
+    const LIMITS: PackedLimits = PackedLimits { packed: 1 << 20, files: 4, bytes: 1 << 16 };
 
     fn made(files: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
         files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
@@ -149,9 +149,9 @@ mod tests {
         zstd::stream::encode_all(tar, 1).unwrap()
     }
 
-    /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
     type Files = BTreeMap<String, Vec<u8>>;
 
+    /// Unpacks an archive into a folder below another one: what is in there, or why not, and the names outside.
     fn tried(archive: &[u8]) -> (Result<Files, String>, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
         let (file, folder) = (dir.path().join("bundle"), dir.path().join("folder"));

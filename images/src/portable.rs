@@ -82,9 +82,9 @@ impl Portable {
         load(tree, &program, object, &mut libraries)?;
         let mut loaded = Vec::new();
         for module in modules {
+            // A module that is not there, or without its libraries, is one that this system could not load either.
+            let Ok(module) = tree.resolve(module) else { continue };
             let mut more = libraries.clone();
-            let module = tree.resolve(module)?;
-            // A module without its libraries is one that this system could not load either.
             if read(tree, &module).and_then(|object| load(tree, &module, object, &mut more)).is_ok() {
                 libraries = more;
                 loaded.push(module);
@@ -219,7 +219,8 @@ mod tests {
             put(&Path::new("/usr/lib64").join(name), path);
         }
         let script = PathBuf::from("/bin/script");
-        let portable = Portable::of(&tree, Path::new("/bin/program"), std::slice::from_ref(&script)).unwrap();
+        let modules = [script.clone(), PathBuf::from("/bin/gone")];
+        let portable = Portable::of(&tree, Path::new("/bin/program"), &modules).unwrap();
         assert_eq!((portable.libraries.len(), portable.modules), (whole.libraries.len(), vec![]));
         assert!(matches!(Portable::of(&tree, &script, &[]).unwrap_err(), PortableError::Form { .. }));
     }

@@ -24,7 +24,7 @@
 //! release gives them.
 //! For this machine's programs that folder is the image's; for the tree's programs it is the tree.
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
-//! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
+//! Candidates (`--install`, `--with-packages`, `--overlay`) are an image derived from the plain one.
 
 mod newest;
 pub use newest::newest_versions;

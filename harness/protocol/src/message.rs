@@ -68,7 +68,7 @@ pub enum EncodeError {
     TooLarge(#[from] TooLarge),
 }
 
-/// A [`Message`] or a [`NumberedRequest`] request as a frame.
+/// A [`Message`] or a [`NumberedRequest`] as a frame.
 ///
 /// # Errors
 /// When it is too large for one.

@@ -84,7 +84,7 @@ pub(crate) struct Fault {
     pub(crate) quick: bool,
 }
 
-/// What a release is where the corpus names none.
+/// The release where the corpus names none.
 fn release() -> String {
     "debian:13".to_owned()
 }

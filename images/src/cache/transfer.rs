@@ -188,6 +188,10 @@ fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'s
 fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
     let path = entry.path().context("unpacking into", folder)?.into_owned();
     if entry.header().entry_type().is_file() && !path.starts_with(TREE) {
+        // An export has nothing below a link, which may lead anywhere.
+        if path.ancestors().skip(1).any(|above| folder.join(above).is_symlink()) {
+            return Err(refused(&entry.path_bytes(), "it leads out of the image"));
+        }
         let to = folder.join(&path);
         std::fs::create_dir_all(to.parent().unwrap_or(folder)).context("creating", &to)?;
         return with_holes(entry, &to).context("unpacking", &to);
@@ -305,15 +309,18 @@ mod tests {
                 header.set_uid(rustix::process::geteuid().as_raw().into());
                 header.set_gid(rustix::process::getegid().as_raw().into());
                 header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-                header.set_size(bytes.len() as u64);
+                let (link, content): (&[u8], &[u8]) = if kind.is_symlink() { (*bytes, &[]) } else { (&[], *bytes) };
+                header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
+                header.set_size(content.len() as u64);
                 header.set_cksum();
-                tar.append(&header, *bytes).unwrap();
+                tar.append(&header, content).unwrap();
             }
             zstd::stream::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap()
         };
         let of = |key: &str| serde_json::to_vec(&manifest(key, "13", "2026-11-01T00:00:00Z")).unwrap();
         let (good, bad) = (of(KEY), of("../../etc"));
-        let file_kind = EntryType::Regular;
+        let (file_kind, link) = (EntryType::Regular, EntryType::Symlink);
+        let outside = dir.path().as_os_str().as_encoded_bytes();
         for (bytes, why) in [
             (archive(&[]), "it is not there"),
             (archive(&[("rootfs", EntryType::Directory, b"")]), "expected the image's manifest in its place"),
@@ -321,6 +328,10 @@ mod tests {
             (archive(&[(MANIFEST, file_kind, &bad)]), "is no image's key"),
             (archive(&[(MANIFEST, file_kind, &good), ("../x", file_kind, b"x")]), "it leads out of the image"),
             (archive(&[(MANIFEST, file_kind, &good), ("rootfs/x", EntryType::Char, b"")]), "neither a file"),
+            (
+                archive(&[(MANIFEST, file_kind, &good), ("y", link, outside), ("y/x", file_kind, b"x")]),
+                "it leads out of the image",
+            ),
         ] {
             std::fs::write(&to, &bytes).unwrap();
             let sum = Checksum::Sha256(crate::digest::of_bytes(&bytes));

@@ -23,6 +23,7 @@
 //! | requests are open, none was answered, and virtiofsd's memory cannot be seen | nobody: `error` |
 //! | requests are open; virtiofsd has woken up since this one, or since the mount and answered none | virtiofsd |
 //! | requests are open, and nothing has woken virtiofsd up for them | nobody: `error` |
+//! | requests are open, and whether it has woken up cannot be seen | what the test blames |
 //! | the queues cannot be seen (QEMU before 7.2), virtiofsd has not woken up | nobody: `error` |
 //! | the same, and it has, or that cannot be seen | what the test blames |
 //!
