@@ -198,7 +198,7 @@ impl Difference {
             let keys = one.known.keys().filter(|key| !other.known.contains_key(key));
             keys.map(|(cell, profile)| format!("{cell} {profile}")).collect()
         };
-        let both: Vec<(&(CellId, String), &Known, &Known)> =
+        let both: Vec<Pair<'_>> =
             after.known.iter().filter_map(|(key, now)| Some((key, before.known.get(key)?, now))).collect();
         Difference {
             schema: SCHEMA,
