@@ -5,7 +5,6 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::{TestRun, by_profile};
 use crate::signature;
 use crate::standing::{Recorded, rank};
-use crate::verdict::FinalOutcome;
 use model::verified::Verdict;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,7 +83,7 @@ impl Side {
 
 impl Known {
     fn add(&mut self, cell: &CellReport, profile: &str, instance: &TestRun) {
-        let Some(last) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else { return };
+        let Some(last) = instance.final_outcome() else { return };
         let seen = instance.attempts.iter().filter_map(|attempt| match &attempt.outcome {
             Outcome::Fail(failure) => Some(failure.signature.clone()),
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => None,
@@ -198,7 +197,7 @@ impl Difference {
             let keys = one.known.keys().filter(|key| !other.known.contains_key(key));
             keys.map(|(cell, profile)| format!("{cell} {profile}")).collect()
         };
-        let both: Vec<(&(CellId, String), &Known, &Known)> =
+        let both: Vec<Pair<'_>> =
             after.known.iter().filter_map(|(key, now)| Some((key, before.known.get(key)?, now))).collect();
         Difference {
             schema: SCHEMA,

@@ -324,7 +324,7 @@ fn repeated(instances: &[&TestRun]) -> BTreeSet<String> {
 fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) -> Evidence {
     let mut standings: BTreeMap<String, FinalOutcome> = BTreeMap::new();
     for instance in instances {
-        let Some(standing) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+        let Some(standing) = instance.final_outcome() else {
             continue;
         };
         let standing = match standings.remove(&instance.test) {

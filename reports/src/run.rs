@@ -7,6 +7,7 @@ pub use clean::redactor;
 pub use fold::fold;
 
 use crate::journal::{CellFacts, CellId, Phase};
+use crate::verdict::FinalOutcome;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -166,6 +167,11 @@ impl TestRun {
     /// Whether the result counts for a profile.
     pub fn counts_for(&self, profile: &str) -> bool {
         self.profiles.iter().any(|p| p == profile)
+    }
+
+    /// The last word on it; `None` without an attempt.
+    pub fn final_outcome(&self) -> Option<FinalOutcome> {
+        FinalOutcome::of(self.attempts.iter().map(|a| &a.outcome))
     }
 }
 

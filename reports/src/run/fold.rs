@@ -47,7 +47,8 @@ pub fn fold(journal: &Journal) -> Run {
     let mut current = String::new();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
-        run.finished = Some(entry.at);
+        // Of runs that were merged, one that began earlier may have ended later.
+        run.finished = run.finished.max(Some(entry.at));
         match &entry.event {
             Event::RunStarted {
                 schema,

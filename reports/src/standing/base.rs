@@ -102,7 +102,7 @@ impl<'a> BaseCell<'a> {
 /// Whether the last word on a test was that it passed, in every configuration.
 fn passed(cell: &CellReport, profile: &str, test: &str) -> bool {
     let runs = cell.instances.iter().filter(|instance| instance.test == test && instance.counts_for(profile));
-    let last = runs.filter_map(|instance| FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)));
+    let last = runs.filter_map(|instance| instance.final_outcome());
     last.reduce(FinalOutcome::worse).is_some_and(|last| last.outcome == Outcome::Pass)
 }
 

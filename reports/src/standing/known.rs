@@ -156,7 +156,7 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
 fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
     let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
     for &instance in instances {
-        let Some(last) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else { continue };
+        let Some(last) = instance.final_outcome() else { continue };
         let last = match all.remove(instance.test.as_str()) {
             Some(other) => other.worse(last),
             None => last,

@@ -78,7 +78,7 @@ impl CellStanding<'_> {
     pub(super) fn has_a_test_in_error(&self, matrix: &Matrix) -> bool {
         let of = by_profile(&self.report.instances);
         let in_error = |profile: &str, instance: &TestRun| {
-            let last = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome));
+            let last = instance.final_outcome();
             last.is_some_and(|last| matches!(self.weight(profile, &instance.test, &last), Weight::Error(_)))
         };
         matrix.profiles.iter().any(|profile| {

@@ -6,7 +6,7 @@ mod style;
 use crate::matrix::{CellReport, Matrix, ProfileHead};
 use crate::run::{Attempt, GuestLaunch, TestRun};
 use crate::standing::Standings;
-use crate::verdict::{FinalOutcome, Judgement};
+use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -321,7 +321,7 @@ fn explained(matrix: &Matrix, catalogue: &[Test]) -> Markup {
 }
 
 fn result(instance: &TestRun) -> Markup {
-    let Some(standing) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else { return html! {} };
+    let Some(standing) = instance.final_outcome() else { return html! {} };
     let class = match standing.outcome {
         Outcome::Pass => "supported",
         Outcome::Fail { .. } => "unsupported",

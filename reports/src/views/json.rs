@@ -27,7 +27,7 @@
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
 use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, IssueStanding, IssueState, Standings};
-use crate::verdict::{Cause, FinalOutcome, Flaky, Reason};
+use crate::verdict::{Cause, Flaky, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::arch::Arch;
@@ -60,7 +60,7 @@ pub(crate) struct Document<'a> {
     filter: Option<&'a str>,
     /// Whether something was laid over the distro or the records.
     candidate: bool,
-    /// Whether keys of the caller's vouched for packages.
+    /// Whether keys or an image of the caller's vouched for packages.
     shaped: bool,
     options: &'a [String],
     /// What has changed against the record, or makes the exit code.
@@ -333,7 +333,7 @@ fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
             .instances
             .iter()
             .map(|instance| {
-                let standing = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome));
+                let standing = instance.final_outcome();
                 TestView {
                     test: &instance.test,
                     profiles: &instance.profiles,

@@ -66,8 +66,7 @@ fn write_all<'a>(
 pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     let of_kata = |c: &Capability| c.area() == Area::Kata;
     let mut rows: Vec<(&VerifiedEntry, Vec<String>)> = Vec::new();
-    let records: Vec<&Record> = records.collect();
-    let entries = records.iter().flat_map(|record| record.verified.iter().map(move |entry| (record, entry)));
+    let entries = records.flat_map(|record| record.verified.iter().map(move |entry| (record, entry)));
     let mut columns: Vec<Capability> = Vec::new();
     for (record, entry) in entries.filter(|(_, entry)| !entry.shaped) {
         let Some(kata) = &entry.kata else { continue };

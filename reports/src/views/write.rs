@@ -74,7 +74,16 @@ pub fn write_all(
     let folder = out_dir.join(JUNIT);
     std::fs::create_dir_all(&folder).map_err(|e| ReportError::Write(folder.clone(), e))?;
     let left = junit::Left { folder: named, tail: &|file: &str| tail(&out_dir.join(file)) };
-    for (name, text) in junit::render(standings, catalogue, left)? {
+    let rendered = junit::render(standings, catalogue, left)?;
+    if rendered.iter().all(|(name, _)| name != junit::OF_THE_RUN) {
+        // What was wrong with a run that was killed is so no more once it was resumed.
+        let old = folder.join(junit::OF_THE_RUN);
+        match std::fs::remove_file(&old) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ReportError::Write(old, e)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    for (name, text) in rendered {
         let path = folder.join(name);
         put(&path, text.as_bytes()).map_err(|e| ReportError::Write(path, e))?;
     }

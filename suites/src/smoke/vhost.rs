@@ -1,5 +1,6 @@
 //! What needs the host's vhost drivers: vsock and the network. An environment without them skips these.
 
+use super::guest_files::list;
 use super::hotplug::waits::{Wait, within};
 use super::peer::Peer;
 use crate::capability::Capability;
@@ -139,14 +140,9 @@ fn appears(
     options: &[&str],
 ) -> Check {
     let wait = Wait::of_test(machine, APPEARS, &format!("{folder} had {what}"));
-    // A folder that is not there yet has no names.
-    let list = |machine: &mut dyn Machine| {
-        let listed = machine.ask(Question::List { path: folder.into() });
-        listed.and_then(|answer| answer.names(&format!("listing {folder} in the guest"))).unwrap_or_default()
-    };
-    let before = list(machine);
-    let found = |machine: &mut dyn Machine| Ok(list(machine).iter().any(|name| wanted(name)).then_some(()));
-    let progress = |machine: &mut dyn Machine| Ok(change(folder, &before, &list(machine)));
+    let before = list(machine, folder)?;
+    let found = |machine: &mut dyn Machine| Ok(list(machine, folder)?.iter().any(|name| wanted(name)).then_some(()));
+    let progress = |machine: &mut dyn Machine| Ok(change(folder, &before, &list(machine, folder)?));
     within(env, machine, &wait, options, found, progress)
 }
 

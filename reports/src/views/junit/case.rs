@@ -26,13 +26,13 @@ impl<'a> Cases<'a> {
         instances: &[&'a TestRun],
         left: Left<'a>,
     ) -> Cases<'a> {
-        let word = |i: &&'a TestRun| Some((i.test.as_str(), FinalOutcome::of(i.attempts.iter().map(|a| &a.outcome))?));
+        let word = |i: &&'a TestRun| Some((i.test.as_str(), i.final_outcome()?));
         Cases { cell, profile, last: instances.iter().filter_map(word).collect(), left }
     }
 
     /// The case of a test.
     pub(super) fn of(&self, instance: &TestRun, class: &str) -> TestCase {
-        let Some(last) = FinalOutcome::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+        let Some(last) = instance.final_outcome() else {
             return case(&instance.test, class, skipped("untested", "never ran"), 0);
         };
         let mut status = match (self.cell.weight(self.profile, &instance.test, &last), &last.outcome) {

@@ -37,6 +37,20 @@ fn every_report_is_made_and_made_again_alike() {
     assert_eq!(junit, [cells.as_slice(), &["run.xml".to_owned()]].concat());
 }
 
+/// A CI system reads every file of the folder: an old one would keep it red.
+#[test]
+fn what_was_wrong_with_a_killed_run_is_gone_once_it_has_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_the_run = dir.path().join(JUNIT).join(junit::OF_THE_RUN);
+    let mut maker = sample::run(|_| None);
+    let end = maker.journal.entries.pop().unwrap();
+    written(&maker.journal, dir.path()).unwrap();
+    assert!(of_the_run.is_file());
+    maker.journal.entries.push(end);
+    written(&maker.journal, dir.path()).unwrap();
+    assert!(!of_the_run.exists());
+}
+
 #[test]
 fn no_report_tells_a_mirror_or_a_password() {
     let dir = tempfile::tempdir().unwrap();
