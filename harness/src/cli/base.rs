@@ -3,6 +3,7 @@
 //! It lies in a folder of its own below the candidates' run, with a journal and artifacts of its own, so that
 //! `report` finds it again and exits as `run` did.
 
+use crate::cli::UsageError;
 use crate::cli::arguments::{RunArguments, RunFormat};
 use anyhow::Context as _;
 use model::database::Database;
@@ -30,6 +31,18 @@ pub(super) fn plain(arguments: &RunArguments, out: &Path) -> Option<RunArguments
     // Standard output is the candidates' alone.
     plain.format = RunFormat::Human;
     Some(plain)
+}
+
+/// Refuses a folder with a base run for what would leave that out: its candidates would be judged beside the record.
+pub(super) fn refuse_below(folder: &Path) -> Result<(), UsageError> {
+    if !folder.join(FOLDER).join(reports::journal::FILE).exists() {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(UsageError(format!(
+        "{folder}: its candidates are judged beside the base run in {folder}/{FOLDER}, which would be left out: hand the \
+         whole folder on, and judge it with `kata-qualify report`"
+    )))
 }
 
 /// What the base run below a run's folder showed, if there is one.

@@ -2,7 +2,7 @@
 
 use crate::bundle::{LIMITS, lay_out, open};
 use crate::cli::arguments::{BundleArguments, Format, VerifyArguments};
-use crate::cli::{Exit, UsageError, print, records, report, usage};
+use crate::cli::{Exit, UsageError, base, print, records, report, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use images::packed;
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 /// Packs a run.
 pub(super) fn bundle(what: &BundleArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
+    base::refuse_below(&what.run)?;
     report::read(&what.run).map_err(|e| UsageError(format!("{}: {e:#}", what.run.display())))?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let journal = lay_out(&what.run, folder.path()).context("packing the run")?;

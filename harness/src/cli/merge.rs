@@ -1,7 +1,7 @@
 //! `kata-qualify merge`: the output folders of several runs as one.
 
 use crate::cli::arguments::MergeArguments;
-use crate::cli::{Exit, UsageError, records, report};
+use crate::cli::{Exit, UsageError, base, records, report};
 use crate::gather::Gathered;
 use crate::progress::tell;
 use anyhow::Context as _;
@@ -17,6 +17,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
     let mut journals: Vec<Journal> = Vec::new();
     for folder in &what.folders {
+        base::refuse_below(folder)?;
         let journal = report::read(folder).map_err(|e| UsageError(format!("{}: {e:#}", folder.display())))?;
         if journal.cut {
             tell(format_args!("note: {}: the last line of its journal was cut off and is left out", folder.display()));

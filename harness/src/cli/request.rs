@@ -372,7 +372,12 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     }
     for (word, given) in [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)] {
         let source = given.as_ref().and_then(|text| ExternalFile::parse(text).ok());
-        options.extend(source.map(|source| format!("{word} {}", source.name())));
+        // Without a checksum the image is anybody's, which a reader of the journal must see.
+        let named = |source: ExternalFile| {
+            let checksum = source.checksum.as_ref().map(|checksum| format!("#{checksum}")).unwrap_or_default();
+            format!("{word} {}{checksum}", source.name())
+        };
+        options.extend(source.map(named));
     }
     if arguments.repeat > 1 {
         options.push(format!("--repeat {}", arguments.repeat));
@@ -388,6 +393,18 @@ mod tests {
     use super::*;
     use crate::cli::arguments::{Arguments, Command};
     use clap::Parser as _;
+
+    #[test]
+    fn an_image_is_noted_with_its_checksum_or_without_one() {
+        let noted = |image: &str| {
+            let words = ["kata-qualify", "run", "debian:13", "--oci-image", image];
+            let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+            options(&arguments)
+        };
+        let sum = "0".repeat(64);
+        assert_eq!(noted("of/x.tar"), ["--oci-image x.tar"]);
+        assert_eq!(noted(&format!("of/x.tar#{sum}")), [format!("--oci-image x.tar#sha256:{sum}")]);
+    }
 
     #[test]
     fn each_archive_has_its_mirror_and_the_journal_names_neither() {

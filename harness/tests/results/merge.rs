@@ -90,3 +90,20 @@ fn a_shard_that_was_killed_gives_what_it_had() {
     let run = fold(&read(&dir.path().join("ab")).unwrap());
     assert!(run.cells[&OTHER.parse().unwrap()].instances.iter().any(|one| one.test == crate::made::PASSES));
 }
+
+#[test]
+fn a_run_with_a_base_run_is_refused_where_that_would_be_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("a"), &Made::default());
+    make(&dir.path().join("a/base"), &Made { run: "r0", ..Made::default() });
+    for arguments in [&["merge", "a", "--out", "ab"][..], &["bundle", "a"]] {
+        let refused = said(dir.path(), arguments);
+        assert!(
+            refused.code == Some(2) && refused.stderr.contains("beside the base run in a/base"),
+            "{}",
+            refused.stderr
+        );
+    }
+    assert!(!dir.path().join("ab").exists() && !dir.path().join("kata-qualify-r1.tar.zst").exists());
+    assert_eq!(said(dir.path(), &["merge", "a/base", "--out", "ab"]).stderr.matches("base run").count(), 0);
+}

@@ -84,7 +84,7 @@ pub fn fold(journal: &Journal) -> Run {
                 run.filter = filter.as_ref().filter(|f| !of_all(f)).map(|f| redactor.line(f)).or(run.filter);
                 run.candidate |= *candidate;
                 // Also where somebody took the stamp away.
-                run.shaped |= *shaped || options.iter().any(|option| option == "--mirror-key");
+                run.shaped |= *shaped || options.iter().any(|option| is_of_the_callers(option));
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
@@ -369,4 +369,11 @@ fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     known.image_manifest = new.image_manifest.or(known.image_manifest.take());
     extend(&mut known.image_options, new.image_options.into_iter());
     extend(&mut known.notes, new.notes.into_iter());
+}
+
+/// Whether an option of a run has somebody else than the distro vouch for the packages: a key, or an image without
+/// its checksum.
+fn is_of_the_callers(option: &str) -> bool {
+    let image = ["--cloud-image ", "--oci-image "].iter().any(|word| option.starts_with(word));
+    option == "--mirror-key" || (image && !option.contains('#'))
 }

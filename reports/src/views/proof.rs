@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn what_may_not_be_written_says_why() {
         type Change = fn(&mut Event);
-        let table: [(Change, &str); 4] = [
+        let table: [(Change, &str); 5] = [
             (
                 |event| {
                     if let Event::RunStarted { shaped, .. } = event {
@@ -163,6 +163,14 @@ mod tests {
                 |event| {
                     if let Event::RunStarted { options, .. } = event {
                         options.push("--mirror-key".to_owned());
+                    }
+                },
+                "not for the records: it is shaped",
+            ),
+            (
+                |event| {
+                    if let Event::RunStarted { options, .. } = event {
+                        options.push("--oci-image image.tar".to_owned());
                     }
                 },
                 "not for the records: it is shaped",
@@ -188,6 +196,13 @@ mod tests {
             let said = render(&sample::standings(&changed(change)));
             assert!(said.contains(why), "{why}: {said}");
         }
+        // With its checksum an image is its publisher's.
+        let said = render(&sample::standings(&changed(|event| {
+            if let Event::RunStarted { options, .. } = event {
+                options.push("--oci-image image.tar#sha256:00".to_owned());
+            }
+        })));
+        assert!(!said.contains("shaped"), "{said}");
         let lost = changed(|event| {
             if matches!(event, Event::CellFinished { .. }) {
                 let (phase, message) = (crate::journal::Phase::Tests, "lost".to_owned());
