@@ -23,7 +23,7 @@ use qapi_qmp as qapi;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
-use unplug::{By, delete};
+use unplug::{By, delete, stays};
 use waits::{Wait, within};
 
 const SOURCE: &str = include_str!("hotplug.rs");
@@ -250,7 +250,7 @@ fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
 }
 
 /// A disk that is plugged into a PCIe root port, as the runtime plugs a VFIO device there, is found behind that port, holds
-/// what is written to it, and goes again.
+/// what is written to it, stays, and goes again.
 ///
 /// With `pcie_root_port`, and for the Go runtime `hot_plug_vfio = "root-port"`, a device with a large window goes there
 /// (`hotplugVFIODeviceRootPort` in src/runtime/virtcontainers/qemu.go@3.32.0, `hotplug_vfio_device` in
@@ -262,6 +262,7 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
     machine.load_modules(ModuleUse::VirtioBlk)?;
     let disk = ScratchDisk::new()?;
+    let before = machine.serial();
     let id = forms::plug_root_port_disk(machine, &disk.0)?;
     let Some(port) = forms::slot_of(machine, "rp0")? else {
         return Err(Stop::fail("query-pci lists no device rp0, though QEMU was started with a root port of that id"));
@@ -278,6 +279,7 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     let name = within(env, machine, &wait, FOR_ROOT_PORT, found, progress)?;
     disk.is_used(machine, &name)?;
     let mut has = |machine: &mut dyn Machine| behind(machine, &folder).map(|device| device.is_some());
+    stays(machine, &id, &before, &mut has)?;
     delete(machine, &id, By::Button(&mut has))?.into_iter().for_each(|note| env.note(note));
     forms::remove_node(machine)
 }

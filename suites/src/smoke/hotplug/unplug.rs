@@ -6,10 +6,12 @@
 //!
 //! A PCIe root port asks by its attention button, as it does when a device is plugged, and the kernel waits five seconds
 //! after a press (`button_work` of Linux' pciehp): a second press within them takes the first one back.
-//! A device that is unplugged right after it was plugged may so be kept, and goes by a second request.
+//! A device that is unplugged right after it was plugged may so be kept, and one that was plugged while the slot was being
+//! switched on may be switched off again. So [`stays`] waits first, as pods do, which use a device before they give it
+//! back; if that was too short, QEMU from 6.1 on takes a second request, and an older one refuses it.
 
 use super::waits::Wait;
-use crate::check::Stop;
+use crate::check::{Check, Stop};
 use crate::environment::Machine;
 use crate::outcome::Component;
 use crate::smoke::guest_files::read;
@@ -18,6 +20,10 @@ use std::time::{Duration, Instant};
 
 /// How long runtime-rs waits for a device to be let go; longer than a button's five seconds.
 const LET_GO: Duration = Duration::from_secs(10);
+
+/// How long after it was plugged a device behind a button must still be there: the button's five seconds, and some more,
+/// because a guest may see the button late.
+const AFTER_PLUG: Duration = Duration::from_secs(8);
 
 /// Tells whether the guest has the device.
 type GuestHas<'a> = &'a mut dyn FnMut(&mut dyn Machine) -> Result<bool, Stop>;
@@ -70,6 +76,48 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
     let asked = counted.map(|before| interrupts(machine).is_some_and(|now| now != before));
     let slow = machine.is_emulated() && (machine.serial(), machine.console()) != said;
     Err(undeleted(&what, &Facts { qemu_has, guest_has, asked, slow }))
+}
+
+/// Waits until a plugged device is no longer before the guest's decision, and checks that the guest has kept it.
+///
+/// `before` is what the guest's kernel had said before the device was plugged.
+pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has: GuestHas<'_>) -> Check {
+    std::thread::sleep(AFTER_PLUG);
+    if guest_has(machine)? {
+        return Ok(());
+    }
+    let said = machine.serial();
+    let since = said.strip_prefix(before).unwrap_or(&said);
+    let qemu_has = qemu_has(machine, id)?;
+    Err(dropped(said_by_pciehp(before, "Link Up"), said_by_pciehp(since, "Powering off due to button press"), qemu_has))
+}
+
+/// Whether the kernel's driver of PCIe slots said this (`drivers/pci/hotplug/pciehp_ctrl.c`, Linux 4.20 to 7.0).
+fn said_by_pciehp(log: &str, words: &str) -> bool {
+    log.lines().any(|line| line.contains("pciehp: Slot(") && line.contains(words))
+}
+
+/// The stop for a device that the guest has no more, though nobody unplugged it.
+///
+/// QEMU before 6.0 says of an empty slot that its link is up (`PCI_EXP_LNKSTA_DLLLA`, hw/pci/pcie.c). A guest then switches
+/// the slot on while it boots; a device that is plugged meanwhile is found, and the press of the button that comes with it
+/// means "off".
+fn dropped(empty_link_was_up: bool, switched_off: bool, qemu_has: bool) -> Stop {
+    let what =
+        format!("the guest no longer has the device {AFTER_PLUG:.0?} after it was plugged, and nobody unplugged it");
+    if empty_link_was_up && switched_off {
+        let why = "QEMU's root port had said that the link of its empty slot was up, so the guest was switching the slot on \
+                   when the device came, and took the press of the attention button for a removal";
+        return Stop::blame(Component::Qemu, format!("{what}: {why}"));
+    }
+    let seen = [
+        (switched_off, "the guest's kernel switched the slot off for a press of the attention button"),
+        (empty_link_was_up, "the link of the empty slot was up"),
+        (qemu_has, "QEMU still has the device"),
+    ];
+    let seen: Vec<&str> = seen.into_iter().filter_map(|(is_so, words)| is_so.then_some(words)).collect();
+    let seen = if seen.is_empty() { "nothing was seen of it".to_owned() } else { seen.join("; ") };
+    Stop::error(format!("{what}; whose fault that is cannot be told: {seen}"))
 }
 
 /// Waits for the event of this device.
@@ -181,6 +229,24 @@ mod tests {
         let mut machine = guest(vec![], true);
         let alone = Stop::blame(Component::Qemu, format!("{GONE}; QEMU still has it, and needs no guest to let it go"));
         assert_eq!(delete(&mut machine, "vfio-0", By::Qemu), Err(alone));
+    }
+
+    #[test]
+    fn a_device_that_goes_by_itself_blames_qemu_where_its_empty_slot_had_a_link() {
+        let up = "[1.4] pcieport 0000:00:05.0: pciehp: Slot(0): Link Up\n";
+        let off = "[2.2] pcieport 0000:00:05.0: pciehp: Slot(0): Powering off due to button press\n";
+        let facts = |before: &str, since: &str| {
+            (said_by_pciehp(before, "Link Up"), said_by_pciehp(since, "Powering off due to button press"))
+        };
+        assert_eq!(
+            [facts(up, off), facts(off, up), facts("", "eth0: Link Up")],
+            [(true, true), (false, false), (false, false)]
+        );
+        let stop = dropped(true, true, false);
+        assert!(matches!(&stop, Stop::Fail { blames: Some(Component::Qemu), .. }), "{stop:?}");
+        for (up, off) in [(false, true), (true, false), (false, false)] {
+            assert!(matches!(dropped(up, off, false), Stop::Error { .. }), "{up} {off}");
+        }
     }
 
     #[test]
