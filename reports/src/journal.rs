@@ -25,7 +25,8 @@ pub const FILE: &str = "journal.jsonl";
 
 /// The version of the journal's format that this crate writes, and the newest it reads.
 ///
-/// In 2 a failure was a message, and guests had no numbers; what 3 added is empty where an older journal is read.
+/// In 2 a failure was a message, and guests had no numbers; what 3 added is empty where an older journal is read, and no
+/// failure of it counts as measured.
 /// In 1 candidates were among the facts of the environment: a program that looks for them there must not take them for the
 /// distro's own components.
 pub const SCHEMA: u32 = 3;

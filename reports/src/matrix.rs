@@ -3,7 +3,8 @@
 use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Journal, Phase};
 use crate::run::{CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold};
-use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, agreement, judge, test_set};
+use crate::verdict::agreement::{self, Repetition};
+use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::Profile;
@@ -310,14 +311,15 @@ fn report(
     }
 }
 
-/// The tests that failed in more than one virtual machine of the cell.
-fn repeated(instances: &[&TestRun]) -> BTreeSet<String> {
-    let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+/// The tests that failed in more than one virtual machine of the cell, and whether in the same way.
+fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
+    let mut attempts: BTreeMap<&str, Vec<(u32, &Outcome)>> = BTreeMap::new();
     for instance in instances {
-        let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
-        machines.entry(&instance.test).or_default().extend(failed.map(|a| a.machine));
+        let seen = instance.attempts.iter().map(|attempt| (attempt.machine, &attempt.outcome));
+        attempts.entry(&instance.test).or_default().extend(seen);
     }
-    machines.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(test, _)| test.to_owned()).collect()
+    let repeated = |(test, seen): (&str, Vec<_>)| Some((test.to_owned(), agreement::repetition(&seen)?));
+    attempts.into_iter().filter_map(repeated).collect()
 }
 
 /// What a cell knows under one profile, for which these of its tests count.
@@ -352,7 +354,7 @@ mod tests {
     use model::verified::{Basis, Verdict, VerifiedCapability};
     use suites::capability::Capability;
     use suites::catalogue::Place;
-    use suites::outcome::{Component, Outcome};
+    use suites::outcome::{Component, Failure, Grounds, Outcome};
 
     /// The verdict on booting, where it passed and these are the facts of a journal of that schema.
     fn verdict(written_as: u32, facts: Event) -> Verdict {
@@ -377,6 +379,45 @@ mod tests {
         assert_eq!(verdict(SCHEMA, serde_json::from_str(&line).unwrap()), Verdict::Partial);
     }
 
+    /// Has the attempts of a container's cell be those of a machine's, each in a machine of its own.
+    fn in_machines(maker: &mut Maker) {
+        let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
+        maker.journal.entries = serde_json::from_str(&text).unwrap();
+        for entry in &mut maker.journal.entries {
+            if let Event::TestFinished { attempt, machine, .. } = &mut entry.event {
+                *machine = *attempt;
+            }
+        }
+    }
+
+    /// A machine alone, whose guest shows twice what no container can show.
+    #[test]
+    fn a_measurement_that_repeats_in_a_fresh_machine_is_believed_and_an_older_journals_failure_is_not() {
+        let test = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
+        let mut maker = Maker::default();
+        maker.start(&["go-3.29"], &["13"]);
+        maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
+        for attempt in [1, 2] {
+            let failure = Failure::new(Component::Virtiofsd, format!("{attempt}00 descriptors more than before"));
+            let failure = Failure { grounds: Grounds::Measured, ..failure };
+            maker.attempt("13", &["go-3.29"], test, attempt, Outcome::Fail(failure));
+        }
+        in_machines(&mut maker);
+        let judged = |maker: &Maker| {
+            let matrix = matrix(&maker.journal, suites::catalogue::tests(), &profiles());
+            let judgement = matrix.cells[0].judgement("go-3.29", Capability::FsVirtioFsHandles).unwrap();
+            let blamed: Vec<Component> = judgement.causes.iter().map(|cause| cause.component).collect();
+            (judgement.verdict, judgement.basis, blamed)
+        };
+        let unsupported = (Verdict::Unsupported, Some(Basis::Emulated), vec![Component::Virtiofsd]);
+        assert_eq!(judged(&maker), unsupported);
+        let text = serde_json::to_string(&maker.journal.entries).unwrap();
+        let older = text.replace(r#""grounds":"measured","#, "");
+        assert_ne!(older, text);
+        maker.journal.entries = serde_json::from_str(&older).unwrap();
+        assert_eq!(judged(&maker), (Verdict::Inconclusive, Some(Basis::Emulated), vec![]));
+    }
+
     /// A machine alone, whose guest fails in two machines as a container of the record did.
     #[test]
     fn a_container_of_the_record_confirms_what_repeats() {
@@ -390,13 +431,7 @@ mod tests {
         for attempt in [1, 2] {
             maker.attempt("13", &["go-3.29"], BOOT, attempt, fail(Component::Qemu, "it says no"));
         }
-        let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
-        maker.journal.entries = serde_json::from_str(&text).unwrap();
-        for entry in &mut maker.journal.entries {
-            if let Event::TestFinished { attempt, machine, .. } = &mut entry.event {
-                *machine = *attempt;
-            }
-        }
+        in_machines(&mut maker);
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         record.verified = recorded();
         let cause = format!("qemu: it says no ({BOOT})");

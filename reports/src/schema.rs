@@ -60,12 +60,16 @@ mod tests {
         let failed = failed.filter(|line| line["event"]["outcome"]["outcome"] == "fail").collect::<Vec<Value>>();
         assert!(!failed.is_empty());
         for line in failed {
-            for key in ["component", "observed", "signature"] {
+            for key in ["component", "observed", "grounds", "signature"] {
                 let mut line = line.clone();
                 line["event"]["outcome"].as_object_mut().unwrap().remove(key);
                 assert!(!lines.is_valid(&line), "{key} may lack: {line}");
             }
-            for (place, value) in [("/event/event", "test-ended"), ("/event/outcome/component", "nobody")] {
+            for (place, value) in [
+                ("/event/event", "test-ended"),
+                ("/event/outcome/component", "nobody"),
+                ("/event/outcome/grounds", "guessed"),
+            ] {
                 let mut line = line.clone();
                 *line.pointer_mut(place).unwrap() = value.into();
                 assert!(!lines.is_valid(&line), "{line}");

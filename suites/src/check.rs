@@ -1,6 +1,6 @@
 //! What a test's body returns, and how it says why it stopped.
 
-use crate::outcome::Component;
+use crate::outcome::{Component, Grounds};
 
 /// The result of a test's body: nothing to say, or why it stopped.
 pub type Check = Result<(), Stop>;
@@ -20,6 +20,9 @@ pub enum Stop {
         /// Where Kata's source asks for it, beyond what the test's documentation cites: a file and a tag each.
         #[serde(default)]
         asked_for: Vec<String>,
+        /// What it rests on.
+        #[serde(default)]
+        grounds: Grounds,
     },
     /// The environment cannot show the property either way; the reason names what it lacks.
     Skip {
@@ -42,18 +45,30 @@ pub enum Stop {
 impl Stop {
     /// The property does not hold.
     pub fn fail(message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: None, record: Vec::new(), asked_for: Vec::new() }
+        Stop::failed(message.into(), None, Vec::new())
     }
 
     /// The property does not hold, and `component` is at fault.
     pub fn blame(component: Component, message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: Some(component), record: Vec::new(), asked_for: Vec::new() }
+        Stop::failed(message.into(), Some(component), Vec::new())
     }
 
     /// The property does not hold because of what the record says: these paths and names of packages.
     pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
-        let record = said.into_iter().map(Into::into).collect();
-        Stop::Fail { message: message.into(), blames: Some(Component::Record), record, asked_for: Vec::new() }
+        Stop::failed(message.into(), Some(Component::Record), said.into_iter().map(Into::into).collect())
+    }
+
+    /// A failure with what it rests on; it changes no other stop.
+    #[must_use]
+    pub fn resting_on(mut self, what: Grounds) -> Stop {
+        if let Stop::Fail { grounds, .. } = &mut self {
+            *grounds = what;
+        }
+        self
+    }
+
+    fn failed(message: String, blames: Option<Component>, record: Vec<String>) -> Stop {
+        Stop::Fail { message, blames, record, asked_for: Vec::new(), grounds: Grounds::Waited }
     }
 
     /// A failure that also says where Kata's source asks for what does not hold; it changes no other stop.
@@ -103,6 +118,20 @@ macro_rules! ensure {
 #[cfg(test)]
 mod tests {
     use super::Stop;
+    use crate::outcome::Grounds;
+
+    fn grounds(stop: &Stop) -> Grounds {
+        let Stop::Fail { grounds, .. } = stop else { panic!("{stop:?}") };
+        *grounds
+    }
+
+    #[test]
+    fn only_a_failure_is_measured_and_none_by_itself() {
+        let failure = Stop::fail("200 descriptors");
+        assert_eq!(grounds(&failure), Grounds::Waited);
+        assert_eq!(grounds(&failure.resting_on(Grounds::Measured)), Grounds::Measured);
+        assert_eq!(Stop::error("no daemon").resting_on(Grounds::Measured), Stop::error("no daemon"));
+    }
 
     #[test]
     fn only_a_failure_cites() {

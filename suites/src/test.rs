@@ -88,6 +88,20 @@ impl Need {
             Need::Cpus => Some(2),
         }
     }
+
+    /// Whether no container of ours ever provides it: one that opens file handles is an error and runs nothing.
+    fn is_beyond_containers(self) -> bool {
+        match self {
+            Need::FileHandles => true,
+            Need::VhostVsock
+            | Need::VhostNet
+            | Need::Mknod
+            | Need::OpenFiles
+            | Need::Processes
+            | Need::Memory
+            | Need::Cpus => false,
+        }
+    }
 }
 
 /// One named check.
@@ -187,6 +201,11 @@ impl Test {
     /// Whether an environment of that kind can show it.
     pub fn applies_in(&self, environment: Environment) -> bool {
         self.environments.is_empty() || self.environments.contains(&environment)
+    }
+
+    /// Whether no container can show it, on whatever machine.
+    pub fn is_beyond_containers(&self) -> bool {
+        !self.applies_in(Environment::Container) || self.needs.iter().any(|need| need.is_beyond_containers())
     }
 }
 

@@ -41,6 +41,7 @@ use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
 use suites::environment::{Claims, Ending, Environment};
 use suites::filesystem::Pair;
+use suites::outcome::Grounds;
 use suites::share::Share;
 use test_environment::TestEnvironment;
 
@@ -193,7 +194,10 @@ impl Agent {
                     Some(running) => {
                         let result = caught(|| self.run_with_guest(test, body, running));
                         environment.keep_artifacts(running);
-                        (result.err(), running.usable())
+                        let is_alive = running.usable();
+                        // What was measured in a guest that did not live on may be of its loss.
+                        let lost = |stop: Stop| if is_alive { stop } else { stop.resting_on(Grounds::Waited) };
+                        (result.err().map(lost), is_alive)
                     }
                 }
             }

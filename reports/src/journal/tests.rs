@@ -1,7 +1,7 @@
 use super::*;
 use crate::sample::{self, Maker, cell, fail};
 use std::io::Write as _;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::{Component, Failure, Grounds, Outcome};
 
 fn written(dir: &std::path::Path) -> Journal {
     let journal = sample::journal();
@@ -165,6 +165,42 @@ fn a_journal_of_schema_2_is_read() {
     let Event::TestFinished { outcome, guests, .. } = &journal.entries[2].event else { panic!("{journal:?}") };
     assert_eq!(*outcome, fail(Component::Qemu, "no q35"));
     assert!(guests.is_empty());
+}
+
+#[test]
+fn what_a_failure_rests_on_is_kept_and_no_older_journal_knows_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let failure = Failure { grounds: Grounds::Measured, ..Failure::new(Component::Virtiofsd, "200 descriptors") };
+    let mut maker = Maker::default();
+    maker.done("13", &["go-3.29"], "t", Outcome::Fail(failure));
+    let mut writer = Writer::create(dir.path()).unwrap();
+    maker.journal.entries.into_iter().for_each(|entry| writer.append_entry(entry).unwrap());
+    drop(writer);
+    let path = dir.path().join(FILE);
+    // Of the journal as it is read, and of the run that it tells of.
+    let grounds = || {
+        let journal = read(&path).unwrap();
+        let run = crate::run::fold(&journal);
+        let told = run.cells.values().flat_map(|cell| &cell.instances).flat_map(|instance| &instance.attempts);
+        let read = journal.entries.iter().filter_map(|entry| match &entry.event {
+            Event::TestFinished { outcome, .. } => Some(outcome),
+            _ => None,
+        });
+        let outcomes = read.chain(told.map(|attempt| &attempt.outcome));
+        let grounds = |outcome: &Outcome| match outcome {
+            Outcome::Fail(failure) => failure.grounds,
+            other => panic!("{other:?}"),
+        };
+        outcomes.map(grounds).collect::<Vec<Grounds>>()
+    };
+    assert_eq!(grounds(), [Grounds::Measured, Grounds::Measured]);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let early = written.replace(r#""grounds":"measured","#, "");
+    assert_ne!(early, written);
+    std::fs::write(&path, early).unwrap();
+    assert_eq!(grounds(), [Grounds::Waited, Grounds::Waited]);
+    std::fs::write(&path, written.replace("measured", "guessed")).unwrap();
+    assert!(read(&path).unwrap_err().to_string().contains("guessed"));
 }
 
 #[test]

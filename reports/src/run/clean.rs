@@ -52,6 +52,7 @@ pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
             expected: redactor.line(&failure.expected),
             observed: redactor.text(&failure.observed),
             asked_for: failure.asked_for.iter().map(|source| redactor.line(source)).collect(),
+            grounds: failure.grounds,
             signature: String::new(),
         })),
         Outcome::Skip { reason } => Outcome::Skip { reason: redactor.text(reason) },

@@ -5,6 +5,8 @@
 //! So a failure of such a guest blames somebody only when it repeats in a fresh machine *and* shows in a container, under
 //! plain emulation, too, be it one of an earlier run with the same packages; otherwise the cause is unknown, and the
 //! verdict is `inconclusive`.
+//! What no container can ever show would stay so for ever; there a failure also counts that was measured, and not waited
+//! for, each time with the same result.
 //! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
 //! verdict, which knows less.
@@ -18,12 +20,16 @@
 //! 2. and a container of the same run fails the same test under the same profile.
 //!    Where the run's own container shows nothing either way, or there is none, the record's counts: one of the same
 //!    release, profile and package versions, whose verdict has the same test and signature among its causes.
+//!    Where no container can show it, on whatever machine ([`Test::is_beyond_containers`]), it counts without one if it
+//!    was measured ([`Repetition::Measured`]): every attempt that passed or failed, in each machine and in each
+//!    configuration, is a failure by a value that was seen ([`Grounds`]), all have one signature, and the guest lived on.
 //!    Kata runs in no container of ours: of its tests only the first is asked.
 //!    Those that have a control under runc fail only where it passed in the same machine; else the agent makes the
 //!    failure an error (`harness/agent/src/containers/engine.rs`).
 //!
-//! What no container can show is not judged by its repeating alone: nothing tells a wrong answer from a guest that
-//! emulation made hang, or crash, twice.
+//! Where it was waited for, repeating alone decides nothing: nothing tells a wrong answer from a guest that emulation
+//! made hang, or crash, twice. That is so of every failure of which its body does not say otherwise, and of all in older
+//! journals.
 //!
 //! Else the failure becomes an error, which blames nobody and makes the verdict `inconclusive`.
 //! A failure without a guest is believed at once.
@@ -36,10 +42,41 @@ use model::package::{PackageName, PackageVersion};
 use model::verified::{Basis, Verdict, VerifiedEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{Place, Test};
-use suites::outcome::Outcome;
+use suites::outcome::{Failure, Grounds, Outcome};
 
 /// A failure, by its test and its signature.
 pub type Failed = (String, String);
+
+/// How a test failed in more than one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repetition {
+    /// Somehow.
+    Failed,
+    /// By the same measurement each time, and never otherwise.
+    Measured,
+}
+
+/// How a test's attempts repeat a failure, each with the machine that it was made in; `None` if they do not.
+///
+/// What is in error, or could not be shown, counts neither way.
+pub fn repetition(attempts: &[(u32, &Outcome)]) -> Option<Repetition> {
+    let failed: Vec<(u32, &Failure)> = attempts
+        .iter()
+        .filter_map(|(machine, outcome)| match outcome {
+            Outcome::Fail(failure) => Some((*machine, failure)),
+            Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => None,
+        })
+        .collect();
+    let machines: BTreeSet<u32> = failed.iter().map(|(machine, _)| *machine).collect();
+    let signatures: BTreeSet<&str> = failed.iter().map(|(_, failure)| failure.signature.as_str()).collect();
+    if machines.len() < 2 {
+        return None;
+    }
+    let is_measured = failed.iter().all(|(_, failure)| failure.grounds == Grounds::Measured)
+        && signatures.len() == 1
+        && !attempts.iter().any(|(_, outcome)| **outcome == Outcome::Pass);
+    Some(if is_measured { Repetition::Measured } else { Repetition::Failed })
+}
 
 /// What containers showed to fail, by a record's entries of one release and profile: those of these package versions.
 ///
@@ -60,13 +97,13 @@ pub fn recorded<'e>(
 
 /// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
 ///
-/// `repeated` are the tests that failed in more than one machine; `container` is what a container of the same release
-/// showed under the same profile, if there was one; `recorded` is what one showed before. What rests on hardware, and
-/// what is no machine's, stays as it is.
+/// `repeated` are the tests that failed in more than one machine ([`repetition`]); `container` is what a container of the
+/// same release showed under the same profile, if there was one; `recorded` is what one showed before. What rests on
+/// hardware, and what is no machine's, stays as it is.
 pub fn weigh(
     catalogue: &[Test],
     mut evidence: Evidence,
-    repeated: &BTreeSet<String>,
+    repeated: &BTreeMap<String, Repetition>,
     container: Option<&Evidence>,
     recorded: &BTreeSet<Failed>,
 ) -> Evidence {
@@ -76,18 +113,20 @@ pub fn weigh(
     for test in catalogue.iter().filter(|test| is_nested(test)) {
         let Some(standing) = evidence.standings.get_mut(&test.id) else { continue };
         let Outcome::Fail(failure) = &standing.outcome else { continue };
+        let repetition = repeated.get(&test.id);
         // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
-        if test.place == Place::Kata && repeated.contains(&test.id) {
+        if test.place == Place::Kata && repetition.is_some() {
             continue;
         }
         let failed = (test.id.clone(), signature::of(failure.component, &failure.observed));
         let elsewhere = container.and_then(|c| c.standings.get(&test.id)).map(|s| &s.outcome);
-        let doubt = match (repeated.contains(&test.id), elsewhere) {
-            (true, Some(Outcome::Fail { .. })) => continue,
-            (false, _) => "it did not repeat in a fresh virtual machine",
-            (true, Some(Outcome::Pass)) => "it passes in a container",
-            (true, _) if recorded.contains(&failed) => continue,
-            (true, _) => "no container shows it, too",
+        let doubt = match (repetition, elsewhere) {
+            (Some(_), Some(Outcome::Fail { .. })) => continue,
+            (None, _) => "it did not repeat in a fresh virtual machine",
+            (Some(_), Some(Outcome::Pass)) => "it passes in a container",
+            (Some(_), _) if recorded.contains(&failed) => continue,
+            (Some(Repetition::Measured), _) if test.is_beyond_containers() => continue,
+            (Some(_), _) => "no container shows it, too",
         };
         let observed = &failure.observed;
         let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {observed}");

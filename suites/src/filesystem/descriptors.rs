@@ -2,8 +2,8 @@
 
 use super::proves::HANDLES;
 use crate::check::{Check, Doing, Stop};
-use crate::ensure;
 use crate::environment::Pair;
+use crate::outcome::Grounds;
 use crate::row::{Row, row};
 use crate::test::Need;
 
@@ -32,12 +32,15 @@ fn files_that_the_guest_knows_hold_no_descriptors(pair: &mut Pair<'_>) -> Check 
         super::expect::same_bytes(&seen, name.as_bytes(), "a file that the guest knows")?;
     }
     let grown = after.saturating_sub(before);
-    ensure!(
-        grown < FILES / 4,
+    if grown < FILES / 4 {
+        return Ok(());
+    }
+    // The machine's kernel counted them, of a process outside the guest, and the guest has read all files since.
+    let seen = format!(
         "the guest looked at {FILES} files, and virtiofsd has {grown} descriptors more than before ({before}, then \
          {after}): it keeps one for each instead of a file handle"
     );
-    Ok(())
+    Err(Stop::fail(seen).resting_on(Grounds::Measured))
 }
 
 const FILES: usize = 200;

@@ -4,10 +4,12 @@ use model::profile::Profile;
 use model::verified::VerifiedCapability;
 use suites::capability::Capability;
 use suites::catalogue;
-use suites::outcome::{Component, Failure};
+use suites::outcome::Component;
 
 const NESTED: &str = "smoke::kernel_boots_to_userspace";
 const STATIC: &str = "smoke::qemu_has_the_machine_type";
+/// One that no container can show.
+const HANDLES: &str = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
 
 fn fail() -> Outcome {
     Outcome::Fail(Failure::new(Component::Kernel, "broken"))
@@ -34,9 +36,13 @@ fn boot(evidence: &Evidence) -> Verdict {
     judge(evidence)[&Capability::VmmBoot].verdict
 }
 
+/// Tests that failed again, in whatever way.
+fn again(tests: &[&str]) -> BTreeMap<String, Repetition> {
+    tests.iter().map(|id| ((*id).to_owned(), Repetition::Failed)).collect()
+}
+
 fn weighed(vm: Evidence, repeated: &[&str], container: Option<&Evidence>) -> Verdict {
-    let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
-    boot(&weigh(catalogue::tests(), vm, &repeated, container, &BTreeSet::new()))
+    boot(&weigh(catalogue::tests(), vm, &again(repeated), container, &BTreeSet::new()))
 }
 
 #[test]
@@ -59,10 +65,9 @@ fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
 #[test]
 fn a_container_of_the_record_agrees_by_test_and_cause() {
     let verdict = |repeated: &[&str], container: Option<&Evidence>, known: (&str, &str)| {
-        let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
         let known = BTreeSet::from([(known.0.to_owned(), known.1.to_owned())]);
         let vm = evidence(Environment::Vm, &[(NESTED, fail())]);
-        boot(&weigh(catalogue::tests(), vm, &repeated, container, &known))
+        boot(&weigh(catalogue::tests(), vm, &again(repeated), container, &known))
     };
     let known = (NESTED, "kernel: broken");
     let (good, skipped) = (
@@ -104,6 +109,72 @@ fn the_record_is_of_the_same_packages_in_a_container() {
 }
 
 #[test]
+fn what_was_measured_again_counts_where_no_container_can_show_it() {
+    let judged = |test: &str, capability: Capability, how: Option<Repetition>, container: Option<&Evidence>| {
+        let repeated = how.map(|how| (test.to_owned(), how)).into_iter().collect();
+        let vm = evidence(Environment::Vm, &[(test, fail())]);
+        let weighed = weigh(catalogue::tests(), vm, &repeated, container, &BTreeSet::new());
+        let judgement = judge(&weighed).remove(&capability).unwrap();
+        assert_eq!(judgement.basis, Some(Basis::Emulated));
+        judgement.verdict
+    };
+    let skips = |test| evidence(Environment::Container, &[(test, Outcome::Skip { reason: "no handles".to_owned() })]);
+    let (skips, passes) = (skips(HANDLES), evidence(Environment::Container, &[]));
+    let (measured, failed) = (Some(Repetition::Measured), Some(Repetition::Failed));
+    for (how, container, expected) in [
+        (measured, None, Verdict::Unsupported),
+        (measured, Some(&skips), Verdict::Unsupported),
+        (measured, Some(&passes), Verdict::Inconclusive),
+        (failed, None, Verdict::Inconclusive),
+        (failed, Some(&skips), Verdict::Inconclusive),
+        (None, None, Verdict::Inconclusive),
+    ] {
+        let verdict = judged(HANDLES, Capability::FsVirtioFsHandles, how, container);
+        assert_eq!(verdict, expected, "{how:?} {}", container.is_some());
+    }
+    // What a container can show waits for one, however often it was measured.
+    assert_eq!(judged(NESTED, Capability::VmmBoot, measured, None), Verdict::Inconclusive);
+}
+
+#[test]
+fn what_no_container_can_show_is_a_short_list() {
+    let nested = catalogue::tests().iter().filter(|test| is_nested(test) && test.place != Place::Kata);
+    let beyond: Vec<&str> = nested.filter(|test| test.is_beyond_containers()).map(|test| test.id.as_str()).collect();
+    assert_eq!(beyond, ["host::a_vcpu_runs", "host::qemu_reads_a_disk_by_io_uring", HANDLES]);
+}
+
+/// Attempts, each with its machine.
+type Attempts<'a> = &'a [(u32, &'a Outcome)];
+
+#[test]
+fn a_measurement_is_repeated_by_the_same_one_and_by_nothing_else() {
+    let failure = |grounds, observed: &str| {
+        Outcome::Fail(signature::signed(Failure { grounds, ..Failure::new(Component::Virtiofsd, observed) }))
+    };
+    let measured = |observed: &str| failure(Grounds::Measured, observed);
+    let (seen, waited) = (measured("200 descriptors"), failure(Grounds::Waited, "200 descriptors"));
+    let (other, of_another) = (measured("no descriptors"), measured("198 descriptors"));
+    let error = Outcome::Error { message: "the guest is slow".to_owned() };
+    let (same, failed) = (Some(Repetition::Measured), Some(Repetition::Failed));
+    let table: [(Attempts<'_>, Option<Repetition>); 11] = [
+        (&[], None),
+        (&[(1, &seen)], None),
+        (&[(1, &seen), (1, &seen)], None),
+        (&[(1, &seen), (2, &error)], None),
+        (&[(1, &seen), (2, &seen)], same),
+        (&[(1, &seen), (1, &of_another), (3, &seen)], same),
+        (&[(1, &seen), (2, &error), (2, &seen)], same),
+        (&[(1, &seen), (2, &other)], failed),
+        (&[(1, &seen), (2, &waited)], failed),
+        (&[(1, &waited), (2, &seen), (2, &seen)], failed),
+        (&[(1, &seen), (1, &Outcome::Pass), (2, &seen)], failed),
+    ];
+    for (attempts, expected) in table {
+        assert_eq!(repetition(attempts), expected, "{attempts:?}");
+    }
+}
+
+#[test]
 fn what_needs_no_nested_guest_is_believed_at_once() {
     assert_eq!(weighed(evidence(Environment::Vm, &[(STATIC, fail())]), &[], None), Verdict::Unsupported);
 }
@@ -111,8 +182,7 @@ fn what_needs_no_nested_guest_is_believed_at_once() {
 #[test]
 fn kata_is_weighed_by_its_control_and_the_control_by_nothing() {
     let kata = |evidence: Evidence, repeated: &[&str]| {
-        let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
-        let weighed = weigh(catalogue::tests(), evidence, &repeated, None, &BTreeSet::new());
+        let weighed = weigh(catalogue::tests(), evidence, &again(repeated), None, &BTreeSet::new());
         let judged = judge(&weighed);
         (judged[&Capability::KataSmoke].verdict, judged[&Capability::ContainersRunc].verdict)
     };

@@ -3,6 +3,7 @@
 use super::{Loopback, run_pair};
 use crate::check::{Check, Stop};
 use crate::filesystem::{Action, Bytes, GuestSide, Reply, perform};
+use crate::outcome::Grounds;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,11 +69,16 @@ fn a_daemon_that_keeps_a_descriptor_for_each_known_file_is_found() {
         liar.looked_at += usize::from(matches!(action, Action::Stat { .. }));
         None
     };
-    must_be_found(
-        "files_that_the_guest_knows_hold_no_descriptors",
-        lie,
-        "200 descriptors more than before (16, then 216)",
-    );
+    let body = "files_that_the_guest_knows_hold_no_descriptors";
+    must_be_found(body, lie, "200 descriptors more than before (16, then 216)");
+    let refusal: Lie =
+        |_, action| matches!(action, Action::Read { .. }).then(|| Ok(Reply::Refused { errno: "EIO".to_owned() }));
+    must_be_found(body, refusal, "EIO");
+    // The count is a measurement; what the guest could not read says nothing of descriptors.
+    for (lie, expected) in [(lie, Grounds::Measured), (refusal, Grounds::Waited)] {
+        let Err(Stop::Fail { grounds, message, .. }) = told(body, lie) else { panic!("it was found before") };
+        assert_eq!(grounds, expected, "{message}");
+    }
 }
 
 #[test]
