@@ -3,17 +3,24 @@
 //! An interrupted run has 60 s for what is under way to end.
 //! A second signal ends the process in its handler: a thread may be waiting for what never comes, and no clean-up is
 //! worth that.
+//! Outside a run any signal ends the process: also between a run and those that follow it, as its base run and the steps
+//! of blaming do.
 //! What ran ends before that: a container's agent whose line ends kills the main process, and with it the kernel ends
 //! all of the container.
 
+use model::sync::locked;
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::flag::{register, register_conditional_shutdown};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that interrupt this process, from now on.
+/// Whether the next signal ends the process. Handlers are the process's and stay, and so does this: every run of the
+/// process has the same one.
+static AT_ONCE: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+
+/// The signals that interrupt this process, from now on and until this is dropped.
 pub(crate) struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
@@ -28,14 +35,7 @@ impl Interrupts {
     /// What the operating system refused.
     pub(crate) fn listen(code: i32) -> io::Result<Interrupts> {
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let at_once = Arc::new(AtomicBool::new(false));
-        for number in [SIGINT, SIGTERM] {
-            // In this order: the first one finds it unset. It ends the process in the signal's handler, because nothing
-            // else is sure to run: threads may wait for what never comes.
-            flag::register_conditional_shutdown(number, code, Arc::clone(&at_once))?;
-            flag::register(number, Arc::clone(&at_once))?;
-        }
-        Ok(Interrupts { interrupt, terminate, at_once })
+        Ok(Interrupts { interrupt, terminate, at_once: flag(code)? })
     }
 
     /// Waits for the first one.
@@ -52,28 +52,64 @@ impl Interrupts {
     }
 }
 
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        // Nobody listens any more, and the system's own way to end is gone.
+        self.end_at_next();
+    }
+}
+
+/// A flag that the first signal sets, for work that looks at it; the second one ends the process with `code`.
+///
+/// # Errors
+/// What the operating system refused.
+pub(crate) fn flag(code: i32) -> io::Result<Arc<AtomicBool>> {
+    let at_once = at_once(code)?;
+    at_once.store(false, Ordering::SeqCst);
+    Ok(at_once)
+}
+
+/// The one of the process, with the handlers that ask it.
+fn at_once(code: i32) -> io::Result<Arc<AtomicBool>> {
+    let mut known = locked(&AT_ONCE);
+    if let Some(at_once) = &*known {
+        return Ok(Arc::clone(at_once));
+    }
+    let at_once = Arc::new(AtomicBool::new(false));
+    for number in [SIGINT, SIGTERM] {
+        // In this order: the first one finds it unset. It ends the process in the signal's handler, because nothing
+        // else is sure to run: threads may wait for what never comes.
+        register_conditional_shutdown(number, code, Arc::clone(&at_once))?;
+        register(number, Arc::clone(&at_once))?;
+    }
+    *known = Some(Arc::clone(&at_once));
+    Ok(at_once)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::process::{Pid, kill_process};
-    use std::io::{BufRead as _, BufReader};
-    use std::process::{Child, Command, Stdio};
+    use rustix::process::{Pid, Signal as UnixSignal, kill_process};
+    use std::io::{BufRead as _, BufReader, Lines};
+    use std::process::{Child, ChildStderr, Command, Stdio};
     use std::time::{Duration, Instant};
 
     const CODE: i32 = 130;
-    const HANGS: &str = "KATA_QUALIFY_TEST_HANGS";
+    /// That a process is one of the two below.
+    const PART: &str = "KATA_QUALIFY_TEST_PART";
+    const LONG: Duration = Duration::from_secs(600);
 
     /// Not a test of its own: a process with a thread that hangs, like one that reads from a FIFO, and that listens.
     #[test]
     #[ignore = "a part of the_second_signal_ends_what_the_first_one_cannot, which runs it"]
     fn hangs() {
-        if std::env::var_os(HANGS).is_none() {
+        if std::env::var_os(PART).is_none() {
             return;
         }
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
             let mut interrupts = Interrupts::listen(CODE).unwrap();
-            tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(600)));
+            tokio::task::spawn_blocking(|| std::thread::sleep(LONG));
             eprintln!("listens");
             interrupts.first().await;
             eprintln!("cleans up");
@@ -82,39 +118,100 @@ mod tests {
         drop(runtime);
     }
 
-    fn ends_within(child: &mut Child, time: Duration) -> Option<i32> {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(20));
+    /// Not a test of its own: a process whose run comes to its end, and that begins another one once it is told to.
+    #[test]
+    #[ignore = "a part of each_run_listens_and_between_them_a_signal_ends_the_process, which runs it"]
+    fn runs_twice() {
+        if std::env::var_os(PART).is_none() {
+            return;
         }
-        None
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        drop(runtime.block_on(async { Interrupts::listen(CODE) }).unwrap());
+        eprintln!("between");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        runtime.block_on(async {
+            let mut interrupts = Interrupts::listen(CODE).unwrap();
+            eprintln!("listens");
+            interrupts.first().await;
+            eprintln!("cleans up");
+        });
+        std::thread::sleep(LONG);
     }
 
-    #[test]
-    fn the_second_signal_ends_what_the_first_one_cannot() {
-        for first in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+    /// A process that runs one of the above, and what it says.
+    struct Part {
+        child: Child,
+        said: Lines<BufReader<ChildStderr>>,
+    }
+
+    impl Part {
+        fn start(name: &str) -> Part {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "interrupt::tests::hangs", "--ignored", "--nocapture"])
-                .env(HANGS, "1")
-                .stdin(Stdio::null())
+                .args(["--exact", &format!("interrupt::tests::{name}"), "--ignored", "--nocapture"])
+                .env(PART, "1")
+                .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-            assert!(said.any(|line| line == "listens"));
-            kill_process(Pid::from_child(&child), first).unwrap();
-            assert!(said.any(|line| line == "cleans up"));
-            assert_eq!(ends_within(&mut child, Duration::from_millis(500)), None, "it hangs");
-            kill_process(Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
-            let code = ends_within(&mut child, Duration::from_secs(30));
-            if code.is_none() {
-                child.kill().unwrap();
-            }
-            assert_eq!(code, Some(CODE));
+            let said = BufReader::new(child.stderr.take().unwrap()).lines();
+            Part { child, said }
         }
+
+        fn says(&mut self, expected: &str) -> bool {
+            self.said.by_ref().map_while(Result::ok).any(|line| line == expected)
+        }
+
+        fn signal(&self, signal: UnixSignal) {
+            kill_process(Pid::from_child(&self.child), signal).unwrap();
+        }
+
+        fn ends_within(&mut self, time: Duration) -> Option<i32> {
+            let until = Instant::now() + time;
+            while Instant::now() < until {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.code();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            None
+        }
+    }
+
+    impl Drop for Part {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    #[test]
+    fn the_second_signal_ends_what_the_first_one_cannot() {
+        for first in [UnixSignal::INT, UnixSignal::TERM] {
+            let mut part = Part::start("hangs");
+            assert!(part.says("listens"));
+            part.signal(first);
+            assert!(part.says("cleans up"));
+            assert_eq!(part.ends_within(Duration::from_millis(500)), None, "it hangs");
+            part.signal(UnixSignal::INT);
+            assert_eq!(part.ends_within(Duration::from_secs(30)), Some(CODE));
+        }
+    }
+
+    #[test]
+    fn each_run_listens_and_between_them_a_signal_ends_the_process() {
+        let mut part = Part::start("runs_twice");
+        assert!(part.says("between"));
+        part.signal(UnixSignal::INT);
+        assert_eq!(part.ends_within(Duration::from_secs(30)), Some(CODE));
+        let mut part = Part::start("runs_twice");
+        assert!(part.says("between"));
+        // Its input ends.
+        drop(part.child.stdin.take());
+        assert!(part.says("listens"));
+        part.signal(UnixSignal::INT);
+        assert!(part.says("cleans up"), "the second run heard nothing");
+        part.signal(UnixSignal::INT);
+        assert_eq!(part.ends_within(Duration::from_secs(30)), Some(CODE));
     }
 }

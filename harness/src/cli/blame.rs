@@ -49,8 +49,8 @@ pub(super) struct Case {
 enum Ended {
     /// It came to this.
     Found(Finding),
-    /// A run did not come to its end.
-    Cut(RunEnd),
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
 }
 
 /// Runs the command.
@@ -64,12 +64,13 @@ pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
     let found = looked_into(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
     Ok(match found.first() {
         Some(Ended::Found(finding)) if finding.is_verdict() => Exit::AsRecorded,
-        Some(Ended::Cut(RunEnd::Interrupted)) => Exit::Interrupted,
-        _ => Exit::Infrastructure,
+        Some(Ended::Interrupted) => Exit::Interrupted,
+        Some(Ended::Found(_)) | None => Exit::Infrastructure,
     })
 }
 
-/// Looks into the new failures of a run that is over, by its own arguments.
+/// Looks into the new failures of a run that is over, by its own arguments; says whether that came to its end or was
+/// interrupted.
 ///
 /// # Errors
 /// When a step cannot be run.
@@ -78,11 +79,11 @@ pub(super) fn new_failures(
     arguments: &RunArguments,
     out: &Path,
     database: &Database,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<RunEnd> {
     let cases = new(standings);
     if cases.is_empty() {
         tell("blame: there is no new failure");
-        return Ok(());
+        return Ok(RunEnd::Finished);
     }
     if cases.len() > MOST {
         tell(format_args!("blame: the first {MOST} of {} new failures are looked into", cases.len()));
@@ -92,7 +93,15 @@ pub(super) fn new_failures(
         let folder = free_folder(&out.join(FOLDER), &case)?;
         chosen.push((case, folder));
     }
-    looked_into(&chosen, arguments, None, database).map(drop)
+    Ok(end_of(&looked_into(&chosen, arguments, None, database)?))
+}
+
+/// How looking into cases ended as a whole.
+fn end_of(cases: &[Ended]) -> RunEnd {
+    match cases.iter().any(|ended| matches!(ended, Ended::Interrupted)) {
+        true => RunEnd::Interrupted,
+        false => RunEnd::Finished,
+    }
 }
 
 /// The tests behind what has become worse, each once.
@@ -201,7 +210,7 @@ fn make(folder: &Path) -> bool {
     folder.parent().is_some_and(|below| std::fs::create_dir_all(below).is_ok()) && std::fs::create_dir(folder).is_ok()
 }
 
-/// Looks into cases, one after the other, and prints what each comes to; ends at the first that is cut short.
+/// Looks into cases, one after the other, and prints what each comes to; ends at the first that is interrupted.
 fn looked_into(
     cases: &[(Case, PathBuf)],
     like: &RunArguments,
@@ -214,9 +223,8 @@ fn looked_into(
     let found = runtime.block_on(async {
         for (case, folder) in cases {
             let ended = look_into(case, like, from, folder, database, &progress).await?;
-            let is_cut = matches!(ended, Ended::Cut(_));
             all.push(ended);
-            if is_cut {
+            if end_of(&all) == RunEnd::Interrupted {
                 break;
             }
         }
@@ -256,9 +264,10 @@ async fn look_into(
         let arguments = step(like, case, &swap, &from, out.clone());
         progress.say(&format!("blame: {} of {} with {}", case.test, case.cell, named(&swap, &from)));
         let request = request::request(&arguments, database)?;
-        let (ended, _) = bring_up(request, true, progress).await?;
-        if ended != RunEnd::Finished {
-            return Ok(Ended::Cut(ended));
+        match bring_up(request, true, progress).await?.0 {
+            RunEnd::Finished => {}
+            RunEnd::Interrupted => return Ok(Ended::Interrupted),
+            RunEnd::Broken => anyhow::bail!("the journal in {} could not be written to its end", out.display()),
         }
         let matrix = report::judged(&out, Profile::all(), Some(database))?;
         let one = matrix.cells.iter().find(|cell| cell.cell == case.cell);

@@ -81,13 +81,14 @@ fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
     if let Some(folder) = records {
         records::write_back(&standings, database, &folder)?;
     }
-    if arguments.blame
-        && ended == RunEnd::Finished
-        && let Err(e) = blame::new_failures(&standings, arguments, &out, database)
-    {
-        // What the run found stands.
-        tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));
-    }
+    let ended = match arguments.blame && ended == RunEnd::Finished {
+        true => blame::new_failures(&standings, arguments, &out, database).unwrap_or_else(|e| {
+            // What the run found stands.
+            tell(format_args!("warning: blame: {}", redact(&format!("{e:#}"))));
+            RunEnd::Finished
+        }),
+        false => ended,
+    };
     Ok(exit(ended).unwrap_or_else(|| report::exit(&standings)))
 }
 
@@ -97,5 +98,19 @@ fn exit(ended: RunEnd) -> Option<Exit> {
         RunEnd::Finished => None,
         RunEnd::Interrupted => Some(Exit::Interrupted),
         RunEnd::Broken => Some(Exit::Infrastructure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a run, its base run or a step of blaming: the findings of what is whole do not hide that somebody ended it.
+    #[test]
+    fn what_did_not_come_to_its_end_has_a_code_of_its_own() {
+        assert_eq!(exit(RunEnd::Finished), None);
+        assert_eq!(exit(RunEnd::Interrupted), Some(Exit::Interrupted));
+        assert_eq!(exit(RunEnd::Broken), Some(Exit::Infrastructure));
+        assert_eq!(Exit::Interrupted as i32, 130);
     }
 }

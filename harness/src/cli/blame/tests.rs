@@ -163,3 +163,11 @@ fn each_case_has_a_folder_of_its_own() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert!(free_folder(&dir.path().join("file"), &case()).is_err());
 }
+
+#[test]
+fn a_step_that_is_interrupted_interrupts_the_whole() {
+    let found = || Ended::Found(Finding::None);
+    assert_eq!(end_of(&[]), RunEnd::Finished);
+    assert_eq!(end_of(&[found(), found()]), RunEnd::Finished);
+    assert_eq!(end_of(&[found(), Ended::Interrupted]), RunEnd::Interrupted);
+}
