@@ -80,7 +80,7 @@ async fn bring_up_and_test(
     }
     phase(output, cell, Phase::Image);
     cell.line.doing("preparing the image");
-    let mut prepared = setup::prepare(resources, cell).await.map_err(|e| {
+    let prepared = setup::prepare(resources, cell).await.map_err(|e| {
         let place = e.missing_package().and_then(|package| {
             let place = options.record_places.of_package(&cell.release.name(), package)?;
             Some(format!("\n{place} names `{package}`"))
@@ -88,6 +88,7 @@ async fn bring_up_and_test(
         let Broken { phase, message } = broken(Phase::Image)(e);
         Broken { phase, message: message + &place.unwrap_or_default() }
     })?;
+    setup::keep_manifest(&prepared, output.folder(), &cell.id).map_err(broken(Phase::Image))?;
     phase(output, cell, Phase::Environment);
     // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {
@@ -98,7 +99,7 @@ async fn bring_up_and_test(
         cell.line.doing(bring_up::doing(cell.id.environment));
         let running = bring_up::bring_up(resources, output, &prepared, &mut schedule).await;
         let mut running = running.map_err(broken(Phase::Environment))?;
-        let tested = test(resources, options, output, cell, &mut prepared, &running, &mut schedule).await;
+        let tested = test(resources, options, output, cell, &prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
         if let Some(said) = running.take_down(options.keep).await {
             output.say(&said);
@@ -143,7 +144,7 @@ async fn test(
     options: &Arc<TestOptions>,
     output: &Arc<CellOutput>,
     cell: &Arc<Cell>,
-    prepared: &mut PreparedCell,
+    prepared: &PreparedCell,
     running: &Running,
     schedule: &mut Schedule,
 ) -> Result<(), Broken> {
@@ -166,8 +167,7 @@ async fn test(
     let (mut candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
     candidates.extend(resources.donors.evidence());
     let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
-    let kept = setup::keep_manifest(prepared, output.folder(), &cell.id);
-    evidence.image_manifest = kept.map_err(broken(Phase::Image))?;
+    evidence.image_manifest = setup::kept_manifest(prepared, &cell.id);
     output.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(output, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(resources));

@@ -3,7 +3,7 @@
 mod donated;
 mod evidence;
 
-pub use evidence::{evidence, keep_manifest};
+pub use evidence::{evidence, keep_manifest, kept_manifest};
 
 use crate::built_in::AGENT;
 use crate::donor::DonorError;

@@ -1,7 +1,7 @@
 //! `kata-qualify history`: when a release worked last, by the record and by the runs that are kept.
 
 use crate::cli::arguments::{Format, HistoryArguments};
-use crate::cli::{Exit, UsageError, print, records, report, request};
+use crate::cli::{Exit, UsageError, base, print, records, report, request};
 use crate::progress::tell;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -103,20 +103,25 @@ fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
     Sighting { day, source: source.to_owned(), works, words: answer.words() }
 }
 
-/// The folders of runs that are named, or in folders that are; by default those where runs are written.
+/// The folders of runs that are named, or in folders that are, each with that of its base run, which shows the release as it
+/// is; by default those where runs are written.
 fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
     let default = [PathBuf::from(RUNS)];
     let is_named = !named.is_empty();
     let named = if is_named { named } else { &default[..] };
-    let is_run = |folder: &Path| folder.join(reports::journal::FILE).is_file();
+    let of = |folder: &Path| {
+        let both = [folder.to_owned(), folder.join(base::FOLDER)];
+        both.into_iter().filter(|run| run.join(reports::journal::FILE).is_file()).collect::<Vec<_>>()
+    };
     let mut all = BTreeSet::new();
     for folder in named {
-        if is_run(folder) {
-            all.insert(folder.clone());
+        let own = of(folder);
+        if !own.is_empty() {
+            all.extend(own);
             continue;
         }
         match std::fs::read_dir(folder) {
-            Ok(entries) => all.extend(entries.flatten().map(|entry| entry.path()).filter(|path| is_run(path))),
+            Ok(entries) => all.extend(entries.flatten().flat_map(|entry| of(&entry.path()))),
             Err(e) if is_named => tell(format_args!("warning: --runs {}: {e}", folder.display())),
             // The default one need not be there.
             Err(_) => {}
@@ -210,5 +215,20 @@ mod tests {
         let expected = [dir.path().join("a"), dir.path().join("b")];
         assert_eq!(runs(&[dir.path().to_owned()]), expected);
         assert_eq!(runs(&expected[..1]), expected[..1]);
+    }
+
+    /// Of candidates only the base run says anything of the release; it is there first, and alone where they never ran.
+    #[test]
+    fn the_base_run_of_candidates_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let [both, alone] = ["a", "b"].map(|name| dir.path().join(name));
+        for run in [both.clone(), both.join(base::FOLDER), alone.join(base::FOLDER)] {
+            std::fs::create_dir_all(&run).unwrap();
+            std::fs::write(run.join(reports::journal::FILE), "").unwrap();
+        }
+        let expected = [both.clone(), both.join(base::FOLDER), alone.join(base::FOLDER)];
+        assert_eq!(runs(&[dir.path().to_owned()]), expected);
+        assert_eq!(runs(&[both]), expected[..2]);
+        assert_eq!(runs(&[alone]), expected[2..]);
     }
 }

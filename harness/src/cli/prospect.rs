@@ -9,6 +9,7 @@ use images::{ImageError, ImageRoute, Source};
 use model::diagnostic::error_chain;
 use model::release::Release;
 use reports::journal::Environment;
+use std::cell::OnceCell;
 
 /// Why a release cannot be brought up.
 pub(super) struct Refusal {
@@ -61,19 +62,25 @@ pub(super) struct Here<'a> {
     environments: &'a [Environment],
     images: &'a images::Options,
     engine: &'a Engine,
-    /// Whether there is a QEMU for virtual machines, or why not.
-    machine: Result<(), Refusal>,
+    pinned: &'a Pinned,
+    /// Whether there is a QEMU for virtual machines, or why not; looked for once a release needs one.
+    machine: OnceCell<Result<(), Refusal>>,
 }
 
 impl<'a> Here<'a> {
-    /// Looks at what there is; neither network nor Docker is asked.
+    /// What is to be looked at; neither network nor Docker is asked.
     pub(super) fn new(
         environments: &'a [Environment],
         images: &'a images::Options,
-        pinned: &Pinned,
+        pinned: &'a Pinned,
         engine: &'a Engine,
     ) -> Here<'a> {
-        Here { environments, images, engine, machine: machine(pinned, engine) }
+        Here { environments, images, engine, pinned, machine: OnceCell::new() }
+    }
+
+    /// Whether there is a QEMU for virtual machines, or why not.
+    fn machine(&self) -> &Result<(), Refusal> {
+        self.machine.get_or_init(|| machine(self.pinned, self.engine))
     }
 }
 
@@ -94,8 +101,12 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
     let way = image(release, here.images, here.engine)?;
     // A cloud image is read in a guest.
     let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(Source::Cloud);
-    match &here.machine {
-        Err(lack) if boots => Err(Refusal {
+    if !boots {
+        return Ok(way);
+    }
+    match here.machine() {
+        Ok(()) => Ok(way),
+        Err(lack) => Err(Refusal {
             release: release.name(),
             why: format!(
                 "virtual machines are booted by the QEMU of {}, which cannot be had: {}",
@@ -103,7 +114,6 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
             ),
             hint: lack.hint.clone(),
         }),
-        _ => Ok(way),
     }
 }
 
@@ -162,6 +172,10 @@ mod tests {
             let here = Here::new(&environments, images, pinned, &engine);
             let refused = way(&release, &here).err().map(|refusal| refusal.why);
             assert_eq!(attainable(std::slice::from_ref(&release), &here).is_err(), refused.is_some());
+            assert!(
+                here.machine.get().is_none() || environment == Environment::Vm,
+                "nothing boots, and it was looked for"
+            );
             refused
         };
         assert_eq!(refused(Environment::Vm, &offline, &with), None);

@@ -9,25 +9,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use suites::outcome::Component;
 
+/// Where [`keep_manifest`] writes, below the output folder; `None` where there is no image.
+pub fn kept_manifest(prepared: &PreparedCell, cell: &CellId) -> Option<String> {
+    let manifest = prepared.manifest()?;
+    // One for each image: a release's tree and its machine's disk are two.
+    let key = manifest.key.get(..12).unwrap_or(&manifest.key);
+    Some(format!("images/{}-{key}.json", cell.to_string().replace([':', '/'], "-")))
+}
+
 /// Copies what is known of the image below the output folder, for readers of the journal: every package, its source package
-/// and version, and where it comes from. Gives the file's path there; `None` where there is no image.
+/// and version, and where it comes from.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Result<Option<String>, SetupError> {
-    let Some(manifest) = prepared.manifest() else { return Ok(None) };
-    // One for each image: a release's tree and its machine's disk are two.
-    let file = format!(
-        "images/{}-{}.json",
-        cell.to_string().replace([':', '/'], "-"),
-        manifest.key.get(..12).unwrap_or(&manifest.key)
-    );
-    let path = out.join(&file);
+pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Result<(), SetupError> {
+    let Some((manifest, file)) = prepared.manifest().zip(kept_manifest(prepared, cell)) else { return Ok(()) };
+    let path = out.join(file);
     let unwritten = |source| SetupError::Keep { path: path.clone(), source };
     let mut text = serde_json::to_string_pretty(manifest).map_err(|e| unwritten(e.into()))?;
     text.push('\n');
-    std::fs::create_dir_all(out.join("images")).and_then(|()| std::fs::write(&path, text)).map_err(unwritten)?;
-    Ok(Some(file))
+    std::fs::create_dir_all(out.join("images")).and_then(|()| std::fs::write(&path, text)).map_err(unwritten)
 }
 
 /// The evidence of a cell: versions and where they came from, and what the environment provides.
@@ -159,13 +160,18 @@ mod tests {
     fn the_whole_manifest_is_kept_with_the_journal() {
         let out = tempfile::tempdir().unwrap();
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
-        let file = keep_manifest(&prepared(), out.path(), &cell).unwrap().unwrap();
+        keep_manifest(&prepared(), out.path(), &cell).unwrap();
+        let file = kept_manifest(&prepared(), &cell).unwrap();
         assert_eq!(file, "images/debian-13-x86_64-container-0123456789ab.json");
         let kept: Manifest = serde_json::from_slice(&std::fs::read(out.path().join(file)).unwrap()).unwrap();
         assert_eq!(kept.package("libc6").unwrap().source, "source-of-libc6");
         assert_eq!(kept.origins[1].suites, ["trixie"]);
         let nowhere = keep_manifest(&prepared(), Path::new("/proc/nowhere"), &cell).unwrap_err();
         assert!(nowhere.to_string().starts_with("writing /proc/nowhere/images/"), "{nowhere}");
+        // This machine has none.
+        let host = PreparedCell { base: EnvironmentBase::Host { dir: "/nowhere".into() }, ..prepared() };
+        keep_manifest(&host, Path::new("/proc/nowhere"), &cell).unwrap();
+        assert_eq!(kept_manifest(&host, &cell), None);
     }
 
     #[test]
