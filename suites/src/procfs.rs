@@ -27,6 +27,13 @@ pub fn cpu_flags(cpuinfo: &str) -> Option<Vec<&str>> {
     Some(line.split_once(':')?.1.split_whitespace().collect())
 }
 
+/// A limit of a /proc/PID/limits by the beginning of its line, `Max open files`: the soft and the hard one, each a number
+/// or `unlimited`.
+pub fn limit<'t>(limits: &'t str, name: &str) -> Option<(&'t str, &'t str)> {
+    let mut words = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace();
+    Some((words.next()?, words.next()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +49,15 @@ mod tests {
         let cpuinfo = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm_lock\nbugs\t\t: svm\n";
         assert_eq!(cpu_flags(cpuinfo), Some(vec!["fpu", "svm_lock"]));
         assert_eq!(cpu_flags("Features\t: fp asimd\n"), None);
+    }
+
+    #[test]
+    fn a_limit_is_read_by_its_name() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             unlimited            unlimited            processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(limit(limits, "Max open files"), Some(("1024", "524288")));
+        assert_eq!(limit(limits, "Max processes"), Some(("unlimited", "unlimited")));
+        assert_eq!(limit(limits, "Max nice priority"), None);
     }
 }

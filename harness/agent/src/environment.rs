@@ -192,12 +192,13 @@ impl Agent {
                 match running.as_mut() {
                     None => (Some(Stop::error("the guest has been stopped")), false),
                     Some(running) => {
-                        let result = caught(|| self.run_with_guest(test, body, running));
+                        let stop = caught(|| self.run_with_guest(test, body, running)).err();
+                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test.blames));
                         environment.keep_artifacts(running);
                         let is_alive = running.usable();
                         // What was measured in a guest that did not live on may be of its loss.
                         let lost = |stop: Stop| if is_alive { stop } else { stop.resting_on(Grounds::Waited) };
-                        (result.err().map(lost), is_alive)
+                        (stop.map(lost), is_alive)
                     }
                 }
             }

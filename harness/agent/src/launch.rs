@@ -8,6 +8,7 @@ mod ending;
 pub mod kernel_log;
 mod late;
 pub(crate) mod memory;
+mod open_files;
 pub(crate) mod paths;
 pub mod provided;
 mod qemu_process;

@@ -9,6 +9,7 @@ use crate::launch::daemon::DaemonProcess;
 use crate::launch::deadlines::Deadlines;
 use crate::launch::kernel_log::panic_line;
 use crate::launch::late;
+use crate::launch::open_files::Lowered;
 use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
@@ -296,6 +297,15 @@ impl RunningGuest {
     /// How often virtiofsd has gone to sleep; see [`crate::launch::memory::wakes`].
     pub(crate) fn daemon_wakes(&mut self) -> Option<u64> {
         self.daemon.as_mut().and_then(DaemonProcess::wakes)
+    }
+
+    /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it; `usual` is whom the test
+    /// blames.
+    pub(crate) fn with_lowered_limits(&self, stop: Stop, usual: Component) -> Stop {
+        match self.daemon.as_ref().and_then(|daemon| Lowered::of(daemon.pid())) {
+            Some(lowered) => lowered.explains(stop, usual),
+            None => stop,
+        }
     }
 
     /// Sends QEMU a signal.

@@ -4,6 +4,8 @@
 //! `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in
 //! src/libcrun/linux.c).
 
+use suites::procfs;
+
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limit {
@@ -67,12 +69,10 @@ impl Limit {
 
     /// `1024, 524288 at most`: the soft limit, and how far a process may raise it.
     fn found(&self, has: &str) -> String {
-        let rest = has.lines().find_map(|line| line.strip_prefix(self.line));
-        let mut words = rest.unwrap_or_default().split_whitespace();
-        match (words.next(), words.next()) {
-            (Some(soft), Some(hard)) if soft == hard => soft.to_owned(),
-            (Some(soft), Some(hard)) => format!("{soft}, {hard} at most"),
-            _ => "the engine's own".to_owned(),
+        match procfs::limit(has, self.line) {
+            Some((soft, hard)) if soft == hard => soft.to_owned(),
+            Some((soft, hard)) => format!("{soft}, {hard} at most"),
+            None => "the engine's own".to_owned(),
         }
     }
 }
