@@ -31,19 +31,19 @@
 //! has not been asked: nobody is blamed.
 
 use crate::launch::memory::Memory;
-use crate::launch::virtio_fs::{Device, Queues};
+use crate::launch::virtio_fs::{FsDevice, Queues};
 use suites::check::Stop;
 use suites::outcome::Component;
 
 /// What can be seen of a share.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facts {
+pub(crate) struct ShareFacts {
     /// Whether the guest's memory is common to QEMU and virtiofsd.
     pub(crate) memory: Memory,
     /// Whether virtiofsd has woken up.
     pub(crate) heard: Heard,
     /// The device in QEMU.
-    pub(crate) device: Device,
+    pub(crate) device: FsDevice,
 }
 
 /// Since when virtiofsd has woken up.
@@ -83,7 +83,7 @@ enum Finding {
 }
 
 impl Finding {
-    fn stop(self, seen: &str, facts: &Facts) -> Stop {
+    fn stop(self, seen: &str, facts: &ShareFacts) -> Stop {
         match self {
             Finding::Blames(component, why) => Stop::blame(component, format!("{seen}; {why} ({facts})")),
             Finding::Undecided(why) => Stop::error(format!("{seen}; {why} ({facts})")),
@@ -93,21 +93,21 @@ impl Finding {
 }
 
 /// The stop for a request that was not finished; `seen` says which. Without a share there are no facts.
-pub(crate) fn unfinished(seen: &str, facts: Option<&Facts>, is_emulated: bool) -> Stop {
+pub(crate) fn unfinished(seen: &str, facts: Option<&ShareFacts>, is_emulated: bool) -> Stop {
     facts.map_or_else(|| Stop::fail(seen), |facts| judge(facts, is_emulated).stop(seen, facts))
 }
 
 /// The stop for a mount that the guest's kernel refused; `seen` has its words.
-pub(crate) fn refused(seen: &str, facts: Option<&Facts>) -> Stop {
+pub(crate) fn refused(seen: &str, facts: Option<&ShareFacts>) -> Stop {
     facts.map_or_else(|| Stop::fail(seen), |facts| judge_a_refusal(facts).stop(seen, facts))
 }
 
-fn judge(facts: &Facts, is_emulated: bool) -> Finding {
+fn judge(facts: &ShareFacts, is_emulated: bool) -> Finding {
     if let Some(finding) = before_any_request(facts) {
         return finding;
     }
     match (&facts.device, facts.heard) {
-        (Device::Queues(queues), heard) => judge_queues(queues, facts.memory, heard, is_emulated),
+        (FsDevice::Queues(queues), heard) => judge_queues(queues, facts.memory, heard, is_emulated),
         (_, Heard::Request | Heard::Unknown) => Finding::AsTheTestSays,
         (_, Heard::Mount | Heard::Nothing) => Finding::Undecided(
             "virtiofsd has slept since before the request: nothing reached it, and whether the guest's kernel or QEMU \
@@ -116,10 +116,10 @@ fn judge(facts: &Facts, is_emulated: bool) -> Finding {
     }
 }
 
-fn judge_a_refusal(facts: &Facts) -> Finding {
+fn judge_a_refusal(facts: &ShareFacts) -> Finding {
     match (before_any_request(facts), &facts.device) {
         (Some(finding), _) => finding,
-        (None, Device::Queues(queues)) if queues.none_asked() => Finding::Undecided(
+        (None, FsDevice::Queues(queues)) if queues.none_asked() => Finding::Undecided(
             "virtiofsd was not asked: whether the guest's kernel refused by itself, or by what QEMU's device says, is \
              not known",
         ),
@@ -128,24 +128,24 @@ fn judge_a_refusal(facts: &Facts) -> Finding {
 }
 
 /// The rows of what must be so before a request can reach virtiofsd.
-fn before_any_request(facts: &Facts) -> Option<Finding> {
+fn before_any_request(facts: &ShareFacts) -> Option<Finding> {
     Some(match (facts.memory, &facts.device) {
         (Memory::PrivateInVmm, _) => Finding::Blames(
             Component::Qemu,
             "QEMU was given share=on and maps the guest's memory for itself alone: no request reaches virtiofsd",
         ),
-        (_, Device::Absent) => {
+        (_, FsDevice::Absent) => {
             Finding::Blames(Component::Qemu, "QEMU was given a virtio-fs device, and has none by its own word")
         }
-        (_, Device::NoDriver) => Finding::Blames(
+        (_, FsDevice::NoDriver) => Finding::Blames(
             Component::Kernel,
             "the guest's kernel has seen its virtio-fs device, and has no driver for it",
         ),
-        (_, Device::NotReady) => Finding::Undecided(
+        (_, FsDevice::NotReady) => Finding::Undecided(
             "the guest has not made its virtio-fs device ready: whether its kernel or the device is at fault is not \
              known",
         ),
-        (_, Device::NotStarted) => Finding::Undecided(
+        (_, FsDevice::NotStarted) => Finding::Undecided(
             "the guest's driver is ready and virtiofsd's queues are not set going: whether QEMU or virtiofsd refused \
              is not known",
         ),
@@ -153,7 +153,7 @@ fn before_any_request(facts: &Facts) -> Option<Finding> {
             "QEMU shares the guest's memory and virtiofsd has not mapped it: no request reaches it, and which of the \
              two is at fault is not known",
         ),
-        (Memory::Shared | Memory::Unknown, Device::Unknown | Device::Queues(_)) => return None,
+        (Memory::Shared | Memory::Unknown, FsDevice::Unknown | FsDevice::Queues(_)) => return None,
     })
 }
 
@@ -195,7 +195,7 @@ fn judge_queues(queues: &Queues, memory: Memory, heard: Heard, is_emulated: bool
     }
 }
 
-impl std::fmt::Display for Facts {
+impl std::fmt::Display for ShareFacts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let memory = match self.memory {
             Memory::Shared => "common to QEMU and virtiofsd",
@@ -211,15 +211,15 @@ impl std::fmt::Display for Facts {
         };
         write!(f, "memory: {memory}; virtiofsd woke up: {heard}; device: ")?;
         match &self.device {
-            Device::Unknown => f.write_str("unknown"),
-            Device::Absent => f.write_str("absent"),
-            Device::NoDriver => f.write_str("without a driver"),
-            Device::NotReady => f.write_str("not made ready"),
-            Device::NotStarted => f.write_str("ready, not served"),
+            FsDevice::Unknown => f.write_str("unknown"),
+            FsDevice::Absent => f.write_str("absent"),
+            FsDevice::NoDriver => f.write_str("without a driver"),
+            FsDevice::NotReady => f.write_str("not made ready"),
+            FsDevice::NotStarted => f.write_str("ready, not served"),
             // No numbers: what differs from guest to guest would make one cause many.
-            Device::Queues(queues) if queues.none_asked() => f.write_str("served, no request made"),
-            Device::Queues(queues) if queues.open() == 0 => f.write_str("served, all requests answered"),
-            Device::Queues(_) => f.write_str("served, requests open"),
+            FsDevice::Queues(queues) if queues.none_asked() => f.write_str("served, no request made"),
+            FsDevice::Queues(queues) if queues.open() == 0 => f.write_str("served, all requests answered"),
+            FsDevice::Queues(_) => f.write_str("served, requests open"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The device as QEMU has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Device {
+pub(crate) enum FsDevice {
     /// QEMU cannot say, as before 7.2.
     Unknown,
     /// There is none.
@@ -70,13 +70,13 @@ const AT_MOST: u64 = 64;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks at the device, twice if it has queues.
-pub(crate) fn device(ask: Ask<'_>) -> Device {
-    match look(ask).unwrap_or(Device::Unknown) {
-        Device::Queues(before) => {
+pub(crate) fn device(ask: Ask<'_>) -> FsDevice {
+    match look(ask).unwrap_or(FsDevice::Unknown) {
+        FsDevice::Queues(before) => {
             std::thread::sleep(PAUSE);
             match look(ask) {
-                Some(Device::Queues(now)) => Device::Queues(Queues { moving: now.rings != before.rings, ..now }),
-                _ => Device::Queues(before),
+                Some(FsDevice::Queues(now)) => FsDevice::Queues(Queues { moving: now.rings != before.rings, ..now }),
+                _ => FsDevice::Queues(before),
             }
         }
         other => other,
@@ -84,7 +84,7 @@ pub(crate) fn device(ask: Ask<'_>) -> Device {
 }
 
 /// `None` where QEMU does not answer, or in another form.
-fn look(ask: Ask<'_>) -> Option<Device> {
+fn look(ask: Ask<'_>) -> Option<FsDevice> {
     let devices = ask("x-query-virtio", json!({}))?;
     let mut found = None;
     for device in devices.as_array()? {
@@ -94,15 +94,15 @@ fn look(ask: Ask<'_>) -> Option<Device> {
             found = Some((path, status));
         }
     }
-    let Some((path, status)) = found else { return Some(Device::Absent) };
+    let Some((path, status)) = found else { return Some(FsDevice::Absent) };
     let said = status.pointer("/status/statuses")?.as_array()?;
     let has = |status: &str| said.iter().filter_map(Value::as_str).any(|said| said.contains(status));
     if !has("S_DRIVER_OK:") {
         let seen_only = has("S_ACKNOWLEDGE:") && !has("S_DRIVER:") && !has("S_FAILED:");
-        return Some(if seen_only { Device::NoDriver } else { Device::NotReady });
+        return Some(if seen_only { FsDevice::NoDriver } else { FsDevice::NotReady });
     }
     if !status.get("vhost-started")?.as_bool()? {
-        return Some(Device::NotStarted);
+        return Some(FsDevice::NotStarted);
     }
     let mut rings = Vec::new();
     for queue in 0..status.get("num-vqs")?.as_u64()?.min(AT_MOST) {
@@ -113,7 +113,7 @@ fn look(ask: Ask<'_>) -> Option<Device> {
             rings.push(Ring { asked: index(ask, available)?, answered: index(ask, used)? });
         }
     }
-    Some(Device::Queues(Queues { rings, moving: false }))
+    Some(FsDevice::Queues(Queues { rings, moving: false }))
 }
 
 /// The index of a ring at a guest's physical address: `idx` of `struct vring_avail` and of `struct vring_used`.
@@ -160,7 +160,7 @@ mod tests {
             })
         }
 
-        fn device(&mut self) -> Device {
+        fn device(&mut self) -> FsDevice {
             device(&mut |command: &str, arguments: Value| self.answer(command, &arguments))
         }
     }
@@ -175,14 +175,14 @@ mod tests {
     #[test]
     fn the_rings_are_read_twice_where_the_driver_has_put_them() {
         let mut qemu = Qemu::new(READY, true, &[THREE, TWO, THREE, TWO]);
-        let Device::Queues(queues) = qemu.device() else { panic!("{:?}", qemu.asked) };
+        let FsDevice::Queues(queues) = qemu.device() else { panic!("{:?}", qemu.asked) };
         assert_eq!(queues, Queues { rings: vec![Ring { asked: 3, answered: 2 }], moving: false });
         assert_eq!((queues.open(), queues.none_asked(), queues.none_answered()), (1, false, false));
         assert!(qemu.asked.iter().any(|asked| asked.contains("xp /1hx 0x1002")), "{:?}", qemu.asked);
         assert!(qemu.asked.iter().any(|asked| asked.contains("xp /1hx 0x2002")), "{:?}", qemu.asked);
         let answered = "0000000000002002: 0x0003\r\n";
         let device = Qemu::new(READY, true, &[THREE, TWO, THREE, answered]).device();
-        assert!(matches!(device, Device::Queues(Queues { moving: true, .. })), "{device:?}");
+        assert!(matches!(device, FsDevice::Queues(Queues { moving: true, .. })), "{device:?}");
         let wrapped = Queues { rings: vec![Ring { asked: 1, answered: 65_534 }], moving: false };
         assert_eq!(wrapped.open(), 3);
     }
@@ -190,25 +190,25 @@ mod tests {
     #[test]
     fn a_device_that_nobody_drives_is_told_from_one_that_is_not_there() {
         let seen = "VIRTIO_CONFIG_S_ACKNOWLEDGE: Valid virtio device found";
-        assert_eq!(Qemu::new(&[seen], false, &[]).device(), Device::NoDriver);
+        assert_eq!(Qemu::new(&[seen], false, &[]).device(), FsDevice::NoDriver);
         // A driver that gives up may have been given a device that is no good.
-        assert_eq!(Qemu::new(&[seen, READY[0]], false, &[]).device(), Device::NotReady);
+        assert_eq!(Qemu::new(&[seen, READY[0]], false, &[]).device(), FsDevice::NotReady);
         let failed = "VIRTIO_CONFIG_S_FAILED: Error in guest, device failed";
-        assert_eq!(Qemu::new(&[seen, failed], false, &[]).device(), Device::NotReady);
-        assert_eq!(Qemu::new(&[], false, &[]).device(), Device::NotReady);
-        assert_eq!(Qemu::new(READY, false, &[]).device(), Device::NotStarted);
+        assert_eq!(Qemu::new(&[seen, failed], false, &[]).device(), FsDevice::NotReady);
+        assert_eq!(Qemu::new(&[], false, &[]).device(), FsDevice::NotReady);
+        assert_eq!(Qemu::new(READY, false, &[]).device(), FsDevice::NotStarted);
         let mut other = Qemu::new(READY, true, &[]);
         other.status["device-id"] = json!(1);
-        assert_eq!(other.device(), Device::Absent);
+        assert_eq!(other.device(), FsDevice::Absent);
     }
 
     #[test]
     fn what_qemu_does_not_say_is_not_known() {
         // QEMU before 7.2, one without a human monitor, and one that cannot read there.
-        assert_eq!(device(&mut |_: &str, _: Value| None), Device::Unknown);
-        assert_eq!(Qemu::new(READY, true, &["Cannot access memory\r\n"]).device(), Device::Unknown);
+        assert_eq!(device(&mut |_: &str, _: Value| None), FsDevice::Unknown);
+        assert_eq!(Qemu::new(READY, true, &["Cannot access memory\r\n"]).device(), FsDevice::Unknown);
         let mut other = Qemu::new(READY, true, &[]);
         other.status = json!({"device-id": 26});
-        assert_eq!(other.device(), Device::Unknown);
+        assert_eq!(other.device(), FsDevice::Unknown);
     }
 }

@@ -19,15 +19,16 @@ pub(in crate::smoke) struct Wait {
     what: String,
     /// Who waits as long as is usual: Kata, or these tests where Kata has no deadline.
     who: &'static str,
-    kata: Duration,
+    /// How long that is.
+    usual: Duration,
     scaled: Duration,
     boot: Duration,
 }
 
 impl Wait {
     /// Kata's own deadline, which on hardware is the only one.
-    pub(in crate::smoke) fn new(machine: &dyn Machine, kata: Duration, what: &str) -> Wait {
-        Wait::by("Kata waits", machine, kata, what)
+    pub(in crate::smoke) fn new(machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
+        Wait::by("Kata waits", machine, usual, what)
     }
 
     /// A deadline of these tests, where Kata has none; likewise.
@@ -35,10 +36,10 @@ impl Wait {
         Wait::by("on hardware this test waits", machine, usual, what)
     }
 
-    fn by(who: &'static str, machine: &dyn Machine, kata: Duration, what: &str) -> Wait {
+    fn by(who: &'static str, machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
         let boot = machine.boot_time();
         let factor = if machine.is_emulated() { factor(boot) } else { 1.0 };
-        Wait { what: what.to_owned(), who, kata, scaled: kata.mul_f64(factor), boot }
+        Wait { what: what.to_owned(), who, usual, scaled: usual.mul_f64(factor), boot }
     }
 
     /// The deadline that counts.
@@ -48,7 +49,7 @@ impl Wait {
 
     /// What is noted of a condition that was met after so long: nothing within Kata's own deadline.
     fn note_of(&self, took: Duration) -> Option<String> {
-        (took > self.kata).then(|| format!("{} after {:.1} s: {}", self.what, took.as_secs_f64(), self.numbers()))
+        (took > self.usual).then(|| format!("{} after {:.1} s: {}", self.what, took.as_secs_f64(), self.numbers()))
     }
 
     /// Both numbers, for the evidence.
@@ -56,7 +57,7 @@ impl Wait {
         format!(
             "{} {:.1} s, this guest was given {:.1} s, because it took {:.1} s to boot, where hardware takes about {:.1} s",
             self.who,
-            self.kata.as_secs_f64(),
+            self.usual.as_secs_f64(),
             self.scaled.as_secs_f64(),
             self.boot.as_secs_f64(),
             ON_HARDWARE.as_secs_f64()
@@ -140,7 +141,7 @@ mod tests {
         Wait {
             what: "the guest had it".to_owned(),
             who: "Kata waits",
-            kata: seconds(3),
+            usual: seconds(3),
             scaled: seconds(9),
             boot: seconds(3),
         }

@@ -18,14 +18,14 @@ fn blamed(stop: &Stop) -> Option<Component> {
     }
 }
 
-fn queues(asked: u16, answered: u16) -> Device {
+fn queues(asked: u16, answered: u16) -> FsDevice {
     // That of high priority is seldom used.
     let rings = vec![Ring { asked: 0, answered: 0 }, Ring { asked, answered }];
-    Device::Queues(Queues { rings, moving: false })
+    FsDevice::Queues(Queues { rings, moving: false })
 }
 
-fn moving(asked: u16, answered: u16) -> Device {
-    Device::Queues(Queues { rings: vec![Ring { asked, answered }], moving: true })
+fn moving(asked: u16, answered: u16) -> FsDevice {
+    FsDevice::Queues(Queues { rings: vec![Ring { asked, answered }], moving: true })
 }
 
 const HEARD: [Heard; 4] = [Heard::Request, Heard::Mount, Heard::Nothing, Heard::Unknown];
@@ -38,18 +38,18 @@ fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
         // What the first request of a mount wakes, the request that waits for its answer does not wake again.
         (PrivateInVmm, queues(1, 0), [QEMU; 4]),
         (PrivateInVmm, queues(0, 0), [QEMU; 4]),
-        (PrivateInVmm, Device::Unknown, [QEMU; 4]),
-        (PrivateInVmm, Device::NoDriver, [QEMU; 4]),
-        (Shared, Device::Absent, [QEMU; 4]),
-        (Unknown, Device::Absent, [QEMU; 4]),
-        (NotInDaemon, Device::NoDriver, [KERNEL; 4]),
-        (Shared, Device::NoDriver, [KERNEL; 4]),
-        (Shared, Device::NotReady, [NOBODY; 4]),
-        (NotInDaemon, Device::NotReady, [NOBODY; 4]),
-        (Shared, Device::NotStarted, [NOBODY; 4]),
-        (NotInDaemon, Device::NotStarted, [NOBODY; 4]),
+        (PrivateInVmm, FsDevice::Unknown, [QEMU; 4]),
+        (PrivateInVmm, FsDevice::NoDriver, [QEMU; 4]),
+        (Shared, FsDevice::Absent, [QEMU; 4]),
+        (Unknown, FsDevice::Absent, [QEMU; 4]),
+        (NotInDaemon, FsDevice::NoDriver, [KERNEL; 4]),
+        (Shared, FsDevice::NoDriver, [KERNEL; 4]),
+        (Shared, FsDevice::NotReady, [NOBODY; 4]),
+        (NotInDaemon, FsDevice::NotReady, [NOBODY; 4]),
+        (Shared, FsDevice::NotStarted, [NOBODY; 4]),
+        (NotInDaemon, FsDevice::NotStarted, [NOBODY; 4]),
         (NotInDaemon, queues(1, 0), [NOBODY; 4]),
-        (NotInDaemon, Device::Unknown, [NOBODY; 4]),
+        (NotInDaemon, FsDevice::Unknown, [NOBODY; 4]),
         (Shared, queues(0, 0), [KERNEL; 4]),
         (Shared, queues(7, 7), [TEST, NOBODY, NOBODY, TEST]),
         (Unknown, queues(7, 7), [TEST, NOBODY, NOBODY, TEST]),
@@ -58,16 +58,16 @@ fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
         (Shared, queues(8, 7), [DAEMON, NOBODY, NOBODY, TEST]),
         (Unknown, queues(1, 0), [NOBODY; 4]),
         (Unknown, queues(8, 7), [DAEMON, NOBODY, NOBODY, TEST]),
-        (Shared, Device::Unknown, [TEST, NOBODY, NOBODY, TEST]),
-        (Unknown, Device::Unknown, [TEST, NOBODY, NOBODY, TEST]),
+        (Shared, FsDevice::Unknown, [TEST, NOBODY, NOBODY, TEST]),
+        (Unknown, FsDevice::Unknown, [TEST, NOBODY, NOBODY, TEST]),
     ];
     for (memory, device, expected) in rows {
         for (heard, expected) in HEARD.into_iter().zip(expected) {
-            let facts = Facts { memory, heard, device: device.clone() };
+            let facts = ShareFacts { memory, heard, device: device.clone() };
             let stop = unfinished("mounting: not finished", Some(&facts), false);
             assert_eq!(blamed(&stop), expected, "{facts:?}: {stop:?}");
             // Slow is not hung, and only who is emulated is slow without anybody's fault.
-            let moves = matches!(&facts.device, Device::Queues(queues) if queues.moving);
+            let moves = matches!(&facts.device, FsDevice::Queues(queues) if queues.moving);
             let stop = unfinished("mounting: not finished", Some(&facts), true);
             assert_eq!(blamed(&stop), if moves { NOBODY } else { expected }, "emulated: {facts:?}: {stop:?}");
         }
@@ -77,15 +77,15 @@ fn every_way_in_which_a_request_stays_unfinished_has_its_row() {
 
 #[test]
 fn a_mount_that_is_refused_is_not_virtiofsds_where_it_was_not_asked() {
-    let facts = |memory, device| Facts { memory, heard: Heard::Nothing, device };
+    let facts = |memory, device| ShareFacts { memory, heard: Heard::Nothing, device };
     for (facts, expected) in [
         (facts(Memory::PrivateInVmm, queues(1, 0)), QEMU),
-        (facts(Memory::NotInDaemon, Device::Absent), QEMU),
-        (facts(Memory::NotInDaemon, Device::NoDriver), KERNEL),
-        (facts(Memory::NotInDaemon, Device::NotReady), NOBODY),
+        (facts(Memory::NotInDaemon, FsDevice::Absent), QEMU),
+        (facts(Memory::NotInDaemon, FsDevice::NoDriver), KERNEL),
+        (facts(Memory::NotInDaemon, FsDevice::NotReady), NOBODY),
         (facts(Memory::Shared, queues(0, 0)), NOBODY),
         (facts(Memory::Shared, queues(1, 1)), TEST),
-        (facts(Memory::Shared, Device::Unknown), TEST),
+        (facts(Memory::Shared, FsDevice::Unknown), TEST),
     ] {
         let stop = refused("mounting: EINVAL", Some(&facts));
         assert_eq!(blamed(&stop), expected, "{facts:?}: {stop:?}");
@@ -95,7 +95,7 @@ fn a_mount_that_is_refused_is_not_virtiofsds_where_it_was_not_asked() {
 
 #[test]
 fn the_message_has_what_was_seen() {
-    let facts = Facts { memory: Memory::PrivateInVmm, heard: Heard::Mount, device: queues(1, 0) };
+    let facts = ShareFacts { memory: Memory::PrivateInVmm, heard: Heard::Mount, device: queues(1, 0) };
     let Stop::Fail { message, .. } = unfinished("mounting: not finished", Some(&facts), true) else {
         panic!("{facts}")
     };

@@ -3,7 +3,7 @@
 use super::RunningGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
 use crate::launch::kernel_log::{oops_line, panic_line};
-use crate::launch::late::{Facts, Heard};
+use crate::launch::late::{Heard, ShareFacts};
 use crate::launch::{memory, virtio_fs};
 use crate::process::{self, wait};
 use protocol::client::Client;
@@ -17,14 +17,14 @@ use suites::outcome::Component;
 impl RunningGuest {
     /// What can be seen of the share after a request before which virtiofsd had gone to sleep so often; `None` without
     /// a daemon.
-    pub(super) fn facts(&mut self, woken_before: Option<u64>) -> Option<Facts> {
+    pub(super) fn facts(&mut self, woken_before: Option<u64>) -> Option<ShareFacts> {
         let daemon = self.daemon.as_ref()?.pid();
         let now = self.daemon_wakes();
         let heard = Heard::of(self.woken_at_mount, woken_before, now);
         let memdev = self.said("query-memdev", json!({}));
         let memory = memory::between(self.qemu.id(), daemon, memdev.as_ref());
         let device = virtio_fs::device(&mut |command: &str, arguments: Value| self.said(command, arguments));
-        Some(Facts { memory, heard, device })
+        Some(ShareFacts { memory, heard, device })
     }
 
     /// The answer to a QMP command, if there is one.
