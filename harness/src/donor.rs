@@ -6,6 +6,7 @@
 
 use crate::seed::{Content, SeedFile};
 use images::boot::kernel::KernelFiles;
+use images::packed::is_plain_file;
 use images::portable::{Portable, PortableError};
 use images::{Image, ImageError, ImageLock, Options};
 use model::arch::Arch;
@@ -302,10 +303,9 @@ fn is_module(name: &str) -> bool {
 
 /// The regular files of some folders by plain names, each with its name.
 fn listed(tree: &Root, folders: &[&str], wanted: fn(&str) -> bool) -> Result<Vec<(String, PathBuf)>, RootError> {
-    let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c));
     let mut all = Vec::new();
     for folder in folders.iter().map(Path::new) {
-        for name in tree.list_if_any(folder)?.into_iter().filter(|name| is_plain(name) && wanted(name)) {
+        for name in tree.list_if_any(folder)?.into_iter().filter(|name| is_plain_file(name) && wanted(name)) {
             let path = folder.join(&name);
             // A link may lead to nothing.
             if tree.has_file(&path)? {

@@ -3,6 +3,7 @@
 use crate::error::{Context, Failure, ImageErrorKind};
 use model::hex::hex;
 use sha2::{Digest, Sha256, Sha512};
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,16 +46,20 @@ pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {
 
 /// Of a file so large that who waits may change their mind.
 pub(crate) fn sha256_of_file(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
-    hashed::<Sha256>(path, cancel)
+    sha256_of_opened(&File::open(path).context("opening", path)?, path, cancel)
 }
 
-/// As [`sha256_of_file`].
-pub(crate) fn sha512_of_file(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
-    hashed::<Sha512>(path, cancel)
+/// The same of one that is open, from where it stands; `path` is for messages.
+pub(crate) fn sha256_of_opened(file: &File, path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
+    hashed::<Sha256>(file, path, cancel)
 }
 
-fn hashed<D: Digest>(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
-    let mut file = std::fs::File::open(path).context("opening", path)?;
+/// As [`sha256_of_opened`].
+pub(crate) fn sha512_of_opened(file: &File, path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
+    hashed::<Sha512>(file, path, cancel)
+}
+
+fn hashed<D: Digest>(mut file: &File, path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
     let mut hash = D::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -1,12 +1,13 @@
 //! A file from outside the archives: a path or an address, and the checksum that it must have.
 
 use crate::digest;
-use crate::error::Failure;
+use crate::error::{Context as _, Failure};
 use crate::runner::{has_program, tied};
 use model::redact::Redactor;
 use operator::process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -97,11 +98,11 @@ impl Checksum {
         }
     }
 
-    /// The checksum of the same kind of what is in a file.
-    fn recomputed(&self, path: &Path, cancel: &AtomicBool) -> Result<Checksum, ExternalFileError> {
+    /// The checksum of the same kind of what is in a file, from where it stands.
+    fn recomputed(&self, file: &File, path: &Path, cancel: &AtomicBool) -> Result<Checksum, ExternalFileError> {
         let computed = match self {
-            Checksum::Sha256(_) => digest::sha256_of_file(path, cancel).map(Checksum::Sha256),
-            Checksum::Sha512(_) => digest::sha512_of_file(path, cancel).map(Checksum::Sha512),
+            Checksum::Sha256(_) => digest::sha256_of_opened(file, path, cancel).map(Checksum::Sha256),
+            Checksum::Sha512(_) => digest::sha512_of_opened(file, path, cancel).map(Checksum::Sha512),
         };
         computed.map_err(unreadable)
     }
@@ -164,21 +165,30 @@ impl ExternalFile {
             }
             false => PathBuf::from(&self.place),
         };
-        if let Some(expected) = &self.checksum {
-            let found = expected.recomputed(&path, cancel)?;
-            if found != *expected {
-                return Err(ExternalFileError::Mismatch {
-                    name: self.name().to_owned(),
-                    found,
-                    expected: expected.clone(),
-                });
-            }
+        if self.checksum.is_some() {
+            self.check(&File::open(&path).context("opening", &path).map_err(unreadable)?, &path, cancel)?;
         }
         let sha256 = match &self.checksum {
             Some(Checksum::Sha256(digits)) => digits.clone(),
             Some(Checksum::Sha512(_)) | None => digest::sha256_of_file(&path, cancel).map_err(unreadable)?,
         };
         Ok((path, sha256))
+    }
+
+    /// Checks what is in the file, once it is open, against the checksum, where there is one; `path` is for messages.
+    ///
+    /// # Errors
+    /// When it has another checksum, cannot be read, or `cancel` was set.
+    pub(crate) fn check(&self, file: &File, path: &Path, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
+        let Some(expected) = &self.checksum else { return Ok(()) };
+        let found = expected.recomputed(file, path, cancel)?;
+        match found == *expected {
+            true => Ok(()),
+            false => {
+                let (name, expected) = (self.name().to_owned(), expected.clone());
+                Err(ExternalFileError::Mismatch { name, found, expected })
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files as one `tar.zst`: the same files make the same bytes, and what a stranger packed is unpacked without harm.
 
-use crate::error::{Context as _, Failure, ImageErrorKind};
-use crate::unpack::{self, UnpackLimits, refused};
+use crate::error::{Failure, ImageErrorKind};
+use crate::unpack::{self, ArchiveFile, UnpackLimits};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,8 +11,6 @@ use tar::EntryType;
 
 /// How hard files are compressed: they are packed once, and handed on.
 const LEVEL: i32 = 19;
-/// What a file in this form begins with.
-const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bytes that an entry takes besides its file: headers, a long name, padding.
 const BESIDES: u64 = 4096;
 /// The longest name of a file, and the most parts of it.
@@ -62,7 +60,17 @@ pub fn unpack(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(),
 
 fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), Failure> {
     let go_on = || -> Result<(), Failure> { Ok(()) };
-    unpack::check_metadata(opened(archive, limits)?, archive, &go_on)?;
+    let opened = ArchiveFile::open(archive)?;
+    if opened.size()? > limits.packed {
+        return Err(opened.refused("it is larger than any that is made here"));
+    }
+    if !opened.is_zstd() {
+        return Err(opened.refused("it is not compressed by zstd"));
+    }
+    // Of what is compressed to nearly nothing no more is looked at than could be taken.
+    let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
+    let entries = || Ok::<_, Failure>(tar::Archive::new(opened.content()?.take(most)));
+    unpack::check_metadata(entries()?, archive, &go_on)?;
     let seen = RefCell::new(BTreeSet::new());
     let accept = move |path: &Path, _: Option<&Path>, kind: EntryType| match kind {
         EntryType::Regular if !path.to_str().is_some_and(is_plain) => Err("it has no plain name"),
@@ -71,31 +79,10 @@ fn unpacked(archive: &Path, folder: &Path, limits: PackedLimits) -> Result<(), F
         _ => Err("it is no regular file"),
     };
     let left = UnpackLimits { entries: limits.files, bytes: limits.bytes, reason: "the archive has too much in it" };
-    let mut tar = opened(archive, limits)?;
+    let mut tar = entries()?;
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(false);
     unpack::unpack(tar, archive, folder, &left, &accept, &go_on)
-}
-
-fn opened(archive: &Path, limits: PackedLimits) -> Result<tar::Archive<io::Take<Box<dyn Read>>>, Failure> {
-    let bad = |reason: &str| Err(refused(archive.file_name().unwrap_or_default().as_encoded_bytes(), reason));
-    // A FIFO would be waited for.
-    let meta = std::fs::metadata(archive).context("reading", archive)?;
-    if !meta.is_file() {
-        return bad("it is no regular file");
-    }
-    if meta.len() > limits.packed {
-        return bad("it is larger than any that is made here");
-    }
-    let mut file = File::open(archive).context("opening", archive)?;
-    let mut head = [0; MAGIC.len()];
-    if file.read_exact(&mut head).is_err() || head != MAGIC {
-        return bad("it is not compressed by zstd");
-    }
-    let file = File::open(archive).context("opening", archive)?;
-    // Of what is compressed to nearly nothing no more is looked at than could be taken.
-    let most = limits.bytes.saturating_add((limits.files + 1).saturating_mul(BESIDES));
-    Ok(tar::Archive::new(unpack::decompressed(file).context("reading", archive)?.take(most)))
 }
 
 /// Whether a name is that of a file below a folder, in letters that no shell, page or terminal acts on.
@@ -106,6 +93,11 @@ pub fn is_plain(name: &str) -> bool {
         && name.chars().all(is_plain)
         && parts().count() <= MAX_PARTS
         && parts().all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// Whether a name is that of a file in a folder, [plain](is_plain) and not hidden.
+pub fn is_plain_file(name: &str) -> bool {
+    is_plain(name) && !name.contains('/') && !name.starts_with('.')
 }
 
 /// The files below a folder, by their names; other entries are left out.
@@ -238,7 +230,28 @@ mod tests {
             }
         }
         let dir = tempfile::tempdir().unwrap();
-        assert!(unpack(dir.path(), dir.path(), LIMITS).unwrap_err().to_string().contains("no regular file"));
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        for other in [dir.path(), &fifo] {
+            assert!(unpack(other, dir.path(), LIMITS).unwrap_err().to_string().contains("no regular file"));
+        }
+    }
+
+    #[test]
+    fn a_plain_name_leads_nowhere_else() {
+        for (name, plain, file) in [
+            ("a_1.0+b-1~c_amd64.deb", true, true),
+            ("a/b.log", true, false),
+            (".hidden", true, false),
+            ("", false, false),
+            ("..", false, false),
+            ("a/../b", false, false),
+            ("/a", false, false),
+            ("a b", false, false),
+            ("a\u{1b}[m", false, false),
+        ] {
+            assert_eq!((is_plain(name), is_plain_file(name)), (plain, file), "{name:?}");
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use crate::error::{Context, Failure, ImageErrorKind};
 use model::redact::{one_line, without_controls};
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// What an archive may have, or what is left of that.
@@ -16,12 +18,62 @@ pub(crate) struct UnpackLimits {
     pub(crate) reason: &'static str,
 }
 
+/// What zstd's frames begin with (RFC 8878, section 3.1.1).
+pub(crate) const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// An archive that is opened once: whatever its path leads to meanwhile, what was checked of it is what is unpacked.
+pub(crate) struct ArchiveFile<'p> {
+    file: File,
+    path: &'p Path,
+}
+
+impl<'p> ArchiveFile<'p> {
+    /// Opens a regular file.
+    pub(crate) fn open(path: &'p Path) -> Result<ArchiveFile<'p>, Failure> {
+        // Without waiting: opening a pipe waits until somebody writes to it.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+        let archive = ArchiveFile { file: File::from(opened.context("opening", path)?), path };
+        match archive.file.metadata().context("reading", path)?.is_file() {
+            true => Ok(archive),
+            false => Err(archive.refused("it is no regular file")),
+        }
+    }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Bytes of the file as it is.
+    pub(crate) fn size(&self) -> Result<u64, Failure> {
+        Ok(self.file.metadata().context("reading", self.path)?.len())
+    }
+
+    /// Whether zstd has compressed it.
+    pub(crate) fn is_zstd(&self) -> bool {
+        let mut head = [0; ZSTD.len()];
+        self.file.read_exact_at(&mut head, 0).is_ok() && head == ZSTD
+    }
+
+    /// What is in it, from its beginning on; only one such reader can be used at a time.
+    pub(crate) fn content(&self) -> Result<Box<dyn Read>, Failure> {
+        let rewound = (&self.file).rewind().and_then(|()| decompressed(self.file.try_clone()?));
+        rewound.context("reading", self.path)
+    }
+
+    /// The refusal of the whole archive.
+    pub(crate) fn refused(&self, reason: &str) -> Failure {
+        refused(self.path.file_name().unwrap_or_default().as_encoded_bytes(), reason)
+    }
+}
+
 /// A file's content, decompressed by what it begins with: gzip, xz, zstd, or as it is.
 pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     let mut file = BufReader::with_capacity(1 << 20, file);
     let head = file.fill_buf()?;
     let begins = |magic: &[u8]| head.starts_with(magic);
-    let (is_zstd, is_xz, is_gzip) = (begins(&[0x28, 0xb5, 0x2f, 0xfd]), begins(b"\xfd7zXZ\0"), begins(&[0x1f, 0x8b]));
+    let (is_zstd, is_xz, is_gzip) = (begins(&ZSTD), begins(b"\xfd7zXZ\0"), begins(&[0x1f, 0x8b]));
     Ok(match (is_zstd, is_xz, is_gzip) {
         (true, ..) => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
         (_, true, _) => Box::new(liblzma::read::XzDecoder::new(file)),

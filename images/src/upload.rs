@@ -5,6 +5,7 @@
 //! symbols, sources and what an installer of Debian's uses (`.udeb`) are left out: no guest runs them.
 
 use crate::digest;
+use crate::packed::is_plain_file;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -97,7 +98,7 @@ fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         let [sha256, _, name] = words[..] else {
             return Err(form("expected a checksum, a size and a name in each line of Checksums-Sha256"));
         };
-        if !is_plain(name) {
+        if !is_plain_file(name) {
             return Err(form(&format!("`{name}` is not the name of a file beside it")));
         }
         if !name.ends_with(".deb") || !is_wanted(name) {
@@ -168,11 +169,6 @@ fn field(text: &str, name: &str) -> Option<String> {
 
 fn is_field(line: &str, name: &str) -> bool {
     line.split_once(':').is_some_and(|(found, _)| found.eq_ignore_ascii_case(name))
-}
-
-/// Whether a name is one of a file, and leads nowhere else.
-fn is_plain(name: &str) -> bool {
-    !name.starts_with('.') && !name.contains('/')
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use crate::cli::arguments::{self, ImagesCommand};
 use crate::cli::{Exit, UsageError, print, records, request, usage};
+use crate::interrupt;
 use crate::progress::tell;
 use anyhow::Context as _;
 use images::cache::transfer::{self, Imported};
 use images::external_file::ExternalFile;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 /// Runs the command.
 pub(super) fn images(what: &ImagesCommand) -> anyhow::Result<Exit> {
@@ -53,8 +54,15 @@ fn import(files: &[String], cache: &Path) -> anyhow::Result<Exit> {
         let why = "expected a file of this machine with the checksum that `images export` printed: FILE#sha256:HEX";
         return Err(UsageError(format!("{}: {why}", file.name())).into());
     }
+    let interrupted = interrupt::flag(Exit::Interrupted as i32).context("listening for signals")?;
     for file in &files {
-        let Imported { image, was_there } = transfer::import(file, cache, &AtomicBool::new(false))?;
+        let Imported { image, was_there } = match transfer::import(file, cache, &interrupted) {
+            Err(_) if interrupted.load(Ordering::Relaxed) => {
+                tell(format_args!("{}: interrupted: nothing of it is taken into the cache", file.name()));
+                return Ok(Exit::Interrupted);
+            }
+            imported => imported?,
+        };
         let what = if was_there { "the cache had it already" } else { "taken into the cache" };
         tell(format_args!("{}: {}, made {}: {what}", file.name(), image.release(), image.made.strftime("%F")));
     }

@@ -1,4 +1,8 @@
 use crate::made::said;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
@@ -18,4 +22,45 @@ fn an_image_that_is_not_there_or_has_no_checksum_is_bad_usage() {
         assert!(said.code == Some(code) && said.stderr.contains(why), "{arguments:?}: {}", said.stderr);
     }
     assert!(!dir.path().join("cache").exists(), "nothing was made");
+}
+
+/// Of a file that takes long to be read: it has nothing but zeros, and no space on the disk.
+#[test]
+fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::File::create(dir.path().join("x.tar.zst")).unwrap().set_len(1 << 36).unwrap();
+    let cache = dir.path().join("cache");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
+        .args(["images", "import", &format!("x.tar.zst#{}", "0".repeat(64))])
+        .current_dir(dir.path())
+        .env("KATA_QUALIFY_CACHE", &cache)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let until = Instant::now() + Duration::from_secs(60);
+    while !catches(&std::fs::read_to_string(&status).unwrap(), Signal::INT) {
+        assert!(Instant::now() < until, "it never listens for signals");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if Instant::now() > until => break child.kill().map(|()| None).unwrap(),
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(ended, Some(130), "{said}");
+    assert!(said.contains("x.tar.zst: interrupted: nothing of it is taken into the cache"), "{said}");
+    assert!(!cache.exists(), "nothing was made");
+}
+
+/// Whether a process has a handler for a signal, by its `/proc/PID/status` (proc_pid_status(5)).
+fn catches(status: &str, signal: Signal) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+    u64::from_str_radix(caught.trim(), 16).unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1
 }

@@ -3,6 +3,7 @@
 //! An image of x86 says in its header where the compressed kernel is (Documentation/arch/x86/boot.rst), and in the kernel
 //! the configuration lies compressed between two marks (kernel/configs.c, `CONFIG_IKCONFIG`).
 
+use crate::unpack::ZSTD;
 use memchr::memmem;
 use std::io::{self, Read};
 
@@ -41,7 +42,7 @@ fn compressed(image: &[u8]) -> Option<&[u8]> {
 fn unpacked(packed: &[u8]) -> io::Result<Vec<u8>> {
     let mut kernel = Vec::new();
     let kind: Box<dyn Read + '_> = match packed {
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::new(packed)?.single_frame()),
+        _ if packed.starts_with(&ZSTD) => Box::new(zstd::stream::read::Decoder::new(packed)?.single_frame()),
         [0xfd, b'7', b'z', ..] => Box::new(liblzma::read::XzDecoder::new(packed)),
         [0x1f, 0x8b, ..] => Box::new(flate2::read::GzDecoder::new(packed)),
         _ => return Err(io::Error::other("expected a kernel that zstd, xz or gzip has compressed")),

@@ -15,12 +15,12 @@ use crate::external_file::{Checksum, ExternalFile};
 use crate::manifest::Manifest;
 use crate::progress::Phase;
 use crate::tree::archived::{BYTES, Entries};
-use crate::unpack::{self, UnpackLimits, refused};
+use crate::unpack::{self, ArchiveFile, UnpackLimits, refused};
 use model::diagnostic::error_chain;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tar::EntryType;
 
 /// The name of the manifest in an image and in its file.
@@ -107,20 +107,30 @@ fn write(image: &Image, to: &mut File) -> io::Result<()> {
 /// Takes an image from a file into a cache.
 ///
 /// # Errors
-/// When the file has no checksum or another one, is no image, or cannot be taken.
+/// When the file has no checksum or another one, is no image, cannot be taken, or `cancel` was set; then nothing is left of
+/// it.
 pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, ImageError> {
     imported(file, cache, cancel).map_err(|failure| ImageError::new(file.name(), Phase::Store, failure))
 }
 
 fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, Failure> {
-    let path = PathBuf::from(&file.place);
+    let path = Path::new(&file.place);
     if file.checksum.is_none() || file.is_address() {
         let reason = "expected a file of this machine with the checksum that its export told: FILE#sha256:HEX";
         return Err(refused(file.name().as_bytes(), reason));
     }
+    let go_on = || match cancel.load(Ordering::Relaxed) {
+        true => Err(Failure::from(ImageErrorKind::Cancelled)),
+        false => Ok(()),
+    };
+    let archive = ArchiveFile::open(path)?;
     // Before anything of it is read.
-    file.open(&path, cancel).map_err(|e| failure_of(io::Error::other(error_chain(&e)), || "checking".to_owned()))?;
-    let manifest = first(&path)?;
+    file.check(archive.file(), path, cancel).map_err(|e| {
+        let failed = |e| failure_of(io::Error::other(error_chain(&e)), || "checking".to_owned());
+        go_on().err().unwrap_or_else(|| failed(e))
+    })?;
+    unpack::check_metadata(tar::Archive::new(archive.content()?), path, &go_on)?;
+    let manifest = first(&archive, path)?;
     let store = Store::new(cache);
     store.check()?;
     let place = store.images.join(".locks").join(&manifest.key);
@@ -138,24 +148,19 @@ fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Im
     }
     let workshop = store.workshop(&manifest.key)?;
     let folder = workshop.dir.canonicalize().context("resolving", &workshop.dir)?;
-    let mut tar = opened(&path)?;
+    let mut tar = tar::Archive::new(archive.content()?);
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(true);
     tar.set_unpack_xattrs(true);
     tar.set_preserve_mtime(true);
-    unpack::each(tar, &path, &mut { LIMITS }, &accept, &|| Ok(()), |entry| put(entry, &folder))?;
+    unpack::each(tar, path, &mut { LIMITS }, &accept, &go_on, |entry| put(entry, &folder, &go_on))?;
     let image = workshop.finish(&store, &manifest)?;
     Ok(Imported { image, was_there: false })
 }
 
-fn opened(path: &Path) -> Result<tar::Archive<Box<dyn Read>>, Failure> {
-    let file = File::open(path).context("opening", path)?;
-    Ok(tar::Archive::new(unpack::decompressed(file).context("reading", path)?))
-}
-
 /// The manifest that a file begins with.
-fn first(path: &Path) -> Result<Manifest, Failure> {
-    let mut tar = opened(path)?;
+fn first(archive: &ArchiveFile<'_>, path: &Path) -> Result<Manifest, Failure> {
+    let mut tar = tar::Archive::new(archive.content()?);
     let entry = tar.entries().context("reading", path)?.next();
     let entry = entry.ok_or_else(|| refused(MANIFEST.as_bytes(), "it is not there"))?.context("reading", path)?;
     let name = entry.path_bytes().into_owned();
@@ -185,7 +190,11 @@ fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'s
 }
 
 /// Puts an entry into the folder of an image; a disk keeps its holes.
-fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
+fn put<R: Read>(
+    entry: &mut tar::Entry<'_, R>,
+    folder: &Path,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let path = entry.path().context("unpacking into", folder)?.into_owned();
     if entry.header().entry_type().is_file() && !path.starts_with(TREE) {
         // An export has nothing below a link, which may lead anywhere.
@@ -194,7 +203,7 @@ fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fail
         }
         let to = folder.join(&path);
         std::fs::create_dir_all(to.parent().unwrap_or(folder)).context("creating", &to)?;
-        return with_holes(entry, &to).context("unpacking", &to);
+        return with_holes(entry, &to, go_on);
     }
     match entry.unpack_in(folder).context("unpacking into", folder)? {
         true => Ok(()),
@@ -203,27 +212,21 @@ fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fail
 }
 
 /// Writes a file without the blocks that are all zeros.
-fn with_holes(from: &mut impl Read, to: &Path) -> io::Result<()> {
+fn with_holes(from: &mut impl Read, to: &Path, go_on: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
     // What stands there was not made by this import, which makes each once.
-    let mut file = File::options().write(true).create_new(true).open(to)?;
-    let (mut block, mut length) = (vec![0; BLOCK], 0_u64);
+    let mut file = File::options().write(true).create_new(true).open(to).context("creating", to)?;
+    let (mut block, mut length) = (Vec::with_capacity(BLOCK), 0_u64);
     loop {
-        let mut filled = 0;
-        while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match from.read(rest)? {
-                0 => break,
-                read => filled += read,
-            }
+        go_on()?;
+        block.clear();
+        from.take(BLOCK as u64).read_to_end(&mut block).context("unpacking", to)?;
+        if block.is_empty() {
+            return file.set_len(length).context("unpacking", to);
         }
-        let bytes = block.get(..filled).unwrap_or_default();
-        if bytes.is_empty() {
-            return file.set_len(length);
+        if block.iter().any(|byte| *byte != 0) {
+            file.seek(SeekFrom::Start(length)).and_then(|_| file.write_all(&block)).context("unpacking", to)?;
         }
-        if bytes.iter().any(|byte| *byte != 0) {
-            file.seek(SeekFrom::Start(length))?;
-            file.write_all(bytes)?;
-        }
-        length += filled as u64;
+        length += block.len() as u64;
     }
 }
 
@@ -341,6 +344,25 @@ mod tests {
         }
         let left = std::fs::read_dir(cache.join("images/.tmp")).unwrap().count();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_is_cancelled_leaves_nothing_in_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let [here, there, to] = ["here", "there", "image.tar.zst"].map(|name| dir.path().join(name));
+        let sum = export(&made(&here), &to).unwrap();
+        let set = AtomicBool::new(true);
+        let failed = import(&file(&to, &sum), &there, &set).unwrap_err();
+        assert!(matches!(*failed.cause, ImageErrorKind::Cancelled), "{failed}");
+        assert!(!there.exists(), "nothing was made");
+        // In the middle of a file: its blocks are many.
+        let looks = std::cell::Cell::new(0);
+        let soon = || {
+            looks.set(looks.get() + 1);
+            if looks.get() > 2 { Err(ImageErrorKind::Cancelled.into()) } else { Ok(()) }
+        };
+        let failed = with_holes(&mut io::repeat(1), &dir.path().join("disk.img"), &soon).unwrap_err();
+        assert!(matches!(failed.cause, ImageErrorKind::Cancelled));
     }
 
     #[test]
