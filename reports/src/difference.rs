@@ -2,9 +2,11 @@
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
+use crate::package_change::differing;
 use crate::run::{TestRun, by_profile};
 use crate::signature;
 use crate::standing::{Recorded, rank};
+use model::package::{PackageName, PackageVersion};
 use model::verified::Verdict;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +34,16 @@ pub struct Side {
     /// What people call it: a folder, or the record.
     name: String,
     known: BTreeMap<(CellId, String), Known>,
-    packages: BTreeMap<CellId, BTreeMap<String, String>>,
+    packages: BTreeMap<CellId, Packages>,
+}
+
+/// What a side knows to be installed in a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Packages {
+    /// All of it, as an image's manifest has it.
+    All(BTreeMap<String, PackageVersion>),
+    /// The packages of components alone: of others nothing is known.
+    Components(BTreeMap<String, PackageVersion>),
 }
 
 impl Side {
@@ -50,7 +61,7 @@ impl Side {
                 }
                 side.known.insert((cell.cell.clone(), profile.clone()), known);
             }
-            side.packages.insert(cell.cell.clone(), packages(cell));
+            side.packages.insert(cell.cell.clone(), Packages::of(cell));
         }
         side
     }
@@ -59,6 +70,7 @@ impl Side {
     pub fn of_record(matrix: &Matrix, recorded: &Recorded<'_>) -> Side {
         let mut side = Side { name: "the record".to_owned(), known: BTreeMap::new(), packages: BTreeMap::new() };
         for cell in &matrix.cells {
+            let mut components = BTreeMap::new();
             for profile in &matrix.profiles {
                 for entry in recorded.entries(&cell.cell, &profile.name) {
                     let known = side.known.entry((cell.cell.clone(), profile.name.clone())).or_default();
@@ -72,9 +84,11 @@ impl Side {
                             known.failures.entry(signature).or_default().insert(test);
                         }
                     }
-                    let versions = entry.versions.iter().map(|(name, version)| (name.to_string(), version.to_string()));
-                    side.packages.entry(cell.cell.clone()).or_default().extend(versions);
+                    components.extend(by_text(&entry.versions));
                 }
+            }
+            if !components.is_empty() {
+                side.packages.insert(cell.cell.clone(), Packages::Components(components));
             }
         }
         side
@@ -104,13 +118,35 @@ impl Known {
     }
 }
 
-/// Everything that is installed, or the component packages where nobody kept the rest.
-fn packages(cell: &CellReport) -> BTreeMap<String, String> {
-    if !cell.packages.is_empty() {
-        return cell.packages.iter().map(|p| (p.name.clone(), p.version.to_string())).collect();
+impl Packages {
+    /// Everything that is installed, or the component packages where nobody kept the rest.
+    fn of(cell: &CellReport) -> Packages {
+        match cell.packages.is_empty() {
+            false => Packages::All(cell.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect()),
+            true => Packages::Components(cell.facts.iter().flat_map(|facts| by_text(&facts.versions)).collect()),
+        }
     }
-    let versions = cell.facts.iter().flat_map(|facts| &facts.versions);
-    versions.map(|(name, version)| (name.to_string(), version.to_string())).collect()
+
+    fn versions(&self) -> &BTreeMap<String, PackageVersion> {
+        match self {
+            Packages::All(versions) | Packages::Components(versions) => versions,
+        }
+    }
+
+    /// Whether this side and another know whether a package is installed.
+    fn both_know(&self, other: &Packages, name: &str) -> bool {
+        match (self, other) {
+            (Packages::All(_), Packages::Components(few)) | (Packages::Components(few), Packages::All(_)) => {
+                few.contains_key(name)
+            }
+            (Packages::All(_), Packages::All(_)) | (Packages::Components(_), Packages::Components(_)) => true,
+        }
+    }
+}
+
+/// Versions by names that are texts, as manifests have them.
+fn by_text(versions: &BTreeMap<PackageName, PackageVersion>) -> impl Iterator<Item = (String, PackageVersion)> {
+    versions.iter().map(|(name, version)| (name.to_string(), version.clone()))
 }
 
 /// What differs between two sides.
@@ -306,24 +342,20 @@ fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
     all.into_iter().map(turn).collect()
 }
 
-/// The packages that differ. Where one side has component packages alone, only these are compared.
+/// The packages that differ, of those that both sides know of.
 fn package_turns(before: &Side, after: &Side) -> Vec<PackageTurn> {
     let mut all = Vec::new();
     for (cell, now) in &after.packages {
         let Some(then) = before.packages.get(cell) else { continue };
-        // A manifest lists hundreds, a record a handful.
-        let is_partial = |few: &BTreeMap<String, String>, many: &BTreeMap<String, String>| few.len() * 4 < many.len();
-        let names: BTreeSet<&String> = match (is_partial(then, now), is_partial(now, then)) {
-            (true, _) => then.keys().collect(),
-            (_, true) => now.keys().collect(),
-            (false, false) => then.keys().chain(now.keys()).collect(),
-        };
-        for name in names {
-            let (was, is) = (then.get(name).cloned(), now.get(name).cloned());
-            if was != is {
-                all.push(PackageTurn { cell: cell.clone(), name: name.clone(), was, is });
+        let differing = differing(then.versions(), now.versions());
+        all.extend(differing.into_iter().filter(|package| then.both_know(now, package.name)).map(|package| {
+            PackageTurn {
+                cell: cell.clone(),
+                name: package.name.to_owned(),
+                was: package.then.map(str::to_owned),
+                is: package.now.map(str::to_owned),
             }
-        }
+        }));
     }
     all
 }

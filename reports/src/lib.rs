@@ -15,6 +15,7 @@ pub mod installed;
 pub mod journal;
 pub mod matrix;
 pub mod merge;
+pub mod package_change;
 pub mod resume;
 pub mod run;
 pub mod schema;

@@ -15,6 +15,7 @@
 
 use crate::digest;
 use crate::journal::{CellId, Event, Journal, JournalEntry};
+use crate::package_change::{PackageChange, differing};
 use jiff::Timestamp;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
@@ -174,13 +175,8 @@ impl Basics {
         if self.basis != other.basis {
             all.push(format!("{} and {}", basis(self), basis(other)));
         }
-        let names: BTreeSet<&PackageName> = self.versions.keys().chain(other.versions.keys()).collect();
-        for name in names {
-            let (one, two) = (self.versions.get(name), other.versions.get(name));
-            if one != two {
-                let word = |version: Option<&PackageVersion>| version.map_or("none".to_owned(), ToString::to_string);
-                all.push(format!("{name} {} and {}", word(one), word(two)));
-            }
+        for PackageChange { name, then, now } in differing(&self.versions, &other.versions) {
+            all.push(format!("{name} {} and {}", then.unwrap_or("none"), now.unwrap_or("none")));
         }
         for (differ, what) in [
             (self.kernel != other.kernel, "kernels"),

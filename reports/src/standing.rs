@@ -20,7 +20,7 @@ pub use answer::{Answer, ReleaseAnswer, recorded_answer};
 pub use base::BaseRun;
 pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
-pub use changes::{ChangeRow, PackageChange};
+pub use changes::ChangeRow;
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
 pub use recorded::Recorded;

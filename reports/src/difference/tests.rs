@@ -1,4 +1,5 @@
 use super::*;
+use crate::installed::InstalledPackage;
 use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, fail, judged, recorded, run};
 use suites::outcome::Component;
 
@@ -75,4 +76,32 @@ fn packages_that_differ_are_told() {
     let difference = Difference::between(&before, &Side::of_run("b", &matrix));
     assert!(difference.text().contains("virtiofsd: 1.13.2-1 → 1.14.0-1"), "{}", difference.text());
     assert_eq!(difference.packages.len(), 1);
+}
+
+/// However many packages an image has: of those that only one side lists, the other does not know whether they are there.
+#[test]
+fn beside_a_manifest_only_the_packages_of_components_are_compared() {
+    let mut matrix = judged(&run(|_| None));
+    let without = Side::of_run("a", &matrix);
+    let installed = |name: &str, version: &str| InstalledPackage {
+        name: name.to_owned(),
+        version: version.parse().unwrap(),
+        source: name.to_owned(),
+    };
+    matrix.cells[0].packages = vec![
+        installed("libc6", "2.41-1"),
+        installed("qemu-system-x86", "1:10.0.2+ds-2"),
+        installed("virtiofsd", "1.14-1"),
+    ];
+    let with = Side::of_run("b", &matrix);
+    let turns = |before: &Side, after: &Side| {
+        let packages = Difference::between(before, after).packages;
+        packages.into_iter().map(|turn| (turn.name, turn.was, turn.is)).collect::<Vec<_>>()
+    };
+    let (old, new) = (Some("1.13.2-1".to_owned()), Some("1.14-1".to_owned()));
+    assert_eq!(turns(&without, &with), [("virtiofsd".to_owned(), old.clone(), new.clone())]);
+    assert_eq!(turns(&with, &without), [("virtiofsd".to_owned(), new, old)]);
+    matrix.cells[0].packages.remove(0);
+    let turn = ("libc6".to_owned(), Some("2.41-1".to_owned()), None);
+    assert_eq!(turns(&with, &Side::of_run("c", &matrix)), [turn], "both list all that is installed");
 }

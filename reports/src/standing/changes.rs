@@ -3,11 +3,11 @@
 use super::{CapabilityStanding, Change, Effect, Standings};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
+use crate::package_change::{PackageChange, differing};
 use crate::verdict::{Cause, Judgement, ReasonSource};
 use jiff::civil::Date;
-use model::package::{PackageName, PackageVersion};
-use model::verified::{Verdict, VerifiedEntry};
-use std::collections::{BTreeMap, BTreeSet};
+use model::verified::Verdict;
+use std::collections::BTreeMap;
 use suites::capability::Capability;
 
 /// What has changed in a cell, once for all capabilities and profiles that it is true of.
@@ -25,23 +25,12 @@ pub struct ChangeRow<'m> {
     pub is: Verdict,
     /// What is behind it: whom it blames, what was seen and in which test, or why it could not be judged.
     pub why: Vec<String>,
-    /// The packages whose versions differ.
+    /// The packages whose versions differ from those that the record is of.
     pub packages: Vec<PackageChange<'m>>,
     /// The capabilities.
     pub capabilities: Vec<Capability>,
     /// The profiles.
     pub profiles: Vec<&'m str>,
-}
-
-/// A package's version then and now; `None` where it was not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PackageChange<'m> {
-    /// Its name.
-    pub name: &'m str,
-    /// The version that the record is of.
-    pub then: Option<&'m str>,
-    /// The version of the run.
-    pub now: Option<&'m str>,
 }
 
 impl ChangeRow<'_> {
@@ -73,13 +62,6 @@ impl ChangeRow<'_> {
     }
 }
 
-impl PackageChange<'_> {
-    /// `1:10.0 → 1:10.1`.
-    pub fn turn(&self) -> String {
-        format!("{} → {}", self.then.unwrap_or("not there"), self.now.unwrap_or("not there"))
-    }
-}
-
 impl<'m> CapabilityStanding<'m> {
     /// The word for what it comes to: `new failure`.
     pub fn title(&self) -> &'static str {
@@ -99,7 +81,7 @@ impl<'m> CapabilityStanding<'m> {
     /// The packages of its cell whose versions differ from the record's.
     pub fn packages(&self, cell: &'m CellReport) -> Vec<PackageChange<'m>> {
         let now = cell.facts.as_ref().map(|facts| &facts.versions);
-        self.entry.zip(now).map(|(entry, now)| differing(entry, now)).unwrap_or_default()
+        self.entry.zip(now).map(|(entry, now)| differing(&entry.versions, now)).unwrap_or_default()
     }
 }
 
@@ -176,15 +158,4 @@ fn reasons(judgement: &Judgement, seen: impl Fn(&Cause) -> &str) -> Vec<String> 
         ReasonSource::Test | ReasonSource::Catalogue => reason.to_string(),
     });
     causes.chain(reasons).collect()
-}
-
-/// The packages whose versions differ from those that an entry is of.
-fn differing<'m>(entry: &'m VerifiedEntry, now: &'m BTreeMap<PackageName, PackageVersion>) -> Vec<PackageChange<'m>> {
-    let names: BTreeSet<_> = entry.versions.keys().chain(now.keys()).collect();
-    let one = |name: &'m PackageName| PackageChange {
-        name: name.as_str(),
-        then: entry.versions.get(name).map(PackageVersion::as_str),
-        now: now.get(name).map(PackageVersion::as_str),
-    };
-    names.into_iter().map(one).filter(|p| p.then != p.now).collect()
 }

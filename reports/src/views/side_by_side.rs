@@ -1,11 +1,11 @@
 //! A base run and the run of candidates side by side, for people: packages and verdicts that differ, and how many do
 //! not.
 
+use crate::package_change::{PackageChange, differing};
 use crate::standing::{CellStanding, Effect, Standings};
 use crate::views::wording::Labels;
-use model::package::PackageVersion;
 use model::verified::Verdict;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The heads of the two runs' columns.
 const HEADS: [&str; 2] = ["base", "candidates"];
@@ -16,19 +16,17 @@ type Line = [String; 4];
 /// Both runs beside each other; `None` where there was no base run.
 pub fn side_by_side(standings: &Standings<'_>) -> Option<String> {
     let base = standings.recorded.base()?;
-    let labels = Labels::new(standings.matrix);
+    let (labels, none) = (Labels::new(standings.matrix), BTreeMap::new());
     let mut out = String::new();
     for cell in &standings.cells {
         let before = base.cells.iter().find(|report| report.cell == cell.report.cell);
-        let versions =
-            |facts: Option<&crate::journal::CellFacts>| facts.map(|facts| facts.versions.clone()).unwrap_or_default();
-        let [then, now] = [before.and_then(|cell| cell.facts.as_ref()), cell.report.facts.as_ref()].map(versions);
+        let facts = [before.and_then(|cell| cell.facts.as_ref()), cell.report.facts.as_ref()];
+        let [then, now] = facts.map(|facts| facts.map_or(&none, |facts| &facts.versions));
         let mut lines: Vec<Line> =
             vec![[labels.of(cell.report), HEADS[0].to_owned(), HEADS[1].to_owned(), String::new()]];
-        let names: BTreeSet<_> = then.keys().chain(now.keys()).collect();
-        for name in names.into_iter().filter(|name| then.get(*name) != now.get(*name)) {
-            let shown = |version: Option<&PackageVersion>| version.map_or("-", PackageVersion::as_str).to_owned();
-            lines.push([format!("  {name}"), shown(then.get(name)), shown(now.get(name)), String::new()]);
+        for PackageChange { name, then, now } in differing(then, now) {
+            let shown = |version: Option<&str>| version.unwrap_or("-").to_owned();
+            lines.push([format!("  {name}"), shown(then), shown(now), String::new()]);
         }
         if lines.len() == 1 {
             lines.push(["  the packages".to_owned(), "the same".to_owned(), "the same".to_owned(), String::new()]);

@@ -1,0 +1,60 @@
+//! Packages whose versions differ between two systems: the one comparison behind changes, differences, base runs and
+//! merges.
+//!
+//! Two versions are the same or they are not. Which of them is the later one, only their package manager says
+//! ([`model::version_order`]), and nothing here asks.
+
+use model::package::PackageVersion;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A package's version then and now; `None` where it was not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageChange<'m> {
+    /// Its name.
+    pub name: &'m str,
+    /// The version then.
+    pub then: Option<&'m str>,
+    /// The version now.
+    pub now: Option<&'m str>,
+}
+
+impl PackageChange<'_> {
+    /// `1:10.0 → 1:10.1`.
+    pub fn turn(&self) -> String {
+        format!("{} → {}", self.then.unwrap_or("not there"), self.now.unwrap_or("not there"))
+    }
+}
+
+/// The packages whose versions differ, by their names.
+pub(crate) fn differing<'m, N: Ord + Borrow<str>>(
+    then: &'m BTreeMap<N, PackageVersion>,
+    now: &'m BTreeMap<N, PackageVersion>,
+) -> Vec<PackageChange<'m>> {
+    let names: BTreeSet<&'m N> = then.keys().chain(now.keys()).collect();
+    let one = |name: &'m N| PackageChange {
+        name: name.borrow(),
+        then: then.get::<N>(name).map(PackageVersion::as_str),
+        now: now.get::<N>(name).map(PackageVersion::as_str),
+    };
+    names.into_iter().map(one).filter(|package| package.then != package.now).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_one_side_alone_differs_too() {
+        let versions = |all: &[(&str, &str)]| -> BTreeMap<String, PackageVersion> {
+            all.iter().map(|(name, version)| ((*name).to_owned(), version.parse().unwrap())).collect()
+        };
+        let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        let now = versions(&[("b", "1"), ("c", "0:1"), ("d", "2")]);
+        let found: Vec<_> = differing(&then, &now).into_iter().map(|p| (p.name, p.then, p.now)).collect();
+        // Equal for dpkg, and all the same another package.
+        let expected = [("a", Some("1"), None), ("c", Some("1"), Some("0:1")), ("d", None, Some("2"))];
+        assert_eq!(found, expected);
+        assert_eq!(differing(&then, &then), []);
+    }
+}
