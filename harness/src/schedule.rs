@@ -76,7 +76,7 @@ pub struct Schedule {
     /// How often a test is tried.
     attempts: Attempts,
     /// The outcome of each finished test.
-    standings: BTreeMap<Key, Outcome>,
+    outcomes: BTreeMap<Key, Outcome>,
     /// The running tests: by profiles and id, which attempt since when.
     under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
     /// How many guests were started.
@@ -168,7 +168,7 @@ impl Schedule {
             is_vm,
             is_emulated: false,
             attempts,
-            standings: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             under_way: BTreeMap::new(),
             guests: 0,
             lost_by_test: BTreeMap::new(),
@@ -239,7 +239,7 @@ impl Schedule {
         let keys: Vec<Key> = profiles.iter().map(|profile| (profile.clone(), test.to_owned())).collect();
         self.progress.1 += usize::from(attempt == self.first_attempt(profiles, test));
         for key in &keys {
-            self.standings.insert(key.clone(), outcome.clone());
+            self.outcomes.insert(key.clone(), outcome.clone());
         }
         self.under_way.remove(&(profiles.to_vec(), test.to_owned()));
         *self.counts.entry(outcome.name()).or_default() += 1;
@@ -255,7 +255,7 @@ impl Schedule {
     pub fn blockers(&self, planned: &PlannedTest) -> Vec<(String, Option<String>)> {
         let of = |profile: &String| {
             let stands = |id: &&String| {
-                let outcome = self.standings.get(&(profile.clone(), (*id).clone()));
+                let outcome = self.outcomes.get(&(profile.clone(), (*id).clone()));
                 outcome.is_some_and(|outcome| *outcome != Outcome::Pass)
             };
             (profile.clone(), planned.test.blocked_by.iter().find(stands).cloned())
@@ -272,7 +272,7 @@ impl Schedule {
     pub fn ended(&mut self, end: EnvironmentEnd) -> (AfterEnvironment, Vec<Interrupted>) {
         // In a fresh machine attempts are counted from 1.
         self.next_attempts.clear();
-        let more = self.standings.len() / OUTCOMES_FOR_ONE_MORE;
+        let more = self.outcomes.len() / OUTCOMES_FOR_ONE_MORE;
         let may_lose = u32::try_from(more).unwrap_or(u32::MAX).saturating_add(LOSSES_OF_A_CELL);
         let replaced = self.is_vm && self.attempts.retries > 0 && self.lost < may_lose;
         let (why, interrupted) = match end {
@@ -289,8 +289,8 @@ impl Schedule {
             EnvironmentEnd::Whole => (None, Vec::new()),
         };
         if let Some(why) = why {
-            let standings = &self.standings;
-            self.left = remaining(&self.left, |planned, profile| !standings.contains_key(&key(planned, profile)));
+            let outcomes = &self.outcomes;
+            self.left = remaining(&self.left, |planned, profile| !outcomes.contains_key(&key(planned, profile)));
             if !self.left.is_empty() {
                 return (AfterEnvironment::Machine(why), interrupted);
             }
@@ -334,9 +334,9 @@ impl Schedule {
         let lost = self.lost_by_test.entry(key.clone()).or_default();
         *lost += 1;
         if *lost < LOSSES_OF_A_TEST {
-            self.standings.remove(&key);
+            self.outcomes.remove(&key);
         } else {
-            self.standings.insert(key, lost_outcome());
+            self.outcomes.insert(key, lost_outcome());
         }
     }
 

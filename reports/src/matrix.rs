@@ -2,9 +2,11 @@
 
 use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold};
+use crate::run::{
+    CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
+};
 use crate::verdict::agreement::{self, Repetition};
-use crate::verdict::{Evidence, FinalOutcome, Judgement, Requirements, judge, test_set};
+use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::Profile;
@@ -268,13 +270,13 @@ fn judgements(
 
 /// The tests that failed.
 fn failed(evidence: &Evidence) -> Vec<String> {
-    let failed = evidence.standings.iter().filter(|(_, last)| matches!(last.outcome, Outcome::Fail { .. }));
+    let failed = evidence.outcomes.iter().filter(|(_, last)| matches!(last.outcome, Outcome::Fail { .. }));
     failed.map(|(test, _)| test.clone()).collect()
 }
 
-/// The failures that were weighed and found wanting, each with the reason.
+/// The failures that were weighed and do not count, each with the reason.
 fn doubts(failed: Vec<String>, weighed: &Evidence) -> BTreeMap<String, String> {
-    let doubt = |test: String| match &weighed.standings.get(&test)?.outcome {
+    let doubt = |test: String| match &weighed.outcomes.get(&test)?.outcome {
         Outcome::Error { message } => Some((test, message.clone())),
         Outcome::Pass | Outcome::Fail { .. } | Outcome::Skip { .. } | Outcome::Blocked { .. } => None,
     };
@@ -324,19 +326,9 @@ fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
 
 /// What a cell knows under one profile, for which these of its tests count.
 fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) -> Evidence {
-    let mut standings: BTreeMap<String, FinalOutcome> = BTreeMap::new();
-    for instance in instances {
-        let Some(standing) = instance.final_outcome() else {
-            continue;
-        };
-        let standing = match standings.remove(&instance.test) {
-            Some(other) => other.worse(standing),
-            None => standing,
-        };
-        standings.insert(instance.test.clone(), standing);
-    }
+    let outcomes = last_words(instances).into_iter().map(|(test, last)| (test.to_owned(), last));
     Evidence {
-        standings,
+        outcomes: outcomes.collect(),
         error: cell.errors.first().map(CellFailure::to_string),
         basis: cell.facts.as_ref().map(|f| f.basis),
         environment: Some(environment),

@@ -163,6 +163,20 @@ pub(crate) fn by_profile(instances: &[TestRun]) -> BTreeMap<&str, Vec<&TestRun>>
     all
 }
 
+/// The last word on each of some tests, such as those of a profile: of one that ran in several configurations the worse.
+pub(crate) fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
+    let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
+    for &instance in instances {
+        let Some(last) = instance.final_outcome() else { continue };
+        let last = match all.remove(instance.test.as_str()) {
+            Some(other) => other.worse(last),
+            None => last,
+        };
+        all.insert(&instance.test, last);
+    }
+    all
+}
+
 impl TestRun {
     /// Whether the result counts for a profile.
     pub fn counts_for(&self, profile: &str) -> bool {

@@ -16,11 +16,11 @@
 //! `test_set`, stands beside each recorded verdict.
 
 pub mod agreement;
+mod final_outcome;
 mod requirements;
-mod standing;
 
+pub use final_outcome::FinalOutcome;
 pub use requirements::{Requirements, test_set};
-pub use standing::FinalOutcome;
 
 use crate::signature::without_varying;
 use model::environment::Environment;
@@ -138,7 +138,7 @@ pub struct Flaky {
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// Test id → the last word on it.
-    pub standings: BTreeMap<String, FinalOutcome>,
+    pub outcomes: BTreeMap<String, FinalOutcome>,
     /// Why the cell could not go on, if it could not.
     pub error: Option<String>,
     /// What the cell ran on.
@@ -190,8 +190,8 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
         match answer(requirements, evidence, &test.id) {
             Answer::Passed => {
                 judgement.passed += 1;
-                if let Some(s) = evidence.standings.get(&test.id).filter(|s| s.is_flaky()) {
-                    judgement.flaky.push(Flaky { test: test.id.clone(), passed: s.passed, attempts: s.decided });
+                if let Some(last) = evidence.outcomes.get(&test.id).filter(|last| last.is_flaky()) {
+                    judgement.flaky.push(Flaky { test: test.id.clone(), passed: last.passed, attempts: last.decided });
                 }
             }
             Answer::Failed(cause) => {
@@ -269,7 +269,7 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
             true => without_varying(why),
             false => format!("blocked by {test}: {}", without_varying(why)),
         };
-        let Some(standing) = evidence.standings.get(test) else {
+        let Some(last) = evidence.outcomes.get(test) else {
             // What is required is in the catalogue.
             return match &evidence.error {
                 _ if test == required => Answer::NeverRan,
@@ -278,7 +278,7 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
                 None => Answer::Skipped(blocked("never ran")),
             };
         };
-        match &standing.outcome {
+        match &last.outcome {
             Outcome::Pass if test == required => return Answer::Passed,
             Outcome::Pass => return Answer::InError(blocked("which passed in the end")),
             Outcome::Fail(failure) => {

@@ -33,7 +33,7 @@ impl Schedule {
             let before = again.len();
             for (planned, profile) in &tests {
                 let key = key(planned, profile);
-                let chosen = match self.standings.get(&key) {
+                let chosen = match self.outcomes.get(&key) {
                     Some(Outcome::Fail { .. } | Outcome::Error { .. }) => {
                         is_nested(planned.test) && !self.confirmed.contains(&key)
                     }
@@ -51,7 +51,7 @@ impl Schedule {
             }
         }
         let left = remaining(&self.units, |planned, profile| again.contains(&key(planned, profile)));
-        self.standings.retain(|key, _| !again.contains(key));
+        self.outcomes.retain(|key, _| !again.contains(key));
         left
     }
 }

@@ -35,12 +35,12 @@ impl Schedule {
             if attempts.has_another(last.attempt, &last.outcome) {
                 schedule.next_attempts.insert(key, last.attempt + 1);
             } else {
-                schedule.standings.insert(key, last.outcome.clone());
+                schedule.outcomes.insert(key, last.outcome.clone());
             }
         }
         schedule.free_what_nothing_blocks();
-        let standings = &schedule.standings;
-        schedule.left = remaining(&schedule.units, |one, profile| !standings.contains_key(&key(one, profile)));
+        let outcomes = &schedule.outcomes;
+        schedule.left = remaining(&schedule.units, |one, profile| !outcomes.contains_key(&key(one, profile)));
         // A machine with one CPU would have nothing to run.
         schedule.is_wide =
             !schedule.left.is_empty() && schedule.left.iter().flat_map(|unit| &unit.tests).all(needs_cpus);
@@ -60,18 +60,18 @@ impl Schedule {
         let failed = |(key, outcome): (&Key, &Outcome)| {
             matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }) && !self.confirmed.contains(key)
         };
-        self.left.is_empty() && !(self.is_vm && self.standings.iter().any(failed))
+        self.left.is_empty() && !(self.is_vm && self.outcomes.iter().any(failed))
     }
 
     /// Forgets that a test was blocked where what blocked it is to run again.
     fn free_what_nothing_blocks(&mut self) {
         loop {
-            let known: BTreeSet<Key> = self.standings.keys().cloned().collect();
-            self.standings.retain(|(profile, _), outcome| match outcome {
+            let known: BTreeSet<Key> = self.outcomes.keys().cloned().collect();
+            self.outcomes.retain(|(profile, _), outcome| match outcome {
                 Outcome::Blocked { by } => known.contains(&(profile.clone(), by.clone())),
                 _ => true,
             });
-            if self.standings.len() == known.len() {
+            if self.outcomes.len() == known.len() {
                 return;
             }
         }

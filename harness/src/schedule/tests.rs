@@ -17,7 +17,7 @@ enum Answer {
 /// An attempt as the fake line sees it: machine, profile, test, number.
 type Attempt<'a> = (u32, &'a str, &'a str, u32);
 
-/// Runs a cell against a line that answers like this; what was said between machines, and the standings.
+/// Runs a cell against a line that answers like this; what was said between machines, and the outcomes.
 ///
 /// One unit after the other, as with one permit; each test as [`crate::cell`] does it.
 fn drive(
@@ -89,8 +89,8 @@ fn vm(configurations: &[Configuration]) -> Schedule {
     Schedule::new(units(configurations), true, Attempts::retrying(1))
 }
 
-fn standing<'s>(schedule: &'s Schedule, test: &str) -> Option<&'s Outcome> {
-    schedule.standings.get(&("go-3.29".to_owned(), test.to_owned()))
+fn outcome_of<'s>(schedule: &'s Schedule, test: &str) -> Option<&'s Outcome> {
+    schedule.outcomes.get(&("go-3.29".to_owned(), test.to_owned()))
 }
 
 fn ids(units: &[Unit]) -> Vec<String> {
@@ -141,7 +141,7 @@ fn a_machine_with_several_cpus_that_is_lost_is_replaced_by_such_a_one() {
     // Each failure is tried again in the same machine.
     assert_eq!(wide, [3, 3, 4, 4]);
     assert!(schedule.needs_cpus());
-    assert!(matches!(standing(&schedule, CPU), Some(Outcome::Fail { .. })));
+    assert!(matches!(outcome_of(&schedule, CPU), Some(Outcome::Fail { .. })));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others
     assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Finished]);
     let second: Vec<String> = ran.iter().filter(|(machine, _)| *machine == 2).map(|(_, test)| test.clone()).collect();
     assert_eq!(second, all[all.len() / 2..], "it and those after it");
-    assert_eq!(standing(&schedule, &lost), Some(&Outcome::Pass));
+    assert_eq!(outcome_of(&schedule, &lost), Some(&Outcome::Pass));
     assert!(schedule.summary().contains("1 error"), "the attempt is told: {}", schedule.summary());
 }
 
@@ -187,14 +187,14 @@ fn a_test_that_takes_two_machines_along_has_no_third() {
         [AfterEnvironment::Machine(RestartReason::Lost), AfterEnvironment::Machine(RestartReason::Repeat)]
     );
     assert_eq!(said.last(), Some(&AfterEnvironment::Finished));
-    assert_eq!(standing(&schedule, &lost), Some(&Outcome::Error { message: LOST_TWICE.to_owned() }));
+    assert_eq!(outcome_of(&schedule, &lost), Some(&Outcome::Error { message: LOST_TWICE.to_owned() }));
 }
 
 #[test]
 fn a_cell_that_gets_on_may_lose_more_machines() {
     let mut schedule = vm(BLK);
     let done = |i: usize| ("done".to_owned(), format!("test-{i}"));
-    schedule.standings.extend((0..3 * OUTCOMES_FOR_ONE_MORE).map(|i| (done(i), Outcome::Pass)));
+    schedule.outcomes.extend((0..3 * OUTCOMES_FOR_ONE_MORE).map(|i| (done(i), Outcome::Pass)));
     let mut machines = 0;
     drive(&mut schedule, true, |(machine, ..)| {
         machines = machine;
@@ -250,7 +250,7 @@ fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
     assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Unanswered), AfterEnvironment::Finished]);
     assert_eq!(ran.last(), Some(&(2, last.clone())));
     assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), 1, "nothing else runs again");
-    assert_eq!(standing(&schedule, &last), Some(&Outcome::Pass));
+    assert_eq!(outcome_of(&schedule, &last), Some(&Outcome::Pass));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
     );
     assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Repeat), AfterEnvironment::Finished]);
     assert_eq!(
-        (standing(&schedule, mounts), standing(&schedule, behind)),
+        (outcome_of(&schedule, mounts), outcome_of(&schedule, behind)),
         (Some(&Outcome::Pass), Some(&Outcome::Pass))
     );
 
@@ -312,7 +312,7 @@ fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
         "a fresh machine, and no more than one"
     );
     assert_eq!(attempts, [(1, 1), (1, 2), (2, 1), (2, 2)]);
-    assert!(matches!(standing(&schedule, behind), Some(Outcome::Blocked { by }) if by == mounts));
+    assert!(matches!(outcome_of(&schedule, behind), Some(Outcome::Blocked { by }) if by == mounts));
 
     // Where nothing is emulated the failure stands.
     let mut schedule = vm(BLK);
@@ -326,9 +326,9 @@ fn what_is_repeated_is_forgotten_first_or_it_would_block() {
     let behind = "filesystem::virtio_blk::rename_is_atomic";
     let mut schedule = vm(BLK);
     let end = machine(&mut schedule, true, &mut |(_, _, test, _)| if test == mounts { fail() } else { pass() });
-    assert!(matches!(standing(&schedule, behind), Some(Outcome::Blocked { .. })));
+    assert!(matches!(outcome_of(&schedule, behind), Some(Outcome::Blocked { .. })));
     assert_eq!(schedule.ended(end).0, AfterEnvironment::Machine(RestartReason::Repeat));
-    assert_eq!((standing(&schedule, mounts), standing(&schedule, behind)), (None, None));
+    assert_eq!((outcome_of(&schedule, mounts), outcome_of(&schedule, behind)), (None, None));
     assert!(ids(&schedule.left).contains(&behind.to_owned()), "what it blocked runs again with it");
 }
 
@@ -355,7 +355,7 @@ fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
     assert!(ids(&units(&configurations)).contains(&flags.to_owned()));
     let said = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
     assert_eq!(said, [AfterEnvironment::Machine(RestartReason::Cpus), AfterEnvironment::Finished]);
-    assert!(matches!(standing(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
+    assert!(matches!(outcome_of(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
 }
 
 #[test]

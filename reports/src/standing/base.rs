@@ -82,10 +82,10 @@ impl<'a> BaseCell<'a> {
         unasked: bool,
     ) -> (Change, Effect) {
         let before = self.0.and_then(|cell| cell.judgement(profile, capability)).map(|judgement| judgement.verdict);
-        let fails_anew = |test: &str| self.0.is_some_and(|cell| passed(cell, profile, test));
+        let is_new_failure = |test: &str| self.0.is_some_and(|cell| passed(cell, profile, test));
         match (before, found.verdict) {
             (Some(Verdict::Unsupported), Verdict::Unsupported)
-                if found.causes.iter().any(|cause| fails_anew(&cause.test)) =>
+                if found.causes.iter().any(|cause| is_new_failure(&cause.test)) =>
             {
                 (Change::NewFailure, Effect::Worse)
             }
@@ -110,7 +110,7 @@ fn passed(cell: &CellReport, profile: &str, test: &str) -> bool {
 mod tests {
     use super::*;
     use crate::sample::{BOOT, DAEMON, HOTPLUG, POSIX, QMP, RENAME, blocked, error, fail, judged, run};
-    use crate::standing::Standings;
+    use crate::standing::{Standings, Weight};
     use suites::outcome::Component;
 
     /// What candidates come to whose base run had the first outcome of a test, and they the second.
@@ -195,5 +195,10 @@ mod tests {
         let standings = Standings::new(&matrix, base.recorded(), false);
         assert_eq!(standings.of(0, "go-3.29", Capability::VmmQmp).unwrap().change, Change::Unjudged);
         assert_eq!(standings.effect().exit_code(), 3);
+        // Nobody says that it was judged for the first time, as of a release that is not recorded.
+        let fails = FinalOutcome::of([&fail(Component::Qemu, "no reply")]).unwrap();
+        let why =
+            "the base run could not judge vmm.qmp, so whether this failure is the candidates' is not known: no reply";
+        assert_eq!(standings.cells[0].weight("go-3.29", QMP, &fails), Weight::Error(why.to_owned()));
     }
 }

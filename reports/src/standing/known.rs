@@ -3,7 +3,7 @@
 use super::Recorded;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{TestRun, by_profile};
+use crate::run::{by_profile, last_words};
 use crate::verdict::FinalOutcome;
 use jiff::tz::TimeZone;
 use model::known_issues::{KnownFailure, KnownIssue};
@@ -150,20 +150,6 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
         IssueStanding { issue, state, tests, cells }
     };
     Known { cells, issues: seen.into_values().map(standing).collect() }
-}
-
-/// The last word on each test.
-fn last_words<'m>(instances: &[&'m TestRun]) -> BTreeMap<&'m str, FinalOutcome> {
-    let mut all: BTreeMap<&str, FinalOutcome> = BTreeMap::new();
-    for &instance in instances {
-        let Some(last) = instance.final_outcome() else { continue };
-        let last = match all.remove(instance.test.as_str()) {
-            Some(other) => other.worse(last),
-            None => last,
-        };
-        all.insert(&instance.test, last);
-    }
-    all
 }
 
 /// Whether the test of an entry passed, each time.

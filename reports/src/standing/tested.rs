@@ -17,7 +17,7 @@ pub enum Weight {
     Nothing,
     /// It makes a capability worse than it may be: exit code 1.
     Failure,
-    /// It is in error, or its failure cannot be believed; why. Exit code 3.
+    /// It is in error, or its failure cannot be believed or put down to anybody; why. Exit code 3.
     Error(String),
     /// It failed, and that changes nothing; why.
     Excused(String),
@@ -29,15 +29,15 @@ impl CellStanding<'_> {
         match &last.outcome {
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } => Weight::Nothing,
             Outcome::Error { message } => Weight::Error(message.clone()),
-            Outcome::Fail { .. } => match self.report.doubted(profile, test) {
+            Outcome::Fail(failure) => match self.report.doubted(profile, test) {
                 Some(doubt) => Weight::Error(doubt.to_owned()),
-                None => self.failed(profile, test),
+                None => self.failed(profile, test, &failure.observed),
             },
         }
     }
 
-    /// What a failure that is believed comes to.
-    fn failed(&self, profile: &str, test: &str) -> Weight {
+    /// What a failure that is believed comes to; `observed` is what was seen.
+    fn failed(&self, profile: &str, test: &str, observed: &str) -> Weight {
         let Some(ProfileStanding { capabilities, known, .. }) = self.profiles.get(profile) else {
             return Weight::Excused("no capability is judged by it".to_owned());
         };
@@ -55,10 +55,17 @@ impl CellStanding<'_> {
         if taken.is_empty() {
             return Weight::Excused("no capability of this profile is judged by it".to_owned());
         }
-        let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(_, c)| c.change == Change::Known);
         let names = |some: &[(&Capability, &&CapabilityStanding<'_>)]| {
             some.iter().map(|(capability, _)| capability.name()).collect::<Vec<_>>().join(", ")
         };
+        // A verdict that is decided is unjudged beside a base run alone, which did not decide it.
+        let unjudged: Vec<_> = taken.iter().filter(|(_, c)| c.change == Change::Unjudged).collect();
+        if !unjudged.is_empty() {
+            let unjudged = names(&unjudged);
+            let why = "so whether this failure is the candidates' is not known";
+            return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
+        }
+        let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(_, c)| c.change == Change::Known);
         let entry = known.iter().find_map(|(_, c)| c.entry);
         let (known, new) = (names(&known), names(&new));
         let mut why = Vec::new();

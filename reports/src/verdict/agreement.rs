@@ -111,15 +111,15 @@ pub fn weigh(
         return evidence;
     }
     for test in catalogue.iter().filter(|test| is_nested(test)) {
-        let Some(standing) = evidence.standings.get_mut(&test.id) else { continue };
-        let Outcome::Fail(failure) = &standing.outcome else { continue };
+        let Some(last) = evidence.outcomes.get_mut(&test.id) else { continue };
+        let Outcome::Fail(failure) = &last.outcome else { continue };
         let repetition = repeated.get(&test.id);
         // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
         if test.place == Place::Kata && repetition.is_some() {
             continue;
         }
-        let failed = (test.id.clone(), signature::of(failure.component, &failure.observed));
-        let elsewhere = container.and_then(|c| c.standings.get(&test.id)).map(|s| &s.outcome);
+        let failed = (test.id.clone(), failure.signature.clone());
+        let elsewhere = container.and_then(|c| c.outcomes.get(&test.id)).map(|last| &last.outcome);
         let doubt = match (repetition, elsewhere) {
             (Some(_), Some(Outcome::Fail { .. })) => continue,
             (None, _) => "it did not repeat in a fresh virtual machine",
@@ -130,7 +130,7 @@ pub fn weigh(
         };
         let observed = &failure.observed;
         let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {observed}");
-        standing.outcome = Outcome::Error { message };
+        last.outcome = Outcome::Error { message };
     }
     evidence
 }

@@ -18,8 +18,8 @@ fn catalogue() -> Vec<Test> {
 }
 
 fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
-    let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), FinalOutcome::of(o.iter())?)));
-    Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated), ..Evidence::default() }
+    let outcomes = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), FinalOutcome::of(o.iter())?)));
+    Evidence { outcomes: outcomes.collect(), error: None, basis: Some(Basis::Emulated), ..Evidence::default() }
 }
 
 fn judge(catalogue: &[Test], profile: &Profile, evidence: &Evidence) -> BTreeMap<Capability, Judgement> {
@@ -153,7 +153,7 @@ fn a_cell_that_could_not_go_on_leaves_the_undecided_inconclusive() {
     assert_eq!(judgements[&FS].verdict, Verdict::Inconclusive);
     assert_eq!(judgements[&FS].reasons[0].to_string(), "image: no mirror (b)");
     assert_eq!(judgements[&Capability::KataSmoke].verdict, Verdict::Untested, "nobody tests it anyway");
-    evidence.standings.insert(B.to_owned(), FinalOutcome::of([&fail(Qemu, "x")]).unwrap());
+    evidence.outcomes.insert(B.to_owned(), FinalOutcome::of([&fail(Qemu, "x")]).unwrap());
     assert_eq!(judge(&catalogue(), &go(), &evidence)[&FS].verdict, Verdict::Unsupported);
 }
 
@@ -199,11 +199,11 @@ proptest! {
                 test(&format!("t{i}"), proves, Qemu, &[], profiles[*only])
             })
             .collect();
-        let standings = attempts.iter().enumerate();
-        let standings = standings.filter_map(|(i, o)| Some((format!("t{i}"), FinalOutcome::of(o)?))).collect();
+        let outcomes = attempts.iter().enumerate();
+        let outcomes = outcomes.filter_map(|(i, o)| Some((format!("t{i}"), FinalOutcome::of(o)?))).collect();
         let evidence = Evidence {
             environment: None,
-            standings,
+            outcomes,
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
             candidates: BTreeMap::new(),
@@ -221,7 +221,7 @@ proptest! {
         prop_assert_eq!(judgement.passed, required.iter().filter(|i| passed(**i)).count());
         let undecided = matches!(judgement.verdict, Verdict::Untested | Verdict::Inconclusive);
         prop_assert!(!undecided || !judgement.reasons.is_empty());
-        let failed = |i: &usize| matches!(evidence.standings.get(&format!("t{i}")).map(|s| &s.outcome), Some(Outcome::Fail { .. }));
+        let failed = |i: &usize| matches!(evidence.outcomes.get(&format!("t{i}")).map(|s| &s.outcome), Some(Outcome::Fail { .. }));
         prop_assert!(!required.iter().any(failed) || judgement.verdict == Verdict::Unsupported);
     }
 }

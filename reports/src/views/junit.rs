@@ -150,12 +150,14 @@ fn suite(
     }
     let class = class(id, Some(profile));
     let cases = Cases::new(cell, profile, instances, left);
-    let mut failed: BTreeSet<&str> = BTreeSet::new();
+    let (mut failed, mut in_error) = (BTreeSet::new(), BTreeSet::new());
     for instance in instances {
         let case = cases.of(instance, &class);
-        if matches!(case.status, TestCaseStatus::NonSuccess { kind: NonSuccessKind::Failure, .. }) {
-            failed.insert(&instance.test);
-        }
+        match case.status {
+            TestCaseStatus::NonSuccess { kind: NonSuccessKind::Failure, .. } => failed.insert(instance.test.as_str()),
+            TestCaseStatus::NonSuccess { kind: NonSuccessKind::Error, .. } => in_error.insert(instance.test.as_str()),
+            TestCaseStatus::Success { .. } | TestCaseStatus::Skipped { .. } => false,
+        };
         suite.add_test_case(case);
     }
     let problems = cell.problems();
@@ -178,6 +180,7 @@ fn suite(
             Effect::Worse if causes.iter().any(|cause| failed.contains(cause.test.as_str())) => continue,
             Effect::Worse => NonSuccessKind::Failure,
             // The case of the test or of the cell that is in error says it.
+            Effect::Unjudged if causes.iter().any(|cause| in_error.contains(cause.test.as_str())) => continue,
             Effect::Unjudged if one.verdict() == Verdict::Inconclusive && (is_lost || suite.errors > 0) => continue,
             Effect::Unjudged => NonSuccessKind::Error,
         };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::signature::signed;
 use crate::verdict::{FinalOutcome, Judgement, Requirements};
 use model::profile::Profile;
 use model::verified::VerifiedCapability;
@@ -12,19 +13,19 @@ const STATIC: &str = "smoke::qemu_has_the_machine_type";
 const HANDLES: &str = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
 
 fn fail() -> Outcome {
-    Outcome::Fail(Failure::new(Component::Kernel, "broken"))
+    Outcome::Fail(signed(Failure::new(Component::Kernel, "broken")))
 }
 
 /// Everything that boots a guest passes, except for what is given.
 fn evidence(environment: Environment, differs: &[(&str, Outcome)]) -> Evidence {
     let outcome = |id: &str| differs.iter().find(|(test, _)| *test == id).map_or(Outcome::Pass, |(_, o)| o.clone());
-    let standings = catalogue::tests()
+    let outcomes = catalogue::tests()
         .iter()
         .filter(|test| test.applies_in(environment))
         .map(|test| (test.id.clone(), FinalOutcome { outcome: outcome(&test.id), passed: 0, decided: 1 }))
         .collect();
     let environment = Some(environment);
-    Evidence { standings, basis: Some(Basis::Emulated), environment, ..Evidence::default() }
+    Evidence { outcomes, basis: Some(Basis::Emulated), environment, ..Evidence::default() }
 }
 
 fn judge(evidence: &Evidence) -> BTreeMap<Capability, Judgement> {

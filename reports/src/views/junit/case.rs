@@ -1,7 +1,7 @@
 //! One test as a case.
 
 use super::{Left, clean};
-use crate::run::{Attempt, TestRun};
+use crate::run::{Attempt, TestRun, last_words};
 use crate::standing::{CellStanding, Effect, Weight};
 use crate::verdict::FinalOutcome;
 use crate::views::wording;
@@ -26,8 +26,7 @@ impl<'a> Cases<'a> {
         instances: &[&'a TestRun],
         left: Left<'a>,
     ) -> Cases<'a> {
-        let word = |i: &&'a TestRun| Some((i.test.as_str(), i.final_outcome()?));
-        Cases { cell, profile, last: instances.iter().filter_map(word).collect(), left }
+        Cases { cell, profile, last: last_words(instances), left }
     }
 
     /// The case of a test.

@@ -141,6 +141,38 @@ fn junitparser_and_junit2html_read_it() {
     assert!(seen.iter().all(|count| *count > 0), "the sample has something of each: {seen:?}");
 }
 
+/// A configuration that passes does not hide the one that blocks others.
+#[test]
+fn what_blocks_is_told_by_the_worse_of_its_configurations() {
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29", "rs-4.0"], &["13"]);
+    maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(model::verified::Basis::Hardware) });
+    maker.done("13", &["go-3.29"], BOOT, fail(Component::Qemu, "no machine"));
+    maker.done("13", &["go-3.29", "rs-4.0"], BOOT, Outcome::Pass);
+    maker.done("13", &["go-3.29"], RENAME, sample::blocked(BOOT));
+    let text = rendered(&maker.journal);
+    let xml = roxmltree::Document::parse(&text).unwrap();
+    let skipped = case(&xml, "debian:13/x86_64/container go-3.29", RENAME).first_element_child().unwrap();
+    let why = skipped.attribute("message").unwrap();
+    assert!(why.starts_with("blocked by smoke::guest_boots: ") && why.ends_with("no machine"), "{why}");
+}
+
+/// Beside a base run that judged nothing, a failure is an error: of its test, and not of its capability once more.
+#[test]
+fn what_a_base_run_did_not_judge_is_one_error() {
+    let matrix = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| fail(Component::Qemu, "no reply"))));
+    let base = sample::judged(&sample::run(|test| (test == sample::QMP).then(|| error("the line ended"))));
+    let base = crate::standing::BaseRun::new(base);
+    let standings = Standings::new(&matrix, base.recorded(), false);
+    assert_eq!(standings.effect().exit_code(), 3);
+    let (_, text) = files(&standings, &sample::catalogue(), &[]).remove(0);
+    let xml = roxmltree::Document::parse(&text).unwrap();
+    let errors: Vec<_> = xml.descendants().filter(|node| node.has_tag_name("error")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert_eq!(errors[0].parent().unwrap().attribute("name"), Some(sample::QMP));
+    assert!(errors[0].attribute("message").unwrap().starts_with("the base run could not judge vmm.qmp, "), "{text}");
+}
+
 #[test]
 fn each_outcome_has_its_element() {
     let text = rendered(&sample::journal());
