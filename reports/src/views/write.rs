@@ -48,12 +48,11 @@ pub fn matrix_in(
     dir: &Path,
 ) -> Matrix {
     let mut matrix = matrix_beside(journal, catalogue, profiles, records);
-    // Nothing but a file: a link could lead anywhere.
-    let is_there = |file: &str| std::fs::symlink_metadata(dir.join(file)).is_ok_and(|m| m.is_file());
-    matrix.keep_files(|file| is_inside(file) && is_there(file));
+    let is_there = |file: &str| is_inside(file) && is_file_below(dir, file);
+    matrix.keep_files(is_there);
     for cell in &mut matrix.cells {
         let manifest = cell.facts.as_ref().and_then(|facts| facts.image_manifest.as_deref());
-        let manifest = manifest.filter(|file| is_inside(file) && is_there(file));
+        let manifest = manifest.filter(|file| is_there(file));
         cell.packages = manifest.map(|file| installed::read(&dir.join(file))).unwrap_or_default();
     }
     matrix
@@ -110,6 +109,21 @@ fn tail(path: &Path) -> Option<String> {
 fn is_inside(file: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     !file.starts_with('/') && file.chars().all(plain) && file.split('/').all(|part| part != "..")
+}
+
+/// Whether there is a regular file, without a link on the way: that could lead anywhere.
+fn is_file_below(dir: &Path, file: &str) -> bool {
+    let mut at = dir.to_owned();
+    let mut parts = Path::new(file).components().peekable();
+    while let Some(part) = parts.next() {
+        at.push(part);
+        let is_last = parts.peek().is_none();
+        let fits = |meta: std::fs::Metadata| if is_last { meta.is_file() } else { meta.is_dir() };
+        if !std::fs::symlink_metadata(&at).is_ok_and(fits) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Writes a file so that a reader sees the old bytes or the new ones, even after a crash.

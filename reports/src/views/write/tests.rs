@@ -104,6 +104,23 @@ fn every_link_of_the_page_leads_somewhere() {
     }
 }
 
+/// A run's folder comes from anybody, and who makes reports of it may read more than who gets them.
+#[test]
+fn no_link_leads_out_of_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, other) = (dir.path().join("run"), dir.path().join("other"));
+    for folder in [run.join("13/1"), other.join("1")] {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("serial.log"), "text").unwrap();
+    }
+    assert!(is_file_below(&run, "13/1/serial.log"));
+    std::os::unix::fs::symlink(&other, run.join("12")).unwrap();
+    std::os::unix::fs::symlink(other.join("1/serial.log"), run.join("13/1/link.log")).unwrap();
+    for file in ["12/1/serial.log", "13/1/link.log", "13/1", "13/1/none.log"] {
+        assert!(!is_file_below(&run, file), "{file}");
+    }
+}
+
 #[test]
 fn a_file_is_listed_only_inside_the_folder() {
     assert!(is_inside("13/serial.log"));
