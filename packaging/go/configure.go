@@ -11,8 +11,8 @@ type Way struct {
 	Profile string `json:"profile"`
 	// Configuration of the outcome `configure`.
 	Configuration *Configuration `json:"configuration"`
-	// Wanting of the outcome `install`.
-	Wanting *Wanting `json:"wanting"`
+	// Missing of the outcome `install`.
+	Missing *Missing `json:"missing"`
 	// Component of the outcome `describe`: the distro does not package it.
 	Component string `json:"component"`
 	// Record of the outcome `describe`, to be completed and put into /etc/kata-osinfo.
@@ -109,8 +109,8 @@ type PassedOver struct {
 	Forceable *Share `json:"forceable"`
 }
 
-// Wanting is what is not on the machine and can be.
-type Wanting struct {
+// Missing is what is not on the machine and can be.
+type Missing struct {
 	// Component is `qemu`, `virtio-fs`.
 	Component string `json:"component"`
 	// Why says what exactly is missing.

@@ -82,7 +82,7 @@ func TestSaid(t *testing.T) {
 func TestWays(t *testing.T) {
 	way := golden[Way](t, "fallback")
 	equal(t, "outcome", way.Outcome, "install")
-	equal(t, "wanting", way.Wanting.Packages[0], "virtiofsd")
+	equal(t, "missing", way.Missing.Packages[0], "virtiofsd")
 	build := golden[Way](t, "build")
 	equal(t, "outcome", build.Outcome, "build")
 	equal(t, "choice", build.Choices[0].What, "katas-virtiofsd")

@@ -49,8 +49,8 @@ type Detection struct {
 	Fit string `json:"fit"`
 	// Derivative is what the system is, where its os-release is that of the distro that it is built from.
 	Derivative *Derivative `json:"derivative"`
-	// Lent says how a relative's release is lent: `as rhel:10, by ID_LIKE`.
-	Lent string `json:"lent"`
+	// Borrowed says which relative's release stands in for its own: `as rhel:10, by ID_LIKE`.
+	Borrowed string `json:"borrowed"`
 	// Refused says why the record that os-release leads to is not the system's.
 	Refused string `json:"refused"`
 	// Arch is Kata's name of the architecture, or empty where nothing tells it.
@@ -73,8 +73,8 @@ type System struct {
 	Arch string `json:"arch"`
 	// Root is the system's.
 	Root string `json:"root"`
-	// Lent says how a relative's release is lent to it, or is empty.
-	Lent string `json:"lent"`
+	// Borrowed says which relative's release stands in for its own, or is empty.
+	Borrowed string `json:"borrowed"`
 }
 
 // List is the answer of `list`.

@@ -66,7 +66,7 @@ pub(crate) enum Exit {
     /// It is known not to work, and nobody forced it.
     Refused = 10,
     /// Something must be installed, or described in `/etc/kata-osinfo`, first.
-    Wanting = 11,
+    Missing = 11,
     /// Nothing that is there works: it must be built.
     NothingWorks = 12,
     /// Something else overrides what was written, or the container manager's configuration keeps the handler out and

@@ -364,7 +364,7 @@ fn what_is_not_there_is_named_with_a_code_of_its_own() {
     let output = machine.run(&["configure", "--profile", "rs-4.0", "--format", "json"]);
     assert_eq!(output.code, 11, "{}", output.stderr);
     assert_eq!(output.json()["outcome"], json!("install"));
-    assert_eq!(output.json()["wanting"]["packages"], json!(["qemu-kvm"]));
+    assert_eq!(output.json()["missing"]["packages"], json!(["qemu-kvm"]));
     machine.file(
         "records/mini.yaml",
         &RECORD.replace("vmm: {name: qemu, packages: qemu-kvm, path: /usr/libexec/qemu-kvm}\n", ""),

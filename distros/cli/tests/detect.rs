@@ -103,7 +103,7 @@ fn said(database: &Database, found: &Detection, subject: &str) -> Option<String>
     Some(fact.value().unwrap_or_else(|| "unknown".to_owned()))
 }
 
-/// By the shipped records: what is lent is said, and what is unlike its relative is refused with the reason.
+/// By the shipped records: what is borrowed is said, and what is unlike its relative is refused with the reason.
 #[test]
 fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all() {
     let database = Database::embedded();
@@ -112,9 +112,9 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
     for section in sections(include_str!("fixtures/systems.txt")) {
         let (_dir, root) = section.root();
         let found = detect(&root, &database).expect("readable");
-        let answer = match (&found.refused, &found.lent) {
+        let answer = match (&found.refused, &found.borrowed) {
             (Some(why), _) => why.clone(),
-            (None, Some(lent)) => format!("{}, {lent}", answer(&found)),
+            (None, Some(borrowed)) => format!("{}, {borrowed}", answer(&found)),
             (None, None) => answer(&found),
         };
         if answer != section.expected {
@@ -128,7 +128,7 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
         }
         facts += section.facts.len();
         let json = serde_json::to_value(&found).expect("JSON");
-        assert_eq!(json["lent"].as_str(), found.lent.as_deref(), "{}", section.name);
+        assert_eq!(json["borrowed"].as_str(), found.borrowed.as_deref(), "{}", section.name);
         assert_eq!(json["derivative"]["name"].is_string(), found.derivative.is_some(), "{}", section.name);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -40,7 +40,7 @@
 //!   later ones get a drop-in.
 //! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::distribution` knows what that reads, also
 //!   in another folder of data, and what tells that one of them is there.
-//!   Where one has not written that yet, or makes it anew from a template without an import of ours, nothing is written
+//!   Where one has not written that yet, or makes it again from a template without an import of ours, nothing is written
 //!   that nobody would read.
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.

@@ -2,8 +2,8 @@
 //!
 //! os-release says it.
 //! Debian's testing and unstable have the same file and are told apart by apt's sources, or both are the answer.
-//! A system without a record of its own is lent a relative's, by `PLATFORM_ID` or `ID_LIKE`, and the answer says so; one
-//! that is unlike the relative that it names is lent nothing.
+//! A system without a record of its own borrows a relative's, by `PLATFORM_ID` or `ID_LIKE`, and the answer says so; one
+//! that is unlike the relative that it names borrows nothing.
 
 mod apt_sources;
 mod derivative;
@@ -44,8 +44,8 @@ pub struct Detection {
     pub fit: Option<Fit>,
     /// What the system is, where its os-release is that of the distro that it is built from.
     pub derivative: Option<Derivative>,
-    /// How the release is lent to a system that has no record of its own: `as rhel:10, by ID_LIKE`.
-    pub lent: Option<String>,
+    /// As which release a system counts that has no record of its own, and why: `as rhel:10, by ID_LIKE`.
+    pub borrowed: Option<String>,
     /// Why the record that os-release leads to is not the system's.
     pub refused: Option<String>,
     /// Why a record that would come before what was found cannot be used: then what was found is no answer.
@@ -63,8 +63,8 @@ impl Detection {
         })
     }
 
-    /// [`Detection::lent`] of what was found.
-    fn lending(&self) -> Option<String> {
+    /// [`Detection::borrowed`] of what was found.
+    fn borrowing(&self) -> Option<String> {
         let by = self.by?;
         let kernel = match &self.derivative {
             Some(_) => ", with a kernel of its own",
@@ -129,7 +129,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
         releases: Vec::new(),
         fit: None,
         derivative: None,
-        lent: None,
+        borrowed: None,
         refused: None,
         unusable: None,
     };
@@ -156,7 +156,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     let target = |r: &ReleaseEntry| Target { distro: record.distro.clone(), version: r.version.clone() };
     detection.releases = releases.into_iter().map(target).collect();
     detection.fit = Some(fit);
-    detection.lent = detection.lending();
+    detection.borrowed = detection.borrowing();
     Ok(detection)
 }
 

@@ -25,7 +25,7 @@ pub enum Fallback {
     /// Packages of the distro are missing.
     Install {
         /// What is missing and what brings it.
-        wanting: MissingComponent,
+        missing: MissingComponent,
     },
     /// The distro does not package it: the admin's own must be described.
     Describe {
@@ -68,7 +68,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Fallback {
     let release = inputs.release;
     match plan(inputs) {
         Ok(configuration) => Fallback::Configure { configuration: Box::new(configuration) },
-        Err(PlanError::Missing { wanting }) => Fallback::Install { wanting },
+        Err(PlanError::Missing { missing }) => Fallback::Install { missing },
         Err(PlanError::NotPackaged { component, .. }) => {
             Fallback::Describe { record: own_record::of_component(release, component), component }
         }

@@ -65,7 +65,7 @@ pub(super) enum Command {
     Merge(MergeArguments),
     /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.
     Bundle(BundleArguments),
-    /// Judge a bundle anew with this program's tests and say what it proves; nothing of it is written or run.
+    /// Judge a bundle again with this program's tests and say what it proves; nothing of it is written or run.
     Verify(VerifyArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),

@@ -9,7 +9,7 @@ use reports::journal::{Journal, MAX_CELLS, Writer};
 use reports::merge::{self, FOLDER, Merged};
 use std::path::Path;
 
-/// The folders of a run's files; its reports are made anew.
+/// The folders of a run's files; its reports are made again.
 const FOLDERS: [&str; 2] = ["artifacts", "images"];
 
 /// Runs the command.

@@ -191,7 +191,7 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
     let name = printable(&found.pretty_name());
     match (found.releases.as_slice(), &found.distro) {
         ([target], _) => match database.record(&target.distro)?.release(&target.version, arch) {
-            Ok(release) => Ok(InstalledRelease { release, relative: found.lent.is_some().then_some(name) }),
+            Ok(release) => Ok(InstalledRelease { release, relative: found.borrowed.is_some().then_some(name) }),
             Err(e) => Err(UnknownRelease::Arch { name, source: Box::new(e) }),
         },
         ([], Some(distro)) => Err(UnknownRelease::NotInRecord { name, distro: distro.clone() }),

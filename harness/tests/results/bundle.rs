@@ -71,7 +71,7 @@ fn a_bundle_proves_what_its_run_showed_and_says_what_it_does_not() {
     assert_eq!(verified.code, run.code, "{}", verified.stderr);
     for words in [
         "run r1 of 2026-",
-        "judged anew by other tests than it was run with",
+        "judged again by other tests than it was run with",
         "debian:13/x86_64/container go-3.32: ",
         "; hardware\n",
         "not shown: who made the journal",

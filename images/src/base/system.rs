@@ -45,7 +45,7 @@ pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -
     let root = Root::new(tree)?;
     let found = detect(&root, database)?;
     let wanted = release.name();
-    let is_it = found.lent.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
+    let is_it = found.borrowed.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
     if !is_it {
         return Err(WrongSystem::Release { name: name.to_owned(), found: named(&found), wanted });
     }
@@ -60,7 +60,7 @@ fn named(found: &Detection) -> String {
     let harmless = |text: &str| one_line(&without_controls(text, 1000), 1000);
     let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
     let name = harmless(&found.pretty_name());
-    match (&found.lent, targets.as_slice()) {
+    match (&found.borrowed, targets.as_slice()) {
         (None, [_, ..]) => format!("{name} ({})", targets.join(" or ")),
         _ => format!("{name} (ID={})", harmless(&found.id)),
     }

@@ -46,7 +46,7 @@ pub fn redactor(journal: &Journal) -> Redactor {
 pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
     match outcome {
         Outcome::Pass => Outcome::Pass,
-        // Signed anew: an older journal has no signature, or one by other rules.
+        // Signed again: an older journal has no signature, or one by other rules.
         Outcome::Fail(failure) => Outcome::Fail(signed(Failure {
             component: failure.component,
             expected: redactor.line(&failure.expected),

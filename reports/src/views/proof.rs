@@ -18,10 +18,10 @@ pub fn render(standings: &Standings<'_>) -> String {
     let commit = if made.commit.is_empty() { "unknown" } else { &made.commit };
     let _ = writeln!(out, "run {} of {day}, by kata-qualify {} ({commit})", matrix.run, matrix.harness);
     let _ = match made.catalogue == matrix.test_set {
-        true => writeln!(out, "judged anew by the same tests ({})", matrix.test_set),
+        true => writeln!(out, "judged again by the same tests ({})", matrix.test_set),
         false => writeln!(
             out,
-            "judged anew by other tests than it was run with ({} now, {} then): what it did not run is untested",
+            "judged again by other tests than it was run with ({} now, {} then): what it did not run is untested",
             matrix.test_set,
             if made.catalogue.is_empty() { "unknown" } else { &made.catalogue }
         ),

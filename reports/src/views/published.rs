@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    /// A file as it is, once it was written anew if that was asked for.
+    /// A file as it is, once it was written again if that was asked for.
     fn checked_in(name: &str, current: impl Fn(&str) -> String) -> (String, String) {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
         let old = std::fs::read_to_string(&file).unwrap_or_default();

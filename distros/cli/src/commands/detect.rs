@@ -55,8 +55,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if found.releases.len() > 1 {
         out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";
     }
-    if let Some(lent) = BorrowedRecord::of(&found) {
-        let _ = writeln!(out, "  {lent}");
+    if let Some(borrowed) = BorrowedRecord::of(&found) {
+        let _ = writeln!(out, "  {borrowed}");
     }
     match (found.fit, &found.version_id) {
         (Some(Fit::Prefix), Some(version)) => {

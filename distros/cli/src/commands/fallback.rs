@@ -93,15 +93,15 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
             }
             Ok(Exit::Ok)
         }
-        Fallback::Install { wanting } => {
+        Fallback::Install { missing } => {
             if human {
-                writeln!(out, "{}: {}", printable(&wanting.component), printable(&wanting.why))?;
+                writeln!(out, "{}: {}", printable(&missing.component), printable(&missing.why))?;
                 // An admin's own has none.
-                if !wanting.packages.is_empty() {
-                    writeln!(out, "next: install {}", printable(&wanting.packages.join(" ")))?;
+                if !missing.packages.is_empty() {
+                    writeln!(out, "next: install {}", printable(&missing.packages.join(" ")))?;
                 }
             }
-            Ok(Exit::Wanting)
+            Ok(Exit::Missing)
         }
         Fallback::Describe { component, record } => {
             if human {
@@ -109,7 +109,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
                 writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", printable(&machine.release.distro))?;
                 write!(out, "{record}")?;
             }
-            Ok(Exit::Wanting)
+            Ok(Exit::Missing)
         }
         Fallback::Unsupported { capability, why, instead } => {
             for why in why {
@@ -151,7 +151,7 @@ pub(crate) fn print_way(way: &Fallback, machine: &Machine, format: Format) -> an
 fn in_the_way(way: &Fallback, name: &str) -> Vec<String> {
     match way {
         Fallback::Configure { .. } => Vec::new(),
-        Fallback::Install { wanting } => vec![format!("{}: {}", wanting.component, wanting.why)],
+        Fallback::Install { missing } => vec![format!("{}: {}", missing.component, missing.why)],
         Fallback::Describe { component, .. } => {
             vec![format!("{name} does not package {component}, as far as its record knows")]
         }

@@ -244,7 +244,7 @@ fn is_all_there(system: &System, components: &[&StatedComponent]) -> anyhow::Res
             let from =
                 from.unwrap_or_else(|| "wherever you have them from: state their paths in /etc/kata-osinfo".into());
             return Err(Failed::new(
-                Exit::Wanting,
+                Exit::Missing,
                 "image-based",
                 format!(
                     "nothing is installed into {}, which comes as an image, and {kind} {name} is missing: {problem}",

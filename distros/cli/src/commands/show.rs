@@ -49,8 +49,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
             if found.releases.is_empty() {
                 return Err(system::unknown(&root, &database, &found).into());
             }
-            if let Some(lent) = BorrowedRecord::of(&found) {
-                eprintln!("note: {lent}");
+            if let Some(borrowed) = BorrowedRecord::of(&found) {
+                eprintln!("note: {borrowed}");
             }
             let mut all = Vec::new();
             for target in &found.releases {

@@ -94,8 +94,8 @@ pub(crate) struct System {
     pub(crate) entry: ReleaseEntry,
     pub(crate) target: Target,
     pub(crate) arch: Arch,
-    /// How the release is lent to the system, where it has no record of its own.
-    pub(crate) lent: Option<BorrowedRecord>,
+    /// The relative's record that is used, where the system has none of its own.
+    pub(crate) borrowed: Option<BorrowedRecord>,
 }
 
 /// That a system has no record of its own, and which one it is taken for.
@@ -107,9 +107,9 @@ pub(crate) struct BorrowedRecord {
 }
 
 impl BorrowedRecord {
-    /// What is lent to the system that was found.
+    /// What the system that was found borrows.
     pub(crate) fn of(found: &Detection) -> Option<BorrowedRecord> {
-        Some(BorrowedRecord { name: found.pretty_name(), how: found.lent.clone()? })
+        Some(BorrowedRecord { name: found.pretty_name(), how: found.borrowed.clone()? })
     }
 }
 
@@ -120,11 +120,11 @@ impl std::fmt::Display for BorrowedRecord {
 }
 
 impl System {
-    /// [`System::find_quietly`], and says on standard error what is lent from a relative.
+    /// [`System::find_quietly`], and says on standard error what is borrowed from a relative.
     pub(crate) fn find(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let system = System::find_quietly(common, about)?;
-        if let Some(lent) = &system.lent {
-            eprintln!("note: {lent}");
+        if let Some(borrowed) = &system.borrowed {
+            eprintln!("note: {borrowed}");
         }
         Ok(system)
     }
@@ -134,7 +134,7 @@ impl System {
         let root = common.root()?;
         let database = common.database(&root)?;
         let arch = arch(&root, about.arch)?;
-        let (target, lent) = match &about.target {
+        let (target, borrowed) = match &about.target {
             Some(text) => (named(text, &database)?, None),
             None => {
                 let found = detect(&root, &database)?;
@@ -146,7 +146,7 @@ impl System {
         let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
         // That it exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;
-        Ok(System { root, record, entry, target, arch, lent })
+        Ok(System { root, record, entry, target, arch, borrowed })
     }
 
     /// What installs its packages.
@@ -165,7 +165,7 @@ impl System {
             "release": release_json(&self.target.distro, &self.entry),
             "arch": self.arch,
             "root": self.root.path(),
-            "lent": self.lent.as_ref().map(|lent| &lent.how),
+            "borrowed": self.borrowed.as_ref().map(|borrowed| &borrowed.how),
         })
     }
 }
@@ -225,7 +225,7 @@ fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Targe
 pub(crate) fn unknown(root: &Root, database: &Database, detection: &Detection) -> Failed {
     let name = detection.name.as_deref().unwrap_or(&detection.id);
     if let Some(why) = &detection.refused {
-        return Failed::new(Exit::Unknown, "unlike-its-relative", format!("{name} is lent no record: {why}"))
+        return Failed::new(Exit::Unknown, "unlike-its-relative", format!("{name} can borrow no record: {why}"))
             .hint("if you know better, name a release with --target");
     }
     let own = detect::own_record(root, database, detection).map(|own| {

@@ -47,7 +47,7 @@ pub(super) struct Way {
     /// Of `configure`.
     configuration: Option<Configuration>,
     /// Of `install`.
-    wanting: Option<Wanting>,
+    missing: Option<Missing>,
     /// Of `describe`: the distro does not package it.
     component: Option<String>,
     /// Of `describe`: to be completed and put into `/etc/kata-osinfo`.
@@ -191,7 +191,7 @@ struct PassedOver {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct Wanting {
+struct Missing {
     component: String,
     why: String,
     packages: Vec<String>,

@@ -37,7 +37,7 @@ struct Detection {
     fit: Option<String>,
     derivative: Option<Derivative>,
     /// `as rhel:10, by ID_LIKE`.
-    lent: Option<String>,
+    borrowed: Option<String>,
     refused: Option<String>,
     arch: Option<Arch>,
 }
@@ -215,7 +215,7 @@ pub(super) struct System {
     release: Release,
     arch: Arch,
     root: String,
-    lent: Option<String>,
+    borrowed: Option<String>,
 }
 
 /// What of a release is installed; the last three keys are those of `--all`.

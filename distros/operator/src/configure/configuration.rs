@@ -110,10 +110,10 @@ pub struct MissingComponent {
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
 pub enum PlanError {
     /// The distro has it, the machine does not.
-    #[error("{} is not installed: {}; install {}", .wanting.component, .wanting.why, .wanting.packages.join(" "))]
+    #[error("{} is not installed: {}; install {}", .missing.component, .missing.why, .missing.packages.join(" "))]
     Missing {
         /// What to install.
-        wanting: MissingComponent,
+        missing: MissingComponent,
     },
     /// The record knows no package: an admin's entry is needed.
     #[error(

@@ -192,7 +192,7 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
     match &inputs.found.hypervisor {
         Some(path) => Ok(path.clone()),
         None => Err(PlanError::Missing {
-            wanting: MissingComponent {
+            missing: MissingComponent {
                 component: vmm.name.clone(),
                 why: match inputs.found.no_programs.contains(&vmm.path) {
                     true => no_program(&vmm.path),
@@ -208,7 +208,7 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
 fn no_kernel(release: &Release) -> PlanError {
     match &release.kernel {
         Some(kernel) => PlanError::Missing {
-            wanting: MissingComponent {
+            missing: MissingComponent {
                 component: Component::Kernel.to_string(),
                 why: format!("{} matches nothing", kernel.image),
                 packages: kernel.packages.clone(),
@@ -229,7 +229,7 @@ fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(Shared
         choice.passed_over.iter().find(|p| !p.install.is_empty() && p.why.len() == 1 && p.forceable.is_none());
     if let Some(passed_over) = installable {
         return Err(PlanError::Missing {
-            wanting: MissingComponent {
+            missing: MissingComponent {
                 component: passed_over.name.clone(),
                 why: passed_over.why.join("; "),
                 packages: passed_over.install.clone(),

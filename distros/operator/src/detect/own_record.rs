@@ -22,7 +22,7 @@ pub struct OwnRecord {
 ///
 /// Of a distro that has a record it names the release; of a relative's it names what it is built from, and of others the
 /// package manager, which are guesses for the admin to look at. `None` where the system's own names cannot stand in a
-/// record, and where no record is to be lent to it.
+/// record, and where it is to borrow none.
 pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option<OwnRecord> {
     if found.refused.is_some() {
         return None;

@@ -96,9 +96,9 @@ fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Resu
         no_shared_fs: false,
     };
     plan(&inputs).map_err(|e| match &e {
-        PlanError::Missing { wanting } => {
-            let packages = wanting.packages.iter().map(ToString::to_string);
-            Stop::blame_record(packages.chain(wanting.path.clone()), e.to_string())
+        PlanError::Missing { missing } => {
+            let packages = missing.packages.iter().map(ToString::to_string);
+            Stop::blame_record(packages.chain(missing.path.clone()), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         // Nothing is refused when it is forced, and an initrd is nothing that this release ships.

@@ -34,7 +34,7 @@ fn is_there(root: &Root, program: &str, signs: &[&str], hint: &str) -> anyhow::R
         return Ok(());
     }
     let message = format!("--handler: {program} is not there: no program of that name, and no {}", signs.join(", no "));
-    Err(Failed::new(Exit::Wanting, "no-container-manager", message).hint(hint).into())
+    Err(Failed::new(Exit::Missing, "no-container-manager", message).hint(hint).into())
 }
 
 fn any(root: &Root, signs: &[&str]) -> Result<bool, RootError> {

@@ -306,18 +306,18 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
 fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
     let mut case = Case::new(RECORD, "rs-4.0");
     case.found.hypervisor = None;
-    let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no QEMU") };
-    assert_eq!(wanting.component, "qemu");
-    assert_eq!(wanting.packages, ["qemu-kvm"]);
-    assert_eq!(wanting.path.as_deref(), Some("/usr/libexec/qemu-kvm"));
+    let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no QEMU") };
+    assert_eq!(missing.component, "qemu");
+    assert_eq!(missing.packages, ["qemu-kvm"]);
+    assert_eq!(missing.path.as_deref(), Some("/usr/libexec/qemu-kvm"));
     case.found = Inventory { daemon: None, ..all() };
-    let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no virtiofsd") };
-    assert_eq!(wanting.packages, ["virtiofsd"]);
-    assert_eq!(wanting.path.as_deref(), Some("/usr/libexec/virtiofsd"));
+    let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no virtiofsd") };
+    assert_eq!(missing.packages, ["virtiofsd"]);
+    assert_eq!(missing.path.as_deref(), Some("/usr/libexec/virtiofsd"));
     case.found = Inventory { kernel: None, ..all() };
-    let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no kernel") };
-    assert_eq!(wanting.packages, ["kernel"]);
-    assert_eq!(wanting.path.as_deref(), Some("/boot/vmlinuz-*"));
+    let Err(PlanError::Missing { missing }) = case.plan() else { panic!("no kernel") };
+    assert_eq!(missing.packages, ["kernel"]);
+    assert_eq!(missing.path.as_deref(), Some("/boot/vmlinuz-*"));
     let case = Case::new(&RECORD.replace("vmm: {name: qemu", "vmm: {name: firecracker"), "rs-4.0");
     assert!(matches!(case.plan(), Err(PlanError::NotPackaged { component: Component::Qemu, .. })));
 }
