@@ -1,0 +1,209 @@
+//! What it costs to judge and report a very large run: a million outcomes of a thousand targets, in a journal.
+//!
+//! `cargo bench -p reports --bench outcomes`; `TARGETS` and `OUTCOMES` (1000 each, of a target) make a smaller one, whose
+//! limits are as much smaller.
+//! Measured are reading the journal, folding it to verdicts, and writing JUnit, Markdown and JSON: together at most 10 s
+//! and, besides what the program has before it reads, 1 GB at the peak (`VmHWM`). The page comes after that and has no
+//! limit here.
+//! It ends with 1 if a limit is exceeded.
+
+use jiff::Timestamp;
+use model::arch::Arch;
+use model::profile::Profile;
+use model::verified::Basis;
+use reports::journal::{CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, SCHEMA};
+use reports::standing::{Recorded, Standings};
+use reports::views::{html, json, junit, markdown, write};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+use suites::catalogue::{self, Test};
+use suites::outcome::{Component, Failure, Outcome};
+
+/// Seconds for a million outcomes.
+const SECONDS: f64 = 10.0;
+/// MiB for a million outcomes.
+const MEMORY: f64 = 1e9 / 1024.0 / 1024.0;
+/// As many outcomes as the limits are of.
+const WHOLE: f64 = 1e6;
+
+fn main() -> ExitCode {
+    // `cargo test --benches` runs this too.
+    if !std::env::args().any(|a| a == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    match measure() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Makes a journal and everything of it; whether that stays within the limits.
+fn measure() -> Result<bool, Box<dyn Error>> {
+    let (targets, outcomes) = (number("TARGETS")?, number("OUTCOMES")?);
+    let dir = tempfile::tempdir()?;
+    let tests = tests(outcomes);
+    make(dir.path(), targets, &tests)?;
+    let bytes = std::fs::metadata(dir.path().join(FILE))?.len();
+    println!("{targets} targets × {} outcomes, a journal of {} MiB", tests.len(), bytes >> 20);
+    let before = peak()?;
+    let began = Instant::now();
+    let step = |what: &str, since: Instant| -> Result<Instant, Box<dyn Error>> {
+        println!("{what:24} {:8.2} s  peak {:7.0} MiB", since.elapsed().as_secs_f64(), peak()?);
+        Ok(Instant::now())
+    };
+    let journal = reports::journal::read(dir.path())?;
+    let now = step("reading", began)?;
+    let matrix = write::matrix_in(&journal, catalogue::tests(), Profile::all(), &[], dir.path());
+    drop(journal);
+    let now = step("folding and judging", now)?;
+    let standings = Standings::new(&matrix, Recorded::default(), false);
+    let now = step("beside the record", now)?;
+    let left = junit::Left { folder: dir.path(), tail: &|_: &str| None };
+    for (name, text) in junit::render(&standings, catalogue::tests(), left)? {
+        std::fs::write(dir.path().join(name), text)?;
+    }
+    let now = step("JUnit", now)?;
+    std::fs::write(dir.path().join("matrix.md"), markdown::render(&standings))?;
+    let now = step("Markdown", now)?;
+    std::fs::write(dir.path().join("results.json"), json::render(&standings)?)?;
+    step("JSON", now)?;
+    let (seconds, memory) = (began.elapsed().as_secs_f64(), peak()? - before);
+    let now = Instant::now();
+    std::fs::write(dir.path().join("index.html"), html::render(&standings, catalogue::tests()))?;
+    step("the page, without limit", now)?;
+    let share = (targets * tests.len()) as f64 / WHOLE;
+    let rows = [("time", seconds, SECONDS * share, "s"), ("memory", memory, MEMORY * share, "MiB")];
+    for (what, measured, limit, unit) in rows {
+        let word = if measured > limit { "EXCEEDED" } else { "ok" };
+        println!("{what:10} {measured:9.2} {unit:4} limit {limit:9.2} {unit:4} {word}");
+    }
+    Ok(rows.iter().all(|(_, measured, limit, _)| measured <= limit))
+}
+
+fn number(name: &str) -> Result<usize, String> {
+    match std::env::var(name) {
+        Err(_) => Ok(1000),
+        Ok(text) => match text.parse() {
+            Ok(number @ 1..=1000) => Ok(number),
+            _ => Err(format!("{name}={text}: expected a number from 1 to 1000")),
+        },
+    }
+}
+
+/// What each target runs: so many tests that containers have, profile by profile.
+fn tests(count: usize) -> Vec<(&'static Profile, &'static Test)> {
+    let applies =
+        |profile: &Profile, test: &Test| test.applies_to(&profile.name) && test.applies_in(Environment::Container);
+    let of = |profile: &'static Profile| {
+        catalogue::tests().iter().filter(move |test| applies(profile, test)).map(move |test| (profile, test))
+    };
+    Profile::all().iter().rev().flat_map(of).take(count).collect()
+}
+
+/// Writes the journal of a run, line by line: nothing of it stays in memory.
+fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), Box<dyn Error>> {
+    let mut file = BufWriter::new(File::create(dir.join(FILE))?);
+    let mut seconds = 1_790_000_000;
+    let mut put = |event: Event| -> Result<(), Box<dyn Error>> {
+        seconds += 1;
+        let entry = JournalEntry { at: Timestamp::from_second(seconds)?, event };
+        serde_json::to_writer(&mut file, &entry)?;
+        Ok(file.write_all(b"\n")?)
+    };
+    let cell = |number: usize| CellId {
+        distro: "debian".to_owned(),
+        release: format!("release-{number}"),
+        arch: Arch::X86_64,
+        environment: Environment::Container,
+    };
+    let mut profiles: Vec<String> = tests.iter().map(|(profile, _)| profile.name.clone()).collect();
+    profiles.dedup();
+    put(Event::RunStarted {
+        schema: SCHEMA,
+        run: "bench".to_owned(),
+        harness: "0".to_owned(),
+        commit: String::new(),
+        argv: Vec::new(),
+        records: String::new(),
+        catalogue: String::new(),
+        profiles,
+        cells: (0..targets).map(cell).collect(),
+        planned: BTreeMap::new(),
+        filter: None,
+        candidate: false,
+        shaped: false,
+        options: Vec::new(),
+    })?;
+    for target in 0..targets {
+        let cell = cell(target);
+        put(Event::CellStarted { cell: cell.clone() })?;
+        put(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests })?;
+        put(Event::CellFacts { cell: cell.clone(), facts: facts()? })?;
+        for (number, (profile, test)) in tests.iter().enumerate() {
+            let (profiles, id) = (vec![profile.name.clone()], test.id.clone());
+            put(Event::TestStarted { cell: cell.clone(), profiles: profiles.clone(), test: id.clone(), attempt: 1 })?;
+            put(Event::TestFinished {
+                cell: cell.clone(),
+                profiles,
+                test: id,
+                attempt: 1,
+                machine: 0,
+                guests: vec![1],
+                outcome: outcome(target, number, test),
+                millis: 120,
+                notes: Vec::new(),
+                artifacts: vec![format!("artifacts/{}/guest-1/serial.log", cell.release)],
+            })?;
+        }
+        put(Event::CellFinished { cell })?;
+    }
+    put(Event::RunFinished { interrupted: false })?;
+    Ok(file.flush()?)
+}
+
+fn facts() -> Result<CellFacts, Box<dyn Error>> {
+    let qemu = || "qemu-system-x86".parse();
+    Ok(CellFacts {
+        basis: Basis::Emulated,
+        accelerator: "tcg".to_owned(),
+        versions: BTreeMap::from([(qemu()?, "1:10.0.2+ds-2".parse()?)]),
+        suites: BTreeMap::from([(qemu()?, "trixie".to_owned())]),
+        kernel: Some("6.12.41+deb13-amd64".to_owned()),
+        image: "kata-qualify/debian:13".to_owned(),
+        image_made: None,
+        image_cached: true,
+        image_manifest: None,
+        image_options: Vec::new(),
+        environment: BTreeMap::from([("cpus".to_owned(), "2".to_owned())]),
+        candidates: BTreeMap::new(),
+        notes: Vec::new(),
+    })
+}
+
+/// Most pass; of a hundred three fail, two are skipped, one is blocked, and one is in error, elsewhere on each target.
+fn outcome(target: usize, number: usize, test: &Test) -> Outcome {
+    match (target + number) % 100 {
+        0..3 => Outcome::Fail(Failure::new(test.blames, format!("expected 4096 bytes of {}, saw {number}", test.name))),
+        3..5 => Outcome::Skip { reason: "the environment has no /dev/vhost-vsock".to_owned() },
+        5 => Outcome::Blocked { by: "smoke::kernel_boots_to_userspace".to_owned() },
+        6 => Outcome::Error { message: format!("the line to {} ended", Component::Qemu) },
+        _ => Outcome::Pass,
+    }
+}
+
+/// The largest resident set of this process by now, MiB.
+fn peak() -> Result<f64, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("the kernel says no VmHWM")?;
+    let kib: f64 = line.trim_end_matches("kB").trim().parse()?;
+    Ok(kib / 1024.0)
+}
