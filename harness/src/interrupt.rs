@@ -128,7 +128,7 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         drop(runtime.block_on(async { Interrupts::listen(CODE) }).unwrap());
         eprintln!("between");
-        std::io::stdin().read_line(&mut String::new()).unwrap();
+        io::stdin().read_line(&mut String::new()).unwrap();
         runtime.block_on(async {
             let mut interrupts = Interrupts::listen(CODE).unwrap();
             eprintln!("listens");

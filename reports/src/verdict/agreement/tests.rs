@@ -150,7 +150,7 @@ type Attempts<'a> = &'a [(u32, &'a Outcome)];
 #[test]
 fn a_measurement_is_repeated_by_the_same_one_and_by_nothing_else() {
     let failure = |grounds, observed: &str| {
-        Outcome::Fail(signature::signed(Failure { grounds, ..Failure::new(Component::Virtiofsd, observed) }))
+        Outcome::Fail(signed(Failure { grounds, ..Failure::new(Component::Virtiofsd, observed) }))
     };
     let measured = |observed: &str| failure(Grounds::Measured, observed);
     let (seen, waited) = (measured("200 descriptors"), failure(Grounds::Waited, "200 descriptors"));
