@@ -36,7 +36,7 @@ use jiff::tz::TimeZone;
 use known::{Known, KnownTests};
 use model::arch::Arch;
 use model::known_issues::KnownIssue;
-use model::verified::{Basis, Verdict, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedEntry, same_tests};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
 
@@ -161,7 +161,7 @@ impl<'m> Standings<'m> {
         for cell in &self.cells {
             let mut other: BTreeMap<(&str, Date), Vec<&str>> = BTreeMap::new();
             for (profile, standing) in &cell.profiles {
-                for entry in standing.entries.iter().filter(|entry| entry.test_set != self.matrix.test_set) {
+                for entry in standing.entries.iter().filter(|entry| !entry.is_by_tests_of(&self.matrix.test_set)) {
                     other.entry((entry.test_set.as_str(), entry.tested)).or_default().push(profile);
                 }
             }
@@ -219,12 +219,12 @@ fn cell<'m>(
         let one = |capability: Capability, judgement: &'m Judgement| {
             let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?.verdict)));
             let (entry, recorded) = found.unzip();
-            let same_tests = entry.is_none_or(|entry: &VerifiedEntry| entry.test_set == matrix.test_set);
+            let as_then = entry.is_none_or(|e: &VerifiedEntry| same_tests(&e.test_set, &matrix.test_set, capability));
             // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
             let left_out = filtered && judgement.unrun > 0;
             let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
             let (mut change, mut effect) = match &base {
-                None => compare(recorded, same_tests, judgement, unasked),
+                None => compare(recorded, as_then, judgement, unasked),
                 Some(base) => base.compare(profile, capability, judgement, unasked),
             };
             // What fails as is known is expected, whatever was known before.

@@ -5,6 +5,7 @@ mod decode;
 mod file;
 mod forged;
 mod kata;
+mod test_sets;
 mod write;
 
 pub use cause::VerifiedCause;
@@ -12,6 +13,7 @@ pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub(crate) use kata::give_way;
 pub use kata::{VerifiedKata, joined};
+pub use test_sets::same_tests;
 pub use write::{WriteError, apply, write_file};
 
 use crate::arch::Arch;

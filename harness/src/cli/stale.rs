@@ -211,7 +211,7 @@ fn reasons(
     if days > i64::from(age) {
         all.push(Reason::Age { days });
     }
-    if entry.test_set != tests {
+    if !entry.is_by_tests_of(tests) {
         all.push(Reason::TestSet { recorded: entry.test_set.clone(), now: tests.to_owned() });
     }
     all
@@ -246,7 +246,8 @@ fn text(rows: &[Row]) -> String {
 mod tests {
     use super::*;
     use jiff::civil::date;
-    use model::verified::Basis;
+    use model::verified::{Basis, Verdict, VerifiedCapability};
+    use suites::capability::Capability;
 
     fn entry() -> VerifiedEntry {
         VerifiedEntry {
@@ -261,7 +262,7 @@ mod tests {
             shaped: false,
             kata: None,
             versions: versions(&[("qemu-system-x86", "1:10.0.2-1"), ("virtiofsd", "1.13.2-1")]),
-            capabilities: BTreeMap::new(),
+            capabilities: [(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Supported))].into(),
         }
     }
 

@@ -62,16 +62,34 @@ impl<'a> Requirements<'a> {
 
 /// A short digest of what is required: two verdicts compare only if the same tests stand behind them.
 pub fn test_set(catalogue: &[Test]) -> String {
-    let mut lines: Vec<String> = catalogue
-        .iter()
-        .map(|test| {
-            let mut proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
-            proves.sort_unstable();
-            let mut profiles = test.profiles.to_vec();
-            profiles.sort_unstable();
-            format!("{} {} {}\n", test.id, proves.join(","), profiles.join(","))
-        })
-        .collect();
+    digest_of(catalogue.iter().map(|test| {
+        let mut proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
+        proves.sort_unstable();
+        format!("{} {} {}\n", test.id, proves.join(","), profiles(test))
+    }))
+}
+
+/// The line of `distros/test-sets.txt` for a catalogue: its digest, and that of what each capability requires.
+#[cfg(test)]
+pub(super) fn test_set_line(catalogue: &[Test]) -> String {
+    let of = |capability: &Capability| {
+        let tests = catalogue.iter().filter(|test| test.proves.contains(capability));
+        let digest = digest_of(tests.map(|test| format!("{} {}\n", test.id, profiles(test))));
+        format!(" {}={digest}", capability.name())
+    };
+    test_set(catalogue) + &Capability::ALL.iter().map(of).collect::<String>()
+}
+
+/// The profiles under which alone a test runs.
+fn profiles(test: &Test) -> String {
+    let mut profiles = test.profiles.to_vec();
+    profiles.sort_unstable();
+    profiles.join(",")
+}
+
+/// The digest of lines in whatever order.
+fn digest_of(lines: impl Iterator<Item = String>) -> String {
+    let mut lines: Vec<String> = lines.collect();
     lines.sort_unstable();
     digest::short(&lines.concat())
 }

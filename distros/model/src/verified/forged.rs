@@ -1,6 +1,6 @@
 //! Entries of `verified:` that no harness can have written.
 
-use super::{Verdict, VerifiedEntry};
+use super::{Verdict, VerifiedEntry, test_sets};
 use crate::capability::Capability;
 use crate::component::Component;
 use crate::diagnostic::Diagnostic;
@@ -10,16 +10,6 @@ use crate::syntax::{self, Node, NodeKind};
 use jiff::ToSpan;
 use std::collections::BTreeSet;
 use std::ops::Range;
-
-/// Digests of what was required, of every harness of this repository.
-const TEST_SETS: &str = include_str!("../../../test-sets.txt");
-
-impl VerifiedEntry {
-    /// Whether it was judged by an older set of tests than this version's.
-    pub fn is_by_older_tests(&self) -> bool {
-        TEST_SETS.lines().next_back() != Some(self.test_set.as_str())
-    }
-}
 
 /// What is wrong with the entries of a file, each with the entry's place among them.
 ///
@@ -47,7 +37,7 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
             let message = format!("verified: there is no profile `{}`", entry.profile);
             forged("profile", message, &format!("known are {}", known.join(", ")));
         }
-        if !TEST_SETS.lines().any(|l| l == entry.test_set) {
+        if !test_sets::is_known(&entry.test_set) {
             let message = format!("verified: no harness requires the test set `{}`", entry.test_set);
             forged(
                 "test-set",
