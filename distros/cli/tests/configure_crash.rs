@@ -42,12 +42,22 @@ fn must(machine: &Machine, call: &[&str]) -> Output {
 /// The command under strace, which meddles with one system call: the exit code, the standard output, and whether there
 /// was one to meddle with.
 fn under_strace(machine: &Machine, call: &[&str], inject: &str) -> (Option<i32>, String, bool) {
+    let (code, stdout, log) = traced(machine, call, &[inject]);
+    (code, stdout, log.contains("(INJECTED)") || log.contains("(DELAYED)"))
+}
+
+/// The command under strace, which meddles with system calls or, where only their names are given, writes them down: the
+/// exit code, the standard output, and strace's log.
+fn traced(machine: &Machine, call: &[&str], meddle: &[&str]) -> (Option<i32>, String, String) {
     let log = machine.path("log");
     // A log of an earlier call says nothing about this one.
     let _ = std::fs::remove_file(&log);
-    let system_call = inject.split(':').next().unwrap_or_default();
+    let names: Vec<&str> = meddle.iter().filter_map(|inject| inject.split(':').next()).collect();
+    let injects = meddle.iter().filter(|inject| inject.contains(':')).map(|inject| format!("inject={inject}"));
     let output = Command::new("strace")
-        .args(["-f", "-qq", "-e", &format!("trace={system_call}"), "-e", &format!("inject={inject}"), "-o"])
+        .args(["-f", "-qq", "-e", &format!("trace={}", names.join(","))])
+        .args(injects.flat_map(|inject| ["-e".to_owned(), inject]))
+        .arg("-o")
         .arg(&log)
         .arg(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
         .args(["--records".as_ref(), machine.path("records").as_os_str()])
@@ -58,7 +68,18 @@ fn under_strace(machine: &Machine, call: &[&str], inject: &str) -> (Option<i32>,
         .expect("strace");
     let log = std::fs::read_to_string(log).unwrap_or_default();
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
-    (output.status.code(), stdout, log.contains("(INJECTED)") || log.contains("(DELAYED)"))
+    (output.status.code(), stdout, log)
+}
+
+/// Adds a line to containerd's main file 350 ms from now, while something is done.
+fn while_others_write<T: Send>(machine: &Machine, theirs: &str, act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let act = scope.spawn(act);
+        std::thread::sleep(std::time::Duration::from_millis(350));
+        let main = std::fs::OpenOptions::new().append(true).open(machine.path(MAIN));
+        std::io::Write::write_all(&mut main.expect("there"), theirs.as_bytes()).expect("written");
+        act.join().expect("no panic")
+    })
 }
 
 /// The same; whether there was a call to meddle with.
@@ -276,19 +297,17 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
                 must(&machine, EDIT);
             }
             let inject = format!("{system_call}:delay_enter=700000:when={n}");
-            let (code, _, delayed) = std::thread::scope(|scope| {
-                let meddled = scope.spawn(|| under_strace(&machine, call, &inject));
-                // In the middle of the delay, by and large; nothing is lost at any other time either.
-                std::thread::sleep(std::time::Duration::from_millis(350));
-                let main = std::fs::OpenOptions::new().append(true).open(machine.path(MAIN));
-                std::io::Write::write_all(&mut main.expect("there"), theirs.as_bytes()).expect("written");
-                meddled.join().expect("no panic")
-            });
+            let json = [call, &["--format", "json"]].concat();
+            // In the middle of the delay, by and large; nothing is lost at any other time either.
+            let (code, stdout, delayed) =
+                while_others_write(&machine, theirs, || under_strace(&machine, &json, &inject));
             if !delayed {
                 break;
             }
             points += 1;
             assert!(machine.read(MAIN).contains(theirs), "{call:?} {system_call} {n}: {code:?}");
+            // What they wrote is not told as what could not be taken back.
+            assert!(!stdout.contains("incomplete"), "{call:?} {system_call} {n}: {stdout}");
             caught += usize::from(code != Some(0));
             must(&machine, BACK);
             let left = machine.read(MAIN);
@@ -296,6 +315,132 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
         }
         assert!(points > 0 && caught > 0, "{call:?} {system_call}: {caught} of {points}");
     }
+}
+
+/// An editor saves just before the new file takes the old one's place, and right behind that comes a kill, before anybody
+/// looks at what the new one has taken the place of.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
+    assert_strace_runs();
+    let theirs = "# theirs\n";
+    for call in [EDIT, MORE, BACK] {
+        let (mut points, mut back) = (0, 0);
+        for n in 1.. {
+            let machine = machine();
+            if call != EDIT {
+                must(&machine, EDIT);
+            }
+            let (_, _, log) = traced(&machine.copy(), call, &["renameat2", "openat2"]);
+            let is_nth =
+                |(at, _): &(usize, &str)| log.lines().take(*at).filter(|l| l.contains("renameat2(")).count() == n - 1;
+            let exchange = log.lines().enumerate().filter(|(_, l)| l.contains("renameat2(")).find(is_nth);
+            let Some((at, _)) = exchange else { break };
+            points += 1;
+            let next = log.lines().take(at).filter(|line| line.contains("openat2(")).count() + 1;
+            let meddle = [format!("renameat2:delay_enter=700000:when={n}"), format!("openat2:signal=KILL:when={next}")];
+            let meddle = meddle.each_ref().map(String::as_str);
+            let (code, ..) = while_others_write(&machine, theirs, || traced(&machine, call, &meddle));
+            assert_ne!(code, Some(0), "{call:?} {n}");
+            for again in [BACK, EDIT, MORE] {
+                let machine = machine.copy();
+                let output = must(&machine, again);
+                back += usize::from(output.stderr.contains("config.toml was changed by others in the moment in which"));
+                assert!(machine.read(MAIN).contains(theirs), "{call:?} {n} {again:?}: {}", machine.read(MAIN));
+                must(&machine, BACK);
+                let left = machine.read(MAIN);
+                assert!(left.contains(theirs) && !left.contains("kata"), "{call:?} {n} {again:?}: {left}");
+                let leftover = |path: &&PathBuf| path.to_string_lossy().contains(".kata-osinfo");
+                assert_eq!(machine.everything().keys().find(leftover), None, "{call:?} {n} {again:?}");
+            }
+        }
+        assert!(points > 0 && back >= 3, "{call:?}: {back} of {points}");
+    }
+}
+
+/// containerd does not start with an import of a file that is not there: the import goes first.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn what_is_imported_is_there_at_every_point() {
+    assert_strace_runs();
+    let without = ["configure", "--profile", "go-3.29"];
+    for (before, call) in [(None, DROP_IN), (Some(DROP_IN), &without), (Some(DROP_IN), EDIT), (Some(DROP_IN), BACK)] {
+        let mut points = 0;
+        for system_call in ["renameat", "renameat2", "unlinkat"] {
+            for n in 1.. {
+                let machine = machine();
+                if let Some(before) = before {
+                    must(&machine, before);
+                }
+                if !meddled(&machine, call, &format!("{system_call}:signal=KILL:when={n}")) {
+                    break;
+                }
+                points += 1;
+                let main = machine.read(MAIN);
+                for imported in main.split('"').filter(|word| word.starts_with("/etc/containerd/conf.d/")) {
+                    assert!(machine.path(&format!("m{imported}")).exists(), "{call:?} {system_call} {n}: {main}");
+                }
+            }
+        }
+        assert!(points > 3, "{call:?} after {before:?}: {points}");
+    }
+}
+
+/// Nobody who is told that nothing was written finds something of ours in effect.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn bad_input_is_no_answer_once_all_is_written() {
+    assert_strace_runs();
+    let (_, _, log) = traced(&machine(), EDIT, &["openat2"]);
+    let all = log.lines().filter(|line| line.contains("openat2(")).count();
+    let mut told = 0;
+    for n in (all - 24..=all).step_by(2) {
+        let machine = machine();
+        let (code, _, injected) = under_strace(&machine, EDIT, &format!("openat2:error=EIO:when={n}"));
+        let is_written = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists();
+        assert!(injected && (code != Some(2) || !is_written), "{n} of {all}: {code:?}");
+        told += usize::from(code == Some(13));
+        must(&machine, BACK);
+    }
+    assert!(told > 0);
+}
+
+/// What was taken back is told, and the rest is tried again with the next call.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn a_link_or_a_folder_that_cannot_be_removed_locks_nobody_out() {
+    assert_strace_runs();
+    let configured = machine();
+    configured.file("m/srv/there", "");
+    let originally = configured.everything();
+    must(&configured, DROP_IN);
+    // Others have moved our drop-in.
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    std::fs::rename(configured.path(&drop_in), configured.path("m/srv/mine.toml")).expect("moved");
+    symlink("/srv/mine.toml", configured.path(&drop_in)).expect("a link");
+    let (mut links, mut folders) = (0, 0);
+    for n in 1.. {
+        let machine = configured.copy();
+        let json = ["unconfigure", "--format", "json"];
+        let (code, stdout, injected) = under_strace(&machine, &json, &format!("unlinkat:error=EIO:when={n}"));
+        if !injected {
+            break;
+        }
+        let told: Value = serde_json::from_str(&stdout).expect("JSON");
+        let of = |key: &str| told[key].as_array().unwrap_or_else(|| panic!("{n}: {stdout}")).clone();
+        let kept: Vec<String> = of("kept").iter().map(|k| k["path"].as_str().expect("a path").to_owned()).collect();
+        assert_eq!(code, Some(if kept.is_empty() { 0 } else { 13 }), "{n}: {stdout}");
+        // Whatever has gone is told.
+        for file in ["/srv/mine.toml", "/etc/containerd/conf.d/50-kata-osinfo.toml"] {
+            let is_told = of("files").contains(&file.into()) || kept.iter().any(|path| path == file);
+            assert!(is_told || machine.path(&format!("m{file}")).exists(), "{n}: {stdout}");
+        }
+        links += usize::from(kept.contains(&drop_in[1..].to_owned()));
+        folders += usize::from(kept.contains(&"/etc/containerd/conf.d".to_owned()));
+        must(&machine, BACK);
+        assert_eq!(machine.everything(), originally, "{n}");
+    }
+    assert!(links > 0 && folders > 0, "{links} {folders}");
 }
 
 /// Half of it would be in effect: what was written before goes back, and that is said.
@@ -330,7 +475,7 @@ fn a_configure_that_fails_in_the_middle_leaves_nothing_in_effect() {
                 }
                 let point = format!("{call:?} after {before:?}: {system_call} {n}: {message}");
                 assert!(!message.contains("could not be taken back"), "{point}");
-                let leftover = |path: &PathBuf| path.ends_with(".kata-osinfo.new");
+                let leftover = |path: &PathBuf| path.to_string_lossy().contains("/.kata-osinfo.");
                 let mut now = machine.everything();
                 now.retain(|path, _| !leftover(path));
                 assert_eq!(now, is, "{point}");

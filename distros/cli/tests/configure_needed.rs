@@ -598,6 +598,52 @@ fn a_link_to_our_drop_in_goes_with_it() {
     assert!(ours.symlink_metadata().is_err() && !machine.path("m/srv/mine.toml").exists());
 }
 
+/// By whatever name, and whoever takes the drop-in away: Kata, containerd and CRI-O do not start with a link that leads
+/// nowhere.
+#[test]
+fn links_to_our_drop_ins_beside_them_go_with_them() {
+    let crio = ["--handler", "crio"];
+    for (handler, folder, name) in [
+        (&CONTAINERD[..], "etc/containerd/conf.d", "50-kata-osinfo.toml"),
+        (&crio, "etc/crio/crio.conf.d", "50-kata-osinfo.conf"),
+    ] {
+        let kata = format!("{BASE}/config.d");
+        let machine = Machine::new();
+        machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+        assert_eq!(call(&machine, GO, handler).code, 0);
+        let links = [(folder, name), (kata.as_str(), "50-kata-osinfo.toml")]
+            .map(|(folder, name)| (machine.path(&format!("m/{folder}/10-link.toml")), name));
+        for (link, name) in &links {
+            symlink(name, link).expect("a link");
+        }
+        symlink("/nowhere", machine.path("m/etc/theirs")).expect("a link");
+        let without = machine.copy();
+        assert_eq!(call(&without, GO, &[]).code, 0);
+        let of_handler = without.path(&format!("m/{folder}/10-link.toml"));
+        assert!(of_handler.symlink_metadata().is_err(), "{handler:?}");
+        let of_kata = without.path(&format!("m/{kata}/10-link.toml"));
+        assert!(of_kata.exists(), "{handler:?}");
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert!(links.iter().all(|(link, _)| link.symlink_metadata().is_err()), "{handler:?}");
+        assert!(machine.path("m/etc/theirs").symlink_metadata().is_ok());
+    }
+}
+
+/// Whichever comes before it in the order of keys.
+#[test]
+fn what_crio_would_miss_is_told_when_it_is_forced() {
+    let machine = Machine::new();
+    assert_eq!(call(&machine, GO, &["--handler", "crio"]).code, 0);
+    let ours = "m/etc/crio/crio.conf.d/50-kata-osinfo.conf";
+    let theirs = machine.read(ours).replace("\"vm\"", "\"oci\"") + "[crio.stats]\ncollection_period = 10\n";
+    machine.file(ours, &theirs);
+    let output = machine.run(&["unconfigure", "--force"]);
+    let told = "warning: crio.stats.collection_period would have no effect any more";
+    assert!(output.code == 0 && output.stderr.contains(told), "{}", output.stderr);
+    assert!(!machine.path(ours).exists());
+}
+
 #[test]
 fn what_is_told_of_others_settings_has_no_secrets() {
     let handler = format!("{V2}.runtimes.kata]\nruntime_type = \"x\"\nmy_token = \"hunter2\"\n");

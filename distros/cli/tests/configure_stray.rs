@@ -310,6 +310,133 @@ fn a_handlers_drop_in_is_known_without_a_state() {
     }
 }
 
+/// CRI-O reads every name, and containerd what its main file imports: whichever comes first or last, it is in effect once
+/// ours has gone.
+#[test]
+fn a_copy_of_a_handlers_drop_in_is_told_and_stays() {
+    for ((handler, drop_in), reader, copies) in [
+        (HANDLERS[0], "containerd", ["10-kata copy.toml", "50-kata-osinfo (1).toml", "99-kata.toml"]),
+        (HANDLERS[1], "CRI-O", ["10-kata copy.conf", "50-kata-osinfo.conf~", "60-old/kata.conf"]),
+    ] {
+        for copy in copies {
+            let machine = Machine::new();
+            machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+            let call = [&["configure", "--profile", "go-3.29"][..], handler].concat();
+            assert_eq!(machine.run(&call).code, 0);
+            let text = machine.read(drop_in);
+            let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
+            machine.file(&copy, &text);
+            let told = format!("{reader} reads it like the file of ours that it is a copy of: remove it");
+            let by_configure = format!("warning: {}: {told}", &copy[1..]);
+            let left = format!("warning: {} is not taken back, or not all of it: {told}", &copy[1..]);
+            for call in [&call[..], &["configure", "--profile", "go-3.29"], &call] {
+                let output = machine.run(call);
+                assert!(output.code == 0 && output.stderr.contains(&by_configure), "{copy}: {}", output.stderr);
+            }
+            let lost = machine.copy();
+            std::fs::remove_dir_all(lost.path(FOLDER)).expect("removed");
+            for machine in [&machine, &lost] {
+                for call in [&["unconfigure"][..], &["unconfigure", "--force"], &["unconfigure"]] {
+                    let output = machine.run(call);
+                    assert!(output.code == 13 && output.stderr.contains(&left), "{copy} {call:?}: {}", output.stderr);
+                    assert_eq!(machine.read(&copy), text, "{call:?}");
+                }
+                assert!(!machine.path(drop_in).exists(), "{copy}");
+                std::fs::remove_file(machine.path(&copy)).expect("removed");
+                assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            }
+        }
+    }
+}
+
+/// Of what is in effect alone: containerd reads no other name, and theirs is no copy.
+#[test]
+fn what_nobody_reads_is_not_told_as_a_copy() {
+    let (handler, drop_in) = HANDLERS[0];
+    let imports = |pattern: &str| format!("version = 3\nimports = [\"/etc/containerd/conf.d/{pattern}\"]\n");
+    for (main, copy, is_told) in [
+        (imports("*.toml"), "50-kata-osinfo.toml~", false),
+        (imports("*"), "50-kata-osinfo.toml~", true),
+        (imports("10-*.toml"), "60-kata.toml", false),
+        // By its name alone.
+        ("version = 3\n".to_owned(), "60-kata.toml", false),
+        // It would start again once that is mended.
+        (imports("*.toml") + "x = [\n", "60-kata.toml", true),
+    ] {
+        let machine = Machine::new();
+        let call = [&["configure", "--profile", "go-3.29"][..], handler].concat();
+        let is_broken = main.contains("x = ");
+        machine.file(MAIN, if is_broken { "version = 3\n" } else { &main });
+        assert_eq!(machine.run(&call).code, 0, "{main}");
+        let copy = Path::new(drop_in).with_file_name(copy).display().to_string();
+        machine.file(&copy, &machine.read(drop_in));
+        let theirs = machine.read(drop_in).split_once('\n').expect("a line").1.to_owned();
+        machine.file("m/etc/containerd/conf.d/70-theirs.toml", &theirs);
+        if is_broken {
+            machine.file(MAIN, &main);
+        }
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.stderr.contains(&copy[1..]), is_told, "{main}: {}", output.stderr);
+        assert!(!output.stderr.contains("70-theirs") && machine.path(&copy).exists(), "{main}: {}", output.stderr);
+    }
+}
+
+/// Nobody can tell whose it is: it goes, and that is said.
+#[test]
+fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_anew() {
+    let machine = Machine::new();
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let configure = ["configure", "--profile", "go-3.29"];
+    assert_eq!(machine.run(&configure).code, 0);
+    let text = machine.read(&drop_in);
+    std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
+    let output = machine.run(&configure);
+    assert!(output.code == 0 && !output.stderr.contains("no state knows"), "{}", output.stderr);
+    std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
+    machine.file(&drop_in, &text.replace("[hypervisor.qemu]\n", "[hypervisor.qemu]\ndefault_memory = 4096\n"));
+    let output = machine.run(&configure);
+    let told = format!("{} is kata-osinfo's, and no state knows how it was written", &drop_in[1..]);
+    assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
+    assert!(output.stderr.contains("`default_memory = 4096` is gone"), "{}", output.stderr);
+    assert_eq!(machine.read(&drop_in), text);
+}
+
+/// Whatever is written there can be read by nobody: it keeps force from nothing else.
+#[test]
+fn what_is_too_large_beside_a_copy_keeps_force_from_nothing() {
+    let (machine, _) = configured("2.1", true);
+    let huge = "m/etc/kata-containers/kata-osinfo/config.d/60-huge.toml";
+    std::fs::File::create(machine.path(huge)).and_then(|file| file.set_len(5 << 20)).expect("made");
+    let before = machine.everything();
+    assert_eq!(machine.run(&["unconfigure"]).code, 2);
+    assert_eq!(machine.everything(), before);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert!(output.code == 13 && output.stderr.contains("60-huge.toml"), "{}", output.stderr);
+    assert_eq!(machine.read(MAIN), MAIN_TEXT);
+    assert!(!machine.path("m/etc/kata-containers/kata-osinfo/configuration-qemu.toml").exists());
+    std::fs::remove_file(machine.path(huge)).expect("removed");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    is_clean(&machine);
+}
+
+/// It leads nowhere, for everybody.
+#[test]
+fn a_circle_in_the_place_of_a_folder_locks_nobody_out() {
+    let (machine, _) = configured("2.1", false);
+    let folder = machine.path(&format!("m/{BASE}/config.d"));
+    std::fs::rename(&folder, machine.path("aside")).expect("moved");
+    symlink("config.d", &folder).expect("a link");
+    for call in [&["unconfigure"][..], &["unconfigure", "--force"]] {
+        let output = machine.copy().run(call);
+        assert!(output.code == 13 && output.stderr.contains("50-kata-osinfo.toml"), "{call:?}: {}", output.stderr);
+    }
+    assert_eq!(machine.run(&["unconfigure"]).code, 13);
+    std::fs::remove_file(&folder).expect("removed");
+    std::fs::rename(machine.path("aside"), &folder).expect("moved");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    is_clean(&machine);
+}
+
 /// Without our keys what is left would be half a handler, with which CRI-O does not start.
 #[test]
 fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {

@@ -48,6 +48,11 @@ pub struct Fact<T> {
     pub source: usize,
 }
 
+/// A fact's value, where it is stated and known.
+pub fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
+    fact.as_ref().and_then(|fact| fact.value.as_ref())
+}
+
 /// A value for all architectures, or one each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PerArch<T> {

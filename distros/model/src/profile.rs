@@ -183,6 +183,7 @@ impl Profile {
 
 /// Kata's two runtimes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Runtime {
     /// The Go runtime.
@@ -192,13 +193,21 @@ pub enum Runtime {
 }
 
 impl Runtime {
+    /// Both of them.
+    pub const ALL: &'static [Runtime] = &[Runtime::Go, Runtime::Rs];
+
+    /// The word in records, and with which the names of its profiles begin.
+    pub fn name(self) -> &'static str {
+        match self {
+            Runtime::Go => "go",
+            Runtime::Rs => "rs",
+        }
+    }
+
     /// The runtime of a profile, by its name alone: also of one that another version of this program knows.
     pub fn of_profile(name: &str) -> Option<Runtime> {
-        match name.split_once('-')?.0 {
-            "go" => Some(Runtime::Go),
-            "rs" => Some(Runtime::Rs),
-            _ => None,
-        }
+        let (runtime, _) = name.split_once('-')?;
+        Runtime::ALL.iter().copied().find(|known| known.name() == runtime)
     }
 }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub use crate::fact::{Confidence, Fact, PerArch};
+pub use crate::fact::{Confidence, Fact, PerArch, known};
 pub use crate::source::{RecordError, Source, SourceLocation, bytes, read_text, text};
 pub use facts::{FactSubject, StatedFact};
 pub use kind::ComponentKind;

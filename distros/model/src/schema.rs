@@ -98,16 +98,5 @@ enum Version {
 #[expect(dead_code, reason = "only its schema is used")]
 struct Day(#[schemars(regex(pattern = r"^(\d{4}-\d{2}-\d{2}|unknown)$"))] String);
 
-/// An architecture by Kata's name.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Arch {
-    X86_64,
-    Aarch64,
-    Ppc64le,
-    S390x,
-}
-
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
 //! One name in a folder that is held open: what was looked at is what is written.
 
-mod write;
+mod displaced; // what was taken out of its place, until it has been looked at once more
+mod write; // writing it whole or not at all, renaming and removing it
+
+pub use displaced::Rescued;
 
 use crate::attributes::Attributes;
 use crate::error::{RootError, is_missing};
@@ -49,7 +52,7 @@ impl Root {
     ///
     /// That a folder on the way cannot be opened.
     pub fn pin(&self, inside: &Path) -> Result<Option<PinnedPath>, RootError> {
-        self.find_place(inside, false)
+        self.pin_followed(inside, false)
     }
 
     /// [`Root::pin`], with the folders made that are missing.
@@ -59,7 +62,7 @@ impl Root {
     /// That a folder on the way cannot be opened or made.
     pub fn make_pinned(&self, inside: &Path) -> Result<PinnedPath, RootError> {
         let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
-        self.find_place(inside, true)?.ok_or_else(gone)
+        self.pin_followed(inside, true)?.ok_or_else(gone)
     }
 
     /// [`Root::pin`] of the file itself: a link in the last component is not followed.
@@ -68,7 +71,7 @@ impl Root {
     ///
     /// Those of [`Root::pin`].
     pub fn pin_itself(&self, inside: &Path) -> Result<Option<PinnedPath>, RootError> {
-        self.place_at(self.itself(inside)?, false)
+        self.pin_resolved(self.itself(inside)?, false)
     }
 
     /// [`Root::make_pinned`] of the file itself: a link in the last component is not followed.
@@ -78,7 +81,7 @@ impl Root {
     /// Those of [`Root::make_pinned`].
     pub fn make_pinned_itself(&self, inside: &Path) -> Result<PinnedPath, RootError> {
         let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
-        self.place_at(self.itself(inside)?, true)?.ok_or_else(gone)
+        self.pin_resolved(self.itself(inside)?, true)?.ok_or_else(gone)
     }
 
     /// A folder, made with those above it where it is missing, as what names are looked up in: it stays the same one
@@ -99,16 +102,17 @@ impl Root {
         }
     }
 
-    fn find_place(&self, inside: &Path, make: bool) -> Result<Option<PinnedPath>, RootError> {
+    /// Pins a path with its links followed; its folders are made where they are missing and `make` says so.
+    fn pin_followed(&self, inside: &Path, make: bool) -> Result<Option<PinnedPath>, RootError> {
         match self.resolve_new(inside) {
             // Something else stands where a folder was.
             Err(error) if error.is_missing() && !make => Ok(None),
-            path => self.place_at(path?, make),
+            path => self.pin_resolved(path?, make),
         }
     }
 
-    /// The place of a path that has no links in its folders.
-    fn place_at(&self, path: PathBuf, make: bool) -> Result<Option<PinnedPath>, RootError> {
+    /// Pins a path that has no links in its folders.
+    fn pin_resolved(&self, path: PathBuf, make: bool) -> Result<Option<PinnedPath>, RootError> {
         let shown = self.shown(&path);
         let failed = |source| RootError::Write { path: shown.clone(), source };
         let Some(name) = path.file_name() else { return Err(failed(Errno::ISDIR.into())) };

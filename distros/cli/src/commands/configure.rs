@@ -9,7 +9,7 @@ use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
-use operator::configure::lock::lock;
+use operator::configure::lock::{Lock, lock};
 use operator::configure::state::ChangeError;
 use operator::configure::{
     ForeignAdditions, Handler, HandlerChoice, HandlerError, KataConfiguration, LocatedConfiguration, NotEffective,
@@ -82,6 +82,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     }
     // Before anything is looked at that another one could be changing.
     let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
+    for words in lock.iter().flat_map(Lock::rescued) {
+        eprintln!("warning: {}", printable(words));
+    }
     let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
     let mut passed_over = Vec::new();
     let handler = match arguments.handler {
@@ -107,8 +110,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     prepared.warnings.extend(passed_over);
     let diff = prepared.diff(&machine.root)?;
     let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
-    let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     say(&machine, &configuration, &located, &prepared, &siblings);
+    prepared.warnings.extend(lock.iter().flat_map(Lock::rescued).cloned());
+    let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, found) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
         Some(lock) => prepared.write(&machine.root, lock, &configuration).map_err(halfway)?,

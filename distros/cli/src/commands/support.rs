@@ -1,7 +1,7 @@
 //! Whether a distro still supports a release.
 
 use jiff::civil::Date;
-use model::record::{Fact, ReleaseEntry};
+use model::record::{ReleaseEntry, known};
 
 /// How a release is supported on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,8 @@ pub(crate) enum Support {
 impl Support {
     /// That of a release on a day.
     pub(crate) fn of(entry: &ReleaseEntry, day: Date) -> Support {
-        let stated = |fact: &Option<Fact<Date>>| fact.as_ref().and_then(|fact| fact.value);
-        let (eol, lts) = (stated(&entry.eol), stated(&entry.lts));
-        if stated(&entry.released).is_some_and(|released| day < released) {
+        let (eol, lts) = (known(&entry.eol).copied(), known(&entry.lts).copied());
+        if known(&entry.released).is_some_and(|released| day < *released) {
             return Support::Unreleased;
         }
         match (eol, lts) {

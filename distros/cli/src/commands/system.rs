@@ -2,12 +2,11 @@
 
 use super::{Exit, Failed, Format, arch_parser, this_arch};
 use clap::Args;
-use jiff::civil::Date;
 use model::arch::Arch;
 use model::database::{Database, SYSTEM_FOLDERS};
 use model::diagnostic::printable;
 use model::package_manager::PackageManager;
-use model::record::{Fact, Record, ReleaseEntry};
+use model::record::{Record, ReleaseEntry, known};
 use model::target::{self, Target};
 use operator::check::{StatedComponent, stated};
 use operator::detect::{self, Detection};
@@ -18,16 +17,15 @@ use std::path::PathBuf;
 
 /// A release as every document for programs has it. A day is null where the record does not say it, or says `unknown`.
 pub(crate) fn release_json(distro: &str, entry: &ReleaseEntry) -> Value {
-    let day = |fact: &Option<Fact<Date>>| fact.as_ref().and_then(|fact| fact.value);
     json!({
         "name": format!("{distro}:{}", entry.version),
         "distro": distro,
         "version": entry.version,
         "codename": entry.codename,
         "aliases": entry.aliases,
-        "released": day(&entry.released),
-        "eol": day(&entry.eol),
-        "lts": day(&entry.lts),
+        "released": known(&entry.released),
+        "eol": known(&entry.eol),
+        "lts": known(&entry.lts),
     })
 }
 

@@ -7,7 +7,7 @@ use model::diagnostic::printable;
 use operator::configure::lock::{Lock, lock};
 use operator::configure::revert::{RevertReport, revert};
 use operator::configure::state::{self, ChangeError, FOLDER, NotReverted, STATE, State};
-use operator::configure::stray::{self, strays};
+use operator::configure::stray::{self, Strays, strays};
 use operator::configure::{ForeignAdditions, hidden_diff};
 use root::Root;
 use serde_json::json;
@@ -46,8 +46,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     let mut found = recorded()?;
     // What is to be taken back is looked at again under the lock: a `configure` may have begun just now. Nothing is
     // written on a machine that has nothing of ours.
-    let is_to_lock =
-        is_there || found.0.is_some() || arguments.force && (found.1.is_some() || !strays(&root, true)?.is_empty());
+    let is_known = is_there || found.0.is_some() || found.1.is_some();
+    let looked = (arguments.force && !is_known).then(|| strays(&root, true)).transpose()?;
+    let is_to_lock = is_known || looked.as_ref().is_some_and(|strays| !strays.is_empty());
     let lock = if arguments.dry_run || !is_to_lock {
         None
     } else {
@@ -57,20 +58,26 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
             eprintln!("warning: {FOLDER} is not a folder: it is called {name} now");
         }
         let lock = lock(&root)?;
+        for words in lock.rescued() {
+            eprintln!("warning: {}", printable(words));
+        }
         found = recorded()?;
         Some(lock)
     };
     let RevertReport { restored, kept, added, forced } = match found {
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
-        // There was nothing to take back, nor anything to force.
-        (None, None) if lock.is_none() && !arguments.dry_run => {
-            // What is there now was written by a `configure` that has begun since, where it has made its folder.
-            if !strays(&root, false)?.is_empty() && state::has_folder(&root)? {
+        (None, damaged) => {
+            let strays = match looked.filter(|_| lock.is_none()) {
+                Some(looked) => looked,
+                None => strays(&root, arguments.force)?,
+            };
+            // There was nothing to take back, nor anything to force: what is there now was written by a `configure` that
+            // has begun since, where it has made its folder.
+            if lock.is_none() && !arguments.dry_run && !strays.is_empty() && state::has_folder(&root)? {
                 return run(common, arguments);
             }
-            unrecorded(&root, None, None, false)?
+            unrecorded(&root, lock.as_ref(), &strays, damaged, arguments.force)?
         }
-        (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for words in added.iter().filter_map(ForeignAdditions::words) {
         eprintln!("note: {}", printable(&words));
@@ -117,8 +124,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
 }
 
 /// What to do where no state, or none that can be read, says what was written.
-fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<RevertReport> {
-    let strays = strays(root, force)?;
+fn unrecorded(
+    root: &Root,
+    lock: Option<&Lock>,
+    strays: &Strays,
+    damaged: Option<String>,
+    force: bool,
+) -> anyhow::Result<RevertReport> {
     if let Some(why) = &damaged {
         eprintln!("warning: {STATE} is damaged: {}", printable(why));
         if let Some(lock) = lock
@@ -130,7 +142,8 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
     if strays.is_empty() {
         eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
         if lock.is_some() {
-            root.remove_empty_folder(Path::new(FOLDER))?;
+            // It is empty, and harms nobody.
+            let _ = root.remove_empty_folder(Path::new(FOLDER));
         }
         return Ok(RevertReport::default());
     }

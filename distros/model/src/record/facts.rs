@@ -1,7 +1,7 @@
 //! What a record says about a release, fact by fact: for people, with its confidence.
 
-use super::resolve::{known, listed, merged, preferred_first, stated_for};
-use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation};
+use super::resolve::{listed, merged, preferred_first, stated_for};
+use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation, known};
 use crate::arch::Arch;
 use serde::{Serialize, Serializer};
 use std::fmt;

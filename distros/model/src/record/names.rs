@@ -1,7 +1,7 @@
 //! Names of packages that the record's package manager cannot have.
 
 use super::resolve::merged;
-use super::{CommonFields, ComponentEntry, Fact, Record};
+use super::{CommonFields, ComponentEntry, Record, known};
 use crate::diagnostic::Diagnostic;
 use crate::package_manager::PackageManager;
 use std::borrow::Cow;
@@ -43,9 +43,6 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
 }
 
 fn components(parts: &CommonFields) -> impl Iterator<Item = &ComponentEntry> {
-    fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
-        fact.as_ref()?.value.as_ref()
-    }
     let lists = [&parts.vmms, &parts.filesystems].into_iter().filter_map(known).flatten();
     let listed = parts.listed.values().filter_map(|fact| fact.value.as_ref()).flatten();
     lists.chain(listed).chain(known(&parts.kernel))

@@ -1,7 +1,7 @@
 //! A release on one architecture, with the record's defaults applied.
 
 use super::ComponentKind;
-use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry};
+use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry, known};
 use crate::arch::Arch;
 use crate::package::PackageName;
 use crate::package_manager::PackageManager;
@@ -213,11 +213,6 @@ pub(super) fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) 
 /// The components of a kind of which there can be several, where they are known.
 pub(super) fn listed(parts: &CommonFields, kind: ComponentKind) -> &[ComponentEntry] {
     parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
-}
-
-/// A fact's value, where it is stated and known.
-pub(super) fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
-    fact.as_ref().and_then(|f| f.value.as_ref())
 }
 
 /// The packages on `arch`: none stated is none needed, stated but not for `arch` is not known.

@@ -1,6 +1,7 @@
 //! The form of a file of known issues.
 
 use super::{ApiVersion, OneOrMany, Version};
+use crate::environment::Environment;
 use schemars::JsonSchema;
 
 /// What is known to fail on one Linux distro.
@@ -35,7 +36,7 @@ struct Issue {
     /// The profiles that it is seen under; all where the key is left out.
     profiles: Option<OneOrMany<String>>,
     /// Where it is seen; anywhere where the key is left out.
-    environments: Option<IssueEnvironments>,
+    environments: Option<OneOrMany<Environment>>,
     /// Where it is reported.
     #[schemars(regex(pattern = r#"^https://[^ <>"]*$"#))]
     url: String,
@@ -72,23 +73,4 @@ struct Range {
     from: Option<Version>,
     /// The first good one.
     before: Option<Version>,
-}
-
-/// One environment, or a list of them.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum IssueEnvironments {
-    One(IssueEnvironment),
-    Many(Vec<IssueEnvironment>),
-}
-
-/// Where the release is brought up.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum IssueEnvironment {
-    Container,
-    Vm,
-    Host,
 }

@@ -1,6 +1,7 @@
 //! The form of a record's file.
 
-use super::{ApiVersion, Arch, Day, OneOrMany, Version};
+use super::{ApiVersion, Day, OneOrMany, Version};
+use crate::arch::Arch;
 use schemars::JsonSchema;
 
 /// What one Linux distro offers Kata Containers.

@@ -44,6 +44,7 @@ fn the_schema_has_the_types_words() {
     assert_eq!(words("Environment"), environments.iter().map(|e| e.name().to_owned()).collect::<Vec<_>>());
     let bases = crate::verified::Basis::ALL;
     assert_eq!(words("Basis"), bases.iter().map(|b| b.name().to_owned()).collect::<Vec<_>>());
+    assert_eq!(words("Runtime"), crate::profile::Runtime::ALL.iter().map(|r| r.name().to_owned()).collect::<Vec<_>>());
     let verdicts = crate::verified::Verdict::ALL;
     assert_eq!(words("Verdict"), verdicts.iter().map(|v| v.name().to_owned()).collect::<Vec<_>>());
 }

@@ -1,6 +1,10 @@
 //! The form of a file of verdicts.
 
-use super::{ApiVersion, Arch, Day, OneOrMany, Version};
+use super::{ApiVersion, Day, OneOrMany, Version};
+use crate::arch::Arch;
+use crate::environment::Environment;
+use crate::profile::Runtime;
+use crate::verified::{Basis, Verdict};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -57,38 +61,10 @@ struct Kata {
     brought: Option<BTreeMap<String, String>>,
 }
 
-/// Kata's runtime: in Go or in Rust.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Runtime {
-    Go,
-    Rs,
-}
-
 /// The names of the one table.
 fn capability_names() -> serde_json::Value {
     let names: Vec<&str> = crate::capability::Capability::ALL.iter().map(|c| c.name()).collect();
     serde_json::json!({ "enum": names })
-}
-
-/// Where the release is brought up.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Environment {
-    Container,
-    Vm,
-    Host,
-}
-
-/// What a verdict was found on.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Basis {
-    Hardware,
-    Emulated,
 }
 
 /// A verdict's word, or the word with what there is to say about it.
@@ -108,18 +84,4 @@ struct JudgedMap {
     verdict: Verdict,
     causes: Option<OneOrMany<String>>,
     workaround: Option<String>,
-}
-
-/// What is true of a capability.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Verdict {
-    Supported,
-    Partial,
-    Offered,
-    Unsupported,
-    NotApplicable,
-    Untested,
-    Inconclusive,
 }

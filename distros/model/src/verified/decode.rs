@@ -91,7 +91,8 @@ fn kata(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedKata> {
         return None;
     };
     let runtime = d.required(node, "runtime")?;
-    let runtime = d.word(runtime, "runtime", "unknown-runtime", &[("go", Runtime::Go), ("rs", Runtime::Rs)])?;
+    let known: Vec<(&str, Runtime)> = Runtime::ALL.iter().map(|r| (r.name(), *r)).collect();
+    let runtime = d.word(runtime, "runtime", "unknown-runtime", &known)?;
     let brought = match node.get("brought") {
         Some(map) => by_name(d, map, "brought", component, |d, n| d.string(n, "what was brought along"))?,
         None => BTreeMap::new(),

@@ -9,7 +9,6 @@
 
 use super::{VerifiedEntry, VerifiedFile, give_way};
 use crate::diagnostic::is_direction_control;
-use crate::profile::Runtime;
 use crate::source::RecordError;
 use crate::syntax;
 use root::PinnedPath;
@@ -189,10 +188,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
             out += "    shaped: true\n";
         }
         if let Some(kata) = &entry.kata {
-            let runtime = match kata.runtime {
-                Runtime::Go => "go",
-                Runtime::Rs => "rs",
-            };
+            let runtime = kata.runtime.name();
             let version = double_quoted(&kata.version.to_string());
             let _ = writeln!(out, "    kata:\n      version: {version}\n      runtime: {runtime}");
             if !kata.brought.is_empty() {

@@ -6,14 +6,13 @@
 use super::edit::plain;
 use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
-use super::rollback::Written;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
 use super::state::{ChangeError, FileChange, ManagedConfiguration, State};
 use super::today::{FileState, today};
 use super::{Setting, comments, containerd, copy};
 use model::redact::SECRET;
-use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootError};
+use root::{FileContents, MAX_CONFIGURATION, PinnedPath, Root};
 use similar::{ChangeTag, TextDiff};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -77,8 +76,13 @@ impl ForeignAdditions {
     }
 
     /// The file that is to import theirs.
+    pub(super) fn import(&self) -> Option<&FileChange> {
+        self.import.as_ref()
+    }
+
+    /// Its path.
     pub(super) fn imported_by(&self) -> Option<&Path> {
-        self.import.as_ref().map(|main| main.path.as_path())
+        self.import().map(|main| main.path.as_path())
     }
 
     /// Why our file stays where theirs would not be read.
@@ -87,12 +91,6 @@ impl ForeignAdditions {
         format!(
             "what others have added to {ours} would have no effect any more ({how}): move it to a file that Kata reads"
         )
-    }
-
-    /// What [`ForeignAdditions::write`] and [`ForeignAdditions::write_import`] are about to write.
-    pub(super) fn written(&self, root: &Root) -> Result<Vec<Written>, RootError> {
-        let files = self.theirs.iter().chain(&self.import);
-        files.map(|file| Written::new(root, &file.path, &file.after)).collect()
     }
 
     /// Writes their file.
@@ -122,11 +120,10 @@ impl ForeignAdditions {
         if Some(held.bytes.as_slice()) != main.before.as_ref().map(String::as_bytes) {
             return Err(meanwhile());
         }
-        if !place.write_over(Some(&held), main.after.as_bytes(), Some(&held.attributes))? {
-            return Err(meanwhile());
+        match place.write_over(Some(&held), main.after.as_bytes(), Some(&held.attributes))? {
+            true => Ok(Some(FileContents { bytes: main.after.clone().into_bytes(), ..held })),
+            false => Err(meanwhile()),
         }
-        let now = place.read(MAX_CONFIGURATION)?.filter(|now| now.bytes == main.after.as_bytes());
-        Ok(Some(now.ok_or_else(meanwhile)?))
     }
 }
 
@@ -196,6 +193,15 @@ pub(super) fn changed_otherwise(root: &Root, state: &State, added: &[ForeignAddi
 pub(super) fn forced(file: &FileChange, now: &str) -> String {
     let how = differences(&file.after, now);
     format!("what others have changed in {} goes, because it is forced: {how}", file.path.display())
+}
+
+/// That what stands in a file of ours goes that no state knows; `None` where it says nothing else than what is written.
+pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
+    if !says_it_is_ours(now) || settings_in(now) == settings_in(&file.after) {
+        return None;
+    }
+    let (path, how) = (file.path.display(), differences(now, &file.after));
+    Some(format!("{path} is kata-osinfo's, and no state knows how it was written: it is written anew, and {how}"))
 }
 
 /// That a file of ours was changed.

@@ -8,7 +8,7 @@ use super::containerd::migrated::{is_of_handler, to_mend};
 use super::edit::LineEnds;
 use super::keys;
 use super::lock::Lock;
-use super::rollback::{self, StateBefore, Written};
+use super::rollback::{Rollback, Written};
 use super::state::{self, ChangeError, FileChange, State, VERSION};
 use super::today::{FileState, halfway, today, without_our_keys};
 use super::toml::without_line;
@@ -228,28 +228,29 @@ pub(super) fn apply(
     new: State,
     added: &[ForeignAdditions],
 ) -> Result<(), ChangeError> {
-    let before = StateBefore::read(root)?;
-    let (mut written, mut folders) = (Vec::new(), Vec::new());
-    let applied = carry_out(root, lock, old, new, added, (&mut written, &mut folders));
-    applied.map_err(|why| match rollback::undo(root, &written, &folders, &before) {
-        left if left.is_empty() && written.is_empty() => why,
+    let mut rollback = Rollback::begin(root)?;
+    carry_out(root, lock, old, new, added, &mut rollback).map_err(|why| match rollback.undo(root) {
+        left if left.is_empty() && rollback.is_empty() => why,
         left => ChangeError::Halfway { why: Box::new(why), left },
     })
 }
 
-/// The same; what is written, and the folders that are made for it, are noted down before.
+/// The same; what is written, and the folders that are made for it, are noted down.
 fn carry_out(
     root: &Root,
     lock: &Lock,
     old: Option<&State>,
     mut new: State,
     added: &[ForeignAdditions],
-    (written, folders): (&mut Vec<Written>, &mut Vec<PathBuf>),
+    rollback: &mut Rollback,
 ) -> Result<(), ChangeError> {
     for added in added {
-        written.extend(added.written(root)?);
-        added.write(root)?;
-        added.write_import(root)?;
+        if let Some(theirs) = added.theirs() {
+            rollback.write(Written::new(root, &theirs.path, &theirs.after)?, || added.write(root))?;
+        }
+        if let Some(main) = added.import() {
+            rollback.write(Written::new(root, &main.path, &main.after)?, || added.write_import(root).map(drop))?;
+        }
     }
     new.version = VERSION;
     let mut steps = Vec::new();
@@ -263,7 +264,8 @@ fn carry_out(
     let (mut kept, dropped): (Vec<FileChange>, Vec<FileChange>) =
         before.cloned().partition(|f| new.owner(&f.path).is_some());
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
-    for file in &dropped {
+    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    for file in dropped.iter().rev() {
         match without_ours(root, old, &file.path, false) {
             Err(ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. }) => {
                 kept.push(file.clone());
@@ -280,7 +282,7 @@ fn carry_out(
         missing.extend(root.missing_folders(&file.path));
     }
     missing.retain(|folder| !new.directories.contains(folder));
-    folders.extend(missing.iter().filter(|folder| !lock.made().contains(folder)).cloned());
+    rollback.folders.extend(missing.iter().filter(|folder| !lock.made().contains(folder)).cloned());
     new.directories.extend(missing);
     new.files.extend(kept);
     new.attributes = old.map(|s| s.attributes.clone()).unwrap_or_default();
@@ -309,14 +311,9 @@ fn carry_out(
     for step in steps {
         let attributes = both.attributes.get(&step.file.path);
         if !step.is_done() {
-            written.push(Written::over(&step.file.path, step.now.as_ref(), step.target.as_deref()));
+            let file = Written::over(&step.file.path, step.now.as_ref(), step.target.as_deref());
+            rollback.write(file, || step.take(root, attributes))?;
         }
-        let taken = step.take(root, attributes);
-        if matches!(taken, Err(ChangeError::Meanwhile(_))) {
-            // It is as others have written it.
-            written.pop();
-        }
-        taken?;
     }
     state::write(root, &new)
 }

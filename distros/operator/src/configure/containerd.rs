@@ -13,16 +13,18 @@ pub(super) mod in_effect;
 mod loaded;
 mod loss;
 pub(super) mod migrated;
+mod reads;
 pub(super) mod stray;
 mod values;
 mod written;
 
 pub(super) use beside::{with_import_beside, without_gone};
-pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
+pub(super) use config::{Unread, each};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
 pub(super) use loss::{loss, lost, names_default};
+pub(super) use reads::{ReadFiles, config_paths, read_files, say_they_are_ours};
 pub(super) use written::ContainerdHandler;
 
 use super::Setting;
@@ -34,10 +36,8 @@ use super::state::{ChangeError, FileChange};
 use files::Files;
 use handler::{default_runtime, handler, settings, told};
 use loaded::{GRPC, LoadError, Loaded, Loading, RUNTIME, read};
-use model::profile::Runtime;
 use root::{Root, RootError};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 use written::{Effect, loaded, set_by};
@@ -270,7 +270,7 @@ impl Candidates<'_> {
 /// Where drop-ins of ours are read, of every containerd that can be looked for.
 pub(super) fn drop_ins(root: &Root) -> Vec<PathBuf> {
     let mut untold = |_: &Path, _: RootError| Ok(());
-    config::each(root, &mut untold).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
+    each(root, &mut untold).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
 }
 
 /// The imported file whose section takes the place of the main file's.
@@ -292,45 +292,6 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
     let list = item.as_array_mut().ok_or_else(|| EditError::NotATable("imports".to_owned()))?;
     lists::extend(list, [drop_in.display().to_string().into()]);
     Ok(line_ends.put(document.to_string()))
-}
-
-/// The `ConfigPath` of every Kata handler for a runtime, of every containerd that is there.
-///
-/// # Errors
-///
-/// What `unread` makes of a main file that cannot be read or looked for, or that imports such a one.
-pub(super) fn config_paths(root: &Root, runtime: Runtime, unread: &mut Unread<'_>) -> Result<Vec<String>, RootError> {
-    let replaced = Replaced::new();
-    let mut handlers = BTreeMap::new();
-    for place in config::each(root, unread)? {
-        let files = match read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates) {
-            Err(LoadError::Root(error)) if error.is_unreadable() => {
-                unread(&place.main, error)?;
-                continue;
-            }
-            // That it would not start is told by whoever writes its handler.
-            files => files.unwrap_or_default(),
-        };
-        for file in files {
-            for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {
-                handlers.insert((place.owner, name.clone()), handler.clone());
-            }
-        }
-    }
-    let text = |handler: &Value, key: &str| handler.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut paths = Vec::new();
-    for handler in handlers.values() {
-        let path = handler.get("options").map(|o| text(o, "ConfigPath")).unwrap_or_default();
-        let shim = text(handler, "runtime_path");
-        // Kata keeps the Rust runtime's shim and configurations apart by these names.
-        let rust =
-            [&shim, &path].iter().any(|p| p.contains("runtime-rs")) || shim.ends_with("/containerd-shim-kata-rs-v2");
-        let kata = text(handler, "runtime_type").starts_with("io.containerd.kata");
-        if kata && rust == (runtime == Runtime::Rs) && !path.is_empty() {
-            paths.push(path);
-        }
-    }
-    Ok(paths)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ const FOLDER: &str = "/etc/crio/crio.conf.d";
 const FILE: &str = "50-kata-osinfo.conf";
 const MAIN: &str = "/etc/crio/crio.conf";
 const HANDLER: [&str; 4] = ["crio", "runtime", "runtimes", NAME];
+const DEFAULT: [&str; 3] = ["crio", "runtime", "default_runtime"];
 
 /// More files than anybody has there.
 const MAX_FILES: usize = 10_000;
@@ -132,14 +133,14 @@ impl Earlier {
     }
 }
 
-/// A file that CRI-O reads besides our drop-in.
-struct Other {
+/// A file that CRI-O reads.
+struct File {
     path: PathBuf,
     /// What it says, or why CRI-O would not start with it.
     text: Result<String, Problem>,
 }
 
-impl Other {
+impl File {
     /// Whether it is read after ours: as the files are read, so their paths are compared, name by name.
     fn is_later(&self) -> bool {
         self.path > drop_in()
@@ -147,17 +148,14 @@ impl Other {
 }
 
 /// What CRI-O reads besides our drop-in, in its order.
-fn others(root: &Root, replaced: &Replaced) -> Result<Vec<Other>, RootError> {
-    let mut others = Vec::new();
-    for path in paths(root)?.into_iter().filter(|path| *path != drop_in()) {
-        others.push(Other { text: text(root, replaced, &path)?, path });
-    }
-    Ok(others)
+fn others(root: &Root, replaced: &Replaced) -> Result<Vec<File>, RootError> {
+    let others = paths(root)?.into_iter().filter(|path| *path != drop_in());
+    others.map(|path| Ok::<File, RootError>(File { text: text(root, replaced, &path)?, path })).collect()
 }
 
 /// The main file, then all below the folder, as Go's `filepath.Walk` goes: by the names, into a folder where its name
 /// stands, and into none behind a link, which is taken for a file.
-fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
+pub(super) fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
     let there = |path: &str| Ok::<_, RootError>(root.look(Path::new(path))?.map(|_| PathBuf::from(path)));
     let mut paths: Vec<PathBuf> = there(MAIN)?.into_iter().collect();
     let mut todo: Vec<PathBuf> = there(FOLDER)?.into_iter().collect();
@@ -181,72 +179,74 @@ fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
 
 /// A file's text as it is to be, or why CRI-O would not start with it.
 fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, Problem>, RootError> {
-    let broken = |line, why: &str| {
+    let broken = |why: &str| {
         let message = format!("CRI-O would not start: {why}");
-        Ok(Err(Problem { file: path.to_owned(), line, message }))
+        Ok(Err(Problem { file: path.to_owned(), line: None, message }))
     };
     if root.look(path)?.is_some_and(|found| found.is_dir()) {
-        return broken(None, "it is read as a file, and leads to a folder");
+        return broken("it is read as a file, and leads to a folder");
     }
     let text = match root.resolve_new(path).ok().and_then(|path| replaced.get(&path)) {
         Some(Some(text)) => text.clone(),
-        Some(None) => return broken(None, "it is a link to what is not there"),
+        Some(None) => return broken("it is a link to what is not there"),
         None => match root.utf8(path) {
             Ok(text) => text,
             Err(error) if error.is_unreadable() || matches!(error, RootError::TooLarge { .. }) => return Err(error),
-            Err(error) => return broken(None, &error.to_string()),
+            Err(error) => return broken(&error.to_string()),
         },
     };
-    if let Err(error) = Document::parse(text.as_str()) {
-        let line = error.span().map(|span| line_of(&text, span.start));
-        return broken(line, &format!("not TOML: {}", error.message()));
-    }
-    Ok(Ok(text))
+    Ok(sound(path, text))
+}
+
+/// A file's text, or why CRI-O would not start with it.
+fn sound(path: &Path, text: String) -> Result<String, Problem> {
+    let Err(error) = Document::parse(text.as_str()) else { return Ok(text) };
+    let line = error.span().map(|span| line_of(&text, span.start));
+    let message = format!("CRI-O would not start: not TOML: {}", error.message());
+    Err(Problem { file: path.to_owned(), line, message })
 }
 
 /// What CRI-O would miss of what is others', or why it would not start, when files are as they are to be (`then`).
 ///
 /// `None` also where one of its files cannot be read: that is told by whoever writes the handler or takes it back.
 pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
-    let (before, after) = (merged(root, &Replaced::new()).ok()?, merged(root, then).ok()?);
+    let read = |path: PathBuf| Ok::<File, RootError>(File { text: text(root, &Replaced::new(), &path)?, path });
+    let today: Vec<File> = paths(root).ok()?.into_iter().map(read).collect::<Result<_, RootError>>().ok()?;
+    let (mut before, mut after) = (merged(&today), merged(&changed(root, &today, then).ok()?));
     // What is left of others' keys alone starts nothing.
     let is_whole = |handler: &Value| ["runtime_path", "runtime_type"].iter().any(|key| handler.get(key).is_some());
     let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some_and(is_whole);
-    let default = ["crio", "runtime", "default_runtime"];
-    let place = match at(&after, &default).and_then(Value::as_str) == Some(NAME) {
-        true => default_in(root).or_else(|| Some("CRI-O's configuration".to_owned())),
-        false => default_in_broken(root),
-    };
-    if has_ours(&before)
-        && !has_ours(&after)
-        && let Some(place) = place
-    {
-        return Some(format!(
-            "{place} makes {NAME} CRI-O's default_runtime, without which it does not start: name another one there first"
-        ));
+    if has_ours(&before) && !has_ours(&after) {
+        let place = match at(&after, &DEFAULT).and_then(Value::as_str) == Some(NAME) {
+            true => Some(default_in(&today).unwrap_or_else(|| "CRI-O's configuration".to_owned())),
+            false => default_in_broken(root, &today),
+        };
+        if let Some(place) = place {
+            return Some(format!(
+                "{place} makes {NAME} CRI-O's default_runtime, without which it does not start: name another one there first"
+            ));
+        }
     }
-    let keys = lost(&before, &after).filter(|keys| !keys.iter().map(String::as_str).take(HANDLER.len()).eq(HANDLER));
-    let key = keys?.join(".");
+    [&mut before, &mut after].into_iter().for_each(without_handler);
+    let key = lost(&before, &after)?.join(".");
     Some(format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads"))
 }
 
 /// Where a file that is no TOML makes ours the default runtime: once it is mended, it is.
-fn default_in_broken(root: &Root) -> Option<String> {
-    paths(root).ok()?.iter().find_map(|path| {
-        let text = root.utf8(path).ok().filter(|text| Document::parse(text.as_str()).is_err())?;
+fn default_in_broken(root: &Root, all: &[File]) -> Option<String> {
+    all.iter().filter(|file| file.text.is_err()).find_map(|File { path, .. }| {
+        let text = root.utf8(path).ok()?;
         Some(format!("{}:{}", path.display(), names_default(&text, "default_runtime")?))
     })
 }
 
 /// The last file that names a default runtime, with the line.
-fn default_in(root: &Root) -> Option<String> {
-    let all = paths(root).ok()?;
-    all.iter().rev().find_map(|path| {
-        let text = root.utf8(path).ok()?;
+fn default_in(all: &[File]) -> Option<String> {
+    all.iter().rev().find_map(|File { path, text }| {
+        let text = text.as_ref().ok()?;
         let document = Document::parse(text.as_str()).ok()?;
-        let keys = ["crio", "runtime", "default_runtime"];
-        let item = keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key))?;
-        let line = item.span().map_or(1, |span| line_of(&text, span.start));
+        let item = DEFAULT.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key))?;
+        let line = item.span().map_or(1, |span| line_of(text, span.start));
         Some(format!("{}:{line}", path.display()))
     })
 }
@@ -256,32 +256,48 @@ fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
     rest.iter().try_fold(map.get(*first)?, |value, key| value.get(key))
 }
 
-/// What CRI-O makes of all files together, ours too, and would make of them once those with which it does not start are
-/// mended.
-fn merged(root: &Root, files: &Replaced) -> Result<Map<String, Value>, RootError> {
+/// Takes the handler of our name out.
+fn without_handler(merged: &mut Map<String, Value>) {
+    let [crio, runtime, runtimes, name] = HANDLER;
+    let runtimes = merged.get_mut(crio).and_then(|crio| crio.get_mut(runtime)?.get_mut(runtimes)?.as_object_mut());
+    if let Some(runtimes) = runtimes {
+        runtimes.remove(name);
+    }
+}
+
+/// The files of today as they are to be, in CRI-O's order.
+fn changed(root: &Root, today: &[File], then: &Replaced) -> Result<Vec<File>, RootError> {
     let folder = root.resolve_new(Path::new(FOLDER));
-    let new = files.iter().filter(|(path, text)| text.is_some() && folder.as_ref().is_ok_and(|f| path.starts_with(f)));
-    let mut all = paths(root)?;
-    let is_there = |path: &Path| Ok::<_, RootError>(files.get(&root.resolve_new(path)?).is_none_or(Option::is_some));
-    let mut texts = Vec::new();
-    for (path, _) in new {
-        if root.look(path)?.is_none() {
-            all.push(path.clone());
+    let mut all = Vec::new();
+    for File { path, text } in today {
+        let text = match then.get(&root.resolve_new(path)?) {
+            Some(Some(text)) => sound(path, text.clone()),
+            // A link to what has gone says nothing, either.
+            Some(None) => continue,
+            None => text.clone(),
+        };
+        all.push(File { path: path.clone(), text });
+    }
+    for (path, text) in then.iter().filter(|(path, _)| folder.as_ref().is_ok_and(|folder| path.starts_with(folder))) {
+        if let Some(text) = text
+            && root.look(path)?.is_none()
+        {
+            all.push(File { path: path.clone(), text: sound(path, text.clone()) });
         }
     }
-    all.sort_by_key(|path| (path != Path::new(MAIN), path.clone()));
-    for path in &all {
-        if is_there(path)? {
-            texts.extend(text(root, files, path)?.ok());
-        }
-    }
+    all.sort_by_cached_key(|file| (file.path != Path::new(MAIN), file.path.clone()));
+    Ok(all)
+}
+
+/// What CRI-O makes of all files together, and would make of them once those with which it does not start are mended.
+fn merged(all: &[File]) -> Map<String, Value> {
     let mut merged = Map::new();
-    for text in texts {
-        let Ok(document) = text.parse::<DocumentMut>() else { continue };
-        let Value::Object(own) = table_of(document.as_table()) else { continue };
-        merge(&mut merged, own, 0);
+    for document in all.iter().filter_map(|file| file.text.as_ref().ok()?.parse::<DocumentMut>().ok()) {
+        if let Value::Object(own) = table_of(document.as_table()) {
+            merge(&mut merged, own, 0);
+        }
     }
-    Ok(merged)
+    merged
 }
 
 /// A later file's values take the place of earlier ones; a runtime does as a whole.
@@ -306,7 +322,7 @@ fn handler_of(text: &str) -> Option<Map<String, Value>> {
 }
 
 /// The last handler of this name before ours: of the main file, or of a drop-in.
-fn earlier(others: &[Other]) -> Option<Earlier> {
+fn earlier(others: &[File]) -> Option<Earlier> {
     others.iter().rev().filter(|other| !other.is_later()).find_map(|other| {
         let text = other.text.as_ref().ok()?.clone();
         Some(Earlier { file: other.path.clone(), handler: handler_of(&text)?, text })
@@ -332,7 +348,7 @@ impl CrioHandler {
     pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
         let others = others(root, replaced)?;
         let mut problems: Vec<Problem> = others.iter().filter_map(|other| other.text.as_ref().err().cloned()).collect();
-        let mut later = others.into_iter().rev().filter(Other::is_later);
+        let mut later = others.into_iter().rev().filter(File::is_later);
         let last = later.find_map(|other| {
             let text = other.text.ok()?;
             handler_of(&text).is_some().then_some((other.path, text))

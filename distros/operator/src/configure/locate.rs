@@ -64,7 +64,10 @@ pub enum LocateError {
 /// looked into.
 pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<LocatedConfiguration, LocateError> {
     let searched = search(root, runtime);
-    let mut paths = containerd::config_paths(root, runtime, &mut |_, error| Err(error))?;
+    let mut unread = |_: &Path, error: RootError| Err(error);
+    let places = containerd::each(root, &mut unread)?;
+    let handlers = containerd::config_paths(&containerd::read_files(root, &places, &mut unread)?);
+    let mut paths: Vec<String> = handlers.into_iter().filter(|(of, _)| *of == runtime).map(|(_, path)| path).collect();
     paths.sort();
     paths.dedup();
     if let Some(named) = named {

@@ -1,7 +1,7 @@
 //! One at a time: a lock for everything that configures a root.
 
 use super::state::{self, ChangeError, FOLDER, STATE};
-use root::{PinnedPath, Root, RootError};
+use root::{PinnedPath, Rescued, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use std::fs::File;
@@ -19,10 +19,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub struct Lock {
     root: Root,
     made: Vec<PathBuf>,
+    rescued: Vec<String>,
     _folder: File,
 }
 
-/// Takes the lock and sweeps what a crash has left.
+/// Takes the lock and sweeps what a crash has left; what others wrote at that moment has its place again.
 ///
 /// # Errors
 ///
@@ -59,9 +60,8 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
         if place.path() == Path::new(STATE) {
             rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|e| failed(e.into()))?;
         }
-        let lock = Lock { root: root.clone(), made, _folder: folder };
-        sweep(root, &place)?;
-        return Ok(lock);
+        let rescued = sweep(root, &place);
+        return Ok(Lock { root: root.clone(), made, rescued, _folder: folder });
     }
 }
 
@@ -71,22 +71,38 @@ fn is_still_there(root: &Root, folder: &File) -> Result<bool, RootError> {
     Ok(now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b)))
 }
 
-/// Removes what a crash has left beside the state, and beside every file that it names.
-fn sweep(root: &Root, place: &PinnedPath) -> Result<(), ChangeError> {
-    let swept = |place: &PinnedPath| {
-        place.sweep().map_err(|source| RootError::Write { path: root.shown(place.path()), source })
-    };
-    swept(place)?;
-    // A broken state is reported by whoever needs it.
-    for file in state::read(root).ok().flatten().iter().flat_map(|s| &s.files) {
-        if let Some(place) = root.pin(&file.path)? {
-            swept(&place)?;
-        }
+/// Removes what a crash has left beside the state, and beside every file that it names. Returns what became of texts of
+/// others that it had taken out of their places.
+///
+/// A broken state, and what cannot be swept, is told by whoever needs it: nobody is locked out by it.
+fn sweep(root: &Root, place: &PinnedPath) -> Vec<String> {
+    let state = state::read(root).ok().flatten().unwrap_or_default();
+    let files = state.files.iter().filter_map(|file| root.pin(&file.path).ok().flatten());
+    // The state is nobody else's.
+    let _ = place.sweep();
+    files.flat_map(|place| place.sweep().unwrap_or_default().into_iter().map(move |how| words(&place, &how))).collect()
+}
+
+/// What became of a text of others, on one line.
+fn words(place: &PinnedPath, how: &Rescued) -> String {
+    let path = place.path().display();
+    let at_that_moment =
+        format!("{path} was changed by others in the moment in which a call that was cut short wrote it");
+    match how {
+        Rescued::Back => format!("{at_that_moment}: what they wrote stands there again"),
+        Rescued::Aside(aside) => format!(
+            "{at_that_moment}, and once more since: what they wrote first lies in {} now, for you to merge",
+            aside.display()
+        ),
     }
-    Ok(())
 }
 
 impl Lock {
+    /// What became of texts of others that a call which was cut short had taken out of their places, in words.
+    pub fn rescued(&self) -> &[String] {
+        &self.rescued
+    }
+
     /// The folders that were made for it, the outermost first.
     pub(super) fn made(&self) -> &[PathBuf] {
         &self.made

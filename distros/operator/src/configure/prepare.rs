@@ -1,16 +1,17 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
 mod error;
+mod left_behind;
 
 pub use error::PrepareError;
 
 use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
+use super::dangling::{self, Dangling};
 use super::edit::{DROP_IN, EditError, as_it_stands, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
-use super::merged::settings_in;
 use super::needed::needed;
 use super::runtime_files::shim;
 use super::secrets::hidden_diff;
@@ -21,6 +22,7 @@ use super::{
     Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd,
     containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
 };
+use left_behind::{drop_ins_of, left_behind};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
@@ -181,6 +183,7 @@ pub fn prepare(
     let is_written = |path: &Path| changes.iter().any(|c| c.path == path);
     let of_ours = recorded.iter().flat_map(|old| &old.files).filter(|file| is_written(&file.path));
     warnings.extend(of_ours.filter_map(|file| Some(added::forced(file, changed.get(&file.path)?))));
+    warnings.extend(unknown_words(root, recorded.as_ref(), &changes)?);
     for path in foreign(root, &changes)?.into_iter().filter(|path| !changed.contains_key(path)) {
         if !force {
             return Err(PrepareError::Foreign(path));
@@ -193,6 +196,8 @@ pub fn prepare(
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().filter_map(ForeignAdditions::words));
+    let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));
+    warnings.extend(copies.iter().map(|copy| format!("{}: {}", copy.path.display(), copy.why)));
     let told = kept.iter().filter(|(path, _)| !is_written(path));
     warnings.extend(told.map(|(path, why)| format!("{} stays: {why}", path.display())));
     let stays: Vec<PathBuf> = stays.into_iter().filter(|path| !is_written(path)).collect();
@@ -287,10 +292,33 @@ impl PreparedFiles {
         configuration: &KataConfiguration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, lock, self.old.as_ref(), self.new, &self.added)?;
-        let merged = MergedConfiguration::read(root, &self.located, configuration.runtime, configuration.kata)?;
-        let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
-        Ok((merged.not_effective(&self.settings), problems))
+        let read = MergedConfiguration::read(root, &self.located, configuration.runtime, configuration.kata);
+        let read = read.and_then(|merged| {
+            let handler = self.handler.as_ref();
+            let problems = problems(root, &merged, configuration.runtime, handler, &BTreeMap::new())?;
+            Ok((merged.not_effective(&self.settings), problems))
+        });
+        // All is written by now, and in effect perhaps.
+        let (not_effective, mut problems) = read.unwrap_or_else(|error| {
+            let message = format!("it is written, and whether it has an effect cannot be told: {error}");
+            (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
+        });
+        let dangling = self.old.iter().flat_map(|old| dangling::remove(root, old));
+        let told = dangling.map(|Dangling { link: NotReverted { path, why, .. }, .. }| (path, why));
+        problems.extend(told.map(|(file, message)| Problem { file, line: None, message }));
+        Ok((not_effective, problems))
     }
+}
+
+/// That what stands in files of ours which no state knows goes where it says something else than what is written: nothing
+/// tells whether others have changed it.
+fn unknown_words(root: &Root, recorded: Option<&State>, changes: &[FileChange]) -> Result<Vec<String>, RootError> {
+    let is_known = |path: &Path| recorded.is_some_and(|old| old.files.iter().any(|f| f.path == path));
+    let mut all = Vec::new();
+    for change in changes.iter().filter(|c| is_whole(c) && !is_known(&c.path)) {
+        all.extend(root.utf8_if_any(&change.path)?.and_then(|now| added::unknown(change, &now)));
+    }
+    Ok(all)
 }
 
 /// Files that are to be wholly ours, and in whose place somebody else's stand.
@@ -336,47 +364,6 @@ fn control_groups(
         value: true.into(),
         why: "Kata before 3.0 starts nothing otherwise where control groups are of version 2".to_owned(),
     }))
-}
-
-/// A configuration's drop-ins that others wrote and that are to change.
-fn drop_ins_of(
-    root: &Root,
-    located: &LocatedConfiguration,
-    added: &[ForeignAdditions],
-    is_ours: &dyn Fn(&PathBuf) -> bool,
-) -> Result<BTreeMap<PathBuf, String>, RootError> {
-    let folder = root.resolve_new(&located.drop_ins())?;
-    let mut all = BTreeMap::new();
-    for path in root.list(&folder)?.iter().map(|name| folder.join(name)).filter(|path| !is_ours(path)) {
-        let text = root.text_if_any(&path)?.unwrap_or_default();
-        all.insert(path, text);
-    }
-    let moved = added.iter().filter_map(ForeignAdditions::theirs).filter(|c| c.path.parent() == Some(folder.as_path()));
-    all.extend(moved.map(|c| (c.path.clone(), c.after.clone())));
-    Ok(all)
-}
-
-/// What a drop-in of a configuration sets and its copy, which has drop-ins of its own, does not have.
-fn left_behind(
-    path: &Path,
-    text: &str,
-    goes_to: &Path,
-    planned: &[Setting],
-    merged: &MergedConfiguration,
-) -> Option<String> {
-    let set = settings_in(text);
-    let is_lost = |s: &&Setting| {
-        let of_another =
-            s.table.first().is_some_and(|t| t == "hypervisor") && s.table.get(1).is_some_and(|t| t != "qemu");
-        let is_planned = planned.iter().any(|p| p.path() == s.path());
-        !of_another && !is_planned && merged.leaf(&s.path()).map(|leaf| leaf.value) != Some(&s.value)
-    };
-    let lost: Vec<String> = set.iter().filter(is_lost).map(|s| format!("{} = {}", s.name(), s.value)).collect();
-    if lost.is_empty() && !set.is_empty() {
-        return None;
-    }
-    let lost = if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) };
-    Some(format!("{} is not read by it: what it is to have{lost} goes to {}", path.display(), goes_to.display()))
 }
 
 fn problems(

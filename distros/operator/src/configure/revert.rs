@@ -4,16 +4,15 @@
 
 use super::added::{self, ForeignAdditions};
 use super::change::{PendingFile, not_toml};
+use super::containerd::Replaced;
 use super::containerd::migrated::{is_of_handler, to_mend};
-use super::containerd::{self, Replaced};
-use super::crio;
-use super::edit::DROP_IN;
+use super::dangling::{self, Dangling};
 use super::keys::is_whole;
 use super::lock::Lock;
 use super::needed::{hold, needed};
-use super::state::{self, ChangeError, FileChange, NotReverted, STATE, State, VERSION};
+use super::state::{self, ChangeError, FOLDER, FileChange, NotReverted, STATE, State, VERSION};
 use super::today::{FileState, halfway, taken, today};
-use root::{PinnedPath, Root};
+use root::{PinnedPath, Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +47,7 @@ fn belongs(handler: &Path) -> String {
 ///
 /// # Errors
 ///
-/// That what is left of the state, of our folders, or of links to files of ours that have gone, cannot be removed.
+/// That a file which decides what others need cannot be read; nothing is taken back then, and by force it is.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     revert_but(root, lock, state, force, &[])
 }
@@ -138,7 +137,13 @@ pub(super) fn revert_but(
     }
     let mut then: Replaced = steps.iter().map(|step| (step.file.path.clone(), step.target.clone())).collect();
     then.extend(added.iter().filter_map(ForeignAdditions::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
-    let mut needed = needed(root, state, &added, &then, None)?;
+    let mut needed = match needed(root, state, &added, &then, None) {
+        Err(error) if force => {
+            reverted.forced.push(format!("whether others need what goes is not known: {error}"));
+            Vec::new()
+        }
+        needed => needed?,
+    };
     needed.retain(|kept| !held.iter().any(|h| h.path == kept.path));
     if !needed.is_empty() && !force {
         return revert_but(root, lock, recorded, force, &[held, &needed].concat());
@@ -264,20 +269,28 @@ pub(super) fn revert_but(
         }
     }
     reverted.kept.append(&mut unwritten);
-    remove_dangling(root, state)?;
+    let mut led_to = Vec::new();
+    for Dangling { link, file } in dangling::remove(root, state) {
+        reverted.kept.push(link);
+        led_to.push(file);
+    }
+    if reverted.kept.is_empty() {
+        reverted.kept.extend(remove_folders(root, state));
+    }
     match reverted.kept.is_empty() {
-        true => remove_state(root, state)?,
-        false => keep_state(root, state, &mut reverted),
+        true => reverted.kept.extend(remove_state(root, state)),
+        false => keep_state(root, state, &led_to, &mut reverted),
     }
     Ok(reverted)
 }
 
-/// Writes a state of what was not taken back.
-fn keep_state(root: &Root, state: &State, reverted: &mut RevertReport) {
+/// Writes a state of what was not taken back, and of files to which links are left (`led_to`).
+fn keep_state(root: &Root, state: &State, led_to: &[PathBuf], reverted: &mut RevertReport) {
     // What others have made of a handler is compared with all files that it was written to.
     let of_one =
         |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
-    let kept = |file: &FileChange| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
+    let is_kept = |file: &FileChange| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
+    let kept = |file: &FileChange| is_kept(file) || led_to.contains(&file.path);
     let mut left = State {
         version: VERSION,
         earlier: BTreeMap::new(),
@@ -294,38 +307,34 @@ fn keep_state(root: &Root, state: &State, reverted: &mut RevertReport) {
     }
 }
 
-/// Removes links of others to drop-ins of ours that have gone: Kata, containerd and CRI-O do not start with a link that
-/// leads nowhere.
-fn remove_dangling(root: &Root, state: &State) -> Result<(), ChangeError> {
-    let beside = |config: &Path| config.with_file_name("config.d").join(DROP_IN);
-    let mains = state.configurations.iter().flat_map(|c| std::iter::once(&c.config).chain(&c.files));
-    let of_kata = mains.map(|main| beside(main));
-    let of_managers = containerd::drop_ins(root).into_iter().chain([crio::drop_in()]);
-    let gone = |path: &Path| state.files.iter().any(|f| f.path == path && is_whole(f));
-    for link in of_kata.chain(of_managers) {
-        let is_link = root.symlink_metadata(&link).is_ok_and(|found| found.is_symlink());
-        if is_link && root.look(&link)?.is_none() && root.resolve_new(&link).is_ok_and(|path| gone(&path)) {
-            root.pin_itself(&link)?.iter().try_for_each(PinnedPath::remove)?;
-        }
-    }
-    Ok(())
+/// Removes the folders that were made, but those of the state; returns those that cannot be removed.
+fn remove_folders(root: &Root, state: &State) -> Vec<NotReverted> {
+    let others = state.directories.iter().rev().filter(|folder| !holds_state(folder));
+    // Others may have put something there; then it stays.
+    let failed = others.filter_map(|folder| Some((folder, root.remove_empty_folder(folder).err()?)));
+    failed.map(|(folder, error)| not_removed(folder, &error)).collect()
 }
 
-/// Removes the state, and the folders that were made.
-fn remove_state(root: &Root, state: &State) -> Result<(), ChangeError> {
-    let (above, others): (Vec<_>, Vec<_>) = state.directories.iter().partition(|d| Path::new(STATE).starts_with(d));
-    for folder in others.iter().rev() {
-        // Others may have put something there; then it stays.
-        root.remove_empty_folder(folder)?;
+/// Removes the state, and its folders; returns it where it cannot be removed.
+fn remove_state(root: &Root, state: &State) -> Option<NotReverted> {
+    let place = root.pin_itself(Path::new(STATE));
+    if let Err(error) = place.and_then(|place| place.iter().try_for_each(PinnedPath::remove)) {
+        return Some(not_removed(Path::new(STATE), &error));
     }
-    if let Some(place) = root.pin_itself(Path::new(STATE))? {
-        place.remove()?;
+    let above = state.directories.iter().rev().filter(|folder| holds_state(folder)).map(PathBuf::as_path);
+    for folder in std::iter::once(Path::new(FOLDER)).chain(above) {
+        // It is empty, and harms nobody.
+        let _ = root.remove_empty_folder(folder);
     }
-    let own = Path::new(STATE).parent().map(Path::to_owned);
-    for folder in own.iter().chain(above.into_iter().rev()) {
-        root.remove_empty_folder(folder)?;
-    }
-    Ok(())
+    None
+}
+
+fn holds_state(folder: &Path) -> bool {
+    Path::new(STATE).starts_with(folder)
+}
+
+fn not_removed(path: &Path, error: &RootError) -> NotReverted {
+    NotReverted { path: path.to_owned(), why: error.to_string(), by_force: false }
 }
 
 /// The text of a file, or that of which half is written over.

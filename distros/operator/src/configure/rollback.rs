@@ -1,6 +1,6 @@
 //! Undoing what a call has written that fails in the middle: half of it would be in effect.
 
-use super::state::{MAX_STATE, STATE};
+use super::state::{ChangeError, MAX_STATE, STATE};
 use root::{FileContents, MAX_CONFIGURATION, Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -59,52 +59,83 @@ impl Written {
     }
 }
 
-/// The state as it stood before, to the byte.
-pub(super) struct StateBefore(Option<FileContents>);
+/// What a call has written so far, and what stood there before.
+pub(super) struct Rollback {
+    /// The state, to the byte.
+    state: Option<FileContents>,
+    written: Vec<Written>,
+    /// Folders that are made for it, the outermost first.
+    pub(super) folders: Vec<PathBuf>,
+}
 
-impl StateBefore {
-    /// As it stands now.
+impl Rollback {
+    /// Of a call that is about to begin.
     ///
     /// # Errors
     ///
-    /// That it cannot be read.
-    pub(super) fn read(root: &Root) -> Result<StateBefore, RootError> {
+    /// That the state cannot be read.
+    pub(super) fn begin(root: &Root) -> Result<Rollback, RootError> {
         let place = root.pin_itself(Path::new(STATE))?;
-        Ok(StateBefore(place.map(|place| place.read(MAX_STATE)).transpose()?.flatten()))
+        let state = place.map(|place| place.read(MAX_STATE)).transpose()?.flatten();
+        Ok(Rollback { state, written: Vec::new(), folders: Vec::new() })
     }
 
-    fn bring_back(&self, root: &Root) -> Result<(), RootError> {
+    /// Notes down a file and writes it; what is as others have written it in that moment is not noted.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub(super) fn write(
+        &mut self,
+        file: Written,
+        write: impl FnOnce() -> Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
+        match write() {
+            Err(theirs @ ChangeError::Meanwhile(_)) => Err(theirs),
+            written => {
+                self.written.push(file);
+                written
+            }
+        }
+    }
+
+    /// Whether nothing was written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
+    /// Undoes everything, the last first, and removes the folders that were made for it.
+    ///
+    /// Returns the files that could not be brought back; the state stays then, and knows of them.
+    pub(super) fn undo(&self, root: &Root) -> Vec<PathBuf> {
+        let mut left: Vec<PathBuf> = Vec::new();
+        for file in self.written.iter().rev() {
+            if !file.undo(root).unwrap_or_default() {
+                left.push(file.path.clone());
+            }
+        }
+        if left.is_empty() {
+            for folder in self.folders.iter().rev() {
+                // It is empty, and harms nobody.
+                let _ = root.remove_empty_folder(folder);
+            }
+            if self.bring_back_state(root).is_err() {
+                left.push(STATE.into());
+            }
+        }
+        left
+    }
+
+    fn bring_back_state(&self, root: &Root) -> Result<(), RootError> {
         let Some(place) = root.pin_itself(Path::new(STATE))? else { return Ok(()) };
-        if place.read(MAX_STATE)? == self.0 {
+        if place.read(MAX_STATE)? == self.state {
             return Ok(());
         }
-        match &self.0 {
+        match &self.state {
             Some(before) => place.write(&before.bytes, Some(&before.attributes)),
             None => place.remove(),
         }
     }
-}
-
-/// Undoes everything that was written, the last first, and removes the folders that were made for it.
-///
-/// Returns the files that could not be brought back; the state stays then, and knows of them.
-pub(super) fn undo(root: &Root, written: &[Written], folders: &[PathBuf], state: &StateBefore) -> Vec<PathBuf> {
-    let mut left: Vec<PathBuf> = Vec::new();
-    for file in written.iter().rev() {
-        if !file.undo(root).unwrap_or_default() {
-            left.push(file.path.clone());
-        }
-    }
-    if left.is_empty() {
-        for folder in folders.iter().rev() {
-            // It is empty, and harms nobody.
-            let _ = root.remove_empty_folder(folder);
-        }
-        if state.bring_back(root).is_err() {
-            left.push(STATE.into());
-        }
-    }
-    left
 }
 
 #[cfg(test)]
@@ -121,8 +152,12 @@ mod tests {
         }
         std::fs::hard_link(dir.path().join("linked"), dir.path().join("other")).unwrap();
         let names = ["edited", "theirs", "linked", "whole", "new"];
-        let written: Vec<Written> =
-            names.iter().map(|name| Written::new(&root, &Path::new("/").join(name), "ours").unwrap()).collect();
+        let written = |name: &str| Written::new(&root, &Path::new("/").join(name), "ours").unwrap();
+        let mut rollback = Rollback::begin(&root).unwrap();
+        for name in names {
+            rollback.write(written(name), || Ok(())).unwrap();
+        }
+        rollback.folders.push("/made".into());
         for name in ["edited", "new"] {
             write(name, "ours");
         }
@@ -130,9 +165,7 @@ mod tests {
         // As a call leaves it that is cut short.
         write("linked", "oursre, and more");
         std::fs::create_dir(dir.path().join("made")).unwrap();
-        let state = StateBefore::read(&root).unwrap();
-        let left = undo(&root, &written, &["/made".into()], &state);
-        assert_eq!(left, [PathBuf::from("/theirs")]);
+        assert_eq!(rollback.undo(&root), [PathBuf::from("/theirs")]);
         let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         for name in ["edited", "linked", "other", "whole"] {
             assert_eq!(text(name), "before, and more", "{name}");
@@ -140,7 +173,30 @@ mod tests {
         assert_eq!(text("theirs"), "ours, and theirs");
         assert!(!dir.path().join("new").exists());
         assert!(dir.path().join("made").exists(), "it is what the state knows of");
-        assert!(undo(&root, &written[..1], &["/made".into()], &state).is_empty());
+        write("theirs", "ours");
+        assert!(rollback.undo(&root).is_empty());
         assert!(!dir.path().join("made").exists());
+    }
+
+    /// Whether it is a file that is written again, or a new one.
+    #[test]
+    fn what_others_wrote_in_that_moment_is_not_told_as_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        std::fs::write(dir.path().join("edited"), "before").unwrap();
+        for name in ["edited", "new"] {
+            let path = Path::new("/").join(name);
+            for (is_theirs, left) in [(true, Vec::new()), (false, vec![path.clone()])] {
+                let mut rollback = Rollback::begin(&root).unwrap();
+                let file = Written::new(&root, &path, "ours").unwrap();
+                let written = rollback.write(file, || {
+                    std::fs::write(dir.path().join(name), format!("theirs, {is_theirs}")).unwrap();
+                    if is_theirs { Err(ChangeError::Meanwhile(path.clone())) } else { Ok(()) }
+                });
+                assert_eq!((written.is_err(), rollback.is_empty()), (is_theirs, is_theirs));
+                assert_eq!(rollback.undo(&root), left, "{name}");
+                assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), format!("theirs, {is_theirs}"));
+            }
+        }
     }
 }

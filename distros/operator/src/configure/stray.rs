@@ -4,7 +4,11 @@
 //! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
 //! before, so the rest stays.
 
-use super::containerd::{self, Replaced, Unread, migrated};
+mod copies;
+
+pub(super) use copies::copies;
+
+use super::containerd::{self, ContainerdConfig, ReadFiles, Replaced, Unread, migrated};
 use super::edit::DROP_IN;
 use super::keys::{is_whole, says_it_is_ours};
 use super::lock::Lock;
@@ -14,7 +18,6 @@ use super::state::{
     is_plain,
 };
 use super::{copy, crio, locate, own};
-use model::profile::Runtime;
 use root::{PinnedPath, Root, RootError};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -86,10 +89,12 @@ fn unknown(file: &FileChange) -> NotReverted {
 /// may be about stays: its own text, and a drop-in that it may import. Else as [`revert`](super::revert::revert).
 pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     let mut closed = Vec::new();
-    let mains = migrated::mains(root, &mut |path, error| unread(force, &mut closed, path, error))?;
+    let mut tell = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
+    let places = containerd::each(root, &mut tell)?;
+    let mains = migrated::mains(root, &places, &mut tell)?;
     let state = &migrated::adopted_of(root, state.clone(), &mains)?;
     let mut added = migrated::unknown_mains(&mains, state);
-    let Strays { state: found, unread: more, copies: mut of_copies, .. } = strays(root, force)?;
+    let Strays { state: found, unread: more, copies, .. } = strays_of(root, &places, state, Vec::new(), force)?;
     let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
     let mut others: Vec<FileChange> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
     let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
@@ -131,13 +136,10 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         }
     }
     reverted.kept.extend(others.iter().map(unknown));
-    // Those beside files that only a state knows, too.
-    let drop_ins: Vec<&Path> = all.files.iter().map(|file| file.path.as_path()).collect();
-    of_copies.extend(copies(root, &drop_ins, &mut |_, _| Ok(()))?);
-    for copy in of_copies {
+    for copy in copies {
         // One that is ours by a link has gone with it.
-        let is_told =
-            all.files.iter().any(|f| f.path == copy.path) || reverted.kept.iter().any(|k| k.path == copy.path);
+        let path = followed(&copy);
+        let is_told = all.files.iter().any(|f| f.path == path) || reverted.kept.iter().any(|k| k.path == copy.path);
         if !is_told {
             reverted.kept.push(copy);
         }
@@ -181,15 +183,29 @@ fn unread(force: bool, told: &mut Vec<NotReverted>, path: &Path, error: RootErro
 /// That something there cannot be read, unless it is forced.
 pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     let mut closed = Vec::new();
+    let places = containerd::each(root, &mut |path, error| unread(force, &mut closed, path, error))?;
+    strays_of(root, &places, &State::default(), closed, force)
+}
+
+/// The same of these containerds, beside what a state knows; `closed` are files that cannot be read.
+fn strays_of(
+    root: &Root,
+    places: &[ContainerdConfig],
+    known: &State,
+    mut closed: Vec<NotReverted>,
+    force: bool,
+) -> Result<Strays, RootError> {
     let mut tell = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
-    let of_kata = of_kata(root, &mut tell)?;
+    let read = containerd::read_files(root, places, &mut tell)?;
+    let named = configurations(root, &read);
+    let of_kata = of_kata(root, &named, &mut tell)?;
     let marked = |config: &Path| {
         let path = root.resolve_new(config).unwrap_or_else(|_| config.to_owned());
         let drop_in = path.with_file_name("config.d").join(DROP_IN);
         of_kata.iter().any(|change| change.path == path || change.path == drop_in)
     };
     let containerd::stray::ContainerdStrays { changes: mut handler, kept, unclear } =
-        containerd::stray::strays(root, &marked, &mut tell)?;
+        containerd::stray::strays(root, places, &marked, &mut tell)?;
     handler.extend(ours(root, &crio::drop_in(), &mut tell)?);
     let paths = |changes: &[FileChange]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
@@ -197,9 +213,7 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
     let state = State { configurations, files, directories, ..State::default() };
-    let drop_ins: Vec<PathBuf> = drop_ins_of_kata(root, &mut |path, error| unread(force, &mut closed, path, error))?;
-    let drop_ins: Vec<&Path> = drop_ins.iter().map(PathBuf::as_path).collect();
-    let copies = copies(root, &drop_ins, &mut |path, error| unread(force, &mut closed, path, error))?;
+    let copies = copies::among(root, &named, known, &read, &mut tell)?;
     Ok(Strays { state, kept, unclear, unread: closed, copies })
 }
 
@@ -226,40 +240,6 @@ pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Re
     let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     let configurations = vec![unnamed(paths.clone(), paths)];
     Ok((!files.is_empty()).then(|| State { configurations, files, ..State::default() }))
-}
-
-/// The places of drop-ins for Kata.
-fn drop_ins_of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<PathBuf>, RootError> {
-    let mut all = Vec::new();
-    for config in configurations(root, unread)? {
-        all.extend(target(root, &config, unread)?.map(|path| path.with_file_name("config.d").join(DROP_IN)));
-    }
-    Ok(all)
-}
-
-/// Files beside drop-ins of ours that say that they are ours and have another name, where every name is read.
-fn copies(root: &Root, drop_ins: &[&Path], unread: &mut Unread<'_>) -> Result<Vec<NotReverted>, RootError> {
-    let of_kata = drop_ins.iter().filter(|path| path.ends_with(Path::new("config.d").join(DROP_IN)));
-    let folders: BTreeSet<PathBuf> = of_kata.map(|path| path.with_file_name("")).collect();
-    let mut all = Vec::new();
-    for folder in folders {
-        let names = match root.list_if_any(&folder) {
-            Ok(names) => names,
-            Err(error) => {
-                unread(&folder, error)?;
-                continue;
-            }
-        };
-        for path in names.iter().filter(|name| *name != DROP_IN).map(|name| folder.join(name)) {
-            if let Some(copy) = ours(root, &path, unread)?
-                && copy.path == path
-            {
-                let why = "Kata reads it as it read the file of ours that it is a copy of: remove it".to_owned();
-                all.push(NotReverted { path, why, by_force: false });
-            }
-        }
-    }
-    Ok(all)
 }
 
 /// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
@@ -313,21 +293,19 @@ fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
 }
 
 /// Where configurations of Kata are, or may have been.
-fn configurations(root: &Root, unread: &mut Unread<'_>) -> Result<BTreeSet<PathBuf>, RootError> {
+fn configurations(root: &Root, read: &[ReadFiles<'_>]) -> BTreeSet<PathBuf> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
-    for runtime in [Runtime::Go, Runtime::Rs] {
-        named.extend(containerd::config_paths(root, runtime, unread)?.into_iter().map(PathBuf::from));
-    }
+    named.extend(containerd::config_paths(read).into_iter().map(|(_, path)| PathBuf::from(path)));
     named.extend(named_by_a_damaged_state(root));
     named.retain(|path| path.is_absolute());
-    Ok(named)
+    named
 }
 
 /// Copies of Kata's configurations, and drop-ins beside these.
-fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
+fn of_kata(root: &Root, named: &BTreeSet<PathBuf>, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
     let mut found: Vec<FileChange> = Vec::new();
-    for config in configurations(root, unread)? {
-        for change in of_one(root, &config, unread)? {
+    for config in named {
+        for change in of_one(root, config, unread)? {
             if !found.contains(&change) {
                 found.push(change);
             }

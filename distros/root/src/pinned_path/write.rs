@@ -1,5 +1,6 @@
 //! Writing a file whole or not at all, renaming and removing it.
 
+use super::displaced::{Rescued, is_back};
 use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
 use crate::error::RootError;
@@ -16,12 +17,6 @@ use std::path::Path;
 /// What a file is called until it is whole. There is one writer at a time, so one name is enough, and
 /// what a killed one left over is recognized.
 const STAGED: &str = ".kata-osinfo.new";
-
-/// What a text of others is called that has no other place any more; nobody reads it.
-const ASIDE: &str = ".kata-osinfo.theirs";
-
-/// Names that are tried for it.
-const MOST_ASIDE: u32 = 100;
 
 /// What a new file may be by default.
 const FILE: u32 = 0o644;
@@ -102,10 +97,29 @@ impl PinnedPath {
     ///
     /// [`RootError::Write`].
     pub fn remove_seen(&self, seen: &FileContents) -> Result<bool, RootError> {
-        match self.is_still(Some(seen)) {
-            true => self.remove().map(|()| true),
-            false => Ok(false),
-        }
+        let removed = || match self.has_come_back()? || !self.is_still(Some(seen)) {
+            true => Ok(false),
+            false => self.take_out(seen).and_then(|removed| self.sync().map(|()| removed)),
+        };
+        removed().map_err(|source| RootError::Write { path: self.shown.clone(), source })
+    }
+
+    /// Removes what an earlier write that was killed has left beside the place, and brings back what others had written
+    /// there at that moment.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system refused.
+    pub fn sweep(&self) -> io::Result<Vec<Rescued>> {
+        self.drop_staged(STAGED)?;
+        self.rescue()
+    }
+
+    /// Whether others' text stands there again that a killed call had taken out: nobody has looked at that.
+    fn has_come_back(&self) -> io::Result<bool> {
+        let rescued = self.rescue()?;
+        let has = !rescued.is_empty();
+        rescued.into_iter().try_for_each(is_back).map(|()| has)
     }
 
     fn written(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> Result<bool, RootError> {
@@ -133,7 +147,10 @@ impl PinnedPath {
     }
 
     fn replace(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> io::Result<bool> {
-        self.sweep()?;
+        self.drop_staged(STAGED)?;
+        if matches!(over, Over::Only(_)) && self.has_come_back()? {
+            return Ok(false);
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let staged = rustix::fs::openat(self.stage(), STAGED, flags, Mode::RUSR | Mode::WUSR)
             .map_err(io::Error::from)
@@ -142,15 +159,15 @@ impl PinnedPath {
         match staged {
             // The folder is mounted by itself, or what is above it may not be written: there is no other place.
             Err(error) if self.is_read_whole() && is_elsewhere(&error) => {
-                self.sweep()?;
+                self.drop_staged(STAGED)?;
                 self.replace_without_a_name(bytes, attributes, over)
             }
             Err(error) => {
                 // The first error is the one to report.
-                let _ = self.sweep();
+                let _ = self.drop_staged(STAGED);
                 Err(error)
             }
-            Ok(put) => self.sweep().map(|()| put),
+            Ok(put) => self.drop_staged(STAGED).map(|()| put),
         }
     }
 
@@ -163,12 +180,7 @@ impl PinnedPath {
             Over::Anything => return rename().map(|()| true),
             Over::Only(None) => rename_with(RenameFlags::NOREPLACE).map(|()| true).map_err(io::Error::from),
             Over::Only(Some(_)) if !self.may_go(over) => return Ok(false),
-            Over::Only(Some(seen)) => {
-                let staged = self.staged()?;
-                let ours = staged.contents(u64::MAX)?;
-                let exchanged = rename_with(RenameFlags::EXCHANGE).map_err(io::Error::from);
-                exchanged.and_then(|()| self.came_out(&staged, seen, ours.as_ref()))
-            }
+            Over::Only(Some(seen)) => self.exchange(STAGED, seen),
         };
         let is = |error: &io::Error, errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
         match renamed {
@@ -185,35 +197,6 @@ impl PinnedPath {
         }
     }
 
-    /// The staged file.
-    fn staged(&self) -> io::Result<PinnedPath> {
-        let (path, shown) = (self.path.with_file_name(STAGED), self.shown.with_file_name(STAGED));
-        Ok(PinnedPath { path, shown, folder: self.stage().try_clone()?, above: None, name: STAGED.into() })
-    }
-
-    /// Looks at what an exchange for `ours` has brought out, and brings it back where it is not what was `seen` before.
-    fn came_out(&self, staged: &PinnedPath, seen: &FileContents, ours: Option<&FileContents>) -> io::Result<bool> {
-        if staged.is_still(Some(seen)) {
-            return Ok(true);
-        }
-        let flags = RenameFlags::EXCHANGE;
-        let back = rustix::fs::renameat_with(&staged.folder, STAGED, &self.folder, &self.name, flags);
-        if back.is_ok() && staged.is_still(ours) {
-            return Ok(false);
-        }
-        // Others have written to ours by now, or theirs cannot be brought back: neither text is lost.
-        for number in 1..=MOST_ASIDE {
-            let name = format!("{ASIDE}.{number}");
-            let flags = RenameFlags::NOREPLACE;
-            if rustix::fs::renameat_with(&staged.folder, STAGED, &staged.folder, name.as_str(), flags).is_ok() {
-                return Err(io::Error::other(format!(
-                    "others change it again and again: a text of theirs is called {name} now"
-                )));
-            }
-        }
-        Err(io::Error::other("others change it again and again"))
-    }
-
     /// Whether what stands there may go.
     fn may_go(&self, over: Over<'_>) -> bool {
         match over {
@@ -223,7 +206,7 @@ impl PinnedPath {
     }
 
     /// Whether a file is still what was looked at; one that cannot be read is not.
-    fn is_still(&self, seen: Option<&FileContents>) -> bool {
+    pub(super) fn is_still(&self, seen: Option<&FileContents>) -> bool {
         let most = seen.map_or(0, |seen| seen.bytes.len() as u64);
         let same = |a: &FileContents, b: &FileContents| (&a.bytes, &a.attributes) == (&b.bytes, &b.attributes);
         match (self.contents(most), seen) {
@@ -234,7 +217,7 @@ impl PinnedPath {
     }
 
     /// The file with one byte more than `most` at most.
-    fn contents(&self, most: u64) -> io::Result<Option<FileContents>> {
+    pub(super) fn contents(&self, most: u64) -> io::Result<Option<FileContents>> {
         let Some(file) = self.opened()? else { return Ok(None) };
         let (attributes, links) = (Attributes::of(&file)?, file.metadata()?.nlink());
         let mut bytes = Vec::new();
@@ -256,20 +239,14 @@ impl PinnedPath {
         if !self.may_go(over) {
             return Ok(false);
         }
-        self.unlink()?;
-        rustix::fs::linkat(&file, c"", &self.folder, &self.name, AtFlags::EMPTY_PATH)?;
-        Ok(true)
-    }
-
-    /// Removes what an earlier write that was killed has left beside the place.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system refused.
-    pub fn sweep(&self) -> io::Result<()> {
-        match rustix::fs::unlinkat(self.stage(), STAGED, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT | Errno::ROFS) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        let is_new = matches!(over, Over::Only(None));
+        if !is_new {
+            self.unlink()?;
+        }
+        match rustix::fs::linkat(&file, c"", &self.folder, &self.name, AtFlags::EMPTY_PATH) {
+            // It has come since.
+            Err(Errno::EXIST) if is_new => Ok(false),
+            linked => Ok(linked.map(|()| true)?),
         }
     }
 
@@ -293,7 +270,7 @@ impl PinnedPath {
         renamed.and_then(|()| self.sync()).map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
-    fn unlink(&self) -> io::Result<()> {
+    pub(super) fn unlink(&self) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -305,11 +282,13 @@ impl PinnedPath {
         self.path.parent().and_then(Path::file_name).is_some_and(|name| name.as_bytes().ends_with(b".d"))
     }
 
-    fn stage(&self) -> &OwnedFd {
-        match &self.above {
-            Some(above) if self.is_read_whole() => above,
-            _ => &self.folder,
-        }
+    /// Whether a new file waits in the folder above.
+    pub(super) fn is_staged_above(&self) -> bool {
+        self.above.is_some() && self.is_read_whole()
+    }
+
+    pub(super) fn stage(&self) -> &OwnedFd {
+        self.above.as_ref().filter(|_| self.is_staged_above()).unwrap_or(&self.folder)
     }
 
     /// The folder, opened for reading: it can be synchronised and locked.
@@ -380,35 +359,6 @@ mod tests {
         let place = Root::new(dir.path()).unwrap().pin(Path::new("/f")).unwrap().unwrap();
         let seen = place.read(LIMIT).unwrap().unwrap();
         (dir, place, seen)
-    }
-
-    #[test]
-    fn what_comes_out_by_the_exchange_and_was_not_looked_at_goes_back() {
-        let (dir, place, seen) = staged();
-        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
-        let exchange = || {
-            let (stage, flags) = (place.stage(), RenameFlags::EXCHANGE);
-            rustix::fs::renameat_with(stage, STAGED, &place.folder, &place.name, flags).unwrap();
-        };
-        // Between the last look and the exchange.
-        std::fs::write(dir.path().join("f"), "old, and theirs").unwrap();
-        let staged = place.staged().unwrap();
-        let ours = staged.read(LIMIT).unwrap();
-        exchange();
-        assert!(!place.came_out(&staged, &seen, ours.as_ref()).unwrap());
-        assert_eq!((text("f").as_str(), text(STAGED).as_str()), ("old, and theirs", "ours"));
-        // What was looked at stays out.
-        std::fs::write(dir.path().join("f"), "old").unwrap();
-        exchange();
-        assert!(place.came_out(&staged, &seen, ours.as_ref()).unwrap());
-        assert_eq!((text("f").as_str(), text(STAGED).as_str()), ("ours", "old"));
-        // Others have written to both.
-        std::fs::write(dir.path().join(STAGED), "old, and theirs").unwrap();
-        std::fs::write(dir.path().join("f"), "ours, and theirs").unwrap();
-        let error = place.came_out(&staged, &seen, ours.as_ref()).unwrap_err().to_string();
-        let aside = format!("{ASIDE}.1");
-        assert!(error.contains(&aside), "{error}");
-        assert_eq!((text("f").as_str(), text(&aside).as_str()), ("old, and theirs", "ours, and theirs"));
     }
 
     #[test]

@@ -3,6 +3,7 @@ use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::lint::{FileForm, lint_as};
 use crate::package::{PackageName, PackageVersion};
+use crate::profile::Runtime;
 use crate::record::Record;
 use crate::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause};
 use proptest::prelude::*;

@@ -121,7 +121,7 @@ pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
 /// # Errors
 ///
 /// What `unread` makes of the others.
-pub(super) fn each(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<ContainerdConfig>, RootError> {
+pub(in super::super) fn each(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<ContainerdConfig>, RootError> {
     let mut mains = Vec::new();
     for distribution in distribution::ALL {
         match distribution.main(root) {

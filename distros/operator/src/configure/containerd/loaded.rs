@@ -5,6 +5,7 @@
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
 //! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
+use super::super::keys::says_it_is_ours;
 use super::super::toml::{line_of, table_of, without_line};
 use super::files::Files;
 use super::glob::{clean, glob};
@@ -94,6 +95,11 @@ impl File {
     /// The handlers in one plugin's section.
     pub(super) fn runtimes(&self, plugin: &str) -> Option<&Map<String, Value>> {
         self.plugins.get(plugin)?.get("containerd")?.get("runtimes")?.as_object()
+    }
+
+    /// Whether it says that it is wholly ours.
+    pub(super) fn says_it_is_ours(&self) -> bool {
+        says_it_is_ours(&self.text)
     }
 
     /// All that it says.

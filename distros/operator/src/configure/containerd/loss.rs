@@ -106,7 +106,7 @@ pub(in super::super) fn names_default(text: &str, key: &str) -> Option<usize> {
 }
 
 /// Files as a containerd reads them, also where a distribution of Kubernetes joins them itself.
-fn as_read(
+pub(super) fn as_read(
     root: &Root,
     main: &Path,
     place: Option<&ContainerdConfig>,

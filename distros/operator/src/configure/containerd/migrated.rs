@@ -20,7 +20,7 @@ use super::super::keys::{self, StrippedText};
 use super::super::runtime_files::NAME;
 use super::super::state::{FileChange, NotReverted, State};
 use super::super::toml::value_of;
-use super::config::{ContainerdConfig, Unread, each};
+use super::config::{ContainerdConfig, Unread, present};
 use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
@@ -168,8 +168,8 @@ fn path(plugin: &str, keys: &[String]) -> Vec<String> {
 }
 
 /// A main file that is there, as it was read before anything was taken back.
-pub(in super::super) struct Main {
-    place: ContainerdConfig,
+pub(in super::super) struct Main<'p> {
+    place: &'p ContainerdConfig,
     /// With no links in it.
     path: PathBuf,
     /// Our drop-in beside it, with no links in it; `None` where its folder leads nowhere.
@@ -178,8 +178,8 @@ pub(in super::super) struct Main {
     text: Option<String>,
 }
 
-impl Main {
-    fn read(root: &Root, place: ContainerdConfig) -> Result<Main, RootError> {
+impl<'p> Main<'p> {
+    fn read(root: &Root, place: &'p ContainerdConfig) -> Result<Main<'p>, RootError> {
         let path = root.resolve_new(&place.main)?;
         let text = root.text_if_any(&path)?;
         let drop_in = match root.resolve_new(&place.drop_in) {
@@ -190,18 +190,21 @@ impl Main {
     }
 }
 
-/// The main files of every containerd that is there.
+/// The main files of some containerds.
 ///
 /// # Errors
 ///
-/// What `unread` makes of those that cannot be read, or looked for.
-pub(in super::super) fn mains(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Main>, RootError> {
+/// What `unread` makes of those that cannot be read.
+pub(in super::super) fn mains<'p>(
+    root: &Root,
+    places: &'p [ContainerdConfig],
+    unread: &mut Unread<'_>,
+) -> Result<Vec<Main<'p>>, RootError> {
     let mut mains = Vec::new();
-    for place in each(root, unread)? {
-        let path = place.main.clone();
+    for place in places {
         match Main::read(root, place) {
             Ok(main) => mains.push(main),
-            Err(error) => unread(&path, error)?,
+            Err(error) => unread(&place.main, error)?,
         }
     }
     Ok(mains)
@@ -219,7 +222,8 @@ pub(in super::super) fn adopted(root: &Root, state: State) -> Result<State, Root
     if state.configurations.iter().all(|c| c.handler.is_empty()) {
         return Ok(state);
     }
-    adopted_of(root, state, &mains(root, &mut |_, error| Err(error))?)
+    let places = present(root)?;
+    adopted_of(root, state, &mains(root, &places, &mut |_, error| Err(error))?)
 }
 
 /// The same, of main files that were read.
@@ -227,7 +231,7 @@ pub(in super::super) fn adopted(root: &Root, state: State) -> Result<State, Root
 /// # Errors
 ///
 /// That one of a state's cannot be looked for.
-pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]) -> Result<State, RootError> {
+pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main<'_>]) -> Result<State, RootError> {
     if state.configurations.iter().all(|c| c.handler.is_empty()) {
         return Ok(state);
     }
@@ -236,7 +240,7 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]
         let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
         let Some(text) = main.text.as_ref().filter(|_| !is_known(&main.path)) else { continue };
         let import = main.drop_in.as_ref().is_some_and(is_known);
-        if !matches!(without_ours(text, &handlers, import.then_some(&main.place)), Ok(Some(_))) {
+        if !matches!(without_ours(text, &handlers, import.then_some(main.place)), Ok(Some(_))) {
             continue;
         }
         let is_of_it = |f: &FileChange| {
@@ -264,7 +268,7 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]
 
 /// Main files that a state does not know, with what is in them from its files to the letter: the handler, and imports of
 /// what will be gone.
-pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<FileChange> {
+pub(in super::super) fn unknown_mains(mains: &[Main<'_>], state: &State) -> Vec<FileChange> {
     let handlers = handlers(state);
     let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
     let mut changes = Vec::new();
@@ -272,7 +276,7 @@ pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<File
         let Some(text) = &main.text else { continue };
         let import = main.drop_in.as_ref().is_some_and(is_known);
         // What is no TOML has no effect.
-        if let Ok(Some(without)) = without_ours(text, &handlers, import.then_some(&main.place)) {
+        if let Ok(Some(without)) = without_ours(text, &handlers, import.then_some(main.place)) {
             changes.push(FileChange { path: main.path.clone(), before: Some(without), after: text.clone() });
         }
     }
@@ -309,7 +313,7 @@ fn without_ours(
 /// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
 ///
 /// `texts` are files as they are to be.
-pub(in super::super) fn left(mains: &[Main], state: &State, texts: &Replaced) -> Vec<NotReverted> {
+pub(in super::super) fn left(mains: &[Main<'_>], state: &State, texts: &Replaced) -> Vec<NotReverted> {
     let mut handlers = handlers(state);
     if handlers.is_empty() {
         // An edit that changed nothing.

@@ -5,7 +5,7 @@ use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
 use super::super::state::{FileChange, NotReverted};
-use super::config::{ContainerdConfig, Unread, each};
+use super::config::{ContainerdConfig, Unread};
 use super::handler::{WantedHandler, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
@@ -35,15 +35,16 @@ pub(in super::super) struct ContainerdStrays {
 ///
 /// # Errors
 ///
-/// What `unread` makes of those that cannot be read, or looked for.
+/// What `unread` makes of those that cannot be read.
 pub(in super::super) fn strays(
     root: &Root,
+    places: &[ContainerdConfig],
     marked: &dyn Fn(&Path) -> bool,
     unread: &mut Unread<'_>,
 ) -> Result<ContainerdStrays, RootError> {
     let mut found = ContainerdStrays::default();
-    for place in each(root, unread)? {
-        if let Err(error) = of_one(root, &place, marked, &mut found) {
+    for place in places {
+        if let Err(error) = of_one(root, place, marked, &mut found) {
             unread(&place.main, error)?;
         }
     }

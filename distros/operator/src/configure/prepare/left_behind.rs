@@ -1,0 +1,49 @@
+//! What of others' drop-ins a copy of Kata's configuration does not have.
+
+use super::super::added::ForeignAdditions;
+use super::super::merged::settings_in;
+use super::super::{LocatedConfiguration, MergedConfiguration, Setting};
+use root::{Root, RootError};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A configuration's drop-ins that others wrote, those among them to which their lines move (`added`).
+pub(super) fn drop_ins_of(
+    root: &Root,
+    located: &LocatedConfiguration,
+    added: &[ForeignAdditions],
+    is_ours: &dyn Fn(&PathBuf) -> bool,
+) -> Result<BTreeMap<PathBuf, String>, RootError> {
+    let folder = root.resolve_new(&located.drop_ins())?;
+    let mut all = BTreeMap::new();
+    for path in root.list(&folder)?.iter().map(|name| folder.join(name)).filter(|path| !is_ours(path)) {
+        let text = root.text_if_any(&path)?.unwrap_or_default();
+        all.insert(path, text);
+    }
+    let moved = added.iter().filter_map(ForeignAdditions::theirs).filter(|c| c.path.parent() == Some(folder.as_path()));
+    all.extend(moved.map(|c| (c.path.clone(), c.after.clone())));
+    Ok(all)
+}
+
+/// What a drop-in of a configuration sets and its copy, which has drop-ins of its own, does not have.
+pub(super) fn left_behind(
+    path: &Path,
+    text: &str,
+    goes_to: &Path,
+    planned: &[Setting],
+    merged: &MergedConfiguration,
+) -> Option<String> {
+    let set = settings_in(text);
+    let is_lost = |s: &&Setting| {
+        let of_another =
+            s.table.first().is_some_and(|t| t == "hypervisor") && s.table.get(1).is_some_and(|t| t != "qemu");
+        let is_planned = planned.iter().any(|p| p.path() == s.path());
+        !of_another && !is_planned && merged.leaf(&s.path()).map(|leaf| leaf.value) != Some(&s.value)
+    };
+    let lost: Vec<String> = set.iter().filter(is_lost).map(|s| format!("{} = {}", s.name(), s.value)).collect();
+    if lost.is_empty() && !set.is_empty() {
+        return None;
+    }
+    let lost = if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) };
+    Some(format!("{} is not read by it: what it is to have{lost} goes to {}", path.display(), goes_to.display()))
+}

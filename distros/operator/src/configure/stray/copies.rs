@@ -1,0 +1,63 @@
+//! Copies of files of ours beside them, as editors and careful hands make them: their readers take them for files like any.
+//!
+//! They are told, and stay: nobody but who made them knows what they are for.
+
+use super::super::containerd::{self, ReadFiles, Unread};
+use super::super::crio;
+use super::super::edit::DROP_IN;
+use super::super::state::{NotReverted, State};
+use super::{configurations, ours, target};
+use root::{Root, RootError};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Copies of files of ours that Kata, containerd or CRI-O reads, each with why it is told; `known` is what a state says.
+/// What cannot be read is told elsewhere.
+pub(in super::super) fn copies(root: &Root, known: &State) -> Vec<NotReverted> {
+    let mut untold = |_: &Path, _: RootError| Ok(());
+    let places = containerd::each(root, &mut untold).unwrap_or_default();
+    let read = containerd::read_files(root, &places, &mut untold).unwrap_or_default();
+    among(root, &configurations(root, &read), known, &read, &mut untold).unwrap_or_default()
+}
+
+/// Files that say that they are ours and have another name, where their reader reads them too: beside drop-ins for the
+/// configurations that are `named` and those that a state knows, and among what containerds and CRI-O read.
+pub(super) fn among(
+    root: &Root,
+    named: &BTreeSet<PathBuf>,
+    known: &State,
+    read: &[ReadFiles<'_>],
+    unread: &mut Unread<'_>,
+) -> Result<Vec<NotReverted>, RootError> {
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
+    for config in named.iter().chain(known.configurations.iter().map(|c| &c.config)).filter(|path| path.is_absolute()) {
+        folders.extend(target(root, config, unread)?.map(|path| path.with_file_name("config.d")));
+    }
+    let of_state = known.files.iter().filter(|file| file.path.ends_with(Path::new("config.d").join(DROP_IN)));
+    folders.extend(of_state.map(|file| file.path.with_file_name("")));
+    let drop_ins = folders.iter().map(|folder| folder.join(DROP_IN));
+    let drop_ins = drop_ins.chain(read.iter().map(|files| files.drop_in().to_owned())).chain([crio::drop_in()]);
+    let drop_ins: BTreeSet<PathBuf> = drop_ins.filter_map(|path| root.resolve_new(&path).ok()).collect();
+    let mut found: Vec<(PathBuf, &str)> = Vec::new();
+    for folder in folders {
+        match root.list_if_any(&folder) {
+            Ok(names) => found.extend(names.iter().map(|name| (folder.join(name), "Kata"))),
+            Err(error) => unread(&folder, error)?,
+        }
+    }
+    match crio::paths(root) {
+        Ok(paths) => found.extend(paths.into_iter().map(|path| (path, "CRI-O"))),
+        Err(error) => unread(&crio::drop_in(), error)?,
+    }
+    found.extend(containerd::say_they_are_ours(root, read).into_iter().map(|path| (path, "containerd")));
+    let mut all = Vec::new();
+    for (path, reader) in found {
+        let Some(copy) = ours(root, &path, unread)? else { continue };
+        // A link to a drop-in of ours is none.
+        if !drop_ins.contains(&copy.path) && !known.files.iter().any(|file| file.path == copy.path) {
+            let why = format!("{reader} reads it like the file of ours that it is a copy of: remove it");
+            all.push(NotReverted { path, why, by_force: false });
+        }
+    }
+    Ok(all)
+}
