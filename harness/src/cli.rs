@@ -20,6 +20,7 @@ mod records;
 mod report;
 mod request;
 mod run;
+mod site;
 mod stale;
 mod transfer;
 mod vouched;
@@ -105,6 +106,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Bundle(what) => bundle::bundle(&what),
         Command::Verify(what) => bundle::verify(&what),
         Command::Report(what) => report::report(&what),
+        Command::Site(what) => site::site(&what),
         Command::Diff(what) => diff::diff(&what),
         Command::Stale(what) => stale::stale(&what),
         Command::History(what) => history::history(&what),

@@ -20,6 +20,14 @@ pub fn results() -> serde_json::Result<String> {
     schema::of::<Document<'static>>()
 }
 
+/// That of the documents of a site: an object with each of them by its name.
+///
+/// # Errors
+/// None that is known.
+pub fn site() -> serde_json::Result<String> {
+    schema::of::<crate::views::site::Documents<'static>>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,6 @@
 //! The projections of a run beside the record: they run nothing, decide nothing and can be made again at any time.
 
 pub mod explain;
-pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
@@ -10,6 +9,7 @@ pub mod published;
 pub mod rates;
 pub mod record;
 pub mod side_by_side;
+pub mod site;
 pub mod terminal;
 pub mod write;
 

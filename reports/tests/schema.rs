@@ -5,7 +5,12 @@ use std::path::Path;
 #[test]
 fn the_files_are_current() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
-    for (name, current) in [("journal", reports::schema::journal()), ("results", reports::schema::results())] {
+    let all = [
+        ("journal", reports::schema::journal()),
+        ("results", reports::schema::results()),
+        ("site", reports::schema::site()),
+    ];
+    for (name, current) in all {
         let current = current.expect("the schema");
         let file = folder.join(format!("{name}.schema.json"));
         if std::env::var_os("UPDATE_SCHEMA").is_some() {

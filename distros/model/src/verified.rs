@@ -11,8 +11,7 @@ mod write;
 pub use cause::VerifiedCause;
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
-pub(crate) use kata::give_way;
-pub use kata::{VerifiedKata, joined};
+pub use kata::{VerifiedKata, give_way, joined};
 pub use test_sets::same_tests;
 pub use write::{WriteError, apply, write_file};
 

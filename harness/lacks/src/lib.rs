@@ -179,6 +179,8 @@ pub const STRACE: Need = need("strace", &[Program("strace")]);
 pub const GO: Need = need("go", &[Program("go")]);
 /// Python 3.
 pub const PYTHON: Need = need("python3", &[Program("python3")]);
+/// A browser, and what drives it.
+pub const CHROMIUM: Need = need("chromium", &[Program("chromium"), Program("chromedriver")]);
 /// Validates XML.
 pub const XMLLINT: Need = need("xmllint", &[Program("xmllint")]);
 /// Reads man pages.

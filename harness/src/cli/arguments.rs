@@ -18,7 +18,7 @@ pub(super) use compared::{AGE, DiffArguments, HistoryArguments, StaleArguments};
 pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
 pub(super) use maintenance::ProfilesArguments;
 pub(super) use results::{
-    BundleArguments, MergeArguments, ReportArguments, RerunArguments, VerifyArguments, WatchArguments,
+    BundleArguments, MergeArguments, ReportArguments, RerunArguments, SiteArguments, VerifyArguments, WatchArguments,
 };
 pub(super) use transfer::{ImagesArguments, ImagesCommand};
 
@@ -69,6 +69,8 @@ pub(super) enum Command {
     Verify(VerifyArguments),
     /// Rewrite all reports from a run's journal; exits as `run` would with the records of today.
     Report(ReportArguments),
+    /// Write static pages of the records and of runs: answers, matrix, packages, tests, changes; a feed, badges and JSON.
+    Site(SiteArguments),
     /// Compare two runs, or a run with the record: verdicts, causes that are new, known, fixed or flaky, packages.
     Diff(DiffArguments),
     /// Say which entries of the record are stale: the mirror has other versions, it is old, or the tests have changed.

@@ -21,7 +21,7 @@ pub(super) fn bundle(what: &BundleArguments) -> anyhow::Result<Exit> {
     let journal = lay_out(&what.run, folder.path()).context("packing the run")?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());
     let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
-    report::write_as(&standings, folder.path(), Path::new(""))?;
+    report::write_as(&standings, &database, folder.path(), Path::new(""))?;
     let mut files = packed::files(folder.path(), LIMITS).context("packing the run")?;
     files.insert(SUMS.to_owned(), sums(&files).into_bytes());
     let run = reports::merge::folder_of(&matrix.run);

@@ -36,7 +36,7 @@ pub(super) fn reports_of(
     let matrix = matrix_in(journal, Profile::all(), Some(database), folder);
     let before = base::below(folder).map_err(|e| UsageError(format!("{e:#}")))?;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
-    write(&standings, folder)?;
+    write(&standings, database, folder)?;
     print(&standings, format)?;
     tell(format_args!("reports: {}", folder.display()));
     Ok(match matrix.ending {
@@ -73,13 +73,14 @@ pub(super) fn matrix_in(journal: &Journal, profiles: &[Profile], database: Optio
 }
 
 /// Writes every report beside a run's journal.
-pub(super) fn write(standings: &Standings<'_>, dir: &Path) -> anyhow::Result<()> {
-    write_as(standings, dir, dir)
+pub(super) fn write(standings: &Standings<'_>, database: &Database, dir: &Path) -> anyhow::Result<()> {
+    write_as(standings, database, dir, dir)
 }
 
 /// The same for readers that will find the folder as `named`.
-pub(super) fn write_as(standings: &Standings<'_>, dir: &Path, named: &Path) -> anyhow::Result<()> {
-    reports::views::write::write_all(standings, catalogue::tests(), dir, named).context("writing the reports")
+pub(super) fn write_as(standings: &Standings<'_>, database: &Database, dir: &Path, named: &Path) -> anyhow::Result<()> {
+    let records: Vec<&Record> = database.records().collect();
+    reports::views::write::write_all(standings, &records, catalogue::tests(), dir, named).context("writing the reports")
 }
 
 pub(super) fn read(dir: &Path) -> anyhow::Result<Journal> {

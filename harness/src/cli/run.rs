@@ -71,7 +71,7 @@ fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
     let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), arguments.strict);
-    report::write(&standings, &out)?;
+    report::write(&standings, database, &out)?;
     match arguments.format {
         RunFormat::Human => report::print(&standings, Format::Human)?,
         RunFormat::Json => report::print(&standings, Format::Json)?,

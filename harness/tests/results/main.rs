@@ -5,5 +5,6 @@
 mod bundle;
 mod made;
 mod merge;
+mod site;
 mod transfer;
 mod watch;

@@ -18,7 +18,7 @@ fn shards_become_one_folder_that_can_be_merged_again() {
         assert_eq!(log, format!("the log of {run}\n"));
         assert!(of("ab").join(format!("runs/{run}/images/made.json")).exists());
     }
-    let page = std::fs::read_to_string(of("ab").join("index.html")).unwrap();
+    let page = std::fs::read_to_string(of("ab").join("pages/cell/debian-12-x86_64-container.html")).unwrap();
     assert!(page.contains("runs/r2/artifacts/"), "its logs are linked");
     for (out, folders) in [("again", &["ab"][..]), ("twice", &["a", "ab", "b", "a"])] {
         let ended = said(dir.path(), &[&["merge", "--out", out], folders].concat());

@@ -28,6 +28,16 @@ impl<'a> Recorded<'a> {
         all
     }
 
+    /// What entries say that take the place of the records' own; what is known to fail the records say.
+    pub fn of_entries(
+        entries: &'a BTreeMap<String, Vec<VerifiedEntry>>,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Recorded<'a> {
+        let mut all = Recorded::of(records);
+        all.entries = entries.iter().map(|(distro, entries)| (distro.as_str(), entries.as_slice())).collect();
+        all
+    }
+
     /// What is known of one distro.
     pub fn of_distro(distro: &'a str, entries: &'a [VerifiedEntry]) -> Recorded<'a> {
         Recorded { entries: BTreeMap::from([(distro, entries)]), ..Recorded::default() }

@@ -14,21 +14,24 @@ pub fn test(test: &Test) -> String {
         out.push_str(&format!("    {}\n", line.trim_end()).replace("    \n", "\n"));
     }
     let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
-    let profiles = if test.profiles.is_empty() { "all".to_owned() } else { test.profiles.join(", ") };
+    let mut rows = vec![("proves", or_nothing(proves.join(", "))), ("blames", test.blames.name().to_owned())];
+    rows.extend(facts(test));
+    rows.insert(rows.len() - 2, ("blocked by", or_nothing(test.blocked_by.join(", "))));
     out.push('\n');
-    let mut row = |name: &str, value: &str| out.push_str(&format!("{name:<11} {value}\n"));
-    row("proves", &or_nothing(proves.join(", ")));
-    row("blames", test.blames.name());
-    row("profiles", &profiles);
-    row("runs", place(test.place));
-    if let Some(share) = test.share {
-        row("share", share.name());
+    for (name, value) in rows {
+        out.push_str(&format!("{name:<11} {value}\n"));
     }
-    row("blocked by", &or_nothing(test.blocked_by.join(", ")));
-    let needs: Vec<String> = test.all_needs().iter().filter_map(word).collect();
-    row("needs", &or_nothing(needs.join(", ")));
-    row("deadline", &format!("{} s", test.seconds));
     out
+}
+
+/// What a test runs under, where, and what it needs, each with a word for it.
+pub(crate) fn facts(test: &Test) -> Vec<(&'static str, String)> {
+    let profiles = if test.profiles.is_empty() { "all".to_owned() } else { test.profiles.join(", ") };
+    let mut all = vec![("profiles", profiles), ("runs", place(test.place).to_owned())];
+    all.extend(test.share.map(|share| ("share", share.name().to_owned())));
+    let needs: Vec<String> = test.all_needs().iter().filter_map(word).collect();
+    all.extend([("needs", or_nothing(needs.join(", "))), ("deadline", format!("{} s", test.seconds))]);
+    all
 }
 
 /// A capability: what it means, and the tests that it requires under each profile.

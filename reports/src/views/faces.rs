@@ -3,7 +3,7 @@
 use crate::matrix::Matrix;
 use crate::sample::{self, TDX, beside, fail, judged, recorded, run};
 use crate::standing::{Recorded, Standings};
-use crate::views::{html, json, junit, markdown, terminal};
+use crate::views::{json, junit, markdown, site, terminal};
 use model::known_issues::KnownIssuesFile;
 use model::package_manager::PackageManager;
 use model::verified::{Verdict, VerifiedCapability, VerifiedEntry};
@@ -20,11 +20,18 @@ fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
         ("terminal", terminal::terminal(standings, 60, false)),
         ("coloured terminal", terminal::terminal(standings, 200, true)),
         ("Markdown", markdown::render(standings)),
-        ("HTML", html::render(standings, &catalogue)),
+        ("HTML", pages(standings)),
         ("JUnit", junit.into_iter().map(|(_, text)| text).collect()),
         ("JSON", json::render(standings).unwrap()),
     ];
     all.map(|(face, text)| (face, plain(&text))).into()
+}
+
+/// The first page and those of the cells.
+fn pages(standings: &Standings<'_>) -> String {
+    let mut all = site::pages(&site::of_run(standings, &[], &sample::catalogue()));
+    let first = all.remove("index.html").unwrap();
+    all.into_iter().filter(|(path, _)| path.starts_with("pages/cell/")).fold(first, |pages, (_, page)| pages + &page)
 }
 
 /// Words alone: tags' brackets, escapes and line breaks count for nothing. Attributes are read, too: JUnit says much in

@@ -26,7 +26,9 @@
 
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
-use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, IssueStanding, IssueState, Standings};
+use crate::standing::{
+    CapabilityStanding, CellStanding, Change, ChangeRow, IssueStanding, IssueState, ReleaseAnswer, Standings,
+};
 use crate::verdict::{Cause, Flaky, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -77,7 +79,7 @@ pub(crate) struct Document<'a> {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct ChangeView<'a> {
+pub(crate) struct ChangeView<'a> {
     cell: &'a CellId,
     change: Change,
     /// What it alone would make the exit code.
@@ -106,7 +108,7 @@ struct PackageView<'a> {
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct AnswerView<'a> {
+pub(crate) struct AnswerView<'a> {
     distro: &'a str,
     release: &'a str,
     arch: Arch,
@@ -261,7 +263,12 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
 }
 
 fn changes<'a>(standings: &'a Standings<'_>) -> Vec<ChangeView<'a>> {
-    let view = |row: ChangeRow<'a>| ChangeView {
+    standings.changes().into_iter().map(change).collect()
+}
+
+/// A change, for programs.
+pub(crate) fn change(row: ChangeRow<'_>) -> ChangeView<'_> {
+    ChangeView {
         cell: row.cell,
         change: row.change,
         exit_code: row.effect.exit_code(),
@@ -272,29 +279,29 @@ fn changes<'a>(standings: &'a Standings<'_>) -> Vec<ChangeView<'a>> {
         why: row.why,
         capabilities: row.capabilities,
         profiles: row.profiles,
-    };
-    standings.changes().into_iter().map(view).collect()
+    }
 }
 
 fn answers<'a>(standings: &'a Standings<'_>) -> Vec<AnswerView<'a>> {
-    let of_release = move |id: &'a CellId| {
-        standings.matrix.profiles.iter().map(move |profile| {
-            let answer = standings.answer(id, &profile.name);
-            AnswerView {
-                distro: &id.distro,
-                release: &id.release,
-                arch: id.arch,
-                profile: &profile.name,
-                answer: answer.name(),
-                words: answer.words(),
-                supported: answer.supported,
-                needed: answer.needed,
-                basis: answer.basis,
-                missing: answer.missing,
-            }
-        })
-    };
+    let profiles = &standings.matrix.profiles;
+    let of_release = |id: &'a CellId| profiles.iter().map(move |p| answer(id, &p.name, standings.answer(id, &p.name)));
     standings.releases().into_iter().flat_map(of_release).collect()
+}
+
+/// The answer for a cell's release, for programs.
+pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer) -> AnswerView<'a> {
+    AnswerView {
+        distro: &id.distro,
+        release: &id.release,
+        arch: id.arch,
+        profile,
+        answer: answer.name(),
+        words: answer.words(),
+        supported: answer.supported,
+        needed: answer.needed,
+        basis: answer.basis,
+        missing: answer.missing,
+    }
 }
 
 fn issue<'a>(standing: &'a IssueStanding<'_>) -> IssueView<'a> {

@@ -5,7 +5,6 @@ use crate::matrix::{CellReport, Matrix};
 use crate::resume::RERUN;
 use crate::run::RunEnding;
 use crate::standing::Standings;
-use crate::verdict::Judgement;
 use crate::views::disagreement::disagreements;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
@@ -31,13 +30,18 @@ pub(crate) struct Labels {
 impl Labels {
     /// Those of a matrix.
     pub(crate) fn new(matrix: &Matrix) -> Labels {
-        let Some(first) = matrix.cells.first().map(|c| &c.cell) else {
-            return Labels { has_arch: false, has_environment: false };
-        };
-        Labels {
-            has_arch: matrix.cells.iter().any(|c| c.cell.arch != first.arch),
-            has_environment: matrix.cells.iter().any(|c| c.cell.environment != first.environment),
+        Labels::among(matrix.cells.iter().map(|cell| &cell.cell))
+    }
+
+    /// Those of cells that are shown together.
+    pub(crate) fn among<'c>(mut cells: impl Iterator<Item = &'c CellId>) -> Labels {
+        let mut labels = Labels { has_arch: false, has_environment: false };
+        let Some(first) = cells.next() else { return labels };
+        for cell in cells {
+            labels.has_arch |= cell.arch != first.arch;
+            labels.has_environment |= cell.environment != first.environment;
         }
+        labels
     }
 
     /// That of a cell.
@@ -182,11 +186,6 @@ pub(crate) fn detail(outcome: &Outcome) -> String {
         Outcome::Blocked { by } => format!("blocked by {by}"),
         Outcome::Error { message } => message.clone(),
     }
-}
-
-/// `37 of 41 tests passed`, where tests are required.
-pub(crate) fn tally(judgement: &Judgement) -> Option<String> {
-    (judgement.required > 0).then(|| format!("{} of {} tests passed", judgement.passed, judgement.required))
 }
 
 /// What the packages were and where they came from: `1:7.2 (bookworm-security)`.

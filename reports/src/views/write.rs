@@ -4,7 +4,7 @@ use crate::installed;
 use crate::journal::Journal;
 use crate::matrix::{Matrix, matrix_beside};
 use crate::standing::Standings;
-use crate::views::{html, json, junit, markdown};
+use crate::views::{json, junit, markdown, site};
 use model::profile::Profile;
 use model::record::Record;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -25,7 +25,7 @@ pub enum ReportError {
     Json(#[from] serde_json::Error),
 }
 
-/// The reports' file names; those of [`JUNIT`] are beside them.
+/// The reports' file names; those of [`JUNIT`] and of [`site::PAGES`] are beside them.
 pub const FILES: &[&str] = &["results.json", "matrix.md", "index.html"];
 
 /// The folder of the JUnit XML, a file for each cell.
@@ -60,12 +60,13 @@ pub fn matrix_in(
 
 /// Makes every report of a run in `out_dir`, which readers of the JUnit XML find as `named`.
 ///
-/// Each file appears whole or not at all.
+/// Each file appears whole or not at all; `records` say which packages are whose.
 ///
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_all(
     standings: &Standings<'_>,
+    records: &[&Record],
     catalogue: &[Test],
     out_dir: &Path,
     named: &Path,
@@ -89,7 +90,32 @@ pub fn write_all(
     sync(&folder).map_err(|e| ReportError::Write(folder, e))?;
     write_atomically(&out_dir.join("results.json"), json::render(standings)?.as_bytes())?;
     write_atomically(&out_dir.join("matrix.md"), markdown::render(standings).as_bytes())?;
-    write_atomically(&out_dir.join("index.html"), html::render(standings, catalogue).as_bytes())
+    pages(standings, records, catalogue, out_dir)
+}
+
+/// The run's pages: all but the index in a folder of their own, which takes the place of the one before at once.
+fn pages(
+    standings: &Standings<'_>,
+    records: &[&Record],
+    catalogue: &[Test],
+    out_dir: &Path,
+) -> Result<(), ReportError> {
+    let dir = out_dir.join(site::PAGES);
+    let failed = |e| ReportError::Write(dir.clone(), e);
+    let new = site::beside(&dir).map_err(failed)?;
+    let mut folder = site::Folder::new(new.path());
+    let mut index = String::new();
+    let mut put = |path: &str, text: &str| match path.strip_prefix(site::PAGES).and_then(|rest| rest.strip_prefix('/'))
+    {
+        Some(path) => folder.put(path, text),
+        None => {
+            text.clone_into(&mut index);
+            Ok(())
+        }
+    };
+    site::of_run(standings, records, catalogue).render(&mut put).map_err(failed)?;
+    site::replace(new, &dir).map_err(failed)?;
+    write_atomically(&out_dir.join("index.html"), index.as_bytes())
 }
 
 /// The last lines of a file, printable; `None` where there is nothing to read.

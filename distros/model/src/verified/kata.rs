@@ -50,7 +50,7 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
 }
 
 /// Takes out of entries what others above them say: an entry above has its own capabilities, and the rest stays below it.
-pub(crate) fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
+pub fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
     let mut taken = BTreeSet::new();
     for entry in above {
         taken.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));

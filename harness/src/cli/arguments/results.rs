@@ -37,6 +37,19 @@ pub(in crate::cli) struct ReportArguments {
 }
 
 #[derive(Debug, Args)]
+pub(in crate::cli) struct SiteArguments {
+    /// Output folders of runs, or bundles; without any the pages show what the records say.
+    #[arg(value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for the pages; must be empty, absent, or an older site, which is replaced whole.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(in crate::cli) struct MergeArguments {
     /// Output folders of runs, merged ones too; the same one may come twice.
     #[arg(required = true, value_name = "DIR")]

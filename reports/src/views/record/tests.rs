@@ -53,7 +53,8 @@ fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
     assert!(recorded().iter().all(|entry| !entry.shaped));
     let (tests, line) = (sample::catalogue(), "The run is shaped: ");
     assert!(crate::views::markdown::render(&standings).contains(line));
-    assert!(crate::views::html::render(&standings, &tests).contains(line));
+    let pages = crate::views::site::pages(&crate::views::site::of_run(&standings, &[], &tests));
+    assert!(pages["index.html"].contains(line));
     assert!(crate::views::json::render(&standings).unwrap().contains("\"shaped\":true"));
     let left = crate::views::junit::Left { folder: std::path::Path::new("out"), tail: &|_: &str| None };
     let junit = crate::views::junit::render(&standings, &tests, left).unwrap();

@@ -1,0 +1,48 @@
+//! `kata-qualify site`: the records and runs as static pages.
+
+use crate::bundle::open;
+use crate::cli::arguments::SiteArguments;
+use crate::cli::{Exit, UsageError, records, report, usage};
+use crate::progress::tell;
+use anyhow::Context as _;
+use model::database::Database;
+use model::profile::Profile;
+use model::record::Record;
+use reports::matrix::Matrix;
+use reports::views::site::{self, SiteError, Written};
+use std::path::Path;
+use suites::catalogue;
+
+/// Runs the command.
+pub(super) fn site(what: &SiteArguments) -> anyhow::Result<Exit> {
+    let database = records::database(what.records.as_deref())?;
+    let mut runs: Vec<Matrix> = Vec::new();
+    for run in &what.runs {
+        let matrix = read(run, &database).map_err(|e| UsageError(format!("{}: {e:#}", run.display())))?;
+        // A journal is large, and only what became of it is kept; the same run counts once.
+        if runs.iter().all(|known| known.run != matrix.run) {
+            runs.push(matrix);
+        }
+    }
+    let records: Vec<&Record> = database.records().collect();
+    let written = site::write(&records, &runs, catalogue::tests(), Profile::all(), &what.out);
+    let Written { files, releases, withheld } = written.map_err(|e| match e {
+        SiteError::Foreign { .. } => anyhow::Error::from(usage(&e)),
+        SiteError::Write(..) => e.into(),
+    })?;
+    if withheld > 0 {
+        tell(format_args!("note: {withheld} of {} runs do not count, or not whole: runs.html says why", runs.len()));
+    }
+    tell(format_args!("site: {} ({files} files, {releases} releases)", what.out.join("index.html").display()));
+    Ok(Exit::AsRecorded)
+}
+
+/// What a run showed, by its output folder or its bundle.
+fn read(run: &Path, database: &Database) -> anyhow::Result<Matrix> {
+    if run.is_dir() {
+        return report::judged(run, Profile::all(), Some(database));
+    }
+    let folder = tempfile::tempdir().context("creating a folder")?;
+    open(run, folder.path()).map_err(UsageError)?;
+    report::judged(folder.path(), Profile::all(), Some(database))
+}

@@ -1,0 +1,53 @@
+use crate::made::{FAILS, Made, PROFILE, make, said};
+
+#[test]
+fn a_site_is_made_of_the_records_alone_and_of_runs_and_bundles() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |file: &str| std::fs::read_to_string(dir.path().join("site").join(file)).unwrap();
+    let alone = said(dir.path(), &["site", "--out", "site"]);
+    assert_eq!((alone.code, alone.stdout.as_str()), (Some(0), ""), "{}", alone.stderr);
+    assert!(alone.stderr.starts_with("site: site/index.html ("), "{}", alone.stderr);
+    assert!(read("runs.html").contains("None was given") && read("index.html").contains("debian 13"));
+    make(&dir.path().join("a"), &Made::default());
+    make(&dir.path().join("b"), &Made { run: "r2", at: 100_000, ..Made::default() });
+    make(&dir.path().join("c"), &Made { run: "r3", shaped: true, at: 200_000, ..Made::default() });
+    said(dir.path(), &["bundle", "b", "--out", "b.tar.zst"]);
+    // The same run twice is one.
+    let made = said(dir.path(), &["site", "a", "b.tar.zst", "b", "c", "--out", "site"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    assert!(made.stderr.contains("note: 1 of 3 runs do not count, or not whole"), "{}", made.stderr);
+    let runs = read("runs.html");
+    assert!(["r1", "r2", "r3", "it is shaped"].iter().all(|words| runs.contains(words)), "{runs}");
+    let cell = read("cell/debian-13-x86_64-container.html");
+    assert!(cell.contains("tests of run r2") && cell.contains("no q35 from &lt;mirror&gt;"), "{cell}");
+    assert!(
+        cell.contains(&format!("id=\"test-{FAILS}\"")) && cell.contains(&format!("id=\"{PROFILE}.vmm.boot\"")),
+        "{cell}"
+    );
+    assert!(read("feed.atom").contains("<feed xmlns=\"http://www.w3.org/2005/Atom\">"));
+    // Nothing of a mirror or a password is in any of it.
+    for file in ["index.html", "cell/debian-13-x86_64-container.html", "api/v1/cell/debian-13-x86_64-container.json"] {
+        assert!(!read(file).contains("mirror.example") && !read(file).contains("hunter22"), "{file}");
+    }
+}
+
+#[test]
+fn what_is_no_run_and_a_folder_with_something_else_are_bad_input() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("mine")).unwrap();
+    std::fs::write(dir.path().join("mine/index.html"), "mine").unwrap();
+    std::fs::write(dir.path().join("no.tar.zst"), "no bundle").unwrap();
+    for (arguments, expected) in [
+        (&["site", "--out", "mine"][..], "mine has index.html, which is not of a site"),
+        (&["site", "mine", "--out", "site"], "error: mine: reading the run"),
+        (&["site", "no.tar.zst", "--out", "site"], "error: no.tar.zst: "),
+        (&["site", "nowhere", "--out", "site"], "error: nowhere: "),
+        (&["site"], "--out <DIR>"),
+    ] {
+        let refused = said(dir.path(), arguments);
+        assert_eq!(refused.code, Some(2), "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(expected), "{arguments:?}: {}", refused.stderr);
+    }
+    assert_eq!(std::fs::read_to_string(dir.path().join("mine/index.html")).unwrap(), "mine");
+    assert!(!dir.path().join("site").exists());
+}

@@ -1,0 +1,299 @@
+//! The pages: a run's own `index.html`, and the site of the records and many runs.
+//!
+//! They are the same pages, made by the same code: [`of_run`] shows a run as it is, in its folder, beside what it left;
+//! [`write`] shows what is recorded, as it would be if the runs that are given had written it back, with the tests
+//! of the newest run of each cell. Nothing is decided here: verdicts, answers and changes are those of
+//! [`crate::standing`], and what a run may say of a release is what it may write back ([`crate::views::record`]).
+//!
+//! The pages are plain HTML that needs no script, in one template ([`page`]), with one style sheet.
+//! Everything is escaped by the template, and every name that a journal has becomes a file's name in one place
+//! ([`address`]).
+//! No page has more than 1 MB: lists that are longer go on on further pages, and what is left out is said ([`page::MOST`]).
+
+mod address;
+mod answers;
+mod api;
+mod badge;
+mod capability;
+mod cell;
+mod changes;
+mod evidence;
+mod feed;
+mod filters;
+mod folder;
+mod gather;
+mod index;
+mod known;
+mod matrix;
+mod package;
+mod page;
+mod parts;
+mod release;
+mod results;
+mod runs;
+mod test;
+
+pub use folder::{SiteError, Written, write};
+
+pub(crate) use api::Documents;
+pub(crate) use folder::{Folder, beside, replace};
+
+use crate::journal::CellId;
+use crate::matrix::{CellReport, ProfileHead};
+use crate::standing::{ChangeRow, ReleaseAnswer, Standings};
+use crate::views::wording::{self, Labels};
+use address::Page;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use known::Known;
+use model::known_issues::KnownIssue;
+use model::record::Record;
+use model::verified::Basis;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use suites::capability::Capability;
+use suites::catalogue::Test;
+
+/// Takes a file of the site, by its path below the site's folder.
+pub(crate) type Put<'p> = dyn FnMut(&str, &str) -> io::Result<()> + 'p;
+
+/// The folder of a run's pages, but for its index, below the run's own.
+pub const PAGES: &str = "pages";
+
+/// Everything that the pages show.
+pub struct Site<'a> {
+    /// Whether it is of one run, in whose folder it lies.
+    is_run: bool,
+    /// By id.
+    tests: BTreeMap<&'a str, &'a Test>,
+    /// What it is about, in a line.
+    head: String,
+    /// What a reader must know before believing it.
+    caveats: Vec<String>,
+    catalogue: &'a [Test],
+    records: Vec<&'a Record>,
+    /// Those that upstream maintains come first.
+    profiles: Vec<ProfileHead>,
+    cells: Vec<SiteCell<'a>>,
+    releases: Vec<SiteRelease>,
+    /// What the records list and nobody ran: distros, each with its releases.
+    unrun: Vec<(String, Vec<String>)>,
+    /// The runs, the newest first.
+    runs: Vec<SiteRun<'a>>,
+    /// What has changed, the newest first.
+    changes: Vec<SiteChange<'a>>,
+    /// What is said where there are no changes.
+    no_changes: &'static str,
+    packages: package::Packages<'a>,
+    labels: Labels,
+}
+
+/// A cell and what is known of it.
+struct SiteCell<'a> {
+    id: CellId,
+    /// By profile.
+    rows: BTreeMap<String, SiteRow>,
+    /// What the newest run of it showed.
+    report: Option<&'a CellReport>,
+    /// That run, by its place among the runs.
+    run: Option<usize>,
+}
+
+/// What is known of a cell under one profile.
+#[derive(Default)]
+struct SiteRow {
+    capabilities: BTreeMap<Capability, Known>,
+    /// What it rests on, the newest first.
+    basics: Vec<Basics>,
+}
+
+/// What verdicts rest on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Basics {
+    tested: Option<Date>,
+    basis: Option<Basis>,
+    harness: String,
+    test_set: String,
+    /// The Kata that was run, and what was brought along, of Kata's own results.
+    kata: Option<String>,
+    versions: BTreeMap<String, String>,
+}
+
+/// A release on an architecture.
+struct SiteRelease {
+    /// Its cells, by their places; at least one.
+    cells: Vec<usize>,
+    /// By profile.
+    answers: BTreeMap<String, ReleaseAnswer>,
+    /// What each run alone said, by profile: the run's place and the answer, the newest first.
+    trend: BTreeMap<String, Vec<(usize, ReleaseAnswer)>>,
+}
+
+/// A run among others.
+struct SiteRun<'a> {
+    standings: &'a Standings<'a>,
+    /// Why it, or a part of it, does not count.
+    withheld: Vec<String>,
+}
+
+/// What has changed, and by which run that was found.
+struct SiteChange<'a> {
+    row: ChangeRow<'a>,
+    run: usize,
+}
+
+impl<'a> Site<'a> {
+    /// The profile columns of which anything is said of these cells.
+    fn columns(&self, profile: &str) -> Vec<Capability> {
+        let is_said = |capability: &Capability| {
+            let known = self.cells.iter().filter_map(|cell| cell.rows.get(profile)?.capabilities.get(capability));
+            known.into_iter().any(|known| known.verdict != model::verified::Verdict::NotApplicable)
+        };
+        Capability::ALL.iter().copied().filter(is_said).collect()
+    }
+
+    /// The cell that a release is called by.
+    fn id(&self, release: &SiteRelease) -> Option<&CellId> {
+        Some(&self.cells.get(*release.cells.first()?)?.id)
+    }
+
+    /// Where a page of it lies.
+    fn path(&self, page: Page<'_>) -> String {
+        match (self.is_run, page) {
+            (true, Page::Index) | (false, _) => page.path(),
+            (true, page) => format!("{PAGES}/{}", page.path()),
+        }
+    }
+
+    /// The test of an id, if the catalogue has it, so that it has a page.
+    fn test(&self, id: &str) -> Option<&'a Test> {
+        self.tests.get(id).copied()
+    }
+
+    /// The known issues of all distros.
+    fn issues(&self) -> impl Iterator<Item = (&'a Record, &'a KnownIssue)> {
+        self.records.iter().flat_map(|record| record.known_issues.iter().map(move |issue| (*record, issue)))
+    }
+}
+
+impl SiteRun<'_> {
+    /// The last moment of it.
+    fn at(&self) -> Option<Timestamp> {
+        let matrix = self.standings.matrix;
+        matrix.finished.or(matrix.started)
+    }
+
+    /// The day of that moment.
+    fn day(&self) -> Option<Date> {
+        self.at().map(day)
+    }
+}
+
+/// The day of a moment, UTC.
+fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+fn by_id(catalogue: &[Test]) -> BTreeMap<&str, &Test> {
+    catalogue.iter().map(|test| (test.id.as_str(), test)).collect()
+}
+
+/// The pages of a run, beside the record that it was compared with.
+pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], catalogue: &'a [Test]) -> Site<'a> {
+    let matrix = standings.matrix;
+    let cells = standings.cells.iter().map(|cell| {
+        let report = cell.report;
+        let basics = report.facts.as_ref().map(|facts| Basics {
+            tested: report.finished.map(day),
+            basis: Some(facts.basis),
+            harness: matrix.harness.clone(),
+            test_set: matrix.test_set.clone(),
+            kata: None,
+            versions: facts.versions.iter().map(|(name, version)| (name.to_string(), version.to_string())).collect(),
+        });
+        let row = |standing| SiteRow::of_run(standing, basics.clone(), report.finished.map(day));
+        let rows = cell.profiles.iter().map(|(profile, standing)| ((*profile).to_owned(), row(standing))).collect();
+        SiteCell { id: report.cell.clone(), rows, report: Some(report), run: Some(0) }
+    });
+    let instances = matrix.cells.iter().flat_map(|cell| &cell.instances);
+    let mut site = Site {
+        is_run: true,
+        tests: {
+            let ran: BTreeSet<&str> = instances.map(|instance| instance.test.as_str()).collect();
+            by_id(catalogue).into_iter().filter(|(id, _)| ran.contains(id)).collect()
+        },
+        head: format!("{} · {} · test set {}", wording::head(matrix), wording::common(matrix), matrix.test_set),
+        caveats: wording::caveats(standings),
+        catalogue,
+        records: records.to_vec(),
+        profiles: matrix.profiles.clone(),
+        cells: cells.collect(),
+        releases: Vec::new(),
+        unrun: Vec::new(),
+        runs: vec![SiteRun { standings, withheld: Vec::new() }],
+        changes: standings.changes().into_iter().map(|row| SiteChange { row, run: 0 }).collect(),
+        no_changes: wording::no_changes(standings),
+        packages: package::Packages::new(
+            records,
+            std::slice::from_ref(standings),
+            matrix.cells.iter().map(|c| &c.cell),
+        ),
+        labels: Labels::new(matrix),
+    };
+    site.profiles.sort_by_key(|profile| !profile.maintained);
+    site.releases = gather::releases(&site.cells, |id| {
+        let answer = |profile: &ProfileHead| (profile.name.clone(), standings.answer(id, &profile.name));
+        matrix.profiles.iter().map(answer).collect()
+    });
+    site
+}
+
+impl Site<'_> {
+    /// Makes all pages.
+    ///
+    /// # Errors
+    /// When they cannot be put where they belong.
+    pub(crate) fn render(&self, put: &mut Put<'_>) -> io::Result<()> {
+        put(&self.path(Page::Style), page::CSS)?;
+        put(&self.path(Page::Script), page::JS)?;
+        index::put(self, put)?;
+        answers::put(self, put)?;
+        for profile in &self.profiles {
+            matrix::put(self, profile, put)?;
+        }
+        for release in &self.releases {
+            release::put(self, release, put)?;
+        }
+        for cell in &self.cells {
+            cell::put(self, cell, put)?;
+        }
+        capability::put(self, put)?;
+        test::put(self, put)?;
+        package::put(self, put)?;
+        changes::put(self, put)?;
+        if !self.is_run {
+            runs::put(self, put)?;
+            put(&self.path(Page::Feed), &feed::render(self))?;
+            api::put(self, put)?;
+        }
+        Ok(())
+    }
+}
+
+/// All pages, by their paths.
+#[cfg(test)]
+pub(crate) fn pages(site: &Site<'_>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let put = &mut |path: &str, text: &str| match all.insert(path.to_owned(), text.to_owned()) {
+        None => Ok(()),
+        Some(_) => Err(io::Error::other(format!("{path} is put twice"))),
+    };
+    site.render(put).unwrap_or_else(|e| panic!("{e}"));
+    all
+}
+
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Badges: the answer for a release and a profile in the form of shields.io's endpoint.
+
+use crate::matrix::ProfileHead;
+use crate::standing::{Answer, ReleaseAnswer};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What shields.io's endpoint reads; its names are its own.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Badge {
+    /// 1, the only one that there is.
+    schema_version: u8,
+    label: String,
+    message: String,
+    color: &'static str,
+}
+
+/// The badge of an answer.
+pub(super) fn of(release: &str, profile: &ProfileHead, answer: &ReleaseAnswer) -> Badge {
+    let (word, color) = match answer.answer {
+        Answer::Yes => ("yes", "brightgreen"),
+        Answer::With(_) => ("yes, with a component brought along", "yellow"),
+        Answer::No(_) => ("no", "red"),
+        Answer::NotKnown => ("not known yet", "lightgrey"),
+    };
+    let basis = answer.basis.map(|basis| format!(", {basis}")).unwrap_or_default();
+    Badge {
+        schema_version: 1,
+        label: format!("Kata {} on {release}", profile.range),
+        message: format!("{word}{basis}"),
+        color,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    #[test]
+    fn a_badge_says_what_the_answer_is() {
+        let matrix = sample::matrix();
+        let standings = sample::standings(&matrix);
+        let answer = |place: usize| standings.answer(&matrix.cells[place].cell, "go-3.29");
+        let badge = of("debian 12", &matrix.profiles[1], &answer(0));
+        let json = serde_json::to_value(&badge).unwrap();
+        let expected = serde_json::json!({
+            "schemaVersion": 1, "label": "Kata 3.29 on on debian 12", "message": "no, emulated", "color": "red",
+        });
+        assert_eq!(json, expected);
+        assert_eq!(of("debian sid", &matrix.profiles[1], &answer(3)).color, "lightgrey");
+    }
+}

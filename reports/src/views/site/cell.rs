@@ -1,0 +1,173 @@
+//! A cell: its verdicts, why they are so, what they rest on, its tests and guests.
+
+use super::address::{self, Page};
+use super::evidence;
+use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
+use super::results;
+use super::{Put, Site, SiteCell};
+use crate::matrix::{CellReport, ProfileHead};
+use crate::standing::is_main;
+use crate::views::{causes, wording};
+use maud::{Markup, PreEscaped, html};
+use model::verified::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use suites::capability::Capability;
+
+/// Puts the page of a cell.
+pub(super) fn put(site: &Site<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io::Result<()> {
+    let here = Here::new(site, Page::Cell(&cell.id));
+    let title = format!("{} {} ({}, {})", cell.id.distro, cell.id.release, cell.id.arch, cell.id.environment);
+    // The verdicts, which all links lead to, come first; messages take what room they leave.
+    let verdicts = verdicts(&here, cell);
+    let mut room = MOST.saturating_sub(verdicts.0.len());
+    // So do the rows of the tests, for the same reason.
+    let mut for_tests = room / 4 * 3;
+    let tests = cell.report.map(|report| results::tests(&here, report, &mut for_tests));
+    room /= 4;
+    let body = html! {
+        h1 { (title) }
+        p { a href=(here.to(Page::Release(&cell.id))) { "Can Kata run on " (cell.id.distro) " " (cell.id.release) "?" } }
+        (by_run(site, cell))
+        (why(&here, cell, &mut room))
+        h2 #verdicts { "Verdicts" }
+        (legend())
+        (verdicts)
+        h2 #evidence { "Evidence" }
+        (evidence::of(&here, cell, &mut room))
+        @if let Some(tests) = tests { (tests) }
+        @if let Some(report) = cell.report { (evidence::guests(report, &mut room)) }
+    };
+    put(here.path(), &document(&here, &title, &body))
+}
+
+/// The run that its tests are of.
+fn by_run(site: &Site<'_>, cell: &SiteCell<'_>) -> Markup {
+    let run = cell.run.and_then(|run| site.runs.get(run)).filter(|_| !site.is_run);
+    html! {
+        p.muted {
+            @if let Some(report) = cell.report {
+                (cell.id) " · " (wording::basis(report.basis()))
+                @if let Some(millis) = report.millis { " · " (wording::duration(millis)) }
+            } @else { (cell.id) " · by the record alone: no run of it was given, so that there is nothing on single tests" }
+            @if let Some(run) = run {
+                " · tests of run " (run.standings.matrix.run) @if let Some(day) = run.day() { ", " (time(day)) }
+            }
+        }
+    }
+}
+
+/// Profiles × capabilities: what all tables lead to.
+fn verdicts(here: &Here<'_>, cell: &SiteCell<'_>) -> PreEscaped<String> {
+    let profiles: Vec<&ProfileHead> =
+        here.site.profiles.iter().filter(|profile| cell.rows.contains_key(&profile.name)).collect();
+    let said = |capability: &Capability| cell.rows.values().any(|row| row.capabilities.contains_key(capability));
+    let (main, more): (Vec<Capability>, Vec<Capability>) =
+        Capability::ALL.iter().copied().filter(said).partition(|capability| is_main(*capability));
+    let table = html! { table {
+        thead { tr {
+            th scope="col" { "capability" }
+            @for profile in &profiles { th scope="col" { a href=(here.to(Page::Profile(&profile.name))) { (profile.name) } } }
+        } }
+        @for (head, capabilities) in [("Overview", main), ("Optional", more)] {
+            @if !capabilities.is_empty() { tbody {
+                tr { th.group scope="rowgroup" colspan=(profiles.len() + 1) { (head) } }
+                @for capability in capabilities { tr {
+                    th scope="row" { (here.capability(capability)) }
+                    @for profile in &profiles { (one(here, cell, &profile.name, capability)) }
+                } }
+            } }
+        }
+    } };
+    if profiles.is_empty() {
+        return html! { p { "None: nothing was judged, or nothing of it counts." } };
+    }
+    scroll("Verdicts", &table)
+}
+
+fn one(here: &Here<'_>, cell: &SiteCell<'_>, profile: &str, capability: Capability) -> Markup {
+    let Some(known) = cell.rows.get(profile).and_then(|row| row.capabilities.get(&capability)) else {
+        return html! { td {} };
+    };
+    let id = address::anchor(profile, capability.name());
+    let label = format!("{} {} {}", cell.id.distro, cell.id.release, profile);
+    // The mark leads to the capability, because it is here already.
+    let to = here.to(Page::Capability(capability));
+    html! { td id=(id) {
+        @if known.verdict == Verdict::NotApplicable { span.n { "n/a" } } @else { (mark(&to, &label, capability, known)) }
+        @if let Some((passed, required)) = known.passed {
+            " " span.muted title="required tests that passed" { (passed) "/" (required) }
+        }
+    } }
+}
+
+/// Why capabilities are not supported: what the run of its tests showed, and what is known from elsewhere.
+fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
+    let mut for_causes = *room / 2;
+    let items = cell.report.map(|report| of_report(here, report)).unwrap_or_default();
+    let (shown, left) = fitting(items.into_iter(), &mut for_causes, |item| item);
+    // In a run's own pages all is of the run.
+    let recorded = if here.site.is_run { Vec::new() } else { recorded(here, cell) };
+    let (known, more) = fitting(recorded.into_iter(), &mut for_causes, |item| item);
+    *room -= (*room / 2).saturating_sub(for_causes);
+    html! {
+        @if !shown.0.is_empty() || !known.0.is_empty() {
+            h2 #why { "Why" }
+            @if !shown.0.is_empty() {
+                @if !here.site.is_run { h3 { "What the tests of the newest run showed" } }
+                ul.causes { (shown) } (left_out(left))
+            }
+            @if !known.0.is_empty() {
+                @if cell.report.is_some() { h3 { "What the verdicts rest on" } }
+                ul.causes { (known) } (left_out(more))
+            }
+        }
+    }
+}
+
+fn of_report(here: &Here<'_>, report: &CellReport) -> Vec<Markup> {
+    let errors = report.errors.iter().map(|failure| {
+        html! { li.error { b { "The cell could not go on" } " (" (failure.phase) ")" (message(&failure.message)) } }
+    });
+    let causes = causes::explanations(report);
+    let causes = causes.iter().map(|why| {
+        html! { li class=(if why.blame.is_some() { "fail" } else { "gap" }) {
+            @if let Some(blame) = why.blame { b { (blame.component.name()) } " " (here.test(blame.test)) " " }
+            span.muted { (causes::words(&why.profiles)) ": " (causes::names(&why.capabilities)) }
+            (message(&why.text))
+        } }
+    });
+    let flaky = causes::flaky(report);
+    let flaky = flaky.iter().map(|test| {
+        html! { li.gap { b { "flaky" } " " (here.test(&test.test)) " passed " (test.passed) " of " (test.attempts) " times" } }
+    });
+    errors.chain(causes).chain(flaky).collect()
+}
+
+/// Each reason once, with the profiles and capabilities that it holds for.
+fn recorded(here: &Here<'_>, cell: &SiteCell<'_>) -> Vec<Markup> {
+    type Reason<'k> = (bool, &'k str, Option<suites::outcome::Component>, Option<&'k str>);
+    let mut all: BTreeMap<Reason<'_>, (BTreeSet<&str>, BTreeSet<Capability>)> = BTreeMap::new();
+    for (profile, row) in &cell.rows {
+        for (capability, known) in &row.capabilities {
+            for why in &known.why {
+                let key = (why.component.is_none(), why.text.as_str(), why.component, why.test.as_deref());
+                let (profiles, capabilities) = all.entry(key).or_default();
+                profiles.insert(profile);
+                capabilities.insert(*capability);
+            }
+        }
+    }
+    let item = |((_, text, component, test), (profiles, capabilities)): (
+        Reason<'_>,
+        (BTreeSet<&str>, BTreeSet<Capability>),
+    )| {
+        html! { li class=(if component.is_some() { "fail" } else { "gap" }) {
+            @if let Some(component) = component { b { (component) } " " }
+            @if let Some(test) = test { (here.test(test)) " " }
+            span.muted { (causes::words(&profiles)) ": " (causes::names(&capabilities)) }
+            (message(text))
+        } }
+    };
+    all.into_iter().map(item).collect()
+}

@@ -1,0 +1,305 @@
+//! What is known by the records and by runs, as it would be if the runs had written it back.
+
+use super::package::Packages;
+use super::{Site, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
+use crate::journal::CellId;
+use crate::matrix::{Matrix, ProfileHead};
+use crate::standing::{Recorded, ReleaseAnswer, Standings, recorded_answer};
+use crate::views::record::verified_entries;
+use crate::views::wording::Labels;
+use jiff::civil::Date;
+use model::arch::Arch;
+use model::profile::Profile;
+use model::record::Record;
+use model::verified::{VerifiedEntry, give_way};
+use std::collections::{BTreeMap, BTreeSet};
+use suites::catalogue::Test;
+
+/// What is verified, by distro.
+type Entries = BTreeMap<String, Vec<VerifiedEntry>>;
+
+/// The records, and what runs add to them one after another.
+pub(super) struct History<'a> {
+    records: &'a [&'a Record],
+    /// The oldest first, each with what was known before it and why it, or a part of it, does not count.
+    runs: Vec<(&'a Matrix, Entries, Vec<String>)>,
+    /// What is known in the end.
+    known: Entries,
+}
+
+impl<'a> History<'a> {
+    /// Lets runs add to the records, in the order of their ends.
+    ///
+    /// A run is compared with those before it, and where there are none, with the records. In the end the verdict of the
+    /// latest day counts, be it a run's or the record's.
+    pub(super) fn new(records: &'a [&'a Record], matrices: &'a [Matrix]) -> History<'a> {
+        let own = |record: &&Record| {
+            let of_distro = record.verified.iter().filter(|entry| !entry.shaped);
+            (record.distro.clone(), of_distro.cloned().collect())
+        };
+        let mut known: Entries = records.iter().map(own).collect();
+        let mut before = known.clone();
+        let mut matrices: Vec<&Matrix> = matrices.iter().collect();
+        matrices.sort_by_key(|matrix| (matrix.finished, matrix.run.clone()));
+        let mut runs = Vec::new();
+        for matrix in matrices {
+            let distros: BTreeSet<&str> = matrix.cells.iter().map(|cell| cell.cell.distro.as_str()).collect();
+            let snapshot: Entries = distros
+                .iter()
+                .filter_map(|distro| Some(((*distro).to_owned(), before.get(*distro)?.clone())))
+                .collect();
+            let recorded = Recorded::of_entries(&snapshot, records.iter().copied());
+            let (entries, withheld) = verified_entries(&Standings::new(matrix, recorded, false));
+            let mut withheld: Vec<String> = withheld
+                .into_iter()
+                .map(|held| match held.cell {
+                    Some(cell) => format!("{cell}: {}", held.reason),
+                    None => held.reason,
+                })
+                .collect();
+            if matrix.shaped {
+                withheld.insert(0, "it is shaped: nothing is said of the distro's own packages".to_owned());
+            }
+            let mut new: Entries = BTreeMap::new();
+            for (distro, entry) in entries.into_iter().filter(|(_, entry)| !entry.shaped) {
+                new.entry(distro).or_default().push(entry);
+            }
+            for (distro, new) in new {
+                let below = before.entry(distro.clone()).or_default();
+                give_way(below, &new);
+                below.extend(new.iter().cloned());
+                take_over(known.entry(distro).or_default(), new);
+            }
+            runs.push((matrix, snapshot, withheld));
+        }
+        History { records, runs, known }
+    }
+
+    /// Each run beside what was known before it.
+    pub(super) fn standings(&'a self) -> Vec<Standings<'a>> {
+        let beside = |(matrix, before, _): &'a (&'a Matrix, Entries, Vec<String>)| {
+            Standings::new(matrix, Recorded::of_entries(before, self.records.iter().copied()), false)
+        };
+        self.runs.iter().map(beside).collect()
+    }
+}
+
+/// Adds what a run found, but for what was measured on a later day.
+fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
+    let mut latest: BTreeMap<_, Date> = BTreeMap::new();
+    for entry in known.iter() {
+        for capability in entry.capabilities.keys() {
+            latest.insert((entry.key(), *capability), entry.tested);
+        }
+    }
+    new.retain_mut(|entry| {
+        let VerifiedEntry { release, arch, profile, environment, capabilities, tested, .. } = entry;
+        let key = (release.as_str(), *arch, profile.as_str(), *environment);
+        capabilities.retain(|capability, _| latest.get(&(key, *capability)).is_none_or(|day| *day <= *tested));
+        !capabilities.is_empty()
+    });
+    give_way(known, &new);
+    known.extend(new);
+}
+
+/// The site of what the records say and what runs have added to that.
+///
+/// `profiles` are all that are known; those are shown of which anything is.
+pub(super) fn of_history<'a>(
+    history: &'a History<'a>,
+    standings: &'a [Standings<'a>],
+    catalogue: &'a [Test],
+    profiles: &[Profile],
+) -> Site<'a> {
+    let mut cells: BTreeMap<CellId, SiteCell<'a>> = BTreeMap::new();
+    for (distro, entries) in &history.known {
+        for entry in entries {
+            let id = CellId {
+                distro: distro.clone(),
+                release: entry.release.clone(),
+                arch: entry.arch,
+                environment: entry.environment,
+            };
+            cells
+                .entry(id.clone())
+                .or_insert_with(|| empty(id))
+                .rows
+                .entry(entry.profile.clone())
+                .or_default()
+                .add(entry);
+        }
+    }
+    let mut runs: Vec<SiteRun<'a>> = history
+        .runs
+        .iter()
+        .zip(standings)
+        .map(|((_, _, withheld), standings)| SiteRun { standings, withheld: withheld.clone() })
+        .collect();
+    runs.reverse();
+    // What is about something else than the distro's own packages is named, and not shown.
+    let shown = |run: &SiteRun<'_>| !run.standings.matrix.candidate && !run.standings.matrix.shaped;
+    for (place, run) in runs.iter().enumerate().filter(|(_, run)| shown(run)) {
+        for cell in &run.standings.cells {
+            let id = &cell.report.cell;
+            let known = cells.entry(id.clone()).or_insert_with(|| empty(id.clone()));
+            if known.report.is_none() {
+                (known.report, known.run) = (Some(cell.report), Some(place));
+            }
+        }
+    }
+    let changes = runs.iter().enumerate().filter(|(_, run)| shown(run)).flat_map(|(run, of)| {
+        let rows = of.standings.changes().into_iter();
+        rows.map(move |row| SiteChange { row, run })
+    });
+    let changes = changes.collect();
+    let cells = in_order(cells, history.records);
+    let by_release = by_release(&history.known);
+    let mut all = releases(&cells, |id| answers(&by_release, profiles, id));
+    trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| shown(run)));
+    let heads = heads(&cells, profiles);
+    Site {
+        is_run: false,
+        tests: by_id(catalogue),
+        head: head(&cells, all.len(), runs.len()),
+        caveats: Vec::new(),
+        catalogue,
+        records: history.records.to_vec(),
+        profiles: heads,
+        unrun: unrun(&cells, history.records),
+        changes,
+        no_changes: match runs.is_empty() {
+            true => "No run was given: this is what the records say.",
+            false => "None: the runs show what was known before them.",
+        },
+        packages: Packages::new(history.records, standings, cells.iter().map(|cell| &cell.id)),
+        labels: Labels::among(cells.iter().map(|cell| &cell.id)),
+        releases: all,
+        cells,
+        runs,
+    }
+}
+
+fn empty<'a>(id: CellId) -> SiteCell<'a> {
+    SiteCell { id, rows: BTreeMap::new(), report: None, run: None }
+}
+
+/// What the site is about, in a line.
+fn head(cells: &[SiteCell<'_>], releases: usize, runs: usize) -> String {
+    let days = || cells.iter().flat_map(|cell| cell.rows.values()).filter_map(super::SiteRow::days);
+    let days = days().map(|(first, _)| first).min().zip(days().map(|(_, last)| last).max());
+    let days = days.map(|(first, last)| match first == last {
+        true => format!(", measured {last}"),
+        false => format!(", measured {first} to {last}"),
+    });
+    let days = days.unwrap_or_default();
+    let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    format!("{}{days}; by the records and {}", of(releases, "release"), of(runs, "run"))
+}
+
+/// The cells in the order of the records: distro, release, architecture, environment.
+fn in_order<'a>(cells: BTreeMap<CellId, SiteCell<'a>>, records: &[&Record]) -> Vec<SiteCell<'a>> {
+    let mut places: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for record in records {
+        for (place, release) in record.releases.iter().enumerate() {
+            places.insert((&record.distro, &release.version), place);
+        }
+    }
+    let mut cells: Vec<SiteCell<'a>> = cells.into_values().collect();
+    let place = |id: &CellId| places.get(&(id.distro.as_str(), id.release.as_str())).copied().unwrap_or(usize::MAX);
+    cells.sort_by(|a, b| (&a.id.distro, place(&a.id), &a.id).cmp(&(&b.id.distro, place(&b.id), &b.id)));
+    cells
+}
+
+/// The releases of cells, in their order.
+pub(super) fn releases(
+    cells: &[SiteCell<'_>],
+    answers: impl Fn(&CellId) -> BTreeMap<String, ReleaseAnswer>,
+) -> Vec<SiteRelease> {
+    let mut places = BTreeMap::new();
+    let mut all: Vec<SiteRelease> = Vec::new();
+    for (at, cell) in cells.iter().enumerate() {
+        let CellId { distro, release, arch, .. } = &cell.id;
+        let place = *places.entry((distro, release, *arch)).or_insert_with(|| {
+            all.push(SiteRelease { cells: Vec::new(), answers: answers(&cell.id), trend: BTreeMap::new() });
+            all.len() - 1
+        });
+        if let Some(release) = all.get_mut(place) {
+            release.cells.push(at);
+        }
+    }
+    all
+}
+
+/// The entries of each release, by profile.
+type ByRelease<'e> = BTreeMap<(&'e str, &'e str, Arch), BTreeMap<&'e str, Vec<&'e VerifiedEntry>>>;
+
+fn by_release(known: &Entries) -> ByRelease<'_> {
+    let mut all = ByRelease::new();
+    for (distro, entries) in known {
+        for entry in entries {
+            let of_release = all.entry((distro, &entry.release, entry.arch)).or_default();
+            of_release.entry(&entry.profile).or_default().push(entry);
+        }
+    }
+    all
+}
+
+/// The answers for a release.
+fn answers(entries: &ByRelease<'_>, profiles: &[Profile], id: &CellId) -> BTreeMap<String, ReleaseAnswer> {
+    let Some(entries) = entries.get(&(id.distro.as_str(), id.release.as_str(), id.arch)) else {
+        return BTreeMap::new();
+    };
+    let answer =
+        |profile: &Profile| Some((profile.name.clone(), recorded_answer(entries.get(profile.name.as_str())?, profile)));
+    profiles.iter().filter_map(answer).collect()
+}
+
+/// What each run alone said of each release.
+fn trends<'r>(
+    releases: &mut [SiteRelease],
+    cells: &[SiteCell<'_>],
+    runs: impl Iterator<Item = (usize, &'r SiteRun<'r>)>,
+) {
+    let id = |release: &SiteRelease| cells.get(*release.cells.first()?).map(|cell| cell.id.clone());
+    let key = |id: &CellId| (id.distro.clone(), id.release.clone(), id.arch);
+    let places: BTreeMap<_, usize> =
+        releases.iter().enumerate().filter_map(|(place, release)| Some((key(&id(release)?), place))).collect();
+    for (run, of) in runs {
+        let matrix = of.standings.matrix;
+        let alone = Standings::new(matrix, Recorded::default(), false);
+        for id in alone.releases() {
+            let Some(release) = places.get(&key(id)).and_then(|place| releases.get_mut(*place)) else { continue };
+            for profile in &matrix.profiles {
+                let answer = alone.answer(id, &profile.name);
+                release.trend.entry(profile.name.clone()).or_default().push((run, answer));
+            }
+        }
+    }
+}
+
+/// The profiles of which anything is known, those first that upstream maintains.
+fn heads(cells: &[SiteCell<'_>], profiles: &[Profile]) -> Vec<ProfileHead> {
+    let known: BTreeSet<&str> = cells.iter().flat_map(|cell| cell.rows.keys()).map(String::as_str).collect();
+    let known = profiles.iter().filter(|profile| known.contains(profile.name.as_str()));
+    let head = |profile: &Profile| ProfileHead {
+        name: profile.name.clone(),
+        range: profile.range.clone(),
+        maintained: !profile.ended(),
+    };
+    let mut heads: Vec<ProfileHead> = known.map(head).collect();
+    heads.sort_by_key(|profile| !profile.maintained);
+    heads
+}
+
+/// What the records list and no cell is of.
+fn unrun(cells: &[SiteCell<'_>], records: &[&Record]) -> Vec<(String, Vec<String>)> {
+    let run: BTreeSet<(&str, &str)> =
+        cells.iter().map(|cell| (cell.id.distro.as_str(), cell.id.release.as_str())).collect();
+    let of = |record: &&Record| {
+        let releases = record.releases.iter().map(|release| release.version.as_str());
+        let unrun: Vec<String> =
+            releases.filter(|release| !run.contains(&(record.distro.as_str(), *release))).map(str::to_owned).collect();
+        (!unrun.is_empty()).then(|| (record.distro.clone(), unrun))
+    };
+    records.iter().filter_map(of).collect()
+}

@@ -1,0 +1,178 @@
+//! What is known of a capability, be it of a run or of the record.
+
+use super::{Basics, SiteRow};
+use crate::redact::one_line;
+use crate::signature;
+use crate::standing::{CapabilityStanding, Change, Effect, ProfileStanding};
+use crate::views::wording;
+use jiff::civil::Date;
+use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use suites::capability::Capability;
+use suites::outcome::Component;
+
+/// The longest reason, in bytes; the cell's page has all of it where its run is among those of the site.
+const MAX_WHY: usize = 300;
+
+/// What is known of a capability of a cell under a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) verdict: Verdict,
+    pub(super) basis: Option<Basis>,
+    /// The day on which it was measured.
+    pub(super) tested: Option<Date>,
+    /// Why it is so.
+    pub(super) why: Vec<Why>,
+    /// What makes it usable.
+    pub(super) workaround: Option<String>,
+    /// How many of the required tests passed, and how many there are.
+    pub(super) passed: Option<(usize, usize)>,
+    /// Whether a test passed only when repeated.
+    pub(super) is_flaky: bool,
+    /// Whether another set of tests judged it than today's.
+    pub(super) is_older: bool,
+    /// What it is called beside the record, where that is to be seen.
+    pub(super) change: Option<&'static str>,
+}
+
+/// Why a capability is not supported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Why {
+    /// Whom it blames; nobody, where nothing could be shown.
+    pub(super) component: Option<Component>,
+    /// The test that failed.
+    pub(super) test: Option<String>,
+    /// What was seen, on one line.
+    pub(super) text: String,
+}
+
+impl Why {
+    /// As records write it: `qemu: no q35 (smoke::guest_boots)`.
+    pub(super) fn words(&self) -> String {
+        let component = self.component.map(|component| format!("{component}: ")).unwrap_or_default();
+        let test = self.test.as_ref().map(|test| format!(" ({test})")).unwrap_or_default();
+        format!("{component}{}{test}", self.text)
+    }
+}
+
+impl Known {
+    /// What a run says.
+    fn of_run(one: &CapabilityStanding<'_>, day: Option<Date>) -> Known {
+        let judgement = one.judgement;
+        let causes = judgement.causes.iter().map(|cause| Why {
+            component: Some(cause.component),
+            test: Some(cause.test.clone()),
+            text: one_line(&cause.message, MAX_WHY),
+        });
+        let reasons = judgement.reasons.iter().map(|reason| Why {
+            component: None,
+            test: None,
+            text: one_line(&reason.to_string(), MAX_WHY),
+        });
+        let is_news = one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same);
+        Known {
+            verdict: one.verdict(),
+            basis: one.basis(),
+            tested: day,
+            why: causes.chain(reasons).collect(),
+            workaround: judgement.workaround.clone(),
+            passed: Some((judgement.passed, judgement.required)).filter(|(_, required)| *required > 0),
+            is_flaky: !judgement.flaky.is_empty(),
+            is_older: false,
+            change: is_news.then(|| one.title()),
+        }
+    }
+
+    /// What the record says.
+    fn of_record(entry: &VerifiedEntry, said: &VerifiedCapability) -> Known {
+        let why = said.causes.iter().map(|cause| {
+            let text = cause.to_string();
+            let test = signature::of_recorded(cause).map(|(test, _)| test);
+            let seen = cause.blames().and_then(|component| text.strip_prefix(component.name())?.strip_prefix(": "));
+            let seen = seen.unwrap_or(&text);
+            let end = test.as_ref().map(|test| format!(" ({test})")).unwrap_or_default();
+            let text = one_line(seen.strip_suffix(end.as_str()).unwrap_or(seen), MAX_WHY);
+            Why { component: cause.blames(), test, text }
+        });
+        Known {
+            verdict: said.verdict,
+            basis: Some(entry.basis),
+            tested: Some(entry.tested),
+            why: why.collect(),
+            workaround: said.workaround.clone(),
+            passed: None,
+            is_flaky: false,
+            is_older: entry.is_by_older_tests(),
+            change: None,
+        }
+    }
+
+    /// All that a reader must know of it, in words: `debian 13, vsock, supported, emulated, measured 2026-11-24`.
+    pub(super) fn words(&self, label: &str, capability: Capability) -> String {
+        let mut words = format!("{label}, {}, {}", capability.short(), self.verdict.name().replace('-', " "));
+        if let Some(basis) = self.shown_basis() {
+            words.push_str(&format!(", {basis}"));
+        }
+        for (holds, word) in [(self.is_flaky, "flaky"), (self.is_older, "by older tests")] {
+            if holds {
+                words.push_str(&format!(", {word}"));
+            }
+        }
+        if let Some(change) = self.change {
+            words.push_str(&format!(", {change}"));
+        }
+        if let Some(day) = self.tested {
+            words.push_str(&format!(", measured {day}"));
+        }
+        words
+    }
+
+    /// The basis, where a reader must see it.
+    pub(super) fn shown_basis(&self) -> Option<Basis> {
+        self.basis.filter(|_| wording::is_shown_on_a_basis(self.verdict))
+    }
+}
+
+impl SiteRow {
+    /// What a run says of a cell under a profile; capabilities that no test exists for are left out.
+    pub(super) fn of_run(standing: &ProfileStanding<'_>, basics: Option<Basics>, day: Option<Date>) -> SiteRow {
+        let is_said =
+            |one: &CapabilityStanding<'_>| one.judgement.required > 0 || one.verdict() == Verdict::NotApplicable;
+        let capabilities = standing.capabilities.iter().filter(|(_, one)| is_said(one));
+        SiteRow {
+            capabilities: capabilities.map(|(c, one)| (*c, Known::of_run(one, day))).collect(),
+            basics: basics.into_iter().collect(),
+        }
+    }
+
+    /// Takes over what an entry says. No capability is in two entries of one place.
+    pub(super) fn add(&mut self, entry: &VerifiedEntry) {
+        let known = entry.capabilities.iter().map(|(c, said)| (*c, Known::of_record(entry, said)));
+        self.capabilities.extend(known);
+        self.basics.push(Basics::of_entry(entry));
+        self.basics.sort_by_key(|basics| std::cmp::Reverse(basics.tested));
+    }
+
+    /// The first and the last day on which anything of it was measured.
+    pub(super) fn days(&self) -> Option<(Date, Date)> {
+        let days = || self.capabilities.values().filter_map(|known| known.tested);
+        Some((days().min()?, days().max()?))
+    }
+}
+
+impl Basics {
+    fn of_entry(entry: &VerifiedEntry) -> Basics {
+        let kata = entry.kata.as_ref().map(|kata| {
+            let brought: String =
+                kata.brought.iter().map(|(component, what)| format!(", {component} {what}")).collect();
+            format!("{}{brought}", kata.version)
+        });
+        Basics {
+            tested: Some(entry.tested),
+            basis: Some(entry.basis),
+            harness: entry.harness.clone(),
+            test_set: entry.test_set.clone(),
+            kata,
+            versions: entry.versions.iter().map(|(name, version)| (name.to_string(), version.to_string())).collect(),
+        }
+    }
+}

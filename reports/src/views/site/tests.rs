@@ -1,0 +1,563 @@
+use super::gather::{History, of_history};
+use super::*;
+use crate::journal::Event;
+use crate::matrix::Matrix;
+use crate::sample::{self, BOOT, HOSTILE, Maker, QMP, RENAME, cell, fail, judged, run};
+use crate::standing::Recorded;
+use model::database::Database;
+use model::profile::Profile;
+use model::verified::{Basis, Verdict};
+use std::collections::BTreeSet;
+use std::path::Path;
+use suites::outcome::{Component, Outcome};
+
+type Pages = BTreeMap<String, String>;
+
+/// The pages of a run, beside no record, whose files are not there.
+fn of(matrix: &Matrix) -> Pages {
+    let mut matrix = matrix.clone();
+    matrix.keep_files(|_| false);
+    pages(&of_run(&sample::standings(&matrix), &[], &sample::catalogue()))
+}
+
+/// The site of records and runs.
+fn site_of(records: &[&Record], runs: &[Matrix], catalogue: &[Test], profiles: &[Profile]) -> Pages {
+    let history = History::new(records, runs);
+    let standings = history.standings();
+    pages(&of_history(&history, &standings, catalogue, profiles))
+}
+
+/// The site of the shipped records.
+fn shipped() -> Pages {
+    let database = Database::embedded();
+    let records: Vec<&Record> = database.records().collect();
+    site_of(&records, &[], suites::catalogue::tests(), Profile::all())
+}
+
+/// A run of a day of July, of release 13 under one profile.
+fn of_day(number: i64, change: impl Fn(&str) -> Option<Outcome>) -> Matrix {
+    let mut maker = run(change);
+    for entry in &mut maker.journal.entries {
+        entry.at += jiff::SignedDuration::from_hours(24 * number);
+        if let Event::RunStarted { run, .. } = &mut entry.event {
+            *run = format!("run-{number}");
+        }
+    }
+    judged(&maker)
+}
+
+/// Three days: all well, QMP broken, and well again.
+pub(super) fn three_days() -> Vec<Matrix> {
+    let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "no <b>reply</b>"));
+    vec![of_day(3, |_| None), of_day(1, |_| None), of_day(2, broken)]
+}
+
+fn snapshot(page: &str) -> String {
+    page.replace("><", ">\n<")
+}
+
+#[test]
+fn a_small_run_as_pages() {
+    let standings = sample::small_matrix();
+    let standings = sample::standings(&standings);
+    let pages = pages(&of_run(&standings, &[], &sample::small_catalogue()));
+    insta::assert_snapshot!("index", snapshot(&pages["index.html"]));
+    insta::assert_snapshot!("cell", snapshot(&pages["pages/cell/debian-13-x86_64-container.html"]));
+    insta::assert_snapshot!("paths", pages.keys().map(|path| format!("{path}\n")).collect::<String>());
+}
+
+#[test]
+fn a_small_site_as_pages_and_documents() {
+    let pages = site_of(&[], &three_days(), &sample::catalogue(), &sample::profiles());
+    for (name, path) in [
+        ("runs", "runs.html"),
+        ("release", "release/debian-13-x86_64.html"),
+        ("test", "test/smoke.qmp_replies_parse.html"),
+        ("package", "package/qemu.html"),
+        ("feed", "feed.atom"),
+    ] {
+        insta::assert_snapshot!(name, snapshot(&pages[path]));
+    }
+    for name in ["index", "changes", "release/debian-13-x86_64", "badge/debian-13-x86_64/go-3.29"] {
+        let document: serde_json::Value = serde_json::from_str(&pages[&format!("api/v1/{name}.json")]).unwrap();
+        insta::assert_snapshot!(
+            format!("api-{}", name.replace('/', "-")),
+            serde_json::to_string_pretty(&document).unwrap()
+        );
+    }
+}
+
+/// All links of a page, and all its places.
+fn links(page: &str) -> (Vec<String>, BTreeSet<String>) {
+    let values = |name: &str| -> Vec<String> {
+        let start = format!(" {name}=\"");
+        let parts = page.split(start.as_str()).skip(1);
+        let plain =
+            |text: &str| text.replace("&amp;", "&").replace("&quot;", "\"").replace("&lt;", "<").replace("&gt;", ">");
+        parts.map(|part| plain(part.split('"').next().unwrap_or_default())).collect()
+    };
+    ([values("href"), values("src")].concat(), values("id").into_iter().collect())
+}
+
+/// What is wrong with the links of pages: those that lead nowhere, and places that are there twice.
+fn broken(pages: &Pages) -> Vec<String> {
+    let html = || pages.iter().filter(|(path, _)| path.ends_with(".html") || path.ends_with(".atom"));
+    let of: BTreeMap<&str, (Vec<String>, BTreeSet<String>)> =
+        html().map(|(path, page)| (path.as_str(), links(page))).collect();
+    let mut wrong = Vec::new();
+    for (path, (links, ids)) in &of {
+        let count = pages[*path].matches(" id=\"").count();
+        if count != ids.len() {
+            wrong.push(format!("{path} has {count} ids, of which {} differ", ids.len()));
+        }
+        for link in links.iter().filter(|link| !link.starts_with("https://")) {
+            let (file, place) = link.split_once('#').map_or((link.as_str(), None), |(file, place)| (file, Some(place)));
+            let to = if file.is_empty() { (*path).to_owned() } else { resolved(path, file) };
+            let is_there = pages.contains_key(&to)
+                && place.is_none_or(|place| of.get(to.as_str()).is_some_and(|(_, ids)| ids.contains(place)));
+            if !is_there {
+                wrong.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// Where a link of a page leads, below the folder of the site.
+fn resolved(from: &str, link: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in link.split('/') {
+        match part {
+            ".." => assert!(parts.pop().is_some(), "{from}: {link} leads out of the site"),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let recorded = sample::recorded();
+    let mut matrix = judged(&run(|_| None));
+    matrix.keep_files(|_| false);
+    let beside = sample::beside(&matrix, &recorded);
+    let catalogue = sample::catalogue();
+    for (what, pages) in [
+        ("a run of all kinds", of(&sample::matrix())),
+        ("a run beside its record", pages(&of_run(&beside, &[], &catalogue))),
+        ("three days", site_of(&[], &three_days(), &catalogue, &sample::profiles())),
+        ("the shipped records", shipped()),
+        ("nothing", site_of(&[], &[], &catalogue, &sample::profiles())),
+    ] {
+        let wrong = broken(&pages);
+        assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+        assert!(pages.len() > 20, "{what}: {}", pages.len());
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_found() {
+    let mut pages = of(&sample::matrix());
+    assert_eq!(broken(&pages), Vec::<String>::new());
+    pages.remove("pages/test/smoke.guest_boots.html");
+    assert!(!broken(&pages).is_empty());
+    let of = |page: &str| broken(&BTreeMap::from([("a/b.html".to_owned(), page.to_owned())]));
+    assert!(of("<a href=\"#x\"><p id=\"x\">").is_empty() && of("<a href=\"../a/b.html#x\"><p id=\"x\">").is_empty());
+    for page in ["<a href=\"#y\"><p id=\"x\">", "<p id=\"x\"><p id=\"x\">", "<link href=\"c.css\">"] {
+        assert_eq!(of(page).len(), 1, "{page}");
+    }
+}
+
+#[test]
+fn a_cell_of_the_matrix_says_all() {
+    let pages = of(&judged(&run(|_| None)));
+    let name = "aria-label=\"debian 13, qmp, supported, emulated, measured 2026-07-25\"";
+    let link =
+        format!("<a class=\"s e\" href=\"pages/cell/debian-13-x86_64-container.html#go-3.29.vmm.qmp\" {name}>yes</a>");
+    assert!(pages["index.html"].contains(&link), "{}", pages["index.html"]);
+}
+
+#[test]
+fn the_recorded_matrix_is_a_site_without_any_run() {
+    let pages = shipped();
+    let index = &pages["index.html"];
+    for words in ["debian 13", "Can Kata run here?", "Not run yet", "alpine", "by the records and 0 runs"] {
+        assert!(index.contains(words), "{words}");
+    }
+    assert!(
+        pages["package/qemu.html"].contains("qemu-system-x86"),
+        "its component stands in for a source that nobody read"
+    );
+    assert!(pages["runs.html"].contains("None was given"));
+    let cell = &pages["cell/debian-13-x86_64-container.html"];
+    assert!(cell.contains("by the record alone") && cell.contains("test set"), "{cell}");
+}
+
+/// What a run may not write back changes nothing, and what it may is told with its day and what was before.
+#[test]
+fn verdicts_are_those_of_the_last_run_that_judged_them() {
+    let runs = three_days();
+    let verdict = |runs: &[Matrix]| {
+        let history = History::new(&[], runs);
+        let standings = history.standings();
+        let catalogue = sample::catalogue();
+        let site = of_history(&history, &standings, &catalogue, &sample::profiles());
+        let known = &site.cells[0].rows["go-3.29"].capabilities[&Capability::VmmQmp];
+        (known.verdict, known.tested.unwrap().to_string(), site.changes.len(), site.runs.len())
+    };
+    assert_eq!(verdict(&runs[1..2]), (Verdict::Supported, "2026-07-26".to_owned(), 0, 1));
+    assert_eq!(verdict(&runs[1..]), (Verdict::Unsupported, "2026-07-27".to_owned(), 1, 2));
+    assert_eq!(verdict(&runs), (Verdict::Supported, "2026-07-28".to_owned(), 2, 3), "in the order of time");
+    let mut killed = of_day(4, |test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
+    killed.ending = crate::run::RunEnding::Killed;
+    let with = [runs, vec![killed]].concat();
+    assert_eq!(verdict(&with).0, Verdict::Supported, "a run without an end does not count");
+    for (candidate, shaped) in [(true, false), (false, true)] {
+        let mut other = of_day(4, |test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
+        (other.candidate, other.shaped) = (candidate, shaped);
+        let with = [&with[..3], &[other]].concat();
+        assert_eq!((verdict(&with).0, verdict(&with).2), (Verdict::Supported, 2), "{candidate} {shaped}");
+    }
+}
+
+#[test]
+fn the_record_counts_where_it_is_of_a_later_day() {
+    let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+    record.verified = sample::recorded();
+    let verdict = |day: i64| {
+        let lost = of_day(day, |test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
+        let pages = site_of(&[&record], &[lost], &sample::catalogue(), &sample::profiles());
+        let cell: serde_json::Value =
+            serde_json::from_str(&pages["api/v1/cell/debian-13-x86_64-container.json"]).unwrap();
+        let changes: serde_json::Value = serde_json::from_str(&pages["api/v1/changes.json"]).unwrap();
+        let found = &cell["verdicts"]["go-3.29"]["vmm.qmp"]["verdict"];
+        (found.as_str().unwrap().to_owned(), changes["changes"].as_array().unwrap().len())
+    };
+    assert_eq!(verdict(1), ("unsupported".to_owned(), 1));
+    // The change is told, and the record has the last word.
+    assert_eq!(verdict(-1), ("supported".to_owned(), 1));
+}
+
+#[test]
+fn the_feed_is_atom_and_tells_each_change_once() {
+    let runs = three_days();
+    let feed =
+        |runs: &[Matrix]| site_of(&[], runs, &sample::catalogue(), &sample::profiles()).remove("feed.atom").unwrap();
+    let text = feed(&runs);
+    let document = roxmltree::Document::parse(&text).unwrap();
+    let root = document.root_element();
+    const ATOM: &str = "http://www.w3.org/2005/Atom";
+    assert!(root.has_tag_name((ATOM, "feed")));
+    let one = |node: roxmltree::Node<'_, '_>, name: &str| -> String {
+        let found: Vec<_> = node.children().filter(|child| child.has_tag_name((ATOM, name))).collect();
+        assert_eq!(found.len(), 1, "{name} of {text}");
+        found[0].text().unwrap_or_default().to_owned()
+    };
+    let entries: Vec<_> = root.children().filter(|child| child.has_tag_name((ATOM, "entry"))).collect();
+    assert_eq!(entries.len(), 2, "{text}");
+    let mut ids = BTreeSet::new();
+    for node in std::iter::once(root).chain(entries.iter().copied()) {
+        let id = one(node, "id");
+        let uuid = id.strip_prefix("urn:uuid:").unwrap();
+        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+        assert!(ids.insert(id));
+        one(node, "title");
+        one(node, "updated").parse::<Timestamp>().unwrap();
+    }
+    assert!(root.children().any(|child| child.has_tag_name((ATOM, "author"))), "all entries are of it");
+    assert!(
+        one(entries[1], "title").contains("new failure: vmm.qmp was supported (2026-07-26), is unsupported"),
+        "{text}"
+    );
+    assert!(one(entries[1], "summary").contains("no <b>reply</b>"), "{text}");
+    // A further run leaves what was told as it was.
+    let older = feed(&runs[1..]);
+    let of_broken = older.split("<entry>").nth(1).unwrap().split("</entry>").next().unwrap();
+    assert!(text.contains(of_broken), "{of_broken} in {text}");
+}
+
+#[test]
+fn what_a_journal_names_neither_leaves_the_folder_nor_becomes_markup() {
+    let mut maker = Maker::default();
+    let bad = ["..", "../../x", "<script>alert(1)</script>", "a b\u{0}", "x\" onload=\"alert(1)", HOSTILE];
+    let profiles: Vec<&str> = ["go-3.29"].into_iter().chain(bad).collect();
+    maker.start(&profiles, &["13"]);
+    // The names that a journal may have of a cell.
+    for name in ["..", ".", "-", "A", "a-b", "~", "+", "13.."] {
+        let id: CellId = format!("{name}:{name}/x86_64/container").parse().unwrap();
+        maker.push(Event::CellStarted { cell: id.clone() });
+        for name in bad {
+            let mut facts = sample::facts(Basis::Emulated);
+            facts.kernel = Some(name.to_owned());
+            facts.environment.insert(name.to_owned(), name.to_owned());
+            facts.image_manifest = Some(name.to_owned());
+            facts.image_options = sample::strings(&bad);
+            maker.push(Event::CellFacts { cell: id.clone(), facts });
+            let failed = || fail(Component::Virtiofsd, name);
+            for (test, outcome) in [(name, Outcome::Pass), (RENAME, failed()), (name, failed()), (BOOT, Outcome::Pass)]
+            {
+                maker.push(Event::TestFinished {
+                    cell: id.clone(),
+                    profiles: sample::strings(&profiles),
+                    test: test.to_owned(),
+                    attempt: 1,
+                    machine: 1,
+                    guests: Vec::new(),
+                    outcome,
+                    millis: u64::MAX,
+                    notes: sample::strings(&bad),
+                    artifacts: sample::strings(&bad),
+                });
+            }
+        }
+        maker.push(Event::CellFinished { cell: id });
+    }
+    maker.push(Event::RunFinished { interrupted: false });
+    let matrix = judged(&maker);
+    for pages in [of(&matrix), site_of(&[], std::slice::from_ref(&matrix), &sample::catalogue(), &sample::profiles())] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::new(dir.path());
+        for (path, page) in &pages {
+            folder.put(path, page).unwrap_or_else(|e| panic!("{path}: {e}"));
+            if path.ends_with(".html") {
+                assert_eq!(page.matches("<script").count(), 1, "{path}");
+                assert!(!page.contains("\" onload") && !page.contains('\0') && !page.contains('\u{1b}'), "{path}");
+                assert!(!page.contains("user:pass") && !page.contains("mirror.example"), "{path}");
+            }
+        }
+        assert!(pages.values().any(|page| page.contains("&lt;script&gt;alert(1)")));
+        roxmltree::Document::parse(pages.get("feed.atom").map_or("<x/>", String::as_str)).unwrap();
+        assert_eq!(broken(&pages), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_page_loads_nothing_from_elsewhere_and_runs_one_script_of_ours() {
+    for pages in [of(&sample::matrix()), shipped()] {
+        for (path, page) in pages.iter().filter(|(path, _)| path.ends_with(".html")) {
+            let (links, _) = links(page);
+            let elsewhere: Vec<&String> = links.iter().filter(|link| link.contains("://")).collect();
+            assert!(elsewhere.iter().all(|link| *link == "https://github.com/kata-containers/kata-qualify"), "{path}");
+            assert!(page.contains("default-src 'none'") && page.matches("<script").count() == 1, "{path}");
+            assert!(!page.contains("style=\"") && !page.contains("@import") && !page.contains("url("), "{path}");
+        }
+    }
+    assert!(!page::CSS.contains("url(") && !page::JS.contains("fetch(") && !page::JS.contains("innerHTML"));
+}
+
+#[test]
+fn a_site_is_written_whole_and_made_again_alike() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("site");
+    let runs = three_days();
+    let write = || write(&[], &runs, &sample::catalogue(), &sample::profiles(), &dir);
+    let files = || {
+        let mut all = BTreeMap::new();
+        let mut folders = vec![dir.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    all.insert(path.clone(), std::fs::read(path).unwrap());
+                }
+            }
+        }
+        all
+    };
+    let written = write().unwrap();
+    assert_eq!((written.releases, written.withheld), (1, 0));
+    let first = files();
+    assert_eq!(first.len(), written.files, "{first:?}");
+    write().unwrap();
+    assert_eq!(files(), first);
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left beside it");
+    std::fs::write(dir.join("CNAME"), "x").unwrap();
+    let refused = write().unwrap_err().to_string();
+    assert!(
+        refused
+            .ends_with("has CNAME, which is not of a site: expected an empty folder, none, or a site of this program"),
+        "{refused}"
+    );
+    assert_eq!(files().len(), first.len() + 1);
+}
+
+/// A run of so many releases in these environments under the first profiles, where all tests of the catalogue ran.
+pub(super) fn large(
+    releases: usize,
+    profiles: &[&str],
+    tests: &[&str],
+    environments: &[model::environment::Environment],
+) -> Matrix {
+    let mut maker = Maker::default();
+    maker.start(profiles, &[]);
+    for number in 0..releases {
+        for environment in environments {
+            let id = CellId { environment: *environment, ..cell(&number.to_string()) };
+            maker.push(Event::CellStarted { cell: id.clone() });
+            maker.push(Event::CellFacts { cell: id.clone(), facts: sample::facts(Basis::Emulated) });
+            for (place, test) in tests.iter().enumerate() {
+                let fails = (number + place) % 37 == 0;
+                let outcome =
+                    if fails { fail(Component::Qemu, "expected one thing, saw another") } else { Outcome::Pass };
+                maker.push(Event::TestFinished {
+                    cell: id.clone(),
+                    profiles: sample::strings(profiles),
+                    test: (*test).to_owned(),
+                    attempt: 1,
+                    machine: 1,
+                    guests: vec![1],
+                    outcome,
+                    millis: 1234,
+                    notes: Vec::new(),
+                    artifacts: Vec::new(),
+                });
+            }
+            maker.push(Event::CellFinished { cell: id });
+        }
+    }
+    maker.push(Event::RunFinished { interrupted: false });
+    crate::matrix::matrix(&maker.journal, suites::catalogue::tests(), Profile::all())
+}
+
+/// The newest profiles, as many as are asked for.
+pub(super) fn newest(count: usize) -> Vec<&'static str> {
+    let names: Vec<&str> = Profile::all().iter().rev().map(|profile| profile.name.as_str()).collect();
+    names[..count].to_vec()
+}
+
+fn ids() -> Vec<&'static str> {
+    suites::catalogue::tests().iter().map(|test| test.id.as_str()).collect()
+}
+
+#[test]
+fn the_index_of_fifty_releases_and_four_profiles_is_small() {
+    use model::environment::Environment::{Container, Vm};
+    let matrix = large(50, &newest(4), &ids(), &[Container, Vm]);
+    let pages = site_of(&[], &[matrix], suites::catalogue::tests(), Profile::all());
+    let index = &pages["index.html"];
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    io::Write::write_all(&mut packed, index.as_bytes()).unwrap();
+    let packed = packed.finish().unwrap().len();
+    assert!(index.len() <= 1 << 20 && packed <= 120 << 10, "{} bytes, packed {packed}", index.len());
+    assert!(index.contains("id=\"matrix-") && index.contains("class=\"sortable answers\""), "both are on it");
+    let long: Vec<_> =
+        pages.iter().filter(|(_, page)| page.len() > 1 << 20).map(|(path, page)| (path, page.len())).collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+/// Not all fit on one page: each is somewhere, and whoever looks is told where.
+#[test]
+fn what_is_too_long_for_a_page_goes_on_on_another() {
+    use model::environment::Environment::{Container, Host, Vm};
+    let smoke: Vec<&str> = ids().into_iter().filter(|id| id.starts_with("smoke::")).collect();
+    let matrix = large(150, &newest(6), &smoke, &[Container, Vm, Host]);
+    let pages = site_of(&[], &[matrix], suites::catalogue::tests(), Profile::all());
+    assert!(pages.values().all(|page| page.len() <= 1 << 20));
+    let index = &pages["index.html"];
+    assert!(index.contains("It is too long for this page"), "{}", index.len());
+    let profile = newest(6)[0];
+    let parts: Vec<&String> = pages
+        .iter()
+        .filter(|(path, _)| path.starts_with(&format!("profile/{profile}")))
+        .map(|(_, page)| page)
+        .collect();
+    assert!(parts.len() > 1 && parts.iter().all(|page| page.contains("This list is too long for one page")));
+    let rows: usize = parts.iter().map(|page| page.matches("<th scope=\"row\">").count()).sum();
+    assert_eq!(rows, 450);
+    assert_eq!(broken(&pages), Vec::<String>::new());
+}
+
+/// Takes a while unless it is built to be fast: `cargo test --release -p reports -- --ignored thousand`.
+#[test]
+#[ignore = "takes minutes: by hand, in a release build"]
+fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds() {
+    use model::environment::Environment::Container;
+    let (profiles, ids) = (newest(4), ids());
+    let matrix = large(1000, &profiles, &ids[..400.min(ids.len())], &[Container]);
+    let dir = tempfile::tempdir().unwrap();
+    let since = std::time::Instant::now();
+    let written = write(&[], &[matrix], suites::catalogue::tests(), Profile::all(), &dir.path().join("site")).unwrap();
+    let took = since.elapsed();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    println!("{} files in {took:?}; {peak} with the journal", written.files);
+    assert!(took.as_secs() < 10, "{took:?}");
+    let mut folders = vec![dir.path().join("site")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                false => assert!(entry.metadata().unwrap().len() <= 1 << 20, "{:?}", entry.path()),
+            }
+        }
+    }
+}
+
+/// Whoever wants to look at it: `REPORTS_SAMPLE=folder cargo test -p reports site`.
+#[test]
+fn a_site_can_be_looked_at() {
+    let Some(folder) = std::env::var_os("REPORTS_SAMPLE") else { return };
+    let folder = Path::new(&folder);
+    write(&[], &[sample::matrix()], &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
+    for (path, page) in of(&sample::matrix()) {
+        let file = folder.join("run").join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, page).unwrap();
+    }
+}
+
+#[test]
+fn the_documents_are_as_their_schema_says() {
+    let pages = site_of(&[], &three_days(), &sample::catalogue(), &sample::profiles());
+    let document =
+        |name: &str| -> serde_json::Value { serde_json::from_str(&pages[&format!("api/v1/{name}.json")]).unwrap() };
+    let all = serde_json::json!({
+        "index": document("index"),
+        "release": document("release/debian-13-x86_64"),
+        "cell": document("cell/debian-13-x86_64-container"),
+        "changes": document("changes"),
+        "badge": document("badge/debian-13-x86_64/go-3.29"),
+    });
+    let schema: serde_json::Value = serde_json::from_str(&crate::schema::site().unwrap()).unwrap();
+    assert_eq!(document("schema"), schema);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&all).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    // Every path in a document leads to one.
+    for release in all["index"]["releases"].as_array().unwrap() {
+        for key in ["document", "page"] {
+            let path = resolved("api/v1/index.json", release[key].as_str().unwrap());
+            assert!(pages.contains_key(&path), "{path}");
+        }
+    }
+    for cell in all["release"]["cells"].as_array().unwrap() {
+        for key in ["document", "page"] {
+            let path = resolved("api/v1/release/x.json", cell[key].as_str().unwrap());
+            assert!(pages.contains_key(&path), "{path}");
+        }
+    }
+    let badge = resolved("api/v1/release/x.json", all["release"]["badges"]["go-3.29"].as_str().unwrap());
+    assert!(pages.contains_key(&badge), "{badge}");
+    let mut wrong = all.clone();
+    wrong["cell"]["verdicts"]["go-3.29"]["vmm.qmp"]["verdict"] = "good".into();
+    assert!(!validator.is_valid(&wrong));
+}
+
+/// A run beside a base run: what is called recorded is the base's.
+#[test]
+fn a_run_of_candidates_is_shown_beside_its_base_run() {
+    let base = crate::standing::BaseRun::new(judged(&run(|_| None)));
+    let matrix = judged(&run(|test| (test == QMP).then(|| fail(Component::Qemu, "no reply"))));
+    let standings = Standings::new(&matrix, base.recorded(), false);
+    let catalogue = sample::catalogue();
+    let index = pages(&of_run(&standings, &[], &catalogue)).remove("index.html").unwrap();
+    assert!(index.contains("Compared with the base run") && index.contains("new failure"), "{index}");
+    assert!(index.contains("unsupported, emulated, new failure, measured"), "{index}");
+    let alone = Standings::new(&matrix, Recorded::default(), false);
+    let index = pages(&of_run(&alone, &[], &catalogue)).remove("index.html").unwrap();
+    assert!(!index.contains("new failure"), "{index}");
+}
