@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         lacks::DOCKER_COMMAND,
         lacks::LDD,
         lacks::MOUNTING,
+        lacks::REPORTBUG,
         lacks::RUNC,
         lacks::SYSTEM_CALLS,
     ]);

@@ -1,5 +1,5 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::CHROMIUM, lacks::XMLLINT]);
+    lacks::tell(&[lacks::CHROMIUM, lacks::SHELLCHECK, lacks::XMLLINT]);
 }

@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use images::packed::{self, PackedLimits, is_plain};
 use reports::bundle::{logs, manifests};
-use reports::journal::{FILE, Journal, Writer};
-use reports::redact::Redactor;
+use reports::journal::{Event, FILE, Journal, Writer};
+use reports::redact::{People, Redactor, without_folders};
 use root::Root;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -26,10 +26,15 @@ const MANIFEST: u64 = 4 << 20;
 pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
     let journal = reports::journal::read(&run.join(FILE)).context("reading the run")?;
     // Knows what any line of the journal gives away before the first one is written.
-    let redactor = reports::run::redactor(&journal);
+    let redactor = reports::run::redactor(&journal).hiding(people());
     let mut writer = Writer::create(folder)?.hiding(redactor.clone());
     for entry in &journal.entries {
-        writer.append_entry(entry.clone())?;
+        let mut entry = entry.clone();
+        if let Event::RunStarted { argv, options, .. } = &mut entry.event {
+            // Where its files lie says where somebody works.
+            argv.iter_mut().chain(options).for_each(|word| *word = without_folders(word));
+        }
+        writer.append_entry(entry)?;
     }
     drop(writer);
     let root = Root::new(run)?;
@@ -48,6 +53,13 @@ pub fn lay_out(run: &Path, folder: &Path) -> anyhow::Result<Journal> {
         }
     }
     Ok(reports::journal::read(&folder.join(FILE))?)
+}
+
+/// Who uses this machine, and what it is called: of a run of another machine its home folders' names go all the same.
+pub fn people() -> People {
+    let users = ["USER", "LOGNAME", "SUDO_USER"].map(|variable| std::env::var(variable).unwrap_or_default());
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    People::new(users.iter().map(String::as_str), [machine.as_str()])
 }
 
 /// A file's path below the run's folder, out of which no link leads.

@@ -4,7 +4,9 @@ mod arguments;
 mod base;
 mod blame;
 mod bring_up;
+mod bug;
 mod bundle;
+mod chosen;
 mod clean;
 mod components;
 mod diff;
@@ -111,6 +113,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Stale(what) => stale::stale(&what),
         Command::History(what) => history::history(&what),
         Command::Blame(what) => blame::blame(&what),
+        Command::Bug(what) => bug::bug(&what),
         Command::Images(what) => transfer::images(&what.command),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),

@@ -30,6 +30,7 @@ pub mod plan;
 pub mod progress;
 pub mod record_places;
 pub mod replacement;
+pub mod reproduce;
 pub mod resources;
 pub mod run;
 pub mod schedule;

@@ -706,6 +706,7 @@ fn explain_tells_what_a_test_proves_and_why() {
     blocked by  filesystem::virtio_fs::mounts_in_the_guest
     needs       processes, memory
     deadline    60 s
+    reproducer  none
 
     the same property elsewhere: filesystem::virtio_9p::rename_is_atomic, filesystem::virtio_blk::rename_is_atomic
     exit 0

@@ -5,9 +5,11 @@
 //! [`resume`] says what a journal leaves to be run, [`merge`] joins journals, [`bundle`] says what others need of a
 //! run.
 //! [`standing`] says where each capability stands beside the record; [`views`] are projections of that.
+//! [`bug`] makes one failure a report for whom it concerns.
 //! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and
 //! every report is safe from there on.
 
+pub mod bug;
 pub mod bundle;
 pub mod difference;
 pub mod digest;

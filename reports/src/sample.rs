@@ -51,6 +51,7 @@ pub(crate) fn test(
         profiles: only,
         environments: &[],
         seconds: 60,
+        reproducer: None,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }

@@ -16,7 +16,7 @@ pub mod write;
 mod causes;
 mod disagreement;
 mod overview;
-mod wording;
+pub(crate) mod wording;
 
 #[cfg(test)]
 mod faces;

@@ -18,6 +18,7 @@ mod host;
 pub mod outcome;
 pub mod packets;
 pub mod procfs;
+pub mod reproducer;
 mod row;
 pub mod share;
 mod smoke;

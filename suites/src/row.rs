@@ -7,6 +7,7 @@
 use crate::capability::Capability;
 use crate::docs::doc_of;
 use crate::outcome::Component;
+use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
@@ -34,6 +35,8 @@ pub(crate) struct Row {
     under: Option<&'static Names>,
     /// Seconds it may take under emulation.
     seconds: u32,
+    /// How its failure can be shown by a script.
+    reproducer: Option<Reproducer>,
 }
 
 impl Row {
@@ -57,7 +60,19 @@ impl Row {
             Body::Pair(_) => 90,
             Body::Containers(_) => 120,
         };
-        Row { name, body, source, places, proves, blames, needs: &[], blocked_by: None, under: None, seconds }
+        Row {
+            name,
+            body,
+            source,
+            places,
+            proves,
+            blames,
+            needs: &[],
+            blocked_by: None,
+            under: None,
+            seconds,
+            reproducer: None,
+        }
     }
 
     /// It runs elsewhere than its kind says: in a guest of its own, on a vCPU of its own, under one runtime only.
@@ -90,6 +105,12 @@ impl Row {
         self
     }
 
+    /// Its failure can be shown by a script of this kind.
+    pub(crate) const fn reproduced(mut self, by: Reproducer) -> Row {
+        self.reproducer = Some(by);
+        self
+    }
+
     /// The test that it is at a place, and on a share if it is about one; `module` comes before its name in the id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
@@ -109,6 +130,7 @@ impl Row {
             },
             environments: &[],
             seconds: self.seconds,
+            reproducer: self.reproducer,
             doc: doc_of(self.source, self.name),
         }
     }

@@ -17,6 +17,7 @@ use crate::capability::Capability;
 use crate::check::Check;
 use crate::environment::{Containers, Environment, EnvironmentSide, Machine, Pair, Site};
 use crate::outcome::Component;
+use crate::reproducer::Reproducer;
 use crate::share::Share;
 
 /// A group of tests.
@@ -131,6 +132,8 @@ pub struct Test {
     pub environments: &'static [Environment],
     /// Seconds the body may take under emulation.
     pub seconds: u32,
+    /// How its failure can be shown by a script, if it can.
+    pub reproducer: Option<Reproducer>,
     /// The body's doc comment.
     pub doc: String,
 }
@@ -150,6 +153,12 @@ impl Test {
     /// The property that it states: its documentation's first paragraph, on one line.
     pub fn property(&self) -> String {
         self.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ")
+    }
+
+    /// Why Kata needs that: the rest of its documentation, a line for each paragraph.
+    pub fn reason(&self) -> String {
+        let paragraphs = self.doc.split("\n\n").skip(1).map(|paragraph| paragraph.replace('\n', " "));
+        paragraphs.collect::<Vec<_>>().join("\n")
     }
 
     /// Where in Kata's source its documentation says that the property is asked for, a file and a tag each.

@@ -9,9 +9,11 @@ mod controls;
 mod hosts;
 mod netrc;
 mod passwords;
+mod people;
 
 pub use controls::{is_unprintable, one_line, without_controls};
 pub use passwords::percent_decoded;
+pub use people::{People, without_folders};
 
 use addresses::{CITED, Url, phrases, urls};
 use hosts::{without_hosts, without_logins};
@@ -42,6 +44,8 @@ pub struct Redactor {
     hosts: BTreeSet<String>,
     /// Passwords in all their spellings, the longest first.
     secrets: Vec<String>,
+    /// Who is not to be named, either; nobody, where the text stays on the machine.
+    people: Option<People>,
 }
 
 impl Redactor {
@@ -61,6 +65,13 @@ impl Redactor {
         let mut redactor = Redactor::default();
         addresses.into_iter().for_each(|address| redactor.know(address));
         redactor
+    }
+
+    /// The same for what leaves the machine: it hides these people and their home folders, too.
+    #[must_use]
+    pub fn hiding(mut self, people: People) -> Redactor {
+        self.people = Some(people);
+        self
     }
 
     /// Redacts this URL's host and password, too.
@@ -135,7 +146,11 @@ impl Redactor {
         let mut own = Redactor::default();
         own.learn(&hidden);
         let told = |url: &Url| if url.cited { url.host.clone() } else { MIRROR.to_owned() };
-        rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), told)
+        let told = rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), told);
+        match &self.people {
+            Some(people) => people.hidden(&told),
+            None => told,
+        }
     }
 
     fn without_secrets(&self, input: &str) -> String {

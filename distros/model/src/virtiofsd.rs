@@ -26,6 +26,15 @@ impl Flavour {
         }
     }
 
+    /// By what it says of arguments that it does not know: the C daemon's are libfuse's words, in which the Rust one, which
+    /// has no libfuse, never speaks.
+    pub fn of_complaint(said: &str) -> Flavour {
+        match said.contains("fuse: unknown option") || said.contains("fuse: invalid argument") {
+            true => Flavour::C,
+            false => Flavour::Unknown,
+        }
+    }
+
     /// By what it answers to `--version`.
     ///
     /// The C daemon names its FUSE interface and, before QEMU 6.0, not itself (`fuse_lowlevel_version` in
@@ -64,6 +73,13 @@ mod tests {
         assert_eq!(of("..fuse: unknown option(s): `.."), Flavour::C);
         assert_eq!(of("..--shared-dir.."), Flavour::Rust);
         assert_eq!(of("#!/bin/sh\nexec real \"$@\"\n"), Flavour::Unknown);
+    }
+
+    #[test]
+    fn only_the_daemon_in_c_complains_in_libfuses_words() {
+        assert_eq!(Flavour::of_complaint("fuse: unknown option(s): ` | --cache=auto'"), Flavour::C);
+        assert_eq!(Flavour::of_complaint("fuse: invalid argument `/run/x'"), Flavour::C);
+        assert_eq!(Flavour::of_complaint("error: Found argument '--nonsense' which wasn't expected"), Flavour::Unknown);
     }
 
     #[test]

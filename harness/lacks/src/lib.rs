@@ -173,6 +173,12 @@ pub const MKE2FS: Need = need("mke2fs", &[Program("mke2fs")]);
 pub const LDD: Need = need("ldd", &[Program("ldd")]);
 /// Fetches addresses.
 pub const CURL: Need = need("curl", &[Program("curl")]);
+/// A C compiler under its standard name, with the C library's headers.
+pub const C_COMPILER: Need = need("c-compiler", &[Program("cc")]);
+/// Debian's opinion of shell scripts.
+pub const SHELLCHECK: Need = need("shellcheck", &[Program("shellcheck")]);
+/// Sends reports to Debian.
+pub const REPORTBUG: Need = need("reportbug", &[Program("reportbug")]);
 /// Makes system calls lie.
 pub const STRACE: Need = need("strace", &[Program("strace")]);
 /// Go's own tools.

@@ -13,7 +13,7 @@ mod maintenance;
 mod results;
 mod transfer;
 
-pub(super) use blame::BlameArguments;
+pub(super) use blame::{BlameArguments, BugArguments, FailedTestArguments};
 pub(super) use compared::{AGE, DiffArguments, HistoryArguments, StaleArguments};
 pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
 pub(super) use maintenance::ProfilesArguments;
@@ -38,8 +38,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    as recorded or better (a first record is never worse)
   1    worse than recorded; a known issue is itself at fault; with --strict: something required is not supported;
-       `diff`: worse; `stale`: something is stale
-  2    bad usage or bad input, or a release that cannot be brought up here (see `plan`); nothing was run
+       `diff`: worse; `stale`: something is stale; `bug --reproduce`: the script did not reproduce it each time
+  2    bad usage or bad input, or a release that cannot be brought up here (see `plan`); nothing was run;
+       `bug`: there is nothing to report
   3    infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything
   130  interrupted";
 
@@ -81,6 +82,9 @@ pub(super) enum Command {
     /// Find out whose fault a failure is: repeat a test that failed in a run with the VMM, the daemon or the kernel
     /// of a release where it passes. Exits with 3 if there is no verdict.
     Blame(Box<BlameArguments>),
+    /// Write a bug report about a test that failed in a run, for whom it concerns, with a script that reproduces it.
+    /// Nothing is sent. Exits with 2, and says why, where there is nothing to report.
+    Bug(Box<BugArguments>),
     /// Carry cached images from one machine to another, so that a shard need not make them.
     Images(ImagesArguments),
     /// Show what this machine can do and what it lacks.

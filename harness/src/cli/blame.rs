@@ -6,6 +6,7 @@
 use crate::blame::{self, Failed, Finding, Next, Seen, TIMES};
 use crate::cli::arguments::{Arguments, BlameArguments, Command, In, RunArguments, RunFormat};
 use crate::cli::bring_up::bring_up;
+use crate::cli::chosen::{Case, chosen};
 use crate::cli::{Exit, UsageError, print, records, report, request, runtime, shut_down, usage};
 use crate::donor::Donation;
 use crate::progress::{Progress, tell};
@@ -18,32 +19,19 @@ use model::target;
 use reports::journal::{CellId, Environment};
 use reports::matrix::{CellReport, Matrix};
 use reports::standing::{Change, Effect, Standings};
-use reports::verdict::FinalOutcome;
 use std::path::{Path, PathBuf};
 use suites::catalogue::{self, Test};
-use suites::outcome::{Component, Outcome};
+use suites::outcome::Component;
 use words::{command, named, said, step_name};
 
 mod words;
 
 /// The folder below a run's that has the steps.
-const FOLDER: &str = "blame";
+pub(super) const FOLDER: &str = "blame";
 /// The file with what they came to.
-const FILE: &str = "blame.txt";
+pub(super) const FILE: &str = "blame.txt";
 /// New failures of one run that are looked into; each takes minutes.
 const MOST: usize = 5;
-
-/// A test that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Case {
-    cell: CellId,
-    profile: String,
-    test: String,
-    /// By what the failure is known.
-    signature: String,
-    /// Whom it blames by itself.
-    blames: Component,
-}
 
 /// How looking into a case ended.
 enum Ended {
@@ -56,11 +44,11 @@ enum Ended {
 /// Runs the command.
 pub(super) fn blame(arguments: &BlameArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
-    let matrix =
-        report::judged(&arguments.dir, Profile::all(), Some(&database)).map_err(|e| UsageError(format!("{e:#}")))?;
-    let case = chosen(&matrix, arguments)?;
+    let matrix = report::judged(&arguments.failed.dir, Profile::all(), Some(&database))
+        .map_err(|e| UsageError(format!("{e:#}")))?;
+    let case = chosen(&matrix, &arguments.failed)?;
     let like = like(arguments)?;
-    let folder = free_folder(&arguments.dir.join(FOLDER), &case)?;
+    let folder = free_folder(&arguments.failed.dir.join(FOLDER), &case)?;
     let found = looked_into(&[(case, folder)], &like, arguments.from.as_deref(), &database)?;
     Ok(match found.first() {
         Some(Ended::Found(finding)) if finding.is_verdict() => Exit::AsRecorded,
@@ -124,61 +112,6 @@ fn new(standings: &Standings<'_>) -> Vec<Case> {
                     });
                 }
             }
-        }
-    }
-    all
-}
-
-/// The failed test that the arguments name.
-fn chosen(matrix: &Matrix, arguments: &BlameArguments) -> Result<Case, UsageError> {
-    let all = failed(matrix);
-    let is_asked = |case: &&Case| {
-        arguments.cell.as_ref().is_none_or(|cell| case.cell == *cell)
-            && arguments.profile.as_ref().is_none_or(|profile| case.profile == *profile)
-    };
-    let asked: Vec<&Case> = all.iter().filter(is_asked).collect();
-    let exact: Vec<&Case> = asked.iter().copied().filter(|case| case.test == arguments.test).collect();
-    let named: Vec<&Case> = match exact.is_empty() {
-        true => asked.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
-        false => exact,
-    };
-    let Some(first) = named.first() else {
-        let mut tests: Vec<&str> = asked.iter().map(|case| case.test.as_str()).collect();
-        tests.dedup();
-        let failed = if tests.is_empty() { "none did".to_owned() } else { tests.join(", ") };
-        return Err(UsageError(format!(
-            "no test with `{}` in its name failed there; of all: {failed}",
-            arguments.test
-        )));
-    };
-    let other = named.iter().find(|case| (&case.test, &case.cell) != (&first.test, &first.cell));
-    match other {
-        Some(other) if other.test != first.test => Err(UsageError(format!(
-            "`{}` is several failed tests: {}, {}; name one",
-            arguments.test, first.test, other.test
-        ))),
-        Some(other) => Err(UsageError(format!(
-            "{} failed in several cells: name one by --cell {} or --cell {}",
-            first.test, first.cell, other.cell
-        ))),
-        None => Ok((*first).clone()),
-    }
-}
-
-/// All that failed in a run, in its order.
-fn failed(matrix: &Matrix) -> Vec<Case> {
-    let mut all = Vec::new();
-    for cell in &matrix.cells {
-        for instance in &cell.instances {
-            let last = FinalOutcome::of(instance.attempts.iter().map(|attempt| &attempt.outcome));
-            let Some(Outcome::Fail(failure)) = last.map(|last| last.outcome) else { continue };
-            all.extend(instance.profiles.iter().map(|profile| Case {
-                cell: cell.cell.clone(),
-                profile: profile.clone(),
-                test: instance.test.clone(),
-                signature: failure.signature.clone(),
-                blames: failure.component,
-            }));
         }
     }
     all

@@ -6,8 +6,10 @@ use crate::cli::{Exit, UsageError, base, print, records, report, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use images::packed;
+use model::database::Database;
 use model::profile::Profile;
 use reports::bundle::{SUMS, sums};
+use reports::journal::Journal;
 use reports::standing::{Recorded, Standings};
 use reports::views::proof;
 use std::path::{Path, PathBuf};
@@ -19,16 +21,29 @@ pub(super) fn bundle(what: &BundleArguments) -> anyhow::Result<Exit> {
     report::read(&what.run).map_err(|e| UsageError(format!("{}: {e:#}", what.run.display())))?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let journal = lay_out(&what.run, folder.path()).context("packing the run")?;
-    let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), folder.path());
-    let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
-    report::write_as(&standings, &database, folder.path(), Path::new(""))?;
-    let mut files = packed::files(folder.path(), LIMITS).context("packing the run")?;
-    files.insert(SUMS.to_owned(), sums(&files).into_bytes());
-    let run = reports::merge::folder_of(&matrix.run);
-    let out = what.out.clone().unwrap_or_else(|| PathBuf::from(format!("kata-qualify-{run}.tar.zst")));
-    write(&files, &out)?;
-    tell(format_args!("bundle: {} ({} files)", out.display(), files.len()));
+    let out = what.out.clone().unwrap_or_else(|| PathBuf::from(name(&journal)));
+    let count = pack(&journal, folder.path(), &database, &out)?;
+    tell(format_args!("bundle: {} ({count} files)", out.display()));
     Ok(Exit::AsRecorded)
+}
+
+/// What a run's bundle is called.
+pub(super) fn name(journal: &Journal) -> String {
+    format!("kata-qualify-{}.tar.zst", reports::merge::folder_of(&reports::run::fold(journal).id))
+}
+
+/// Adds the reports to a bundle that is laid out in a folder, and packs it; gives the number of its files.
+///
+/// # Errors
+/// [`UsageError`] where the file cannot be made.
+pub(super) fn pack(journal: &Journal, folder: &Path, database: &Database, out: &Path) -> anyhow::Result<usize> {
+    let matrix = report::matrix_in(journal, Profile::all(), Some(database), folder);
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
+    report::write_as(&standings, database, folder, Path::new(""))?;
+    let mut files = packed::files(folder, LIMITS).context("packing the run")?;
+    files.insert(SUMS.to_owned(), sums(&files).into_bytes());
+    write(&files, out)?;
+    Ok(files.len())
 }
 
 /// Writes a bundle whole or not at all, where none is.

@@ -8,6 +8,7 @@ use model::profile::Profile;
 use serde_json::{Value, json};
 use suites::capability::Capability;
 use suites::catalogue::{self, Test};
+use suites::reproducer::Reproducer;
 
 /// Lists tests, capabilities, profiles or releases.
 pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
@@ -21,6 +22,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
                 let value = json!({
                     "id": test.id, "suite": test.suite, "place": test.place, "proves": proves, "blames": test.blames,
                     "blocked-by": test.blocked_by, "profiles": test.profiles, "needs": test.all_needs(), "doc": test.doc,
+                    "reproducer": test.reproducer.map(Reproducer::kind),
                 });
                 rows.push((test.id.clone(), first, value));
             }

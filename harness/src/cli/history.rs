@@ -105,7 +105,7 @@ fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
 
 /// The folders of runs that are named, or in folders that are, each with that of its base run, which shows the release as it
 /// is; by default those where runs are written.
-fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
+pub(super) fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
     let default = [PathBuf::from(RUNS)];
     let is_named = !named.is_empty();
     let named = if is_named { named } else { &default[..] };

@@ -60,7 +60,7 @@ fn gather(gathered: &mut Gathered, folder: &Path, journal: &Journal, out: &Path)
 }
 
 /// Refuses an output folder that has something in it.
-fn is_free(out: &Path) -> Result<(), UsageError> {
+pub(super) fn is_free(out: &Path) -> Result<(), UsageError> {
     let failed = |why: String| UsageError(format!("--out {}: {why}", out.display()));
     match std::fs::read_dir(out) {
         Ok(mut entries) => match entries.next() {

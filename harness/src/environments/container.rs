@@ -97,7 +97,8 @@ pub struct OwningRun {
 }
 
 impl OwningRun {
-    fn labels(&self) -> HashMap<String, String> {
+    /// They, as Docker takes them.
+    pub fn labels(&self) -> HashMap<String, String> {
         let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
         all.map(|(name, value)| (name.to_owned(), value.clone())).into()
     }

@@ -37,6 +37,8 @@ pub(crate) struct Made<'a> {
     pub(crate) run: &'a str,
     pub(crate) cell: &'a str,
     pub(crate) shaped: bool,
+    /// The test that fails, whom that blames, and what was seen.
+    pub(crate) fails: (&'a str, Component, &'a str),
     /// The version of virtiofsd.
     pub(crate) virtiofsd: &'a str,
     pub(crate) basis: Basis,
@@ -47,7 +49,8 @@ pub(crate) struct Made<'a> {
 impl Default for Made<'_> {
     fn default() -> Self {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
-        Made { run, cell, shaped: false, virtiofsd, basis: Basis::Emulated, at: 0 }
+        let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
+        Made { run, cell, shaped: false, fails, virtiofsd, basis: Basis::Emulated, at: 0 }
     }
 }
 
@@ -102,8 +105,9 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
         Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests },
         Event::CellFacts { cell: cell.clone(), facts },
     ];
-    let failed = Outcome::Fail(Failure::new(Component::Qemu, "no q35 from mirror.example"));
-    for (test, outcome, artifacts) in [(PASSES, Outcome::Pass, vec![]), (FAILS, failed, vec![log])] {
+    let (fails, component, observed) = made.fails;
+    let failed = Outcome::Fail(Failure::new(component, observed));
+    for (test, outcome, artifacts) in [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])] {
         let (cell, profiles, test) = (cell.clone(), vec![PROFILE.to_owned()], test.to_owned());
         events.push(Event::TestStarted {
             cell: cell.clone(),

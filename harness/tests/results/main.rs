@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+mod bug;
 mod bundle;
 mod made;
 mod merge;
 mod site;
+mod trackers;
 mod transfer;
 mod watch;

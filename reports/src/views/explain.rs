@@ -6,6 +6,7 @@ use model::profile::Profile;
 use model::verified::Verdict;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Test};
+use suites::reproducer::Reproducer;
 
 /// A test: its documentation, what it proves, whom it blames and what blocks it.
 pub fn test(test: &Test) -> String {
@@ -16,7 +17,7 @@ pub fn test(test: &Test) -> String {
     let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
     let mut rows = vec![("proves", or_nothing(proves.join(", "))), ("blames", test.blames.name().to_owned())];
     rows.extend(facts(test));
-    rows.insert(rows.len() - 2, ("blocked by", or_nothing(test.blocked_by.join(", "))));
+    rows.insert(rows.len() - 3, ("blocked by", or_nothing(test.blocked_by.join(", "))));
     out.push('\n');
     for (name, value) in rows {
         out.push_str(&format!("{name:<11} {value}\n"));
@@ -31,6 +32,7 @@ pub(crate) fn facts(test: &Test) -> Vec<(&'static str, String)> {
     all.extend(test.share.map(|share| ("share", share.name().to_owned())));
     let needs: Vec<String> = test.all_needs().iter().filter_map(word).collect();
     all.extend([("needs", or_nothing(needs.join(", "))), ("deadline", format!("{} s", test.seconds))]);
+    all.push(("reproducer", test.reproducer.map_or("none", Reproducer::kind).to_owned()));
     all
 }
 

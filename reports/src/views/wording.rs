@@ -8,7 +8,8 @@ use crate::standing::Standings;
 use crate::views::disagreement::disagreements;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
-use suites::outcome::Outcome;
+use std::collections::BTreeSet;
+use suites::outcome::{Component, Outcome};
 
 /// The word for a basis; a cell that never got far enough to know has none.
 pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
@@ -186,6 +187,17 @@ pub(crate) fn detail(outcome: &Outcome) -> String {
         Outcome::Blocked { by } => format!("blocked by {by}"),
         Outcome::Error { message } => message.clone(),
     }
+}
+
+/// The log that tells most of a failure that blames a component.
+pub(crate) fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>) -> Option<&'f str> {
+    let wanted = match blamed {
+        Some(Component::Virtiofsd) => "virtiofsd",
+        Some(Component::Qemu) => "qemu",
+        _ => "serial",
+    };
+    let is_wanted = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(wanted));
+    files.iter().rfind(is_wanted).or_else(|| files.last()).copied()
 }
 
 /// What the packages were and where they came from: `1:7.2 (bookworm-security)`.

@@ -119,7 +119,7 @@ fn pages(
 }
 
 /// The last lines of a file, printable; `None` where there is nothing to read.
-fn tail(path: &Path) -> Option<String> {
+pub fn tail(path: &Path) -> Option<String> {
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;

@@ -5,6 +5,7 @@ use super::proves::FILES;
 use crate::check::{Check, Doing};
 use crate::ensure;
 use crate::environment::Site;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +14,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 const SOURCE: &str = include_str!("handles.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(unlinked_but_open_files_stay_usable), FILES),
+    row!(Guest(unlinked_but_open_files_stay_usable), FILES)
+        .reproduced(Reproducer::SystemCalls(include_str!("reproducers/unlinked.c"))),
     row!(Guest(a_removed_directory_is_empty_and_takes_nothing), FILES),
 ];
 

@@ -5,6 +5,7 @@ use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
 use crate::procfs::unescaped;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::share::Share;
 use std::fs;
@@ -13,7 +14,7 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("mount.rs");
 
-pub(super) static ROWS: &[Row] = &[row!(Guest(mounts_in_the_guest), FILES)];
+pub(super) static ROWS: &[Row] = &[row!(Guest(mounts_in_the_guest), FILES).reproduced(Reproducer::QemuRefuses)];
 
 /// What must have passed before a share is mounted.
 pub(super) fn blockers(share: Share) -> Vec<String> {

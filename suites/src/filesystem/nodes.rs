@@ -5,6 +5,7 @@ use super::proves::FILES_POSIX_ON_9P;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::test::Need;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
@@ -17,9 +18,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 const SOURCE: &str = include_str!("nodes.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(fifos_pass_bytes), FILES_POSIX_ON_9P),
+    row!(Guest(fifos_pass_bytes), FILES_POSIX_ON_9P)
+        .reproduced(Reproducer::SystemCalls(include_str!("reproducers/fifo.c"))),
     row!(Guest(unix_sockets_connect), FILES_POSIX_ON_9P),
-    row!(Guest(device_nodes_keep_their_numbers), FILES_POSIX_ON_9P).needs(&[Need::Mknod]),
+    row!(Guest(device_nodes_keep_their_numbers), FILES_POSIX_ON_9P)
+        .needs(&[Need::Mknod])
+        .reproduced(Reproducer::SystemCalls(include_str!("reproducers/nodes.c"))),
 ];
 
 /// A fifo on the share is one in the guest: bytes written at one end come out at the other, and the reader sees the end when the writer closes.

@@ -6,6 +6,7 @@ use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
 use crate::outcome::Component;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::share::Share;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
@@ -18,7 +19,7 @@ use std::time::Duration;
 const SOURCE: &str = include_str!("times.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(times_keep_nanoseconds), FILES),
+    row!(Guest(times_keep_nanoseconds), FILES).reproduced(Reproducer::SystemCalls(include_str!("reproducers/times.c"))),
     row!(Guest(writes_advance_mtime_and_ctime), FILES),
     row!(Guest(metadata_changes_advance_ctime_alone), FILES),
     row!(Guest(directory_times_follow_their_entries), FILES),

@@ -6,6 +6,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::EnvironmentSide;
+use crate::outcome::Component;
 use crate::row::{Row, row};
 
 const SOURCE: &str = include_str!("check.rs");
@@ -40,11 +41,12 @@ fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
 ///
 /// kata-ctl (src/tools/kata-ctl/src/arch/x86_64/mod.rs@4.0.0) wants `kvm.kvmclock_periodic_sync=Y`, and on Intel
 /// `kvm_intel.unrestricted_guest=Y` unless it runs in a virtual machine itself; a missing module is a warning.
+/// A parameter that a kernel does not have at all Kata takes for granted, and no kernel promises it: that is Kata's.
 fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(format!("kata-ctl check makes a machine of KVM's: {e}")))?;
     ensure!(run.api == 12, "KVM's API has version {}, kata-ctl wants 12", run.api);
     let cpu = Cpu::of(env)?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     let mut parameters = vec![("kvm", "kvmclock_periodic_sync")];
     if !cpu.has("hypervisor") {
         parameters.push(("kvm_intel", "unrestricted_guest"));
@@ -54,10 +56,10 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
         match value.as_deref().map(str::trim) {
             Ok("Y") => {}
             Ok(other) => wrong.push(format!("{module}.{parameter} is {other}")),
-            Err(_) => wrong.push(format!("{module} has no parameter {parameter}")),
+            Err(_) => absent.push(format!("{module} has no parameter {parameter}")),
         }
     }
-    ensure!(wrong.is_empty(), "kata-ctl wants Y: {}", wrong.join(", "));
+    are_as_wanted(&wrong, &absent)?;
     for module in ["vhost", "vhost_net", "vhost_vsock"].into_iter().filter(|module| !is_loaded(module)) {
         env.note(format!("kata-ctl check would warn: {module} is not loaded"));
     }
@@ -65,4 +67,34 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
         env.note(format!("kata-ctl check wants {tool}, which is not there"));
     }
     Ok(())
+}
+
+/// Parameters with another value are the kernel's; where the only fault is that it has none, Kata takes one for granted.
+fn are_as_wanted(wrong: &[String], absent: &[String]) -> Check {
+    let all = [wrong, absent].concat();
+    let component = if wrong.is_empty() { Component::Kata } else { Component::Kernel };
+    match all.is_empty() {
+        true => Ok(()),
+        false => Err(Stop::blame(component, format!("kata-ctl wants Y: {}", all.join(", ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_no_kernel_promises_is_katas_and_a_wrong_one_the_kernels() {
+        let [none, clock] = ["", "kvm has no parameter kvmclock_periodic_sync"].map(str::to_owned);
+        let guest = "kvm_intel.unrestricted_guest is N".to_owned();
+        let list = |text: &String| if *text == none { Vec::new() } else { vec![text.clone()] };
+        for (wrong, absent, expected) in [
+            (&none, &none, Ok(())),
+            (&none, &clock, Err(Stop::blame(Component::Kata, format!("kata-ctl wants Y: {clock}")))),
+            (&guest, &none, Err(Stop::blame(Component::Kernel, format!("kata-ctl wants Y: {guest}")))),
+            (&guest, &clock, Err(Stop::blame(Component::Kernel, format!("kata-ctl wants Y: {guest}, {clock}")))),
+        ] {
+            assert_eq!(are_as_wanted(&list(wrong), &list(absent)), expected);
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Machine, Question};
+use crate::reproducer::{GuestCommands, Reproducer};
 use crate::row::{Row, row};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,13 @@ pub(super) static ROWS: &[Row] = &[
             "smoke::qemu_has_the_objects_of_the_default_path",
             "smoke::kernel_has_the_modules_of_boot",
         ])
-        .seconds(120),
+        .seconds(120)
+        .reproduced(Reproducer::Guest(GuestCommands {
+            arguments: &[],
+            modules: &[],
+            commands: "true",
+            is_about_booting: true,
+        })),
     row!(Machine(guest_has_the_cpus_and_memory_asked_for), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
     row!(Machine(guest_console_reaches_the_host), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
 ];

@@ -3,6 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::environment::EnvironmentSide;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
 use std::time::{Duration, Instant};
@@ -12,13 +13,15 @@ const SOURCE: &str = include_str!("daemon.rs");
 pub(super) static ROWS: &[Row] = &[
     row!(Environment(virtiofsd_accepts_the_profiles_flags), &[Capability::FsVirtioFs], Virtiofsd)
         .blocked_by(&["smoke::virtiofsd_is_where_the_record_says"])
-        .seconds(30),
+        .seconds(30)
+        .reproduced(Reproducer::DaemonRefuses),
     row!(Environment(virtiofsd_prints_what_runtime_rs_waits_for), &[Capability::FsVirtioFs], Virtiofsd)
         .blocked_by(&["smoke::virtiofsd_accepts_the_profiles_flags"])
         .under(&under::READY_LINE)
         .seconds(30),
     row!(Environment(qemu_accepts_the_arguments_of_virtio_fs), &[Capability::FsVirtioFs], Qemu)
-        .blocked_by(&["smoke::qemu_has_the_devices_of_virtio_fs"]),
+        .blocked_by(&["smoke::qemu_has_the_devices_of_virtio_fs"])
+        .reproduced(Reproducer::QemuRefuses),
 ];
 
 /// The line on standard error that runtime-rs waits for, without a time-out of its own

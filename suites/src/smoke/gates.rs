@@ -4,6 +4,7 @@ use super::packages::qemu_in_use;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::environment::EnvironmentSide;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
 use model::profile::{Gate, GateKind};
@@ -13,26 +14,42 @@ const SOURCE: &str = include_str!("gates.rs");
 
 /// What each of them asks.
 const QEMU: &[&str] = &["smoke::qemu_is_where_the_record_says"];
+/// And how a script asks it.
+const LISTS: Reproducer = Reproducer::QemuLists;
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Environment(qemu_has_the_machine_type), &[Capability::VmmBoot], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_the_devices_of_the_default_path), &[Capability::VmmBoot], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_the_objects_of_the_default_path), &[Capability::VmmBoot], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_the_devices_of_virtio_fs), &[Capability::FsVirtioFs], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_the_machine_type), &[Capability::VmmBoot], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_the_devices_of_the_default_path), &[Capability::VmmBoot], Qemu)
+        .blocked_by(QEMU)
+        .reproduced(LISTS),
+    row!(Environment(qemu_has_the_objects_of_the_default_path), &[Capability::VmmBoot], Qemu)
+        .blocked_by(QEMU)
+        .reproduced(LISTS),
+    row!(Environment(qemu_has_the_devices_of_virtio_fs), &[Capability::FsVirtioFs], Qemu)
+        .blocked_by(QEMU)
+        .reproduced(LISTS),
     row!(Environment(qemu_has_the_devices_of_virtio_9p), &[Capability::FsVirtio9p], Qemu)
         .blocked_by(QEMU)
-        .under(&under::NINEP),
-    row!(Environment(qemu_has_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_vhost_vsock), &[Capability::VmmVsock], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_virtio_net), &[Capability::VmmNet], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_vhost_user_blk), &[Capability::VmmVhostUserBlk], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_vfio), &[Capability::VmmVfio], Qemu).blocked_by(QEMU),
+        .under(&under::NINEP)
+        .reproduced(LISTS),
+    row!(Environment(qemu_has_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_vhost_vsock), &[Capability::VmmVsock], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_virtio_net), &[Capability::VmmNet], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_vhost_user_blk), &[Capability::VmmVhostUserBlk], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_vfio), &[Capability::VmmVfio], Qemu).blocked_by(QEMU).reproduced(LISTS),
     row!(Environment(qemu_has_what_katas_build_insists_on), &[Capability::VmmBuildGate], Qemu)
         .blocked_by(QEMU)
-        .under(&under::BUILD_GATE),
-    row!(Environment(qemu_has_amd_iommu), &[Capability::VmmAmdIommu], Qemu).blocked_by(QEMU).under(&under::AMD_IOMMU),
-    row!(Environment(qemu_has_tdx), &[Capability::VmmTdx], Qemu).blocked_by(QEMU),
-    row!(Environment(qemu_has_sev_snp), &[Capability::VmmSevSnp], Qemu).blocked_by(QEMU).under(&under::SEV_SNP),
+        .under(&under::BUILD_GATE)
+        .reproduced(LISTS),
+    row!(Environment(qemu_has_amd_iommu), &[Capability::VmmAmdIommu], Qemu)
+        .blocked_by(QEMU)
+        .under(&under::AMD_IOMMU)
+        .reproduced(LISTS),
+    row!(Environment(qemu_has_tdx), &[Capability::VmmTdx], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_sev_snp), &[Capability::VmmSevSnp], Qemu)
+        .blocked_by(QEMU)
+        .under(&under::SEV_SNP)
+        .reproduced(LISTS),
 ];
 
 /// QEMU knows the machine type that Kata passes, by exactly that name.

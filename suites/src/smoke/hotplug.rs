@@ -13,6 +13,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question};
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::under;
@@ -49,21 +50,25 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(scsi_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(CONTAINERS)
-        .seconds(180),
+        .seconds(180)
+        .reproduced(Reproducer::Plugs(forms::scsi_disk_alone)),
     row!(Environment(pci_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
-        .seconds(180),
+        .seconds(180)
+        .reproduced(Reproducer::Plugs(forms::pci_disk_alone)),
     row!(Environment(pci_disk_is_hotplugged_into_a_root_port), &[Capability::VmmHotplugRootPort], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
         .under(&under::ROOT_PORTS)
         // An emulated guest is given ten times as long as its boot took to let the disk go, and that twice.
-        .seconds(420),
+        .seconds(420)
+        .reproduced(Reproducer::Plugs(forms::root_port_disk_alone)),
     row!(Environment(network_interface_is_hotplugged), &[Capability::VmmHotplugNet], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(CONTAINERS)
-        .seconds(180),
+        .seconds(180)
+        .reproduced(Reproducer::Plugs(forms::interface_alone)),
 ];
 
 /// How long Kata's agent waits for a device that it was told of (`hotplug_timeout`, src/agent/src/config.rs@4.1.0).

@@ -17,6 +17,7 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::outcome::Component;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::test::Place;
 use model::profile::{BlkReadOnly, ImageDriver, ModuleUse, Profile};
@@ -34,11 +35,13 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(image_is_read_as_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::qemu_has_an_nvdimm"])
-        .seconds(180),
+        .seconds(180)
+        .reproduced(Reproducer::QemuRefuses),
     row!(Environment(image_is_read_as_a_disk), &[Capability::VmmImageBlk], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(BOOTS)
-        .seconds(180),
+        .seconds(180)
+        .reproduced(Reproducer::QemuRefuses),
 ];
 
 /// A kernel without `rootwait` waits for no more than the drivers' first look.

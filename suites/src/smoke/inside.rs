@@ -5,6 +5,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, OwnProcess};
 use crate::ensure;
+use crate::reproducer::{GuestCommands, Reproducer};
 use crate::row::{Row, row};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs::{self, File};
@@ -16,12 +17,38 @@ use std::path::{Path, PathBuf};
 const SOURCE: &str = include_str!("inside.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Inside(guest_has_entropy_from_virtio_rng), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
-    row!(Inside(guest_has_cgroup_v2_and_its_controllers), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
+    row!(Inside(guest_has_entropy_from_virtio_rng), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS).reproduced(
+        Reproducer::Guest(GuestCommands {
+            arguments: &["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"],
+            modules: &["virtio_pci", "virtio_rng"],
+            commands: "grep '^virtio_rng' /sys/class/misc/hw_random/rng_current && \
+                       [ \"$(head -c 4096 /dev/hwrng | wc -c)\" -eq 4096 ]",
+            is_about_booting: false,
+        }),
+    ),
+    row!(Inside(guest_has_cgroup_v2_and_its_controllers), &[Capability::KernelGuest], Kernel)
+        .blocked_by(BOOTS)
+        .reproduced(Reproducer::Guest(GuestCommands {
+            arguments: &[],
+            modules: &[],
+            commands: "mkdir /cgroup && mount -t cgroup2 none /cgroup && cat /cgroup/cgroup.controllers && \
+                       for one in cpu cpuset io memory pids; do \
+                       grep -qw \"$one\" /cgroup/cgroup.controllers || exit 1; done",
+            is_about_booting: false,
+        })),
     row!(Inside(guest_has_all_namespaces), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
     row!(Inside(guest_has_seccomp_filters), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
     row!(Inside(guest_loads_overlayfs), &[Capability::KernelGuest], Kernel)
-        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"]),
+        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"])
+        .reproduced(Reproducer::Guest(GuestCommands {
+            arguments: &[],
+            modules: &["overlay"],
+            commands: "cd /tmp && mkdir lower upper work merged && echo below >lower/file && \
+                       mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged && \
+                       [ \"$(cat merged/file)\" = below ] && echo above >merged/file && \
+                       [ \"$(cat lower/file upper/file)\" = \"$(printf 'below\\nabove')\" ]",
+            is_about_booting: false,
+        })),
 ];
 
 /// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it are no pattern.

@@ -5,6 +5,7 @@ use crate::check::{Check, Stop};
 use crate::claims::Claims;
 use crate::ensure;
 use crate::environment::EnvironmentSide;
+use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
 use model::profile::{Gate, GateKind, ModuleUse};
@@ -13,9 +14,12 @@ use std::collections::BTreeMap;
 const SOURCE: &str = include_str!("kernel.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Environment(kernel_has_iommufd), &[Capability::VmmVfio], Kernel).under(&under::RS),
+    row!(Environment(kernel_has_iommufd), &[Capability::VmmVfio], Kernel)
+        .under(&under::RS)
+        .reproduced(Reproducer::KernelOptions),
     row!(Environment(kernel_image_has_its_modules), &[Capability::KernelGuest], Kernel),
-    row!(Environment(kernel_has_the_options_that_the_agent_needs), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_has_the_options_that_the_agent_needs), &[Capability::KernelGuest], Kernel)
+        .reproduced(Reproducer::KernelOptions),
     row!(Environment(kernel_has_the_modules_of_boot), &[Capability::KernelGuest], Kernel),
     row!(Environment(kernel_has_the_modules_of_vsock), &[Capability::KernelGuest, Capability::VmmVsock], Kernel),
     row!(Environment(kernel_has_the_modules_of_containers), &[Capability::KernelGuest], Kernel),

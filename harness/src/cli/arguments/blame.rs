@@ -1,13 +1,14 @@
-//! The form of `kata-qualify blame`.
+//! The forms of `kata-qualify blame` and `bug`, which are about one failed test.
 
 use super::ImageArguments;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use reports::bug::Form;
 use reports::journal::CellId;
 use std::path::PathBuf;
 
-/// `kata-qualify blame`.
+/// Which failed test of a run.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct BlameArguments {
+pub(in crate::cli) struct FailedTestArguments {
     /// The output folder of the run in which the test failed.
     #[arg(value_name = "RUN")]
     pub dir: PathBuf,
@@ -20,6 +21,13 @@ pub(in crate::cli) struct BlameArguments {
     /// The profile under which it failed [default: the first one].
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
+}
+
+/// `kata-qualify blame`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BlameArguments {
+    #[command(flatten)]
+    pub failed: FailedTestArguments,
     /// The release whose components are swapped in [default: one where the record says that the test passes; with
     /// --install, --with-packages or --overlay the release itself as it is shipped].
     #[arg(long, value_name = "RELEASE")]
@@ -34,6 +42,65 @@ pub(in crate::cli) struct BlameArguments {
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
     /// Use no network, but the newest cached image of each release.
+    #[arg(long)]
+    pub offline: bool,
+    #[command(flatten)]
+    pub images: ImageArguments,
+}
+
+/// The forms of trackers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum To {
+    /// Debian's tracker: a mail with pseudo-headers.
+    Debian,
+    /// A Bugzilla: the fields of a new bug, as JSON.
+    Bugzilla,
+    /// Launchpad: a mail with commands, for you to sign.
+    Launchpad,
+    /// GitLab or GitHub, also that of QEMU's makers: an issue in Markdown.
+    Gitlab,
+    /// Kata: an issue in Markdown.
+    Kata,
+}
+
+impl From<To> for Form {
+    fn from(to: To) -> Form {
+        match to {
+            To::Debian => Form::Debian,
+            To::Bugzilla => Form::Bugzilla,
+            To::Launchpad => Form::Launchpad,
+            To::Gitlab => Form::Gitlab,
+            To::Kata => Form::Kata,
+        }
+    }
+}
+
+/// `kata-qualify bug`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BugArguments {
+    #[command(flatten)]
+    pub failed: FailedTestArguments,
+    /// For which tracker [default: that of whom the failure is].
+    #[arg(long, value_enum, value_name = "TRACKER")]
+    pub to: Option<To>,
+    /// Also write down what is no bug, because the release never claimed it: as a wish.
+    #[arg(long)]
+    pub wishlist: bool,
+    /// The folder for the report, the reproducer, the bundle, and where they should go; must be empty or absent.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Run the reproducer three times, each in a container of the release's image that is made anew. Packages that it
+    /// needs are installed into that image first.
+    #[arg(long)]
+    pub reproduce: bool,
+    /// Folders of runs, or folders that have such folders in them, that say when the test last passed [default:
+    /// kata-qualify-out, where it is there].
+    #[arg(long = "runs", value_name = "DIR")]
+    pub runs: Vec<PathBuf>,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// With --reproduce: use no network, but the newest cached image of the release.
     #[arg(long)]
     pub offline: bool,
     #[command(flatten)]

@@ -74,12 +74,12 @@ fn matrix(failed: &[(&str, &str)]) -> Matrix {
 #[test]
 fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
     let one = matrix(&[("12", RENAME), ("12", LINKS)]);
-    let found = chosen(&one, &blame_arguments("rename", &[])).unwrap();
+    let found = chosen(&one, &blame_arguments("rename", &[]).failed).unwrap();
     assert_eq!((found.test.as_str(), found.profile.as_str(), found.cell), (RENAME, "go-3.32", cell("12")));
-    let other = chosen(&one, &blame_arguments(RENAME, &["--profile", "rs-4.1"])).unwrap();
+    let other = chosen(&one, &blame_arguments(RENAME, &["--profile", "rs-4.1"]).failed).unwrap();
     assert_eq!(other.profile, "rs-4.1");
     let two = matrix(&[("12", RENAME), ("13", RENAME)]);
-    let in_13 = chosen(&two, &blame_arguments("rename", &["--cell", "debian:13/x86_64/container"])).unwrap();
+    let in_13 = chosen(&two, &blame_arguments("rename", &["--cell", "debian:13/x86_64/container"]).failed).unwrap();
     assert_eq!(in_13.cell, cell("13"));
     for (matrix, test, expected) in [
         (&one, "virtio_fs", "is several failed tests"),

@@ -4,11 +4,11 @@ use super::{Left, clean};
 use crate::run::{Attempt, TestRun, last_words};
 use crate::standing::{CellStanding, Effect, Weight};
 use crate::verdict::FinalOutcome;
-use crate::views::wording;
+use crate::views::wording::{self, relevant};
 use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestRerun};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use suites::outcome::{Component, Outcome};
+use suites::outcome::Outcome;
 
 /// The cases of a suite.
 pub(super) struct Cases<'a> {
@@ -104,17 +104,6 @@ impl<'a> Cases<'a> {
         lines.extend(files.iter().map(|file| format!("[[ATTACHMENT|{}]]", self.left.folder.join(file).display())));
         lines.join("\n")
     }
-}
-
-/// The log that tells most of a failure that blames a component.
-fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>) -> Option<&'f str> {
-    let wanted = match blamed {
-        Some(Component::Virtiofsd) => "virtiofsd",
-        Some(Component::Qemu) => "qemu",
-        _ => "serial",
-    };
-    let is_wanted = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(wanted));
-    files.iter().rfind(is_wanted).or_else(|| files.last()).copied()
 }
 
 fn rerun(attempt: &Attempt, number: usize) -> Option<TestRerun> {

@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::path::Path;
 
+mod alone;
 #[cfg(test)]
 mod tests;
+
+pub(super) use alone::{interface_alone, pci_disk_alone, root_port_disk_alone, scsi_disk_alone};
 
 /// The node name of a plugged disk: Go's are of the device's id, Rust's of its index.
 const DISK: &str = "drive-0";
@@ -106,7 +109,12 @@ fn pci_disk(profile: &Profile) -> Value {
 /// Plugs a virtio-blk disk into the first PCIe root port, with what the runtime says there of a VFIO device; gives its id.
 pub(super) fn plug_root_port_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
     add_node(machine, file)?;
-    let go = is_go(machine.profile());
+    let disk = root_port_disk(machine.profile());
+    device_add(machine, disk)
+}
+
+fn root_port_disk(profile: &Profile) -> Value {
+    let go = is_go(profile);
     let id = if go { "vfio-0" } else { "hostdev-0" };
     let mut disk = json!({ "driver": "virtio-blk-pci", "id": id, "drive": DISK, "bus": "rp0", "share-rw": true });
     if go {
@@ -116,7 +124,7 @@ pub(super) fn plug_root_port_disk(machine: &mut dyn Machine, file: &Path) -> Res
         disk["addr"] = json!("0x0");
         disk["multifunction"] = json!("off");
     }
-    device_add(machine, disk)
+    disk
 }
 
 /// The slot on the root bus of the device with this id.

@@ -1,0 +1,78 @@
+//! A failed test of a run, for the commands about one.
+
+use crate::cli::UsageError;
+use crate::cli::arguments::FailedTestArguments;
+use reports::journal::CellId;
+use reports::matrix::Matrix;
+use reports::verdict::FinalOutcome;
+use suites::outcome::{Component, Outcome};
+
+/// A test that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Case {
+    /// Where.
+    pub(super) cell: CellId,
+    /// Under which profile.
+    pub(super) profile: String,
+    /// Its id.
+    pub(super) test: String,
+    /// By what the failure is known.
+    pub(super) signature: String,
+    /// Whom it blames by itself.
+    pub(super) blames: Component,
+}
+
+/// The failed test that the arguments name.
+pub(super) fn chosen(matrix: &Matrix, arguments: &FailedTestArguments) -> Result<Case, UsageError> {
+    let all = failed(matrix);
+    let is_asked = |case: &&Case| {
+        arguments.cell.as_ref().is_none_or(|cell| case.cell == *cell)
+            && arguments.profile.as_ref().is_none_or(|profile| case.profile == *profile)
+    };
+    let asked: Vec<&Case> = all.iter().filter(is_asked).collect();
+    let exact: Vec<&Case> = asked.iter().copied().filter(|case| case.test == arguments.test).collect();
+    let named: Vec<&Case> = match exact.is_empty() {
+        true => asked.iter().copied().filter(|case| case.test.contains(&arguments.test)).collect(),
+        false => exact,
+    };
+    let Some(first) = named.first() else {
+        let mut tests: Vec<&str> = asked.iter().map(|case| case.test.as_str()).collect();
+        tests.dedup();
+        let failed = if tests.is_empty() { "none did".to_owned() } else { tests.join(", ") };
+        return Err(UsageError(format!(
+            "no test with `{}` in its name failed there; of all: {failed}",
+            arguments.test
+        )));
+    };
+    let other = named.iter().find(|case| (&case.test, &case.cell) != (&first.test, &first.cell));
+    match other {
+        Some(other) if other.test != first.test => Err(UsageError(format!(
+            "`{}` is several failed tests: {}, {}; name one",
+            arguments.test, first.test, other.test
+        ))),
+        Some(other) => Err(UsageError(format!(
+            "{} failed in several cells: name one by --cell {} or --cell {}",
+            first.test, first.cell, other.cell
+        ))),
+        None => Ok((*first).clone()),
+    }
+}
+
+/// All that failed in a run, in its order.
+fn failed(matrix: &Matrix) -> Vec<Case> {
+    let mut all = Vec::new();
+    for cell in &matrix.cells {
+        for instance in &cell.instances {
+            let last = FinalOutcome::of(instance.attempts.iter().map(|attempt| &attempt.outcome));
+            let Some(Outcome::Fail(failure)) = last.map(|last| last.outcome) else { continue };
+            all.extend(instance.profiles.iter().map(|profile| Case {
+                cell: cell.cell.clone(),
+                profile: profile.clone(),
+                test: instance.test.clone(),
+                signature: failure.signature.clone(),
+                blames: failure.component,
+            }));
+        }
+    }
+    all
+}

@@ -1,0 +1,86 @@
+//! The reproducer of a bug report, run in clean trees of the release: a container for each time, which runs nothing else.
+//!
+//! As in the environment of tests, a container has no network, no privileges and the harness's own filter of system calls,
+//! and carries the labels by which a later start removes what a killed process has left.
+
+use crate::environments::container::{OwningRun, seccomp};
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, InspectContainerOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+};
+use futures_util::StreamExt as _;
+use std::time::Duration;
+
+/// How often.
+pub const TIMES: usize = 3;
+/// How long one time may take: an emulated guest boots in half a minute, and its script gives it five.
+const DEADLINE: Duration = Duration::from_secs(900);
+/// Bytes of what is said that are kept.
+const MOST: usize = 256 << 10;
+
+/// What came of one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// The script's exit code; `None` where it was ended from outside.
+    pub code: Option<i32>,
+    /// What it said.
+    pub said: String,
+}
+
+/// Runs a script in containers of a local image, one after the other.
+///
+/// # Errors
+/// What the engine said.
+pub async fn reproduce(
+    docker: &Docker,
+    image: &str,
+    script: &str,
+    owner: &OwningRun,
+) -> Result<Vec<Tried>, bollard::errors::Error> {
+    let mut all = Vec::new();
+    for _ in 0..TIMES {
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
+            labels: Some(owner.labels()),
+            host_config: Some(HostConfig {
+                init: Some(true),
+                network_mode: Some("none".to_owned()),
+                security_opt: Some(vec![format!("seccomp={}", seccomp::profile())]),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let id = docker.create_container(None::<CreateContainerOptions>, body).await?.id;
+        let tried = once(docker, &id).await;
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        docker.remove_container(&id, Some(options)).await?;
+        all.push(tried?);
+    }
+    Ok(all)
+}
+
+async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error> {
+    docker.start_container(id, None::<StartContainerOptions>).await?;
+    let options = LogsOptions { follow: true, stdout: true, stderr: true, ..Default::default() };
+    let mut lines = docker.logs(id, Some(options));
+    let mut said = Vec::new();
+    let heard = async {
+        while let Some(line) = lines.next().await {
+            let bytes = line.map(LogOutput::into_bytes)?;
+            let room = MOST.saturating_sub(said.len());
+            said.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
+        }
+        Ok(())
+    };
+    let ended = match tokio::time::timeout(DEADLINE, heard).await {
+        Ok(heard) => heard.map(|()| true)?,
+        Err(_) => false,
+    };
+    let state = docker.inspect_container(id, None::<InspectContainerOptions>).await?.state;
+    let code = state.and_then(|state| state.exit_code).and_then(|code| i32::try_from(code).ok());
+    // Above 128 a signal ended it.
+    Ok(Tried { code: code.filter(|code| ended && *code < 128), said: String::from_utf8_lossy(&said).into_owned() })
+}

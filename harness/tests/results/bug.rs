@@ -1,0 +1,204 @@
+use crate::made::{LOG, Made, PROFILE, artifacts, make, said};
+use crate::trackers::Tracker;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use suites::outcome::Component;
+
+/// Findings in Debian 13: no bug of anybody, Kata's, and the distro's.
+const TDX: (&str, Component, &str) =
+    ("smoke::qemu_has_tdx", Component::Qemu, "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest");
+const ROOT_PORT: (&str, Component, &str) = (
+    "smoke::pci_disk_is_hotplugged_into_a_root_port",
+    Component::Kata,
+    "QMP device_add: device_add was refused (GenericError): Invalid parameter type for 'mq', expected: boolean",
+);
+const LINE: (&str, Component, &str) = (
+    "smoke::virtiofsd_prints_what_runtime_rs_waits_for",
+    Component::Virtiofsd,
+    "nothing came of /home/alice/src at forge.lab.example",
+);
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    make(&run, &Made { fails: LINE, ..Made::default() });
+    let log = run.join(artifacts(Made::default().cell)).join(LOG);
+    std::fs::write(&log, "someone:hunter22@mirror.example\nalice looks at /home/bob\n").unwrap();
+    let blame = run.join("blame/002-x");
+    std::fs::create_dir_all(&blame).unwrap();
+    let head = format!("{} in {} under {PROFILE}", LINE.0, Made::default().cell);
+    std::fs::write(blame.join("blame.txt"), format!("{head}\nrun --kata /srv/alice/kata.tar\nit passes\n")).unwrap();
+    make(&dir.path().join("runs/old"), &Made { run: "r0", at: -86_400, ..Made::default() });
+    let arguments = ["bug", "run", "virtiofsd_prints", "--out", "bug", "--runs", "runs"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    let ended = command.args(arguments).current_dir(dir.path()).env("USER", "alice").output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert_eq!(ended.status.code(), Some(0), "{stderr}");
+    let bug = dir.path().join("bug");
+    assert_eq!(names(&bug), ["kata-qualify-r1.tar.zst", "report.eml", "where.txt"], "this test has no script");
+    let (mail, to) = (read(&bug.join("report.eml")), read(&bug.join("where.txt")));
+    assert_eq!(stdout, to);
+    assert!(stderr.contains("bug report: bug\n"), "{stderr}");
+    for words in [
+        "To: submit@bugs.debian.org\nSubject: virtiofsd: nothing came of /home/<user>/src",
+        "\n\nPackage: virtiofsd\nVersion: 1.13.2-1\nSeverity: normal\n",
+        "There is no reproducer without the test itself",
+        "run --kata <folder>/kata.tar\nit passes\n",
+        "<user> looks at /home/<user>",
+        "Release:      debian 13 (trixie)",
+    ] {
+        assert!(mail.contains(words), "{words}\n{mail}");
+    }
+    for words in ["https://bugs.debian.org/virtiofsd", "Nothing was sent.", "reportbug --resume-saved report.eml"] {
+        assert!(to.contains(words), "{words}\n{to}");
+    }
+    let unpacked = tempfile::tempdir().unwrap();
+    harness::bundle::open(&bug.join("kata-qualify-r1.tar.zst"), unpacked.path()).unwrap();
+    let packed = images::packed::files(unpacked.path(), harness::bundle::LIMITS).unwrap();
+    let all = packed.values().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).chain([mail, to]);
+    for text in all {
+        for secret in ["alice", "bob", "hunter22", "mirror.example", "/srv/"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
+    let refused = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("expected an empty folder"), "{}", refused.stderr);
+}
+
+#[test]
+fn what_is_no_bug_of_the_release_is_written_only_where_it_belongs() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("tdx"), &Made { fails: TDX, ..Made::default() });
+    make(&dir.path().join("port"), &Made { fails: ROOT_PORT, ..Made::default() });
+    make(&dir.path().join("shaped"), &Made { fails: LINE, shaped: true, ..Made::default() });
+    for (arguments, why) in [
+        (&["tdx", "qemu_has_tdx"][..], "nothing is written: it is no bug. Kata runs without it: vmm.tdx is optional"),
+        (&["port", "root_port", "--to", "debian"], "--to debian does not go with this failure: it is taken as kata."),
+        (&["tdx", "qemu_has_tdx", "--wishlist", "--to", "kata"], "it is taken as debian. Kata runs without it"),
+        (&["shaped", "virtiofsd_prints"], "there is nothing to report. The run is shaped"),
+        (&["tdx", "nothing_like_it"], "no test with `nothing_like_it` in its name failed there"),
+        (&["nowhere", "x"], "nowhere: reading the run"),
+    ] {
+        let refused = said(dir.path(), &[&["bug", "--out", "out"], arguments].concat());
+        assert!(refused.code == Some(2) && refused.stderr.contains(why), "{why}: {}", refused.stderr);
+        assert!(!dir.path().join("out").exists(), "nothing is written");
+    }
+    let wish = said(dir.path(), &["bug", "tdx", "qemu_has_tdx", "--wishlist", "--out", "wish"]);
+    assert_eq!(wish.code, Some(0), "{}", wish.stderr);
+    let mail = read(&dir.path().join("wish/report.eml"));
+    assert!(mail.contains("\nSeverity: wishlist\n") && mail.contains("This is a wish and no bug."), "{mail}");
+    let script = dir.path().join("wish/repro.sh");
+    assert!(read(&script).contains("lists -object tdx-guest || missing"), "{}", read(&script));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&script.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o755);
+    let kata = said(dir.path(), &["bug", "port", "root_port", "--out", "kata"]);
+    assert!(kata.code == Some(0) && kata.stdout.contains("kata-containers/issues"), "{}{}", kata.stdout, kata.stderr);
+    assert!(read(&dir.path().join("kata/report.md")).contains("\n## Expected result\n"));
+}
+
+#[test]
+fn what_somebody_has_reported_is_not_reported_again() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("run"), &Made { fails: LINE, ..Made::default() });
+    let folder = dir.path().join("records/known-issues");
+    std::fs::create_dir_all(&folder).unwrap();
+    let entry = format!(
+        "  - {{id: the-line, test: '{}', package: virtiofsd, versions: all, url: 'https://bugs.debian.org/1', owner: o, \
+         expires: 2100-01-01}}\n",
+        LINE.0
+    );
+    std::fs::write(folder.join("debian.yaml"), format!("distro: debian\nknown-issues:\n{entry}")).unwrap();
+    let known = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "out", "--records", "records"]);
+    let why =
+        "it is the known issue the-line (owner o, until 2100-01-01): add what is new to https://bugs.debian.org/1";
+    assert!(known.code == Some(2) && known.stderr.contains(why), "{}", known.stderr);
+    assert!(!dir.path().join("out").exists());
+}
+
+/// Debian's own program sends the mail as it is, to a server of ours.
+#[test]
+#[cfg_attr(lacks = "reportbug", ignore = "needs reportbug")]
+fn reportbug_takes_the_mail_and_adds_nothing_of_this_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("run"), &Made { fails: TDX, ..Made::default() });
+    assert_eq!(said(dir.path(), &["bug", "run", "tdx", "--wishlist", "--out", "bug"]).code, Some(0));
+    // It refuses to be root, and asks more of whom it does not know.
+    let home = dir.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::fs::write(home.join(".reportbugrc"), "").unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    let tracker = Tracker::of_mail();
+    let mut reportbug = Command::new("reportbug");
+    reportbug
+        .args(["--resume-saved"])
+        .arg(dir.path().join("bug/report.eml"))
+        .args(["--smtphost", &tracker.address, "--email", "somebody@mail.lab.internal", "--realname", "Somebody"])
+        .args(["--ui", "text", "--offline", "--mode", "expert", "--no-cc-menu", "--editor", "/bin/true"])
+        .env_clear()
+        .envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C.UTF-8"), ("TERM", "dumb")])
+        .env("HOME", &home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&home, Some(65_534), Some(65_534)).unwrap();
+        reportbug.uid(65_534).gid(65_534);
+    }
+    let mut child = reportbug.spawn().unwrap();
+    // "Submit this report?"
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"y\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mail = tracker.brought();
+    let (headers, body) = mail.split_once("\n\n").unwrap();
+    assert!(headers.contains("\nTo: submit@bugs.debian.org"), "{headers}");
+    assert!(headers.contains("\nSubject: qemu-system-x86: ") && headers.contains("X-Mailer: reportbug"), "{headers}");
+    let written = read(&dir.path().join("bug/report.eml"));
+    assert_eq!(body.trim_end(), written.split_once("\n\n").unwrap().1.trim_end());
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    assert!(body.starts_with("Package: qemu-system-x86\n") && !body.contains(&kernel), "{body}");
+}
+
+/// `TRACKERS` is the folder of a Python environment's programs, in which python-bugzilla is.
+#[test]
+#[ignore = "takes programs of PyPI: .ci/run"]
+fn python_bugzilla_takes_the_fields() {
+    const NEW: &str = "
+import json, sys, bugzilla
+tracker = bugzilla.Bugzilla(sys.argv[1], use_creds=False, api_key='key', force_rest=True)
+print(tracker.createbug(json.load(open(sys.argv[2]))).id)
+";
+    let programs = std::env::var_os("TRACKERS").expect("TRACKERS names the folder of the programs");
+    let dir = tempfile::tempdir().unwrap();
+    let cell = "fedora:44/x86_64/container";
+    make(&dir.path().join("run"), &Made { cell, fails: LINE, ..Made::default() });
+    let made = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let tracker = Tracker::of_bugs();
+    let mut python = Command::new(Path::new(&programs).join("python3"));
+    let output = python
+        .args(["-c", NEW, &format!("http://{}", tracker.address)])
+        .arg(dir.path().join("bug/report.json"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "7");
+    let fields: serde_json::Value = serde_json::from_str(&tracker.brought()).unwrap();
+    let written: serde_json::Value = serde_json::from_str(&read(&dir.path().join("bug/report.json"))).unwrap();
+    assert_eq!(fields, written);
+    assert_eq!((&fields["product"], &fields["version"]), (&"Fedora".into(), &"44".into()));
+}

@@ -1,0 +1,279 @@
+//! A test that failed, with what is known of it.
+
+use crate::journal::CellId;
+use crate::matrix::{CellReport, Matrix};
+use crate::signature;
+use crate::verdict::FinalOutcome;
+use crate::views::wording::relevant;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use model::package::{PackageName, PackageVersion};
+use model::profile::Profile;
+use model::record::Record;
+use model::release::Release;
+use model::share::Share;
+use model::verified::{Verdict, VerifiedEntry};
+use std::collections::{BTreeMap, BTreeSet};
+use suites::catalogue::Test;
+use suites::outcome::{Component, Failure, Outcome};
+
+/// Places where the same cause was seen that are told at most.
+const MOST_PLACES: usize = 20;
+
+/// A test that failed in a cell under a profile.
+#[derive(Debug, Clone)]
+pub struct FailedTest<'m> {
+    /// The run.
+    pub matrix: &'m Matrix,
+    /// The cell.
+    pub cell: &'m CellReport,
+    /// The profile.
+    pub profile: &'m Profile,
+    /// The test.
+    pub test: &'m Test,
+    /// What the record says of the cell's release.
+    pub release: &'m Release,
+    /// The record.
+    pub record: &'m Record,
+    /// What was seen.
+    pub failure: Failure,
+    /// How often the test failed, of how many times that it passed or failed.
+    pub failed: (u32, u32),
+    /// Files beside the journal, of the attempts that failed.
+    pub artifacts: BTreeSet<&'m str>,
+}
+
+/// The package that is at fault, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub binary: Option<String>,
+    /// Its source package's.
+    pub source: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The suites that it came from.
+    pub suite: Option<String>,
+}
+
+impl Package {
+    /// By which name people know it: a kernel's package has its version in the name, so that there it is the source's.
+    pub fn name(&self) -> Option<&str> {
+        match (self.binary.as_deref(), self.source.as_deref()) {
+            (Some(binary), Some(source)) if is_of_a_kernel(binary) => Some(source),
+            (binary, source) => binary.or(source),
+        }
+    }
+
+    /// Whether bugs of it are the source package's.
+    pub fn is_known_by_source(&self) -> bool {
+        self.source.is_some() && self.binary.as_deref().is_none_or(is_of_a_kernel)
+    }
+}
+
+/// Where something was seen to work.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sighting {
+    /// On which day, UTC.
+    pub day: Date,
+    /// The release.
+    pub release: String,
+    /// Who says so: `the record`, `the run 1f2e-77`.
+    pub source: String,
+    /// The versions of the packages that it was seen with.
+    pub versions: String,
+}
+
+impl<'m> FailedTest<'m> {
+    /// The last word on a test, where that is that it failed.
+    pub fn of(
+        matrix: &'m Matrix,
+        cell: &CellId,
+        profile: &'m Profile,
+        test: &'m Test,
+        (record, release): (&'m Record, &'m Release),
+    ) -> Option<FailedTest<'m>> {
+        let cell = matrix.cells.iter().find(|report| report.cell == *cell)?;
+        let of_test = cell.instances.iter().filter(|run| run.test == test.id && run.counts_for(&profile.name));
+        let attempts: Vec<_> = of_test.flat_map(|run| &run.attempts).collect();
+        let last = FinalOutcome::of(attempts.iter().map(|attempt| &attempt.outcome))?;
+        let Outcome::Fail(failure) = last.outcome else { return None };
+        let bad = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Fail(_)));
+        let artifacts = bad.flat_map(|attempt| &attempt.artifacts).map(String::as_str).collect();
+        let failed = (last.decided - last.passed, last.decided);
+        Some(FailedTest { matrix, cell, profile, test, release, record, failure, failed, artifacts })
+    }
+
+    /// The log that tells most of it, below the run's folder.
+    pub fn log(&self) -> Option<&'m str> {
+        relevant(&self.artifacts, Some(self.failure.component))
+    }
+
+    /// The component's package in the cell.
+    pub fn package(&self) -> Package {
+        let facts = self.cell.facts.as_ref();
+        let of_kernel = facts.and_then(|facts| facts.kernel.as_ref()).map(|kernel| format!("linux-image-{kernel}"));
+        // The kernel itself, and not the package that only depends on the newest one.
+        let kernel = of_kernel.filter(|name| self.cell.packages.iter().any(|package| package.name == *name));
+        let named = kernel.filter(|_| self.failure.component == Component::Kernel);
+        let binary = named.or_else(|| self.packages().first().map(ToString::to_string));
+        let Some(name) = binary else { return Package::default() };
+        let installed = self.cell.packages.iter().find(|package| package.name == name);
+        let recorded = || facts?.versions.get(name.as_str()).map(PackageVersion::to_string);
+        Package {
+            source: installed.map(|package| package.source.clone()),
+            version: installed.map(|package| package.version.to_string()).or_else(recorded),
+            suite: facts.and_then(|facts| facts.suites.get(name.as_str()).cloned()),
+            binary: Some(name),
+        }
+    }
+
+    /// The component's packages by the record.
+    fn packages(&self) -> Vec<PackageName> {
+        let release = self.release;
+        let qemu = || release.qemu().map(|vmm| vmm.packages.clone()).unwrap_or_default();
+        match self.failure.component {
+            Component::Qemu => qemu(),
+            Component::Virtiofsd => match release.filesystem(Share::VirtioFs) {
+                Some(driver) if !driver.packages.is_empty() => driver.packages.clone(),
+                _ => qemu(),
+            },
+            Component::Kernel => release.kernel.as_ref().map(|kernel| kernel.packages.clone()).unwrap_or_default(),
+            Component::Containerd => {
+                release.container_manager.as_ref().map(|manager| manager.packages.clone()).unwrap_or_default()
+            }
+            Component::Packages | Component::Record | Component::Kata => Vec::new(),
+        }
+    }
+
+    /// What it is, on one line: what QEMU itself says, where that is quoted, else what was seen.
+    pub fn summary(&self) -> String {
+        let first = self.failure.observed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        let said = first.rsplit_once("(GenericError): ").map_or(first, |(_, said)| said);
+        let refused = super::script::refusal(&self.failure.observed);
+        let said = refused.map_or_else(|| said.to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words));
+        model::redact::one_line(&said, 160)
+    }
+
+    /// A profile that upstream maintains, of the same runtime, under which the test passes here, by the run or the record.
+    pub fn works_under(&self) -> Option<&'static str> {
+        let is_later = |one: &&Profile| {
+            one.maintained
+                && one.runtime == self.profile.runtime
+                && one.name != self.profile.name
+                && self.test.applies_to(&one.name)
+        };
+        let passed = |profile: &Profile| {
+            let runs = self.cell.instances.iter();
+            let mut last = runs.filter(|run| run.test == self.test.id && run.counts_for(&profile.name));
+            last.find_map(|run| run.final_outcome()).map(|last| last.outcome == Outcome::Pass)
+        };
+        let CellId { release, arch, environment, .. } = &self.cell.cell;
+        let recorded = |profile: &Profile| {
+            let entries = self.recorded(&profile.name);
+            let mut own = entries.filter(|entry| entry.release == *release && entry.arch == *arch);
+            own.any(|entry| entry.environment == *environment && self.is_supported(entry))
+        };
+        let mut later = Profile::all().iter().filter(is_later);
+        later.find(|profile| passed(profile).unwrap_or_else(|| recorded(profile))).map(|profile| profile.name.as_str())
+    }
+
+    /// Releases of the distro, this one among them, of which the record says that all works that the test proves.
+    pub fn works_in(&self) -> Vec<Sighting> {
+        let CellId { arch, environment, .. } = &self.cell.cell;
+        let fits = |entry: &&VerifiedEntry| entry.arch == *arch && entry.environment == *environment;
+        let supported = self.recorded(&self.profile.name).filter(fits).filter(|entry| self.is_supported(entry));
+        let sighting = |entry: &'m VerifiedEntry| {
+            let (release, source) = (entry.release.clone(), "the record".to_owned());
+            Sighting { day: entry.tested, release, source, versions: versions(&entry.versions) }
+        };
+        supported.map(sighting).collect()
+    }
+
+    /// What the record has under a profile.
+    fn recorded(&self, profile: &str) -> impl Iterator<Item = &'m VerifiedEntry> {
+        let name = profile.to_owned();
+        self.record.verified.iter().filter(move |entry| entry.profile == name && !entry.shaped)
+    }
+
+    fn is_supported(&self, entry: &VerifiedEntry) -> bool {
+        let supported =
+            |capability| entry.capabilities.get(capability).is_some_and(|found| found.verdict == Verdict::Supported);
+        !self.test.proves.is_empty() && self.test.proves.iter().all(supported)
+    }
+
+    /// Where else the same cause was seen, by its signature: in the run, and by the record of the distro.
+    pub fn also(&self) -> Vec<String> {
+        let mut seen: BTreeMap<(String, &str), BTreeSet<&str>> = BTreeMap::new();
+        for cell in &self.matrix.cells {
+            for run in &cell.instances {
+                let Some(Outcome::Fail(failure)) = run.final_outcome().map(|last| last.outcome) else { continue };
+                if failure.signature == self.failure.signature {
+                    let profiles = seen.entry((cell.cell.to_string(), run.test.as_str())).or_default();
+                    profiles.extend(run.profiles.iter().map(String::as_str));
+                }
+            }
+        }
+        if let Some(own) = seen.get_mut(&(self.cell.cell.to_string(), self.test.id.as_str())) {
+            own.remove(self.profile.name.as_str());
+        }
+        let mut all: Vec<String> = Vec::new();
+        for ((cell, test), profiles) in seen.into_iter().filter(|(_, profiles)| !profiles.is_empty()) {
+            all.push(format!("{test} in {cell} under {}", words(&profiles)));
+        }
+        all.extend(self.recorded_too());
+        let more = all.len().saturating_sub(MOST_PLACES);
+        all.truncate(MOST_PLACES);
+        if more > 0 {
+            all.push(format!("and {more} more"));
+        }
+        all
+    }
+
+    /// Other releases whose record has the cause.
+    fn recorded_too(&self) -> Vec<String> {
+        let mut seen: BTreeMap<(&str, String, Date), BTreeSet<&str>> = BTreeMap::new();
+        for entry in self.record.verified.iter().filter(|entry| entry.release != self.cell.cell.release) {
+            let causes = entry.capabilities.values().flat_map(|known| &known.causes);
+            let mut causes = causes.filter_map(signature::of_recorded);
+            if causes.any(|(test, known)| test == self.test.id && known == self.failure.signature) {
+                let key = (entry.release.as_str(), entry.environment.to_string(), entry.tested);
+                seen.entry(key).or_default().insert(entry.profile.as_str());
+            }
+        }
+        let told = seen.into_iter().map(|((release, environment, day), profiles)| {
+            let distro = &self.record.distro;
+            format!("{distro} {release} ({environment}) under {}, by the record of {day}", words(&profiles))
+        });
+        told.collect()
+    }
+}
+
+/// That a test passed in another run, if it did: in the same cell, under the same profile, with the distro's own packages.
+pub fn passed_in(matrix: &Matrix, failed: &FailedTest<'_>) -> Option<Sighting> {
+    if matrix.candidate || matrix.shaped {
+        return None;
+    }
+    let cell = matrix.cells.iter().find(|cell| cell.cell == failed.cell.cell)?;
+    let facts = cell.facts.as_ref().filter(|facts| facts.candidates.is_empty())?;
+    let mut runs = cell.instances.iter();
+    let run = runs.find(|run| run.test == failed.test.id && run.counts_for(&failed.profile.name))?;
+    let last = run.final_outcome()?;
+    (last.outcome == Outcome::Pass).then_some(())?;
+    let day = cell.finished?.to_zoned(TimeZone::UTC).date();
+    let (release, source) = (cell.cell.release.clone(), format!("the run {}", matrix.run));
+    Some(Sighting { day, release, source, versions: versions(&facts.versions) })
+}
+
+fn is_of_a_kernel(binary: &str) -> bool {
+    binary.starts_with("linux-image-")
+}
+
+/// `qemu-system-x86 1:10.0, virtiofsd 1.13`.
+pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
+    all.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
+}
+
+fn words(items: &BTreeSet<&str>) -> String {
+    items.iter().copied().collect::<Vec<_>>().join(", ")
+}

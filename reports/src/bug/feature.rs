@@ -1,0 +1,146 @@
+//! QEMU's releases: which one a package is of, which upstream takes bugs of, and what an older one never had.
+
+use model::record::Record;
+use std::fmt;
+
+/// A series of QEMU's releases, `10.0`; since 4.0 there are three a year, `.0` to `.2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Series {
+    major: u32,
+    minor: u32,
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// The first number of the year's last series: `.2`.
+const LAST_OF_A_YEAR: u32 = 2;
+
+impl Series {
+    const fn new(major: u32, minor: u32) -> Series {
+        Series { major, minor }
+    }
+
+    /// That of a package's version, of whichever distro: `1:10.0.13+ds-0+deb13u1`.
+    pub fn of_package(version: &str) -> Option<Series> {
+        let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+        let mut numbers = upstream.split(|c: char| !c.is_ascii_digit());
+        let (major, minor) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        Some(Series { major, minor })
+    }
+
+    /// The one before it.
+    pub fn before(self) -> Series {
+        match self.minor {
+            0 => Series { major: self.major.saturating_sub(1), minor: LAST_OF_A_YEAR },
+            minor => Series { minor: minor - 1, ..self },
+        }
+    }
+
+    /// The newest that the records have seen in any distro: upstream has that at least.
+    pub fn newest<'r>(records: impl IntoIterator<Item = &'r Record>) -> Option<Series> {
+        let entries = records.into_iter().flat_map(|record| &record.verified).filter(|entry| !entry.shaped);
+        let versions = entries.flat_map(|entry| &entry.versions);
+        let qemus = versions.filter(|(package, _)| package.as_str().starts_with("qemu"));
+        qemus.filter_map(|(_, version)| Series::of_package(version.as_str())).max()
+    }
+}
+
+/// Something that QEMU has from a release on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Feature {
+    /// By which words a failure shows that it lacks.
+    sign: &'static str,
+    /// What it is.
+    pub(super) what: &'static str,
+    /// Which release brought it.
+    pub(super) since: Series,
+    /// Where QEMU's source says so.
+    pub(super) source: &'static str,
+}
+
+/// What Kata asks for and older QEMUs never had.
+const FEATURES: &[Feature] = &[
+    Feature {
+        sign: "-object tdx-guest",
+        what: "the object tdx-guest",
+        since: Series::new(10, 1),
+        source: "qapi/qom.json@v10.1.0",
+    },
+    Feature {
+        sign: "-object sev-snp-guest",
+        what: "the object sev-snp-guest",
+        since: Series::new(9, 1),
+        source: "qapi/qom.json@v9.1.0",
+    },
+    Feature {
+        sign: "-object iommufd",
+        what: "the object iommufd",
+        since: Series::new(9, 0),
+        source: "qapi/qom.json@v9.0.0",
+    },
+    Feature {
+        sign: "'memory-backend-file.readonly' not found",
+        what: "the property memory-backend-file.readonly",
+        since: Series::new(6, 0),
+        source: "qapi/qom.json@v6.0.0",
+    },
+    // Kata switches the bridge's own controller off (`shpc=off`); what then plugs is ACPI.
+    Feature {
+        sign: "Bus 'pci-bridge-0' does not support hotplugging",
+        what: "ACPI's hotplug below PCI bridges on q35",
+        since: Series::new(6, 1),
+        source: "pc_compat_6_0 in hw/i386/pc.c@v6.1.0",
+    },
+];
+
+/// What a failure shows to lack that QEMU has only from a later release on.
+pub(super) fn of_later(observed: &str, qemu: Series) -> Option<&'static Feature> {
+    FEATURES.iter().find(|feature| observed.contains(feature.sign) && qemu < feature.since)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::database::Database;
+
+    #[test]
+    fn a_series_is_read_of_any_distros_version() {
+        for (version, expected) in [
+            ("1:10.0.13+ds-0+deb13u1", Some(Series::new(10, 0))),
+            ("2:10.1.2-1.fc43", Some(Series::new(10, 1))),
+            ("1:5.2+dfsg-11+deb11u5", Some(Series::new(5, 2))),
+            ("11.1.0-r2", Some(Series::new(11, 1))),
+            ("rolling", None),
+            ("", None),
+        ] {
+            assert_eq!(Series::of_package(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn three_series_make_a_year() {
+        let befores = [(11, 1, "11.0"), (11, 0, "10.2"), (10, 2, "10.1")];
+        for (major, minor, before) in befores {
+            assert_eq!(Series::new(major, minor).before().to_string(), before);
+        }
+    }
+
+    #[test]
+    fn the_newest_is_what_a_record_has_seen() {
+        let newest = Series::newest(Database::embedded().records()).unwrap();
+        assert!(newest >= Series::new(11, 1), "{newest}");
+        assert_eq!(Series::newest([]), None);
+    }
+
+    #[test]
+    fn what_a_qemu_never_had_is_told_by_its_release() {
+        let tdx = "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest";
+        assert_eq!(of_later(tdx, Series::new(10, 0)).unwrap().since, Series::new(10, 1));
+        assert_eq!(of_later(tdx, Series::new(10, 1)), None, "it should have that");
+        assert_eq!(of_later("no q35", Series::new(5, 2)), None);
+    }
+}

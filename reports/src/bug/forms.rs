@@ -1,0 +1,114 @@
+//! The forms in which trackers take reports.
+
+mod bugzilla;
+mod mail;
+mod markdown;
+mod plain;
+
+use super::parts::Report;
+use std::fmt;
+
+/// A form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A mail with pseudo-headers, for Debian's tracker.
+    Debian,
+    /// The fields of a new bug, for a Bugzilla.
+    Bugzilla,
+    /// A mail with commands, for Launchpad.
+    Launchpad,
+    /// An issue in Markdown: GitLab's and GitHub's.
+    Gitlab,
+    /// The same under the heads of Kata's template.
+    Kata,
+}
+
+impl Form {
+    /// The word for it, on the command line and elsewhere.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Debian => "debian",
+            Form::Bugzilla => "bugzilla",
+            Form::Launchpad => "launchpad",
+            Form::Gitlab => "gitlab",
+            Form::Kata => "kata",
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A report in its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The file's name.
+    pub file: &'static str,
+    /// What is in it.
+    pub text: String,
+    /// How it gets there, for a person.
+    pub send: String,
+}
+
+impl Report<'_> {
+    /// The report in the form that its destination takes.
+    ///
+    /// # Errors
+    /// None that is known: of a Bugzilla's fields JSON is made.
+    pub fn written(&self) -> serde_json::Result<Written> {
+        let address = &self.destination.address;
+        Ok(match self.destination.form {
+            Form::Debian => Written {
+                file: "report.eml",
+                text: mail::debian(self),
+                send: format!(
+                    "Mail it to {address}: `reportbug --resume-saved report.eml` shows, lets you edit, and sends it; so does \
+                     any mail program, as plain text."
+                ),
+            },
+            Form::Launchpad => Written {
+                file: "report.eml",
+                text: mail::launchpad(self),
+                send: format!(
+                    "Mail it to {address}, signed by an OpenPGP key that your account there has: an unsigned one is refused. \
+                     Signing is left to you, for example by your mail program."
+                ),
+            },
+            Form::Bugzilla => Written {
+                file: "report.json",
+                text: bugzilla::fields(self)?,
+                send: format!(
+                    "These are the fields of a new bug at {address}, for its form, or as they are for its REST interface \
+                     (`bugzilla new` of python-bugzilla takes the same).{}",
+                    match self.destination.has_packages {
+                        true => "",
+                        false => " What its components are called is not known here: choose one.",
+                    }
+                ),
+            },
+            form @ (Form::Gitlab | Form::Kata) => Written {
+                file: "report.md",
+                text: markdown::issue(self, form),
+                send: format!("Its text is a new issue at {address}; its title is the first line."),
+            },
+        })
+    }
+
+    /// Where it goes and why, and what to do before: for whoever files it.
+    pub fn where_to(&self, written: &Written) -> String {
+        let mut out = format!("{}\n\n", self.subject());
+        let mut paragraph = |text: &str| out.push_str(&format!("{}\n\n", plain::wrapped(text)));
+        paragraph(&self.route.why);
+        if let Some(search) = &self.destination.search {
+            paragraph(&format!("Look first whether it is known: {search}"));
+        }
+        paragraph(&written.send);
+        paragraph(&self.reproduced.words());
+        paragraph(&format!("Nothing was sent. Read {} before you do, and attach {}.", written.file, self.bundle));
+        out.truncate(out.trim_end().len());
+        out + "\n"
+    }
+}

@@ -1,0 +1,25 @@
+//! The mandatory fields of a new bug in a Bugzilla, as its REST interface names them
+//! (<https://bugzilla.readthedocs.io/en/latest/api/core/v1/bug.html#create-bug>).
+
+use super::plain;
+use crate::bug::parts::Report;
+use serde_json::json;
+
+/// Characters that a summary may have.
+const SUMMARY: usize = 255;
+
+/// The fields, as JSON.
+pub(super) fn fields(report: &Report<'_>) -> serde_json::Result<String> {
+    let failed = report.failed;
+    let component = report.package().source.unwrap_or_else(|| failed.failure.component.name().to_owned());
+    let fields = json!({
+        "product": report.destination.product,
+        "component": component,
+        "version": report.destination.version,
+        "summary": report.subject().chars().take(SUMMARY).collect::<String>(),
+        "description": plain::body(report),
+        "op_sys": "Linux",
+        "rep_platform": failed.cell.cell.arch.name(),
+    });
+    Ok(format!("{}\n", serde_json::to_string_pretty(&fields)?))
+}

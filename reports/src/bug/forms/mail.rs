@@ -1,0 +1,57 @@
+//! Mail for trackers that take it: Debian's with pseudo-headers, Launchpad's with commands.
+//!
+//! Who sends it is not known here: there is no `From:`.
+
+use super::plain;
+use crate::bug::parts::Report;
+
+/// Headers of a mail that is plain text.
+fn headers(to: &str, subject: &str) -> String {
+    format!(
+        "To: {to}\nSubject: {}\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n\
+         Content-Transfer-Encoding: 8bit\n\n",
+        ascii(subject)
+    )
+}
+
+/// A header's value as every program reads it.
+fn ascii(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii() && !c.is_ascii_control() { c } else { '?' }).collect()
+}
+
+/// Debian's (<https://www.debian.org/Bugs/Reporting>): the pseudo-headers are the body's first lines.
+pub(super) fn debian(report: &Report<'_>) -> String {
+    let package = report.package();
+    let mut pseudo = Vec::new();
+    match package.name() {
+        Some(name) if package.is_known_by_source() => pseudo.push(format!("Source: {name}")),
+        Some(name) => pseudo.push(format!("Package: {name}")),
+        // Nobody's package: the maintainers of the general one sort it.
+        None => pseudo.push("Package: general".to_owned()),
+    }
+    pseudo.extend(package.version.map(|version| format!("Version: {version}")));
+    pseudo.push(format!("Severity: {}", if report.is_wish() { "wishlist" } else { "normal" }));
+    pseudo.extend(tags(report).map(|tags| format!("Tags: {tags}")));
+    let head = headers(&report.destination.address, &report.subject());
+    format!("{head}{}\n\n{}", pseudo.join("\n"), plain::body(report))
+}
+
+/// The release's own tag, by which a bug is of that release alone: where another one is known to work.
+fn tags<'r>(report: &Report<'r>) -> Option<&'r str> {
+    let failed = report.failed;
+    let own = failed.release.version.as_str();
+    let works_elsewhere = failed.works_in().iter().any(|one| one.release != own);
+    failed.release.codename.as_deref().filter(|_| works_elsewhere)
+}
+
+/// Launchpad's (<https://help.launchpad.net/Bugs/EmailInterface>): commands begin with a blank.
+pub(super) fn launchpad(report: &Report<'_>) -> String {
+    let distro = &report.failed.release.distro;
+    let affects = match report.package().source {
+        Some(source) => format!(" affects {distro}/{source}"),
+        None => format!(" affects {distro}"),
+    };
+    let head = headers(&report.destination.address, &report.subject());
+    // Text that begins with a blank is no command behind the commands' end.
+    format!("{head}{affects}\n done\n\n{}", plain::body(report))
+}

@@ -1,0 +1,330 @@
+//! What a report says, part by part; the forms give the parts their order and heads.
+
+use super::case::{FailedTest, Package, Sighting, versions};
+use super::route::{Route, Ruling};
+use super::tracker::Destination;
+use crate::views::wording;
+use suites::reproducer::Reproducer;
+
+/// Releases that are told of as working at most.
+const MOST_SIGHTINGS: usize = 6;
+
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The file, below the run's folder.
+    pub file: String,
+    /// Its last lines.
+    pub tail: String,
+}
+
+/// What came of running the script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reproduced {
+    /// It was not run.
+    NotRun,
+    /// By its exit codes, one for each clean tree; none where it was ended from outside.
+    Ran(Vec<Option<i32>>),
+}
+
+impl Reproduced {
+    /// Whether it showed the failure each time.
+    pub fn each_time(&self) -> bool {
+        matches!(self, Reproduced::Ran(codes) if !codes.is_empty() && codes.iter().all(|code| *code == Some(0)))
+    }
+
+    /// In words.
+    pub fn words(&self) -> String {
+        let Reproduced::Ran(codes) = self else { return "The reproducer was not run.".to_owned() };
+        let word = |code: &Option<i32>| match code {
+            Some(0) => "reproduced".to_owned(),
+            Some(1) => "not reproduced".to_owned(),
+            Some(77) => "could not tell".to_owned(),
+            Some(code) => format!("ended with {code}"),
+            None => "was ended from outside".to_owned(),
+        };
+        let words: Vec<String> = codes.iter().map(word).collect();
+        let said = match words.split_first() {
+            Some((first, others)) if others.iter().all(|other| other == first) => format!("{first} each time"),
+            _ => words.join(", "),
+        };
+        format!("The reproducer was run {} times, each in a clean tree of the release: {said}.", codes.len())
+    }
+}
+
+/// All that a report is made of.
+#[derive(Debug, Clone)]
+pub struct Report<'a> {
+    /// The failure.
+    pub failed: &'a FailedTest<'a>,
+    /// Whose it is.
+    pub route: &'a Route,
+    /// Where it goes.
+    pub destination: &'a Destination,
+    /// The script, or why there is none.
+    pub script: Result<String, String>,
+    /// What came of it.
+    pub reproduced: Reproduced,
+    /// Where the same test was seen to pass, the last one first.
+    pub worked: Vec<Sighting>,
+    /// What `blame` found, as it said it.
+    pub swap: Option<String>,
+    /// The end of the log that tells most.
+    pub log: Option<Log>,
+    /// The bundle's file name.
+    pub bundle: String,
+}
+
+/// A part of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// What must be known before all else.
+    Notice,
+    /// What it is about.
+    Versions,
+    /// What was to be.
+    Expected,
+    /// What was.
+    Observed,
+    /// How to see it.
+    Reproducer,
+    /// Which component makes it go away.
+    Swap,
+    /// When it was last seen to work.
+    Worked,
+    /// Where else it is.
+    Also,
+    /// What was logged.
+    Log,
+    /// The release that it was seen on.
+    System,
+    /// How it was found.
+    Origin,
+}
+
+impl Part {
+    /// Its head, where the form has none of its own.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Part::Notice => "Read this first",
+            Part::Versions => "Versions",
+            Part::Expected => "What is expected",
+            Part::Observed => "What happened",
+            Part::Reproducer => "How to reproduce it",
+            Part::Swap => "With a component of another release",
+            Part::Worked => "When it last worked",
+            Part::Also => "The same cause elsewhere",
+            Part::Log => "Log",
+            Part::System => "System information of the release",
+            Part::Origin => "How this was found",
+        }
+    }
+}
+
+/// A paragraph, or lines that stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Block {
+    /// Prose, to be wrapped.
+    Text(String),
+    /// Words of programs, and lists.
+    Lines(String),
+}
+
+impl Report<'_> {
+    /// All parts that have something to say.
+    pub(super) fn parts(&self) -> Vec<(Part, Vec<Block>)> {
+        let all = [
+            (Part::Notice, self.notice()),
+            (Part::Versions, self.versions()),
+            (Part::Expected, self.expected()),
+            (Part::Observed, self.observed()),
+            (Part::Reproducer, self.reproducer()),
+            (Part::Swap, self.swap()),
+            (Part::Worked, self.worked()),
+            (Part::Also, self.also()),
+            (Part::Log, self.log()),
+            (Part::System, self.system()),
+            (Part::Origin, self.origin()),
+        ];
+        all.into_iter().filter(|(_, blocks)| !blocks.is_empty()).collect()
+    }
+
+    /// `qemu-system-x86: Bus 'pci-bridge-0' does not support hotplugging`.
+    pub(super) fn subject(&self) -> String {
+        let package =
+            self.package().name().map_or_else(|| self.failed.failure.component.name().to_owned(), str::to_owned);
+        format!("{package}: {}", self.failed.summary())
+    }
+
+    pub(super) fn package(&self) -> Package {
+        self.failed.package()
+    }
+
+    /// Whether it is a wish and no bug.
+    pub(super) fn is_wish(&self) -> bool {
+        matches!(self.route.ruling, Ruling::Wish(_))
+    }
+
+    fn notice(&self) -> Vec<Block> {
+        let mut all = Vec::new();
+        if matches!(self.reproduced, Reproduced::Ran(_)) && !self.reproduced.each_time() {
+            all.push(Block::Text(format!(
+                "This could not be reproduced by the script below. {}",
+                self.reproduced.words()
+            )));
+        }
+        if self.is_wish() {
+            all.push(Block::Text(format!("This is a wish and no bug. {}", self.route.why)));
+        }
+        all
+    }
+
+    fn versions(&self) -> Vec<Block> {
+        let failed = self.failed;
+        let package = self.package();
+        let mut lines = Vec::new();
+        let mut row = |name: &str, value: String| lines.push(format!("{name:<12} {value}"));
+        if let Some(name) = &package.binary {
+            let version = package.version.as_deref().unwrap_or("of unknown version");
+            let suite = package.suite.filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
+            row("package", format!("{name} {version}{}", suite.unwrap_or_default()));
+            row("source", package.source.unwrap_or_else(|| "unknown".to_owned()));
+        }
+        row("release", release(failed));
+        let kata = failed.cell.kata(&failed.profile.name).map(|kata| format!(", run as {kata}"));
+        let range = format!("what Kata Containers {} asks for ({})", failed.profile.range, failed.profile.name);
+        row("for", format!("{range}{}", kata.unwrap_or_default()));
+        vec![Block::Lines(lines.join("\n"))]
+    }
+
+    fn expected(&self) -> Vec<Block> {
+        let failed = self.failed;
+        let property = match failed.failure.expected.is_empty() {
+            true => failed.test.property(),
+            false => failed.failure.expected.clone(),
+        };
+        let mut all = vec![Block::Text(property)];
+        all.extend(failed.test.reason().lines().map(|line| Block::Text(line.to_owned())));
+        let mut sources = failed.failure.asked_for.clone();
+        sources.extend(failed.test.cited());
+        sources.sort();
+        sources.dedup();
+        if !sources.is_empty() {
+            all.push(Block::Text("Kata Containers asks for it in (file@tag):".to_owned()));
+            all.push(Block::Lines(sources.iter().map(|source| format!("  {source}")).collect::<Vec<_>>().join("\n")));
+        }
+        all
+    }
+
+    fn observed(&self) -> Vec<Block> {
+        let (failed, of) = self.failed.failed;
+        let times = if of > 1 { format!("It failed {failed} of {of} times:") } else { "It failed:".to_owned() };
+        vec![Block::Text(times), Block::Lines(indented(&self.failed.failure.observed))]
+    }
+
+    fn reproducer(&self) -> Vec<Block> {
+        match &self.script {
+            Err(why) => vec![Block::Text(format!("There is no reproducer without the test itself: {why}."))],
+            Ok(script) => {
+                let kind = self.failed.test.reproducer.map_or("", Reproducer::kind);
+                let text = format!(
+                    "repro.sh, for a POSIX shell on the release ({kind}). It ends with 0 if it has reproduced this, with 1 \
+                     if not, and with 77 if it cannot tell."
+                );
+                vec![
+                    Block::Text(text),
+                    Block::Text(self.reproduced.words()),
+                    Block::Lines(script.trim_end().to_owned()),
+                ]
+            }
+        }
+    }
+
+    fn swap(&self) -> Vec<Block> {
+        self.swap.iter().map(|text| Block::Lines(text.trim_end().to_owned())).collect()
+    }
+
+    fn worked(&self) -> Vec<Block> {
+        let own = self.failed.cell.cell.release.as_str();
+        let (here, elsewhere): (Vec<&Sighting>, Vec<&Sighting>) =
+            self.worked.iter().partition(|one| one.release == own);
+        let lines = |all: &[&Sighting]| {
+            let told = |one: &&Sighting| {
+                let Sighting { day, release, source, versions } = one;
+                format!("  {day}  {} {release}, by {source}: {versions}", self.failed.record.distro)
+            };
+            Block::Lines(all.iter().take(MOST_SIGHTINGS).map(told).collect::<Vec<_>>().join("\n"))
+        };
+        let mut all = match here.is_empty() {
+            true => vec![Block::Text(
+                "On this release neither the record nor a run that is kept has seen it work.".to_owned(),
+            )],
+            false => vec![lines(&here)],
+        };
+        if !elsewhere.is_empty() {
+            all.extend([Block::Text("On other releases it works:".to_owned()), lines(&elsewhere)]);
+        }
+        all
+    }
+
+    fn also(&self) -> Vec<Block> {
+        let all = self.failed.also();
+        if all.is_empty() {
+            return Vec::new();
+        }
+        vec![Block::Lines(all.iter().map(|place| format!("  {place}")).collect::<Vec<_>>().join("\n"))]
+    }
+
+    fn log(&self) -> Vec<Block> {
+        let told = |log: &Log| {
+            [
+                Block::Text(format!("The end of {}, which is in the bundle:", log.file)),
+                Block::Lines(indented(&log.tail)),
+            ]
+        };
+        self.log.iter().flat_map(told).collect()
+    }
+
+    /// Of the release, from the run: the machine that writes the report may run anything.
+    fn system(&self) -> Vec<Block> {
+        let failed = self.failed;
+        let mut lines = Vec::new();
+        let mut row = |name: &str, value: &str| lines.push(format!("{name:<13} {value}"));
+        row("Release:", &release(failed));
+        row("Architecture:", failed.cell.cell.arch.name());
+        if let Some(facts) = &failed.cell.facts {
+            row("Kernel:", facts.kernel.as_deref().unwrap_or("unknown"));
+            row(
+                "Brought up:",
+                &format!(
+                    "{}, {} ({})",
+                    failed.cell.cell.environment,
+                    facts.accelerator,
+                    wording::basis(Some(facts.basis))
+                ),
+            );
+            row("Packages:", &versions(&facts.versions));
+        }
+        vec![Block::Lines(lines.join("\n"))]
+    }
+
+    fn origin(&self) -> Vec<Block> {
+        let (matrix, test) = (self.failed.matrix, &self.failed.test.id);
+        let day = matrix.finished.map_or_else(String::new, |at| format!(" of {}", at.strftime("%F")));
+        vec![Block::Text(format!(
+            "By the test {test} of kata-qualify {} in the run {}{day}. {} has the whole run; `kata-qualify verify {}` judges it \
+             anew.",
+            matrix.harness, matrix.run, self.bundle, self.bundle
+        ))]
+    }
+}
+
+/// `debian 13 (trixie)`.
+fn release(failed: &FailedTest<'_>) -> String {
+    let name = format!("{} {}", failed.release.distro, failed.release.version);
+    failed.release.codename.as_ref().map_or(name.clone(), |codename| format!("{name} ({codename})"))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}

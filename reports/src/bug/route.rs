@@ -1,0 +1,164 @@
+//! Whose a failure is: the distro's, upstream's, Kata's, the record's, or nobody's.
+
+use super::case::FailedTest;
+use super::feature::{Series, of_later};
+use model::virtiofsd::Flavour;
+use suites::capability::Tier;
+use suites::outcome::Component;
+use suites::reproducer::Reproducer;
+
+/// Who takes a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The distro, of its package.
+    Distro,
+    /// Who makes the program that the distro packages; the distro takes it, too.
+    Upstream,
+    /// Kata.
+    Kata,
+    /// Who keeps the records of this program.
+    Records,
+}
+
+/// What a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling {
+    /// A bug.
+    Bug(Owner),
+    /// A demand that the release never claimed to meet: no bug, and written only as a wish.
+    Wish(Owner),
+    /// Nothing to report.
+    Nobody,
+}
+
+/// Whose a failure is, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Whose.
+    pub ruling: Ruling,
+    /// Why, in sentences.
+    pub why: String,
+}
+
+impl Route {
+    fn new(ruling: Ruling, why: impl Into<String>) -> Route {
+        Route { ruling, why: why.into() }
+    }
+
+    /// Decides; `newest` is the newest QEMU that is known of. The first rule that fits counts.
+    pub fn of(failed: &FailedTest<'_>, newest: Option<Series>) -> Route {
+        let rules: [fn(&FailedTest<'_>) -> Option<Route>; 6] =
+            [unproven, of_candidates, by_component, of_older_katas, only_listed, of_older_components];
+        let first = rules.iter().find_map(|rule| rule(failed));
+        first.unwrap_or_else(|| distros_or_upstreams(failed, newest))
+    }
+}
+
+/// A failure that may be the emulation's.
+fn unproven(failed: &FailedTest<'_>) -> Option<Route> {
+    let doubt = failed.cell.doubted(&failed.profile.name, &failed.test.id)?;
+    Some(Route::new(Ruling::Nobody, format!("The failure blames nobody: {doubt}.")))
+}
+
+/// What was laid over a release is not the release's.
+fn of_candidates(failed: &FailedTest<'_>) -> Option<Route> {
+    let brought = failed.cell.facts.as_ref().and_then(|facts| facts.candidates.get(&failed.failure.component));
+    if let Some(what) = brought {
+        let component = failed.failure.component;
+        return Some(Route::new(
+            Ruling::Nobody,
+            format!("The {component} was brought along ({what}): it is not the release's."),
+        ));
+    }
+    if failed.matrix.candidate {
+        let why = "The run was about candidates or another record: what it shows is not said of the release.";
+        return Some(Route::new(Ruling::Nobody, why));
+    }
+    let why = "The run is shaped: keys or an image of the caller's vouch for the packages, and nobody knows that they are \
+               the distro's own.";
+    failed.matrix.shaped.then(|| Route::new(Ruling::Nobody, why))
+}
+
+/// What is no part of a distro.
+fn by_component(failed: &FailedTest<'_>) -> Option<Route> {
+    match failed.failure.component {
+        Component::Kata => Some(Route::new(
+            Ruling::Bug(Owner::Kata),
+            "Kata takes for granted what nobody promises it, or sends what the distro's part is right to refuse: the \
+             release is not at fault.",
+        )),
+        Component::Record => {
+            let why = "What the record says of the release is wrong; the release itself is not at fault.";
+            Some(Route::new(Ruling::Bug(Owner::Records), why))
+        }
+        Component::Qemu | Component::Virtiofsd | Component::Kernel | Component::Containerd | Component::Packages => {
+            None
+        }
+    }
+}
+
+/// What a Kata that is still maintained no longer asks for.
+fn of_older_katas(failed: &FailedTest<'_>) -> Option<Route> {
+    let later = failed.profile.ended().then(|| failed.works_under())??;
+    let range = &failed.profile.range;
+    let why = format!(
+        "Only Kata {range} ({}), which is at its end of life, asks for this: under {later} the same test passes with the \
+         same packages. Neither the distro nor Kata will change anything for it.",
+        failed.profile.name
+    );
+    Some(Route::new(Ruling::Nobody, why))
+}
+
+/// What nobody needs for running Kata.
+fn only_listed(failed: &FailedTest<'_>) -> Option<Route> {
+    let names: Vec<&str> = failed.test.proves.iter().map(|capability| capability.name()).collect();
+    let optional = failed.test.proves.iter().all(|capability| capability.tier() == Tier::Listed);
+    let newer = newer(failed).map(|why| format!(" {why}")).unwrap_or_default();
+    let why =
+        format!("Kata runs without it: {} is optional, and the release never claimed it.{newer}", names.join(", "));
+    optional.then(|| Route::new(Ruling::Wish(Owner::Distro), why))
+}
+
+/// What an older release of a component never had.
+fn of_older_components(failed: &FailedTest<'_>) -> Option<Route> {
+    if let Some(why) = newer(failed) {
+        return Some(Route::new(Ruling::Wish(Owner::Distro), why));
+    }
+    let is_of_c = Flavour::of_complaint(&failed.failure.observed) == Flavour::C;
+    let why = "The release's virtiofsd is the one in C that was a part of QEMU up to 7.2: it never had these options, and \
+               nobody adds to it any more.";
+    (failed.failure.component == Component::Virtiofsd && is_of_c).then(|| Route::new(Ruling::Wish(Owner::Distro), why))
+}
+
+/// That QEMU has it only from a later release on.
+fn newer(failed: &FailedTest<'_>) -> Option<String> {
+    if failed.failure.component != Component::Qemu {
+        return None;
+    }
+    let qemu = Series::of_package(&failed.package().version?)?;
+    let feature = of_later(&failed.failure.observed, qemu)?;
+    let (what, since, source) = (feature.what, feature.since, feature.source);
+    Some(format!("QEMU has {what} from {since} on ({source}), and the release has {qemu}."))
+}
+
+/// QEMU's makers take bugs of their last two releases, where it is not the package that leaves something out.
+fn distros_or_upstreams(failed: &FailedTest<'_>, newest: Option<Series>) -> Route {
+    let component = failed.failure.component;
+    let distro = Ruling::Bug(Owner::Distro);
+    if component != Component::Qemu {
+        return Route::new(distro, format!("It is the distro's {component}."));
+    }
+    if matches!(failed.test.reproducer, Some(Reproducer::QemuLists)) {
+        return Route::new(distro, "What its QEMU is built with the distro decides.");
+    }
+    let (Some(qemu), Some(newest)) = (failed.package().version.as_deref().and_then(Series::of_package), newest) else {
+        return Route::new(distro, "Of which QEMU it is, or which is the newest, is not known here.");
+    };
+    let last = newest.before();
+    let taken =
+        format!("QEMU's makers take bugs of their last two releases ({newest} and {last}, as far as the records know)");
+    match qemu >= last {
+        true => Route::new(Ruling::Bug(Owner::Upstream), format!("{taken}, and the release has {qemu}.")),
+        false => Route::new(distro, format!("{taken}; the release has {qemu}.")),
+    }
+}

@@ -1,0 +1,158 @@
+//! The reproducer: a script for a POSIX shell that shows a failure without this program.
+//!
+//! It ends with 0 if it has reproduced the failure, with 1 if not, and with 77 if it cannot tell.
+//! It prints the versions that it runs, and begins with its control: what must work, or nothing can be told.
+//! Which kind a test has is on its row ([`Reproducer`]); what the script looks for is taken from the failure itself.
+
+mod command;
+mod guest;
+mod refused;
+
+pub use refused::{Refusal, refusal};
+
+use super::case::FailedTest;
+use model::package_manager::PackageManager;
+use model::shell::quoted;
+use suites::reproducer::Reproducer;
+
+/// The exit code of a script that cannot tell.
+pub const CANNOT_TELL: i32 = 77;
+
+/// A folder of the script's own, removed at its end; in an argument it stands for that folder.
+pub const WORK: &str = "$work";
+
+/// The script of a failure; `daemon` are the profile's arguments of virtiofsd, with [`WORK`] for its folder.
+///
+/// # Errors
+/// Why there is none, as a fragment.
+pub fn script(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, String> {
+    let kind = failed.test.reproducer.ok_or("no way is known to show this test's failure by a script alone")?;
+    let body = match kind {
+        Reproducer::QemuLists => command::qemu_lists(failed),
+        Reproducer::QemuRefuses => command::qemu_refuses(failed),
+        Reproducer::DaemonRefuses => command::daemon_refuses(failed, daemon),
+        Reproducer::KernelOptions => command::kernel_options(failed),
+        Reproducer::Plugs(plug) => command::plugs(failed, &plug(failed.profile)),
+        Reproducer::Guest(commands) => guest::of_commands(failed, &commands),
+        Reproducer::SystemCalls(program) => guest::of_system_calls(failed, program),
+    }?;
+    Ok(format!("{}{body}", head(failed)))
+}
+
+/// The packages, by Debian's names, that scripts of this kind need besides what they are about.
+pub fn needs(kind: Reproducer) -> &'static [&'static str] {
+    match kind {
+        Reproducer::Guest(_) => &["busybox-static", "kmod", "xz-utils", "zstd"],
+        Reproducer::SystemCalls(_) => &["busybox-static", "gcc", "kmod", "libc6-dev", "xz-utils", "zstd"],
+        Reproducer::QemuLists
+        | Reproducer::QemuRefuses
+        | Reproducer::DaemonRefuses
+        | Reproducer::KernelOptions
+        | Reproducer::Plugs(_) => &[],
+    }
+}
+
+/// What every script begins with.
+fn head(failed: &FailedTest<'_>) -> String {
+    let needs = failed.test.reproducer.map(needs).unwrap_or_default();
+    let needs = match needs.is_empty() {
+        true => String::new(),
+        false => format!("# Needs, by Debian's names, besides: {}; run it as root.\n", needs.join(" ")),
+    };
+    let package = failed.package().binary.map(|name| versions(failed.release.package_manager, &name));
+    format!(
+        "#!/bin/sh
+# {summary}
+#
+# What the test {test} of kata-qualify saw under {profile} (Kata Containers {range}).
+# Ends with 0 if it has reproduced that, with 1 if not, with 77 if it cannot tell.
+{needs}set -u
+export LC_ALL=C
+
+reproduced() {{
+    echo \"reproduced: $*\"
+    exit 0
+}}
+not_reproduced() {{
+    echo \"not reproduced: $*\"
+    exit 1
+}}
+cannot_tell() {{
+    echo \"cannot tell: $*\"
+    exit {CANNOT_TELL}
+}}
+
+work=$(mktemp -d) || cannot_tell \"no temporary folder can be made\"
+trap 'rm -rf \"$work\"' EXIT
+trap 'exit {CANNOT_TELL}' HUP INT TERM
+
+echo \"== versions\"
+sed -n 's/^PRETTY_NAME=//p' /etc/os-release
+uname -srm
+{package}",
+        summary = failed.summary(),
+        test = failed.test.id,
+        profile = failed.profile.name,
+        range = failed.profile.range,
+        package = package.unwrap_or_default(),
+    )
+}
+
+/// Asks the package manager for a package's version.
+fn versions(manager: PackageManager, package: &str) -> String {
+    let asked = match manager {
+        PackageManager::Apt => "dpkg-query --show",
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => "rpm -q",
+        PackageManager::Pacman => "pacman -Q",
+        PackageManager::Apk => "apk list --installed",
+        PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => return String::new(),
+    };
+    format!("{asked} {} 2>&1\n", quoted(package))
+}
+
+/// A word of the script in which [`WORK`] stands for the folder, and nothing else for anything: some of it comes from a
+/// journal, which a stranger may have written.
+fn word(text: &str) -> String {
+    if !text.contains(WORK) {
+        return quoted(text);
+    }
+    let literal = |piece: &str| -> String {
+        let escaped = |c: char| "\\\"$`".contains(c).then_some('\\').into_iter().chain([c]);
+        piece.chars().flat_map(escaped).collect()
+    };
+    format!("\"{}\"", text.split(WORK).map(literal).collect::<Vec<_>>().join(WORK))
+}
+
+/// Words on one line.
+fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
+    words.into_iter().map(|text| word(text.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// QEMU's path by the record, checked.
+fn qemu(failed: &FailedTest<'_>) -> Result<String, String> {
+    let qemu = failed.release.qemu().ok_or("the record names no QEMU for the release")?;
+    Ok(format!(
+        "\nqemu={}\n[ -x \"$qemu\" ] || cannot_tell \"$qemu is not there\"\n\"$qemu\" --version | head -n 1\n",
+        quoted(&qemu.path)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_word_whatever_is_in_it() {
+        for (text, expected) in [
+            ("size=1,readonly=on", "size=1,readonly=on"),
+            ("$(id)", "'$(id)'"),
+            ("$work/file", "\"$work/file\""),
+            ("a=$work/file,b=$(id)`id`\"\\", "\"a=$work/file,b=\\$(id)\\`id\\`\\\"\\\\\""),
+        ] {
+            assert_eq!(word(text), expected);
+        }
+        let script = format!("work=/w\nprintf %s {}", word("$work/$(id)`id`\"\\$HOME"));
+        let said = std::process::Command::new("sh").args(["-c", &script]).output().unwrap().stdout;
+        assert_eq!(String::from_utf8(said).unwrap(), "/w/$(id)`id`\"\\$HOME");
+    }
+}

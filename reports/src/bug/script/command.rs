@@ -1,0 +1,273 @@
+//! Scripts that need a command line only, and no guest that runs.
+
+use super::refused::{Refusal, given};
+use super::{FailedTest, WORK, line, qemu, quoted, refusal, word};
+use serde_json::json;
+use suites::reproducer::Plug;
+
+/// Arguments of QEMU that list what there is.
+const LISTED: &[&str] = &["-device", "-object", "-machine"];
+/// Arguments of QEMU that name nothing else of its command line.
+const ALONE: &[&str] = &["-machine", "-cpu", "-m", "-smp", "-rtc", "-global", "-overcommit"];
+/// Characters of a program's words that are looked for at least.
+const FEWEST: usize = 8;
+/// A guest that does not run.
+const IDLE: &str = "-nodefaults -display none -S";
+
+/// QEMU's lists lack names.
+pub(super) fn qemu_lists(failed: &FailedTest<'_>) -> Result<String, String> {
+    let (_, missing) = failed.failure.observed.split_once(" does not offer ").ok_or("what is missing is not named")?;
+    let pairs: Option<Vec<(&str, &str)>> = missing.trim().split(", ").map(|pair| pair.split_once(' ')).collect();
+    let pairs = pairs.filter(|pairs| pairs.iter().all(|(flag, _)| LISTED.contains(flag)));
+    let pairs = pairs.ok_or("what is missing is not named")?;
+    let mut flags: Vec<&str> = pairs.iter().map(|(flag, _)| *flag).collect();
+    flags.dedup();
+    let mut out = qemu(failed)?;
+    out.push_str(
+        r#"
+# Whether QEMU lists a name; `-device help` has it in quotes.
+lists() {
+    grep -Eq "^ *$2( |\$)|^name \"$2\"" "$work/list$1"
+}
+
+echo "== control: the lists have something in them"
+"#,
+    );
+    for flag in flags {
+        out.push_str(&format!(
+            "timeout 60 \"$qemu\" {flag} help >\"$work/list{flag}\" 2>&1 || cannot_tell \"$qemu {flag} help fails\"\n\
+             [ \"$(grep -c . \"$work/list{flag}\")\" -ge 5 ] || cannot_tell \"$qemu {flag} help lists next to nothing\"\n"
+        ));
+    }
+    out.push_str("\necho \"== what Kata Containers asks for\"\nmissing=\n");
+    for (flag, name) in pairs {
+        let name = quoted(name);
+        out.push_str(&format!("lists {flag} {name} || missing=\"$missing {flag} {name}\"\n"));
+    }
+    out.push_str(
+        "[ -z \"$missing\" ] || reproduced \"QEMU does not list$missing\"\nnot_reproduced \"QEMU lists all of it\"\n",
+    );
+    Ok(out)
+}
+
+/// QEMU refuses an argument, or a property of one.
+pub(super) fn qemu_refuses(failed: &FailedTest<'_>) -> Result<String, String> {
+    let refused = refusal(&failed.failure.observed).ok_or("what failed is no argument that QEMU refuses")?;
+    let Smallest { before, flag, value } = smallest(failed, &refused)?;
+    let machine = quoted(&failed.profile.qemu.machine);
+    let argument = line([flag.as_str(), &value]);
+    Ok(format!(
+        r#"{qemu}
+# Starts a QEMU whose guest does not run, with these arguments, and tells it to quit; $said is what it says.
+starts() {{
+    said=$(echo quit | timeout 60 "$qemu" -machine {machine},accel=tcg {IDLE} -monitor stdio "$@" 2>&1)
+}}
+
+echo "== control: QEMU starts without the argument"
+starts || cannot_tell "QEMU does not start at all: $said"
+
+echo "== what Kata Containers passes"
+{before}if starts {argument}; then
+    not_reproduced "QEMU takes it"
+fi
+echo "$said"
+case $said in
+    *{words}*) reproduced "QEMU refuses it in these words" ;;
+esac
+not_reproduced "QEMU does not refuse it in these words"
+"#,
+        qemu = qemu(failed)?,
+        words = quoted(&refused.words),
+    ))
+}
+
+/// The smallest argument that shows a refusal.
+struct Smallest {
+    /// What must be there first.
+    before: String,
+    flag: String,
+    value: String,
+}
+
+fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, String> {
+    let Refusal { flag, value, .. } = refused;
+    let Some((of, name)) = refused.property() else {
+        let argument = Smallest { before: String::new(), flag: flag.clone(), value: value.clone() };
+        return match ALONE.contains(&flag.as_str()) {
+            true => Ok(argument),
+            false => Err(format!("the {flag} that QEMU refuses names other arguments of Kata's")),
+        };
+    };
+    if flag == "-object" && value.split(',').next() == Some(of) {
+        return Ok(object(value));
+    }
+    // QEMU may quote another argument than the one that has the property.
+    let launches = failed.cell.launches.iter().filter(|launch| launch.profiles.contains(&failed.profile.name));
+    let mut arguments = std::iter::once(value).chain(launches.flat_map(|launch| &launch.argv));
+    let given = arguments.find_map(|argument| given(argument, of, name));
+    let given = given.ok_or_else(|| format!("to what Kata sets {of}.{name} is not in the run"))?;
+    Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{given}") })
+}
+
+/// An object with what it was given; what it reads is a file of the script's.
+fn object(value: &str) -> Smallest {
+    let file = format!("{WORK}/file");
+    let part = |part: &str| match part.split_once('=') {
+        Some((key, path)) if path.starts_with('/') => format!("{key}={file}"),
+        _ => part.to_owned(),
+    };
+    let size = value.split(',').find_map(|part| part.strip_prefix("size="));
+    let bytes = size.filter(|size| size.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("1048576");
+    Smallest {
+        before: format!("dd if=/dev/zero of={} bs=1 count=0 seek={bytes} 2>/dev/null\n", word(&file)),
+        flag: "-object".to_owned(),
+        value: value.split(',').map(part).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// virtiofsd refuses the profile's flags.
+pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, String> {
+    let observed = &failed.failure.observed;
+    let (_, said) = observed.split_once("): ").ok_or("the daemon did not say what it refuses")?;
+    let words = fixed(said).ok_or("the daemon's words have nothing that stays the same")?;
+    let [path, flags @ ..] = daemon else { return Err("the record names no virtiofsd for the release".to_owned()) };
+    // What it says would go to the system's log.
+    let flags = line(flags.iter().filter(|flag| *flag != "--syslog"));
+    Ok(format!(
+        r#"
+daemon={path}
+[ -x "$daemon" ] || cannot_tell "$daemon is not there"
+
+echo "== control: the daemon runs"
+timeout 20 "$daemon" --version || cannot_tell "$daemon does not answer --version"
+
+echo "== what Kata Containers passes, without --syslog, so that it is seen what the daemon says"
+mkdir "$work/share"
+timeout 10 "$daemon" {flags} >"$work/said" 2>&1 3</dev/null
+code=$?
+cat "$work/said"
+[ "$code" -eq 124 ] && not_reproduced "the daemon takes the flags, and waited for 10 s"
+if [ "$code" -ne 0 ] && grep -qF {words} "$work/said"; then
+    reproduced "the daemon ends with $code in these words"
+fi
+not_reproduced "the daemon ends with $code, and not in these words"
+"#,
+        path = quoted(path),
+        words = quoted(words),
+    ))
+}
+
+/// The beginning of a program's words that has no path, name or number in it.
+fn fixed(said: &str) -> Option<&str> {
+    let end = said.find(|c: char| "`'\"/\n".contains(c) || c.is_ascii_digit()).unwrap_or(said.len());
+    let words = said[..end].trim();
+    (words.len() >= FEWEST).then_some(words)
+}
+
+/// The kernel's configuration lacks options.
+pub(super) fn kernel_options(failed: &FailedTest<'_>) -> Result<String, String> {
+    let observed = &failed.failure.observed;
+    let (built_in, lacking) = match (observed.split_once("as modules: "), observed.split_once("as built in: ")) {
+        (Some((_, lacking)), _) => (false, lacking),
+        (None, Some((_, lacking))) => (true, lacking),
+        (None, None) => return Err("which options lack is not named".to_owned()),
+    };
+    let names = lacking.trim().split(", ").map(|one| one.split('=').next().unwrap_or(one));
+    let names: Vec<&str> = names.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).collect();
+    if names.is_empty() {
+        return Err("which options lack is not named".to_owned());
+    }
+    let value = if built_in { "y" } else { "[ym]" };
+    Ok(format!(
+        r#"
+config=
+for file in /boot/config-* /lib/modules/*/config; do
+    [ -r "$file" ] && config=$file
+done
+[ -n "$config" ] || cannot_tell "the kernel's configuration is in neither /boot nor /lib/modules"
+
+# Whether an option is there.
+has() {{
+    grep "CONFIG_${{1}}[= ]" "$config" || echo "CONFIG_$1 is not in it"
+    grep -q "^CONFIG_$1={value}\$" "$config"
+}}
+
+echo "== control: $config is a kernel's configuration"
+grep -q '^CONFIG_MODULES=' "$config" || cannot_tell "$config does not say whether there are modules"
+
+echo "== what Kata Containers asks for"
+missing=
+{asked}[ -z "$missing" ] || reproduced "the kernel lacks$missing"
+not_reproduced "the kernel has all of it"
+"#,
+        asked = names.iter().map(|name| format!("has {name} || missing=\"$missing {name}\"\n")).collect::<String>(),
+    ))
+}
+
+/// QEMU refuses to plug a device.
+pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, String> {
+    let observed = &failed.failure.observed;
+    let said = observed.split_once("device_add was refused (").and_then(|(_, rest)| rest.split_once("): "));
+    let (_, said) = said.ok_or("what failed is not that QEMU refuses the device")?;
+    // What this program says of it comes behind.
+    let words = said.split(['\n', ';']).next().unwrap_or(said).trim();
+    if words.is_empty() {
+        return Err("QEMU did not say why it refuses the device".to_owned());
+    }
+    let add = |device: &serde_json::Value| quoted(&json!({ "execute": "device_add", "arguments": device }).to_string());
+    let control = match plug.typed == plug.device {
+        true => "echo \"== control: QEMU answers on QMP\"\n\
+                 asks '{\"execute\":\"query-status\"}'\n\
+                 grep -q '\"status\"' \"$work/said\" || cannot_tell \"QEMU does not answer: $(cat \"$work/said\")\"\n"
+            .to_owned(),
+        false => format!(
+            "echo \"== control: QEMU takes the same device with switches and numbers as JSON has them\"\n\
+             asks {}\n\
+             if grep -q '\"error\"' \"$work/said\"; then\n    cannot_tell \"QEMU refuses it in any form: $(cat \"$work/said\")\"\nfi\n",
+            add(&plug.typed)
+        ),
+    };
+    Ok(format!(
+        r#"{qemu}
+# Asks a QEMU whose guest does not run.
+asks() {{
+    printf '%s\n' '{{"execute":"qmp_capabilities"}}' "$1" '{{"execute":"quit"}}' |
+        timeout 60 "$qemu" -machine {machine},accel=tcg -m 512 {IDLE} -qmp stdio \
+            {arguments} >"$work/said" 2>&1 ||
+        cannot_tell "QEMU does not start: $(cat "$work/said")"
+}}
+
+{control}
+echo "== what Kata Containers sends"
+asks {device}
+grep '"error"' "$work/said"
+grep -qF {words} "$work/said" && reproduced "QEMU refuses it in these words"
+not_reproduced "QEMU does not refuse it in these words"
+"#,
+        qemu = qemu(failed)?,
+        machine = quoted(&failed.profile.qemu.machine),
+        arguments = line(&plug.arguments),
+        device = add(&plug.device),
+        words = quoted(words),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_programs_words_those_are_looked_for_that_stay_the_same() {
+        assert_eq!(fixed("fuse: unknown option(s): ` | --cache=auto'"), Some("fuse: unknown option(s):"));
+        assert_eq!(fixed("fuse: invalid argument `/run/kq/3/virtiofsd'"), Some("fuse: invalid argument"));
+        assert_eq!(fixed("/x: no"), None);
+        assert_eq!(fixed(""), None);
+    }
+
+    #[test]
+    fn an_object_reads_a_file_of_the_scripts() {
+        let object = object("memory-backend-file,id=mem0,mem-path=/var/tmp/x-7,size=134217728,readonly=on");
+        assert_eq!(object.value, "memory-backend-file,id=mem0,mem-path=$work/file,size=134217728,readonly=on");
+        assert!(object.before.contains("of=\"$work/file\"") && object.before.contains("seek=134217728"));
+    }
+}

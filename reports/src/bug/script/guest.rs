@@ -1,0 +1,247 @@
+//! Scripts that boot a guest: the distro's kernel, and a busybox as its initrd.
+
+use super::{FailedTest, line, qemu, quoted};
+use model::profile::{ModuleUse, Profile};
+use model::share::Share;
+use suites::reproducer::GuestCommands;
+
+/// How a 9p share is mounted, as Kata's agent does it.
+const NINEP: &str = "trans=virtio,version=9p2000.L,cache=mmap,msize=8192";
+
+/// A guest that does something.
+pub(super) fn of_commands(failed: &FailedTest<'_>, guest: &GuestCommands) -> Result<String, String> {
+    let up = match guest.is_about_booting {
+        true => "reproduced \"the guest does not come up\"",
+        false => "cannot_tell \"the guest does not come up\"",
+    };
+    Ok(format!(
+        r#"{setup}{start}
+echo "== control: QEMU starts"
+echo quit | timeout 60 "$qemu" -machine q35,accel=tcg -nodefaults -display none -S -monitor stdio >/dev/null ||
+    cannot_tell "QEMU does not start"
+
+echo "== the guest"
+cat >"$work/root/commands" <<'END'
+{commands}
+END
+starts {arguments}
+came_up || {up}
+case $(ended) in
+    0) not_reproduced "the guest did it" ;;
+    "") cannot_tell "the guest came to no end" ;;
+    *) reproduced "in the guest it ended with $(ended)" ;;
+esac
+"#,
+        setup = setup(failed, guest.modules.iter().copied())?,
+        start = START,
+        commands = guest.commands,
+        arguments = line(guest.arguments),
+    ))
+}
+
+/// How a guest is given a share.
+struct Served {
+    /// What the guest mounts it by.
+    mount: String,
+    /// What the guest's kernel needs for it.
+    modules: ModuleUse,
+    /// What runs before the guest.
+    before: String,
+    /// QEMU's arguments.
+    arguments: &'static str,
+}
+
+impl Served {
+    fn of(failed: &FailedTest<'_>) -> Result<Served, String> {
+        match failed.test.share {
+            Some(Share::Virtio9p) => Ok(Served {
+                mount: format!("mount -t 9p -o {NINEP} share /share"),
+                modules: ModuleUse::Virtio9p,
+                before: String::new(),
+                arguments: "-fsdev \"local,id=share,path=$work/share,security_model=none,multidevs=remap\" \\\n    \
+                            -device virtio-9p-pci,fsdev=share,mount_tag=share",
+            }),
+            Some(Share::VirtioFs) => Ok(Served {
+                mount: "mount -t virtiofs share /share".to_owned(),
+                modules: ModuleUse::VirtioFs,
+                before: format!("\ndaemon={}\n{DAEMON}", quoted(&daemon(failed)?)),
+                arguments: "-object \"memory-backend-file,id=memory,size=512M,mem-path=$work/memory,share=on\" \\\n    \
+                            -numa node,memdev=memory -chardev \"socket,id=share,path=$work/socket\" \\\n    \
+                            -device vhost-user-fs-pci,chardev=share,tag=share",
+            }),
+            Some(Share::VirtioBlk) | None => Err("the test has no share that the host serves".to_owned()),
+        }
+    }
+}
+
+/// A program that is tried natively, in the guest's memory, and on the share.
+pub(super) fn of_system_calls(failed: &FailedTest<'_>, program: &str) -> Result<String, String> {
+    let Served { mount, modules, before, arguments } = Served::of(failed)?;
+    Ok(format!(
+        r#"{setup}
+cat >"$work/program.c" <<'END'
+{program}END
+cc -static -o "$work/root/program" "$work/program.c" || cannot_tell "the program cannot be compiled and linked statically"
+
+echo "== control: natively"
+mkdir "$work/native" "$work/share"
+"$work/root/program" "$work/native"
+code=$?
+[ "$code" -eq 0 ] || cannot_tell "natively it ends with $code"
+{start}
+echo "== the guest: first in its own memory, then on the share"
+cat >"$work/root/commands" <<'END'
+mkdir /tmp/own && /program /tmp/own || exit 2
+{mount} || exit 2
+mkdir /share/folder || exit 2
+/program /share/folder
+END
+{before}starts {arguments}
+came_up || cannot_tell "the guest does not come up"
+case $(ended) in
+    0) not_reproduced "the share behaves" ;;
+    1) reproduced "on the share it does not hold" ;;
+    *) cannot_tell "the guest could not try it" ;;
+esac
+"#,
+        setup = setup(failed, loaded(failed.profile, modules))?,
+        program = terminated(program),
+        start = START,
+    ))
+}
+
+/// Starts the daemon; the one in C and the one in Rust call their options differently.
+const DAEMON: &str = r#"[ -x "$daemon" ] || cannot_tell "$daemon is not there"
+if "$daemon" --help 2>&1 | grep -q -e --shared-dir; then
+    "$daemon" --socket-path "$work/socket" --shared-dir "$work/share" --sandbox chroot >"$work/daemon" 2>&1 &
+else
+    "$daemon" --socket-path="$work/socket" -o source="$work/share",sandbox=chroot -f >"$work/daemon" 2>&1 &
+fi
+trap 'kill "$!" 2>/dev/null; rm -rf "$work"' EXIT
+tries=0
+while [ ! -S "$work/socket" ]; do
+    tries=$((tries + 1))
+    [ "$tries" -le 10 ] || cannot_tell "the daemon does not listen: $(cat "$work/daemon")"
+    sleep 1
+done
+"#;
+
+fn daemon(failed: &FailedTest<'_>) -> Result<String, String> {
+    let driver = failed.release.filesystem(Share::VirtioFs);
+    driver
+        .and_then(|driver| driver.path.clone())
+        .ok_or_else(|| "the record names no virtiofsd for the release".to_owned())
+}
+
+/// What the profile loads at boot and for a share.
+fn loaded(profile: &Profile, used_for: ModuleUse) -> impl Iterator<Item = &str> {
+    profile.modules.of(ModuleUse::Boot).iter().chain(profile.modules.of(used_for)).map(String::as_str)
+}
+
+fn terminated(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}
+
+/// Finds the kernel, and lays out an initrd that loads the modules and runs `/commands`.
+fn setup<'m>(failed: &FailedTest<'_>, modules: impl Iterator<Item = &'m str>) -> Result<String, String> {
+    let modules: Vec<&str> = modules.collect();
+    let load = match modules.is_empty() {
+        true => String::new(),
+        false => MODULES.replace("MODULES", &modules.join(" ")),
+    };
+    Ok(format!("{}{KERNEL}{load}{INIT}", qemu(failed)?))
+}
+
+const KERNEL: &str = r#"
+kernel=
+release=
+for folder in /lib/modules/*; do
+    for file in "/boot/vmlinuz-${folder##*/}" "$folder/vmlinuz"; do
+        [ -r "$file" ] && kernel=$file && release=${folder##*/}
+    done
+done
+[ -n "$kernel" ] || cannot_tell "there is no kernel"
+echo "kernel $release"
+busybox=$(command -v busybox) || cannot_tell "there is no busybox"
+mkdir -p "$work/root/bin" "$work/root/modules"
+cp "$busybox" "$work/root/bin/busybox"
+"#;
+
+/// In the order in which they are loaded, dependencies first, each once.
+const MODULES: &str = r#"
+for module in MODULES; do
+    modprobe --set-version "$release" --show-depends "$module" >>"$work/modules" ||
+        cannot_tell "kernel $release has no $module"
+done
+number=100
+awk '!seen[$0]++' "$work/modules" >"$work/order"
+while read -r verb path _; do
+    [ "$verb" = insmod ] || continue
+    number=$((number + 1))
+    case $path in
+        *.xz) xz -dc "$path" ;;
+        *.zst) zstd -dcq "$path" ;;
+        *.gz) gzip -dc "$path" ;;
+        *) cat "$path" ;;
+    esac >"$work/root/modules/$number.ko" || cannot_tell "$path cannot be unpacked"
+done <"$work/order"
+"#;
+
+const INIT: &str = r#"
+cat >"$work/root/init" <<'END'
+#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /tmp /share
+/bin/busybox --install -s /bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+mount -t tmpfs none /tmp
+exec >/dev/console 2>&1
+for module in /modules/*.ko; do
+    [ -e "$module" ] && insmod "$module"
+done
+echo "guest: up with kernel $(uname -r)"
+sh /commands
+echo "guest: ends with $?"
+poweroff -f
+END
+chmod 755 "$work/root/init"
+"#;
+
+/// Functions that boot it and read its console; an emulated guest takes half a minute.
+const START: &str = r#"
+# Boots the guest with these arguments besides; what it says is in "$work/console".
+starts() {
+    (cd "$work/root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/initrd"
+    : >"$work/serial"
+    timeout 300 "$qemu" -machine q35,accel=kvm:tcg -m 512 -nodefaults -display none -no-reboot \
+        -kernel "$kernel" -initrd "$work/initrd" -append "console=ttyS0 panic=-1 quiet" \
+        -serial "file:$work/serial" "$@" 2>&1
+    tr -d '\r' <"$work/serial" >"$work/console"
+    tail -n 20 "$work/console"
+}
+came_up() {
+    grep -q 'guest: up' "$work/console"
+}
+# The exit code of what the guest did.
+ended() {
+    sed -n 's/.*guest: ends with \([0-9]*\).*/\1/p' "$work/console"
+}
+"#;
+
+#[cfg(test)]
+mod tests {
+    /// The text of a program, or of commands, must not end where it is quoted.
+    #[test]
+    fn nothing_that_is_quoted_ends_the_quotation() {
+        use suites::reproducer::Reproducer;
+        for test in suites::catalogue::tests() {
+            let text = match test.reproducer {
+                Some(Reproducer::SystemCalls(program)) => program,
+                Some(Reproducer::Guest(guest)) => guest.commands,
+                _ => continue,
+            };
+            assert!(text.lines().all(|line| line != "END"), "{}", test.id);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What QEMU said of an argument that it refuses.
+
+/// QEMU's words on an argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `-device`.
+    pub flag: String,
+    /// What stands behind it.
+    pub value: String,
+    /// What QEMU says of it.
+    pub words: String,
+}
+
+impl Refusal {
+    /// Type and name of the property that QEMU does not find: `Property 'virtio-blk-pci.scsi' not found`.
+    pub(super) fn property(&self) -> Option<(&str, &str)> {
+        self.words.strip_prefix("Property '")?.strip_suffix("' not found")?.rsplit_once('.')
+    }
+}
+
+/// What QEMU refuses, where a text quotes it: `qemu-system-x86_64: -device x,y=z: words`.
+pub fn refusal(observed: &str) -> Option<Refusal> {
+    observed.lines().find_map(|line| {
+        let (_, quoted) = line.split_once(": -")?;
+        let (flag, rest) = quoted.split_once(' ')?;
+        let (value, words) = rest.split_once(": ")?;
+        let is_flag = !flag.is_empty() && flag.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let refusal = Refusal { flag: format!("-{flag}"), value: value.to_owned(), words: words.trim().to_owned() };
+        (is_flag && !refusal.words.is_empty()).then_some(refusal)
+    })
+}
+
+/// The property of an argument of a type, where it is given there: `scsi=off` of `virtio-blk-pci,drive=x,scsi=off`.
+pub(super) fn given<'a>(argument: &'a str, of: &str, name: &str) -> Option<&'a str> {
+    let mut parts = argument.split(',');
+    let first = parts.next()?;
+    let is_its =
+        first == of || first.strip_prefix("driver=") == Some(of) || first.strip_prefix("qom-type=") == Some(of);
+    is_its.then(|| parts.find(|part| part.split('=').next() == Some(name)))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_told_from_what_is_said_of_it() {
+        let said = "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -object memory-backend-file,id=mem0,size=1: \
+                    Property 'memory-backend-file.readonly' not found";
+        let refused = refusal(said).unwrap();
+        assert_eq!((refused.flag.as_str(), refused.value.as_str()), ("-object", "memory-backend-file,id=mem0,size=1"));
+        assert_eq!(refused.property(), Some(("memory-backend-file", "readonly")));
+        assert_eq!(refusal("virtiofsd ended at once (exit code 1): fuse: unknown option(s): `-o x'"), None);
+        assert_eq!(refusal(""), None);
+    }
+
+    #[test]
+    fn a_property_is_found_in_its_types_argument_alone() {
+        let device = "virtio-blk-pci,drive=x,scsi=off";
+        assert_eq!(given(device, "virtio-blk-pci", "scsi"), Some("scsi=off"));
+        assert_eq!(given("driver=virtio-blk-pci,scsi=off", "virtio-blk-pci", "scsi"), Some("scsi=off"));
+        assert_eq!(given(device, "virtio-blk-pci", "serial"), None);
+        assert_eq!(given("scsi-hd,scsi=off", "virtio-blk-pci", "scsi"), None);
+    }
+}

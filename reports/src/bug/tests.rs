@@ -1,0 +1,574 @@
+use super::*;
+use crate::installed::InstalledPackage;
+use crate::journal::Event;
+use crate::matrix::Matrix;
+use crate::sample::{Maker, cell, facts, strings};
+use model::database::Database;
+use model::profile::Profile;
+use model::record::Record;
+use model::verified::Basis;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use suites::catalogue;
+use suites::outcome::{Component, Failure, Outcome};
+use suites::reproducer::Reproducer;
+
+static DATABASE: LazyLock<Database> = LazyLock::new(Database::embedded);
+
+const FIFO: &str = "filesystem::virtio_9p::fifos_pass_bytes";
+const ROOT_PORT: &str = "smoke::pci_disk_is_hotplugged_into_a_root_port";
+const FLAGS: &str = "smoke::virtiofsd_accepts_the_profiles_flags";
+const TDX: &str = "smoke::qemu_has_tdx";
+const TIMES: &str = "filesystem::virtio_9p::times_keep_nanoseconds";
+const BLK: &str = "filesystem::virtio_blk::mounts_in_the_guest";
+const PCI: &str = "smoke::pci_disk_is_hotplugged";
+const NVDIMM: &str = "smoke::image_is_read_as_an_nvdimm";
+const CHECK: &str = "host::rules_of_kata_ctl_check_hold";
+const IOMMUFD: &str = "smoke::kernel_has_iommufd";
+
+/// A finding in a release of Debian, as its run has it.
+struct Finding {
+    release: &'static str,
+    profile: &'static str,
+    test: &'static str,
+    component: Component,
+    observed: &'static str,
+    /// Package, version, source.
+    packages: &'static [(&'static str, &'static str, &'static str)],
+    kernel: &'static str,
+}
+
+const BOOKWORM: &[(&str, &str, &str)] = &[
+    ("qemu-system-x86", "1:7.2+dfsg-7+deb12u18+b3", "qemu"),
+    ("qemu-system-common", "1:7.2+dfsg-7+deb12u18+b3", "qemu"),
+    ("linux-image-amd64", "6.1.192-2", "linux-signed-amd64"),
+];
+const TRIXIE: &[(&str, &str, &str)] = &[
+    ("qemu-system-x86", "1:10.0.13+ds-0+deb13u1", "qemu"),
+    ("virtiofsd", "1.13.2-1+deb13u1", "rust-virtiofsd"),
+    ("linux-image-amd64", "6.12.118-1", "linux-signed-amd64"),
+    ("linux-image-6.12.118+deb13-amd64", "6.12.118-1", "linux"),
+];
+const BULLSEYE: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:5.2+dfsg-11+deb11u5", "qemu")];
+const TESTING: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:11.1.2+ds-3", "qemu")];
+
+const fn bookworm(profile: &'static str, test: &'static str, component: Component, observed: &'static str) -> Finding {
+    Finding { release: "12", profile, test, component, observed, packages: BOOKWORM, kernel: "6.1.0-56-amd64" }
+}
+
+const fn trixie(profile: &'static str, test: &'static str, component: Component, observed: &'static str) -> Finding {
+    Finding { release: "13", profile, test, component, observed, packages: TRIXIE, kernel: "6.12.118+deb13-amd64" }
+}
+
+/// What `distros/records/verified/debian.yaml` has, and of Kata's own what the tests say by now.
+const FIFO_OF_BOOKWORM: Finding =
+    bookworm("go-3.24", FIFO, Component::Qemu, "making a fifo: No such device or address (os error 6)");
+const ROOT_PORT_OF_TRIXIE: Finding = trixie(
+    "rs-4.1",
+    ROOT_PORT,
+    Component::Kata,
+    "QMP device_add: device_add was refused (GenericError): Invalid parameter type for 'multifunction', expected: \
+     boolean; Kata sends it as text, and this QEMU takes the same device with the right types",
+);
+const FLAGS_OF_BOOKWORM: Finding = bookworm(
+    "go-3.32",
+    FLAGS,
+    Component::Virtiofsd,
+    "virtiofsd ended at once (exit code 1): fuse: unknown option(s): ` | --cache=auto | --shared-dir=/kata-qualify/slot0 \
+     | --announce-submounts | --sandbox=chroot'",
+);
+const TDX_OF_TRIXIE: Finding =
+    trixie("go-3.32", TDX, Component::Qemu, "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest");
+const TIMES_OF_TRIXIE: Finding = trixie(
+    "go-3.24",
+    TIMES,
+    Component::Kernel,
+    "mtime of /mnt/share/t1-0/file: expected (1600000000, 123456789), saw whole seconds",
+);
+const BLK_OF_TRIXIE: Finding = trixie(
+    "go-2.2",
+    BLK,
+    Component::Qemu,
+    "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -device virtio-blk-pci,disable-modern=false,\
+     drive=drive-baseline,scsi=off,config-wce=off,serial=drive-baseline: Property 'virtio-blk-pci.scsi' not found",
+);
+const PCI_OF_BULLSEYE: Finding = Finding {
+    release: "11",
+    profile: "go-3.32",
+    test: PCI,
+    component: Component::Qemu,
+    observed: "QMP device_add: device_add was refused (GenericError): Bus 'pci-bridge-0' does not support hotplugging",
+    packages: BULLSEYE,
+    kernel: "5.10.0-46-amd64",
+};
+const NVDIMM_OF_BULLSEYE: Finding = Finding {
+    test: NVDIMM,
+    observed: "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -object memory-backend-file,id=mem0,\
+               mem-path=/var/tmp/kata-qualify-image-7-2,size=134217728,readonly=on: Property \
+               'memory-backend-file.readonly' not found",
+    ..PCI_OF_BULLSEYE
+};
+const CHECK_OF_TESTING: Finding = Finding {
+    release: "testing",
+    profile: "go-3.32",
+    test: CHECK,
+    component: Component::Kata,
+    observed: "kata-ctl wants Y: kvm has no parameter kvmclock_periodic_sync",
+    packages: TESTING,
+    kernel: "7.2.12+deb14-amd64",
+};
+/// Not seen yet: a fault of the newest QEMU.
+const FIFO_OF_TESTING: Finding =
+    Finding { release: "testing", packages: TESTING, kernel: "7.2.12+deb14-amd64", ..FIFO_OF_BOOKWORM };
+const IOMMUFD_OF_TRIXIE: Finding = trixie(
+    "rs-4.1",
+    IOMMUFD,
+    Component::Kernel,
+    "/boot/config-6.12.118+deb13-amd64 lacks, built in or as modules: IOMMUFD",
+);
+
+/// The run with a finding; `change` may alter its journal.
+fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
+    let Finding { release, profile, test, component, observed, packages, kernel } = *finding;
+    let mut maker = Maker::default();
+    maker.start(&[profile], &[release]);
+    let mut known = facts(Basis::Emulated);
+    known.kernel = Some(kernel.to_owned());
+    known.versions = BTreeMap::new();
+    known.suites = BTreeMap::new();
+    for (package, version, _) in packages {
+        known.versions.insert(package.parse().unwrap(), version.parse().unwrap());
+    }
+    known.suites.insert("qemu-system-x86".parse().unwrap(), "the release's security suite".to_owned());
+    maker.push(Event::CellFacts { cell: cell(release), facts: known });
+    for attempt in [1, 2] {
+        let test = catalogue::find(test).unwrap();
+        let failure = Failure { expected: test.property(), ..Failure::new(component, observed) };
+        maker.attempt(release, &[profile], &test.id, attempt, Outcome::Fail(failure));
+    }
+    maker.push(Event::CellFinished { cell: cell(release) });
+    maker.push(Event::RunFinished { interrupted: false });
+    change(&mut maker);
+    let mut matrix = crate::matrix::matrix(&maker.journal, catalogue::tests(), Profile::all());
+    let installed = |(name, version, source): &(&str, &str, &str)| InstalledPackage {
+        name: (*name).to_owned(),
+        version: version.parse().unwrap(),
+        source: (*source).to_owned(),
+    };
+    matrix.cells[0].packages = packages.iter().map(installed).collect();
+    matrix
+}
+
+/// Hands the failure of a finding over.
+fn with<T>(finding: &Finding, matrix: &Matrix, qemu: Option<&Path>, then: impl FnOnce(&FailedTest<'_>) -> T) -> T {
+    let record: &Record = DATABASE.record("debian").unwrap();
+    let mut release = record.release(finding.release, cell("13").arch).unwrap();
+    if let Some(path) = qemu {
+        release.vmms[0].path = path.display().to_string();
+    }
+    let (profile, test) = (Profile::find(finding.profile).unwrap(), catalogue::find(finding.test).unwrap());
+    let failed = FailedTest::of(matrix, &cell(finding.release), profile, test, (record, &release));
+    then(&failed.expect("it failed"))
+}
+
+fn routed(finding: &Finding) -> Route {
+    let matrix = run(finding, |_| {});
+    with(finding, &matrix, None, |failed| Route::of(failed, newest()))
+}
+
+fn newest() -> Option<Series> {
+    Series::newest(DATABASE.records())
+}
+
+/// virtiofsd's arguments as the Go runtime passes them.
+fn daemon(path: &str) -> Vec<String> {
+    strings(&[path, "--syslog", "--cache=auto", "--shared-dir=$work/share", "--fd=3", "--announce-submounts"])
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The report of a finding, and its script.
+fn reported(finding: &Finding, to: Option<Form>, reproduced: Reproduced) -> (Written, String, String) {
+    let matrix = run(finding, |_| {});
+    with(finding, &matrix, None, |failed| {
+        let route = Route::of(failed, newest());
+        let destination = destination(failed, &route, to).unwrap();
+        let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
+        let log = Log { file: failed.log().unwrap().to_owned(), tail: "the last line of the guest".to_owned() };
+        let report = Report {
+            failed,
+            route: &route,
+            destination: &destination,
+            script: Ok(script.clone()),
+            reproduced,
+            worked: failed.works_in(),
+            swap: Some(format!(
+                "{} in {} under {}\n  with nothing swapped: fails\n",
+                failed.test.id, failed.cell.cell, failed.profile.name
+            )),
+            log: Some(log),
+            bundle: "kata-qualify-20260725-172000.tar.zst".to_owned(),
+        };
+        let written = report.written().unwrap();
+        let to = report.where_to(&written);
+        (written, to, script)
+    })
+}
+
+#[test]
+fn whose_a_failure_is() {
+    let bug = Ruling::Bug;
+    for (finding, expected, why) in [
+        (&FIFO_OF_BOOKWORM, bug(Owner::Distro), "last two releases (11.1 and 11.0, as far as the records know)"),
+        (&FIFO_OF_TESTING, bug(Owner::Upstream), "and the release has 11.1."),
+        (&TIMES_OF_TRIXIE, bug(Owner::Distro), "the distro's kernel"),
+        (&ROOT_PORT_OF_TRIXIE, bug(Owner::Kata), "the release is not at fault"),
+        (&CHECK_OF_TESTING, bug(Owner::Kata), "Kata takes for granted"),
+        (&FLAGS_OF_BOOKWORM, Ruling::Wish(Owner::Distro), "it never had these options"),
+        (&TDX_OF_TRIXIE, Ruling::Wish(Owner::Distro), "QEMU has the object tdx-guest from 10.1 on"),
+        (&PCI_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "from 6.1 on (pc_compat_6_0 in hw/i386/pc.c@v6.1.0)"),
+        (&NVDIMM_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "memory-backend-file.readonly from 6.0 on"),
+        (&IOMMUFD_OF_TRIXIE, Ruling::Wish(Owner::Distro), "vmm.vfio is optional"),
+        (&BLK_OF_TRIXIE, Ruling::Nobody, "under go-3.32 the same test passes"),
+    ] {
+        let route = routed(finding);
+        assert_eq!(route.ruling, expected, "{}: {}", finding.test, route.why);
+        assert!(route.why.contains(why), "{}: {}", finding.test, route.why);
+    }
+    let of_the_record = Finding { component: Component::Record, ..FIFO_OF_BOOKWORM };
+    assert_eq!(routed(&of_the_record).ruling, bug(Owner::Records));
+    // Kata's agents up to 3.13 take for granted that vsock has it.
+    let observed = "the agent ended: setsockopt SO_REUSEPORT: Operation not supported (os error 95)";
+    assert_eq!(routed(&Finding { observed, ..CHECK_OF_TESTING }).ruling, bug(Owner::Kata));
+}
+
+#[test]
+fn what_is_not_the_releases_own_is_nobodys() {
+    let ruling = |change: &dyn Fn(&mut Maker)| {
+        let matrix = run(&FIFO_OF_BOOKWORM, change);
+        with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| Route::of(failed, newest())).ruling
+    };
+    let begins = |maker: &mut Maker, change: fn(&mut bool, &mut bool)| {
+        if let Event::RunStarted { candidate, shaped, .. } = &mut maker.journal.entries[0].event {
+            change(candidate, shaped);
+        }
+    };
+    assert_eq!(ruling(&|maker| begins(maker, |candidate, _| *candidate = true)), Ruling::Nobody);
+    assert_eq!(ruling(&|maker| begins(maker, |_, shaped| *shaped = true)), Ruling::Nobody);
+    let brought = |maker: &mut Maker| {
+        if let Event::CellFacts { facts, .. } = &mut maker.journal.entries[1].event {
+            facts.candidates.insert(Component::Qemu, "mine".to_owned());
+        }
+    };
+    assert_eq!(ruling(&brought), Ruling::Nobody);
+    assert_eq!(ruling(&|_| {}), Ruling::Bug(Owner::Distro));
+}
+
+#[test]
+fn a_report_goes_only_where_it_is_taken() {
+    let to = |finding: &Finding, form: Option<Form>| {
+        let matrix = run(finding, |_| {});
+        with(finding, &matrix, None, |failed| destination(failed, &Route::of(failed, newest()), form))
+    };
+    let address = |finding, form| to(finding, form).map(|to| (to.form, to.address));
+    let debian = || Ok((Form::Debian, "submit@bugs.debian.org".to_owned()));
+    assert_eq!(address(&FIFO_OF_BOOKWORM, None), debian());
+    assert_eq!(address(&FIFO_OF_TESTING, None).unwrap().1, "https://gitlab.com/qemu-project/qemu/-/issues");
+    assert_eq!(address(&FIFO_OF_TESTING, Some(Form::Debian)), debian(), "the distro takes it, too");
+    assert_eq!(address(&CHECK_OF_TESTING, None).unwrap().0, Form::Kata);
+    assert_eq!(to(&FIFO_OF_BOOKWORM, None).unwrap().search.unwrap(), "https://bugs.debian.org/src:qemu");
+    for (finding, form, why) in [
+        (
+            &FIFO_OF_BOOKWORM,
+            Form::Gitlab,
+            "--to gitlab does not go with this failure: it is taken as debian. QEMU's makers",
+        ),
+        (&FIFO_OF_BOOKWORM, Form::Kata, "--to kata does not go"),
+        (&CHECK_OF_TESTING, Form::Debian, "--to debian does not go with this failure: it is taken as kata. Kata takes"),
+        (&BLK_OF_TRIXIE, Form::Debian, "there is nothing to report. Only Kata "),
+    ] {
+        let refused = to(finding, Some(form)).unwrap_err();
+        assert!(refused.starts_with(why), "{refused}");
+    }
+}
+
+#[test]
+fn a_finding_in_bookworm_is_a_mail_that_debian_takes() {
+    let ran = Reproduced::Ran(vec![Some(0); 3]);
+    let (written, to, script) = reported(&FIFO_OF_BOOKWORM, None, ran);
+    insta::assert_snapshot!("fifo-of-bookworm.eml", written.text);
+    insta::assert_snapshot!("fifo-of-bookworm-repro.sh", script);
+    insta::assert_snapshot!("fifo-of-bookworm-where.txt", to);
+}
+
+#[test]
+fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
+    let (written, to, script) = reported(&ROOT_PORT_OF_TRIXIE, None, Reproduced::NotRun);
+    insta::assert_snapshot!("root-port-of-trixie.md", written.text);
+    insta::assert_snapshot!("root-port-of-trixie-repro.sh", script);
+    insta::assert_snapshot!("root-port-of-trixie-where.txt", to);
+}
+
+#[test]
+fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
+    let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(77)]);
+    let (written, ..) = reported(&FLAGS_OF_BOOKWORM, None, ran);
+    let body = written.text.split_once("\n\n").unwrap().1;
+    assert!(
+        body.starts_with("Package: qemu-system-common\nVersion: 1:7.2+dfsg-7+deb12u18+b3\nSeverity: wishlist\n"),
+        "{body}"
+    );
+    let notice = one_line(body.split_once("\n\n").unwrap().1);
+    let expected = "Read this first --------------- This could not be reproduced by the script below. The reproducer was \
+                    run 3 times, each in a clean tree of the release: reproduced, not reproduced, could not tell. This is \
+                    a wish and no bug. The release's virtiofsd is the one in C";
+    assert!(notice.starts_with(expected), "{notice}");
+    assert!(body.contains("\nTags: bookworm\n"), "it is known to work in later releases: {body}");
+    let (of_a_kernel, ..) = reported(&TIMES_OF_TRIXIE, None, Reproduced::NotRun);
+    assert!(
+        of_a_kernel.text.contains("\n\nSource: linux\nVersion: 6.12.118-1\nSeverity: normal\n"),
+        "{}",
+        of_a_kernel.text
+    );
+}
+
+/// Of other distros' forms; the release in them is Debian's, because none else has been run.
+#[test]
+fn each_form_has_what_its_tracker_asks_for() {
+    let matrix = run(&FIFO_OF_BOOKWORM, |_| {});
+    let written = |distro: &str| {
+        with(&FIFO_OF_BOOKWORM, &matrix, None, |failed| {
+            let mut record = failed.record.clone();
+            record.distro = distro.to_owned();
+            let mut release = failed.release.clone();
+            release.distro = distro.to_owned();
+            let failed = FailedTest { record: &record, release: &release, ..failed.clone() };
+            let route = Route::of(&failed, newest());
+            let destination = destination(&failed, &route, None)?;
+            let report = Report {
+                failed: &failed,
+                route: &route,
+                destination: &destination,
+                script: Err("nobody wrote one".to_owned()),
+                reproduced: Reproduced::NotRun,
+                worked: Vec::new(),
+                swap: None,
+                log: None,
+                bundle: "b.tar.zst".to_owned(),
+            };
+            let written = report.written().unwrap();
+            let to = report.where_to(&written);
+            Ok::<_, String>((written.file, written.text, to))
+        })
+    };
+    let (file, text, to) = written("fedora").unwrap();
+    let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(file, "report.json");
+    for (field, expected) in [
+        ("product", "Fedora"),
+        ("component", "qemu"),
+        ("version", "12"),
+        ("summary", "qemu-system-x86: making a fifo: No such device or address (os error 6)"),
+        ("op_sys", "Linux"),
+        ("rep_platform", "x86_64"),
+    ] {
+        assert_eq!(fields[field], expected);
+    }
+    assert!(fields["description"].as_str().unwrap().contains("There is no reproducer without the test itself"));
+    assert!(!to.contains("choose one"), "{to}");
+    assert!(
+        one_line(&written("opensuse").unwrap().2).contains("is not known here: choose one."),
+        "{}",
+        written("opensuse").unwrap().2
+    );
+    let (_, mail, to) = written("ubuntu").unwrap();
+    assert!(mail.starts_with("To: new@bugs.launchpad.net\nSubject: qemu-system-x86: making a fifo"), "{mail}");
+    assert!(mail.contains("\n\n affects ubuntu/qemu\n done\n\nVersions\n"), "{mail}");
+    let to = one_line(&to);
+    assert!(to.contains("signed by an OpenPGP key") && to.contains("Signing is left to you"), "{to}");
+    assert!(written("rhel").unwrap_err().starts_with("where rhel takes bugs"), "its tracker has none of the forms");
+    assert!(written("debian").unwrap().1.contains("Not known: neither the record nor a run"));
+}
+
+/// A finding for each script that can be made.
+fn scripts() -> Vec<(String, String)> {
+    let findings = [
+        &FIFO_OF_BOOKWORM,
+        &ROOT_PORT_OF_TRIXIE,
+        &FLAGS_OF_BOOKWORM,
+        &TDX_OF_TRIXIE,
+        &TIMES_OF_TRIXIE,
+        &BLK_OF_TRIXIE,
+        &PCI_OF_BULLSEYE,
+        &NVDIMM_OF_BULLSEYE,
+        &IOMMUFD_OF_TRIXIE,
+    ];
+    let mut all: Vec<(String, String)> =
+        findings.iter().map(|finding| (finding.test.to_owned(), script_of(finding, None))).collect();
+    let observed = "it fails";
+    for test in catalogue::tests() {
+        let is_made = matches!(test.reproducer, Some(Reproducer::Guest(_) | Reproducer::SystemCalls(_)));
+        let profile = Profile::all().iter().find(|profile| test.applies_to(&profile.name)).unwrap();
+        if is_made {
+            let finding = Finding { test: &test.id, profile: &profile.name, observed, ..FIFO_OF_BOOKWORM };
+            all.push((test.id.clone(), script_of(&finding, None)));
+        }
+    }
+    let machine =
+        "starting QEMU: QEMU exited with 1: qemu-system-x86_64: -machine q35,accel=tcg,x=y: Invalid parameter 'x'";
+    all.push(("-machine".to_owned(), script_of(&Finding { observed: machine, ..BLK_OF_TRIXIE }, None)));
+    all
+}
+
+fn script_of(finding: &Finding, path: Option<&Path>) -> String {
+    let matrix = run(finding, |_| {});
+    let of = path.map_or("/usr/lib/qemu/virtiofsd".to_owned(), |path| path.display().to_string());
+    with(finding, &matrix, path, |failed| script::script(failed, &daemon(&of)).unwrap())
+}
+
+#[test]
+fn scripts_are_for_a_posix_shell() {
+    let scripts = scripts();
+    assert!(scripts.len() > 15, "{}", scripts.len());
+    let dir = tempfile::tempdir().unwrap();
+    for (test, text) in scripts {
+        let said = sh(dir.path(), &text, &["-n"]);
+        assert!(said.status.success(), "{test}: {}", String::from_utf8_lossy(&said.stderr));
+        assert!(!text.contains("/home/"), "{test}");
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "shellcheck", ignore = "needs shellcheck")]
+fn shellcheck_finds_nothing_in_scripts() {
+    let dir = tempfile::tempdir().unwrap();
+    for (test, text) in scripts() {
+        let file = dir.path().join("repro.sh");
+        std::fs::write(&file, text).unwrap();
+        let said = Command::new("shellcheck").args(["--shell", "sh"]).arg(&file).output().unwrap();
+        assert!(said.status.success(), "{test}:\n{}", String::from_utf8_lossy(&said.stdout));
+    }
+    // It looks.
+    std::fs::write(dir.path().join("bad.sh"), "#!/bin/sh\nrm $1\n").unwrap();
+    let said = Command::new("shellcheck").arg(dir.path().join("bad.sh")).output().unwrap();
+    assert!(!said.status.success());
+}
+
+fn sh(folder: &Path, text: &str, options: &[&str]) -> std::process::Output {
+    let file = folder.join("repro.sh");
+    std::fs::write(&file, text).unwrap();
+    Command::new("sh").args(options).arg(&file).output().unwrap()
+}
+
+/// A program that stands for QEMU or virtiofsd.
+fn stand_in(folder: &Path, body: &str) -> PathBuf {
+    let file = folder.join("program");
+    let text = format!("#!/bin/sh\n[ \"$1\" = --version ] && echo version 0 && exit 0\n{body}");
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    file
+}
+
+/// Each script is run with a program that has the fault, with one that has not, and with one that does not run at all.
+#[test]
+fn a_script_tells_who_has_the_fault() {
+    let list = "for name in a b c d e; do echo \"  $name\"; done\n";
+    let quits = "while read -r line && [ \"$line\" != quit ]; do :; done\n";
+    // What QMP says to a device whose switch is text.
+    let strict = "while read -r line; do case $line in *multifunction\\\":\\\"off*|*pci-bridge-0*) \
+                  echo \"{\\\"error\\\": {\\\"desc\\\": \\\"$WORDS\\\"}}\" ;; *) echo '{\"return\": {\"status\": 1}}' ;; esac; done\n";
+    let refuses = |flag: &str, words: &str| {
+        format!("case \"$*\" in *{flag}*) echo \"$0: {flag} x: {words}\" >&2; exit 1 ;; esac\n{quits}")
+    };
+    let said = |words: &str| format!("WORDS=\"{words}\"\n{strict}");
+    let property = "Property 'virtio-blk-pci.scsi' not found";
+    let object = "Property 'memory-backend-file.readonly' not found";
+    let flags = "echo \"fuse: unknown option(s): x\" >&2; exit 1\n";
+    let table: Vec<(&Finding, String, i32)> = vec![
+        (&TDX_OF_TRIXIE, list.to_owned(), 0),
+        (&TDX_OF_TRIXIE, format!("{list}echo '  tdx-guest'\n"), 1),
+        (&TDX_OF_TRIXIE, "exit 1\n".to_owned(), 77),
+        (&BLK_OF_TRIXIE, refuses("scsi=off", property), 0),
+        (&BLK_OF_TRIXIE, quits.to_owned(), 1),
+        (&BLK_OF_TRIXIE, refuses("scsi=off", "no drive"), 1),
+        (&BLK_OF_TRIXIE, "exit 1\n".to_owned(), 77),
+        (&NVDIMM_OF_BULLSEYE, refuses("readonly=on", object), 0),
+        (&NVDIMM_OF_BULLSEYE, quits.to_owned(), 1),
+        (&PCI_OF_BULLSEYE, said("Bus 'pci-bridge-0' does not support hotplugging"), 0),
+        (&PCI_OF_BULLSEYE, "while read -r line; do echo '{\"return\": {\"status\": 1}}'; done\n".to_owned(), 1),
+        (&PCI_OF_BULLSEYE, "exit 1\n".to_owned(), 77),
+        (&ROOT_PORT_OF_TRIXIE, said("Invalid parameter type for 'multifunction', expected: boolean"), 0),
+        (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"return\": {}}'; done\n".to_owned(), 1),
+        (&ROOT_PORT_OF_TRIXIE, "while read -r line; do echo '{\"error\": {}}'; done\n".to_owned(), 77),
+        (&FLAGS_OF_BOOKWORM, flags.to_owned(), 0),
+        (&FLAGS_OF_BOOKWORM, "echo another fault >&2; exit 2\n".to_owned(), 1),
+        (&FLAGS_OF_BOOKWORM, "exec sleep 60\n".to_owned(), 1),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (finding, body, expected) in table {
+        let program = stand_in(dir.path(), &body);
+        let said = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert_eq!(said.status.code(), Some(expected), "{}, with\n{body}\n{text}", finding.test);
+        let word = match expected {
+            0 => "\nreproduced: ",
+            1 => "\nnot reproduced: ",
+            _ => "\ncannot tell: ",
+        };
+        assert!(text.contains("== versions\n") && text.contains("== control: ") && text.contains(word), "{text}");
+    }
+    let nowhere = sh(dir.path(), &script_of(&TDX_OF_TRIXIE, Some(Path::new("/nowhere"))), &[]);
+    assert_eq!(nowhere.status.code(), Some(script::CANNOT_TELL));
+}
+
+#[test]
+fn a_failure_that_no_script_shows_says_so() {
+    let none = |finding: &Finding| {
+        let matrix = run(finding, |_| {});
+        with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err()
+    };
+    let slow = Finding { observed: "the guest was not heard of for 20 s", ..BLK_OF_TRIXIE };
+    assert_eq!(none(&slow), "what failed is no argument that QEMU refuses");
+    let unread = Finding { observed: "slot 1 of pci-bridge-0 stayed empty", ..PCI_OF_BULLSEYE };
+    assert_eq!(none(&unread), "what failed is not that QEMU refuses the device");
+    assert!(none(&CHECK_OF_TESTING).starts_with("no way is known"));
+}
+
+/// A journal may be a stranger's, and whoever gets the report runs the script.
+#[test]
+fn what_a_journal_says_is_never_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let touch = format!("touch {}", dir.path().join("run").display());
+    let hostile = |text: &str| -> &'static str { text.replace("CALL", &touch).leak() };
+    let findings = [
+        Finding { observed: hostile("x does not offer -object $(CALL);CALL, -device `CALL`'CALL'"), ..TDX_OF_TRIXIE },
+        Finding {
+            observed: hostile(
+                "x: -object memory-backend-file,id=$(CALL)`CALL`,mem-path=/x\"$(CALL),readonly=on: Property \
+                 'memory-backend-file.readonly' not found",
+            ),
+            ..NVDIMM_OF_BULLSEYE
+        },
+        Finding { observed: hostile("x: -machine $(CALL)';CALL: no '$(CALL)`CALL`"), ..BLK_OF_TRIXIE },
+        Finding {
+            observed: hostile("device_add was refused (GenericError): it's $(CALL)`CALL`\nCALL"),
+            ..PCI_OF_BULLSEYE
+        },
+        Finding { observed: hostile("virtiofsd ended (code 1): $(CALL); '`CALL`"), ..FLAGS_OF_BOOKWORM },
+    ];
+    let program = stand_in(dir.path(), "echo a; echo b; echo c; echo d; echo e; echo '{\"status\": 1}'\n");
+    for finding in &findings {
+        let said = sh(dir.path(), &script_of(finding, Some(&program)), &[]);
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{}: {text}", finding.test);
+        assert!(!dir.path().join("run").exists(), "{}: {text}", finding.test);
+    }
+    let flag = Finding { observed: hostile("x does not offer -x;CALL y"), ..TDX_OF_TRIXIE };
+    let matrix = run(&flag, |_| {});
+    let none = with(&flag, &matrix, None, |failed| script::script(failed, &[])).unwrap_err();
+    assert_eq!(none, "what is missing is not named");
+}

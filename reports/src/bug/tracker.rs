@@ -1,0 +1,164 @@
+//! Where bugs are taken: the trackers, what each calls the release, and where one looks first.
+
+use super::case::FailedTest;
+use super::forms::Form;
+use super::route::{Owner, Route, Ruling};
+use suites::outcome::Component;
+
+/// Where a report goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// In which form.
+    pub form: Form,
+    /// An address, or where to mail it.
+    pub address: String,
+    /// Where to look first whether it is known.
+    pub search: Option<String>,
+    /// What a Bugzilla calls the distro.
+    pub product: String,
+    /// What a Bugzilla calls the release.
+    pub version: String,
+    /// Whether the tracker sorts by source packages, so that one names a component of it.
+    pub has_packages: bool,
+}
+
+/// A distro's tracker; `{}` in an address is the source package.
+struct Tracker {
+    distro: &'static str,
+    form: Form,
+    address: &'static str,
+    search: &'static str,
+    product: &'static str,
+    has_packages: bool,
+}
+
+const fn tracker(distro: &'static str, form: Form, address: &'static str, search: &'static str) -> Tracker {
+    Tracker { distro, form, address, search, product: "", has_packages: true }
+}
+
+const fn bugzilla(distro: &'static str, address: &'static str, search: &'static str, product: &'static str) -> Tracker {
+    Tracker { distro, form: Form::Bugzilla, address, search, product, has_packages: false }
+}
+
+const GITHUB: &str = "?q={}";
+
+/// The trackers of the distros, as they name themselves.
+const TRACKERS: &[Tracker] = &[
+    tracker("debian", Form::Debian, "submit@bugs.debian.org", "https://bugs.debian.org/src:{}"),
+    tracker("ubuntu", Form::Launchpad, "new@bugs.launchpad.net", "https://bugs.launchpad.net/ubuntu/+source/{}"),
+    Tracker {
+        has_packages: true,
+        ..bugzilla(
+            "fedora",
+            "https://bugzilla.redhat.com",
+            "https://bugzilla.redhat.com/buglist.cgi?product=Fedora&component={}",
+            "Fedora",
+        )
+    },
+    bugzilla(
+        "opensuse",
+        "https://bugzilla.opensuse.org",
+        "https://bugzilla.opensuse.org/buglist.cgi?quicksearch={}",
+        "openSUSE Distribution",
+    ),
+    bugzilla(
+        "sles",
+        "https://bugzilla.suse.com",
+        "https://bugzilla.suse.com/buglist.cgi?quicksearch={}",
+        "SUSE Linux Enterprise Server",
+    ),
+    bugzilla("gentoo", "https://bugs.gentoo.org", "https://bugs.gentoo.org/buglist.cgi?quicksearch={}", "Gentoo Linux"),
+    tracker("alpine", Form::Gitlab, "https://gitlab.alpinelinux.org/alpine/aports/-/issues", ""),
+    tracker("arch", Form::Gitlab, "https://gitlab.archlinux.org/archlinux/packaging/packages/{}/-/issues", ""),
+    tracker("nixos", Form::Gitlab, "https://github.com/NixOS/nixpkgs/issues", GITHUB),
+    tracker("azurelinux", Form::Gitlab, "https://github.com/microsoft/azurelinux/issues", GITHUB),
+    tracker("photon", Form::Gitlab, "https://github.com/vmware/photon/issues", GITHUB),
+    tracker("flatcar", Form::Gitlab, "https://github.com/flatcar/Flatcar/issues", GITHUB),
+    tracker("talos", Form::Gitlab, "https://github.com/siderolabs/talos/issues", GITHUB),
+    tracker("bottlerocket", Form::Gitlab, "https://github.com/bottlerocket-os/bottlerocket/issues", GITHUB),
+];
+
+/// Where Kata takes bugs.
+const KATA: &str = "https://github.com/kata-containers/kata-containers/issues";
+/// Where this program does.
+const OURS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
+
+/// Where a report goes: `to` the form that is asked for, or where the route leads.
+///
+/// # Errors
+/// Why it cannot go there.
+pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> Result<Destination, String> {
+    let owner = match route.ruling {
+        Ruling::Bug(owner) | Ruling::Wish(owner) => owner,
+        Ruling::Nobody => return Err(format!("there is nothing to report. {}", route.why)),
+    };
+    let found = match owner {
+        Owner::Kata => plain(Form::Kata, KATA),
+        Owner::Records => plain(Form::Gitlab, OURS),
+        Owner::Upstream if to.is_none_or(|to| to == Form::Gitlab) => upstream(failed),
+        Owner::Upstream | Owner::Distro => of_distro(failed)?,
+    };
+    match to.filter(|to| *to != found.form) {
+        None => Ok(found),
+        Some(to) => {
+            Err(format!("--to {to} does not go with this failure: it is taken as {}. {}", found.form, route.why))
+        }
+    }
+}
+
+fn upstream(failed: &FailedTest<'_>) -> Destination {
+    match failed.failure.component {
+        Component::Virtiofsd => plain(Form::Gitlab, "https://gitlab.com/virtio-fs/virtiofsd/-/issues"),
+        _ => plain(Form::Gitlab, "https://gitlab.com/qemu-project/qemu/-/issues"),
+    }
+}
+
+/// A tracker that has neither products nor packages.
+fn plain(form: Form, address: &str) -> Destination {
+    Destination {
+        form,
+        address: address.to_owned(),
+        search: Some(address.to_owned()),
+        product: String::new(),
+        version: String::new(),
+        has_packages: false,
+    }
+}
+
+fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, String> {
+    let distro = failed.record.distro.as_str();
+    let Some(tracker) = TRACKERS.iter().find(|tracker| tracker.distro == distro) else {
+        return Err(format!("where {distro} takes bugs, in one of these forms, is not known here"));
+    };
+    let package = failed.package();
+    let source = package.source.as_deref();
+    let address = match source {
+        Some(source) => tracker.address.replace("{}", source),
+        None => tracker.address.replace("/{}", ""),
+    };
+    let search = match (source, tracker.form) {
+        (None, Form::Debian) => package.binary.map(|name| format!("https://bugs.debian.org/{name}")),
+        (None, _) => None,
+        (Some(source), _) => Some(match tracker.search {
+            "" => address.clone(),
+            GITHUB => format!("{address}{GITHUB}").replace("{}", source),
+            search => search.replace("{}", source),
+        }),
+    };
+    Ok(Destination {
+        form: tracker.form,
+        address,
+        search,
+        product: product(tracker, failed),
+        version: failed.release.version.clone(),
+        has_packages: tracker.has_packages && source.is_some(),
+    })
+}
+
+/// openSUSE's rolling release is a product of its own there.
+fn product(tracker: &Tracker, failed: &FailedTest<'_>) -> String {
+    match (tracker.distro, failed.release.version.as_str()) {
+        ("opensuse", "tumbleweed") => "openSUSE Tumbleweed".to_owned(),
+        _ => tracker.product.to_owned(),
+    }
+}

@@ -1,0 +1,44 @@
+//! What each test plugs, for a QEMU without a guest: what a script can give it.
+
+use super::{DISK, NETDEV, interface, pci_disk, root_port_disk, scsi_disk, typed};
+use crate::reproducer::Plug;
+use model::profile::Profile;
+use serde_json::Value;
+
+/// The disk of Kata's SCSI controller.
+pub(crate) fn scsi_disk_alone(profile: &Profile) -> Plug {
+    plug(scsi_disk(profile), &disk(["-device", "virtio-scsi-pci,id=scsi0"]))
+}
+
+/// The disk of Kata's PCI bridge.
+pub(crate) fn pci_disk_alone(profile: &Profile) -> Plug {
+    plug(pci_disk(profile), &disk(bridge(profile).each_ref().map(String::as_str)))
+}
+
+/// The disk of a PCIe root port.
+pub(crate) fn root_port_disk_alone(profile: &Profile) -> Plug {
+    plug(root_port_disk(profile), &disk(["-device", "pcie-root-port,id=rp0,bus=pcie.0,chassis=0,slot=0"]))
+}
+
+/// The interface of Kata's PCI bridge; nothing is at its other end.
+pub(crate) fn interface_alone(profile: &Profile) -> Plug {
+    let mut arguments = bridge(profile).to_vec();
+    arguments.extend(["-netdev".to_owned(), format!("hubport,id={NETDEV},hubid=0")]);
+    plug(interface(profile), &arguments)
+}
+
+fn plug(device: Value, arguments: &[String]) -> Plug {
+    Plug { arguments: arguments.to_vec(), typed: typed(device.clone()), device }
+}
+
+/// Kata's PCI bridge, as both runtimes begin it.
+fn bridge(profile: &Profile) -> [String; 2] {
+    let bridge = format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge);
+    ["-device".to_owned(), bridge]
+}
+
+/// What a disk is plugged into, and a disk without a file.
+fn disk(into: [&str; 2]) -> Vec<String> {
+    let node = format!("null-co,node-name={DISK},read-zeroes=on");
+    [into[0], into[1], "-blockdev", &node].map(str::to_owned).to_vec()
+}
