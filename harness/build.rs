@@ -18,12 +18,19 @@ const PJDFSTEST: &str = "0.2.2";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     lacks::tell(&[
+        lacks::BASH,
         lacks::CONTAINERS,
+        lacks::DEBHELPER,
         lacks::DOCKER_COMMAND,
+        lacks::JQ,
         lacks::LDD,
+        lacks::LINTIAN,
+        lacks::MAN,
         lacks::MOUNTING,
+        lacks::PIPELINE,
         lacks::REPORTBUG,
         lacks::RUNC,
+        lacks::SHELLCHECK,
         lacks::SYSTEM_CALLS,
     ]);
     lacks::tell_commit();

@@ -97,7 +97,7 @@ async fn bring_up_and_test(
     };
     loop {
         cell.line.doing(bring_up::doing(cell.id.environment));
-        let running = bring_up::bring_up(resources, output, &prepared, &mut schedule).await;
+        let running = bring_up::bring_up(resources, output, &prepared, cell.profiles.first(), &mut schedule).await;
         let mut running = running.map_err(broken(Phase::Environment))?;
         let tested = test(resources, options, output, cell, &prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
@@ -156,7 +156,7 @@ async fn test(
         return Err(Broken { phase: Phase::Probe, message: "no profile was asked for".to_owned() });
     };
     let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
-    let probed = ask(line, probe, 180).await.map_err(broken(Phase::Probe))?;
+    let probed = ask(line, probe, bring_up::PROBE).await.map_err(broken(Phase::Probe))?;
     let EnvironmentReply::Probed { facts } = probed else {
         return Err(Broken { phase: Phase::Probe, message: format!("the agent answered {probed:?}") });
     };

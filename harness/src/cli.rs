@@ -12,6 +12,8 @@ mod components;
 mod diff;
 mod doctor;
 mod explain;
+mod generate;
+mod given;
 mod history;
 mod merge;
 mod part;
@@ -27,10 +29,11 @@ mod stale;
 mod transfer;
 mod vouched;
 mod watch;
+mod write_back;
 
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, ExitStyle};
 use clap::Parser as _;
 use model::diagnostic::error_chain;
 use std::io::Write as _;
@@ -54,9 +57,16 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+/// A test that was skipped, for autopkgtest (README.package-tests: `skippable`).
+const SKIPPED: u8 = 77;
+
+impl Exit {
+    /// The process's exit code.
+    fn code(self, style: ExitStyle) -> ExitCode {
+        ExitCode::from(match (self, style) {
+            (Exit::Infrastructure, ExitStyle::Autopkgtest) => SKIPPED,
+            (exit, _) => exit as u8,
+        })
     }
 }
 
@@ -77,19 +87,20 @@ pub fn main() -> ExitCode {
         Err(e) => {
             let exit = if e.use_stderr() { Exit::Usage } else { Exit::AsRecorded };
             let _ = e.print();
-            return exit.into();
+            return exit.code(ExitStyle::Own);
         }
     };
     let level = if arguments.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(|| Printable).without_time().init();
+    let style = arguments.command.exit_style();
     match dispatch(arguments) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit.code(style),
         Err(e) => {
             let broken_records = e.is::<BrokenRecords>();
             let lead = if broken_records { "" } else { "error: " };
             tell(format_args!("{lead}{}", redact(&format!("{e:#}"))));
             let exit = if broken_records || e.is::<UsageError>() { Exit::Usage } else { Exit::Infrastructure };
-            exit.into()
+            exit.code(style)
         }
     }
 }
@@ -105,6 +116,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Watch(what) => watch::watch(&what.folder),
         Command::Merge(what) => merge::merge(&what),
+        Command::WriteBack(what) => write_back::write_back(&what),
         Command::Bundle(what) => bundle::bundle(&what),
         Command::Verify(what) => bundle::verify(&what),
         Command::Report(what) => report::report(&what),
@@ -117,6 +129,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Images(what) => transfer::images(&what.command),
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
+        Command::Generate(what) => generate::generate(&what.folder),
     }
 }
 
@@ -174,6 +187,20 @@ fn redact(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn for_autopkgtest_what_could_not_be_judged_is_skipped_and_nothing_else_is() {
+        for (exit, own, autopkgtest) in [
+            (Exit::AsRecorded, 0, 0),
+            (Exit::Worse, 1, 1),
+            (Exit::Usage, 2, 2),
+            (Exit::Infrastructure, 3, 77),
+            (Exit::Interrupted, 130, 130),
+        ] {
+            assert_eq!(exit.code(ExitStyle::Own), ExitCode::from(own));
+            assert_eq!(exit.code(ExitStyle::Autopkgtest), ExitCode::from(autopkgtest));
+        }
+    }
 
     #[test]
     fn a_thread_that_is_blocked_does_not_keep_the_process() {

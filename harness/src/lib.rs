@@ -5,6 +5,7 @@
 //! [`part`] says what of that is run: [`shards`] of a plan, what is left of a run that was killed, what another did not
 //! show. [`gather`], [`bundle`] and [`watch`] are about runs that are there.
 //! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
+//! [`level`] says whether what is below this machine is hardware.
 //! [`blame`] says which component to swap to find out whose fault a failure is; [`donor`] has those of other releases.
 //! [`sweep`] removes what earlier runs left behind.
 
@@ -20,6 +21,7 @@ pub mod event_log;
 pub mod gather;
 mod interrupt;
 pub mod kata;
+pub mod level;
 pub mod line;
 mod logs;
 mod memory;

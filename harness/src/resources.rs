@@ -21,6 +21,8 @@ pub struct Resources {
     pub donors: Arc<Donors>,
     /// The Docker engine, where one answers.
     pub docker: Option<Docker>,
+    /// Whether containers may be given this machine's KVM, or why not.
+    pub kvm: Result<(), String>,
     /// Whom the run's containers and volumes belong to.
     pub owner: OwningRun,
     /// Virtual machines.

@@ -3,7 +3,7 @@
 use crate::built_in::COMMIT;
 use crate::cell::{self, TestOptions};
 use crate::donor::{Donation, Donors};
-use crate::environments::container::OwningRun;
+use crate::environments::container::{OwningRun, handed_in};
 use crate::environments::vm::Size;
 use crate::environments::vm::pinned::Pinned;
 use crate::event_log::EventLog;
@@ -174,7 +174,11 @@ pub async fn run(
     let (journal, before) = open(&request)?;
     let journal = journal.hiding(redactor.clone());
     let mut journal = if request.streams { journal.telling(stream) } else { journal };
-    let cells = cells(&request, before.as_ref(), &progress);
+    let kvm = match docker {
+        Some(_) => tokio::task::spawn_blocking(handed_in::kvm).await?,
+        None => Err("there is no container".to_owned()),
+    };
+    let cells = cells(&request, before.as_ref(), kvm.is_ok(), &progress);
     if cells.is_empty() && before.is_none() {
         let _ = std::fs::remove_file(journal.path());
         return Err(BadRequest::Nothing.into());
@@ -215,6 +219,7 @@ pub async fn run(
         kata,
         donors: Arc::new(donors),
         docker: docker.clone(),
+        kvm,
         owner: OwningRun { run: process.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
         machines,
         host_folder: host_folder(&request.locks, &process),
@@ -342,9 +347,10 @@ impl Drop for Folder {
     }
 }
 
-/// What an environment is planned to provide, before it is there to be asked.
-pub fn provided(environment: Environment) -> Provided {
+/// What an environment is planned to provide, before it is there to be asked; a container may be given KVM.
+pub fn provided(environment: Environment, kvm: bool) -> Provided {
     match environment {
+        Environment::Container if kvm => Provided { namespaces: false, handles: false, ..Provided::EVERYTHING },
         Environment::Container => Provided::default(),
         Environment::Vm | Environment::Host => Provided::EVERYTHING,
     }

@@ -130,6 +130,40 @@ pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, String>
     if cells.is_empty() { Err("it names no cell".to_owned()) } else { Ok(cells) }
 }
 
+/// The cells of a plan, in whichever shards they are.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, String> {
+    #[derive(Deserialize)]
+    struct Plan {
+        cells: Vec<ExpectedCell>,
+    }
+    let Plan { cells } =
+        serde_json::from_str(text).map_err(|e| format!("expected a plan, as `plan --format json` prints it: {e}"))?;
+    match cells.len() {
+        0 => Err("it has no cell".to_owned()),
+        MAX_CELLS.. => Err(format!("it has {} cells, more than {MAX_CELLS}", cells.len())),
+        _ => Ok(cells),
+    }
+}
+
+/// Cells that are to be run again, each in a shard of its own as far as there are so many: a fresh machine each.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AgainPlan {
+    cells: Vec<ExpectedCell>,
+    shards: Vec<Shard>,
+}
+
+impl AgainPlan {
+    /// That of the chosen cells of a plan.
+    pub fn of(planned: &[ExpectedCell], chosen: impl Fn(&CellId) -> bool) -> AgainPlan {
+        let cells: Vec<ExpectedCell> = planned.iter().filter(|one| chosen(&one.cell)).cloned().collect();
+        AgainPlan { shards: pack(&cells, cells.len()), cells }
+    }
+}
+
 fn of_document(document: &serde_json::Value, shard: Option<usize>) -> Result<Vec<String>, String> {
     let shards = document.get("shards").and_then(|shards| shards.as_array());
     let list = match (shards, shard) {
@@ -189,6 +223,22 @@ mod tests {
             let mut turned = cells.clone();
             turned.reverse();
             assert_eq!(pack(&turned, shards), packed, "whatever the order");
+        }
+    }
+
+    #[test]
+    fn what_is_run_again_is_a_plan_with_a_shard_for_each_cell() {
+        let cells = cells(&[5, 8, 3]);
+        let plan = serde_json::json!({"arch": "x86_64", "releases": [], "cells": cells, "shards": []}).to_string();
+        let planned = planned(&plan).unwrap();
+        assert_eq!(planned, cells);
+        let again = AgainPlan::of(&planned, |cell| cell.release != "001");
+        assert_eq!(again.shards.iter().map(|shard| shard.minutes).collect::<Vec<_>>(), [5, 3]);
+        let text = serde_json::to_string(&again).unwrap();
+        assert_eq!(cells_of(&text, Some(1)).unwrap(), [cell("debian:002/x86_64/vm")]);
+        assert!(AgainPlan::of(&planned, |_| false).shards.is_empty());
+        for text in ["", "[]", "{}", "{\"cells\": []}", "{\"cells\": [\"debian:13/x86_64/vm\"]}"] {
+            assert!(super::planned(text).is_err(), "{text}");
         }
     }
 

@@ -43,7 +43,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let lock = sweep::RunLock::take(&sweep::locks_folder(&cache()), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
     let owner = container::OwningRun { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
-    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner).await.unwrap();
+    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner, None).await.unwrap();
     setup::send(&container.line, &prepared).await.unwrap();
     let rehearsals = Fault::ALL.iter().map(|fault| {
         let request = EnvironmentRequest::Rehearse { profile: Box::new(profile.clone()), fault: *fault };

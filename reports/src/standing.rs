@@ -191,7 +191,7 @@ impl<'m> CellStanding<'m> {
     }
 
     /// What the cell does to the exit code.
-    fn effect(&self, matrix: &Matrix) -> Effect {
+    pub fn effect(&self, matrix: &Matrix) -> Effect {
         let lost = if self.problems().is_empty() { Effect::None } else { Effect::Unjudged };
         let all = self.profiles.values().flat_map(|p| p.capabilities.values()).map(|c| c.effect);
         let worst = all.fold(lost, Effect::max);

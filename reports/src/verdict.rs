@@ -143,6 +143,8 @@ pub struct Evidence {
     pub error: Option<String>,
     /// What the cell ran on.
     pub basis: Option<Basis>,
+    /// Whether its guests run under KVM.
+    pub runs_kvm: bool,
     /// Where the cell was brought up; tests that it cannot show are not part of the cell.
     pub environment: Option<Environment>,
     /// What took the place of the distro's own components, in words.

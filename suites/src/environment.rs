@@ -12,6 +12,7 @@ use crate::check::Stop;
 use model::profile::{ImageDriver, ModuleUse, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,8 +74,13 @@ pub trait EnvironmentSide {
     fn boot(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile that starts with so many CPUs.
     fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop>;
-    /// Boots a guest of the profile with its vhost-vsock device, which containers usually cannot have.
+    /// Boots a guest of the profile with its vhost-vsock device, which containers without KVM do not have.
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// A vsock connection from the host's side to a guest of the environment's. What the kernel answers has an errno;
+    /// without one nobody has asked it.
+    fn dial(&self, cid: u32, port: u32) -> std::io::Result<OwnedFd>;
+    /// A vsock listener on the host's side, on one of the tests' ports.
+    fn listen(&self, port: u32) -> std::io::Result<OwnedFd>;
     /// Boots a guest of the profile with its vhost-net interface on a tap of ours.
     fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with its network interface, on a tap whose other end sends test packets back; where the

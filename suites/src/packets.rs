@@ -59,15 +59,16 @@ fn comes_back(socket: &mut File, sent: &[u8]) -> io::Result<bool> {
 }
 
 /// Brings an interface up and, in the background, sends each test packet that comes out of it back, its two addresses
-/// exchanged, until the interface goes away.
+/// exchanged, until the interface goes away; `held` is dropped then.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn echo_on(interface: &str) -> io::Result<()> {
+pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
     bring_up(interface)?;
     let mut socket = packet_socket(interface)?;
     let interface = interface.to_owned();
     std::thread::spawn(move || {
+        let _held = held;
         let mut buffer = [0; 2048];
         loop {
             match socket.read(&mut buffer) {

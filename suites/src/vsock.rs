@@ -1,6 +1,6 @@
 //! Bytes over vsock, both ways: the same few lines on the guest's side and on the host's.
 
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, connect, listen, socket};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, listen, socket};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -11,14 +11,35 @@ pub const HOST: u32 = 2;
 const ANY: u32 = u32::MAX;
 /// The port of Kata's agent.
 pub const AGENT_PORT: u32 = 1024;
+/// The ports that tests listen on at the host's side.
+pub const TEST_PORTS: std::ops::Range<u32> = 0x4b51_0000..0x4b51_2710;
 
-/// Connects, sends `bytes` bytes while it reads, and counts those that come back unchanged.
+/// A connection to a context id's port.
+///
+/// # Errors
+/// What the kernel says.
+pub fn connect(cid: u32, port: u32) -> io::Result<OwnedFd> {
+    let stream = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    socket::connect(stream.as_raw_fd(), &VsockAddr::new(cid, port))?;
+    Ok(stream)
+}
+
+/// A listener on a port, for whoever may reach it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn listen_on(port: u32) -> io::Result<OwnedFd> {
+    let listener = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(listener.as_raw_fd(), &VsockAddr::new(ANY, port))?;
+    listen(&listener, Backlog::new(1)?)?;
+    Ok(listener)
+}
+
+/// Sends `bytes` bytes through a connection while it reads, and counts those that come back unchanged.
 ///
 /// # Errors
 /// What the connection says.
-pub fn dial(cid: u32, port: u32, bytes: u32) -> io::Result<u32> {
-    let stream = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(stream.as_raw_fd(), &VsockAddr::new(cid, port))?;
+pub fn exchange(stream: OwnedFd, bytes: u32) -> io::Result<u32> {
     let mut stream = File::from(stream);
     let mut writer = stream.try_clone()?;
     let sender = std::thread::spawn(move || (0..bytes).try_for_each(|at| send(&mut writer, at, bytes)));
@@ -53,16 +74,9 @@ fn pattern(at: u32) -> u8 {
     (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]
 }
 
-/// Listens on a port, then in the background sends one connection back what it sends.
-///
-/// # Errors
-/// What listening says; what happens to the connection its other side sees.
-pub fn echo(port: u32) -> io::Result<()> {
-    let listener = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(listener.as_raw_fd(), &VsockAddr::new(ANY, port))?;
-    listen(&listener, Backlog::new(1)?)?;
+/// In the background sends one connection to a listener back what it sends; what happens to it its other side sees.
+pub fn echo(listener: OwnedFd) {
     std::thread::spawn(move || serve_one(&listener));
-    Ok(())
 }
 
 fn serve_one(listener: &OwnedFd) -> io::Result<()> {

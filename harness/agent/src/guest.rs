@@ -163,10 +163,10 @@ fn answer(question: Question) -> Answer {
             bytes.map(|bytes| Answer::Text { text: String::from_utf8_lossy(&bytes).into_owned() })
         }
         Question::MountRoot { target } => root::mount(Path::new(&target)).map(|()| Answer::Done),
-        Question::VsockEcho { port } => vsock::echo(port).map(|()| Answer::Done),
-        Question::VsockDial { port, bytes } => {
-            vsock::dial(vsock::HOST, port, bytes).map(|count| Answer::Count { count })
-        }
+        Question::VsockEcho { port } => vsock::listen_on(port).map(vsock::echo).map(|()| Answer::Done),
+        Question::VsockDial { port, bytes } => vsock::connect(vsock::HOST, port)
+            .and_then(|stream| vsock::exchange(stream, bytes))
+            .map(|count| Answer::Count { count }),
         Question::WriteDisk { device, bytes } => suites::disk::write(&device, bytes).map(|text| Answer::Text { text }),
         Question::Packets { interface, count } => {
             suites::packets::exchange(&interface, count).map(|count| Answer::Count { count })

@@ -17,5 +17,5 @@ pub(crate) mod running;
 pub(crate) mod silent_daemon;
 pub(crate) mod slots;
 pub(crate) mod syslog;
-mod vhost;
+pub mod vhost;
 mod virtio_fs;

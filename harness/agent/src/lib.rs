@@ -2,9 +2,11 @@
 //!
 //! One binary, its role by how it is started: PID 1 of a guest ([`guest`]), a child of an environment's container, VM or
 //! host ([`environment`]), or the probe inside a test's container ([`containers::probe`]).
-//! The environment's agent starts guests ([`launch`]) and containers ([`containers`]) for the tests.
+//! The environment's agent starts guests ([`launch`]) and containers ([`containers`]) for the tests; in a container it has
+//! the host's drivers opened by a [`broker`].
 
 pub mod body;
+pub mod broker;
 pub mod containers;
 pub mod environment;
 pub mod guest;

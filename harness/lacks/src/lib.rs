@@ -183,6 +183,13 @@ pub const REPORTBUG: Need = need("reportbug", &[Program("reportbug")]);
 pub const STRACE: Need = need("strace", &[Program("strace")]);
 /// Go's own tools.
 pub const GO: Need = need("go", &[Program("go")]);
+/// What the scripts of CI call.
+pub const PIPELINE: Need =
+    need("pipeline", &[Program("bash"), Program("jq"), Program("git"), Program("diff"), Program("realpath")]);
+/// Lints shell scripts.
+pub const SHELLCHECK: Need = need("shellcheck", &[Program("shellcheck")]);
+/// Reads JSON in shell scripts.
+pub const JQ: Need = need("jq", &[Program("jq")]);
 /// Python 3.
 pub const PYTHON: Need = need("python3", &[Program("python3")]);
 /// A browser, and what drives it.

@@ -1,17 +1,27 @@
 //! A prepared cell becomes an environment that runs, and what the evidence says of that.
 
 use crate::built_in::AGENT;
+use crate::environments::container::{self, Container};
 use crate::environments::vm::outer::{Accelerator, release_name};
 use crate::environments::vm::{self, Size};
-use crate::environments::{EnvironmentError, Running, container, host};
+use crate::environments::{EnvironmentError, Running, host};
+use crate::level;
+use crate::line::{Line, ask};
 use crate::output::CellOutput;
 use crate::resources::Resources;
 use crate::schedule::Schedule;
 use crate::seed::{Content, SeedFile};
-use crate::setup::{EnvironmentBase, PreparedCell};
+use crate::setup::{self, EnvironmentBase, PreparedCell};
 use model::diagnostic::error_chain;
+use model::profile::Profile;
+use protocol::facts::{self, EnvironmentFact};
+use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::Environment;
 use std::collections::BTreeMap;
+
+/// How many seconds an agent may take to say what its environment provides: it may boot a guest to find out, which may be
+/// nested, and be starved by another one.
+pub(super) const PROBE: u64 = 600;
 
 /// What to say while it is done.
 pub(super) fn doing(kind: Environment) -> &'static str {
@@ -30,13 +40,13 @@ pub(super) async fn bring_up(
     resources: &Resources,
     output: &CellOutput,
     prepared: &PreparedCell,
+    profile: Option<&Profile>,
     schedule: &mut Schedule,
 ) -> Result<Running, EnvironmentError> {
     let machine = schedule.new_machine();
     match &prepared.base {
         EnvironmentBase::Container { docker_image, .. } => {
-            let docker = resources.docker.as_ref().ok_or(EnvironmentError::NoDocker)?;
-            let container = container::start(docker, docker_image, AGENT, &resources.owner).await?;
+            let container = with_kvm_if_it_works(resources, output, prepared, profile, docker_image).await?;
             if let Some(refused) = &container.refused {
                 output.warn(refused);
             }
@@ -68,9 +78,56 @@ pub(super) async fn bring_up(
     }
 }
 
+/// A container with this machine's KVM, where a guest boots under it; else one that was given nothing.
+async fn with_kvm_if_it_works(
+    resources: &Resources,
+    output: &CellOutput,
+    prepared: &PreparedCell,
+    profile: Option<&Profile>,
+    image: &str,
+) -> Result<Container, EnvironmentError> {
+    let docker = resources.docker.as_ref().ok_or(EnvironmentError::NoDocker)?;
+    let start = |brokers| container::start(docker, image, AGENT, &resources.owner, brokers);
+    if let (Ok(()), Some(profile)) = (&resources.kvm, profile) {
+        let why = match start(Some(&resources.host_folder)).await {
+            Ok(container) => match boots_under_kvm(&container.line, prepared, profile).await {
+                Ok(()) => return Ok(container),
+                Err(why) => {
+                    container.remove().await?;
+                    why
+                }
+            },
+            Err(e) => error_chain(&e),
+        };
+        output.say(&format!("guests are emulated, and the container is given no KVM: {why}"));
+    }
+    Ok(start(None).await?)
+}
+
+/// Whether the release's guest boots under KVM, by its agent; else why not.
+async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile) -> Result<(), String> {
+    setup::send(line, prepared).await.map_err(|e| error_chain(&e))?;
+    let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
+    let probed = ask(line, probe, PROBE).await.map_err(|e| error_chain(&e))?;
+    let EnvironmentReply::Probed { facts } = probed else { return Err(format!("the agent answered {probed:?}")) };
+    match facts.get(facts::KVM) {
+        Some(EnvironmentFact::Has) => Ok(()),
+        Some(why) => Err(why.to_string()),
+        None => Err("the agent did not look".to_owned()),
+    }
+}
+
 /// What the evidence says of an environment, beyond what its agent finds.
 pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<String, String> {
-    let mut evidence = BTreeMap::new();
+    let mut evidence = BTreeMap::from([("processor".to_owned(), level::here().why)]);
+    if let Running::Container(container) = running {
+        let given = match (container.has_kvm(), &resources.kvm) {
+            (true, _) => "the device of KVM, and a broker of vhost and tap drivers".to_owned(),
+            (false, Ok(())) => "nothing: no guest of the release boots under KVM here".to_owned(),
+            (false, Err(why)) => format!("nothing: {why}"),
+        };
+        evidence.insert("handed-in".to_owned(), given);
+    }
     if let (Running::Vm(vm), Some(outer)) = (running, resources.machines.outer_if_known()) {
         let size = vm.size;
         let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), value));

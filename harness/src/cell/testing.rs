@@ -8,7 +8,7 @@ use crate::schedule::{AfterAttempt, Schedule};
 use agent::environment::probe::lacking;
 use agent::launch::deadlines::{Deadlines, patience};
 use model::sync::locked;
-use protocol::facts::Facts;
+use protocol::facts::{self, Facts};
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use reports::journal::Event;
 use std::sync::{Arc, Mutex};
@@ -184,7 +184,7 @@ impl Testing {
                 profile: Box::new(unit.profile.clone()),
                 configuration: unit.configuration,
             };
-            match ask(&self.line, request, start_deadline(self.cell.id.environment)).await? {
+            match ask(&self.line, request, start_deadline(self.is_nested())).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
                     guest.0 = Some(Started { handle, number: self.launched(one, launched) });
                 }
@@ -204,7 +204,8 @@ impl Testing {
             guest: guest.0.map(|shared| shared.handle),
         };
         // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
-        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
+        let kind = if self.is_nested() { Environment::Vm } else { self.cell.id.environment };
+        let deadline = u64::from(test.seconds) * 2 * patience(kind) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 guests.extend(launched.into_iter().map(|launched| self.launched(one, launched)));
@@ -297,6 +298,13 @@ impl Testing {
         guest
     }
 
+    /// Whether guests may be nested: wherever they have KVM and the machine is a virtual one; of a machine of ours, and of
+    /// the host, that is assumed.
+    fn is_nested(&self) -> bool {
+        let by_facts = self.facts.has(facts::KVM) && self.facts.has(facts::HYPERVISOR);
+        self.cell.id.environment != Environment::Container || by_facts
+    }
+
     /// The paths that the environment's artifacts will have below the output folder.
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
         artifacts.iter().map(|path| self.output.artifact(path)).collect()
@@ -305,9 +313,8 @@ impl Testing {
 
 /// How many seconds an agent may take to start a guest: longer than everything that it waits for itself, so that the agent
 /// says what was slow, and not the line that nobody answers.
-fn start_deadline(environment: Environment) -> u64 {
-    // No guest in a container is nested.
-    Deadlines::of(environment != Environment::Container).up().as_secs() + 110
+fn start_deadline(nested: bool) -> u64 {
+    Deadlines::of(nested).up().as_secs() + 110
 }
 
 #[cfg(test)]
@@ -316,13 +323,11 @@ mod tests {
 
     #[test]
     fn an_agent_has_longer_for_a_guest_than_it_waits_for_it_itself() {
-        assert_eq!(start_deadline(Environment::Container), 400);
-        for (environment, nested) in
-            [(Environment::Container, false), (Environment::Vm, true), (Environment::Host, true)]
-        {
+        assert_eq!(start_deadline(false), 400);
+        for nested in [false, true] {
             let Deadlines { boot, modules, mount, .. } = Deadlines::of(nested);
             let itself = (boot + modules + mount).as_secs();
-            assert!(start_deadline(environment) > itself + 60, "{environment:?}: {itself} s");
+            assert!(start_deadline(nested) > itself + 60, "{nested}: {itself} s");
         }
     }
 }

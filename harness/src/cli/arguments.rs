@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 mod blame;
 mod compared;
+mod exit_style;
 mod known;
 mod maintenance;
 mod results;
@@ -15,10 +16,12 @@ mod transfer;
 
 pub(super) use blame::{BlameArguments, BugArguments, FailedTestArguments};
 pub(super) use compared::{AGE, DiffArguments, HistoryArguments, StaleArguments};
+pub(super) use exit_style::ExitStyle;
 pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
-pub(super) use maintenance::ProfilesArguments;
+pub(super) use maintenance::{CleanArguments, DoctorArguments, GenerateArguments, ProfilesArguments};
 pub(super) use results::{
     BundleArguments, MergeArguments, ReportArguments, RerunArguments, SiteArguments, VerifyArguments, WatchArguments,
+    WriteBackArguments,
 };
 pub(super) use transfer::{ImagesArguments, ImagesCommand};
 
@@ -34,7 +37,7 @@ pub(super) struct Arguments {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "\
+pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    as recorded or better (a first record is never worse)
   1    worse than recorded; a known issue is itself at fault; with --strict: something required is not supported;
@@ -62,8 +65,11 @@ pub(super) enum Command {
     Profiles(ProfilesArguments),
     /// Show a run that goes on in another terminal: what each cell is doing, and every failure; ends with the run.
     Watch(WatchArguments),
-    /// Join the output folders of runs: of shards, of a run and its rerun, of copies of a run.
+    /// Join the output folders or bundles of runs: of shards, of a run and its rerun, of copies of a run.
     Merge(MergeArguments),
+    /// Write what runs showed that are over, here or elsewhere, into the folder verified/ of records, for people to review;
+    /// bundles are judged anew.
+    WriteBack(WriteBackArguments),
     /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.
     Bundle(BundleArguments),
     /// Judge a bundle again with this program's tests and say what it proves; nothing of it is written or run.
@@ -91,6 +97,8 @@ pub(super) enum Command {
     Doctor(DoctorArguments),
     /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
     Clean(CleanArguments),
+    /// For packages: write man pages and completions for bash, fish and zsh.
+    Generate(GenerateArguments),
 }
 
 /// Where releases are brought up.
@@ -239,6 +247,9 @@ pub(super) struct RunArguments {
     /// What standard output gets: the matrix, the results as JSON, or the journal line by line while the run goes on.
     #[arg(long, value_enum, default_value = "human")]
     pub format: RunFormat,
+    /// Exit codes as listed below, or as autopkgtest has them: 77, skipped, in the place of 3.
+    #[arg(long, value_enum, default_value = "own")]
+    pub exit_style: ExitStyle,
 }
 
 // How images of releases are made; a doc comment would become the text of the commands that take it.
@@ -312,23 +323,6 @@ pub(super) struct PlanArguments {
     /// For people or for programs.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct DoctorArguments {
-    /// Install what is missing (as root; prints what it does).
-    #[arg(long)]
-    pub fix: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CleanArguments {
-    /// Also remove cached images, here and in Docker.
-    #[arg(long)]
-    pub images: bool,
-    /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
-    #[arg(long, value_name = "DIR")]
-    pub cache: Option<PathBuf>,
 }
 
 /// The cache folder: the option, the environment, or the user's own.

@@ -5,7 +5,7 @@
 use crate::bundle::{lay_out, people};
 use crate::cli::arguments::BugArguments;
 use crate::cli::chosen::{Case, chosen};
-use crate::cli::{Exit, UsageError, base, blame, bundle, history, merge, print, records, report, usage};
+use crate::cli::{Exit, UsageError, base, blame, bundle, given, history, print, records, report, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use images::packed::is_plain;
@@ -43,7 +43,7 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     let run = &what.failed.dir;
     base::refuse_below(run)?;
     report::read(run).map_err(|e| UsageError(format!("{}: {e:#}", run.display())))?;
-    merge::is_free(&what.out)?;
+    given::is_free(&what.out)?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let journal = lay_out(run, folder.path()).context("packing the run")?;
     let redactor = reports::run::redactor(&journal).hiding(people());

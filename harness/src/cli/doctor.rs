@@ -2,9 +2,10 @@
 
 use crate::cli::arguments::home;
 use crate::cli::{Exit, cache_folder, print};
-use crate::environments::container;
-use crate::environments::vm::outer::{Accelerator, KVM_DEVICE, release_name};
+use crate::environments::container::{self, handed_in};
+use crate::environments::vm::outer::{Accelerator, release_name};
 use crate::environments::vm::pinned;
+use crate::level;
 use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
@@ -229,7 +230,7 @@ fn machines() -> Finding {
     match pinned::try_cached(&image) {
         Ok(outer) => {
             let how = match &outer.accelerator {
-                Accelerator::Kvm => "KVM boots guests and nests: verdicts say `hardware`".to_owned(),
+                Accelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
                 Accelerator::Tcg { why } => {
                     format!(
                         "`{}`, verdicts say `emulated`; why not KVM: {why}",
@@ -243,13 +244,17 @@ fn machines() -> Finding {
     }
 }
 
-/// Containers run their guests under TCG whatever the host offers: that is the same everywhere and needs no device.
+/// Whether containers are given KVM; whether their guests boot under it only they tell.
 fn kvm() -> Finding {
-    let seen = match std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE) {
-        Ok(_) => {
-            format!("{KVM_DEVICE} opens; guests in containers use TCG all the same (verdicts say `emulated`)")
+    let seen = match handed_in::kvm() {
+        Ok(()) => {
+            let level = level::here();
+            format!(
+                "a vCPU runs: guests in containers have KVM if they boot under it, and say `{}`: {}",
+                level.basis, level.why
+            )
         }
-        Err(e) => format!("{KVM_DEVICE}: {e}; guests use TCG (verdicts say `emulated`)"),
+        Err(why) => format!("{why}: guests in containers use TCG, and verdicts say `emulated`"),
     };
     Finding { subject: Subject::Accelerator, ok: true, seen, packages: &[], needed: false }
 }

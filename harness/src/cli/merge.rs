@@ -1,73 +1,81 @@
-//! `kata-qualify merge`: the output folders of several runs as one.
+//! `kata-qualify merge`: several runs as one, and what a pipeline makes of them.
 
 use crate::cli::arguments::MergeArguments;
-use crate::cli::{Exit, UsageError, base, records, report};
-use crate::gather::Gathered;
+use crate::cli::given::{given, join};
+use crate::cli::{Exit, UsageError, part, records, redact, report};
 use crate::progress::tell;
+use crate::shards::{self, AgainPlan, ExpectedCell};
 use anyhow::Context as _;
-use reports::journal::{Journal, MAX_CELLS, Writer};
-use reports::merge::{self, FOLDER, Merged};
+use model::database::Database;
+use model::profile::Profile;
+use reports::journal::{CellId, Journal};
+use reports::pipeline::{Gap, Pipeline};
+use reports::standing::{Effect, Recorded, Standings};
 use std::path::Path;
 
-/// The folders of a run's files; its reports are made again.
-const FOLDERS: [&str; 2] = ["artifacts", "images"];
+/// The folder of what a pipeline takes from a merged run.
+const FOLDER: &str = "pipeline";
 
 /// Runs the command.
 pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
-    let mut journals: Vec<Journal> = Vec::new();
-    for folder in &what.folders {
-        base::refuse_below(folder)?;
-        let journal = report::read(folder).map_err(|e| UsageError(format!("{}: {e:#}", folder.display())))?;
-        if journal.cut {
-            tell(format_args!("note: {}: the last line of its journal was cut off and is left out", folder.display()));
-        }
-        journals.push(journal);
-    }
-    let Merged { journal, conflicts } = merge::merge(&journals);
-    let cells = reports::run::fold(&journal).cells.len();
-    if journal.entries.is_empty() {
-        return Err(UsageError("no run is in these folders".to_owned()).into());
-    }
-    if cells > MAX_CELLS {
-        return Err(UsageError(format!("the runs have {cells} cells, more than the {MAX_CELLS} of a journal")).into());
-    }
-    is_free(&what.out)?;
-    let mut writer = Writer::create(&what.out).context("writing the journal")?;
-    for entry in &journal.entries {
-        writer.append_as_it_is(entry).context("writing the journal")?;
-    }
-    let mut gathered = Gathered::default();
-    for (folder, journal) in what.folders.iter().zip(&journals) {
-        gather(&mut gathered, folder, journal, &what.out)
-            .with_context(|| format!("copying the files of {}", folder.display()))?;
-    }
-    conflicts.iter().for_each(|conflict| tell(format_args!("conflict: {conflict}")));
-    gathered.left_out.iter().for_each(|left| tell(format_args!("warning: left out {left}")));
-    report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format)
-}
-
-/// Copies the files of a folder to where the merged journal has them.
-fn gather(gathered: &mut Gathered, folder: &Path, journal: &Journal, out: &Path) -> std::io::Result<()> {
-    gathered.copy(&folder.join(FOLDER), &out.join(FOLDER))?;
-    // Files that are not below a run's folder are of the one run that the folder is of.
-    if let [run] = &merge::runs(journal)[..] {
-        for name in FOLDERS {
-            gathered.copy(&folder.join(name), &out.join(merge::place(run, name)))?;
+    let plan = what.plan.as_deref().map(planned).transpose()?;
+    let mut runs = Vec::new();
+    for path in &what.runs {
+        match given(path) {
+            Ok(one) => runs.push(one),
+            // One that cannot be read must not hide the others.
+            Err(why) if plan.is_some() => tell(format_args!("warning: left out {}", redact(&why.to_string()))),
+            Err(why) => return Err(why.into()),
         }
     }
-    Ok(())
+    let journal = join(&runs, &what.out)?;
+    let exit = report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format)?;
+    match plan {
+        Some(plan) => pipeline(&journal, &plan, &database, what),
+        None => Ok(exit),
+    }
 }
 
-/// Refuses an output folder that has something in it.
-pub(super) fn is_free(out: &Path) -> Result<(), UsageError> {
-    let failed = |why: String| UsageError(format!("--out {}: {why}", out.display()));
-    match std::fs::read_dir(out) {
-        Ok(mut entries) => match entries.next() {
-            Some(_) => Err(failed("expected an empty folder".to_owned())),
-            None => Ok(()),
-        },
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e.to_string())),
-        Err(_) => Ok(()),
+/// The cells of a plan.
+fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
+    let failed = |why: String| UsageError(format!("--plan {}: {why}", file.display()));
+    shards::planned(&part::read(file).map_err(|e| failed(e.to_string()))?).map_err(failed)
+}
+
+/// Writes what a pipeline takes, says what was not judged, and exits as it is to end.
+fn pipeline(
+    journal: &Journal,
+    plan: &[ExpectedCell],
+    database: &Database,
+    what: &MergeArguments,
+) -> anyhow::Result<Exit> {
+    let matrix = report::matrix_in(journal, Profile::all(), Some(database), &what.out);
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), what.judged.strict);
+    let cells: Vec<CellId> = plan.iter().map(|one| one.cell.clone()).collect();
+    let pipeline = Pipeline::new(&standings, &cells);
+    let again = AgainPlan::of(plan, |cell| pipeline.gaps().contains_key(cell));
+    let json = |value: serde_json::Result<String>| Ok::<String, serde_json::Error>(value? + "\n");
+    let folder = what.out.join(FOLDER);
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for (name, text) in [
+        ("again.json", json(serde_json::to_string_pretty(&again))?),
+        ("annotations", pipeline.annotations()),
+        ("issues.json", json(serde_json::to_string_pretty(&pipeline.issues()))?),
+        ("summary.md", pipeline.summary()),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     }
+    for (cell, gap) in pipeline.gaps() {
+        match gap {
+            Gap::Missing => tell(format_args!("missing: {cell}: no run has it to its end")),
+            Gap::Unjudged(why) => tell(format_args!("warning: {cell} was not judged: {why}")),
+        }
+    }
+    Ok(match pipeline.effect() {
+        Effect::None => Exit::AsRecorded,
+        Effect::Worse => Exit::Worse,
+        Effect::Unjudged => Exit::Infrastructure,
+    })
 }

@@ -93,7 +93,11 @@ fn cells(file: &Path, shard: Option<u16>) -> Result<Vec<CellId>, UsageError> {
     }
 }
 
-fn read(file: &Path) -> io::Result<String> {
+/// The text of a file that names cells.
+///
+/// # Errors
+/// When it is none, or too long.
+pub(super) fn read(file: &Path) -> io::Result<String> {
     // A FIFO would be waited for.
     if !std::fs::metadata(file)?.is_file() {
         return Err(io::Error::other("expected a file"));

@@ -17,11 +17,14 @@
 //! | a volume at `/kata-qualify` | shares must not lie on the container's overlay, whose properties are not the distro's |
 //! | 8 tmpfs of 16 MiB | a share that can be filled: one below each of 7 slots and one for the native control |
 //!
-//! Guests run under TCG whatever the machine has: the same everywhere, and no device needs to be handed in.
+//! Guests run under KVM where the machine's boots one (see `handed_in`), with its vhost drivers and taps, and else under
+//! TCG, where nothing is handed in.
 //! virtiofsd confines itself by chroot, because its namespaces would need a capability; that is a deviation on record.
 //! Without file handles virtiofsd falls back from its default, to prefer them, to descriptors that stay open: also a
 //! deviation on record, which virtual machines do not have.
 
+mod broker;
+pub mod handed_in;
 mod limits;
 pub mod seccomp;
 
@@ -33,10 +36,12 @@ use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
+use handed_in::HandedIn;
 use limits::{LIMITS, Limit, UNLIMITED};
 use model::diagnostic::error_chain;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use testcontainers::CopyTargetOptions;
 use testcontainers::core::{Mount, WaitFor};
@@ -80,6 +85,14 @@ pub enum ContainerError {
         /// What it said.
         source: Box<testcontainers::TestcontainersError>,
     },
+    /// The broker of this machine's drivers could not be started.
+    #[error("starting the broker of the container in {folder}: {source}")]
+    Broker {
+        /// Its folder.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The agent did not come up.
     #[error(transparent)]
     Agent(#[from] LineError),
@@ -109,6 +122,7 @@ pub struct Container {
     container: ContainerAsync<GenericImage>,
     docker: Docker,
     volume: String,
+    handed_in: Option<HandedIn>,
     /// The line to the agent.
     pub line: Line,
     /// Which limits the engine did not grant, and what the container has instead, as one line for people.
@@ -121,13 +135,31 @@ pub async fn connect() -> Result<Docker, ContainerError> {
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.
-pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &OwningRun) -> Result<Container, ContainerError> {
+///
+/// With `brokers`, a folder for sockets, it is given this machine's KVM and a broker of its drivers.
+///
+/// # Errors
+/// What Docker or the agent said.
+pub async fn start(
+    docker: &Docker,
+    image: &str,
+    agent: &[u8],
+    owner: &OwningRun,
+    brokers: Option<&Path>,
+) -> Result<Container, ContainerError> {
     let labels = owner.labels();
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
+    let handed_in = match brokers.map(|folder| broker(folder, &volume)).transpose() {
+        Ok(handed_in) => handed_in,
+        Err(e) => {
+            remove_volume(docker, &volume).await;
+            return Err(e);
+        }
+    };
     let mut asked = LIMITS.to_vec();
     let started = loop {
-        let started = start_on(docker, image, agent, labels.clone(), &volume, &asked).await;
+        let started = start_on(docker, image, agent, labels.clone(), (&volume, handed_in.as_ref()), &asked).await;
         let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&asked, &error_chain(e)));
         match fewer {
             Some(fewer) => asked = fewer,
@@ -139,7 +171,7 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &OwningRun
     match started {
         Ok((container, line)) => {
             let refused = refused(&line, &asked).await;
-            Ok(Container { container, docker: docker.clone(), volume, line, refused })
+            Ok(Container { container, docker: docker.clone(), volume, handed_in, line, refused })
         }
         Err(e) => {
             // The container, if there was one, has been dropped; the volume can be removed once it is free.
@@ -147,6 +179,12 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &OwningRun
             Err(e)
         }
     }
+}
+
+/// The broker of the container of a volume, in a folder of its own.
+fn broker(folder: &Path, volume: &str) -> Result<HandedIn, ContainerError> {
+    let folder = folder.join(format!("broker-{}", volume.get(..12).unwrap_or(volume)));
+    HandedIn::new(&folder, volume).map_err(|source| ContainerError::Broker { folder, source })
 }
 
 /// A line for people on the limits that the engine did not grant.
@@ -167,7 +205,7 @@ async fn start_on(
     image: &str,
     agent: &[u8],
     labels: HashMap<String, String>,
-    volume: &str,
+    (volume, handed_in): (&str, Option<&HandedIn>),
     limits: &[Limit],
 ) -> Result<(ContainerAsync<GenericImage>, Line), ContainerError> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
@@ -177,6 +215,7 @@ async fn start_on(
         hard: Some(limit.value),
     };
     let ulimits: Vec<ResourcesUlimits> = limits.iter().map(limit).collect();
+    let devices = handed_in.map(|_| HandedIn::devices());
     let mut request = GenericImage::new(name, tag)
         .with_wait_for(WaitFor::Nothing)
         .with_cmd([AGENT, IDLE])
@@ -190,11 +229,16 @@ async fn start_on(
         // virtiofsd 1.14 keeps this capability for file handles, and ends if it cannot; the filter refuses the handles.
         .with_cap_add("DAC_READ_SEARCH")
         .with_host_config_modifier(move |host| {
+            host.devices = devices.clone();
             host.init = Some(true);
             host.ulimits = Some(ulimits.clone());
             host.pids_limit = Some(UNLIMITED);
         })
         .with_mount(Mount::volume_mount(volume, VOLUME));
+    if let Some(handed_in) = handed_in {
+        let (name, value) = handed_in.variable();
+        request = request.with_mount(handed_in.mount()).with_env_var(name, value);
+    }
     for slot in 0..SLOTS {
         let small = format!("{VOLUME}/slot{slot}/small");
         request = request.with_mount(Mount::tmpfs_mount(small).with_size_bytes(SMALL.cast_signed()).with_mode(0o1777));
@@ -236,6 +280,11 @@ impl Container {
     /// The container's id.
     pub fn id(&self) -> &str {
         self.container.id()
+    }
+
+    /// Whether it was given this machine's KVM, and a broker of its drivers.
+    pub fn has_kvm(&self) -> bool {
+        self.handed_in.is_some()
     }
 
     /// Stops and removes the container and its volume.

@@ -16,6 +16,7 @@
 //! | disk | an empty qcow2 over it | what is written goes to a file without a name |
 //! | agent | an archive on a second disk, in a file without a name; a unit unpacks and starts it | the disk need not be made again for each build of the agent; no ssh, no network, no cloud-init |
 //! | line, serial log | socket pairs, handed to QEMU as descriptors | no path that could be left behind, nothing to wait for |
+//! | mark | an asset tag on the chassis of one that is emulated | a harness in it must not take KVM there for hardware |
 //! | life | its own process group, and `PR_SET_PDEATHSIG` by a thread that lives as long as the machine | a machine must not outlive its run, however that ends |
 //!
 //! Inside, KVM, vhost and namespaces are the release's own, so guests get Kata's exact arguments.
@@ -35,6 +36,7 @@ pub mod process;
 mod stderr;
 mod tiny;
 
+use crate::level::{self, EMULATED_MARK};
 use crate::line::{AgentOutput, Line};
 use crate::seed::SeedFile;
 use agent::launch::kernel_log::panic_line;
@@ -43,7 +45,8 @@ use agent::process::how_it_ended;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use model::redact::{one_line, without_controls};
-use outer::OuterQemu;
+use model::verified::Basis;
+use outer::{Accelerator, OuterQemu};
 use process::Process;
 use protocol::message::VM_PORT;
 use serde_json::json;
@@ -158,7 +161,8 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
         (root.into(), ROOT_FD),
         (layer.into(), LAYER_FD),
     ];
-    let arguments = arguments(disk, size);
+    let is_emulated = outer.accelerator != Accelerator::Kvm || level::here().basis == Basis::Emulated;
+    let arguments = arguments(disk, size, is_emulated);
     let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
     let command = command.map_err(ours("confining the machine's QEMU"))?;
     tracing::debug!("booting a machine: {command:?}");
@@ -199,13 +203,17 @@ pub fn name(disk: &Disk) -> String {
     format!("kata-qualify-{}", folder.chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>())
 }
 
-/// QEMU's arguments apart from the accelerator's.
-fn arguments(disk: &Disk, size: Size) -> Vec<String> {
+/// QEMU's arguments apart from the accelerator's. A machine that is emulated, at whatever level, is marked as such for a
+/// harness in it, because KVM in it hides what is below.
+fn arguments(disk: &Disk, size: Size, is_emulated: bool) -> Vec<String> {
     let mut words: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
     add("-name", name(disk));
     add("-machine", "q35".to_owned());
+    if is_emulated {
+        add("-smbios", format!("type=3,asset={EMULATED_MARK}"));
+    }
     add("-smp", size.cpus.to_string());
     add("-m", format!("{}M", size.memory_mib));
     // A kernel that panics reboots at once, and with -no-reboot QEMU then ends.

@@ -45,7 +45,9 @@ pub(super) fn is_left(cell: &Cell) -> bool {
 }
 
 /// Each release in each environment that is to be run, with what is to be run there.
-pub(super) fn cells(request: &Request, before: Option<&Begun>, progress: &Progress) -> Vec<Cell> {
+///
+/// `kvm` is whether containers may be given it.
+pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
     let several = request.environments.len() > 1;
     request
@@ -56,7 +58,7 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, progress: &Progre
         .filter(|(id, ..)| request.part.has(id))
         .filter_map(|(id, release, environment)| {
             let name = format!("{}:{}", release.distro, release.version);
-            let provided = provided(environment);
+            let provided = provided(environment, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
             let units = request.part.units(&id, plan::units(&request.profiles, environment, wanted, same));
             // Nothing of it is to be run again.
@@ -78,4 +80,33 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, progress: &Progre
 /// The cell of a release on this machine's architecture, in an environment.
 fn cell_id(release: &Release, environment: Environment) -> CellId {
     CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else profiles would share a guest whose arguments differ as soon as it has KVM.
+    #[test]
+    fn a_container_that_may_have_kvm_is_planned_by_the_arguments_with_it() {
+        let units = |kvm| {
+            let provided = provided(Environment::Container, kvm);
+            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
+            plan::units(Profile::all(), Environment::Container, |_| true, same)
+        };
+        let [with, without] = [units(true), units(false)];
+        eprintln!("{} units with KVM, {} without", with.len(), without.len());
+        for unit in &with {
+            let arguments = |name: &String| {
+                let provided = provided(Environment::Container, true);
+                Profile::find(name).ok().map(|profile| normalised(profile, unit.configuration, provided))
+            };
+            let all: std::collections::BTreeSet<_> = unit.profiles.iter().filter_map(arguments).collect();
+            assert_eq!(all.len(), 1, "{:?} {:?}", unit.configuration, unit.profiles);
+        }
+        let tests = |units: &[plan::Unit]| -> usize {
+            units.iter().flat_map(|unit| &unit.tests).map(|planned| planned.profiles.len()).sum()
+        };
+        assert_eq!(tests(&with), tests(&without), "nothing is left out");
+    }
 }

@@ -1,7 +1,8 @@
 //! What a run keeps of a prepared cell: the facts for the journal, and the image's manifest beside it.
 
 use super::{EnvironmentBase, PreparedCell, SetupError};
-use crate::environments::vm::outer::{Accelerator, OuterQemu};
+use crate::environments::vm::outer::OuterQemu;
+use crate::level;
 use images::ImageOrigin;
 use model::verified::Basis;
 use reports::journal::{CellFacts, CellId};
@@ -42,12 +43,11 @@ pub fn evidence(
     outer: Option<&OuterQemu>,
 ) -> CellFacts {
     let manifest = prepared.manifest();
-    let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
-        (EnvironmentBase::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
-        (EnvironmentBase::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
-        (EnvironmentBase::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
-        _ => (Basis::Emulated, "tcg"),
+    let machine = match &prepared.base {
+        EnvironmentBase::Vm { .. } => Some(outer.map_or("tcg", |outer| outer.accelerator.name())),
+        EnvironmentBase::Container { .. } | EnvironmentBase::Host { .. } => None,
     };
+    let (basis, accelerator) = rests_on(machine, runs_kvm, level::here().basis);
     let (image, made, cached) = match &prepared.base {
         EnvironmentBase::Container { image, docker_image } => {
             (docker_image.clone(), Some(image.made), image.origin != ImageOrigin::Built)
@@ -66,7 +66,7 @@ pub fn evidence(
     let origins = manifest.iter().flat_map(|m| &m.origins).filter(|o| versions.get(&o.package) == Some(&o.version));
     CellFacts {
         basis,
-        accelerator: accelerator.to_owned(),
+        accelerator,
         versions: versions.clone(),
         suites: origins.map(|o| (o.package.clone(), o.suites.join(", "))).collect(),
         kernel: Some(prepared.claims.kernel.clone()),
@@ -89,6 +89,19 @@ pub fn evidence(
         environment,
         candidates,
         notes: Vec::new(),
+    }
+}
+
+/// What guests rest on, and their accelerator: `kvm in tcg`.
+///
+/// `machine` is the accelerator of the virtual machine of ours that they run in, if they do; `level` is what this machine
+/// rests on.
+fn rests_on(machine: Option<&str>, runs_kvm: bool, level: Basis) -> (Basis, String) {
+    match (machine, runs_kvm) {
+        (_, false) => (Basis::Emulated, "tcg".to_owned()),
+        (None, true) => (level, "kvm".to_owned()),
+        (Some("kvm"), true) => (level, "kvm in kvm".to_owned()),
+        (Some(machine), true) => (Basis::Emulated, format!("kvm in {machine}")),
     }
 }
 
@@ -172,6 +185,23 @@ mod tests {
         let host = PreparedCell { base: EnvironmentBase::Host { dir: "/nowhere".into() }, ..prepared() };
         keep_manifest(&host, Path::new("/proc/nowhere"), &cell).unwrap();
         assert_eq!(kept_manifest(&host, &cell), None);
+    }
+
+    #[test]
+    fn guests_rest_on_hardware_only_where_everything_below_them_does() {
+        use Basis::{Emulated, Hardware};
+        for (machine, runs_kvm, level, basis, accelerator) in [
+            (None, true, Hardware, Hardware, "kvm"),
+            (None, true, Emulated, Emulated, "kvm"),
+            (None, false, Hardware, Emulated, "tcg"),
+            (Some("kvm"), true, Hardware, Hardware, "kvm in kvm"),
+            (Some("kvm"), true, Emulated, Emulated, "kvm in kvm"),
+            (Some("kvm"), false, Hardware, Emulated, "tcg"),
+            (Some("tcg"), true, Hardware, Emulated, "kvm in tcg"),
+            (Some("tcg"), false, Emulated, Emulated, "tcg"),
+        ] {
+            assert_eq!(rests_on(machine, runs_kvm, level), (basis, accelerator.to_owned()), "{machine:?} {runs_kvm}");
+        }
     }
 
     #[test]

@@ -44,13 +44,28 @@ pub(crate) struct Made<'a> {
     pub(crate) basis: Basis,
     /// Seconds since some day.
     pub(crate) at: i64,
+    /// What becomes of it.
+    pub(crate) end: End,
+}
+
+/// What becomes of a made run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// One test passes and one fails.
+    Fails,
+    /// It was only asked for the one that passes.
+    Passes,
+    /// Its image cannot be made.
+    Lost,
+    /// It is killed.
+    Killed,
 }
 
 impl Default for Made<'_> {
     fn default() -> Self {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
         let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
-        Made { run, cell, shaped: false, fails, virtiofsd, basis: Basis::Emulated, at: 0 }
+        Made { run, cell, shaped: false, fails, virtiofsd, basis: Basis::Emulated, at: 0, end: End::Fails }
     }
 }
 
@@ -96,18 +111,40 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
             profiles: vec![PROFILE.to_owned()],
             cells: vec![cell.clone()],
             planned: [(cell.clone(), 2)].into(),
-            filter: None,
+            filter: (made.end == End::Passes).then(|| PASSES.to_owned()),
             candidate: false,
             shaped: made.shaped,
             options: if made.shaped { vec!["--mirror-key".to_owned()] } else { Vec::new() },
         },
         Event::CellStarted { cell: cell.clone() },
-        Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests },
-        Event::CellFacts { cell: cell.clone(), facts },
     ];
+    if made.end == End::Lost {
+        let (cell, message) = (cell.clone(), "no mirror answers".to_owned());
+        events.push(Event::CellError { cell, phase: Phase::Image, message });
+    } else {
+        events.push(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests });
+        events.push(Event::CellFacts { cell: cell.clone(), facts });
+        tests(&mut events, &cell, log, made);
+    }
+    if made.end != End::Killed {
+        events.extend([Event::CellFinished { cell }, Event::RunFinished { interrupted: false }]);
+    }
+    let mut journal = Writer::create(folder).unwrap();
+    for (second, event) in (made.at..).zip(events) {
+        let at = jiff::Timestamp::from_second(1_790_000_000 + second).unwrap();
+        // As it is, so that there is something to redact in what is made of it.
+        journal.append_as_it_is(&JournalEntry { at, event }).unwrap();
+    }
+}
+
+/// One test passes, and one fails that left a log.
+fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, made: &Made<'_>) {
     let (fails, component, observed) = made.fails;
     let failed = Outcome::Fail(Failure::new(component, observed));
-    for (test, outcome, artifacts) in [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])] {
+    let count = if made.end == End::Passes { 1 } else { 2 };
+    for (test, outcome, artifacts) in
+        [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])].into_iter().take(count)
+    {
         let (cell, profiles, test) = (cell.clone(), vec![PROFILE.to_owned()], test.to_owned());
         events.push(Event::TestStarted {
             cell: cell.clone(),
@@ -127,13 +164,6 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
             notes: Vec::new(),
             artifacts,
         });
-    }
-    events.extend([Event::CellFinished { cell }, Event::RunFinished { interrupted: false }]);
-    let mut journal = Writer::create(folder).unwrap();
-    for (second, event) in (made.at..).zip(events) {
-        let at = jiff::Timestamp::from_second(1_790_000_000 + second).unwrap();
-        // As it is, so that there is something to redact in what is made of it.
-        journal.append_as_it_is(&JournalEntry { at, event }).unwrap();
     }
 }
 

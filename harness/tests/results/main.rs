@@ -6,6 +6,7 @@ mod bug;
 mod bundle;
 mod made;
 mod merge;
+mod pipeline;
 mod site;
 mod trackers;
 mod transfer;

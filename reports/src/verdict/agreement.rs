@@ -31,6 +31,9 @@
 //! made hang, or crash, twice. That is so of every failure of which its body does not say otherwise, and of all in older
 //! journals.
 //!
+//! A container or a host whose guests have KVM on an emulated processor is such a machine, too: nothing repeats there in a
+//! fresh one, so that its guests' failures alone blame nobody.
+//!
 //! Else the failure becomes an error, which blames nobody and makes the verdict `inconclusive`.
 //! A failure without a guest is believed at once.
 //! Where both environments decided, and decided differently, the reports say so and say which of them counts.
@@ -99,7 +102,7 @@ pub fn recorded<'e>(
 ///
 /// `repeated` are the tests that failed in more than one machine ([`repetition`]); `container` is what a container of the
 /// same release showed under the same profile, if there was one; `recorded` is what one showed before. What rests on
-/// hardware, and what is no machine's, stays as it is.
+/// hardware, and what is neither a machine's nor seen under KVM, stays as it is.
 pub fn weigh(
     catalogue: &[Test],
     mut evidence: Evidence,
@@ -107,7 +110,9 @@ pub fn weigh(
     container: Option<&Evidence>,
     recorded: &BTreeSet<Failed>,
 ) -> Evidence {
-    if evidence.environment != Some(Environment::Vm) || evidence.basis != Some(Basis::Emulated) {
+    // KVM on an emulated processor is a machine in a machine, wherever the cell was brought up.
+    let is_nested_in_one = evidence.environment == Some(Environment::Vm) || evidence.runs_kvm;
+    if !is_nested_in_one || evidence.basis != Some(Basis::Emulated) {
         return evidence;
     }
     for test in catalogue.iter().filter(|test| is_nested(test)) {

@@ -220,6 +220,7 @@ proptest! {
             outcomes,
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
+            runs_kvm: false,
             candidates: BTreeMap::new(),
         };
         let passed = |i: usize| {

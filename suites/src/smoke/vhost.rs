@@ -70,13 +70,17 @@ fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let cid = machine.guest_cid().ok_or_else(|| Stop::error("the guest was given no vsock device"))?;
     machine.ask(Question::VsockEcho { port: vsock::AGENT_PORT })?.text("listening on vsock in the guest")?;
-    let host = in_a_thread(Duration::from_secs(60), "dialling the guest over vsock", move || {
-        vsock::dial(cid, vsock::AGENT_PORT, bytes)
+    let dialling = "dialling the guest over vsock";
+    let stream = env.dial(cid, vsock::AGENT_PORT).map_err(|e| match e.raw_os_error() {
+        Some(_) => Stop::fail(format!("{dialling}: {e}")),
+        None => Stop::error(format!("{dialling}: {e}")),
     })?;
+    let host = in_a_thread(Duration::from_secs(60), dialling, move || vsock::exchange(stream, bytes))?;
     ensure!(host == bytes, "of {bytes} bytes to the guest, {host} came back unchanged");
     // The host's side is the machine's: a port that somebody else listens on is taken in another run.
-    let port = 0x4b51_0000 + cid % 10_000;
-    vsock::echo(port).map_err(|e| Stop::error(format!("listening on vsock on the host: {e}")))?;
+    let port = vsock::TEST_PORTS.start + cid % (vsock::TEST_PORTS.end - vsock::TEST_PORTS.start);
+    let listener = env.listen(port).map_err(|e| Stop::error(format!("listening on vsock on the host: {e}")))?;
+    vsock::echo(listener);
     let guest = machine.ask(Question::VsockDial { port, bytes })?.count("dialling the host over vsock")?;
     ensure!(guest == bytes, "of {bytes} bytes to the host, {guest} came back unchanged");
     Ok(())

@@ -20,14 +20,18 @@ impl Built {
     fn new() -> Built {
         let folder = tempfile::tempdir().expect("a folder");
         let source = folder.path().join("source");
-        for path in ["debian", "packaging", "distros/records", "distros/README.md"] {
+        for path in ["debian", "packaging", "distros/records", "distros/README.md", "docs/running.md"] {
             let to = source.join(path);
             std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
             must(Command::new("cp").arg("--archive").arg(repository(path)).arg(to));
         }
         must(
             Command::new("dpkg-buildpackage")
-                .args(["--build=binary", "--no-sign", "--build-profiles=pkg.kata-qualify.rustup"])
+                .args([
+                    "--build=binary",
+                    "--no-sign",
+                    "--build-profiles=pkg.kata-qualify.rustup,pkg.kata-qualify.no-harness",
+                ])
                 .env("KATA_OSINFO", env!("CARGO_BIN_EXE_kata-osinfo"))
                 .env("DEB_BUILD_OPTIONS", "noautodbgsym")
                 // It is unpacked at once, and nobody downloads it.

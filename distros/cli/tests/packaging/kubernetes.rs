@@ -1,8 +1,9 @@
-//! The example DaemonSet, by Kubernetes' own types.
+//! The example DaemonSet and the example Job, by Kubernetes' own types.
 
 use crate::repository;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Container, Namespace};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Container, Namespace, PersistentVolumeClaim};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -87,5 +88,86 @@ fn the_manifests_commands_work_on_a_root() {
         assert_eq!(words[0], "kata-osinfo");
         assert_eq!(output.status.code(), Some(1), "nothing is installed there: {output:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("vmm qemu: not installed"), "{output:?}");
+    }
+}
+
+fn job_manifest() -> String {
+    std::fs::read_to_string(repository("packaging/kubernetes/job.yaml")).expect("the manifest")
+}
+
+/// Namespace, claim and Job; what is wrong, otherwise.
+fn of_the_job(text: &str) -> Result<(Namespace, PersistentVolumeClaim, Job), String> {
+    let documents: Vec<_> = serde_yaml::Deserializer::from_str(text).collect();
+    let [namespace, claim, job] = documents.try_into().map_err(|_| "expected three documents".to_owned())?;
+    Ok((object(namespace)?, object(claim)?, object(job)?))
+}
+
+#[test]
+fn the_job_is_one_that_kubernetes_takes_and_has_a_pod_for_each_shard() {
+    let (namespace, claim, job) = of_the_job(&job_manifest()).expect("valid");
+    for metadata in [&claim.metadata, &job.metadata] {
+        assert_eq!(metadata.namespace, namespace.metadata.name);
+    }
+    let spec = job.spec.as_ref().expect("a spec");
+    assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
+    let (completions, parallelism) = (spec.completions.expect("completions"), spec.parallelism.expect("parallelism"));
+    assert!(parallelism <= completions && completions <= 256, "a plan has 256 shards at most");
+    // Both are for indexed Jobs alone, and a Job has one of this and `backoffLimit`.
+    assert!(
+        spec.backoff_limit_per_index.is_some() && spec.max_failed_indexes.is_some() && spec.backoff_limit.is_none()
+    );
+    let pod = spec.template.spec.as_ref().expect("a pod");
+    // What `podFailurePolicy` asks for.
+    assert_eq!(pod.restart_policy.as_deref(), Some("Never"));
+    let [container] = pod.containers.as_slice() else { panic!("one container") };
+    let rules = &spec.pod_failure_policy.as_ref().expect("a policy").rules;
+    for codes in rules.iter().filter_map(|rule| rule.on_exit_codes.as_ref()) {
+        assert_eq!(codes.container_name.as_ref(), Some(&container.name));
+        // Sorted, without repeats, and 0 is no failure.
+        assert!(codes.values.is_sorted() && !codes.values.contains(&0) && !codes.values.contains(&3));
+    }
+    let volumes = pod.volumes.as_deref().expect("volumes");
+    for mount in container.volume_mounts.as_deref().expect("mounts") {
+        assert!(volumes.iter().any(|volume| volume.name == mount.name), "{}", mount.name);
+    }
+    let claimed = volumes.iter().find_map(|volume| volume.persistent_volume_claim.as_ref()).expect("a claim");
+    assert_eq!(Some(&claimed.claim_name), claim.metadata.name.as_ref());
+}
+
+#[test]
+fn mistakes_in_the_job_are_found() {
+    let wrong = |from: &str, to: &str| {
+        let text = job_manifest();
+        assert!(text.contains(from), "{from}");
+        of_the_job(&text.replacen(from, to, 1)).expect_err(to)
+    };
+    assert_eq!(wrong("  completionMode:", "  completionmode:"), "spec.?.completionmode");
+    assert!(wrong("completions: 8", "completions: eight").contains("invalid type"));
+    assert!(wrong("kind: Job", "kind: CronJob").contains("Job"));
+    assert!(wrong("containerName: kata-qualify", "container: kata-qualify").contains("container"));
+}
+
+/// Worse than recorded ends a pod in order, and what was not judged has it replaced.
+#[test]
+#[cfg_attr(lacks = "bash", ignore = "needs bash")]
+fn a_pod_runs_the_shard_of_its_index() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_, _, job) = of_the_job(&job_manifest()).expect("valid");
+    let pod = job.spec.and_then(|spec| spec.template.spec).expect("a pod");
+    let [container] = pod.containers.as_slice() else { panic!("one container") };
+    assert_eq!(container.command.as_deref(), Some(&["sh".to_owned(), "-c".to_owned()][..]));
+    let script = container.args.as_deref().expect("arguments").concat();
+    let (run_shard, plan) = ("/usr/share/kata-qualify/run-shard", "/plan/plan.json");
+    assert!(script.contains(run_shard) && script.contains(plan), "{script}");
+    for (ends, expected) in [(0, 0), (1, 0), (2, 2), (3, 3), (137, 137)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let program = dir.path().join("run-shard");
+        std::fs::write(&program, format!("#!/bin/sh\necho \"$*\"\nexit {ends}\n")).expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+        let script = script.replace(run_shard, &program.display().to_string());
+        let mut shell = std::process::Command::new("sh");
+        let output = shell.args(["-c", &script]).env("JOB_COMPLETION_INDEX", "5").output().expect("it runs");
+        assert_eq!(output.status.code(), Some(expected), "{ends}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{plan} 5 /results\n"));
     }
 }

@@ -7,6 +7,7 @@ use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::running::{NotStarted, RunningGuest};
 use crate::launch::slots::Slots;
+use crate::system;
 use model::profile::Profile;
 use model::sync::locked;
 use protocol::facts::EnvironmentFact;
@@ -23,6 +24,8 @@ pub(super) struct Launcher {
     provided: Mutex<Provided>,
     claims: Mutex<Option<Arc<Claims>>>,
     slots: Arc<Slots>,
+    /// Whether KVM boots a guest, once that was tried.
+    kvm: Mutex<Option<EnvironmentFact>>,
     /// The next guest's number.
     next: AtomicU64,
     /// A guest has not come up: whatever it costs, the next one's kernel logs everything.
@@ -36,6 +39,7 @@ impl Launcher {
             home,
             provided: Mutex::default(),
             claims: Mutex::default(),
+            kvm: Mutex::default(),
             next: AtomicU64::default(),
             verbose: AtomicBool::default(),
         }
@@ -89,22 +93,21 @@ impl Launcher {
         started
     }
 
-    /// Whether KVM boots a guest, or why not.
+    /// Whether KVM boots a guest, or why not; it is tried once.
     pub(super) fn kvm_by_booting(&self, profile: &Profile) -> EnvironmentFact {
-        if let Err(e) = kvm::run_a_vcpu() {
-            return EnvironmentFact::Lacks(e.to_string());
-        }
-        let (claims, paths) = match self.claims().and_then(|claims| Ok((claims, self.paths(ExtraDevice::None)?))) {
-            Ok(ready) => ready,
-            Err(stop) => return EnvironmentFact::Lacks(message_of(stop)),
-        };
+        locked(&self.kvm).get_or_insert_with(|| EnvironmentFact::of(self.boots_under_kvm(profile))).clone()
+    }
+
+    fn boots_under_kvm(&self, profile: &Profile) -> Result<(), String> {
+        kvm::works().map_err(|e| e.to_string())?;
+        let claims = self.claims().map_err(message_of)?;
+        let paths = self.paths(ExtraDevice::None).map_err(message_of)?;
         let provided = Provided { kvm: true, ..Provided::default() };
-        let deadlines = Deadlines::under_kvm();
+        let deadlines = Deadlines::under_kvm(system::is_under_a_hypervisor());
         let none = RequiredDevice::None;
-        match RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines) {
-            Ok(_) => EnvironmentFact::Has,
-            Err(e) => EnvironmentFact::Lacks(format!("no guest boots under KVM: {}", message_of(e.stop))),
-        }
+        RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines)
+            .map(drop)
+            .map_err(|e| format!("no guest boots under KVM: {}", message_of(e.stop)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the environment provides, found out before anything is blamed.
 
+use crate::broker::{self, Wish};
 use crate::environment::{kvm, limits};
 use crate::home::AgentHome;
 use crate::launch::provided::Provided;
@@ -31,13 +32,13 @@ pub fn probe(home: &AgentHome) -> Facts {
     };
     facts.note("io-uring", io_uring());
     facts.note(facts::FILE_HANDLES, EnvironmentFact::of(process::open_by_handle(volume)));
-    facts.note(
-        facts::KVM,
-        if home.kind == Environment::Container { open("/dev/kvm") } else { EnvironmentFact::of(kvm::works()) },
-    );
-    facts.note(facts::VHOST_VSOCK, open("/dev/vhost-vsock"));
-    facts.note(facts::VHOST_NET, open("/dev/vhost-net"));
-    facts.note(facts::TUN, open("/dev/net/tun"));
+    facts.note(facts::KVM, EnvironmentFact::of(kvm::works()));
+    let broker = broker::here();
+    let driver = |path: &str, wish| broker.map_or_else(|| open(path), |broker| EnvironmentFact::of(broker.ask(wish)));
+    let cid = broker.map_or(0, |broker| broker.first_cid + broker::CIDS - 1);
+    facts.note(facts::VHOST_VSOCK, driver("/dev/vhost-vsock", Wish::VhostVsock { cid }));
+    facts.note(facts::VHOST_NET, driver("/dev/vhost-net", Wish::VhostNet));
+    facts.note(facts::TUN, driver("/dev/net/tun", Wish::Tap));
     facts.note(facts::NAMESPACES, when(rustix::process::geteuid().is_root(), "not root"));
     facts.note(facts::HYPERVISOR, when(system::is_under_a_hypervisor(), "no"));
     facts.note(facts::MKNOD, EnvironmentFact::of(mknod(volume)));
@@ -68,17 +69,20 @@ pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
     })
 }
 
-/// What guests may be given: in a container nothing that needs its host's drivers, whatever it happens to have.
+/// What guests may be given: in a container nothing of its host's without KVM, and no namespaces.
 pub fn provided(kind: Environment, facts: &Facts) -> Provided {
-    if kind == Environment::Container {
+    let is_container = kind == Environment::Container;
+    if is_container && !facts.has(facts::KVM) {
         return Provided::default();
     }
+    // Taps are made in namespaces; those of a container's guests by the broker.
+    let taps = facts.has(facts::TUN) && (is_container || facts.has(facts::NAMESPACES));
     Provided {
         kvm: facts.has(facts::KVM),
         vsock: facts.has(facts::VHOST_VSOCK),
-        network: facts.has(facts::VHOST_NET) && facts.has(facts::TUN) && facts.has(facts::NAMESPACES),
-        namespaces: facts.has(facts::NAMESPACES),
-        handles: facts.has(facts::FILE_HANDLES),
+        network: facts.has(facts::VHOST_NET) && taps,
+        namespaces: facts.has(facts::NAMESPACES) && !is_container,
+        handles: facts.has(facts::FILE_HANDLES) && !is_container,
         nested: facts.has(facts::HYPERVISOR),
         terse: facts.has(facts::HYPERVISOR),
         peer: None,
@@ -133,6 +137,27 @@ mod tests {
         let told: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
         assert!(lacking(Need::Mknod, &told).is_some());
         assert!(!told.has(facts::MKNOD));
+    }
+
+    #[test]
+    fn a_container_has_no_namespaces_and_without_kvm_nothing_of_its_hosts() {
+        let all =
+            [facts::KVM, facts::VHOST_VSOCK, facts::VHOST_NET, facts::TUN, facts::NAMESPACES, facts::FILE_HANDLES];
+        let with = |lacking: &[&str]| -> Facts {
+            all.into_iter().filter(|name| !lacking.contains(name)).map(|name| (name, EnvironmentFact::Has)).collect()
+        };
+        let whole = Provided { kvm: true, vsock: true, network: true, ..Provided::default() };
+        let in_container = |lacking: &[&str]| provided(Environment::Container, &with(lacking));
+        assert_eq!(in_container(&[]), whole);
+        assert_eq!(in_container(&[facts::KVM]), Provided::default());
+        assert_eq!(in_container(&[facts::VHOST_VSOCK]), Provided { vsock: false, ..whole });
+        assert_eq!(in_container(&[facts::TUN]), Provided { network: false, ..whole });
+        let on_host = |lacking: &[&str]| provided(Environment::Host, &with(lacking));
+        assert_eq!(on_host(&[]), Provided { namespaces: true, handles: true, ..whole });
+        assert!(!on_host(&[facts::NAMESPACES]).network);
+        let nested: Facts =
+            [(facts::KVM, EnvironmentFact::Has), (facts::HYPERVISOR, EnvironmentFact::Has)].into_iter().collect();
+        assert!(provided(Environment::Container, &nested).nested);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The environment as one test sees it, and what the test leaves for the report.
 
+use crate::broker::{self, Wish};
 use crate::environment::kvm;
 use crate::environment::launcher::Launcher;
 use crate::launch::compose::{self, Composed};
@@ -14,14 +15,16 @@ use model::profile::{ImageDriver, Profile};
 use model::sync::locked;
 use protocol::message::Launched;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{Claims, CommandOutput, Daemon, EnvironmentSide, Machine, VcpuError, VcpuRun};
+use suites::vsock;
 
 /// The environment as one test sees it.
 pub(super) struct TestEnvironment<'a> {
@@ -142,6 +145,20 @@ impl EnvironmentSide for TestEnvironment<'_> {
 
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_as(Configuration::Own, RequiredDevice::Vsock)
+    }
+
+    fn dial(&self, cid: u32, port: u32) -> io::Result<OwnedFd> {
+        match broker::here() {
+            Some(broker) => broker.ask(Wish::Dial { cid, port }),
+            None => vsock::connect(cid, port),
+        }
+    }
+
+    fn listen(&self, port: u32) -> io::Result<OwnedFd> {
+        match broker::here() {
+            Some(broker) => broker.ask(Wish::Listen { port }),
+            None => vsock::listen_on(port),
+        }
     }
 
     fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop> {

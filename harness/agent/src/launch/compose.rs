@@ -1,5 +1,6 @@
 //! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
 
+use crate::broker;
 use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
@@ -247,7 +248,12 @@ fn make_disk(path: &Path) -> Result<(), Stop> {
 }
 
 /// A context id that no other guest of this machine is likely to have; 0 to 2 are reserved.
+///
+/// In a container processes have the same numbers as in others of the machine; there it is one of the broker's.
 fn guest_cid(number: u64) -> u32 {
+    if let Some(broker) = broker::here() {
+        return broker.first_cid + u32::try_from(number % u64::from(broker::CIDS)).unwrap_or(0);
+    }
     let seed = u64::from(std::process::id()) << 20 | number;
     u32::try_from(seed % 0x7fff_0000).unwrap_or(0) + 3
 }

@@ -95,15 +95,16 @@ impl Deadlines {
         }
     }
 
-    /// The deadlines for a guest that is to show whether KVM boots any.
-    pub fn under_kvm() -> Deadlines {
-        Deadlines { boot: KVM_BOOT, ..Deadlines::of(false) }
+    /// The deadlines for a guest that is to show whether KVM boots any; nested, where the machine is a virtual one.
+    pub fn under_kvm(nested: bool) -> Deadlines {
+        let deadlines = Deadlines::of(nested);
+        Deadlines { boot: KVM_BOOT * deadlines.times, ..deadlines }
     }
 
     /// How long a body may take inside the guest, of which its row says so many seconds, in an environment of this kind.
     pub fn body(self, seconds: u32, kind: Environment) -> Duration {
         // A guest may be nested where the environment is no virtual machine of ours.
-        Duration::from_secs(u64::from(seconds) * patience(kind)).max(self.answer)
+        Duration::from_secs(u64::from(seconds) * patience(kind).max(self.times.into())).max(self.answer)
     }
 
     /// From the request for a guest to its mounted share, when every part of it takes as long as it may.
@@ -190,7 +191,9 @@ mod tests {
     /// Else a guest that says nothing would be told as one that is alive and does not answer.
     #[test]
     fn every_answer_is_waited_for_longer_than_silence() {
-        for deadlines in [Deadlines::of(false), Deadlines::of(true), Deadlines::under_kvm()] {
+        for deadlines in
+            [false, true].into_iter().flat_map(|nested| [Deadlines::of(nested), Deadlines::under_kvm(nested)])
+        {
             let answers: Vec<_> = all(deadlines).into_iter().filter(|(name, _)| !NO_ANSWERS.contains(name)).collect();
             assert_eq!(answers.len(), 6, "{answers:?}");
             for (name, answer) in answers {

@@ -1,4 +1,4 @@
-//! Arguments of commands for maintainers.
+//! Arguments of commands for maintainers and about this machine.
 
 use clap::Args;
 use std::path::PathBuf;
@@ -15,4 +15,28 @@ pub(in crate::cli) struct ProfilesArguments {
     /// Seconds that reading it may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     pub within: u64,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct GenerateArguments {
+    /// The folder; it is made if need be.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DoctorArguments {
+    /// Install what is missing (as root; prints what it does).
+    #[arg(long)]
+    pub fix: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CleanArguments {
+    /// Also remove cached images, here and in Docker.
+    #[arg(long)]
+    pub images: bool,
+    /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
 }

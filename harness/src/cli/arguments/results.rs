@@ -51,14 +51,28 @@ pub(in crate::cli) struct SiteArguments {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MergeArguments {
-    /// Output folders of runs, merged ones too; the same one may come twice.
-    #[arg(required = true, value_name = "DIR")]
-    pub folders: Vec<PathBuf>,
+    /// Output folders of runs, merged ones too, or bundles; the same one may come twice.
+    #[arg(required = true, value_name = "DIR|BUNDLE")]
+    pub runs: Vec<PathBuf>,
     /// Folder for the journal, reports and logs of all of them; must be empty or absent.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// What was to be run, as `plan --format json` prints it: a pipeline's exit code, and the folder `pipeline` in --out
+    /// with what it tells people. A bundle that cannot be read counts as missing.
+    #[arg(long, value_name = "PLAN")]
+    pub plan: Option<PathBuf>,
     #[command(flatten)]
     pub judged: JudgedArguments,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WriteBackArguments {
+    /// Output folders of runs, merged ones too, or bundles; what none of them saw to its end stays as it is.
+    #[arg(required = true, value_name = "DIR|BUNDLE")]
+    pub runs: Vec<PathBuf>,
+    /// The records, whose folder verified/ is written; the shipped ones lie in distros/records.
+    #[arg(long, value_name = "DIR")]
+    pub records: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -205,6 +205,21 @@ fn hardware_and_containers_are_not_weighed() {
 }
 
 #[test]
+fn kvm_on_an_emulated_processor_is_weighed_wherever_it_is() {
+    for environment in [Environment::Container, Environment::Host] {
+        let failed = |basis| Evidence {
+            basis: Some(basis),
+            runs_kvm: true,
+            ..evidence(environment, &[(NESTED, fail()), (STATIC, Outcome::Pass)])
+        };
+        assert_eq!(weighed(failed(Basis::Emulated), &[], None), Verdict::Inconclusive, "{environment}");
+        assert_eq!(weighed(failed(Basis::Hardware), &[], None), Verdict::Unsupported, "{environment}");
+        let without_a_guest = Evidence { runs_kvm: true, ..evidence(environment, &[(STATIC, fail())]) };
+        assert_eq!(weighed(without_a_guest, &[], None), Verdict::Unsupported, "{environment}");
+    }
+}
+
+#[test]
 fn a_pass_stays_a_pass_and_outranks_the_container() {
     let bad = evidence(Environment::Container, &[(NESTED, fail())]);
     assert_eq!(weighed(evidence(Environment::Vm, &[]), &[], Some(&bad)), Verdict::Supported);

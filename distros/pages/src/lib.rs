@@ -1,0 +1,127 @@
+//! Man pages and shell completions of a command, made of the arguments that it parses, for those who make packages.
+
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use std::io;
+use std::path::Path;
+
+/// What the page of the whole command says besides its arguments.
+pub struct Shared<'a> {
+    /// The exit codes, as `--help` lists them: a head, then lines that begin with a code; what goes on begins with none.
+    pub exit_codes: &'a str,
+    /// More sections, each with its entries: a name and what it means.
+    pub sections: Vec<(&'a str, Vec<(String, String)>)>,
+}
+
+/// Writes the pages of a command and of its subcommands, and completions for bash, fish and zsh, into a folder, which is
+/// made if need be.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write(directory: &Path, command: &Command, version: &str, shared: &Shared<'_>) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    let name = command.get_name();
+    for shell in [Shell::Zsh, Shell::Fish] {
+        clap_complete::generate_to(shell, &mut command.clone(), name, directory)?;
+    }
+    std::fs::write(directory.join(format!("{name}.bash")), bash(command)?)?;
+    // Only a built command knows its global options and its calls' full names.
+    let mut whole = command.clone().disable_help_subcommand(true);
+    whole.build();
+    let source = format!("{name} {version}");
+    std::fs::write(directory.join(format!("{name}.1")), page(&whole, name, &source, Some(shared))?)?;
+    for call in whole.get_subcommands() {
+        let of_call = call.get_display_name().unwrap_or(call.get_name());
+        std::fs::write(directory.join(format!("{of_call}.1")), page(call, name, &source, None)?)?;
+    }
+    Ok(())
+}
+
+/// clap_complete 4.6 spells the hyphen of a program's name in two ways, so that no call's options would be found.
+fn bash(command: &Command) -> io::Result<String> {
+    let mut script = Vec::new();
+    let name = command.get_name();
+    clap_complete::generate(Shell::Bash, &mut command.clone(), name, &mut script);
+    let script = String::from_utf8(script).map_err(io::Error::other)?;
+    Ok(script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__")))
+}
+
+/// One page; the whole command's has what all of them share.
+fn page(command: &Command, name: &str, source: &str, shared: Option<&Shared<'_>>) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let man = Man::new(command.clone()).manual(name).source(source);
+    man.render_title(&mut out)?;
+    man.render_name_section(&mut out)?;
+    man.render_synopsis_section(&mut out)?;
+    man.render_description_section(&mut out)?;
+    man.render_options_section(&mut out)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut out)?;
+    }
+    let mut roff = Roff::new();
+    match shared {
+        Some(shared) => sections(&mut roff, shared),
+        None => {
+            roff.control("SH", ["SEE ALSO"]);
+            roff.text([bold(name), roman("(1)")]);
+        }
+    }
+    roff.to_writer(&mut out)?;
+    Ok(out)
+}
+
+/// Exit codes, and what else the command has to say.
+fn sections(roff: &mut Roff, shared: &Shared<'_>) {
+    roff.control("SH", ["EXIT STATUS"]);
+    let mut lines = shared.exit_codes.lines().skip(1).peekable();
+    while let Some(line) = lines.next() {
+        let (code, meaning) = line.trim().split_once(' ').unwrap_or((line, ""));
+        let mut meaning = meaning.trim().to_owned();
+        // A meaning goes on in lines that begin with no number.
+        while let Some(more) = lines.next_if(|l| !l.trim_start().starts_with(|c: char| c.is_ascii_digit())) {
+            meaning += " ";
+            meaning += more.trim();
+        }
+        entry(roff, code, &meaning);
+    }
+    for (title, entries) in &shared.sections {
+        roff.control("SH", [*title]);
+        entries.iter().for_each(|(head, text)| entry(roff, head, text));
+    }
+}
+
+fn entry(roff: &mut Roff, head: &str, text: &str) {
+    roff.control("TP", []);
+    roff.text([bold(head)]);
+    roff.text([roman(text)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Arg;
+
+    #[test]
+    fn a_command_has_a_page_for_each_call_and_says_the_rest_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let call = Command::new("run").about("Runs it").arg(Arg::new("fast").long("fast"));
+        let command = Command::new("a-b").about("Does it").subcommand(call);
+        let sections = vec![("FILES", vec![("/etc/a".to_owned(), "What it reads.".to_owned())])];
+        let shared = Shared { exit_codes: "Exit codes:\n  0  fine\n  1  not fine,\n     in two lines", sections };
+        write(dir.path(), &command, "1.2", &shared).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["_a-b", "a-b-run.1", "a-b.1", "a-b.bash", "a-b.fish"]);
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let whole = read("a-b.1");
+        for text in ["EXIT STATUS", "not fine, in two lines", "FILES", "What it reads.", "a\\-b\\-run(1)"] {
+            assert!(whole.contains(text), "{text}: {whole}");
+        }
+        let page = read("a-b-run.1");
+        assert!(page.contains("fast") && page.contains("SEE ALSO") && !page.contains("FILES"), "{page}");
+        let script = read("a-b.bash");
+        assert!(script.contains("a__b") && !script.contains("a__subcmd__b"), "{script}");
+    }
+}

@@ -1,0 +1,151 @@
+//! What the agent of a container asks the harness for: the host's vhost and tap drivers, opened as Kata's runtimes open
+//! them for QEMU, and the host's end of a vsock.
+//!
+//! A container may neither make a tap nor speak vsock, because both take what reaches past it: a capability, a network
+//! namespace, a family of sockets that knows no namespaces. So it has none of the devices, and no filter is loosened:
+//! the harness, outside, does the few things that tests need, each bound to this container's guests, and hands the
+//! descriptors in.
+//!
+//! One connection to a Unix socket is one wish: a line of JSON there, a line back with the descriptor or the reason.
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde::{Deserialize, Serialize};
+use std::io::{self, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// The folder of a container that has the broker's socket.
+pub const FOLDER: &str = "/run/kata-qualify";
+/// The socket's name in it.
+pub const SOCKET: &str = "broker";
+/// The environment variable by which an agent knows that there is a broker: the first context id of its guests.
+pub const FIRST_CID: &str = "KATA_QUALIFY_FIRST_CID";
+/// How many context ids a container has: more than it ever starts guests.
+pub const CIDS: u32 = 1 << 12;
+/// Bytes of a line.
+pub const LINE: usize = 512;
+/// What an answer begins with that is the kernel's; the errno follows.
+pub const ERRNO: &str = "errno ";
+/// How long either side may take for a line; opening, dialling and making a tap take milliseconds.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an agent asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wish {
+    /// `/dev/vhost-vsock` for the guest of this context id.
+    VhostVsock {
+        /// The id.
+        cid: u32,
+    },
+    /// `/dev/vhost-net`.
+    VhostNet,
+    /// A tap.
+    Tap,
+    /// A vsock connection to a guest.
+    Dial {
+        /// The guest's context id.
+        cid: u32,
+        /// The port.
+        port: u32,
+    },
+    /// A vsock listener.
+    Listen {
+        /// The port.
+        port: u32,
+    },
+}
+
+/// The first context id of a container by what it is named after, so that two containers of a machine hardly ever share
+/// any; 0 to 2 are reserved.
+pub fn first_cid(name: &str) -> u32 {
+    // FNV-1a, which is all that is needed of a digest here.
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    // Below 2^31, and never the first range.
+    ((hash >> 1) / CIDS).max(1) * CIDS
+}
+
+/// What is asked of the broker of this container; `None` where the agent opens devices itself.
+pub(crate) fn here() -> Option<Client> {
+    let first_cid = std::env::var(FIRST_CID).ok()?.parse().ok()?;
+    Some(Client { first_cid })
+}
+
+/// An agent's side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client {
+    /// The first context id of the container's guests.
+    pub(crate) first_cid: u32,
+}
+
+impl Client {
+    /// The descriptor that is asked for.
+    ///
+    /// # Errors
+    /// The broker's reason, or that there is none.
+    pub(crate) fn ask(self, wish: Wish) -> io::Result<OwnedFd> {
+        ask(&Path::new(FOLDER).join(SOCKET), wish)
+    }
+}
+
+/// Asks the broker at a socket.
+///
+/// # Errors
+/// What the kernel told the broker, with its errno; without one that the broker refuses or does not answer.
+pub fn ask(socket: &Path, wish: Wish) -> io::Result<OwnedFd> {
+    let unanswered = |e: io::Error| io::Error::other(format!("asking the harness for {wish:?}: {e}"));
+    let (said, descriptor) = exchange(socket, wish).map_err(unanswered)?;
+    match (descriptor, said.strip_prefix(ERRNO).map(str::parse)) {
+        (Some(descriptor), _) => Ok(descriptor),
+        (None, Some(Ok(errno))) => Err(io::Error::from_raw_os_error(errno)),
+        (None, _) if said.is_empty() => Err(unanswered(io::ErrorKind::UnexpectedEof.into())),
+        (None, _) => Err(io::Error::other(said)),
+    }
+}
+
+/// What the broker says to a wish, and what it hands over.
+fn exchange(socket: &Path, wish: Wish) -> io::Result<(String, Option<OwnedFd>)> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(&wish)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut said = [0; LINE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut said)], &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let mut descriptors = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    let descriptor = descriptors.next();
+    let said = String::from_utf8_lossy(said.get(..got).unwrap_or_default());
+    Ok((said.trim().to_owned(), descriptor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_containers_are_apart_and_reserve_what_is_not_theirs() {
+        let names = ["", "a", "b", "0f3a", "0f3b", "a volume with a long name"];
+        let mut firsts = names.map(first_cid).to_vec();
+        for first in &firsts {
+            assert!(*first >= CIDS && first.is_multiple_of(CIDS) && *first < 1 << 31, "{first}");
+        }
+        firsts.sort_unstable();
+        firsts.dedup();
+        assert_eq!(firsts.len(), names.len());
+    }
+
+    #[test]
+    fn without_a_broker_nobody_has_asked_the_kernel() {
+        let nowhere = ask(Path::new("/nonexistent/broker"), Wish::VhostNet).unwrap_err();
+        assert!(nowhere.raw_os_error().is_none() && nowhere.to_string().contains("VhostNet"), "{nowhere}");
+    }
+}

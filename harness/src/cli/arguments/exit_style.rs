@@ -1,0 +1,24 @@
+//! Whose exit codes are asked for.
+
+use super::Command;
+use clap::ValueEnum;
+
+/// Whose exit codes a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ExitStyle {
+    /// This program's.
+    Own,
+    /// Those of a test with autopkgtest's restriction `skippable`.
+    Autopkgtest,
+}
+
+impl Command {
+    /// Whose exit codes are asked for.
+    pub(in crate::cli) fn exit_style(&self) -> ExitStyle {
+        match self {
+            Command::Run(run) => run.exit_style,
+            Command::Rerun(rerun) => rerun.options.exit_style,
+            _ => ExitStyle::Own,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `kata-qualify generate`: man pages and shell completions, for those who make packages.
+
+use crate::cli::Exit;
+use crate::cli::arguments::{Arguments, EXIT_CODES};
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use pages::Shared;
+use std::path::Path;
+
+const ENVIRONMENT: [(&str, &str); 5] = [
+    (
+        "KATA_QUALIFY_CACHE",
+        "Where images are cached, in the place of $XDG_CACHE_HOME/kata-qualify or ~/.cache/kata-qualify.",
+    ),
+    ("KATA_QUALIFY_CACHE_SIZE", "How many GiB cached images may take, in the place of 20."),
+    ("DOCKER_HOST", "The Docker engine; guests in containers have KVM only if it is a socket of this machine's."),
+    ("TMPDIR", "Where bundles are unpacked, and files without a name lie."),
+    ("NO_COLOR", "Set: no colours."),
+];
+
+const FILES: [(&str, &str); 2] = [
+    ("kata-qualify-out/TIME", "A run's journal, reports and logs, below the folder that it was started in."),
+    ("distros/records/verified/*.yaml", "What was verified, which --write-back and write-back write."),
+];
+
+/// Runs the command.
+pub(super) fn generate(directory: &Path) -> anyhow::Result<Exit> {
+    let section = |entries: &[(&str, &str)]| entries.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let sections = vec![("ENVIRONMENT", section(&ENVIRONMENT)), ("FILES", section(&FILES))];
+    let shared = Shared { exit_codes: EXIT_CODES, sections };
+    pages::write(directory, &Arguments::command(), env!("CARGO_PKG_VERSION"), &shared)
+        .with_context(|| format!("writing below {}", directory.display()))?;
+    Ok(Exit::AsRecorded)
+}

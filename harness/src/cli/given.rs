@@ -1,0 +1,102 @@
+//! Runs that are given by their output folders, or by bundles of them.
+
+use crate::bundle::open;
+use crate::cli::{UsageError, base, report};
+use crate::gather::Gathered;
+use crate::progress::tell;
+use anyhow::Context as _;
+use reports::journal::{Journal, MAX_CELLS, Writer};
+use reports::merge::{self, FOLDER, Merged};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The folders of a run's files; its reports are made again.
+const FOLDERS: [&str; 2] = ["artifacts", "images"];
+
+/// A run that is given.
+pub(super) struct Given {
+    /// As the caller names it.
+    pub(super) name: String,
+    /// Its journal.
+    pub(super) journal: Journal,
+    folder: PathBuf,
+    _unpacked: Option<TempDir>,
+}
+
+/// Reads a run; a file is a bundle, which is unpacked aside and held against its checksums.
+///
+/// # Errors
+/// What is wrong with it, or that its candidates are judged beside a base run, which would be left out.
+pub(super) fn given(path: &Path) -> Result<Given, UsageError> {
+    let name = path.display().to_string();
+    let failed = |why: String| UsageError(format!("{name}: {why}"));
+    let (folder, unpacked) = match path.is_file() {
+        true => {
+            let unpacked = tempfile::tempdir().map_err(|e| failed(format!("creating a folder: {e}")))?;
+            open(path, unpacked.path()).map_err(failed)?;
+            (unpacked.path().to_owned(), Some(unpacked))
+        }
+        false => {
+            base::refuse_below(path)?;
+            (path.to_owned(), None)
+        }
+    };
+    let journal = report::read(&folder).map_err(|e| failed(format!("{e:#}")))?;
+    if journal.cut {
+        tell(format_args!("note: {name}: the last line of its journal was cut off and is left out"));
+    }
+    Ok(Given { name, journal, folder, _unpacked: unpacked })
+}
+
+/// Joins runs in an empty folder: their journals as one, and their files.
+///
+/// # Errors
+/// When there is nothing in them, or too much, or the folder has something in it.
+pub(super) fn join(all: &[Given], out: &Path) -> anyhow::Result<Journal> {
+    let journals: Vec<Journal> = all.iter().map(|given| given.journal.clone()).collect();
+    let Merged { journal, conflicts } = merge::merge(&journals);
+    let cells = reports::run::fold(&journal).cells.len();
+    if journal.entries.is_empty() {
+        return Err(UsageError("no run is in these folders".to_owned()).into());
+    }
+    if cells > MAX_CELLS {
+        return Err(UsageError(format!("the runs have {cells} cells, more than the {MAX_CELLS} of a journal")).into());
+    }
+    is_free(out)?;
+    let mut writer = Writer::create(out).context("writing the journal")?;
+    for entry in &journal.entries {
+        writer.append_as_it_is(entry).context("writing the journal")?;
+    }
+    let mut gathered = Gathered::default();
+    for one in all {
+        gather(&mut gathered, one, out).with_context(|| format!("copying the files of {}", one.name))?;
+    }
+    conflicts.iter().for_each(|conflict| tell(format_args!("conflict: {conflict}")));
+    gathered.left_out.iter().for_each(|left| tell(format_args!("warning: left out {left}")));
+    Ok(journal)
+}
+
+/// Copies the files of a run to where the merged journal has them.
+fn gather(gathered: &mut Gathered, one: &Given, out: &Path) -> std::io::Result<()> {
+    gathered.copy(&one.folder.join(FOLDER), &out.join(FOLDER))?;
+    // Files that are not below a run's folder are of the one run that the folder is of.
+    if let [run] = &merge::runs(&one.journal)[..] {
+        for name in FOLDERS {
+            gathered.copy(&one.folder.join(name), &out.join(merge::place(run, name)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an output folder that has something in it.
+pub(super) fn is_free(out: &Path) -> Result<(), UsageError> {
+    let failed = |why: String| UsageError(format!("--out {}: {why}", out.display()));
+    match std::fs::read_dir(out) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(failed("expected an empty folder".to_owned())),
+            None => Ok(()),
+        },
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e.to_string())),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,232 @@
+//! Opens the host's vhost and tap drivers for the agent of a container, and the host's end of a vsock.
+//!
+//! | wish | what is done | what it is bound to |
+//! |---|---|---|
+//! | [`Wish::VhostVsock`] | `/dev/vhost-vsock` with the guest's context id claimed | the container's own range of ids |
+//! | [`Wish::VhostNet`] | `/dev/vhost-net` | |
+//! | [`Wish::Tap`] | a tap in a network namespace of its own, whose other end sends test packets back | so many at a time |
+//! | [`Wish::Dial`] | a vsock connection to a guest | the same range of ids: no other guest of the machine is reached |
+//! | [`Wish::Listen`] | a vsock listener | the ports of tests |
+//!
+//! Whoever is in the container may ask, the release's programs, too: nothing is granted that reaches past its own guests.
+
+use agent::broker::{CIDS, ERRNO, LINE, PATIENCE, Wish};
+use agent::launch::vhost;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use suites::vsock;
+
+/// Taps that a container has at a time: its guests' and what they left for a moment.
+const TAPS: usize = 32;
+
+/// What the harness does for one container.
+pub(super) struct Broker {
+    first_cid: u32,
+    taps: Arc<AtomicUsize>,
+}
+
+impl Broker {
+    /// One whose guests have context ids from this one on.
+    pub(super) fn new(first_cid: u32) -> Broker {
+        Broker { first_cid, taps: Arc::default() }
+    }
+
+    /// Answers until `over`; whoever sets that connects once more, so that it is seen.
+    pub(super) fn serve(&self, listener: &UnixListener, over: &AtomicBool) {
+        for stream in listener.incoming() {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            // Whoever cannot be answered asks again, or does without; one after the other is fast enough.
+            let _ = stream.and_then(|stream| self.answer(stream));
+        }
+    }
+
+    fn answer(&self, mut stream: UnixStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let granted = read_line(&mut stream)
+            .and_then(|line| serde_json::from_slice(&line).map_err(io::Error::other))
+            .and_then(|wish| self.grant(wish));
+        match granted {
+            Ok(descriptor) => {
+                let descriptors = [descriptor.as_fd()];
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+                let mut control = SendAncillaryBuffer::new(&mut space);
+                control.push(SendAncillaryMessage::ScmRights(&descriptors));
+                sendmsg(&stream, &[IoSlice::new(b"\n")], &mut control, SendFlags::NOSIGNAL)?;
+                Ok(())
+            }
+            Err(why) => stream.write_all(
+                match why.raw_os_error() {
+                    Some(errno) => format!("{ERRNO}{errno}\n").into_bytes(),
+                    None => format!("{why}\n").into_bytes(),
+                }
+                .as_slice(),
+            ),
+        }
+    }
+
+    fn grant(&self, wish: Wish) -> io::Result<OwnedFd> {
+        let refused = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        let is_ours = |cid: u32| cid.checked_sub(self.first_cid).is_some_and(|number| number < CIDS);
+        match wish {
+            Wish::VhostVsock { cid } | Wish::Dial { cid, .. } if !is_ours(cid) => {
+                refused("the context id is of no guest of this container")
+            }
+            Wish::Listen { port } if !vsock::TEST_PORTS.contains(&port) => refused("the port is none of the tests'"),
+            Wish::VhostVsock { cid } => vhost::serves(vhost::VSOCK).and_then(|()| vhost::vsock(cid)),
+            Wish::VhostNet => vhost::serves(vhost::NET).and_then(|()| vhost::net()),
+            Wish::Dial { cid, port } => vsock::connect(cid, port),
+            Wish::Listen { port } => vsock::listen_on(port),
+            Wish::Tap => {
+                let counted = Counted::new(&self.taps);
+                if counted.0.load(Ordering::Relaxed) > TAPS {
+                    return refused("the container has too many taps");
+                }
+                vhost::tap_apart(counted)
+            }
+        }
+    }
+}
+
+/// A tap is counted for as long as this is there.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(taps: &Arc<AtomicUsize>) -> Counted {
+        taps.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(taps))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A line of at most [`LINE`] bytes.
+fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while line.len() < LINE && stream.read(&mut byte)? == 1 {
+        if byte == *b"\n" {
+            return Ok(line);
+        }
+        line.extend(byte);
+    }
+    Err(io::Error::other("expected a line"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent::broker::{SOCKET, ask};
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+    use suites::packets::TYPE;
+
+    const FIRST: u32 = CIDS * 7;
+
+    /// A broker in a thread, while `use_it` is called with its socket.
+    fn with_broker(use_it: impl FnOnce(&Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join(SOCKET);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| Broker::new(FIRST).serve(&listener, &over));
+            use_it(&socket);
+            over.store(true, Ordering::Relaxed);
+            UnixStream::connect(&socket).unwrap();
+        });
+    }
+
+    #[test]
+    fn no_other_guest_of_the_machine_and_no_other_port_is_reached() {
+        with_broker(|socket| {
+            for wish in [
+                Wish::Dial { cid: 1, port: vsock::AGENT_PORT },
+                Wish::Dial { cid: vsock::HOST, port: 1 },
+                Wish::Dial { cid: FIRST - 1, port: vsock::AGENT_PORT },
+                Wish::Dial { cid: FIRST + CIDS, port: vsock::AGENT_PORT },
+                Wish::VhostVsock { cid: 3 },
+                Wish::VhostVsock { cid: u32::MAX },
+            ] {
+                let why = ask(socket, wish).unwrap_err().to_string();
+                assert_eq!(why, "the context id is of no guest of this container", "{wish:?}");
+            }
+            for port in [22, vsock::AGENT_PORT, vsock::TEST_PORTS.start - 1, vsock::TEST_PORTS.end] {
+                let why = ask(socket, Wish::Listen { port }).unwrap_err().to_string();
+                assert_eq!(why, "the port is none of the tests'", "{port}");
+            }
+        });
+    }
+
+    #[test]
+    fn who_asks_for_nothing_that_is_known_is_told_so_and_harms_nothing() {
+        with_broker(|socket| {
+            for line in ["\n", "{}\n", "\"kvm\"\n", &"x".repeat(LINE + 1), "{\"dial\":{\"cid\":-1,\"port\":1}}\n"] {
+                let mut stream = UnixStream::connect(socket).unwrap();
+                stream.write_all(line.as_bytes()).unwrap();
+                let mut said = String::new();
+                // Where more was sent than was read, the end is a reset.
+                let _ = stream.read_to_string(&mut said);
+                assert!(!said.is_empty() || line.len() > LINE, "{line:?}");
+                assert!(!said.starts_with(ERRNO), "the kernel was not asked: {said}");
+            }
+            // One that hangs up.
+            drop(UnixStream::connect(socket).unwrap());
+            let nowhere = ask(&socket.join("none"), Wish::VhostNet).unwrap_err();
+            assert!(nowhere.raw_os_error().is_none(), "{nowhere}");
+            assert!(ask(socket, Wish::Dial { cid: 1, port: 1 }).unwrap_err().to_string().contains("no guest"));
+        });
+    }
+
+    /// The other end of a tap is not in the container, and answers all the same.
+    #[test]
+    #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
+    fn a_tap_that_is_handed_in_carries_test_packets_both_ways() {
+        with_broker(|socket| {
+            let mut tap = File::from(ask(socket, Wish::Tap).unwrap());
+            // Behind a header of no offloads.
+            let frame = |to: [u8; 6], from: [u8; 6]| [&[0; 10][..], &to, &from, &TYPE.to_be_bytes(), &[7; 60]].concat();
+            let (all, own) = ([0xff; 6], [2, 0, 0, 0, 0, 1]);
+            rustix::fs::fcntl_setfl(&tap, rustix::fs::OFlags::NONBLOCK).unwrap();
+            let end = Instant::now() + Duration::from_secs(20);
+            let mut came_back = false;
+            while !came_back {
+                assert!(Instant::now() < end, "nothing comes back");
+                // The interface may not be up yet.
+                let _ = tap.write(&frame(all, own));
+                std::thread::sleep(Duration::from_millis(20));
+                let mut buffer = [0; 2048];
+                while let Ok(count) = tap.read(&mut buffer) {
+                    came_back |= buffer[10..count] == frame(own, all)[10..];
+                }
+            }
+        });
+    }
+
+    #[test]
+    #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
+    fn a_container_has_so_many_taps_at_a_time_and_no_more() {
+        with_broker(|socket| {
+            let mut taps: Vec<OwnedFd> = (0..TAPS).map(|_| ask(socket, Wish::Tap).unwrap()).collect();
+            assert_eq!(ask(socket, Wish::Tap).unwrap_err().to_string(), "the container has too many taps");
+            taps.clear();
+            // They are gone once their other ends have noticed.
+            let end = Instant::now() + Duration::from_secs(20);
+            while ask(socket, Wish::Tap).is_err() {
+                assert!(Instant::now() < end, "no tap is free");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+    }
+}

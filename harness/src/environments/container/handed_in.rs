@@ -1,0 +1,153 @@
+//! What of this machine's a container's guests are given: KVM as a device, and vhost and taps by a broker.
+//!
+//! Nothing is given where KVM is not there or runs nothing, and nothing to an engine of another machine, of which no probe
+//! here knows.
+//! Whether a guest boots under KVM only the release's own QEMU and kernel tell, in the container: where none does, the
+//! container is made again without all this, because a device that opens and does not work is not to be there.
+//!
+//! QEMU opens `/dev/kvm` by itself, as Kata has it; its node is in the container, to be read and written and not to be made.
+//! All other drivers Kata opens for it, and so does the broker (see `broker`), in a thread of the harness: a container
+//! has neither their nodes nor a privilege for them.
+
+use super::broker::Broker;
+use crate::environments::vm::outer::KVM_DEVICE;
+use agent::broker::{FIRST_CID, FOLDER, SOCKET, first_cid};
+use bollard::models::DeviceMapping;
+use rustix::fs::{Mode, OFlags};
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+use testcontainers::core::{AccessMode, Mount};
+
+/// How long a vCPU may take for three instructions; one that hangs, hangs for ever.
+const A_VCPU: Duration = Duration::from_secs(5);
+
+/// Whether containers may be given this machine's KVM: a vCPU runs, and the engine is this machine's.
+///
+/// # Errors
+/// Why not, in words.
+pub fn kvm() -> Result<(), String> {
+    is_local(std::env::var("DOCKER_HOST").ok().as_deref())?;
+    let (tell, told) = mpsc::channel();
+    // The thread is left behind where KVM does not come back.
+    std::thread::spawn(move || tell.send(agent::environment::kvm::works().map_err(|e| e.to_string())));
+    told.recv_timeout(A_VCPU).unwrap_or_else(|_| Err(format!("a vCPU has not run within {} s", A_VCPU.as_secs())))
+}
+
+/// Whether the engine that `DOCKER_HOST` names is this machine's.
+fn is_local(host: Option<&str>) -> Result<(), String> {
+    match host.filter(|host| !host.is_empty()) {
+        Some(other) if !other.starts_with("unix://") => {
+            Err("the Docker engine may be another machine's: DOCKER_HOST names no socket of this one".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What one container is given; goes with the value.
+pub(super) struct HandedIn {
+    folder: PathBuf,
+    first_cid: u32,
+    over: Arc<AtomicBool>,
+}
+
+impl HandedIn {
+    /// Starts a broker for the container of this volume, with its socket in a folder that is made.
+    ///
+    /// # Errors
+    /// What could not be made.
+    pub(super) fn new(folder: &Path, volume: &str) -> io::Result<HandedIn> {
+        fs::create_dir_all(folder)?;
+        let (first_cid, over) = (first_cid(volume), Arc::<AtomicBool>::default());
+        let handed_in = HandedIn { folder: folder.to_owned(), first_cid, over: Arc::clone(&over) };
+        let listener = short(folder, |folder| UnixListener::bind(folder.join(SOCKET)))?;
+        let broker = Broker::new(first_cid);
+        std::thread::Builder::new().name("broker".to_owned()).spawn(move || broker.serve(&listener, &over))?;
+        Ok(handed_in)
+    }
+
+    /// KVM's device, as the engine is told.
+    pub(super) fn devices() -> Vec<DeviceMapping> {
+        let path = Some(KVM_DEVICE.to_owned());
+        vec![DeviceMapping {
+            path_on_host: path.clone(),
+            path_in_container: path,
+            cgroup_permissions: Some("rw".to_owned()),
+        }]
+    }
+
+    /// The folder with the broker's socket in the container.
+    pub(super) fn mount(&self) -> Mount {
+        Mount::bind_mount(self.folder.to_string_lossy(), FOLDER).with_access_mode(AccessMode::ReadOnly)
+    }
+
+    /// By what the agent knows of the broker.
+    pub(super) fn variable(&self) -> (&'static str, String) {
+        (FIRST_CID, self.first_cid.to_string())
+    }
+}
+
+impl Drop for HandedIn {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        // The broker waits for a connection.
+        let _ = short(&self.folder, |folder| UnixStream::connect(folder.join(SOCKET)));
+        let _ = fs::remove_dir_all(&self.folder);
+        // That of the run, if this was all that was in it.
+        let _ = self.folder.parent().map(fs::remove_dir);
+    }
+}
+
+/// Calls with a short path of a folder: the path of a Unix socket has 108 bytes.
+fn short<T>(folder: &Path, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let open = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    call(Path::new(&format!("/proc/self/fd/{}", open.as_raw_fd())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent::broker::{Wish, ask};
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn an_engine_elsewhere_gets_nothing_of_this_machines() {
+        for (host, is) in [
+            (None, true),
+            (Some(""), true),
+            (Some("unix:///run/user/1000/docker.sock"), true),
+            (Some("tcp://10.0.0.1:2375"), false),
+            (Some("ssh://build@host.example"), false),
+        ] {
+            assert_eq!(is_local(host).is_ok(), is, "{host:?}");
+        }
+    }
+
+    /// A broker in a folder with a path that is too long for a socket.
+    fn with_broker(use_it: impl FnOnce(&dyn Fn(Wish) -> io::Result<OwnedFd>)) {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("x".repeat(120));
+        let folder = run.join("broker");
+        let handed_in = HandedIn::new(&folder, "volume").unwrap();
+        use_it(&|wish| short(&folder, |folder| ask(&folder.join(SOCKET), wish)));
+        drop(handed_in);
+        assert!(!run.exists(), "nothing is left");
+    }
+
+    #[test]
+    fn a_broker_knows_its_own_guests_and_ends_with_its_container() {
+        with_broker(|ask| {
+            let other = ask(Wish::Dial { cid: first_cid("volume") - 1, port: 1024 }).unwrap_err();
+            assert_eq!(other.to_string(), "the context id is of no guest of this container");
+            // Nobody listens there, or there is no vsock: either way the kernel was asked.
+            let own = ask(Wish::Dial { cid: first_cid("volume"), port: 1024 }).unwrap_err();
+            assert!(own.raw_os_error().is_some(), "{own}");
+        });
+    }
+}

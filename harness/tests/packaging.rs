@@ -1,0 +1,304 @@
+//! What packages of kata-qualify ship: the Debian package and its tests, what runs shards elsewhere, and tmt's results.
+//!
+//! Scripts are tried with a kata-qualify that only says what it is asked.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// Exit code, and what was said on both streams.
+fn run(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (output.status.code().unwrap(), said)
+}
+
+fn must(command: &mut Command) -> String {
+    let (code, said) = run(command);
+    assert_eq!(code, 0, "{command:?}: {said}");
+    said
+}
+
+/// A program of this text in a folder.
+fn program(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+#[cfg_attr(
+    any(lacks = "debhelper", lacks = "lintian", lacks = "man", lacks = "bash"),
+    ignore = "needs debhelper, lintian, man-db and bash"
+)]
+fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    for path in ["debian", "packaging", "distros/records", "distros/README.md", "docs/running.md"] {
+        let to = source.join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        must(Command::new("cp").arg("--archive").arg(repository(path)).arg(to));
+    }
+    let profiles = "--build-profiles=pkg.kata-qualify.rustup,pkg.kata-qualify.no-osinfo";
+    let mut build = Command::new("dpkg-buildpackage");
+    build.args(["--build=binary", "--no-sign", profiles]).current_dir(&source);
+    build.env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify")).env("DEB_BUILD_OPTIONS", "noautodbgsym");
+    must(build.env("DPKG_DEB_COMPRESSOR_LEVEL", "1"));
+    let built = |end: &str| {
+        let mut files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.to_string_lossy().ends_with(end)).unwrap()
+    };
+    let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built(".deb")));
+    let files: Vec<String> = listed
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .inspect(|words| assert_eq!(words[1], "root/root", "{words:?}"))
+        .filter(|words| !words[5].ends_with('/'))
+        .map(|words| format!("{} {}", words[0], words[5]))
+        .collect();
+    insta::assert_snapshot!(files.join("\n"));
+    let mut lintian = Command::new("lintian");
+    let (code, said) = run(lintian.args(["--allow-root", "--fail-on", "error,warning"]).arg(built(".changes")));
+    assert_eq!(code, 0, "{said}");
+
+    let unpacked = folder.path().join("unpacked");
+    must(Command::new("dpkg-deb").arg("--extract").arg(built(".deb")).arg(&unpacked));
+    let page = unpacked.join("usr/share/man/man1/kata-qualify-write-back.1.gz");
+    let mut man = Command::new("man");
+    man.env("LC_ALL", "C.UTF-8").env("MANPAGER", "cat").args(["--warnings", "--local-file"]);
+    let read = must(man.arg(page));
+    assert!(read.contains("SYNOPSIS") && read.contains("--records") && !read.contains("warning"), "{read}");
+    let script = unpacked.join("usr/share/bash-completion/completions/kata-qualify");
+    let bash = "source \"$1\"
+        ask() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+            $(complete -p kata-qualify | sed 's/.*-F \\([^ ]*\\).*/\\1/') kata-qualify \"${!#}\" \"${COMP_WORDS[-2]}\"
+            echo \"${COMPREPLY[*]}\"; }
+        ask kata-qualify docto; ask kata-qualify write-back --reco; ask kata-qualify run --exit-style auto";
+    let completed = must(Command::new("bash").args(["-euc", bash, "bash"]).arg(script));
+    assert_eq!(completed, "doctor\n--records\nautopkgtest\n");
+}
+
+/// The scripts that a test of Debian's names are there, and both restrict it as they must.
+#[test]
+fn debians_tests_are_there_and_run_where_they_may() {
+    let control = fs::read_to_string(repository("debian/tests/control")).unwrap();
+    let stanzas: Vec<&str> = control.split("\n\n").collect();
+    let field = |stanza: &str, name: &str| -> Vec<String> {
+        let line = stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default();
+        line.split(", ").map(str::to_owned).collect()
+    };
+    let names: Vec<String> = stanzas.iter().flat_map(|stanza| field(stanza, "Tests")).collect();
+    assert_eq!(names, ["host", "machine"]);
+    for (stanza, isolation) in stanzas.iter().zip(["isolation-container", "isolation-machine"]) {
+        let restrictions = field(stanza, "Restrictions");
+        for needed in ["needs-root", isolation, "skippable"] {
+            assert!(restrictions.iter().any(|one| one == needed), "{needed}: {restrictions:?}");
+        }
+    }
+    // Whatever Kata's guests are made of here runs the test at each of its uploads.
+    let depends: BTreeSet<String> = field(stanzas[0], "Depends").into_iter().collect();
+    let database = model::database::Database::embedded();
+    let release = database.record("debian").unwrap().release("unstable", model::arch::Arch::X86_64).unwrap();
+    let manager = release.container_manager.iter().flat_map(|manager| manager.packages.clone());
+    for package in release.packages().into_iter().chain(manager) {
+        assert!(depends.contains(package.as_str()), "{package} is of the record, and not in {depends:?}");
+    }
+    for name in &names {
+        let mode = fs::metadata(repository("debian/tests").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{name}");
+    }
+}
+
+/// What Debian's test on the testbed ends with, by what each call of kata-qualify ends with.
+#[test]
+fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged() {
+    for (smoke, filesystem, expected) in
+        [(0, 0, 0), (1, 0, 1), (0, 1, 1), (77, 0, 77), (0, 77, 77), (77, 1, 1), (2, 0, 2), (0, 130, 77)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "#!/bin/sh\necho \"$*\" >>\"{}/log\"\ncase $* in\n*smoke::*) exit {smoke} ;;\n*) exit {filesystem} ;;\nesac\n",
+            dir.path().display()
+        );
+        program(dir.path(), "kata-qualify", &text);
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        let mut test = Command::new(repository("debian/tests/host"));
+        let (code, said) = run(test.env("PATH", path).env("AUTOPKGTEST_ARTIFACTS", dir.path()));
+        assert_eq!(code, expected, "{smoke} {filesystem}: {said}");
+        let asked = fs::read_to_string(dir.path().join("log")).unwrap();
+        for line in asked.lines() {
+            for word in ["run --in host", "--strict", "--exit-style autopkgtest"] {
+                assert!(line.contains(word), "{word}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "shellcheck", ignore = "needs shellcheck")]
+fn shellcheck_has_nothing_to_say() {
+    let scripts = [
+        ".ci/pipeline",
+        ".ci/publish",
+        "debian/tests/host",
+        "debian/tests/machine",
+        "packaging/run-shard",
+        "packaging/slurm/qualify.sbatch",
+        "packaging/tmt/host.sh",
+        "packaging/tmt/results",
+    ];
+    must(Command::new("shellcheck").args(scripts.map(repository)));
+}
+
+/// A kata-qualify that writes a journal, as far as `how` lets it, and says what it was asked.
+fn fake(folder: &Path, how: &str) -> PathBuf {
+    let text = format!(
+        "#!/bin/sh
+echo \"$*\" >>\"{log}\"
+what=$1 out=
+for word; do
+    [ \"$before\" = --out ] || [ \"$before\" = --resume ] && out=$word
+    before=$word
+done
+case $what in
+run)
+    mkdir -p \"$out\"
+    echo '{{\"at\":\"x\",\"event\":{{\"event\":\"run-started\"}}}}' >>\"$out/journal.jsonl\"
+    {how}
+    ;;
+bundle) echo bundle >\"$out\" ;;
+esac
+",
+        log = folder.join("log").display()
+    );
+    program(folder, "kata-qualify", &text)
+}
+
+const FINISHED: &str =
+    r#"echo '{"at":"x","event":{"event":"run-finished","interrupted":false}}' >>"$out/journal.jsonl"; exit "#;
+
+/// What a run of a shard ended with, and what kata-qualify was asked since.
+fn shard(folder: &Path, how: &str) -> (i32, Vec<String>) {
+    let _ = fs::remove_file(folder.join("log"));
+    let mut command = Command::new(repository("packaging/run-shard"));
+    command.env("KATA_QUALIFY", fake(folder, how)).current_dir(folder);
+    let (code, _) = run(command.args(["plan.json", "3", "results", "--profile", "all", "--offline", "--test=x"]));
+    (code, fs::read_to_string(folder.join("log")).unwrap().lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_shard_goes_on_where_another_machine_left_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundle = |name: &str| format!("bundle results/runs/{name} --out results/bundles/{name}.tar.zst");
+    // Its node is killed, then a signal ends it: neither is its end.
+    let (code, asked) = shard(dir.path(), "exit 137");
+    let begun = "run --cells plan.json --shard 3 --out results/runs/plan-3 --profile all --offline --test=x";
+    assert_eq!((code, asked), (137, vec![begun.to_owned(), bundle("plan-3")]));
+    let interrupted = FINISHED.replace("false", "true") + "130";
+    // What the journal knows is not said again.
+    let resumed = "run --resume results/runs/plan-3 --offline".to_owned();
+    assert_eq!(shard(dir.path(), &interrupted), (130, vec![resumed.clone(), bundle("plan-3")]));
+    assert_eq!(shard(dir.path(), &format!("{FINISHED}3")), (3, vec![resumed, bundle("plan-3")]));
+    // It has ended: this is another run.
+    let again = begun.replace("runs/plan-3", "runs/plan-3-again1");
+    assert_eq!(shard(dir.path(), &format!("{FINISHED}0")), (0, vec![again, bundle("plan-3-again1")]));
+    let mut bundles: Vec<_> =
+        fs::read_dir(dir.path().join("results/bundles")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    bundles.sort();
+    assert_eq!(bundles, ["plan-3-again1.tar.zst", "plan-3.tar.zst"]);
+}
+
+#[test]
+fn a_shard_takes_the_images_that_others_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = dir.path().join("images");
+    fs::create_dir(&images).unwrap();
+    fs::write(images.join("files"), "a.tar.zst#sha256:0\nb.tar.zst#sha256:1\n").unwrap();
+    let mut command = Command::new(repository("packaging/run-shard"));
+    command.env("KATA_QUALIFY", fake(dir.path(), "exit 0")).env("KATA_QUALIFY_IMAGES", &images);
+    must(command.args(["plan.json", "0", "results"]).current_dir(dir.path()));
+    let asked = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(asked.starts_with("images import a.tar.zst#sha256:0 b.tar.zst#sha256:1\nrun --cells"), "{asked}");
+}
+
+/// What a task of the array ends with, and whether it is queued again.
+#[test]
+fn a_slurm_task_that_was_not_judged_is_queued_once_more() {
+    for (code, restarts, expected, queued) in
+        [(0, None, 0, false), (1, None, 0, false), (3, None, 0, true), (3, Some("1"), 0, false), (2, None, 2, false)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let run_shard = program(dir.path(), "run-shard", &format!("#!/bin/sh\necho \"$*\" >shard\nexit {code}\n"));
+        program(dir.path(), "scontrol", "#!/bin/sh\necho \"$*\" >scontrol-asked\n");
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        let mut task = Command::new(repository("packaging/slurm/qualify.sbatch"));
+        task.current_dir(dir.path()).env("PATH", path).env("RUN_SHARD", run_shard);
+        task.envs([("PLAN", "p.json"), ("RESULTS", "r"), ("SLURM_ARRAY_JOB_ID", "7"), ("SLURM_ARRAY_TASK_ID", "4")]);
+        let (ended, said) = run(task.envs(restarts.map(|count| ("SLURM_RESTART_COUNT", count))));
+        assert_eq!(ended, expected, "{code}: {said}");
+        assert_eq!(fs::read_to_string(dir.path().join("shard")).unwrap(), "p.json 4 r\n");
+        let asked = fs::read_to_string(dir.path().join("scontrol-asked")).ok();
+        assert_eq!(asked.as_deref(), queued.then_some("requeue 7_4\n"), "{code} {restarts:?}");
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "jq", ignore = "needs jq")]
+fn tmt_has_a_result_for_each_capability() {
+    let dir = tempfile::tempdir().unwrap();
+    let capability = |verdict: &str, change: &str| serde_json::json!({"verdict": verdict, "change": change});
+    let mut worse = capability("unsupported", "new-failure");
+    worse["causes"] = serde_json::json!([{"component": "qemu", "message": "no q35: \"x\"\nand more"}]);
+    let verdicts = serde_json::json!({"rs-4.1": {
+        "vmm.boot": worse,
+        "vmm.qmp": capability("supported", "same"),
+        "vmm.tdx": capability("unsupported", "known"),
+        "vmm.vsock": capability("untested", "same"),
+        "vmm.net": capability("inconclusive", "unjudged"),
+        "kernel.host": capability("not-applicable", "same"),
+    }});
+    let cells = serde_json::json!([{"cell": "fedora:43/x86_64/host", "basis": "emulated", "verdicts": verdicts}]);
+    let results = serde_json::json!({"exit-code": 1, "run": "r1", "harness": "0.1.0", "cells": cells});
+    fs::write(dir.path().join("results.json"), results.to_string()).unwrap();
+    let said = must(Command::new(repository("packaging/tmt/results")).arg(dir.path().join("results.json")));
+    let parsed: Vec<serde_yaml::Value> = serde_yaml::from_str(&said).unwrap();
+    let of = |name: &str| {
+        let one = parsed.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {said}"));
+        (one["result"].as_str().unwrap(), one["note"].as_sequence().unwrap().len())
+    };
+    assert_eq!(of("/"), ("fail", 1));
+    for (capability, result, notes) in [
+        ("vmm.boot", "fail", 2),
+        ("vmm.qmp", "pass", 1),
+        ("vmm.tdx", "info", 1),
+        ("vmm.vsock", "skip", 1),
+        ("vmm.net", "error", 1),
+    ] {
+        assert_eq!(of(&format!("/fedora-43-x86_64-host/rs-4.1/{capability}")), (result, notes), "{capability}");
+    }
+    assert_eq!(parsed.len(), 6, "what cannot be is left out");
+}
+
+/// tmt's own files, as YAML with the keys that tmt 1.78 knows (spec/tests and spec/plans of its documentation).
+#[test]
+fn tmts_files_are_a_test_and_a_plan() {
+    let read = |name: &str| -> serde_yaml::Value {
+        serde_yaml::from_str(&fs::read_to_string(repository("packaging/tmt").join(name)).unwrap()).unwrap()
+    };
+    let (test, plan) = (read("host.fmf"), read("plan.fmf"));
+    assert_eq!(test["result"], "custom");
+    let script = test["test"].as_str().unwrap();
+    assert!(repository("packaging/tmt").join(script).is_file(), "{script}");
+    let tags: Vec<&str> = test["tag"].as_sequence().unwrap().iter().filter_map(|tag| tag.as_str()).collect();
+    assert_eq!(plan["discover"]["filter"].as_str(), Some(&*format!("tag:{}", tags[0])));
+    assert_eq!(plan["execute"]["how"], "tmt");
+}

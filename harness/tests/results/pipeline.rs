@@ -1,0 +1,442 @@
+//! What CI does with bundles: the commands, and the scripts that its workflow calls.
+
+use crate::made::{End, Made, Said, journal, make, said};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ONE: &str = "debian:13/x86_64/container";
+const OTHER: &str = "debian:12/x86_64/container";
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// A bundle of a made run, in `bundles`.
+fn bundle(folder: &Path, name: &str, cell: &str, end: End) {
+    let run = folder.join(name);
+    make(&run, &Made { run: name, cell, end, at: if end == End::Lost { 0 } else { 60 }, ..Made::default() });
+    fs::create_dir_all(folder.join("bundles")).unwrap();
+    let out = format!("bundles/{name}.tar.zst");
+    let packed = said(folder, &["bundle", name, "--out", &out]);
+    assert_eq!(packed.code, Some(0), "{}", packed.stderr);
+}
+
+/// A plan of these cells.
+fn plan(folder: &Path, cells: &[&str]) {
+    let one = |cell: &&str| serde_json::json!({"cell": cell, "minutes": 8, "minutes-from": "guess"});
+    let cells: Vec<Value> = cells.iter().map(one).collect();
+    let plan = serde_json::json!({"arch": "x86_64", "releases": [], "cells": cells, "shards": []});
+    fs::write(folder.join("plan.json"), plan.to_string()).unwrap();
+}
+
+fn merged(folder: &Path) -> Said {
+    let _ = fs::remove_dir_all(folder.join("merged"));
+    let bundles = fs::read_dir(folder.join("bundles")).unwrap().map(|e| e.unwrap().path().display().to_string());
+    let mut words = vec!["merge".to_owned()];
+    words.extend(bundles);
+    words.extend(["--plan", "plan.json", "--out", "merged"].map(str::to_owned));
+    said(folder, &words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn read(folder: &Path, name: &str) -> String {
+    fs::read_to_string(folder.join("merged/pipeline").join(name)).unwrap()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn bundles_are_merged_as_their_folders_are() {
+    let dir = tempfile::tempdir().unwrap();
+    bundle(dir.path(), "r1", ONE, End::Fails);
+    bundle(dir.path(), "r2", OTHER, End::Fails);
+    let both = |one: &str, other: &str, out: &str| said(dir.path(), &["merge", one, other, "--out", out]);
+    let packed = both("bundles/r1.tar.zst", "bundles/r2.tar.zst", "packed");
+    let folders = both("r1", "r2", "folders");
+    assert_eq!((packed.code, &packed.stdout), (folders.code, &folders.stdout), "{}", packed.stderr);
+    // What is in a bundle is redacted.
+    assert!(journal(&dir.path().join("folders")).contains("hunter22"));
+    assert!(!journal(&dir.path().join("packed")).contains("hunter22"));
+    assert!(dir.path().join("packed/runs/r2/artifacts").is_dir());
+    fs::write(dir.path().join("bundles/r2.tar.zst"), "no bundle").unwrap();
+    let refused = both("bundles/r1.tar.zst", "bundles/r2.tar.zst", "again");
+    assert!(refused.code == Some(2) && refused.stderr.contains("r2.tar.zst"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
+    for (bundles, cells, code, again) in [
+        (vec![("r1", ONE, End::Passes)], vec![ONE], 0, vec![]),
+        (vec![("r1", ONE, End::Passes), ("r2", OTHER, End::Lost)], vec![ONE, OTHER], 0, vec![OTHER]),
+        (vec![("r1", ONE, End::Lost), ("r2", OTHER, End::Lost)], vec![ONE, OTHER], 3, vec![ONE, OTHER]),
+        (vec![("r1", ONE, End::Passes)], vec![ONE, OTHER], 3, vec![OTHER]),
+        (vec![("r1", ONE, End::Passes), ("r2", OTHER, End::Killed)], vec![ONE, OTHER], 3, vec![OTHER]),
+        (vec![("r1", ONE, End::Fails), ("r2", OTHER, End::Lost)], vec![ONE, OTHER], 1, vec![OTHER]),
+        // It was lost on one machine, and not on the next.
+        (vec![("r1", ONE, End::Lost), ("r2", ONE, End::Passes)], vec![ONE], 0, vec![]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, cell, end) in &bundles {
+            bundle(dir.path(), name, cell, *end);
+        }
+        plan(dir.path(), &cells);
+        let ended = merged(dir.path());
+        assert_eq!(ended.code, Some(code), "{cells:?}: {}", ended.stderr);
+        let again_plan = json(&read(dir.path(), "again.json"));
+        let shards = again_plan["shards"].as_array().unwrap();
+        let cells: Vec<&str> = shards.iter().map(|shard| shard["cells"][0].as_str().unwrap()).collect();
+        assert_eq!(cells, again, "each is for a machine of its own");
+        let told = read(dir.path(), "annotations");
+        assert_eq!(told.is_empty(), again.is_empty(), "{told}");
+        for cell in again {
+            let title = cell.replace(':', "%3A");
+            let ways = [format!("::error title={title}%3A missing"), format!("::warning title={title}%3A not judged")];
+            assert!(ways.iter().any(|way| told.contains(way.as_str())), "{cell}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_that_cannot_be_read_counts_as_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    bundle(dir.path(), "r1", ONE, End::Passes);
+    fs::write(dir.path().join("bundles/r2.tar.zst"), "no bundle").unwrap();
+    plan(dir.path(), &[ONE, OTHER]);
+    let ended = merged(dir.path());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("warning: left out bundles/r2.tar.zst"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
+}
+
+/// The repository's records in a folder.
+fn records(folder: &Path) -> PathBuf {
+    let records = folder.join("records");
+    succeed(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(&records));
+    records
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{command:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The files of a folder with their bytes.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.is_file());
+    files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    bundle(dir.path(), "r1", ONE, End::Fails);
+    for (name, end) in [("r2", End::Lost), ("r3", End::Killed)] {
+        bundle(dir.path(), name, OTHER, end);
+    }
+    fs::write(dir.path().join("bundles/r4.tar.zst"), "no bundle").unwrap();
+    let bundles = ["r1", "r2", "r3", "r4"].map(|name| format!("bundles/{name}.tar.zst"));
+    let write = |bundles: &[String]| {
+        let words: Vec<&str> = bundles.iter().map(String::as_str).collect();
+        said(dir.path(), &[&["write-back"], &words[..], &["--records", "records"]].concat())
+    };
+    let written = write(&bundles);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    for why in
+        ["bundles/r3.tar.zst: it has no end", "bundles/r4.tar.zst: ", &format!("{OTHER}: image: no mirror answers")]
+    {
+        assert!(written.stderr.contains(&format!("not written back: {why}")), "{why}: {}", written.stderr);
+    }
+    let after = files(&records.join("verified"));
+    let changed: Vec<&String> = after.keys().filter(|name| before.get(*name) != after.get(*name)).collect();
+    assert_eq!(changed, ["debian.yaml"]);
+    let text = String::from_utf8(after["debian.yaml"].clone()).unwrap();
+    assert!(text.contains("no q35"), "the failure is recorded");
+    let of_12 = |text: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(text).into_owned();
+        text.split("  - release: ").filter(|entry| entry.starts_with("\"12\"")).map(str::to_owned).collect()
+    };
+    assert!(!of_12(&before["debian.yaml"]).is_empty());
+    assert_eq!(of_12(&after["debian.yaml"]), of_12(&before["debian.yaml"]), "days, versions and verdicts stay");
+    // Again, it is the same.
+    assert_eq!(write(&bundles[..1]).code, Some(0));
+    assert_eq!(files(&records.join("verified")), after);
+    assert_eq!(write(&bundles[2..3]).code, Some(2), "nothing is left of it");
+}
+
+#[test]
+fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    make(&dir.path().join("run"), &Made { shaped: true, ..Made::default() });
+    let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("vouch"), "{}", refused.stderr);
+    assert_eq!(files(&records.join("verified")), before);
+}
+
+/// A script of `.ci`, with this program.
+fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
+    let mut command = Command::new(repository().join(".ci").join(name));
+    command.args(arguments).current_dir(folder).env("KATA_QUALIFY", env!("CARGO_BIN_EXE_kata-qualify"));
+    command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY").env_remove("GITHUB_TOKEN");
+    let ended = command.envs(variables.iter().copied()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: ended.status.code(), stdout: text(ended.stdout), stderr: text(ended.stderr) }
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn the_script_merges_shows_and_proposes_what_bundles_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    bundle(dir.path(), "r1", ONE, End::Fails);
+    bundle(dir.path(), "r2", OTHER, End::Lost);
+    plan(dir.path(), &[ONE, OTHER]);
+    let summary = dir.path().join("summary");
+    let variables = [("GITHUB_ACTIONS", "true"), ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap())];
+    let ended = script("pipeline", dir.path(), &["merge", "."], &variables);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    // Whatever comes from a run is where GitHub reads no commands; what follows is ours.
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let word = lines[0].strip_prefix("::stop-commands::").unwrap();
+    assert_eq!(word.len(), 32);
+    let end = lines.iter().position(|line| *line == format!("::{word}::")).unwrap();
+    assert!(lines[1..end].iter().any(|line| line.contains("debian")), "{}", ended.stdout);
+    assert_eq!(lines[end + 1..].join("\n") + "\n", read(dir.path(), "annotations"));
+    let shown = fs::read_to_string(summary).unwrap();
+    assert!(shown.starts_with("**1 of 2 planned cells were judged.**") && shown.contains("## Changes"), "{shown}");
+    assert_eq!(script("pipeline", dir.path(), &["again", "."], &[]).stdout, "[0]\n");
+
+    let proposed = script("pipeline", dir.path(), &["verified", ".", "records"], &[]);
+    assert_eq!(proposed.code, Some(0), "{}", proposed.stderr);
+    let patch = fs::read_to_string(dir.path().join("verified.patch")).unwrap();
+    let heads: Vec<&str> = patch.lines().filter(|line| line.starts_with("+++ ")).collect();
+    assert!(heads.len() == 1 && heads[0].starts_with("+++ b/distros/records/verified/debian.yaml"), "{heads:?}");
+    // The patch is what the files are, and the records have not changed.
+    assert_eq!(files(&records.join("verified")), files(&repository().join("distros/records/verified")));
+    let tree = dir.path().join("tree/distros");
+    fs::create_dir_all(&tree).unwrap();
+    fs::rename(&records, tree.join("records")).unwrap();
+    let patch = dir.path().join("verified.patch");
+    succeed(Command::new("git").args(["apply", "-p1"]).arg(patch).current_dir(dir.path().join("tree")));
+    assert_eq!(files(&tree.join("records/verified")), files(&dir.path().join("verified")));
+    let usage = script("pipeline", dir.path(), &["publish", "."], &[]);
+    assert!(usage.code == Some(2) && usage.stderr.contains("Usage:"), "{}", usage.stderr);
+}
+
+/// A repository with the records, a clone of it, and what a merge job hands on.
+struct Published {
+    dir: tempfile::TempDir,
+}
+
+impl Published {
+    fn new() -> Published {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("work/distros")).unwrap();
+        succeed(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(at("work/distros")));
+        fs::write(at("work/README.md"), "x\n").unwrap();
+        let git = |arguments: &[&str]| {
+            let ours = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "init.defaultBranch=main"];
+            succeed(Command::new("git").args(ours).args(arguments).current_dir(at("work")))
+        };
+        git(&["init", "--quiet", "--bare", "../origin"]);
+        git(&["init", "--quiet"]);
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "--message", "first"]);
+        git(&["remote", "add", "origin", "../origin"]);
+        git(&["push", "--quiet", "origin", "HEAD:refs/heads/main"]);
+        for folder in ["from/verified", "from/merged/pipeline", "from/site", "bin"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        // What gh is asked, and what it answers.
+        let gh =
+            "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$GH_LOG\"\ncase $* in\n\"issue list\"*) cat \"$GH_KNOWN\" ;;\nesac\n";
+        for (name, text) in [("gh", gh), ("kata-osinfo", "#!/bin/sh\nexit \"${LINT:-0}\"\n")] {
+            let program = at("bin").join(name);
+            fs::write(&program, text).unwrap();
+            fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::write(at("known"), "[]").unwrap();
+        Published { dir }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn script(&self, arguments: &[&str]) -> Said {
+        self.script_with(arguments, &[])
+    }
+
+    fn script_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Said {
+        let path = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").unwrap());
+        let (log, known) = (self.at("log"), self.at("known"));
+        let mut all = vec![("PATH", path.as_str()), ("GITHUB_RUN_ID", "7")];
+        all.extend([("GH_LOG", log.to_str().unwrap()), ("GH_KNOWN", known.to_str().unwrap())]);
+        all.extend(more);
+        script("publish", self.dir.path(), arguments, &all)
+    }
+
+    fn asked(&self) -> String {
+        fs::read_to_string(self.at("log")).unwrap_or_default()
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        succeed(Command::new("git").args(arguments).current_dir(self.at("origin")))
+    }
+
+    /// Verdicts that differ from the recorded ones.
+    fn verdicts(&self) {
+        let old = fs::read_to_string(self.at("work/distros/records/verified/debian.yaml")).unwrap();
+        fs::write(self.at("from/verified/debian.yaml"), old + "# new\n").unwrap();
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn the_pull_request_has_verdicts_and_nothing_else() {
+    let published = Published::new();
+    published.verdicts();
+    let accepted = published.script(&["accept", "from", "work"]);
+    assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
+    let proposed = published.script(&["propose", "work"]);
+    assert_eq!(proposed.code, Some(0), "{}", proposed.stderr);
+    let changed = || published.git(&["diff", "--name-only", "main", "qualify/verified"]);
+    assert_eq!(changed(), "distros/records/verified/debian.yaml\n");
+    assert!(published.asked().contains("pr create --head qualify/verified"), "{}", published.asked());
+    // The next night it is one commit again, on what is there by then.
+    succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
+    published.verdicts();
+    assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
+    assert_eq!(published.script(&["propose", "work"]).code, Some(0));
+    assert_eq!(published.git(&["rev-list", "--count", "main..qualify/verified"]), "1\n");
+    // Nothing has changed: nothing is asked.
+    succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
+    let asked = published.asked();
+    assert!(published.script(&["propose", "work"]).stderr.contains("no verdict has changed"));
+    assert_eq!(published.asked(), asked);
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn whatever_else_a_merge_job_hands_on_is_refused() {
+    type Plant = fn(&Published);
+    let table: [(Plant, &str); 6] = [
+        (|p| fs::write(p.at("from/verified/README.md"), "").unwrap(), "no file of verdicts has that name"),
+        (|p| fs::create_dir(p.at("from/verified/x.yaml")).unwrap(), "no plain file"),
+        (|p| std::os::unix::fs::symlink("/etc/passwd", p.at("from/verified/debian.yaml")).unwrap(), "no plain file"),
+        (|p| fs::write(p.at("from/verified/plan9.yaml"), "").unwrap(), "there is no record of that distro"),
+        (|p| fs::write(p.at("from/verified/debian.yaml"), vec![b'#'; 5 << 20]).unwrap(), "too long"),
+        (|p| fs::rename(p.at("from/verified"), p.at("from/v")).unwrap(), "is no folder"),
+    ];
+    for (plant, why) in table {
+        let published = Published::new();
+        plant(&published);
+        let refused = published.script(&["accept", "from", "work"]);
+        assert!(refused.code == Some(1) && refused.stderr.contains(why), "{why}: {}", refused.stderr);
+    }
+    let published = Published::new();
+    published.verdicts();
+    let refused = published.script_with(&["accept", "from", "work"], &[("LINT", "1")]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("the records are not right"), "{}", refused.stderr);
+    // Something else has changed in the work tree, by whatever means.
+    let table: [(Plant, &str); 4] = [
+        (|p| fs::write(p.at("work/README.md"), "y\n").unwrap(), "README.md: it is no file of verdicts"),
+        (|p| fs::write(p.at("work/distros/records/verified/x.sh"), "").unwrap(), "x.sh: it is no file of verdicts"),
+        (|p| fs::remove_file(p.at("work/distros/records/verified/debian.yaml")).unwrap(), "nothing may be removed"),
+        (
+            |p| std::os::unix::fs::symlink("/x", p.at("work/distros/records/verified/x.yaml")).unwrap(),
+            "x.yaml: it is a link",
+        ),
+    ];
+    for (plant, why) in table {
+        let published = Published::new();
+        plant(&published);
+        let refused = published.script(&["propose", "work"]);
+        assert!(refused.code == Some(1) && refused.stderr.contains(why), "{why}: {}", refused.stderr);
+        assert_eq!(published.git(&["branch", "--list"]).trim(), "main", "{why}");
+        assert_eq!(published.asked(), "");
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn runs_are_kept_on_the_branch_of_data() {
+    let published = Published::new();
+    for run in ["7", "8"] {
+        fs::write(published.at("from/merged/journal.jsonl"), format!("run {run}\n")).unwrap();
+        let kept = published.script_with(&["history", "from", "work"], &[("GITHUB_RUN_ID", run)]);
+        assert_eq!(kept.code, Some(0), "{}", kept.stderr);
+    }
+    let listed = published.git(&["ls-tree", "-r", "--name-only", "data"]);
+    let names: Vec<&str> = listed.lines().collect();
+    assert!(names.len() == 2 && names[0].starts_with("runs/20") && names[0].ends_with("-7/journal.jsonl"), "{names:?}");
+    assert_eq!(published.git(&["show", &format!("data:{}", names[1])]), "run 8\n");
+    assert_eq!(published.git(&["rev-list", "--count", "data"]), "2\n", "nothing is rewritten");
+    fs::remove_file(published.at("from/merged/journal.jsonl")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", published.at("from/merged/journal.jsonl")).unwrap();
+    let refused = published.script(&["history", "from", "work"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("no plain file"), "{}", refused.stderr);
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn an_issue_is_opened_once_for_each_signature() {
+    let published = Published::new();
+    let issue = |signature: &str| serde_json::json!({"signature": signature, "title": format!("[{signature}] qemu: x"), "body": "b"});
+    let list = published.at("from/merged/pipeline/issues.json");
+    fs::write(&list, serde_json::json!([issue("0123456789ab"), issue("ba9876543210")]).to_string()).unwrap();
+    let known =
+        serde_json::json!([{"number": 12, "title": "[ba9876543210] qemu: x"}, {"number": 13, "title": "other"}]);
+    fs::write(published.at("known"), known.to_string()).unwrap();
+    let told = published.script(&["issues", "from"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let asked = published.asked();
+    let asked: Vec<&str> = asked.lines().filter(|line| !line.starts_with("label") && !line.contains("list")).collect();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(asked[0].starts_with("issue create --title [0123456789ab] qemu: x --body-file "), "{asked:?}");
+    assert!(asked[1].starts_with("issue edit 12 --body-file ") && asked[2] == "issue reopen 12", "{asked:?}");
+    fs::write(&list, serde_json::json!([issue("$(touch /tmp/x)")]).to_string()).unwrap();
+    let refused = published.script(&["issues", "from"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("no digest of a signature"), "{}", refused.stderr);
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn a_site_is_files_and_folders() {
+    let published = Published::new();
+    assert_eq!(published.script(&["site", "from"]).code, Some(1), "there is no page");
+    fs::write(published.at("from/site/index.html"), "").unwrap();
+    assert_eq!(published.script(&["site", "from"]).code, Some(0));
+    std::os::unix::fs::symlink("/etc/passwd", published.at("from/site/x.html")).unwrap();
+    let refused = published.script(&["site", "from"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("neither a file nor a folder"), "{}", refused.stderr);
+}
+
+/// zizmor's opinion of the workflows; `ZIZMOR` is the program.
+#[test]
+#[ignore = "takes a program of PyPI: .ci/run"]
+fn zizmor_finds_nothing_in_the_workflows() {
+    let zizmor = std::env::var_os("ZIZMOR").expect("ZIZMOR names the program");
+    let look = |folder: &Path| Command::new(&zizmor).args(["--offline", "--no-progress"]).arg(folder).output().unwrap();
+    let looked = look(&repository().join(".github"));
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stdout));
+    // It would find something: a word of an issue in a shell's line.
+    let dir = tempfile::tempdir().unwrap();
+    let workflows = dir.path().join(".github/workflows");
+    fs::create_dir_all(&workflows).unwrap();
+    let planted = "on: issues\njobs:\n  a:\n    runs-on: ubuntu-24.04\n    steps:\n      - run: echo ${{ github.event.issue.title }}\n";
+    fs::write(workflows.join("a.yml"), planted).unwrap();
+    assert!(!look(&dir.path().join(".github")).status.success());
+}

@@ -1,0 +1,133 @@
+use super::*;
+use crate::journal::{Event, Phase};
+use crate::matrix::Matrix;
+use crate::sample::{BOOT, HOSTILE, Maker, QMP, beside, cell, error, fail, judged, recorded, run};
+use model::verified::VerifiedEntry;
+use suites::outcome::{Component, Outcome};
+
+fn planned(releases: &[&str]) -> Vec<CellId> {
+    releases.iter().map(|release| cell(release)).collect()
+}
+
+/// A run of these releases, each of which has one outcome of a test, beside the record of 13.
+fn of(cells: &[(&str, &str, Outcome)]) -> (Matrix, Vec<VerifiedEntry>) {
+    let mut whole = Maker::default();
+    whole.start(&["go-3.29"], &cells.iter().map(|(release, ..)| *release).collect::<Vec<_>>());
+    for (release, test, outcome) in cells {
+        let one = run(|id| (id == *test).then(|| outcome.clone()));
+        let text =
+            serde_json::to_string(&one.journal.entries).unwrap().replace("debian:13/", &format!("debian:{release}/"));
+        let entries: Vec<crate::journal::JournalEntry> = serde_json::from_str(&text).unwrap();
+        let is_of_a_cell = |event: &Event| !matches!(event, Event::RunStarted { .. } | Event::RunFinished { .. });
+        whole.journal.entries.extend(entries.into_iter().filter(|entry| is_of_a_cell(&entry.event)));
+    }
+    whole.push(Event::RunFinished { interrupted: false });
+    let mut entries = recorded();
+    for (release, ..) in cells.iter().filter(|(release, ..)| *release != "13") {
+        entries.extend(recorded().into_iter().map(|entry| VerifiedEntry { release: (*release).to_owned(), ..entry }));
+    }
+    (judged(&whole), entries)
+}
+
+#[test]
+fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
+    let (pass, lost, worse) = (Outcome::Pass, error("the line ended"), fail(Component::Qemu, "no reply"));
+    for (cells, plan, effect) in [
+        (vec![("13", QMP, pass.clone()), ("12", QMP, pass.clone())], vec!["13", "12"], Effect::None),
+        // A gap is a warning while something was judged.
+        (vec![("13", QMP, pass.clone()), ("12", QMP, lost.clone())], vec!["13", "12"], Effect::None),
+        (vec![("13", QMP, lost.clone()), ("12", QMP, lost.clone())], vec!["13", "12"], Effect::Unjudged),
+        (vec![("13", QMP, lost.clone())], vec!["13"], Effect::Unjudged),
+        (vec![("13", QMP, pass.clone())], vec!["13", "12"], Effect::Unjudged),
+        (vec![("13", QMP, worse.clone()), ("12", QMP, lost.clone())], vec!["13", "12"], Effect::Worse),
+        (vec![("13", QMP, worse.clone())], vec!["13", "12"], Effect::Worse),
+        // What nobody planned is judged all the same.
+        (vec![("13", QMP, pass), ("12", QMP, worse)], vec!["13"], Effect::Worse),
+        (vec![("13", QMP, lost)], vec![], Effect::Unjudged),
+    ] {
+        let (matrix, entries) = of(&cells);
+        let standings = beside(&matrix, &entries);
+        let pipeline = Pipeline::new(&standings, &planned(&plan));
+        assert_eq!(pipeline.effect(), effect, "{cells:?} of {plan:?}: {:?}", pipeline.gaps());
+    }
+}
+
+#[test]
+fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
+    let (mut matrix, entries) = of(&[("13", QMP, Outcome::Pass), ("12", QMP, Outcome::Pass)]);
+    matrix.cells[0].complete = false;
+    let message = "no mirror answers".to_owned();
+    matrix.cells[1].errors.push(crate::run::CellFailure { phase: Phase::Image, message });
+    let standings = beside(&matrix, &entries);
+    let pipeline = Pipeline::new(&standings, &planned(&["13", "12"]));
+    let gaps: Vec<_> = pipeline.gaps().iter().map(|(cell, gap)| (cell.release.as_str(), gap.clone())).collect();
+    let unjudged = Gap::Unjudged("image: no mirror answers".to_owned());
+    assert_eq!(gaps, [("12", unjudged), ("13", Gap::Missing)]);
+    let said = pipeline.summary();
+    assert!(said.starts_with("**0 of 2 planned cells were judged.**\n"), "{said}");
+    assert!(said.contains("debian:12/x86\\_64/container: image: no mirror answers; what the record says"), "{said}");
+}
+
+#[test]
+fn annotations_are_about_changes_and_gaps_alone() {
+    let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
+    let standings = beside(&matrix, &entries);
+    assert_eq!(Pipeline::new(&standings, &planned(&["13"])).annotations(), "");
+    let cells = [("13", BOOT, fail(Component::Qemu, "no q35")), ("12", QMP, error("the line ended"))];
+    let (matrix, entries) = of(&cells);
+    let standings = beside(&matrix, &entries);
+    insta::assert_snapshot!(Pipeline::new(&standings, &planned(&["13", "12", "testing"])).annotations());
+}
+
+/// A guest that could write a command could hide others, or set what later steps read.
+#[test]
+fn nothing_that_a_guest_says_becomes_a_command() {
+    let said = "x\n::set-output name=a::b\r::add-mask::c % ::stop-commands::d";
+    let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, &format!("{said}{HOSTILE}")))]);
+    let standings = beside(&matrix, &entries);
+    let annotations = Pipeline::new(&standings, &planned(&["13"])).annotations();
+    assert!(annotations.contains("set-output"), "{annotations}");
+    for line in annotations.lines() {
+        assert!(line.starts_with("::error title=debian%3A13/x86_64/container%3A new failure::"), "{line}");
+    }
+    assert!(!annotations.contains("mirror.example"), "{annotations}");
+    assert_eq!((property("a:b,c%\n"), data("a:b,c%\r\n")), ("a%3Ab%2Cc%25%0A".to_owned(), "a:b,c%25%0D%0A".to_owned()));
+}
+
+#[test]
+fn of_many_changes_so_many_are_shown_as_github_shows() {
+    let releases: Vec<String> = (20..45).map(|number| number.to_string()).collect();
+    let cells: Vec<(&str, &str, Outcome)> =
+        releases.iter().map(|release| (release.as_str(), QMP, fail(Component::Qemu, "no reply"))).collect();
+    let (matrix, entries) = of(&cells);
+    let standings = beside(&matrix, &entries);
+    let annotations = Pipeline::new(&standings, &planned(&[])).annotations();
+    assert_eq!(annotations.lines().count(), MOST_ANNOTATIONS);
+    assert!(annotations.ends_with("::error::16 more of this kind: see the summary\n"), "{annotations}");
+}
+
+#[test]
+fn one_signature_is_one_issue_wherever_it_is_seen() {
+    let no_reply = |guest: &str| fail(Component::Qemu, &format!("no reply of /run/kq/{guest}/qmp"));
+    let (matrix, entries) = of(&[("13", QMP, no_reply("7")), ("12", QMP, no_reply("8"))]);
+    let standings = beside(&matrix, &entries);
+    let issues = Pipeline::new(&standings, &[]).issues();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&issues).unwrap());
+    // A failure that the record has is none.
+    let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
+    assert_eq!(Pipeline::new(&beside(&matrix, &entries), &[]).issues(), []);
+    assert_eq!(Pipeline::new(&beside(&matrix, &[]), &[]).issues(), []);
+}
+
+/// A mention would be sent to whoever a guest names.
+#[test]
+fn nothing_ends_the_block_that_what_was_seen_stands_in() {
+    let said = "a\n```\n@everybody ````` #1";
+    assert_eq!(fenced("a"), "```text\na```\n");
+    assert!(fenced(said).starts_with("``````text\n") && fenced(said).ends_with("``````\n"));
+    let (matrix, entries) = of(&[("13", QMP, fail(Component::Qemu, said))]);
+    let [issue] = &Pipeline::new(&beside(&matrix, &entries), &[]).issues()[..] else { panic!("one issue") };
+    assert!(!issue.title.contains('\n'), "{}", issue.title);
+    let (before, block) = issue.body.split_once("``````text\n").unwrap();
+    assert!(!before.contains('@') && block.trim_end().ends_with("``````"), "{}", issue.body);
+}
