@@ -182,7 +182,7 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
     for cell in &site.cells {
         put_json(put, &of_cell(&cell.id), &cell_document(site, cell))?;
     }
-    put(&format!("{FOLDER}/schema.json"), &crate::schema::site()?)
+    put(&format!("{FOLDER}/schema.json"), &model::schema::of::<Documents<'static>>()?)
 }
 
 fn put_json(put: &mut Put<'_>, name: &str, document: &impl Serialize) -> io::Result<()> {
