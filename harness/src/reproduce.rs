@@ -73,7 +73,7 @@ async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error
             let room = MOST.saturating_sub(said.len());
             said.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
         }
-        Ok(())
+        Ok::<(), bollard::errors::Error>(())
     };
     let ended = match tokio::time::timeout(DEADLINE, heard).await {
         Ok(heard) => heard.map(|()| true)?,
