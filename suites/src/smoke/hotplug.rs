@@ -267,10 +267,7 @@ fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn EnvironmentSide) -> Check {
     env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
     machine.load_modules(ModuleUse::VirtioBlk)?;
     let disk = ScratchDisk::new()?;
-    let before = machine.serial();
-    if unplug::an_empty_slot_had_a_link(&before) {
-        env.note("QEMU's root port said, before the plug, that the link of its empty slot was up".to_owned());
-    }
+    let before = unplug::before_plug(env, machine);
     let id = forms::plug_root_port_disk(machine, &disk.0)?;
     let Some(port) = forms::slot_of(machine, "rp0")? else {
         return Err(Stop::fail("query-pci lists no device rp0, though QEMU was started with a root port of that id"));

@@ -12,7 +12,7 @@
 
 use super::waits::Wait;
 use crate::check::{Check, Stop};
-use crate::environment::Machine;
+use crate::environment::{EnvironmentSide, Machine};
 use crate::outcome::Component;
 use crate::smoke::guest_files::read;
 use serde_json::{Value, json};
@@ -78,9 +78,18 @@ pub(super) fn delete(machine: &mut dyn Machine, id: &str, by: By<'_>) -> Result<
     Err(undeleted(&what, &Facts { qemu_has, guest_has, asked, slow }))
 }
 
+/// What the guest's kernel has said before a device is plugged; notes what will matter of it.
+pub(super) fn before_plug(env: &dyn EnvironmentSide, machine: &dyn Machine) -> String {
+    let said = machine.serial();
+    if an_empty_slot_had_a_link(&said) {
+        env.note("QEMU's root port said, before the plug, that the link of its empty slot was up".to_owned());
+    }
+    said
+}
+
 /// Waits until a plugged device is no longer before the guest's decision, and checks that the guest has kept it.
 ///
-/// `before` is what the guest's kernel had said before the device was plugged.
+/// `before` is what [`before_plug`] gave.
 pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has: GuestHas<'_>) -> Check {
     std::thread::sleep(AFTER_PLUG);
     if guest_has(machine)? {
@@ -93,7 +102,7 @@ pub(super) fn stays(machine: &mut dyn Machine, id: &str, before: &str, guest_has
 }
 
 /// Whether the guest's kernel saw a link in a slot before anything was plugged into it.
-pub(super) fn an_empty_slot_had_a_link(before: &str) -> bool {
+fn an_empty_slot_had_a_link(before: &str) -> bool {
     said_by_pciehp(before, "Link Up")
 }
 

@@ -9,8 +9,10 @@
 //! with which containerd does not start once the drop-in is gone; and by the state alone, which goes last, the handler is
 //! found again.
 
+mod mains;
 mod mend;
 
+pub(in super::super) use mains::{Main, mains};
 pub(in super::super) use mend::to_mend;
 
 use super::super::Setting;
@@ -20,7 +22,7 @@ use super::super::keys::{self, StrippedText};
 use super::super::runtime_files::NAME;
 use super::super::state::{FileChange, NotReverted, State};
 use super::super::toml::value_of;
-use super::config::{ContainerdConfig, Unread, present};
+use super::config::{ContainerdConfig, present};
 use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
@@ -165,49 +167,6 @@ pub(in super::super) fn is_of_handler(key: &str) -> bool {
 fn path(plugin: &str, keys: &[String]) -> Vec<String> {
     let table = ["plugins", plugin, "containerd", "runtimes", NAME].map(str::to_owned);
     table.into_iter().chain(keys.iter().cloned()).collect()
-}
-
-/// A main file that is there, as it was read before anything was taken back.
-pub(in super::super) struct Main<'p> {
-    place: &'p ContainerdConfig,
-    /// With no links in it.
-    path: PathBuf,
-    /// Our drop-in beside it, with no links in it; `None` where its folder leads nowhere.
-    drop_in: Option<PathBuf>,
-    /// `None` where it is no text, and so has no effect.
-    text: Option<String>,
-}
-
-impl<'p> Main<'p> {
-    fn read(root: &Root, place: &'p ContainerdConfig) -> Result<Main<'p>, RootError> {
-        let path = root.resolve_new(&place.main)?;
-        let text = root.text_if_any(&path)?;
-        let drop_in = match root.resolve_new(&place.drop_in) {
-            Err(error) if error.is_unreadable() => return Err(error),
-            resolved => resolved.ok(),
-        };
-        Ok(Main { place, path, drop_in, text })
-    }
-}
-
-/// The main files of some containerds.
-///
-/// # Errors
-///
-/// What `unread` makes of those that cannot be read.
-pub(in super::super) fn mains<'p>(
-    root: &Root,
-    places: &'p [ContainerdConfig],
-    unread: &mut Unread<'_>,
-) -> Result<Vec<Main<'p>>, RootError> {
-    let mut mains = Vec::new();
-    for place in places {
-        match Main::read(root, place) {
-            Ok(main) => mains.push(main),
-            Err(error) => unread(&place.main, error)?,
-        }
-    }
-    Ok(mains)
 }
 
 /// A state that knows also the main files that others have made of one of its own: a link that has become a file again,
