@@ -142,7 +142,7 @@ fn mistakes_in_the_job_are_found() {
         of_the_job(&text.replacen(from, to, 1)).expect_err(to)
     };
     assert_eq!(wrong("  completionMode:", "  completionmode:"), "spec.?.completionmode");
-    assert!(wrong("completions: 8", "completions: eight").contains("invalid type"));
+    assert!(wrong("\n  completions: 8", "\n  completions: eight").contains("invalid type"));
     assert!(wrong("kind: Job", "kind: CronJob").contains("Job"));
     assert!(wrong("containerName: kata-qualify", "container: kata-qualify").contains("container"));
 }
