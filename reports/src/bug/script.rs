@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_word_is_a_word_whatever_is_in_it() {
         for (text, expected) in [
-            ("size=1,readonly=on", "size=1,readonly=on"),
+            ("size=1,readonly=on", "'size=1,readonly=on'"),
             ("$(id)", "'$(id)'"),
             ("$work/file", "\"$work/file\""),
             ("a=$work/file,b=$(id)`id`\"\\", "\"a=$work/file,b=\\$(id)\\`id\\`\\\"\\\\\""),

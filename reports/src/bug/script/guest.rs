@@ -148,7 +148,10 @@ fn setup<'m>(failed: &FailedTest<'_>, modules: impl Iterator<Item = &'m str>) ->
     let modules: Vec<&str> = modules.collect();
     let load = match modules.is_empty() {
         true => String::new(),
-        false => MODULES.replace("MODULES", &modules.join(" ")),
+        false => {
+            let needs: Vec<String> = modules.iter().map(|module| format!("needs {module}")).collect();
+            MODULES.replace("MODULES", &needs.join("\n"))
+        }
     };
     Ok(format!("{}{KERNEL}{load}{INIT}", qemu(failed)?))
 }
@@ -170,10 +173,10 @@ cp "$busybox" "$work/root/bin/busybox"
 
 /// In the order in which they are loaded, dependencies first, each once.
 const MODULES: &str = r#"
-for module in MODULES; do
-    modprobe --set-version "$release" --show-depends "$module" >>"$work/modules" ||
-        cannot_tell "kernel $release has no $module"
-done
+needs() {
+    modprobe --set-version "$release" --show-depends "$1" >>"$work/modules" || cannot_tell "kernel $release has no $1"
+}
+MODULES
 number=100
 awk '!seen[$0]++' "$work/modules" >"$work/order"
 while read -r verb path _; do

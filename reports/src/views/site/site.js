@@ -134,6 +134,10 @@
       // A value that this site does not have.
       if (field.value !== (state.get(field.name) ?? '')) { field.value = ''; state.delete(field.name); }
     }
+    // A filter that this site does not have.
+    for (const name of [...state.keys()]) {
+      if (name !== 'sort' && !form.elements.namedItem(name)) state.delete(name);
+    }
     show();
   };
   if (form) {
