@@ -10,7 +10,7 @@ mod varying;
 
 pub(crate) use varying::without_varying;
 
-use crate::digest;
+use crate::{digest, redact};
 use model::profile::Runtime;
 use model::verified::VerifiedCause;
 use suites::outcome::{Component, Failure};
@@ -19,6 +19,8 @@ use suites::outcome::{Component, Failure};
 const MAX_TEXT: usize = 200;
 /// How much of a longer one.
 const BEGINNING: usize = 160;
+/// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
+pub(crate) const MAX_CAUSE: usize = 240;
 /// Words before a number that tells causes apart.
 const TELLING: &[&str] = &["signal", "code", "errno", "error", "status"];
 /// What stands behind a number without making another name of it.
@@ -45,9 +47,14 @@ pub fn of(component: Component, observed: &str) -> String {
     format!("{component}: {}… #{}", &text[..end], digest::short(&text))
 }
 
+/// A cause as a record has it: on one line, cut in the middle with the component's name where it is long.
+pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -> VerifiedCause {
+    VerifiedCause::from(redact::one_line(&format!("{component}: {observed} ({test})"), MAX_CAUSE))
+}
+
 /// Test and signature of a cause as a record has it: `qemu: no q35 (smoke::guest_boots)`.
 ///
-/// One that was cut to be recorded has the signature of nothing that is whole.
+/// One that was cut to be recorded has the signature of what is cut alike ([`recorded_cause`]), and of nothing that is whole.
 pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<(String, String)> {
     let component = cause.blames()?;
     let text = cause.to_string();

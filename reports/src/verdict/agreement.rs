@@ -124,12 +124,15 @@ pub fn weigh(
             continue;
         }
         let failed = (test.id.clone(), failure.signature.clone());
+        // A long cause is cut where it is recorded: it is the same if this one would be cut to the same.
+        let cut = signature::of_recorded(&signature::recorded_cause(failure.component, &failure.observed, &test.id));
+        let is_recorded = recorded.contains(&failed) || cut.is_some_and(|cut| recorded.contains(&cut));
         let elsewhere = container.and_then(|c| c.outcomes.get(&test.id)).map(|last| &last.outcome);
         let doubt = match (repetition, elsewhere) {
             (Some(_), Some(Outcome::Fail { .. })) => continue,
             (None, _) => "it did not repeat in a fresh virtual machine",
             (Some(_), Some(Outcome::Pass)) => "it passes in a container",
-            (Some(_), _) if recorded.contains(&failed) => continue,
+            (Some(_), _) if is_recorded => continue,
             (Some(Repetition::Measured), _) if test.is_beyond_containers() => continue,
             (Some(_), _) => "no container shows it, too",
         };

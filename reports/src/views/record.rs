@@ -4,6 +4,7 @@ use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
 use crate::run::RunEnding;
+use crate::signature::{MAX_CAUSE, recorded_cause};
 use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
 use jiff::civil::Date;
@@ -11,9 +12,6 @@ use model::profile::Runtime;
 use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
-
-/// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
-const MAX_CAUSE: usize = 240;
 
 /// Why a run, or a cell of it, is not written back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,10 +146,8 @@ fn kata(text: &str, profile: &str, facts: &CellFacts) -> Option<VerifiedKata> {
 }
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
-    let line = |text: String| redact::one_line(&text, MAX_CAUSE);
-    // Cut with the component's name, as it is written.
-    let blaming = |c: &Cause| VerifiedCause::from(line(format!("{}: {} ({})", c.component, c.message, c.test)));
-    let of_nobody = |r: &Reason| VerifiedCause::of_nobody(line(r.to_string()));
+    let blaming = |c: &Cause| recorded_cause(c.component, &c.message, &c.test);
+    let of_nobody = |r: &Reason| VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE));
     VerifiedCapability {
         verdict: judgement.verdict,
         causes: match judgement.verdict {

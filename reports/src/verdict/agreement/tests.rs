@@ -110,6 +110,22 @@ fn the_record_is_of_the_same_packages_in_a_container() {
 }
 
 #[test]
+fn a_cause_that_was_cut_to_be_recorded_is_the_one_that_would_be_cut_alike() {
+    let observed = format!("refused: {}", "a long reason ".repeat(40));
+    let cause = crate::signature::recorded_cause(Component::Kernel, &observed, NESTED);
+    let recorded: BTreeSet<Failed> = crate::signature::of_recorded(&cause).into_iter().collect();
+    let counts = |observed: &str| {
+        let failure = Outcome::Fail(signed(Failure::new(Component::Kernel, observed)));
+        let repeated = [(NESTED.to_owned(), Repetition::Failed)].into();
+        let weighed =
+            weigh(catalogue::tests(), evidence(Environment::Vm, &[(NESTED, failure)]), &repeated, None, &recorded);
+        matches!(weighed.outcomes[NESTED].outcome, Outcome::Fail(_))
+    };
+    assert!(counts(&observed));
+    assert!(!counts(&observed.replace("long", "short")), "another cause");
+}
+
+#[test]
 fn what_was_measured_again_counts_where_no_container_can_show_it() {
     let judged = |test: &str, capability: Capability, how: Option<Repetition>, container: Option<&Evidence>| {
         let repeated = how.map(|how| (test.to_owned(), how)).into_iter().collect();
