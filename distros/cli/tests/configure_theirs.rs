@@ -404,6 +404,53 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
     }
 }
 
+/// What they changed goes by force, as `configure` says itself, and nothing else does.
+#[test]
+fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
+    let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.mine]";
+    let mine = format!("\n{table}\nruntime_type = \"io.containerd.runc.v2\"\n");
+    let of_kata = format!("{BASE}/config.d/50-kata-osinfo");
+    let of_containerd = "etc/containerd/conf.d/50-kata-osinfo";
+    let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "2.1"];
+    let devices = ("privileged_without_host_devices = true", "privileged_without_host_devices = false");
+    let debug = "# for support\nenable_debug = true\n";
+    let kata = (of_kata.as_str(), &[][..], ("\"q35\"", "\"mine\""), debug, "\n[hypervisor.qemu]\n");
+    let containerd = (of_containerd, handler, devices, mine.as_str(), "\nversion = 3\n");
+    let (glob, single) = ("version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", "version = 3\n");
+    for (main, (name, more, (was, is), added, head)) in [(single, kata), (glob, containerd), (single, containerd)] {
+        let machine = Machine::new();
+        machine.file(MAIN, main);
+        assert_eq!(call(&machine, GO, more).code, 0);
+        let (file, moved) = (format!("m/{name}.toml"), format!("m/{name}-added.toml"));
+        let ours = machine.read(&file);
+        assert!(ours.contains(was), "{ours}");
+        machine.file(&file, &format!("{}{added}", ours.replace(was, is)));
+        let changed = machine.everything();
+        for (call_, code) in [([GO, more].concat(), 2), (vec!["unconfigure"], 13)] {
+            let copy = machine.copy();
+            assert_eq!((copy.run(&call_).code, copy.everything() == changed), (code, true), "{name}: {call_:?}");
+        }
+        for call_ in [[GO, more, &["--force"]].concat(), vec!["unconfigure", "--force"]] {
+            let dry = machine.run(&[&call_[..], &["--dry-run"]].concat());
+            assert_eq!((dry.code, machine.everything() == changed), (0, true), "{name}: {}", dry.stderr);
+            let machine = machine.copy();
+            let output = machine.run(&call_);
+            assert_eq!(output.code, 0, "{name}: {call_:?}: {}", output.stderr);
+            for stderr in [&dry.stderr, &output.stderr] {
+                let told = format!("warning: what others have changed in /{name}.toml goes, because it is forced (");
+                let stays = format!("; what they have added to it stays, in /{name}-added.toml\n");
+                assert!(stderr.contains(&told) && stderr.contains(&stays), "{stderr}");
+            }
+            assert!(machine.read(&moved).ends_with(&format!("{head}{added}")), "{}", machine.read(&moved));
+            let is_configured = call_[0] == "configure";
+            assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), is_configured.then(|| ours.clone()));
+            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            assert!(!machine.path(&file).exists() && machine.path(&moved).exists());
+        }
+    }
+}
+
 /// Both runtimes of Kata's release, side by side.
 fn both() -> Machine {
     let machine = Machine::new();

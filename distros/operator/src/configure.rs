@@ -60,6 +60,7 @@
 //!   such a file, and of a container manager's none either that no state knows and that has keys besides ours.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   What was only added to a file of ours moves to a file of theirs beside it, by `configure`, too (`added`).
+//!   By force it moves also where keys of ours were changed beside it, and only these go.
 //!   A main file of containerd's that imports ours by its name imports that one as well (`containerd::beside`).
 //!   Lists are made longer and shorter in place (`lists`), and others' comments stay (`comments`).
 //!   What others need of ours stays (`needed`): a default handler, or lines of theirs that nothing would read any more,

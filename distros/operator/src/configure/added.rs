@@ -1,10 +1,11 @@
 //! What others have added to a file that is wholly ours: it moves to a file of theirs, which this program leaves alone.
 //!
 //! Only what can be told from ours moves: every key of ours has the value that was written, and every new key, comment
-//! and table is in their file. Whatever else was changed is told, line by line, and is theirs to move.
+//! and table is in their file. Whatever else was changed is told, line by line, and is theirs to move. By force keys of ours
+//! that they changed go, and what they added beside them moves all the same.
 
 use super::edit::plain;
-use super::keys::{is_whole, says_it_is_ours, take_back};
+use super::keys::{is_whole, says_it_is_ours, take_back, without};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
@@ -35,25 +36,28 @@ pub struct ForeignAdditions {
     theirs: Option<FileChange>,
     /// The file that imports ours by its name: as it is today, and with an import of theirs.
     import: Option<FileChange>,
+    /// Keys of ours that they have changed, and that go by force.
+    changed: Vec<String>,
 }
 
 impl ForeignAdditions {
     /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
-    /// `None` where theirs cannot be told from ours.
+    /// `None` where theirs cannot be told from ours; `force` does without values of ours that they have changed.
     fn of(
         root: &Root,
         state: &State,
         file: &FileChange,
         now: &str,
         others: &[ForeignAdditions],
+        force: bool,
     ) -> Option<ForeignAdditions> {
-        let text = theirs(file, now)?;
+        let (text, changed) = theirs(file, now, force)?;
         let theirs = match text.is_empty() {
             true => None,
             false => Some(FileChange { path: free(root, file, &text, others)?, before: None, after: text }),
         };
         let import = theirs.as_ref().and_then(|theirs| import(root, state, file, theirs));
-        Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import })
+        Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import, changed })
     }
 
     /// Their file, where there is to be one.
@@ -68,6 +72,17 @@ impl ForeignAdditions {
         let import = self.import.as_ref().map(|main| format!(", and imported by {}", main.path.display()));
         let (ours, import) = (self.ours().display(), import.unwrap_or_default());
         Some(format!("what others have added to {ours} is in {theirs} now, which is theirs{import}: {how}"))
+    }
+
+    /// What they have changed besides, and goes by force, on one line.
+    pub(super) fn forced_words(&self) -> Option<String> {
+        let (ours, theirs) = (self.ours().display(), self.theirs.as_ref()?.path.display());
+        let keys = self.changed.join(", ");
+        (!keys.is_empty()).then(|| {
+            format!(
+                "what others have changed in {ours} goes, because it is forced ({keys}); what they have added to it stays, in {theirs}"
+            )
+        })
     }
 
     /// The path of our file.
@@ -127,14 +142,16 @@ impl ForeignAdditions {
     }
 }
 
-/// Everything that others have added to a state's files, and that can be told from ours.
-pub(super) fn all(root: &Root, state: &State) -> Vec<ForeignAdditions> {
+/// Everything that others have added to a state's files, and that can be told from ours; `by_force` says in which of them
+/// also where they have changed keys of ours.
+pub(super) fn all(root: &Root, state: &State, by_force: &dyn Fn(&PathBuf) -> bool) -> Vec<ForeignAdditions> {
     let mut all = Vec::new();
     for file in state.files.iter().filter(|f| is_whole(f)) {
         // What cannot be read is told by whoever writes it.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == FileState::Foreign {
-            all.extend(ForeignAdditions::of(root, state, file, &now, &all));
+            let added = ForeignAdditions::of(root, state, file, &now, &all, by_force(&file.path));
+            all.extend(added);
         }
     }
     all
@@ -222,20 +239,30 @@ pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     )
 }
 
-/// The text of their file, empty where there is nothing for it; `None` where theirs cannot be told from ours.
-fn theirs(file: &FileChange, now: &str) -> Option<String> {
+/// The text of their file, empty where there is nothing for it, and the keys of ours that they have changed; `None` where
+/// theirs cannot be told from ours, and where they have changed any unless `force` does without these.
+fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<String>)> {
     let (written, now) = (plain(&file.after), plain(now));
     if !is_whole(file) || !says_it_is_ours(&now) {
         return None;
     }
     let (ours, all) = (settings_in(&written), settings_in(&now));
-    let new: Vec<&Setting> = all.iter().filter(|s| !ours.contains(s)).collect();
+    let is_key_of = |settings: &[Setting], s: &Setting| settings.iter().any(|o| o.path() == s.path());
     // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
-    let is_of_ours = |s: &&Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
-    if !ours.iter().all(|s| all.contains(s)) || new.iter().any(is_of_ours) {
+    let is_of_handler = |s: &Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
+    let (other, new): (Vec<&Setting>, Vec<&Setting>) =
+        all.iter().filter(|s| !ours.contains(s)).partition(|s| is_key_of(&ours, s) || is_of_handler(s));
+    let gone = ours.iter().filter(|s| !is_key_of(&all, s));
+    let changed: Vec<String> = other.iter().copied().chain(gone).map(|s| s.path().join(".")).collect();
+    // A table in the place of a value, or a value in that of a table, is no addition.
+    let is_in_place =
+        |s: &&Setting| ours.iter().any(|o| o.path().starts_with(&s.path()) || s.path().starts_with(&o.path()));
+    if !changed.is_empty() && (!force || new.is_empty() || new.iter().any(is_in_place)) {
         return None;
     }
-    let rest = take_back(&now, None, &written, false).ok()?.text.unwrap_or_default();
+    let rest = take_back(&now, None, &written, force).ok()?.text.unwrap_or_default();
+    let in_handler: Vec<Vec<String>> = other.iter().filter(|s| is_of_handler(s)).map(|s| s.path()).collect();
+    let rest = without(&rest, &in_handler).ok()?;
     let is_our_comment = |line: &str| line.starts_with('#') && written.lines().any(|l| l == line);
     let rest = rest.lines().filter(|line| !is_our_comment(line)).collect::<Vec<_>>().join("\n");
     // Those beside a key of ours, or in a list of ours, go with it.
@@ -250,11 +277,13 @@ fn theirs(file: &FileChange, now: &str) -> Option<String> {
     let diff = TextDiff::from_lines(written.as_str(), now.as_str());
     let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
     let mut headers = inserted.filter(|line| line.starts_with('[') && !is_ours(line));
-    let is_whole = headers.all(|header| text.lines().any(|line| line.trim() == header))
+    // Those of our handler go by force.
+    let is_whole = (!changed.is_empty() || headers.all(|header| text.lines().any(|line| line.trim() == header)))
+        && !then.iter().any(is_of_handler)
         && comments::lost(&now, &written, &text).is_empty()
         && new.iter().all(|s| then.contains(s));
     let is_nothing = lines.trim().is_empty();
-    is_whole.then(|| if is_nothing { String::new() } else { text })
+    is_whole.then(|| (if is_nothing { String::new() } else { text }, changed))
 }
 
 /// A path beside our file at which nothing stands, or that very text.
@@ -338,7 +367,7 @@ runtime_type = \"k\"
     }
 
     fn told_apart(after: &str, now: &str) -> Option<String> {
-        theirs(&ours(after), now)
+        Some(theirs(&ours(after), now, false)?.0)
     }
 
     #[test]
@@ -403,6 +432,29 @@ runtime_type = \"k\"
     }
 
     #[test]
+    fn by_force_what_was_added_beside_a_change_moves_and_the_change_goes() {
+        let by_force = |after: &str, now: &str| theirs(&ours(after), now, true);
+        let moved = |text: &str, keys: &[&str]| {
+            Some((format!("{HEAD}{text}"), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()))
+        };
+        let now = format!("{}# theirs\ny = 1\n", OURS.replace("\"/q\"", "\"/mine\" # too"));
+        assert_eq!(by_force(OURS, &now), moved("# too\n\n[runtime]\n# theirs\ny = 1\n", &["hypervisor.qemu.path"]));
+        let now = OURS.replace("path = \"/q\"\n", "y = 1\n");
+        assert_eq!(by_force(OURS, &now), moved("[hypervisor.qemu]\ny = 1\n", &["hypervisor.qemu.path"]));
+        // Also of our handler, of which no half stays.
+        let theirs = "[plugins.\"p\".containerd.runtimes.mine]\nruntime_type = \"m\"\n";
+        let now = HANDLER.replace("\"k\"", "\"other\"\nsnapshotter = \"s\"");
+        let keys = ["runtime_type", "snapshotter"].map(|key| format!("plugins.p.containerd.runtimes.kata.{key}"));
+        let keys = keys.each_ref().map(String::as_str);
+        assert_eq!(by_force(HANDLER, &format!("{now}\n{theirs}")), moved(&format!("version = 3\n\n{theirs}"), &keys));
+        // Nothing was added, or nothing can be told apart.
+        let table = OURS.replace("path = \"/q\"\n", "[hypervisor.qemu.path]\ny = 1\n");
+        for now in [OURS.replace("\"/q\"", "\"/mine\""), format!("{OURS}x = [\n"), table] {
+            assert_eq!(by_force(OURS, &now), None, "{now}");
+        }
+    }
+
+    #[test]
     fn what_was_changed_is_told_line_by_line() {
         let now = OURS.replace("\"/q\"", "\"/mine\"");
         assert_eq!(differences(OURS, &now), "`path = \"/q\"` is gone, line 6 `path = \"/mine\"` is new");
@@ -438,7 +490,7 @@ runtime_type = \"k\"
         std::fs::create_dir(&folder).unwrap();
         let state = State { files: vec![ours(OURS)], ..State::default() };
         let to = || {
-            let added = all(&root, &state);
+            let added = all(&root, &state, &|_| false);
             added.iter().filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?.to_owned())).collect::<Vec<_>>()
         };
         std::fs::write(folder.join("50.toml"), OURS).unwrap();
@@ -446,7 +498,7 @@ runtime_type = \"k\"
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 1\n")).unwrap();
         assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
         // As a crash leaves it.
-        all(&root, &state)[0].write(&root).unwrap();
+        all(&root, &state, &|_| false)[0].write(&root).unwrap();
         assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 2\n")).unwrap();
         assert_eq!(to(), ["50-kata-osinfo-added-2.toml"]);

@@ -89,7 +89,15 @@ pub fn prepare(
 ) -> Result<PreparedFiles, PrepareError> {
     let mut warnings = Vec::new();
     let recorded = stray::recorded(root, handler.is_some(), &mut warnings)?;
-    let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
+    // A handler that is not written again stays as others have changed it.
+    let by_force = |old: &State, file: &PathBuf| {
+        let is_written = |o: &ManagedConfiguration| match o.handler.contains(file) {
+            true => handler.is_some(),
+            false => o.is_of(&located.path),
+        };
+        force && old.owner(file).is_none_or(is_written)
+    };
+    let mut added = recorded.as_ref().map(|old| added::all(root, old, &|file| by_force(old, file))).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
     // What is written again is ours by force, whatever others have made of it; what is not written again stays theirs.
     let changed = recorded.as_ref().filter(|_| force).map(|old| added::changed_otherwise(root, old, &added));
@@ -195,7 +203,7 @@ pub fn prepare(
     }
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
-    warnings.extend(added.iter().filter_map(ForeignAdditions::words));
+    warnings.extend(added.iter().flat_map(|added| [added.words(), added.forced_words()]).flatten());
     let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));
     warnings.extend(copies.iter().map(|copy| format!("{}: {}", copy.path.display(), copy.why)));
     let told = kept.iter().filter(|(path, _)| !is_written(path));

@@ -64,11 +64,12 @@ pub(super) fn revert_but(
     force: bool,
     held: &[NotReverted],
 ) -> Result<RevertReport, ChangeError> {
-    let mut added = added::all(root, state);
+    let mut added = added::all(root, state, &|_| force);
     added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));
     let recorded = state;
     let state = &added::noted(root, recorded, &added);
-    let mut reverted = RevertReport::default();
+    let forced = added.iter().filter_map(ForeignAdditions::forced_words).collect();
+    let mut reverted = RevertReport { forced, ..RevertReport::default() };
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
     let is_handler = |path: &Path| state.configurations.iter().any(|c| c.handler.iter().any(|file| file == path));
