@@ -411,10 +411,11 @@ fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
     let mine = format!("\n{table}\nruntime_type = \"io.containerd.runc.v2\"\n");
     let of_kata = format!("{BASE}/config.d/50-kata-osinfo");
     let of_containerd = "etc/containerd/conf.d/50-kata-osinfo";
+    let none: &[&str] = &[];
     let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "2.1"];
     let devices = ("privileged_without_host_devices = true", "privileged_without_host_devices = false");
     let debug = "# for support\nenable_debug = true\n";
-    let kata = (of_kata.as_str(), &[][..], ("\"q35\"", "\"mine\""), debug, "\n[hypervisor.qemu]\n");
+    let kata = (of_kata.as_str(), none, ("\"q35\"", "\"mine\""), debug, "\n[hypervisor.qemu]\n");
     let containerd = (of_containerd, handler, devices, mine.as_str(), "\nversion = 3\n");
     let (glob, single) = ("version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", "version = 3\n");
     for (main, (name, more, (was, is), added, head)) in [(single, kata), (glob, containerd), (single, containerd)] {
@@ -444,7 +445,9 @@ fn by_force_what_an_admin_adds_beside_a_change_of_ours_stays() {
             assert!(machine.read(&moved).ends_with(&format!("{head}{added}")), "{}", machine.read(&moved));
             let is_configured = call_[0] == "configure";
             assert_eq!(machine.path(&file).exists().then(|| machine.read(&file)), is_configured.then(|| ours.clone()));
-            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            if is_configured {
+                assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            }
             assert_eq!(machine.run(&["unconfigure"]).code, 0);
             assert!(!machine.path(&file).exists() && machine.path(&moved).exists());
         }
