@@ -55,10 +55,18 @@ impl ContainerdConfig {
                 template = without_import(root, &folder, &imports(&document))?;
                 default = distribution::default_runtime(root, owner)?.filter(|(_, named)| named == NAME);
                 let owner = owner.name();
+                let own = beside(&format!("{name}.tmpl"));
+                // From a template alone it makes the whole, and the key of the file stands before the tables.
+                let new = match root.has_file(&own)? {
+                    true => "",
+                    false => {
+                        ", which is not there yet: behind that line it needs `{{ template \"base\" . }}`, or all else is missing"
+                    }
+                };
                 let advice = format!(
-                    "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
+                    "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}{new}, and restart {owner}",
                     folder.display(),
-                    beside(&format!("{name}.tmpl")).display()
+                    own.display()
                 );
                 (folder, Some(advice))
             }
