@@ -146,9 +146,12 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     let failed = error.downcast_ref::<Failed>();
     let (exit, kind, hint) = match failed {
         Some(failed) => (failed.exit, failed.kind, failed.hint.as_deref()),
-        None => match root_error(error).filter(|error| error.is_unreadable()) {
+        None => match root_error(error).filter(|error| error.is_unreadable() || may_not_write(error)) {
             Some(RootError::TooLarge { .. } | RootError::TooMany { .. }) => {
                 (Exit::Unknown, "unreadable", Some("put it elsewhere, if it is not meant to be there"))
+            }
+            Some(RootError::Write { .. }) => {
+                (Exit::Unknown, "unwritable", Some("run it as a user who may write that, such as root"))
             }
             Some(_) => (Exit::Unknown, "unreadable", Some("run it as a user who may read that, such as root")),
             None => (Exit::BadInput, "bad-input", None),
@@ -199,6 +202,12 @@ fn root_error(error: &anyhow::Error) -> Option<&RootError> {
         .or_else(|| error.downcast_ref().and_then(of_prepare))
         .or_else(|| error.downcast_ref().and_then(of_locate))
         .or_else(|| io.and_then(|inner| inner.downcast_ref()))
+}
+
+/// Whether it is somebody without root's rights who may not write a file.
+fn may_not_write(error: &RootError) -> bool {
+    let RootError::Write { source, .. } = error else { return false };
+    source.kind() == std::io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -448,3 +448,15 @@ fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
     machine.file("m/usr/bin/other", "");
     told_as_unreadable(&machine, "usr/bin", &["check", "fs"]);
 }
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn who_may_not_write_is_told_who_may() {
+    let machine = Machine::new();
+    copied(&machine);
+    chmod(&machine.path(""), 0o755);
+    let (code, _, stderr) = as_nobody(&machine, &["configure", "--profile", "go-3.29"]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("cannot be written: "), "{stderr}");
+    assert!(stderr.contains("hint: run it as a user who may write that, such as root"), "{stderr}");
+}
