@@ -124,6 +124,17 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     Ok(writeln!(out)?)
 }
 
+/// Why all that was to be done is, and the answer could not be printed; nothing where whoever read it has seen enough.
+pub(crate) fn unprinted(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(why) if why.kind() != std::io::ErrorKind::BrokenPipe => {
+            let message = format!("everything is done, but the answer could not be printed: {why}");
+            Failed::new(Exit::Unknown, "unprinted", message).into()
+        }
+        _ => error,
+    }
+}
+
 /// What stands behind an exit code that is not 0, for programs: what people are told.
 pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
     messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()

@@ -325,7 +325,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
     assert_strace_runs();
     let theirs = "# theirs\n";
     for (before, call) in [(None, EDIT), (Some(DROP_IN), EDIT), (Some(EDIT), BACK)] {
-        let (mut points, mut back) = (0, 0);
+        let (mut points, mut back, mut aside) = (0, 0, 0);
         for n in 1.. {
             let machine = machine();
             if let Some(before) = before {
@@ -342,6 +342,18 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
             let meddle = meddle.each_ref().map(String::as_str);
             let (code, ..) = while_others_write(&machine, theirs, || traced(&machine, call, &meddle));
             assert_ne!(code, Some(0), "{call:?} {n}");
+            // Once more since: it is told, and no success.
+            let twice = machine.copy();
+            let dry = twice.run(&["unconfigure", "--dry-run"]);
+            if dry.stderr.contains("config.toml was changed by others in the moment in which") {
+                aside += 1;
+                assert_eq!(dry.code, 13, "{call:?} {n}: {}", dry.stderr);
+                twice.file(MAIN, &format!("{}# more\n", twice.read(MAIN)));
+                let output = twice.run(&["unconfigure", "--format", "json"]);
+                assert_eq!(output.code, 13, "{call:?} {n}: {}", output.stderr);
+                let problems = output.json()["problems"].to_string();
+                assert!(problems.contains(".kata-osinfo.theirs.1 now, for you to merge"), "{call:?} {n}: {problems}");
+            }
             for again in [BACK, EDIT, MORE] {
                 let machine = machine.copy();
                 let output = must(&machine, again);
@@ -354,7 +366,7 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
                 assert_eq!(machine.everything().keys().find(leftover), None, "{call:?} {n} {again:?}");
             }
         }
-        assert!(points > 0 && back >= 3, "{call:?}: {back} of {points}");
+        assert!(points > 0 && back >= 3 && aside > 0, "{call:?}: {back} and {aside} of {points}");
     }
 }
 
@@ -816,6 +828,19 @@ fn nobody_to_tell_is_no_reason_to_panic() {
             .status()
             .expect("it runs");
         assert!(matches!(status.code(), Some(0 | 2)), "{call:?}: {status}");
+    }
+    // All is done by the time that it is told.
+    for (call, is_there) in [(DROP_IN, true), (BACK, false)] {
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["--records".as_ref(), machine.path("records").as_os_str()])
+            .args(["--root".as_ref(), machine.path("m").as_os_str()])
+            .args(call)
+            .stdout(full())
+            .output()
+            .expect("it runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!((output.status.code(), machine.path(STATE).exists()), (Some(3), is_there), "{call:?}: {stderr}");
+        assert!(stderr.contains("error: everything is done, but the answer could not be printed: "), "{stderr}");
     }
     let most = "18446744073709551615";
     for (option, seconds) in

@@ -6,7 +6,7 @@ mod manager;
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
 use super::system::{GlobalArguments, release_json};
-use super::{Exit, Failed, Format, json, print_file, problems};
+use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::{Lock, lock};
@@ -129,15 +129,15 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         all.extend(complaints(&not_effective, &[]).into_iter().map(|message| json!({ "message": message })));
         answer.insert("problems".to_owned(), all.into());
     }
-    match (format, arguments.dry_run) {
-        (Format::Json, _) => json(&answer)?,
-        (Format::Human, true) => print_file(&diff)?,
+    let printed = match (format, arguments.dry_run) {
+        (Format::Json, _) => json(&answer),
+        (Format::Human, true) => print_file(&diff),
         (Format::Human, false) => {
-            for change in answer["files"].as_array().into_iter().flatten() {
-                print_file(change.as_str().unwrap_or_default())?;
-            }
+            let files = answer["files"].as_array();
+            files.into_iter().flatten().try_for_each(|file| print_file(file.as_str().unwrap_or_default()))
         }
-    }
+    };
+    printed.map_err(|error| if arguments.dry_run { error } else { unprinted(error) })?;
     Ok(if effective { Exit::Ok } else { Exit::NotEffective })
 }
 

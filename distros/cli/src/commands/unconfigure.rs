@@ -1,10 +1,10 @@
 //! `unconfigure`: takes back what `configure` wrote.
 
 use super::system::GlobalArguments;
-use super::{Exit, Failed, Format, json, print_file, problems};
+use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
 use clap::Args;
 use model::diagnostic::printable;
-use operator::configure::lock::{Lock, lock};
+use operator::configure::lock::{Lock, lock, taken_out};
 use operator::configure::revert::{RevertReport, revert};
 use operator::configure::state::{self, ChangeError, FOLDER, NotReverted, STATE, State};
 use operator::configure::stray::{self, Strays, strays};
@@ -64,6 +64,15 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         found = recorded()?;
         Some(lock)
     };
+    // Texts of others that are not in their places.
+    let displaced = match (&lock, &found.0) {
+        (Some(lock), _) => lock.aside().to_vec(),
+        (None, Some(state)) => taken_out(&root, state),
+        (None, None) => Vec::new(),
+    };
+    for words in displaced.iter().filter(|_| lock.is_none()) {
+        eprintln!("warning: {}", printable(words));
+    }
     let RevertReport { restored, kept, added, forced } = match found {
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => {
@@ -98,7 +107,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         eprintln!("hint: `kata-osinfo unconfigure --force` takes {}, too", printable(&what));
     }
     let diff: String = restored.iter().map(hidden_diff).collect();
-    match (arguments.format, arguments.dry_run) {
+    let printed = match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
             let left =
@@ -110,17 +119,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
                 "files": files,
                 "kept": kept,
                 "diff": diff,
-                "problems": problems(left),
-            }))?;
+                "problems": problems(left.chain(displaced.iter().cloned())),
+            }))
         }
-        (Format::Human, true) => print_file(&diff)?,
-        (Format::Human, false) => {
-            for change in &restored {
-                print_file(&change.path.display().to_string())?;
-            }
-        }
-    }
-    Ok(if kept.is_empty() { Exit::Ok } else { Exit::NotEffective })
+        (Format::Human, true) => print_file(&diff),
+        (Format::Human, false) => restored.iter().try_for_each(|change| print_file(&change.path.display().to_string())),
+    };
+    printed.map_err(|error| if arguments.dry_run { error } else { unprinted(error) })?;
+    Ok(if kept.is_empty() && displaced.is_empty() { Exit::Ok } else { Exit::NotEffective })
 }
 
 /// What to do where no state, or none that can be read, says what was written.

@@ -1,6 +1,6 @@
 //! One at a time: a lock for everything that configures a root.
 
-use super::state::{self, ChangeError, FOLDER, STATE};
+use super::state::{self, ChangeError, FOLDER, STATE, State};
 use root::{PinnedPath, Rescued, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
@@ -20,6 +20,7 @@ pub struct Lock {
     root: Root,
     made: Vec<PathBuf>,
     rescued: Vec<String>,
+    aside: Vec<String>,
     _folder: File,
 }
 
@@ -60,8 +61,11 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
         if place.path() == Path::new(STATE) {
             rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|e| failed(e.into()))?;
         }
-        let rescued = sweep(root, &place);
-        return Ok(Lock { root: root.clone(), made, rescued, _folder: folder });
+        let swept = sweep(root, &place);
+        let aside = swept.iter().filter(|(_, how)| matches!(how, Rescued::Aside(_)));
+        let aside = aside.map(|(path, how)| words(path, how)).collect();
+        let rescued = swept.iter().map(|(path, how)| words(path, how)).collect();
+        return Ok(Lock { root: root.clone(), made, rescued, aside, _folder: folder });
     }
 }
 
@@ -75,19 +79,21 @@ fn is_still_there(root: &Root, folder: &File) -> Result<bool, RootError> {
 /// others that it had taken out of their places.
 ///
 /// A broken state, and what cannot be swept, is told by whoever needs it: nobody is locked out by it.
-fn sweep(root: &Root, place: &PinnedPath) -> Vec<String> {
+fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
     let state = state::read(root).ok().flatten().unwrap_or_default();
     let files = state.files.iter().filter_map(|file| root.pin(&file.path).ok().flatten());
     // The state is nobody else's.
     let _ = place.sweep();
-    files.flat_map(|place| place.sweep().unwrap_or_default().into_iter().map(move |how| words(&place, &how))).collect()
+    let swept = |place: PinnedPath| {
+        let path = place.path().to_owned();
+        place.sweep().unwrap_or_default().into_iter().map(move |how| (path.clone(), how))
+    };
+    files.flat_map(swept).collect()
 }
 
 /// What became of a text of others, on one line.
-fn words(place: &PinnedPath, how: &Rescued) -> String {
-    let path = place.path().display();
-    let at_that_moment =
-        format!("{path} was changed by others in the moment in which a call that was cut short wrote it");
+fn words(path: &Path, how: &Rescued) -> String {
+    let at_that_moment = at_that_moment(path);
     match how {
         Rescued::Back => format!("{at_that_moment}: what they wrote stands there again"),
         Rescued::Aside(aside) => format!(
@@ -97,10 +103,36 @@ fn words(place: &PinnedPath, how: &Rescued) -> String {
     }
 }
 
+/// How what became of it begins.
+fn at_that_moment(path: &Path) -> String {
+    format!("{} was changed by others in the moment in which a call that was cut short wrote it", path.display())
+}
+
+/// Texts of others that a call which was cut short has taken out of their places, in words: whoever takes the lock next
+/// brings them back, or puts them aside.
+///
+/// What cannot be looked at is told by whoever needs it.
+pub fn taken_out(root: &Root, state: &State) -> Vec<String> {
+    let mut all = Vec::new();
+    for place in state.files.iter().filter_map(|file| root.pin(&file.path).ok().flatten()) {
+        let told = |text: PathBuf| {
+            let at_that_moment = at_that_moment(place.path());
+            format!("{at_that_moment}: what they wrote is {} until the next call that is no dry run", text.display())
+        };
+        all.extend(place.taken_out_of_others().unwrap_or_default().into_iter().map(told));
+    }
+    all
+}
+
 impl Lock {
     /// What became of texts of others that a call which was cut short had taken out of their places, in words.
     pub fn rescued(&self) -> &[String] {
         &self.rescued
+    }
+
+    /// Those of them that could not be put back, and are for somebody to merge.
+    pub fn aside(&self) -> &[String] {
+        &self.aside
     }
 
     /// The folders that were made for it, the outermost first.

@@ -122,14 +122,34 @@ impl PinnedPath {
         Ok(rescued)
     }
 
+    /// Where texts of others lie that a call which was cut short had taken out of this place; they stay there.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system refused.
+    pub fn taken_out_of_others(&self) -> io::Result<Vec<PathBuf>> {
+        let mut all = Vec::new();
+        for displaced in self.displaced()? {
+            if self.is_of_others(&displaced)? {
+                all.push(self.staged_path(&displaced.name));
+            }
+        }
+        Ok(all)
+    }
+
     /// Looks at what was taken out of this place: what others have written to since it was looked at gets it back.
     pub(super) fn settle(&self, displaced: &Displaced) -> io::Result<Settled> {
+        match self.is_of_others(displaced)? {
+            false => self.drop_staged(&displaced.name).map(|()| Settled::Removed),
+            true => self.put_back(displaced).map(Settled::Rescued),
+        }
+    }
+
+    /// Whether others have written to what was taken out since it was looked at.
+    fn is_of_others(&self, displaced: &Displaced) -> io::Result<bool> {
         let staged = self.staged(&displaced.name)?;
         let is_seen = read(&staged).is_some_and(|held| digest(&held) == displaced.seen);
-        match is_seen || displaced.is_text_of_ours(&staged) {
-            true => self.drop_staged(&displaced.name).map(|()| Settled::Removed),
-            false => self.put_back(displaced).map(Settled::Rescued),
-        }
+        Ok(!is_seen && !displaced.is_text_of_ours(&staged))
     }
 
     fn put_back(&self, displaced: &Displaced) -> io::Result<Rescued> {
@@ -317,8 +337,9 @@ mod tests {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.edit("old, and theirs");
-            machine.killed_behind_the_exchange();
+            let displaced = machine.killed_behind_the_exchange();
             assert_eq!(machine.text().as_deref(), Some("ours"), "{place}");
+            assert_eq!(machine.place.taken_out_of_others().unwrap(), [machine.place.staged_path(&displaced.name)]);
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
             assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old, and theirs"), Vec::new()), "{place}");
             assert_eq!(machine.place.sweep().unwrap(), [], "{place}");
@@ -337,6 +358,7 @@ mod tests {
         for place in PLACES {
             let machine = Machine::new(place);
             machine.killed_behind_the_exchange();
+            assert_eq!(machine.place.taken_out_of_others().unwrap(), Vec::<PathBuf>::new());
             assert_eq!(machine.place.sweep().unwrap(), []);
             assert_eq!((machine.text().as_deref(), machine.beside()), (Some("ours"), Vec::new()), "{place}");
             // A kill before the exchange, and an edit since.
