@@ -584,7 +584,8 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         let before = machine.everything();
         let output = configured(&machine, "2.1");
         assert_eq!(output.code, 13, "{}", output.stderr);
-        let template = "config-v3.toml.tmpl, which is not there yet: behind that line it needs `{{ template \"base\" . }}`";
+        let template =
+            "config-v3.toml.tmpl, which is not there yet: behind that line it needs `{{ template \"base\" . }}`";
         assert!(output.stderr.contains(template), "{}", output.stderr);
         // containerd 1 would lose what else the section says.
         machine.file(
