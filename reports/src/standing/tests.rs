@@ -278,6 +278,21 @@ fn what_strict_objects_to_is_told_as_lacking() {
     assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
 }
 
+/// A test that the filter left out, or that an interrupted run did not reach, excuses no other one.
+#[test]
+fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
+    let code = |fails: bool| {
+        let mut matrix = judged(&run(|t| (fails && t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
+        matrix.filter = Some("filesystem::".to_owned());
+        let judgements = matrix.cells.iter_mut().flat_map(|cell| cell.judgements.values_mut());
+        for judgement in judgements.flat_map(|of| of.values_mut()) {
+            judgement.unrun = 1;
+        }
+        Standings::new(&matrix, Recorded::of_distro("debian", &[]), true).effect().exit_code()
+    };
+    assert_eq!((code(true), code(false)), (1, 0));
+}
+
 #[test]
 fn a_failure_counts_only_where_it_makes_the_exit_code() {
     let matrix = judged(&run(|t| (t == BLK).then(|| fail(Component::Kernel, "no"))));
