@@ -190,6 +190,22 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
     assert_eq!(files(&records.join("verified")), before);
 }
 
+#[test]
+fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
+    let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert_eq!(files(&records.join("verified")), before);
+    make(&dir.path().join("good"), &Made::default());
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let refused = said(dir.path(), &["write-back", "good", "--records", "empty"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("expected records"), "{}", refused.stderr);
+    assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
+}
+
 /// A script of `.ci`, with this program.
 fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
     let mut command = Command::new(repository().join(".ci").join(name));

@@ -70,7 +70,8 @@ pub(in crate::cli) struct WriteBackArguments {
     /// Output folders of runs, merged ones too, or bundles; what none of them saw to its end stays as it is.
     #[arg(required = true, value_name = "DIR|BUNDLE")]
     pub runs: Vec<PathBuf>,
-    /// The records, whose folder verified/ is written; the shipped ones lie in distros/records.
+    /// The records, whose folder verified/ is written; the shipped ones lie in distros/records. A folder without records
+    /// or verified/ is refused.
     #[arg(long, value_name = "DIR")]
     pub records: PathBuf,
 }
