@@ -117,6 +117,15 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("warning: left out ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
+    // So it does where what was planned is in the others.
+    plan(dir.path(), &[ONE]);
+    let ended = merged(dir.path());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    for (file, words) in
+        [("annotations", "::error title=a bundle cannot be read::"), ("summary.md", "cannot be read: ")]
+    {
+        assert!(read(dir.path(), file).contains(words), "{}", read(dir.path(), file));
+    }
 }
 
 /// The repository's records in a folder.

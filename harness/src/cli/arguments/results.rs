@@ -58,7 +58,7 @@ pub(in crate::cli) struct MergeArguments {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// What was to be run, as `plan --format json` prints it: a pipeline's exit code, and the folder `pipeline` in --out
-    /// with what it tells people. A bundle that cannot be read counts as missing.
+    /// with what it tells people. A bundle that cannot be read counts as missing: exit 3, if nothing is worse.
     #[arg(long, value_name = "PLAN")]
     pub plan: Option<PathBuf>,
     #[command(flatten)]
