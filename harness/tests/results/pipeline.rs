@@ -117,6 +117,15 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("warning: left out ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
+    // So it does where what was planned is in the others.
+    plan(dir.path(), &[ONE]);
+    let ended = merged(dir.path());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    for (file, words) in
+        [("annotations", "::error title=a bundle cannot be read::"), ("summary.md", "cannot be read: ")]
+    {
+        assert!(read(dir.path(), file).contains(words), "{}", read(dir.path(), file));
+    }
 }
 
 /// The repository's records in a folder.
@@ -188,6 +197,22 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("vouch"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
+}
+
+#[test]
+fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
+    let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert_eq!(files(&records.join("verified")), before);
+    make(&dir.path().join("good"), &Made::default());
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let refused = said(dir.path(), &["write-back", "good", "--records", "empty"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("expected records"), "{}", refused.stderr);
+    assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
 }
 
 /// A script of `.ci`, with this program.
