@@ -70,6 +70,11 @@ impl Package {
     pub fn is_known_by_source(&self) -> bool {
         self.source.is_some() && self.binary.as_deref().is_none_or(is_of_a_kernel)
     }
+
+    /// Whether it is one of QEMU's own.
+    pub fn is_of_qemu(&self) -> bool {
+        self.source.as_deref().or(self.binary.as_deref()).is_some_and(|name| name.starts_with("qemu"))
+    }
 }
 
 /// Where something was seen to work.

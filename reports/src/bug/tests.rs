@@ -26,6 +26,7 @@ const BLK: &str = "filesystem::virtio_blk::mounts_in_the_guest";
 const PCI: &str = "smoke::pci_disk_is_hotplugged";
 const NVDIMM: &str = "smoke::image_is_read_as_an_nvdimm";
 const CHECK: &str = "host::rules_of_kata_ctl_check_hold";
+const HANDLES: &str = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
 const IOMMUFD: &str = "smoke::kernel_has_iommufd";
 
 /// A finding in a release of Debian, as its run has it.
@@ -51,6 +52,7 @@ const TRIXIE: &[(&str, &str, &str)] = &[
     ("linux-image-amd64", "6.12.118-1", "linux-signed-amd64"),
     ("linux-image-6.12.118+deb13-amd64", "6.12.118-1", "linux"),
 ];
+const LATER_DAEMON: &[(&str, &str, &str)] = &[("virtiofsd", "1.14.0-1", "rust-virtiofsd")];
 const BULLSEYE: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:5.2+dfsg-11+deb11u5", "qemu")];
 const TESTING: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:11.1.2+ds-3", "qemu")];
 
@@ -128,6 +130,16 @@ const IOMMUFD_OF_TRIXIE: Finding = trixie(
     Component::Kernel,
     "/boot/config-6.12.118+deb13-amd64 lacks, built in or as modules: IOMMUFD",
 );
+const HANDLES_OF_TRIXIE: Finding = trixie(
+    "go-3.32",
+    HANDLES,
+    Component::Virtiofsd,
+    "the guest looked at 200 files, and virtiofsd has 200 descriptors more than before (12, then 212): it keeps one for \
+     each instead of a file handle",
+);
+const HANDLES_OF_BOOKWORM: Finding =
+    Finding { release: "12", packages: BOOKWORM, kernel: "6.1.0-56-amd64", ..HANDLES_OF_TRIXIE };
+const HANDLES_OF_A_LATER_DAEMON: Finding = Finding { packages: LATER_DAEMON, ..HANDLES_OF_TRIXIE };
 
 /// The run with a finding; `change` may alter its journal.
 fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
@@ -232,6 +244,14 @@ fn whose_a_failure_is() {
         (&TDX_OF_TRIXIE, Ruling::Wish(Owner::Distro), "QEMU has the object tdx-guest from 10.1 on"),
         (&PCI_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "from 6.1 on (pc_compat_6_0 in hw/i386/pc.c@v6.1.0)"),
         (&NVDIMM_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "memory-backend-file.readonly from 6.0 on"),
+        (
+            &HANDLES_OF_TRIXIE,
+            Ruling::Wish(Owner::Distro),
+            "virtiofsd has file handles by default from 1.14 on (--inode-file-handles in src/main.rs@v1.14.0), and the \
+             release has 1.13.",
+        ),
+        (&HANDLES_OF_BOOKWORM, Ruling::Wish(Owner::Distro), "and the release has the one in C"),
+        (&HANDLES_OF_A_LATER_DAEMON, bug(Owner::Distro), "the distro's virtiofsd"),
         (&IOMMUFD_OF_TRIXIE, Ruling::Wish(Owner::Distro), "vmm.vfio is optional"),
         (&BLK_OF_TRIXIE, Ruling::Nobody, "under go-3.32 the same test passes"),
     ] {
