@@ -115,14 +115,19 @@ impl<'m> FailedTest<'m> {
         relevant(&self.artifacts, Some(self.failure.component))
     }
 
-    /// The component's package in the cell.
+    /// The package in the cell of the component that is at fault.
     pub fn package(&self) -> Package {
+        self.package_of(self.failure.component)
+    }
+
+    /// A component's package in the cell.
+    pub fn package_of(&self, component: Component) -> Package {
         let facts = self.cell.facts.as_ref();
         let of_kernel = facts.and_then(|facts| facts.kernel.as_ref()).map(|kernel| format!("linux-image-{kernel}"));
         // The kernel itself, and not the package that only depends on the newest one.
         let kernel = of_kernel.filter(|name| self.cell.packages.iter().any(|package| package.name == *name));
-        let named = kernel.filter(|_| self.failure.component == Component::Kernel);
-        let binary = named.or_else(|| self.packages().first().map(ToString::to_string));
+        let named = kernel.filter(|_| component == Component::Kernel);
+        let binary = named.or_else(|| self.packages(component).first().map(ToString::to_string));
         let Some(name) = binary else { return Package::default() };
         let installed = self.cell.packages.iter().find(|package| package.name == name);
         let recorded = || facts?.versions.get(name.as_str()).map(PackageVersion::to_string);
@@ -134,11 +139,11 @@ impl<'m> FailedTest<'m> {
         }
     }
 
-    /// The component's packages by the record.
-    fn packages(&self) -> Vec<PackageName> {
+    /// A component's packages by the record.
+    fn packages(&self, component: Component) -> Vec<PackageName> {
         let release = self.release;
         let qemu = || release.qemu().map(|vmm| vmm.packages.clone()).unwrap_or_default();
-        match self.failure.component {
+        match component {
             Component::Qemu => qemu(),
             Component::Virtiofsd => match release.filesystem(Share::VirtioFs) {
                 Some(driver) if !driver.packages.is_empty() => driver.packages.clone(),

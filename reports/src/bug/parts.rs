@@ -4,6 +4,8 @@ use super::case::{FailedTest, Package, Sighting, versions};
 use super::route::{Route, Ruling};
 use super::tracker::Destination;
 use crate::views::wording;
+use model::profile::Runtime;
+use suites::outcome::Component;
 use suites::reproducer::Reproducer;
 
 /// Releases that are told of as working at most.
@@ -184,11 +186,14 @@ impl Report<'_> {
         let package = self.package();
         let mut lines = Vec::new();
         let mut row = |name: &str, value: String| lines.push(format!("{name:<12} {value}"));
-        if let Some(name) = &package.binary {
-            let version = package.version.as_deref().unwrap_or("of unknown version");
-            let suite = package.suite.filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
-            row("package", format!("{name} {version}{}", suite.unwrap_or_default()));
+        if let Some(installed) = installed(&package) {
+            row("package", installed);
             row("source", package.source.unwrap_or_else(|| "unknown".to_owned()));
+        }
+        // What Kata gets wrong, it mostly gets wrong of QEMU.
+        let qemu = (failed.failure.component == Component::Kata).then(|| failed.package_of(Component::Qemu));
+        if let Some(qemu) = qemu.as_ref().and_then(installed) {
+            row("QEMU", qemu);
         }
         row("release", release(failed));
         let kata = failed.cell.kata(&failed.profile.name).map(|kata| format!(", run as {kata}"));
@@ -207,6 +212,7 @@ impl Report<'_> {
         all.extend(failed.test.reason().lines().map(|line| Block::Text(line.to_owned())));
         let mut sources = failed.failure.asked_for.clone();
         sources.extend(failed.test.cited());
+        sources.retain(|source| !source.starts_with(others_source(failed.profile.runtime)));
         sources.sort();
         sources.dedup();
         if !sources.is_empty() {
@@ -316,6 +322,22 @@ impl Report<'_> {
              anew.",
             matrix.harness, matrix.run, self.bundle, self.bundle
         ))]
+    }
+}
+
+/// `qemu-system-x86 1:10.0 (the release's security suite)`.
+fn installed(package: &Package) -> Option<String> {
+    let name = package.binary.as_deref()?;
+    let version = package.version.as_deref().unwrap_or("of unknown version");
+    let suite = package.suite.as_deref().filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
+    Some(format!("{name} {version}{}", suite.unwrap_or_default()))
+}
+
+/// Where Kata's source has the runtime that did not run.
+fn others_source(own: Runtime) -> &'static str {
+    match own {
+        Runtime::Go => "src/runtime-rs/",
+        Runtime::Rs => "src/runtime/",
     }
 }
 

@@ -339,6 +339,17 @@ fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
 }
 
 #[test]
+fn kata_is_shown_the_source_of_the_runtime_that_ran() {
+    let (of_rs, go) =
+        ("src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0\n", "src/runtime/virtcontainers/qemu.go@3.32.0\n");
+    for (profile, cited, other) in [("rs-4.1", of_rs, go), ("go-3.32", go, of_rs)] {
+        let (written, ..) = reported(&Finding { profile, ..ROOT_PORT_OF_TRIXIE }, None, Reproduced::NotRun);
+        assert!(written.text.contains(&format!("\n  {cited}")), "{profile}: {}", written.text);
+        assert!(!written.text.contains(&format!("\n  {other}")), "{profile}: {}", written.text);
+    }
+}
+
+#[test]
 fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
     let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(77)]);
     let (written, ..) = reported(&FLAGS_OF_BOOKWORM, None, ran);
