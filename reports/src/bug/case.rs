@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
-use model::record::Record;
+use model::record::{Record, known};
 use model::release::Release;
 use model::share::Share;
 use model::verified::{Verdict, VerifiedEntry};
@@ -216,6 +216,14 @@ impl<'m> FailedTest<'m> {
         let supported =
             |capability| entry.capabilities.get(capability).is_some_and(|found| found.verdict == Verdict::Supported);
         !self.test.proves.is_empty() && self.test.proves.iter().all(supported)
+    }
+
+    /// The last day of the release's support, long-term support included, where that was over on the day of the run.
+    pub fn support_ended(&self) -> Option<Date> {
+        let entry = self.record.releases.iter().find(|entry| entry.version == self.release.version)?;
+        let last = *known(&entry.lts).or_else(|| known(&entry.eol))?;
+        let day = self.matrix.finished.or(self.matrix.started)?.to_zoned(TimeZone::UTC).date();
+        (day > last).then_some(last)
     }
 
     /// Where else the same cause was seen, by its signature: in the run, and by the record of the distro.

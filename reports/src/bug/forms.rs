@@ -67,6 +67,9 @@ impl Report<'_> {
     pub fn where_to(&self, written: &Written) -> String {
         let mut out = format!("{}\n\n", self.subject());
         let mut paragraph = |text: &str| out.push_str(&format!("{}\n\n", plain::wrapped(text)));
+        if let Some(ended) = self.support_ended() {
+            paragraph(&ended);
+        }
         paragraph(&self.route.why);
         if let Some(search) = &self.destination.search {
             paragraph(&format!("Look first whether it is known: {search}"));

@@ -1,7 +1,8 @@
 //! What a report says, part by part; the forms give the parts their order and heads.
 
 use super::case::{FailedTest, Package, Sighting, versions};
-use super::route::{Route, Ruling};
+use super::form::Form;
+use super::route::{Owner, Route, Ruling};
 use super::tracker::Destination;
 use crate::views::wording;
 use model::profile::Runtime;
@@ -167,8 +168,22 @@ impl Report<'_> {
         matches!(self.route.ruling, Ruling::Wish(_))
     }
 
+    /// That the distro may not take it, because it no longer supports the release.
+    pub(super) fn support_ended(&self) -> Option<String> {
+        let is_the_distros = match self.route.ruling {
+            Ruling::Bug(Owner::Distro) | Ruling::Wish(Owner::Distro) => true,
+            Ruling::Bug(Owner::Upstream) | Ruling::Wish(Owner::Upstream) => self.destination.form != Form::Gitlab,
+            Ruling::Bug(Owner::Kata | Owner::Records) | Ruling::Wish(Owner::Kata | Owner::Records) | Ruling::Nobody => {
+                false
+            }
+        };
+        let last = self.failed.support_ended().filter(|_| is_the_distros)?;
+        let release = release(self.failed);
+        Some(format!("The support of {release} ended on {last}, before the run: nobody may mend this there any more."))
+    }
+
     fn notice(&self) -> Vec<Block> {
-        let mut all = Vec::new();
+        let mut all: Vec<Block> = self.support_ended().map(Block::Text).into_iter().collect();
         if matches!(self.reproduced, Reproduced::Ran(_)) && !self.reproduced.each_time() {
             all.push(Block::Text(format!(
                 "This could not be reproduced by the script below. {}",

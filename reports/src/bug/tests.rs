@@ -205,8 +205,17 @@ fn one_line(text: &str) -> String {
 
 /// The report of a finding, and its script.
 fn reported(finding: &Finding, to: Option<Form>, reproduced: Reproduced) -> (Written, String, String) {
-    let matrix = run(finding, |_| {});
-    with(finding, &matrix, None, |failed| {
+    reported_of(finding, &run(finding, |_| {}), to, reproduced)
+}
+
+/// The same of a run that has it.
+fn reported_of(
+    finding: &Finding,
+    matrix: &Matrix,
+    to: Option<Form>,
+    reproduced: Reproduced,
+) -> (Written, String, String) {
+    with(finding, matrix, None, |failed| {
         let route = Route::of(failed, newest());
         let destination = destination(failed, &route, to).unwrap();
         let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
@@ -336,6 +345,25 @@ fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
     insta::assert_snapshot!("root-port-of-trixie.md", text);
     insta::assert_snapshot!("root-port-of-trixie-repro.sh", script);
     insta::assert_snapshot!("root-port-of-trixie-where.txt", to);
+}
+
+#[test]
+fn a_release_whose_support_was_over_is_told_on_top() {
+    let on = |day: &str, finding: &Finding| {
+        let mut matrix = run(finding, |_| {});
+        matrix.finished = Some(format!("{day}T12:00:00Z").parse().unwrap());
+        let (written, to, _) = reported_of(finding, &matrix, None, Reproduced::NotRun);
+        (one_line(&written.text), one_line(&to))
+    };
+    let words = "The support of debian 11 (bullseye) ended on 2026-08-31, before the run";
+    let (text, to) = on("2026-09-01", &PCI_OF_BULLSEYE);
+    assert!(text.contains(&format!("Read this first --------------- {words}")), "{text}");
+    assert!(to.contains(words), "{to}");
+    // Debian's own support is over since 2024, that of LTS is not.
+    let (text, to) = on("2026-08-31", &PCI_OF_BULLSEYE);
+    assert!(!text.contains("The support of") && !to.contains("The support of"), "{text}\n{to}");
+    let (text, to) = on("2040-01-01", &ROOT_PORT_OF_TRIXIE);
+    assert!(!text.contains("The support of") && !to.contains("The support of"), "Kata does not mind: {text}\n{to}");
 }
 
 #[test]
