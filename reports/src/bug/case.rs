@@ -20,6 +20,12 @@ use suites::outcome::{Component, Failure, Outcome};
 
 /// Places where the same cause was seen that are told at most.
 const MOST_PLACES: usize = 20;
+/// Characters of a headline.
+pub(super) const HEADLINE: usize = 120;
+/// Bytes of a clause that says enough alone.
+const SHORTEST_CLAUSE: usize = 24;
+/// What stands for words that are left out, in signs that every mail has.
+const CUT: &str = "...";
 
 /// A test that failed in a cell under a profile.
 #[derive(Debug, Clone)]
@@ -157,13 +163,14 @@ impl<'m> FailedTest<'m> {
         }
     }
 
-    /// What it is, on one line: what QEMU itself says, where that is quoted, else what was seen.
-    pub fn summary(&self) -> String {
+    /// What it is, on one line of at most `most` characters: what QEMU itself says, where that is quoted, else what was
+    /// seen.
+    pub fn summary(&self, most: usize) -> String {
         let first = self.failure.observed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         let said = first.rsplit_once("(GenericError): ").map_or(first, |(_, said)| said);
         let refused = refusal(&self.failure.observed);
         let said = refused.map_or_else(|| said.to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words));
-        model::redact::one_line(&said, 160)
+        headline(&said, most)
     }
 
     /// A profile that upstream maintains, of the same runtime, under which the test passes here, by the run or the record.
@@ -293,6 +300,22 @@ fn is_of_a_kernel(binary: &str) -> bool {
     binary.starts_with("linux-image-")
 }
 
+/// Text on one line: where it is longer than `most` characters, the clauses of it that fit, or the words.
+fn headline(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    let head: String = line.chars().take(most).collect();
+    let ends = [head.rfind("; "), head.rfind(": ")];
+    if let Some(end) = ends.into_iter().flatten().find(|end| *end >= SHORTEST_CLAUSE) {
+        return head[..end].to_owned();
+    }
+    let words: String = head.chars().take(most.saturating_sub(CUT.len())).collect();
+    let end = words.rfind(' ').unwrap_or(words.len());
+    format!("{}{CUT}", words[..end].trim_end_matches([' ', ',', ':', ';']))
+}
+
 /// `qemu-system-x86 1:10.0, virtiofsd 1.13`.
 pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
     all.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
@@ -300,4 +323,26 @@ pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
 
 fn words(items: &BTreeSet<&str>) -> String {
     items.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headline_ends_where_a_clause_or_a_word_does() {
+        for (text, most, expected) in [
+            ("making a fifo:  no such\ndevice", 120, "making a fifo: no such device"),
+            ("the guest is not heard of: it fell silent; and more", 40, "the guest is not heard of"),
+            ("the guest is not heard of; expected: silence", 40, "the guest is not heard of"),
+            ("QMP: a sentence that goes on and on", 24, "QMP: a sentence that..."),
+            ("one, two, three", 8, "one..."),
+            ("unbroken", 6, "unb..."),
+            ("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", 4, "\u{e9}..."),
+            ("", 120, ""),
+        ] {
+            assert_eq!(headline(text, most), expected);
+            assert!(expected.chars().count() <= most);
+        }
+    }
 }

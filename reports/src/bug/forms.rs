@@ -75,7 +75,10 @@ impl Report<'_> {
             paragraph(&format!("Look first whether it is known: {search}"));
         }
         paragraph(&written.send);
-        paragraph(&self.reproduced.words());
+        match &self.script {
+            Ok(_) => paragraph(&self.reproduced.words()),
+            Err(why) => paragraph(&format!("There is no reproducer without the test itself: {why}.")),
+        }
         paragraph(&format!("Nothing was sent. Read {} before you do, and attach {}.", written.file, self.bundle));
         out.truncate(out.trim_end().len());
         out + "\n"

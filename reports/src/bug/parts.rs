@@ -1,6 +1,6 @@
 //! What a report says, part by part; the forms give the parts their order and heads.
 
-use super::case::{FailedTest, Package, Sighting, versions};
+use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
 use super::form::Form;
 use super::route::{Owner, Route, Ruling};
 use super::tracker::Destination;
@@ -156,7 +156,9 @@ impl Report<'_> {
     pub(super) fn subject(&self) -> String {
         let package =
             self.package().name().map_or_else(|| self.failed.failure.component.name().to_owned(), str::to_owned);
-        format!("{package}: {}", self.failed.summary())
+        let head = format!("{package}: ");
+        let most = HEADLINE.saturating_sub(head.chars().count());
+        format!("{head}{}", self.failed.summary(most))
     }
 
     pub(super) fn package(&self) -> Package {

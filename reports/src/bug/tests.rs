@@ -318,6 +318,11 @@ fn a_report_goes_only_where_it_is_taken() {
         ),
         (&FIFO_OF_BOOKWORM, Form::Kata, "--to kata does not go"),
         (&CHECK_OF_TESTING, Form::Debian, "--to debian does not go with this failure: it is taken as kata. Kata takes"),
+        (
+            &FIFO_OF_TESTING,
+            Form::Kata,
+            "--to kata does not go with this failure: it is taken as gitlab or debian. QEMU's",
+        ),
         (&BLK_OF_TRIXIE, Form::Debian, "there is nothing to report. Only Kata "),
     ] {
         let refused = to(finding, Some(form)).unwrap_err();
@@ -444,6 +449,7 @@ fn each_form_has_what_its_tracker_asks_for() {
     }
     assert!(fields["description"].as_str().unwrap().contains("There is no reproducer without the test itself"));
     assert!(!to.contains("choose one"), "{to}");
+    assert!(to.contains("There is no reproducer") && !to.contains("was not run"), "{to}");
     assert!(
         one_line(&written("opensuse").unwrap().2).contains("is not known here: choose one."),
         "{}",
