@@ -112,8 +112,8 @@ fn the_record_is_of_the_same_packages_in_a_container() {
 #[test]
 fn a_cause_that_was_cut_to_be_recorded_is_the_one_that_would_be_cut_alike() {
     let observed = format!("refused: {}", "a long reason ".repeat(40));
-    let cause = crate::signature::recorded_cause(Component::Kernel, &observed, NESTED);
-    let recorded: BTreeSet<Failed> = crate::signature::of_recorded(&cause).into_iter().collect();
+    let cause = signature::recorded_cause(Component::Kernel, &observed, NESTED);
+    let recorded: BTreeSet<Failed> = signature::of_recorded(&cause).into_iter().collect();
     let counts = |observed: &str| {
         let failure = Outcome::Fail(signed(Failure::new(Component::Kernel, observed)));
         let repeated = [(NESTED.to_owned(), Repetition::Failed)].into();
