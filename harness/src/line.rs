@@ -30,7 +30,7 @@ pub enum LineError {
     #[error("talking to the environment's agent: no answer within {0:?}")]
     Late(Duration),
     /// Nothing is heard any more.
-    #[error("talking to the environment's agent: not even a heartbeat for {0:?}")]
+    #[error("talking to the environment's agent: not even a heartbeat for {} s", .0.as_secs())]
     Silent(Duration),
     /// Another version.
     #[error("talking to the environment's agent: it speaks protocol version {0}, this is {VERSION}")]
@@ -233,6 +233,12 @@ mod tests {
             offset: 0,
             bytes: Base64Bytes(vec![0; LARGE]),
         }
+    }
+
+    #[test]
+    fn silence_is_told_in_whole_seconds() {
+        let said = LineError::Silent(Duration::from_millis(30_199)).to_string();
+        assert!(said.ends_with("not even a heartbeat for 30 s"), "{said}");
     }
 
     #[tokio::test]

@@ -174,6 +174,26 @@ fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged
     }
 }
 
+/// Time that runs out hides no failure that was seen before.
+#[test]
+fn debians_test_that_is_cut_short_fails_for_what_had_failed() {
+    for (code, junit, expected) in [
+        (124, "<failure type=\"qemu\"/>", 1),
+        (130, "<failure type=\"qemu\"/>", 1),
+        (124, "<skipped type=\"untested\"/><error type=\"run\"/>", 77),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "#!/bin/sh\n# The folder is the last word.\nfor out; do :; done\nmkdir -p \"$out/junit\"\necho '{junit}' >\"$out/junit/a.xml\"\nexit {code}\n"
+        );
+        program(dir.path(), "kata-qualify", &text);
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        let mut test = Command::new(repository("debian/tests/host"));
+        let (ended, said) = run(test.env("PATH", path).env("AUTOPKGTEST_ARTIFACTS", dir.path()));
+        assert_eq!(ended, expected, "{code} {junit}: {said}");
+    }
+}
+
 #[test]
 #[cfg_attr(lacks = "shellcheck", ignore = "needs shellcheck")]
 fn shellcheck_has_nothing_to_say() {

@@ -313,7 +313,7 @@ fn report(
     }
 }
 
-/// The tests that failed in more than one virtual machine of the cell, and whether in the same way.
+/// The tests that were tried in more than one virtual machine of the cell, and whether they failed in the same way.
 fn repeated(instances: &[&TestRun]) -> BTreeMap<String, Repetition> {
     let mut attempts: BTreeMap<&str, Vec<(u32, &Outcome)>> = BTreeMap::new();
     for instance in instances {

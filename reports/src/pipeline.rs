@@ -2,7 +2,7 @@
 //!
 //! A release whose mirror does not answer one night is no news, and does not hide what the others show: a cell that could
 //! not be judged is a warning, and what the record says of it stays. It is red where something is worse than recorded,
-//! where a planned cell is in no run, and where nothing at all could be judged.
+//! where a planned cell is in no run, where a run that was given cannot be read, and where nothing at all could be judged.
 
 use crate::digest;
 use crate::journal::CellId;
@@ -30,6 +30,7 @@ pub struct Pipeline<'s, 'm> {
     standings: &'s Standings<'m>,
     planned: BTreeSet<CellId>,
     gaps: BTreeMap<CellId, Gap>,
+    unread: Vec<String>,
 }
 
 /// Why a planned cell has no verdict.
@@ -64,13 +65,18 @@ impl<'s, 'm> Pipeline<'s, 'm> {
             Some(_) => None,
         };
         let gaps = planned.iter().filter_map(|id| Some((id.clone(), of(id)?))).collect();
-        Pipeline { standings, planned, gaps }
+        Pipeline { standings, planned, gaps, unread: Vec::new() }
+    }
+
+    /// The same, where runs were given that cannot be read: each by its name and why. Nobody knows what was in them.
+    pub fn without(self, unread: Vec<String>) -> Pipeline<'s, 'm> {
+        Pipeline { unread, ..self }
     }
 
     /// What it does to the exit code.
     pub fn effect(&self) -> Effect {
         let is_worse = self.standings.effect() == Effect::Worse;
-        let is_missing = self.gaps.values().any(|gap| *gap == Gap::Missing);
+        let is_missing = !self.unread.is_empty() || self.gaps.values().any(|gap| *gap == Gap::Missing);
         match (is_worse, is_missing || self.gaps.len() == self.planned.len()) {
             (true, _) => Effect::Worse,
             (false, true) => Effect::Unjudged,
@@ -99,6 +105,9 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         for issue in self.standings.issues.iter().filter(|issue| issue.is_at_fault()) {
             add("error", "a known issue is at fault", &issue.words().unwrap_or_default());
         }
+        for unread in &self.unread {
+            add("error", UNREAD, unread);
+        }
         for (cell, gap) in &self.gaps {
             match gap {
                 Gap::Missing => add("error", &format!("{cell}: missing"), MISSING),
@@ -121,6 +130,9 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         let mut out = String::new();
         let (all, lacking) = (self.planned.len(), self.gaps.len());
         let _ = writeln!(out, "**{} of {all} planned cells were judged.**\n", all - lacking);
+        for unread in &self.unread {
+            let _ = writeln!(out, "- ✗ {UNREAD}: {}", escape(&one_line(unread, ANNOTATION)));
+        }
         for (cell, gap) in &self.gaps {
             let _ = match gap {
                 Gap::Missing => writeln!(out, "- ✗ {}: {MISSING}", escape(&cell.to_string())),
@@ -160,6 +172,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     }
 }
 
+const UNREAD: &str = "a bundle cannot be read";
 const MISSING: &str = "no bundle has it to its end";
 const STAYS: &str = "what the record says of it stays";
 

@@ -232,8 +232,9 @@ fn cell<'m>(
             if !causes.is_empty() && causes.iter().all(|cause| known.contains_key(cause.test.as_str())) {
                 (change, effect) = (Change::Known, Effect::None);
             }
-            // Under `--strict` a gap is a gap: what is required must be supported.
-            if strict && effect == Effect::None && !left_out && is_lacking(capability, judgement) {
+            // Under `--strict` a gap is a gap: what is required must be supported. What failed is no gap of the filter's.
+            let is_excused = left_out && causes.is_empty();
+            if strict && effect == Effect::None && !is_excused && is_lacking(capability, judgement) {
                 effect = Effect::Worse;
             }
             let before = entry.filter(|_| recorded == Some(judgement.verdict)).map(|e| e.tested);

@@ -54,6 +54,8 @@ pub struct Plug {
     pub device: Value,
     /// The same with switches and numbers as JSON has them: the control, where that differs.
     pub typed: Value,
+    /// What it takes the place of, where Kata plugs something else there: in words.
+    pub instead: Option<&'static str>,
 }
 
 /// What a guest is given and does.
@@ -164,7 +166,7 @@ mod tests {
         assert_eq!(plugs.len(), 4);
         for profile in Profile::all() {
             for plug in &plugs {
-                let Plug { arguments, device, typed } = plug(profile);
+                let Plug { arguments, device, typed, .. } = plug(profile);
                 let bus = device["bus"].as_str().unwrap().split('.').next().unwrap();
                 assert!(arguments.iter().any(|word| word.contains(&format!("id={bus}"))), "{bus}: {arguments:?}");
                 let has_text = device.to_string().contains("\"on\"") || device.to_string().contains("\"off\"");

@@ -75,7 +75,8 @@ fn traced(machine: &Machine, call: &[&str], meddle: &[&str]) -> (Option<i32>, St
 fn while_others_write<T: Send>(machine: &Machine, theirs: &str, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let act = scope.spawn(act);
-        std::thread::sleep(std::time::Duration::from_millis(350));
+        // Half of the delay: the call is in it by then, also on a busy machine.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
         let main = std::fs::OpenOptions::new().append(true).open(machine.path(MAIN));
         std::io::Write::write_all(&mut main.expect("there"), theirs.as_bytes()).expect("written");
         act.join().expect("no panic")
@@ -296,7 +297,7 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
             if call == BACK {
                 must(&machine, EDIT);
             }
-            let inject = format!("{system_call}:delay_enter=700000:when={n}");
+            let inject = format!("{system_call}:delay_enter=3000000:when={n}");
             let json = [call, &["--format", "json"]].concat();
             // In the middle of the delay, by and large; nothing is lost at any other time either.
             let (code, stdout, delayed) =
@@ -338,7 +339,8 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
             let Some((at, _)) = exchange else { break };
             points += 1;
             let next = log.lines().take(at).filter(|line| line.contains("openat2(")).count() + 1;
-            let meddle = [format!("renameat2:delay_enter=700000:when={n}"), format!("openat2:signal=KILL:when={next}")];
+            let meddle =
+                [format!("renameat2:delay_enter=3000000:when={n}"), format!("openat2:signal=KILL:when={next}")];
             let meddle = meddle.each_ref().map(String::as_str);
             let (code, ..) = while_others_write(&machine, theirs, || traced(&machine, call, &meddle));
             assert_ne!(code, Some(0), "{call:?} {n}");

@@ -138,7 +138,7 @@ pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<Str
         for (name, value) in resources.kata.runtime_evidence() {
             say(&name, value);
         }
-        if let Accelerator::Tcg { why } = &outer.accelerator {
+        if let Accelerator::Tcg { why, .. } = &outer.accelerator {
             say("machine-without-kvm", why.clone());
         }
     }

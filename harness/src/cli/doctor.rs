@@ -3,7 +3,7 @@
 use crate::cli::arguments::home;
 use crate::cli::{Exit, cache_folder, print};
 use crate::environments::container::{self, handed_in};
-use crate::environments::vm::outer::{Accelerator, release_name};
+use crate::environments::vm::outer::{Accelerator, OuterQemu, release_name};
 use crate::environments::vm::pinned;
 use crate::level;
 use crate::memory;
@@ -132,6 +132,7 @@ fn namespaces() -> Finding {
 fn look() -> Vec<Finding> {
     let root = rustix::process::geteuid().is_root();
     let (docker, docker_seen) = docker();
+    let outer = pinned_qemu();
     let mut all = vec![
         Finding {
             subject: Subject::Root,
@@ -155,8 +156,8 @@ fn look() -> Vec<Finding> {
     ];
     all.extend(images::tools().iter().filter(|tool| !tool.managers.contains(&PackageManager::Apt)).map(tool));
     all.extend([
-        kvm(),
-        machines(),
+        kvm(handed_in::kvm(), outer.as_ref().ok().and_then(|found| found.as_ref()).map(|found| &found.accelerator)),
+        machines(outer),
         Finding {
             subject: Subject::Pjdfstest,
             ok: crate::pjdfstest::BINARY.is_some(),
@@ -211,27 +212,28 @@ fn docker() -> (bool, String) {
     })
 }
 
+/// The pinned QEMU with the accelerator that works here, or why not; `None` while its image is not in the cache.
+fn pinned_qemu() -> Result<Option<OuterQemu>, String> {
+    let cache = cache_folder().map_err(|e| e.to_string())?;
+    let Some(image) = pinned::cached(&cache) else { return Ok(None) };
+    pinned::try_cached(&image).map(Some).map_err(|e| error_chain(&e))
+}
+
 /// Virtual machines are booted by a pinned QEMU, under KVM if a guest boots under it.
-fn machines() -> Finding {
+fn machines(outer: Result<Option<OuterQemu>, String>) -> Finding {
     let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
-    let cache = match cache_folder() {
-        Ok(cache) => cache,
-        Err(e) => return finding(false, e.to_string()),
-    };
-    let Some(image) = pinned::cached(&cache) else {
-        return finding(
+    match outer {
+        Ok(None) => finding(
             true,
             format!(
                 "not tried: the QEMU for them is taken from {}, whose image is not in the cache yet",
                 release_name()
             ),
-        );
-    };
-    match pinned::try_cached(&image) {
-        Ok(outer) => {
+        ),
+        Ok(Some(outer)) => {
             let how = match &outer.accelerator {
                 Accelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
-                Accelerator::Tcg { why } => {
+                Accelerator::Tcg { why, .. } => {
                     format!(
                         "`{}`, verdicts say `emulated`; why not KVM: {why}",
                         outer.accelerator.arguments().join(" ")
@@ -240,13 +242,20 @@ fn machines() -> Finding {
             };
             finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))
         }
-        Err(e) => finding(false, error_chain(&e)),
+        Err(why) => finding(false, why),
     }
 }
 
-/// Whether containers are given KVM; whether their guests boot under it only they tell.
-fn kvm() -> Finding {
-    let seen = match handed_in::kvm() {
+/// Whether containers are given KVM; whether their guests boot under it only they tell, each with its own QEMU.
+///
+/// `outer` is what the pinned QEMU found, where it was tried: where its guest does not boot, others hardly will.
+fn kvm(given: Result<(), String>, outer: Option<&Accelerator>) -> Finding {
+    let seen = match given {
+        Ok(()) if matches!(outer, Some(Accelerator::Tcg { dead_kvm: true, .. })) => {
+            "a vCPU runs, and yet no guest boots under KVM (see virtual machines): guests in containers use TCG, unless \
+             their own QEMU boots them under it, and verdicts say `emulated`"
+                .to_owned()
+        }
         Ok(()) => {
             let level = level::here();
             format!(
@@ -307,4 +316,23 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
         anyhow::ensure!(status.success(), "apt-get {} ended with {status}", arguments.join(" "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_promised_no_kvm_that_boots_nothing() {
+        let tcg = |dead_kvm| Accelerator::Tcg { why: "why".to_owned(), dead_kvm };
+        let dead = kvm(Ok(()), Some(&tcg(true))).seen;
+        assert!(dead.contains("no guest boots under KVM") && dead.ends_with("verdicts say `emulated`"), "{dead}");
+        // KVM that does not nest boots guests, and what was not tried is not known.
+        for outer in [Some(&tcg(false)), Some(&Accelerator::Kvm), None] {
+            let seen = kvm(Ok(()), outer).seen;
+            assert!(seen.starts_with("a vCPU runs: guests in containers have KVM"), "{seen}");
+        }
+        let without = kvm(Err("no /dev/kvm".to_owned()), None).seen;
+        assert!(without.starts_with("no /dev/kvm: guests in containers use TCG"), "{without}");
+    }
 }

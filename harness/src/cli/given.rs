@@ -19,7 +19,8 @@ pub(super) struct Given {
     pub(super) name: String,
     /// Its journal.
     pub(super) journal: Journal,
-    folder: PathBuf,
+    /// Where its files are.
+    pub(super) folder: PathBuf,
     _unpacked: Option<TempDir>,
 }
 

@@ -20,19 +20,23 @@ const FOLDER: &str = "pipeline";
 pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
     let plan = what.plan.as_deref().map(planned).transpose()?;
-    let mut runs = Vec::new();
+    let (mut runs, mut unread) = (Vec::new(), Vec::new());
     for path in &what.runs {
         match given(path) {
             Ok(one) => runs.push(one),
-            // One that cannot be read must not hide the others.
-            Err(why) if plan.is_some() => tell(format_args!("warning: left out {}", redact(&why.to_string()))),
+            // One that cannot be read must not hide the others, and is not forgotten.
+            Err(why) if plan.is_some() => {
+                let why = redact(&why.to_string());
+                tell(format_args!("warning: left out {why}"));
+                unread.push(why);
+            }
             Err(why) => return Err(why.into()),
         }
     }
     let journal = join(&runs, &what.out)?;
     let exit = report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format)?;
     match plan {
-        Some(plan) => pipeline(&journal, &plan, &database, what),
+        Some(plan) => pipeline(&journal, &plan, unread, &database, what),
         None => Ok(exit),
     }
 }
@@ -47,13 +51,14 @@ fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
 fn pipeline(
     journal: &Journal,
     plan: &[ExpectedCell],
+    unread: Vec<String>,
     database: &Database,
     what: &MergeArguments,
 ) -> anyhow::Result<Exit> {
     let matrix = report::matrix_in(journal, Profile::all(), Some(database), &what.out);
     let standings = Standings::new(&matrix, Recorded::of(database.records()), what.judged.strict);
     let cells: Vec<CellId> = plan.iter().map(|one| one.cell.clone()).collect();
-    let pipeline = Pipeline::new(&standings, &cells);
+    let pipeline = Pipeline::new(&standings, &cells).without(unread);
     let again = AgainPlan::of(plan, |cell| pipeline.gaps().contains_key(cell));
     let json = |value: serde_json::Result<String>| Ok::<String, serde_json::Error>(value? + "\n");
     let folder = what.out.join(FOLDER);

@@ -9,12 +9,16 @@ use crate::cli::{Exit, UsageError, records, redact, report, vouched};
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::profile::Profile;
+use model::verified::FOLDER;
 use reports::run::RunEnding;
 use reports::standing::{Recorded, Standings};
+use reports::views::record::day_to_come;
+use std::path::Path;
 
 /// Runs the command.
 pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let folder = records::folder(Some(&what.records))?;
+    has_records(&folder)?;
     let database = records::database(Some(&what.records))?;
     // What is of no use must not keep the others from being written.
     let mut whole: Vec<Given> = Vec::new();
@@ -38,12 +42,52 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
-/// Whether a run came to its end, and is about the distros' own packages.
+/// Refuses a folder that has neither records nor verdicts: nobody would look for any there.
+fn has_records(folder: &Path) -> Result<(), UsageError> {
+    let failed = |why: String| UsageError(format!("--records {}: {why}", folder.display()));
+    if folder.join(FOLDER).is_dir() {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(folder).map_err(|e| failed(e.to_string()))?;
+    let is_record = |path: &Path| path.is_file() && path.extension().is_some_and(|extension| extension == "yaml");
+    match entries.flatten().any(|entry| is_record(&entry.path())) {
+        true => Ok(()),
+        false => Err(failed(format!("expected records (*.yaml) in it, or a folder {FOLDER}/ for what was verified"))),
+    }
+}
+
+/// Whether a run came to its end, by now, and is about the distros' own packages.
 fn is_whole(one: &Given) -> Result<(), UsageError> {
+    if let Some(day) = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come) {
+        let name = &one.name;
+        return Err(UsageError(format!(
+            "{name}: it ended on {day}, which is yet to come: its clock or journal is wrong"
+        )));
+    }
     let run = reports::run::fold(&one.journal);
     match (run.ending, run.candidate) {
         (RunEnding::Finished, false) => Ok(()),
         (RunEnding::Finished, true) => Err(UsageError(format!("{}: it is about candidates", one.name))),
         (RunEnding::Interrupted | RunEnding::Killed, _) => Err(UsageError(format!("{}: it has no end", one.name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_folder_of_records_or_of_verdicts_is_written_into() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("notes.txt"), "").unwrap();
+        let refused = has_records(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("expected records (*.yaml) in it"), "{refused}");
+        std::fs::create_dir(dir.path().join("folder.yaml")).unwrap();
+        has_records(dir.path()).unwrap_err();
+        std::fs::create_dir(dir.path().join(FOLDER)).unwrap();
+        has_records(dir.path()).unwrap();
+        std::fs::remove_dir(dir.path().join(FOLDER)).unwrap();
+        std::fs::write(dir.path().join("debian.yaml"), "").unwrap();
+        has_records(dir.path()).unwrap();
     }
 }

@@ -73,6 +73,12 @@ fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
             assert!(!text.contains(secret), "{secret}: {text}");
         }
     }
+    // The bundle will do where there is no folder of the run.
+    let again = said(dir.path(), &["bug", "bug/kata-qualify-r1.tar.zst", "virtiofsd_prints", "--out", "again"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(names(&dir.path().join("again")), names(&bug));
+    let refused = said(dir.path(), &["bug", "bug/report.eml", "virtiofsd_prints", "--out", "of-a-mail"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("bug/report.eml: "), "{}", refused.stderr);
     let refused = said(dir.path(), &["bug", "run", "virtiofsd_prints", "--out", "bug"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("expected an empty folder"), "{}", refused.stderr);
 }

@@ -117,6 +117,15 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert!(ended.stderr.contains("warning: left out ") && ended.stderr.contains("r2.tar.zst: "), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("missing: {OTHER}")), "{}", ended.stderr);
+    // So it does where what was planned is in the others.
+    plan(dir.path(), &[ONE]);
+    let ended = merged(dir.path());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    for (file, words) in
+        [("annotations", "::error title=a bundle cannot be read::"), ("summary.md", "cannot be read: ")]
+    {
+        assert!(read(dir.path(), file).contains(words), "{}", read(dir.path(), file));
+    }
 }
 
 /// The repository's records in a folder.
@@ -188,6 +197,22 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("vouch"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
+}
+
+#[test]
+fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
+    let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert_eq!(files(&records.join("verified")), before);
+    make(&dir.path().join("good"), &Made::default());
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let refused = said(dir.path(), &["write-back", "good", "--records", "empty"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("expected records"), "{}", refused.stderr);
+    assert_eq!(fs::read_dir(dir.path().join("empty")).unwrap().count(), 0);
 }
 
 /// A script of `.ci`, with this program.
@@ -266,8 +291,7 @@ impl Published {
             fs::create_dir_all(at(folder)).unwrap();
         }
         // What gh is asked, and what it answers.
-        let gh =
-            "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$GH_LOG\"\ncase $* in\n\"issue list\"*) cat \"$GH_KNOWN\" ;;\nesac\n";
+        let gh = "#!/bin/sh\nprintf '%s\\n' \"$*\" >>\"$GH_LOG\"\ncase $* in\n\"issue list\"*) cat \"$GH_KNOWN\" ;;\n\"pr list\"*) echo \"${GH_OPEN:-}\" ;;\nesac\n";
         for (name, text) in [("gh", gh), ("kata-osinfo", "#!/bin/sh\nexit \"${LINT:-0}\"\n")] {
             let program = at("bin").join(name);
             fs::write(&program, text).unwrap();
@@ -332,6 +356,26 @@ fn the_pull_request_has_verdicts_and_nothing_else() {
     let asked = published.asked();
     assert!(published.script(&["propose", "work"]).stderr.contains("no verdict has changed"));
     assert_eq!(published.asked(), asked);
+}
+
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn verdicts_of_the_pull_request_are_taken_while_it_is_open() {
+    let published = Published::new();
+    published.verdicts();
+    assert_eq!(published.script(&["accept", "from", "work"]).code, Some(0));
+    assert_eq!(published.script(&["propose", "work"]).code, Some(0));
+    succeed(Command::new("git").args(["checkout", "--quiet", "main"]).current_dir(published.at("work")));
+    let verdicts = || fs::read_to_string(published.at("work/distros/records/verified/debian.yaml")).unwrap();
+    let before = verdicts();
+    // Whoever closes it does not want them; the branch stays.
+    let closed = published.script(&["proposed", "work"]);
+    assert!(closed.code == Some(0) && closed.stderr.contains("no verdicts are proposed"), "{}", closed.stderr);
+    assert_eq!(verdicts(), before);
+    assert!(published.asked().contains("pr list --head qualify/verified --state open"), "{}", published.asked());
+    let open = published.script_with(&["proposed", "work"], &[("GH_OPEN", "5")]);
+    assert_eq!(open.code, Some(0), "{}", open.stderr);
+    assert_eq!(verdicts(), before + "# new\n");
 }
 
 #[test]
@@ -428,6 +472,28 @@ fn a_site_is_files_and_folders() {
     std::os::unix::fs::symlink("/etc/passwd", published.at("from/site/x.html")).unwrap();
     let refused = published.script(&["site", "from"]);
     assert!(refused.code == Some(1) && refused.stderr.contains("neither a file nor a folder"), "{}", refused.stderr);
+}
+
+/// A job that ran strangers' packages could replace what `build` made.
+#[test]
+fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
+    let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
+    let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
+    let lines: Vec<&str> = workflow.lines().chain(action.lines()).collect();
+    let unpacked = lines.windows(2).filter(|pair| pair[1].contains("tar --extract"));
+    let checked: Vec<bool> = unpacked.map(|pair| pair[0].contains("| sha256sum --check --strict")).collect();
+    assert_eq!(checked, [true; 4], "judge, merge, publish, and a shard");
+    let workflow: Value = serde_yaml::from_str(&workflow).unwrap();
+    let has_token = |env: &Value| env.to_string().contains("github.token");
+    let mut with_token = 0;
+    for (name, job) in workflow["jobs"].as_object().unwrap() {
+        assert!(!has_token(&job["env"]), "{name}");
+        for step in job["steps"].as_array().unwrap().iter().filter(|step| has_token(&step["env"])) {
+            with_token += 1;
+            assert!(!step["run"].as_str().unwrap().contains("bin/kata-"), "{name}: {step}");
+        }
+    }
+    assert!(with_token > 0);
 }
 
 /// zizmor's opinion of the workflows; `ZIZMOR` is the program.

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
-use model::record::Record;
+use model::record::{Record, known};
 use model::release::Release;
 use model::share::Share;
 use model::verified::{Verdict, VerifiedEntry};
@@ -20,6 +20,12 @@ use suites::outcome::{Component, Failure, Outcome};
 
 /// Places where the same cause was seen that are told at most.
 const MOST_PLACES: usize = 20;
+/// Characters of a headline.
+pub(super) const HEADLINE: usize = 120;
+/// Bytes of a clause that says enough alone.
+const SHORTEST_CLAUSE: usize = 24;
+/// What stands for words that are left out, in signs that every mail has.
+const CUT: &str = "...";
 
 /// A test that failed in a cell under a profile.
 #[derive(Debug, Clone)]
@@ -70,6 +76,11 @@ impl Package {
     pub fn is_known_by_source(&self) -> bool {
         self.source.is_some() && self.binary.as_deref().is_none_or(is_of_a_kernel)
     }
+
+    /// Whether it is one of QEMU's own.
+    pub fn is_of_qemu(&self) -> bool {
+        self.source.as_deref().or(self.binary.as_deref()).is_some_and(|name| name.starts_with("qemu"))
+    }
 }
 
 /// Where something was seen to work.
@@ -110,14 +121,19 @@ impl<'m> FailedTest<'m> {
         relevant(&self.artifacts, Some(self.failure.component))
     }
 
-    /// The component's package in the cell.
+    /// The package in the cell of the component that is at fault.
     pub fn package(&self) -> Package {
+        self.package_of(self.failure.component)
+    }
+
+    /// A component's package in the cell.
+    pub fn package_of(&self, component: Component) -> Package {
         let facts = self.cell.facts.as_ref();
         let of_kernel = facts.and_then(|facts| facts.kernel.as_ref()).map(|kernel| format!("linux-image-{kernel}"));
         // The kernel itself, and not the package that only depends on the newest one.
         let kernel = of_kernel.filter(|name| self.cell.packages.iter().any(|package| package.name == *name));
-        let named = kernel.filter(|_| self.failure.component == Component::Kernel);
-        let binary = named.or_else(|| self.packages().first().map(ToString::to_string));
+        let named = kernel.filter(|_| component == Component::Kernel);
+        let binary = named.or_else(|| self.packages(component).first().map(ToString::to_string));
         let Some(name) = binary else { return Package::default() };
         let installed = self.cell.packages.iter().find(|package| package.name == name);
         let recorded = || facts?.versions.get(name.as_str()).map(PackageVersion::to_string);
@@ -129,11 +145,11 @@ impl<'m> FailedTest<'m> {
         }
     }
 
-    /// The component's packages by the record.
-    fn packages(&self) -> Vec<PackageName> {
+    /// A component's packages by the record.
+    fn packages(&self, component: Component) -> Vec<PackageName> {
         let release = self.release;
         let qemu = || release.qemu().map(|vmm| vmm.packages.clone()).unwrap_or_default();
-        match self.failure.component {
+        match component {
             Component::Qemu => qemu(),
             Component::Virtiofsd => match release.filesystem(Share::VirtioFs) {
                 Some(driver) if !driver.packages.is_empty() => driver.packages.clone(),
@@ -147,13 +163,14 @@ impl<'m> FailedTest<'m> {
         }
     }
 
-    /// What it is, on one line: what QEMU itself says, where that is quoted, else what was seen.
-    pub fn summary(&self) -> String {
+    /// What it is, on one line of at most `most` characters: what QEMU itself says, where that is quoted, else what was
+    /// seen.
+    pub fn summary(&self, most: usize) -> String {
         let first = self.failure.observed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         let said = first.rsplit_once("(GenericError): ").map_or(first, |(_, said)| said);
         let refused = refusal(&self.failure.observed);
         let said = refused.map_or_else(|| said.to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words));
-        model::redact::one_line(&said, 160)
+        headline(&said, most)
     }
 
     /// A profile that upstream maintains, of the same runtime, under which the test passes here, by the run or the record.
@@ -206,6 +223,14 @@ impl<'m> FailedTest<'m> {
         let supported =
             |capability| entry.capabilities.get(capability).is_some_and(|found| found.verdict == Verdict::Supported);
         !self.test.proves.is_empty() && self.test.proves.iter().all(supported)
+    }
+
+    /// The last day of the release's support, long-term support included, where that was over on the day of the run.
+    pub fn support_ended(&self) -> Option<Date> {
+        let entry = self.record.releases.iter().find(|entry| entry.version == self.release.version)?;
+        let last = *known(&entry.lts).or_else(|| known(&entry.eol))?;
+        let day = self.matrix.finished.or(self.matrix.started)?.to_zoned(TimeZone::UTC).date();
+        (day > last).then_some(last)
     }
 
     /// Where else the same cause was seen, by its signature: in the run, and by the record of the distro.
@@ -275,6 +300,22 @@ fn is_of_a_kernel(binary: &str) -> bool {
     binary.starts_with("linux-image-")
 }
 
+/// Text on one line: where it is longer than `most` characters, the clauses of it that fit, or the words.
+fn headline(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= most {
+        return line;
+    }
+    let head: String = line.chars().take(most).collect();
+    let ends = [head.rfind("; "), head.rfind(": ")];
+    if let Some(end) = ends.into_iter().flatten().find(|end| *end >= SHORTEST_CLAUSE) {
+        return head[..end].to_owned();
+    }
+    let words: String = head.chars().take(most.saturating_sub(CUT.len())).collect();
+    let end = words.rfind(' ').unwrap_or(words.len());
+    format!("{}{CUT}", words[..end].trim_end_matches([' ', ',', ':', ';']))
+}
+
 /// `qemu-system-x86 1:10.0, virtiofsd 1.13`.
 pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
     all.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
@@ -282,4 +323,26 @@ pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
 
 fn words(items: &BTreeSet<&str>) -> String {
     items.iter().copied().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_headline_ends_where_a_clause_or_a_word_does() {
+        for (text, most, expected) in [
+            ("making a fifo:  no such\ndevice", 120, "making a fifo: no such device"),
+            ("the guest is not heard of: it fell silent; and more", 40, "the guest is not heard of"),
+            ("the guest is not heard of; expected: silence", 40, "the guest is not heard of"),
+            ("QMP: a sentence that goes on and on", 24, "QMP: a sentence that..."),
+            ("one, two, three", 8, "one..."),
+            ("unbroken", 6, "unb..."),
+            ("\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", 4, "\u{e9}..."),
+            ("", 120, ""),
+        ] {
+            assert_eq!(headline(text, most), expected);
+            assert!(expected.chars().count() <= most);
+        }
+    }
 }

@@ -1,9 +1,11 @@
-//! QEMU's releases: which one a package is of, which upstream takes bugs of, and what an older one never had.
+//! Releases of QEMU and virtiofsd: which one a package is of, which upstream takes bugs of, and what an older one never
+//! had.
 
 use model::record::Record;
 use std::fmt;
+use suites::outcome::Component;
 
-/// A series of QEMU's releases, `10.0`; since 4.0 there are three a year, `.0` to `.2`.
+/// A series of a program's releases, `10.0`; QEMU has three a year since 4.0, `.0` to `.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Series {
     major: u32,
@@ -16,7 +18,7 @@ impl fmt::Display for Series {
     }
 }
 
-/// The first number of the year's last series: `.2`.
+/// The second number of QEMU's last series of a year: `.2`.
 const LAST_OF_A_YEAR: u32 = 2;
 
 impl Series {
@@ -32,7 +34,7 @@ impl Series {
         Some(Series { major, minor })
     }
 
-    /// The one before it.
+    /// The one before it, of QEMU.
     pub fn before(self) -> Series {
         match self.minor {
             0 => Series { major: self.major.saturating_sub(1), minor: LAST_OF_A_YEAR },
@@ -49,40 +51,46 @@ impl Series {
     }
 }
 
-/// Something that QEMU has from a release on.
+/// Something that a program has from a release on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Feature {
+    /// Which program.
+    of: Component,
     /// By which words a failure shows that it lacks.
     sign: &'static str,
     /// What it is.
     pub(super) what: &'static str,
     /// Which release brought it.
     pub(super) since: Series,
-    /// Where QEMU's source says so.
+    /// Where the program's source says so.
     pub(super) source: &'static str,
 }
 
-/// What Kata asks for and older QEMUs never had.
+/// What Kata asks for, or relies on, and older releases never had.
 const FEATURES: &[Feature] = &[
     Feature {
+        of: Component::Qemu,
         sign: "-object tdx-guest",
         what: "the object tdx-guest",
         since: Series::new(10, 1),
         source: "qapi/qom.json@v10.1.0",
     },
     Feature {
+        of: Component::Qemu,
         sign: "-object sev-snp-guest",
         what: "the object sev-snp-guest",
         since: Series::new(9, 1),
         source: "qapi/qom.json@v9.1.0",
     },
     Feature {
+        of: Component::Qemu,
         sign: "-object iommufd",
         what: "the object iommufd",
         since: Series::new(9, 0),
         source: "qapi/qom.json@v9.0.0",
     },
     Feature {
+        of: Component::Qemu,
         sign: "'memory-backend-file.readonly' not found",
         what: "the property memory-backend-file.readonly",
         since: Series::new(6, 0),
@@ -90,16 +98,27 @@ const FEATURES: &[Feature] = &[
     },
     // Kata switches the bridge's own controller off (`shpc=off`); what then plugs is ACPI.
     Feature {
+        of: Component::Qemu,
         sign: "Bus 'pci-bridge-0' does not support hotplugging",
         what: "ACPI's hotplug below PCI bridges on q35",
         since: Series::new(6, 1),
         source: "pc_compat_6_0 in hw/i386/pc.c@v6.1.0",
     },
+    // Kata passes nothing, so that the default decides; up to 1.13 that is `never`.
+    Feature {
+        of: Component::Virtiofsd,
+        sign: "it keeps one for each instead of a file handle",
+        what: "file handles by default",
+        since: Series::new(1, 14),
+        source: "--inode-file-handles in src/main.rs@v1.14.0",
+    },
 ];
 
-/// What a failure shows to lack that QEMU has only from a later release on.
-pub(super) fn of_later(observed: &str, qemu: Series) -> Option<&'static Feature> {
-    FEATURES.iter().find(|feature| observed.contains(feature.sign) && qemu < feature.since)
+/// What a failure shows to lack that a program has only from a later release on; without a series, what it took the place
+/// of lacks it.
+pub(super) fn of_later(component: Component, observed: &str, series: Option<Series>) -> Option<&'static Feature> {
+    let mut own = FEATURES.iter().filter(|feature| feature.of == component && observed.contains(feature.sign));
+    own.find(|feature| series.is_none_or(|series| series < feature.since))
 }
 
 #[cfg(test)]
@@ -137,10 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_qemu_never_had_is_told_by_its_release() {
+    fn what_a_program_never_had_is_told_by_its_release() {
+        let of_qemu = |observed, major, minor| of_later(Component::Qemu, observed, Some(Series::new(major, minor)));
         let tdx = "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest";
-        assert_eq!(of_later(tdx, Series::new(10, 0)).unwrap().since, Series::new(10, 1));
-        assert_eq!(of_later(tdx, Series::new(10, 1)), None, "it should have that");
-        assert_eq!(of_later("no q35", Series::new(5, 2)), None);
+        assert_eq!(of_qemu(tdx, 10, 0).unwrap().since, Series::new(10, 1));
+        assert_eq!(of_qemu(tdx, 10, 1), None, "it should have that");
+        assert_eq!(of_qemu("no q35", 5, 2), None);
+        let handles = "it keeps one for each instead of a file handle";
+        let of_daemon = |series| of_later(Component::Virtiofsd, handles, series);
+        assert_eq!(of_daemon(Some(Series::new(1, 13))).unwrap().since, Series::new(1, 14));
+        assert_eq!(of_daemon(Some(Series::new(1, 14))), None, "it should have them");
+        assert!(of_daemon(None).is_some(), "the daemon in C has no such series");
+        assert_eq!(of_qemu(handles, 1, 0), None, "QEMU has nothing of it");
     }
 }

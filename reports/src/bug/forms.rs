@@ -67,12 +67,18 @@ impl Report<'_> {
     pub fn where_to(&self, written: &Written) -> String {
         let mut out = format!("{}\n\n", self.subject());
         let mut paragraph = |text: &str| out.push_str(&format!("{}\n\n", plain::wrapped(text)));
+        if let Some(ended) = self.support_ended() {
+            paragraph(&ended);
+        }
         paragraph(&self.route.why);
         if let Some(search) = &self.destination.search {
             paragraph(&format!("Look first whether it is known: {search}"));
         }
         paragraph(&written.send);
-        paragraph(&self.reproduced.words());
+        match &self.script {
+            Ok(_) => paragraph(&self.reproduced.words()),
+            Err(why) => paragraph(&format!("There is no reproducer without the test itself: {why}.")),
+        }
         paragraph(&format!("Nothing was sent. Read {} before you do, and attach {}.", written.file, self.bundle));
         out.truncate(out.trim_end().len());
         out + "\n"

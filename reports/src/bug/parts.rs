@@ -1,9 +1,12 @@
 //! What a report says, part by part; the forms give the parts their order and heads.
 
-use super::case::{FailedTest, Package, Sighting, versions};
-use super::route::{Route, Ruling};
+use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
+use super::form::Form;
+use super::route::{Owner, Route, Ruling};
 use super::tracker::Destination;
 use crate::views::wording;
+use model::profile::Runtime;
+use suites::outcome::Component;
 use suites::reproducer::Reproducer;
 
 /// Releases that are told of as working at most.
@@ -153,7 +156,9 @@ impl Report<'_> {
     pub(super) fn subject(&self) -> String {
         let package =
             self.package().name().map_or_else(|| self.failed.failure.component.name().to_owned(), str::to_owned);
-        format!("{package}: {}", self.failed.summary())
+        let head = format!("{package}: ");
+        let most = HEADLINE.saturating_sub(head.chars().count());
+        format!("{head}{}", self.failed.summary(most))
     }
 
     pub(super) fn package(&self) -> Package {
@@ -165,8 +170,22 @@ impl Report<'_> {
         matches!(self.route.ruling, Ruling::Wish(_))
     }
 
+    /// That the distro may not take it, because it no longer supports the release.
+    pub(super) fn support_ended(&self) -> Option<String> {
+        let is_the_distros = match self.route.ruling {
+            Ruling::Bug(Owner::Distro) | Ruling::Wish(Owner::Distro) => true,
+            Ruling::Bug(Owner::Upstream) | Ruling::Wish(Owner::Upstream) => self.destination.form != Form::Gitlab,
+            Ruling::Bug(Owner::Kata | Owner::Records) | Ruling::Wish(Owner::Kata | Owner::Records) | Ruling::Nobody => {
+                false
+            }
+        };
+        let last = self.failed.support_ended().filter(|_| is_the_distros)?;
+        let release = release(self.failed);
+        Some(format!("The support of {release} ended on {last}, before the run: nobody may mend this there any more."))
+    }
+
     fn notice(&self) -> Vec<Block> {
-        let mut all = Vec::new();
+        let mut all: Vec<Block> = self.support_ended().map(Block::Text).into_iter().collect();
         if matches!(self.reproduced, Reproduced::Ran(_)) && !self.reproduced.each_time() {
             all.push(Block::Text(format!(
                 "This could not be reproduced by the script below. {}",
@@ -184,11 +203,14 @@ impl Report<'_> {
         let package = self.package();
         let mut lines = Vec::new();
         let mut row = |name: &str, value: String| lines.push(format!("{name:<12} {value}"));
-        if let Some(name) = &package.binary {
-            let version = package.version.as_deref().unwrap_or("of unknown version");
-            let suite = package.suite.filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
-            row("package", format!("{name} {version}{}", suite.unwrap_or_default()));
+        if let Some(installed) = installed(&package) {
+            row("package", installed);
             row("source", package.source.unwrap_or_else(|| "unknown".to_owned()));
+        }
+        // What Kata gets wrong, it mostly gets wrong of QEMU.
+        let qemu = (failed.failure.component == Component::Kata).then(|| failed.package_of(Component::Qemu));
+        if let Some(qemu) = qemu.as_ref().and_then(installed) {
+            row("QEMU", qemu);
         }
         row("release", release(failed));
         let kata = failed.cell.kata(&failed.profile.name).map(|kata| format!(", run as {kata}"));
@@ -207,6 +229,7 @@ impl Report<'_> {
         all.extend(failed.test.reason().lines().map(|line| Block::Text(line.to_owned())));
         let mut sources = failed.failure.asked_for.clone();
         sources.extend(failed.test.cited());
+        sources.retain(|source| !source.starts_with(others_source(failed.profile.runtime)));
         sources.sort();
         sources.dedup();
         if !sources.is_empty() {
@@ -316,6 +339,22 @@ impl Report<'_> {
              anew.",
             matrix.harness, matrix.run, self.bundle, self.bundle
         ))]
+    }
+}
+
+/// `qemu-system-x86 1:10.0 (the release's security suite)`.
+fn installed(package: &Package) -> Option<String> {
+    let name = package.binary.as_deref()?;
+    let version = package.version.as_deref().unwrap_or("of unknown version");
+    let suite = package.suite.as_deref().filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
+    Some(format!("{name} {version}{}", suite.unwrap_or_default()))
+}
+
+/// Where Kata's source has the runtime that did not run.
+fn others_source(own: Runtime) -> &'static str {
+    match own {
+        Runtime::Go => "src/runtime-rs/",
+        Runtime::Rs => "src/runtime/",
     }
 }
 

@@ -130,15 +130,20 @@ fn of_older_components(failed: &FailedTest<'_>) -> Option<Route> {
     (failed.failure.component == Component::Virtiofsd && is_of_c).then(|| Route::new(Ruling::Wish(Owner::Distro), why))
 }
 
-/// That QEMU has it only from a later release on.
+/// That QEMU or virtiofsd has it only from a later release on.
 fn newer(failed: &FailedTest<'_>) -> Option<String> {
-    if failed.failure.component != Component::Qemu {
-        return None;
-    }
-    let qemu = Series::of_package(&failed.package().version?)?;
-    let feature = of_later(&failed.failure.observed, qemu)?;
+    let component = failed.failure.component;
+    let program = if component == Component::Virtiofsd { "virtiofsd" } else { "QEMU" };
+    let package = failed.package();
+    let series = Series::of_package(package.version.as_deref()?)?;
+    // The daemon in C came with QEMU, whose version its package has.
+    let (own, has) = match component == Component::Virtiofsd && package.is_of_qemu() {
+        true => (None, "the one in C that was a part of QEMU up to 7.2".to_owned()),
+        false => (Some(series), series.to_string()),
+    };
+    let feature = of_later(component, &failed.failure.observed, own)?;
     let (what, since, source) = (feature.what, feature.since, feature.source);
-    Some(format!("QEMU has {what} from {since} on ({source}), and the release has {qemu}."))
+    Some(format!("{program} has {what} from {since} on ({source}), and the release has {has}."))
 }
 
 /// QEMU's makers take bugs of their last two releases, where it is not the package that leaves something out.

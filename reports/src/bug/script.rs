@@ -7,7 +7,7 @@
 mod command;
 mod guest;
 
-use super::case::FailedTest;
+use super::case::{FailedTest, HEADLINE};
 use model::package_manager::PackageManager;
 use model::shell::quoted;
 use suites::reproducer::Reproducer;
@@ -87,7 +87,7 @@ echo \"== versions\"
 sed -n 's/^PRETTY_NAME=//p' /etc/os-release
 uname -srm
 {package}",
-        summary = failed.summary(),
+        summary = failed.summary(HEADLINE),
         test = failed.test.id,
         profile = failed.profile.name,
         // Its dash is no sign of ASCII.

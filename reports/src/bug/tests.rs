@@ -26,6 +26,7 @@ const BLK: &str = "filesystem::virtio_blk::mounts_in_the_guest";
 const PCI: &str = "smoke::pci_disk_is_hotplugged";
 const NVDIMM: &str = "smoke::image_is_read_as_an_nvdimm";
 const CHECK: &str = "host::rules_of_kata_ctl_check_hold";
+const HANDLES: &str = "filesystem::virtio_fs::files_that_the_guest_knows_hold_no_descriptors";
 const IOMMUFD: &str = "smoke::kernel_has_iommufd";
 
 /// A finding in a release of Debian, as its run has it.
@@ -51,6 +52,7 @@ const TRIXIE: &[(&str, &str, &str)] = &[
     ("linux-image-amd64", "6.12.118-1", "linux-signed-amd64"),
     ("linux-image-6.12.118+deb13-amd64", "6.12.118-1", "linux"),
 ];
+const LATER_DAEMON: &[(&str, &str, &str)] = &[("virtiofsd", "1.14.0-1", "rust-virtiofsd")];
 const BULLSEYE: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:5.2+dfsg-11+deb11u5", "qemu")];
 const TESTING: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:11.1.2+ds-3", "qemu")];
 
@@ -128,6 +130,16 @@ const IOMMUFD_OF_TRIXIE: Finding = trixie(
     Component::Kernel,
     "/boot/config-6.12.118+deb13-amd64 lacks, built in or as modules: IOMMUFD",
 );
+const HANDLES_OF_TRIXIE: Finding = trixie(
+    "go-3.32",
+    HANDLES,
+    Component::Virtiofsd,
+    "the guest looked at 200 files, and virtiofsd has 200 descriptors more than before (12, then 212): it keeps one for \
+     each instead of a file handle",
+);
+const HANDLES_OF_BOOKWORM: Finding =
+    Finding { release: "12", packages: BOOKWORM, kernel: "6.1.0-56-amd64", ..HANDLES_OF_TRIXIE };
+const HANDLES_OF_A_LATER_DAEMON: Finding = Finding { packages: LATER_DAEMON, ..HANDLES_OF_TRIXIE };
 
 /// The run with a finding; `change` may alter its journal.
 fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
@@ -193,8 +205,17 @@ fn one_line(text: &str) -> String {
 
 /// The report of a finding, and its script.
 fn reported(finding: &Finding, to: Option<Form>, reproduced: Reproduced) -> (Written, String, String) {
-    let matrix = run(finding, |_| {});
-    with(finding, &matrix, None, |failed| {
+    reported_of(finding, &run(finding, |_| {}), to, reproduced)
+}
+
+/// The same of a run that has it.
+fn reported_of(
+    finding: &Finding,
+    matrix: &Matrix,
+    to: Option<Form>,
+    reproduced: Reproduced,
+) -> (Written, String, String) {
+    with(finding, matrix, None, |failed| {
         let route = Route::of(failed, newest());
         let destination = destination(failed, &route, to).unwrap();
         let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
@@ -232,6 +253,14 @@ fn whose_a_failure_is() {
         (&TDX_OF_TRIXIE, Ruling::Wish(Owner::Distro), "QEMU has the object tdx-guest from 10.1 on"),
         (&PCI_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "from 6.1 on (pc_compat_6_0 in hw/i386/pc.c@v6.1.0)"),
         (&NVDIMM_OF_BULLSEYE, Ruling::Wish(Owner::Distro), "memory-backend-file.readonly from 6.0 on"),
+        (
+            &HANDLES_OF_TRIXIE,
+            Ruling::Wish(Owner::Distro),
+            "virtiofsd has file handles by default from 1.14 on (--inode-file-handles in src/main.rs@v1.14.0), and the \
+             release has 1.13.",
+        ),
+        (&HANDLES_OF_BOOKWORM, Ruling::Wish(Owner::Distro), "and the release has the one in C"),
+        (&HANDLES_OF_A_LATER_DAEMON, bug(Owner::Distro), "the distro's virtiofsd"),
         (&IOMMUFD_OF_TRIXIE, Ruling::Wish(Owner::Distro), "vmm.vfio is optional"),
         (&BLK_OF_TRIXIE, Ruling::Nobody, "under go-3.32 the same test passes"),
     ] {
@@ -289,6 +318,11 @@ fn a_report_goes_only_where_it_is_taken() {
         ),
         (&FIFO_OF_BOOKWORM, Form::Kata, "--to kata does not go"),
         (&CHECK_OF_TESTING, Form::Debian, "--to debian does not go with this failure: it is taken as kata. Kata takes"),
+        (
+            &FIFO_OF_TESTING,
+            Form::Kata,
+            "--to kata does not go with this failure: it is taken as gitlab or debian. QEMU's",
+        ),
         (&BLK_OF_TRIXIE, Form::Debian, "there is nothing to report. Only Kata "),
     ] {
         let refused = to(finding, Some(form)).unwrap_err();
@@ -316,6 +350,36 @@ fn a_finding_in_trixie_that_is_katas_goes_to_kata() {
     insta::assert_snapshot!("root-port-of-trixie.md", text);
     insta::assert_snapshot!("root-port-of-trixie-repro.sh", script);
     insta::assert_snapshot!("root-port-of-trixie-where.txt", to);
+}
+
+#[test]
+fn a_release_whose_support_was_over_is_told_on_top() {
+    let on = |day: &str, finding: &Finding| {
+        let mut matrix = run(finding, |_| {});
+        matrix.finished = Some(format!("{day}T12:00:00Z").parse().unwrap());
+        let (written, to, _) = reported_of(finding, &matrix, None, Reproduced::NotRun);
+        (one_line(&written.text), one_line(&to))
+    };
+    let words = "The support of debian 11 (bullseye) ended on 2026-08-31, before the run";
+    let (text, to) = on("2026-09-01", &PCI_OF_BULLSEYE);
+    assert!(text.contains(&format!("Read this first --------------- {words}")), "{text}");
+    assert!(to.contains(words), "{to}");
+    // Debian's own support is over since 2024, that of LTS is not.
+    let (text, to) = on("2026-08-31", &PCI_OF_BULLSEYE);
+    assert!(!text.contains("The support of") && !to.contains("The support of"), "{text}\n{to}");
+    let (text, to) = on("2040-01-01", &ROOT_PORT_OF_TRIXIE);
+    assert!(!text.contains("The support of") && !to.contains("The support of"), "Kata does not mind: {text}\n{to}");
+}
+
+#[test]
+fn kata_is_shown_the_source_of_the_runtime_that_ran() {
+    let (of_rs, go) =
+        ("src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0\n", "src/runtime/virtcontainers/qemu.go@3.32.0\n");
+    for (profile, cited, other) in [("rs-4.1", of_rs, go), ("go-3.32", go, of_rs)] {
+        let (written, ..) = reported(&Finding { profile, ..ROOT_PORT_OF_TRIXIE }, None, Reproduced::NotRun);
+        assert!(written.text.contains(&format!("\n  {cited}")), "{profile}: {}", written.text);
+        assert!(!written.text.contains(&format!("\n  {other}")), "{profile}: {}", written.text);
+    }
 }
 
 #[test]
@@ -385,6 +449,7 @@ fn each_form_has_what_its_tracker_asks_for() {
     }
     assert!(fields["description"].as_str().unwrap().contains("There is no reproducer without the test itself"));
     assert!(!to.contains("choose one"), "{to}");
+    assert!(to.contains("There is no reproducer") && !to.contains("was not run"), "{to}");
     assert!(
         one_line(&written("opensuse").unwrap().2).contains("is not known here: choose one."),
         "{}",

@@ -96,12 +96,17 @@ pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> 
         Owner::Kata => plain(Form::Kata, KATA),
         Owner::Records => plain(Form::Gitlab, OURS),
         Owner::Upstream if to.is_none_or(|to| to == Form::Gitlab) => upstream(failed),
-        Owner::Upstream | Owner::Distro => of_distro(failed)?,
+        Owner::Upstream => of_distro(failed).unwrap_or_else(|_| upstream(failed)),
+        Owner::Distro => of_distro(failed)?,
     };
     match to.filter(|to| *to != found.form) {
         None => Ok(found),
         Some(to) => {
-            Err(format!("--to {to} does not go with this failure: it is taken as {}. {}", found.form, route.why))
+            let forms = match owner {
+                Owner::Upstream if found.form != Form::Gitlab => format!("{} or {}", Form::Gitlab, found.form),
+                Owner::Upstream | Owner::Distro | Owner::Kata | Owner::Records => found.form.to_string(),
+            };
+            Err(format!("--to {to} does not go with this failure: it is taken as {forms}. {}", route.why))
         }
     }
 }

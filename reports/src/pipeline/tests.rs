@@ -69,6 +69,22 @@ fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
 }
 
 #[test]
+fn a_bundle_that_cannot_be_read_is_red_though_all_that_was_planned_is_judged() {
+    for (outcome, effect) in [(Outcome::Pass, Effect::Unjudged), (fail(Component::Qemu, "no reply"), Effect::Worse)] {
+        let (matrix, entries) = of(&[("13", QMP, outcome)]);
+        let standings = beside(&matrix, &entries);
+        let unread = vec!["b.tar.zst: no bundle\n::error::it lies".to_owned()];
+        let pipeline = Pipeline::new(&standings, &planned(&["13"])).without(unread);
+        assert!(pipeline.gaps().is_empty());
+        assert_eq!(pipeline.effect(), effect);
+        let (said, told) = (pipeline.summary(), pipeline.annotations());
+        assert!(said.contains("- ✗ a bundle cannot be read: b.tar.zst: no bundle"), "{said}");
+        assert!(told.contains("::error title=a bundle cannot be read::b.tar.zst: no bundle"), "{told}");
+        assert!(!told.lines().any(|line| line.starts_with("::error::")), "{told}");
+    }
+}
+
+#[test]
 fn annotations_are_about_changes_and_gaps_alone() {
     let (matrix, entries) = of(&[("13", QMP, Outcome::Pass)]);
     let standings = beside(&matrix, &entries);

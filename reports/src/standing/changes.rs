@@ -25,8 +25,8 @@ pub struct ChangeRow<'m> {
     pub is: Verdict,
     /// What is behind it: whom it blames, what was seen and in which test, or why it could not be judged.
     pub why: Vec<String>,
-    /// The packages whose versions differ from those that the record is of.
-    pub packages: Vec<PackageChange<'m>>,
+    /// The packages whose versions differ from those that the record is of; `None` where no versions are known.
+    pub packages: Option<Vec<PackageChange<'m>>>,
     /// The capabilities.
     pub capabilities: Vec<Capability>,
     /// The profiles.
@@ -50,15 +50,13 @@ impl ChangeRow<'_> {
         turn(self.was, self.is)
     }
 
-    /// `qemu-system-x86 1:10.0 → 1:10.1`, or that none has changed.
+    /// `qemu-system-x86 1:10.0 → 1:10.1`, or that none has changed; nothing where nobody knows.
     pub fn packages(&self) -> String {
-        if self.was.is_none() {
-            return String::new();
-        }
-        if self.packages.is_empty() {
+        let Some(packages) = self.packages.as_ref().filter(|_| self.was.is_some()) else { return String::new() };
+        if packages.is_empty() {
             return "the same packages".to_owned();
         }
-        self.packages.iter().map(|p| format!("{} {}", p.name, p.turn())).collect::<Vec<_>>().join(", ")
+        packages.iter().map(|p| format!("{} {}", p.name, p.turn())).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -78,10 +76,11 @@ impl<'m> CapabilityStanding<'m> {
         self.recorded.zip(self.entry).map(|(verdict, entry)| (verdict, entry.tested))
     }
 
-    /// The packages of its cell whose versions differ from the record's.
-    pub fn packages(&self, cell: &'m CellReport) -> Vec<PackageChange<'m>> {
-        let now = cell.facts.as_ref().map(|facts| &facts.versions);
-        self.entry.zip(now).map(|(entry, now)| differing(&entry.versions, now)).unwrap_or_default()
+    /// The packages of its cell whose versions differ from the record's; `None` where either's are not known.
+    pub fn packages(&self, cell: &'m CellReport) -> Option<Vec<PackageChange<'m>>> {
+        let then = self.entry.map(|entry| &entry.versions).filter(|versions| !versions.is_empty())?;
+        let now = cell.facts.as_ref().map(|facts| &facts.versions).filter(|versions| !versions.is_empty())?;
+        Some(differing(then, now))
     }
 }
 
@@ -101,7 +100,7 @@ fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
 }
 
 /// Same cell, change, effect, verdicts and causes, by their signatures: one row.
-type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<String>, Vec<PackageChange<'m>>);
+type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<String>, Option<Vec<PackageChange<'m>>>);
 
 /// What is behind a row in words, and by capability the profiles that it is true of.
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);

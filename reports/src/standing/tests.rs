@@ -1,6 +1,6 @@
 use super::*;
 use crate::matrix::matrix;
-use crate::sample::{self, BLK, BOOT, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
+use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
 use model::environment::Environment;
 use model::profile::Profile;
@@ -265,6 +265,19 @@ fn a_change_has_its_test_and_the_packages_then_and_now() {
     assert_eq!(row.profiles, ["go-3.29"]);
 }
 
+/// A cell that was lost before its image was there.
+#[test]
+fn nothing_is_said_of_packages_that_nobody_knows() {
+    let entries = recorded();
+    let mut matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
+    let told = |matrix: &Matrix| beside(matrix, &entries).changes()[0].packages();
+    assert_eq!(told(&matrix), "the same packages");
+    matrix.cells[0].facts.as_mut().unwrap().versions.clear();
+    assert_eq!(told(&matrix), "");
+    matrix.cells[0].facts = None;
+    assert_eq!(told(&matrix), "");
+}
+
 /// It is as recorded, and that is not enough.
 #[test]
 fn what_strict_objects_to_is_told_as_lacking() {
@@ -276,6 +289,21 @@ fn what_strict_objects_to_is_told_as_lacking() {
     let told: Vec<String> = strict.changes().iter().map(ChangeRow::words).collect();
     let day = known[0].tested;
     assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
+}
+
+/// A test that the filter left out, or that an interrupted run did not reach, excuses no other one.
+#[test]
+fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
+    let code = |fails: bool| {
+        let mut matrix = judged(&run(|t| (fails && t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
+        matrix.filter = Some("filesystem::".to_owned());
+        let judgements = matrix.cells.iter_mut().flat_map(|cell| cell.judgements.values_mut());
+        for judgement in judgements.flat_map(|of| of.values_mut()) {
+            judgement.unrun = 1;
+        }
+        Standings::new(&matrix, Recorded::of_distro("debian", &[]), true).effect().exit_code()
+    };
+    assert_eq!((code(true), code(false)), (1, 0));
 }
 
 #[test]
@@ -297,7 +325,7 @@ fn a_failure_counts_only_where_it_makes_the_exit_code() {
     assert_eq!(weight(&entries, VSOCK), Weight::Nothing);
 }
 
-/// A nested failure that does not repeat blames nobody, and is an error wherever it is shown.
+/// A nested failure that was not tried again blames nobody, and is an error wherever it is shown.
 #[test]
 fn a_failure_in_doubt_is_an_error() {
     let mut catalogue = sample::catalogue();
@@ -312,7 +340,7 @@ fn a_failure_in_doubt_is_an_error() {
     assert_eq!(beside.matrix.cells[0].cell.environment, Environment::Vm);
     let last = crate::verdict::FinalOutcome::of([&fail(Component::Qemu, "it hangs")]).unwrap();
     let Weight::Error(why) = beside.cells[0].weight("go-3.29", BOOT, &last) else { panic!("it is no error") };
-    assert!(why.contains("it did not repeat"), "{why}");
+    assert!(why.contains("it was not tried in a fresh virtual machine"), "{why}");
     assert_eq!(beside.effect(), Effect::Unjudged);
 }
 

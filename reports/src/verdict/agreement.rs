@@ -50,18 +50,21 @@ use suites::outcome::{Failure, Grounds, Outcome};
 /// A failure, by its test and its signature.
 pub type Failed = (String, String);
 
-/// How a test failed in more than one machine.
+/// What more than one machine showed of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repetition {
-    /// Somehow.
+    /// It failed in one of them at most.
+    Absent,
+    /// It failed in several, somehow.
     Failed,
-    /// By the same measurement each time, and never otherwise.
+    /// It failed in several by the same measurement each time, and never otherwise.
     Measured,
 }
 
-/// How a test's attempts repeat a failure, each with the machine that it was made in; `None` if they do not.
+/// How a test's attempts repeat a failure, each with the machine that it was made in; `None` if it was tried in one
+/// machine alone.
 ///
-/// What is in error, or could not be shown, counts neither way.
+/// What is in error counts neither way, and what was skipped or blocked was not tried.
 pub fn repetition(attempts: &[(u32, &Outcome)]) -> Option<Repetition> {
     let failed: Vec<(u32, &Failure)> = attempts
         .iter()
@@ -73,7 +76,9 @@ pub fn repetition(attempts: &[(u32, &Outcome)]) -> Option<Repetition> {
     let machines: BTreeSet<u32> = failed.iter().map(|(machine, _)| *machine).collect();
     let signatures: BTreeSet<&str> = failed.iter().map(|(_, failure)| failure.signature.as_str()).collect();
     if machines.len() < 2 {
-        return None;
+        let tried = attempts.iter().filter(|(_, o)| !matches!(**o, Outcome::Skip { .. } | Outcome::Blocked { .. }));
+        let tried: BTreeSet<u32> = tried.map(|(machine, _)| *machine).collect();
+        return (tried.len() > 1).then_some(Repetition::Absent);
     }
     let is_measured = failed.iter().all(|(_, failure)| failure.grounds == Grounds::Measured)
         && signatures.len() == 1
@@ -100,8 +105,8 @@ pub fn recorded<'e>(
 
 /// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
 ///
-/// `repeated` are the tests that failed in more than one machine ([`repetition`]); `container` is what a container of the
-/// same release showed under the same profile, if there was one; `recorded` is what one showed before. What rests on
+/// `repeated` are the tests that were tried in more than one machine ([`repetition`]); `container` is what a container of
+/// the same release showed under the same profile, if there was one; `recorded` is what one showed before. What rests on
 /// hardware, and what is neither a machine's nor seen under KVM, stays as it is.
 pub fn weigh(
     catalogue: &[Test],
@@ -119,8 +124,9 @@ pub fn weigh(
         let Some(last) = evidence.outcomes.get_mut(&test.id) else { continue };
         let Outcome::Fail(failure) = &last.outcome else { continue };
         let repetition = repeated.get(&test.id);
+        let has_failed_again = matches!(repetition, Some(Repetition::Failed | Repetition::Measured));
         // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
-        if test.place == Place::Kata && repetition.is_some() {
+        if test.place == Place::Kata && has_failed_again {
             continue;
         }
         let failed = (test.id.clone(), failure.signature.clone());
@@ -129,8 +135,9 @@ pub fn weigh(
         let is_recorded = recorded.contains(&failed) || cut.is_some_and(|cut| recorded.contains(&cut));
         let elsewhere = container.and_then(|c| c.outcomes.get(&test.id)).map(|last| &last.outcome);
         let doubt = match (repetition, elsewhere) {
+            (None, _) => "it was not tried in a fresh virtual machine",
+            (Some(Repetition::Absent), _) => "it did not repeat in a fresh virtual machine",
             (Some(_), Some(Outcome::Fail { .. })) => continue,
-            (None, _) => "it did not repeat in a fresh virtual machine",
             (Some(_), Some(Outcome::Pass)) => "it passes in a container",
             (Some(_), _) if is_recorded => continue,
             (Some(Repetition::Measured), _) if test.is_beyond_containers() => continue,

@@ -275,7 +275,12 @@ pub(crate) fn change(row: ChangeRow<'_>) -> ChangeView<'_> {
         was: row.was.map(|(verdict, _)| verdict),
         recorded: row.was.map(|(_, day)| day),
         is: row.is,
-        packages: row.packages.iter().map(|p| PackageView { name: p.name, then: p.then, now: p.now }).collect(),
+        packages: row
+            .packages
+            .iter()
+            .flatten()
+            .map(|p| PackageView { name: p.name, then: p.then, now: p.now })
+            .collect(),
         why: row.why,
         capabilities: row.capabilities,
         profiles: row.profiles,

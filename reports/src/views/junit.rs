@@ -209,7 +209,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         if one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same) {
             all.push((format!("change.{capability}"), format!("{}: {}", one.title(), one.turn())));
-            packages.extend(one.packages(cell));
+            packages.extend(one.packages(cell).into_iter().flatten());
         }
     }
     all.extend(packages.into_iter().map(|p| (format!("changed.{}", p.name), p.turn())));

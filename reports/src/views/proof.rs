@@ -2,7 +2,7 @@
 
 use crate::run::RunEnding;
 use crate::standing::{CapabilityStanding, Standings};
-use crate::views::record::verified_entries;
+use crate::views::record::{day_to_come, verified_entries};
 use crate::views::wording;
 use model::verified::{Basis, Verdict};
 use std::collections::BTreeMap;
@@ -92,6 +92,10 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
     if matrix.shaped {
         all.push("it is shaped: nothing is said of the distro's own packages".to_owned());
     }
+    let ends = matrix.cells.iter().filter_map(|cell| cell.finished).chain(matrix.finished);
+    if let Some(day) = ends.max().and_then(day_to_come) {
+        all.push(format!("it ended on {day}, which is yet to come"));
+    }
     if matrix.ending == RunEnding::Finished && matrix.cells.is_empty() {
         all.push("it has no cell".to_owned());
     }
@@ -144,6 +148,17 @@ mod tests {
         let said = render(&beside(&matrix, &entries));
         assert!(said.contains("  not as recorded: vmm.tdx\n"), "{TDX} fails: {said}");
         assert!(said.contains("  not recorded yet: vmm.boot"), "{said}");
+    }
+
+    #[test]
+    fn a_run_of_a_day_to_come_is_not_for_the_records() {
+        let mut maker = run(|_| None);
+        for entry in &mut maker.journal.entries {
+            entry.at = jiff::Timestamp::from_second(entry.at.as_second() + 100 * 365 * 86_400).unwrap();
+        }
+        let said = render(&sample::standings(&judged(&maker)));
+        assert!(said.contains("not for the records: it ended on 2126-07-"), "{said}");
+        assert!(said.contains(", which is yet to come\n"), "{said}");
     }
 
     #[test]

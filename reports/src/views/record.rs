@@ -7,9 +7,11 @@ use crate::run::RunEnding;
 use crate::signature::{MAX_CAUSE, recorded_cause};
 use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use model::profile::Runtime;
-use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
+use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
 
@@ -20,6 +22,18 @@ pub struct Withheld {
     pub cell: Option<crate::journal::CellId>,
     /// Why, in words.
     pub reason: String,
+}
+
+/// The day of a time, in UTC, as records have it.
+fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
+}
+
+/// The day of a run's end if it is yet to come: its machine's clock was wrong, or somebody has made the journal.
+///
+/// An entry of such a day is called forged, and the records that have one are refused.
+pub fn day_to_come(end: Timestamp) -> Option<Date> {
+    Some(day(end)).filter(|day| verified::is_yet_to_come(*day))
 }
 
 /// The entries that a run may write, each with its distro, and what is withheld.
@@ -129,7 +143,7 @@ fn entry(
         profile: profile.to_owned(),
         environment: cell.cell.environment,
         basis: facts.basis,
-        tested: cell.finished?.to_zoned(jiff::tz::TimeZone::UTC).date(),
+        tested: day(cell.finished?),
         harness: matrix.harness.clone(),
         test_set: matrix.test_set.clone(),
         shaped: matrix.shaped,

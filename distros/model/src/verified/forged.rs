@@ -8,8 +8,15 @@ use crate::profile::Profile;
 use crate::suggest::{listed, nearest};
 use crate::syntax::{self, Node, NodeKind};
 use jiff::ToSpan;
+use jiff::civil::Date;
 use std::collections::BTreeSet;
 use std::ops::Range;
+
+/// Whether a day is later than today is anywhere: no run can have been on it.
+pub fn is_yet_to_come(day: Date) -> bool {
+    // A machine ahead of UTC has tomorrow's date already.
+    day > jiff::Zoned::now().date().checked_add(1.day()).unwrap_or(Date::MAX)
+}
 
 /// What is wrong with the entries of a file, each with the entry's place among them.
 ///
@@ -24,8 +31,6 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
         Some(NodeKind::List(items)) => items.as_slice(),
         _ => &[],
     };
-    // A machine ahead of UTC has tomorrow's date already.
-    let latest = jiff::Zoned::now().date().checked_add(1.day()).unwrap_or(jiff::civil::Date::MAX);
     let mut found = Vec::new();
     let mut keys = BTreeSet::new();
     for (number, (entry, node)) in verified.iter().zip(nodes).enumerate() {
@@ -45,7 +50,7 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
                 "the harness writes these entries; a new test set is listed in distros/test-sets.txt",
             );
         }
-        if entry.tested > latest {
+        if is_yet_to_come(entry.tested) {
             forged("tested", format!("verified: {} is yet to come", entry.tested), "the harness writes these entries");
         }
         if entry.versions.is_empty() {
@@ -112,4 +117,18 @@ fn unfounded(entry: &VerifiedEntry) -> impl Iterator<Item = Capability> {
 /// A key's value, or the entry's beginning where it has none.
 fn place(node: &Node, key: &str) -> Range<usize> {
     node.get(key).map_or(node.span.start..node.span.start, |n| n.span.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tomorrow_may_be_today_elsewhere_and_the_day_after_is_yet_to_come() {
+        let today = jiff::Zoned::now().date();
+        let within = |days: i64| today.checked_add(days.days()).unwrap();
+        assert!(!is_yet_to_come(within(-400)) && !is_yet_to_come(today) && !is_yet_to_come(within(1)));
+        // Midnight may pass meanwhile.
+        assert!(is_yet_to_come(within(3)) && is_yet_to_come(Date::MAX));
+    }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Which failed test of a run.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct FailedTestArguments {
-    /// The output folder of the run in which the test failed.
+    /// The output folder of the run in which the test failed; `bug` takes its bundle, too.
     #[arg(value_name = "RUN")]
     pub dir: PathBuf,
     /// The test's id, or a part of it that no other failed test has.

@@ -58,7 +58,7 @@ pub(in crate::cli) struct MergeArguments {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// What was to be run, as `plan --format json` prints it: a pipeline's exit code, and the folder `pipeline` in --out
-    /// with what it tells people. A bundle that cannot be read counts as missing.
+    /// with what it tells people. A bundle that cannot be read counts as missing: exit 3, if nothing is worse.
     #[arg(long, value_name = "PLAN")]
     pub plan: Option<PathBuf>,
     #[command(flatten)]
@@ -70,7 +70,8 @@ pub(in crate::cli) struct WriteBackArguments {
     /// Output folders of runs, merged ones too, or bundles; what none of them saw to its end stays as it is.
     #[arg(required = true, value_name = "DIR|BUNDLE")]
     pub runs: Vec<PathBuf>,
-    /// The records, whose folder verified/ is written; the shipped ones lie in distros/records.
+    /// The records, whose folder verified/ is written; the shipped ones lie in distros/records. A folder without records
+    /// or verified/ is refused.
     #[arg(long, value_name = "DIR")]
     pub records: PathBuf,
 }

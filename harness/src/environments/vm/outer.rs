@@ -87,6 +87,8 @@ pub enum Accelerator {
     Tcg {
         /// Why not KVM.
         why: String,
+        /// Whether that is because a guest was tried under it and did not boot.
+        dead_kvm: bool,
     },
 }
 
@@ -130,7 +132,7 @@ impl OuterQemu {
         let hold = image.hold().map_err(|source| OuterError::Hold { image: name(), source })?;
         let version = image.manifest.package(PACKAGE).map(|p| p.version.clone());
         let version = version.ok_or_else(|| OuterError::NoPackage { image: name() })?;
-        let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
+        let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned(), dead_kvm: false };
         let outer = OuterQemu { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
         match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM))? {
             true => Ok(outer),

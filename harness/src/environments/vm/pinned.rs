@@ -105,7 +105,9 @@ fn bare(options: &Options) -> Options {
 fn with_accelerator(mut outer: OuterQemu) -> OuterQemu {
     outer.accelerator = match kvm_works(&outer) {
         Ok(()) => Accelerator::Kvm,
-        Err(why) => Accelerator::Tcg { why: error_chain(&why) },
+        Err(why) => {
+            Accelerator::Tcg { why: error_chain(&why), dead_kvm: matches!(why, NoKvm::Ended(_) | NoKvm::Silent { .. }) }
+        }
     };
     outer
 }

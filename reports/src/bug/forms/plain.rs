@@ -23,7 +23,7 @@ pub(super) fn body(report: &Report<'_>) -> String {
 }
 
 /// Typographic signs in those that need no encoding: a mail with others arrives as Base64.
-fn in_plain_signs(text: &str) -> String {
+pub(super) fn in_plain_signs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -237,7 +237,7 @@ asks() {{
 }}
 
 {control}
-echo "== what Kata Containers sends"
+echo "== what Kata Containers sends{instead}"
 asks {device}
 grep '"error"' "$work/said"
 grep -qF {words} "$work/said" && reproduced "QEMU refuses it in these words"
@@ -247,6 +247,7 @@ not_reproduced "QEMU does not refuse it in these words"
         machine = quoted(&failed.profile.qemu.machine),
         arguments = line(&plug.arguments),
         device = add(&plug.device),
+        instead = plug.instead.map(|what| format!(", with {what}")).unwrap_or_default(),
         words = quoted(words),
     ))
 }

@@ -77,7 +77,7 @@ fn a_container_of_the_record_agrees_by_test_and_cause() {
     );
     assert_eq!(verdict(&[NESTED], None, known), Verdict::Unsupported);
     assert_eq!(verdict(&[NESTED], Some(&skipped), known), Verdict::Unsupported);
-    assert_eq!(verdict(&[], None, known), Verdict::Inconclusive, "it did not repeat");
+    assert_eq!(verdict(&[], None, known), Verdict::Inconclusive, "it was not tried again");
     assert_eq!(verdict(&[NESTED], Some(&good), known), Verdict::Inconclusive, "today's container counts more");
     assert_eq!(verdict(&[NESTED], None, (NESTED, "kernel: it hangs")), Verdict::Inconclusive, "another cause");
     assert_eq!(verdict(&[NESTED], None, (STATIC, "kernel: broken")), Verdict::Inconclusive, "another test");
@@ -112,8 +112,8 @@ fn the_record_is_of_the_same_packages_in_a_container() {
 #[test]
 fn a_cause_that_was_cut_to_be_recorded_is_the_one_that_would_be_cut_alike() {
     let observed = format!("refused: {}", "a long reason ".repeat(40));
-    let cause = crate::signature::recorded_cause(Component::Kernel, &observed, NESTED);
-    let recorded: BTreeSet<Failed> = crate::signature::of_recorded(&cause).into_iter().collect();
+    let cause = signature::recorded_cause(Component::Kernel, &observed, NESTED);
+    let recorded: BTreeSet<Failed> = signature::of_recorded(&cause).into_iter().collect();
     let counts = |observed: &str| {
         let failure = Outcome::Fail(signed(Failure::new(Component::Kernel, observed)));
         let repeated = [(NESTED.to_owned(), Repetition::Failed)].into();
@@ -172,12 +172,17 @@ fn a_measurement_is_repeated_by_the_same_one_and_by_nothing_else() {
     let (seen, waited) = (measured("200 descriptors"), failure(Grounds::Waited, "200 descriptors"));
     let (other, of_another) = (measured("no descriptors"), measured("198 descriptors"));
     let error = Outcome::Error { message: "the guest is slow".to_owned() };
+    let (skip, blocked) = (Outcome::Skip { reason: "no vhost".to_owned() }, Outcome::Blocked { by: NESTED.to_owned() });
     let (same, failed) = (Some(Repetition::Measured), Some(Repetition::Failed));
-    let table: [(Attempts<'_>, Option<Repetition>); 11] = [
+    let absent = Some(Repetition::Absent);
+    let table: [(Attempts<'_>, Option<Repetition>); 14] = [
         (&[], None),
         (&[(1, &seen)], None),
         (&[(1, &seen), (1, &seen)], None),
-        (&[(1, &seen), (2, &error)], None),
+        (&[(1, &seen), (2, &skip)], None),
+        (&[(1, &seen), (2, &blocked)], None),
+        (&[(1, &seen), (2, &error)], absent),
+        (&[(1, &seen), (2, &Outcome::Pass)], absent),
         (&[(1, &seen), (2, &seen)], same),
         (&[(1, &seen), (1, &of_another), (3, &seen)], same),
         (&[(1, &seen), (2, &error), (2, &seen)], same),
@@ -188,6 +193,20 @@ fn a_measurement_is_repeated_by_the_same_one_and_by_nothing_else() {
     ];
     for (attempts, expected) in table {
         assert_eq!(repetition(attempts), expected, "{attempts:?}");
+    }
+}
+
+#[test]
+fn what_was_not_tried_again_is_told_from_what_did_not_repeat() {
+    let bad = evidence(Environment::Container, &[(NESTED, fail())]);
+    for (repeated, why) in [
+        (BTreeMap::new(), "it was not tried in a fresh virtual machine"),
+        (BTreeMap::from([(NESTED.to_owned(), Repetition::Absent)]), "it did not repeat in a fresh virtual machine"),
+    ] {
+        let vm = evidence(Environment::Vm, &[(NESTED, fail())]);
+        let weighed = weigh(catalogue::tests(), vm, &repeated, Some(&bad), &BTreeSet::new());
+        let Outcome::Error { message } = &weighed.outcomes[NESTED].outcome else { panic!("it counts") };
+        assert!(message.contains(why), "{message}");
     }
 }
 

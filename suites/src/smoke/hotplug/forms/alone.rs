@@ -15,9 +15,11 @@ pub(crate) fn pci_disk_alone(profile: &Profile) -> Plug {
     plug(pci_disk(profile), &disk(bridge(profile).each_ref().map(String::as_str)))
 }
 
-/// The disk of a PCIe root port.
+/// The disk of a PCIe root port, where Kata plugs VFIO devices alone.
 pub(crate) fn root_port_disk_alone(profile: &Profile) -> Plug {
-    plug(root_port_disk(profile), &disk(["-device", "pcie-root-port,id=rp0,bus=pcie.0,chassis=0,slot=0"]))
+    let into = disk(["-device", "pcie-root-port,id=rp0,bus=pcie.0,chassis=0,slot=0"]);
+    let instead = Some("a disk in the place of the VFIO device");
+    Plug { instead, ..plug(root_port_disk(profile), &into) }
 }
 
 /// The interface of Kata's PCI bridge; nothing is at its other end.
@@ -28,7 +30,7 @@ pub(crate) fn interface_alone(profile: &Profile) -> Plug {
 }
 
 fn plug(device: Value, arguments: &[String]) -> Plug {
-    Plug { arguments: arguments.to_vec(), typed: typed(device.clone()), device }
+    Plug { arguments: arguments.to_vec(), typed: typed(device.clone()), device, instead: None }
 }
 
 /// Kata's PCI bridge, as both runtimes begin it.
