@@ -10,6 +10,7 @@ use crate::outcome::Component;
 use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
+use model::profile::ModuleUse;
 
 /// A body with what the catalogue says of it.
 #[derive(Clone, Copy)]
@@ -32,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) blocked_by: Option<&'static [&'static str]>,
     /// The profiles it applies to; `None` is all.
     under: Option<&'static Names>,
+    /// What the shared guest loads before it.
+    loads: Option<ModuleUse>,
     /// Seconds it may take under emulation.
     seconds: u32,
 }
@@ -57,7 +60,19 @@ impl Row {
             Body::Pair(_) => 90,
             Body::Containers(_) => 120,
         };
-        Row { name, body, source, places, proves, blames, needs: &[], blocked_by: None, under: None, seconds }
+        Row {
+            name,
+            body,
+            source,
+            places,
+            proves,
+            blames,
+            needs: &[],
+            blocked_by: None,
+            under: None,
+            loads: None,
+            seconds,
+        }
     }
 
     /// It runs elsewhere than its kind says: in a guest of its own, on a vCPU of its own, under one runtime only.
@@ -81,6 +96,12 @@ impl Row {
     /// It applies to these profiles only.
     pub(crate) const fn under(mut self, profiles: &'static Names) -> Row {
         self.under = Some(profiles);
+        self
+    }
+
+    /// The shared guest loads the modules of this use before it.
+    pub(crate) const fn loads(mut self, used_for: ModuleUse) -> Row {
+        self.loads = Some(used_for);
         self
     }
 
@@ -108,6 +129,7 @@ impl Row {
                 None => &[],
             },
             environments: &[],
+            loads: self.loads,
             seconds: self.seconds,
             doc: doc_of(self.source, self.name),
         }
