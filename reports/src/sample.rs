@@ -50,6 +50,7 @@ pub(crate) fn test(
         blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
         profiles: only,
         environments: &[],
+        loads: None,
         seconds: 60,
         reproducer: None,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),

@@ -69,6 +69,7 @@ pub fn live(task: &[String]) -> ExitCode {
         ["fork"] => fork(),
         ["fill", mib] => fill(mib),
         ["spin", millis] => spin(millis),
+        ["write", disk, mib] => write(disk, mib),
         _ => Err(Stop::error(format!("no such task: {words:?}"))),
     };
     match done {
@@ -231,6 +232,21 @@ fn fill(mib: &str) -> Check {
     let same = taken.iter().enumerate().filter(|(number, bytes)| bytes[4096] == (number % 251) as u8 + 1).count();
     crate::ensure!(same == mib, "of {mib} MiB, {same} kept what was written");
     Ok(())
+}
+
+/// Writes to a disk, past the page cache, in pieces.
+fn write(disk: &str, mib: &str) -> Check {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    const PIECE: usize = 64 << 10;
+    // Direct writes come from memory that begins where a block does.
+    const BLOCK: usize = 4096;
+    let mib: usize = mib.parse().map_err(|_| Stop::error(format!("{mib:?} is no number of MiB")))?;
+    let disk = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(disk);
+    let mut disk = disk.doing("opening a disk")?;
+    let buffer = vec![0x5a_u8; PIECE + BLOCK];
+    let begin = buffer.as_ptr().align_offset(BLOCK);
+    let piece = buffer.get(begin..begin + PIECE).ok_or_else(|| Stop::error("memory that cannot be aligned"))?;
+    (0..mib * (1 << 20) / PIECE).try_for_each(|_| disk.write_all(piece)).doing("writing to a disk")
 }
 
 /// Works for so long by the clock.

@@ -15,6 +15,7 @@ pub mod ending;
 pub mod environment;
 pub mod filesystem;
 mod host;
+mod netlink;
 pub mod outcome;
 pub mod packets;
 pub mod procfs;

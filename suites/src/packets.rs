@@ -1,7 +1,7 @@
 //! Packets from a guest's interface: frames of a type that nobody else uses, sent and awaited back.
 #![expect(unsafe_code, reason = "packet sockets and interface flags have no safe interface")]
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
@@ -72,13 +72,12 @@ pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
         let mut buffer = [0; 2048];
         loop {
             match socket.read(&mut buffer) {
-                Ok(count @ 14..) => {
-                    let (receiver, rest) = buffer[..count].split_at_mut(6);
-                    receiver.swap_with_slice(&mut rest[..6]);
-                    // What cannot be sent now is sent again by the guest.
-                    let _ = socket.write(&buffer[..count]);
+                Ok(count) => {
+                    if turn(&mut buffer[..count]) {
+                        // What cannot be sent now is sent again by the guest.
+                        let _ = socket.write(&buffer[..count]);
+                    }
                 }
-                Ok(_) => {}
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     if index(&interface).is_err() {
                         return;
@@ -91,8 +90,47 @@ pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
     Ok(())
 }
 
+/// Exchanges the two addresses of a test packet; false where a frame is none.
+pub(crate) fn turn(frame: &mut [u8]) -> bool {
+    // What a kernel sends by itself is not answered.
+    if frame.len() < 14 || frame[12..14] != TYPE.to_be_bytes() {
+        return false;
+    }
+    let (receiver, rest) = frame.split_at_mut(6);
+    receiver.swap_with_slice(&mut rest[..6]);
+    true
+}
+
+/// What stands before each packet of a tap interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapHeader {
+    /// Nothing.
+    None,
+    /// virtio's header, as QEMU wants it.
+    Virtio,
+}
+
+/// Makes a tap interface in this thread's network namespace; it goes away with its descriptor.
+///
+/// # Errors
+/// What the kernel says.
+pub fn tap(name: &str, header: TapHeader) -> io::Result<OwnedFd> {
+    /// `TUNSETIFF`, `IFF_TAP | IFF_NO_PI` and `IFF_VNET_HDR` of linux/if_tun.h.
+    const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+    const TAP: libc::c_short = 0x0002 | 0x1000;
+    const VIRTIO: libc::c_short = 0x4000;
+    let device = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = request_about(name)?;
+    request.ifr_ifru.ifru_flags = if header == TapHeader::Virtio { TAP | VIRTIO } else { TAP };
+    // SAFETY: the driver reads and writes a `struct ifreq`, which lives until the call returns.
+    match unsafe { libc::ioctl(device.as_raw_fd(), TUNSETIFF as libc::Ioctl, &mut request) } {
+        0 => Ok(device.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The number of an interface of this thread's network namespace.
-fn index(interface: &str) -> io::Result<i32> {
+pub(crate) fn index(interface: &str) -> io::Result<i32> {
     let request = ask(interface, libc::SIOCGIFINDEX as libc::Ioctl)?;
     // SAFETY: the kernel filled this member of the union.
     Ok(unsafe { request.ifr_ifru.ifru_ifindex })
@@ -136,7 +174,8 @@ fn packet_socket(interface: &str) -> io::Result<File> {
     }
 }
 
-fn bring_up(interface: &str) -> io::Result<()> {
+/// Brings an interface of this thread's network namespace up.
+pub(crate) fn bring_up(interface: &str) -> io::Result<()> {
     let mut request = ask(interface, libc::SIOCGIFFLAGS as libc::Ioctl)?;
     let socket = any_socket()?;
     // SAFETY: the kernel filled this member of the union, and reads it again.
@@ -152,6 +191,16 @@ fn bring_up(interface: &str) -> io::Result<()> {
 /// Asks the kernel one thing of an interface.
 fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     let socket = any_socket()?;
+    let mut request = request_about(interface)?;
+    // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and writes the rest.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) } {
+        0 => Ok(request),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A request that names an interface, and nothing else.
+fn request_about(interface: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeros are a `struct ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if interface.len() >= request.ifr_name.len() {
@@ -160,11 +209,7 @@ fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and writes the rest.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) } {
-        0 => Ok(request),
-        _ => Err(io::Error::last_os_error()),
-    }
+    Ok(request)
 }
 
 fn any_socket() -> io::Result<OwnedFd> {

@@ -11,6 +11,7 @@ use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
+use model::profile::ModuleUse;
 
 /// A body with what the catalogue says of it.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub(crate) struct Row {
     pub(crate) blocked_by: Option<&'static [&'static str]>,
     /// The profiles it applies to; `None` is all.
     under: Option<&'static Names>,
+    /// What the shared guest loads before it.
+    loads: Option<ModuleUse>,
     /// Seconds it may take under emulation.
     seconds: u32,
     /// How its failure can be shown by a script.
@@ -70,6 +73,7 @@ impl Row {
             needs: &[],
             blocked_by: None,
             under: None,
+            loads: None,
             seconds,
             reproducer: None,
         }
@@ -96,6 +100,12 @@ impl Row {
     /// It applies to these profiles only.
     pub(crate) const fn under(mut self, profiles: &'static Names) -> Row {
         self.under = Some(profiles);
+        self
+    }
+
+    /// The shared guest loads the modules of this use before it.
+    pub(crate) const fn loads(mut self, used_for: ModuleUse) -> Row {
+        self.loads = Some(used_for);
         self
     }
 
@@ -129,6 +139,7 @@ impl Row {
                 None => &[],
             },
             environments: &[],
+            loads: self.loads,
             seconds: self.seconds,
             reproducer: self.reproducer,
             doc: doc_of(self.source, self.name),

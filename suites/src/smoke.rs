@@ -2,15 +2,18 @@
 
 mod boot;
 mod daemon;
+mod disks;
 #[cfg(test)]
 mod fake_machine;
 mod gates;
+mod group;
 mod guest_files;
 mod guests;
 mod hotplug;
 mod image;
 mod inside;
 mod kernel;
+mod networks;
 mod packages;
 mod peer;
 mod qmp;
@@ -24,13 +27,15 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 11] = [
+    let modules: [&'static [Row]; 13] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
         daemon::ROWS,
         boot::ROWS,
         inside::ROWS,
+        networks::ROWS,
+        disks::ROWS,
         qmp::ROWS,
         vhost::ROWS,
         hotplug::ROWS,

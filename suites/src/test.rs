@@ -19,6 +19,7 @@ use crate::environment::{Containers, Environment, EnvironmentSide, Machine, Pair
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::Share;
+use model::profile::ModuleUse;
 
 /// A group of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -130,6 +131,8 @@ pub struct Test {
     pub profiles: &'static [&'static str],
     /// The environments that can show it; empty means all.
     pub environments: &'static [Environment],
+    /// What the shared guest loads before it, besides what it has loaded at its start.
+    pub loads: Option<ModuleUse>,
     /// Seconds the body may take under emulation.
     pub seconds: u32,
     /// How its failure can be shown by a script, if it can.

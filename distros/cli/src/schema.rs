@@ -5,6 +5,7 @@
 
 mod configure;
 mod install;
+mod requirements;
 mod system;
 
 use clap::ValueEnum;
@@ -66,7 +67,7 @@ pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
         SchemaOf::ConfigureAnswer => answer::<configure::Configure>(),
         SchemaOf::UnconfigureAnswer => answer::<configure::Unconfigure>(),
         SchemaOf::FallbackAnswer => answer::<configure::Fallback>(),
-        SchemaOf::RequirementsAnswer => answer::<configure::Requirements>(),
+        SchemaOf::RequirementsAnswer => answer::<requirements::Requirements>(),
     }
 }
 

@@ -160,6 +160,14 @@ capabilities! {
         "kernel.guest", "kernel", Kernel, Required,
         "the distro's kernel works as Kata's guest kernel"
     }
+    KernelGuestNet {
+        "kernel.guest.net", "k net", Kernel, Detail,
+        "containers in a guest can filter, forward, bridge and tunnel: nftables, veth, bridge, tun, vxlan"
+    }
+    KernelGuestDisk {
+        "kernel.guest.disk", "k disk", Kernel, Detail,
+        "containers in a guest can use files as disks, with XFS and EROFS, and limits on disks hold"
+    }
     KernelHost {
         "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"

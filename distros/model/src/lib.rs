@@ -24,6 +24,7 @@ pub mod sources; // where the facts of a record are from
 pub mod verified; // what runs proved: files that the harness writes
 
 // What a Kata demands.
+pub mod kernel; // the options of Kata's own guest kernel, what they are for, and a kernel held against them
 pub mod profile; // ranges of Kata versions, derived from a base and what changed at which release
 
 // From YAML to values, with a place for each mistake.

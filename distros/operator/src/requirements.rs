@@ -1,5 +1,9 @@
 //! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
 
+mod kernel_options;
+
+pub use kernel_options::KernelOptions;
+
 use model::capability::Capability as C;
 use model::component::Component;
 use model::profile::{DaemonStyle, GateKind, Profile};
@@ -119,13 +123,22 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
 
 fn kernel(profile: &Profile) -> Vec<Requirement> {
     let modules = &profile.modules;
-    let groups: [(C, &Vec<String>, &str); 6] = [
+    let asked = "before a container asks for it";
+    let groups: [(C, &Vec<String>, &str); 14] = [
         (C::KernelGuest, &modules.boot, "before the agent starts"),
         (C::VmmVsock, &modules.vsock, "before the agent starts: its channel"),
         (C::FsVirtioFs, &modules.virtio_fs, "before the sandbox is created"),
         (C::FsVirtio9p, &modules.virtio_9p, "before the sandbox is created"),
         (C::FsVirtioBlk, &modules.virtio_blk, "before a container is created"),
         (C::KernelGuest, &modules.other, "before a container is created"),
+        (C::KernelGuestNet, &modules.filters, asked),
+        (C::KernelGuestNet, &modules.translation, asked),
+        (C::KernelGuestNet, &modules.bridges, asked),
+        (C::KernelGuestNet, &modules.tunnels, asked),
+        (C::KernelGuestNet, &modules.taps, asked),
+        (C::KernelGuestDisk, &modules.loop_devices, asked),
+        (C::KernelGuestDisk, &modules.erofs, asked),
+        (C::KernelGuestDisk, &modules.xfs, asked),
     ];
     let modules = groups.into_iter().flat_map(|(serves, names, why)| {
         names.iter().map(move |name| Requirement {
@@ -146,7 +159,9 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
         why: Some("built in or a module, of the host's kernel".to_owned()),
         source: gate.source.clone(),
     });
-    modules.chain(options).collect()
+    // A module may be for several things of one capability.
+    let mut seen = std::collections::BTreeSet::new();
+    modules.filter(|r| seen.insert((r.serves.clone(), r.what.clone()))).chain(options).collect()
 }
 
 /// For people: a table.

@@ -219,7 +219,10 @@ impl Agent {
         match body {
             Body::Environment(_) | Body::Containers(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
-            Body::Inside(_) => run_inside(self.home.kind, test, running),
+            Body::Inside(_) => {
+                test.loads.map_or(Ok(()), |used_for| running.load_all(used_for))?;
+                run_inside(self.home.kind, test, running)
+            }
             Body::Guest(_) | Body::BesideNative(_) => {
                 self.controls.check(test, &root, &self.home.pjdfstest())?;
                 if let Body::BesideNative(_) = body {

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// The branch that is read after the newest release.
+pub(crate) const MAIN: &str = "main";
+
 const GIT: &str = "/usr/bin/git";
 /// The longest that one call of git may take.
 const CALL: Duration = Duration::from_secs(60);
@@ -104,6 +107,17 @@ impl Tree {
     /// The first of the files that is there, with its path: files move between releases.
     pub(crate) fn first<'a>(&'a self, paths: &[&'a str]) -> Option<(&'a str, &'a str)> {
         paths.iter().find_map(|path| self.files.get(*path).map(|text| (*path, &**text)))
+    }
+
+    /// All files below a folder, by their paths in it.
+    pub(crate) fn within<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let inside = move |file: &'a str| file.strip_prefix(folder)?.strip_prefix('/');
+        self.files.iter().filter_map(move |(file, text)| Some((inside(file)?, &**text)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn made(files: BTreeMap<String, Rc<str>>) -> Tree {
+        Tree { files }
     }
 
     /// The file of that path, or the files of that folder that end so, by path.

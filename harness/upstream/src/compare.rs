@@ -1,15 +1,12 @@
 //! The comparison, release by release.
 
-use crate::checkout::{Checkout, CheckoutError, Tree};
+use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::readings::Readings;
 use crate::report::{Difference, Report};
-use crate::{go, rs};
+use crate::{go, kernel, rs};
 use model::profile::{Family, Profile, Runtime};
 
-/// The branch that is read after the newest release.
-const MAIN: &str = "main";
-
-/// Holds both families against a checkout, with the readings that are part of the program.
+/// Holds both families and the options of Kata's kernel against a checkout, with the readings that are part of the program.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -18,6 +15,7 @@ pub fn compare(checkout: &Checkout) -> Result<Report, CheckoutError> {
     for family in Family::all() {
         compare_family(checkout, family, Readings::of(family.runtime()), &mut report)?;
     }
+    kernel::compare(checkout, &mut report)?;
     Ok(report)
 }
 

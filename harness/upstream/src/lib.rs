@@ -7,6 +7,7 @@
 //! guest kernel's options: when one changes, a person has to have read it and said which profile accounts for it, or why it
 //! has no effect.
 //! Whatever a profile says nothing about falls into the second net.
+//! The options of Kata's own guest kernel (`distros/profiles/kernel`) are compared one by one besides.
 //!
 //! Pre-releases (`3.2.0-rc0`) are in neither net by themselves: each lies between two releases that are read, nobody ships
 //! one, and `main` has what comes after the newest release.
@@ -18,6 +19,7 @@
 mod checkout;
 mod compare;
 mod go;
+mod kernel;
 mod qmp;
 mod readings;
 mod report;

@@ -137,8 +137,10 @@ impl ImageForm<'_> {
         let claims = env.claims();
         let set = claims.modules.get(&self.modules);
         let mut lacking = set.map(|set| set.missing.clone()).unwrap_or_default();
-        let config = super::kernel::configuration(env).map(|(_, text)| text).unwrap_or_default();
-        lacking.extend(super::hotplug::waits::lacking(&config, self.options).iter().map(|o| format!("CONFIG_{o}")));
+        let config = super::kernel::configuration(env).ok().map(|(_, config)| config);
+        lacking.extend(
+            super::hotplug::waits::lacking(config.as_ref(), self.options).iter().map(|o| format!("CONFIG_{o}")),
+        );
         match lacking.is_empty() {
             true => Ok(()),
             false => Err(Stop::skip(format!(

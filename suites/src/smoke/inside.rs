@@ -1,6 +1,7 @@
 //! What a guest's kernel does for containers, done inside the guest: namespaces, filters, control groups, layers, entropy.
 
 use super::BOOTS;
+use super::group::Group;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, OwnProcess};
@@ -106,17 +107,12 @@ fn guest_has_seccomp_filters() -> Check {
 /// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest are
 /// set through these controllers.
 fn guest_has_cgroup_v2_and_its_controllers() -> Check {
-    let root = Path::new("/sys/fs/cgroup");
-    let controllers = fs::read_to_string(root.join("cgroup.controllers")).doing("reading cgroup.controllers")?;
+    let controllers = Group::controllers()?;
     let wanted = ["cpu", "cpuset", "io", "memory", "pids"];
     let missing: Vec<&str> =
         wanted.into_iter().filter(|c| !controllers.split_whitespace().any(|there| there == *c)).collect();
     ensure!(missing.is_empty(), "cgroup v2 lacks {}; it has {:?}", missing.join(", "), controllers.trim());
-    for controller in wanted {
-        fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))
-            .doing(format!("enabling {controller}"))?;
-    }
-    let group = Group::new(root)?;
+    let group = Group::new(&wanted)?;
     group.set("pids.max", "1")?;
     group.holds(&["fork"], "a process in a group with pids.max 1")?;
     group.set("pids.max", "max")?;
@@ -152,51 +148,6 @@ fn first_disk() -> Option<String> {
     names.sort();
     let number = fs::read_to_string(names.into_iter().find(|path| path.join("device").exists())?.join("dev")).ok()?;
     Some(number.trim().to_owned())
-}
-
-/// A control group of a test's, removed when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(root: &Path) -> Result<Group, Stop> {
-        let path = root.join("kata-qualify");
-        let _ = fs::remove_dir(&path);
-        fs::create_dir(&path).doing("making a control group")?;
-        Ok(Group(path))
-    }
-
-    fn set(&self, file: &str, value: &str) -> Check {
-        fs::write(self.0.join(file), value).doing(format!("writing {value:?} to {file} of a control group"))
-    }
-
-    fn get(&self, file: &str) -> Result<String, Stop> {
-        let text = fs::read_to_string(self.0.join(file)).doing(format!("reading {file} of a control group"))?;
-        Ok(text.trim().to_owned())
-    }
-
-    fn counted(&self, file: &str, key: &str) -> Result<u64, Stop> {
-        let text = self.get(file)?;
-        let count = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
-        count.ok_or_else(|| Stop::fail(format!("{file} of a control group has no {key}: {text}")))
-    }
-
-    fn run(&self, task: &[&str]) -> Result<(std::process::ExitStatus, String), Stop> {
-        let process = OwnProcess::start(task)?;
-        self.set("cgroup.procs", &process.pid().to_string())?;
-        process.finish()
-    }
-
-    fn holds(&self, task: &[&str], what: &str) -> Check {
-        let (status, said) = self.run(task)?;
-        ensure!(status.success(), "{what}: {status}: {said}");
-        Ok(())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 /// The guest's overlayfs stacks two layers: both are seen, what is written is copied up, what is removed is whited out.

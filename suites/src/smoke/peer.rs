@@ -1,7 +1,7 @@
 //! The other end of a guest's network interface: a socket that sends each test packet back.
 
 use crate::check::Stop;
-use crate::packets::TYPE;
+use crate::packets;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -53,21 +53,18 @@ fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result
         }
         let mut frame = vec![0; count];
         from.read_exact(&mut frame)?;
-        // What the guest's kernel sends by itself is not answered.
-        if frame.len() < 14 || frame[12..14] != TYPE.to_be_bytes() {
-            continue;
+        if packets::turn(&mut frame) {
+            seen.fetch_add(1, Ordering::Relaxed);
+            to.write_all(&length)?;
+            to.write_all(&frame)?;
         }
-        seen.fetch_add(1, Ordering::Relaxed);
-        let (receiver, rest) = frame.split_at_mut(6);
-        receiver.swap_with_slice(&mut rest[..6]);
-        to.write_all(&length)?;
-        to.write_all(&frame)?;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packets::TYPE;
 
     #[test]
     fn a_test_packet_comes_back_with_its_addresses_exchanged_and_nothing_else_does() {

@@ -35,7 +35,8 @@ pub enum GateKind {
     KernelOption,
 }
 
-/// Guest kernel modules by what needs them; built-in ones count as present.
+/// Guest kernel modules by what needs them; built-in ones count as present, and of `A or B` one is enough, the first that
+/// is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Modules {
@@ -53,6 +54,23 @@ pub struct Modules {
     pub nvdimm: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
+    /// For a container's rules of nftables.
+    pub filters: Vec<String>,
+    /// For such rules that translate addresses.
+    pub translation: Vec<String>,
+    /// For a container's bridge with pairs of interfaces.
+    pub bridges: Vec<String>,
+    /// For a container's VXLAN.
+    pub tunnels: Vec<String>,
+    /// For a container's tap interface.
+    pub taps: Vec<String>,
+    /// To use a file as a disk.
+    #[serde(rename = "loop")]
+    pub loop_devices: Vec<String>,
+    /// To mount a file with EROFS.
+    pub erofs: Vec<String>,
+    /// To mount a file with XFS.
+    pub xfs: Vec<String>,
 }
 
 /// What guest kernel modules are for, as [`Modules`] has it.
@@ -74,6 +92,22 @@ pub enum ModuleUse {
     Nvdimm,
     /// Everything else.
     Other,
+    /// A container's rules of nftables.
+    Filters,
+    /// Such rules that translate addresses.
+    Translation,
+    /// A container's bridge with pairs of interfaces.
+    Bridges,
+    /// A container's VXLAN.
+    Tunnels,
+    /// A container's tap interface.
+    Taps,
+    /// To use a file as a disk.
+    Loop,
+    /// To mount a file with EROFS.
+    Erofs,
+    /// To mount a file with XFS.
+    Xfs,
 }
 
 impl ModuleUse {
@@ -86,6 +120,14 @@ impl ModuleUse {
         ModuleUse::VirtioBlk,
         ModuleUse::Nvdimm,
         ModuleUse::Other,
+        ModuleUse::Filters,
+        ModuleUse::Translation,
+        ModuleUse::Bridges,
+        ModuleUse::Tunnels,
+        ModuleUse::Taps,
+        ModuleUse::Loop,
+        ModuleUse::Erofs,
+        ModuleUse::Xfs,
     ];
 }
 
@@ -109,6 +151,14 @@ impl fmt::Display for ModuleUse {
             ModuleUse::VirtioBlk => Share::VirtioBlk.name(),
             ModuleUse::Nvdimm => "nvdimm",
             ModuleUse::Other => "other",
+            ModuleUse::Filters => "filters",
+            ModuleUse::Translation => "translation",
+            ModuleUse::Bridges => "bridges",
+            ModuleUse::Tunnels => "tunnels",
+            ModuleUse::Taps => "taps",
+            ModuleUse::Loop => "loop",
+            ModuleUse::Erofs => "erofs",
+            ModuleUse::Xfs => "xfs",
         })
     }
 }
@@ -124,6 +174,14 @@ impl Modules {
             ModuleUse::VirtioBlk => &self.virtio_blk,
             ModuleUse::Nvdimm => &self.nvdimm,
             ModuleUse::Other => &self.other,
+            ModuleUse::Filters => &self.filters,
+            ModuleUse::Translation => &self.translation,
+            ModuleUse::Bridges => &self.bridges,
+            ModuleUse::Tunnels => &self.tunnels,
+            ModuleUse::Taps => &self.taps,
+            ModuleUse::Loop => &self.loop_devices,
+            ModuleUse::Erofs => &self.erofs,
+            ModuleUse::Xfs => &self.xfs,
         }
     }
 

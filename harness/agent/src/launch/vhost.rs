@@ -24,10 +24,6 @@ const TUN: &str = "/dev/net/tun";
 const SET_OWNER: libc::c_ulong = 0xaf01;
 /// `VHOST_VSOCK_SET_GUEST_CID` of linux/vhost.h.
 const SET_GUEST_CID: libc::c_ulong = 0x4008_af60;
-/// `TUNSETIFF` of linux/if_tun.h.
-const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
-/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR` of linux/if_tun.h.
-const TAP_FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
 
 /// Opens what a descriptor of QEMU's is for; a guest has one disk at most.
 pub(crate) fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
@@ -92,26 +88,10 @@ pub fn tap_apart<T: Send + 'static>(held: T) -> io::Result<OwnedFd> {
     let apart = std::thread::spawn(move || {
         // SAFETY: only this thread's network namespace is unshared; no file descriptor changes its meaning.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
-        let tap = tap()?;
+        let tap = suites::packets::tap(TAP, suites::packets::TapHeader::Virtio)?;
         // As Kata has the pod's interface there, there is something at the other end: it answers test packets.
         suites::packets::echo_on(TAP, held)?;
         Ok(tap)
     });
     apart.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes the tap panicked")))
-}
-
-fn tap() -> io::Result<OwnedFd> {
-    let fd = device(TUN)?;
-    // `struct ifreq` of linux/if.h: the name, the flags, and room for the other members of the union.
-    #[repr(C)]
-    struct Request {
-        name: [u8; 16],
-        flags: libc::c_short,
-        rest: [u8; 22],
-    }
-    let mut request = Request { name: [0; 16], flags: TAP_FLAGS, rest: [0; 22] };
-    request.name[..TAP.len()].copy_from_slice(TAP.as_bytes());
-    // SAFETY: the driver reads and writes a `struct ifreq` of 40 bytes, which this is, and it lives until the call returns.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETIFF, &mut request) };
-    if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
 }

@@ -14,6 +14,21 @@ use suites::environment::{Answer, Ending, Machine, Question};
 use suites::filesystem::{Action, GuestSide, Reply};
 use suites::outcome::Component;
 
+impl RunningGuest {
+    /// Loads the modules for a use, all of which the kernel must have.
+    ///
+    /// # Errors
+    /// Which it lacks, or does not load.
+    pub(crate) fn load_all(&mut self, used_for: ModuleUse) -> Result<(), Stop> {
+        let missing = self.modules.get(&used_for).map(|set| set.missing.join(", ")).unwrap_or_default();
+        if !missing.is_empty() {
+            let message = format!("kernel {} has neither a module nor built-in code for {missing}", self.kernel);
+            return Err(Stop::blame(Component::Kernel, message));
+        }
+        self.load_modules(used_for)
+    }
+}
+
 impl Machine for RunningGuest {
     fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
         let last_words = match &question {
