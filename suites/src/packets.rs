@@ -1,10 +1,17 @@
-//! Packets from a guest's interface: frames of a type that nobody else uses, sent and awaited back.
-#![expect(unsafe_code, reason = "packet sockets and interface flags have no safe interface")]
+//! Packets from a guest's interface, sent and awaited back: frames of a type that nobody else uses, or UDP.
+#![expect(unsafe_code, reason = "packet sockets, addresses and flags of interfaces have no safe interface")]
 
-use std::fs::File;
+mod answer;
+
+use crate::environment::Traffic;
+use answer::{GUEST, PEER, PORT};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
+
+pub use answer::answer;
 
 /// The EtherType for local experiments (IEEE 802).
 pub const TYPE: u16 = 0x88b5;
@@ -15,23 +22,62 @@ const PAYLOAD: usize = 600;
 ///
 /// # Errors
 /// What the kernel says.
-pub fn exchange(interface: &str, count: u32) -> io::Result<u32> {
+pub fn exchange(interface: &str, traffic: Traffic, count: u32) -> io::Result<u32> {
+    match traffic {
+        Traffic::Frames => frames(interface, count),
+        Traffic::Ipv4 => datagrams(interface, GUEST.0.into(), PEER.0.into(), count),
+        Traffic::Ipv6 => datagrams(interface, GUEST.1.into(), PEER.1.into(), count),
+    }
+}
+
+fn frames(interface: &str, count: u32) -> io::Result<u32> {
     bring_up(interface)?;
-    let mut socket = packet_socket(interface)?;
+    let mut socket = packet_socket(interface, TYPE)?;
     let own = address(interface)?;
-    let mut back = 0;
-    for number in 0..count {
+    returning(count, |number| {
         let sent = frame(own, number);
+        socket.write_all(&sent)?;
+        comes_back(&mut socket, &sent)
+    })
+}
+
+/// How many packets come back; one that is lost five times is lost, and so are those after it.
+fn returning(count: u32, mut try_one: impl FnMut(u32) -> io::Result<bool>) -> io::Result<u32> {
+    for number in 0..count {
         // A link that has just come up may drop the first ones; what matters is that packets cross.
-        for _ in 0..5 {
-            socket.write_all(&sent)?;
-            if comes_back(&mut socket, &sent)? {
-                back += 1;
-                break;
+        let mut tries = 0;
+        while !try_one(number)? {
+            tries += 1;
+            if tries == 5 {
+                return Ok(number);
             }
         }
     }
-    Ok(back)
+    Ok(count)
+}
+
+/// Sends datagrams from an address that the interface is given to one whose other end sends them back.
+fn datagrams(interface: &str, own: IpAddr, peer: IpAddr, count: u32) -> io::Result<u32> {
+    // Nobody else has the address: without this it could be used a second later only (RFC 4862). A kernel without IPv6
+    // has no such file, and says so below.
+    for name in ["accept_dad", "dad_transmits"] {
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/{name}"), "0");
+    }
+    bring_up(interface)?;
+    give(interface, own)?;
+    let socket = UdpSocket::bind(SocketAddr::new(own, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let to = SocketAddr::new(peer, PORT);
+    returning(count, |number| {
+        let sent: Vec<u8> = (0..PAYLOAD).map(|at| (at as u32 ^ number) as u8).collect();
+        socket.send_to(&sent, to)?;
+        let mut buffer = [0; 2048];
+        match socket.recv_from(&mut buffer) {
+            Ok((length, from)) => Ok(from == to && buffer[..length] == sent[..]),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(false),
+            Err(e) => Err(e),
+        }
+    })
 }
 
 /// A broadcast of ours with a payload that tells its number and place.
@@ -58,26 +104,22 @@ fn comes_back(socket: &mut File, sent: &[u8]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Brings an interface up and, in the background, sends each test packet that comes out of it back, its two addresses
-/// exchanged, until the interface goes away.
+/// Brings an interface up and, in the background, answers what comes out of it, until the interface goes away.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn echo_on(interface: &str) -> io::Result<()> {
     bring_up(interface)?;
-    let mut socket = packet_socket(interface)?;
+    let mut socket = packet_socket(interface, EVERY_TYPE)?;
     let interface = interface.to_owned();
     std::thread::spawn(move || {
         let mut buffer = [0; 2048];
         loop {
             match socket.read(&mut buffer) {
-                Ok(count @ 14..) => {
-                    let (receiver, rest) = buffer[..count].split_at_mut(6);
-                    receiver.swap_with_slice(&mut rest[..6]);
+                Ok(count) => {
                     // What cannot be sent now is sent again by the guest.
-                    let _ = socket.write(&buffer[..count]);
+                    let _ = answer(&buffer[..count]).map(|back| socket.write(&back));
                 }
-                Ok(_) => {}
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     if index(&interface).is_err() {
                         return;
@@ -108,18 +150,65 @@ fn address(interface: &str) -> io::Result<[u8; 6]> {
     Ok(address)
 }
 
-fn packet_socket(interface: &str) -> io::Result<File> {
+/// Gives an interface an address of a network of its own.
+fn give(interface: &str, address: IpAddr) -> io::Result<()> {
+    match address {
+        IpAddr::V4(address) => {
+            for (what, octets) in [(libc::SIOCSIFADDR, address.octets()), (libc::SIOCSIFNETMASK, [255, 255, 255, 0])] {
+                let mut request = request(interface)?;
+                let own = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as u16,
+                    sin_port: 0,
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(octets) },
+                    sin_zero: [0; 8],
+                };
+                let socket = socket_of(libc::AF_INET)?;
+                // SAFETY: both structures have 16 bytes; the kernel reads the request until the call returns.
+                let result = unsafe {
+                    request.ifr_ifru.ifru_addr = std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(own);
+                    libc::ioctl(socket.as_raw_fd(), what as libc::Ioctl, &mut request)
+                };
+                if result != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+        }
+        IpAddr::V6(address) => {
+            /// `struct in6_ifreq` of linux/ipv6.h.
+            #[repr(C)]
+            struct Request {
+                address: [u8; 16],
+                prefix: u32,
+                interface: i32,
+            }
+            let request = Request { address: address.octets(), prefix: 64, interface: index(interface)? };
+            let socket = socket_of(libc::AF_INET6)?;
+            // SAFETY: the kernel reads the request until the call returns.
+            let result =
+                unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR as libc::Ioctl, &raw const request) };
+            if result != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `ETH_P_ALL` of linux/if_ether.h.
+const EVERY_TYPE: u16 = 3;
+
+fn packet_socket(interface: &str, of_type: u16) -> io::Result<File> {
     let index = index(interface)?;
     // SAFETY: plain calls; the descriptor is owned at once, and the structures live until each call returns.
     unsafe {
-        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(TYPE.to_be()));
+        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(of_type.to_be()));
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         let fd = OwnedFd::from_raw_fd(fd);
         let mut link: libc::sockaddr_ll = std::mem::zeroed();
         link.sll_family = libc::AF_PACKET as u16;
-        link.sll_protocol = TYPE.to_be();
+        link.sll_protocol = of_type.to_be();
         link.sll_ifindex = index;
         let size = size_of::<libc::sockaddr_ll>() as u32;
         if libc::bind(fd.as_raw_fd(), (&raw const link).cast(), size) != 0 {
@@ -151,6 +240,16 @@ fn bring_up(interface: &str) -> io::Result<()> {
 /// Asks the kernel one thing of an interface.
 fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     let socket = any_socket()?;
+    let mut request = request(interface)?;
+    // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and writes the rest.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) } {
+        0 => Ok(request),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A request about an interface that says its name.
+fn request(interface: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeros are a `struct ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if interface.len() >= request.ifr_name.len() {
@@ -159,19 +258,37 @@ fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and writes the rest.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) } {
-        0 => Ok(request),
-        _ => Err(io::Error::last_os_error()),
-    }
+    Ok(request)
 }
 
 fn any_socket() -> io::Result<OwnedFd> {
+    socket_of(libc::AF_UNIX)
+}
+
+fn socket_of(family: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: a plain call; the descriptor is owned at once.
     unsafe {
-        match libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) {
+        match libc::socket(family, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) {
             fd if fd < 0 => Err(io::Error::last_os_error()),
             fd => Ok(OwnedFd::from_raw_fd(fd)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_that_is_lost_five_times_ends_the_counting() {
+        let mut tries = 0;
+        // The first one takes three tries, the third never comes back.
+        let counted = returning(16, |number| {
+            tries += 1;
+            Ok(number == 1 || number == 0 && tries == 3)
+        });
+        assert_eq!((counted.unwrap(), tries), (2, 3 + 1 + 5));
+        assert_eq!(returning(16, |_| Ok(true)).unwrap(), 16);
+        assert!(returning(16, |_| Err(io::Error::other("no link"))).is_err());
     }
 }

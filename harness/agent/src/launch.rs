@@ -16,5 +16,5 @@ pub(crate) mod running;
 pub(crate) mod silent_daemon;
 pub(crate) mod slots;
 pub(crate) mod syslog;
-mod vhost;
+pub(crate) mod vhost;
 mod virtio_fs;

@@ -1,7 +1,7 @@
-//! The other end of a guest's network interface: a socket that sends each test packet back.
+//! The other end of a guest's network interface: a socket that sends test packets back.
 
 use crate::check::Stop;
-use crate::packets::TYPE;
+use crate::packets::answer;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -36,13 +36,13 @@ impl Peer {
         self.address
     }
 
-    /// How many test packets have come.
+    /// How many packets that are answered have come.
     pub(super) fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
     }
 }
 
-/// Sends each test packet back, its two addresses exchanged; each frame has its length before it, big-endian.
+/// Answers what is asked; each frame has its length before it, big-endian.
 fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result<()> {
     let mut length = [0; 4];
     loop {
@@ -53,21 +53,17 @@ fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result
         }
         let mut frame = vec![0; count];
         from.read_exact(&mut frame)?;
-        // What the guest's kernel sends by itself is not answered.
-        if frame.len() < 14 || frame[12..14] != TYPE.to_be_bytes() {
-            continue;
-        }
+        let Some(back) = answer(&frame) else { continue };
         seen.fetch_add(1, Ordering::Relaxed);
-        let (receiver, rest) = frame.split_at_mut(6);
-        receiver.swap_with_slice(&mut rest[..6]);
         to.write_all(&length)?;
-        to.write_all(&frame)?;
+        to.write_all(&back)?;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packets::TYPE;
 
     #[test]
     fn a_test_packet_comes_back_with_its_addresses_exchanged_and_nothing_else_does() {

@@ -51,6 +51,8 @@ pub struct Modules {
     pub virtio_blk: Vec<String>,
     /// To mount an ext4 image that is an NVDIMM; no guest with an initrd has one.
     pub nvdimm: Vec<String>,
+    /// For devices and clocks of settings that are not the shipped ones.
+    pub settings: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
 }
@@ -72,6 +74,8 @@ pub enum ModuleUse {
     VirtioBlk,
     /// To mount an ext4 image that is an NVDIMM.
     Nvdimm,
+    /// Devices and clocks of settings that are not the shipped ones.
+    Settings,
     /// Everything else.
     Other,
 }
@@ -85,6 +89,7 @@ impl ModuleUse {
         ModuleUse::Virtio9p,
         ModuleUse::VirtioBlk,
         ModuleUse::Nvdimm,
+        ModuleUse::Settings,
         ModuleUse::Other,
     ];
 }
@@ -108,6 +113,7 @@ impl fmt::Display for ModuleUse {
             ModuleUse::Virtio9p => Share::Virtio9p.name(),
             ModuleUse::VirtioBlk => Share::VirtioBlk.name(),
             ModuleUse::Nvdimm => "nvdimm",
+            ModuleUse::Settings => "settings",
             ModuleUse::Other => "other",
         })
     }
@@ -123,6 +129,7 @@ impl Modules {
             ModuleUse::Virtio9p => &self.virtio_9p,
             ModuleUse::VirtioBlk => &self.virtio_blk,
             ModuleUse::Nvdimm => &self.nvdimm,
+            ModuleUse::Settings => &self.settings,
             ModuleUse::Other => &self.other,
         }
     }
