@@ -5,15 +5,17 @@
 mod action;
 mod container;
 mod containers;
+pub mod firmware;
+pub mod hugepages;
 mod question;
+mod setting;
 mod site;
 
 use crate::check::Stop;
-use model::profile::{ImageDriver, ModuleUse, Profile};
+use model::profile::{ModuleUse, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::Duration;
 
 pub use crate::claims::{Claims, ModuleSet};
@@ -22,7 +24,8 @@ pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{Container, ContainerLimits, ContainerOutput, FileFacts, Mount, PROBE, ProbeFacts, Sandbox};
 pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Task, Trace};
 pub use model::environment::Environment;
-pub use question::{Answer, Question};
+pub use question::{Answer, Question, Traffic};
+pub use setting::{SMALL_MIB, Setting};
 pub use site::{GuestSide, Pair, Site};
 
 /// How a finished command ended.
@@ -72,8 +75,9 @@ pub trait EnvironmentSide {
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop>;
     /// Boots a guest of the profile without a share, to the point where its agent answers.
     fn boot(&self) -> Result<Box<dyn Machine>, Stop>;
-    /// Boots a guest of the profile that starts with so many CPUs.
-    fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile by a setting that is not the shipped one; one that takes over a saved state is started,
+    /// and waits for it.
+    fn boot_with(&self, setting: Setting) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with its vhost-vsock device, which containers without KVM do not have.
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop>;
     /// A vsock connection from the host's side to a guest of the environment's. What the kernel answers has an errno;
@@ -88,15 +92,24 @@ pub trait EnvironmentSide {
     fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with virtio-fs.
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
-    /// Boots a guest of the profile with a file of the environment's in the place of Kata's image, and our initramfs.
-    fn boot_with_image(&self, file: &Path, driver: ImageDriver) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with one PCIe root port.
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Opens a tap whose other end sends test packets back, and vhost-net for it.
+    fn tap(&self) -> Result<Tap, Stop>;
     /// Runs one vCPU of a machine of its own through KVM, and gives the API's version and how the vCPU came back;
     /// the error names the call of KVM's that failed.
     fn run_a_vcpu(&self) -> Result<VcpuRun, VcpuError>;
     /// Something that the reader of the report should know, whatever the outcome.
     fn note(&self, text: String);
+}
+
+/// A tap, opened as Kata's runtimes open it before they hand it to QEMU.
+#[derive(Debug)]
+pub struct Tap {
+    /// The interface's one queue; it goes away with its descriptors.
+    pub tap: File,
+    /// `/dev/vhost-net`.
+    pub vhost: File,
 }
 
 /// Why KVM runs no vCPU.

@@ -1,6 +1,7 @@
 //! Smoke tests: packages, binaries, and whether QEMU and virtiofsd do what the profile asks.
 
 mod boot;
+mod clock;
 mod daemon;
 mod disks;
 #[cfg(test)]
@@ -13,10 +14,14 @@ mod hotplug;
 mod image;
 mod inside;
 mod kernel;
+mod memory;
+mod network;
 mod networks;
 mod packages;
 mod peer;
 mod qmp;
+mod settings;
+mod state;
 mod vhost;
 
 use crate::row::Row;
@@ -27,7 +32,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 13] = [
+    let modules: [&'static [Row]; 21] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -39,8 +44,16 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         qmp::ROWS,
         vhost::ROWS,
         hotplug::ROWS,
+        hotplug::disks::ROWS,
+        hotplug::interfaces::ROWS,
+        hotplug::virtio_mem::ROWS,
         image::ROWS,
         guests::ROWS,
+        memory::ROWS,
+        state::ROWS,
+        settings::ROWS,
+        network::ROWS,
+        clock::ROWS,
     ];
     modules.into_iter().flatten()
 }

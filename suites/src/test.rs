@@ -77,13 +77,31 @@ pub enum Need {
     Memory,
     /// Two CPUs: Kata asks QEMU for as many slots as there are.
     Cpus,
+    /// KVM runs guests.
+    Kvm,
+    /// io_uring_setup(2) is permitted.
+    IoUring,
+    /// mbind(2) is permitted: memory can be bound to nodes of the host.
+    MemoryPolicy,
+    /// Huge pages for a small guest's memory, at `/dev/hugepages`.
+    Hugepages,
+    /// A UEFI firmware for guests, in a file that QEMU takes whole.
+    Firmware,
 }
 
 impl Need {
     /// How much of it, for a need that is an amount.
     pub fn amount(self) -> Option<u64> {
         match self {
-            Need::VhostVsock | Need::VhostNet | Need::Mknod | Need::FileHandles => None,
+            Need::VhostVsock
+            | Need::VhostNet
+            | Need::Mknod
+            | Need::FileHandles
+            | Need::Kvm
+            | Need::IoUring
+            | Need::MemoryPolicy
+            | Need::Hugepages
+            | Need::Firmware => None,
             Need::OpenFiles => Some(12_000),
             Need::Processes => Some(256),
             Need::Memory => Some(1024),
@@ -91,17 +109,20 @@ impl Need {
         }
     }
 
-    /// Whether no container of ours ever provides it: one that opens file handles is an error and runs nothing.
+    /// Whether no container of ours ever provides it: one that opens file handles is an error and runs nothing, its filter
+    /// refuses io_uring and mbind, and no huge pages are mounted in it.
     fn is_beyond_containers(self) -> bool {
         match self {
-            Need::FileHandles => true,
+            Need::FileHandles | Need::IoUring | Need::MemoryPolicy | Need::Hugepages => true,
             Need::VhostVsock
             | Need::VhostNet
             | Need::Mknod
             | Need::OpenFiles
             | Need::Processes
             | Need::Memory
-            | Need::Cpus => false,
+            | Need::Cpus
+            | Need::Kvm
+            | Need::Firmware => false,
         }
     }
 }

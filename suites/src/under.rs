@@ -1,5 +1,6 @@
 //! Which profiles a test applies to, by what they demand.
 
+use crate::environment::Setting;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
 use model::profile::{BlkSource, Profile, Runtime};
@@ -29,6 +30,15 @@ pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= Kat
 /// The runtime hands disks down in descriptor sets, and asks QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
+/// The runtime hands disks down by their paths.
+pub(crate) static BY_PATH: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Path));
+/// The runtime can have QEMU give back what its guest has freed.
+pub(crate) static RECLAIM: Names = LazyLock::new(|| of(|p| Setting::ReclaimedMemory.is_known_to(p)));
+/// The runtime can start QEMU under its own filter.
+pub(crate) static SANDBOX: Names = LazyLock::new(|| of(|p| Setting::SeccompSandbox.is_known_to(p)));
+/// The runtime can give a guest several NUMA nodes.
+pub(crate) static NUMA: Names = LazyLock::new(|| of(|p| Setting::Numa.is_known_to(p)));
+
 fn of(demands: fn(&Profile) -> bool) -> Vec<&'static str> {
     Profile::all().iter().filter(|profile| demands(profile)).map(|profile| profile.name.as_str()).collect()
 }
@@ -40,7 +50,9 @@ mod tests {
     /// No name would mean every profile.
     #[test]
     fn each_demand_is_of_some_profiles_and_not_of_all() {
-        for names in [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS, &FDSETS] {
+        let of_gates = [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];
+        let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA];
+        for names in of_gates.iter().chain(&of_forms).copied() {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }
         assert_eq!(NINEP.last(), Some(&"go-3.24"));

@@ -1,3 +1,4 @@
+// Over 400 lines: one table, a row a capability.
 //! Capabilities, the columns of the matrix: the one table of them, for records, profiles, suites and reports.
 
 use crate::share::Share;
@@ -122,6 +123,70 @@ capabilities! {
         "vmm.hotplug.root-port", "hotplug.root-port", Vmm, Detail,
         "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
     }
+    VmmHotplugSwitchPort {
+        "vmm.hotplug.switch-port", "hotplug.switch-port", Vmm, Detail,
+        "a device that is plugged into a PCIe switch works, where Kata plugs VFIO devices if told to"
+    }
+    VmmHotplugTap {
+        "vmm.hotplug.tap", "hotplug.tap", Vmm, Detail,
+        "a tap that is handed to a running QEMU as a descriptor carries packets, with vhost-net and without"
+    }
+    VmmHotplugMany {
+        "vmm.hotplug.many", "hotplug.many", Vmm, Detail,
+        "64 disks and 8 network interfaces are plugged into one running guest, and all of them work"
+    }
+    VmmHotplugReadOnly {
+        "vmm.hotplug.read-only", "hotplug.read-only", Vmm, Detail,
+        "a disk that is plugged read-only is read, and cannot be written"
+    }
+    VmmVirtioMem {
+        "vmm.virtio-mem", "virtio-mem", Vmm, Detail,
+        "a virtio-mem device makes a running guest's memory larger and smaller"
+    }
+    VmmReclaim {
+        "vmm.reclaim", "reclaim", Vmm, Detail,
+        "memory that a guest has freed is the host's again, by a balloon that reports free pages"
+    }
+    VmmHugepages {
+        "vmm.hugepages", "hugepages", Vmm, Detail,
+        "a guest's memory is of the host's huge pages"
+    }
+    VmmNuma {
+        "vmm.numa", "numa", Vmm, Detail,
+        "a guest has several NUMA nodes, their memory bound to nodes of the host"
+    }
+    VmmTemplate {
+        "vmm.template", "template", Vmm, Detail,
+        "guests are cloned from one whose state was saved"
+    }
+    VmmDump {
+        "vmm.dump", "dump", Vmm, Detail,
+        "QEMU tells that a guest's kernel has panicked, and writes the guest's memory to a file"
+    }
+    VmmSandbox {
+        "vmm.sandbox", "sandbox", Vmm, Detail,
+        "QEMU works under its own filter of system calls"
+    }
+    VmmIommu {
+        "vmm.iommu", "iommu", Vmm, Detail,
+        "a guest has an Intel IOMMU, and works behind it"
+    }
+    VmmFirmware {
+        "vmm.firmware", "firmware", Vmm, Detail,
+        "a guest boots by the distro's UEFI firmware"
+    }
+    VmmLongArguments {
+        "vmm.long-arguments", "long-arguments", Vmm, Detail,
+        "QEMU takes a command line of more than 64 KiB"
+    }
+    VmmNetIp {
+        "vmm.net.ip", "net.ip", Vmm, Detail,
+        "IPv4 and IPv6 cross a guest's network interface"
+    }
+    VmmNetQueues {
+        "vmm.net.queues", "net.queues", Vmm, Detail,
+        "a guest's network interface has as many queues as the guest CPUs, and carries packets"
+    }
     VmmImageNvdimm {
         "vmm.image.nvdimm", "image.nvdimm", Vmm, Shown,
         "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the kernel \
@@ -171,6 +236,10 @@ capabilities! {
     KernelHost {
         "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"
+    }
+    KernelClock {
+        "kernel.clock", "clock", Kernel, Detail,
+        "the distro's kernel as guest reads its host's clock, also after it was paused"
     }
     HostKvm {
         "host.kvm", "kvm", Host, Detail,

@@ -14,7 +14,6 @@ use crate::containers::{ContainerDeadlines, Engine, Settings};
 use crate::guest;
 use crate::home::AgentHome;
 use crate::launch::deadlines;
-use crate::launch::paths::ExtraDevice;
 use crate::launch::provided::RequiredDevice;
 use crate::launch::rehearsal;
 use crate::launch::running::RunningGuest;
@@ -39,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
-use suites::environment::{Claims, Ending, Environment};
+use suites::environment::{Claims, Ending, Environment, Setting};
 use suites::filesystem::Pair;
 use suites::outcome::Grounds;
 use suites::share::Share;
@@ -147,7 +146,7 @@ impl Agent {
     }
 
     fn start_guest(&self, profile: &Profile, configuration: Configuration) -> EnvironmentReply {
-        match self.launcher.start(profile, configuration, RequiredDevice::None, ExtraDevice::None) {
+        match self.launcher.start(profile, configuration, RequiredDevice::None, Setting::Shipped) {
             Ok(running) => {
                 let launched = running.launched().clone();
                 let guest = self.launcher.next_number();
@@ -163,7 +162,7 @@ impl Agent {
     }
 
     fn rehearse(&self, profile: &Profile, fault: Fault) -> Result<Ending, Stop> {
-        let started = self.launcher.start(profile, fault.configuration(), RequiredDevice::None, ExtraDevice::None);
+        let started = self.launcher.start(profile, fault.configuration(), RequiredDevice::None, Setting::Shipped);
         rehearsal::rehearse(&mut started.map_err(|e| e.stop)?, fault)
     }
 

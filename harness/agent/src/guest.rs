@@ -14,6 +14,7 @@ use qemu::deviation::RPC_PORT;
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::catalogue::{self, Body};
@@ -168,9 +169,14 @@ fn answer(question: Question) -> Answer {
             .and_then(|stream| vsock::exchange(stream, bytes))
             .map(|count| Answer::Count { count }),
         Question::WriteDisk { device, bytes } => suites::disk::write(&device, bytes).map(|text| Answer::Text { text }),
-        Question::Packets { interface, count } => {
-            suites::packets::exchange(&interface, count).map(|count| Answer::Count { count })
+        Question::Packets { interface, traffic, count } => {
+            suites::packets::exchange(&interface, traffic, count).map(|count| Answer::Count { count })
         }
+        Question::TouchMemory { mib } => {
+            touch(mib);
+            Ok(Answer::Done)
+        }
+        Question::Time { device } => time_of(device.as_deref()).map(|text| Answer::Text { text }),
         Question::WorkOnEachCpu => work_on_each_cpu().map(|cpus| Answer::Cpus { cpus }),
         Question::PowerOff => power_off().map(|()| Answer::Done),
         Question::List { path } => names_in(&path).map(|names| Answer::Names { names }),
@@ -178,6 +184,28 @@ fn answer(question: Question) -> Answer {
         Question::Oops => load_poisoned(oops::OOPS).map(|()| Answer::Done),
     };
     answered.unwrap_or_else(|e| Answer::Failed { message: e.to_string() })
+}
+
+/// Takes memory, writes to each page of it, and gives it back.
+fn touch(mib: u32) {
+    let mut memory = vec![0_u8; (mib as usize) << 20];
+    for page in memory.chunks_mut(4096) {
+        // Not zero, because the host might find pages of zeros.
+        page[0] = 0xa5;
+    }
+    std::hint::black_box(&memory);
+}
+
+/// Nanoseconds since 1970 by a clock that is a device, or by the kernel's own.
+fn time_of(device: Option<&str>) -> io::Result<String> {
+    use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
+    let opened = device.map(File::open).transpose()?;
+    let clock = match &opened {
+        Some(file) => DynamicClockId::Dynamic(file.as_fd()),
+        None => DynamicClockId::Known(ClockId::Realtime),
+    };
+    let time = clock_gettime_dynamic(clock)?;
+    Ok((i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).to_string())
 }
 
 /// Binds a thread to each CPU that there may be, works there, and names those on which it ran.

@@ -115,6 +115,20 @@ pub fn io_uring_setup_errno() -> i32 {
     if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
 }
 
+/// Binds no memory at all to no node at all, which mbind(2) does wherever it is there and permitted.
+///
+/// # Errors
+/// What the kernel, or a filter before it, answers.
+pub fn bind_no_memory() -> io::Result<()> {
+    // SAFETY: a length of 0 is no memory, and a null mask names no node.
+    match unsafe {
+        libc::syscall(libc::SYS_mbind, 0_usize, 0_usize, 0_usize, std::ptr::null::<u64>(), 0_usize, 0_usize)
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Opens a folder by its file handle, which takes CAP_DAC_READ_SEARCH and a filter that lets it.
 ///
 /// # Errors

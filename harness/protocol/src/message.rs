@@ -17,7 +17,7 @@ use suites::environment::{Answer, Claims, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that

@@ -4,8 +4,9 @@ mod go;
 mod rs;
 
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
-use crate::sandbox::{BlockDevice, Sandbox, SharedFilesystem};
+use crate::sandbox::{BlockDevice, MemoryBacking, Sandbox, SharedFilesystem};
 use model::arch::Arch;
+use model::kata_version::KataVersion;
 use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use model::share::Share;
 use std::path::Path;
@@ -97,6 +98,10 @@ fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
         }
         SharedFilesystem::Virtio9p { dir, tag } => names.extend([("shared directory", dir), ("mount tag", tag)]),
     }
+    names.extend(sandbox.firmware.iter().map(|firmware| ("firmware", firmware)));
+    if let MemoryBacking::File { path, .. } = &sandbox.memory {
+        names.push(("memory file", path));
+    }
     names.extend(sandbox.image.iter().map(|image| ("guest image", &image.file)));
     names.extend(sandbox.disks.iter().flat_map(|disk| [("disk id", &disk.id), ("disk image", &disk.file)]));
     names.extend(sandbox.net.iter().flat_map(|net| [("tap name", &net.tap), ("mac address", &net.mac)]));
@@ -159,6 +164,21 @@ fn root_params(driver: ImageDriver) -> [String; 3] {
         ImageDriver::Blk => ("/dev/vda1", "data=ordered,errors=remount-ro ro"),
     };
     [format!("root={root}"), format!("rootflags={flags}"), "rootfstype=ext4".to_owned()]
+}
+
+/// The device of `enable_iommu` (`DeviceIntelIommu`, and `IommuDev` in govmm's `qemu.go`), which remaps interrupts: so the
+/// interrupt controller is split, and the kernel is told.
+const IOMMU: &str = "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on";
+const IOMMU_PARAMS: [&str; 2] = ["intel_iommu=on", "iommu=pt"];
+
+/// The value of the filter that the shipped configuration's comment names
+/// (src/runtime/config/configuration-qemu.toml.in@3.32.0, src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in@4.1.0).
+fn filter(profile: &Profile) -> Arg {
+    let privileges = match profile.version() >= KataVersion::new(4, 1, 0) {
+        true => "elevateprivileges=deny,",
+        false => "",
+    };
+    Arg::new("-sandbox", format!("on,obsolete=deny,{privileges}spawn=deny,resourcecontrol=deny"))
 }
 
 /// What the generators print of a sandbox that differs from run to run, either as it is or as placeholders.

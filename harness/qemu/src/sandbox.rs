@@ -39,6 +39,22 @@ pub struct Sandbox {
     pub disks: Vec<BlockDevice>,
     /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be plugged.
     pub root_ports: u32,
+    /// `pcie_switch_port`, with `hot_plug_vfio = "switch-port"` for the Go runtime: a PCIe switch with one port.
+    pub switch_port: bool,
+    /// `enable_iommu`: an Intel IOMMU.
+    pub iommu: bool,
+    /// Where its memory lies, apart from the share's wish.
+    pub memory: MemoryBacking,
+    /// `reclaim_guest_freed_memory`: a balloon that reports free pages.
+    pub balloon: bool,
+    /// `guest_memory_dump_path`: a device that tells of a panic, after which QEMU stays. Go only.
+    pub panic_device: bool,
+    /// `seccompsandbox`, `seccomp_sandbox`: QEMU filters its own system calls.
+    pub filtered: bool,
+    /// `firmware`.
+    pub firmware: Option<String>,
+    /// Whether it takes over the state of another one, which it is told later.
+    pub incoming: bool,
     /// The agent's channel. Kata always has one.
     pub vsock: Option<Vsock>,
     /// The network interface.
@@ -77,6 +93,14 @@ impl Sandbox {
             shared: SharedFilesystem::None,
             disks: Vec::new(),
             root_ports: 0,
+            switch_port: false,
+            iommu: false,
+            memory: MemoryBacking::Shipped,
+            balloon: false,
+            panic_device: false,
+            filtered: false,
+            firmware: None,
+            incoming: false,
             vsock: None,
             net: None,
             console: "console.sock".to_owned(),
@@ -96,6 +120,25 @@ impl Sandbox {
             Runtime::Rs => self.vcpus,
         };
     }
+}
+
+/// Where a guest's memory lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryBacking {
+    /// Where the share needs it: a file that virtiofsd sees, or nowhere.
+    Shipped,
+    /// In the host's huge pages: `enable_hugepages`, which runtime-rs does not pass on.
+    Hugepages,
+    /// In this file, `enable_template`: shared with it, or read from it and kept apart. runtime-rs does not pass it on, and
+    /// saves the memory with the rest of the state.
+    File {
+        /// Its path.
+        path: String,
+        /// Whether what the guest writes reaches the file.
+        shared: bool,
+    },
+    /// In two nodes of the guest's on the host's first one: `enable_numa`. Go only.
+    TwoNodes,
 }
 
 /// The shared filesystem of a guest.

@@ -57,8 +57,20 @@ pub enum Question {
     Packets {
         /// The interface's name in the guest.
         interface: String,
+        /// What kind of packets.
+        traffic: Traffic,
         /// How many packets.
         count: u32,
+    },
+    /// Take so much memory, write to each page of it, and give it back.
+    TouchMemory {
+        /// How much, MiB.
+        mib: u32,
+    },
+    /// The time of a clock: nanoseconds since 1970, as text.
+    Time {
+        /// The clock's device, `/dev/ptp0`; `None` is the kernel's own clock.
+        device: Option<String>,
     },
     /// Do work on each CPU that is online, and say which of them did it.
     WorkOnEachCpu,
@@ -68,6 +80,18 @@ pub enum Question {
     Spin,
     /// Load a module that oopses in its initialisation; no answer comes.
     Oops,
+}
+
+/// What packets carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traffic {
+    /// Frames of a type that nobody else uses.
+    Frames,
+    /// UDP over IPv4, with addresses of the tests'.
+    Ipv4,
+    /// UDP over IPv6, with addresses of the tests'.
+    Ipv6,
 }
 
 /// The guest agent's answer.

@@ -1,7 +1,9 @@
-//! Files of a guest, read by asking its agent.
+//! Files and modules of a guest, read and loaded by asking its agent.
 
-use crate::check::Stop;
+use crate::check::{Check, Stop};
 use crate::environment::{Machine, Question};
+use crate::outcome::Component;
+use model::profile::ModuleUse;
 
 /// A file as text.
 pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
@@ -19,4 +21,12 @@ pub(super) fn memory_kib(machine: &mut dyn Machine) -> Result<u64, Stop> {
     let meminfo = read(machine, "/proc/meminfo")?;
     let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
     total.ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))
+}
+
+/// Loads the modules that the guest's kernel has for a use; those that do not load are the kernel's fault.
+pub(super) fn load(machine: &mut dyn Machine, used_for: ModuleUse) -> Check {
+    machine.load_modules(used_for).map_err(|stop| match stop {
+        Stop::Fail { message, blames: None, .. } => Stop::blame(Component::Kernel, message),
+        other => other,
+    })
 }

@@ -6,7 +6,7 @@ use super::guest_files::read;
 use crate::capability::Capability;
 use crate::check::Check;
 use crate::ensure;
-use crate::environment::{Ending, EnvironmentSide, Question};
+use crate::environment::{Ending, EnvironmentSide, Question, Setting};
 use crate::row::{Row, row};
 use crate::test::Place;
 use std::time::Duration;
@@ -72,7 +72,7 @@ fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
 ///
 /// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
 fn two_cpus_both_work(env: &dyn EnvironmentSide) -> Check {
-    let mut machine = env.boot_with_vcpus(2)?;
+    let mut machine = env.boot_with(Setting::Vcpus(2))?;
     cpus_work(machine.as_mut(), 2)
 }
 

@@ -1,28 +1,33 @@
 //! Hot-plugging in Kata's own forms: memory, CPUs, disks and network interfaces, found where Kata looks for them, used, and
 //! unplugged.
 
-mod forms;
+pub(super) mod disks;
+pub(super) mod forms;
+pub(super) mod interfaces;
 mod online;
+pub(super) mod scratch_disk;
 mod unplug;
+pub(super) mod virtio_mem;
 pub(super) mod waits;
 
 use super::BOOTS;
 use super::guest_files::{list, memory_kib, read};
 use super::peer::Peer;
+use super::qmp::go;
 use crate::capability::Capability;
-use crate::check::{Check, Doing as _, Stop};
+use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question, Traffic};
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::under;
-use forms::Bridge;
+use forms::{Bridge, Disk};
 use model::profile::ModuleUse;
 use online::Online;
 use qapi_qmp as qapi;
+use scratch_disk::ScratchDisk;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::Duration;
 use unplug::{By, delete, stays};
 use waits::{Wait, within};
@@ -85,8 +90,6 @@ const FOR_CPUS: &[&str] = &["HOTPLUG_CPU", "ACPI_HOTPLUG_CPU"];
 const FOR_PCI: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI"];
 /// The same for what is plugged into a PCIe root port, by ACPI or natively.
 const FOR_ROOT_PORT: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI or HOTPLUG_PCI_PCIE"];
-/// The same for SCSI disks.
-const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 
 /// A DIMM that is plugged as the runtime plugs it makes the guest's memory larger by its size.
 ///
@@ -136,7 +139,8 @@ fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let size = plug_memory(machine)?;
-    let reply = super::qmp::reply::<Vec<qapi::MemoryDeviceInfo>>(machine, "query-memory-devices", &["type", "data"])?;
+    let reply =
+        super::qmp::reply::<Vec<qapi::MemoryDeviceInfo>, Vec<go::MemoryDevice>>(machine, "query-memory-devices")?;
     let devices = reply.as_array().map(Vec::as_slice).unwrap_or_default();
     ensure!(devices.len() == 1, "one DIMM was plugged, QMP lists {}: {reply}", devices.len());
     let data = devices[0].get("data").cloned().unwrap_or_default();
@@ -212,26 +216,8 @@ fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let disk = ScratchDisk::new()?;
-    let id = forms::plug_scsi_disk(machine, &disk.0)?;
-    for host in list(machine, "/sys/class/scsi_host")? {
-        let path = format!("/sys/class/scsi_host/{host}/scan");
-        machine
-            .ask(Question::Write { path, text: "0 0 0".into() })?
-            .text("asking the guest to look for a SCSI disk")?;
-    }
-    let wait = Wait::new(machine, DEVICE, "the guest had the SCSI disk 0:0:0:0");
-    let folder = "/sys/bus/scsi/devices";
-    let found = |machine: &mut dyn Machine| {
-        let Some(device) = list(machine, folder)?.into_iter().find(|name| name.ends_with(":0:0:0")) else {
-            return Ok(None);
-        };
-        Ok(list(machine, &format!("{folder}/{device}/block"))?.into_iter().next())
-    };
-    let progress = |machine: &mut dyn Machine| {
-        let devices = list(machine, folder)?;
-        Ok(devices.iter().any(|name| name.contains(":0:")).then(|| format!("{folder} has {}", devices.join(", "))))
-    };
-    let name = within(env, machine, &wait, FOR_SCSI, found, progress)?;
+    let id = forms::plug_scsi_disk(machine, &Disk::first(&disk.0))?;
+    let name = disks::found(env, machine, 0)?;
     disk.is_used(machine, &name)?;
     delete(machine, &id, By::Qemu)?;
     forms::remove_node(machine)
@@ -248,7 +234,7 @@ fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     machine.load_modules(ModuleUse::VirtioBlk)?;
     let disk = ScratchDisk::new()?;
     let id = forms::plug_pci_disk(machine, &disk.0)?;
-    let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
+    let name = on_the_bridge(env, machine, Bridge::Plain, 1, "block")?;
     disk.is_used(machine, &name)?;
     delete(machine, &id, By::Kernel(&mut on_the_bridge_still))?;
     forms::remove_node(machine)
@@ -303,40 +289,42 @@ fn network_interface_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let machine = machine.as_mut();
     let peer = Peer::listen()?;
     env.note("the plugged interface's other end is a socket of the harness's, not a tap".to_owned());
-    let id = forms::plug_interface(machine, &peer.address().to_string())?;
-    let name = on_the_bridge(env, machine, "net", "the guest had a network interface in slot 1 of pci-bridge-0")?;
+    let id = forms::plug_interface(machine, 1, &peer.address().to_string())?;
+    let name = on_the_bridge(env, machine, Bridge::Plain, 1, "net")?;
     let packets = 16;
-    let back =
-        machine.ask(Question::Packets { interface: name, count: packets })?.count("sending packets from the guest")?;
+    let sent = Question::Packets { interface: name, traffic: Traffic::Frames, count: packets };
+    let back = machine.ask(sent)?.count("sending packets from the guest")?;
     ensure!(
         back == packets,
         "of {packets} packets that the guest sent, {} reached the other end and {back} came back unchanged",
         peer.seen()
     );
     delete(machine, &id, By::Kernel(&mut on_the_bridge_still))?;
-    machine.qmp("netdev_del", json!({ "id": forms::NETDEV })).map(drop)
+    machine.qmp("netdev_del", json!({ "id": forms::netdev(1) })).map(drop)
 }
 
-/// Waits for a virtio device with something of `class` in the first slot of the bridge; gives that thing's name.
+/// Waits for a virtio device with something of `class` in a slot of the bridge; gives that thing's name.
 fn on_the_bridge(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
+    bridge: Bridge,
+    slot: u32,
     class: &str,
-    what: &str,
 ) -> Result<String, Stop> {
-    let wait = Wait::new(machine, DEVICE, what);
+    let wait = Wait::new(machine, DEVICE, &format!("the guest had a {class} device in slot {slot} of pci-bridge-0"));
     let found = |machine: &mut dyn Machine| {
-        let Some(device) = Bridge::slot(machine, 1)? else { return Ok(None) };
+        let Some(device) = bridge.slot(machine, slot)? else { return Ok(None) };
         thing_of(machine, &device, class)
     };
-    let progress =
-        |machine: &mut dyn Machine| Bridge::slot(machine, 1).map(|slot| slot.map(|path| format!("{path} is there")));
+    let progress = |machine: &mut dyn Machine| {
+        bridge.slot(machine, slot).map(|there| there.map(|path| format!("{path} is there")))
+    };
     within(env, machine, &wait, FOR_PCI, found, progress)
 }
 
 /// Whether the guest has a device in the first slot of the bridge.
 fn on_the_bridge_still(machine: &mut dyn Machine) -> Result<bool, Stop> {
-    Bridge::slot(machine, 1).map(|slot| slot.is_some())
+    Bridge::Plain.slot(machine, 1).map(|slot| slot.is_some())
 }
 
 /// The folder of the device behind a port, which is its device 0, if the guest has one.
@@ -365,40 +353,6 @@ fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
 /// Whether a name is the prefix and a number.
 fn is_numbered(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// A disk's file, removed when dropped.
-struct ScratchDisk(PathBuf);
-
-const DISK_BYTES: usize = 8 << 20;
-
-impl ScratchDisk {
-    fn new() -> Result<ScratchDisk, Stop> {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let disk = ScratchDisk(PathBuf::from(format!("/var/tmp/kata-qualify-disk-{}-{number}", std::process::id())));
-        std::fs::write(&disk.0, vec![b'-'; DISK_BYTES]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
-        Ok(disk)
-    }
-
-    /// The guest reads what the host put there, and the host finds what the guest wrote.
-    fn is_used(&self, machine: &mut dyn Machine, name: &str) -> Check {
-        let device = format!("/dev/{name}");
-        let said = machine.ask(Question::WriteDisk { device, bytes: 1 << 20 })?.text("using the disk in the guest")?;
-        ensure!(said == "-", "a disk of dashes reads in the guest as {said:?}");
-        let content = std::fs::read(&self.0).doing("reading the disk's file")?;
-        let written = content.iter().enumerate().take_while(|(at, byte)| **byte == crate::disk::pattern(*at)).count();
-        ensure!(written >= 1 << 20, "the guest wrote 1 MiB to the disk, and {written} bytes of it reached the file");
-        ensure!(content[2 << 20..].iter().all(|byte| *byte == b'-'), "the guest's write spread beyond what it wrote");
-        Ok(())
-    }
-}
-
-impl Drop for ScratchDisk {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,12 @@
 mod layout;
 
 use super::BOOTS;
-use super::guest_files::{list, read};
+use super::guest_files::{list, load, read};
 use super::hotplug::waits::{Wait, within};
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question};
-use crate::outcome::Component;
+use crate::environment::{EnvironmentSide, Machine, Question, Setting};
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::test::Place;
@@ -102,9 +101,9 @@ impl ImageForm<'_> {
         self.kernel_can_look(env)?;
         let image = ScratchImage::make(env)?;
         let content = image.sum()?;
-        let mut machine = env.boot_with_image(&image.0, self.driver)?;
+        let mut machine = env.boot_with(Setting::Image { file: image.0.clone(), driver: self.driver })?;
         let machine = machine.as_mut();
-        machine.load_modules(self.modules).map_err(of_the_kernel)?;
+        load(machine, self.modules)?;
         self.is_there(env, machine)?;
         let answer = machine.ask(Question::MountRoot { target: ROOT.to_owned() })?;
         answer.text("mounting the image's root filesystem in the guest")?;
@@ -187,14 +186,6 @@ impl ImageForm<'_> {
         let written = machine.ask(Question::Write { path, text: "scribble".into() })?.text("").is_ok();
         ensure!(!written, "the guest has written to /dev/{}, which is read-only", self.disk);
         Ok(())
-    }
-}
-
-/// Drivers that do not load are the kernel's.
-fn of_the_kernel(stop: Stop) -> Stop {
-    match stop {
-        Stop::Fail { message, blames: None, .. } => Stop::blame(Component::Kernel, message),
-        other => other,
     }
 }
 

@@ -11,6 +11,7 @@ use super::BOOTS;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
+use crate::environment::Traffic;
 use crate::packets;
 use crate::row::{Row, row};
 use links::Links;
@@ -140,8 +141,8 @@ fn bridges(ports: &[&str]) -> Check {
     for name in ["bridge0", "q1", "q3"] {
         packets::bring_up(name).doing(format!("bringing {name} up"))?;
     }
-    packets::echo_on("q2").doing("answering on the far end")?;
-    let back = packets::exchange("q0", PACKETS).doing("sending packets")?;
+    packets::echo_on("q2", ()).doing("answering on the far end")?;
+    let back = packets::exchange("q0", Traffic::Frames, PACKETS).doing("sending packets")?;
     links.remove("q2").doing("removing an interface")?;
     ensure!(back == PACKETS, "of {PACKETS} packets that were sent over a bridge, {back} came back unchanged");
     Ok(())
@@ -157,7 +158,7 @@ fn guest_has_tap_interfaces() -> Check {
         let ended = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&ended);
         let answers = std::thread::spawn(move || answer(tap, &until));
-        let back = packets::exchange("tap0", PACKETS);
+        let back = packets::exchange("tap0", Traffic::Frames, PACKETS);
         ended.store(true, Ordering::Relaxed);
         let answered = answers.join().map_err(|_| Stop::error("answering on a tap interface panicked"))?;
         let back = back.doing("sending packets through a tap interface")?;
@@ -176,8 +177,8 @@ fn answer(mut tap: File, until: &AtomicBool) -> std::io::Result<()> {
             continue;
         }
         let count = tap.read(&mut buffer)?;
-        if packets::turn(&mut buffer[..count]) {
-            tap.write_all(&buffer[..count])?;
+        if let Some(back) = packets::answer(&buffer[..count]) {
+            tap.write_all(&back)?;
         }
     }
     Ok(())
@@ -203,16 +204,16 @@ fn tunnels(near_number: u32, far_number: u32) -> Check {
     let end = |interface: &'static str, own: Ipv4Addr, other: Ipv4Addr, number: u32| {
         move || {
             let mut links = Links::open().doing("opening the kernel's netlink of routes")?;
-            links.address(interface, own, 30).doing(format!("giving {interface} an address"))?;
+            packets::give(interface, own.into(), 30).doing(format!("giving {interface} an address"))?;
             packets::bring_up(interface).doing(format!("bringing {interface} up"))?;
             links.tunnel("vxlan0", number, own, other).doing("making a VXLAN")
         }
     };
     near.run(end("q0", here, there, near_number))?;
     far.run(end("q1", there, here, far_number))?;
-    far.run(|| packets::echo_on("vxlan0").doing("answering on the far end"))?;
+    far.run(|| packets::echo_on("vxlan0", ()).doing("answering on the far end"))?;
     let crossed = near.run(|| {
-        let back = packets::exchange("vxlan0", PACKETS).doing("sending packets")?;
+        let back = packets::exchange("vxlan0", Traffic::Frames, PACKETS).doing("sending packets")?;
         ensure!(back == PACKETS, "of {PACKETS} packets that were sent through a VXLAN, {back} came back unchanged");
         Ok(())
     });

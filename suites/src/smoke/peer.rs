@@ -1,7 +1,7 @@
-//! The other end of a guest's network interface: a socket that sends each test packet back.
+//! The other end of a guest's network interface: a socket that sends test packets back.
 
 use crate::check::Stop;
-use crate::packets;
+use crate::packets::answer;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -36,13 +36,13 @@ impl Peer {
         self.address
     }
 
-    /// How many test packets have come.
+    /// How many packets that are answered have come.
     pub(super) fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
     }
 }
 
-/// Sends each test packet back, its two addresses exchanged; each frame has its length before it, big-endian.
+/// Answers what is asked; each frame has its length before it, big-endian.
 fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result<()> {
     let mut length = [0; 4];
     loop {
@@ -53,11 +53,10 @@ fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result
         }
         let mut frame = vec![0; count];
         from.read_exact(&mut frame)?;
-        if packets::turn(&mut frame) {
-            seen.fetch_add(1, Ordering::Relaxed);
-            to.write_all(&length)?;
-            to.write_all(&frame)?;
-        }
+        let Some(back) = answer(&frame) else { continue };
+        seen.fetch_add(1, Ordering::Relaxed);
+        to.write_all(&length)?;
+        to.write_all(&back)?;
     }
 }
 

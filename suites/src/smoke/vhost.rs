@@ -6,7 +6,7 @@ use super::peer::Peer;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question, Traffic};
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::vsock;
@@ -116,14 +116,19 @@ fn guest_has_a_network_interface(env: &dyn EnvironmentSide) -> Check {
 fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
-    has_an_interface(env, machine.as_mut())?;
-    let names =
-        machine.ask(Question::List { path: "/sys/class/net".into() })?.names("listing the guest's interfaces")?;
-    let interface = names.into_iter().find(|name| name != "lo").unwrap_or_default();
+    let interface = interface(env, machine.as_mut())?;
     let packets = 16;
-    let back = machine.ask(Question::Packets { interface, count: packets })?.count("sending packets from the guest")?;
+    let back = machine
+        .ask(Question::Packets { interface, traffic: Traffic::Frames, count: packets })?
+        .count("sending packets from the guest")?;
     ensure!(back == packets, "of {packets} packets that the guest sent, {back} came back unchanged");
     Ok(())
+}
+
+/// Waits for a network interface besides the loopback, and gives its name.
+pub(super) fn interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Result<String, Stop> {
+    has_an_interface(env, machine)?;
+    Ok(list(machine, "/sys/class/net")?.into_iter().find(|name| name != "lo").unwrap_or_default())
 }
 
 fn has_an_interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {

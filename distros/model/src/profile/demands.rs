@@ -52,6 +52,8 @@ pub struct Modules {
     pub virtio_blk: Vec<String>,
     /// To mount an ext4 image that is an NVDIMM; no guest with an initrd has one.
     pub nvdimm: Vec<String>,
+    /// For devices and clocks of settings that are not the shipped ones.
+    pub settings: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
     /// For a container's rules of nftables.
@@ -90,6 +92,8 @@ pub enum ModuleUse {
     VirtioBlk,
     /// To mount an ext4 image that is an NVDIMM.
     Nvdimm,
+    /// Devices and clocks of settings that are not the shipped ones.
+    Settings,
     /// Everything else.
     Other,
     /// A container's rules of nftables.
@@ -119,6 +123,7 @@ impl ModuleUse {
         ModuleUse::Virtio9p,
         ModuleUse::VirtioBlk,
         ModuleUse::Nvdimm,
+        ModuleUse::Settings,
         ModuleUse::Other,
         ModuleUse::Filters,
         ModuleUse::Translation,
@@ -150,6 +155,7 @@ impl fmt::Display for ModuleUse {
             ModuleUse::Virtio9p => Share::Virtio9p.name(),
             ModuleUse::VirtioBlk => Share::VirtioBlk.name(),
             ModuleUse::Nvdimm => "nvdimm",
+            ModuleUse::Settings => "settings",
             ModuleUse::Other => "other",
             ModuleUse::Filters => "filters",
             ModuleUse::Translation => "translation",
@@ -173,6 +179,7 @@ impl Modules {
             ModuleUse::Virtio9p => &self.virtio_9p,
             ModuleUse::VirtioBlk => &self.virtio_blk,
             ModuleUse::Nvdimm => &self.nvdimm,
+            ModuleUse::Settings => &self.settings,
             ModuleUse::Other => &self.other,
             ModuleUse::Filters => &self.filters,
             ModuleUse::Translation => &self.translation,

@@ -3,7 +3,7 @@
 use crate::environment::kvm;
 use crate::home::AgentHome;
 use crate::launch::deadlines::Deadlines;
-use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::paths::GuestPaths;
 use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::running::{NotStarted, RunningGuest};
 use crate::launch::slots::Slots;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::Claims;
+use suites::environment::{Claims, Setting};
 
 /// Starts guests, and knows what all of them have in common.
 pub(super) struct Launcher {
@@ -64,10 +64,10 @@ impl Launcher {
     }
 
     /// The paths of a further guest, with a share that is its own while they are kept.
-    pub(super) fn paths(&self, extra: ExtraDevice) -> Result<GuestPaths, Stop> {
+    pub(super) fn paths(&self, setting: Setting) -> Result<GuestPaths, Stop> {
         let slot = self.slots.take()?;
         let number = self.next_number();
-        GuestPaths::new(&self.home, slot, number, extra).map_err(|e| Stop::error(e.to_string()))
+        GuestPaths::new(&self.home, slot, number, setting).map_err(|e| Stop::error(e.to_string()))
     }
 
     /// What a guest may be given here, with the device that its test insists on.
@@ -82,9 +82,9 @@ impl Launcher {
         profile: &Profile,
         configuration: Configuration,
         required: RequiredDevice,
-        extra: ExtraDevice,
+        setting: Setting,
     ) -> Result<RunningGuest, Box<NotStarted>> {
-        let (claims, paths) = (self.claims()?, self.paths(extra)?);
+        let (claims, paths) = (self.claims()?, self.paths(setting)?);
         let provided = self.provided_with(required);
         let started = RunningGuest::start(profile, configuration, required, provided, &claims, paths);
         if started.is_err() {
@@ -101,7 +101,7 @@ impl Launcher {
     fn boots_under_kvm(&self, profile: &Profile) -> Result<(), String> {
         kvm::works().map_err(|e| e.to_string())?;
         let claims = self.claims().map_err(message_of)?;
-        let paths = self.paths(ExtraDevice::None).map_err(message_of)?;
+        let paths = self.paths(Setting::Shipped).map_err(message_of)?;
         let provided = Provided { kvm: true, ..Provided::default() };
         let deadlines = Deadlines::under_kvm(system::is_under_a_hypervisor());
         let none = RequiredDevice::None;

@@ -9,7 +9,7 @@ use protocol::facts::{self, EnvironmentFact, Facts};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use suites::catalogue::Need;
-use suites::environment::Environment;
+use suites::environment::{Environment, SMALL_MIB, firmware, hugepages};
 
 /// What there is: the evidence for the report and the source of skips.
 pub fn probe(home: &AgentHome) -> Facts {
@@ -30,7 +30,10 @@ pub fn probe(home: &AgentHome) -> Facts {
     let when = |there: bool, otherwise: &str| {
         if there { EnvironmentFact::Has } else { EnvironmentFact::Lacks(otherwise.to_owned()) }
     };
-    facts.note("io-uring", io_uring());
+    facts.note(facts::IO_URING, io_uring());
+    facts.note(facts::MEMORY_POLICY, EnvironmentFact::of(process::bind_no_memory()));
+    facts.note(facts::HUGEPAGES, EnvironmentFact::of(hugepages(home.kind)));
+    facts.note(facts::FIRMWARE, firmware());
     facts.note(facts::FILE_HANDLES, EnvironmentFact::of(process::open_by_handle(volume)));
     facts.note(facts::KVM, EnvironmentFact::of(kvm::works()));
     let broker = broker::here();
@@ -38,7 +41,7 @@ pub fn probe(home: &AgentHome) -> Facts {
     let cid = broker.map_or(0, |broker| broker.first_cid + broker::CIDS - 1);
     facts.note(facts::VHOST_VSOCK, driver("/dev/vhost-vsock", Wish::VhostVsock { cid }));
     facts.note(facts::VHOST_NET, driver("/dev/vhost-net", Wish::VhostNet));
-    facts.note(facts::TUN, driver("/dev/net/tun", Wish::Tap));
+    facts.note(facts::TUN, driver("/dev/net/tun", Wish::Tap { queues: 1 }));
     facts.note(facts::NAMESPACES, when(rustix::process::geteuid().is_root(), "not root"));
     facts.note(facts::HYPERVISOR, when(system::is_under_a_hypervisor(), "no"));
     facts.note(facts::MKNOD, EnvironmentFact::of(mknod(volume)));
@@ -57,6 +60,11 @@ pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
         Need::Processes => &[facts::PROCESSES],
         Need::Memory => &[facts::MEMORY],
         Need::Cpus => &[facts::CPUS],
+        Need::Kvm => &[facts::KVM],
+        Need::IoUring => &[facts::IO_URING],
+        Need::MemoryPolicy => &[facts::MEMORY_POLICY],
+        Need::Hugepages => &[facts::HUGEPAGES],
+        Need::Firmware => &[facts::FIRMWARE],
     };
     names.iter().find_map(|name| match (facts.get(name), need.amount()) {
         (Some(EnvironmentFact::Has), None) => None,
@@ -108,6 +116,31 @@ fn io_uring() -> EnvironmentFact {
     match process::io_uring_setup_errno() {
         libc::EFAULT | libc::EINVAL => EnvironmentFact::Has,
         errno => EnvironmentFact::Lacks(std::io::Error::from_raw_os_error(errno).to_string()),
+    }
+}
+
+/// Whether a small guest's memory fits into huge pages: those that are free, or in a virtual machine of ours, which a test
+/// may change, those that there is memory for.
+fn hugepages(kind: Environment) -> Result<(), String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(hugepages::MOUNT));
+    if !mounted {
+        return Err(format!("nothing is mounted at {}", hugepages::MOUNT));
+    }
+    let memory = fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;
+    let free = hugepages::Free::of(&memory).ok_or("the kernel has no huge pages")?;
+    let available = if kind == Environment::Vm { free.available_mib } else { 0 };
+    let wanted = u64::from(SMALL_MIB);
+    match free.mib() >= wanted || available >= 2 * wanted {
+        true => Ok(()),
+        false => Err(format!("{} MiB of huge pages are free, expected {wanted} or more", free.mib())),
+    }
+}
+
+fn firmware() -> EnvironmentFact {
+    match firmware::FILES.iter().any(|file| Path::new(file).is_file()) {
+        true => EnvironmentFact::Has,
+        false => EnvironmentFact::Lacks(format!("none of {} is there", firmware::FILES.join(", "))),
     }
 }
 

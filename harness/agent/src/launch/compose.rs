@@ -1,23 +1,23 @@
 //! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
 
 use crate::broker;
-use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::paths::GuestPaths;
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
-use model::profile::{ImageDriver, Profile};
+use model::profile::Profile;
 use operator::process::Invocation;
 use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
 use qemu::deviation::Deviation;
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
-use qemu::sandbox::{BlockDevice, GuestImage, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
+use qemu::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
 use qemu::{argv, virtiofsd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::Claims;
+use suites::environment::{Claims, Setting};
 use suites::share::Share;
 
 /// Size of the ext4 disk of a guest without a share, bytes; sparse.
@@ -78,9 +78,9 @@ pub(crate) fn compose(
     let guest_cid = guest_cid(paths.number);
     let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
-    let disk = match &paths.extra {
-        ExtraDevice::Image { file, .. } => file.clone(),
-        ExtraDevice::None | ExtraDevice::RootPort => paths.disk.clone(),
+    let disk = match &paths.setting {
+        Setting::Image { file, .. } => file.clone(),
+        _ => paths.disk.clone(),
     };
     let (qemu, daemon) = launches(
         profile,
@@ -137,20 +137,40 @@ fn launches(
         }
     }
     let mut initramfs = None;
-    match &paths.extra {
-        ExtraDevice::None => {}
-        ExtraDevice::RootPort => sandbox.root_ports = 1,
-        ExtraDevice::Image { file, driver } => {
+    let mut queues = 1;
+    match &paths.setting {
+        Setting::Shipped | Setting::Vcpus(_) => {}
+        Setting::RootPort => sandbox.root_ports = 1,
+        Setting::SwitchPort => sandbox.switch_port = true,
+        Setting::Iommu => sandbox.iommu = true,
+        Setting::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
             sandbox.image = Some(GuestImage { file: text(file), bytes, driver: *driver });
             // Kata has one or the other.
             initramfs = sandbox.initrd.take();
         }
+        Setting::NetworkQueues(count) => queues = *count,
+        Setting::ReclaimedMemory => sandbox.balloon = true,
+        Setting::SeccompSandbox => sandbox.filtered = true,
+        Setting::MemoryDump => sandbox.panic_device = true,
+        Setting::Hugepages => sandbox.memory = MemoryBacking::Hugepages,
+        Setting::Numa => sandbox.memory = MemoryBacking::TwoNodes,
+        Setting::Firmware(file) => sandbox.firmware = Some(text(file)),
+        Setting::Template(file) => sandbox.memory = MemoryBacking::File { path: text(file), shared: true },
+        Setting::Clone(file) => {
+            sandbox.memory = MemoryBacking::File { path: text(file), shared: false };
+            sandbox.incoming = true;
+        }
+        Setting::Disks(files) => sandbox.disks.extend((0..).zip(files).map(|(number, file): (u32, _)| BlockDevice {
+            id: format!("extension-{number}"),
+            file: text(file),
+            read_only: true,
+        })),
     }
     sandbox.nested = provided.nested;
     // As Kata has them, so that leaving them out is a deviation on record.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
-    sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
+    sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues });
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
     let mut changes = provided.lacking();
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
@@ -185,8 +205,8 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     if configuration == Configuration::Runc {
         return configuration.name().to_owned();
     }
-    let form = |configuration, extra| {
-        let paths = GuestPaths::placeholders(extra);
+    let form = |configuration, setting| {
+        let paths = GuestPaths::placeholders(setting);
         let sandbox = Sandbox { initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
         match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
             Ok((qemu, daemon)) => {
@@ -200,20 +220,15 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     let told = format!("{:?}", profile.qmp);
     match configuration {
         Configuration::Own => {}
-        Configuration::Plain => return format!("{}\n{told}", form(configuration, ExtraDevice::None)),
-        _ => return form(configuration, ExtraDevice::None),
+        Configuration::Plain => return format!("{}\n{told}", form(configuration, Setting::Shipped)),
+        _ => return form(configuration, Setting::Shipped),
     }
     // What the tests with guests of their own boot: profiles share them only where all of it is equal.
-    let image = |driver| ExtraDevice::Image { file: PathBuf::from("image"), driver };
-    let guests = [
-        (Configuration::Own, ExtraDevice::None),
-        (Configuration::VirtioFs, ExtraDevice::None),
-        (Configuration::Own, image(ImageDriver::Nvdimm)),
-        (Configuration::Own, image(ImageDriver::Blk)),
-        (Configuration::Own, ExtraDevice::RootPort),
-    ];
-    let guests = guests.map(|(configuration, extra)| form(configuration, extra)).join("\n");
-    format!("{guests}\n{told}")
+    let of_settings = Setting::all().into_iter().filter(|setting| setting.is_known_to(profile));
+    let guests = of_settings.map(|setting| (Configuration::Own, setting));
+    let all = guests.chain([(Configuration::VirtioFs, Setting::Shipped)]);
+    let forms: Vec<String> = all.map(|(configuration, setting)| form(configuration, setting)).collect();
+    format!("{}\n{told}", forms.join("\n"))
 }
 
 /// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.

@@ -21,9 +21,7 @@ pub(crate) fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, St
         let listener = listener.map_err(|e| Stop::error(format!("binding {}: {e}", paths.qmp.display())))?;
         fds.push((OwnedFd::from(listener), number));
     }
-    for fd in &composed.vhost {
-        fds.push((vhost::open(fd.purpose, composed.guest_cid, &composed.disk)?, fd.number));
-    }
+    fds.extend(vhost::open_all(&composed.vhost, composed.guest_cid, &composed.disk)?);
     let program = &composed.qemu[0];
     spawn(&composed.qemu, fds).map_err(|e| Stop::blame(Component::Qemu, format!("{program} does not start: {e}")))
 }

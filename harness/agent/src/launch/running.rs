@@ -10,7 +10,7 @@ use crate::launch::deadlines::Deadlines;
 use crate::launch::kernel_log::panic_line;
 use crate::launch::late;
 use crate::launch::open_files::Lowered;
-use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::paths::GuestPaths;
 use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
 use crate::log::Log;
@@ -28,7 +28,7 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, Machine as _, ModuleSet};
+use suites::environment::{Claims, Machine as _, ModuleSet, Setting};
 use suites::outcome::Component;
 
 /// A running guest.
@@ -168,6 +168,11 @@ impl RunningGuest {
             Ok(qmp) => self.qmp = Some(qmp),
             Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
         }
+        if matches!(self.paths.setting, Setting::Clone(_)) {
+            // Its agent says hello no more: it has done so in the guest whose state it takes over.
+            self.boot_time = began.elapsed();
+            return Ok(());
+        }
         let serial = self.serial.clone();
         let said = [self.serial.clone(), self.console.clone()];
         let total = move || -> u64 { said.iter().flatten().map(Log::total).sum() };
@@ -215,7 +220,7 @@ impl RunningGuest {
         let used_for = match configuration {
             _ if required == RequiredDevice::Vsock => Some(ModuleUse::Vsock),
             // Their tests load what they need, and say what is missing.
-            _ if self.paths.extra != ExtraDevice::None => None,
+            _ if self.paths.setting != Setting::Shipped => None,
             _ => Some(configuration.share().map_or(ModuleUse::Other, ModuleUse::from)),
         };
         used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;

@@ -3,7 +3,7 @@
 
 use super::Values;
 use crate::launch::Arg;
-use crate::sandbox::{BlockDevice, GuestImage, Net, Sandbox, SharedFilesystem};
+use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, Sandbox, SharedFilesystem};
 use model::profile::{BlkReadOnly, ImageDriver, Profile};
 
 /// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
@@ -19,7 +19,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     let mut args = vec![
         Arg::new("-name", format!("sandbox-{}", values.id)),
         Arg::new("-uuid", values.uuid.as_str()),
-        Arg::new("-machine", format!("{},{}{}", qemu.machine, qemu.machine_options, nvdimm(sandbox))),
+        Arg::new("-machine", format!("{},{}{}", qemu.machine, machine_options(profile, sandbox), nvdimm(sandbox))),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
         Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
         Arg::new("-m", format!("{}M,slots={},maxmem={max_memory}M", sandbox.memory_mib, qemu.memory_slots)),
@@ -37,12 +37,56 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     if !qemu.foreground {
         args.push(Arg::flag("-daemonize"));
     }
-    args.extend([Arg::new("-object", memory_backend(sandbox)), Arg::new("-numa", "node,memdev=dimm1")]);
+    args.extend(match sandbox.memory {
+        MemoryBacking::TwoNodes => nodes(sandbox),
+        _ => vec![Arg::new("-object", memory_backend(sandbox, values)), Arg::new("-numa", "node,memdev=dimm1")],
+    });
     args.extend(values.kernel_args(sandbox, kernel_params(profile, sandbox)));
+    args.extend(sandbox.firmware.iter().map(|firmware| Arg::new("-bios", values.pick(firmware, "firmware"))));
+    if sandbox.incoming {
+        args.extend([Arg::flag("-S"), Arg::new("-incoming", "defer")]);
+    }
     args.push(Arg::new("-pidfile", values.pid_file.as_str()));
-    let max = sandbox.max_vcpus;
-    args.push(Arg::new("-smp", format!("{},cores=1,threads=1,sockets={max},maxcpus={max}", sandbox.vcpus)));
+    args.extend(sandbox.filtered.then(|| super::filter(profile)));
+    args.push(cpus(sandbox));
     args
+}
+
+/// `cpuTopology` in `qemu_arch_base.go`: a socket for each vCPU, or for each NUMA node.
+fn cpus(sandbox: &Sandbox) -> Arg {
+    let (vcpus, max) = (sandbox.vcpus, sandbox.max_vcpus);
+    let (sockets, cores, max) = match sandbox.memory {
+        // With NUMA, sizes are static (`static_sandbox_resource_mgmt`): none are added.
+        MemoryBacking::TwoNodes => (NODES, vcpus.div_ceil(NODES), NODES * vcpus.div_ceil(NODES)),
+        _ => (max, 1, max),
+    };
+    Arg::new("-smp", format!("{vcpus},cores={cores},threads=1,sockets={sockets},maxcpus={max}"))
+}
+
+/// How many NUMA nodes a guest is given.
+const NODES: u32 = 2;
+
+/// `appendMultiNUMAMemoryKnobs` in govmm's `qemu.go`, for `numa_mapping = ["0", "0"]`: the distances are those of the host's
+/// first node from itself.
+fn nodes(sandbox: &Sandbox) -> Vec<Arg> {
+    let (memory, cpus) = (sandbox.memory_mib / NODES, sandbox.vcpus.div_ceil(NODES));
+    let node = |node: u32| {
+        let (first, last) = (node * cpus, (node + 1) * cpus - 1);
+        [
+            Arg::new(
+                "-object",
+                format!("memory-backend-ram,id=numa-mem{node},size={memory}M,host-nodes=0,policy=bind"),
+            ),
+            Arg::new("-numa", format!("node,nodeid={node},memdev=numa-mem{node},cpus={first}-{last}")),
+        ]
+    };
+    let distance = |(from, to)| Arg::new("-numa", format!("dist,src={from},dst={to},val=10"));
+    (0..NODES).flat_map(node).chain([(0, 1), (1, 0)].map(distance)).collect()
+}
+
+/// `splitIrqChipMachineOptions` in `qemu_amd64.go` stands in the place of the others.
+fn machine_options<'a>(profile: &'a Profile, sandbox: &Sandbox) -> &'a str {
+    if sandbox.iommu { "accel=kvm,kernel_irqchip=split" } else { &profile.qemu.machine_options }
 }
 
 /// `handleImagePath` in `qemu_arch_base.go`.
@@ -53,16 +97,19 @@ fn nvdimm(sandbox: &Sandbox) -> &'static str {
     }
 }
 
-/// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs.
-fn memory_backend(sandbox: &Sandbox) -> String {
+/// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs, `setupTemplate` one of the template's.
+fn memory_backend(sandbox: &Sandbox, values: &Values) -> String {
     let size = sandbox.memory_mib;
-    match sandbox.shared {
-        SharedFilesystem::VirtioFs { .. } => {
-            format!("memory-backend-file,id=dimm1,size={size}M,mem-path=/dev/shm,share=on")
+    let shared = matches!(sandbox.shared, SharedFilesystem::VirtioFs { .. });
+    let file =
+        |path: &str, options: &str| format!("memory-backend-file,id=dimm1,size={size}M,mem-path={path}{options}");
+    match &sandbox.memory {
+        MemoryBacking::Hugepages => file("/dev/hugepages", if shared { ",share=on,prealloc=on" } else { "" }),
+        MemoryBacking::File { path, shared } => {
+            file(&values.pick(path, "memory"), if *shared { ",share=on" } else { "" })
         }
-        SharedFilesystem::None | SharedFilesystem::Virtio9p { .. } => {
-            format!("memory-backend-ram,id=dimm1,size={size}M")
-        }
+        _ if shared => file("/dev/shm", ",share=on"),
+        _ => format!("memory-backend-ram,id=dimm1,size={size}M"),
     }
 }
 
@@ -77,15 +124,32 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         Arg::new("-chardev", format!("socket,id=charconsole0,path={},server=on,wait=off", values.console)),
     ];
     args.extend(sandbox.image.iter().flat_map(|given| image(profile, sandbox, values, &modern, given)));
+    args.extend(sandbox.iommu.then(|| Arg::new("-device", super::IOMMU)));
+    if sandbox.panic_device {
+        args.extend([Arg::new("-device", "pvpanic"), Arg::flag("-no-shutdown")]);
+    }
     args.extend([
         Arg::new("-device", format!("virtio-scsi-pci,id=scsi0,{modern}")),
         Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
         Arg::new("-device", "virtio-rng-pci,rng=rng0"),
     ]);
+    // `CreateVM` says that it is a modern one, nested or not.
+    args.extend(sandbox.balloon.then(|| {
+        let options = "deflate-on-oom=on,disable-modern=false,free-page-reporting=on";
+        Arg::new("-device", format!("virtio-balloon-pci,id=balloon0,{options}"))
+    }));
     // `genericAppendPCIeRootPort` in `qemu.go`.
     args.extend((0..sandbox.root_ports).map(|slot| {
         Arg::new("-device", format!("pcie-root-port,id=rp{slot},bus=pcie.0,chassis=0,slot={slot},multifunction=off"))
     }));
+    // `genericAppendPCIeSwitchPort` in `qemu.go`.
+    if sandbox.switch_port {
+        args.extend([
+            Arg::new("-device", "pcie-root-port,id=swrp0,bus=pcie.0,chassis=1,slot=0,multifunction=off"),
+            Arg::new("-device", "x3130-upstream,id=swup0,bus=swrp0"),
+            Arg::new("-device", "xio3130-downstream,id=swdp0,bus=swup0,chassis=2,slot=0"),
+        ]);
+    }
     if sandbox.vsock.is_some() {
         let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
         let bus = root_bus(profile);
@@ -199,8 +263,12 @@ fn virtio_blk(profile: &Profile, modern: &str, id: &str, file: &str, share: &str
 /// consoles where these are added later, and `getKernelParams` in `src/runtime/pkg/katautils/create.go`.
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
+    let own = params.iter().position(|param| param == "pci=lastbus=0").map_or(0, |last| last + 1);
+    if sandbox.iommu {
+        // `newQemuArch` in `qemu_amd64.go`.
+        params.splice(own..own, super::IOMMU_PARAMS.map(str::to_owned));
+    }
     if let Some(image) = &sandbox.image {
-        let own = params.iter().position(|param| param == "pci=lastbus=0").map_or(0, |last| last + 1);
         params.splice(own..own, super::root_params(image.driver));
         let quiet = params.iter().position(|param| param == "quiet").map_or(params.len(), |quiet| quiet + 1);
         params.insert(quiet, "systemd.show_status=false".to_owned());

@@ -33,6 +33,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
         Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
     ]);
     args.extend(devices(profile, sandbox, values));
+    args.extend(sandbox.firmware.iter().map(|firmware| Arg::new("-bios", values.pick(firmware, "firmware"))));
     args.extend([
         Arg::new("-vga", "none"),
         Arg::flag("-no-user-config"),
@@ -45,7 +46,8 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
 
 /// `ToQemuParams` for `Machine`: an NVDIMM is switched on before the interrupt controller is named.
 fn machine(profile: &Profile, sandbox: &Sandbox, backend: &str) -> String {
-    let options = &profile.qemu.machine_options;
+    let split = profile.qemu.machine_options.replace("kernel_irqchip=on", "kernel_irqchip=split");
+    let options = if sandbox.iommu { &split } else { &profile.qemu.machine_options };
     let options = match &sandbox.image {
         Some(GuestImage { driver: ImageDriver::Nvdimm, .. }) => {
             options.replace(",kernel_irqchip", ",nvdimm=on,kernel_irqchip")
@@ -81,13 +83,17 @@ fn memory_backend(sandbox: &Sandbox) -> (&'static str, String) {
 
 fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     let modern = if sandbox.nested { ",disable-modern=true" } else { "" };
-    let mut args = vec![
-        Arg::new("-rtc", "base=utc,clock=host,driftfix=slew"),
+    let mut args: Vec<Arg> = sandbox.iommu.then(|| Arg::new("-device", super::IOMMU)).into_iter().collect();
+    args.push(Arg::new("-rtc", "base=utc,clock=host,driftfix=slew"));
+    args.extend(sandbox.incoming.then(|| Arg::new("-incoming", "defer")));
+    args.extend([
         Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
         Arg::new("-device", "virtio-rng-pci,rng=rng0"),
-        Arg::new("-device", format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge)),
-        Arg::new("-device", format!("virtio-scsi-pci,id=scsi0{modern}")),
-    ];
+    ]);
+    args.extend(bridge(profile, sandbox));
+    args.push(Arg::new("-device", format!("virtio-scsi-pci,id=scsi0{modern}")));
+    args.extend(sandbox.balloon.then(|| Arg::new("-device", "virtio-balloon,free-page-reporting=on")));
+    args.extend(sandbox.filtered.then(|| super::filter(profile)));
     if sandbox.vsock.is_some() {
         let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
         args.push(Arg::new("-device", format!("vhost-vsock-pci{modern},vhostfd={fd},guest-cid={cid}")));
@@ -109,12 +115,33 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     args.extend((0..sandbox.root_ports).map(|slot| {
         Arg::new("-device", format!("pcie-root-port,id=rp{slot},chassis=0,slot={slot},bus=pcie.0,multifunction=off"))
     }));
+    // `add_pcie_switch_ports`.
+    if sandbox.switch_port {
+        args.extend([
+            Arg::new("-device", "pcie-root-port,id=rp0,chassis=1,slot=0,bus=pcie.0,multifunction=off"),
+            Arg::new("-device", "x3130-upstream,id=swup0,bus=rp0"),
+            Arg::new("-device", "xio3130-downstream,id=swdp0,bus=swup0,chassis=2,slot=0"),
+        ]);
+    }
     args.extend([
         Arg::new("-device", "virtio-serial-pci,id=serial0"),
         Arg::new("-device", "virtconsole,id=console0,chardev=charconsole0"),
         Arg::new("-chardev", format!("socket,id=charconsole0,server=on,wait=off,path={}", values.console)),
     ]);
     args
+}
+
+/// `add_bridges`: with a firmware, which keeps room for what is plugged behind PCIe ports only, the bridge lies behind one
+/// (`DeviceNestedPcieBridge`).
+fn bridge(profile: &Profile, sandbox: &Sandbox) -> Vec<Arg> {
+    if sandbox.firmware.is_none() {
+        let options = &profile.qemu.bridge;
+        return vec![Arg::new("-device", format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{options}"))];
+    }
+    let reserved = "bus-reserve=0x1,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m";
+    let port =
+        format!("pcie-root-port,id=rp-pci-bridge-0,addr=2,chassis=16,slot=0,bus=pcie.0,multifunction=off,{reserved}");
+    vec![Arg::new("-device", port), Arg::new("-device", "pcie-pci-bridge,bus=rp-pci-bridge-0,id=pci-bridge-0")]
 }
 
 /// `get_network_device`.
@@ -190,6 +217,7 @@ fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     params.extend(profile.qemu.kernel_params.iter().cloned());
     params.extend(sandbox.extra_kernel_params.iter().cloned());
     params.extend(profile.qemu.guest_selinux.clone());
+    params.extend(sandbox.iommu.then_some(super::IOMMU_PARAMS).into_iter().flatten().map(str::to_owned));
     params.push("console=hvc0".to_owned());
     params
 }

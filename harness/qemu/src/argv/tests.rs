@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::{BlockDevice, GuestImage, Net, SHARE_TAG, Vsock};
+use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, SHARE_TAG, Vsock};
 
 fn profile(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
@@ -137,6 +137,66 @@ fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
             format!("{name}\n{}\n{}\n{port}", image(ImageDriver::Nvdimm), image(ImageDriver::Blk))
         })
         .collect();
+    insta::assert_snapshot!(all.join("\n\n"));
+}
+
+/// What each setting adds to the arguments, or changes in them; `genericAppendPCIeSwitchPort` and `add_pcie_switch_ports`,
+/// `add_iommu` besides.
+///
+/// `buildDevices`, `CreateVM`, `setupTemplate` and `buildNUMATopology` in src/runtime/virtcontainers/qemu.go@3.32.0,
+/// `LaunchQemu` and what it calls in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0; `QemuCmdLine::new`, `build` and
+/// `DeviceNestedPcieBridge` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
+#[test]
+fn a_setting_is_described_in_each_profiles_way() {
+    type Change = (&'static str, fn(&mut Sandbox));
+    let file = |shared| MemoryBacking::File { path: "/run/vc/vm/template/memory".to_owned(), shared };
+    let (template, clone) = (file(true), file(false));
+    let both: [Change; 6] = [
+        ("switch port", |sandbox| sandbox.switch_port = true),
+        ("iommu", |sandbox| sandbox.iommu = true),
+        ("balloon", |sandbox| sandbox.balloon = true),
+        ("filter", |sandbox| sandbox.filtered = true),
+        ("firmware", |sandbox| sandbox.firmware = Some("/usr/share/ovmf/OVMF.fd".to_owned())),
+        ("incoming", |sandbox| sandbox.incoming = true),
+    ];
+    let of_go: [Change; 4] = [
+        ("panic device", |sandbox| sandbox.panic_device = true),
+        ("huge pages", |sandbox| sandbox.memory = MemoryBacking::Hugepages),
+        ("huge pages with virtio-fs", |sandbox| {
+            sandbox.memory = MemoryBacking::Hugepages;
+            sandbox.shared = virtio_fs();
+        }),
+        ("two nodes", |sandbox| {
+            sandbox.memory = MemoryBacking::TwoNodes;
+            sandbox.vcpus = 2;
+        }),
+    ];
+    let described = |name: &str, changes: &[Change], memories: &[&MemoryBacking]| {
+        let profile = profile(name);
+        let without = launch(profile, &sandbox(profile, SharedFilesystem::None)).unwrap();
+        let new = |sandbox: &Sandbox| {
+            let with = launch(profile, sandbox).unwrap();
+            let new = with.args.iter().filter(|arg| !without.args.contains(arg));
+            new.map(|arg| format!("  {} {}", arg.flag, arg.value.as_deref().unwrap_or("(alone)"))).collect::<Vec<_>>()
+        };
+        let mut all = vec![name.to_owned()];
+        for (what, change) in changes {
+            let mut sandbox = sandbox(profile, SharedFilesystem::None);
+            change(&mut sandbox);
+            all.push(format!("{what}\n{}", new(&sandbox).join("\n")));
+        }
+        for memory in memories {
+            let sandbox = Sandbox { memory: (*memory).clone(), ..sandbox(profile, SharedFilesystem::None) };
+            all.push(format!("{memory:?}\n{}", new(&sandbox).join("\n")));
+        }
+        all.join("\n")
+    };
+    let go = [&both[..], &of_go].concat();
+    let all = [
+        described("go-3.32", &go, &[&template, &clone]),
+        described("rs-4.0", &both, &[]),
+        described("rs-4.1", &both, &[&template]),
+    ];
     insta::assert_snapshot!(all.join("\n\n"));
 }
 

@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 
 const NEW_LINK: u16 = 16;
 const REMOVE_LINK: u16 = 17;
-const NEW_ADDRESS: u16 = 20;
 
 // Attributes of a link.
 const NAME: u16 = 3;
@@ -23,9 +22,6 @@ const VXLAN_ID: u16 = 1;
 const VXLAN_REMOTE: u16 = 2;
 const VXLAN_LOCAL: u16 = 4;
 const VXLAN_PORT: u16 = 15;
-// Those of an address.
-const ADDRESS: u16 = 1;
-const LOCAL: u16 = 2;
 
 /// The port of VXLAN (RFC 7348).
 const PORT: u16 = 4789;
@@ -67,16 +63,6 @@ impl Links {
             .put(VXLAN_LOCAL, &own.octets())
             .put(VXLAN_PORT, &PORT.to_be_bytes());
         self.make(name, "vxlan", data)
-    }
-
-    /// Gives an interface an address in a network of so many bits.
-    pub(super) fn address(&mut self, name: &str, address: Ipv4Addr, bits: u8) -> io::Result<()> {
-        let index = packets::index(name)?.to_ne_bytes();
-        // `struct ifaddrmsg`: the family, the bits, flags, scope, the interface.
-        let head = [&[libc::AF_INET as u8, bits, 0, 0][..], &index].concat();
-        let octets = address.octets();
-        let body = Attributes::behind(&head).put(LOCAL, &octets).put(ADDRESS, &octets).bytes();
-        self.0.ask(&[Message { kind: NEW_ADDRESS, flags: CREATE, body }], None)
     }
 
     /// Removes an interface.
