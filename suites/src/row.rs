@@ -10,6 +10,7 @@ use crate::outcome::Component;
 use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
+use model::profile::DaemonSetting;
 
 /// A body with what the catalogue says of it.
 #[derive(Clone, Copy)]
@@ -34,6 +35,12 @@ pub(crate) struct Row {
     under: Option<&'static Names>,
     /// Seconds it may take under emulation.
     seconds: u32,
+    /// Settings of virtiofsd that it is tried with, a test for each.
+    pub(crate) settings: &'static [DaemonSetting],
+    /// Whether it is also tried with virtiofsd as shipped.
+    pub(crate) as_shipped: bool,
+    /// Whether what it does depends on the run's seed and effort.
+    random: bool,
 }
 
 impl Row {
@@ -57,7 +64,21 @@ impl Row {
             Body::Pair(_) => 90,
             Body::Containers(_) => 120,
         };
-        Row { name, body, source, places, proves, blames, needs: &[], blocked_by: None, under: None, seconds }
+        Row {
+            name,
+            body,
+            source,
+            places,
+            proves,
+            blames,
+            needs: &[],
+            blocked_by: None,
+            under: None,
+            seconds,
+            settings: &[],
+            as_shipped: true,
+            random: false,
+        }
     }
 
     /// It runs elsewhere than its kind says: in a guest of its own, on a vCPU of its own, under one runtime only.
@@ -90,6 +111,25 @@ impl Row {
         self
     }
 
+    /// On virtio-fs it is also tried with each of these settings of virtiofsd, for what the setting proves.
+    pub(crate) const fn also_with(mut self, settings: &'static [DaemonSetting]) -> Row {
+        self.settings = settings;
+        self
+    }
+
+    /// It is tried with these settings of virtiofsd, and not as shipped.
+    pub(crate) const fn only_with(mut self, settings: &'static [DaemonSetting]) -> Row {
+        self.settings = settings;
+        self.as_shipped = false;
+        self
+    }
+
+    /// What it does depends on the run's seed and effort.
+    pub(crate) const fn random(mut self) -> Row {
+        self.random = true;
+        self
+    }
+
     /// The test that it is at a place, and on a share if it is about one; `module` comes before its name in the id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
@@ -99,6 +139,7 @@ impl Row {
             suite,
             place,
             share,
+            setting: None,
             proves: self.proves.to_vec(),
             blames,
             needs: self.needs,
@@ -109,6 +150,7 @@ impl Row {
             },
             environments: &[],
             seconds: self.seconds,
+            random: self.random,
             doc: doc_of(self.source, self.name),
         }
     }

@@ -2,7 +2,7 @@
 
 use model::capability::Capability;
 use model::kata_version::KataVersion;
-use model::profile::{BlkSource, Profile, Runtime};
+use model::profile::{BlkSource, DaemonStyle, Profile, Runtime};
 use model::share::Share;
 use std::sync::LazyLock;
 
@@ -29,6 +29,19 @@ pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= Kat
 /// The runtime hands disks down in descriptor sets, and asks QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
+/// The runtime takes `virtio_fs_cache` as the daemon in Rust names it: `never`, which the one in C called `none` (`valid` in
+/// src/runtime/virtcontainers/virtiofsd.go@3.2.0, src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0).
+pub(crate) static CACHES: Names = LazyLock::new(|| of(|p| p.virtiofsd.style != DaemonStyle::DashO));
+/// The Go runtime takes `metadata` for it, too; runtime-rs refuses that (the same files, virtiofsd.go@3.20.0).
+pub(crate) static CACHE_METADATA: Names =
+    LazyLock::new(|| of(|p| p.runtime == Runtime::Go && p.version() >= KataVersion::new(3, 20, 0)));
+/// virtiofsd announces what is mounted below the share.
+pub(crate) static SUBMOUNTS: Names = LazyLock::new(|| {
+    of(|p| {
+        p.virtiofsd.extra_args.iter().any(|arg| arg.trim_start_matches('-').replace('-', "_") == "announce_submounts")
+    })
+});
+
 fn of(demands: fn(&Profile) -> bool) -> Vec<&'static str> {
     Profile::all().iter().filter(|profile| demands(profile)).map(|profile| profile.name.as_str()).collect()
 }
@@ -40,7 +53,20 @@ mod tests {
     /// No name would mean every profile.
     #[test]
     fn each_demand_is_of_some_profiles_and_not_of_all() {
-        for names in [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS, &FDSETS] {
+        for names in [
+            &NINEP,
+            &BUILD_GATE,
+            &AMD_IOMMU,
+            &SEV_SNP,
+            &READY_LINE,
+            &GO,
+            &RS,
+            &ROOT_PORTS,
+            &FDSETS,
+            &CACHES,
+            &CACHE_METADATA,
+            &SUBMOUNTS,
+        ] {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }
         assert_eq!(NINEP.last(), Some(&"go-3.24"));

@@ -18,12 +18,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::catalogue::{self, Body};
 use suites::check::{Check, Stop};
-use suites::environment::{Answer, Question};
+use suites::environment::{Answer, Effort, Question};
 use suites::filesystem::{self, Site};
 use suites::vsock;
 
-/// Where `pjdfstest` lies, if the harness sent it.
-pub const PJDFSTEST: &str = "/pjdfstest";
 /// A folder of the guest's own, for what must not lie on the share.
 pub const SCRATCH: &str = "/scratch";
 
@@ -94,7 +92,7 @@ fn handle(request: GuestRequest) -> GuestReply {
                 Err(e) => GuestReply::Failed { message: e.to_string() },
             };
         }
-        GuestRequest::Run { test } => return GuestReply::Ran { stop: run_body(&test).err() },
+        GuestRequest::Run { test, effort } => return GuestReply::Ran { stop: run_body(&test, effort).err() },
         GuestRequest::Act { action } => {
             return match filesystem::perform(Path::new(SHARE), &action) {
                 Ok(reply) => GuestReply::Acted { reply },
@@ -135,7 +133,7 @@ fn put_file(path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Runs a guest body in a fresh directory of the share.
-fn run_body(id: &str) -> Check {
+fn run_body(id: &str, effort: Effort) -> Check {
     let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
     let body = match catalogue::body(test) {
         Some(Body::Guest(body) | Body::BesideNative(body)) => body,
@@ -144,10 +142,11 @@ fn run_body(id: &str) -> Check {
     };
     let root = PathBuf::from(SHARE);
     let small = Some(root.join("small")).filter(|s| s.is_dir());
-    let pjdfstest = Some(PathBuf::from(PJDFSTEST)).filter(|p| p.exists());
+    // In the initramfs, if the harness has sent them.
+    let [pjdfstest, fsx] = ["/pjdfstest", "/fsx"].map(|path| Some(PathBuf::from(path)).filter(|path| path.exists()));
     in_fresh_directory(&root, |dir| {
         let (root, scratch) = (root.clone(), PathBuf::from(SCRATCH));
-        body(&Site { dir, small, root, share: test.share, pjdfstest, run: process::run, scratch })
+        body(&Site { dir, small, root, share: test.share, pjdfstest, fsx, run: process::run, scratch, effort })
     })
 }
 

@@ -96,6 +96,8 @@ pub const HYPERVISOR: &str = "hypervisor";
 pub const MKNOD: &str = "mknod";
 /// Files can be opened by their handles.
 pub const FILE_HANDLES: &str = "file-handles";
+/// `security.*` attributes of files can be set.
+pub const SECURITY_ATTRIBUTES: &str = "security-attributes";
 /// The mode of seccomp, as `/proc/self/status` has it.
 pub const SECCOMP: &str = "seccomp";
 /// The limit of open files.

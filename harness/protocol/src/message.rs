@@ -13,11 +13,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Answer, Claims, Ending, Question};
+use suites::environment::{Answer, Claims, Effort, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that
@@ -253,6 +253,8 @@ pub enum GuestRequest {
     Run {
         /// The test's id.
         test: String,
+        /// How random work is to be done.
+        effort: Effort,
     },
     /// Act under the share's mount point.
     Act {

@@ -151,7 +151,6 @@ mod tests {
             claims,
             initramfs: Content::Static(b""),
             files: Vec::new(),
-            pjdfstest: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A guest that is not there, for the bodies' own tests: its files, what QMP answers, and which events come.
 
 use crate::check::{Check, Stop};
-use crate::environment::{Answer, Ending, Machine, Question};
+use crate::environment::{Action, Answer, Ending, Machine, Question, Reply};
 use model::profile::{ModuleUse, Profile};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -63,6 +63,10 @@ impl Machine for FakeMachine {
             Question::WorkOnEachCpu => Answer::Cpus { cpus: self.cpus.clone() },
             _ => Answer::Done,
         })
+    }
+
+    fn act(&mut self, _: Action) -> Result<Reply, Stop> {
+        Err(Stop::error("a fake guest has no share"))
     }
 
     fn qmp(&mut self, command: &str, arguments: Value) -> Result<Value, Stop> {

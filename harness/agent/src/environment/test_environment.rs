@@ -161,6 +161,11 @@ impl EnvironmentSide for TestEnvironment<'_> {
         self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, extra)
     }
 
+    fn boot_with_disk(&self, file: &Path) -> Result<Box<dyn Machine>, Stop> {
+        let disk = ExtraDevice::Disk { file: file.to_owned() };
+        self.boot_guest(self.profile, Configuration::VirtioBlk, RequiredDevice::None, disk)
+    }
+
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, ExtraDevice::RootPort)
     }

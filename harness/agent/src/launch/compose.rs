@@ -4,7 +4,7 @@ use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
-use model::profile::{ImageDriver, Profile};
+use model::profile::{DaemonSetting, ImageDriver, Profile};
 use operator::process::Invocation;
 use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
@@ -71,16 +71,16 @@ pub(crate) fn compose(
     sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
     sandbox.host_memory_mib = system::memory_mib().max(u64::from(sandbox.memory_mib));
     sandbox.for_host_with(system::cpus(), profile);
-    if configuration == Configuration::VirtioBlk {
-        make_disk(&paths.disk)?;
+    let disk = match &paths.extra {
+        ExtraDevice::Image { file, .. } | ExtraDevice::Disk { file } => file.clone(),
+        ExtraDevice::None | ExtraDevice::RootPort => paths.disk.clone(),
+    };
+    if configuration == Configuration::VirtioBlk && disk == paths.disk {
+        make_disk(&disk)?;
     }
     let guest_cid = guest_cid(paths.number);
     let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
-    let disk = match &paths.extra {
-        ExtraDevice::Image { file, .. } => file.clone(),
-        ExtraDevice::None | ExtraDevice::RootPort => paths.disk.clone(),
-    };
     let (qemu, daemon) = launches(
         profile,
         configuration,
@@ -126,9 +126,13 @@ fn launches(
         | Configuration::Runc
         | Configuration::Kata => {}
         Configuration::VirtioBlk => {
-            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
+            let file = match &paths.extra {
+                ExtraDevice::Disk { file } => text(file),
+                _ => text(&paths.disk),
+            };
+            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file, read_only: false });
         }
-        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+        Configuration::VirtioFs | Configuration::VirtioFsWith(_) => {
             sandbox.shared = SharedFilesystem::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
         }
         Configuration::Virtio9p => {
@@ -137,7 +141,7 @@ fn launches(
     }
     let mut initramfs = None;
     match &paths.extra {
-        ExtraDevice::None => {}
+        ExtraDevice::None | ExtraDevice::Disk { .. } => {}
         ExtraDevice::RootPort => sandbox.root_ports = 1,
         ExtraDevice::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
@@ -157,18 +161,19 @@ fn launches(
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     apply(&mut launch, &changes).map_err(|e| ours(&e))?;
-    if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
-        return Ok((launch, None));
-    }
+    let setting = match configuration {
+        Configuration::VirtioFs => None,
+        Configuration::VirtioFsWith(setting) => Some(setting),
+        _ => return Ok((launch, None)),
+    };
     let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
     let socket = text(&paths.virtiofsd);
     let mut daemon = virtiofsd::launch(profile, &virtiofsd::VirtiofsdInstance { path, shared_dir, socket });
     let mut changes = provided.lacking_for_the_daemon();
-    match configuration {
-        Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
-        Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
-        _ => {}
+    if setting == Some(DaemonSetting::SandboxNone) {
+        changes.retain(|change| *change != Deviation::DaemonSandbox);
     }
+    changes.extend(setting.map(|setting| Deviation::DaemonSetting { setting }));
     apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
     Ok((launch, Some(daemon)))
 }
@@ -210,6 +215,7 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
         (Configuration::Own, image(ImageDriver::Nvdimm)),
         (Configuration::Own, image(ImageDriver::Blk)),
         (Configuration::Own, ExtraDevice::RootPort),
+        (Configuration::VirtioBlk, ExtraDevice::None),
     ];
     let guests = guests.map(|(configuration, extra)| form(configuration, extra)).join("\n");
     format!("{guests}\n{told}")
@@ -224,9 +230,7 @@ pub(crate) fn mount(configuration: Configuration) -> Option<(&'static str, &'sta
         | Configuration::Runc
         | Configuration::Kata => None,
         Configuration::VirtioBlk => Some(("/dev/vda", "ext4", "")),
-        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
-            Some((SHARE_TAG, "virtiofs", ""))
-        }
+        Configuration::VirtioFs | Configuration::VirtioFsWith(_) => Some((SHARE_TAG, "virtiofs", "")),
         // src/runtime/virtcontainers/kata_agent.go@3.1.0: sharedDir9pOptions and the default msize.
         Configuration::Virtio9p => Some((SHARE_TAG, "9p", "trans=virtio,version=9p2000.L,cache=mmap,msize=8192")),
     }

@@ -21,6 +21,11 @@ pub(crate) enum ExtraDevice {
         /// What the guest sees it as.
         driver: ImageDriver,
     },
+    /// A file in the place of the disk that is made for a guest.
+    Disk {
+        /// The file, which outlives the guest.
+        file: PathBuf,
+    },
     /// One PCIe root port.
     RootPort,
 }

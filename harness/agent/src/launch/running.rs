@@ -214,7 +214,7 @@ impl RunningGuest {
         let used_for = match configuration {
             _ if required == RequiredDevice::Vsock => Some(ModuleUse::Vsock),
             // Their tests load what they need, and say what is missing.
-            _ if self.paths.extra != ExtraDevice::None => None,
+            _ if matches!(self.paths.extra, ExtraDevice::Image { .. } | ExtraDevice::RootPort) => None,
             _ => Some(configuration.share().map_or(ModuleUse::Other, ModuleUse::from)),
         };
         used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;
