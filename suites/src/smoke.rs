@@ -14,6 +14,7 @@ mod kernel;
 mod packages;
 mod peer;
 mod qmp;
+mod verity;
 mod vhost;
 
 use crate::row::Row;
@@ -24,7 +25,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 11] = [
+    let modules: [&'static [Row]; 12] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -35,6 +36,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         vhost::ROWS,
         hotplug::ROWS,
         image::ROWS,
+        verity::ROWS,
         guests::ROWS,
     ];
     modules.into_iter().flatten()

@@ -160,6 +160,10 @@ capabilities! {
         "kernel.guest", "kernel", Kernel, Required,
         "the distro's kernel works as Kata's guest kernel"
     }
+    KernelVerity {
+        "kernel.verity", "verity", Kernel, Detail,
+        "the distro's kernel reads an image whose hashes are right, and refuses a block that was changed (dm-verity)"
+    }
     KernelHost {
         "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"

@@ -1,5 +1,6 @@
 //! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
 
+mod device_mapper;
 pub mod disk;
 pub(crate) mod modules;
 mod oops;
@@ -162,6 +163,7 @@ fn answer(question: Question) -> Answer {
             bytes.map(|bytes| Answer::Text { text: String::from_utf8_lossy(&bytes).into_owned() })
         }
         Question::MountRoot { target } => root::mount(Path::new(&target)).map(|()| Answer::Done),
+        Question::MapDevice { create } => device_mapper::create(&create).map(|()| Answer::Done),
         Question::VsockEcho { port } => vsock::echo(port).map(|()| Answer::Done),
         Question::VsockDial { port, bytes } => {
             vsock::dial(vsock::HOST, port, bytes).map(|count| Answer::Count { count })

@@ -51,6 +51,8 @@ pub struct Modules {
     pub virtio_blk: Vec<String>,
     /// To mount an ext4 image that is an NVDIMM; no guest with an initrd has one.
     pub nvdimm: Vec<String>,
+    /// To read an image whose hashes are checked (dm-verity); no guest with an initrd has one.
+    pub verity: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
 }
@@ -72,6 +74,8 @@ pub enum ModuleUse {
     VirtioBlk,
     /// To mount an ext4 image that is an NVDIMM.
     Nvdimm,
+    /// To read an image whose hashes are checked.
+    Verity,
     /// Everything else.
     Other,
 }
@@ -85,6 +89,7 @@ impl ModuleUse {
         ModuleUse::Virtio9p,
         ModuleUse::VirtioBlk,
         ModuleUse::Nvdimm,
+        ModuleUse::Verity,
         ModuleUse::Other,
     ];
 }
@@ -108,6 +113,7 @@ impl fmt::Display for ModuleUse {
             ModuleUse::Virtio9p => Share::Virtio9p.name(),
             ModuleUse::VirtioBlk => Share::VirtioBlk.name(),
             ModuleUse::Nvdimm => "nvdimm",
+            ModuleUse::Verity => "verity",
             ModuleUse::Other => "other",
         })
     }
@@ -123,6 +129,7 @@ impl Modules {
             ModuleUse::Virtio9p => &self.virtio_9p,
             ModuleUse::VirtioBlk => &self.virtio_blk,
             ModuleUse::Nvdimm => &self.nvdimm,
+            ModuleUse::Verity => &self.verity,
             ModuleUse::Other => &self.other,
         }
     }
