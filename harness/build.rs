@@ -6,15 +6,17 @@
 //!
 //! The agent is package `agent`, profile `agent`, `+crt-static`, in a target folder below `OUT_DIR`; its bytes are
 //! embedded.
-//! pjdfstest 0.2.2 is built from the registry in the same way; where that fails, the build warns and its tests are
-//! skipped.
+//! pjdfstest and fsx, test suites of others, are built from the registry in the same way; where that fails, the build
+//! warns and their tests are skipped.
+//! They are programs of their own, which nothing of ours is linked with: fsx has another licence (APSL-2.0).
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-const PJDFSTEST: &str = "0.2.2";
+/// Test suites of others, and their versions.
+const EXTERNAL: [(&str, &str); 2] = [("pjdfstest", "0.2.2"), ("fsx", "0.3.2")];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     lacks::tell(&[
@@ -65,30 +67,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let binary = target_dir.join(TARGET).join("agent/kata-qualify-agent");
     println!("cargo::rustc-env=KATA_QUALIFY_AGENT={}", binary.display());
-    pjdfstest(&out)
+    external(&out)
 }
 
-/// Builds pjdfstest, a program and not a library, from the registry; without it its tests are skipped and say so.
-fn pjdfstest(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let root = out.join("pjdfstest");
-    let binary = root.join("bin/pjdfstest");
-    if !binary.exists() {
-        let mut install = cargo()?;
-        install
-            .args(["install", "--locked", "--quiet", "--version", PJDFSTEST, "--target", TARGET, "--root"])
-            .arg(&root)
-            .arg("pjdfstest");
-        install.env("CARGO_PROFILE_RELEASE_STRIP", "true");
-        if !install.status().is_ok_and(|status| status.success()) {
-            println!("cargo::warning=pjdfstest {PJDFSTEST} could not be built: its tests will be skipped");
+/// Builds the test suites of others from the registry; without one its tests are skipped and say so.
+fn external(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut rows = String::new();
+    for (name, version) in EXTERNAL {
+        let root = out.join(name);
+        let binary = root.join("bin").join(name);
+        if !binary.exists() {
+            let mut install = cargo()?;
+            install
+                .args(["install", "--locked", "--quiet", "--version", version, "--target", TARGET, "--root"])
+                .arg(&root)
+                .arg(name);
+            install.env("CARGO_PROFILE_RELEASE_STRIP", "true");
+            if !install.status().is_ok_and(|status| status.success()) {
+                println!("cargo::warning={name} {version} could not be built: its tests will be skipped");
+            }
         }
+        let expression = match binary.exists() {
+            true => format!("Some(include_bytes!({:?}))", binary.display().to_string()),
+            false => "None".to_owned(),
+        };
+        rows += &format!("    ExternalSuite {{ name: {name:?}, binary: {expression} }},\n");
     }
-    let expression = match binary.exists() {
-        true => format!("Some(include_bytes!({:?}))", binary.display().to_string()),
-        false => "None".to_owned(),
-    };
-    let code = format!("/// The program, if it could be built.\npub const BINARY: Option<&[u8]> = {expression};\n");
-    Ok(std::fs::write(out.join("pjdfstest.rs"), code)?)
+    let count = EXTERNAL.len();
+    let code = format!("/// All of them.\npub static SUITES: [ExternalSuite; {count}] = [\n{rows}];\n");
+    Ok(std::fs::write(out.join("external.rs"), code)?)
 }
 
 /// cargo without the outer build's settings; RUSTUP_* and CARGO_HOME stay, or it would not work at all.

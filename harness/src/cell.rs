@@ -15,6 +15,7 @@ use protocol::facts;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};
+use suites::environment::Effort;
 use suites::outcome::Outcome;
 use testing::{FinishedAttempt, Testing};
 use tokio::sync::Semaphore;
@@ -28,6 +29,8 @@ pub struct TestOptions {
     pub guests: Arc<Semaphore>,
     /// How often a test is tried, each time in a fresh guest.
     pub attempts: Attempts,
+    /// How tests of random work go about it.
+    pub effort: Effort,
     /// Keep containers so that people can look into them.
     pub keep: bool,
     /// Where the records say what they say.
@@ -80,7 +83,7 @@ async fn bring_up_and_test(
     }
     phase(output, cell, Phase::Image);
     cell.line.doing("preparing the image");
-    let prepared = setup::prepare(resources, cell).await.map_err(|e| {
+    let mut prepared = setup::prepare(resources, cell).await.map_err(|e| {
         let place = e.missing_package().and_then(|package| {
             let place = options.record_places.of_package(&cell.release.name(), package)?;
             Some(format!("\n{place} names `{package}`"))
@@ -89,6 +92,7 @@ async fn bring_up_and_test(
         Broken { phase, message: message + &place.unwrap_or_default() }
     })?;
     setup::keep_manifest(&prepared, output.folder(), &cell.id).map_err(broken(Phase::Image))?;
+    prepared.claims.effort = options.effort;
     phase(output, cell, Phase::Environment);
     // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use suites::catalogue;
+use suites::environment::Effort;
 use tokio::sync::Semaphore;
 
 mod begin;
@@ -73,6 +74,8 @@ pub struct Request {
     pub jobs: usize,
     /// How often a test is tried, each time in a fresh guest.
     pub attempts: Attempts,
+    /// How tests of random work go about it.
+    pub effort: Effort,
     /// Keep containers so that people can look into them.
     pub keep: bool,
     /// Write the journal's lines on standard output, too, as they come.
@@ -227,6 +230,7 @@ pub async fn run(
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),
         attempts: request.attempts,
+        effort: request.effort,
         keep,
         record_places: request.record_places,
     });

@@ -10,6 +10,7 @@ use crate::donor::DonorError;
 use crate::environments::host;
 use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, OuterError};
+use crate::external;
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
 use crate::resources::Resources;
@@ -28,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use suites::environment::{Claims, ModuleSet};
+use suites::environment::{Claims, Effort, ModuleSet};
 use suites::outcome::Component;
 
 /// Why a cell cannot be started, or why its agent did not get what it needs.
@@ -106,8 +107,6 @@ pub struct PreparedCell {
     pub initramfs: Content,
     /// What else the agent is given.
     pub files: Vec<SeedFile>,
-    /// pjdfstest, where it was built.
-    pub pjdfstest: Option<&'static [u8]>,
 }
 
 /// What an environment is started from.
@@ -161,7 +160,6 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
         None => line.doing(&format!("image: {}", progress.phase.name())),
         Some(detail) => line.detail(&format!("image: {}: {detail}", progress.phase.name())),
     };
-    let pjdfstest = crate::pjdfstest::BINARY;
     let kata = Arc::clone(&resources.kata);
     let mut prepared = match cell.id.environment {
         Environment::Container => {
@@ -177,7 +175,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             let docker_image = docker::ensure_imported(docker, &image).await?;
             let base = EnvironmentBase::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
-            PreparedCell { base, holds, claims, initramfs, files: Vec::new(), pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files: Vec::new() }
         }
         Environment::Vm => {
             let named = release.clone();
@@ -204,7 +202,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             })
             .await?;
             let base = EnvironmentBase::Vm { disk: Box::new(disk) };
-            PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files }
         }
         Environment::Host => {
             let dir = resources.host_folder.clone();
@@ -215,10 +213,11 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             })
             .await?;
             let (base, holds, files) = (EnvironmentBase::Host { dir }, Vec::new(), Vec::new());
-            PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files }
         }
     };
     let folder = prepared.folder().to_owned();
+    prepared.files.extend(external::files());
     prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder));
     let (donors, profiles) = (Arc::clone(&resources.donors), cell.profiles.clone());
     blocking(move || {
@@ -282,7 +281,8 @@ pub fn boot_files(
         file("/etc/group", 0o644, b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n".to_vec()),
         file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\n".to_vec()),
     ];
-    extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes)));
+    let built = external::SUITES.iter().filter_map(|suite| Some((suite.name, suite.binary?)));
+    extra.extend(built.map(|(name, bytes)| file(&format!("/{name}"), 0o755, bytes)));
     let initramfs = Content::Unnamed(Arc::new(initramfs::build(AGENT, &all, &extra)?));
     let claims = Claims {
         release: release.clone(),
@@ -294,6 +294,7 @@ pub fn boot_files(
         modules: sets,
         kata: Vec::new(),
         candidates: BTreeMap::new(),
+        effort: Effort::default(),
     };
     Ok((claims, initramfs))
 }
@@ -332,9 +333,6 @@ pub async fn send(line: &Line, prepared: &PreparedCell) -> Result<(), SetupError
     if !matches!(prepared.base, EnvironmentBase::Vm { .. }) {
         let folder = prepared.folder();
         put(line, Path::new(&prepared.claims.initramfs), 0o644, &prepared.initramfs).await?;
-        if let Some(pjdfstest) = prepared.pjdfstest {
-            put(line, &folder.join("pjdfstest"), 0o755, &Content::Static(pjdfstest)).await?;
-        }
         for SeedFile { name, content } in &prepared.files {
             put(line, &folder.join(name), 0o755, content).await?;
         }

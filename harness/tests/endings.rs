@@ -37,7 +37,6 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
         claims,
         initramfs,
         files: Vec::new(),
-        pjdfstest: None,
     };
     let id = format!("endings-{}", std::process::id());
     let lock = sweep::RunLock::take(&sweep::locks_folder(&cache()), &id).unwrap();

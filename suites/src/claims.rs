@@ -1,6 +1,7 @@
 //! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
 //! along.
 
+use crate::effort::Effort;
 use model::component::Component;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
@@ -34,6 +35,9 @@ pub struct Claims {
     /// Candidates in the place of the distro's own components: their paths in the environment.
     #[serde(default)]
     pub candidates: BTreeMap<Component, String>,
+    /// How tests of random work are to go about it.
+    #[serde(default)]
+    pub effort: Effort,
 }
 
 impl Claims {
@@ -49,6 +53,7 @@ impl Claims {
             modules: BTreeMap::new(),
             kata: Vec::new(),
             candidates: BTreeMap::new(),
+            effort: Effort::default(),
         }
     }
 

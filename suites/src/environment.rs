@@ -16,9 +16,11 @@ use model::profile::{ModuleUse, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 pub use crate::claims::{Claims, ModuleSet};
+pub use crate::effort::Effort;
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{Container, ContainerLimits, ContainerOutput, FileFacts, Mount, PROBE, ProbeFacts, Sandbox};
@@ -26,7 +28,7 @@ pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, 
 pub use model::environment::Environment;
 pub use question::{Answer, Question, Traffic};
 pub use setting::{SMALL_MIB, Setting};
-pub use site::{GuestSide, Pair, Site};
+pub use site::{DaemonSignal, GuestSide, Pair, Site};
 
 /// How a finished command ended.
 #[derive(Debug, Clone)]
@@ -92,6 +94,8 @@ pub trait EnvironmentSide {
     fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with virtio-fs.
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with an ext4 filesystem in a file of the environment's as its disk, which it mounts.
+    fn boot_with_disk(&self, file: &Path) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with one PCIe root port.
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Opens a tap whose other end sends test packets back, and vhost-net for it.
@@ -192,6 +196,8 @@ pub trait Daemon {
 pub trait Machine {
     /// Asks the guest's agent.
     fn ask(&mut self, question: Question) -> Result<Answer, Stop>;
+    /// Has the guest do something under its share's mount point.
+    fn act(&mut self, action: Action) -> Result<Reply, Stop>;
     /// Executes a QMP command.
     fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop>;
     /// Executes a QMP command that takes a descriptor, which is this file's.

@@ -11,6 +11,7 @@ pub mod claims;
 pub mod containers;
 pub mod disk;
 mod docs;
+mod effort;
 pub mod ending;
 pub mod environment;
 pub mod filesystem;

@@ -11,7 +11,7 @@ use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
-use model::profile::ModuleUse;
+use model::profile::{DaemonSetting, ModuleUse};
 
 /// A body with what the catalogue says of it.
 #[derive(Clone, Copy)]
@@ -40,6 +40,12 @@ pub(crate) struct Row {
     seconds: u32,
     /// How its failure can be shown by a script.
     reproducer: Option<Reproducer>,
+    /// Settings of virtiofsd that it is tried with, a test for each.
+    pub(crate) settings: &'static [DaemonSetting],
+    /// Whether it is also tried with virtiofsd as shipped.
+    pub(crate) as_shipped: bool,
+    /// Whether what it does depends on the run's seed and effort.
+    random: bool,
 }
 
 impl Row {
@@ -76,6 +82,9 @@ impl Row {
             loads: None,
             seconds,
             reproducer: None,
+            settings: &[],
+            as_shipped: true,
+            random: false,
         }
     }
 
@@ -121,6 +130,25 @@ impl Row {
         self
     }
 
+    /// On virtio-fs it is also tried with each of these settings of virtiofsd, for what the setting proves.
+    pub(crate) const fn also_with(mut self, settings: &'static [DaemonSetting]) -> Row {
+        self.settings = settings;
+        self
+    }
+
+    /// It is tried with these settings of virtiofsd, and not as shipped.
+    pub(crate) const fn only_with(mut self, settings: &'static [DaemonSetting]) -> Row {
+        self.settings = settings;
+        self.as_shipped = false;
+        self
+    }
+
+    /// What it does depends on the run's seed and effort.
+    pub(crate) const fn random(mut self) -> Row {
+        self.random = true;
+        self
+    }
+
     /// The test that it is at a place, and on a share if it is about one; `module` comes before its name in the id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
@@ -130,6 +158,7 @@ impl Row {
             suite,
             place,
             share,
+            setting: None,
             proves: self.proves.to_vec(),
             blames,
             needs: self.needs,
@@ -142,6 +171,7 @@ impl Row {
             loads: self.loads,
             seconds: self.seconds,
             reproducer: self.reproducer,
+            random: self.random,
             doc: doc_of(self.source, self.name),
         }
     }

@@ -22,6 +22,7 @@ mod peer;
 mod qmp;
 mod settings;
 mod state;
+mod verity;
 mod vhost;
 
 use crate::row::Row;
@@ -32,7 +33,7 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 21] = [
+    let modules: [&'static [Row]; 22] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
@@ -48,6 +49,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         hotplug::interfaces::ROWS,
         hotplug::virtio_mem::ROWS,
         image::ROWS,
+        verity::ROWS,
         guests::ROWS,
         memory::ROWS,
         state::ROWS,

@@ -3,7 +3,7 @@
 use crate::environment::Setting;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
-use model::profile::{BlkSource, Profile, Runtime};
+use model::profile::{BlkSource, DaemonStyle, Profile, Runtime};
 use model::share::Share;
 use std::sync::LazyLock;
 
@@ -30,6 +30,18 @@ pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= Kat
 /// The runtime hands disks down in descriptor sets, and asks QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
+/// The runtime takes `virtio_fs_cache` as the daemon in Rust names it: `never`, which the one in C called `none` (`valid` in
+/// src/runtime/virtcontainers/virtiofsd.go@3.2.0, src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0).
+pub(crate) static CACHES: Names = LazyLock::new(|| of(|p| p.virtiofsd.style != DaemonStyle::DashO));
+/// The Go runtime takes `metadata` for it, too; runtime-rs refuses that (the same files, virtiofsd.go@3.20.0).
+pub(crate) static CACHE_METADATA: Names =
+    LazyLock::new(|| of(|p| p.runtime == Runtime::Go && p.version() >= KataVersion::new(3, 20, 0)));
+/// virtiofsd announces what is mounted below the share.
+pub(crate) static SUBMOUNTS: Names = LazyLock::new(|| {
+    of(|p| {
+        p.virtiofsd.extra_args.iter().any(|arg| arg.trim_start_matches('-').replace('-', "_") == "announce_submounts")
+    })
+});
 /// The runtime hands disks down by their paths.
 pub(crate) static BY_PATH: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Path));
 /// The runtime can have QEMU give back what its guest has freed.
@@ -52,7 +64,8 @@ mod tests {
     fn each_demand_is_of_some_profiles_and_not_of_all() {
         let of_gates = [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];
         let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA];
-        for names in of_gates.iter().chain(&of_forms).copied() {
+        let of_daemons = [&CACHES, &CACHE_METADATA, &SUBMOUNTS];
+        for names in of_gates.iter().chain(&of_forms).chain(&of_daemons).copied() {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }
         assert_eq!(NINEP.last(), Some(&"go-3.24"));

@@ -233,6 +233,10 @@ capabilities! {
         "kernel.guest.disk", "k disk", Kernel, Detail,
         "containers in a guest can use files as disks, with XFS and EROFS, and limits on disks hold"
     }
+    KernelVerity {
+        "kernel.verity", "verity", Kernel, Detail,
+        "the distro's kernel reads an image whose hashes are right, and refuses a block that was changed (dm-verity)"
+    }
     KernelHost {
         "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"
@@ -289,6 +293,30 @@ capabilities! {
         "fs.virtio-fs.handles", "vfs handles", Fs(VirtioFs), Detail,
         "virtiofsd holds no descriptor for a file that the guest only knows: it opens files by their handles"
     }
+    FsVirtioFsXattrMap {
+        "fs.virtio-fs.xattr-map", "vfs xattr map", Fs(VirtioFs), Detail,
+        "virtiofsd keeps the guest's extended attributes under a prefix, as --xattrmap asks"
+    }
+    FsVirtioFsCache {
+        "fs.virtio-fs.cache", "vfs cache", Fs(VirtioFs), Detail,
+        "virtio-fs works with the other values of Kata's virtio_fs_cache: never, metadata and always"
+    }
+    FsVirtioFsSandbox {
+        "fs.virtio-fs.sandbox", "vfs sandbox", Fs(VirtioFs), Detail,
+        "virtio-fs works, and lets nobody out, with a virtiofsd that does not confine itself (--sandbox=none)"
+    }
+    FsVirtioFsThreads {
+        "fs.virtio-fs.threads", "vfs threads", Fs(VirtioFs), Detail,
+        "virtio-fs works with a virtiofsd that serves requests by several threads"
+    }
+    FsVirtioFsEnd {
+        "fs.virtio-fs.end", "vfs end", Fs(VirtioFs), Detail,
+        "a virtiofsd that runs out of descriptors says so, and one that ends takes neither guest nor data with it"
+    }
+    FsVirtioFsIntegrity {
+        "fs.virtio-fs.integrity", "vfs integrity", Fs(VirtioFs), Detail,
+        "random work over virtio-fs shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+    }
     FsVirtioFsPosix {
         "fs.virtio-fs.posix", "vfs posix", Fs(VirtioFs), Detail,
         "pjdfstest sees no difference between virtio-fs and the native filesystem"
@@ -301,6 +329,10 @@ capabilities! {
         "fs.virtio-9p.xattr", "9p xattr", Fs(Virtio9p), Detail,
         "extended attributes work over 9p"
     }
+    FsVirtio9pIntegrity {
+        "fs.virtio-9p.integrity", "9p integrity", Fs(Virtio9p), Detail,
+        "random work over 9p shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+    }
     FsVirtio9pPosix {
         "fs.virtio-9p.posix", "9p posix", Fs(Virtio9p), Detail,
         "pjdfstest sees no difference between 9p and the native filesystem"
@@ -308,6 +340,10 @@ capabilities! {
     FsVirtioBlk {
         "fs.virtio-blk", "blk", Fs(VirtioBlk), Required,
         "a virtio block device with ext4 works"
+    }
+    FsVirtioBlkIntegrity {
+        "fs.virtio-blk.integrity", "blk integrity", Fs(VirtioBlk), Detail,
+        "random work on the block device shows no wrong byte (fsx), and what was synced outlives a killed VMM"
     }
     FsVirtioBlkPosix {
         "fs.virtio-blk.posix", "blk posix", Fs(VirtioBlk), Detail,

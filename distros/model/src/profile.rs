@@ -11,7 +11,7 @@ mod virtiofsd;
 pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
 pub use family::{Family, FamilyError, NoProfileError, ProfileChange};
 pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, JsonStyle, QemuDefaults, QmpDialect, QueryThreads};
-pub use virtiofsd::{DaemonStyle, Virtiofsd};
+pub use virtiofsd::{DaemonSetting, DaemonStyle, Virtiofsd};
 
 use crate::capability::Capability;
 use crate::kata_version::KataVersion;

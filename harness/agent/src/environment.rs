@@ -22,7 +22,7 @@ use crate::launch::syslog;
 use crate::port::Port;
 use crate::process::kill_children;
 use crate::server;
-use control::Controls;
+use control::{Controls, Volume};
 use launcher::Launcher;
 use model::profile::Profile;
 use model::sync::locked;
@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
-use suites::environment::{Claims, Ending, Environment, Setting};
+use suites::environment::{Claims, Effort, Ending, Environment, EnvironmentSide as _, Setting};
 use suites::filesystem::Pair;
 use suites::outcome::Grounds;
 use suites::share::Share;
@@ -178,7 +178,10 @@ impl Agent {
         let environment = TestEnvironment::new(&self.launcher, Arc::clone(&claims), profile);
         let shared = guest.and_then(|guest| locked(&self.guests).get(&guest).cloned());
         let (stop, guest_alive) = match (body, shared) {
-            (Body::Environment(body), _) => (caught(|| body(&environment)).err(), true),
+            (Body::Environment(body), _) => {
+                note_seed(test, &environment, claims.effort);
+                (caught(|| body(&environment)).err(), true)
+            }
             (Body::Containers(body), _) => {
                 let mut kept = NotesAndLogs::default();
                 let settings = container_settings(&self.home, &claims);
@@ -192,8 +195,9 @@ impl Agent {
                 match running.as_mut() {
                     None => (Some(Stop::error("the guest has been stopped")), false),
                     Some(running) => {
-                        let stop = caught(|| self.run_with_guest(test, body, running)).err();
-                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test.blames));
+                        note_seed(test, &environment, claims.effort);
+                        let stop = caught(|| self.run_with_guest(test, body, running, claims.effort)).err();
+                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test.blames, claims.effort));
                         environment.keep_artifacts(running);
                         let is_alive = running.usable();
                         // What was measured in a guest that did not live on may be of its loss.
@@ -213,21 +217,22 @@ impl Agent {
         }
     }
 
-    fn run_with_guest(&self, test: &Test, body: Body, running: &mut RunningGuest) -> Check {
+    fn run_with_guest(&self, test: &Test, body: Body, running: &mut RunningGuest, effort: Effort) -> Check {
         let root = native_root(&self.home);
+        let volume = Volume { root: &root, home: &self.home, effort };
         match body {
             Body::Environment(_) | Body::Containers(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
             Body::Inside(_) => {
                 test.loads.map_or(Ok(()), |used_for| running.load_all(used_for))?;
-                run_inside(self.home.kind, test, running)
+                run_inside(self.home.kind, test, running, effort)
             }
             Body::Guest(_) | Body::BesideNative(_) => {
-                self.controls.check(test, &root, &self.home.pjdfstest())?;
+                self.controls.check(test, &volume)?;
                 if let Body::BesideNative(_) = body {
-                    self.send_native_failures(running, &root)?;
+                    self.send_native_failures(running, &volume)?;
                 }
-                run_inside(self.home.kind, test, running)
+                run_inside(self.home.kind, test, running, effort)
             }
             Body::Pair(body) => {
                 let share = test.share.unwrap_or(Share::VirtioFs);
@@ -236,17 +241,15 @@ impl Agent {
                 in_fresh_directory(&top, |host| {
                     let relative =
                         host.strip_prefix(&top).map(Path::to_owned).map_err(|e| Stop::error(e.to_string()))?;
-                    body(&mut Pair { host, relative, share, deadline, guest: running })
+                    body(&mut Pair { host, relative, share, deadline, effort, guest: running })
                 })
             }
         }
     }
 
     /// pjdfstest is judged by what differs from the native filesystem: the guest must know what fails there.
-    fn send_native_failures(&self, running: &mut RunningGuest, root: &Path) -> Check {
-        let failures = locked(&self.pjdfstest)
-            .get_or_insert_with(|| control::pjdfstest_failures(root, &self.home.pjdfstest()))
-            .clone()?;
+    fn send_native_failures(&self, running: &mut RunningGuest, volume: &Volume<'_>) -> Check {
+        let failures = locked(&self.pjdfstest).get_or_insert_with(|| control::pjdfstest_failures(volume)).clone()?;
         let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
         let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Base64Bytes(failures) };
         let deadline = running.deadlines().send;
@@ -254,10 +257,18 @@ impl Agent {
     }
 }
 
+/// What random work began from, so that it can be done again.
+fn note_seed(test: &Test, environment: &TestEnvironment<'_>, effort: Effort) {
+    if test.random {
+        let length = if effort.thorough { " --thorough" } else { "" };
+        environment.note(format!("random work is that of --seed {}{length}", effort.seed));
+    }
+}
+
 /// Runs a body in the guest, to the test's deadline.
-fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest) -> Check {
-    let deadline = running.deadlines().body(test.seconds, kind);
-    match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
+fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest, effort: Effort) -> Check {
+    let deadline = running.deadlines().body(test.seconds_with(effort), kind);
+    match running.request(GuestRequest::Run { test: test.id.clone(), effort }, deadline, "running in the guest")? {
         GuestReply::Ran { stop: None } => Ok(()),
         GuestReply::Ran { stop: Some(stop) } => Err(stop),
         other => Err(Stop::error(format!("running in the guest: unexpected reply {other:?}"))),

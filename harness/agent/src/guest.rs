@@ -1,5 +1,6 @@
 //! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
 
+mod device_mapper;
 pub mod disk;
 pub(crate) mod modules;
 mod oops;
@@ -19,12 +20,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::catalogue::{self, Body};
 use suites::check::{Check, Stop};
-use suites::environment::{Answer, Question};
+use suites::environment::{Answer, Effort, Question};
 use suites::filesystem::{self, Site};
 use suites::vsock;
 
-/// Where `pjdfstest` lies, if the harness sent it.
-pub const PJDFSTEST: &str = "/pjdfstest";
 /// A folder of the guest's own, for what must not lie on the share.
 pub const SCRATCH: &str = "/scratch";
 
@@ -95,7 +94,7 @@ fn handle(request: GuestRequest) -> GuestReply {
                 Err(e) => GuestReply::Failed { message: e.to_string() },
             };
         }
-        GuestRequest::Run { test } => return GuestReply::Ran { stop: run_body(&test).err() },
+        GuestRequest::Run { test, effort } => return GuestReply::Ran { stop: run_body(&test, effort).err() },
         GuestRequest::Act { action } => {
             return match filesystem::perform(Path::new(SHARE), &action) {
                 Ok(reply) => GuestReply::Acted { reply },
@@ -136,7 +135,7 @@ fn put_file(path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Runs a guest body in a fresh directory of the share.
-fn run_body(id: &str) -> Check {
+fn run_body(id: &str, effort: Effort) -> Check {
     let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
     let body = match catalogue::body(test) {
         Some(Body::Guest(body) | Body::BesideNative(body)) => body,
@@ -145,10 +144,11 @@ fn run_body(id: &str) -> Check {
     };
     let root = PathBuf::from(SHARE);
     let small = Some(root.join("small")).filter(|s| s.is_dir());
-    let pjdfstest = Some(PathBuf::from(PJDFSTEST)).filter(|p| p.exists());
+    // In the initramfs, if the harness has sent them.
+    let [pjdfstest, fsx] = ["/pjdfstest", "/fsx"].map(|path| Some(PathBuf::from(path)).filter(|path| path.exists()));
     in_fresh_directory(&root, |dir| {
         let (root, scratch) = (root.clone(), PathBuf::from(SCRATCH));
-        body(&Site { dir, small, root, share: test.share, pjdfstest, run: process::run, scratch })
+        body(&Site { dir, small, root, share: test.share, pjdfstest, fsx, run: process::run, scratch, effort })
     })
 }
 
@@ -164,6 +164,7 @@ fn answer(question: Question) -> Answer {
             bytes.map(|bytes| Answer::Text { text: String::from_utf8_lossy(&bytes).into_owned() })
         }
         Question::MountRoot { target } => root::mount(Path::new(&target)).map(|()| Answer::Done),
+        Question::MapDevice { create } => device_mapper::create(&create).map(|()| Answer::Done),
         Question::VsockEcho { port } => vsock::listen_on(port).map(vsock::echo).map(|()| Answer::Done),
         Question::VsockDial { port, bytes } => vsock::connect(vsock::HOST, port)
             .and_then(|stream| vsock::exchange(stream, bytes))

@@ -104,6 +104,8 @@ pub const MEMORY_POLICY: &str = "memory-policy";
 pub const HUGEPAGES: &str = "hugepages";
 /// A UEFI firmware for guests is there.
 pub const FIRMWARE: &str = "firmware";
+/// `security.*` attributes of files can be set.
+pub const SECURITY_ATTRIBUTES: &str = "security-attributes";
 /// The mode of seccomp, as `/proc/self/status` has it.
 pub const SECCOMP: &str = "seccomp";
 /// The limit of open files.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Answer, Claims, Ending, Question};
+use suites::environment::{Answer, Claims, Effort, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
@@ -253,6 +253,8 @@ pub enum GuestRequest {
     Run {
         /// The test's id.
         test: String,
+        /// How random work is to be done.
+        effort: Effort,
     },
     /// Act under the share's mount point.
     Act {

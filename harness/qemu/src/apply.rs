@@ -2,6 +2,14 @@
 
 use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
+use model::profile::DaemonSetting;
+
+/// All attributes of the guest under one prefix, as virtiofsd's doc/xattr-mapping.md has it.
+const XATTR_MAP: &str = "xattrmap=:map::user.virtiofs.:";
+/// Above what virtiofsd keeps for itself: 609 in 1.13.2 (`INTERNAL_FD_RESERVE` in its src/main.rs).
+const FEW_DESCRIPTORS: u32 = 1024;
+/// How many threads serve requests where one thread is not enough.
+const THREADS: u32 = 8;
 
 /// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
 ///
@@ -122,7 +130,7 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             args.push(Arg::new("-device", "isa-serial,chardev=charserial0,id=serial-log0"));
             Ok(())
         }
-        Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
+        Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonSetting { .. } => {
             Err("arguments of virtiofsd")
         }
     }
@@ -135,23 +143,55 @@ fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {
     if !dash_o && !long {
         return Err("shared directory");
     }
-    let mut option = |name: &str| {
+    let option = |args: &mut Vec<Arg>, name: &str| {
         let arg = if dash_o { Arg::new("-o", name) } else { Arg::flag(format!("--{}", name.replace('_', "-"))) };
         if !args.contains(&arg) {
             args.push(arg);
         }
     };
     match deviation {
-        Deviation::DaemonSandbox => option("sandbox=chroot"),
+        Deviation::DaemonSandbox => option(args, "sandbox=chroot"),
         Deviation::DaemonHandles => {}
-        Deviation::DaemonXattr => option("xattr"),
-        Deviation::DaemonAcl => {
-            option("xattr");
-            option("posix_acl");
-        }
+        Deviation::DaemonSetting { setting } => match setting {
+            DaemonSetting::Xattr => option(args, "xattr"),
+            DaemonSetting::Acl => {
+                option(args, "xattr");
+                option(args, "posix_acl");
+            }
+            DaemonSetting::XattrMap => {
+                option(args, "xattr");
+                option(args, XATTR_MAP);
+            }
+            DaemonSetting::SandboxNone => option(args, "sandbox=none"),
+            DaemonSetting::FewDescriptors => args.push(Arg::flag(format!("--rlimit-nofile={FEW_DESCRIPTORS}"))),
+            DaemonSetting::CacheNever => cache(args, "never")?,
+            DaemonSetting::CacheMetadata => cache(args, "metadata")?,
+            DaemonSetting::CacheAlways => cache(args, "always")?,
+            DaemonSetting::ThreadPool => {
+                let one = args.iter_mut().find(|arg| arg.flag == "--thread-pool-size=1");
+                one.ok_or("--thread-pool-size=1")?.flag = format!("--thread-pool-size={THREADS}");
+            }
+        },
         _ => return Err("arguments of QEMU"),
     }
     Ok(())
+}
+
+/// Another policy in the place of the profile's, in whichever form that is written.
+fn cache(args: &mut [Arg], policy: &str) -> EditResult {
+    for arg in args {
+        if arg.flag.starts_with("--cache=") {
+            arg.flag = format!("--cache={policy}");
+        } else if arg.flag == "--cache" {
+            arg.value = Some(policy.to_owned());
+        } else if arg.flag == "-o" && arg.value.as_deref().is_some_and(|value| value.starts_with("cache=")) {
+            arg.value = Some(format!("cache={policy}"));
+        } else {
+            continue;
+        }
+        return Ok(());
+    }
+    Err("cache policy")
 }
 
 /// Replaces one option in the value of one flag.

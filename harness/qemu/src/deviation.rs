@@ -4,6 +4,7 @@
 //! `kernel_irqchip=on` and `-global kvm-pit.lost_tick_policy=discard` are settings of the KVM accelerator and of a device
 //! that exists under KVM only; TCG takes them without a word, so they stay.
 
+use model::profile::DaemonSetting;
 use serde::{Deserialize, Serialize};
 
 /// One deviation from what Kata passes.
@@ -50,10 +51,11 @@ pub enum Deviation {
     /// No open_by_handle_at(2) for virtiofsd: where its default is to prefer file handles, as from 1.14 on, it falls back
     /// to descriptors that stay open. Changes no argument; a daemon written in C has no handles to prefer.
     DaemonHandles,
-    /// virtiofsd passes extended attributes on, which Kata leaves off.
-    DaemonXattr,
-    /// virtiofsd passes POSIX ACLs on (and so extended attributes), which Kata leaves off.
-    DaemonAcl,
+    /// virtiofsd is asked for something by a setting that Kata does not ship.
+    DaemonSetting {
+        /// Which.
+        setting: DaemonSetting,
+    },
 }
 
 /// The name of the harness's port in the guest: `/sys/class/virtio-ports/*/name`.
@@ -90,17 +92,24 @@ impl Deviation {
             }
             Deviation::DaemonSandbox => "virtiofsd confines itself by chroot, not by namespaces",
             Deviation::DaemonHandles => "virtiofsd may open nothing by a file handle and keeps descriptors instead",
-            Deviation::DaemonXattr => "virtiofsd passes extended attributes on",
-            Deviation::DaemonAcl => "virtiofsd passes POSIX ACLs and extended attributes on",
+            Deviation::DaemonSetting { setting } => match setting {
+                DaemonSetting::Xattr => "virtiofsd passes extended attributes on",
+                DaemonSetting::Acl => "virtiofsd passes POSIX ACLs and extended attributes on",
+                DaemonSetting::XattrMap => "virtiofsd keeps the guest's extended attributes under a prefix",
+                DaemonSetting::CacheNever => "virtiofsd has the guest cache nothing (cache=never)",
+                DaemonSetting::CacheMetadata => "virtiofsd has the guest cache no contents (cache=metadata)",
+                DaemonSetting::CacheAlways => "virtiofsd has the guest cache everything (cache=always)",
+                DaemonSetting::SandboxNone => "virtiofsd does not confine itself",
+                DaemonSetting::ThreadPool => "virtiofsd serves requests by several threads",
+                DaemonSetting::FewDescriptors => "virtiofsd may have few files open",
+            },
         }
     }
 
     /// The program whose arguments it changes.
     pub fn program(&self) -> Program {
         match self {
-            Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
-                Program::Virtiofsd
-            }
+            Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonSetting { .. } => Program::Virtiofsd,
             _ => Program::Qemu,
         }
     }

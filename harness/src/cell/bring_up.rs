@@ -56,7 +56,6 @@ pub(super) async fn bring_up(
             let outer = resources.machines.outer().await?;
             let file = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
             let mut seed = vec![file("agent", Content::Static(AGENT)), file("initramfs", prepared.initramfs.clone())];
-            seed.extend(prepared.pjdfstest.map(|bytes| file("pjdfstest", Content::Static(bytes))));
             seed.extend(prepared.files.iter().cloned());
             let cpus = match outer.accelerator {
                 Accelerator::Tcg { .. } if !schedule.needs_cpus() => 1,

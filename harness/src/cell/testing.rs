@@ -121,7 +121,9 @@ impl Testing {
         if profiles.is_empty() {
             return Ok(());
         }
-        if let Some(reason) = test.all_needs().into_iter().find_map(|need| lacking(need, &self.facts)) {
+        if let Some(reason) =
+            test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts))
+        {
             self.at_once(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }
@@ -205,7 +207,7 @@ impl Testing {
         };
         // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let kind = if self.is_nested() { Environment::Vm } else { self.cell.id.environment };
-        let deadline = u64::from(test.seconds) * 2 * patience(kind) + 800;
+        let deadline = u64::from(test.seconds_with(self.options.effort)) * 2 * patience(kind) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 guests.extend(launched.into_iter().map(|launched| self.launched(one, launched)));

@@ -5,6 +5,7 @@ use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use reports::journal::Environment;
 use std::path::{Path, PathBuf};
+use suites::environment::Effort;
 
 mod blame;
 mod compared;
@@ -222,6 +223,12 @@ pub(super) struct RunArguments {
     /// but what failed in an emulated machine is run as often again in a fresh one.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
+    /// What tests of random work begin from: the same number does the same work. It stands in their notes.
+    #[arg(long, default_value_t = Effort::SEED, value_name = "N")]
+    pub seed: u64,
+    /// Random work and large directories at length: ten times as long, and more.
+    #[arg(long)]
+    pub thorough: bool,
     /// Of new failures, at most the first five, find out whose fault each is, as `blame` does; that takes minutes for
     /// each.
     #[arg(long)]

@@ -5,6 +5,7 @@ use crate::cli::{Exit, cache_folder, print};
 use crate::environments::container::{self, handed_in};
 use crate::environments::vm::outer::{Accelerator, release_name};
 use crate::environments::vm::pinned;
+use crate::external::ExternalSuite;
 use crate::level;
 use crate::memory;
 use crate::progress::tell;
@@ -28,7 +29,7 @@ enum Subject {
     Keyring,
     Accelerator,
     Machines,
-    Pjdfstest,
+    External(&'static str),
     Memory,
 }
 
@@ -42,7 +43,7 @@ impl Subject {
             Subject::Keyring => "keyring of the Debian archive",
             Subject::Accelerator => "accelerator",
             Subject::Machines => "virtual machines",
-            Subject::Pjdfstest => "pjdfstest",
+            Subject::External(name) => name,
             Subject::Memory => "memory",
         }
     }
@@ -154,22 +155,24 @@ fn look() -> Vec<Finding> {
         },
     ];
     all.extend(images::tools().iter().filter(|tool| !tool.managers.contains(&PackageManager::Apt)).map(tool));
-    all.extend([
-        kvm(),
-        machines(),
-        Finding {
-            subject: Subject::Pjdfstest,
-            ok: crate::pjdfstest::BINARY.is_some(),
-            seen: match crate::pjdfstest::BINARY {
-                Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
-                None => "was not built with this binary: its tests are skipped".into(),
-            },
-            packages: &[],
-            needed: false,
-        },
-        free_memory(),
-    ]);
+    all.extend([kvm(), machines()]);
+    all.extend(crate::external::SUITES.iter().map(external));
+    all.push(free_memory());
     all
+}
+
+/// A test suite of others.
+fn external(suite: &ExternalSuite) -> Finding {
+    Finding {
+        subject: Subject::External(suite.name),
+        ok: suite.binary.is_some(),
+        seen: match suite.binary {
+            Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
+            None => "was not built with this binary: its tests are skipped".into(),
+        },
+        packages: &[],
+        needed: false,
+    }
 }
 
 /// A program without which images of some other distros cannot be made: who runs none of those needs it not, so that

@@ -30,6 +30,7 @@ use root::Root;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::catalogue;
+use suites::environment::Effort;
 
 /// A valid request of what the arguments ask for.
 ///
@@ -90,6 +91,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         pinned,
         jobs: arguments.jobs.map_or(cpus, usize::from),
         attempts: Attempts { retries: arguments.retries, repeat: arguments.repeat },
+        effort: Effort { seed: arguments.seed, thorough: arguments.thorough },
         keep: arguments.keep,
         streams: arguments.format == RunFormat::Ndjson,
         options: options(arguments),
@@ -362,6 +364,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         (!images.mirror_keys.is_empty(), "--mirror-key"),
         (images.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
+        (arguments.thorough, "--thorough"),
     ] {
         if given {
             options.push(word.to_owned());
@@ -378,6 +381,9 @@ fn options(arguments: &RunArguments) -> Vec<String> {
             format!("{word} {}{checksum}", source.name())
         };
         options.extend(source.map(named));
+    }
+    if arguments.seed != Effort::SEED {
+        options.push(format!("--seed {}", arguments.seed));
     }
     if arguments.repeat > 1 {
         options.push(format!("--repeat {}", arguments.repeat));

@@ -34,6 +34,11 @@ pub enum Question {
         /// Absolute path in the guest.
         target: String,
     },
+    /// Make a device of the device mapper, as `dm-mod.create=` on a kernel's command line has it.
+    MapDevice {
+        /// `name,uuid,minor,flags,table`.
+        create: String,
+    },
     /// Listen on a vsock port and send back what the first connection sends, in the background.
     VsockEcho {
         /// The port.

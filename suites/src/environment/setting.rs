@@ -50,10 +50,12 @@ pub enum Setting {
     Clone(PathBuf),
     /// Disks that the guest has from the beginning: `guest_extension_images`.
     Disks(Vec<PathBuf>),
+    /// None; but the disk in the place of a share is this file, which outlives the guest.
+    Disk(PathBuf),
 }
 
 impl Setting {
-    /// One of each that tests use, with files that are nowhere.
+    /// One of each that tests boot guests without a share by, with files that are nowhere.
     pub fn all() -> Vec<Setting> {
         let file = |name: &str| PathBuf::from(format!("/nonexistent/{name}"));
         let image = |driver| Setting::Image { file: file("image"), driver };
@@ -96,7 +98,8 @@ impl Setting {
             | Setting::Firmware(_)
             | Setting::Template(_)
             | Setting::Clone(_)
-            | Setting::Disks(_) => true,
+            | Setting::Disks(_)
+            | Setting::Disk(_) => true,
             // `appendBalloonDevice` in src/runtime/virtcontainers/qemu_arch_base.go@3.21.0.
             Setting::ReclaimedMemory => since(3, 21),
             // `appendSeccompSandbox` in src/runtime/pkg/govmm/qemu/qemu.go@2.5.0.

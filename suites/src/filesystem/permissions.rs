@@ -1,7 +1,7 @@
 //! Who may do what.
 
 use super::expect::{refused, same_bytes};
-use super::proves::{FILES, FILES_NOT_ON_9P};
+use super::proves::{FILES, FILES_NOT_ON_9P, SANDBOX_NONE};
 use super::user::{NOBODY, OTHER, as_user, with_own_fs};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
@@ -20,7 +20,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Guest(permissions_bind_other_users), FILES),
     row!(Guest(root_passes_permissions), FILES),
     row!(Guest(directories_need_search_permission), FILES),
-    row!(Guest(new_files_belong_to_their_creator), FILES),
+    row!(Guest(new_files_belong_to_their_creator), FILES).also_with(SANDBOX_NONE),
     row!(Guest(ownership_is_roots_to_give), FILES),
     row!(Guest(chown_clears_setuid), FILES),
     row!(Guest(writing_clears_setuid), FILES_NOT_ON_9P),

@@ -3,7 +3,8 @@
 use crate::check::{Check, Stop};
 use crate::claims::Claims;
 use crate::environment::{
-    Answer, CommandOutput, Daemon, Ending, EnvironmentSide, Machine, Question, Setting, Tap, VcpuError, VcpuRun,
+    Action, Answer, CommandOutput, Daemon, Ending, EnvironmentSide, Machine, Question, Reply, Setting, Tap, VcpuError,
+    VcpuRun,
 };
 use model::arch::Arch;
 use model::database::Database;
@@ -15,6 +16,7 @@ use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 /// What QMP answers to a command, by its arguments.
@@ -81,6 +83,10 @@ impl Machine for FakeMachine {
             Question::WorkOnEachCpu => Answer::Cpus { cpus: self.cpus.clone() },
             _ => Answer::Done,
         })
+    }
+
+    fn act(&mut self, _: Action) -> Result<Reply, Stop> {
+        Err(Stop::error("a fake guest has no share"))
     }
 
     fn qmp(&mut self, command: &str, arguments: Value) -> Result<Value, Stop> {
@@ -253,6 +259,10 @@ impl EnvironmentSide for FakeEnvironment {
     }
 
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with_disk(&self, _: &Path) -> Result<Box<dyn Machine>, Stop> {
         Err(nothing())
     }
 

@@ -54,6 +54,8 @@ pub struct Modules {
     pub nvdimm: Vec<String>,
     /// For devices and clocks of settings that are not the shipped ones.
     pub settings: Vec<String>,
+    /// To read an image whose hashes are checked (dm-verity); no guest with an initrd has one.
+    pub verity: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
     /// For a container's rules of nftables.
@@ -94,6 +96,8 @@ pub enum ModuleUse {
     Nvdimm,
     /// Devices and clocks of settings that are not the shipped ones.
     Settings,
+    /// To read an image whose hashes are checked.
+    Verity,
     /// Everything else.
     Other,
     /// A container's rules of nftables.
@@ -124,6 +128,7 @@ impl ModuleUse {
         ModuleUse::VirtioBlk,
         ModuleUse::Nvdimm,
         ModuleUse::Settings,
+        ModuleUse::Verity,
         ModuleUse::Other,
         ModuleUse::Filters,
         ModuleUse::Translation,
@@ -156,6 +161,7 @@ impl fmt::Display for ModuleUse {
             ModuleUse::VirtioBlk => Share::VirtioBlk.name(),
             ModuleUse::Nvdimm => "nvdimm",
             ModuleUse::Settings => "settings",
+            ModuleUse::Verity => "verity",
             ModuleUse::Other => "other",
             ModuleUse::Filters => "filters",
             ModuleUse::Translation => "translation",
@@ -180,6 +186,7 @@ impl Modules {
             ModuleUse::VirtioBlk => &self.virtio_blk,
             ModuleUse::Nvdimm => &self.nvdimm,
             ModuleUse::Settings => &self.settings,
+            ModuleUse::Verity => &self.verity,
             ModuleUse::Other => &self.other,
             ModuleUse::Filters => &self.filters,
             ModuleUse::Translation => &self.translation,

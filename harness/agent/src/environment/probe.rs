@@ -9,7 +9,7 @@ use protocol::facts::{self, EnvironmentFact, Facts};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use suites::catalogue::Need;
-use suites::environment::{Environment, SMALL_MIB, firmware, hugepages};
+use suites::environment::{Effort, Environment, SMALL_MIB, firmware, hugepages};
 
 /// What there is: the evidence for the report and the source of skips.
 pub fn probe(home: &AgentHome) -> Facts {
@@ -45,17 +45,19 @@ pub fn probe(home: &AgentHome) -> Facts {
     facts.note(facts::NAMESPACES, when(rustix::process::geteuid().is_root(), "not root"));
     facts.note(facts::HYPERVISOR, when(system::is_under_a_hypervisor(), "no"));
     facts.note(facts::MKNOD, EnvironmentFact::of(mknod(volume)));
+    facts.note(facts::SECURITY_ATTRIBUTES, EnvironmentFact::of(security_attribute(volume)));
     facts.note("syslog", when(Path::new("/dev/log").exists(), "no /dev/log"));
     facts
 }
 
 /// Why the environment cannot give a test what it needs; `None` if it can.
-pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
+pub fn lacking(need: Need, effort: Effort, facts: &Facts) -> Option<String> {
     let names: &[&str] = match need {
         Need::VhostVsock => &[facts::VHOST_VSOCK],
         Need::VhostNet => &[facts::VHOST_NET, facts::TUN],
         Need::Mknod => &[facts::MKNOD],
         Need::FileHandles => &[facts::FILE_HANDLES],
+        Need::SecurityAttributes => &[facts::SECURITY_ATTRIBUTES],
         Need::OpenFiles => &[facts::OPEN_FILES],
         Need::Processes => &[facts::PROCESSES],
         Need::Memory => &[facts::MEMORY],
@@ -66,7 +68,7 @@ pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
         Need::Hugepages => &[facts::HUGEPAGES],
         Need::Firmware => &[facts::FIRMWARE],
     };
-    names.iter().find_map(|name| match (facts.get(name), need.amount()) {
+    names.iter().find_map(|name| match (facts.get(name), need.amount(effort)) {
         (Some(EnvironmentFact::Has), None) => None,
         (Some(EnvironmentFact::Limited(limit)), Some(wanted)) => limit
             .most
@@ -153,6 +155,15 @@ fn mknod(dir: &Path) -> rustix::io::Result<()> {
     Ok(())
 }
 
+/// Sets an attribute as SELinux does, which asks for CAP_SYS_ADMIN of who has no SELinux.
+fn security_attribute(dir: &Path) -> std::io::Result<()> {
+    let path = dir.join(".probe-attribute");
+    fs::write(&path, "")?;
+    let set = rustix::fs::setxattr(&path, "security.selinux", b"probe", rustix::fs::XattrFlags::empty());
+    let _ = fs::remove_file(&path);
+    Ok(set?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,13 +173,13 @@ mod tests {
     fn what_is_lacking_is_named() {
         let facts: Facts =
             [(facts::VHOST_VSOCK, EnvironmentFact::Lacks("no such device".to_owned()))].into_iter().collect();
-        assert!(lacking(Need::VhostVsock, &facts).unwrap().contains("no such device"));
-        assert!(lacking(Need::Mknod, &facts).unwrap().contains("not probed"));
+        assert!(lacking(Need::VhostVsock, Effort::default(), &facts).unwrap().contains("no such device"));
+        assert!(lacking(Need::Mknod, Effort::default(), &facts).unwrap().contains("not probed"));
         let facts: Facts = [(facts::MKNOD, EnvironmentFact::Has)].into_iter().collect();
-        assert_eq!(lacking(Need::Mknod, &facts), None);
+        assert_eq!(lacking(Need::Mknod, Effort::default(), &facts), None);
         // A text that happens to say yes is none.
         let told: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
-        assert!(lacking(Need::Mknod, &told).is_some());
+        assert!(lacking(Need::Mknod, Effort::default(), &told).is_some());
         assert!(!told.has(facts::MKNOD));
     }
 
@@ -199,11 +210,17 @@ mod tests {
             let limit = Limit { most, by: "RLIMIT_NOFILE".to_owned() };
             [(facts::OPEN_FILES, EnvironmentFact::Limited(limit))].into_iter().collect()
         };
-        let why = lacking(Need::OpenFiles, &facts(Some(4096)));
+        let why = lacking(Need::OpenFiles, Effort::default(), &facts(Some(4096)));
         let expected = "the environment's limit-open-files is 4096 (RLIMIT_NOFILE), expected 12000 or more";
         assert_eq!(why.as_deref(), Some(expected));
-        assert_eq!(lacking(Need::OpenFiles, &facts(Some(12000))), None);
-        assert_eq!(lacking(Need::OpenFiles, &facts(None)), None);
-        assert!(lacking(Need::Processes, &facts(None)).unwrap().contains("not probed for limit-processes"));
+        assert_eq!(lacking(Need::OpenFiles, Effort::default(), &facts(Some(12000))), None);
+        let thorough = Effort { thorough: true, ..Effort::default() };
+        assert!(lacking(Need::OpenFiles, thorough, &facts(Some(12000))).is_some_and(|why| why.contains("120000")));
+        assert_eq!(lacking(Need::OpenFiles, Effort::default(), &facts(None)), None);
+        assert!(
+            lacking(Need::Processes, Effort::default(), &facts(None))
+                .unwrap()
+                .contains("not probed for limit-processes")
+        );
     }
 }

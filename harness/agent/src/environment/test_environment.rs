@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::Configuration;
@@ -180,6 +181,11 @@ impl EnvironmentSide for TestEnvironment<'_> {
 
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_with(Setting::RootPort)
+    }
+
+    fn boot_with_disk(&self, file: &Path) -> Result<Box<dyn Machine>, Stop> {
+        let disk = Setting::Disk(file.to_owned());
+        self.boot_guest(Configuration::VirtioBlk, RequiredDevice::None, disk)
     }
 
     fn tap(&self) -> Result<Tap, Stop> {

@@ -5,7 +5,7 @@ use crate::launch::paths::GuestPaths;
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
-use model::profile::Profile;
+use model::profile::{DaemonSetting, Profile};
 use operator::process::Invocation;
 use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
@@ -72,16 +72,16 @@ pub(crate) fn compose(
     sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
     sandbox.host_memory_mib = system::memory_mib().max(u64::from(sandbox.memory_mib));
     sandbox.for_host_with(system::cpus(), profile);
-    if configuration == Configuration::VirtioBlk {
-        make_disk(&paths.disk)?;
+    let disk = match &paths.setting {
+        Setting::Image { file, .. } | Setting::Disk(file) => file.clone(),
+        _ => paths.disk.clone(),
+    };
+    if configuration == Configuration::VirtioBlk && disk == paths.disk {
+        make_disk(&disk)?;
     }
     let guest_cid = guest_cid(paths.number);
     let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
-    let disk = match &paths.setting {
-        Setting::Image { file, .. } => file.clone(),
-        _ => paths.disk.clone(),
-    };
     let (qemu, daemon) = launches(
         profile,
         configuration,
@@ -127,9 +127,13 @@ fn launches(
         | Configuration::Runc
         | Configuration::Kata => {}
         Configuration::VirtioBlk => {
-            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
+            let file = match &paths.setting {
+                Setting::Disk(file) => text(file),
+                _ => text(&paths.disk),
+            };
+            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file, read_only: false });
         }
-        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+        Configuration::VirtioFs | Configuration::VirtioFsWith(_) => {
             sandbox.shared = SharedFilesystem::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
         }
         Configuration::Virtio9p => {
@@ -139,7 +143,7 @@ fn launches(
     let mut initramfs = None;
     let mut queues = 1;
     match &paths.setting {
-        Setting::Shipped | Setting::Vcpus(_) => {}
+        Setting::Shipped | Setting::Vcpus(_) | Setting::Disk(_) => {}
         Setting::RootPort => sandbox.root_ports = 1,
         Setting::SwitchPort => sandbox.switch_port = true,
         Setting::Iommu => sandbox.iommu = true,
@@ -178,18 +182,19 @@ fn launches(
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     apply(&mut launch, &changes).map_err(|e| ours(&e))?;
-    if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
-        return Ok((launch, None));
-    }
+    let setting = match configuration {
+        Configuration::VirtioFs => None,
+        Configuration::VirtioFsWith(setting) => Some(setting),
+        _ => return Ok((launch, None)),
+    };
     let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
     let socket = text(&paths.virtiofsd);
     let mut daemon = virtiofsd::launch(profile, &virtiofsd::VirtiofsdInstance { path, shared_dir, socket });
     let mut changes = provided.lacking_for_the_daemon();
-    match configuration {
-        Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
-        Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
-        _ => {}
+    if setting == Some(DaemonSetting::SandboxNone) {
+        changes.retain(|change| *change != Deviation::DaemonSandbox);
     }
+    changes.extend(setting.map(|setting| Deviation::DaemonSetting { setting }));
     apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
     Ok((launch, Some(daemon)))
 }
@@ -226,8 +231,9 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     // What the tests with guests of their own boot: profiles share them only where all of it is equal.
     let of_settings = Setting::all().into_iter().filter(|setting| setting.is_known_to(profile));
     let guests = of_settings.map(|setting| (Configuration::Own, setting));
-    let all = guests.chain([(Configuration::VirtioFs, Setting::Shipped)]);
-    let forms: Vec<String> = all.map(|(configuration, setting)| form(configuration, setting)).collect();
+    let shipped = [Configuration::VirtioFs, Configuration::VirtioBlk].map(|share| (share, Setting::Shipped));
+    let forms: Vec<String> =
+        guests.chain(shipped).map(|(configuration, setting)| form(configuration, setting)).collect();
     format!("{}\n{told}", forms.join("\n"))
 }
 
@@ -240,9 +246,7 @@ pub(crate) fn mount(configuration: Configuration) -> Option<(&'static str, &'sta
         | Configuration::Runc
         | Configuration::Kata => None,
         Configuration::VirtioBlk => Some(("/dev/vda", "ext4", "")),
-        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
-            Some((SHARE_TAG, "virtiofs", ""))
-        }
+        Configuration::VirtioFs | Configuration::VirtioFsWith(_) => Some((SHARE_TAG, "virtiofs", "")),
         // src/runtime/virtcontainers/kata_agent.go@3.1.0: sharedDir9pOptions and the default msize.
         Configuration::Virtio9p => Some((SHARE_TAG, "9p", "trans=virtio,version=9p2000.L,cache=mmap,msize=8192")),
     }

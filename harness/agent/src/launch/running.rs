@@ -28,7 +28,7 @@ use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, Machine as _, ModuleSet, Setting};
+use suites::environment::{Claims, Effort, Machine as _, ModuleSet, Setting};
 use suites::outcome::Component;
 
 /// A running guest.
@@ -220,7 +220,7 @@ impl RunningGuest {
         let used_for = match configuration {
             _ if required == RequiredDevice::Vsock => Some(ModuleUse::Vsock),
             // Their tests load what they need, and say what is missing.
-            _ if self.paths.setting != Setting::Shipped => None,
+            _ if !matches!(self.paths.setting, Setting::Shipped | Setting::Disk(_)) => None,
             _ => Some(configuration.share().map_or(ModuleUse::Other, ModuleUse::from)),
         };
         used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;
@@ -306,8 +306,8 @@ impl RunningGuest {
 
     /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it; `usual` is whom the test
     /// blames.
-    pub(crate) fn with_lowered_limits(&self, stop: Stop, usual: Component) -> Stop {
-        match self.daemon.as_ref().and_then(|daemon| Lowered::of(daemon.pid())) {
+    pub(crate) fn with_lowered_limits(&self, stop: Stop, usual: Component, effort: Effort) -> Stop {
+        match self.daemon.as_ref().and_then(|daemon| Lowered::of(daemon.pid(), effort)) {
             Some(lowered) => lowered.explains(stop, usual),
             None => stop,
         }

@@ -2,7 +2,7 @@ use super::*;
 use crate::argv;
 use crate::launch::FdPurpose;
 use crate::sandbox::{Net, Sandbox, Vsock};
-use model::profile::Profile;
+use model::profile::{DaemonSetting, Profile};
 
 fn launch(name: &str) -> Launch {
     let profile = Profile::find(name).unwrap();
@@ -24,8 +24,8 @@ fn all() -> Vec<Deviation> {
         Deviation::SerialLog { socket: "/run/serial.sock".to_owned(), terse: false },
         Deviation::DaemonSandbox,
         Deviation::DaemonHandles,
-        Deviation::DaemonXattr,
-        Deviation::DaemonAcl,
+        Deviation::DaemonSetting { setting: DaemonSetting::Xattr },
+        Deviation::DaemonSetting { setting: DaemonSetting::Acl },
     ]
 }
 

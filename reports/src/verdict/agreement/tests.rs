@@ -147,6 +147,8 @@ fn what_no_container_can_show_is_a_short_list() {
         "smoke::guest_has_numa_nodes_with_bound_memory",
         "host::a_vcpu_runs",
         "host::qemu_reads_a_disk_by_io_uring",
+        "filesystem::virtio_fs::selinux_labels_are_kept",
+        "filesystem::virtio_9p::selinux_labels_are_kept",
         HANDLES,
     ];
     assert_eq!(beyond, expected);

@@ -51,6 +51,19 @@ fn flags_of_a_mount_that_take_a_property_away_fail_it() {
     must_fail(&mounted.at, "mounts_in_the_guest", "Read-only");
 }
 
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn a_submount_that_looks_like_the_share_is_found() {
+    let at = tempfile::tempdir().expect("a temporary directory");
+    super::open_to_all(at.path());
+    let name = "submounts_are_filesystems_of_their_own";
+    let Some(body) = body(name).and_then(Body::on_a_site) else { panic!("{name} is no body inside a guest") };
+    match body(&site_in(at.path(), name, at.path(), Some(at.path().to_path_buf()))) {
+        Err(Stop::Fail { message, .. }) => assert!(message.contains("the same device number"), "{message}"),
+        other => panic!("expected a failure, got {other:?}"),
+    }
+}
+
 /// System calls made to succeed without being done (or to fail), and a body that must notice.
 const LIES: &[(&str, &str)] = &[
     ("/^rename:retval=0", "rename_is_atomic"),
@@ -90,6 +103,9 @@ const LIES: &[(&str, &str)] = &[
     ("lseek:retval=0", "a_listing_can_be_resumed_at_any_entry"),
     ("/^getdents:retval=0", "a_directory_lists_what_was_just_made_and_removed"),
     ("/^readlink:error=EINVAL", "symlink_targets_keep_every_byte"),
+    ("inotify_add_watch:retval=1", "own_changes_are_notified"),
+    ("/^setxattr:retval=0", "selinux_labels_are_kept"),
+    ("/^open(at)?$:error=EIO:when=50+", "running_out_of_descriptors_is_an_errno"),
 ];
 
 /// The environment variables that tell [`run_one_body`] what to run, and where.

@@ -2,16 +2,17 @@
 
 use super::RunningGuest;
 use crate::log::Log;
-use crate::process::kill_group;
+use crate::process::{kill_group, wait};
 use model::profile::{ModuleUse, Profile};
 use protocol::message::{GuestReply, GuestRequest};
 use qemu::qmp::QmpError;
+use rustix::process::Signal;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::environment::{Answer, Ending, Machine, Question};
-use suites::filesystem::{Action, GuestSide, Reply};
+use suites::filesystem::{Action, DaemonSignal, GuestSide, Reply};
 use suites::outcome::Component;
 
 impl RunningGuest {
@@ -43,6 +44,14 @@ impl Machine for RunningGuest {
         match self.request(GuestRequest::Ask { question }, self.deadlines.answer, "asking the guest")? {
             GuestReply::Answered { answer } => Ok(answer),
             other => Err(Stop::error(format!("asking the guest: unexpected reply {other:?}"))),
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        match self.request(GuestRequest::Act { action }, self.deadlines.act, "acting in the guest") {
+            Ok(GuestReply::Acted { reply }) => Ok(reply),
+            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
+            Err(stop) => Err(stop),
         }
     }
 
@@ -166,11 +175,32 @@ impl Machine for RunningGuest {
 
 impl GuestSide for RunningGuest {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
-        match self.request(GuestRequest::Act { action }, self.deadlines.act, "acting in the guest") {
-            Ok(GuestReply::Acted { reply }) => Ok(reply),
-            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
-            Err(stop) => Err(stop),
+        Machine::act(self, action)
+    }
+
+    fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop> {
+        let daemon = self.daemon.as_mut().ok_or_else(|| Stop::error("this guest has no virtiofsd"))?;
+        let signal = match by {
+            DaemonSignal::Kill => Signal::KILL,
+            DaemonSignal::Terminate => Signal::TERM,
+        };
+        daemon.end_by(signal, deadline)
+    }
+
+    fn answers(&mut self) -> Result<bool, Stop> {
+        let Some(agent) = &self.agent else { return Err(Stop::error("the guest has no agent")) };
+        let question = Question::Read { path: "/proc/uptime".to_owned() };
+        let patient = || agent.silent_for() < self.deadlines.silence;
+        Ok(agent.ask(GuestRequest::Ask { question }, self.deadlines.answer, patient).is_ok())
+    }
+
+    fn quit_vmm(&mut self, deadline: Duration) -> Result<bool, Stop> {
+        // QEMU may end before it answers.
+        if let Some(qmp) = &mut self.qmp {
+            let _ = qmp.execute("quit", serde_json::json!({}));
         }
+        self.qemu_ended = self.qemu_ended.or(wait(&mut self.qemu, deadline).ok().flatten());
+        Ok(self.qemu_ended.is_some())
     }
 
     fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
