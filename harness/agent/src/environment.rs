@@ -197,7 +197,7 @@ impl Agent {
                     Some(running) => {
                         note_seed(test, &environment, claims.effort);
                         let stop = caught(|| self.run_with_guest(test, body, running, claims.effort)).err();
-                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test.blames, claims.effort));
+                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test, claims.effort));
                         environment.keep_artifacts(running);
                         let is_alive = running.usable();
                         // What was measured in a guest that did not live on may be of its loss.

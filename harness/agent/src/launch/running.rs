@@ -16,7 +16,7 @@ use crate::launch::qemu_process;
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
 use growth::Growth;
-use model::profile::{ModuleUse, Profile};
+use model::profile::{DaemonSetting, ModuleUse, Profile};
 use protocol::client::{Client, ClientError};
 use protocol::message::{GuestReply, GuestRequest, Launched, SHARE};
 use qemu::launch::FdPurpose;
@@ -26,7 +26,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
-use suites::catalogue::Configuration;
+use suites::catalogue::{Configuration, Test};
 use suites::check::Stop;
 use suites::environment::{Claims, Effort, Machine as _, ModuleSet, Setting};
 use suites::outcome::Component;
@@ -304,11 +304,12 @@ impl RunningGuest {
         self.daemon.as_mut().and_then(DaemonProcess::wakes)
     }
 
-    /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it; `usual` is whom the test
-    /// blames.
-    pub(crate) fn with_lowered_limits(&self, stop: Stop, usual: Component, effort: Effort) -> Stop {
-        match self.daemon.as_ref().and_then(|daemon| Lowered::of(daemon.pid(), effort)) {
-            Some(lowered) => lowered.explains(stop, usual),
+    /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it.
+    pub(crate) fn with_lowered_limits(&self, stop: Stop, test: &Test, effort: Effort) -> Stop {
+        // One setting asks for a low one.
+        let daemon = self.daemon.as_ref().filter(|_| test.setting != Some(DaemonSetting::FewDescriptors));
+        match daemon.and_then(|daemon| Lowered::of(daemon.pid(), effort)) {
+            Some(lowered) => lowered.explains(stop, test.blames),
             None => stop,
         }
     }
