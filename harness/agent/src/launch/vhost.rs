@@ -24,15 +24,17 @@ const SEVERAL_QUEUES: libc::c_short = 0x0100;
 /// Opens what QEMU's descriptors are for, each with its number; a guest has one disk and one tap at most.
 pub(crate) fn open_all(fds: &[InheritedFd], guest_cid: u32, disk: &Path) -> Result<Vec<(OwnedFd, i32)>, Stop> {
     let queues = fds.iter().filter(|fd| matches!(fd.purpose, FdPurpose::Tap { .. })).count();
-    let mut taps = (if queues > 0 { tap_apart(queues) } else { Ok(Vec::new()) }).map_err(in_vain(TUN))?.into_iter();
-    let opened = fds.iter().map(|fd| {
-        let opened = match fd.purpose {
+    let taps = if queues > 0 { tap_apart(queues).map_err(in_vain(TUN))? } else { Vec::new() };
+    let mut taps = taps.into_iter();
+    let mut opened = Vec::new();
+    for fd in fds {
+        let file = match fd.purpose {
             FdPurpose::Tap { .. } => taps.next().ok_or_else(|| Stop::error("a queue of the tap is missing"))?,
             other => open(other, guest_cid, disk)?,
         };
-        Ok((opened, fd.number))
-    });
-    opened.collect()
+        opened.push((file, fd.number));
+    }
+    Ok(opened)
 }
 
 /// A tap of one queue in a network namespace of its own, whose other end answers test packets, and vhost-net.
@@ -59,7 +61,7 @@ fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop
     opened.map_err(in_vain(path))
 }
 
-fn in_vain(path: &str) -> impl Fn(io::Error) -> Stop + '_ {
+fn in_vain(path: &str) -> impl Fn(io::Error) -> Stop {
     move |e| Stop::error(format!("opening {path} for QEMU: {e}"))
 }
 
