@@ -48,7 +48,7 @@ pub enum Setting {
     Template(PathBuf),
     /// `enable_template = true`: a guest that takes over the state that was saved, with the memory that lies in this file.
     Clone(PathBuf),
-    /// Disks that the guest has from the beginning: `guest_extension_images`.
+    /// Read-only disks that the guest has from the beginning.
     Disks(Vec<PathBuf>),
     /// None; but the disk in the place of a share is this file, which outlives the guest.
     Disk(PathBuf),

@@ -31,14 +31,15 @@ const SET_GUEST_CID: libc::c_ulong = 0x4008_af60;
 pub(crate) fn open_all(fds: &[InheritedFd], guest_cid: u32, disk: &Path) -> Result<Vec<(OwnedFd, i32)>, Stop> {
     let queues = fds.iter().filter(|fd| matches!(fd.purpose, FdPurpose::Tap { .. })).count();
     let mut taps = (if queues > 0 { tap(queues)? } else { Vec::new() }).into_iter();
-    let opened = fds.iter().map(|fd| {
-        let opened = match fd.purpose {
+    let mut opened = Vec::new();
+    for fd in fds {
+        let file = match fd.purpose {
             FdPurpose::Tap { .. } => taps.next().ok_or_else(|| Stop::error("a queue of the tap is missing"))?,
             other => open(other, guest_cid, disk)?,
         };
-        Ok((opened, fd.number))
-    });
-    opened.collect()
+        opened.push((file, fd.number));
+    }
+    Ok(opened)
 }
 
 /// A tap of one queue in a network namespace of its own, whose other end answers test packets, and vhost-net.
@@ -76,7 +77,7 @@ fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop
     }
 }
 
-fn in_vain(path: &str) -> impl Fn(io::Error) -> Stop + '_ {
+fn in_vain(path: &str) -> impl Fn(io::Error) -> Stop {
     move |e| Stop::error(format!("opening {path} for QEMU: {e}"))
 }
 
