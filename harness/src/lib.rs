@@ -6,7 +6,8 @@
 //! show. [`gather`], [`bundle`] and [`watch`] are about runs that are there.
 //! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
 //! [`level`] says whether what is below this machine is hardware.
-//! [`blame`] says which component to swap to find out whose fault a failure is; [`donor`] has those of other releases.
+//! [`blame`] says which component to swap to find out whose fault a failure is; [`donor`] has those of other releases;
+//! [`reproduce`] runs the script of a bug report.
 //! [`sweep`] removes what earlier runs left behind.
 
 mod artifacts;

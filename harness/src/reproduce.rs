@@ -65,7 +65,7 @@ pub async fn reproduce(
 async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error> {
     docker.start_container(id, None::<StartContainerOptions>).await?;
     let options = LogsOptions { follow: true, stdout: true, stderr: true, ..Default::default() };
-    let mut lines = docker.logs(id, Some(options));
+    let mut lines = std::pin::pin!(docker.logs(id, Some(options)));
     let mut said = Vec::new();
     let heard = async {
         while let Some(line) = lines.next().await {
@@ -73,7 +73,7 @@ async fn once(docker: &Docker, id: &str) -> Result<Tried, bollard::errors::Error
             let room = MOST.saturating_sub(said.len());
             said.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
         }
-        Ok(())
+        Ok::<(), bollard::errors::Error>(())
     };
     let ended = match tokio::time::timeout(DEADLINE, heard).await {
         Ok(heard) => heard.map(|()| true)?,

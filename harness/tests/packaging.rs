@@ -35,6 +35,26 @@ fn program(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// What is in the Debian package, its man pages aside.
+const FILES: [&str; 16] = [
+    "-rwxr-xr-x ./usr/bin/kata-qualify",
+    "-rw-r--r-- ./usr/share/bash-completion/completions/kata-qualify",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/changelog.gz",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/copyright",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/examples/job.yaml",
+    "-rwxr-xr-x ./usr/share/doc/kata-qualify/examples/qualify.sbatch",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/examples/tmt/.fmf/version",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/examples/tmt/host.fmf",
+    "-rwxr-xr-x ./usr/share/doc/kata-qualify/examples/tmt/host.sh",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/examples/tmt/plan.fmf",
+    "-rwxr-xr-x ./usr/share/doc/kata-qualify/examples/tmt/results",
+    "-rw-r--r-- ./usr/share/doc/kata-qualify/running.md.gz",
+    "-rw-r--r-- ./usr/share/fish/vendor_completions.d/kata-qualify.fish",
+    "-rwxr-xr-x ./usr/share/kata-qualify/run-shard",
+    "-rw-r--r-- ./usr/share/lintian/overrides/kata-qualify",
+    "-rw-r--r-- ./usr/share/zsh/vendor-completions/_kata-qualify",
+];
+
 #[test]
 #[cfg_attr(
     any(lacks = "debhelper", lacks = "lintian", lacks = "man", lacks = "bash"),
@@ -58,14 +78,25 @@ fn the_debian_package_has_what_belongs_to_it_and_lintian_nothing_to_say() {
         files.find(|path| path.to_string_lossy().ends_with(end)).unwrap()
     };
     let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built(".deb")));
-    let files: Vec<String> = listed
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .inspect(|words| assert_eq!(words[1], "root/root", "{words:?}"))
-        .filter(|words| !words[5].ends_with('/'))
-        .map(|words| format!("{} {}", words[0], words[5]))
-        .collect();
-    insta::assert_snapshot!(files.join("\n"));
+    let (mut files, mut pages) = (Vec::new(), BTreeSet::new());
+    for line in listed.lines().filter(|line| !line.ends_with('/')) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[1], "root/root", "{line}");
+        match words[5].strip_prefix("./usr/share/man/man1/") {
+            Some(page) => {
+                pages.insert(page.to_owned());
+            }
+            None => files.push(format!("{} {}", words[0], words[5])),
+        }
+    }
+    assert_eq!(files, FILES);
+    // One for each call that `--help` lists.
+    let help = must(Command::new(env!("CARGO_BIN_EXE_kata-qualify")).arg("-h"));
+    let calls = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let calls = calls.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let expected = calls.filter(|call| *call != "help").map(|call| format!("kata-qualify-{call}.1.gz"));
+    let expected: BTreeSet<String> = expected.chain(["kata-qualify.1.gz".to_owned()]).collect();
+    assert!(pages.len() > 10 && pages == expected, "{pages:?} are not {expected:?}");
     let mut lintian = Command::new("lintian");
     let (code, said) = run(lintian.args(["--allow-root", "--fail-on", "error,warning"]).arg(built(".changes")));
     assert_eq!(code, 0, "{said}");

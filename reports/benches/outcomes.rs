@@ -3,17 +3,18 @@
 //! `cargo bench -p reports --bench outcomes`; `TARGETS` and `OUTCOMES` (1000 each, of a target) make a smaller one, whose
 //! limits are as much smaller.
 //! Measured are reading the journal, folding it to verdicts, and writing JUnit, Markdown and JSON: together at most 10 s
-//! and, besides what the program has before it reads, 1 GB at the peak (`VmHWM`). The page comes after that and has no
-//! limit here.
+//! and, besides what the program has before it reads, 1 GB at the peak (`VmHWM`).
+//! After that everything is written once more, with the pages, which has no limit here.
 //! It ends with 1 if a limit is exceeded.
 
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::verified::Basis;
 use reports::journal::{CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, SCHEMA};
 use reports::standing::{Recorded, Standings};
-use reports::views::{html, json, junit, markdown, write};
+use reports::views::{json, junit, markdown, write};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
@@ -78,8 +79,8 @@ fn measure() -> Result<bool, Box<dyn Error>> {
     step("JSON", now)?;
     let (seconds, memory) = (began.elapsed().as_secs_f64(), peak()? - before);
     let now = Instant::now();
-    std::fs::write(dir.path().join("index.html"), html::render(&standings, catalogue::tests()))?;
-    step("the page, without limit", now)?;
+    write::write_all(&standings, &[], catalogue::tests(), dir.path(), dir.path())?;
+    step("all, with the pages", now)?;
     let share = (targets * tests.len()) as f64 / WHOLE;
     let rows = [("time", seconds, SECONDS * share, "s"), ("memory", memory, MEMORY * share, "MiB")];
     for (what, measured, limit, unit) in rows {
@@ -171,12 +172,12 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
 }
 
 fn facts() -> Result<CellFacts, Box<dyn Error>> {
-    let qemu = || "qemu-system-x86".parse();
+    let (qemu, version): (PackageName, PackageVersion) = ("qemu-system-x86".parse()?, "1:10.0.2+ds-2".parse()?);
     Ok(CellFacts {
         basis: Basis::Emulated,
         accelerator: "tcg".to_owned(),
-        versions: BTreeMap::from([(qemu()?, "1:10.0.2+ds-2".parse()?)]),
-        suites: BTreeMap::from([(qemu()?, "trixie".to_owned())]),
+        versions: BTreeMap::from([(qemu.clone(), version)]),
+        suites: BTreeMap::from([(qemu, "trixie".to_owned())]),
         kernel: Some("6.12.41+deb13-amd64".to_owned()),
         image: "kata-qualify/debian:13".to_owned(),
         image_made: None,

@@ -7,15 +7,18 @@
 
 mod case;
 mod feature;
+mod form;
 mod forms;
 mod parts;
+mod refused;
 mod route;
 pub mod script;
 mod tracker;
 
 pub use case::{FailedTest, Package, Sighting, passed_in};
 pub use feature::Series;
-pub use forms::{Form, Written};
+pub use form::Form;
+pub use forms::Written;
 pub use parts::{Log, Report, Reproduced};
 pub use route::{Owner, Route, Ruling};
 pub use tracker::{Destination, destination};

@@ -324,12 +324,12 @@ fn what_others_write_while_a_file_is_being_written_is_not_lost() {
 fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
     assert_strace_runs();
     let theirs = "# theirs\n";
-    for call in [EDIT, MORE, BACK] {
+    for (before, call) in [(None, EDIT), (Some(DROP_IN), EDIT), (Some(EDIT), BACK)] {
         let (mut points, mut back) = (0, 0);
         for n in 1.. {
             let machine = machine();
-            if call != EDIT {
-                must(&machine, EDIT);
+            if let Some(before) = before {
+                must(&machine, before);
             }
             let (_, _, log) = traced(&machine.copy(), call, &["renameat2", "openat2"]);
             let is_nth =
@@ -386,19 +386,19 @@ fn what_is_imported_is_there_at_every_point() {
     }
 }
 
-/// Nobody who is told that nothing was written finds something of ours in effect.
+/// An error of reading it again says nothing about that.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
-fn bad_input_is_no_answer_once_all_is_written() {
+fn whoever_finds_all_written_is_told_so() {
     assert_strace_runs();
     let (_, _, log) = traced(&machine(), EDIT, &["openat2"]);
     let all = log.lines().filter(|line| line.contains("openat2(")).count();
     let mut told = 0;
-    for n in (all - 24..=all).step_by(2) {
+    for n in (all / 2..=all).step_by(5) {
         let machine = machine();
         let (code, _, injected) = under_strace(&machine, EDIT, &format!("openat2:error=EIO:when={n}"));
         let is_written = machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists();
-        assert!(injected && (code != Some(2) || !is_written), "{n} of {all}: {code:?}");
+        assert!(injected && (!is_written || matches!(code, Some(0 | 13))), "{n} of {all}: {code:?}");
         told += usize::from(code == Some(13));
         must(&machine, BACK);
     }

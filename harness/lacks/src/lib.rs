@@ -175,7 +175,7 @@ pub const LDD: Need = need("ldd", &[Program("ldd")]);
 pub const CURL: Need = need("curl", &[Program("curl")]);
 /// A C compiler under its standard name, with the C library's headers.
 pub const C_COMPILER: Need = need("c-compiler", &[Program("cc")]);
-/// Debian's opinion of shell scripts.
+/// Lints shell scripts.
 pub const SHELLCHECK: Need = need("shellcheck", &[Program("shellcheck")]);
 /// Sends reports to Debian.
 pub const REPORTBUG: Need = need("reportbug", &[Program("reportbug")]);
@@ -186,8 +186,6 @@ pub const GO: Need = need("go", &[Program("go")]);
 /// What the scripts of CI call.
 pub const PIPELINE: Need =
     need("pipeline", &[Program("bash"), Program("jq"), Program("git"), Program("diff"), Program("realpath")]);
-/// Lints shell scripts.
-pub const SHELLCHECK: Need = need("shellcheck", &[Program("shellcheck")]);
 /// Reads JSON in shell scripts.
 pub const JQ: Need = need("jq", &[Program("jq")]);
 /// Python 3.

@@ -17,7 +17,7 @@ use model::database::Database;
 use model::profile::Profile;
 use model::target;
 use reports::journal::{CellId, Environment};
-use reports::matrix::{CellReport, Matrix};
+use reports::matrix::CellReport;
 use reports::standing::{Change, Effect, Standings};
 use std::path::{Path, PathBuf};
 use suites::catalogue::{self, Test};

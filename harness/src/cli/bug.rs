@@ -89,10 +89,10 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
         bundle,
     };
     let written = report.written().context("writing the report")?;
-    let to = report.where_to(&written);
+    let hidden = people();
+    let to = hidden.hidden(&report.where_to(&written));
     std::fs::create_dir_all(&what.out).map_err(|e| UsageError(format!("--out {}: {e}", what.out.display())))?;
     bundle::pack(&journal, folder.path(), &database, &what.out.join(&report.bundle))?;
-    let hidden = people();
     let put = |file: &str, text: &str| {
         let path = what.out.join(file);
         std::fs::write(&path, hidden.hidden(text)).with_context(|| format!("writing {}", path.display()))

@@ -110,7 +110,7 @@ pub struct OwningRun {
 }
 
 impl OwningRun {
-    /// They, as Docker takes them.
+    /// The labels of what belongs to it, as Docker takes them.
     pub fn labels(&self) -> HashMap<String, String> {
         let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
         all.map(|(name, value)| (name.to_owned(), value.clone())).into()

@@ -53,11 +53,11 @@ pub(crate) struct Made<'a> {
 pub(crate) enum End {
     /// One test passes and one fails.
     Fails,
-    /// It was only asked for the one that passes.
+    /// It was only asked for the test that passes.
     Passes,
     /// Its image cannot be made.
     Lost,
-    /// It is killed.
+    /// It is killed after the test that passes.
     Killed,
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
 fn tests(events: &mut Vec<Event>, cell: &CellId, log: String, made: &Made<'_>) {
     let (fails, component, observed) = made.fails;
     let failed = Outcome::Fail(Failure::new(component, observed));
-    let count = if made.end == End::Passes { 1 } else { 2 };
+    let count = if made.end == End::Fails { 2 } else { 1 };
     for (test, outcome, artifacts) in
         [(PASSES, Outcome::Pass, vec![]), (fails, failed, vec![log])].into_iter().take(count)
     {

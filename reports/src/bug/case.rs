@@ -1,5 +1,6 @@
 //! A test that failed, with what is known of it.
 
+use super::refused::refusal;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::signature;
@@ -150,7 +151,7 @@ impl<'m> FailedTest<'m> {
     pub fn summary(&self) -> String {
         let first = self.failure.observed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         let said = first.rsplit_once("(GenericError): ").map_or(first, |(_, said)| said);
-        let refused = super::script::refusal(&self.failure.observed);
+        let refused = refusal(&self.failure.observed);
         let said = refused.map_or_else(|| said.to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words));
         model::redact::one_line(&said, 160)
     }
@@ -178,7 +179,8 @@ impl<'m> FailedTest<'m> {
         later.find(|profile| passed(profile).unwrap_or_else(|| recorded(profile))).map(|profile| profile.name.as_str())
     }
 
-    /// Releases of the distro, this one among them, of which the record says that all works that the test proves.
+    /// Releases of the distro, this one among them, of which the record says that all works that the test proves, the last
+    /// tested first.
     pub fn works_in(&self) -> Vec<Sighting> {
         let CellId { arch, environment, .. } = &self.cell.cell;
         let fits = |entry: &&VerifiedEntry| entry.arch == *arch && entry.environment == *environment;
@@ -187,7 +189,11 @@ impl<'m> FailedTest<'m> {
             let (release, source) = (entry.release.clone(), "the record".to_owned());
             Sighting { day: entry.tested, release, source, versions: versions(&entry.versions) }
         };
-        supported.map(sighting).collect()
+        let mut all: Vec<Sighting> = supported.map(sighting).collect();
+        all.sort();
+        all.dedup();
+        all.reverse();
+        all
     }
 
     /// What the record has under a profile.

@@ -6,9 +6,6 @@
 
 mod command;
 mod guest;
-mod refused;
-
-pub use refused::{Refusal, refusal};
 
 use super::case::FailedTest;
 use model::package_manager::PackageManager;
@@ -93,7 +90,8 @@ uname -srm
         summary = failed.summary(),
         test = failed.test.id,
         profile = failed.profile.name,
-        range = failed.profile.range,
+        // Its dash is no sign of ASCII.
+        range = failed.profile.range.replace('\u{2013}', "-"),
         package = package.unwrap_or_default(),
     )
 }

@@ -558,7 +558,7 @@ fn what_a_journal_says_is_never_run() {
             observed: hostile("device_add was refused (GenericError): it's $(CALL)`CALL`\nCALL"),
             ..PCI_OF_BULLSEYE
         },
-        Finding { observed: hostile("virtiofsd ended (code 1): $(CALL); '`CALL`"), ..FLAGS_OF_BOOKWORM },
+        Finding { observed: hostile("virtiofsd ended (code 1): please $(CALL); '`CALL`"), ..FLAGS_OF_BOOKWORM },
     ];
     let program = stand_in(dir.path(), "echo a; echo b; echo c; echo d; echo e; echo '{\"status\": 1}'\n");
     for finding in &findings {

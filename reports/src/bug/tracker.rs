@@ -1,7 +1,7 @@
 //! Where bugs are taken: the trackers, what each calls the release, and where one looks first.
 
 use super::case::FailedTest;
-use super::forms::Form;
+use super::form::Form;
 use super::route::{Owner, Route, Ruling};
 use suites::outcome::Component;
 

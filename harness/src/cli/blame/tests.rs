@@ -1,7 +1,8 @@
 use super::*;
 use model::arch::Arch;
 use reports::journal::{Event, Journal, JournalEntry, SCHEMA};
-use suites::outcome::Failure;
+use reports::matrix::Matrix;
+use suites::outcome::{Failure, Outcome};
 
 const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
 const LINKS: &str = "filesystem::virtio_fs::hard_links_share_one_file";
@@ -86,7 +87,7 @@ fn a_failed_test_is_named_by_a_part_of_it_that_no_other_has() {
         (&one, "boots", "no test with `boots` in its name failed there; of all: filesystem"),
         (&two, "rename", "failed in several cells: name one by --cell debian:12"),
     ] {
-        let error = chosen(matrix, &blame_arguments(test, &[])).unwrap_err().to_string();
+        let error = chosen(matrix, &blame_arguments(test, &[]).failed).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! An issue in Markdown, under the heads that a template asks for.
 
-use super::Form;
+use crate::bug::form::Form;
 use crate::bug::parts::{Block, Part, Report};
 use crate::bug::route::{Owner, Ruling};
 use crate::views::markdown::escape;

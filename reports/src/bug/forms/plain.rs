@@ -19,6 +19,23 @@ pub(super) fn body(report: &Report<'_>) -> String {
     }
     out.truncate(out.trim_end().len());
     out.push('\n');
+    in_plain_signs(&out)
+}
+
+/// Typographic signs in those that need no encoding: a mail with others arrives as Base64.
+fn in_plain_signs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{2013}' | '\u{2014}' => out.push('-'),
+            '\u{2018}' | '\u{2019}' => out.push('\''),
+            '\u{201c}' | '\u{201d}' => out.push('"'),
+            '\u{2026}' => out.push_str("..."),
+            '\u{2264}' => out.push_str("<="),
+            '\u{2265}' => out.push_str(">="),
+            c => out.push(c),
+        }
+    }
     out
 }
 
@@ -48,6 +65,12 @@ pub(super) fn wrapped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signs_are_those_of_a_keyboard() {
+        let text = "3.2\u{2013}3.4 \u{201c}x\u{201d} \u{2026} \u{2264} 2 \u{e9}";
+        assert_eq!(in_plain_signs(text), "3.2-3.4 \"x\" ... <= 2 \u{e9}");
+    }
 
     #[test]
     fn prose_is_wrapped_and_a_long_word_stays_whole() {

@@ -1,7 +1,7 @@
 //! Scripts that need a command line only, and no guest that runs.
 
-use super::refused::{Refusal, given};
-use super::{FailedTest, WORK, line, qemu, quoted, refusal, word};
+use super::{FailedTest, WORK, line, qemu, quoted, word};
+use crate::bug::refused::{Refusal, given, refusal};
 use serde_json::json;
 use suites::reproducer::Plug;
 
@@ -25,9 +25,9 @@ pub(super) fn qemu_lists(failed: &FailedTest<'_>) -> Result<String, String> {
     let mut out = qemu(failed)?;
     out.push_str(
         r#"
-# Whether QEMU lists a name; `-device help` has it in quotes.
-lists() {
-    grep -Eq "^ *$2( |\$)|^name \"$2\"" "$work/list$1"
+# Looks for a name in a list of QEMU's; that of its devices has it in quotes.
+wants() {
+    grep -Eq "^ *$2( |\$)|^name \"$2\"" "$work/list$1" || missing="$missing $1 $2"
 }
 
 echo "== control: the lists have something in them"
@@ -41,8 +41,7 @@ echo "== control: the lists have something in them"
     }
     out.push_str("\necho \"== what Kata Containers asks for\"\nmissing=\n");
     for (flag, name) in pairs {
-        let name = quoted(name);
-        out.push_str(&format!("lists {flag} {name} || missing=\"$missing {flag} {name}\"\n"));
+        out.push_str(&format!("wants {flag} {}\n", quoted(name)));
     }
     out.push_str(
         "[ -z \"$missing\" ] || reproduced \"QEMU does not list$missing\"\nnot_reproduced \"QEMU lists all of it\"\n",

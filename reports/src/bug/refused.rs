@@ -2,13 +2,13 @@
 
 /// QEMU's words on an argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// `-device`.
-    pub flag: String,
+    pub(super) flag: String,
     /// What stands behind it.
-    pub value: String,
+    pub(super) value: String,
     /// What QEMU says of it.
-    pub words: String,
+    pub(super) words: String,
 }
 
 impl Refusal {
@@ -19,7 +19,7 @@ impl Refusal {
 }
 
 /// What QEMU refuses, where a text quotes it: `qemu-system-x86_64: -device x,y=z: words`.
-pub fn refusal(observed: &str) -> Option<Refusal> {
+pub(super) fn refusal(observed: &str) -> Option<Refusal> {
     observed.lines().find_map(|line| {
         let (_, quoted) = line.split_once(": -")?;
         let (flag, rest) = quoted.split_once(' ')?;
