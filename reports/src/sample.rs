@@ -44,6 +44,7 @@ pub(crate) fn test(
         suite: if id.starts_with("smoke") { Suite::Smoke } else { Suite::Filesystem },
         place: Place::Environment,
         share: None,
+        setting: None,
         proves: proves.to_vec(),
         blames,
         needs: &[],
@@ -53,6 +54,7 @@ pub(crate) fn test(
         loads: None,
         seconds: 60,
         reproducer: None,
+        random: false,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }
