@@ -115,11 +115,10 @@ mod tests {
     #[test]
     fn an_interface_that_loses_packets_is_told_with_vhosts_part_in_it() {
         let mut machine = FakeMachine::of("go-3.32");
-        let count =
-            |count| -> Box<dyn FnMut(&Question) -> Option<Answer>> { Box::new(move |_| Some(Answer::Count { count })) };
-        machine.answers = count(PACKETS);
+        let count = |count| move |_: &Question| Some(Answer::Count { count });
+        machine.answers = Box::new(count(PACKETS));
         assert_eq!(carries_packets(&mut machine, "eth0"), Ok(()));
-        machine.answers = count(3);
+        machine.answers = Box::new(count(3));
         let lost = carries_packets(&mut machine, "eth0").unwrap_err();
         let message = "of 8 packets that the guest sent over eth0, 3 came back unchanged";
         assert_eq!(lost, Stop::fail(message));
