@@ -9,6 +9,7 @@
 //! | [`Wish::Listen`] | a vsock listener | the ports of tests |
 //!
 //! Whoever is in the container may ask, the release's programs, too: nothing is granted that reaches past its own guests.
+//! A context id does not bind for good: who has the descriptor may claim another one by `ioctl`, while no guest has that.
 
 use agent::broker::{CIDS, ERRNO, LINE, PATIENCE, Wish};
 use agent::launch::vhost;
