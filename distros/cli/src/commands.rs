@@ -55,7 +55,8 @@ pub(crate) enum Exit {
     No = 1,
     /// Usage, or input that cannot be used.
     BadInput = 2,
-    /// The system, its release or a fact is not known.
+    /// The system, its release or a fact is not known; or this user may not read or write a file, or the answer to what is
+    /// done could not be printed.
     Unknown = 3,
     /// The package manager failed, or there is none.
     Failed = 4,
@@ -70,7 +71,7 @@ pub(crate) enum Exit {
     /// Nothing that is there works: it must be built.
     NothingWorks = 12,
     /// Something else overrides what was written, or the container manager's configuration keeps the handler out and
-    /// nothing was; or not all of it was taken back.
+    /// nothing was; or not all of it was taken back, or a text of others is not in its place.
     NotEffective = 13,
 }
 
@@ -81,7 +82,9 @@ Exit codes:
   1  the answer is no: lint found something, a component is not installed,
      a combination is not verified, or its versions have changed
   2  usage, or input that cannot be used
-  3  the system, its release or a fact is not known, or only assumed
+  3  the system, its release or a fact is not known, or only assumed;
+     a file may not be read or written by this user; or all is done,
+     and the answer could not be printed
   4  the package manager failed, or is not there
   5  another package manager held its database for too long
   6  the package manager is recognised, but not run by this program:
@@ -90,7 +93,8 @@ Exit codes:
  11  something must be installed, or described in /etc/kata-osinfo, first
  12  nothing works: the evidence and build instructions are printed
  13  written, or taken back, but not everything took effect; or nothing
-     was written, because the handler would not be the one that is meant";
+     was written, because the handler would not be the intended one; or
+     a text of others is not in its place since a call was killed";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]
