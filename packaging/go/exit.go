@@ -14,7 +14,8 @@ const (
 	ExitNo ExitCode = 1
 	// ExitBadInput is bad usage, or input that cannot be used.
 	ExitBadInput ExitCode = 2
-	// ExitUnknown says that the system, its release or a fact is not known, or only assumed.
+	// ExitUnknown says that the system, its release or a fact is not known, or only assumed; that this user may not read or
+	// write something; or that all is done and could not be printed.
 	ExitUnknown ExitCode = 3
 	// ExitFailed says that the package manager failed, or is not there.
 	ExitFailed ExitCode = 4
@@ -24,11 +25,12 @@ const (
 	ExitNotExercised ExitCode = 6
 	// ExitRefused says that it is known not to work, and was not forced.
 	ExitRefused ExitCode = 10
-	// ExitWanting says that something must be installed, or described in /etc/kata-osinfo, first.
-	ExitWanting ExitCode = 11
+	// ExitMissing says that something must be installed, or described in /etc/kata-osinfo, first.
+	ExitMissing ExitCode = 11
 	// ExitNothingWorks says that nothing that is there works, and something must be built.
 	ExitNothingWorks ExitCode = 12
-	// ExitNotEffective says that not everything that was written, or taken back, took effect.
+	// ExitNotEffective says that not everything that was written, or taken back, took effect, or that a text of others is
+	// out of its place.
 	ExitNotEffective ExitCode = 13
 )
 
@@ -49,7 +51,7 @@ func (c ExitCode) Error() string {
 		return "the package manager is not run by the program"
 	case ExitRefused:
 		return "it is known not to work"
-	case ExitWanting:
+	case ExitMissing:
 		return "something must be installed or described first"
 	case ExitNothingWorks:
 		return "nothing that is there works"
