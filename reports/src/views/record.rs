@@ -3,13 +3,12 @@
 use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
-use crate::run::RunEnding;
+use crate::run::{RunEnding, day};
 use crate::signature::{MAX_CAUSE, recorded_cause};
 use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use model::profile::Runtime;
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
@@ -22,11 +21,6 @@ pub struct Withheld {
     pub cell: Option<crate::journal::CellId>,
     /// Why, in words.
     pub reason: String,
-}
-
-/// The day of a time, in UTC, as records have it.
-fn day(at: Timestamp) -> Date {
-    at.to_zoned(TimeZone::UTC).date()
 }
 
 /// The day of a run's end if it is yet to come: its machine's clock was wrong, or somebody has made the journal.
