@@ -9,7 +9,7 @@ use crate::journal::CellId;
 use crate::redact::one_line;
 use crate::standing::{CellStanding, Change, ChangeRow, Effect, Standings};
 use crate::verdict::Cause;
-use crate::views::markdown::escape;
+use crate::views::markdown::{escape, fence};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -233,8 +233,7 @@ impl<'m> NewCause<'m> {
 
 /// A block of Markdown in which everything is shown as it is: neither a name nor a number becomes a mention.
 fn fenced(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
+    let fence = fence(text);
     format!("{fence}text\n{text}{fence}\n")
 }
 
