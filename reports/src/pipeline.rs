@@ -9,6 +9,7 @@ use crate::journal::CellId;
 use crate::redact::one_line;
 use crate::standing::{CellStanding, Change, ChangeRow, Effect, Standings};
 use crate::verdict::Cause;
+use crate::views::causes::words;
 use crate::views::markdown::{escape, fence};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,11 +211,10 @@ impl<'m> NewCause<'m> {
     fn issue(&self, signature: &str, by: &str) -> Issue {
         let digest = digest::short(signature);
         let Cause { component, message, expected, asked_for, .. } = self.cause;
-        let list = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(", ");
-        let places = self.places.iter().map(|(cell, profiles)| format!("  {cell} under {}\n", list(profiles)));
+        let places = self.places.iter().map(|(cell, profiles)| format!("  {cell} under {}\n", words(profiles)));
         let mut said = format!(
             "signature: {signature}\ncomponent: {component}\ntests: {}\nseen in:\n{}",
-            list(&self.tests),
+            words(&self.tests),
             places.collect::<String>()
         );
         let asked_for = asked_for.join(", ");

@@ -6,6 +6,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::day;
 use crate::signature;
 use crate::verdict::FinalOutcome;
+use crate::views::causes::words;
 use crate::views::wording::relevant;
 use jiff::civil::Date;
 use model::package::{PackageName, PackageVersion};
@@ -319,10 +320,6 @@ fn headline(text: &str, most: usize) -> String {
 /// `qemu-system-x86 1:10.0, virtiofsd 1.13`.
 pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
     all.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
-}
-
-fn words(items: &BTreeSet<&str>) -> String {
-    items.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
