@@ -45,16 +45,7 @@ pub fn render(standings: &Standings<'_>) -> String {
 /// How many capabilities have which verdict: `12 supported, 1 unsupported`.
 fn counts(capabilities: &BTreeMap<Capability, CapabilityStanding<'_>>) -> String {
     let count = |verdict: Verdict| capabilities.values().filter(|one| one.verdict() == verdict).count();
-    let all = [
-        Verdict::Supported,
-        Verdict::Partial,
-        Verdict::Offered,
-        Verdict::Unsupported,
-        Verdict::Untested,
-        Verdict::Inconclusive,
-    ];
-    let words: Vec<String> = all
-        .into_iter()
+    let words: Vec<String> = Verdict::applicable()
         .map(|verdict| (count(verdict), verdict))
         .filter(|(count, _)| *count > 0)
         .map(|(count, verdict)| format!("{count} {}", verdict.name()))
