@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use model::profile::Runtime;
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
+use std::fmt;
 use suites::capability::{Area, Capability};
 
 /// Why a run, or a cell of it, is not written back.
@@ -21,6 +22,18 @@ pub struct Withheld {
     pub cell: Option<crate::journal::CellId>,
     /// Why, in words.
     pub reason: String,
+}
+
+/// Why nothing of a shaped run is shown or recorded as the distro's.
+pub(crate) const SHAPED: &str = "it is shaped: nothing is said of the distro's own packages";
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cell {
+            Some(cell) => write!(f, "{cell}: {}", self.reason),
+            None => write!(f, "the whole run: {}", self.reason),
+        }
+    }
 }
 
 /// The day of a run's end if it is yet to come: its machine's clock was wrong, or somebody has made the journal.
