@@ -9,7 +9,8 @@ use crate::journal::CellId;
 use crate::redact::one_line;
 use crate::standing::{CellStanding, Change, ChangeRow, Effect, Standings};
 use crate::verdict::Cause;
-use crate::views::markdown::escape;
+use crate::views::causes::words;
+use crate::views::markdown::{escape, fence};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -210,11 +211,10 @@ impl<'m> NewCause<'m> {
     fn issue(&self, signature: &str, by: &str) -> Issue {
         let digest = digest::short(signature);
         let Cause { component, message, expected, asked_for, .. } = self.cause;
-        let list = |names: &BTreeSet<&str>| names.iter().copied().collect::<Vec<_>>().join(", ");
-        let places = self.places.iter().map(|(cell, profiles)| format!("  {cell} under {}\n", list(profiles)));
+        let places = self.places.iter().map(|(cell, profiles)| format!("  {cell} under {}\n", words(profiles)));
         let mut said = format!(
             "signature: {signature}\ncomponent: {component}\ntests: {}\nseen in:\n{}",
-            list(&self.tests),
+            words(&self.tests),
             places.collect::<String>()
         );
         let asked_for = asked_for.join(", ");
@@ -233,8 +233,7 @@ impl<'m> NewCause<'m> {
 
 /// A block of Markdown in which everything is shown as it is: neither a name nor a number becomes a mention.
 fn fenced(text: &str) -> String {
-    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-    let fence = "`".repeat(longest.max(2) + 1);
+    let fence = fence(text);
     format!("{fence}text\n{text}{fence}\n")
 }
 

@@ -9,6 +9,8 @@ pub use fold::fold;
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::verdict::FinalOutcome;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
@@ -161,6 +163,11 @@ pub(crate) fn by_profile(instances: &[TestRun]) -> BTreeMap<&str, Vec<&TestRun>>
         instance.profiles.iter().for_each(|profile| all.entry(profile).or_default().push(instance));
     }
     all
+}
+
+/// The day of a time, in UTC, as records have it.
+pub(crate) fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
 }
 
 /// The last word on each of some tests, such as those of a profile: of one that ran in several configurations the worse.

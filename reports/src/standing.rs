@@ -28,11 +28,10 @@ pub use tested::Weight;
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
-use crate::run::RunEnding;
+use crate::run::{RunEnding, day};
 use crate::verdict::Judgement;
 use base::BaseCell;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use known::{Known, KnownTests};
 use model::arch::Arch;
 use model::known_issues::KnownIssue;
@@ -209,7 +208,7 @@ fn cell<'m>(
     report: &'m CellReport,
     mut known: KnownTests<'m>,
 ) -> CellStanding<'m> {
-    let today = report.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
+    let today = report.finished.map(day);
     let filtered = matrix.filter.is_some();
     let base = BaseCell::of(recorded.base(), &report.cell);
     let profiles = report.judgements.iter().map(|(profile, judgements)| {

@@ -13,7 +13,7 @@ pub mod site;
 pub mod terminal;
 pub mod write;
 
-mod causes;
+pub(crate) mod causes;
 mod disagreement;
 mod overview;
 pub(crate) mod wording;

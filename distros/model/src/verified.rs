@@ -60,6 +60,11 @@ impl Verdict {
         Verdict::Inconclusive,
     ];
 
+    /// All that are of a profile which has the capability.
+    pub fn applicable() -> impl Iterator<Item = Verdict> {
+        Verdict::ALL.iter().copied().filter(|verdict| *verdict != Verdict::NotApplicable)
+    }
+
     /// Whether something was found out, for or against.
     pub fn is_decided(self) -> bool {
         matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported)

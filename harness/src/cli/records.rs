@@ -55,8 +55,7 @@ pub(super) fn folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
 pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder: &Path) -> anyhow::Result<()> {
     let (entries, withheld) = reports::views::record::verified_entries(standings);
     for held in &withheld {
-        let what = held.cell.as_ref().map_or_else(|| "the whole run".to_owned(), ToString::to_string);
-        tell(format_args!("not written back: {what}: {}", held.reason));
+        tell(format_args!("not written back: {held}"));
     }
     let mut distros: Vec<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
     distros.dedup();

@@ -3,11 +3,12 @@
 use super::refused::refusal;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
+use crate::run::day;
 use crate::signature;
 use crate::verdict::FinalOutcome;
+use crate::views::causes::words;
 use crate::views::wording::relevant;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::record::{Record, known};
@@ -229,7 +230,7 @@ impl<'m> FailedTest<'m> {
     pub fn support_ended(&self) -> Option<Date> {
         let entry = self.record.releases.iter().find(|entry| entry.version == self.release.version)?;
         let last = *known(&entry.lts).or_else(|| known(&entry.eol))?;
-        let day = self.matrix.finished.or(self.matrix.started)?.to_zoned(TimeZone::UTC).date();
+        let day = day(self.matrix.finished.or(self.matrix.started)?);
         (day > last).then_some(last)
     }
 
@@ -291,7 +292,7 @@ pub fn passed_in(matrix: &Matrix, failed: &FailedTest<'_>) -> Option<Sighting> {
     let run = runs.find(|run| run.test == failed.test.id && run.counts_for(&failed.profile.name))?;
     let last = run.final_outcome()?;
     (last.outcome == Outcome::Pass).then_some(())?;
-    let day = cell.finished?.to_zoned(TimeZone::UTC).date();
+    let day = day(cell.finished?);
     let (release, source) = (cell.cell.release.clone(), format!("the run {}", matrix.run));
     Some(Sighting { day, release, source, versions: versions(&facts.versions) })
 }
@@ -319,10 +320,6 @@ fn headline(text: &str, most: usize) -> String {
 /// `qemu-system-x86 1:10.0, virtiofsd 1.13`.
 pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
     all.iter().map(|(package, version)| format!("{package} {version}")).collect::<Vec<_>>().join(", ")
-}
-
-fn words(items: &BTreeSet<&str>) -> String {
-    items.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

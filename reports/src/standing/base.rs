@@ -5,9 +5,9 @@
 use super::{Change, Effect, Recorded, compare};
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
+use crate::run::day;
 use crate::verdict::{FinalOutcome, Judgement};
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -41,7 +41,7 @@ impl BaseRun {
 /// All that a base run says of a cell under a profile, what it could not judge included.
 fn entry(matrix: &Matrix, report: &CellReport, profile: &str) -> VerifiedEntry {
     let judgements = report.judgements.get(profile).into_iter().flatten();
-    let day = report.finished.or(matrix.started).map(|at| at.to_zoned(TimeZone::UTC).date());
+    let day = report.finished.or(matrix.started).map(day);
     VerifiedEntry {
         release: report.cell.release.clone(),
         arch: report.cell.arch,

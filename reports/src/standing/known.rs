@@ -3,9 +3,8 @@
 use super::Recorded;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{by_profile, last_words};
+use crate::run::{by_profile, day, last_words};
 use crate::verdict::FinalOutcome;
-use jiff::tz::TimeZone;
 use model::known_issues::{KnownFailure, KnownIssue};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
@@ -101,7 +100,7 @@ struct Seen<'m> {
 
 /// Holds a run's failures against what is known.
 pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
-    let today = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date());
+    let today = matrix.finished.map(day);
     let is_expired = |issue: &KnownIssue| today.is_some_and(|today| issue.is_expired(today));
     let mut seen: BTreeMap<(&str, &str), Seen<'m>> = BTreeMap::new();
     let mut cells = Vec::new();

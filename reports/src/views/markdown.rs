@@ -302,6 +302,12 @@ fn in_html(text: &str) -> String {
     out
 }
 
+/// A fence that is longer than any in the text.
+pub(crate) fn fence(lines: &str) -> String {
+    let longest = lines.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    "`".repeat(longest.max(2) + 1)
+}
+
 /// Text that Markdown and the HTML within it show as it is, on one line.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -2,7 +2,7 @@
 
 use crate::run::RunEnding;
 use crate::standing::{CapabilityStanding, Standings};
-use crate::views::record::{day_to_come, verified_entries};
+use crate::views::record::{SHAPED, day_to_come, verified_entries};
 use crate::views::wording;
 use model::verified::{Basis, Verdict};
 use std::collections::BTreeMap;
@@ -45,16 +45,7 @@ pub fn render(standings: &Standings<'_>) -> String {
 /// How many capabilities have which verdict: `12 supported, 1 unsupported`.
 fn counts(capabilities: &BTreeMap<Capability, CapabilityStanding<'_>>) -> String {
     let count = |verdict: Verdict| capabilities.values().filter(|one| one.verdict() == verdict).count();
-    let all = [
-        Verdict::Supported,
-        Verdict::Partial,
-        Verdict::Offered,
-        Verdict::Unsupported,
-        Verdict::Untested,
-        Verdict::Inconclusive,
-    ];
-    let words: Vec<String> = all
-        .into_iter()
+    let words: Vec<String> = Verdict::applicable()
         .map(|verdict| (count(verdict), verdict))
         .filter(|(count, _)| *count > 0)
         .map(|(count, verdict)| format!("{count} {}", verdict.name()))
@@ -90,7 +81,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
     let matrix = standings.matrix;
     let mut all = Vec::new();
     if matrix.shaped {
-        all.push("it is shaped: nothing is said of the distro's own packages".to_owned());
+        all.push(SHAPED.to_owned());
     }
     let ends = matrix.cells.iter().filter_map(|cell| cell.finished).chain(matrix.finished);
     if let Some(day) = ends.max().and_then(day_to_come) {
@@ -99,10 +90,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
     if matrix.ending == RunEnding::Finished && matrix.cells.is_empty() {
         all.push("it has no cell".to_owned());
     }
-    for held in verified_entries(standings).1 {
-        let what = held.cell.map_or_else(|| "the whole run".to_owned(), |cell| cell.to_string());
-        all.push(format!("{what}: {}", held.reason));
-    }
+    all.extend(verified_entries(standings).1.iter().map(ToString::to_string));
     all
 }
 

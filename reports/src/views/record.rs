@@ -3,16 +3,16 @@
 use crate::journal::CellFacts;
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
-use crate::run::RunEnding;
+use crate::run::{RunEnding, day};
 use crate::signature::{MAX_CAUSE, recorded_cause};
 use crate::standing::{CapabilityStanding, ProfileStanding, Standings};
 use crate::verdict::{Cause, Judgement, Reason};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use model::profile::Runtime;
 use model::verified::{self, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, VerifiedKata};
 use std::collections::BTreeMap;
+use std::fmt;
 use suites::capability::{Area, Capability};
 
 /// Why a run, or a cell of it, is not written back.
@@ -24,9 +24,16 @@ pub struct Withheld {
     pub reason: String,
 }
 
-/// The day of a time, in UTC, as records have it.
-fn day(at: Timestamp) -> Date {
-    at.to_zoned(TimeZone::UTC).date()
+/// Why nothing of a shaped run is shown or recorded as the distro's.
+pub(crate) const SHAPED: &str = "it is shaped: nothing is said of the distro's own packages";
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cell {
+            Some(cell) => write!(f, "{cell}: {}", self.reason),
+            None => write!(f, "the whole run: {}", self.reason),
+        }
+    }
 }
 
 /// The day of a run's end if it is yet to come: its machine's clock was wrong, or somebody has made the journal.

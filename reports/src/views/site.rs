@@ -40,12 +40,12 @@ pub(crate) use folder::{Folder, beside, replace};
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, ProfileHead};
+use crate::run::day;
 use crate::standing::{ChangeRow, ReleaseAnswer, Standings};
 use crate::views::wording::{self, Labels};
 use address::Page;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use known::Known;
 use model::known_issues::KnownIssue;
 use model::record::Record;
@@ -188,11 +188,6 @@ impl SiteRun<'_> {
     fn day(&self) -> Option<Date> {
         self.at().map(day)
     }
-}
-
-/// The day of a moment, UTC.
-fn day(at: Timestamp) -> Date {
-    at.to_zoned(TimeZone::UTC).date()
 }
 
 fn by_id(catalogue: &[Test]) -> BTreeMap<&str, &Test> {

@@ -3,7 +3,7 @@
 use crate::bug::form::Form;
 use crate::bug::parts::{Block, Part, Report};
 use crate::bug::route::{Owner, Ruling};
-use crate::views::markdown::escape;
+use crate::views::markdown::{escape, fence};
 
 /// Parts under a head.
 type Head = (&'static str, &'static [Part]);
@@ -63,12 +63,6 @@ fn markdown(block: &Block) -> String {
     }
 }
 
-/// A fence that is longer than any in the text.
-fn fence(lines: &str) -> String {
-    let longest = lines.split(|c| c != '`').map(str::len).max().unwrap_or_default();
-    "`".repeat(longest.max(2) + 1)
-}
-
 /// Prose in which nothing becomes markup by accident; what stands between backquotes stays code.
 fn prose(text: &str) -> String {
     let pieces: Vec<&str> = text.split('`').collect();
@@ -88,7 +82,5 @@ mod tests {
     fn what_programs_say_is_no_markup() {
         assert_eq!(prose("a_b <script> [x] `a_b` c*"), "a\\_b &lt;script&gt; \\[x\\] `a_b` c\\*");
         assert_eq!(prose("unknown `option"), "unknown \\`option");
-        assert_eq!(fence("plain"), "```");
-        assert_eq!(fence("has ```` four"), "`````");
     }
 }

@@ -78,3 +78,9 @@ proptest::proptest! {
         proptest::prop_assert!(!out.contains(['\n', '\r', '<', '>']));
     }
 }
+
+#[test]
+fn a_fence_is_longer_than_any_in_the_text() {
+    assert_eq!(fence("plain"), "```");
+    assert_eq!(fence("has ```` four"), "`````");
+}

@@ -15,20 +15,12 @@ pub(super) fn filters(site: &Site<'_>, of_profiles: bool) -> Markup {
     let arches: Vec<(String, String)> = words(site.cells.iter().map(|cell| cell.id.arch.name()).collect());
     let environments = words(site.cells.iter().map(|cell| cell.id.environment.name()).collect());
     let profiles = site.profiles.iter().map(|p| (p.name.clone(), format!("{} ({})", kata(p), p.name))).collect();
-    let states = [
-        Verdict::Supported,
-        Verdict::Partial,
-        Verdict::Offered,
-        Verdict::Unsupported,
-        Verdict::Untested,
-        Verdict::Inconclusive,
-    ];
-    let states = states.map(|verdict| (class(verdict, None).to_owned(), verdict.name().to_owned())).to_vec();
+    let state = |verdict: Verdict| (class(verdict, None).to_owned(), verdict.name().to_owned());
     let selects: [Select<'_>; 4] = [
         ("profile", "Kata", profiles),
         ("arch", "Architecture", arches),
         ("in", "Environment", environments),
-        ("state", "State", states),
+        ("state", "State", Verdict::applicable().map(state).collect()),
     ];
     html! {
         form #filters hidden {

@@ -5,7 +5,7 @@ use super::{Site, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
 use crate::journal::CellId;
 use crate::matrix::{Matrix, ProfileHead};
 use crate::standing::{Recorded, ReleaseAnswer, Standings, recorded_answer};
-use crate::views::record::verified_entries;
+use crate::views::record::{SHAPED, verified_entries};
 use crate::views::wording::Labels;
 use jiff::civil::Date;
 use model::arch::Arch;
@@ -58,7 +58,7 @@ impl<'a> History<'a> {
                 })
                 .collect();
             if matrix.shaped {
-                withheld.insert(0, "it is shaped: nothing is said of the distro's own packages".to_owned());
+                withheld.insert(0, SHAPED.to_owned());
             }
             let mut new: Entries = BTreeMap::new();
             for (distro, entry) in entries.into_iter().filter(|(_, entry)| !entry.shaped) {

@@ -8,6 +8,7 @@ use super::page::{Here, scroll};
 use super::{Put, Site, SiteCell, parts};
 use crate::journal::CellId;
 use crate::standing::Standings;
+use crate::views::causes;
 use maud::{Markup, html};
 use model::arch::Arch;
 use model::package::PackageName;
@@ -210,7 +211,7 @@ fn row(here: &Here<'_>, cell: &SiteCell<'_>, on: &OnCell<'_>) -> Markup {
             @if on.blamed.is_empty() { span.muted { "nothing" } }
             @for ((text, test), (profiles, capabilities)) in on.blamed.iter().take(REASONS) {
                 p { span.u { "no" } " " @for capability in capabilities { (here.capability(*capability)) " " }
-                    span.muted { (profiles.iter().copied().collect::<Vec<_>>().join(", ")) } }
+                    span.muted { (causes::words(profiles)) } }
                 p.detail { (text) @if let Some(test) = test { " (" (here.test(test)) ")" } }
             }
             @if on.blamed.len() > REASONS { p.muted { "and " (on.blamed.len() - REASONS) " more" } }
