@@ -70,19 +70,26 @@ pub(crate) fn tree_with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
     };
     for name in ["sh", "ln", "mkfifo", "rm", "truncate"] {
         let program = Path::new("/usr/bin").join(name);
-        std::fs::copy(&program, place(&Path::new("/bin").join(name))).unwrap();
+        copy(&program, &place(&Path::new("/bin").join(name)));
         let said = Command::new("ldd").arg(&program).output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
         // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
         for library in said.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
-            std::fs::copy(library, place(library)).unwrap();
+            copy(library, &place(library));
         }
     }
     for (path, script) in scripts {
-        let path = place(Path::new(path));
-        std::fs::write(&path, script).unwrap();
+        let written = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(written.path(), script).unwrap();
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, permissions).unwrap();
+        std::fs::set_permissions(written.path(), permissions).unwrap();
+        copy(written.path(), &place(Path::new(path)));
     }
     dir
+}
+
+/// Copies a program by another process: what this one writes may be open in a process that another test begins, and is
+/// "text file busy" then.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("--").arg(from).arg(to).status().unwrap().success(), "{}", to.display());
 }
