@@ -1,20 +1,31 @@
 //! Builds the agent: a small static binary for environments and guests, embedded into the harness.
 //!
+//! For the other architectures it is built where this machine has a standard library and a linker for them, as Debian
+//! packages both; a program that is built without one says so when it is asked for releases of that architecture.
+//!
 //! Plain cargo builds it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
 //! (coverage, sanitizers, another target) does not end up in a guest.
 //! It also tells the tests what this machine lacks, and the program which commit it is of.
 //!
 //! The agent is package `agent`, profile `agent`, `+crt-static`, in a target folder below `OUT_DIR`; its bytes are
 //! embedded.
-//! pjdfstest 0.2.2 is built from the registry in the same way; where that fails, the build warns and its tests are
-//! skipped.
+//! pjdfstest and fsx, test suites of others, are built from the registry in the same way; where that fails, the build
+//! warns and their tests are skipped.
+//! They are programs of their own, which nothing of ours is linked with: fsx has another licence (APSL-2.0).
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-const PJDFSTEST: &str = "0.2.2";
+/// Kata's architectures, Rust's names of their targets, and what links programs of them on Debian.
+const TARGETS: [(&str, &str, &str); 4] = [
+    ("x86_64", "x86_64-unknown-linux-gnu", "x86_64-linux-gnu-gcc"),
+    ("aarch64", "aarch64-unknown-linux-gnu", "aarch64-linux-gnu-gcc"),
+    ("ppc64le", "powerpc64le-unknown-linux-gnu", "powerpc64le-linux-gnu-gcc"),
+    ("s390x", "s390x-unknown-linux-gnu", "s390x-linux-gnu-gcc"),
+];
+/// Test suites of others, and their versions.
+const EXTERNAL: [(&str, &str); 2] = [("pjdfstest", "0.2.2"), ("fsx", "0.3.2")];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     lacks::tell(&[
@@ -40,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "harness/agent",
         "harness/protocol",
         "harness/qemu",
+        "harness/vmms",
         "suites",
         "distros/root",
         "distros/model",
@@ -52,43 +64,99 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let target_dir = out.join("agent");
-    let mut build = cargo()?;
-    build
-        .args(["build", "--locked", "--package", "agent", "--profile", "agent", "--target", TARGET])
-        .arg("--manifest-path")
-        .arg(root.join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(&target_dir);
-    let status = build.status()?;
+    let machine = of_machine(&env::var("HOST")?)?;
+    let (binary, status) = agent(&root, &target_dir, machine, None)?;
     if !status.success() {
         return Err(format!("building the agent: cargo ended with {status}").into());
     }
-    let binary = target_dir.join(TARGET).join("agent/kata-qualify-agent");
     println!("cargo::rustc-env=KATA_QUALIFY_AGENT={}", binary.display());
-    pjdfstest(&out)
+    foreign(&root, &out, &target_dir, machine)?;
+    external(&out, machine)
 }
 
-/// Builds pjdfstest, a program and not a library, from the registry; without it its tests are skipped and say so.
-fn pjdfstest(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let root = out.join("pjdfstest");
-    let binary = root.join("bin/pjdfstest");
-    if !binary.exists() {
-        let mut install = cargo()?;
-        install
-            .args(["install", "--locked", "--quiet", "--version", PJDFSTEST, "--target", TARGET, "--root"])
-            .arg(&root)
-            .arg("pjdfstest");
-        install.env("CARGO_PROFILE_RELEASE_STRIP", "true");
-        if !install.status().is_ok_and(|status| status.success()) {
-            println!("cargo::warning=pjdfstest {PJDFSTEST} could not be built: its tests will be skipped");
-        }
+/// The target of the machine that builds, by rustc's name of it; the agent is linked with glibc there, too.
+fn of_machine(host: &str) -> Result<&'static str, String> {
+    let processor = host.split('-').next().unwrap_or_default();
+    let found = TARGETS.iter().find(|(_, target, _)| target.split('-').next() == Some(processor));
+    found.map(|(_, target, _)| *target).ok_or_else(|| format!("Kata does not support {host}"))
+}
+
+/// Builds the agent for a target, with this linker or the compiler's own; returns where it is then, and how cargo ended.
+fn agent(
+    root: &Path,
+    target_dir: &Path,
+    target: &str,
+    linker: Option<&str>,
+) -> Result<(PathBuf, ExitStatus), Box<dyn std::error::Error>> {
+    let mut build = cargo()?;
+    build
+        .args(["build", "--locked", "--package", "agent", "--profile", "agent", "--target", target])
+        .arg("--manifest-path")
+        .arg(root.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target_dir);
+    if let Some(linker) = linker {
+        build.env(format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase()), linker);
     }
-    let expression = match binary.exists() {
-        true => format!("Some(include_bytes!({:?}))", binary.display().to_string()),
-        false => "None".to_owned(),
-    };
-    let code = format!("/// The program, if it could be built.\npub const BINARY: Option<&[u8]> = {expression};\n");
-    Ok(std::fs::write(out.join("pjdfstest.rs"), code)?)
+    Ok((target_dir.join(target).join("agent/kata-qualify-agent"), build.status()?))
+}
+
+/// Builds the agents of the other architectures whose toolchains are here, and lists all of them.
+fn foreign(root: &Path, out: &Path, target_dir: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let rustc = env::var("RUSTC")?;
+    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output()?;
+    let libraries = Path::new(String::from_utf8(sysroot.stdout)?.trim()).join("lib/rustlib");
+    // A target that is added later is another folder in it.
+    println!("cargo::rerun-if-changed={}", libraries.display());
+    let programs: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    let mut rows = String::new();
+    for (name, target, linker) in TARGETS.iter().filter(|(_, target, _)| *target != machine) {
+        let has_library = libraries.join(target).join("lib").is_dir();
+        let has_linker = programs.iter().any(|folder| folder.join(linker).is_file());
+        let mut expression = "None".to_owned();
+        if has_library && has_linker {
+            let (binary, status) = agent(root, target_dir, target, Some(*linker))?;
+            match status.success() {
+                true => expression = format!("Some(include_bytes!({:?}))", binary.display().to_string()),
+                false => println!("cargo::warning=the agent for {name} could not be built: cargo ended with {status}"),
+            }
+        }
+        rows += &format!("    ({name:?}, {expression}),\n");
+    }
+    let count = TARGETS.len() - 1;
+    let code = format!(
+        "/// The agents for other architectures than the one that built this, by Kata's names of these.\n\
+         static FOREIGN_AGENTS: [(&str, Option<&[u8]>); {count}] = [\n{rows}];\n"
+    );
+    Ok(std::fs::write(out.join("agents.rs"), code)?)
+}
+
+/// Builds the test suites of others from the registry; without one its tests are skipped and say so.
+fn external(out: &Path, machine: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let mut rows = String::new();
+    for (name, version) in EXTERNAL {
+        let root = out.join(name);
+        let binary = root.join("bin").join(name);
+        if !binary.exists() {
+            let mut install = cargo()?;
+            install
+                .args(["install", "--locked", "--quiet", "--version", version, "--target", machine, "--root"])
+                .arg(&root)
+                .arg(name);
+            install.env("CARGO_PROFILE_RELEASE_STRIP", "true");
+            if !install.status().is_ok_and(|status| status.success()) {
+                println!("cargo::warning={name} {version} could not be built: its tests will be skipped");
+            }
+        }
+        let expression = match binary.exists() {
+            true => format!("Some(include_bytes!({:?}))", binary.display().to_string()),
+            false => "None".to_owned(),
+        };
+        rows += &format!("    ExternalSuite {{ name: {name:?}, binary: {expression} }},\n");
+    }
+    let count = EXTERNAL.len();
+    let code = format!("/// All of them.\npub static SUITES: [ExternalSuite; {count}] = [\n{rows}];\n");
+    Ok(std::fs::write(out.join("external.rs"), code)?)
 }
 
 /// cargo without the outer build's settings; RUSTUP_* and CARGO_HOME stay, or it would not work at all.

@@ -11,6 +11,7 @@ fn main() {
         lacks::DNF,
         lacks::FISH,
         lacks::GO,
+        lacks::LDD,
         lacks::LINTIAN,
         lacks::MAN,
         lacks::MOUNTING,

@@ -1,7 +1,7 @@
 //! One cell: a release is brought up in an environment, its tests run, its evidence is kept, and everything is removed.
 
-use crate::environments::Running;
 use crate::environments::vm::outer::Accelerator;
+use crate::environments::{Keep, Running};
 use crate::line::{LineError, ask};
 use crate::output::{CellOutput, Output};
 use crate::plan::{Cell, Unit};
@@ -9,12 +9,14 @@ use crate::record_places::RecordPlaces;
 use crate::resources::Resources;
 use crate::schedule::{AfterEnvironment, Attempts, EnvironmentEnd, Interrupted, RestartReason, Schedule};
 use crate::setup::{self, PreparedCell};
+use crate::shell::Visit;
 use model::diagnostic::error_chain;
 use model::sync::locked;
 use protocol::facts;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};
+use suites::environment::Effort;
 use suites::outcome::Outcome;
 use testing::{FinishedAttempt, Testing};
 use tokio::sync::Semaphore;
@@ -28,10 +30,14 @@ pub struct TestOptions {
     pub guests: Arc<Semaphore>,
     /// How often a test is tried, each time in a fresh guest.
     pub attempts: Attempts,
-    /// Keep containers so that people can look into them.
-    pub keep: bool,
+    /// How tests of random work go about it.
+    pub effort: Effort,
+    /// Which containers are kept, so that people can look into them.
+    pub keep: Keep,
     /// Where the records say what they say.
     pub record_places: RecordPlaces,
+    /// Who is let into the environment, in the place of its tests.
+    pub visit: Option<Arc<Visit>>,
 }
 
 /// A cell that could not go on: in which phase, and why.
@@ -51,17 +57,10 @@ pub async fn run(resources: Arc<Resources>, options: Arc<TestOptions>, output: A
     output.write(Event::CellStarted { cell: cell.id.clone() });
     let ended = bring_up_and_test(&resources, &options, &output, &cell).await;
     output.say_what_was_left_out().await;
-    match ended {
-        Ok(summary) => {
-            output.write(Event::CellFinished { cell: cell.id.clone() });
-            cell.line.done(&summary);
-        }
-        Err(Broken { phase, message }) => {
-            cell.line.done(&format!("error ({}): {}", phase.name(), message.lines().next().unwrap_or_default()));
-            output.write(Event::CellError { cell: cell.id.clone(), phase, message });
-            output.write(Event::CellFinished { cell: cell.id.clone() });
-        }
+    if let Err(Broken { phase, message }) = ended {
+        output.write(Event::CellError { cell: cell.id.clone(), phase, message });
     }
+    output.write(Event::CellFinished { cell: cell.id.clone() });
 }
 
 async fn bring_up_and_test(
@@ -69,18 +68,18 @@ async fn bring_up_and_test(
     options: &Arc<TestOptions>,
     output: &Arc<CellOutput>,
     cell: &Arc<Cell>,
-) -> Result<String, Broken> {
+) -> Result<(), Broken> {
     let is_vm = cell.id.environment == Environment::Vm;
     let mut schedule = match &cell.before {
         Some(before) => Schedule::resumed(cell.units.clone(), is_vm, options.attempts, before),
         None => Schedule::new(cell.units.clone(), is_vm, options.attempts),
     };
     if cell.before.is_some() && schedule.is_over() {
-        return Ok("all tests had run before".to_owned());
+        return Ok(());
     }
     phase(output, cell, Phase::Image);
     cell.line.doing("preparing the image");
-    let prepared = setup::prepare(resources, cell).await.map_err(|e| {
+    let mut prepared = setup::prepare(resources, cell).await.map_err(|e| {
         let place = e.missing_package().and_then(|package| {
             let place = options.record_places.of_package(&cell.release.name(), package)?;
             Some(format!("\n{place} names `{package}`"))
@@ -89,8 +88,10 @@ async fn bring_up_and_test(
         Broken { phase, message: message + &place.unwrap_or_default() }
     })?;
     setup::keep_manifest(&prepared, output.folder(), &cell.id).map_err(broken(Phase::Image))?;
+    prepared.claims.effort = options.effort;
     phase(output, cell, Phase::Environment);
     // Only a few machines run at a time, because of the memory that they and their guests take.
+    cell.line.waits();
     let _machine = match cell.id.environment {
         Environment::Vm => Some(Arc::clone(&resources.machines.permits).acquire_owned().await),
         Environment::Container | Environment::Host => None,
@@ -101,7 +102,7 @@ async fn bring_up_and_test(
         let mut running = running.map_err(broken(Phase::Environment))?;
         let tested = test(resources, options, output, cell, &prepared, &running, &mut schedule).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
-        if let Some(said) = running.take_down(options.keep).await {
+        if let Some(said) = running.take_down(options.keep.keeps(schedule.has_failed())).await {
             output.say(&said);
         }
         let end = match (&tested, &ended) {
@@ -126,6 +127,7 @@ async fn bring_up_and_test(
         match (next, broken) {
             (AfterEnvironment::GivenUp, Some(broken)) => return Err(broken),
             (_, Some(Broken { message, .. })) => {
+                cell.line.lost();
                 output.say(&format!("{message}; the rest goes on in a fresh one"));
             }
             (AfterEnvironment::Machine(RestartReason::Unanswered), None) => {
@@ -134,7 +136,7 @@ async fn bring_up_and_test(
             (_, None) => {}
         }
         if !matches!(next, AfterEnvironment::Machine(_)) {
-            return Ok(schedule.summary());
+            return Ok(());
         }
     }
 }
@@ -152,6 +154,7 @@ async fn test(
     let line = &running.line();
     setup::send(line, prepared).await.map_err(broken(Phase::Environment))?;
     phase(output, cell, Phase::Probe);
+    cell.line.doing("finding out what the environment provides");
     let Some(profile) = cell.profiles.first() else {
         return Err(Broken { phase: Phase::Probe, message: "no profile was asked for".to_owned() });
     };
@@ -169,6 +172,10 @@ async fn test(
     let mut evidence = setup::evidence(prepared, environment, candidates, runs_kvm, outer);
     evidence.image_manifest = setup::kept_manifest(prepared, &cell.id);
     output.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
+    if let Some(visit) = &options.visit {
+        visit.pay(line, prepared.packages(), testing::start_deadline(true)).await;
+        return Ok(());
+    }
     phase(output, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(resources));
     cell.line.doing(&format!("running {} tests", schedule.progress().0));

@@ -24,8 +24,10 @@ mod records;
 mod report;
 mod request;
 mod run;
+mod shell;
 mod site;
 mod stale;
+mod times;
 mod transfer;
 mod vouched;
 mod watch;
@@ -93,8 +95,8 @@ pub fn main() -> ExitCode {
     let level = if arguments.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(|| Printable).without_time().init();
     let style = arguments.command.exit_style();
-    match dispatch(arguments) {
-        Ok(exit) => exit.code(style),
+    match dispatch(arguments, style) {
+        Ok(code) => code,
         Err(e) => {
             let broken_records = e.is::<BrokenRecords>();
             let lead = if broken_records { "" } else { "error: " };
@@ -105,8 +107,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
-    match arguments.command {
+fn dispatch(arguments: Arguments, style: ExitStyle) -> anyhow::Result<ExitCode> {
+    let exit = match arguments.command {
+        // The code of what ran there is its own.
+        Command::Shell(what) => return shell::shell(&what),
         Command::Run(run) => run::run(&run),
         Command::Rerun(what) => run::rerun(&what),
         Command::Plan(what) => plan::plan(&what),
@@ -130,7 +134,8 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Doctor(what) => doctor::doctor(what.fix),
         Command::Clean(what) => clean::clean(&what),
         Command::Generate(what) => generate::generate(&what.folder),
-    }
+    };
+    Ok(exit?.code(style))
 }
 
 /// The JSON Schema of what `plan --format json` prints.

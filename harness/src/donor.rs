@@ -25,9 +25,8 @@ use std::sync::Arc;
 use suites::environment::Claims;
 use suites::outcome::Component;
 
-/// Folders of QEMU's modules, which it opens by itself.
-const MODULES: [&str; 4] =
-    ["/usr/lib/x86_64-linux-gnu/qemu", "/usr/lib/aarch64-linux-gnu/qemu", "/usr/lib64/qemu", "/usr/lib/qemu"];
+/// Folders of QEMU's modules, which it opens by itself, apart from Debian's, which has the architecture in its name.
+const MODULES: [&str; 2] = ["/usr/lib64/qemu", "/usr/lib/qemu"];
 /// Modules for screens and sound, which no guest of Kata's has, and which would bring half of a desktop along.
 const NOT_TAKEN: [&str; 3] = ["ui-", "audio-", "spice"];
 /// Folders of the firmware that QEMU loads into guests.
@@ -178,16 +177,23 @@ impl Donors {
                 DonorError::Program { component, release, source }
             };
             let tree = Root::new(&donor.tree)?;
-            let modules = match donor.component {
-                Component::Qemu => listed(&tree, &MODULES, is_module)?,
-                _ => Vec::new(),
+            let (modules, firmware) = match donor.component {
+                Component::Qemu => {
+                    let debians = format!("/usr/lib/{}/qemu", donor.release.arch.gnu_triplet());
+                    let folders: Vec<&str> = std::iter::once(debians.as_str()).chain(MODULES).collect();
+                    (listed(&tree, &folders, is_module)?, firmware(&tree)?)
+                }
+                Component::Virtiofsd
+                | Component::CloudHypervisor
+                | Component::Firecracker
+                | Component::Kernel
+                | Component::Containerd
+                | Component::Packages
+                | Component::Record
+                | Component::Kata => (Vec::new(), Vec::new()),
             };
             let modules: Vec<PathBuf> = modules.into_iter().map(|(_, path)| path).collect();
             let portable = Portable::of(&tree, Path::new(program), &modules).map_err(failed)?;
-            let firmware = match donor.component {
-                Component::Qemu => firmware(&tree)?,
-                _ => Vec::new(),
-            };
             let packed = Packed { portable, firmware };
             let below = format!("donor/{}", donor.component);
             let start = packed.start(&folder.join(&below));
@@ -200,12 +206,18 @@ impl Donors {
     }
 }
 
-/// The program of a component, by the record; a kernel is none.
+/// The program of a component, by the record; a kernel is none, and of the rest no release gives one.
 fn program(release: &Release, component: Component) -> Option<&str> {
     match component {
         Component::Qemu => Some(release.qemu()?.path.as_str()),
         Component::Virtiofsd => release.filesystem(Share::VirtioFs)?.path.as_deref(),
-        _ => None,
+        Component::CloudHypervisor
+        | Component::Firecracker
+        | Component::Kernel
+        | Component::Containerd
+        | Component::Packages
+        | Component::Record
+        | Component::Kata => None,
     }
 }
 
@@ -213,11 +225,18 @@ fn program(release: &Release, component: Component) -> Option<&str> {
 fn packages(release: &Release, component: Component) -> Result<Vec<PackageName>, DonorError> {
     let found = match component {
         Component::Kernel => release.kernel.as_ref().map(|kernel| kernel.packages.clone()),
-        _ => program(release, component).map(|_| match component {
-            Component::Qemu => release.qemu().map(|vmm| vmm.packages.clone()).unwrap_or_default(),
-            // Where it has no package of its own, the VMM's bring it.
-            _ => release.filesystem(Share::VirtioFs).map(|driver| driver.packages.clone()).unwrap_or_default(),
-        }),
+        Component::Qemu => release.qemu().map(|vmm| vmm.packages.clone()),
+        // Where it has no package of its own, the VMM's bring it.
+        Component::Virtiofsd => {
+            let driver = release.filesystem(Share::VirtioFs).filter(|driver| driver.path.is_some());
+            driver.map(|driver| driver.packages.clone())
+        }
+        Component::CloudHypervisor
+        | Component::Firecracker
+        | Component::Containerd
+        | Component::Packages
+        | Component::Record
+        | Component::Kata => None,
     };
     found.ok_or_else(|| DonorError::Lacks { release: release.name(), component })
 }

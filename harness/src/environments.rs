@@ -14,6 +14,38 @@ use std::time::Duration;
 use vm::outer::OuterError;
 use vm::{Vm, VmError};
 
+/// Which containers outlive their run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of cells in which a test failed.
+    Failed,
+    /// All.
+    All,
+}
+
+impl Keep {
+    /// What `--keep` and `--keep-failed` ask for; of both the first is the more.
+    pub fn of(all: bool, failed: bool) -> Keep {
+        match (all, failed) {
+            (true, _) => Keep::All,
+            (false, true) => Keep::Failed,
+            (false, false) => Keep::Nothing,
+        }
+    }
+
+    /// Whether the environment of a cell is kept in which a test has failed, or has not.
+    pub fn keeps(self, has_failed: bool) -> bool {
+        match self {
+            Keep::Nothing => false,
+            Keep::Failed => has_failed,
+            Keep::All => true,
+        }
+    }
+}
+
 /// An environment that is up.
 pub enum Running {
     /// A container.
@@ -96,7 +128,11 @@ impl Running {
     pub async fn take_down(self, keep: bool) -> Option<String> {
         match self {
             Running::Container(container) if keep => {
-                let said = format!("kept container {} (`kata-qualify clean` removes it)", container.id());
+                let said = format!(
+                    "kept container {}: `kata-qualify shell RUN TEST` opens a shell in it, and removes it at its end, as \
+                     `kata-qualify clean` does",
+                    container.id()
+                );
                 container.keep().await;
                 Some(said)
             }
@@ -107,7 +143,9 @@ impl Running {
             Running::Vm(vm) => {
                 vm.stop().await;
                 keep.then(|| {
-                    "a virtual machine is not kept: it ends with the run, and its disk's layer with it".to_owned()
+                    "a virtual machine is not kept: it ends with the run, and its disk's layer with it; \
+                     `kata-qualify shell RUN TEST` boots it again"
+                        .to_owned()
                 })
             }
             Running::Host(host) => {
@@ -121,6 +159,14 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_depends_on_what_failed() {
+        let table = [(Keep::Nothing, [false, false]), (Keep::Failed, [false, true]), (Keep::All, [true, true])];
+        for (keep, expected) in table {
+            assert_eq!([keep.keeps(false), keep.keeps(true)], expected, "{keep:?}");
+        }
+    }
 
     #[test]
     fn a_container_without_our_filter_is_told_by_its_agent() {

@@ -1,6 +1,7 @@
 //! The journal of a run, as its cells write it.
 
 use crate::progress::Progress;
+use jiff::Timestamp;
 use model::diagnostic::error_chain;
 use model::sync::locked;
 use reports::journal::{Event, Writer};
@@ -26,6 +27,10 @@ impl EventLog {
     pub fn write(&self, event: Event) {
         if self.has_failed.load(Ordering::Relaxed) {
             return;
+        }
+        // Cells say what they are doing in finer words than their phases.
+        if !matches!(event, Event::PhaseStarted { .. }) {
+            self.progress.saw(&event, Timestamp::now());
         }
         let written = locked(&self.journal).append(event);
         if let Err(e) = written {

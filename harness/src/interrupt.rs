@@ -34,12 +34,19 @@ impl Interrupts {
     /// # Errors
     /// What the operating system refused.
     pub(crate) fn listen(code: i32) -> io::Result<Interrupts> {
+        // Handlers run in the order in which they came. Were tokio's before ours, a run could hear of a signal and be
+        // over while the same signal is on its way to ours, which would take it for the second one.
+        let at_once = flag(code)?;
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(Interrupts { interrupt, terminate, at_once: flag(code)? })
+        Ok(Interrupts { interrupt, terminate, at_once })
     }
 
-    /// Waits for the first one.
+    /// Waits for the first one, which has come where [`Interrupts::end_at_next`] was called.
     pub(crate) async fn first(&mut self) {
+        // It may have come before tokio listened.
+        if self.at_once.load(Ordering::SeqCst) {
+            return;
+        }
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -11,7 +11,7 @@
 //! Components that were supplied stand in the configuration in place of the distro's, and as candidates in the evidence
 //! with their checksums; they turn `supported` into `partial`.
 
-use crate::built_in::AGENT;
+use crate::built_in;
 use crate::replacement::Replacement;
 use crate::seed::{Content, SeedFile};
 use images::ImageError;
@@ -19,14 +19,14 @@ use images::artifacts::{self, Agent, Artifacts, ArtifactsError, OpenedFile};
 use images::boot::{kernel, modules};
 use images::external_file::ExternalFile;
 use model::kata_version::KataVersion;
-use model::profile::{Profile, Runtime};
+use model::profile::{ModuleUse, Profile, Runtime};
 use model::release::Release;
 use std::collections::BTreeMap;
 use std::iter;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
-use suites::containers::{Kata, OwnGuest};
+use suites::containers::{GuestRoot, Kata, OwnGuest};
 use suites::environment::Claims;
 use suites::outcome::Component;
 
@@ -99,6 +99,8 @@ struct SuppliedRuntime {
     checker: Option<OpenedFile>,
     /// Kata's own guest kernel and initrd.
     own: Option<(OpenedFile, OpenedFile)>,
+    /// Kata's own guest kernel and image.
+    own_image: Option<(OpenedFile, OpenedFile)>,
 }
 
 impl SuppliedKata {
@@ -149,6 +151,7 @@ impl SuppliedKata {
                     None => one.agent().map_err(failed(name))?,
                 };
                 let own = release().find_map(|part| part.kernel.clone().zip(part.initrd.clone()));
+                let own_image = release().find_map(|part| part.kernel.clone().zip(part.image.clone()));
                 let configuration = shim.configuration.clone();
                 supplied.runtimes.push(SuppliedRuntime {
                     kind: shim.kind,
@@ -160,6 +163,7 @@ impl SuppliedKata {
                     agent,
                     checker: release().find_map(|part| part.checker(shim.kind)).cloned(),
                     own,
+                    own_image,
                 });
             }
         }
@@ -222,22 +226,29 @@ impl SuppliedKata {
         if self.is_empty() {
             return Ok((claims, files));
         }
+        let agent = built_in::agent(release.arch).unwrap_or_default();
         let kernel = kernel::find(tree, release)?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
-            let wanted = profile.modules.all();
+            // Root filesystems by containerd's EROFS snapshotter are mounted in the guest.
+            let mut wanted = profile.modules.all();
+            wanted.extend_from_slice(profile.modules.of(ModuleUse::Erofs));
             let found = modules::resolve(tree, &kernel.modules_dir, &wanted)?;
-            let initrd = artifacts::guest_initrd(AGENT, &found, &one.agent)?;
+            let initrd = artifacts::guest_initrd(agent, &found, &one.agent)?;
             let mut add = |name: &str, content: Content| {
                 let name = format!("kata/{}/{name}", one.profile);
                 let path = folder.join(&name).to_string_lossy().into_owned();
                 files.push(SeedFile { name, content });
                 path
             };
-            let own = one.own.as_ref().map(|(kernel, initrd)| OwnGuest {
-                kernel: add("own-kernel", Content::Opened(kernel.clone())),
-                initrd: add("own-initrd", Content::Opened(initrd.clone())),
-            });
+            let own_kernel = one.own.as_ref().or(one.own_image.as_ref());
+            let own_kernel = own_kernel.map(|(file, _)| add("own-kernel", Content::Opened(file.clone())));
+            let mut own = |name: &str, files: &Option<(OpenedFile, OpenedFile)>, root: fn(String) -> GuestRoot| {
+                let (_, file) = files.as_ref()?;
+                Some(OwnGuest { kernel: own_kernel.clone()?, root: root(add(name, Content::Opened(file.clone()))) })
+            };
+            let own_initrd = own("own-initrd", &one.own, GuestRoot::Initrd);
+            let own_image = own("own-image", &one.own_image, GuestRoot::Image);
             claims.push(Kata {
                 version: one.version,
                 kind: one.kind,
@@ -248,7 +259,8 @@ impl SuppliedKata {
                 initrd: add("initrd", Content::Unnamed(Arc::new(initrd))),
                 agent: one.agent.alone().map(|file| add("kata-agent", Content::Opened(file.clone()))),
                 checker: one.checker.as_ref().map(|file| add("check", Content::Opened(file.clone()))),
-                own,
+                own: own_initrd,
+                own_image,
                 emulated,
             });
         }

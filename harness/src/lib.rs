@@ -7,7 +7,7 @@
 //! [`plan`] says which tests share a guest; [`record_places`] says where a record says what is wrong;
 //! [`level`] says whether what is below this machine is hardware.
 //! [`blame`] says which component to swap to find out whose fault a failure is; [`donor`] has those of other releases;
-//! [`reproduce`] runs the script of a bug report.
+//! [`reproduce`] runs the script of a bug report; [`shell`] lets somebody in where a test failed.
 //! [`sweep`] removes what earlier runs left behind.
 
 mod artifacts;
@@ -19,6 +19,9 @@ pub mod cli;
 pub mod donor;
 pub mod environments;
 pub mod event_log;
+pub mod external;
+#[cfg(test)]
+mod fixtures;
 pub mod gather;
 mod interrupt;
 pub mod kata;
@@ -28,7 +31,6 @@ mod logs;
 mod memory;
 pub mod output;
 pub mod part;
-pub mod pjdfstest;
 pub mod plan;
 pub mod progress;
 pub mod record_places;
@@ -40,5 +42,6 @@ pub mod schedule;
 pub mod seed;
 pub mod setup;
 pub mod shards;
+pub mod shell;
 pub mod sweep;
 pub mod watch;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -61,6 +61,7 @@ pub struct Line {
     outgoing: mpsc::Sender<Vec<u8>>,
     close: Arc<Notify>,
     heard: Arc<Mutex<Instant>>,
+    gone: Arc<OnceLock<Duration>>,
     ended: watch::Receiver<Option<String>>,
 }
 
@@ -132,7 +133,8 @@ impl Line {
             let _ = say_ended.send(Some(if why.is_empty() { "it closed".to_owned() } else { why.to_owned() }));
             locked(&waiting).clear();
         });
-        let line = Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, close, heard, ended };
+        let line =
+            Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, close, heard, gone: Arc::default(), ended };
         match tokio::time::timeout(deadline, hello).await {
             Err(_) => Err(LineError::Late(deadline)),
             Ok(Err(_)) => Err(LineError::Ended(line.why_ended())),
@@ -186,9 +188,16 @@ impl Line {
         }
     }
 
-    /// How long nothing has been heard of the agent, if that is so long that it is gone.
+    /// How long nothing had been heard of the agent when that was so long that it counts as gone. It stays gone if it is
+    /// heard of again: whoever asked was told so.
     pub fn silent(&self) -> Option<Duration> {
-        Some(locked(&self.heard).elapsed()).filter(|silent| *silent > SILENCE)
+        if self.gone.get().is_none() {
+            let silent = locked(&self.heard).elapsed();
+            if silent > SILENCE {
+                return Some(*self.gone.get_or_init(|| silent));
+            }
+        }
+        self.gone.get().copied()
     }
 
     fn why_ended(&self) -> String {
@@ -239,6 +248,17 @@ mod tests {
     fn silence_is_told_in_whole_seconds() {
         let said = LineError::Silent(Duration::from_millis(30_199)).to_string();
         assert!(said.ends_with("not even a heartbeat for 30 s"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_was_silent_for_too_long_is_gone_for_good() {
+        let (line, _says, _unread) = to_one_that_does_not_read().await;
+        assert_eq!(line.silent(), None);
+        *locked(&line.heard) = Instant::now().checked_sub(SILENCE + LOOK).unwrap();
+        let asked = line.ask(large(), Duration::from_secs(20)).await;
+        assert!(matches!(asked, Err(LineError::Silent(_))), "{asked:?}");
+        *locked(&line.heard) = Instant::now();
+        assert!(line.silent().is_some(), "the caller was told that it is gone");
     }
 
     #[tokio::test]

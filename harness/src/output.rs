@@ -33,6 +33,11 @@ impl CellOutput {
         CellOutput { run, cell, artifacts: Artifacts::default() }
     }
 
+    /// The cell.
+    pub fn cell(&self) -> &CellId {
+        &self.cell
+    }
+
     /// Writes an event into the journal.
     pub fn write(&self, event: Event) {
         self.run.events.write(event);

@@ -34,7 +34,8 @@ pub enum ReplacementError {
 
 impl Replacement {
     /// The components that can be replaced.
-    pub const COMPONENTS: [Component; 3] = [Component::Kernel, Component::Qemu, Component::Virtiofsd];
+    pub const COMPONENTS: [Component; 5] =
+        [Component::Kernel, Component::Qemu, Component::Virtiofsd, Component::CloudHypervisor, Component::Firecracker];
 
     /// Reads `NAME=PATH`.
     ///
@@ -76,9 +77,11 @@ mod tests {
         assert_eq!(replacement.component, Component::Virtiofsd);
         let evidence = replacement.evidence().unwrap();
         assert_eq!(evidence, "virtiofsd (sha256 f77b12a53ece5f6b)");
-        for (wrong, expected) in
-            [("virtiofsd", "NAME=PATH"), ("runc=/x", "kernel, qemu, virtiofsd"), ("qemu=/", "is not there")]
-        {
+        for (wrong, expected) in [
+            ("virtiofsd", "NAME=PATH"),
+            ("runc=/x", "kernel, qemu, virtiofsd, cloud-hypervisor, firecracker"),
+            ("qemu=/", "is not there"),
+        ] {
             let error = Replacement::parse(wrong).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }

@@ -3,6 +3,7 @@
 use crate::built_in::COMMIT;
 use crate::cell::{self, TestOptions};
 use crate::donor::{Donation, Donors};
+use crate::environments::Keep;
 use crate::environments::container::{OwningRun, handed_in};
 use crate::environments::vm::Size;
 use crate::environments::vm::pinned::Pinned;
@@ -17,10 +18,11 @@ use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
 use crate::schedule::Attempts;
+use crate::shell::Visit;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
-use begin::{cells, goes_on, is_left, open};
+use begin::{cells, goes_on, is_left, open, shown};
 use bollard::Docker;
 use end::{Engine, trim, watched};
 use images::external_file::ExternalFile;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use suites::catalogue;
+use suites::environment::Effort;
 use tokio::sync::Semaphore;
 
 mod begin;
@@ -73,8 +76,12 @@ pub struct Request {
     pub jobs: usize,
     /// How often a test is tried, each time in a fresh guest.
     pub attempts: Attempts,
-    /// Keep containers so that people can look into them.
-    pub keep: bool,
+    /// How tests of random work go about it.
+    pub effort: Effort,
+    /// Which containers are kept, so that people can look into them.
+    pub keep: Keep,
+    /// Who is let into the environment, in the place of its tests.
+    pub visit: Option<Arc<Visit>>,
     /// Write the journal's lines on standard output, too, as they come.
     pub streams: bool,
     /// What the journal says of the options.
@@ -170,7 +177,9 @@ pub async fn run(
     // Before that a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
     std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
-    let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
+    let mut redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
+    // Kata, an image or a component may be named by an address, too.
+    std::env::args_os().for_each(|word| redactor.learn_all(&word.to_string_lossy()));
     let (journal, before) = open(&request)?;
     let journal = journal.hiding(redactor.clone());
     let mut journal = if request.streams { journal.telling(stream) } else { journal };
@@ -205,6 +214,9 @@ pub async fn run(
     if let Some(before) = &before {
         goes_on(before, &begins).map_err(|reason| BadRequest::Resume { path: request.out.clone(), reason })?;
     }
+    progress.saw(&begins, jiff::Timestamp::now());
+    cells.iter().for_each(shown);
+    let run = before.as_ref().map_or_else(|| process.clone(), |before| before.run.clone());
     journal.append(begins)?;
     let cancel = Arc::clone(&request.images.cancel);
     let (images_folder, budget) = (request.images.cache.clone(), request.budget);
@@ -220,15 +232,22 @@ pub async fn run(
         donors: Arc::new(donors),
         docker: docker.clone(),
         kvm,
-        owner: OwningRun { run: process.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
+        owner: OwningRun {
+            run: process.clone(),
+            lock: lock.path().to_string_lossy().into_owned(),
+            cache,
+            kept: (keep != Keep::Nothing).then_some(run),
+        },
         machines,
         host_folder: host_folder(&request.locks, &process),
     });
     let options = Arc::new(TestOptions {
         guests: Arc::new(Semaphore::new(request.jobs)),
         attempts: request.attempts,
+        effort: request.effort,
         keep,
         record_places: request.record_places,
+        visit: request.visit,
     });
     let output = Arc::new(Output {
         events: EventLog::new(journal, progress.clone()),
@@ -263,7 +282,7 @@ pub async fn run(
     output.events.write(Event::RunFinished { interrupted: !is_whole });
     let mut engine = Engine::new(docker.as_ref(), until.map_or(ENGINE, left_until));
     let cleaning = async {
-        if !keep || !is_whole {
+        if keep == Keep::Nothing || !is_whole {
             engine.sweep(&process, &progress).await;
         }
         // What keeps images and opened archives goes before the cache is trimmed.
@@ -272,8 +291,10 @@ pub async fn run(
             trim(&mut engine, &images_folder, budget, &progress).await;
         }
     };
-    // Of a run that was cut short, a signal ends the process.
-    if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
+    if !is_whole {
+        // A signal ends the process now.
+        cleaning.await;
+    } else if let Some(given_up) = watched(cleaning, interrupts.first(), CLEANING, &progress).await {
         (ended, until) = (RunEnd::Interrupted, Some(given_up));
     }
     drop(folder);
@@ -335,6 +356,11 @@ fn tell(progress: &Progress, swept: &SweepReport) {
     }
     for left in &swept.leftovers {
         progress.say(&format!("warning: left {left}"));
+    }
+    for kept in &swept.kept {
+        progress.say(&format!(
+            "note: {kept} of an earlier run is kept for `kata-qualify shell`; `kata-qualify clean` removes it"
+        ));
     }
 }
 

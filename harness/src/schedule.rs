@@ -303,6 +303,11 @@ impl Schedule {
         (self.repeat(), interrupted)
     }
 
+    /// Whether a test has failed, or could not be judged.
+    pub fn has_failed(&self) -> bool {
+        self.outcomes.values().any(|outcome| matches!(outcome, Outcome::Fail(_) | Outcome::Error { .. }))
+    }
+
     /// How many attempts ended how.
     pub fn summary(&self) -> String {
         let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();

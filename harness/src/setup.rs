@@ -1,15 +1,18 @@
 //! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
 
 mod donated;
+mod elf_kernel;
 mod evidence;
+mod words;
 
 pub use evidence::{evidence, keep_manifest, kept_manifest};
 
-use crate::built_in::AGENT;
+use crate::built_in;
 use crate::donor::DonorError;
 use crate::environments::host;
 use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, OuterError};
+use crate::external;
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
 use crate::resources::Resources;
@@ -17,8 +20,9 @@ use crate::seed::{Content, SeedFile};
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Image, ImageError, ImageErrorKind, ImageLock, Manifest, docker};
+use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
-use model::profile::{ModuleUse, Profile};
+use model::profile::{ModuleUse, Profile, architecture};
 use model::release::Release;
 use protocol::message::{Base64Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::Environment;
@@ -28,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use suites::environment::{Claims, ModuleSet};
+use suites::environment::{Claims, Effort, ModuleSet};
 use suites::outcome::Component;
 
 /// Why a cell cannot be started, or why its agent did not get what it needs.
@@ -106,8 +110,6 @@ pub struct PreparedCell {
     pub initramfs: Content,
     /// What else the agent is given.
     pub files: Vec<SeedFile>,
-    /// pjdfstest, where it was built.
-    pub pjdfstest: Option<&'static [u8]>,
 }
 
 /// What an environment is started from.
@@ -141,6 +143,12 @@ impl PreparedCell {
         }
     }
 
+    /// Everything that is installed with its version; nothing of this machine.
+    pub fn packages(&self) -> BTreeMap<String, PackageVersion> {
+        let packages = self.manifest().map(|manifest| manifest.packages.as_slice()).unwrap_or_default();
+        packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect()
+    }
+
     /// The agent's folder in the environment.
     fn folder(&self) -> &Path {
         match &self.base {
@@ -158,10 +166,9 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
     let (release, options, line) = (cell.release.clone(), resources.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
     let told = move |progress: images::Progress| match progress.detail {
-        None => line.doing(&format!("image: {}", progress.phase.name())),
-        Some(detail) => line.detail(&format!("image: {}: {detail}", progress.phase.name())),
+        None => line.doing(words::doing(progress.phase)),
+        Some(detail) => line.detail(&detail),
     };
-    let pjdfstest = crate::pjdfstest::BINARY;
     let kata = Arc::clone(&resources.kata);
     let mut prepared = match cell.id.environment {
         Environment::Container => {
@@ -177,12 +184,12 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             let docker_image = docker::ensure_imported(docker, &image).await?;
             let base = EnvironmentBase::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
-            PreparedCell { base, holds, claims, initramfs, files: Vec::new(), pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files: Vec::new() }
         }
         Environment::Vm => {
             let named = release.clone();
             let disk = blocking(move || {
-                let disk = images::prepare_disk(&named, &options, &vm::files(), &told)?;
+                let disk = images::prepare_disk(&named, &options, &vm::files(named.arch), &told)?;
                 let holds = vec![hold(&disk.image)?, hold(&disk.host)?];
                 Ok((disk, holds))
             });
@@ -204,7 +211,7 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             })
             .await?;
             let base = EnvironmentBase::Vm { disk: Box::new(disk) };
-            PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files }
         }
         Environment::Host => {
             let dir = resources.host_folder.clone();
@@ -215,23 +222,27 @@ pub async fn prepare(resources: &Resources, cell: &Cell) -> Result<PreparedCell,
             })
             .await?;
             let (base, holds, files) = (EnvironmentBase::Host { dir }, Vec::new(), Vec::new());
-            PreparedCell { base, holds, claims, initramfs, files, pjdfstest }
+            PreparedCell { base, holds, claims, initramfs, files }
         }
     };
     let folder = prepared.folder().to_owned();
+    if Arch::of_machine() == Some(prepared.claims.release.arch) {
+        prepared.files.extend(external::files());
+    }
     prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder));
     let (donors, profiles) = (Arc::clone(&resources.donors), cell.profiles.clone());
     blocking(move || {
         donated::supply(&donors, &mut prepared, &profiles)?;
+        elf_kernel::supply(&donors, &mut prepared)?;
         Ok(prepared)
     })
     .await
 }
 
-/// The packages of a release as Kata's host: those of its guests, and its container manager's.
+/// The packages of a release as Kata's host: those of its guests, and its container managers'.
 fn host_packages(release: &Release) -> Vec<PackageName> {
-    let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
-    release.packages().into_iter().chain(manager).collect()
+    let managers = release.container_manager.iter().chain(&release.docker).flat_map(|m| m.packages.clone());
+    release.packages().into_iter().chain(managers).collect()
 }
 
 /// Keeps an image in the cache for as long as the cell runs.
@@ -266,7 +277,7 @@ pub fn boot_files(
     profiles: &[Profile],
 ) -> Result<(Claims, Content), ImageError> {
     let kernel = kernel::find(tree, release)?;
-    let wanted = wanted_modules(profiles);
+    let wanted = wanted_modules(profiles, release.arch);
     let mut sets = BTreeMap::new();
     for (used_for, names) in &wanted {
         let found = modules::resolve(tree, &kernel.modules_dir, names)?;
@@ -282,31 +293,38 @@ pub fn boot_files(
         file("/etc/group", 0o644, b"root:x:0:\ndaemon:x:1:\nnogroup:x:65534:\n".to_vec()),
         file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\n".to_vec()),
     ];
-    extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes)));
-    let initramfs = Content::Unnamed(Arc::new(initramfs::build(AGENT, &all, &extra)?));
+    // They were built for this machine.
+    let is_here = Arch::of_machine() == Some(release.arch);
+    let built = external::SUITES.iter().filter(|_| is_here).filter_map(|suite| Some((suite.name, suite.binary?)));
+    extra.extend(built.map(|(name, bytes)| file(&format!("/{name}"), 0o755, bytes)));
+    // A request without one is refused before anything is made.
+    let agent = built_in::agent(release.arch).unwrap_or_default();
+    let initramfs = Content::Unnamed(Arc::new(initramfs::build(agent, &all, &extra)?));
     let claims = Claims {
         release: release.clone(),
         versions,
         kernel_config: kernel::own_configuration(tree, &kernel)?,
         kernel: kernel.release.clone(),
         vmlinuz: kernel.vmlinuz.to_string_lossy().into_owned(),
+        elf_kernel: None,
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
         kata: Vec::new(),
         candidates: BTreeMap::new(),
+        effort: Effort::default(),
     };
     Ok((claims, initramfs))
 }
 
 /// By use, what any of the profiles asks for.
-fn wanted_modules(profiles: &[Profile]) -> BTreeMap<ModuleUse, Vec<String>> {
+fn wanted_modules(profiles: &[Profile], arch: Arch) -> BTreeMap<ModuleUse, Vec<String>> {
     let mut wanted: BTreeMap<ModuleUse, Vec<String>> = BTreeMap::new();
     for profile in profiles {
         for used_for in ModuleUse::ALL {
             let list = wanted.entry(*used_for).or_default();
-            for name in profile.modules.of(*used_for) {
-                if !list.contains(name) {
-                    list.push(name.clone());
+            for name in profile.modules.of(*used_for).iter().filter_map(|name| architecture::module(name, arch)) {
+                if !list.iter().any(|known| known == name) {
+                    list.push(name.to_owned());
                 }
             }
         }
@@ -332,9 +350,6 @@ pub async fn send(line: &Line, prepared: &PreparedCell) -> Result<(), SetupError
     if !matches!(prepared.base, EnvironmentBase::Vm { .. }) {
         let folder = prepared.folder();
         put(line, Path::new(&prepared.claims.initramfs), 0o644, &prepared.initramfs).await?;
-        if let Some(pjdfstest) = prepared.pjdfstest {
-            put(line, &folder.join("pjdfstest"), 0o755, &Content::Static(pjdfstest)).await?;
-        }
         for SeedFile { name, content } in &prepared.files {
             put(line, &folder.join(name), 0o755, content).await?;
         }

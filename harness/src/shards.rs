@@ -186,7 +186,8 @@ fn of_document(document: &serde_json::Value, shard: Option<usize>) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reports::journal::{Event, Journal, JournalEntry, Phase, SCHEMA};
+    use crate::fixtures;
+    use reports::journal::{Event, Journal, JournalEntry, Phase};
 
     fn cell(name: &str) -> CellId {
         name.parse().unwrap()
@@ -253,22 +254,7 @@ mod tests {
     fn run(hour: i64, filter: Option<&str>, took: &[(&str, i64, bool)]) -> Run {
         let ids: Vec<CellId> = took.iter().map(|(name, ..)| cell(name)).collect();
         let at = |seconds: i64| jiff::Timestamp::from_second(hour * 3600 + seconds).unwrap();
-        let begins = Event::RunStarted {
-            schema: SCHEMA,
-            run: format!("r{hour}"),
-            harness: String::new(),
-            commit: String::new(),
-            argv: Vec::new(),
-            records: String::new(),
-            catalogue: String::new(),
-            profiles: Vec::new(),
-            cells: ids.clone(),
-            planned: BTreeMap::new(),
-            filter: filter.map(str::to_owned),
-            candidate: false,
-            shaped: false,
-            options: Vec::new(),
-        };
+        let begins = fixtures::begins(&format!("r{hour}"), &ids, 0, filter);
         let mut entries = vec![JournalEntry { at: at(0), event: begins }];
         for (id, (_, seconds, is_ok)) in ids.iter().zip(took) {
             entries.push(JournalEntry { at: at(0), event: Event::CellStarted { cell: id.clone() } });

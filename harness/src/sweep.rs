@@ -9,12 +9,16 @@
 //! A lock that cannot be opened is not free: what belongs to it stays, and is named at each start and by `clean`.
 //! Kata's archives are unpacked into a folder named after the run, beside its lock.
 //!
+//! What was kept so that people can look into it has a fourth label, and stays as long as the container runs: until
+//! `kata-qualify shell` in it ends, or `clean` removes it.
+//!
 //! At its end, also on Ctrl-C and SIGTERM, a run removes what carries its id.
 //! At its start it removes what belongs to runs whose lock is free or gone, which is how a `kill -9` is cleaned up
 //! after.
 
-use crate::environments::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
+use crate::environments::container::{CACHE_LABEL, KEPT_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;
+use bollard::models::ContainerSummaryStateEnum;
 use bollard::query_parameters::{
     ListContainersOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
 };
@@ -142,8 +146,12 @@ impl OwnCache<'_> {
 /// Which runs' belongings to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepScope<'a> {
-    /// Those of runs that are over, however they ended.
+    /// Those of runs that are over, however they ended; what was kept stays.
     Over(OwnCache<'a>),
+    /// The same, and what was kept.
+    OverAndKept(OwnCache<'a>),
+    /// What was kept under this name.
+    Kept(&'a str),
     /// Those of this run.
     Run(&'a str),
 }
@@ -219,6 +227,8 @@ pub struct SweepReport {
     pub others: Vec<PathBuf>,
     /// Whether a run goes on, or may go on.
     pub alive: bool,
+    /// What stays because it was kept.
+    pub kept: Vec<String>,
 }
 
 impl SweepReport {
@@ -231,12 +241,18 @@ impl SweepReport {
 pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport, bollard::errors::Error> {
     let filters = Some(HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]));
     let mut swept = SweepReport::default();
+    let mut kept: BTreeSet<String> = BTreeSet::new();
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     for container in docker.list_containers(Some(options)).await? {
         let (Some(id), labels) = (container.id, container.labels.unwrap_or_default()) else { continue };
         let short = id.chars().take(12).collect::<String>();
+        let runs = container.state == Some(ContainerSummaryStateEnum::RUNNING);
         match choose(&labels, which) {
             Choice::Leave => {}
+            Choice::Remove if runs && is_kept(&labels, which) => {
+                kept.extend(labels.get(KEPT_LABEL).cloned());
+                swept.kept.push(format!("container {short}"));
+            }
             Choice::Ask(lock) => swept.leftovers.push(format!(
                 "container {short} of a run whose lock, {lock}, says nothing from here; if that run is over: docker rm \
                  --force --volumes {short}"
@@ -254,6 +270,7 @@ pub async fn sweep(docker: &Docker, which: SweepScope<'_>) -> Result<SweepReport
         let options = RemoveVolumeOptions { force: true };
         // A volume that is left belongs to a container that is left, and goes with it.
         if choose(&volume.labels, which) == Choice::Remove
+            && !volume.labels.get(KEPT_LABEL).is_some_and(|name| kept.contains(name))
             && gone(docker.remove_volume(&volume.name, Some(options)).await)?
         {
             swept.removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
@@ -279,11 +296,18 @@ enum Choice {
     Ask(String),
 }
 
+/// Whether something that runs was kept, and stays.
+fn is_kept(labels: &HashMap<String, String>, which: SweepScope<'_>) -> bool {
+    matches!(which, SweepScope::Over(_)) && labels.contains_key(KEPT_LABEL)
+}
+
 fn choose(labels: &HashMap<String, String>, which: SweepScope<'_>) -> Choice {
     match which {
         SweepScope::Run(run) if labels.get(RUN_LABEL).is_some_and(|r| r == run) => Choice::Remove,
         SweepScope::Run(_) => Choice::Leave,
-        SweepScope::Over(mine) => match mine.state(labels) {
+        SweepScope::Kept(name) if labels.get(KEPT_LABEL).is_some_and(|kept| kept == name) => Choice::Remove,
+        SweepScope::Kept(_) => Choice::Leave,
+        SweepScope::Over(mine) | SweepScope::OverAndKept(mine) => match mine.state(labels) {
             State::Free | State::Gone => Choice::Remove,
             State::Held => Choice::Leave,
             State::Unknown => Choice::Ask(labels.get(LOCK_LABEL).cloned().unwrap_or_default()),
@@ -318,6 +342,31 @@ mod tests {
         // As after `kill -9`: the file is there, nobody holds it.
         std::fs::write(&path, "").unwrap();
         assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
+    }
+
+    #[test]
+    fn what_was_kept_outlives_its_run_until_it_is_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mine = OwnCache { cache: "mine", locks: dir.path() };
+        let (name, plain) = ("r1/debian:13/x86_64/container", labels("mine", &dir.path().join("r1.lock")));
+        let mut kept = plain.clone();
+        kept.insert(KEPT_LABEL.to_owned(), name.to_owned());
+        for (scope, stays) in [
+            (SweepScope::Over(mine), true),
+            (SweepScope::OverAndKept(mine), false),
+            (SweepScope::Run("r1"), false),
+            (SweepScope::Kept(name), false),
+        ] {
+            assert_eq!(choose(&kept, scope), Choice::Remove, "{scope:?}");
+            assert_eq!(is_kept(&kept, scope), stays, "{scope:?}");
+            assert!(!is_kept(&plain, scope), "{scope:?}");
+        }
+        for scope in [SweepScope::Kept(name), SweepScope::Kept("r2/debian:13/x86_64/container")] {
+            assert_eq!(choose(&plain, scope), Choice::Leave, "{scope:?}");
+        }
+        // While its run goes on it is the run's.
+        let _living = RunLock::take(dir.path(), "r1").unwrap();
+        assert_eq!(choose(&kept, SweepScope::OverAndKept(mine)), Choice::Leave);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+mod cached;
+
 use assert_cmd::Command;
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -27,6 +29,13 @@ fn said_in(dir: &TempDir, arguments: &[&str]) -> String {
     };
     let code = output.status.code().unwrap();
     format!("{}{}exit {code}\n", text(output.stdout), text(output.stderr))
+}
+
+/// A folder with a cache whose image has nothing in it: an offline run by it is short, and ends with 3.
+fn with_an_image() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
+    dir
 }
 
 /// What would be left of such an address stands in the arguments of whoever fetches.
@@ -249,6 +258,35 @@ fn plan_says_of_each_listed_release_what_run_would() {
     }
 }
 
+/// What a run would only find out after it has begun, with a matrix of nothing.
+#[test]
+fn a_bootstrap_that_no_mirror_is_known_for_is_refused_by_run_and_plan_alike() {
+    if std::fs::read_to_string("/etc/os-release").is_ok_and(|says| says.lines().any(|line| line == "ID=fedora")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["fedora:43", "--in", "container", "--source", "bootstrap", "--cache", "cache"];
+    let run = said_in(&dir, &[&["run"], &options[..], &["--out", "out"]].concat());
+    let expected = "error: fedora:43: no mirror of fedora:43 is known\nhint: name one with --mirror\nexit 2\n";
+    assert_eq!(run, expected);
+    assert_eq!(names(dir.path()), [""; 0], "nothing is written");
+    let plan = said_in(&dir, &[&["plan"], &options[..]].concat());
+    assert!(plan.starts_with("fedora:43  cannot: no mirror of fedora:43 is known\n"), "{plan}");
+    assert!(plan.contains("hint: name one with --mirror\n"), "{plan}");
+}
+
+#[test]
+fn an_offline_run_by_an_empty_cache_is_refused_by_run_and_plan_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["debian:13", "--in", "vm", "--offline", "--cache", "cache"];
+    let run = said_in(&dir, &[&["run"], &options[..], &["--out", "out"]].concat());
+    let why = "what is needed is not in the cache, and offline forbids fetching it";
+    assert_eq!(run, format!("error: debian:13: {why}\nhint: run once without --offline\nexit 2\n"));
+    assert_eq!(names(dir.path()), [""; 0], "nothing is written");
+    let plan = said_in(&dir, &[&["plan"], &options[..]].concat());
+    assert!(plan.starts_with(&format!("debian:13  cannot: {why}\n")), "{plan}");
+}
+
 /// In every environment and from every base: all releases together, and one alone for each reason.
 #[test]
 fn what_plan_says_cannot_be_is_refused_before_anything_starts() {
@@ -469,7 +507,7 @@ fn numbers_are_bounded() {
     // As long, and as large, as can be said: nothing is wrong with that.
     let said = said(&["profiles", "--against", "nowhere", "--within", "31536000"]);
     assert!(said.contains("nowhere is no git repository") && said.ends_with("exit 2\n"), "{said}");
-    let dir = tempfile::tempdir().unwrap();
+    let dir = with_an_image();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--cache-size", most];
     let said = said_in(&dir, &run);
     assert!(!said.contains("panicked") && said.ends_with("exit 3\n"), "{said}");
@@ -489,8 +527,9 @@ fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
 
 #[test]
 fn an_output_folder_that_cannot_be_made_is_told_with_its_path() {
-    let said = said(&["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--out", "/proc/x"]);
-    assert_snapshot!(said, @r"
+    let run =
+        ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "/proc/x"];
+    assert_snapshot!(said_in(&with_an_image(), &run), @r"
     error: --out /proc/x: No such file or directory (os error 2)
     exit 2
     ");
@@ -672,7 +711,11 @@ fn explain_tells_what_a_capability_requires_by_profile() {
 
         virtio-fs works the way the profile uses it
 
-    go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.13, go-3.14, go-3.20, go-3.22, go-3.24, go-3.29, go-3.32
+    go-2.2, go-2.3
+      supported when all of these have passed (NN):
+        smoke::<TESTS>
+        filesystem::<TESTS>
+    go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.13, go-3.14, go-3.20, go-3.22, go-3.24, go-3.29, go-3.32
       supported when all of these have passed (NN):
         smoke::<TESTS>
         filesystem::<TESTS>
@@ -896,13 +939,13 @@ fn clean_says_what_it_leaves_and_why() {
 
 #[test]
 fn a_run_says_at_its_start_what_it_leaves_of_others() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = with_an_image();
     std::fs::create_dir_all(dir.path().join("cache/runs")).unwrap();
     std::os::unix::fs::symlink("/dev/null", dir.path().join("cache/runs/r1.lock")).unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "out"];
     let said = said_in(&dir, &run);
     assert!(said.contains("warning: left <DIR>/cache/runs/r1.lock: is a link"), "{said}");
-    assert!(said.ends_with("exit 3\n"), "there is nothing in the cache: {said}");
+    assert!(said.ends_with("exit 3\n"), "there is nothing in the image: {said}");
 }
 
 #[test]
@@ -914,11 +957,11 @@ fn the_version_has_the_commit() {
 /// Who watches a run need not look for its folder.
 #[test]
 fn the_journal_is_streamed_and_says_what_made_the_run() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = with_an_image();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
     command.args(["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--format", "ndjson"]);
     let ended = command.args(["--cache", "cache", "--out", "out"]).current_dir(dir.path()).output().unwrap();
-    assert_eq!(ended.status.code(), Some(3), "there is nothing in the cache");
+    assert_eq!(ended.status.code(), Some(3), "there is nothing in the image");
     let journal = std::fs::read(dir.path().join("out").join(FILE)).unwrap();
     assert_eq!(String::from_utf8(ended.stdout).unwrap(), String::from_utf8(journal.clone()).unwrap());
     assert!(String::from_utf8(ended.stderr).unwrap().contains("journal and reports: "));
@@ -935,7 +978,7 @@ fn the_journal_is_streamed_and_says_what_made_the_run() {
 /// What a run has made is only removed by a run that comes to its end.
 #[test]
 fn whoever_read_standard_error_may_be_gone() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = with_an_image();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
@@ -953,6 +996,6 @@ fn whoever_read_standard_error_may_be_gone() {
         "out",
     ]);
     let status = command.current_dir(dir.path()).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
-    assert_eq!(status.code(), Some(3), "there is nothing in the cache");
+    assert_eq!(status.code(), Some(3), "there is nothing in the image");
     assert!(dir.path().join("out/junit/debian-13-x86_64-vm.xml").exists(), "the reports were made");
 }

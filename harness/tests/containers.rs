@@ -170,6 +170,7 @@ fn some_kata(profile: &str) -> Kata {
         agent: Some("/nonexistent/kata-agent".to_owned()),
         checker: None,
         own: None,
+        own_image: None,
         emulated: false,
     }
 }
@@ -241,6 +242,9 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     fs::create_dir_all(disk.join("root")).unwrap();
     let owner = format!(r#"{{"pid":4194305,"started":1,"name":"{name}","disk":{disk:?}}}"#);
     fs::write(run.join("owner"), owner).unwrap();
+    let bridge = format!("{name}a");
+    let made = Command::new("ip").args(["link", "add", &bridge, "type", "bridge"]).status().unwrap();
+    assert!(made.success());
     let id = format!("{name}r-1");
     let mut stray = Command::new("sleep").arg0(&id).arg("600").spawn().unwrap();
     let reaper = std::thread::spawn(move || stray.wait());
@@ -248,6 +252,7 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     reaper.join().unwrap().unwrap();
     assert_eq!(host::processes(&id), []);
     assert!(!run.exists() && !disk.exists());
+    assert!(!Path::new("/sys/class/net").join(&bridge).exists(), "{bridge}");
 }
 
 /// Real Kata; the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
@@ -274,6 +279,7 @@ fn every_twin_passes_under_real_kata() {
         agent: variable("AGENT"),
         checker: variable("CHECKER"),
         own: None,
+        own_image: None,
         emulated: false,
     };
     bench.settings.kata_shims = BTreeMap::from([(kata.shim_name().to_owned(), PathBuf::from(&kata.shim))]);

@@ -37,12 +37,12 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
         claims,
         initramfs,
         files: Vec::new(),
-        pjdfstest: None,
     };
     let id = format!("endings-{}", std::process::id());
     let lock = sweep::RunLock::take(&sweep::locks_folder(&cache()), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let owner = container::OwningRun { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
+    let cache_name = images::cache::id(&cache()).unwrap();
+    let owner = container::OwningRun { run: id, lock: lock_path, cache: cache_name, kept: None };
     let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner, None).await.unwrap();
     setup::send(&container.line, &prepared).await.unwrap();
     let rehearsals = Fault::ALL.iter().map(|fault| {

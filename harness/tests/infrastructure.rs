@@ -157,10 +157,13 @@ fn offline_without_an_image_is_an_error_that_says_what_to_do() {
     let before = folder.verdicts("debian");
     let cache = folder.dir.path().join("cache");
     let ended = end(&mut folder.run(&cache, &["debian:13", "--offline", "--write-back"]));
-    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    let errors = errors(cell(&results(&folder.out()), "debian:13/"));
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].starts_with("image: ") && errors[0].contains("offline"), "{errors:?}");
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("not in the cache") && ended.stderr.contains("without --offline"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!folder.out().exists(), "nothing is written");
     assert_eq!(folder.verdicts("debian"), before);
 }
 

@@ -35,7 +35,7 @@ fn ready() -> Ready {
     let options = Options::new(cache());
     let database = Database::embedded();
     let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
-    let disk = prepare_disk(&release, &options, &vm::files(), &|_| {});
+    let disk = prepare_disk(&release, &options, &vm::files(release.arch), &|_| {});
     let disk = disk.unwrap_or_else(|e| panic!("no disk of debian:13: {e}"));
     let outer = pinned::prepare(&options, &|_| {}).unwrap();
     Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() }

@@ -339,6 +339,56 @@ fn tmt_has_a_result_for_each_capability() {
     assert_eq!(parsed.len(), 6, "what cannot be is left out");
 }
 
+/// tmt itself reads the plan and the test, runs it with a kata-qualify that only leaves results, and has these.
+///
+/// `TMT` is its program.
+#[test]
+#[ignore = "takes a program of PyPI: .ci/run"]
+fn tmt_lints_its_files_and_takes_the_results() {
+    let program_of_tmt = std::env::var_os("TMT").expect("TMT names the program");
+    let tmt = |root: &Path, arguments: &[&str]| {
+        let mut command = Command::new(&program_of_tmt);
+        run(command.arg("--root").arg(root).arg("--feeling-safe").args(arguments))
+    };
+    let ours = repository("packaging/tmt");
+    let (code, said) = tmt(&ours, &["lint"]);
+    assert!(code == 0 && said.contains("\n/plan\n") && !said.contains("\nfail"), "{said}");
+    // It looks.
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other");
+    must(Command::new("cp").arg("--archive").arg(&ours).arg(&other));
+    let plan = fs::read_to_string(other.join("plan.fmf")).unwrap().replace("how: tmt", "how: nobody-knows");
+    fs::write(other.join("plan.fmf"), plan).unwrap();
+    assert_ne!(tmt(&other, &["lint"]).0, 0, "a step that does not exist");
+
+    let verdicts = serde_json::json!({"rs-4.1": {
+        "vmm.boot": {"verdict": "unsupported", "change": "new-failure"},
+        "vmm.qmp": {"verdict": "supported", "change": "same"},
+        "vmm.tdx": {"verdict": "unsupported", "change": "known"},
+        "vmm.vsock": {"verdict": "untested", "change": "same"},
+        "vmm.net": {"verdict": "inconclusive", "change": "unjudged"},
+    }});
+    let cells = serde_json::json!([{"cell": "fedora:43/x86_64/host", "basis": "emulated", "verdicts": verdicts}]);
+    let results = serde_json::json!({"exit-code": 1, "run": "r1", "harness": "0.1.0", "cells": cells});
+    let programs = dir.path().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let leaves = "while [ \"$1\" != --out ]; do shift; done\nmkdir -p \"$2\"\n";
+    let text = format!("#!/bin/sh\n{leaves}cat >\"$2/results.json\" <<'END'\n{results}\nEND\nexit 1\n");
+    program(&programs, "kata-qualify", &text);
+    // What it runs has a path of its own.
+    let path = format!("PATH={}:/usr/bin:/bin", programs.display());
+    let id = dir.path().join("id");
+    let arguments =
+        ["run", "--id", id.to_str().unwrap(), "--environment", &path, "discover", "provision", "--how", "local"];
+    let (_, said) = tmt(&ours, &[&arguments[..], &["execute", "report", "--how", "display", "-vv", "finish"]].concat());
+    for result in
+        ["fail /host", "fail /host/fedora-43-x86_64-host/rs-4.1/vmm.boot", "pass /host/fedora", "info /host/fedora"]
+    {
+        assert!(said.contains(result), "{result}: {said}");
+    }
+    assert!(said.contains("total: 1 test passed, 2 tests failed, 1 test skipped, 1 info and 1 error"), "{said}");
+}
+
 /// tmt's own files, as YAML with the keys that tmt 1.78 knows (spec/tests and spec/plans of its documentation).
 #[test]
 fn tmts_files_are_a_test_and_a_plan() {

@@ -24,6 +24,7 @@ struct Subject {
 }
 
 static TRIXIE: Subject = Subject { target: "debian:13", profile: "go-3.29", before: OnceLock::new() };
+static TRIXIE_UNDER_RUST: Subject = Subject { target: "debian:13", profile: "rs-4.1", before: OnceLock::new() };
 static BOOKWORM: Subject = Subject { target: "debian:12", profile: "go-3.1", before: OnceLock::new() };
 
 impl Subject {
@@ -166,15 +167,18 @@ impl Subject {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
-    let after = TRIXIE.run_with(&fault("qemu-cannot-hotplug").by, &["--retries", "0", "--test", "is_hotplugged"]);
-    let judged = &after["verdicts"][TRIXIE.profile];
-    for lost in ["vmm.hotplug.memory", "vmm.hotplug.cpu", "vmm.hotplug.blk", "vmm.hotplug.net"] {
-        assert_eq!(judged[lost]["verdict"], "unsupported", "{lost}: {}", judged[lost]);
-        for cause in judged[lost]["causes"].as_array().unwrap() {
-            assert_eq!(cause["component"], "qemu", "{lost}: {cause}");
+    for release in [&TRIXIE, &TRIXIE_UNDER_RUST] {
+        let only = ["--retries", "0", "--test", "is_hotplugged"];
+        let after = release.run_with(&fault("qemu-cannot-hotplug").by, &only);
+        let judged = &after["verdicts"][release.profile];
+        for lost in ["vmm.hotplug.memory", "vmm.hotplug.cpu", "vmm.hotplug.blk", "vmm.hotplug.net"] {
+            assert_eq!(judged[lost]["verdict"], "unsupported", "{} {lost}: {}", release.profile, judged[lost]);
+            for cause in judged[lost]["causes"].as_array().unwrap() {
+                assert_eq!(cause["component"], "qemu", "{} {lost}: {cause}", release.profile);
+            }
         }
+        assert_ne!(judged["vmm.boot"]["verdict"], "unsupported", "{}", judged["vmm.boot"]);
     }
-    assert_ne!(judged["vmm.boot"]["verdict"], "unsupported", "{}", judged["vmm.boot"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the command prints and a run writes is valid by the checked-in JSON Schemas, and the plan's is current.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail loudly")]
 
+mod cached;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,10 +31,11 @@ fn the_plan_is_valid_and_its_schema_current() {
     assert!(!validator.is_valid(&other));
 }
 
-/// Nothing is in the cache, so that it is short.
+/// Nothing is in the image, so that it is short.
 #[test]
 fn what_a_run_writes_is_valid() {
     let dir = tempfile::tempdir().unwrap();
+    cached::empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
     let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--format", "ndjson"];
     let said = String::from_utf8(in_folder(dir.path(), &run)).unwrap();
     let lines = validator(&serde_json::from_str(&reports::schema::journal().unwrap()).unwrap());

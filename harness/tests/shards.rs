@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+mod cached;
+
 use model::arch::Arch;
 use reports::journal::{FILE, read};
 use reports::run::fold;
@@ -17,7 +19,7 @@ fn said(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     (ended.status.code(), text(ended.stdout), text(ended.stderr))
 }
 
-/// A run of cells that a file names; nothing is in the cache.
+/// A run of cells that a file names, by what is in the cache.
 fn run<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--cells", file, "--test", "host::", "--offline", "--cache", "cache"], more].concat()
 }
@@ -33,9 +35,10 @@ fn each_shard_of_a_plan_runs_its_cells_and_no_others() {
     ]);
     let plan = serde_json::json!({ "arch": arch, "releases": [], "cells": [], "shards": shards });
     std::fs::write(dir.path().join("plan.json"), plan.to_string()).unwrap();
+    cached::empty_images(&dir.path().join("cache"), &["debian:12", "debian:13", "debian:testing"]).unwrap();
     for (shard, expected) in [("0", &cells[2..]), ("1", &cells[..2])] {
         let (code, _, stderr) = said(dir.path(), &run("plan.json", &["--shard", shard, "--out", shard]));
-        assert_eq!(code, Some(3), "there is nothing in the cache: {stderr}");
+        assert_eq!(code, Some(3), "there is nothing in the images: {stderr}");
         let run = fold(&read(&dir.path().join(shard).join(FILE)).unwrap());
         assert_eq!(run.order.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
     }

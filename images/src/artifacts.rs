@@ -32,8 +32,11 @@ use std::sync::atomic::AtomicBool;
 
 /// Bytes of a program, a shim, the agent or the kernel; upstream's have some 60 MB.
 const MAX_PROGRAM: u64 = 512 << 20;
-/// Bytes of an initrd; upstream's have some 300 MB.
+/// Bytes of an initrd's file, which is compressed: one of upstream's recipe has some 59 MB, and 2.3.0's had 113 MB; unpacked
+/// they are 129 and some 320 MB.
 const MAX_INITRD: u64 = 1 << 30;
+/// Bytes of an image; upstream's have some 256 MiB.
+const MAX_IMAGE: u64 = 2 << 30;
 /// Where Kata's files are in a folder, seen from inside.
 const PREFIXES: [&str; 3] = ["/opt/kata", "/usr", "/"];
 /// The names of the shims' file; Fedora's Rust shim has one of its own.
@@ -49,6 +52,8 @@ const CHECKERS: [&str; 2] = ["bin/kata-runtime", "bin/kata-ctl"];
 const KERNELS: [&str; 2] = ["share/kata-containers/vmlinux.container", "share/kata-containers/vmlinuz.container"];
 /// Kata's own guest initrd.
 const INITRDS: [&str; 2] = ["share/kata-containers/kata-containers-initrd.img", "kata-containers-initrd.img"];
+/// Kata's own guest image.
+const IMAGES: [&str; 2] = ["share/kata-containers/kata-containers.img", "kata-containers.img"];
 
 /// Why there is no Kata to run.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +160,8 @@ pub struct Artifacts {
     pub kernel: Option<OpenedFile>,
     /// Kata's own guest initrd.
     pub initrd: Option<OpenedFile>,
+    /// Kata's own guest image.
+    pub image: Option<OpenedFile>,
     /// The folder that was unpacked to, removed with this value.
     _unpacked: Option<tempfile::TempDir>,
 }
@@ -276,6 +283,7 @@ fn inspect(
         checkers,
         kernel: folder.first(prefix, &KERNELS, MAX_PROGRAM)?,
         initrd: folder.first(prefix, &INITRDS, MAX_INITRD)?,
+        image: folder.first(prefix, &IMAGES, MAX_IMAGE)?,
         prefix: prefix.to_owned(),
         folder,
         _unpacked: unpacked,

@@ -5,3 +5,4 @@ pub mod initramfs;
 pub mod initrd;
 pub mod kernel;
 pub mod modules;
+pub mod vmlinux;

@@ -178,8 +178,9 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
 
 /// What is installed to make a machine of the release, checked: the names become arguments.
 fn machine_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
-    let manager = release.container_manager.as_ref().map(|manager| manager.packages.as_slice());
-    family::checked(family, manager.unwrap_or_default(), family.machine_packages())
+    let managers = release.container_manager.iter().chain(&release.docker);
+    let packages: Vec<PackageName> = managers.flat_map(|manager| manager.packages.clone()).collect();
+    family::checked(family, &packages, family.machine_packages())
 }
 
 fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {

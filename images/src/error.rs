@@ -310,7 +310,7 @@ impl ImageErrorKind {
                     written.join(", ")
                 )
             }
-            ImageErrorKind::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
+            ImageErrorKind::WrongArchitecture { .. } => "install Debian's qemu-user-binfmt (qemu-user-static up to 12), with which this machine runs programs of that architecture, or run on a machine of it".to_owned(),
             ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
             ImageErrorKind::NotCached => "run once without --offline".to_owned(),
             _ => return None,

@@ -129,9 +129,18 @@ impl ExternalFile {
         Ok(ExternalFile { place: place.to_owned(), checksum: Some(Checksum::parse(sum)?) })
     }
 
-    /// Its name for messages, which must show neither hosts nor this machine's folders: the last part of the place.
+    /// Its name for messages, which must show neither hosts nor this machine's folders: the last part of the place, without
+    /// the query of an address, which may let one in.
     pub fn name(&self) -> &str {
-        self.place.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+        let path = match self.is_address() {
+            true => {
+                let place = self.place.split(['?', '#']).next().unwrap_or_default();
+                let behind_host = place.split_once("://").and_then(|(_, place)| place.split_once('/'));
+                behind_host.map_or("", |(_, path)| path)
+            }
+            false => &self.place,
+        };
+        path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
     }
 
     /// Whether it has to be fetched.
@@ -272,6 +281,20 @@ fn too_large(limit: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_for_messages_has_neither_host_nor_query() {
+        for (place, name) in [
+            ("https://u:p@h.example/a/kata.tar.gz?X-Signature=SECRET#sha256:x", "kata.tar.gz"),
+            ("https://h.example/a/kata.tar.gz?to=/x/SECRET", "kata.tar.gz"),
+            ("https://h.example?SECRET", ""),
+            ("http://h.example", ""),
+            ("/a/what?.tar", "what?.tar"),
+        ] {
+            let file = ExternalFile { place: place.to_owned(), checksum: None };
+            assert_eq!(file.name(), name, "{place}");
+        }
+    }
 
     #[test]
     fn an_address_is_one_word_of_curls_configuration() {

@@ -22,13 +22,13 @@ use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
-use crate::sandbox::Network;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
 use operator::os_release::OsRelease;
 use operator::packages::Package;
+use operator::process::sandbox::Network;
 use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ pub(crate) trait PackageFamily: Sync {
 
     /// Whether a text names a package's file.
     fn is_package_file(&self, text: &str) -> bool;
+
+    /// Whether a file of the family's has nothing that a guest runs: debug symbols, sources, parts of an installer.
+    fn is_left_out(&self, name: &str) -> bool;
 
     /// The form of a package's name, for messages.
     fn name_form(&self) -> &'static str;
@@ -176,6 +179,11 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failur
         let written = ALL.iter().map(|family| family.package_manager()).collect();
         ImageErrorKind::UnsupportedPackageManager { manager, written }.into()
     })
+}
+
+/// Whether some family's packages of that file's name have nothing that a guest runs.
+pub(crate) fn is_left_out(name: &str) -> bool {
+    ALL.iter().any(|family| family.is_left_out(name))
 }
 
 /// The names to install for a release's image, sorted and checked.

@@ -19,6 +19,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
         version: version.to_owned(),
         codename: Some(codename.to_owned()),
         aliases: vec![],
+        based_on: vec![],
         arch: Arch::X86_64,
         package_manager: PackageManager::Apt,
         suites: vec![
@@ -43,6 +44,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
             image: "/boot/vmlinuz-*".to_owned(),
         }),
         container_manager: None,
+        docker: None,
     }
 }
 

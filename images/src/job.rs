@@ -83,9 +83,49 @@ pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(ImageErrorKind::NotRoot.into());
     }
-    if Arch::of_machine() != Some(release.arch) {
+    if !runs_programs_of(release.arch) {
         let machine = std::env::consts::ARCH.to_owned();
         return Err(ImageErrorKind::WrongArchitecture { wanted: release.arch, machine }.into());
     }
     Ok(())
+}
+
+/// Whether this machine runs programs of the architecture: they are its own, or its kernel has an interpreter for them
+/// that works in any tree, which Debian's qemu-user packages register.
+pub fn runs_programs_of(arch: Arch) -> bool {
+    Arch::of_machine() == Some(arch) || interpreted(&registered(Path::new(INTERPRETERS), arch))
+}
+
+/// Where the kernel shows its interpreters (Documentation/admin-guide/binfmt-misc.rst).
+const INTERPRETERS: &str = "/proc/sys/fs/binfmt_misc";
+
+/// What is registered for programs of an architecture, by the name that qemu-user's packages give it.
+fn registered(folder: &Path, arch: Arch) -> String {
+    // Where it is not mounted, or nothing is registered, there is none.
+    std::fs::read_to_string(folder.join(format!("qemu-{}", arch.name()))).unwrap_or_default()
+}
+
+/// Whether it is switched on, and the interpreter was opened when it was registered (`F`): by its path it would be looked
+/// for in the tree.
+fn interpreted(entry: &str) -> bool {
+    let is_fixed = |line: &str| line.strip_prefix("flags:").is_some_and(|flags| flags.contains('F'));
+    entry.lines().next() == Some("enabled") && entry.lines().any(is_fixed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interpreter_serves_where_it_is_on_and_open() {
+        let entry = "enabled\ninterpreter /usr/bin/qemu-aarch64\nflags: POCF\noffset 0\nmagic 7f454c46\n";
+        assert!(interpreted(entry));
+        for not in [entry.replace("enabled", "disabled"), entry.replace("POCF", "OC"), String::new()] {
+            assert!(!interpreted(&not), "{not:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("qemu-ppc64le"), entry).unwrap();
+        assert!(interpreted(&registered(folder.path(), Arch::Ppc64le)));
+        assert!(!interpreted(&registered(folder.path(), Arch::S390x)));
+    }
 }

@@ -37,7 +37,6 @@ mod unpack; // tar archives that are not trusted
 
 // How foreign programs are run.
 mod runner; // with a deadline, stoppable, their last lines kept
-mod sandbox; // in namespaces, without power over this machine
 
 pub mod error; // what can go wrong, by step and cause
 
@@ -53,10 +52,11 @@ pub use disk::{Disk, prepare_disk};
 pub use error::{CommandFailure, ImageError, ImageErrorKind};
 pub use family::credentials::check_mirror;
 pub use family::{Tool, addresses, tools};
+pub use job::runs_programs_of;
 pub use manifest::Manifest;
+pub use operator::process::sandbox::confines;
 pub use options::Options;
 pub use package::ExtraPackage;
-pub use prepare::{ImageRoute, attainable, newest_versions, prepare};
+pub use prepare::{ImageRoute, attainable, newest_versions, prepare, request_of};
 pub use progress::{Phase, Progress};
-pub use sandbox::confines;
 pub use source::Source;

@@ -14,12 +14,16 @@ use std::path::{Path, PathBuf};
 const MAX_OBJECT: u64 = 512 << 20;
 /// Libraries of a program; QEMU with all its modules has some 200.
 const MAX_LIBRARIES: usize = 2000;
-/// Where loaders look, those of other architectures' compatibility last.
-const FOLDERS: [&str; 8] = [
+/// Where loaders look, those of other architectures' compatibility last; Debian's have the architecture in their names.
+const FOLDERS: [&str; 12] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
     "/lib/aarch64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
+    "/lib/powerpc64le-linux-gnu",
+    "/usr/lib/powerpc64le-linux-gnu",
+    "/lib/s390x-linux-gnu",
+    "/usr/lib/s390x-linux-gnu",
     "/lib64",
     "/usr/lib64",
     "/usr/lib",

@@ -27,10 +27,12 @@
 //! Candidates (`--install`, `--with-packages`, `--overlay`) are an image derived from the plain one.
 
 mod newest;
+mod way;
 pub use newest::newest_versions;
+pub use way::{ImageRoute, attainable, request_of};
 
 use crate::base::{BaseProvider, from_files, oci};
-use crate::cache::{Image, ImageLock, Store, Turn, Workshop};
+use crate::cache::{Image, ImageLock, Turn, Workshop};
 use crate::digest::{self, Fields};
 use crate::error::{Context as _, Failure, ImageError, ImageErrorKind};
 use crate::family::install::Install;
@@ -47,6 +49,7 @@ use jiff::Timestamp;
 use model::package::PackageName;
 use model::release::Release;
 use std::path::{Path, PathBuf};
+use way::can_be_fetched;
 
 /// Makes the image of a release, or finds it in the cache.
 ///
@@ -63,54 +66,6 @@ pub fn prepare(
 ) -> Result<Image, ImageError> {
     let mut job = Job::new(release, options, progress)?;
     image(&mut job).map_err(|failure| job.failed(failure))
-}
-
-/// How an image of a release can be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageRoute {
-    /// The cache has one, unless the mirror has something newer by now; offline nothing else is looked for.
-    Cache,
-    /// It is made on such a base: never [`Source::Auto`].
-    Base(Source),
-}
-
-/// By which way this machine has an image of the release; neither network nor Docker is asked.
-///
-/// # Errors
-/// Why by none: no family for the package manager, no kernel, no base to begin with, another architecture, not root.
-pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
-    any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
-}
-
-fn any_way(release: &Release, options: &Options) -> Result<ImageRoute, Failure> {
-    let family = family::of(release)?;
-    let lacks = |what: &str, needed_for| ImageErrorKind::RecordLacks { what: what.to_owned(), needed_for };
-    if release.kernel.is_none() {
-        return Err(lacks("kernel", "a guest").into());
-    }
-    let wanted = family::wanted(family, release)?;
-    candidates::Candidates::of(family, options)?;
-    let request = request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?);
-    if options.offline || Store::new(&options.cache).newest(|m| fits(m, &request, options)).is_some() {
-        return Ok(ImageRoute::Cache);
-    }
-    able_to_build(release)?;
-    let missing = |program: &str| ImageErrorKind::ToolMissing { program: program.to_owned() };
-    let source = source_of(family, release, options);
-    match source {
-        Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
-        Source::Bootstrap if !has_program(family.bootstrap_program()) => {
-            return Err(missing(family.bootstrap_program()).into());
-        }
-        _ => {}
-    }
-    match family.fetching_programs().iter().find(|program| !has_program(program)) {
-        Some(program) => Err(missing(program).into()),
-        None => match family.lacking(release) {
-            Some(what) => Err(lacks(what, "installing packages").into()),
-            None => Ok(ImageRoute::Base(source)),
-        },
-    }
 }
 
 fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
@@ -388,8 +343,7 @@ fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -
     match (&options.base, options.source) {
         (Some(base), _) => base.source(),
         (None, Source::Auto | Source::Cloud | Source::OciImage)
-            if has_program(family.bootstrap_program())
-                && (options.mirror.is_some() || family.knows_mirror(&release.distro)) =>
+            if has_program(family.bootstrap_program()) && can_be_fetched(family, release, options) =>
         {
             Source::Bootstrap
         }
@@ -400,9 +354,13 @@ fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -
 
 #[cfg(test)]
 mod tests {
+    use super::way::any_way;
     use super::*;
     use crate::base::{Archive, BaseError, Task};
+    use crate::cache::Store;
     use crate::fixtures::release;
+    use model::arch::Arch;
+    use model::database::Database;
 
     #[test]
     fn the_request_is_stable_and_sees_what_matters() {
@@ -490,6 +448,27 @@ mod tests {
     }
 
     #[test]
+    fn a_bootstrap_without_a_mirror_is_no_way() {
+        let cache = tempfile::tempdir().unwrap();
+        let database = Database::embedded();
+        let release = database.record("fedora").unwrap().release("43", Arch::X86_64).unwrap();
+        let way = |mirror: Option<&str>| {
+            let mirror = mirror.map(str::to_owned);
+            any_way(&release, &Options { source: Source::Bootstrap, mirror, ..Options::new(cache.path()) })
+        };
+        // A machine that runs the distro itself knows one.
+        if !family::of(&release).unwrap().knows_mirror("fedora") {
+            let failure = way(None).unwrap_err();
+            assert!(
+                matches!(&failure.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "fedora:43"),
+                "{failure:?}"
+            );
+        }
+        let named = way(Some("http://mirror.example/fedora"));
+        assert!(!named.is_err_and(|failure| matches!(failure.cause, ImageErrorKind::NoMirror { .. })));
+    }
+
+    #[test]
     fn an_image_that_was_made_in_another_way_is_no_way() {
         let cache = tempfile::tempdir().unwrap();
         let release = release("13", "trixie");
@@ -519,6 +498,9 @@ mod tests {
         let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
         assert!(matches!(*error.cause, ImageErrorKind::NotCached));
         assert_eq!(error.phase, Phase::Resolve);
+        // Nor is there a way to one, which is known before anything starts.
+        let known = attainable(&release("13", "trixie"), &options).unwrap_err();
+        assert_eq!(known.to_string(), error.to_string());
         assert_eq!(
             error.to_string(),
             "prepare debian:13: resolve: what is needed is not in the cache, and offline forbids fetching it"

@@ -7,10 +7,10 @@
 
 use crate::error::{CommandFailure, Failure, ImageErrorKind};
 use crate::progress::{Phase, Progress};
-use crate::sandbox::{BindMount, Network, ProgramSandbox};
 use model::redact::Redactor;
 use model::shell::quoted;
 use operator::process;
+use operator::process::sandbox::{BindMount, Network, ProgramSandbox};
 use root::Root;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};

@@ -9,7 +9,7 @@ pub(crate) mod whiteout;
 
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::runner;
-use crate::sandbox::BindMount;
+use operator::process::sandbox::BindMount;
 use root::{Root, RootError};
 use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;

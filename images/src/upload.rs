@@ -5,6 +5,7 @@
 //! symbols, sources and what an installer of Debian's uses (`.udeb`) are left out: no guest runs them.
 
 use crate::digest;
+use crate::family;
 use crate::packed::is_plain_file;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -74,18 +75,7 @@ fn of_package(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         return Err(UploadError::Read { path: file.to_owned(), source: io::ErrorKind::NotFound.into() });
     }
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    Ok(if is_wanted(&name) { vec![file.to_owned()] } else { Vec::new() })
-}
-
-/// Whether guests can run what is in a package of that file's name.
-fn is_wanted(name: &str) -> bool {
-    let is_debug = match name {
-        _ if name.ends_with(".rpm") => name.contains("-debuginfo-") || name.contains("-debugsource-"),
-        _ if name.contains(".pkg.tar") => name.contains("-debug-"),
-        _ if name.ends_with(".apk") => name.contains("-dbg-"),
-        _ => name.contains("-dbgsym_") || name.ends_with(".ddeb"),
-    };
-    !is_debug && !name.ends_with(".udeb") && !name.ends_with(".src.rpm")
+    Ok(if family::is_left_out(&name) { Vec::new() } else { vec![file.to_owned()] })
 }
 
 fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
@@ -101,7 +91,7 @@ fn of_changes(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         if !is_plain_file(name) {
             return Err(form(&format!("`{name}` is not the name of a file beside it")));
         }
-        if !name.ends_with(".deb") || !is_wanted(name) {
+        if !name.ends_with(".deb") || family::is_left_out(name) {
             continue;
         }
         let path = file.with_file_name(name);
@@ -140,8 +130,12 @@ fn of_source(file: &Path) -> Result<Vec<PathBuf>, UploadError> {
         let parts = file.strip_suffix(".deb").map(|stem| stem.splitn(3, '_').collect::<Vec<_>>()).unwrap_or_default();
         matches!(parts[..], [name, of, _] if of == version && names.contains(&name))
     };
-    let found: Vec<PathBuf> =
-        beside.iter().filter(is_of).filter(|name| is_wanted(name)).map(|name| file.with_file_name(name)).collect();
+    let found: Vec<PathBuf> = beside
+        .iter()
+        .filter(is_of)
+        .filter(|name| !family::is_left_out(name))
+        .map(|name| file.with_file_name(name))
+        .collect();
     match found.is_empty() {
         true => Err(form(format!("no package (.deb) of version {version} that it names lies beside it"))),
         false => Ok(found),

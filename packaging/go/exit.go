@@ -30,7 +30,7 @@ const (
 	// ExitNothingWorks says that nothing that is there works, and something must be built.
 	ExitNothingWorks ExitCode = 12
 	// ExitNotEffective says that not everything that was written, or taken back, took effect, or that a text of others is
-	// out of its place.
+	// out of its place: this call has put it aside, or has not put it back.
 	ExitNotEffective ExitCode = 13
 )
 
@@ -97,7 +97,7 @@ func (e *ExitError) Unwrap() error {
 	return e.Code
 }
 
-// Problem is what stands behind an exit code that is not 0.
+// Problem is what stands behind an exit code that is not 0, or a text of others that lies aside.
 type Problem struct {
 	// Message for people.
 	Message string `json:"message"`
@@ -111,7 +111,8 @@ type Problem struct {
 type Document struct {
 	// Version of the form.
 	Version int `json:"version"`
-	// Problems that stand behind an exit code that is not 0.
+	// Problems that stand behind an exit code that is not 0; with 0, texts of others that lie aside since an earlier call
+	// was killed.
 	Problems []Problem `json:"problems"`
 }
 

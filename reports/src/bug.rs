@@ -9,17 +9,22 @@ mod case;
 mod feature;
 mod form;
 mod forms;
+mod log;
+mod mended;
+mod options;
 mod parts;
 mod refused;
 mod route;
 pub mod script;
+mod shared;
 mod tracker;
 
 pub use case::{FailedTest, Package, Sighting, passed_in};
 pub use feature::Series;
 pub use form::Form;
 pub use forms::Written;
-pub use parts::{Log, Report, Reproduced};
+pub use log::Log;
+pub use parts::{Report, Reproduced};
 pub use route::{Owner, Route, Ruling};
 pub use tracker::{Destination, destination};
 

@@ -12,6 +12,7 @@
 
 pub mod bug;
 pub mod bundle;
+mod component_package;
 pub mod difference;
 pub mod digest;
 pub mod installed;

@@ -1,13 +1,14 @@
 //! A merged run as a pipeline sees it: what was planned and is not judged, what makes it red, and what it tells people.
 //!
 //! A release whose mirror does not answer one night is no news, and does not hide what the others show: a cell that could
-//! not be judged is a warning, and what the record says of it stays. It is red where something is worse than recorded,
+//! not be judged is a warning, and what the record says of it stays; where all that was not judged is optional, it is a
+//! note. It is red where something is worse than recorded, where Kata needs what is unsupported and was never recorded,
 //! where a planned cell is in no run, where a run that was given cannot be read, and where nothing at all could be judged.
 
 use crate::digest;
 use crate::journal::CellId;
 use crate::redact::one_line;
-use crate::standing::{CellStanding, Change, ChangeRow, Effect, Standings};
+use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Effect, Standings};
 use crate::verdict::Cause;
 use crate::views::causes::words;
 use crate::views::markdown::{escape, fence};
@@ -34,13 +35,22 @@ pub struct Pipeline<'s, 'm> {
     unread: Vec<String>,
 }
 
-/// Why a planned cell has no verdict.
+/// What a planned cell lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gap {
     /// No run has it, or none to its end.
     Missing,
-    /// Something of it could not be judged.
+    /// Something of it could not be judged; why.
     Unjudged(String),
+    /// Only what nobody needs for running Kata could not be judged; what and why.
+    Optional(String),
+}
+
+impl Gap {
+    /// Whether the cell counts as judged all the same.
+    fn is_optional(&self) -> bool {
+        matches!(self, Gap::Optional(_))
+    }
 }
 
 /// An issue to be opened, or to be updated if there is one of this signature.
@@ -62,8 +72,11 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         let of = |id: &CellId| match standings.cells.iter().find(|one| one.report.cell == *id) {
             None => Some(Gap::Missing),
             Some(one) if !one.report.complete => Some(Gap::Missing),
-            Some(one) if one.effect(standings.matrix) == Effect::Unjudged => Some(Gap::Unjudged(why(standings, one))),
-            Some(_) => None,
+            Some(one) if one.effect(standings.matrix) != Effect::Unjudged => None,
+            Some(one) if one.lacks_only_what_is_optional(standings.matrix) => {
+                Some(Gap::Optional(what_is_optional(standings, one)))
+            }
+            Some(one) => Some(Gap::Unjudged(why(standings, one))),
         };
         let gaps = planned.iter().filter_map(|id| Some((id.clone(), of(id)?))).collect();
         Pipeline { standings, planned, gaps, unread: Vec::new() }
@@ -76,16 +89,21 @@ impl<'s, 'm> Pipeline<'s, 'm> {
 
     /// What it does to the exit code.
     pub fn effect(&self) -> Effect {
-        let is_worse = self.standings.effect() == Effect::Worse;
+        let is_worse = self.standings.effect() == Effect::Worse || self.changes().any(|row| row.needs_a_person());
         let is_missing = !self.unread.is_empty() || self.gaps.values().any(|gap| *gap == Gap::Missing);
-        match (is_worse, is_missing || self.gaps.len() == self.planned.len()) {
+        match (is_worse, is_missing || self.unjudged() == self.planned.len()) {
             (true, _) => Effect::Worse,
             (false, true) => Effect::Unjudged,
             (false, false) => Effect::None,
         }
     }
 
-    /// The planned cells without a verdict.
+    /// How many of the planned cells do not count as judged.
+    fn unjudged(&self) -> usize {
+        self.gaps.values().filter(|gap| !gap.is_optional()).count()
+    }
+
+    /// The planned cells that lack something.
     pub fn gaps(&self) -> &BTreeMap<CellId, Gap> {
         &self.gaps
     }
@@ -100,7 +118,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
             all.entry(level).or_default().push(format!("::{level} title={title}::{text}\n"));
         };
         for row in self.changes() {
-            let level = if row.effect == Effect::Worse { "error" } else { "notice" };
+            let level = if row.needs_a_person() { "error" } else { "notice" };
             add(level, &format!("{}: {}", row.cell, row.title()), &told(&row));
         }
         for issue in self.standings.issues.iter().filter(|issue| issue.is_at_fault()) {
@@ -113,6 +131,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
             match gap {
                 Gap::Missing => add("error", &format!("{cell}: missing"), MISSING),
                 Gap::Unjudged(why) => add("warning", &format!("{cell}: not judged"), &format!("{why}; {STAYS}")),
+                Gap::Optional(what) => add("notice", &format!("{cell}: {OPTIONAL}"), &format!("{what}; {STAYS}")),
             }
         }
         let mut out = String::new();
@@ -129,35 +148,36 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     /// What was not judged, as Markdown; `matrix.md`, which goes below it, has the changes and all else.
     pub fn summary(&self) -> String {
         let mut out = String::new();
-        let (all, lacking) = (self.planned.len(), self.gaps.len());
+        let (all, lacking) = (self.planned.len(), self.unjudged());
         let _ = writeln!(out, "**{} of {all} planned cells were judged.**\n", all - lacking);
         for unread in &self.unread {
             let _ = writeln!(out, "- ✗ {UNREAD}: {}", escape(&one_line(unread, ANNOTATION)));
         }
         for (cell, gap) in &self.gaps {
+            let cell = escape(&cell.to_string());
+            let short = |text: &str| escape(&one_line(text, ANNOTATION));
             let _ = match gap {
-                Gap::Missing => writeln!(out, "- ✗ {}: {MISSING}", escape(&cell.to_string())),
-                Gap::Unjudged(why) => {
-                    writeln!(out, "- ? {}: {}; {STAYS}", escape(&cell.to_string()), escape(&one_line(why, ANNOTATION)))
-                }
+                Gap::Missing => writeln!(out, "- ✗ {cell}: {MISSING}"),
+                Gap::Unjudged(why) => writeln!(out, "- ? {cell}: {}; {STAYS}", short(why)),
+                Gap::Optional(what) => writeln!(out, "- – {cell}: {OPTIONAL}: {}; {STAYS}", short(what)),
             };
         }
         out.push('\n');
         out
     }
 
-    /// One issue for each signature by which something is worse than recorded.
+    /// One issue for each signature by which something is worse than recorded, or fails that Kata needs and no record has.
     pub fn issues(&self) -> Vec<Issue> {
         let mut new: BTreeMap<&str, NewCause<'_>> = BTreeMap::new();
         for cell in &self.standings.cells {
             for (profile, standing) in &cell.profiles {
-                let worse = standing.capabilities.values().filter(|one| {
-                    one.effect == Effect::Worse && matches!(one.change, Change::NewFailure | Change::TestSetChanged)
-                });
-                for cause in worse.flat_map(|one| &one.judgement.causes) {
-                    let known = new.entry(&cause.signature).or_insert_with(|| NewCause::of(cause));
-                    known.tests.insert(&cause.test);
-                    known.places.entry(&cell.report.cell).or_default().insert(profile);
+                for one in standing.capabilities.values().filter(|one| is_for_an_issue(one)) {
+                    for cause in &one.judgement.causes {
+                        let known = new.entry(&cause.signature).or_insert_with(|| NewCause::of(cause));
+                        known.was_supported |= one.change != Change::NewVerdict;
+                        known.tests.insert(&cause.test);
+                        known.places.entry(&cell.report.cell).or_default().insert(profile);
+                    }
                 }
             }
         }
@@ -167,7 +187,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         new.iter().take(MOST_ISSUES).map(|(signature, cause)| cause.issue(signature, &by)).collect()
     }
 
-    /// What is worse, and what is better.
+    /// What is worse, what is new, and what is better.
     fn changes(&self) -> impl Iterator<Item = ChangeRow<'m>> {
         self.standings.changes().into_iter().filter(|row| row.effect != Effect::Unjudged)
     }
@@ -176,15 +196,41 @@ impl<'s, 'm> Pipeline<'s, 'm> {
 const UNREAD: &str = "a bundle cannot be read";
 const MISSING: &str = "no bundle has it to its end";
 const STAYS: &str = "what the record says of it stays";
+const OPTIONAL: &str = "not judged, and optional";
+/// Where no verdict tells why a cell was not judged.
+const IN_ERROR: &str = "a test of it ended in an error";
+
+/// Whether what a capability comes to is to be reported.
+fn is_for_an_issue(one: &CapabilityStanding<'_>) -> bool {
+    match one.change {
+        Change::NewFailure | Change::TestSetChanged => one.effect == Effect::Worse,
+        Change::NewVerdict => !one.optional,
+        Change::Unjudged | Change::Fixed | Change::Known | Change::Same => false,
+    }
+}
+
+/// What of a cell was not judged.
+fn unjudged<'m>(standings: &Standings<'m>, cell: &CellStanding<'_>) -> Vec<ChangeRow<'m>> {
+    let mut rows = standings.changes();
+    rows.retain(|row| *row.cell == cell.report.cell && row.effect == Effect::Unjudged);
+    rows
+}
+
+/// What of a cell was not judged where all of it is optional.
+fn what_is_optional(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
+    let all: Vec<String> = unjudged(standings, cell).iter().map(told).collect();
+    if all.is_empty() { IN_ERROR.to_owned() } else { all.join("; ") }
+}
 
 /// Why a cell was not judged.
 fn why(standings: &Standings<'_>, cell: &CellStanding<'_>) -> String {
     if let Some((place, message)) = cell.problems().into_iter().next() {
         return format!("{place}: {message}");
     }
-    let rows = standings.changes();
-    let unjudged = rows.iter().find(|row| row.cell == &cell.report.cell && row.effect == Effect::Unjudged);
-    unjudged.map_or_else(|| "a test of it ended in an error".to_owned(), told)
+    let rows = unjudged(standings, cell);
+    // What is needed makes it a gap, whatever is lacking besides.
+    let is_needed = |row: &&ChangeRow<'_>| row.capabilities.iter().any(|capability| capability.is_needed());
+    rows.iter().find(is_needed).or(rows.first()).map_or_else(|| IN_ERROR.to_owned(), told)
 }
 
 fn told(row: &ChangeRow<'_>) -> String {
@@ -199,13 +245,15 @@ fn told(row: &ChangeRow<'_>) -> String {
 /// A failure that was not there before, with all places that it is seen at.
 struct NewCause<'m> {
     cause: &'m Cause,
+    /// Whether a record has it as supported anywhere.
+    was_supported: bool,
     tests: BTreeSet<&'m str>,
     places: BTreeMap<&'m CellId, BTreeSet<&'m str>>,
 }
 
 impl<'m> NewCause<'m> {
     fn of(cause: &'m Cause) -> NewCause<'m> {
-        NewCause { cause, tests: BTreeSet::new(), places: BTreeMap::new() }
+        NewCause { cause, was_supported: false, tests: BTreeSet::new(), places: BTreeMap::new() }
     }
 
     fn issue(&self, signature: &str, by: &str) -> Issue {
@@ -223,9 +271,13 @@ impl<'m> NewCause<'m> {
                 let _ = writeln!(said, "{what}: {}", one_line(text, OBSERVED));
             }
         }
+        let what = match self.was_supported {
+            true => "What was supported fails",
+            false => "What Kata needs fails, and no record has it",
+        };
         Issue {
             title: format!("[{digest}] {}", one_line(signature, TITLE)),
-            body: format!("What was supported fails, in {by}.\n\n{}", fenced(&said)),
+            body: format!("{what}, in {by}.\n\n{}", fenced(&said)),
             signature: digest,
         }
     }

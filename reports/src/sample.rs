@@ -44,14 +44,17 @@ pub(crate) fn test(
         suite: if id.starts_with("smoke") { Suite::Smoke } else { Suite::Filesystem },
         place: Place::Environment,
         share: None,
+        setting: None,
         proves: proves.to_vec(),
         blames,
         needs: &[],
         blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
         profiles: only,
         environments: &[],
+        loads: None,
         seconds: 60,
         reproducer: None,
+        random: false,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }

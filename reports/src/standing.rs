@@ -21,6 +21,7 @@ pub use base::BaseRun;
 pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::ChangeRow;
+pub(crate) use changes::by_profiles;
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
 pub use recorded::Recorded;
@@ -198,6 +199,13 @@ impl<'m> CellStanding<'m> {
             Effect::None if self.has_a_test_in_error(matrix) => Effect::Unjudged,
             worst => worst,
         }
+    }
+
+    /// Whether all that could not be judged of the cell is optional.
+    pub fn lacks_only_what_is_optional(&self, matrix: &Matrix) -> bool {
+        let all = self.profiles.values().flat_map(|profile| profile.capabilities.values());
+        let mut unjudged = all.filter(|one| one.effect == Effect::Unjudged);
+        self.problems().is_empty() && unjudged.all(|one| one.optional) && !self.has_an_error_in_what_is_needed(matrix)
     }
 }
 

@@ -7,7 +7,7 @@
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
 //! - Else every required test has passed: `supported`, but `partial` if Kata was given components in the place of the distro's own, and naming them.
 //!   Where all that tests look at is a list of QEMU's ([`Capability::is_only_listed`]), it is `offered` instead: nothing was used.
-//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share or plugs no CPUs, `untested` if nobody does.
+//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
 //! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 //!
@@ -240,8 +240,13 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
 /// When in doubt it was: a distro gets no credit for what it does not ship.
 fn rests_on(capability: Capability, candidate: Component, what: &str) -> bool {
     match (capability.area(), candidate) {
+        // Nothing else is started with these; Kata's own containers are QEMU's.
+        (_, Component::CloudHypervisor) => capability == Capability::VmmCloudHypervisor,
+        (_, Component::Firecracker) => capability == Capability::VmmFirecracker,
         (Area::Kata, _) => true,
-        (area, Component::Virtiofsd) => area == Area::Fs(Share::VirtioFs),
+        (area, Component::Virtiofsd) => {
+            area == Area::Fs(Share::VirtioFs) || capability == Capability::VmmCloudHypervisor
+        }
         // The release's modules do not fit another kernel, so that only Kata's guests get one without its own.
         (Area::Vmm | Area::Fs(_), Component::Kernel) => what.starts_with(OF_A_RELEASE),
         (Area::Kernel, Component::Kernel) => what.starts_with(OF_A_RELEASE) && capability != Capability::KernelHost,

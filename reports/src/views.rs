@@ -1,5 +1,6 @@
 //! The projections of a run beside the record: they run nothing, decide nothing and can be made again at any time.
 
+pub mod closing;
 pub mod explain;
 pub mod json;
 pub mod junit;

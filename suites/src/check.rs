@@ -67,6 +67,16 @@ impl Stop {
         self
     }
 
+    /// What it says, whatever it is.
+    pub fn words(self) -> String {
+        match self {
+            Stop::Fail { message, .. }
+            | Stop::Error { message }
+            | Stop::Unanswered { message }
+            | Stop::Skip { reason: message } => message,
+        }
+    }
+
     fn failed(message: String, blames: Option<Component>, record: Vec<String>) -> Stop {
         Stop::Fail { message, blames, record, asked_for: Vec::new(), grounds: Grounds::Waited }
     }
@@ -102,6 +112,16 @@ pub trait Doing<T> {
 impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
     fn doing(self, what: impl std::fmt::Display) -> Result<T, Stop> {
         self.map_err(|e| Stop::fail(format!("{what}: {e}")))
+    }
+}
+
+/// What a check that must fail says.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn message(check: Check) -> String {
+    match check {
+        Err(Stop::Fail { message, .. }) => message,
+        other => panic!("expected a failure, got {other:?}"),
     }
 }
 

@@ -69,17 +69,15 @@ pub fn live(task: &[String]) -> ExitCode {
         ["fork"] => fork(),
         ["fill", mib] => fill(mib),
         ["spin", millis] => spin(millis),
+        [way @ ("read" | "write"), disk, mib] => transfer(way, disk, mib),
+        ["bound", cpu] => bound(cpu),
+        ["device", way, path] => device(way, path),
         _ => Err(Stop::error(format!("no such task: {words:?}"))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(
-            Stop::Fail { message, .. }
-            | Stop::Error { message }
-            | Stop::Unanswered { message }
-            | Stop::Skip { reason: message },
-        ) => {
-            let _ = writeln!(std::io::stderr(), "{message}");
+        Err(stop) => {
+            let _ = writeln!(std::io::stderr(), "{}", stop.words());
             ExitCode::FAILURE
         }
     }
@@ -230,6 +228,63 @@ fn fill(mib: &str) -> Check {
     }
     let same = taken.iter().enumerate().filter(|(number, bytes)| bytes[4096] == (number % 251) as u8 + 1).count();
     crate::ensure!(same == mib, "of {mib} MiB, {same} kept what was written");
+    Ok(())
+}
+
+/// Reads from a disk or writes to it, past the page cache, in pieces.
+fn transfer(way: &str, disk: &str, mib: &str) -> Check {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    const PIECE: usize = 64 << 10;
+    // Memory of direct transfers begins where a block does.
+    const BLOCK: usize = 4096;
+    let mib: usize = mib.parse().map_err(|_| Stop::error(format!("{mib:?} is no number of MiB")))?;
+    let (reads, mut options) = (way == "read", std::fs::OpenOptions::new());
+    let opened = options.read(reads).write(!reads).custom_flags(libc::O_DIRECT).open(disk);
+    let mut disk = opened.doing("opening a disk")?;
+    let mut buffer = vec![0x5a_u8; PIECE + BLOCK];
+    let begin = buffer.as_ptr().align_offset(BLOCK);
+    let piece = buffer.get_mut(begin..begin + PIECE).ok_or_else(|| Stop::error("memory that cannot be aligned"))?;
+    let mut one = || if reads { disk.read_exact(piece) } else { disk.write_all(piece) };
+    (0..mib * (1 << 20) / PIECE).try_for_each(|_| one()).doing(format!("a {way} of a disk"))
+}
+
+/// Opens a device, or makes one with its numbers, and writes what the kernel answers: 0, or the number of its error.
+fn device(way: &str, path: &str) -> Check {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::os::unix::fs::MetadataExt as _;
+    let done = match way {
+        "read" => std::fs::File::open(path).map(drop),
+        "write" => std::fs::File::options().write(true).open(path).map(drop),
+        "make" => {
+            let number = std::fs::metadata(path).doing(format!("looking at {path}"))?.rdev();
+            let node = std::env::temp_dir().join(format!("kata-qualify-node-{}", std::process::id()));
+            let made = mknodat(CWD, &node, FileType::CharacterDevice, Mode::RUSR, number);
+            let _ = std::fs::remove_file(&node);
+            made.map_err(std::io::Error::from)
+        }
+        _ => return Err(Stop::error(format!("nothing is done with a device by {way:?}"))),
+    };
+    let code = done.err().map_or(0, |e| e.raw_os_error().unwrap_or(-1));
+    write!(std::io::stdout(), "{code}").doing("writing what the kernel answers")
+}
+
+/// Succeeds on a CPU that it may not leave.
+fn bound(cpu: &str) -> Check {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+    let cpu: usize = cpu.parse().map_err(|_| Stop::error(format!("{cpu:?} is no number of a CPU")))?;
+    let allowed = || sched_getaffinity(None).doing("asking on which CPUs it may be");
+    let numbers = |set: &CpuSet| (0..CpuSet::MAX_CPU).filter(|number| set.is_set(*number)).collect::<Vec<_>>();
+    let seen = numbers(&allowed()?);
+    crate::ensure!(seen == [cpu], "it may be on the CPUs {seen:?}");
+    spin("20")?;
+    let on = sched_getcpu();
+    crate::ensure!(on == cpu, "it is on CPU {on}");
+    // Asking for all of them gives it no other one.
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
+    sched_setaffinity(None, &all).doing("asking for all CPUs")?;
+    let seen = numbers(&allowed()?);
+    crate::ensure!(seen == [cpu], "it has asked for all CPUs, and may be on {seen:?}");
     Ok(())
 }
 

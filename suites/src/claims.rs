@@ -1,6 +1,7 @@
 //! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
 //! along.
 
+use crate::effort::Effort;
 use model::component::Component;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
@@ -24,6 +25,9 @@ pub struct Claims {
     pub kernel_config: Option<String>,
     /// The kernel image's path in the environment.
     pub vmlinuz: String,
+    /// The same kernel as an ELF file, where a VMM is to be tried that takes no other.
+    #[serde(default)]
+    pub elf_kernel: Option<ElfKernel>,
     /// The initramfs's path in the environment.
     pub initramfs: String,
     /// By use: the modules to load, in order, and those that the kernel lacks.
@@ -34,6 +38,9 @@ pub struct Claims {
     /// Candidates in the place of the distro's own components: their paths in the environment.
     #[serde(default)]
     pub candidates: BTreeMap<Component, String>,
+    /// How tests of random work are to go about it.
+    #[serde(default)]
+    pub effort: Effort,
 }
 
 impl Claims {
@@ -45,10 +52,12 @@ impl Claims {
             kernel: String::new(),
             kernel_config: None,
             vmlinuz: String::new(),
+            elf_kernel: None,
             initramfs: String::new(),
             modules: BTreeMap::new(),
             kata: Vec::new(),
             candidates: BTreeMap::new(),
+            effort: Effort::default(),
         }
     }
 
@@ -72,10 +81,36 @@ impl Claims {
         release
     }
 
+    /// The program of a VMM besides QEMU: what was brought along, else what the record names.
+    pub fn other_vmm(&self, component: Component) -> Option<&str> {
+        let recorded = self.release.vmm(component).map(|vmm| vmm.path.as_str());
+        self.candidates.get(&component).map(String::as_str).or(recorded)
+    }
+
     /// The Kata that serves a profile.
     pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
         self.kata.iter().find(|kata| kata.profile == profile)
     }
+}
+
+/// The kernel as an ELF file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "elf-kernel")]
+pub enum ElfKernel {
+    /// It was taken out of the release's image.
+    Made {
+        /// Its path in the environment.
+        path: String,
+        /// Whether it says where a guest without firmware begins (`CONFIG_PVH`).
+        has_pvh_entry: bool,
+    },
+    /// What the image has unpacks to something else.
+    Absent,
+    /// The harness could not unpack the image.
+    Refused {
+        /// Why.
+        why: String,
+    },
 }
 
 /// The guest kernel modules of one use.
@@ -116,6 +151,9 @@ pub struct Kata {
     /// Kata's own kernel and initrd in the environment, where both came along.
     #[serde(default)]
     pub own: Option<OwnGuest>,
+    /// Kata's own kernel and image in the environment, likewise.
+    #[serde(default)]
+    pub own_image: Option<OwnGuest>,
     /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
     pub emulated: bool,
 }
@@ -143,13 +181,32 @@ impl Kata {
     }
 }
 
-/// Kata's own kernel and initrd.
+/// A kernel with a root filesystem that has Kata's agent in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnGuest {
     /// The kernel in the environment.
     pub kernel: String,
-    /// The initrd in the environment, with Kata's agent in it.
-    pub initrd: String,
+    /// The root filesystem.
+    pub root: GuestRoot,
+}
+
+/// What a guest's root filesystem is made of, a file in the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GuestRoot {
+    /// An initrd.
+    Initrd(String),
+    /// A disk's image, which Kata hands over as an NVDIMM or as a disk.
+    Image(String),
+}
+
+impl GuestRoot {
+    /// The file.
+    pub fn path(&self) -> &str {
+        match self {
+            GuestRoot::Initrd(path) | GuestRoot::Image(path) => path,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,25 +1,33 @@
 //! Containers under the distro's containerd: the same bodies under runc, as the control, and under Kata.
 //!
-//! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`, unless its row names one place only:
-//! what Kata itself takes away has a control alone, and what only Kata has, [`guests`], has none.
+//! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`, unless its row names one place only.
 //! The control only decides whether the environment can judge Kata: where a body fails under runc, its
 //! twin is an error and not a failure of the distro.
-//!
 //! A property that Kata itself takes away, by its source, is a control only.
-//! What only Kata has (its own check of the host, an initrd of the distro's tool, its own kernel) has no control; each
-//! of these is a capability of its own, so that it takes nothing from `kata.smoke`.
+//! What only Kata has ([`guests`]: its own check of the host, an initrd of the distro's tool, its own kernel) has no
+//! control; each of these is a capability of its own, so that it takes nothing from `kata.smoke`.
+//! Pods by CRI ([`cri`]) are a capability of their own on both sides, because a release may have the one and not the
+//! other; so are containers by Docker ([`docker`]), disks, and root filesystems by other snapshotters.
 //! A body sees `Containers`, `Task` and `Network` and does not know which runtime it was given, except the few that
 //! prove which one it is.
 //! Without Kata, or with a Kata of another profile, the twin is a `skip`, so its capability is `untested`.
 
 mod arguments;
 mod carrier;
+mod cri;
+mod disks;
+mod docker;
 mod files;
 mod guests;
+mod helpers;
+mod huge_pages;
 mod lifecycle;
 mod limits;
 mod network;
+mod privileges;
 mod process;
+mod snapshotters;
+mod volumes;
 
 use crate::capability::Capability;
 use crate::environment::Environment;
@@ -27,10 +35,12 @@ use crate::outcome::Component;
 use crate::row::Row;
 use crate::test::{Place, Suite, Test};
 
-pub use crate::claims::{Kata, OwnGuest};
+pub use crate::claims::{GuestRoot, Kata, OwnGuest};
 pub use crate::environment::{
-    Container, ContainerLimits, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, FileFacts, GuestFiles,
-    Mount, Network, PROBE, ProbeFacts, Process, Sandbox, Task, Trace,
+    Container, ContainerEnd, ContainerLimits, ContainerOutput, ContainerRuntime, ContainerUsage, ContainerdEvent,
+    Containers, Cri, Disk, DiskFacts, Docker, DockerContainer, DockerNetwork, DockerProcess, Ephemeral, FileFacts,
+    GuestFiles, Mount, Network, PROBE, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProbeFacts,
+    Process, ProfileWanted, Sandbox, Snapshotter, Task, TerminalSize, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;
@@ -40,9 +50,22 @@ const FIRST: &str = "exit_codes_are_told";
 
 /// The rows of this suite, in the order of running under each runtime.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 7] =
-        [process::ROWS, carrier::ROWS, files::ROWS, limits::ROWS, network::ROWS, lifecycle::ROWS, guests::ROWS];
-    modules.into_iter().flatten()
+    let modules: [&'static [Row]; 13] = [
+        process::ROWS,
+        privileges::ROWS,
+        carrier::ROWS,
+        files::ROWS,
+        volumes::ROWS,
+        disks::ROWS,
+        huge_pages::ROWS,
+        snapshotters::ROWS,
+        limits::ROWS,
+        network::ROWS,
+        lifecycle::ROWS,
+        helpers::ROWS,
+        guests::ROWS,
+    ];
+    modules.into_iter().flatten().chain(cri::rows()).chain(docker::ROWS)
 }
 
 /// The tests of this suite: every control first, then every twin.
@@ -57,14 +80,39 @@ fn test(runtime: ContainerRuntime, row: &Row) -> Test {
     let mut test = row.test(Suite::Containers, &module, place(runtime), None);
     test.environments = Environment::WITH_A_KERNEL;
     if row.blocked_by.is_none() {
-        test.blocked_by = vec![format!("{module}::{FIRST}")];
+        let first = first_of(row);
+        test.blocked_by = vec![format!("{module}::{first}")];
     }
-    // A control says nothing of Kata.
+    // A control says nothing of Kata, whichever of its profiles the twin is about.
     if runtime == ContainerRuntime::Runc {
-        test.proves = vec![Capability::ContainersRunc];
+        test.proves = vec![control_of(row)];
         test.blames = Component::Containerd;
+        test.profiles = &[];
     }
     test
+}
+
+/// What a control proves: containers by `ctr`, pods by CRI, or what an environment or a release need not have.
+fn control_of(row: &Row) -> Capability {
+    match row.proves {
+        [Capability::KataBlock] => Capability::ContainersBlock,
+        [Capability::KataHugePages] => Capability::ContainersHugePages,
+        [Capability::KataDevmapper] => Capability::ContainersDevmapper,
+        [Capability::KataBlockfile] => Capability::ContainersBlockfile,
+        [Capability::KataErofs] => Capability::ContainersErofs,
+        [Capability::KataDocker] => Capability::ContainersDocker,
+        _ if cri::has(row) => Capability::ContainersCri,
+        _ => Capability::ContainersRunc,
+    }
+}
+
+/// The body without which a row makes no sense.
+fn first_of(row: &Row) -> &'static str {
+    match row.proves {
+        [Capability::KataDocker] => docker::FIRST,
+        _ if cri::has(row) => cri::FIRST,
+        _ => FIRST,
+    }
 }
 
 fn place(runtime: ContainerRuntime) -> Place {
@@ -92,15 +140,26 @@ mod tests {
                 let id = format!("containers::{}::{}", runtime.name(), row.name);
                 let test = all.iter().find(|test| test.id == id);
                 assert_eq!(test.is_some(), row.places.contains(&place(runtime)), "{id}");
-                let control = test.is_some_and(|test| test.proves == [Capability::ContainersRunc]);
+                let control = test.is_some_and(|test| test.proves == [control_of(row)]);
                 assert_eq!(control, test.is_some() && runtime == ContainerRuntime::Runc, "{id}");
             }
         }
         let alone =
             |places: &[Place]| rows().filter(|row| row.places == places).map(|row| row.name).collect::<Vec<_>>();
-        assert_eq!(alone(&[Place::Runc]), ["the_limit_on_processes_holds"]);
-        let kata =
-            ["katas_own_check_accepts_the_host", "an_initrd_of_the_distros_tool_boots", "katas_own_kernel_boots"];
+        let controls = [
+            "the_limit_on_processes_holds",
+            "containerd_speaks_cri_v1",
+            "a_port_of_a_pod_is_forwarded",
+            "an_apparmor_profile_is_in_force",
+        ];
+        assert_eq!(alone(&[Place::Runc]), controls);
+        let kata = [
+            "killing_virtiofsd_ends_the_container",
+            "katas_own_check_accepts_the_host",
+            "an_initrd_of_the_distros_tool_boots",
+            "katas_own_kernel_boots",
+            "katas_own_image_boots",
+        ];
         assert_eq!(alone(&[Place::Kata]), kata);
     }
 }

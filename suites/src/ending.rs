@@ -30,6 +30,11 @@ pub enum Ending {
         /// What told so.
         state: String,
     },
+    /// KVM gave up on the guest: QEMU has paused it, and runs.
+    KvmGaveUp {
+        /// QEMU's line.
+        line: String,
+    },
     /// A signal ended QEMU.
     VmmKilled {
         /// Its number.
@@ -93,6 +98,7 @@ impl Ending {
                 format!("the guest hangs: QEMU runs, its vCPU is busy, and nothing was heard for {silent} s"),
             ),
             Ending::VmmStopped { state } => nobody(format!("QEMU was stopped from outside ({state})")),
+            Ending::KvmGaveUp { line } => nobody(format!("KVM gave up on the guest: {line}")),
             Ending::VmmKilled { signal } if is_crash(*signal) => {
                 blame(Component::Qemu, format!("QEMU crashed with signal {signal}"))
             }
@@ -128,6 +134,7 @@ mod tests {
             (Ending::Oopsed { line: line() }, Some(Component::Kernel)),
             (Ending::Hung { silent: 20 }, Some(Component::Kernel)),
             (Ending::VmmStopped { state: line() }, None),
+            (Ending::KvmGaveUp { line: line() }, None),
             (Ending::VmmKilled { signal: 9 }, None),
             (Ending::VmmKilled { signal: 11 }, Some(Component::Qemu)),
             (Ending::VmmExited { code: 1, stderr: line() }, Some(Component::Qemu)),

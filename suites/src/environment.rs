@@ -5,25 +5,46 @@
 mod action;
 mod container;
 mod containers;
+mod docker;
+pub mod firmware;
+pub mod hugepages;
+mod other_machine;
+mod pods;
 mod question;
+mod setting;
 mod site;
+mod trace;
 
 use crate::check::Stop;
-use model::profile::{ImageDriver, ModuleUse, Profile};
+use crate::outcome::Component;
+use crate::share::Share;
+use model::profile::{ModuleUse, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-pub use crate::claims::{Claims, ModuleSet};
+pub use crate::claims::{Claims, ElfKernel, ModuleSet};
+pub use crate::effort::Effort;
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
-pub use container::{Container, ContainerLimits, ContainerOutput, FileFacts, Mount, PROBE, ProbeFacts, Sandbox};
-pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Task, Trace};
+pub use container::{
+    Container, ContainerLimits, ContainerOutput, ContainerUsage, Disk, DiskFacts, FileFacts, Mount, PROBE, ProbeFacts,
+    Sandbox,
+};
+pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Snapshotter, Task};
+pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};
 pub use model::environment::Environment;
-pub use question::{Answer, Question};
-pub use site::{GuestSide, Pair, Site};
+pub use other_machine::OtherMachine;
+pub use pods::{
+    ContainerEnd, Cri, Ephemeral, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProfileWanted,
+    TerminalSize,
+};
+pub use question::{Answer, Question, Traffic};
+pub use setting::{HARDWARE_ADDRESS, SMALL_MIB, Setting};
+pub use site::{DaemonSignal, GuestSide, Pair, Site};
+pub use trace::Trace;
 
 /// How a finished command ended.
 #[derive(Debug, Clone)]
@@ -72,8 +93,9 @@ pub trait EnvironmentSide {
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop>;
     /// Boots a guest of the profile without a share, to the point where its agent answers.
     fn boot(&self) -> Result<Box<dyn Machine>, Stop>;
-    /// Boots a guest of the profile that starts with so many CPUs.
-    fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile by a setting that is not the shipped one; one that takes over a saved state is started,
+    /// and waits for it.
+    fn boot_with(&self, setting: Setting) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with its vhost-vsock device, which containers without KVM do not have.
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop>;
     /// A vsock connection from the host's side to a guest of the environment's. What the kernel answers has an errno;
@@ -88,15 +110,29 @@ pub trait EnvironmentSide {
     fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with virtio-fs.
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
-    /// Boots a guest of the profile with a file of the environment's in the place of Kata's image, and our initramfs.
-    fn boot_with_image(&self, file: &Path, driver: ImageDriver) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with an ext4 filesystem in a file of the environment's as its disk, which it mounts.
+    fn boot_with_disk(&self, file: &Path) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with one PCIe root port.
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile by a VMM besides QEMU, as the profile's runtime drives it, with a share that it mounts or
+    /// without one.
+    fn boot_by(&self, vmm: Component, share: Option<Share>) -> Result<Box<dyn OtherMachine>, Stop>;
+    /// Opens a tap whose other end sends test packets back, and vhost-net for it.
+    fn tap(&self) -> Result<Tap, Stop>;
     /// Runs one vCPU of a machine of its own through KVM, and gives the API's version and how the vCPU came back;
     /// the error names the call of KVM's that failed.
     fn run_a_vcpu(&self) -> Result<VcpuRun, VcpuError>;
     /// Something that the reader of the report should know, whatever the outcome.
     fn note(&self, text: String);
+}
+
+/// A tap, opened as Kata's runtimes open it before they hand it to QEMU.
+#[derive(Debug)]
+pub struct Tap {
+    /// The interface's one queue; it goes away with its descriptors.
+    pub tap: File,
+    /// `/dev/vhost-net`.
+    pub vhost: File,
 }
 
 /// Why KVM runs no vCPU.
@@ -140,9 +176,9 @@ impl VcpuRun {
 /// How a vCPU came back from KVM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VcpuExit {
-    /// It wrote this to port 0xe9.
+    /// It wrote this: to port 0xe9 on x86_64, to address 0 on Arm.
     Wrote(u8),
-    /// It halted.
+    /// It halted, or on Arm asked to be switched off.
     Halted,
     /// By an exit that the program does not ask for, in KVM's words.
     Other(String),
@@ -179,6 +215,8 @@ pub trait Daemon {
 pub trait Machine {
     /// Asks the guest's agent.
     fn ask(&mut self, question: Question) -> Result<Answer, Stop>;
+    /// Has the guest do something under its share's mount point.
+    fn act(&mut self, action: Action) -> Result<Reply, Stop>;
     /// Executes a QMP command.
     fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop>;
     /// Executes a QMP command that takes a descriptor, which is this file's.

@@ -5,14 +5,17 @@
 //! The former also run natively, as the control: what fails there says nothing about a distro.
 
 mod attributes;
+mod caches;
 mod concurrency;
 mod confinement;
 mod conformance;
+mod daemon_end;
 mod data;
 mod descriptors;
 mod directories;
 mod durability;
 mod expect;
+mod fsx;
 mod guest_side;
 mod handles;
 mod links;
@@ -25,22 +28,28 @@ mod opening;
 mod pair;
 mod permissions;
 mod proves;
+mod random_writes;
 mod renames;
 mod space;
+mod submounts;
 mod times;
+mod two_sides;
 mod user;
 mod visibility;
+mod watching;
 
 #[cfg(test)]
 mod tests;
 
+use crate::capability::Capability;
 use crate::reproducer::Reproducer;
 use crate::row::Row;
 use crate::share::Share;
 use crate::test::{Place, Suite, Test};
 use crate::under;
+use model::profile::DaemonSetting;
 
-pub use crate::environment::{Action, Bytes, FileKind, GuestSide, Pair, Reply, Site, Status};
+pub use crate::environment::{Action, Bytes, DaemonSignal, Effort, FileKind, GuestSide, Pair, Reply, Site, Status};
 pub use crate::test::{GuestBody, PairBody};
 pub use conformance::{NATIVE_FAILURES, pjdfstest_failures, record_native_failures};
 pub use guest_side::{BadAction, perform};
@@ -51,9 +60,12 @@ const MOUNTS: &str = "mounts_in_the_guest";
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let themes: [&'static [Row]; 21] = [
+    let themes: [&'static [Row]; 27] = [
         mount::ROWS,
         visibility::ROWS,
+        two_sides::ROWS,
+        watching::ROWS,
+        caches::ROWS,
         names::ROWS,
         directories::ROWS,
         opening::ROWS,
@@ -67,33 +79,49 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
         locks::ROWS,
         concurrency::ROWS,
         space::ROWS,
+        submounts::ROWS,
         nodes::ROWS,
         confinement::ROWS,
         attributes::ROWS,
         conformance::ROWS,
+        fsx::ROWS,
         descriptors::ROWS,
         // These kill the guest, so they come last.
         durability::ROWS,
+        daemon_end::ROWS,
     ];
     themes.into_iter().flatten()
 }
 
-/// The tests of this suite, one for each property and share it makes sense on.
+/// The tests of this suite, one for each property and share it makes sense on, and for each setting it is tried with.
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = Vec::new();
     for row in rows() {
         let shares = Share::ALL.iter().filter(|share| row.proves.iter().any(|c| c.share() == Some(**share)));
         for share in shares {
-            all.extend(row.places.iter().map(|place| test(row, *place, *share)));
+            let with: &[DaemonSetting] = if *share == Share::VirtioFs { row.settings } else { &[] };
+            let settings = row.as_shipped.then_some(None).into_iter().chain(with.iter().copied().map(Some));
+            all.extend(settings.flat_map(|with| row.places.iter().map(move |place| test(row, *place, *share, with))));
         }
     }
     all
 }
 
-fn test(row: &Row, place: Place, share: Share) -> Test {
-    let module = format!("filesystem::{}", share.module());
+fn test(row: &Row, place: Place, share: Share, with: Option<DaemonSetting>) -> Test {
+    let about = with.map(proves::about);
+    let module = match about.as_ref().and_then(|about| about.module) {
+        Some(setting) => format!("filesystem::{}_{setting}", share.module()),
+        None => format!("filesystem::{}", share.module()),
+    };
     let mut test = row.test(Suite::Filesystem, &module, place, Some(share));
-    test.proves.retain(|capability| capability.share() == Some(share));
+    match about {
+        Some(about) => {
+            test.proves = vec![about.proves];
+            test.profiles = about.under.map_or(test.profiles, |names| names.as_slice());
+        }
+        None => test.proves.retain(|capability| capability.share() == Some(share)),
+    }
+    test.setting = with.or_else(|| always_with(&test.proves));
     if row.name == MOUNTS {
         test.blocked_by = mount::blockers(share);
     } else if row.blocked_by.is_none() {
@@ -110,4 +138,11 @@ fn test(row: &Row, place: Place, share: Share) -> Test {
         Share::VirtioFs => {}
     }
     test
+}
+
+/// The setting without which nothing of it could be shown.
+fn always_with(proves: &[Capability]) -> Option<DaemonSetting> {
+    [DaemonSetting::Xattr, DaemonSetting::Acl]
+        .into_iter()
+        .find(|setting| proves.contains(&proves::about(*setting).proves))
 }

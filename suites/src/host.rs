@@ -10,17 +10,20 @@ mod io_uring;
 mod kvm;
 mod memory;
 mod modules;
+mod network;
 
+use crate::check::{Check, Stop};
 use crate::environment::Environment;
 use crate::row::Row;
 use crate::test::{Place, Suite, Test};
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 8] = [
+    let modules: [&'static [Row]; 9] = [
         kvm::ROWS,
         modules::ROWS,
         devices::ROWS,
+        network::ROWS,
         cgroups::ROWS,
         memory::ROWS,
         containerd::ROWS,
@@ -33,6 +36,14 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
 /// The tests of this suite.
 pub(crate) fn tests() -> Vec<Test> {
     rows().flat_map(|row| row.places.iter().map(move |place| test(row, *place))).collect()
+}
+
+/// Whether this is root, as whom Kata prepares a sandbox.
+fn as_root() -> Check {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Stop::skip("the environment lacks root")),
+    }
 }
 
 fn test(row: &Row, place: Place) -> Test {

@@ -1,50 +1,121 @@
-//! Packets from a guest's interface: frames of a type that nobody else uses, sent and awaited back.
+//! Packets from a guest's interface, sent and awaited back: frames of a type that nobody else uses, or UDP.
 #![expect(unsafe_code, reason = "packet sockets and interface flags have no safe interface")]
 
+mod answer;
+mod taps;
+
+use crate::environment::Traffic;
+use crate::netlink::{Attributes, CREATE, Message, Netlink};
+use answer::{GUEST, PEER, PORT};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+pub use answer::answer;
+pub(crate) use taps::macvtap;
+pub use taps::{TapHeader, tap, tap_of_queues};
 
 /// The EtherType for local experiments (IEEE 802).
 pub const TYPE: u16 = 0x88b5;
-/// Bytes behind an Ethernet header.
+/// The address that answers have, and that datagrams are sent to.
+pub(crate) const ANSWERED: Ipv4Addr = PEER.0;
+/// Bytes behind an Ethernet header, and behind the packet's number.
 const PAYLOAD: usize = 600;
+/// The largest MTU that a test asks for, which is that of taps: no guest may send more than the other end can send back.
+pub const LARGEST_MTU: u16 = 9000;
+/// More than any frame of the tests'.
+const BUFFER: usize = 16 << 10;
 
 /// Brings an interface up, sends so many packets one after the other, and counts those that come back unchanged.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn exchange(interface: &str, count: u32) -> io::Result<u32> {
+pub fn exchange(interface: &str, traffic: Traffic, count: u32) -> io::Result<u32> {
+    match traffic {
+        Traffic::Frames => frames(interface, PAYLOAD, count),
+        Traffic::LargestFrames => frames(interface, mtu(interface)?.saturating_sub(NUMBER), count),
+        Traffic::Ipv4 => datagrams(interface, GUEST.0.into(), PEER.0.into(), count),
+        Traffic::Ipv6 => datagrams(interface, GUEST.1.into(), PEER.1.into(), count),
+    }
+}
+
+fn frames(interface: &str, payload: usize, count: u32) -> io::Result<u32> {
     bring_up(interface)?;
-    let mut socket = packet_socket(interface)?;
+    let mut socket = packet_socket(interface, TYPE)?;
     let own = address(interface)?;
-    let mut back = 0;
+    returning(count, |number| {
+        let sent = frame(own, number, payload);
+        socket.write_all(&sent)?;
+        comes_back(&mut socket, &sent)
+    })
+}
+
+/// How many packets come back; one that is lost five times is lost, and so are those after it.
+fn returning(count: u32, mut try_one: impl FnMut(u32) -> io::Result<bool>) -> io::Result<u32> {
     for number in 0..count {
-        let sent = frame(own, number);
         // A link that has just come up may drop the first ones; what matters is that packets cross.
-        for _ in 0..5 {
-            socket.write_all(&sent)?;
-            if comes_back(&mut socket, &sent)? {
-                back += 1;
-                break;
+        let mut tries = 0;
+        while !try_one(number)? {
+            tries += 1;
+            if tries == 5 {
+                return Ok(number);
             }
         }
     }
-    Ok(back)
+    Ok(count)
 }
 
-/// A broadcast of ours with a payload that tells its number and place.
-fn frame(own: [u8; 6], number: u32) -> Vec<u8> {
+/// Sends datagrams from an address that the interface is given to one whose other end sends them back.
+fn datagrams(interface: &str, own: IpAddr, peer: IpAddr, count: u32) -> io::Result<u32> {
+    bring_up(interface)?;
+    give(interface, own, if own.is_ipv4() { 24 } else { 64 })?;
+    let socket = UdpSocket::bind(SocketAddr::new(own, 0))?;
+    let to = SocketAddr::new(peer, PORT);
+    returning(count, |number| {
+        let sent: Vec<u8> = (0..PAYLOAD).map(|at| (at as u32 ^ number) as u8).collect();
+        socket.send_to(&sent, to)?;
+        comes_back_from(&socket, to, &sent)
+    })
+}
+
+/// Whether what was sent comes back from there within a second; what comes late of those before it is passed over.
+fn comes_back_from(socket: &UdpSocket, there: SocketAddr, sent: &[u8]) -> io::Result<bool> {
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut buffer = [0; 2048];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        socket.set_read_timeout(Some(left))?;
+        match socket.recv_from(&mut buffer) {
+            Ok((length, from)) if from == there && buffer[..length] == *sent => return Ok(true),
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Bytes of a packet's number.
+const NUMBER: usize = size_of::<u32>();
+
+/// A broadcast of ours with a payload of so many bytes that tells its number and place.
+fn frame(own: [u8; 6], number: u32, payload: usize) -> Vec<u8> {
     let mut frame = [&[0xff; 6][..], &own, &TYPE.to_be_bytes(), &number.to_be_bytes()].concat();
-    frame.extend((0..PAYLOAD).map(|at| (at as u32 ^ number) as u8));
+    frame.extend((0..payload).map(|at| (at as u32 ^ number) as u8));
     frame
 }
 
 /// Whether what was sent comes back within a second, addressed to its sender.
 fn comes_back(socket: &mut File, sent: &[u8]) -> io::Result<bool> {
     let end = Instant::now() + Duration::from_secs(1);
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; BUFFER];
     while Instant::now() < end {
         match socket.read(&mut buffer) {
             Ok(count) if count == sent.len() && buffer[..6] == sent[6..12] && buffer[12..count] == sent[12..] => {
@@ -58,27 +129,24 @@ fn comes_back(socket: &mut File, sent: &[u8]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Brings an interface up and, in the background, sends each test packet that comes out of it back, its two addresses
-/// exchanged, until the interface goes away; `held` is dropped then.
+/// Brings an interface up and, in the background, answers what comes out of it, until the interface goes away; `held` is
+/// dropped then.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
     bring_up(interface)?;
-    let mut socket = packet_socket(interface)?;
+    let mut socket = packet_socket(interface, EVERY_TYPE)?;
     let interface = interface.to_owned();
     std::thread::spawn(move || {
         let _held = held;
-        let mut buffer = [0; 2048];
+        let mut buffer = vec![0; BUFFER];
         loop {
             match socket.read(&mut buffer) {
-                Ok(count @ 14..) => {
-                    let (receiver, rest) = buffer[..count].split_at_mut(6);
-                    receiver.swap_with_slice(&mut rest[..6]);
+                Ok(count) => {
                     // What cannot be sent now is sent again by the guest.
-                    let _ = socket.write(&buffer[..count]);
+                    let _ = answer(&buffer[..count]).map(|back| socket.write(&back));
                 }
-                Ok(_) => {}
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     if index(&interface).is_err() {
                         return;
@@ -91,11 +159,57 @@ pub fn echo_on<T: Send + 'static>(interface: &str, held: T) -> io::Result<()> {
     Ok(())
 }
 
+/// Does something while each packet that comes out of a tap interface is answered into it, as by a guest that has the tap.
+///
+/// # Errors
+/// What the kernel says of the tap.
+pub(crate) fn with_answers_from<T>(tap: OwnedFd, work: impl FnOnce() -> T) -> io::Result<T> {
+    let over = Arc::new(AtomicBool::new(false));
+    let until = Arc::clone(&over);
+    let answers = std::thread::spawn(move || answer_from(File::from(tap), &until));
+    let done = work();
+    over.store(true, Ordering::Relaxed);
+    let answered = answers.join().map_err(|_| io::Error::other("the thread that answers on a tap panicked"))?;
+    answered.map(|()| done)
+}
+
+fn answer_from(mut tap: File, until: &AtomicBool) -> io::Result<()> {
+    let mut buffer = [0; 2048];
+    let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    while !until.load(Ordering::Relaxed) {
+        if poll(&mut [PollFd::new(&tap, PollFlags::IN)], Some(&patience))? == 0 {
+            continue;
+        }
+        let count = tap.read(&mut buffer)?;
+        if let Some(back) = answer(&buffer[..count]) {
+            tap.write_all(&back)?;
+        }
+    }
+    Ok(())
+}
+
 /// The number of an interface of this thread's network namespace.
-fn index(interface: &str) -> io::Result<i32> {
+pub(crate) fn index(interface: &str) -> io::Result<i32> {
     let request = ask(interface, libc::SIOCGIFINDEX as libc::Ioctl)?;
     // SAFETY: the kernel filled this member of the union.
     Ok(unsafe { request.ifr_ifru.ifru_ifindex })
+}
+
+/// How many bytes a frame may have behind its header.
+fn mtu(interface: &str) -> io::Result<usize> {
+    let request = ask(interface, libc::SIOCGIFMTU as libc::Ioctl)?;
+    // SAFETY: the kernel filled this member of the union.
+    usize::try_from(unsafe { request.ifr_ifru.ifru_mtu }).map_err(io::Error::other)
+}
+
+/// Lets frames of an interface of this thread's network namespace have so many bytes behind their headers.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_mtu(interface: &str, mtu: u16) -> io::Result<()> {
+    let mut request = request_about(interface)?;
+    request.ifr_ifru.ifru_mtu = mtu.into();
+    call(request, libc::SIOCSIFMTU as libc::Ioctl).map(drop)
 }
 
 fn address(interface: &str) -> io::Result<[u8; 6]> {
@@ -109,18 +223,39 @@ fn address(interface: &str) -> io::Result<[u8; 6]> {
     Ok(address)
 }
 
-fn packet_socket(interface: &str) -> io::Result<File> {
+/// Gives an interface of this thread's network namespace an address in a network of so many bits (rtnetlink(7)).
+pub(crate) fn give(interface: &str, address: IpAddr, bits: u8) -> io::Result<()> {
+    const NEW_ADDRESS: u16 = 20;
+    const ADDRESS: u16 = 1;
+    const LOCAL: u16 = 2;
+    let (family, octets) = match address {
+        IpAddr::V4(address) => (libc::AF_INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6, address.octets().to_vec()),
+    };
+    // Nobody else has it, so nobody is asked first: up to the answer it could not be used (RFC 4862).
+    const NOT_ASKED_FOR: u8 = 0x02;
+    // `struct ifaddrmsg`: the family, the bits, flags (`IFA_F_NODAD` of linux/if_addr.h), scope, the interface.
+    let flags = if address.is_ipv6() { NOT_ASKED_FOR } else { 0 };
+    let head = [&[family as u8, bits, flags, 0][..], &index(interface)?.to_ne_bytes()].concat();
+    let body = Attributes::behind(&head).put(LOCAL, &octets).put(ADDRESS, &octets).bytes();
+    Netlink::open(None)?.ask(&[Message { kind: NEW_ADDRESS, flags: CREATE, body }], None)
+}
+
+/// `ETH_P_ALL` of linux/if_ether.h.
+const EVERY_TYPE: u16 = 3;
+
+fn packet_socket(interface: &str, of_type: u16) -> io::Result<File> {
     let index = index(interface)?;
     // SAFETY: plain calls; the descriptor is owned at once, and the structures live until each call returns.
     unsafe {
-        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(TYPE.to_be()));
+        let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(of_type.to_be()));
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
         let fd = OwnedFd::from_raw_fd(fd);
         let mut link: libc::sockaddr_ll = std::mem::zeroed();
         link.sll_family = libc::AF_PACKET as u16;
-        link.sll_protocol = TYPE.to_be();
+        link.sll_protocol = of_type.to_be();
         link.sll_ifindex = index;
         let size = size_of::<libc::sockaddr_ll>() as u32;
         if libc::bind(fd.as_raw_fd(), (&raw const link).cast(), size) != 0 {
@@ -136,22 +271,32 @@ fn packet_socket(interface: &str) -> io::Result<File> {
     }
 }
 
-fn bring_up(interface: &str) -> io::Result<()> {
+/// Brings an interface of this thread's network namespace up.
+pub(crate) fn bring_up(interface: &str) -> io::Result<()> {
     let mut request = ask(interface, libc::SIOCGIFFLAGS as libc::Ioctl)?;
-    let socket = any_socket()?;
-    // SAFETY: the kernel filled this member of the union, and reads it again.
-    unsafe {
-        request.ifr_ifru.ifru_flags |= libc::IFF_UP as i16;
-        if libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &mut request) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    Ok(())
+    // SAFETY: the kernel filled this member of the union.
+    unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as i16 };
+    call(request, libc::SIOCSIFFLAGS as libc::Ioctl).map(drop)
 }
 
 /// Asks the kernel one thing of an interface.
 fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
+    call(request_about(interface)?, what)
+}
+
+/// Hands the kernel a request that names an interface; gives it with what the kernel has put there.
+fn call(mut request: libc::ifreq, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     let socket = any_socket()?;
+    // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and reads or writes the
+    // rest.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) } {
+        0 => Ok(request),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A request that names an interface, and nothing else.
+fn request_about(interface: &str) -> io::Result<libc::ifreq> {
     // SAFETY: all zeros are a `struct ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if interface.len() >= request.ifr_name.len() {
@@ -160,11 +305,7 @@ fn ask(interface: &str, what: libc::Ioctl) -> io::Result<libc::ifreq> {
     for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: the kernel reads the name, which is shorter than its field and so ends in zero, and writes the rest.
-    match unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) } {
-        0 => Ok(request),
-        _ => Err(io::Error::last_os_error()),
-    }
+    Ok(request)
 }
 
 fn any_socket() -> io::Result<OwnedFd> {
@@ -174,5 +315,38 @@ fn any_socket() -> io::Result<OwnedFd> {
             fd if fd < 0 => Err(io::Error::last_os_error()),
             fd => Ok(OwnedFd::from_raw_fd(fd)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_that_come_late_are_not_taken_for_the_one_that_is_awaited() {
+        let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (ours, theirs, strangers) = (bound(), bound(), bound());
+        let (own, there) = (ours.local_addr().unwrap(), theirs.local_addr().unwrap());
+        for _ in 0..5 {
+            theirs.send_to(b"one", own).unwrap();
+        }
+        strangers.send_to(b"two", own).unwrap();
+        theirs.send_to(b"two", own).unwrap();
+        assert!(comes_back_from(&ours, there, b"two").unwrap());
+        strangers.send_to(b"three", own).unwrap();
+        assert!(!comes_back_from(&ours, there, b"three").unwrap());
+    }
+
+    #[test]
+    fn a_packet_that_is_lost_five_times_ends_the_counting() {
+        let mut tries = 0;
+        // The first one takes three tries, the third never comes back.
+        let counted = returning(16, |number| {
+            tries += 1;
+            Ok(number == 1 || number == 0 && tries == 3)
+        });
+        assert_eq!((counted.unwrap(), tries), (2, 3 + 1 + 5));
+        assert_eq!(returning(16, |_| Ok(true)).unwrap(), 16);
+        assert!(returning(16, |_| Err(io::Error::other("no link"))).is_err());
     }
 }

@@ -43,6 +43,22 @@ impl Reproducer {
             Reproducer::SystemCalls(_) => "system calls",
         }
     }
+
+    /// What such a script does, in a sentence.
+    pub fn does(self) -> &'static str {
+        match self {
+            Reproducer::QemuLists
+            | Reproducer::QemuRefuses
+            | Reproducer::DaemonRefuses
+            | Reproducer::KernelOptions
+            | Reproducer::Plugs(_) => "It boots nothing.",
+            Reproducer::Guest(_) => "It boots the release's own kernel with a busybox as its initrd.",
+            Reproducer::SystemCalls(_) => {
+                "It compiles a C program, and runs it natively, in the memory of a guest with the release's own kernel, and \
+                 on the guest's share."
+            }
+        }
+    }
 }
 
 /// A device that is plugged into a QEMU whose guest does not run.

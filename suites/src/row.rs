@@ -6,11 +6,13 @@
 
 use crate::capability::Capability;
 use crate::docs::doc_of;
+use crate::environment::Environment;
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
+use model::profile::{DaemonSetting, ModuleUse};
 
 /// A body with what the catalogue says of it.
 #[derive(Clone, Copy)]
@@ -29,14 +31,26 @@ pub(crate) struct Row {
     blames: Option<Component>,
     /// What the environment must provide.
     pub(crate) needs: &'static [Need],
+    /// The environments that can show it; empty is all.
+    environments: &'static [Environment],
     /// The ids of the tests that must have passed first; `None` is what blocks the whole suite, if anything does.
     pub(crate) blocked_by: Option<&'static [&'static str]>,
     /// The profiles it applies to; `None` is all.
     under: Option<&'static Names>,
+    /// What the shared guest loads before it.
+    loads: Option<ModuleUse>,
     /// Seconds it may take under emulation.
     seconds: u32,
     /// How its failure can be shown by a script.
     reproducer: Option<Reproducer>,
+    /// Settings of virtiofsd that it is tried with, a test for each.
+    pub(crate) settings: &'static [DaemonSetting],
+    /// Whether it is also tried with virtiofsd as shipped.
+    pub(crate) as_shipped: bool,
+    /// Whether what it does depends on the run's seed and effort.
+    random: bool,
+    /// A system call that lies, in strace's words (`--inject`), which makes it fail.
+    pub(crate) finds: Option<&'static str>,
 }
 
 impl Row {
@@ -68,10 +82,16 @@ impl Row {
             proves,
             blames,
             needs: &[],
+            environments: &[],
             blocked_by: None,
             under: None,
+            loads: None,
             seconds,
             reproducer: None,
+            settings: &[],
+            as_shipped: true,
+            random: false,
+            finds: None,
         }
     }
 
@@ -87,6 +107,12 @@ impl Row {
         self
     }
 
+    /// Only these environments can show it.
+    pub(crate) const fn environments(mut self, environments: &'static [Environment]) -> Row {
+        self.environments = environments;
+        self
+    }
+
     /// The tests with these ids must have passed first, and no others.
     pub(crate) const fn blocked_by(mut self, ids: &'static [&'static str]) -> Row {
         self.blocked_by = Some(ids);
@@ -96,6 +122,12 @@ impl Row {
     /// It applies to these profiles only.
     pub(crate) const fn under(mut self, profiles: &'static Names) -> Row {
         self.under = Some(profiles);
+        self
+    }
+
+    /// The shared guest loads the modules of this use before it.
+    pub(crate) const fn loads(mut self, used_for: ModuleUse) -> Row {
+        self.loads = Some(used_for);
         self
     }
 
@@ -111,6 +143,32 @@ impl Row {
         self
     }
 
+    /// On virtio-fs it is also tried with each of these settings of virtiofsd, for what the setting proves.
+    pub(crate) const fn also_with(mut self, settings: &'static [DaemonSetting]) -> Row {
+        self.settings = settings;
+        self
+    }
+
+    /// It is tried with these settings of virtiofsd, and not as shipped.
+    pub(crate) const fn only_with(mut self, settings: &'static [DaemonSetting]) -> Row {
+        self.settings = settings;
+        self.as_shipped = false;
+        self
+    }
+
+    /// What it does depends on the run's seed and effort.
+    pub(crate) const fn random(mut self) -> Row {
+        self.random = true;
+        self
+    }
+
+    /// It fails where a system call is made to succeed without being done, or to fail: `/^rename:retval=0`, as
+    /// `strace --inject` takes it.
+    pub(crate) const fn finds(mut self, lie: &'static str) -> Row {
+        self.finds = Some(lie);
+        self
+    }
+
     /// The test that it is at a place, and on a share if it is about one; `module` comes before its name in the id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
         let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
@@ -120,6 +178,7 @@ impl Row {
             suite,
             place,
             share,
+            setting: None,
             proves: self.proves.to_vec(),
             blames,
             needs: self.needs,
@@ -128,9 +187,11 @@ impl Row {
                 Some(names) => names.as_slice(),
                 None => &[],
             },
-            environments: &[],
+            environments: self.environments,
+            loads: self.loads,
             seconds: self.seconds,
             reproducer: self.reproducer,
+            random: self.random,
             doc: doc_of(self.source, self.name),
         }
     }

@@ -1,19 +1,33 @@
 //! Smoke tests: packages, binaries, and whether QEMU and virtiofsd do what the profile asks.
 
+mod agent_calls;
 mod boot;
+mod clock;
+mod consoles;
 mod daemon;
+mod device_rules;
+mod disks;
+mod expander;
 #[cfg(test)]
 mod fake_machine;
 mod gates;
 mod guest_files;
+mod guest_memory;
 mod guests;
 mod hotplug;
 mod image;
 mod inside;
 mod kernel;
+mod memory;
+mod network;
+mod networks;
+mod other_vmms;
 mod packages;
 mod peer;
 mod qmp;
+mod settings;
+mod state;
+mod verity;
 mod vhost;
 
 use crate::row::Row;
@@ -24,18 +38,37 @@ const BOOTS: &[&str] = &["smoke::kernel_boots_to_userspace"];
 
 /// The rows of this suite, in the order of running.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    let modules: [&'static [Row]; 11] = [
+    let modules: [&'static [Row]; 30] = [
         packages::ROWS,
         gates::ROWS,
         kernel::ROWS,
         daemon::ROWS,
         boot::ROWS,
         inside::ROWS,
+        agent_calls::ROWS,
+        device_rules::ROWS,
+        guest_memory::ROWS,
+        networks::ROWS,
+        disks::ROWS,
         qmp::ROWS,
         vhost::ROWS,
         hotplug::ROWS,
+        hotplug::cpus::ROWS,
+        hotplug::disks::ROWS,
+        hotplug::interfaces::ROWS,
+        hotplug::virtio_mem::ROWS,
         image::ROWS,
+        verity::ROWS,
         guests::ROWS,
+        hotplug::options::ROWS,
+        memory::ROWS,
+        expander::ROWS,
+        state::ROWS,
+        settings::ROWS,
+        consoles::ROWS,
+        network::ROWS,
+        clock::ROWS,
+        other_vmms::ROWS,
     ];
     modules.into_iter().flatten()
 }

@@ -15,10 +15,11 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
-use crate::environment::{Containers, Environment, EnvironmentSide, Machine, Pair, Site};
+use crate::environment::{Containers, Effort, Environment, EnvironmentSide, Machine, Pair, Site};
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::Share;
+use model::profile::{DaemonSetting, ModuleUse};
 
 /// A group of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -66,44 +67,71 @@ pub enum Need {
     VhostNet,
     /// mknod(2) of device nodes is permitted.
     Mknod,
-    /// A daemon may have 12,000 files open: virtiofsd keeps one for each file that its guest has looked at.
+    /// A daemon may have 12,000 files open, at length 120,000: virtiofsd keeps one for each file that its guest has looked at.
     OpenFiles,
     /// open_by_handle_at(2) opens a file of the share.
     FileHandles,
+    /// `security.*` attributes of files may be set.
+    SecurityAttributes,
     /// Room for 256 processes and threads: QEMU, its workers, the daemon and the agent beside each other.
     Processes,
     /// Room for 1 GiB of memory: what a guest touches, and what an emulated processor's code takes.
     Memory,
     /// Two CPUs: Kata asks QEMU for as many slots as there are.
     Cpus,
+    /// KVM runs guests.
+    Kvm,
+    /// io_uring_setup(2) is permitted.
+    IoUring,
+    /// mbind(2) is permitted: memory can be bound to nodes of the host.
+    MemoryPolicy,
+    /// Huge pages for a small guest's memory, at `/dev/hugepages`.
+    Hugepages,
+    /// A UEFI firmware for guests, in a file that QEMU takes whole.
+    Firmware,
 }
 
 impl Need {
-    /// How much of it, for a need that is an amount.
-    pub fn amount(self) -> Option<u64> {
+    /// How much of it, for a need that is an amount, with that effort.
+    pub fn amount(self, effort: Effort) -> Option<u64> {
         match self {
-            Need::VhostVsock | Need::VhostNet | Need::Mknod | Need::FileHandles => None,
-            Need::OpenFiles => Some(12_000),
+            Need::VhostVsock
+            | Need::VhostNet
+            | Need::Mknod
+            | Need::FileHandles
+            | Need::SecurityAttributes
+            | Need::Kvm
+            | Need::IoUring
+            | Need::MemoryPolicy
+            | Need::Hugepages
+            | Need::Firmware => None,
+            Need::OpenFiles => Some(effort.of(12_000, 120_000)),
             Need::Processes => Some(256),
             Need::Memory => Some(1024),
             Need::Cpus => Some(2),
         }
     }
 
-    /// Whether no container of ours ever provides it: one that opens file handles is an error and runs nothing.
+    /// Whether no container of ours ever provides it: one that opens file handles is an error and runs nothing, its filter
+    /// refuses io_uring and mbind, no huge pages are mounted in it, and it has no CAP_SYS_ADMIN for security attributes.
     fn is_beyond_containers(self) -> bool {
         match self {
-            Need::FileHandles => true,
+            Need::FileHandles | Need::SecurityAttributes | Need::IoUring | Need::MemoryPolicy | Need::Hugepages => true,
             Need::VhostVsock
             | Need::VhostNet
             | Need::Mknod
             | Need::OpenFiles
             | Need::Processes
             | Need::Memory
-            | Need::Cpus => false,
+            | Need::Cpus
+            | Need::Kvm
+            | Need::Firmware => false,
         }
     }
 }
+
+/// How many times as long a test of random work may take with all the effort there is.
+const THOROUGH: u32 = 10;
 
 /// One named check.
 #[derive(Debug, Clone)]
@@ -118,6 +146,8 @@ pub struct Test {
     pub place: Place,
     /// The share it is about, if any.
     pub share: Option<Share>,
+    /// The setting of virtiofsd that it is about, if that is not as shipped.
+    pub setting: Option<DaemonSetting>,
     /// The capabilities it is required for.
     pub proves: Vec<Capability>,
     /// Whom a failure blames unless the body knows better.
@@ -130,10 +160,14 @@ pub struct Test {
     pub profiles: &'static [&'static str],
     /// The environments that can show it; empty means all.
     pub environments: &'static [Environment],
+    /// What the shared guest loads before it, besides what it has loaded at its start.
+    pub loads: Option<ModuleUse>,
     /// Seconds the body may take under emulation.
     pub seconds: u32,
     /// How its failure can be shown by a script, if it can.
     pub reproducer: Option<Reproducer>,
+    /// Whether what it does depends on [`Effort`].
+    pub random: bool,
     /// The body's doc comment.
     pub doc: String,
 }
@@ -191,11 +225,7 @@ impl Test {
             Place::Runc => Configuration::Runc,
             Place::Kata => Configuration::Kata,
             Place::Guest | Place::Pair => match self.share {
-                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
-                    Configuration::VirtioFsXattr
-                }
-                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsAcl) => Configuration::VirtioFsAcl,
-                Some(Share::VirtioFs) => Configuration::VirtioFs,
+                Some(Share::VirtioFs) => self.setting.map_or(Configuration::VirtioFs, Configuration::VirtioFsWith),
                 Some(Share::Virtio9p) => Configuration::Virtio9p,
                 Some(Share::VirtioBlk) | None => Configuration::VirtioBlk,
             },
@@ -205,6 +235,11 @@ impl Test {
     /// Whether it applies under that profile.
     pub fn applies_to(&self, profile: &str) -> bool {
         self.profiles.is_empty() || self.profiles.contains(&profile)
+    }
+
+    /// Seconds the body may take under emulation with that effort.
+    pub fn seconds_with(&self, effort: Effort) -> u32 {
+        if self.random && effort.thorough { self.seconds * THOROUGH } else { self.seconds }
     }
 
     /// Whether an environment of that kind can show it.
@@ -232,10 +267,8 @@ pub enum Configuration {
     Own,
     /// virtio-fs as the profile uses it.
     VirtioFs,
-    /// virtio-fs with extended attributes switched on.
-    VirtioFsXattr,
-    /// virtio-fs with ACLs switched on, which not every daemon with extended attributes has.
-    VirtioFsAcl,
+    /// virtio-fs with one setting that is not as shipped.
+    VirtioFsWith(DaemonSetting),
     /// 9p as the profile uses it.
     #[serde(rename = "virtio-9p")]
     Virtio9p,
@@ -254,8 +287,17 @@ impl Configuration {
             Configuration::VirtioBlk => Share::VirtioBlk.name(),
             Configuration::Own => "own",
             Configuration::VirtioFs => Share::VirtioFs.name(),
-            Configuration::VirtioFsXattr => "virtio-fs-xattr",
-            Configuration::VirtioFsAcl => "virtio-fs-acl",
+            Configuration::VirtioFsWith(setting) => match setting {
+                DaemonSetting::Xattr => "virtio-fs-xattr",
+                DaemonSetting::Acl => "virtio-fs-acl",
+                DaemonSetting::XattrMap => "virtio-fs-xattr-map",
+                DaemonSetting::CacheNever => "virtio-fs-cache-never",
+                DaemonSetting::CacheMetadata => "virtio-fs-cache-metadata",
+                DaemonSetting::CacheAlways => "virtio-fs-cache-always",
+                DaemonSetting::SandboxNone => "virtio-fs-sandbox-none",
+                DaemonSetting::ThreadPool => "virtio-fs-thread-pool",
+                DaemonSetting::FewDescriptors => "virtio-fs-few-descriptors",
+            },
             Configuration::Virtio9p => Share::Virtio9p.name(),
             Configuration::Runc => "runc",
             Configuration::Kata => "kata",
@@ -271,9 +313,7 @@ impl Configuration {
             | Configuration::Runc
             | Configuration::Kata => None,
             Configuration::VirtioBlk => Some(Share::VirtioBlk),
-            Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
-                Some(Share::VirtioFs)
-            }
+            Configuration::VirtioFs | Configuration::VirtioFsWith(_) => Some(Share::VirtioFs),
             Configuration::Virtio9p => Some(Share::Virtio9p),
         }
     }

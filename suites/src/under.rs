@@ -1,9 +1,12 @@
 //! Which profiles a test applies to, by what they demand.
 
+use crate::environment::Setting;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
-use model::profile::{BlkSource, Profile, Runtime};
+use model::other_vmm::OtherVmm;
+use model::profile::{BlkSource, DaemonStyle, Profile, Runtime};
 use model::share::Share;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 /// Names of profiles, in the order of the matrix.
@@ -13,7 +16,10 @@ pub(crate) type Names = LazyLock<Vec<&'static str>>;
 pub(crate) static NINEP: Names = LazyLock::new(|| of(|p| p.shares(Share::Virtio9p)));
 /// Kata's build of QEMU insists on devices that no default uses.
 pub(crate) static BUILD_GATE: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmBuildGate).next().is_some()));
-/// Kata's build of QEMU has an AMD IOMMU.
+/// vhost-user-blk is asked for: by the Go runtime, and by Kata's build of QEMU.
+pub(crate) static VHOST_USER_BLK: Names =
+    LazyLock::new(|| of(|p| p.gates_of(Capability::VmmVhostUserBlk).next().is_some()));
+/// Kata's build of QEMU insists on an AMD IOMMU.
 pub(crate) static AMD_IOMMU: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmAmdIommu).next().is_some()));
 /// The runtime can protect a guest by AMD SEV-SNP.
 pub(crate) static SEV_SNP: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmSevSnp).next().is_some()));
@@ -29,6 +35,58 @@ pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= Kat
 /// The runtime hands disks down in descriptor sets, and asks QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
+/// The runtime takes `virtio_fs_cache` as the daemon in Rust names it: `never`, which the one in C called `none` (`valid` in
+/// src/runtime/virtcontainers/virtiofsd.go@3.2.0, src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0).
+pub(crate) static CACHES: Names = LazyLock::new(|| of(|p| p.virtiofsd.style != DaemonStyle::DashO));
+/// The Go runtime takes `metadata` for it, too; runtime-rs refuses that (the same files, virtiofsd.go@3.20.0).
+pub(crate) static CACHE_METADATA: Names =
+    LazyLock::new(|| of(|p| p.runtime == Runtime::Go && p.version() >= KataVersion::new(3, 20, 0)));
+/// virtiofsd announces what is mounted below the share.
+pub(crate) static SUBMOUNTS: Names = LazyLock::new(|| {
+    of(|p| {
+        p.virtiofsd.extra_args.iter().any(|arg| arg.trim_start_matches('-').replace('-', "_") == "announce_submounts")
+    })
+});
+/// The runtime hands disks down by their paths.
+pub(crate) static BY_PATH: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Path));
+/// The runtime can have QEMU give back what its guest has freed.
+pub(crate) static RECLAIM: Names = LazyLock::new(|| of(|p| Setting::ReclaimedMemory.is_known_to(p)));
+/// The runtime can start QEMU under its own filter.
+pub(crate) static SANDBOX: Names = LazyLock::new(|| of(|p| Setting::SeccompSandbox.is_known_to(p)));
+/// The runtime says how many queues a disk has that is plugged into the PCI bridge: runtime-rs leaves that to QEMU.
+pub(crate) static DISK_QUEUES: Names = LazyLock::new(|| of(|p| p.qmp.num_queues.is_some()));
+/// The runtime can say how large the sectors of a disk are (`executePCIDeviceAdd` in
+/// src/runtime/pkg/govmm/qemu/qmp.go@3.29.0).
+pub(crate) static SECTORS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 29, 0)));
+/// The runtime can have what a guest gives up of a disk given back to the host (`hotplugAddBlockDevice` in
+/// src/runtime/virtcontainers/qemu.go@4.0.0).
+pub(crate) static DISCARDS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(4, 0, 0)));
+/// runtime-rs, which hands disks down by their paths.
+pub(crate) static RS_BY_PATH: Names =
+    LazyLock::new(|| of(|p| p.runtime == Runtime::Rs && p.qemu.blk_source == BlkSource::Path));
+/// The runtime can have disks served by a thread of their own.
+pub(crate) static IO_THREAD: Names = LazyLock::new(|| of(|p| Setting::IoThread.is_known_to(p)));
+/// The runtime can give a guest a serial port in the place of its console.
+pub(crate) static LEGACY_SERIAL: Names = LazyLock::new(|| of(|p| Setting::LegacySerial.is_known_to(p)));
+/// The runtime can have QEMU open a monitor for people.
+pub(crate) static MONITOR: Names = LazyLock::new(|| of(|p| Setting::Monitor(PathBuf::new()).is_known_to(p)));
+/// The runtime can give a guest several NUMA nodes.
+pub(crate) static NUMA: Names = LazyLock::new(|| of(|p| Setting::Numa.is_known_to(p)));
+/// The runtime knows both versions of control groups (`src/runtime/pkg/resourcecontrol/cgroups.go@3.0.0`).
+pub(crate) static CONTROL_GROUPS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 0, 0)));
+/// The runtime plugs a root filesystem's layers of EROFS into its guest (`IsErofsRootFS` in
+/// src/runtime/virtcontainers/kata_agent.go@3.18.0, src/runtime-rs/crates/resource/src/rootfs/erofs_rootfs.rs@3.29.0).
+pub(crate) static EROFS: Names = LazyLock::new(|| {
+    of(|p| {
+        let first = if p.runtime == Runtime::Go { KataVersion::new(3, 18, 0) } else { KataVersion::new(3, 29, 0) };
+        p.version() >= first
+    })
+});
+
+/// What Kata asks of VMMs besides QEMU has been read.
+pub(crate) static OTHER_VMMS: Names =
+    LazyLock::new(|| of(|p| OtherVmm::all().iter().filter(|vmm| vmm.tried).all(|vmm| vmm.under(p).is_some())));
+
 fn of(demands: fn(&Profile) -> bool) -> Vec<&'static str> {
     Profile::all().iter().filter(|profile| demands(profile)).map(|profile| profile.name.as_str()).collect()
 }
@@ -40,10 +98,16 @@ mod tests {
     /// No name would mean every profile.
     #[test]
     fn each_demand_is_of_some_profiles_and_not_of_all() {
-        for names in [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS, &FDSETS] {
+        let of_gates = [&NINEP, &BUILD_GATE, &VHOST_USER_BLK, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS];
+        let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA, &IO_THREAD, &LEGACY_SERIAL, &MONITOR];
+        let of_disks = [&DISK_QUEUES, &SECTORS, &DISCARDS, &RS_BY_PATH, &EROFS, &CONTROL_GROUPS];
+        let of_daemons = [&CACHES, &CACHE_METADATA, &SUBMOUNTS];
+        for names in of_gates.iter().chain(&of_forms).chain(&of_disks).chain(&of_daemons).copied() {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }
         assert_eq!(NINEP.last(), Some(&"go-3.24"));
         assert_eq!(*READY_LINE, *RS);
+        assert_eq!(*BUILD_GATE, ["go-3.32", "rs-4.1", "rs-main"]);
+        assert_eq!(*AMD_IOMMU, *BUILD_GATE);
     }
 }

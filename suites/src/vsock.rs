@@ -10,7 +10,7 @@ pub const HOST: u32 = 2;
 /// Any context id, to listen on (`VMADDR_CID_ANY`).
 const ANY: u32 = u32::MAX;
 /// The port of Kata's agent.
-pub const AGENT_PORT: u32 = 1024;
+pub const AGENT_PORT: u32 = model::profile::fixed::AGENT_PORT;
 /// The ports that tests listen on at the host's side.
 pub const TEST_PORTS: std::ops::Range<u32> = 0x4b51_0000..0x4b51_2710;
 
@@ -79,9 +79,17 @@ pub fn echo(listener: OwnedFd) {
     std::thread::spawn(move || serve_one(&listener));
 }
 
-fn serve_one(listener: &OwnedFd) -> io::Result<()> {
+/// Waits for a connection to a listener, on vsock or where a VMM gives a guest's vsock as a Unix socket.
+///
+/// # Errors
+/// What the kernel says.
+pub fn accept(listener: &OwnedFd) -> io::Result<File> {
     let raw = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
-    let mut stream = accepted(raw);
+    Ok(accepted(raw))
+}
+
+fn serve_one(listener: &OwnedFd) -> io::Result<()> {
+    let mut stream = accept(listener)?;
     let mut writer = stream.try_clone()?;
     io::copy(&mut stream, &mut writer).map(drop)
 }

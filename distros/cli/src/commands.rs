@@ -15,6 +15,7 @@ pub(crate) mod unconfigure;
 pub(crate) mod verified;
 
 // What they are about.
+mod containerd_version;
 mod machine;
 mod support;
 pub(crate) mod system;
@@ -55,8 +56,8 @@ pub(crate) enum Exit {
     No = 1,
     /// Usage, or input that cannot be used.
     BadInput = 2,
-    /// The system, its release or a fact is not known; or this user may not read or write a file, or the answer to what is
-    /// done could not be printed.
+    /// The system, its release or a fact is not known; or this user may not read or write a file, or the answer could not be
+    /// printed.
     Unknown = 3,
     /// The package manager failed, or there is none.
     Failed = 4,
@@ -71,7 +72,8 @@ pub(crate) enum Exit {
     /// Nothing that is there works: it must be built.
     NothingWorks = 12,
     /// Something else overrides what was written, or the container manager's configuration keeps the handler out and
-    /// nothing was; or not all of it was taken back, or a text of others is not in its place.
+    /// nothing was; or not all of it was taken back; or this call has put a text of others aside, or has not put it
+    /// back.
     NotEffective = 13,
 }
 
@@ -83,8 +85,8 @@ Exit codes:
      a combination is not verified, or its versions have changed
   2  usage, or input that cannot be used
   3  the system, its release or a fact is not known, or only assumed;
-     a file may not be read or written by this user; or all is done,
-     and the answer could not be printed
+     a file may not be read or written by this user; or the answer could
+     not be printed, also of what is done
   4  the package manager failed, or is not there
   5  another package manager held its database for too long
   6  the package manager is recognised, but not run by this program:
@@ -94,7 +96,9 @@ Exit codes:
  12  nothing works: the evidence and build instructions are printed
  13  written, or taken back, but not everything took effect; or nothing
      was written, because the handler would not be the intended one; or
-     a text of others is not in its place since a call was killed";
+     this call has put a text of others aside, or has not put it back,
+     which a call that was killed had taken out of its place; one that
+     lies aside since an earlier call is told, and is no 13";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]

@@ -54,6 +54,14 @@ enum Command {
     /// Print the packages to install.
     Packages(install::PackagesArguments),
     /// Install the packages by the system's own package manager; as root.
+    ///
+    /// On the running system it runs as it does by hand, and may go on when this program is killed.
+    /// In another root (`--root`) it runs in a sandbox: the root's own program or this machine's, with what packages start,
+    /// as ids that own nothing here, with that root as all that it may write to, with a network only while it fetches, and
+    /// killed with this program.
+    /// That needs Linux 5.12, namespaces, and a filesystem that can map ids; without, nothing is run there.
+    /// While it fetches, a hostile root may reach the network; else it may use time, memory and space, and read what
+    /// everybody may read here.
     Install(install::InstallArguments),
     /// Make Kata use what the distro has: a drop-in beside the configuration that Kata reads, or an edit of it before Kata 2.5.
     Configure(Box<configure::ConfigureArguments>),
@@ -142,7 +150,10 @@ fn asks_for_json(words: &[OsString]) -> bool {
 
 /// Tells what went wrong, on standard error and, to a program, as the answer.
 fn report(error: &anyhow::Error, as_json: bool) -> Exit {
-    let message = error_chain(error.as_ref());
+    let message = match is_unprinted(error) {
+        true => format!("the answer could not be printed: {error}"),
+        false => error_chain(error.as_ref()),
+    };
     let failed = error.downcast_ref::<Failed>();
     let (exit, kind, hint) = match failed {
         Some(failed) => (failed.exit, failed.kind, failed.hint.as_deref()),
@@ -154,6 +165,7 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
                 (Exit::Unknown, "unwritable", Some("run it as a user who may write that, such as root"))
             }
             Some(_) => (Exit::Unknown, "unreadable", Some("run it as a user who may read that, such as root")),
+            None if is_unprinted(error) => (Exit::Unknown, "unprinted", None),
             None => (Exit::BadInput, "bad-input", None),
         },
     };
@@ -208,6 +220,11 @@ fn root_error(error: &anyhow::Error) -> Option<&RootError> {
 fn may_not_write(error: &RootError) -> bool {
     let RootError::Write { source, .. } = error else { return false };
     source.kind() == std::io::ErrorKind::PermissionDenied && !rustix::process::geteuid().is_root()
+}
+
+/// Whether the answer could not be printed: every other error of the system's says what was being done.
+fn is_unprinted(error: &anyhow::Error) -> bool {
+    error.chain().count() == 1 && error.downcast_ref::<std::io::Error>().is_some_and(|e| e.raw_os_error().is_some())
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

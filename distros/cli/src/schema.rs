@@ -5,6 +5,7 @@
 
 mod configure;
 mod install;
+mod requirements;
 mod system;
 
 use clap::ValueEnum;
@@ -66,7 +67,7 @@ pub(crate) fn document(of: SchemaOf) -> serde_json::Result<String> {
         SchemaOf::ConfigureAnswer => answer::<configure::Configure>(),
         SchemaOf::UnconfigureAnswer => answer::<configure::Unconfigure>(),
         SchemaOf::FallbackAnswer => answer::<configure::Fallback>(),
-        SchemaOf::RequirementsAnswer => answer::<configure::Requirements>(),
+        SchemaOf::RequirementsAnswer => answer::<requirements::Requirements>(),
     }
 }
 
@@ -111,7 +112,7 @@ struct Error {
 #[expect(dead_code, reason = "only its schema is used")]
 struct Version(#[schemars(range(min = 1, max = 1))] u32);
 
-/// What stands behind an exit code that is not 0.
+/// What stands behind an exit code that is not 0, or a text of others that lies aside.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -123,6 +123,8 @@ fn show_knows_debian_and_speaks_json() {
       kernel linux image                     /boot/vmlinuz-*  [packaging]
       container-manager containerd packages  containerd  [packaging]
       container-manager containerd path      /usr/bin/containerd  [packaging]
+      container-manager docker packages      docker.io docker-cli  [packaging]
+      container-manager docker path          /usr/sbin/dockerd  [packaging]
       firmware ovmf packages                 ovmf  [packaging]
       firmware ovmf path                     /usr/share/OVMF/OVMF_CODE_4M.fd  [packaging]
       snapshotter nydus packages             nydus-snapshotter  [packaging]

@@ -225,6 +225,106 @@ fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
     }
 }
 
+/// What others make of a text that a killed call has left.
+const EDITS: [&str; 5] = ["end", "top", "comment", "runtime", "section"];
+
+fn edited(text: &str, how: &str) -> String {
+    match how {
+        "end" => format!("{text}\n[metrics]\nmark = 1\n"),
+        "top" => format!("# mark\n{text}"),
+        "comment" => text.replacen('\n', "\n# mark\n", 1),
+        "runtime" => {
+            format!("{text}\n[{CRI}.containerd.runtimes.mark]\nruntime_type = \"io.containerd.runc.v2\"\n")
+        }
+        _ => text.replacen("\n[", "\n[plugins.\"io.containerd.mark.v1.mark\"]\nx = 1\n[", 1),
+    }
+}
+
+/// A file of several names, what was done before, the call that is killed, and one that configures then.
+type Torn<'a> = (&'a str, &'a [&'a [&'a str]], &'a [&'a str], &'a [&'a str]);
+
+/// Kills a call that writes a file in place, and has others edit what is left: whatever is called next, what they wrote is
+/// there, and the same is said twice. Returns how many points there were, and how often nobody could tell what was missing.
+fn edited_after_a_kill((file, before, call, again): &Torn<'_>, calls: &[&str], edits: &[&str]) -> (usize, usize) {
+    let (mut points, mut torn) = (0, 0);
+    for system_call in calls {
+        for n in 1.. {
+            let killed = machine();
+            std::fs::hard_link(killed.path(file), killed.path("m/etc/hard")).expect("linked");
+            before.iter().for_each(|call| drop(must(&killed, call)));
+            if !meddled(&killed, call, &format!("{system_call}:signal=KILL:when={n}")) {
+                break;
+            }
+            points += 1;
+            for how in edits {
+                let changed = edited(&killed.read(file), how);
+                for next in [BACK, *again] {
+                    let point = format!("{file} {call:?}: {system_call} {n}, {how}, {next:?}");
+                    let machine = killed.copy();
+                    machine.file(file, &changed);
+                    let is_there = || machine.read(file).contains("mark");
+                    let first = machine.run(next);
+                    assert!(is_there(), "{point}: {} {}", first.code, first.stderr);
+                    let is_torn = first.stderr.contains("nobody can tell what of it is missing");
+                    assert_eq!(first.code != 0, is_torn, "{point}: {} {}", first.code, first.stderr);
+                    if first.code != 0 {
+                        torn += 1;
+                        assert_eq!(machine.read(file), changed, "{point}: {}", first.stderr);
+                    }
+                    let second = machine.run(BACK);
+                    assert!(is_there(), "{point}: {} {}", second.code, second.stderr);
+                    // The same tree, the same answer; and what was configured again is taken back.
+                    assert_eq!(second.code, if first.code == 0 { 0 } else { 13 }, "{point}: {}", second.stderr);
+                    let forced = machine.run(&["unconfigure", "--force"]);
+                    assert_eq!(forced.code, 0, "{point}: {}", forced.stderr);
+                    let aside = machine.path(file).with_file_name(".kata-osinfo.theirs.1");
+                    let aside = std::fs::read_to_string(aside).unwrap_or_default();
+                    assert!(is_there() || aside == changed, "{point}: {}", machine.read(file));
+                    assert!(is_there() || forced.stderr.contains(".kata-osinfo.theirs.1 now"), "{}", forced.stderr);
+                    assert!(!machine.read(file).contains("runtimes.kata"), "{point}: {}", machine.read(file));
+                    assert_eq!(machine.read("m/etc/hard"), machine.read(file), "{point}");
+                }
+            }
+        }
+    }
+    eprintln!("{file} {call:?}: {points} points, {torn} torn");
+    (points, torn)
+}
+
+/// The file that is edited for Kata before 2.5.
+const OF_KATA: &str = "m/opt/kata/share/defaults/kata-containers/configuration-qemu.toml";
+
+const TORN: [Torn<'static>; 6] = [
+    (MAIN, &[], EDIT, EDIT),
+    (MAIN, &[EDIT], DROP_IN, DROP_IN),
+    (MAIN, &[EDIT], BACK, EDIT),
+    (MAIN, &[DROP_IN], EDIT, EDIT),
+    (OF_KATA, &[], OTHER, OTHER),
+    (OF_KATA, &[OTHER], BACK, OTHER),
+];
+
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn what_others_write_behind_half_of_a_file_of_several_names_is_not_lost() {
+    assert_strace_runs();
+    let calls = ["pwrite64", "ftruncate"];
+    for scenario in [&TORN[0], &TORN[1], &TORN[4]] {
+        let (points, _) = edited_after_a_kill(scenario, &calls, &["end", "runtime"]);
+        assert!(points >= 2, "{points}");
+    }
+}
+
+#[test]
+#[ignore = "minutes: every point of every scenario"]
+fn what_others_write_behind_half_of_a_file_of_several_names_is_never_lost() {
+    assert_strace_runs();
+    let calls = ["fallocate", "pwrite64", "ftruncate", "write", "fsync", "renameat", "renameat2", "unlinkat"];
+    for scenario in &TORN {
+        let (points, _) = edited_after_a_kill(scenario, &calls, &EDITS);
+        assert!(points > 8, "{points}");
+    }
+}
+
 /// Whatever cuts a call short, a file that containerd's main file imports has the lines that move.
 #[test]
 #[cfg_attr(lacks = "strace", ignore = "needs strace")]
@@ -350,7 +450,19 @@ fn what_others_wrote_up_to_a_kill_behind_the_exchange_is_there_again() {
             if dry.stderr.contains("config.toml was changed by others in the moment in which") {
                 aside += 1;
                 assert_eq!(dry.code, 13, "{call:?} {n}: {}", dry.stderr);
+                let dry = twice.run(&[EDIT, &["--dry-run"]].concat());
+                assert_eq!(dry.code, 13, "{call:?} {n}: {}", dry.stderr);
+                assert!(dry.stderr.contains("the next call that is no dry run brings it back"), "{}", dry.stderr);
                 twice.file(MAIN, &format!("{}# more\n", twice.read(MAIN)));
+                // The call that puts it aside is no success; the next ones tell it.
+                let configured = twice.copy();
+                for code in [13, 0, 0] {
+                    let output = configured.run(&[EDIT, &["--format", "json"]].concat());
+                    assert_eq!(output.code, code, "{call:?} {n}: {}", output.stderr);
+                    let problems = output.json()["problems"].to_string();
+                    assert!(problems.contains("/etc/containerd/.kata-osinfo.theirs.1"), "{call:?} {n}: {problems}");
+                }
+                assert_eq!(configured.read("m/etc/containerd/.kata-osinfo.theirs.1").matches(theirs).count(), 1);
                 let output = twice.run(&["unconfigure", "--format", "json"]);
                 assert_eq!(output.code, 13, "{call:?} {n}: {}", output.stderr);
                 let problems = output.json()["problems"].to_string();
@@ -843,6 +955,18 @@ fn nobody_to_tell_is_no_reason_to_panic() {
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!((output.status.code(), machine.path(STATE).exists()), (Some(3), is_there), "{call:?}: {stderr}");
         assert!(stderr.contains("error: everything is done, but the answer could not be printed: "), "{stderr}");
+    }
+    let records = machine.path("records").display().to_string();
+    for call in [&["list"][..], &["lint", &records, "--format", "json"], &["schema", "record"]] {
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["--records".as_ref(), machine.path("records").as_os_str()])
+            .args(call)
+            .stdout(full())
+            .output()
+            .expect("it runs");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(3), "{call:?}: {stderr}");
+        assert!(stderr.contains("error: the answer could not be printed: "), "{call:?}: {stderr}");
     }
     let most = "18446744073709551615";
     for (option, seconds) in

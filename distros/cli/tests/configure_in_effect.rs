@@ -298,3 +298,30 @@ fn what_others_may_have_otherwise_is_no_finding() {
     machine.file(MAIN, &format!("{}\n[theirs]\nx = 1\n", machine.read(MAIN)));
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
 }
+
+/// The same files, for containerds of which the older ones look in the folder that they run in.
+#[test]
+fn a_relative_import_is_looked_for_where_that_containerd_looks() {
+    let machine = Machine::new();
+    machine.file(MAIN, "version = 2\nimports = [\"conf.d/*.toml\"]\n");
+    machine.file("m/etc/containerd/conf.d/x.toml", "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n");
+    let call = |version| {
+        machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version])
+    };
+    let told = "/ for a service without WorkingDirectory=";
+    for (version, is_told) in [("1.7.24", false), ("1.6.39", false), ("1.7", true), ("1.6", true)] {
+        let output = call(version);
+        assert_eq!(output.code, 13, "{version}: {}", output.stderr);
+        assert!(output.stderr.contains("conf.d/x.toml, which /etc/containerd/config.toml imports, replaces"));
+        assert_eq!(output.stderr.contains(told), is_told, "{version}: {}", output.stderr);
+    }
+    for version in ["1.7.15", "1.6.20"] {
+        let output = call(version);
+        assert!(output.code == 0 && output.stderr.contains(told), "{version}: {}", output.stderr);
+    }
+    // No package says here which one it is.
+    let found = machine.told_by_check();
+    assert!(found.iter().any(|f| f.contains("handler kata is not there any more") && f.contains(told)), "{found:?}");
+    machine.file(MAIN, &machine.read(MAIN).replace("conf.d/*", "/etc/site/*"));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}

@@ -562,7 +562,15 @@ fn half_a_handler_is_not_left_behind() {
     machine.file(MAIN, &machine.read(MAIN).replace("privileged_without", key));
     let with = with.each_ref().map(String::as_str);
     assert_eq!(call(&machine, GO, &with).code, 0);
-    stays(&machine, &[], "would be left of the handler kata, which starts nothing: remove that first");
+    let whole = machine.read(MAIN);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, machine.read(MAIN)), (13, whole), "{}", output.stderr);
+    let why = "would be left of the handler kata, which starts nothing: remove that first";
+    assert!(output.stderr.contains(why), "{}", output.stderr);
+    // By force it goes as a whole, and what goes with it is named.
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!((output.code, machine.read(MAIN)), (0, main), "{}", output.stderr);
+    assert!(output.stderr.contains("kata.snapshotter had another value by now, and goes too"), "{}", output.stderr);
     // A file of theirs with one key of it, beside ours.
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));

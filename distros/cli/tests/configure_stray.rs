@@ -212,6 +212,114 @@ fn what_was_put_aside_before_is_not_in_the_way() {
     assert_eq!(machine.read(&format!("{DAMAGED}.2/mine")), "kept");
 }
 
+/// Each of them may have the only copy of an old text.
+#[test]
+fn a_second_damaged_state_leaves_the_first_one() {
+    let (machine, _) = configured("2.1", false);
+    for (text, name) in [("first", ""), ("second", ".2"), ("third", ".3")] {
+        machine.file(STATE, text);
+        let output = machine.run(&["unconfigure", "--force"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert!(
+            output.stderr.contains(&format!("it is called configured.json.damaged{name} now")),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
+    }
+    assert_eq!(["", ".2", ".3"].map(|name| machine.read(&format!("{DAMAGED}{name}"))), ["first", "second", "third"]);
+}
+
+/// Where a text lies that a killed call has taken out of a place which no state names any more.
+const TAKEN_OUT: &str = "/etc/containerd/.kata-osinfo.old.0000000000000000.1111111111111111.2222222222222222";
+
+/// Where one lies for somebody to merge.
+const ASIDE: &str = "/etc/containerd/.kata-osinfo.theirs.1";
+
+/// It is in nobody's effect, and nobody else would say where it is.
+#[test]
+fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
+    let (machine, state) = configured("1.7", false);
+    machine.file(&format!("m{TAKEN_OUT}"), "# theirs\n");
+    machine.file(STATE, &state[..300]);
+    let told =
+        format!("warning: {TAKEN_OUT}: others wrote this in the moment in which a call that was cut short wrote");
+    let configure = ["configure", "--profile", "go-3.29"];
+    for call in [
+        &["unconfigure", "--force", "--dry-run"][..],
+        &["unconfigure", "--force"],
+        &["unconfigure"],
+        &[&configure[..], &["--dry-run"]].concat(),
+        &configure,
+        &["unconfigure"],
+    ] {
+        let output = machine.run(call);
+        assert_eq!(output.code, 13, "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains(&told), "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains("put what is to stay of it into that file, and remove this one"));
+        assert_eq!(output.stderr.matches(TAKEN_OUT).count(), 1, "{call:?}: {}", output.stderr);
+        assert_eq!(machine.read(&format!("m{TAKEN_OUT}")), "# theirs\n");
+    }
+    let output = machine.run(&["unconfigure", "--format", "json"]);
+    assert!(output.json()["problems"].to_string().contains(TAKEN_OUT), "{}", output.stdout);
+    assert!(machine.told_by_check().iter().any(|told| told.starts_with(TAKEN_OUT)));
+    std::fs::remove_file(machine.path(&format!("m{TAKEN_OUT}"))).expect("removed");
+    for call in [&configure[..], &["unconfigure"]] {
+        let output = machine.run(call);
+        assert!(output.code == 0 && !output.stderr.contains("others wrote this"), "{call:?}: {}", output.stderr);
+    }
+}
+
+/// A state that is put aside names files in folders of which nothing else tells.
+#[test]
+fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
+    let machine = Machine::new();
+    machine.file("m/k/configuration.toml", machine::KATA);
+    let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
+    assert_eq!(machine.run(&call).code, 0);
+    let text = TAKEN_OUT.replace("/etc/containerd", "/k");
+    machine.file(&format!("m{text}"), "# theirs\n");
+    machine.file(STATE, &machine.read(STATE)[..300]);
+    for call in [&["unconfigure", "--force"][..], &["unconfigure"]] {
+        let output = machine.run(call);
+        assert!(output.code == 13 && output.stderr.contains(&text), "{call:?}: {}", output.stderr);
+    }
+}
+
+/// One rule for all calls: it is told, and what they do themselves has its effect.
+#[test]
+fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
+    let (machine, _) = configured("2.1", false);
+    machine.file(&format!("m{ASIDE}"), "# theirs\n");
+    let told = format!("warning: {ASIDE}: others wrote this in the moment in which a call that was cut short wrote");
+    let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
+    let mut calls: Vec<Vec<&str>> = Vec::new();
+    for more in [&["--dry-run"][..], &[]] {
+        calls.push([&configure[..], more].concat());
+        calls.push([&configure[..], more].concat());
+        calls.push([&["unconfigure"][..], more].concat());
+    }
+    calls.push(vec!["unconfigure"]);
+    for call in &calls {
+        let output = machine.run(call);
+        assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
+        assert!(
+            output.stderr.contains(&told) && output.stderr.contains(": merge it into that file"),
+            "{}",
+            output.stderr
+        );
+        let output = machine.copy().run(&[&call[..], &["--format", "json"]].concat());
+        let problems = output.json()["problems"].to_string();
+        assert!(output.code == 0 && problems.contains(ASIDE), "{call:?}: {problems}");
+        let is_told = machine.told_by_check().iter().any(|told| told.starts_with(ASIDE));
+        assert!(is_told, "{call:?}");
+    }
+    assert_eq!(machine.read(&format!("m{ASIDE}")), "# theirs\n");
+    std::fs::remove_file(machine.path(&format!("m{ASIDE}"))).expect("removed");
+    is_clean(&machine);
+    assert!(!machine.run(&["unconfigure"]).stderr.contains("others wrote this"));
+}
+
 /// Only a damaged state names it.
 #[test]
 fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {

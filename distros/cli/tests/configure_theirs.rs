@@ -17,6 +17,18 @@ fn drop_in(machine: &Machine) -> String {
     machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"))
 }
 
+/// Each drop-in that is wholly ours, with what has `configure` write it.
+fn our_drop_ins() -> [(String, &'static [&'static str]); 3] {
+    [
+        (format!("m/{BASE}/config.d/50-kata-osinfo.toml"), &[]),
+        (
+            "m/etc/containerd/conf.d/50-kata-osinfo.toml".to_owned(),
+            &["--handler", "containerd", "--containerd-version", "2.1"],
+        ),
+        ("m/etc/crio/crio.conf.d/50-kata-osinfo.conf".to_owned(), &["--handler", "crio"]),
+    ]
+}
+
 /// What the answer says of a key: file, line, fate, was and ours.
 fn told(answer: &Value, key: &str) -> Vec<Value> {
     let all = answer["theirs"].as_array().expect("a list");
@@ -279,13 +291,7 @@ fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
 /// `unix2dos`, and editors that put a mark before a text.
 #[test]
 fn our_files_are_ours_also_as_another_system_writes_them() {
-    let of_kata = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
-    let cases: [(&str, &[&str]); 3] = [
-        (&of_kata, &[]),
-        ("m/etc/containerd/conf.d/50-kata-osinfo.toml", &["--handler", "containerd", "--containerd-version", "2.1"]),
-        ("m/etc/crio/crio.conf.d/50-kata-osinfo.conf", &["--handler", "crio"]),
-    ];
-    for (file, handler) in cases {
+    for (file, handler) in &our_drop_ins() {
         for mark in ["", "\u{feff}"] {
             let machine = Machine::new();
             machine.file(MAIN, "version = 3\n");
@@ -324,6 +330,39 @@ fn a_mark_before_a_file_that_is_to_be_edited_is_told_with_its_line() {
     let output = machine.run(&["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"]);
     assert_eq!(output.code, 2, "{}", output.stderr);
     assert!(output.stderr.contains("-qemu.toml: line 1 begins with a byte order mark"), "{}", output.stderr);
+}
+
+/// Nothing of anybody's is in it; a comment is somebody's.
+#[test]
+fn a_drop_in_of_ours_that_was_emptied_keeps_nobody_out() {
+    for (file, handler) in &our_drop_ins() {
+        let machine = Machine::new();
+        machine.file(MAIN, "version = 3\n");
+        let before = machine.everything();
+        assert_eq!(call(&machine, GO, handler).code, 0);
+        let ours = machine.read(file);
+        for text in ["", "\n", " \t\r\n\n", "\u{feff}"] {
+            let machine = machine.copy();
+            machine.file(file, text);
+            let again = machine.copy();
+            let output = call(&again, GO, handler);
+            assert_eq!((output.code, again.read(file) == ours), (0, true), "{file} {text:?}: {}", output.stderr);
+            for machine in [machine, again] {
+                let output = machine.run(&["unconfigure"]);
+                assert_eq!(
+                    (output.code, machine.everything() == before),
+                    (0, true),
+                    "{file} {text:?}: {}",
+                    output.stderr
+                );
+            }
+        }
+        let off = "\n# off\n";
+        machine.file(file, off);
+        assert_eq!(call(&machine, GO, handler).code, 2, "{file}");
+        assert_eq!(machine.run(&["unconfigure"]).code, 13, "{file}");
+        assert_eq!(machine.read(file), off, "{file}");
+    }
 }
 
 /// The list is the one that was written.
@@ -400,6 +439,40 @@ fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
         } else {
             assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
             assert_eq!(machine.everything(), changed);
+        }
+    }
+}
+
+/// containerd 2 writes single quotes itself, and editors put what is new first.
+#[test]
+fn what_an_admin_adds_to_our_drop_in_moves_however_it_is_spelled_and_wherever_it_stands() {
+    let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
+    let section = "io.containerd.cri.v1.runtime";
+    let value = "runtime_type = \"io.containerd.runc.v2\"";
+    let (file, moved) =
+        ("m/etc/containerd/conf.d/50-kata-osinfo.toml", "m/etc/containerd/conf.d/50-kata-osinfo-added.toml");
+    for (head, tail) in [
+        ("", format!("\n[plugins.'{section}'.containerd.runtimes.mine]\n{value}\n")),
+        ("", format!("\n[ plugins . \"{section}\" . containerd . runtimes . mine ]\n{value}\n")),
+        ("", format!("\n[plugins.\"{section}\".containerd.runtimes]\nmine.{value}\n")),
+        ("", format!("\n[plugins.'{section}'.containerd.runtimes]\nmine = {{ {value} }}\n")),
+        ("# mine\n", String::new()),
+        ("oom_score = -5 # mine\n", String::new()),
+    ] {
+        let edited = Machine::new();
+        edited.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+        assert_eq!(call(&edited, GO, &arguments).code, 0);
+        let ours = edited.read(file);
+        edited.file(file, &format!("{head}{ours}{tail}"));
+        for back in [None, Some(&["unconfigure"][..]), Some(&["unconfigure", "--force"][..])] {
+            let machine = edited.copy();
+            let output = back.map_or_else(|| call(&machine, GO, &arguments), |back| machine.run(back));
+            assert_eq!(output.code, 0, "{head}{tail} {back:?}: {}", output.stderr);
+            assert_eq!(machine.read(moved).matches("mine").count(), 1, "{back:?}: {}", machine.read(moved));
+            match back {
+                None => assert_eq!(machine.read(file), ours),
+                Some(_) => assert!(!machine.path(file).exists()),
+            }
         }
     }
 }

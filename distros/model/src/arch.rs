@@ -59,6 +59,80 @@ impl Arch {
         }
     }
 
+    /// QEMU's name of the program that emulates it: `qemu-system-ppc64` serves both byte orders of POWER.
+    pub fn qemu_name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+            Arch::Ppc64le => "ppc64",
+            Arch::S390x => "s390x",
+        }
+    }
+
+    /// The machine that Kata asks QEMU for, from 2.2 on: `src/runtime/arch/*-options.mk@4.1.0`,
+    /// `src/runtime-rs/arch/*-options.mk@4.1.0`.
+    pub fn machine_type(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "q35",
+            Arch::Aarch64 => "virt",
+            Arch::Ppc64le => "pseries",
+            Arch::S390x => "s390-ccw-virtio",
+        }
+    }
+
+    /// Whether its guests have their devices on channels (ccw), and not on PCI.
+    pub fn has_channels(self) -> bool {
+        self == Arch::S390x
+    }
+
+    /// How QEMU's names of its virtio devices end: `virtio-blk-pci`, `virtio-blk-ccw`.
+    pub fn virtio_bus(self) -> &'static str {
+        if self.has_channels() { "ccw" } else { "pci" }
+    }
+
+    /// Linux's name of the first serial line of [`machine_type`](Arch::machine_type).
+    pub fn serial_console(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "ttyS0",
+            // A PL011.
+            Arch::Aarch64 => "ttyAMA0",
+            // The hypervisor's own terminal, before any of virtio's.
+            Arch::Ppc64le => "hvc0",
+            Arch::S390x => "ttysclp0",
+        }
+    }
+
+    /// Linux's name of a second serial line of the same kind; Kata gives guests on IBM Z no first one.
+    pub fn second_serial_console(self) -> Option<&'static str> {
+        match self {
+            Arch::X86_64 => Some("ttyS1"),
+            // QEMU's machine has a second PL011 from 9.1 on.
+            Arch::Aarch64 => Some("ttyAMA1"),
+            Arch::Ppc64le => Some("hvc1"),
+            Arch::S390x => None,
+        }
+    }
+
+    /// GNU's name of its Linux, which is the folder of its libraries on Debian.
+    pub fn gnu_triplet(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64-linux-gnu",
+            Arch::Aarch64 => "aarch64-linux-gnu",
+            Arch::Ppc64le => "powerpc64le-linux-gnu",
+            Arch::S390x => "s390x-linux-gnu",
+        }
+    }
+
+    /// What loads its dynamic programs, as the ABI has it, below `/`.
+    pub fn loader(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "lib64/ld-linux-x86-64.so.2",
+            Arch::Aarch64 => "lib/ld-linux-aarch64.so.1",
+            Arch::Ppc64le => "lib64/ld64.so.2",
+            Arch::S390x => "lib/ld64.so.1",
+        }
+    }
+
     /// What the ELF header of its programs says: whether they are little-endian, and `e_machine` (`linux/elf-em.h`).
     pub fn elf(self) -> (bool, u16) {
         match self {
@@ -78,6 +152,28 @@ fn of_target(name: &str, little_endian: bool) -> Option<Arch> {
     }
 }
 
+/// A text is not the name of an architecture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown architecture {name:?}, known are {}", names())]
+pub struct UnknownArch {
+    /// The text.
+    pub name: String,
+}
+
+fn names() -> String {
+    Arch::ALL.iter().map(|arch| arch.name()).collect::<Vec<_>>().join(", ")
+}
+
+impl std::str::FromStr for Arch {
+    type Err = UnknownArch;
+
+    /// By Kata's name alone.
+    fn from_str(text: &str) -> Result<Arch, UnknownArch> {
+        let found = Arch::ALL.iter().copied().find(|arch| arch.name() == text);
+        found.ok_or_else(|| UnknownArch { name: text.to_owned() })
+    }
+}
+
 impl std::fmt::Display for Arch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -87,6 +183,21 @@ impl std::fmt::Display for Arch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kata_names_a_machine_for_each_and_channels_are_ibms() {
+        let machines: Vec<&str> = Arch::ALL.iter().map(|arch| arch.machine_type()).collect();
+        assert_eq!(machines, ["q35", "virt", "pseries", "s390-ccw-virtio"]);
+        let with_channels: Vec<Arch> = Arch::ALL.iter().copied().filter(|arch| arch.has_channels()).collect();
+        assert_eq!(with_channels, [Arch::S390x]);
+    }
+
+    #[test]
+    fn a_name_is_katas() {
+        assert_eq!("s390x".parse::<Arch>(), Ok(Arch::S390x));
+        let error = "arm64".parse::<Arch>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown architecture \"arm64\", known are x86_64, aarch64, ppc64le, s390x");
+    }
 
     #[test]
     fn the_machines_own_is_told_by_rusts_names() {

@@ -1,3 +1,4 @@
+// Over 400 lines: one table, a row a capability.
 //! Capabilities, the columns of the matrix: the one table of them, for records, profiles, suites and reports.
 
 use crate::share::Share;
@@ -100,7 +101,7 @@ capabilities! {
     }
     VmmNet {
         "vmm.net", "net", Vmm, IfProvided,
-        "the guest has network over a vhost-net tap device"
+        "packets cross the guest's network interface on a tap, moved by vhost-net and by QEMU itself"
     }
     VmmHotplugMemory {
         "vmm.hotplug.memory", "hot mem", Vmm, Required,
@@ -116,11 +117,115 @@ capabilities! {
     }
     VmmHotplugNet {
         "vmm.hotplug.net", "hot net", Vmm, Required,
-        "a network interface that is plugged into a running guest is where Kata predicts, and carries packets"
+        "a network interface that is plugged into a running guest is where Kata predicts, and carries packets; its other \
+         end is a socket, and taps are vmm.hotplug.tap's"
     }
     VmmHotplugRootPort {
         "vmm.hotplug.root-port", "hotplug.root-port", Vmm, Detail,
         "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
+    }
+    VmmHotplugSwitchPort {
+        "vmm.hotplug.switch-port", "hotplug.switch-port", Vmm, Detail,
+        "a device that is plugged into a PCIe switch works, where Kata plugs VFIO devices if told to"
+    }
+    VmmHotplugTap {
+        "vmm.hotplug.tap", "hotplug.tap", Vmm, Detail,
+        "a tap that is handed to a running QEMU as a descriptor carries packets, with vhost-net, and without where the \
+         runtime can do without"
+    }
+    VmmHotplugMany {
+        "vmm.hotplug.many", "hotplug.many", Vmm, Detail,
+        "64 disks and 8 network interfaces are plugged into one running guest, and all of them work"
+    }
+    VmmHotplugReadOnly {
+        "vmm.hotplug.read-only", "hotplug.read-only", Vmm, Detail,
+        "a disk that is plugged read-only is read, and cannot be written"
+    }
+    VmmBlockOptions {
+        "vmm.block-options", "block-options", Vmm, Detail,
+        "a disk that is plugged has the queues and the sectors that were asked for, and what the guest discards is the \
+         host's again"
+    }
+    VmmAioNative {
+        "vmm.aio-native", "aio-native", Vmm, Detail,
+        "a disk that is plugged is read and written by the kernel's asynchronous I/O, past the page cache"
+    }
+    VmmVmdk {
+        "vmm.vmdk", "vmdk", Vmm, Detail,
+        "several files are one disk, by a list in the form of VMDK"
+    }
+    VmmIoThread {
+        "vmm.iothread", "iothread", Vmm, Detail,
+        "a disk that is plugged is served by a thread of its own, or of its controller"
+    }
+    VmmVirtioMem {
+        "vmm.virtio-mem", "virtio-mem", Vmm, Detail,
+        "a virtio-mem device makes a running guest's memory larger and smaller"
+    }
+    VmmReclaim {
+        "vmm.reclaim", "reclaim", Vmm, Detail,
+        "memory that a guest has freed is the host's again, by a balloon that reports free pages"
+    }
+    VmmHugepages {
+        "vmm.hugepages", "hugepages", Vmm, Detail,
+        "a guest's memory is of the host's huge pages"
+    }
+    VmmPrealloc {
+        "vmm.prealloc", "prealloc", Vmm, Detail,
+        "all of a guest's memory is taken at its start"
+    }
+    VmmNuma {
+        "vmm.numa", "numa", Vmm, Detail,
+        "a guest has several NUMA nodes, their memory bound to nodes of the host"
+    }
+    VmmNumaDevice {
+        "vmm.numa.device", "numa.device", Vmm, Detail,
+        "a device is in a NUMA node of the guest's, behind a root bus of that node"
+    }
+    VmmTemplate {
+        "vmm.template", "template", Vmm, Detail,
+        "guests are cloned from one whose state was saved"
+    }
+    VmmDump {
+        "vmm.dump", "dump", Vmm, Detail,
+        "QEMU tells that a guest's kernel has panicked, and writes the guest's memory to a file"
+    }
+    VmmLegacySerial {
+        "vmm.legacy-serial", "legacy-serial", Vmm, Detail,
+        "a guest has a serial port in the place of its console, and what it writes there reaches the host"
+    }
+    VmmMonitor {
+        "vmm.monitor", "monitor", Vmm, Detail,
+        "QEMU opens a monitor for people, which answers"
+    }
+    VmmSandbox {
+        "vmm.sandbox", "sandbox", Vmm, Detail,
+        "QEMU works under its own filter of system calls"
+    }
+    VmmIommu {
+        "vmm.iommu", "iommu", Vmm, Detail,
+        "a guest has an Intel IOMMU, and works behind it"
+    }
+    VmmFirmware {
+        "vmm.firmware", "firmware", Vmm, Detail,
+        "a guest boots by the distro's UEFI firmware"
+    }
+    VmmLongArguments {
+        "vmm.long-arguments", "long-arguments", Vmm, Detail,
+        "QEMU takes a command line of more than 64 KiB"
+    }
+    VmmNetIp {
+        "vmm.net.ip", "net.ip", Vmm, Detail,
+        "IPv4 and IPv6 cross a guest's network interface: on a tap, or where there is none on a socket"
+    }
+    VmmNetLink {
+        "vmm.net.link", "net.link", Vmm, Detail,
+        "a guest's network interface has the hardware address that was asked for, and carries frames as small and as large \
+         as other networks have them"
+    }
+    VmmNetQueues {
+        "vmm.net.queues", "net.queues", Vmm, Detail,
+        "a guest's network interface has as many queues as the guest CPUs, and carries packets"
     }
     VmmImageNvdimm {
         "vmm.image.nvdimm", "image.nvdimm", Vmm, Shown,
@@ -131,6 +236,16 @@ capabilities! {
         "vmm.image.blk", "image.blk", Vmm, Shown,
         "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the kernel \
          of such a guest is Kata's own, because without an initrd a distro's has no drivers"
+    }
+    VmmCloudHypervisor {
+        "vmm.cloud-hypervisor", "cloud-hypervisor", Vmm, Detail,
+        "Cloud Hypervisor, told by its API what Kata tells it, boots the distro's kernel as an ELF file, and disk, vsock \
+         and virtio-fs of such a guest work"
+    }
+    VmmFirecracker {
+        "vmm.firecracker", "firecracker", Vmm, Detail,
+        "Firecracker, told what Kata tells it, boots the distro's kernel as an ELF file, and disk and vsock of such a guest \
+         work"
     }
     VmmVhostUserBlk {
         "vmm.vhost-user-blk", "vhost-user-blk", Vmm, Listed,
@@ -160,9 +275,34 @@ capabilities! {
         "kernel.guest", "kernel", Kernel, Required,
         "the distro's kernel works as Kata's guest kernel"
     }
+    KernelGuestNet {
+        "kernel.guest.net", "k net", Kernel, Detail,
+        "containers in a guest can filter, forward, bridge and tunnel: nftables, veth, bridge, tun, vxlan, macvlan"
+    }
+    KernelGuestDisk {
+        "kernel.guest.disk", "k disk", Kernel, Detail,
+        "containers in a guest can use files as disks, with XFS and EROFS, and limits on reading and writing them hold"
+    }
+    KernelGuestMemory {
+        "kernel.guest.memory", "k memory", Kernel, Detail,
+        "what Kata's settings ask of a guest's memory: volumes of huge pages, pressure that is told (PSI), generations of \
+         pages (LRU_GEN)"
+    }
+    KernelGuestDevices {
+        "kernel.guest.devices", "k devices", Kernel, Detail,
+        "rules say which devices a container's processes in a guest may open and make, and hold (cgroup v2, eBPF)"
+    }
+    KernelVerity {
+        "kernel.verity", "verity", Kernel, Detail,
+        "the distro's kernel reads an image whose hashes are right, and refuses a block that was changed (dm-verity)"
+    }
     KernelHost {
         "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"
+    }
+    KernelClock {
+        "kernel.clock", "clock", Kernel, Detail,
+        "the distro's kernel as guest reads its host's clock, also after it was paused"
     }
     HostKvm {
         "host.kvm", "kvm", Host, Detail,
@@ -174,11 +314,20 @@ capabilities! {
     }
     HostNetwork {
         "host.network", "h net", Host, Detail,
-        "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)"
+        "the release's kernel ties a pod's interface to a tap (tun, ingress, u32, mirred), and packets cross it"
+    }
+    HostRate {
+        "host.rate", "rate", Host, Detail,
+        "the release's kernel limits what goes to a pod's tap (HTB)"
+    }
+    HostNetworkModels {
+        "host.network.models", "h models", Host, Detail,
+        "the release's kernel gives pods other interfaces and network models than the usual ones: macvlan, ipvlan, macvtap"
     }
     HostCgroups {
         "host.cgroups", "cgroups", Host, Detail,
-        "the host's cgroups have the controllers that Kata puts sandboxes under"
+        "the host's cgroups have the controllers that Kata puts sandboxes under, and limits on processes, memory and \
+         CPUs hold in them"
     }
     HostMemory {
         "host.memory", "shm", Host, Detail,
@@ -212,6 +361,30 @@ capabilities! {
         "fs.virtio-fs.handles", "vfs handles", Fs(VirtioFs), Detail,
         "virtiofsd holds no descriptor for a file that the guest only knows: it opens files by their handles"
     }
+    FsVirtioFsXattrMap {
+        "fs.virtio-fs.xattr-map", "vfs xattr map", Fs(VirtioFs), Detail,
+        "virtiofsd keeps the guest's extended attributes under a prefix, as --xattrmap asks"
+    }
+    FsVirtioFsCache {
+        "fs.virtio-fs.cache", "vfs cache", Fs(VirtioFs), Detail,
+        "virtio-fs works with the other values of Kata's virtio_fs_cache: never, metadata and always"
+    }
+    FsVirtioFsSandbox {
+        "fs.virtio-fs.sandbox", "vfs sandbox", Fs(VirtioFs), Detail,
+        "virtio-fs works, and lets nobody out, with a virtiofsd that does not confine itself (--sandbox=none)"
+    }
+    FsVirtioFsThreads {
+        "fs.virtio-fs.threads", "vfs threads", Fs(VirtioFs), Detail,
+        "virtio-fs works with a virtiofsd that serves requests by several threads"
+    }
+    FsVirtioFsEnd {
+        "fs.virtio-fs.end", "vfs end", Fs(VirtioFs), Detail,
+        "a virtiofsd that runs out of descriptors says so, and one that ends takes neither guest nor data with it"
+    }
+    FsVirtioFsIntegrity {
+        "fs.virtio-fs.integrity", "vfs integrity", Fs(VirtioFs), Detail,
+        "random work over virtio-fs shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+    }
     FsVirtioFsPosix {
         "fs.virtio-fs.posix", "vfs posix", Fs(VirtioFs), Detail,
         "pjdfstest sees no difference between virtio-fs and the native filesystem"
@@ -224,6 +397,10 @@ capabilities! {
         "fs.virtio-9p.xattr", "9p xattr", Fs(Virtio9p), Detail,
         "extended attributes work over 9p"
     }
+    FsVirtio9pIntegrity {
+        "fs.virtio-9p.integrity", "9p integrity", Fs(Virtio9p), Detail,
+        "random work over 9p shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+    }
     FsVirtio9pPosix {
         "fs.virtio-9p.posix", "9p posix", Fs(Virtio9p), Detail,
         "pjdfstest sees no difference between 9p and the native filesystem"
@@ -232,6 +409,10 @@ capabilities! {
         "fs.virtio-blk", "blk", Fs(VirtioBlk), Required,
         "a virtio block device with ext4 works"
     }
+    FsVirtioBlkIntegrity {
+        "fs.virtio-blk.integrity", "blk integrity", Fs(VirtioBlk), Detail,
+        "random work on the block device shows no wrong byte (fsx), and what was synced outlives a killed VMM"
+    }
     FsVirtioBlkPosix {
         "fs.virtio-blk.posix", "blk posix", Fs(VirtioBlk), Detail,
         "pjdfstest sees no difference between the block device and the native filesystem"
@@ -239,6 +420,34 @@ capabilities! {
     ContainersRunc {
         "containers.runc", "runc", Containers, Shown,
         "containers run under the distro's containerd and runc, the control of Kata's"
+    }
+    ContainersCri {
+        "containers.cri", "cri", Containers, Detail,
+        "pods run by CRI, as Kubernetes runs them, under the distro's containerd and runc, the control of Kata's"
+    }
+    ContainersBlock {
+        "containers.block", "block", Containers, Detail,
+        "disks of the host are containers' under the distro's containerd and runc, the control of Kata's"
+    }
+    ContainersHugePages {
+        "containers.huge-pages", "huge pages", Containers, Detail,
+        "volumes of huge pages are containers' under the distro's containerd and runc, the control of Kata's"
+    }
+    ContainersDevmapper {
+        "containers.devmapper", "devmapper", Containers, Detail,
+        "root filesystems are by containerd's devmapper snapshotter under runc, the control of Kata's"
+    }
+    ContainersBlockfile {
+        "containers.blockfile", "blockfile", Containers, Detail,
+        "root filesystems are by containerd's blockfile snapshotter under runc, the control of Kata's"
+    }
+    ContainersErofs {
+        "containers.erofs", "erofs", Containers, Detail,
+        "root filesystems are by containerd's EROFS snapshotter under runc, the control of Kata's"
+    }
+    ContainersDocker {
+        "containers.docker", "docker", Containers, Detail,
+        "containers run by Docker's engine under the distro's containerd and runc, the control of Kata's"
     }
     KataSmoke {
         "kata.smoke", "kata", Kata, Shown,
@@ -256,6 +465,35 @@ capabilities! {
         "kata.net", "kata net", Kata, Shown,
         "containers have a network under Kata itself"
     }
+    KataControl {
+        "kata.control", "kata control", Kata, Detail,
+        "containers under Kata itself are paused, resumed and started again, run in several sandboxes at once, share their \
+         processes where asked to, have the limits of processes and sysctls asked for, and what they use is told"
+    }
+    KataBlock {
+        "kata.block", "kata block", Kata, Detail,
+        "disks of the host are containers' volumes, as disks of their guest, under Kata itself"
+    }
+    KataHugePages {
+        "kata.huge-pages", "kata huge pages", Kata, Detail,
+        "volumes of huge pages are containers', of their guest's memory, under Kata itself"
+    }
+    KataDevmapper {
+        "kata.devmapper", "kata devmapper", Kata, Detail,
+        "root filesystems by containerd's devmapper snapshotter are disks of their guest under Kata itself"
+    }
+    KataBlockfile {
+        "kata.blockfile", "kata blockfile", Kata, Detail,
+        "root filesystems by containerd's blockfile snapshotter are disks of their guest under Kata itself"
+    }
+    KataErofs {
+        "kata.erofs", "kata erofs", Kata, Detail,
+        "root filesystems by containerd's EROFS snapshotter are stacked in their guest under Kata itself"
+    }
+    KataHelpers {
+        "kata.helpers", "kata helpers", Kata, Detail,
+        "a container under Kata itself ends, and nothing of it stays, when its virtiofsd or its shim was killed"
+    }
     KataCheck {
         "kata.check", "kata check", Kata, Detail,
         "`kata-runtime check` or `kata-ctl check` itself accepts the host"
@@ -267,6 +505,31 @@ capabilities! {
     KataKernel {
         "kata.kernel", "kata kernel", Kata, Detail,
         "Kata's own guest kernel boots under the distro's VMM"
+    }
+    KataImage {
+        "kata.image", "kata image", Kata, Detail,
+        "Kata's own guest kernel boots from Kata's own image under the distro's VMM"
+    }
+    KataDocker {
+        "kata.docker", "kata docker", Kata, Detail,
+        "containers run by Docker's engine under Kata itself"
+    }
+    KataCri {
+        "kata.cri", "kata cri", Kata, Detail,
+        "pods run by CRI, as Kubernetes runs them, under Kata itself"
+    }
+    KataCriStreaming {
+        "kata.cri.streaming", "kata cri streaming", Kata, Detail,
+        "the streams of a pod's processes and its logs arrive by CRI under Kata itself: exec, attach"
+    }
+    KataCriResources {
+        "kata.cri.resources", "kata cri resources", Kata, Detail,
+        "CPUs and memory of a pod that runs can be changed and are told by CRI under Kata itself, and it is in the control \
+         group that was asked for"
+    }
+    KataCriSecurity {
+        "kata.cri.security", "kata cri security", Kata, Detail,
+        "what confines a pod by CRI is in force under Kata itself: capabilities, seccomp, devices, privileges"
     }
 }
 

@@ -10,6 +10,10 @@ use std::fmt;
 pub enum Component {
     /// The distro's QEMU.
     Qemu,
+    /// The distro's Cloud Hypervisor, which few package, or one that is brought along.
+    CloudHypervisor,
+    /// The distro's Firecracker, likewise.
+    Firecracker,
     /// The distro's virtiofsd.
     Virtiofsd,
     /// The distro's kernel, as guest or as host.
@@ -28,6 +32,8 @@ impl Component {
     /// All of them.
     pub const ALL: &'static [Component] = &[
         Component::Qemu,
+        Component::CloudHypervisor,
+        Component::Firecracker,
         Component::Virtiofsd,
         Component::Kernel,
         Component::Containerd,
@@ -45,6 +51,8 @@ impl Component {
     pub fn name(self) -> &'static str {
         match self {
             Component::Qemu => "qemu",
+            Component::CloudHypervisor => "cloud-hypervisor",
+            Component::Firecracker => "firecracker",
             Component::Virtiofsd => "virtiofsd",
             Component::Kernel => "kernel",
             Component::Containerd => "containerd",

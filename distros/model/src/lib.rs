@@ -24,6 +24,8 @@ pub mod sources; // where the facts of a record are from
 pub mod verified; // what runs proved: files that the harness writes
 
 // What a Kata demands.
+pub mod kernel; // the options of Kata's own guest kernel, what they are for, and a kernel held against them
+pub mod other_vmm; // VMMs besides QEMU: what Kata asks of them, and which of them guests are started by here
 pub mod profile; // ranges of Kata versions, derived from a base and what changed at which release
 
 // From YAML to values, with a place for each mistake.

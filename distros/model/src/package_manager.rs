@@ -1,4 +1,5 @@
-//! Package managers by their names in a record, and what their distros call packages and architectures.
+//! Package managers by their names in a record, what their distros call packages and architectures, and how their
+//! programs are asked what is installed.
 
 use crate::arch::Arch;
 use serde::{Deserialize, Serialize};
@@ -66,27 +67,39 @@ impl PackageManager {
         Arch::ALL.iter().copied().filter(|arch| arch.name() != name).find(called)
     }
 
+    /// How its programs are asked what is installed; none where that is not written yet, or nothing is installed.
+    pub fn questions(self) -> Option<Questions> {
+        self.words().questions
+    }
+
     /// How it speaks.
     fn words(self) -> Words {
+        let rpm = |name| Words { name, is_name: is_rpms, arch: Arch::name, questions: Some(RPM) };
         match self {
-            PackageManager::Apt => Words { name: "apt", is_name: is_debians, arch: Arch::debian_name },
-            PackageManager::Dnf => Words { name: "dnf", is_name: is_rpms, arch: Arch::name },
-            PackageManager::Yum => Words { name: "yum", is_name: is_rpms, arch: Arch::name },
-            PackageManager::Tdnf => Words { name: "tdnf", is_name: is_rpms, arch: Arch::name },
-            PackageManager::Zypper => Words { name: "zypper", is_name: is_rpms, arch: Arch::name },
+            PackageManager::Apt => {
+                Words { name: "apt", is_name: is_debians, arch: Arch::debian_name, questions: Some(DPKG) }
+            }
+            PackageManager::Dnf => rpm("dnf"),
+            PackageManager::Yum => rpm("yum"),
+            PackageManager::Tdnf => rpm("tdnf"),
+            PackageManager::Zypper => rpm("zypper"),
             PackageManager::Pacman => Words {
                 name: "pacman",
                 is_name: |name| is_lower(name) && has_only(name, "+-._@") && !name.contains(".pkg.tar"),
                 arch: Arch::name,
+                questions: Some(PACMAN),
             },
             PackageManager::Apk => Words {
                 name: "apk",
                 is_name: |name| has_only(name, "+-._") && !name.ends_with(".apk"),
                 arch: Arch::name,
+                questions: Some(APK),
             },
-            PackageManager::Emerge => Words { name: "emerge", is_name: is_gentoos, arch: gentoo_arch },
-            PackageManager::Nix => Words { name: "nix", is_name: |name| has_only(name, "-._"), arch: nix_system },
-            PackageManager::ImageBased => Words { name: "none", is_name: |_| false, arch: Arch::name },
+            PackageManager::Emerge => Words { name: "emerge", is_name: is_gentoos, arch: gentoo_arch, questions: None },
+            PackageManager::Nix => {
+                Words { name: "nix", is_name: |name| has_only(name, "-._"), arch: nix_system, questions: None }
+            }
+            PackageManager::ImageBased => Words { name: "none", is_name: |_| false, arch: Arch::name, questions: None },
         }
     }
 }
@@ -97,6 +110,77 @@ struct Words {
     /// What is left out of its names means something else to its tools: a path, an address, a file, an option.
     is_name: fn(&str) -> bool,
     arch: fn(Arch) -> &'static str,
+    questions: Option<Questions>,
+}
+
+/// How the programs of a package manager are asked what is installed.
+#[derive(Debug, Clone, Copy)]
+pub struct Questions {
+    /// For a package's version, in a form for people; the package's name comes last.
+    pub version: &'static [&'static str],
+    /// Options that come between, with which the answer is in the form that is read here.
+    exactly: &'static [&'static str],
+    /// The version in that answer, of the package of that name.
+    read: for<'a> fn(&'a str, &str) -> &'a str,
+    /// For the package that owns a file; the path comes last, and the package's name first in the answer.
+    pub owner: &'static [&'static str],
+}
+
+impl Questions {
+    /// For a package's version, in a form that [`Questions::version_in`] reads.
+    pub fn exact_version<'n>(&self, name: &'n str) -> Vec<&'n str> {
+        self.version.iter().chain(self.exactly).copied().chain([name]).collect()
+    }
+
+    /// The version in the answer; empty where the package is not installed and configured.
+    pub fn version_in<'a>(&self, said: &'a str, name: &str) -> &'a str {
+        (self.read)(said, name)
+    }
+}
+
+const DPKG: Questions = Questions {
+    version: &["dpkg-query", "--show"],
+    exactly: &["--showformat=${db:Status-Abbrev}\t${Version}\n"],
+    read: dpkgs_version,
+    owner: &["dpkg-query", "--search"],
+};
+
+const RPM: Questions = Questions {
+    version: &["rpm", "-q"],
+    // With the epoch, as images' manifests have it: `2:10.0.3-1.fc44`.
+    exactly: &["--whatprovides", "--qf", "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n"],
+    read: rpms_version,
+    owner: &["rpm", "-qf", "--qf", "%{NAME}: \n"],
+};
+
+const PACMAN: Questions =
+    Questions { version: &["pacman", "-Q"], exactly: &[], read: pacmans_version, owner: &["pacman", "-Qqo"] };
+
+/// By the source of apk 2.12 and 3 (`app_info.c`): without `-e` it prints a description, and without `-q` the path first.
+const APK: Questions = Questions {
+    version: &["apk", "info", "-e", "-v"],
+    exactly: &[],
+    read: apks_version,
+    owner: &["apk", "info", "-q", "-W"],
+};
+
+/// Only `ii ` is installed and configured; several lines are several architectures.
+fn dpkgs_version<'a>(said: &'a str, _: &str) -> &'a str {
+    said.lines().find_map(|line| line.strip_prefix("ii \t")).unwrap_or_default()
+}
+
+fn rpms_version<'a>(said: &'a str, _: &str) -> &'a str {
+    said.trim()
+}
+
+/// `NAME VERSION`
+fn pacmans_version<'a>(said: &'a str, _: &str) -> &'a str {
+    said.trim().split_once(' ').unwrap_or_default().1
+}
+
+/// `NAME-VERSION`
+fn apks_version<'a>(said: &'a str, name: &str) -> &'a str {
+    said.trim().strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default()
 }
 
 /// Whether a text begins with a letter or a digit and has besides these only what is in `more`.
@@ -116,10 +200,13 @@ fn is_debians(whole: &str) -> bool {
     is_lower(whole) && !whole.ends_with('-') && has_only(name, "+-.") && has_only(arch, "-") && !name.ends_with(".deb")
 }
 
-/// Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
+/// Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package, and nothing
+/// is called `1:x`.
 fn is_rpms(name: &str) -> bool {
     let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
-        before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
+        before.rsplit_once('-').is_some_and(|(name, epoch)| {
+            !name.is_empty() && !epoch.is_empty() && epoch.chars().all(|c| c.is_ascii_digit())
+        })
     });
     has_only(name, "+-._:") && epoch_only && !name.ends_with(".rpm")
 }
@@ -165,6 +252,20 @@ mod tests {
         for manager in PackageManager::ALL {
             assert_eq!(serde_json::to_string(manager).unwrap(), format!("\"{manager}\""));
         }
+    }
+
+    #[test]
+    fn a_version_is_what_an_images_manifest_has() {
+        let read = |manager: PackageManager, said, name| manager.questions().unwrap().version_in(said, name);
+        let qemu = "qemu";
+        assert_eq!(read(PackageManager::Apt, "rc \t1\nii \t1:10.0.3+ds-0+deb13u1\n", qemu), "1:10.0.3+ds-0+deb13u1");
+        assert_eq!(read(PackageManager::Apt, "iU \t1\n", qemu), "", "it is only unpacked");
+        assert_eq!(read(PackageManager::Zypper, "2:10.0.3-1.fc44\n", qemu), "2:10.0.3-1.fc44");
+        assert_eq!(read(PackageManager::Pacman, "qemu-base 10.1.2-1\n", "qemu-base"), "10.1.2-1");
+        assert_eq!(read(PackageManager::Apk, "qemu-img-10.0.3-r1\n", "qemu-img"), "10.0.3-r1");
+        assert_eq!(read(PackageManager::Apk, "qemu-10.0.3-r1 description:\n", "qemu-img"), "");
+        let asked = PackageManager::Dnf.questions().unwrap().exact_version(qemu);
+        assert_eq!((&asked[..2], asked.last().copied()), (&["rpm", "-q"][..], Some(qemu)));
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! They are not written one by one: each runtime has a base and what changed at which release ([`Family`]), from which
 //! the profiles and their ranges are derived.
 
+pub mod architecture;
 mod demands;
 mod family;
+pub mod fixed;
 mod qemu;
 mod virtiofsd;
 
 pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
 pub use family::{Family, FamilyError, NoProfileError, ProfileChange};
 pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, JsonStyle, QemuDefaults, QmpDialect, QueryThreads};
-pub use virtiofsd::{DaemonStyle, Virtiofsd};
+pub use virtiofsd::{DaemonSetting, DaemonStyle, Virtiofsd};
 
 use crate::capability::Capability;
 use crate::kata_version::KataVersion;
@@ -157,11 +159,10 @@ impl Profile {
         self.shares.contains(&share)
     }
 
-    /// Whether a capability is about something that these Katas do: a share that they know; runtime-rs plugs no CPUs.
+    /// Whether a capability is about something that these Katas do: a share that they know.
     pub fn has(&self, capability: Capability) -> bool {
         let shared = capability.share().filter(|share| Share::SHARED.contains(share));
-        let plugged = capability != Capability::VmmHotplugCpu || self.runtime == Runtime::Go;
-        plugged && shared.is_none_or(|share| self.shares(share))
+        shared.is_none_or(|share| self.shares(share))
     }
 
     /// What these Katas do not run without, in the order of the matrix: the one list of it.
@@ -175,7 +176,15 @@ impl Profile {
         names.join(", ")
     }
 
-    /// What must exist for a capability.
+    /// What one version of its range demands: without the gates that begin at a later one.
+    #[must_use]
+    pub fn at(&self, version: KataVersion) -> Profile {
+        let mut of_it = self.clone();
+        of_it.gates.retain(|gate| gate.from.is_none_or(|from| from <= version));
+        of_it
+    }
+
+    /// What must exist for a capability, at the newest version of its range.
     pub fn gates_of(&self, capability: Capability) -> impl Iterator<Item = &Gate> {
         self.gates.iter().filter(move |g| g.capability == capability)
     }

@@ -90,6 +90,8 @@ pub struct ReleaseEntry {
     pub arches: Option<Vec<Arch>>,
     /// `derives-from:`: the release of the parent distro that it is built from.
     pub derives_from: Option<String>,
+    /// The releases that it is built from by the records beneath, the nearest first: `debian:12`.
+    pub based_on: Vec<String>,
     /// `package-manager:`, where it is not the record's.
     pub package_manager: Option<PackageManager>,
     /// What differs from the defaults.

@@ -49,7 +49,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Collects the hosts of all URLs in `texts`.
+    /// Collects the hosts of the URLs in `texts`, but not those of pages ([`Redactor::learn`]).
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Redactor {
         let mut redactor = Redactor::default();
         for text in texts {
@@ -101,9 +101,22 @@ impl Redactor {
         }
     }
 
-    /// Knows the hosts of all URLs in a text from now on.
+    /// Knows the hosts of the URLs in a text from now on, but not those of pages: what stands there by `https`, without a
+    /// login or a port, and is not said to be fetched, a program only refers to.
     pub fn learn(&mut self, text: &str) {
+        self.learn_those(text, |url| !url.page);
+    }
+
+    /// The same of pages, too: for what has an address only if the machine fetches from there.
+    pub fn learn_all(&mut self, text: &str) {
+        self.learn_those(text, |_| true);
+    }
+
+    fn learn_those(&mut self, text: &str, is_meant: impl Fn(&Url) -> bool) {
         urls(text, |url| {
+            if url.cited || !is_meant(&url) {
+                return;
+            }
             let name = url.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
             // A host without a dot may be any word; it is only redacted where it stands in a URL.
             if name.contains('.') {
@@ -145,7 +158,9 @@ impl Redactor {
         // What this text gives away besides.
         let mut own = Redactor::default();
         own.learn(&hidden);
-        let told = |url: &Url| if url.cited { url.host.clone() } else { MIRROR.to_owned() };
+        let is_known = |host: &str| [&self.hosts, &own.hosts].iter().any(|hosts| hosts.contains(host));
+        let stays = |url: &Url| url.cited || (url.page && !is_known(&url.host.to_ascii_lowercase()));
+        let told = |url: &Url| if stays(url) { url.host.clone() } else { MIRROR.to_owned() };
         let told = rewritten(&without_entries(&hidden), |text| without_hosts(text, &[&self.hosts, &own.hosts]), told);
         match &self.people {
             Some(people) => people.hidden(&told),
@@ -180,7 +195,9 @@ fn rewritten(input: &str, plain: impl Fn(&str) -> String, host: impl Fn(&Url) ->
         out.push_str(&host(&url));
         out.push_str(&plain(&input[url.path..url.query]));
         if url.query < url.end {
-            out.push_str("?<redacted>");
+            // Of what was told before nothing is left to be hidden.
+            let is_hidden = &input[url.query..url.end] == "?" && input[url.end..].starts_with(SECRET);
+            out.push_str(if is_hidden { "?" } else { "?<redacted>" });
         }
         from = url.end;
     });

@@ -18,6 +18,8 @@ pub struct Release {
     pub codename: Option<String>,
     /// Other names people use: `stable`.
     pub aliases: Vec<String>,
+    /// The releases that it is built from, the nearest first: `debian:12`. Its packages are theirs, where it has no others.
+    pub based_on: Vec<String>,
     /// The architecture this view is of.
     pub arch: Arch,
     /// The distro's package manager: `apt`, `dnf`, …
@@ -38,6 +40,8 @@ pub struct Release {
     pub kernel: Option<Kernel>,
     /// The distro's container manager (containerd).
     pub container_manager: Option<ContainerManager>,
+    /// Docker's engine, which stands on containerd, with its client.
+    pub docker: Option<ContainerManager>,
 }
 
 impl Release {
@@ -46,14 +50,45 @@ impl Release {
         format!("{}:{}", self.distro, self.version)
     }
 
+    /// Whether it is that release (`debian:12`), or built from it.
+    pub fn is_or_derives_from(&self, name: &str) -> bool {
+        self.name() == name || self.based_on.iter().any(|parent| parent == name)
+    }
+
     /// QEMU, where it is packaged.
     pub fn qemu(&self) -> Option<&Vmm> {
-        self.vmms.iter().find(|vmm| vmm.is_qemu())
+        self.vmm(Component::Qemu)
+    }
+
+    /// The VMM that is this component, where the record names one.
+    pub fn vmm(&self, component: Component) -> Option<&Vmm> {
+        self.vmms.iter().find(|vmm| vmm.name == component.name())
     }
 
     /// The driver of a share.
     pub fn filesystem(&self, share: Share) -> Option<&FilesystemDriver> {
         self.filesystems.iter().find(|f| f.share() == Some(share))
+    }
+
+    /// The packages that have a component: none where the release packages none, and none of what is no part of a distro.
+    ///
+    /// Where virtiofsd has no package of its own, QEMU's bring it.
+    pub fn packages_of(&self, component: Component) -> &[PackageName] {
+        let qemu = || self.qemu().map(|vmm| vmm.packages.as_slice());
+        let found = match component {
+            Component::Qemu => qemu(),
+            Component::CloudHypervisor | Component::Firecracker => {
+                self.vmm(component).map(|vmm| vmm.packages.as_slice())
+            }
+            Component::Virtiofsd => {
+                let own = self.filesystem(Share::VirtioFs).map(|driver| driver.packages.as_slice());
+                own.filter(|own| !own.is_empty()).or_else(qemu)
+            }
+            Component::Kernel => self.kernel.as_ref().map(|kernel| kernel.packages.as_slice()),
+            Component::Containerd => self.container_manager.as_ref().map(|manager| manager.packages.as_slice()),
+            Component::Packages | Component::Record | Component::Kata => None,
+        };
+        found.unwrap_or_default()
     }
 
     /// All native packages that Kata needs of this release, sorted, without duplicates.
@@ -101,7 +136,7 @@ pub struct Vmm {
 }
 
 impl Vmm {
-    /// Whether it is QEMU, which is all that guests are started with here.
+    /// Whether it is QEMU, which is all that most guests are started with here.
     pub fn is_qemu(&self) -> bool {
         self.name == Component::Qemu.name()
     }
@@ -148,6 +183,27 @@ pub struct ContainerManager {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Database;
+
+    #[test]
+    fn every_component_of_a_distro_has_the_packages_that_bring_it() {
+        let database = Database::embedded();
+        let of = |version: &str, component: Component| -> Vec<String> {
+            let record = database.record("debian").unwrap();
+            let release = record.release(version, Arch::X86_64).unwrap();
+            release.packages_of(component).iter().map(ToString::to_string).collect()
+        };
+        for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
+            assert!(!of("13", component).is_empty(), "{component}");
+        }
+        for component in [Component::Packages, Component::Record, Component::Kata] {
+            assert!(of("13", component).is_empty(), "{component}");
+        }
+        let record = database.record("debian").unwrap();
+        let mut release = record.release("13", Arch::X86_64).unwrap();
+        release.filesystems.iter_mut().for_each(|driver| driver.packages.clear());
+        assert_eq!(release.packages_of(Component::Virtiofsd), release.packages_of(Component::Qemu));
+    }
 
     #[test]
     fn a_driver_serves_the_share_of_its_name() {

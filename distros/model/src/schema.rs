@@ -9,6 +9,7 @@ mod record_file;
 mod verdicts_file;
 
 use crate::capability::Capability;
+use crate::package_manager::PackageManager;
 use known_issues_file::KnownIssuesFile;
 use record_file::RecordFile;
 use schemars::generate::SchemaSettings;
@@ -64,6 +65,17 @@ impl JsonSchema for Capability {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let names: Vec<&str> = Capability::ALL.iter().map(|capability| capability.name()).collect();
         schemars::json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+impl JsonSchema for PackageManager {
+    fn schema_name() -> Cow<'static, str> {
+        "PackageManager".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = PackageManager::ALL.iter().map(|manager| manager.name()).collect();
+        schemars::json_schema!({ "description": "What installs packages.", "type": "string", "enum": names })
     }
 }
 

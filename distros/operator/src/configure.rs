@@ -48,7 +48,7 @@
 //!   (`configure_crash` kills at every system call).
 //!   A call that fails in the middle takes back itself what it has written (`rollback`), or names it.
 //!   A file is exchanged for the new one and looked at once more, by whoever comes next after a kill: what others wrote up
-//!   to that moment has its place again (`lock`).
+//!   to that moment has its place again (`lock`), or lies aside and is named by every call (`displaced`).
 //! - What others have set is compared with what was planned (`theirs`): kept where nothing forces a change (the
 //!   daemon's cache and options, longer deadlines), extended where it is a list, else overridden.
 //!   Each is reported with file and line, on stderr and in the answer for programs.
@@ -70,7 +70,7 @@
 //! - Of containerd's main file the handler goes or stays as a whole (`containerd::migrated`), and `runc`, written beside it
 //!   for containerd before 2.0, stays while others need it; without a sign of our handler the file is all others'.
 //! - Files are wholly ours by their names: a copy that somebody has made of one stays, and is told where it is read (`stray`).
-//!   A link to one that has gone goes with it (`dangling`), because no reader starts with that.
+//!   A link to one that has gone goes with it (`dangling`), because no reader starts with that; it goes as it was looked at.
 //! - The state's files are those that their paths lead to today: one that others have moved, with a link in its place, is
 //!   edited where it is, and a main file of containerd's that was a link and is a file again is the one that it was.
 //! - Diffs and findings show no password, token or login of what others have set (`secrets`), and no line of what is no
@@ -109,6 +109,7 @@ mod comments;
 mod containerd;
 mod crio;
 mod dangling;
+pub mod displaced;
 mod edit;
 mod lists;
 pub mod lock;
@@ -130,7 +131,7 @@ mod today;
 
 pub use added::ForeignAdditions;
 pub use configuration::{BlockAio, Boot, KataConfiguration, MissingComponent, Note, PlanError};
-pub use containerd::{ContainerdConfig, find_containerd_config};
+pub use containerd::{ContainerdConfig, ContainerdVersion, find_containerd_config, kata_handler};
 pub use edit::{DROP_IN, drop_in, edited};
 pub use found::{FoundVirtiofsd, Inventory, PackageDatabase};
 pub use guest::Guest;

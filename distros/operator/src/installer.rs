@@ -7,11 +7,16 @@
 //! - It is the root's own package manager with the root as its `/`, or this machine's with its option for another root.
 //!   From outside it takes the root's configuration as data, by a list of names, and runs none of its hooks, solvers,
 //!   plugins and downloaders.
-//! - A dry run asks the root's own package manager as nobody, without a network; what it then does not tell is left out.
+//! - For every root but the running system it works in a sandbox ([`crate::process::sandbox`]): its own root is nobody on
+//!   this machine, it may write to that root alone, it has a network only while it fetches, and it ends with this process.
+//!   Where there can be no such sandbox nothing is run.
+//!   On the running system it is free, and outlives this process.
+//! - A dry run has no network, and of apt and pacman the root is read-only; what it then does not tell is left out.
 //! - Locks are waited for, failures are told apart by what is said in the C locale (each program's signs stand in its own
 //!   module below `failure`), and afterwards it is checked whether the packages are there.
 //! - What the record only assumes is not installed unless that is allowed.
 
+mod claim;
 mod failure;
 mod plan;
 mod program;
@@ -32,16 +37,18 @@ pub use plan::{InstallRequest, PackageAction, PackageChange, Plan};
 pub use run::{InstallError, Installation, Options, install, plan};
 pub use settings::ini;
 
-use crate::process::{Confinement, Invocation, ProcessOutput};
+use crate::packages::QueryError;
+use crate::process::sandbox::{Network, SandboxedRoot, TARGET, WantedSandbox};
+use crate::process::{Invocation, ProcessOutput};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
 use program::InstallerProgram;
-use root::{Root, RootError};
+use root::Root;
 use serde::Serialize;
 use settings::OwnSettings;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A program that installs packages.
@@ -154,8 +161,8 @@ pub struct InstallerChoice {
     pub program: PathBuf,
     /// Where it runs.
     pub place: InstallerLocation,
-    /// Settings that keep the machine's own out, for as long as it runs on another root.
-    own_settings: Option<Arc<OwnSettings>>,
+    /// Settings that keep the machine's own out where it works on another root; made when they are needed first.
+    own_settings: OnceLock<OwnSettings>,
 }
 
 /// Where an installer runs.
@@ -170,6 +177,15 @@ pub enum InstallerLocation {
     Outside,
     /// There is none.
     Nowhere,
+}
+
+/// What a simulation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Simulation {
+    /// To tell, and to change nothing.
+    DryRun,
+    /// To tell what is done next.
+    Installation,
 }
 
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
@@ -187,8 +203,7 @@ fn can_run_inside(root: &Root) -> io::Result<bool> {
 ///
 /// # Errors
 ///
-/// That there is no temporary folder for the settings of an installer that works on another root, or that these, or a
-/// folder of programs, cannot be read ([`root::RootError`]).
+/// That a folder of programs cannot be read ([`root::RootError`]).
 pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoice> {
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
@@ -221,31 +236,50 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoic
             None => (PathBuf::from(name), InstallerLocation::Nowhere),
         },
     };
-    let own_settings = match place {
-        InstallerLocation::Outside => installer.program().own_settings(root)?,
-        InstallerLocation::Here | InstallerLocation::Inside | InstallerLocation::Nowhere => None,
-    };
-    Ok(InstallerChoice { installer, program, place, own_settings: own_settings.map(Arc::new) })
+    Ok(InstallerChoice { installer, program, place, own_settings: OnceLock::new() })
 }
 
 impl InstallerChoice {
-    /// An invocation of the program, with its options for the place where it runs.
+    /// Whether it works in a sandbox: everywhere but on the running system.
+    fn is_sandboxed(&self) -> bool {
+        let elsewhere = matches!(self.place, InstallerLocation::Inside | InstallerLocation::Outside);
+        elsewhere && self.installer.is_exercised()
+    }
+
+    /// An invocation of the program, with its options for the place where it runs; without a network in a sandbox.
     fn invocation(&self, root: &Root, arguments: &[&str]) -> Invocation {
+        let program = self.installer.program();
+        let seen = if self.is_sandboxed() { TARGET.to_owned() } else { root.path().display().to_string() };
         let outside = match self.place {
-            InstallerLocation::Outside => {
-                let settings = self.own_settings.as_ref().map(|settings| settings.folder.path());
-                self.installer.program().outside_options(root, settings)
-            }
+            InstallerLocation::Outside => program.outside_options(root, &seen),
             _ => Vec::new(),
         };
         let mut all: Vec<&str> = outside.iter().map(String::as_str).collect();
         all.extend(arguments);
         let mut invocation = Invocation::new(&self.program, &all);
-        if let Some(settings) = &self.own_settings {
-            invocation.env = settings.env.clone();
-        }
-        if self.place == InstallerLocation::Inside {
+        if self.is_sandboxed() {
+            let settings = self.own_settings.get().cloned().unwrap_or_default();
+            invocation.env = settings.env;
+            let root = match self.place {
+                InstallerLocation::Inside => SandboxedRoot::Itself(root.clone()),
+                _ => SandboxedRoot::Target {
+                    root: Some(root.clone()),
+                    settings: Arc::new(settings.files),
+                    own_temporary: program.writes_temporary(),
+                },
+            };
+            invocation.sandbox = Some(WantedSandbox { root, writable: true, network: Network::None });
+        } else if self.place == InstallerLocation::Inside {
             invocation.chroot = Some(root.path().to_owned());
+        }
+        invocation
+    }
+
+    /// The same with a network, for what fetches.
+    fn fetching(&self, root: &Root, arguments: &[&str]) -> Invocation {
+        let mut invocation = self.invocation(root, arguments);
+        if let Some(wanted) = &mut invocation.sandbox {
+            wanted.network = Network::Machine;
         }
         invocation
     }
@@ -253,21 +287,54 @@ impl InstallerChoice {
     /// What a plan says of the commands: as they are, for a shell, and whether they are guarded.
     fn told(&self, steps: Vec<Invocation>) -> (Vec<Vec<String>>, Vec<String>, bool) {
         let shell = steps.iter().map(Invocation::shell).collect();
-        (steps.into_iter().map(|step| step.argv).collect(), shell, self.own_settings.is_some())
+        (steps.into_iter().map(|step| step.argv).collect(), shell, self.is_sandboxed())
     }
 
     /// The commands that make it so.
     ///
     /// # Errors
     ///
-    /// That what they depend on cannot be read.
+    /// That there is no sandbox for them, or that what they depend on cannot be read.
     pub(crate) fn steps(
         &self,
         root: &Root,
         wanted: &InstallRequest,
         refresh: bool,
-    ) -> Result<Vec<Invocation>, RootError> {
-        self.installer.program().steps(self, root, wanted, refresh)
+    ) -> Result<Vec<Invocation>, InstallError> {
+        self.make_ready(root, wanted, refresh)?;
+        Ok(self.installer.program().steps(self, root, wanted, refresh).map_err(QueryError::from)?)
+    }
+
+    /// Sees to what a program in a sandbox needs.
+    fn make_ready(&self, root: &Root, wanted: &InstallRequest, refresh: bool) -> Result<(), InstallError> {
+        if !self.is_sandboxed() {
+            return Ok(());
+        }
+        let works_on =
+            SandboxedRoot::Target { root: Some(root.clone()), settings: Arc::default(), own_temporary: false };
+        let tried = WantedSandbox { root: works_on, writable: true, network: Network::None };
+        if let Err(why) = tried.make() {
+            return Err(InstallError::NoSandbox {
+                installer: self.installer.name(),
+                root: root.path().display().to_string(),
+                why,
+                command: self.for_its_own_system(root, wanted, refresh)?,
+            });
+        }
+        if self.place == InstallerLocation::Outside && self.own_settings.get().is_none() {
+            let made = self.installer.program().own_settings(root).map_err(InstallError::Settings)?;
+            // Two threads may make them; they are the same.
+            let _ = self.own_settings.set(made.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The last command, as it is given in a system that runs.
+    fn for_its_own_system(&self, root: &Root, wanted: &InstallRequest, refresh: bool) -> Result<String, InstallError> {
+        let program = PathBuf::from(self.installer.file_name());
+        let there = InstallerChoice { program, place: InstallerLocation::Here, ..self.clone() };
+        let steps = self.installer.program().steps(&there, root, wanted, refresh).map_err(QueryError::from)?;
+        Ok(steps.last().map(Invocation::shell).unwrap_or_default())
     }
 
     /// Why it failed, by what it said.
@@ -275,34 +342,44 @@ impl InstallerChoice {
         Failure::of(self.installer, finished)
     }
 
+    /// Runs a command; in a sandbox nobody else works on the root meanwhile.
+    pub(crate) fn run(
+        &self,
+        root: &Root,
+        invocation: &Invocation,
+        within: Duration,
+        show: Option<fn(&[u8])>,
+    ) -> Result<ProcessOutput, Failure> {
+        let _claimed = self.is_sandboxed().then(|| claim::claim(self, root)).transpose()?;
+        invocation.run(within, show).map_err(|error| Failure::of_process(&error))
+    }
+
     /// What would be changed, by the installer's own simulation; `None` where it does not tell.
-    ///
-    /// `confinement` is that of a root's own program.
-    pub(crate) fn simulate(
+    fn simulate(
         &self,
         root: &Root,
         wanted: &InstallRequest,
         within: Duration,
-        confinement: Confinement,
+        simulation: Simulation,
     ) -> Option<Result<Vec<PackageChange>, Failure>> {
         let program = self.installer.program();
-        let mut invocation = program.simulation(self, root, wanted, confinement)?;
-        let mut confined = false;
-        if self.place == InstallerLocation::Inside {
-            invocation.confinement = confinement;
-            confined = confinement != Confinement::Free;
+        let mut invocation = program.simulation(self, root, wanted, simulation)?;
+        let is_dry = simulation == Simulation::DryRun;
+        let own_in_dry_run = is_dry && self.place == InstallerLocation::Inside;
+        if let Some(sandbox) = &mut invocation.sandbox {
+            sandbox.writable = !program.simulates_reading() && !own_in_dry_run;
         }
-        let told = match invocation.run(within, None) {
-            Err(error) => Err(Failure::of_process(&error)),
-            Ok(finished) => program.changes(&finished).ok_or_else(|| self.failure(&finished)),
+        let told = self.run(root, &invocation, within, None);
+        let told = told.and_then(|finished| program.changes(&finished).ok_or_else(|| self.failure(&finished)));
+        let counts = |kind| match kind {
+            FailureKind::MissingPackage | FailureKind::Conflict | FailureKind::Locked => true,
+            // Without a network it does without what it would fetch.
+            FailureKind::Repository if is_dry && self.is_sandboxed() => false,
+            // Some want to write before they tell anything.
+            _ => !own_in_dry_run,
         };
-        // Some want to be root, or to write, before they tell anything: only what they know for sure is an answer.
         match told {
-            Err(failure)
-                if confined && !matches!(failure.kind, FailureKind::MissingPackage | FailureKind::Conflict) =>
-            {
-                None
-            }
+            Err(failure) if !counts(failure.kind) => None,
             told => Some(told),
         }
     }

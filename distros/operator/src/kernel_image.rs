@@ -3,6 +3,7 @@
 mod order;
 
 use crate::packages::{Format, QueryError, dpkg};
+use model::arch::Arch;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -16,7 +17,8 @@ pub struct KernelImage {
     pub path: PathBuf,
     /// What the pattern's `*` stands for, `6.12.41+deb13-amd64`; `None` where the pattern has not exactly one.
     pub release: Option<String>,
-    /// Its modules, `/lib/modules/<release>`, or that of its flavour, where it is called by that alone; `None` of one that a removed package left over, and of one that needs none.
+    /// Its modules, `/lib/modules/<release>`, or that of its flavour, where it is called by that alone; `None` of one
+    /// that a removed package left over, and of one that needs none.
     pub modules: Option<PathBuf>,
     /// Whether nothing says that the record means this one: other flavours lie beside it, `cloud`, `rt`, or it is a
     /// vendor's own.
@@ -25,10 +27,10 @@ pub struct KernelImage {
 
 /// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
 ///
-/// One that the record's packages stand for goes before a vendor's own, by what dpkg says and else by its flavour; one with
-/// its modules before one that was left over; and then the newest in the order of the package manager: that of the
-/// record, or for an unknown system the one whose database is there. Everything that names a kernel asks here, so that the
-/// one that is proved is the one that is configured.
+/// One that the record's packages stand for goes before a vendor's own, by what dpkg says and else by its flavour or,
+/// with RPM, its variant; one with its modules before one that was left over; and then the newest in the order of the
+/// package manager: that of the record, or for an unknown system the one whose database is there. Everything that names
+/// a kernel asks here, so that the one that is proved is the one that is configured.
 ///
 /// # Errors
 ///
@@ -50,6 +52,11 @@ pub fn newest(
     let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
     let meant = flavours_of(packages, &[PREFIX]);
     let own = flavours_of(packages, &[PREFIX, "kernel-", "linux-"]);
+    let mut variants: BTreeSet<Option<&str>> = packages.iter().map(variant_of).collect();
+    if packages.is_empty() {
+        variants.insert(None);
+    }
+    let is_meant = |release: &str| variants.contains(&variant(release));
     // No kernel of another flavour than the package's name has is the package's, unless dpkg says so.
     let is_plain = flavours.len() < 2 && (meant.is_empty() || flavours.is_subset(&meant));
     // Asked only where there is a choice or a doubt: dpkg's database is large.
@@ -63,12 +70,13 @@ pub fn newest(
     images.sort_by(|a, b| {
         let known = |i: &KernelImage| {
             let release = release(i);
-            (named.contains(&release), own.contains(&flavour(&release)), i.modules.is_some())
+            let is_own = (is_meant(&release), own.contains(&flavour(&release)));
+            (named.contains(&release), is_own, i.modules.is_some())
         };
         known(b).cmp(&known(a)).then_with(|| order::compare(format, &release(b), &release(a)))
     });
     Ok(images.into_iter().next().map(|first| {
-        let in_doubt = !is_plain && !named.contains(&release(&first));
+        let in_doubt = (!is_plain && !named.contains(&release(&first))) || !is_meant(&release(&first));
         KernelImage { in_doubt, ..first }
     }))
 }
@@ -87,6 +95,22 @@ fn flavours_of(packages: &[PackageName], prefixes: &[&str]) -> BTreeSet<Vec<Stri
 fn flavour(release: &str) -> Vec<String> {
     let word = |part: &&str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && !part.starts_with("rc");
     release.split(['-', '_']).skip(1).filter(word).map(str::to_owned).collect()
+}
+
+/// The words of the variants that Fedora's and RHEL's kernel.spec makes: `rt`, `64k`, `rt-64k-debug`.
+const VARIANT_WORDS: [&str; 6] = ["16k", "64k", "automotive", "debug", "rt", "zfcpdump"];
+
+/// The variant of RPM's kernels that a release names behind its architecture: `rt` of `5.14.0-503.el9.x86_64+rt`.
+fn variant(release: &str) -> Option<&str> {
+    let (before, variant) = release.rsplit_once('+')?;
+    Arch::ALL.iter().any(|arch| before.ends_with(&format!(".{}", arch.name()))).then_some(variant)
+}
+
+/// The variant that a package stands for: `rt` of `kernel-rt-core`, and none of any other, such as `kernel-ml-core`,
+/// whose releases have nothing behind the architecture.
+fn variant_of(package: &PackageName) -> Option<&str> {
+    let name = package.as_str().strip_prefix("kernel-")?.strip_suffix("-core")?;
+    name.split('-').all(|word| VARIANT_WORDS.contains(&word)).then_some(name)
 }
 
 /// What maintainers' scripts, editors and admins leave beside kernels: `.old`, `.bak~`, `.dpkg-new`, `.efi.signed`.
@@ -316,6 +340,28 @@ mod tests {
             "Package: linux-image-amd64\nVersion: 1\nDepends: linux-image-6.12.48+deb13-amd64 (= 6.12.48-1)\n",
         );
         assert_eq!((tree.newest("/boot/vmlinuz-*").as_deref(), doubt(&tree)), (Some(ours), Some(false)));
+    }
+
+    #[test]
+    fn a_variant_of_rpms_kernels_counts_only_where_its_package_is_the_records() {
+        let (plain, rt) = ("5.14.0-503.el9.x86_64", "5.14.0-503.el9.x86_64+rt");
+        let pattern = "/lib/modules/*/vmlinuz";
+        let found = |kernels: &[&str], package: &str| {
+            let files: Vec<String> = kernels.iter().map(|release| format!("lib/modules/{release}/vmlinuz")).collect();
+            let tree = Tree::with(&files.iter().map(String::as_str).collect::<Vec<_>>());
+            let packages = [package.parse::<PackageName>().unwrap()];
+            let root = Root::new(tree.0.path()).unwrap();
+            let newest = newest(&root, pattern, &packages, Some(PackageManager::Dnf)).unwrap().unwrap();
+            (newest.release.unwrap(), newest.in_doubt)
+        };
+        assert_eq!(found(&[plain, rt], "kernel-core"), (plain.to_owned(), false));
+        assert_eq!(found(&[plain, rt], "kernel-rt-core"), (rt.to_owned(), false));
+        assert_eq!(found(&[rt], "kernel-core"), (rt.to_owned(), true), "only another one is there");
+        assert_eq!(found(&[plain], "kernel-rt-core"), (plain.to_owned(), true), "only another one is there");
+        let ml = "6.12.9-1.el9.elrepo.x86_64";
+        assert_eq!(found(&[ml], "kernel-ml-core"), (ml.to_owned(), false), "its name is no variant's");
+        assert_eq!(variant("6.12.48+deb13-amd64"), None);
+        assert_eq!(variant("6.17.1-300.fc43.aarch64+rt-64k"), Some("rt-64k"));
     }
 
     #[test]

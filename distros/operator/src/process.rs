@@ -10,6 +10,7 @@
 mod child;
 mod confine;
 mod filter;
+pub mod sandbox; // in namespaces, without power over this machine
 
 pub use child::{end_group, kill_group, tie, wait};
 pub use confine::close_on_exec;
@@ -21,6 +22,7 @@ use model::shell::quoted;
 use model::sync::locked;
 use root::PATH;
 use rustix::process::Signal;
+use sandbox::{Network, SandboxedRoot, TEMPORARY, WantedSandbox};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,8 +39,12 @@ const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 /// How long a stream is waited for that a program's orphan still holds.
 const ORPHANS: Duration = Duration::from_secs(2);
 
+/// The variables that name the machine's proxies.
+pub const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
 /// A program and how it is to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Invocation {
     /// The program's absolute path, seen from inside `chroot`, and its arguments.
     pub argv: Vec<String>,
@@ -50,6 +56,9 @@ pub struct Invocation {
     pub inherits: bool,
     /// What is kept from it.
     pub confinement: Confinement,
+    /// What it has around it in place of this machine: then there is neither `chroot` nor `confinement`, and of the
+    /// caller's variables it gets those of proxies alone, if it has a network.
+    pub sandbox: Option<WantedSandbox>,
     /// The file of this machine that is its standard input; nothing without one.
     pub input: Option<PathBuf>,
 }
@@ -93,6 +102,14 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
+    /// What it is to have around it cannot be made; nothing was started.
+    #[error("failed to make a sandbox for {program}: {source}")]
+    Sandbox {
+        /// Its path.
+        program: String,
+        /// What is lacking.
+        source: io::Error,
+    },
     /// It was started, and its end could not be waited for; it was killed with its children.
     #[error("failed to wait for {program}, which was killed: {source}")]
     Wait {
@@ -118,7 +135,15 @@ impl Invocation {
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-        Invocation { argv, chroot: None, env: Vec::new(), inherits: true, confinement: Confinement::Free, input: None }
+        Invocation {
+            argv,
+            chroot: None,
+            env: Vec::new(),
+            inherits: true,
+            confinement: Confinement::Free,
+            sandbox: None,
+            input: None,
+        }
     }
 
     /// The same as a line for a shell, with its variables and the directory that becomes its `/`.
@@ -137,6 +162,19 @@ impl Invocation {
     ///
     /// That it could not be started or waited for, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<ProcessOutput, ProcessError> {
+        if let Some(wanted) = &self.sandbox {
+            let program = self.argv.first().cloned().unwrap_or_default();
+            let made = wanted.make().map_err(|source| ProcessError::Sandbox { program, source })?;
+            let confined = self.plain_command().and_then(|mut command| made.confine(&mut command).map(|()| command));
+            let (child, command) = match confined {
+                Ok(mut command) => (command.spawn(), Some(command)),
+                Err(error) => (Err(error), None),
+            };
+            let finished = self.attend(child, within, show);
+            // The sandbox ends with it.
+            drop(command);
+            return finished;
+        }
         if self.confinement == Confinement::Free {
             let child = self.command().and_then(|mut command| command.spawn());
             return self.attend(child, within, show);
@@ -202,7 +240,8 @@ impl Invocation {
         Ok(ProcessOutput { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
     }
 
-    fn command(&self) -> io::Result<Command> {
+    /// The program with its arguments, variables, streams and a process group of its own.
+    fn plain_command(&self) -> io::Result<Command> {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -210,7 +249,7 @@ impl Invocation {
             Some(file) => Stdio::from(File::open(file)?),
             None => Stdio::null(),
         });
-        if self.confinement != Confinement::Free || !self.inherits {
+        if self.confinement != Confinement::Free || self.sandbox.is_some() || !self.inherits {
             // What the caller keeps there may be secrets, or settings of the program.
             command.env_clear();
         }
@@ -218,9 +257,24 @@ impl Invocation {
         {
             command.env(name, value);
         }
+        if let Some(wanted) = &self.sandbox {
+            let proxies = PROXY_VARIABLES.iter().filter(|_| wanted.network == Network::Machine);
+            command.envs(proxies.filter_map(|name| Some((name, std::env::var_os(name)?))));
+            // Nobody is there whom services could be started by.
+            command.env("SYSTEMD_OFFLINE", "1");
+            match wanted.root {
+                SandboxedRoot::Target { .. } => command.env("TMPDIR", TEMPORARY),
+                SandboxedRoot::Itself(_) => command.env("HOME", "/root"),
+            };
+        }
         command.envs(self.env.iter().map(|(n, v)| (n, v)));
         // A group of its own, so that its children can be ended with it.
         command.process_group(0);
+        Ok(command)
+    }
+
+    fn command(&self) -> io::Result<Command> {
+        let mut command = self.plain_command()?;
         // Made here, because nothing may be allocated after the fork.
         let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
         let confinement = self.confinement;

@@ -1,8 +1,13 @@
 //! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
 
+mod kernel_options;
+
+pub use kernel_options::KernelOptions;
+
 use model::capability::Capability as C;
 use model::component::Component;
-use model::profile::{DaemonStyle, GateKind, Profile};
+use model::other_vmm::OtherVmm;
+use model::profile::{DaemonStyle, Gate, GateKind, Profile};
 use serde::Serialize;
 
 /// One demand.
@@ -27,6 +32,8 @@ pub struct Requirement {
 pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement> {
     let mut all = match component {
         Component::Qemu => qemu(profile),
+        Component::CloudHypervisor => other_vmm(profile, component, C::VmmCloudHypervisor),
+        Component::Firecracker => other_vmm(profile, component, C::VmmFirecracker),
         Component::Virtiofsd => virtiofsd(profile),
         Component::Kernel => kernel(profile),
         Component::Containerd | Component::Packages | Component::Record | Component::Kata => Vec::new(),
@@ -40,6 +47,33 @@ pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement>
         source: m.source.clone(),
     }));
     all
+}
+
+/// What a VMM besides QEMU is asked for; nothing under a profile for which that has not been read.
+fn other_vmm(profile: &Profile, component: Component, serves: C) -> Vec<Requirement> {
+    let Some(under) = OtherVmm::of(component).and_then(|vmm| vmm.under(profile)) else { return Vec::new() };
+    let demands = under.demands.iter().map(|demand| Requirement {
+        serves: serves.to_string(),
+        kind: demand.kind.name(),
+        what: demand.what.clone(),
+        binding: true,
+        why: demand.why.clone(),
+        source: demand.source.clone(),
+    });
+    let version = under.version.iter().map(|version| Requirement {
+        serves: "-".to_owned(),
+        kind: "version",
+        what: version.is.clone(),
+        binding: false,
+        why: Some("what Kata builds, and runs its own tests with".to_owned()),
+        source: version.source.clone(),
+    });
+    demands.chain(version).collect()
+}
+
+/// Whether it is known what a profile asks of a component.
+pub fn is_known(profile: &Profile, component: Component) -> bool {
+    OtherVmm::of(component).is_none_or(|vmm| vmm.under(profile).is_some())
 }
 
 fn qemu(profile: &Profile) -> Vec<Requirement> {
@@ -57,10 +91,15 @@ fn qemu(profile: &Profile) -> Vec<Requirement> {
             },
             what: gate.name.clone(),
             binding: true,
-            why: None,
+            why: since(gate),
             source: gate.source.clone(),
         })
         .collect()
+}
+
+/// Where in the profile's range a gate begins, if not with it.
+fn since(gate: &Gate) -> Option<String> {
+    gate.from.map(|from| format!("from Kata {from} on"))
 }
 
 /// The options that the runtime passes, and what else it waits for.
@@ -119,13 +158,23 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
 
 fn kernel(profile: &Profile) -> Vec<Requirement> {
     let modules = &profile.modules;
-    let groups: [(C, &Vec<String>, &str); 6] = [
+    let asked = "before a container asks for it";
+    let groups: [(C, &Vec<String>, &str); 15] = [
         (C::KernelGuest, &modules.boot, "before the agent starts"),
         (C::VmmVsock, &modules.vsock, "before the agent starts: its channel"),
         (C::FsVirtioFs, &modules.virtio_fs, "before the sandbox is created"),
         (C::FsVirtio9p, &modules.virtio_9p, "before the sandbox is created"),
         (C::FsVirtioBlk, &modules.virtio_blk, "before a container is created"),
         (C::KernelGuest, &modules.other, "before a container is created"),
+        (C::KernelGuestNet, &modules.filters, asked),
+        (C::KernelGuestNet, &modules.translation, asked),
+        (C::KernelGuestNet, &modules.bridges, asked),
+        (C::KernelGuestNet, &modules.tunnels, asked),
+        (C::KernelGuestNet, &modules.macvlans, asked),
+        (C::KernelGuestNet, &modules.taps, asked),
+        (C::KernelGuestDisk, &modules.loop_devices, asked),
+        (C::KernelGuestDisk, &modules.erofs, asked),
+        (C::KernelGuestDisk, &modules.xfs, asked),
     ];
     let modules = groups.into_iter().flat_map(|(serves, names, why)| {
         names.iter().map(move |name| Requirement {
@@ -143,10 +192,15 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
         kind: "option",
         what: format!("CONFIG_{}", gate.name),
         binding: true,
-        why: Some("built in or a module, of the host's kernel".to_owned()),
+        why: Some(match since(gate) {
+            Some(since) => format!("built in or a module, of the host's kernel, {since}"),
+            None => "built in or a module, of the host's kernel".to_owned(),
+        }),
         source: gate.source.clone(),
     });
-    modules.chain(options).collect()
+    // A module may be for several things of one capability.
+    let mut seen = std::collections::BTreeSet::new();
+    modules.filter(|r| seen.insert((r.serves.clone(), r.what.clone()))).chain(options).collect()
 }
 
 /// For people: a table.
@@ -206,10 +260,48 @@ mod tests {
     }
 
     #[test]
+    fn another_vmm_is_asked_for_its_api_and_its_kernel_where_that_was_read() {
+        for component in [Component::CloudHypervisor, Component::Firecracker] {
+            for profile in Profile::all() {
+                let all = requirements(profile, component);
+                assert_eq!(!all.is_empty(), is_known(profile, component), "{component} under {}", profile.name);
+                assert_eq!(is_known(profile, component), profile.maintained, "{component} under {}", profile.name);
+            }
+            let asked = |kind: &str, word: &str| {
+                let all = requirements(profile("rs-4.1"), component);
+                all.iter().any(|one| one.kind == kind && one.what.contains(word) && one.source.contains('@'))
+            };
+            assert!(asked("option", "--api-sock") && asked("field", "ELF"), "{component}");
+        }
+        assert!(is_known(profile("go-2.2"), Component::Qemu));
+    }
+
+    #[test]
+    fn a_demand_of_katas_own_build_begins_with_its_list() {
+        let of = |name: &str, what: &str| {
+            let all = requirements(profile(name), Component::Qemu);
+            let of_it = all.into_iter().filter(|r| r.what == what);
+            of_it
+                .map(|r| format!("{} {}{}", r.serves, r.source, r.why.map_or_else(String::new, |w| format!(" ({w})"))))
+                .collect::<Vec<_>>()
+        };
+        let build = "tools/packaging/static-build/qemu/build-qemu.sh@4.1.0";
+        for before in ["go-3.29", "rs-4.0"] {
+            assert_eq!(of(before, "amd-iommu"), [""; 0], "{before}");
+        }
+        assert_eq!(of("go-3.32", "amd-iommu"), [format!("vmm.amd-iommu {build} (from Kata 4.1.0 on)")]);
+        assert_eq!(of("rs-4.1", "amd-iommu"), [format!("vmm.amd-iommu {build}")]);
+        // By use alone.
+        let generator = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0";
+        assert_eq!(of("rs-4.0", "virtio-balloon-pci"), [format!("vmm.reclaim {generator}")]);
+    }
+
+    #[test]
     fn no_demand_is_made_twice() {
         for profile in Profile::all() {
             let all = requirements(profile, Component::Qemu);
-            let mut names: Vec<_> = all.iter().map(|r| (r.kind, &r.what)).collect();
+            // One device may serve two capabilities: by its use, and because Kata's own build insists on it.
+            let mut names: Vec<_> = all.iter().map(|r| (&r.serves, r.kind, &r.what)).collect();
             names.sort();
             names.dedup();
             assert_eq!(names.len(), all.len());

@@ -14,7 +14,7 @@ mod root; // the folder, its paths, and what stands at them
 pub use attributes::Attributes;
 pub use error::RootError;
 pub use open::folder_below;
-pub use pinned_path::{FileContents, PinnedPath, Rescued};
+pub use pinned_path::{DisplacedText, FileContents, PinnedPath, Rescued, may_be_half};
 pub use read::MAX_CONFIGURATION;
 pub use root::{PATH, Root, never_climbs};
 

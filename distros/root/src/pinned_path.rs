@@ -1,9 +1,11 @@
 //! One name in a folder that is held open: what was looked at is what is written.
 
 mod displaced; // what was taken out of its place, until it has been looked at once more
+mod in_place; // a file of several names, which is written over
 mod write; // writing it whole or not at all, renaming and removing it
 
-pub use displaced::Rescued;
+pub use displaced::{DisplacedText, Rescued};
+pub use in_place::may_be_half;
 
 use crate::attributes::Attributes;
 use crate::error::{RootError, is_missing};
@@ -11,10 +13,11 @@ use crate::open::{BENEATH, ITSELF, open};
 use crate::root::{Root, parts};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -190,6 +193,19 @@ impl PinnedPath {
     pub fn attributes(&self) -> Result<Option<Attributes>, RootError> {
         let attributes = self.opened().and_then(|file| file.map(|f| Attributes::of(&f)).transpose());
         attributes.map_err(|source| RootError::Read { path: self.shown.clone(), source })
+    }
+
+    /// What the link says; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system refused.
+    pub fn link(&self) -> io::Result<Option<PathBuf>> {
+        match rustix::fs::readlinkat(&self.folder, &self.name, Vec::new()) {
+            Ok(words) => Ok(Some(PathBuf::from(OsStr::from_bytes(words.as_bytes())))),
+            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn opened(&self) -> io::Result<Option<File>> {

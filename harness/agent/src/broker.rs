@@ -6,7 +6,7 @@
 //! the harness, outside, does the few things that tests need, each bound to this container's guests, and hands the
 //! descriptors in.
 //!
-//! One connection to a Unix socket is one wish: a line of JSON there, a line back with the descriptor or the reason.
+//! One connection to a Unix socket is one wish: a line of JSON there, a line back with the descriptors or the reason.
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub const SOCKET: &str = "broker";
 pub const FIRST_CID: &str = "KATA_QUALIFY_FIRST_CID";
 /// How many context ids a container has: more than it ever starts guests.
 pub const CIDS: u32 = 1 << 12;
+/// How many queues a tap has at most: as many descriptors are handed over at once.
+pub const QUEUES: usize = 8;
 /// Bytes of a line.
 pub const LINE: usize = 512;
 /// What an answer begins with that is the kernel's; the errno follows.
@@ -43,8 +45,11 @@ pub enum Wish {
     },
     /// `/dev/vhost-net`.
     VhostNet,
-    /// A tap.
-    Tap,
+    /// A tap, with a descriptor for each queue.
+    Tap {
+        /// How many it has, at most [`QUEUES`].
+        queues: usize,
+    },
     /// A vsock connection to a guest.
     Dial {
         /// The guest's context id.
@@ -89,25 +94,46 @@ impl Client {
     pub(crate) fn ask(self, wish: Wish) -> io::Result<OwnedFd> {
         ask(&Path::new(FOLDER).join(SOCKET), wish)
     }
+
+    /// All the descriptors that are asked for.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn ask_for_all(self, wish: Wish) -> io::Result<Vec<OwnedFd>> {
+        ask_for_all(&Path::new(FOLDER).join(SOCKET), wish)
+    }
 }
 
-/// Asks the broker at a socket.
+/// Asks the broker at a socket for one descriptor.
 ///
 /// # Errors
 /// What the kernel told the broker, with its errno; without one that the broker refuses or does not answer.
 pub fn ask(socket: &Path, wish: Wish) -> io::Result<OwnedFd> {
-    let unanswered = |e: io::Error| io::Error::other(format!("asking the harness for {wish:?}: {e}"));
-    let (said, descriptor) = exchange(socket, wish).map_err(unanswered)?;
-    match (descriptor, said.strip_prefix(ERRNO).map(str::parse)) {
-        (Some(descriptor), _) => Ok(descriptor),
-        (None, Some(Ok(errno))) => Err(io::Error::from_raw_os_error(errno)),
-        (None, _) if said.is_empty() => Err(unanswered(io::ErrorKind::UnexpectedEof.into())),
-        (None, _) => Err(io::Error::other(said)),
+    ask_for_all(socket, wish)?.pop().ok_or_else(|| unanswered(wish, io::ErrorKind::UnexpectedEof.into()))
+}
+
+/// Asks the broker at a socket for all the descriptors of a wish, in order.
+///
+/// # Errors
+/// Those of [`ask`].
+pub fn ask_for_all(socket: &Path, wish: Wish) -> io::Result<Vec<OwnedFd>> {
+    let (said, descriptors) = exchange(socket, wish).map_err(|e| unanswered(wish, e))?;
+    if !descriptors.is_empty() {
+        return Ok(descriptors);
+    }
+    match said.strip_prefix(ERRNO).map(str::parse) {
+        Some(Ok(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        _ if said.is_empty() => Err(unanswered(wish, io::ErrorKind::UnexpectedEof.into())),
+        _ => Err(io::Error::other(said)),
     }
 }
 
+fn unanswered(wish: Wish, e: io::Error) -> io::Error {
+    io::Error::other(format!("asking the harness for {wish:?}: {e}"))
+}
+
 /// What the broker says to a wish, and what it hands over.
-fn exchange(socket: &Path, wish: Wish) -> io::Result<(String, Option<OwnedFd>)> {
+fn exchange(socket: &Path, wish: Wish) -> io::Result<(String, Vec<OwnedFd>)> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -115,16 +141,17 @@ fn exchange(socket: &Path, wish: Wish) -> io::Result<(String, Option<OwnedFd>)> 
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut said = [0; LINE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(QUEUES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = recvmsg(&stream, &mut [IoSliceMut::new(&mut said)], &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
-    let mut descriptors = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    let descriptor = descriptors.next();
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(handed_over) = message {
+            descriptors.extend(handed_over);
+        }
+    }
     let said = String::from_utf8_lossy(said.get(..got).unwrap_or_default());
-    Ok((said.trim().to_owned(), descriptor))
+    Ok((said.trim().to_owned(), descriptors))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! agent, and what it was told stands in a report as a command that a maintainer can repeat.
 //!
 //! containerd is started with its own configuration, root, state, socket and namespace; CRI and NRI are off.
+//! Pods as Kubernetes runs them have a second one beside it, with CRI on ([`cri`]); Docker's engine has a third
+//! ([`docker`]), and each other snapshotter one of its own.
 //! Containers are described by OCI specifications of ours (`ctr run --config`), which can say what `ctr`'s options
 //! cannot: groups, limits on processes, CRI's annotations.
 //! The agent's own binary is the only program in them, as the probe; the image that is imported is made of it, and one
@@ -24,18 +26,24 @@
 
 pub mod capture;
 pub mod containerd;
+pub mod cri;
 mod ctr;
+pub mod docker;
 pub mod engine;
+mod golden;
 pub mod guests;
 pub mod host;
 pub mod image;
 pub mod init;
 pub mod kata;
 pub mod network;
+pub mod pods;
 pub mod probe;
 pub mod session;
 pub mod settings;
+pub mod shared;
 mod shim;
+mod snapshotters;
 pub mod spec;
 pub mod task;
 

@@ -14,7 +14,6 @@ use crate::containers::{ContainerDeadlines, Engine, Settings};
 use crate::guest;
 use crate::home::AgentHome;
 use crate::launch::deadlines;
-use crate::launch::paths::ExtraDevice;
 use crate::launch::provided::RequiredDevice;
 use crate::launch::rehearsal;
 use crate::launch::running::RunningGuest;
@@ -23,7 +22,8 @@ use crate::launch::syslog;
 use crate::port::Port;
 use crate::process::kill_children;
 use crate::server;
-use control::Controls;
+use crate::shell::Shells;
+use control::{Controls, Volume};
 use launcher::Launcher;
 use model::profile::Profile;
 use model::sync::locked;
@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
-use suites::environment::{Claims, Ending, Environment};
+use suites::environment::{Claims, Effort, Ending, Environment, EnvironmentSide as _, Setting};
 use suites::filesystem::Pair;
 use suites::outcome::Grounds;
 use suites::share::Share;
@@ -83,6 +83,7 @@ struct Agent {
     controls: Controls,
     containers: Arc<Engine>,
     pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
+    shells: Shells,
     /// The environment is to be left as it is when the line ends.
     stays: Arc<AtomicBool>,
 }
@@ -96,6 +97,7 @@ impl Agent {
             controls: Controls::default(),
             containers: Arc::default(),
             pjdfstest: Mutex::default(),
+            shells: Shells::default(),
             stays: Arc::default(),
         }
     }
@@ -143,11 +145,22 @@ impl Agent {
                 Err(stop) => failure(stop),
             },
             EnvironmentRequest::RunTest { test, profile, guest } => self.run_test(&test, &profile, guest),
+            EnvironmentRequest::OpenShell { argv, variables, terminal } => {
+                self.shells.open(&argv, &variables, terminal).map_or_else(failed, |()| EnvironmentReply::Done)
+            }
+            EnvironmentRequest::Type { bytes, is_end, terminal } => {
+                self.shells.type_in(&bytes.0, is_end, terminal).map_or_else(failed, |()| EnvironmentReply::Done)
+            }
+            EnvironmentRequest::Hear => self.shells.hear().map_or_else(failed, |heard| EnvironmentReply::Heard {
+                output: Base64Bytes(heard.output),
+                errors: Base64Bytes(heard.errors),
+                ended: heard.ended,
+            }),
         }
     }
 
     fn start_guest(&self, profile: &Profile, configuration: Configuration) -> EnvironmentReply {
-        match self.launcher.start(profile, configuration, RequiredDevice::None, ExtraDevice::None) {
+        match self.launcher.start(profile, configuration, RequiredDevice::None, Setting::Shipped) {
             Ok(running) => {
                 let launched = running.launched().clone();
                 let guest = self.launcher.next_number();
@@ -163,7 +176,7 @@ impl Agent {
     }
 
     fn rehearse(&self, profile: &Profile, fault: Fault) -> Result<Ending, Stop> {
-        let started = self.launcher.start(profile, fault.configuration(), RequiredDevice::None, ExtraDevice::None);
+        let started = self.launcher.start(profile, fault.configuration(), RequiredDevice::None, Setting::Shipped);
         rehearsal::rehearse(&mut started.map_err(|e| e.stop)?, fault)
     }
 
@@ -179,7 +192,10 @@ impl Agent {
         let environment = TestEnvironment::new(&self.launcher, Arc::clone(&claims), profile);
         let shared = guest.and_then(|guest| locked(&self.guests).get(&guest).cloned());
         let (stop, guest_alive) = match (body, shared) {
-            (Body::Environment(body), _) => (caught(|| body(&environment)).err(), true),
+            (Body::Environment(body), _) => {
+                note_seed(test, &environment, claims.effort);
+                (caught(|| body(&environment)).err(), true)
+            }
             (Body::Containers(body), _) => {
                 let mut kept = NotesAndLogs::default();
                 let settings = container_settings(&self.home, &claims);
@@ -193,8 +209,9 @@ impl Agent {
                 match running.as_mut() {
                     None => (Some(Stop::error("the guest has been stopped")), false),
                     Some(running) => {
-                        let stop = caught(|| self.run_with_guest(test, body, running)).err();
-                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test.blames));
+                        note_seed(test, &environment, claims.effort);
+                        let stop = caught(|| self.run_with_guest(test, body, running, claims.effort)).err();
+                        let stop = stop.map(|stop| running.with_lowered_limits(stop, test, claims.effort));
                         environment.keep_artifacts(running);
                         let is_alive = running.usable();
                         // What was measured in a guest that did not live on may be of its loss.
@@ -214,18 +231,22 @@ impl Agent {
         }
     }
 
-    fn run_with_guest(&self, test: &Test, body: Body, running: &mut RunningGuest) -> Check {
+    fn run_with_guest(&self, test: &Test, body: Body, running: &mut RunningGuest, effort: Effort) -> Check {
         let root = native_root(&self.home);
+        let volume = Volume { root: &root, home: &self.home, effort };
         match body {
             Body::Environment(_) | Body::Containers(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
-            Body::Inside(_) => run_inside(self.home.kind, test, running),
+            Body::Inside(_) => {
+                test.loads.map_or(Ok(()), |used_for| running.load_all(used_for))?;
+                run_inside(self.home.kind, test, running, effort)
+            }
             Body::Guest(_) | Body::BesideNative(_) => {
-                self.controls.check(test, &root, &self.home.pjdfstest())?;
+                self.controls.check(test, &volume)?;
                 if let Body::BesideNative(_) = body {
-                    self.send_native_failures(running, &root)?;
+                    self.send_native_failures(running, &volume)?;
                 }
-                run_inside(self.home.kind, test, running)
+                run_inside(self.home.kind, test, running, effort)
             }
             Body::Pair(body) => {
                 let share = test.share.unwrap_or(Share::VirtioFs);
@@ -234,17 +255,15 @@ impl Agent {
                 in_fresh_directory(&top, |host| {
                     let relative =
                         host.strip_prefix(&top).map(Path::to_owned).map_err(|e| Stop::error(e.to_string()))?;
-                    body(&mut Pair { host, relative, share, deadline, guest: running })
+                    body(&mut Pair { host, relative, share, deadline, effort, guest: running })
                 })
             }
         }
     }
 
     /// pjdfstest is judged by what differs from the native filesystem: the guest must know what fails there.
-    fn send_native_failures(&self, running: &mut RunningGuest, root: &Path) -> Check {
-        let failures = locked(&self.pjdfstest)
-            .get_or_insert_with(|| control::pjdfstest_failures(root, &self.home.pjdfstest()))
-            .clone()?;
+    fn send_native_failures(&self, running: &mut RunningGuest, volume: &Volume<'_>) -> Check {
+        let failures = locked(&self.pjdfstest).get_or_insert_with(|| control::pjdfstest_failures(volume)).clone()?;
         let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
         let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Base64Bytes(failures) };
         let deadline = running.deadlines().send;
@@ -252,10 +271,18 @@ impl Agent {
     }
 }
 
+/// What random work began from, so that it can be done again.
+fn note_seed(test: &Test, environment: &TestEnvironment<'_>, effort: Effort) {
+    if test.random {
+        let length = if effort.thorough { " --thorough" } else { "" };
+        environment.note(format!("random work is that of --seed {}{length}", effort.seed));
+    }
+}
+
 /// Runs a body in the guest, to the test's deadline.
-fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest) -> Check {
-    let deadline = running.deadlines().body(test.seconds, kind);
-    match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
+fn run_inside(kind: Environment, test: &Test, running: &mut RunningGuest, effort: Effort) -> Check {
+    let deadline = running.deadlines().body(test.seconds_with(effort), kind);
+    match running.request(GuestRequest::Run { test: test.id.clone(), effort }, deadline, "running in the guest")? {
         GuestReply::Ran { stop: None } => Ok(()),
         GuestReply::Ran { stop: Some(stop) } => Err(stop),
         other => Err(Stop::error(format!("running in the guest: unexpected reply {other:?}"))),
@@ -267,6 +294,7 @@ fn container_settings(home: &AgentHome, claims: &Claims) -> Settings {
     let manager = claims.release.container_manager.as_ref();
     Settings {
         containerd: manager.map_or_else(|| PathBuf::from("/usr/bin/containerd"), |m| PathBuf::from(&m.path)),
+        docker: claims.release.docker.as_ref().map(|engine| PathBuf::from(&engine.path)),
         disk: home.dir.join("containers"),
         artifacts: home.artifacts().join("containerd"),
         probe: PathBuf::from("/proc/self/exe"),

@@ -1,6 +1,9 @@
-//! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
+//! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port, or over
+//! vsock where the kernel's command line says so.
 
+mod device_mapper;
 pub mod disk;
+mod line;
 pub(crate) mod modules;
 mod oops;
 mod root;
@@ -14,20 +17,19 @@ use qemu::deviation::RPC_PORT;
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::catalogue::{self, Body};
 use suites::check::{Check, Stop};
-use suites::environment::{Answer, Question};
+use suites::environment::{Answer, Effort, Question};
 use suites::filesystem::{self, Site};
 use suites::vsock;
 
-/// Where `pjdfstest` lies, if the harness sent it.
-pub const PJDFSTEST: &str = "/pjdfstest";
 /// A folder of the guest's own, for what must not lie on the share.
 pub const SCRATCH: &str = "/scratch";
 
-/// Brings the guest up and serves until the port closes; then powers off.
+/// Brings the guest up and serves until its line closes; then powers off.
 ///
 /// # Errors
 /// What could not be mounted, loaded or opened; the caller prints it on the console and the guest goes down.
@@ -36,9 +38,17 @@ pub fn run() -> io::Result<()> {
     for name in listed("/modules/boot") {
         modules::load(&name)?;
     }
-    let port = open_port()?;
-    let output = port.try_clone()?;
-    server::serve(port, output, "guest", handle)?;
+    match line::by_vsock()? {
+        Some(stream) => {
+            let output = stream.try_clone()?;
+            server::serve(stream, output, "guest", handle)?;
+        }
+        None => {
+            let port = open_port()?;
+            let output = port.try_clone()?;
+            server::serve(port, output, "guest", handle)?;
+        }
+    }
     power_off()
 }
 
@@ -94,7 +104,7 @@ fn handle(request: GuestRequest) -> GuestReply {
                 Err(e) => GuestReply::Failed { message: e.to_string() },
             };
         }
-        GuestRequest::Run { test } => return GuestReply::Ran { stop: run_body(&test).err() },
+        GuestRequest::Run { test, effort } => return GuestReply::Ran { stop: run_body(&test, effort).err() },
         GuestRequest::Act { action } => {
             return match filesystem::perform(Path::new(SHARE), &action) {
                 Ok(reply) => GuestReply::Acted { reply },
@@ -117,10 +127,11 @@ fn mount_share(source: &str, fstype: &str, options: &str, target: &str, within: 
         .map_err(|e| io::Error::other(format!("mounting {source} on {target} as {fstype}: {e}")))
 }
 
-/// A disk appears a moment after its driver; what is not a path is a tag and needs no waiting.
+/// A disk appears a moment after its driver, and can be opened a moment later; what is not a path is a tag and needs no
+/// waiting.
 fn wait_for_device(source: &str, within: Duration) {
     let end = Instant::now() + within;
-    while source.starts_with('/') && !Path::new(source).exists() && Instant::now() < end {
+    while source.starts_with('/') && File::open(source).is_err() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -135,7 +146,7 @@ fn put_file(path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Runs a guest body in a fresh directory of the share.
-fn run_body(id: &str) -> Check {
+fn run_body(id: &str, effort: Effort) -> Check {
     let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
     let body = match catalogue::body(test) {
         Some(Body::Guest(body) | Body::BesideNative(body)) => body,
@@ -144,10 +155,11 @@ fn run_body(id: &str) -> Check {
     };
     let root = PathBuf::from(SHARE);
     let small = Some(root.join("small")).filter(|s| s.is_dir());
-    let pjdfstest = Some(PathBuf::from(PJDFSTEST)).filter(|p| p.exists());
+    // In the initramfs, if the harness has sent them.
+    let [pjdfstest, fsx] = ["/pjdfstest", "/fsx"].map(|path| Some(PathBuf::from(path)).filter(|path| path.exists()));
     in_fresh_directory(&root, |dir| {
         let (root, scratch) = (root.clone(), PathBuf::from(SCRATCH));
-        body(&Site { dir, small, root, share: test.share, pjdfstest, run: process::run, scratch })
+        body(&Site { dir, small, root, share: test.share, pjdfstest, fsx, run: process::run, scratch, effort })
     })
 }
 
@@ -163,21 +175,54 @@ fn answer(question: Question) -> Answer {
             bytes.map(|bytes| Answer::Text { text: String::from_utf8_lossy(&bytes).into_owned() })
         }
         Question::MountRoot { target } => root::mount(Path::new(&target)).map(|()| Answer::Done),
+        Question::SwitchRoot { root, program } => Err(root::switch(Path::new(&root), &program)),
+        Question::MapDevice { create } => device_mapper::create(&create).map(|()| Answer::Done),
         Question::VsockEcho { port } => vsock::listen_on(port).map(vsock::echo).map(|()| Answer::Done),
         Question::VsockDial { port, bytes } => vsock::connect(vsock::HOST, port)
             .and_then(|stream| vsock::exchange(stream, bytes))
             .map(|count| Answer::Count { count }),
         Question::WriteDisk { device, bytes } => suites::disk::write(&device, bytes).map(|text| Answer::Text { text }),
-        Question::Packets { interface, count } => {
-            suites::packets::exchange(&interface, count).map(|count| Answer::Count { count })
+        Question::Discard { device, offset, bytes } => {
+            suites::disk::discard(&device, offset, bytes).map(|()| Answer::Done)
         }
+        Question::Packets { interface, traffic, count } => {
+            suites::packets::exchange(&interface, traffic, count).map(|count| Answer::Count { count })
+        }
+        Question::TouchMemory { mib } => {
+            touch(mib);
+            Ok(Answer::Done)
+        }
+        Question::Time { device } => time_of(device.as_deref()).map(|text| Answer::Text { text }),
         Question::WorkOnEachCpu => work_on_each_cpu().map(|cpus| Answer::Cpus { cpus }),
+        Question::BindToCpu { cpu } => suites::group::bind_to(cpu).map(|()| Answer::Done),
         Question::PowerOff => power_off().map(|()| Answer::Done),
         Question::List { path } => names_in(&path).map(|names| Answer::Names { names }),
         Question::Spin => load_poisoned(oops::SPIN).map(|()| Answer::Done),
         Question::Oops => load_poisoned(oops::OOPS).map(|()| Answer::Done),
     };
     answered.unwrap_or_else(|e| Answer::Failed { message: e.to_string() })
+}
+
+/// Takes memory, writes to each page of it, and gives it back.
+fn touch(mib: u32) {
+    let mut memory = vec![0_u8; (mib as usize) << 20];
+    for page in memory.chunks_mut(4096) {
+        // Not zero, because the host might find pages of zeros.
+        page[0] = 0xa5;
+    }
+    std::hint::black_box(&memory);
+}
+
+/// Nanoseconds since 1970 by a clock that is a device, or by the kernel's own.
+fn time_of(device: Option<&str>) -> io::Result<String> {
+    use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
+    let opened = device.map(File::open).transpose()?;
+    let clock = match &opened {
+        Some(file) => DynamicClockId::Dynamic(file.as_fd()),
+        None => DynamicClockId::Known(ClockId::Realtime),
+    };
+    let time = clock_gettime_dynamic(clock)?;
+    Ok((i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).to_string())
 }
 
 /// Binds a thread to each CPU that there may be, works there, and names those on which it ran.
@@ -202,7 +247,7 @@ fn work_on_each_cpu() -> io::Result<Vec<usize>> {
 
 fn read_capped(path: &str) -> io::Result<String> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(1 << 20).read_to_end(&mut bytes)?;
+    suites::disk::opened(path, File::options().read(true))?.take(1 << 20).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -50,9 +50,9 @@ impl AgentHome {
         self.dir.join("artifacts")
     }
 
-    /// Where pjdfstest lies, if the harness sent it.
-    pub fn pjdfstest(&self) -> PathBuf {
-        self.dir.join("pjdfstest")
+    /// The program of a test suite of others, where the harness has sent it.
+    pub fn external(&self, name: &str) -> Option<PathBuf> {
+        Some(self.dir.join(name)).filter(|path| path.exists())
     }
 
     /// A share.

@@ -1,17 +1,19 @@
 //! Guests as their environment sees them: virtiofsd and QEMU started as the profile's runtime starts them, watched until
 //! their end.
 
+pub(crate) mod api;
 pub mod compose;
 pub(crate) mod daemon;
 pub mod deadlines;
 mod ending;
+mod growth;
 pub mod kernel_log;
 mod late;
 pub(crate) mod memory;
 mod open_files;
 pub(crate) mod paths;
 pub mod provided;
-mod qemu_process;
+pub mod qemu_process;
 pub(crate) mod rehearsal;
 pub(crate) mod running;
 pub(crate) mod silent_daemon;

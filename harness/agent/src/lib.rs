@@ -4,6 +4,7 @@
 //! host ([`environment`]), or the probe inside a test's container ([`containers::probe`]).
 //! The environment's agent starts guests ([`launch`]) and containers ([`containers`]) for the tests; in a container it has
 //! the host's drivers opened by a [`broker`].
+//! A person is given a [`shell`] beside the tests' guests.
 
 pub mod body;
 pub mod broker;
@@ -16,4 +17,5 @@ pub mod log;
 mod port;
 pub mod process;
 pub mod server;
+pub mod shell;
 pub mod system;

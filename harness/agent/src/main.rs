@@ -2,7 +2,7 @@
 
 use agent::containers::{init, probe};
 use agent::home::{AgentHome, IDLE};
-use agent::{environment, guest};
+use agent::{environment, guest, shell};
 use std::process::ExitCode;
 use suites::child;
 
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             Some(dir) => environment::run(AgentHome::host(dir.as_ref())),
             None => Err(std::io::Error::other("usage: kata-qualify-agent host FOLDER")),
         },
+        Some(shell::ROLE) => shell::become_program(&std::env::args_os().skip(2).collect::<Vec<_>>()),
         Some(child::ROLE) => return child::live(&std::env::args().skip(2).collect::<Vec<_>>()),
         // Keeps a container alive; its init reaps and forwards signals.
         Some(IDLE) => loop {

@@ -115,6 +115,20 @@ pub fn io_uring_setup_errno() -> i32 {
     if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
 }
 
+/// Binds no memory at all to no node at all, which mbind(2) does wherever it is there and permitted.
+///
+/// # Errors
+/// What the kernel, or a filter before it, answers.
+pub fn bind_no_memory() -> io::Result<()> {
+    // SAFETY: a length of 0 is no memory, and a null mask names no node.
+    match unsafe {
+        libc::syscall(libc::SYS_mbind, 0_usize, 0_usize, 0_usize, std::ptr::null::<u64>(), 0_usize, 0_usize)
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Opens a folder by its file handle, which takes CAP_DAC_READ_SEARCH and a filter that lets it.
 ///
 /// # Errors
@@ -167,7 +181,7 @@ pub fn run(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Res
         Err(ProcessError::Deadline { last, .. }) => {
             Err(Stop::fail(format!("{} did not end within {deadline:?}; it said last: {last:?}", argv.join(" "))))
         }
-        Err(error @ ProcessError::Wait { .. }) => Err(Stop::error(error.to_string())),
+        Err(error @ (ProcessError::Sandbox { .. } | ProcessError::Wait { .. })) => Err(Stop::error(error.to_string())),
     }
 }
 
@@ -176,6 +190,13 @@ pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Chi
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     prepare(&mut command, fds).spawn()
+}
+
+/// As [`spawn`], with a pipe for its standard output, too.
+pub(crate) fn spawn_printing(argv: &[String]) -> io::Result<Child> {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    prepare(&mut command, Vec::new()).spawn()
 }
 
 /// Keeps what a program writes to its standard error.

@@ -41,8 +41,10 @@ pub(crate) fn run(files: &(Claims, Content), work: &Work, jobs: usize, locks: &P
     let folder = tempfile::tempdir()?;
     // The volume's root is the folder's copy, so its files come with one command.
     std::io::copy(&mut files.1.open()?.1, &mut std::fs::File::create(folder.path().join("initramfs"))?)?;
-    if let Some(pjdfstest) = harness::pjdfstest::BINARY {
-        executable(&folder.path().join("pjdfstest"), pjdfstest)?;
+    for suite in &harness::external::SUITES {
+        if let Some(binary) = suite.binary {
+            executable(&folder.path().join(suite.name), binary)?;
+        }
     }
     let agent = folder.path().join("agent");
     executable(&agent, harness::built_in::AGENT)?;
@@ -172,7 +174,8 @@ impl Script {
         let into = |path: &str| format!("{}:{path}", self.name);
         docker(Command::new("docker").arg("cp").arg(folder.join("agent")).arg(into(AGENT)))?;
         docker(Command::new("docker").args(["start", &self.name]))?;
-        for file in ["initramfs", "pjdfstest"].map(|file| folder.join(file)).iter().filter(|path| path.exists()) {
+        let suites = harness::external::SUITES.iter().map(|suite| suite.name);
+        for file in suites.chain(["initramfs"]).map(|file| folder.join(file)).filter(|path| path.exists()) {
             docker(Command::new("docker").arg("cp").arg(file).arg(into(&format!("{VOLUME}/"))))?;
         }
         let (ours, theirs) = UnixStream::pair()?;

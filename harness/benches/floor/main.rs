@@ -209,7 +209,12 @@ fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
 fn vm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let name = settings.release.name();
     let options = images::Options { accept_expired: true, ..images::Options::new(&settings.cache) };
-    let disk = images::prepare_disk(&settings.release, &options, &harness::environments::vm::files(), &|_| {})?;
+    let disk = images::prepare_disk(
+        &settings.release,
+        &options,
+        &harness::environments::vm::files(settings.release.arch),
+        &|_| {},
+    )?;
     let outer = harness::environments::vm::pinned::prepare(&options, &|_| {})?;
     let mut ratios = Vec::new();
     println!("vm, {name}, {}; 1-minute load before each in brackets", outer.accelerator.name());

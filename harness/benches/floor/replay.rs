@@ -56,7 +56,8 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         Environment::Container,
         |_| true,
         |profile, configuration| {
-            agent::launch::compose::normalised(profile, configuration, agent::launch::provided::Provided::default())
+            let provided = agent::launch::provided::Provided::default();
+            agent::launch::compose::normalised(profile, model::arch::Arch::X86_64, configuration, provided)
         },
     ) {
         let mut tests = Vec::new();

@@ -99,6 +99,30 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         self.wait(deadline, alive, |state| state.replies.remove(&id))
     }
 
+    /// Asks for something after which another agent takes this one's place on the line, and waits for that one's hello;
+    /// a reply says that it was not done.
+    ///
+    /// # Errors
+    /// As for [`Client::ask`], and an agent of another version.
+    pub fn ask_for_another<Q: Serialize>(
+        &self,
+        request: Q,
+        deadline: Duration,
+        alive: impl FnMut() -> bool,
+    ) -> Result<Option<R>, ClientError> {
+        locked(&self.inbox.state).hello = None;
+        let id = self.send(request)?;
+        let came = self.wait(deadline, alive, |state| match state.replies.remove(&id) {
+            Some(reply) => Some(Ok(reply)),
+            None => state.hello.map(Err),
+        })?;
+        match came {
+            Ok(reply) => Ok(Some(reply)),
+            Err(VERSION) => Ok(None),
+            Err(other) => Err(ClientError::Version(other)),
+        }
+    }
+
     /// Sends without waiting for a reply.
     pub fn send<Q: Serialize>(&self, request: Q) -> Result<u64, ClientError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -147,5 +171,37 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
             let wait = Duration::from_millis(100).min(end.saturating_duration_since(Instant::now()));
             state = waited(&self.inbox.changed, state, wait);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    /// A line whose other end says these things once it has been asked.
+    fn answered(said: Vec<Message<String>>) -> Result<Option<String>, ClientError> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let client = Client::<String>::new(ours).unwrap();
+        let other = std::thread::spawn(move || {
+            let mut asked = [0; 64];
+            assert!(theirs.read(&mut asked).unwrap() > 0);
+            for one in said {
+                theirs.write_all(&message::encode(&one).unwrap()).unwrap();
+            }
+            theirs
+        });
+        let came = client.ask_for_another("switch", Duration::from_secs(20), || true);
+        drop(other.join());
+        came
+    }
+
+    #[test]
+    fn another_agents_hello_is_awaited_and_a_reply_says_that_it_does_not_come() {
+        let hello = |version| Message::Hello { version, role: "guest".to_owned() };
+        assert!(matches!(answered(vec![Message::Heartbeat, hello(VERSION)]), Ok(None)));
+        let reply = Message::Reply { id: 1, reply: "no".to_owned() };
+        assert!(matches!(answered(vec![reply]), Ok(Some(reply)) if reply == "no"));
+        assert!(matches!(answered(vec![hello(VERSION + 1)]), Err(ClientError::Version(_))));
     }
 }

@@ -96,6 +96,16 @@ pub const HYPERVISOR: &str = "hypervisor";
 pub const MKNOD: &str = "mknod";
 /// Files can be opened by their handles.
 pub const FILE_HANDLES: &str = "file-handles";
+/// io_uring is there and permitted.
+pub const IO_URING: &str = "io-uring";
+/// Memory can be bound to nodes of the host.
+pub const MEMORY_POLICY: &str = "memory-policy";
+/// There are huge pages for a small guest, or can be.
+pub const HUGEPAGES: &str = "hugepages";
+/// A UEFI firmware for guests is there.
+pub const FIRMWARE: &str = "firmware";
+/// `security.*` attributes of files can be set.
+pub const SECURITY_ATTRIBUTES: &str = "security-attributes";
 /// The mode of seccomp, as `/proc/self/status` has it.
 pub const SECCOMP: &str = "seccomp";
 /// The limit of open files.

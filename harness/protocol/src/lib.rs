@@ -8,7 +8,7 @@
 //!
 //! There is a line between harness and environment and one between environment and guest.
 //! The first is a container's exec's streams, a machine's virtio-serial port, or the streams of a process on the host;
-//! the second is a virtio-serial port named `org.kata-qualify.rpc`.
+//! the second is a virtio-serial port named `org.kata-qualify.rpc`, or a vsock port where the guest's VMM has no such port.
 //!
 //! - A frame is the magic `00 'K' 'Q' 1f`, the payload's length and CRC-32 (little-endian), and the payload, JSON of 4
 //!   MiB at most.

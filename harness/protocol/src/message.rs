@@ -10,14 +10,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use model::profile::Profile;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Answer, Claims, Ending, Question};
+use suites::environment::{Answer, Claims, Effort, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that
@@ -141,6 +142,35 @@ pub enum EnvironmentRequest {
     },
     /// The environment outlives this line: somebody wants to look at it.
     Stay,
+    /// Start a program for a person, such as a shell; one at a time.
+    OpenShell {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// Variables of its environment besides the agent's.
+        variables: BTreeMap<String, String>,
+        /// The size of the terminal that it is given; without one it has pipes.
+        terminal: Option<TerminalSize>,
+    },
+    /// What the person has typed for it.
+    Type {
+        /// As it is.
+        bytes: Base64Bytes,
+        /// Whether nothing more comes.
+        is_end: bool,
+        /// The terminal's size now, where it has changed.
+        terminal: Option<TerminalSize>,
+    },
+    /// Wait a moment for what it has printed since.
+    Hear,
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
 }
 
 /// What an environment's agent answers.
@@ -188,6 +218,15 @@ pub enum EnvironmentReply {
         launched: Vec<Launched>,
         /// Whether the shared guest is still there.
         guest_alive: bool,
+    },
+    /// What the person's program has printed.
+    Heard {
+        /// On its standard output, or its terminal.
+        output: Base64Bytes,
+        /// On its standard error.
+        errors: Base64Bytes,
+        /// Its exit code as a shell has it, once it has ended.
+        ended: Option<i32>,
     },
     /// It could not be done.
     Failed {
@@ -253,6 +292,8 @@ pub enum GuestRequest {
     Run {
         /// The test's id.
         test: String,
+        /// How random work is to be done.
+        effort: Effort,
     },
     /// Act under the share's mount point.
     Act {

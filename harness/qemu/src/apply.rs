@@ -1,7 +1,17 @@
 //! Applying deviations to arguments; each that was applied stands in the launch.
 
+use crate::argv::NUMA_PORT;
 use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
+use model::arch::Arch;
+use model::profile::DaemonSetting;
+
+/// All attributes of the guest under one prefix, as virtiofsd's doc/xattr-mapping.md has it.
+const XATTR_MAP: &str = "xattrmap=:map::user.virtiofs.:";
+/// Above what virtiofsd keeps for itself: 609 in 1.13.2 (`INTERNAL_FD_RESERVE` in its src/main.rs).
+const FEW_DESCRIPTORS: u32 = 1024;
+/// How many threads serve requests where one thread is not enough.
+const THREADS: u32 = 8;
 
 /// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
 ///
@@ -67,10 +77,22 @@ fn names_fd(text: &str, number: i32) -> bool {
         .any(|(_, value)| value.split(':').any(|n| n == number))
 }
 
+/// Whether Kata gives the guest a serial port, in the place of its console.
+fn has_a_serial_port(args: &[Arg]) -> bool {
+    args.iter().any(|arg| arg.flag == "-serial")
+}
+
 /// `qmp` is the descriptor of the socket that QEMU serves QMP on.
 fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> EditResult {
     match deviation {
-        Deviation::Accelerator => replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm"),
+        Deviation::Accelerator => {
+            replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm")?;
+            // Arm's alone.
+            match args.iter().any(|arg| arg.flag == "-machine" && has(arg, "gic-version=host")) {
+                true => replace(args, "-machine", "gic-version=host", "gic-version=max", "gic-version=host"),
+                false => Ok(()),
+            }
+        }
         Deviation::CpuModel => replace(args, "-cpu", "host", "max", "-cpu host"),
         Deviation::Foreground => {
             let daemonize = args.iter().position(|arg| arg.flag == "-daemonize").ok_or("-daemonize")?;
@@ -80,12 +102,17 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             arg.value = Some(format!("unix:fd={qmp},server=on,wait=off"));
             Ok(())
         }
-        Deviation::NoVsock => remove(args, "-device", "vhost-vsock-pci", "-device vhost-vsock-pci"),
+        Deviation::NoVsock => {
+            let device = format!("vhost-vsock-{}", bus(args));
+            remove(args, "-device", &device, "-device vhost-vsock-pci")
+        }
         Deviation::NoNetwork => {
             remove(args, "-netdev", "tap", "-netdev tap")?;
             // The Go runtime writes the driver as an option.
-            let driver = if args.iter().any(|a| a.is("-device", "driver=virtio-net-pci")) { "driver=" } else { "" };
-            remove(args, "-device", &format!("{driver}virtio-net-pci"), "-device virtio-net-pci")
+            let device = format!("virtio-net-{}", bus(args));
+            let of_go = format!("driver={device}");
+            let device = if args.iter().any(|a| a.is("-device", &of_go)) { of_go } else { device };
+            remove(args, "-device", &device, "-device virtio-net-pci")
         }
         Deviation::SocketNetwork { address } => {
             let netdev = args.iter_mut().find(|a| a.is("-netdev", "tap")).and_then(|a| a.value.as_mut());
@@ -94,9 +121,23 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             *netdev = format!("socket,{id},connect={}", form.pick(address, "peer"));
             Ok(())
         }
+        Deviation::StandIn { file } => {
+            let id = format!("id={NUMA_PORT}");
+            let port = args.iter().any(|a| a.is("-device", "pcie-root-port") && has(a, &id));
+            port.then_some(()).ok_or("-device pcie-root-port of a NUMA node")?;
+            let file = form.pick(file, "stand-in");
+            args.push(Arg::new("-drive", format!("id=stand-in,file={file},format=raw,if=none")));
+            args.push(Arg::new("-device", format!("virtio-blk-pci,drive=stand-in,bus={NUMA_PORT}")));
+            Ok(())
+        }
         Deviation::RpcPort { socket } => {
-            let serial = args.iter().any(|a| a.is("-device", "virtio-serial-pci") && has(a, "id=serial0"));
-            serial.then_some(()).ok_or("-device virtio-serial-pci,id=serial0")?;
+            let device = format!("virtio-serial-{}", bus(args));
+            let serial = args.iter().any(|a| a.is("-device", &device) && has(a, "id=serial0"));
+            if !serial {
+                // Kata has one or the other.
+                has_a_serial_port(args).then_some(()).ok_or("-device virtio-serial-pci,id=serial0")?;
+                args.push(Arg::new("-device", format!("{device},id=serial0")));
+            }
             let socket = form.pick(socket, "rpc");
             args.push(Arg::new("-chardev", format!("socket,id=charrpc0,path={socket},server=on,wait=off")));
             let port = format!("virtserialport,bus=serial0.0,chardev=charrpc0,id=rpc0,name={RPC_PORT}");
@@ -111,21 +152,46 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             args.insert(kernel + 1, Arg::new("-initrd", form.pick(path, "initramfs")));
             Ok(())
         }
-        Deviation::SerialLog { socket, terse } => {
-            let append = args.iter_mut().find(|a| a.flag == "-append").and_then(|a| a.value.as_mut());
-            let params = append.ok_or("-append")?;
-            let level = terse.then_some("loglevel=5");
-            let loud = params.split(' ').filter(|param| *param != "quiet").chain(level).chain(["console=ttyS0"]);
-            *params = loud.collect::<Vec<_>>().join(" ");
-            let socket = form.pick(socket, "serial-log");
-            args.push(Arg::new("-chardev", format!("socket,id=charserial0,path={socket},server=on,wait=off")));
-            args.push(Arg::new("-device", "isa-serial,chardev=charserial0,id=serial-log0"));
-            Ok(())
-        }
-        Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
+        Deviation::SerialLog { socket, terse } => serial_log(args, &form.pick(socket, "serial-log"), *terse),
+        Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonSetting { .. } => {
             Err("arguments of virtiofsd")
         }
     }
+}
+
+/// The machine's first serial line on a socket, and the kernel's log there.
+fn serial_log(args: &mut Vec<Arg>, socket: &str, terse: bool) -> EditResult {
+    let arch = arch(args).ok_or("-machine of an architecture")?;
+    // The first port is Kata's, where Kata has one.
+    let port = match has_a_serial_port(args) {
+        true => arch.second_serial_console().ok_or("machine that has two serial lines")?,
+        false => arch.serial_console(),
+    };
+    let append = args.iter_mut().find(|a| a.flag == "-append").and_then(|a| a.value.as_mut());
+    let params = append.ok_or("-append")?;
+    let level = terse.then_some("loglevel=5");
+    let console = format!("console={port}");
+    let loud = params.split(' ').filter(|param| *param != "quiet").chain(level).chain([console.as_str()]);
+    *params = loud.collect::<Vec<_>>().join(" ");
+    args.push(Arg::new("-chardev", format!("socket,id=charserial0,path={socket},server=on,wait=off")));
+    args.push(match arch {
+        Arch::X86_64 => Arg::new("-device", "isa-serial,chardev=charserial0,id=serial-log0"),
+        // The board's own, to which a back end is given in this way only.
+        Arch::Aarch64 => Arg::new("-serial", "chardev:charserial0"),
+        Arch::Ppc64le => Arg::new("-device", "spapr-vty,chardev=charserial0,id=serial-log0"),
+        Arch::S390x => Arg::new("-device", "sclpconsole,chardev=charserial0,id=serial-log0"),
+    });
+    Ok(())
+}
+
+/// The architecture of Kata's machine.
+fn arch(args: &[Arg]) -> Option<Arch> {
+    Arch::ALL.iter().copied().find(|arch| args.iter().any(|arg| arg.is("-machine", arch.machine_type())))
+}
+
+/// How the names of its virtio devices end.
+fn bus(args: &[Arg]) -> &'static str {
+    arch(args).map_or("pci", Arch::virtio_bus)
 }
 
 fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {
@@ -135,23 +201,55 @@ fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {
     if !dash_o && !long {
         return Err("shared directory");
     }
-    let mut option = |name: &str| {
+    let option = |args: &mut Vec<Arg>, name: &str| {
         let arg = if dash_o { Arg::new("-o", name) } else { Arg::flag(format!("--{}", name.replace('_', "-"))) };
         if !args.contains(&arg) {
             args.push(arg);
         }
     };
     match deviation {
-        Deviation::DaemonSandbox => option("sandbox=chroot"),
+        Deviation::DaemonSandbox => option(args, "sandbox=chroot"),
         Deviation::DaemonHandles => {}
-        Deviation::DaemonXattr => option("xattr"),
-        Deviation::DaemonAcl => {
-            option("xattr");
-            option("posix_acl");
-        }
+        Deviation::DaemonSetting { setting } => match setting {
+            DaemonSetting::Xattr => option(args, "xattr"),
+            DaemonSetting::Acl => {
+                option(args, "xattr");
+                option(args, "posix_acl");
+            }
+            DaemonSetting::XattrMap => {
+                option(args, "xattr");
+                option(args, XATTR_MAP);
+            }
+            DaemonSetting::SandboxNone => option(args, "sandbox=none"),
+            DaemonSetting::FewDescriptors => args.push(Arg::flag(format!("--rlimit-nofile={FEW_DESCRIPTORS}"))),
+            DaemonSetting::CacheNever => cache(args, "never")?,
+            DaemonSetting::CacheMetadata => cache(args, "metadata")?,
+            DaemonSetting::CacheAlways => cache(args, "always")?,
+            DaemonSetting::ThreadPool => {
+                let one = args.iter_mut().find(|arg| arg.flag == "--thread-pool-size=1");
+                one.ok_or("--thread-pool-size=1")?.flag = format!("--thread-pool-size={THREADS}");
+            }
+        },
         _ => return Err("arguments of QEMU"),
     }
     Ok(())
+}
+
+/// Another policy in the place of the profile's, in whichever form that is written.
+fn cache(args: &mut [Arg], policy: &str) -> EditResult {
+    for arg in args {
+        if arg.flag.starts_with("--cache=") {
+            arg.flag = format!("--cache={policy}");
+        } else if arg.flag == "--cache" {
+            arg.value = Some(policy.to_owned());
+        } else if arg.flag == "-o" && arg.value.as_deref().is_some_and(|value| value.starts_with("cache=")) {
+            arg.value = Some(format!("cache={policy}"));
+        } else {
+            continue;
+        }
+        return Ok(());
+    }
+    Err("cache policy")
 }
 
 /// Replaces one option in the value of one flag.

@@ -1,11 +1,15 @@
 //! The arguments that Kata passes to QEMU: one generator a runtime family.
 
+mod arch;
 mod go;
 mod rs;
 
+pub use arch::is_read;
+
 use crate::launch::{Arg, ArgumentForm, FIRST_FD, FdPurpose, InheritedFd, Launch};
-use crate::sandbox::{BlockDevice, Sandbox, SharedFilesystem};
+use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, Sandbox, SharedFilesystem};
 use model::arch::Arch;
+use model::kata_version::KataVersion;
 use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use model::share::Share;
 use std::path::Path;
@@ -13,9 +17,12 @@ use std::path::Path;
 /// What Kata passes for this sandbox under this profile, argument by argument.
 ///
 /// # Errors
-/// When the architecture is not x86_64, the profile's runtime does not know the share, or a value cannot be written on
-/// QEMU's command line.
+/// When nobody has read what the profile passes on the architecture, the profile's runtime does not know the share or has
+/// no arguments for a setting there, or a value cannot be written on QEMU's command line.
 pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError> {
+    let profile = arch::profile(profile, sandbox.arch)?;
+    let profile = profile.as_ref();
+    let sandbox = &arch::sandbox(sandbox, profile.runtime);
     validate(profile, sandbox)?;
     let fds = descriptors(profile, sandbox);
     let generate = |form| {
@@ -46,6 +53,16 @@ pub enum ArgvError {
         profile: String,
         /// What was asked for.
         arch: Arch,
+    },
+    /// The runtime passes nothing for it on the architecture, or nothing that a guest could boot with.
+    #[error("profile {profile} has no arguments on {arch} for {what}")]
+    Setting {
+        /// The profile.
+        profile: String,
+        /// On which.
+        arch: Arch,
+        /// `an IOMMU`.
+        what: &'static str,
     },
     /// The runtime or its guest agent does not know the share.
     #[error("profile {profile} does not share over {share}, only over {known}")]
@@ -78,8 +95,8 @@ pub enum ArgvError {
 }
 
 fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
-    if sandbox.arch != Arch::X86_64 {
-        return Err(ArgvError::Architecture { profile: profile.name.clone(), arch: sandbox.arch });
+    if let Some(what) = arch::lacks(sandbox, profile.runtime) {
+        return Err(ArgvError::Setting { profile: profile.name.clone(), arch: sandbox.arch, what });
     }
     let share = match &sandbox.shared {
         SharedFilesystem::None => None,
@@ -96,6 +113,11 @@ fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
             names.extend([("virtiofsd's socket", socket), ("mount tag", tag)])
         }
         SharedFilesystem::Virtio9p { dir, tag } => names.extend([("shared directory", dir), ("mount tag", tag)]),
+    }
+    names.extend(sandbox.firmware.iter().map(|firmware| ("firmware", firmware)));
+    names.extend(sandbox.monitor.iter().map(|socket| ("monitor's socket", socket)));
+    if let MemoryBacking::File { path, .. } = &sandbox.memory {
+        names.push(("memory file", path));
     }
     names.extend(sandbox.image.iter().map(|image| ("guest image", &image.file)));
     names.extend(sandbox.disks.iter().flat_map(|disk| [("disk id", &disk.id), ("disk image", &disk.file)]));
@@ -128,7 +150,8 @@ fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
     purposes.extend(profile.qemu.foreground.then_some(FdPurpose::Qmp));
     purposes.extend(sandbox.vsock.map(|_| FdPurpose::Vsock));
     if let Some(net) = &sandbox.net {
-        purposes.extend((0..net.queues).map(|queue| FdPurpose::VhostNet { queue }));
+        let by_vhost = if net.vhost { net.queues } else { 0 };
+        purposes.extend((0..by_vhost).map(|queue| FdPurpose::VhostNet { queue }));
         purposes.extend((0..net.queues).map(|queue| FdPurpose::Tap { queue }));
     }
     if profile.qemu.blk_source == BlkSource::Fdset {
@@ -153,13 +176,37 @@ fn image_disk(sandbox: &Sandbox) -> Option<BlockDevice> {
 ///
 /// `GetKernelRootParams` in `src/runtime/virtcontainers/hypervisor.go@3.32.0` and its lists before 3.1,
 /// `new_rootfs_kernel_params` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`.
-fn root_params(driver: ImageDriver) -> [String; 3] {
-    let (root, flags) = match driver {
-        ImageDriver::Nvdimm => ("/dev/pmem0p1", "dax,data=ordered,errors=remount-ro ro"),
-        ImageDriver::Blk => ("/dev/vda1", "data=ordered,errors=remount-ro ro"),
+fn root_params(image: &GuestImage, arch: Arch) -> [String; 3] {
+    let root = match image.driver {
+        ImageDriver::Nvdimm => "/dev/pmem0p1",
+        ImageDriver::Blk => "/dev/vda1",
     };
-    [format!("root={root}"), format!("rootflags={flags}"), "rootfstype=ext4".to_owned()]
+    let dax = if arch::reads_in_place(image, arch) { "dax," } else { "" };
+    [format!("root={root}"), format!("rootflags={dax}data=ordered,errors=remount-ro ro"), "rootfstype=ext4".to_owned()]
 }
+
+/// The device of `enable_iommu` (`DeviceIntelIommu`, and `IommuDev` in govmm's `qemu.go`), which remaps interrupts: so the
+/// interrupt controller is split, and the kernel is told.
+const IOMMU: &str = "intel-iommu,intremap=on,device-iotlb=on,caching-mode=on";
+const IOMMU_PARAMS: [&str; 2] = ["intel_iommu=on", "iommu=pt"];
+
+/// The one thread of `indep_iothreads = 1` (`setupIoThread` in src/runtime/virtcontainers/qemu.go@4.1.0,
+/// `add_indep_iothreads` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
+const IO_THREAD: &str = "iothread,id=indep_iothread_0";
+
+/// The value of the filter that the shipped configuration's comment names
+/// (src/runtime/config/configuration-qemu.toml.in@3.32.0, src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in@4.1.0).
+fn filter(profile: &Profile) -> Arg {
+    let privileges = match profile.version() >= KataVersion::new(4, 1, 0) {
+        true => "elevateprivileges=deny,",
+        false => "",
+    };
+    Arg::new("-sandbox", format!("on,obsolete=deny,{privileges}spawn=deny,resourcecontrol=deny"))
+}
+
+/// The port for a VFIO device of the host's first node where both nodes of the guest's are on that one: the last counts
+/// (`buildCoveredHostNodes` and `createNUMAPCIeTopology` in src/runtime/virtcontainers/qemu.go@3.32.0).
+pub(crate) const NUMA_PORT: &str = "rp-numa1-0";
 
 /// What the generators print of a sandbox that differs from run to run, either as it is or as placeholders.
 struct Values {
@@ -211,12 +258,23 @@ impl Values {
         }
     }
 
+    /// What a back end says of vhost-net.
+    fn vhost_net(&self, net: &Net) -> String {
+        if net.vhost { format!(",vhost=on,vhostfds={}", self.vhost_net_fds) } else { String::new() }
+    }
+
     fn disk_fd(&self, index: usize) -> &str {
         self.disk_fds.get(index).map_or("", String::as_str)
     }
 
     fn pick(&self, value: &str, placeholder: &str) -> String {
         self.form.pick(value, placeholder)
+    }
+
+    /// The monitor for people, which both runtimes write in the same way; runtime-rs takes a path of its working folder.
+    fn monitor(&self, sandbox: &Sandbox) -> Option<Arg> {
+        let socket = self.pick(sandbox.monitor.as_ref()?, "monitor");
+        Some(Arg::new("-monitor", format!("unix:path={socket},server=on,wait=off")))
     }
 
     /// `-kernel`, `-initrd` and `-append`, in this order in both runtimes.

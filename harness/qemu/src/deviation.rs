@@ -3,14 +3,16 @@
 //! Measured with QEMU 7.2 under TCG: of Kata's arguments it refuses `-cpu host` alone.
 //! `kernel_irqchip=on` and `-global kvm-pit.lost_tick_policy=discard` are settings of the KVM accelerator and of a device
 //! that exists under KVM only; TCG takes them without a word, so they stay.
+//! On Arm `gic-version=host` is KVM's, too (`finalize_gic_version` in QEMU's hw/arm/virt.c@10.0.0 refuses it without).
 
+use model::profile::DaemonSetting;
 use serde::{Deserialize, Serialize};
 
 /// One deviation from what Kata passes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "deviation")]
 pub enum Deviation {
-    /// No working KVM: `accel=kvm` becomes `accel=tcg`.
+    /// No working KVM: `accel=kvm` becomes `accel=tcg`, and on Arm `gic-version=host` the newest one that is emulated.
     Accelerator,
     /// `-cpu host` needs KVM: it becomes `-cpu max`, its features stay.
     CpuModel,
@@ -25,6 +27,11 @@ pub enum Deviation {
         /// Where the harness listens for QEMU.
         address: String,
     },
+    /// No device of the host's that could be passed through: a virtio-blk disk is behind the port of the guest's NUMA node.
+    StandIn {
+        /// The disk's file.
+        file: String,
+    },
     /// The harness's own channel: one more port on Kata's virtio-serial device, named [`RPC_PORT`].
     RpcPort {
         /// Where QEMU listens for the harness.
@@ -36,8 +43,11 @@ pub enum Deviation {
         /// Its path.
         path: String,
     },
-    /// The harness reads the kernel's log: a serial port on a socket, `console=ttyS0`, and no `quiet`.
+    /// The harness reads the kernel's log: the machine's serial line on a socket, `console=ttyS0`, and no `quiet`.
     /// A socket, not a file: its reader can cut a flood short.
+    ///
+    /// On POWER that line is a terminal of the hypervisor's, and the kernel counts it with virtio's: it is `hvc0`, and
+    /// Kata's console is `hvc1`.
     SerialLog {
         /// Where QEMU listens for the harness.
         socket: String,
@@ -50,10 +60,11 @@ pub enum Deviation {
     /// No open_by_handle_at(2) for virtiofsd: where its default is to prefer file handles, as from 1.14 on, it falls back
     /// to descriptors that stay open. Changes no argument; a daemon written in C has no handles to prefer.
     DaemonHandles,
-    /// virtiofsd passes extended attributes on, which Kata leaves off.
-    DaemonXattr,
-    /// virtiofsd passes POSIX ACLs on (and so extended attributes), which Kata leaves off.
-    DaemonAcl,
+    /// virtiofsd is asked for something by a setting that Kata does not ship.
+    DaemonSetting {
+        /// Which.
+        setting: DaemonSetting,
+    },
 }
 
 /// The name of the harness's port in the guest: `/sys/class/virtio-ports/*/name`.
@@ -80,6 +91,7 @@ impl Deviation {
             Deviation::SocketNetwork { .. } => {
                 "the other end of the guest's network interface is a socket of the harness's, not a tap with vhost"
             }
+            Deviation::StandIn { .. } => "a virtio-blk disk stands in for a device that is passed through",
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
             Deviation::Initramfs { .. } => {
                 "the guest boots the harness's initramfs beside its image, because its drivers are modules"
@@ -90,17 +102,24 @@ impl Deviation {
             }
             Deviation::DaemonSandbox => "virtiofsd confines itself by chroot, not by namespaces",
             Deviation::DaemonHandles => "virtiofsd may open nothing by a file handle and keeps descriptors instead",
-            Deviation::DaemonXattr => "virtiofsd passes extended attributes on",
-            Deviation::DaemonAcl => "virtiofsd passes POSIX ACLs and extended attributes on",
+            Deviation::DaemonSetting { setting } => match setting {
+                DaemonSetting::Xattr => "virtiofsd passes extended attributes on",
+                DaemonSetting::Acl => "virtiofsd passes POSIX ACLs and extended attributes on",
+                DaemonSetting::XattrMap => "virtiofsd keeps the guest's extended attributes under a prefix",
+                DaemonSetting::CacheNever => "virtiofsd has the guest cache nothing (cache=never)",
+                DaemonSetting::CacheMetadata => "virtiofsd has the guest cache no contents (cache=metadata)",
+                DaemonSetting::CacheAlways => "virtiofsd has the guest cache everything (cache=always)",
+                DaemonSetting::SandboxNone => "virtiofsd does not confine itself",
+                DaemonSetting::ThreadPool => "virtiofsd serves requests by several threads",
+                DaemonSetting::FewDescriptors => "virtiofsd may have few files open",
+            },
         }
     }
 
     /// The program whose arguments it changes.
     pub fn program(&self) -> Program {
         match self {
-            Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
-                Program::Virtiofsd
-            }
+            Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonSetting { .. } => Program::Virtiofsd,
             _ => Program::Qemu,
         }
     }

@@ -1,6 +1,6 @@
 //! QEMU and virtiofsd as Kata drives them, and QMP.
 //!
-//! Private and Kata-shaped: it knows the argument lists of Kata's two runtimes for x86_64 with an `initrd`, and nothing
+//! Private and Kata-shaped: it knows the argument lists of Kata's two runtimes with an `initrd`, and nothing
 //! else of virtual machines. From a [`Profile`](model::profile::Profile) and a [`Sandbox`](sandbox::Sandbox),
 //! [`argv::launch`] makes exactly what Kata would pass; whatever an environment takes away is a
 //! [`Deviation`](deviation::Deviation) from a closed list, applied afterwards ([`apply`]) and kept in the record.
@@ -11,8 +11,8 @@
 //! language.
 //! `argv::launch` makes exactly what Kata would pass, vsock and network included.
 //! What the environment lacks is then applied as deviations: accelerator, CPU model, no vsock, no network, one more
-//! virtio-serial port for the harness, an initramfs beside an image, a serial log, virtiofsd's sandbox as a chroot, no
-//! file handles for it, and, for their own capabilities only, xattrs and ACLs switched on.
+//! virtio-serial port for the harness, an initramfs beside an image, a disk in the place of a device that is passed
+//! through, a serial log, virtiofsd's sandbox as a chroot, no file handles for it, and, for their own capabilities only, xattrs and ACLs switched on.
 //! Each one stands in the evidence.
 //!
 //! Every launch has a normalised form, in which ids, paths, descriptors and the host's size are placeholders.

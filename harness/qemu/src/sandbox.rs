@@ -6,7 +6,7 @@ use model::profile::{ImageDriver, Profile, Runtime};
 /// The tag under which Kata shares its directory with the guest (`mountGuestTag` in
 /// `src/runtime/virtcontainers/kata_agent.go`, `MOUNT_GUEST_TAG` in
 /// `src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs.rs`).
-pub const SHARE_TAG: &str = "kataShared";
+pub const SHARE_TAG: &str = model::profile::fixed::SHARE_TAG;
 
 /// One guest, in Kata's words a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +37,36 @@ pub struct Sandbox {
     pub shared: SharedFilesystem,
     /// Block devices.
     pub disks: Vec<BlockDevice>,
+    /// `enable_iothreads` with `indep_iothreads = 1`: a thread for disks that are plugged.
+    pub io_thread: bool,
+    /// `enable_iothreads` alone: a thread for the SCSI controller.
+    pub scsi_thread: bool,
     /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be plugged.
     pub root_ports: u32,
+    /// `pcie_switch_port`, with `hot_plug_vfio = "switch-port"` for the Go runtime: a PCIe switch with one port.
+    pub switch_port: bool,
+    /// Whether it has a PCIe port in its second NUMA node, for a VFIO device of the host's first one. Go only.
+    pub numa_port: bool,
+    /// `enable_iommu`: an Intel IOMMU.
+    pub iommu: bool,
+    /// Where its memory lies, apart from the share's wish.
+    pub memory: MemoryBacking,
+    /// `enable_mem_prealloc`: all of its memory is taken at the start.
+    pub preallocated: bool,
+    /// `reclaim_guest_freed_memory`: a balloon that reports free pages.
+    pub balloon: bool,
+    /// `guest_memory_dump_path`: a device that tells of a panic, after which QEMU stays. Go only.
+    pub panic_device: bool,
+    /// `seccompsandbox`, `seccomp_sandbox`: QEMU filters its own system calls.
+    pub filtered: bool,
+    /// `use_legacy_serial`: a serial port in the place of the console. Go only.
+    pub legacy_serial: bool,
+    /// `extra_monitor_socket = "hmp"`: where QEMU listens for people.
+    pub monitor: Option<String>,
+    /// `firmware`.
+    pub firmware: Option<String>,
+    /// Whether it takes over the state of another one, which it is told later.
+    pub incoming: bool,
     /// The agent's channel. Kata always has one.
     pub vsock: Option<Vsock>,
     /// The network interface.
@@ -76,7 +104,21 @@ impl Sandbox {
             max_vcpus: profile.qemu.vcpus,
             shared: SharedFilesystem::None,
             disks: Vec::new(),
+            io_thread: false,
+            scsi_thread: false,
             root_ports: 0,
+            switch_port: false,
+            numa_port: false,
+            iommu: false,
+            memory: MemoryBacking::Shipped,
+            preallocated: false,
+            balloon: false,
+            panic_device: false,
+            filtered: false,
+            legacy_serial: false,
+            monitor: None,
+            firmware: None,
+            incoming: false,
             vsock: None,
             net: None,
             console: "console.sock".to_owned(),
@@ -86,16 +128,44 @@ impl Sandbox {
         }
     }
 
-    /// Lets as many vCPUs be added later as the runtime would on a host with `cpus` of them.
+    /// Lets as many vCPUs be added later as the runtime would, as shipped, on a host with `cpus` of them.
     ///
-    /// Go's `default_maxvcpus = 0` means all that the host has; the Rust runtime's shipped configuration for QEMU sizes
-    /// sandboxes once (`static_sandbox_resource_mgmt`, `configuration-qemu-runtime-rs.toml.in@4.0.0`), so that none are.
+    /// The Rust runtime's shipped configuration for QEMU sizes sandboxes once (`static_sandbox_resource_mgmt`,
+    /// `configuration-qemu-runtime-rs.toml.in@4.0.0`), so that none are; the Go runtime's does on Arm
+    /// (`DEFSTATICRESOURCEMGMT_QEMU` in `src/runtime/Makefile@3.32.0`, `SandboxConfig` in
+    /// `src/runtime/pkg/oci/utils.go@3.32.0`).
     pub fn for_host_with(&mut self, cpus: u32, profile: &Profile) {
-        self.max_vcpus = match profile.runtime {
-            Runtime::Go => cpus.max(self.vcpus),
-            Runtime::Rs => self.vcpus,
-        };
+        match (profile.runtime, self.arch) {
+            (Runtime::Go, Arch::X86_64 | Arch::Ppc64le | Arch::S390x) => self.may_grow_to(cpus),
+            (Runtime::Go, Arch::Aarch64) | (Runtime::Rs, _) => self.max_vcpus = self.vcpus,
+        }
     }
+
+    /// Lets vCPUs be added later on a host with `cpus` of them: `default_maxvcpus = 0`, which both runtimes ship, means all
+    /// that the host has, where sandboxes are not sized once (`adjust_config` of `CpuInfo` in
+    /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0`).
+    pub fn may_grow_to(&mut self, cpus: u32) {
+        self.max_vcpus = cpus.max(self.vcpus);
+    }
+}
+
+/// Where a guest's memory lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryBacking {
+    /// Where the share needs it: a file that virtiofsd sees, or nowhere.
+    Shipped,
+    /// In the host's huge pages: `enable_hugepages`, which runtime-rs does not pass on.
+    Hugepages,
+    /// In this file, `enable_template`: shared with it, or read from it and kept apart. runtime-rs does not pass it on, and
+    /// saves the memory with the rest of the state.
+    File {
+        /// Its path.
+        path: String,
+        /// Whether what the guest writes reaches the file.
+        shared: bool,
+    },
+    /// In two nodes of the guest's on the host's first one: `enable_numa`. Go only.
+    TwoNodes,
 }
 
 /// The shared filesystem of a guest.
@@ -152,7 +222,7 @@ pub struct Vsock {
     pub guest_cid: u32,
 }
 
-/// A tap device with vhost-net. The caller opens one tap and one vhost descriptor a queue.
+/// A tap device. The caller opens one tap descriptor a queue, and with vhost-net one of that, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Net {
     /// The tap interface's name, `tap0_kata`.
@@ -161,4 +231,6 @@ pub struct Net {
     pub mac: String,
     /// Queues; Kata's default is 1.
     pub queues: u32,
+    /// Whether vhost-net moves the packets, which `disable_vhost_net = true` leaves to QEMU.
+    pub vhost: bool,
 }

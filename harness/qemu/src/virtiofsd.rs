@@ -85,6 +85,7 @@ mod tests {
     use super::*;
     use crate::apply::apply_to_daemon;
     use crate::deviation::Deviation;
+    use model::profile::DaemonSetting;
 
     fn daemon() -> VirtiofsdInstance {
         VirtiofsdInstance {
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn deviations_speak_the_form_of_the_family() {
-        let deviations = [Deviation::DaemonSandbox, Deviation::DaemonAcl, Deviation::Accelerator];
+        let acl = Deviation::DaemonSetting { setting: DaemonSetting::Acl };
+        let deviations = [Deviation::DaemonSandbox, acl, Deviation::Accelerator];
         let ends = ["go-3.1", "go-3.32", "rs-4.1"].map(|name| {
             let mut launch = launch(Profile::find(name).unwrap(), &daemon());
             let before = launch.argv().len();
@@ -130,6 +132,53 @@ mod tests {
                 "--sandbox=chroot --xattr --posix-acl"
             ]
         );
+    }
+
+    #[test]
+    fn a_setting_changes_what_the_profile_says_or_adds_to_it() {
+        let said = |name: &str, setting| {
+            let mut launch = launch(Profile::find(name).unwrap(), &daemon());
+            let before = launch.argv();
+            apply_to_daemon(&mut launch, &[Deviation::DaemonSetting { setting }]).unwrap();
+            let after = launch.argv();
+            let new: Vec<&str> = after.iter().filter(|word| !before.contains(word)).map(String::as_str).collect();
+            format!("{} (+{})", new.join(" "), after.len() - before.len())
+        };
+        let settings = [
+            DaemonSetting::CacheNever,
+            DaemonSetting::CacheMetadata,
+            DaemonSetting::CacheAlways,
+            DaemonSetting::ThreadPool,
+            DaemonSetting::SandboxNone,
+            DaemonSetting::FewDescriptors,
+            DaemonSetting::XattrMap,
+        ];
+        let lines = settings.iter().flat_map(|setting| {
+            ["go-3.1", "go-3.32", "rs-4.1"].map(|name| format!("{name} {setting:?}: {}", said(name, *setting)))
+        });
+        insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r"
+        go-3.1 CacheNever: cache=never (+0)
+        go-3.32 CacheNever: --cache=never (+0)
+        rs-4.1 CacheNever: never (+0)
+        go-3.1 CacheMetadata: cache=metadata (+0)
+        go-3.32 CacheMetadata: --cache=metadata (+0)
+        rs-4.1 CacheMetadata: metadata (+0)
+        go-3.1 CacheAlways: cache=always (+0)
+        go-3.32 CacheAlways: --cache=always (+0)
+        rs-4.1 CacheAlways: always (+0)
+        go-3.1 ThreadPool: --thread-pool-size=8 (+0)
+        go-3.32 ThreadPool: --thread-pool-size=8 (+0)
+        rs-4.1 ThreadPool: --thread-pool-size=8 (+0)
+        go-3.1 SandboxNone: sandbox=none (+2)
+        go-3.32 SandboxNone: --sandbox=none (+1)
+        rs-4.1 SandboxNone: --sandbox=none (+1)
+        go-3.1 FewDescriptors: --rlimit-nofile=1024 (+1)
+        go-3.32 FewDescriptors: --rlimit-nofile=1024 (+1)
+        rs-4.1 FewDescriptors: --rlimit-nofile=1024 (+1)
+        go-3.1 XattrMap: xattr xattrmap=:map::user.virtiofs.: (+4)
+        go-3.32 XattrMap: --xattr --xattrmap=:map::user.virtiofs.: (+2)
+        rs-4.1 XattrMap: --xattr --xattrmap=:map::user.virtiofs.: (+2)
+        ");
     }
 
     #[test]

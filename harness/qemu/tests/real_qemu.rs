@@ -65,7 +65,7 @@ fn sandbox(profile: &Profile, dir: &Path) -> Sandbox {
         max_vcpus: 2,
         disks: vec![BlockDevice { id: "0".to_owned(), file: path("disk"), read_only: false }],
         vsock: Some(Vsock { guest_cid: 77 }),
-        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1 }),
+        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1, vhost: true }),
         console: path("console.sock"),
         pid_file: path("pid"),
         ..Sandbox::new(profile, QEMU, "s1", path("kernel"))

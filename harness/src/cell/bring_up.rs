@@ -1,7 +1,7 @@
 //! A prepared cell becomes an environment that runs, and what the evidence says of that.
 
-use crate::built_in::AGENT;
-use crate::environments::container::{self, Container};
+use crate::built_in::{self, AGENT};
+use crate::environments::container::{self, Container, OwningRun};
 use crate::environments::vm::outer::{Accelerator, release_name};
 use crate::environments::vm::{self, Size};
 use crate::environments::{EnvironmentError, Running, host};
@@ -55,8 +55,8 @@ pub(super) async fn bring_up(
         EnvironmentBase::Vm { disk } => {
             let outer = resources.machines.outer().await?;
             let file = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
-            let mut seed = vec![file("agent", Content::Static(AGENT)), file("initramfs", prepared.initramfs.clone())];
-            seed.extend(prepared.pjdfstest.map(|bytes| file("pjdfstest", Content::Static(bytes))));
+            let agent = built_in::agent(prepared.claims.release.arch).unwrap_or_default();
+            let mut seed = vec![file("agent", Content::Static(agent)), file("initramfs", prepared.initramfs.clone())];
             seed.extend(prepared.files.iter().cloned());
             let cpus = match outer.accelerator {
                 Accelerator::Tcg { .. } if !schedule.needs_cpus() => 1,
@@ -87,7 +87,9 @@ async fn with_kvm_if_it_works(
     image: &str,
 ) -> Result<Container, EnvironmentError> {
     let docker = resources.docker.as_ref().ok_or(EnvironmentError::NoDocker)?;
-    let start = |brokers| container::start(docker, image, AGENT, &resources.owner, brokers);
+    let kept = resources.owner.kept.as_ref().map(|run| container::kept_as(run, output.cell()));
+    let owner = OwningRun { kept, ..resources.owner.clone() };
+    let start = |brokers| container::start(docker, image, AGENT, &owner, brokers);
     if let (Ok(()), Some(profile)) = (&resources.kvm, profile) {
         let why = match start(Some(&resources.host_folder)).await {
             Ok(container) => match boots_under_kvm(&container.line, prepared, profile).await {
@@ -132,7 +134,7 @@ pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<Str
         let size = vm.size;
         let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), value));
         say("machine-qemu", format!("{} of {}, whatever this machine has", outer.version, release_name()));
-        say("machine-accelerator", outer.accelerator.arguments().join(" "));
+        say("machine-accelerator", outer.processor().join(" "));
         say("machine-memory-mib", size.memory_mib.to_string());
         say("machine-cpus", size.cpus.to_string());
         for (name, value) in resources.kata.runtime_evidence() {

@@ -14,6 +14,7 @@ use reports::journal::Event;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
+use suites::elsewhere;
 use suites::environment::Environment;
 use suites::outcome::{Component, Failure, Outcome};
 
@@ -121,7 +122,8 @@ impl Testing {
         if profiles.is_empty() {
             return Ok(());
         }
-        if let Some(reason) = test.all_needs().into_iter().find_map(|need| lacking(need, &self.facts)) {
+        let lacks = || test.all_needs().into_iter().find_map(|need| lacking(need, self.options.effort, &self.facts));
+        if let Some(reason) = elsewhere::untold(test, self.cell.id.arch).or_else(lacks) {
             self.at_once(&profiles, &test.id, Outcome::Skip { reason });
             return Ok(());
         }
@@ -205,7 +207,7 @@ impl Testing {
         };
         // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let kind = if self.is_nested() { Environment::Vm } else { self.cell.id.environment };
-        let deadline = u64::from(test.seconds) * 2 * patience(kind) + 800;
+        let deadline = u64::from(test.seconds_with(self.options.effort)) * 2 * patience(kind) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 guests.extend(launched.into_iter().map(|launched| self.launched(one, launched)));
@@ -243,11 +245,7 @@ impl Testing {
     }
 
     fn started(&self, profiles: &[String], test: &str, attempt: u32) {
-        let mut schedule = locked(&self.schedule);
-        let (total, finished) = schedule.progress();
-        self.cell.line.detail(&format!("{finished}/{total} tests, {}: {test}", profiles.join("+")));
-        schedule.started(profiles, test, attempt, Instant::now());
-        drop(schedule);
+        locked(&self.schedule).started(profiles, test, attempt, Instant::now());
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
         self.output.write(Event::TestStarted { cell, profiles, test, attempt });
     }
@@ -313,7 +311,7 @@ impl Testing {
 
 /// How many seconds an agent may take to start a guest: longer than everything that it waits for itself, so that the agent
 /// says what was slow, and not the line that nobody answers.
-fn start_deadline(nested: bool) -> u64 {
+pub(super) fn start_deadline(nested: bool) -> u64 {
     Deadlines::of(nested).up().as_secs() + 110
 }
 

@@ -3,8 +3,10 @@
 use crate::built_in::VERSION;
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::arch::Arch;
 use reports::journal::Environment;
 use std::path::{Path, PathBuf};
+use suites::environment::Effort;
 
 mod blame;
 mod compared;
@@ -14,7 +16,7 @@ mod maintenance;
 mod results;
 mod transfer;
 
-pub(super) use blame::{BlameArguments, BugArguments, FailedTestArguments};
+pub(super) use blame::{BlameArguments, BugArguments, FailedTestArguments, ShellArguments};
 pub(super) use compared::{AGE, DiffArguments, HistoryArguments, StaleArguments};
 pub(super) use exit_style::ExitStyle;
 pub(super) use known::{ExplainArguments, ListArguments, ListWhat, MatrixArguments};
@@ -91,6 +93,9 @@ pub(super) enum Command {
     /// Write a bug report about a test that failed in a run, for whom it concerns, with a script that reproduces it.
     /// Nothing is sent. Exits with 2, and says why, where there is nothing to report.
     Bug(Box<BugArguments>),
+    /// Open a shell where a test failed: in the container that was kept, or in the same environment, brought up again with
+    /// the guest that the test has. Ends with the code of the shell, or of the command after `--`; then all of it is removed.
+    Shell(Box<ShellArguments>),
     /// Carry cached images from one machine to another, so that a shard need not make them.
     Images(ImagesArguments),
     /// Show what this machine can do and what it lacks.
@@ -183,6 +188,10 @@ pub(super) struct RunArguments {
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
     pub environments: Vec<In>,
+    /// The architecture of the releases, by Kata's name: aarch64, ppc64le, s390x, x86_64. Another one than this machine's
+    /// is emulated, in virtual machines alone (--in vm) [default: this machine's].
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
     /// Memory of a virtual machine; guests run in it.
     #[arg(long, default_value_t = 4096, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
     pub vm_memory: u32,
@@ -194,7 +203,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
     /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel; or another
-    /// release's, with all that it needs: qemu@debian:13. Verdicts become `partial`.
+    /// release's, with all that it needs: qemu@debian:13. Verdicts become `partial`. A cloud-hypervisor or a firecracker is
+    /// tried besides, in virtual machines.
     #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
     /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
@@ -222,6 +232,12 @@ pub(super) struct RunArguments {
     /// but what failed in an emulated machine is run as often again in a fresh one.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,
+    /// What tests of random work begin from: the same number does the same work. It stands in their notes.
+    #[arg(long, default_value_t = Effort::SEED, value_name = "N")]
+    pub seed: u64,
+    /// Random work and large directories at length: ten times as long, and more.
+    #[arg(long)]
+    pub thorough: bool,
     /// Of new failures, at most the first five, find out whose fault each is, as `blame` does; that takes minutes for
     /// each.
     #[arg(long)]
@@ -229,9 +245,17 @@ pub(super) struct RunArguments {
     /// Do not run the release without --with-packages first; compare with the record instead.
     #[arg(long, requires = "with_packages")]
     pub no_base: bool,
-    /// Keep containers so that you can look into them; `clean`, or the next run with the same cache, removes them.
+    /// Keep the containers so that you can look into them: `shell` opens a shell in one and removes it, `clean` removes
+    /// all of them.
     #[arg(long)]
     pub keep: bool,
+    /// The same, of cells in which a test failed, or could not be judged.
+    #[arg(long, conflicts_with = "keep")]
+    pub keep_failed: bool,
+    /// A run's output folder from which it is known how long cells take; give it once for each run [default: the last runs
+    /// in kata-qualify-out, or the plan that --cells names].
+    #[arg(long = "times-of", value_name = "RUN")]
+    pub times_of: Vec<PathBuf>,
     /// Exit with 1 if anything required is not supported, whatever the record says.
     #[arg(long)]
     pub strict: bool,
@@ -309,9 +333,15 @@ pub(super) struct PlanArguments {
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
     #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
     pub environments: Vec<In>,
+    /// The architecture of the releases, as `run` has it.
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<Arch>,
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
+    /// Whether it could be done by the cached images alone, without a network.
+    #[arg(long)]
+    pub offline: bool,
     #[command(flatten)]
     pub images: ImageArguments,
     /// Pack the cells into at most so many shards, each for one machine: `run --cells PLAN --shard K` runs one of them.

@@ -180,7 +180,7 @@ async fn look_into(
     let test = catalogue::find(&case.test)
         .ok_or_else(|| UsageError(format!("the catalogue has no test {} any more", case.test)))?;
     let from = donor(case, like, from, test, database)?;
-    let arch = request::machine()?;
+    let arch = case.cell.arch;
     let is_given = |part: &Component| {
         Donation::parse(&format!("{part}@{from}"), database, arch).is_some_and(|donation| donation.is_ok())
     };
@@ -249,6 +249,7 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
         Environment::Container | Environment::Vm => vec![format!("{}:{}", case.cell.distro, case.cell.release)],
     };
     one.environments = vec![In::from(case.cell.environment)];
+    one.arch = Some(case.cell.arch);
     if case.cell.environment != Environment::Vm {
         // It runs in virtual machines only, and a run without one refuses it.
         one.kata.clear();
@@ -266,6 +267,7 @@ fn step(like: &RunArguments, case: &Case, swap: &[Component], from: &str, out: P
     one.no_base = true;
     one.format = RunFormat::Human;
     (one.write_back, one.strict, one.keep, one.blame) = (false, false, false, false);
+    one.keep_failed = false;
     one
 }
 

@@ -15,12 +15,10 @@ use model::profile::Profile;
 use model::share::Share;
 use qemu::virtiofsd::{VirtiofsdInstance, argv};
 use reports::bug::script::{WORK, script};
-use reports::bug::{
-    FailedTest, Form, Log, Report, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in,
-};
+use reports::bug::{FailedTest, Form, Report, Reproduced, Route, Ruling, Series, Sighting, destination, passed_in};
 use reports::redact::{Redactor, without_folders};
 use reports::standing::{Recorded, Standings};
-use reports::views::write::tail;
+use reports::views::write::end;
 use root::Root;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -36,6 +34,8 @@ const SAID: &str = "repro.log";
 const WHERE: &str = "where.txt";
 /// Bytes of what `blame` has found that are read.
 const MOST_BLAME: u64 = 64 << 10;
+/// Bytes of a log's end in which the failure is looked for: the bundle has no more of it.
+const MOST_LOG: usize = 64 << 10;
 
 /// Runs the command.
 pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
@@ -79,7 +79,7 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     let report = Report {
         worked: worked(&failed, what, &database),
         swap: swap(run, &case, &redactor)?,
-        log: failed.log().and_then(|file| Some(Log { file: file.to_owned(), tail: tail(&folder.path().join(file))? })),
+        log: failed.log(|file| end(&folder.path().join(file), MOST_LOG)),
         reproduced: tried.as_ref().map_or(Reproduced::NotRun, of_all),
         failed: &failed,
         route: &route,

@@ -21,7 +21,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let mut printed = Printed::default();
     let docker = runtime.block_on(container::connect());
     match &docker {
-        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::SweepScope::Over(own))) {
+        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::SweepScope::OverAndKept(own))) {
             Ok(swept) => printed.swept(&swept),
             Err(e) => printed.failed("containers and volumes", &e),
         },

@@ -1,14 +1,16 @@
 //! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to fix it.
 
 use crate::cli::arguments::home;
-use crate::cli::{Exit, cache_folder, print};
+use crate::cli::{Exit, cache_folder, print, request};
 use crate::environments::container::{self, handed_in};
 use crate::environments::vm::outer::{Accelerator, OuterQemu, release_name};
 use crate::environments::vm::pinned;
+use crate::external::ExternalSuite;
 use crate::level;
 use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
+use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
 use operator::process::Invocation;
@@ -28,7 +30,8 @@ enum Subject {
     Keyring,
     Accelerator,
     Machines,
-    Pjdfstest,
+    External(&'static str),
+    Foreign(Arch),
     Memory,
 }
 
@@ -42,7 +45,11 @@ impl Subject {
             Subject::Keyring => "keyring of the Debian archive",
             Subject::Accelerator => "accelerator",
             Subject::Machines => "virtual machines",
-            Subject::Pjdfstest => "pjdfstest",
+            Subject::External(name) => name,
+            Subject::Foreign(Arch::X86_64) => "machines of x86_64",
+            Subject::Foreign(Arch::Aarch64) => "machines of aarch64",
+            Subject::Foreign(Arch::Ppc64le) => "machines of ppc64le",
+            Subject::Foreign(Arch::S390x) => "machines of s390x",
             Subject::Memory => "memory",
         }
     }
@@ -158,19 +165,41 @@ fn look() -> Vec<Finding> {
     all.extend([
         kvm(handed_in::kvm(), outer.as_ref().ok().and_then(|found| found.as_ref()).map(|found| &found.accelerator)),
         machines(outer),
-        Finding {
-            subject: Subject::Pjdfstest,
-            ok: crate::pjdfstest::BINARY.is_some(),
-            seen: match crate::pjdfstest::BINARY {
-                Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
-                None => "was not built with this binary: its tests are skipped".into(),
-            },
-            packages: &[],
-            needed: false,
-        },
-        free_memory(),
     ]);
+    all.extend(crate::external::SUITES.iter().map(external));
+    all.extend(Arch::ALL.iter().filter(|arch| Some(**arch) != Arch::of_machine()).map(|arch| foreign(*arch)));
+    all.push(free_memory());
     all
+}
+
+/// Whether releases of another architecture can be brought up here; most who run none need nothing of it, so that nothing
+/// installs it unasked.
+fn foreign(arch: Arch) -> Finding {
+    let lacks = request::lacks_for(arch);
+    Finding {
+        subject: Subject::Foreign(arch),
+        ok: lacks.is_empty(),
+        seen: match lacks.is_empty() {
+            true => format!("`run --arch {arch} --in vm` emulates them"),
+            false => lacks.join("; "),
+        },
+        packages: &[],
+        needed: false,
+    }
+}
+
+/// A test suite of others.
+fn external(suite: &ExternalSuite) -> Finding {
+    Finding {
+        subject: Subject::External(suite.name),
+        ok: suite.binary.is_some(),
+        seen: match suite.binary {
+            Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
+            None => "was not built with this binary: its tests are skipped".into(),
+        },
+        packages: &[],
+        needed: false,
+    }
 }
 
 /// A program without which images of some other distros cannot be made: who runs none of those needs it not, so that
@@ -234,10 +263,7 @@ fn machines(outer: Result<Option<OuterQemu>, String>) -> Finding {
             let how = match &outer.accelerator {
                 Accelerator::Kvm => format!("KVM boots guests and nests: verdicts say `{}`", level::here().basis),
                 Accelerator::Tcg { why, .. } => {
-                    format!(
-                        "`{}`, verdicts say `emulated`; why not KVM: {why}",
-                        outer.accelerator.arguments().join(" ")
-                    )
+                    format!("`{}`, verdicts say `emulated`; why not KVM: {why}", outer.processor().join(" "))
                 }
             };
             finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))

@@ -7,7 +7,7 @@ use clap::CommandFactory as _;
 use pages::Shared;
 use std::path::Path;
 
-const ENVIRONMENT: [(&str, &str); 5] = [
+const ENVIRONMENT: [(&str, &str); 6] = [
     (
         "KATA_QUALIFY_CACHE",
         "Where images are cached, in the place of $XDG_CACHE_HOME/kata-qualify or ~/.cache/kata-qualify.",
@@ -16,6 +16,7 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("DOCKER_HOST", "The Docker engine; guests in containers have KVM only if it is a socket of this machine's."),
     ("TMPDIR", "Where bundles are unpacked, and files without a name lie."),
     ("NO_COLOR", "Set: no colours."),
+    ("TERM", "`dumb`: no colours, and plain lines from time to time in the place of those that are drawn over."),
 ];
 
 const FILES: [(&str, &str); 2] = [

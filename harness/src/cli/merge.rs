@@ -76,6 +76,7 @@ fn pipeline(
         match gap {
             Gap::Missing => tell(format_args!("missing: {cell}: no run has it to its end")),
             Gap::Unjudged(why) => tell(format_args!("warning: {cell} was not judged: {why}")),
+            Gap::Optional(what) => tell(format_args!("note: {cell}: what is optional was not judged: {what}")),
         }
     }
     Ok(match pipeline.effect() {

@@ -5,6 +5,7 @@ use crate::cli::{UsageError, base, request};
 use crate::part::{Again, Part};
 use crate::run::Request;
 use crate::shards;
+use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
@@ -28,7 +29,7 @@ pub(super) struct Asked {
 /// When the file of cells or the journal that they name cannot be used.
 pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
     if let Some(file) = &arguments.cells {
-        let cells = cells(file, arguments.shard)?;
+        let cells = cells(file, arguments.shard, arguments.arch)?;
         return Ok(of_chosen(arguments, &cells));
     }
     let Some(folder) = &arguments.resume else {
@@ -66,6 +67,7 @@ pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
         targets: or(&options.targets, of_run.targets),
         environments: if options.environments.is_empty() { of_run.environments } else { options.environments.clone() },
         profiles: or(&options.profiles, begun.profiles.clone()),
+        arch: of_run.arch,
         // What the run was not asked for, it did not leave out.
         filter: begun.filter.clone(),
         ..options.clone()
@@ -81,13 +83,15 @@ pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
 /// Bytes of a file that names cells: a plan of all releases has less than a tenth.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The cells that a file names, all of this machine's architecture.
-fn cells(file: &Path, shard: Option<u16>) -> Result<Vec<CellId>, UsageError> {
+/// The cells that a file names, all of the architecture that is asked for, which is this machine's unless said otherwise.
+fn cells(file: &Path, shard: Option<u16>, asked: Option<Arch>) -> Result<Vec<CellId>, UsageError> {
     let failed = |why: String| UsageError(format!("--cells {}: {why}", file.display()));
     let text = read(file).map_err(|e| failed(e.to_string()))?;
     let cells = shards::cells_of(&text, shard.map(usize::from)).map_err(failed)?;
-    let arch = request::machine()?;
+    let of_machine = request::machine()?;
+    let arch = asked.unwrap_or(of_machine);
     match cells.iter().find(|cell| cell.arch != arch) {
+        Some(other) if asked.is_some() => Err(failed(format!("{other} is not of --arch {arch}"))),
         Some(other) => Err(failed(format!("{other} is of another architecture than this machine's, {arch}"))),
         None => Ok(cells),
     }
@@ -125,7 +129,7 @@ fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
     RunArguments { profiles: begun.profiles.clone(), filter: begun.filter.clone(), ..of_cells(arguments, &begun.cells) }
 }
 
-/// Arguments that ask for the releases and environments of cells, each once and in their order.
+/// Arguments that ask for the releases and environments of cells, each once and in their order; a run is of one architecture.
 fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
     let mut targets: Vec<String> = Vec::new();
     let mut environments: Vec<In> = Vec::new();
@@ -139,7 +143,8 @@ fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
             environments.push(environment);
         }
     }
-    RunArguments { targets, environments, ..arguments.clone() }
+    let arch = cells.first().map(|cell| cell.arch).or(arguments.arch);
+    RunArguments { targets, environments, arch, ..arguments.clone() }
 }
 
 impl Asked {
@@ -204,22 +209,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
         let cells: Vec<CellId> = vec!["debian:13/x86_64/vm".parse().unwrap(), "debian:12/x86_64/vm".parse().unwrap()];
-        let begins = reports::journal::Event::RunStarted {
-            schema: reports::journal::SCHEMA,
-            run: "r1".to_owned(),
-            harness: String::new(),
-            commit: String::new(),
-            argv: Vec::new(),
-            records: String::new(),
-            catalogue: String::new(),
-            profiles: vec!["go-3.32".to_owned()],
-            cells: cells.clone(),
-            planned: std::collections::BTreeMap::new(),
-            filter: Some("host::".to_owned()),
-            candidate: false,
-            shaped: false,
-            options: Vec::new(),
-        };
+        let begins = crate::fixtures::begins("r1", &cells, 0, Some("host::"));
         journal.append(begins).unwrap();
         let run = dir.path().to_str().unwrap();
         let rerun = |more: &[&str]| {

@@ -2,20 +2,17 @@
 
 use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
-use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
+use crate::cli::{Exit, UsageError, print, records, redact, request, runtime, times};
 use crate::progress::tell;
 use crate::shards::{self, ExpectedCell, Shard};
 use images::ImageRoute;
 use model::arch::Arch;
-use model::diagnostic::error_chain;
 use model::record::ResolveError;
 use model::release::Release;
 use model::target::Target;
 use reports::journal::{CellId, Environment};
-use reports::run::Run;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// What can be done with a release.
 struct PlanLine {
@@ -28,7 +25,7 @@ struct PlanLine {
 /// What programs get.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Document {
-    /// The architecture that releases would be brought up on: this machine's.
+    /// The architecture that releases would be brought up on: this machine's, unless another one was asked for.
     arch: Arch,
     /// In the order of the records, or as they were named.
     releases: Vec<Planned>,
@@ -59,8 +56,8 @@ struct Planned {
 /// Runs the command.
 pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
-    let arch = request::machine()?;
     let mut environments = request::environments(&arguments.environments)?;
+    let arch = request::architecture(arguments.arch, &arguments.images, &environments)?;
     if environments.contains(&Environment::Host) {
         let why =
             "--in host tests this machine as it is, and brings nothing up: `kata-qualify doctor` says what it lacks";
@@ -70,7 +67,9 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let targets: &[String] = if arguments.targets.is_empty() { &all } else { &arguments.targets };
     let named = request::named(targets, &database, arch)?;
     let releases: Vec<Release> = named.iter().filter_map(|(_, release)| release.clone().ok()).collect();
-    let (images, pinned) = request::images(&arguments.images, false, &environments, &releases, &database)?;
+    let (mut images, pinned) =
+        request::images(&arguments.images, arguments.offline, &environments, &releases, &database)?;
+    request::bases(arch, &mut images);
     let engine = runtime()?.block_on(prospect::engine());
     let settled = prospect::settle(&mut environments, !arguments.environments.is_empty(), &engine);
     if let Ok(true) = settled {
@@ -80,7 +79,10 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
     let judge = |(target, release): &(Target, Result<Release, ResolveError>)| {
         let refusal = |why: String| Refusal { release: target.to_string(), why, hint: None };
         let way = match release {
-            Ok(release) => prospect::way(release, &here),
+            Ok(release) => match request::cannot(release) {
+                Some(why) => Err(refusal(why)),
+                None => prospect::way(release, &here),
+            },
             Err(error) => Err(refusal(error.to_string())),
         };
         let way = way.and_then(|way| match &settled {
@@ -93,7 +95,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         PlanLine { release: target.to_string(), way, note }
     };
     let rows: Vec<PlanLine> = named.iter().map(judge).collect();
-    let cells = expected(arguments, &cells(&named, &rows, &environments))?;
+    let cells = shards::expected(&cells(&named, &rows, &environments), &times::runs(&arguments.runs)?);
     let shards = arguments.shards.map(|count| shards::pack(&cells, count.into())).unwrap_or_default();
     match arguments.format {
         Format::Json => {
@@ -130,17 +132,6 @@ fn cells(
         environment: *environment,
     };
     releases.flat_map(|release| environments.iter().map(move |environment| of(release, environment))).collect()
-}
-
-/// How long cells are expected to take, by the runs that are named.
-fn expected(arguments: &PlanArguments, cells: &[CellId]) -> Result<Vec<ExpectedCell>, UsageError> {
-    let run = |folder: &PathBuf| -> Result<Run, UsageError> {
-        let failed = |why: String| UsageError(format!("--times-of {}: {why}", folder.display()));
-        let journal = reports::journal::read(&folder.join(reports::journal::FILE));
-        Ok(reports::run::fold(&journal.map_err(|e| failed(error_chain(&e)))?))
-    };
-    let runs = arguments.runs.iter().map(run).collect::<Result<Vec<Run>, UsageError>>()?;
-    Ok(shards::expected(cells, &runs))
 }
 
 /// A line for each shard.

@@ -151,6 +151,10 @@ pub(super) fn attainable(releases: &[Release], here: &Here<'_>) -> Result<(), Us
 }
 
 #[cfg(test)]
+#[path = "../../tests/cached/mod.rs"]
+mod cached;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use model::arch::Arch;
@@ -161,10 +165,18 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
         let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
-        let offline = images::Options { offline: true, ..images::Options::new(cache.path()) };
+        let folder = cache.path().join("cache");
+        let offline = images::Options { offline: true, ..images::Options::new(&folder) };
         // By the record's OCI image alone, which takes an engine; or this machine cannot make images at all.
-        let made = images::Options { source: Source::Oci, ..images::Options::new(cache.path()) };
+        let made = images::Options { source: Source::Oci, ..images::Options::new(&folder) };
         let engine: Engine = Err("none".to_owned());
+        let environments = [Environment::Container];
+        let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
+        let here = Here::new(&environments, &offline, &pinned, &engine);
+        let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
+        let nothing = "debian:13: what is needed is not in the cache, and offline forbids fetching it";
+        assert_eq!(said, format!("{nothing}\nhint: run once without --offline"));
+        cached::empty_images(&folder, &["debian:13"]).unwrap();
         let without = Pinned::new(made.clone(), std::slice::from_ref(&release));
         let with = Pinned::new(offline.clone(), std::slice::from_ref(&release));
         let refused = |environment, images: &images::Options, pinned: &Pinned| {
@@ -188,6 +200,27 @@ mod tests {
         // Its own reason comes first.
         let why = refused(Environment::Vm, &made, &without).unwrap();
         assert!(!why.starts_with("virtual machines"), "{why}");
+    }
+
+    #[test]
+    fn a_bootstrap_that_no_mirror_is_known_for_is_refused_with_what_to_do() {
+        let cache = tempfile::tempdir().unwrap();
+        let database = Database::embedded();
+        let release = database.record("fedora").unwrap().release("43", Arch::X86_64).unwrap();
+        let images = images::Options { source: Source::Bootstrap, ..images::Options::new(cache.path()) };
+        let environments = [Environment::Container];
+        let engine: Engine = Err("none".to_owned());
+        let pinned = Pinned::new(images.clone(), std::slice::from_ref(&release));
+        let here = Here::new(&environments, &images, &pinned, &engine);
+        if std::fs::read_to_string("/etc/os-release").is_ok_and(|says| says.lines().any(|line| line == "ID=fedora")) {
+            // It knows one.
+            return;
+        }
+        let Err(refusal) = way(&release, &here) else { panic!("it cannot be made") };
+        assert_eq!(refusal.why, "no mirror of fedora:43 is known");
+        assert_eq!(refusal.hint.as_deref(), Some("name one with --mirror"));
+        let said = attainable(std::slice::from_ref(&release), &here).unwrap_err().0;
+        assert_eq!(said, "fedora:43: no mirror of fedora:43 is known\nhint: name one with --mirror");
     }
 
     #[test]

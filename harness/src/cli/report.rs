@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError, base, records};
-use crate::progress::tell;
+use crate::progress::{is_dumb, tell};
 use anyhow::Context as _;
 use model::database::Database;
 use model::profile::Profile;
@@ -93,7 +93,7 @@ pub(super) fn print(standings: &Standings<'_>, format: Format) -> anyhow::Result
         Format::Json => crate::cli::print(&format!("{}\n", reports::views::json::render(standings)?)),
         Format::Human => {
             let terminal = std::io::stdout().is_terminal();
-            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let colour = terminal && !is_dumb() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let width = terminal_width().filter(|_| terminal).unwrap_or(100);
             crate::cli::print(&with_more(reports::views::terminal::terminal(standings, width, colour), standings))
         }

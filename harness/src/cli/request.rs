@@ -1,12 +1,16 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
+mod foreign;
+
+pub(super) use foreign::{architecture, bases, cannot, lacks as lacks_for, machine};
+
 use crate::cli::arguments::{ImageArguments, In, RunArguments, RunFormat, SourceArgument, budget, cache};
 use crate::cli::components::components;
 use crate::cli::{UsageError, usage, vouched};
-use crate::environments::host;
 use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
+use crate::environments::{Keep, host};
 use crate::part::Part;
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
@@ -30,16 +34,18 @@ use root::Root;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::catalogue;
+use suites::environment::Effort;
 
 /// A valid request of what the arguments ask for.
 ///
 /// # Errors
 /// What is wrong with them, before anything runs.
 pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
-    let arch = machine()?;
     let environments = environments(&arguments.environments)?;
+    let arch = architecture(arguments.arch, &arguments.images, &environments)?;
     let (releases, relative) = releases(arguments, &environments, database, arch)?;
     let profiles = profiles(&arguments.profiles)?;
+    foreign::suits(arguments, &releases, &profiles)?;
     if let Some(filter) = &arguments.filter {
         chooses_a_test(filter, &profiles)?;
     }
@@ -47,7 +53,8 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     if let Some(what) = by_caller.as_deref().filter(|_| arguments.write_back) {
         vouched::is_not_shipped(what, arguments.records.as_deref())?;
     }
-    let (images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
+    let (mut images, pinned) = images(&arguments.images, arguments.offline, &environments, &releases, database)?;
+    bases(arch, &mut images);
     // A component that was brought along is none: the evidence names it, and only Kata's own results are written then.
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !images.updates.is_empty();
     if !images.updates.is_empty() && environments.contains(&Environment::Host) {
@@ -90,7 +97,9 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         pinned,
         jobs: arguments.jobs.map_or(cpus, usize::from),
         attempts: Attempts { retries: arguments.retries, repeat: arguments.repeat },
-        keep: arguments.keep,
+        effort: Effort { seed: arguments.seed, thorough: arguments.thorough },
+        keep: Keep::of(arguments.keep, arguments.keep_failed),
+        visit: None,
         streams: arguments.format == RunFormat::Ndjson,
         options: options(arguments),
         candidate: candidate || relative,
@@ -134,11 +143,6 @@ fn releases(
         releases.push(release.map_err(|e| usage(&e))?);
     }
     Ok((releases, relative))
-}
-
-/// This machine's architecture, on which releases are brought up.
-pub(super) fn machine() -> Result<Arch, UsageError> {
-    Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))
 }
 
 /// A release that is named, with what the records say of it on an architecture.
@@ -362,6 +366,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         (!images.mirror_keys.is_empty(), "--mirror-key"),
         (images.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
+        (arguments.thorough, "--thorough"),
     ] {
         if given {
             options.push(word.to_owned());
@@ -378,6 +383,9 @@ fn options(arguments: &RunArguments) -> Vec<String> {
             format!("{word} {}{checksum}", source.name())
         };
         options.extend(source.map(named));
+    }
+    if arguments.seed != Effort::SEED {
+        options.push(format!("--seed {}", arguments.seed));
     }
     if arguments.repeat > 1 {
         options.push(format!("--repeat {}", arguments.repeat));

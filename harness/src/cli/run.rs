@@ -3,11 +3,13 @@
 use crate::cli::arguments::{Format, RerunArguments, RunArguments, RunFormat};
 use crate::cli::bring_up::bring_up;
 use crate::cli::part::{self, Asked};
-use crate::cli::{Exit, base, blame, records, redact, report, runtime, shut_down, stale, usage};
+use crate::cli::{Exit, base, blame, records, redact, report, runtime, shut_down, stale, times, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{BadRequest, CLEANING, RunEnd};
 use model::database::Database;
+use model::shell::quoted;
 use reports::standing::Standings;
+use reports::views::closing::closing;
 
 /// Runs the command.
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
@@ -36,6 +38,7 @@ fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
     let request = asked.request(database)?;
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
+    progress.expect(times::minutes(&request, arguments.cells.as_deref(), &arguments.times_of)?);
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
     let before = asked.base_request(&request, database)?;
     let is_named = !arguments.environments.is_empty();
@@ -78,6 +81,7 @@ fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
         RunFormat::Ndjson => tell(report::plain(&standings)),
     }
     tell(format_args!("journal and reports: {}", out.display()));
+    closing(&standings, &quoted(&out.display().to_string())).iter().for_each(tell);
     if let Some(folder) = records {
         records::write_back(&standings, database, &folder)?;
     }

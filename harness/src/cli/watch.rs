@@ -1,10 +1,9 @@
 //! `kata-qualify watch`: a run that goes on, shown in another terminal.
 
 use crate::cli::{Exit, UsageError};
-use crate::progress::{CellLine, Progress};
-use crate::watch::{Follower, Shown, Watched};
-use reports::journal::CellId;
-use std::collections::BTreeMap;
+use crate::progress::Progress;
+use crate::watch::Follower;
+use reports::journal::Event;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,24 +15,24 @@ pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
     let failed = |e: std::io::Error| UsageError(format!("{}: {e}", folder.display()));
     let mut follower = Follower::open(folder).map_err(failed)?;
     let progress = Progress::new();
-    let (mut watched, mut lines) = (Watched::default(), BTreeMap::new());
     loop {
         // Asked first: what is written after that is read below, or by the next one.
         let is_over = follower.is_over();
-        let events = follower.read().map_err(failed)?;
-        let is_quiet = events.is_empty();
-        let mut end = None;
-        for shown in events.iter().flat_map(|event| watched.next(event)) {
-            match shown {
-                Shown::End { interrupted } => end = Some(interrupted),
-                other => {
-                    // A run that was resumed has begun again.
-                    end = None;
-                    show(&progress, &mut lines, other);
-                }
-            }
-        }
+        let entries = follower.read().map_err(failed)?;
+        let is_quiet = entries.is_empty();
         // One that wrote its end may be on its way to be resumed; what matters is what stands there last.
+        let mut end = None;
+        for entry in entries {
+            match &entry.event {
+                Event::RunStarted { run, .. } => {
+                    progress.say(&format!("run {}", reports::redact::text(run)));
+                    end = None;
+                }
+                Event::RunFinished { interrupted } => end = Some(*interrupted),
+                _ => {}
+            }
+            progress.saw(&entry.event, entry.at);
+        }
         match end {
             Some(true) => return Ok(told(&progress, "the run was interrupted", folder, Exit::Interrupted)),
             Some(false) => {
@@ -50,21 +49,7 @@ pub(super) fn watch(folder: &Path) -> anyhow::Result<Exit> {
 }
 
 fn told(progress: &Progress, what: &str, folder: &Path, exit: Exit) -> Exit {
+    progress.hide(true);
     progress.say(&format!("{what}: `kata-qualify run --resume {}` goes on with it", folder.display()));
     exit
-}
-
-fn show(progress: &Progress, lines: &mut BTreeMap<CellId, CellLine>, shown: Shown) {
-    let mut line = |cell: CellId| {
-        let name = cell.to_string();
-        lines.entry(cell).or_insert_with(|| progress.cell(&name)).clone()
-    };
-    match shown {
-        Shown::Cell(cell) => drop(line(cell)),
-        Shown::Doing(cell, what) => line(cell).doing(&what),
-        Shown::Detail(cell, what) => line(cell).detail(&what),
-        Shown::Done(cell, what) => line(cell).done(&what),
-        Shown::Line(text) => progress.say(&text),
-        Shown::End { .. } => {}
-    }
 }

@@ -40,6 +40,7 @@ use handed_in::HandedIn;
 use limits::{LIMITS, Limit, UNLIMITED};
 use model::diagnostic::error_chain;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
+use reports::journal::CellId;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +55,9 @@ pub const RUN_LABEL: &str = "org.kata-qualify.run";
 pub const CACHE_LABEL: &str = images::docker::CACHE_LABEL;
 /// Label with the path of the run's lock; when that lock is free, the run is over.
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
+/// Label of what may outlive its run so that people can look into it: the run as its journal names it, and the cell. It
+/// stays until somebody has, or `clean` runs, as long as the container runs.
+pub const KEPT_LABEL: &str = "org.kata-qualify.kept";
 /// Bytes of /dev/shm, where guests' memory is; it is taken only as guests touch it.
 const SHM: u64 = 16 << 30;
 const AGENT: &str = "/kata-qualify-agent";
@@ -107,13 +111,22 @@ pub struct OwningRun {
     pub lock: String,
     /// The name of its cache, [`images::cache::id`].
     pub cache: String,
+    /// As what it may outlive the run: of the whole run its name, of a container [`kept_as`]; it may not, where there is
+    /// nothing.
+    pub kept: Option<String>,
+}
+
+/// The name of what is kept of a cell of a run.
+pub fn kept_as(run: &str, cell: &CellId) -> String {
+    format!("{run}/{cell}")
 }
 
 impl OwningRun {
     /// The labels of what belongs to it, as Docker takes them.
     pub fn labels(&self) -> HashMap<String, String> {
         let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
-        all.map(|(name, value)| (name.to_owned(), value.clone())).into()
+        let kept = self.kept.iter().map(|kept| (KEPT_LABEL, kept));
+        all.into_iter().chain(kept).map(|(name, value)| (name.to_owned(), value.clone())).collect()
     }
 }
 
@@ -304,6 +317,28 @@ impl Container {
         // testcontainers removes a container when its value is dropped.
         std::mem::forget(self.container);
     }
+}
+
+/// The container that was kept under this name, if it still runs.
+///
+/// # Errors
+/// What Docker said.
+pub async fn kept(docker: &Docker, name: &str) -> Result<Option<String>, ContainerError> {
+    let filters = Some(HashMap::from([
+        ("label".to_owned(), vec![format!("{KEPT_LABEL}={name}")]),
+        ("status".to_owned(), vec!["running".to_owned()]),
+    ]));
+    let options = ListContainersOptions { filters, ..Default::default() };
+    let found = docker.list_containers(Some(options)).await.map_err(docker_error("looking for kept containers"))?;
+    Ok(found.into_iter().find_map(|container| container.id))
+}
+
+/// A line to a new agent in a container that was kept; the container ends when it does.
+///
+/// # Errors
+/// What Docker or the agent said.
+pub async fn line_to_kept(docker: &Docker, container: &str) -> Result<Line, ContainerError> {
+    open_line(docker, container).await
 }
 
 /// Removes the container that was made for a volume and did not start: it would keep the volume.

@@ -11,7 +11,7 @@
 //! | part | how | why |
 //! |---|---|---|
 //! | QEMU | Debian 13's, in that release's image, which is its root and read-only; a cached image serves as it is | emulating a processor that virtualizes is where QEMU's versions differ: 7.2 and 11.1 broke guests of guests |
-//! | accelerator | KVM where a small guest is seen to boot under it and KVM nests; else TCG with `EPYC,+svm,+npt` | `/dev/kvm` can exist, answer and still run no kernel; what was found stands in the evidence and in `doctor` |
+//! | accelerator | KVM where a small guest is seen to boot under it and KVM nests; else TCG with `EPYC,+svm,+npt`, or what virtualizes on another architecture | `/dev/kvm` can exist, answer and still run no kernel; what was found stands in the evidence and in `doctor` |
 //! | QEMU's rights | a user that nobody else is, no capabilities, `no_new_privs`, its own filter; disks, lines and `/dev/kvm` as descriptors | guests are strangers: what breaks out of one finds nothing |
 //! | disk | an empty qcow2 over it | what is written goes to a file without a name |
 //! | agent | an archive on a second disk, in a file without a name; a unit unpacks and starts it | the disk need not be made again for each build of the agent; no ssh, no network, no cloud-init |
@@ -28,6 +28,7 @@
 //! by what the unit prints on the console, anything else by the silence on the line.
 //! Such an end blames nobody, and the other cells never notice; `crate::schedule` says what goes on in a fresh machine.
 
+mod arguments;
 pub mod cloud;
 mod confined;
 pub mod outer;
@@ -36,20 +37,21 @@ pub mod process;
 mod stderr;
 mod tiny;
 
-use crate::level::{self, EMULATED_MARK};
+use crate::level;
 use crate::line::{AgentOutput, Line};
 use crate::seed::SeedFile;
 use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
 use agent::process::how_it_ended;
+pub use arguments::name;
+use arguments::{LAYER_FD, LINE_FD, ROOT_FD, SEED_FD, SERIAL_FD};
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
+use model::arch::Arch;
 use model::redact::{one_line, without_controls};
 use model::verified::Basis;
 use outer::{Accelerator, OuterQemu};
 use process::Process;
-use protocol::message::VM_PORT;
-use serde_json::json;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -71,7 +73,7 @@ const AGENT_ENDED: &str = "kata-qualify: the agent ended:";
 
 /// What is put into the tree before it becomes a disk: a unit that starts the agent. The agent itself is not on the disk,
 /// so that the disk does not depend on this build.
-pub fn files() -> Vec<ExtraFile> {
+pub fn files(arch: Arch) -> Vec<ExtraFile> {
     let unit = format!(
         "[Unit]\n\
          Description=Qualification agent\n\
@@ -92,14 +94,24 @@ pub fn files() -> Vec<ExtraFile> {
         let content = content.to_owned().into_bytes().into();
         ExtraFile { path: path.to_owned(), mode: 0o644, content }
     };
-    vec![
+    let mut files = vec![
         text("/etc/systemd/system/kata-qualify.service", &unit),
         text("/etc/systemd/system/multi-user.target.d/kata-qualify.conf", drop_in),
         // Fixed, so that systemd does not think that each boot is the first one.
         text("/etc/machine-id", "6b6174612d7175616c69667900000001\n"),
         text("/etc/hostname", "kata-qualify\n"),
+        // Masked: an engine of the tests' own has its place.
+        text("/etc/systemd/system/docker.service", ""),
+        text("/etc/systemd/system/docker.socket", ""),
+        // containerd copies it for each pod.
+        text("/etc/hosts", "127.0.0.1 localhost\n"),
         text("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n"),
-    ]
+    ];
+    // Nothing that such a machine has makes udev load it.
+    if arch == Arch::Ppc64le {
+        files.push(text("/etc/modules-load.d/kata-qualify.conf", "kvm\nkvm_hv\n"));
+    }
+    files
 }
 
 /// What a machine is made of besides its disk.
@@ -162,7 +174,7 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
         (layer.into(), LAYER_FD),
     ];
     let is_emulated = outer.accelerator != Accelerator::Kvm || level::here().basis == Basis::Emulated;
-    let arguments = arguments(disk, size, is_emulated);
+    let arguments = arguments::of(outer.arch, &outer.accelerator, disk, size, is_emulated);
     let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
     let command = command.map_err(ours("confining the machine's QEMU"))?;
     tracing::debug!("booting a machine: {command:?}");
@@ -183,70 +195,12 @@ pub async fn start(outer: &OuterQemu, disk: &Disk, size: Size, seed: &[SeedFile]
     }
 }
 
-const LINE_FD: i32 = 10;
-const SERIAL_FD: i32 = 11;
-const SEED_FD: i32 = 12;
-const ROOT_FD: i32 = 13;
-const LAYER_FD: i32 = 14;
-
 /// An empty layer over a disk, in a file without a name.
 fn layer(disk: &File) -> io::Result<File> {
     let file = tempfile::tempfile()?;
     let header = images::base::qcow2::empty(disk.metadata()?.len());
     (&file).write_all(&header)?;
     Ok(file)
-}
-
-/// The name of a machine with this disk, made of the disk's folder, which is the key of its image.
-pub fn name(disk: &Disk) -> String {
-    let folder = disk.root.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    format!("kata-qualify-{}", folder.chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>())
-}
-
-/// QEMU's arguments apart from the accelerator's. A machine that is emulated, at whatever level, is marked as such for a
-/// harness in it, because KVM in it hides what is below.
-fn arguments(disk: &Disk, size: Size, is_emulated: bool) -> Vec<String> {
-    let mut words: Vec<String> =
-        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();
-    let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-    add("-name", name(disk));
-    add("-machine", "q35".to_owned());
-    if is_emulated {
-        add("-smbios", format!("type=3,asset={EMULATED_MARK}"));
-    }
-    add("-smp", size.cpus.to_string());
-    add("-m", format!("{}M", size.memory_mib));
-    // A kernel that panics reboots at once, and with -no-reboot QEMU then ends.
-    // On a busy machine an emulated timer is late, and an x86 kernel thinks that it is broken unless told not to check.
-    // For the same reason Linux 7.2's watchdog replaces the TSC by the HPET, and each read of that one leaves the machine.
-    add(
-        "-append",
-        "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=0".to_owned(),
-    );
-    for (fd, set) in [(ROOT_FD, 2), (LAYER_FD, 3)] {
-        add("-add-fd", format!("fd={fd},set={set}"));
-    }
-    let unsafely = json!({"no-flush": true});
-    for node in [
-        json!({"driver": "file", "node-name": "root-file", "filename": "/dev/fdset/2", "read-only": true, "auto-read-only": false, "locking": "off"}),
-        json!({"driver": "raw", "node-name": "root-disk", "file": "root-file", "read-only": true}),
-        json!({"driver": "file", "node-name": "layer-file", "filename": "/dev/fdset/3", "cache": unsafely, "locking": "off"}),
-        json!({"driver": "qcow2", "node-name": "root", "file": "layer-file", "backing": "root-disk", "cache": unsafely}),
-    ] {
-        add("-blockdev", node.to_string());
-    }
-    add("-device", "virtio-blk-pci,drive=root,serial=root".to_owned());
-    add("-add-fd", format!("fd={SEED_FD},set=1"));
-    add("-drive", "file=/dev/fdset/1,format=raw,if=none,id=seed,readonly=on".to_owned());
-    add("-device", format!("virtio-blk-pci,drive=seed,serial={SEED}"));
-    add("-object", "rng-random,id=rng,filename=/dev/urandom".to_owned());
-    add("-device", "virtio-rng-pci,rng=rng".to_owned());
-    add("-chardev", format!("socket,id=serial,fd={SERIAL_FD}"));
-    add("-serial", "chardev:serial".to_owned());
-    add("-chardev", format!("socket,id=line,fd={LINE_FD}"));
-    add("-device", "virtio-serial-pci,id=ports".to_owned());
-    add("-device", format!("virtserialport,bus=ports.0,chardev=line,name={VM_PORT}"));
-    words
 }
 
 /// The agent and its files as an archive in a file without a name, padded to whole sectors of a disk.

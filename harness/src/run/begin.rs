@@ -35,11 +35,20 @@ pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), String> {
     }
 }
 
+/// Tells the display what a cell has before it.
+pub(super) fn shown(cell: &Cell) {
+    let tests = cell.units.iter().flat_map(|unit| &unit.tests);
+    let tests: Vec<(&str, &[String])> =
+        tests.map(|planned| (planned.test.id.as_str(), planned.profiles.as_slice())).collect();
+    let before = cell.before.iter().flat_map(|before| before.tests.keys().cloned()).collect();
+    cell.line.plan(&tests, &before);
+}
+
 /// Whether a cell has not come to its end before.
 pub(super) fn is_left(cell: &Cell) -> bool {
     let ended = cell.before.as_ref().is_some_and(|before| before.ended);
     if ended {
-        cell.line.done("had come to its end before");
+        cell.line.was_over();
     }
     !ended
 }
@@ -49,7 +58,6 @@ pub(super) fn is_left(cell: &Cell) -> bool {
 /// `kvm` is whether containers may be given it.
 pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
-    let several = request.environments.len() > 1;
     request
         .releases
         .iter()
@@ -57,16 +65,15 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progre
         .map(|(release, environment)| (cell_id(release, environment), release, environment))
         .filter(|(id, ..)| request.part.has(id))
         .filter_map(|(id, release, environment)| {
-            let name = format!("{}:{}", release.distro, release.version);
             let provided = provided(environment, kvm);
-            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
+            let same = |profile: &Profile, configuration| normalised(profile, release.arch, configuration, provided);
             let units = request.part.units(&id, plan::units(&request.profiles, environment, wanted, same));
             // Nothing of it is to be run again.
             if request.part.again.is_some() && units.is_empty() {
                 return None;
             }
             Some(Cell {
-                line: progress.cell(&if several { format!("{name} {environment}") } else { name }),
+                line: progress.cell(&id),
                 units,
                 before: before.map(|before| before.progress.get(&id).cloned().unwrap_or_default()),
                 id,
@@ -85,13 +92,14 @@ fn cell_id(release: &Release, environment: Environment) -> CellId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::arch::Arch;
 
     /// Else profiles would share a guest whose arguments differ as soon as it has KVM.
     #[test]
     fn a_container_that_may_have_kvm_is_planned_by_the_arguments_with_it() {
         let units = |kvm| {
             let provided = provided(Environment::Container, kvm);
-            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
+            let same = |profile: &Profile, configuration| normalised(profile, Arch::X86_64, configuration, provided);
             plan::units(Profile::all(), Environment::Container, |_| true, same)
         };
         let [with, without] = [units(true), units(false)];
@@ -99,7 +107,7 @@ mod tests {
         for unit in &with {
             let arguments = |name: &String| {
                 let provided = provided(Environment::Container, true);
-                Profile::find(name).ok().map(|profile| normalised(profile, unit.configuration, provided))
+                Profile::find(name).ok().map(|profile| normalised(profile, Arch::X86_64, unit.configuration, provided))
             };
             let all: std::collections::BTreeSet<_> = unit.profiles.iter().filter_map(arguments).collect();
             assert_eq!(all.len(), 1, "{:?} {:?}", unit.configuration, unit.profiles);

@@ -4,6 +4,7 @@ use model::profile::Profile;
 use suites::catalogue::Configuration;
 use suites::environment::Environment;
 use suites::outcome::{Component, Failure};
+use suites::test::Need;
 
 /// What a line gives for an attempt.
 enum Answer {
@@ -116,9 +117,17 @@ fn what_needs_several_cpus_runs_last_in_an_emulated_machine_of_its_own() {
             said,
             if is_emulated { vec![more, AfterEnvironment::Finished] } else { vec![AfterEnvironment::Finished] }
         );
-        let of_cpu: Vec<u32> = ran.iter().filter(|(_, test)| test == CPU).map(|(machine, _)| *machine).collect();
-        assert_eq!(of_cpu, [machines]);
-        assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), usize::from(is_emulated));
+        let all = units(configurations);
+        let wide: Vec<&str> = all
+            .iter()
+            .flat_map(|unit| &unit.tests)
+            .filter(|planned| planned.test.needs.contains(&Need::Cpus))
+            .map(|planned| planned.test.id.as_str())
+            .collect();
+        assert!(wide.contains(&CPU), "{wide:?}");
+        for (machine, test) in &ran {
+            assert_eq!(*machine, if wide.contains(&test.as_str()) { machines } else { 1 }, "{test}");
+        }
         assert_eq!(ran.len(), ids(&units(configurations)).len());
         assert_eq!(schedule.needs_cpus(), is_emulated);
     }
@@ -239,8 +248,13 @@ fn what_was_under_way_is_told_with_its_attempt() {
 
 #[test]
 fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
-    let mut schedule = vm(&[Configuration::Static, Configuration::Kata]);
-    let all = ids(&units(&[Configuration::Static, Configuration::Kata]));
+    let mut units = units(&[Configuration::Static, Configuration::Kata]);
+    for unit in &mut units {
+        // They have a machine of their own after that.
+        unit.tests.retain(|planned| !planned.test.needs.contains(&Need::Cpus));
+    }
+    let all = ids(&units);
+    let mut schedule = Schedule::new(units, true, Attempts::retrying(1));
     let last = all.last().unwrap().clone();
     let mut ran = Vec::new();
     let said = drive(&mut schedule, true, |(machine, _, test, _)| {

@@ -165,7 +165,6 @@ mod tests {
             claims,
             initramfs: Content::Static(b""),
             files: Vec::new(),
-            pjdfstest: None,
         }
     }
 

@@ -39,6 +39,7 @@ impl Bench {
         fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
         let settings = Settings {
             containerd: containerd(),
+            docker: Some("/usr/sbin/dockerd".into()),
             disk: folder.path().join("disk"),
             artifacts: folder.path().join("artifacts"),
             probe,

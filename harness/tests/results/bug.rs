@@ -1,4 +1,4 @@
-use crate::made::{LOG, Made, PROFILE, artifacts, make, said};
+use crate::made::{Made, PROFILE, artifacts, make, said};
 use crate::trackers::Tracker;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -34,8 +34,8 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    make(&run, &Made { fails: LINE, ..Made::default() });
-    let log = run.join(artifacts(Made::default().cell)).join(LOG);
+    make(&run, &Made { fails: LINE, log: "g1/virtiofsd.log", ..Made::default() });
+    let log = run.join(artifacts(Made::default().cell)).join("g1/virtiofsd.log");
     std::fs::write(&log, "http://someone:hunter22@mirror.example/x\nalice looks at /home/bob\n").unwrap();
     let blame = run.join("blame/002-x");
     std::fs::create_dir_all(&blame).unwrap();
@@ -56,6 +56,7 @@ fn a_folder_has_all_that_a_tracker_is_given_and_nothing_of_this_machine() {
         "\n\nPackage: virtiofsd\nVersion: 1.13.2-1\nSeverity: normal\n",
         "There is no reproducer without the test itself",
         "run --kata <folder>/kata.tar\nit passes\n",
+        "g1/virtiofsd.log, which is\nin the bundle:",
         "<user> looks at /home/<user>",
         "Release:      debian 13 (trixie)",
     ] {

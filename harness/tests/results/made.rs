@@ -39,6 +39,8 @@ pub(crate) struct Made<'a> {
     pub(crate) shaped: bool,
     /// The test that fails, whom that blames, and what was seen.
     pub(crate) fails: (&'a str, Component, &'a str),
+    /// The log that it leaves, below the cell's folder.
+    pub(crate) log: &'a str,
     /// The version of virtiofsd.
     pub(crate) virtiofsd: &'a str,
     pub(crate) basis: Basis,
@@ -65,7 +67,7 @@ impl Default for Made<'_> {
     fn default() -> Self {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
         let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
-        Made { run, cell, shaped: false, fails, virtiofsd, basis: Basis::Emulated, at: 0, end: End::Fails }
+        Made { run, cell, shaped: false, fails, log: LOG, virtiofsd, basis: Basis::Emulated, at: 0, end: End::Fails }
     }
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn artifacts(cell: &str) -> String {
 /// Writes the output folder of a run: one test passed, one failed and left a log.
 pub(crate) fn make(folder: &Path, made: &Made<'_>) {
     let cell: CellId = made.cell.parse().unwrap();
-    let (log, manifest) = (format!("{}/{LOG}", artifacts(made.cell)), "images/made.json");
+    let (log, manifest) = (format!("{}/{}", artifacts(made.cell), made.log), "images/made.json");
     for (file, text) in [(log.as_str(), format!("the log of {}\n", made.run)), (manifest, "{}\n".to_owned())] {
         let path = folder.join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -4,9 +4,12 @@
 
 mod bug;
 mod bundle;
+#[path = "../cached/mod.rs"]
+mod cached;
 mod made;
 mod merge;
 mod pipeline;
+mod shell;
 mod site;
 mod trackers;
 mod transfer;

@@ -7,7 +7,7 @@ fn a_run_is_shown_to_its_end_and_one_that_was_killed_says_how_to_go_on() {
     make(&run, &Made::default());
     let watched = said(dir.path(), &["watch", "run"]);
     assert_eq!(watched.code, Some(0), "{}", watched.stderr);
-    for words in ["run r1", "debian:13/x86_64/container: tests", FAILS, "1 fail, 1 pass", "the run came to its end"] {
+    for words in ["run r1", "debian:13: tests", FAILS, "1 fail, 1 pass", "the run came to its end"] {
         assert!(watched.stderr.contains(words), "{words}: {}", watched.stderr);
     }
     assert_eq!(watched.stdout, "");

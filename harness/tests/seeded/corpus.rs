@@ -18,17 +18,20 @@ pub(crate) enum Part {
     Packages,
     /// containerd and runc.
     Containers,
+    /// What stands in the place of Cloud Hypervisor and Firecracker.
+    OtherVmms,
     /// What the harness stands on: nothing of it may count against a release.
     Infrastructure,
 }
 
 /// Each part with its file.
-const FILES: [(Part, &str); 6] = [
+const FILES: [(Part, &str); 7] = [
     (Part::Qemu, include_str!("corpus/qemu.yaml")),
     (Part::Virtiofsd, include_str!("corpus/virtiofsd.yaml")),
     (Part::Kernel, include_str!("corpus/kernel.yaml")),
     (Part::Packages, include_str!("corpus/packages.yaml")),
     (Part::Containers, include_str!("corpus/containers.yaml")),
+    (Part::OtherVmms, include_str!("corpus/other-vmms.yaml")),
     (Part::Infrastructure, include_str!("corpus/infrastructure.yaml")),
 ];
 
@@ -41,6 +44,7 @@ impl Part {
             Part::Kernel => "kernel",
             Part::Packages => "packages",
             Part::Containers => "containers",
+            Part::OtherVmms => "other-vmms",
             Part::Infrastructure => "infrastructure",
         }
     }
@@ -125,6 +129,8 @@ pub(crate) enum Means {
     Signal { program: Program, signal: String, seconds: u32 },
     /// System calls of virtiofsd are not done, or fail: `CALLS:retval=0`, `CALLS:error=EIO`, as strace's `inject` has it.
     Calls { inject: String },
+    /// Functions in C that the program calls in the place of the C library's.
+    Preloaded { program: Program, functions: String },
     /// The program's bytes have another word of the same length: a command or a field of QMP that is not there.
     Bytes { program: Program, from: String, to: String },
     /// The guest's kernel gets one more parameter.
@@ -141,8 +147,11 @@ pub(crate) enum Means {
     Bundle { run: String },
     /// This stands in the place of this machine's containerd.
     Containerd { text: String },
-    /// No network may be used, and the cache is empty.
-    Offline,
+    /// A program of this text is brought along as a component that the release does not have.
+    Brought { component: Component, text: String },
+    /// The component of whoever tries it is brought along, and calls functions in C in the place of the C library's.
+    /// Where none is lent (`CLOUD_HYPERVISOR=PATH`, `FIRECRACKER=PATH`) it is not tried.
+    Lent { component: Component, functions: String },
     /// Nothing listens where the mirror is.
     NoMirror,
     /// The mirror answers wrongly.

@@ -3,6 +3,20 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod corpus;
+pub(crate) mod lent;
 pub(crate) mod overlay;
 pub(crate) mod table;
 pub(crate) mod trouble;
+
+use crate::command::end;
+use std::process::Command;
+
+/// A library of functions in C, for `LD_PRELOAD`; of the C library it needs what every release has.
+pub(crate) fn library(functions: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, library) = (folder.path().join("functions.c"), folder.path().join("functions.so"));
+    std::fs::write(&source, functions).unwrap();
+    let made = end(Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(&source));
+    assert_eq!(made.code, Some(0), "cc: {}", made.stderr);
+    std::fs::read(&library).unwrap()
+}

@@ -105,6 +105,11 @@ impl Overlay {
                 overlay.wrap(subject, Program::Virtiofsd, &calls(inject));
                 overlay.packages.push("strace");
             }
+            Means::Preloaded { program, functions } => {
+                let library = "usr/lib/kata-qualify-lies.so";
+                overlay.write(library, &super::library(functions), 0o755);
+                overlay.wrap(subject, *program, &format!("export LD_PRELOAD=/{library}"));
+            }
             Means::Bytes { program, from, to } => {
                 let path = subject.path(*program);
                 let bytes = std::fs::read(subject.tree.join(&path)).unwrap();
@@ -130,7 +135,8 @@ impl Overlay {
             }
             Means::Bundle { .. }
             | Means::Containerd { .. }
-            | Means::Offline
+            | Means::Brought { .. }
+            | Means::Lent { .. }
             | Means::NoMirror
             | Means::Mirror { .. }
             | Means::SmallDisk

@@ -1,8 +1,10 @@
 //! What runs said of the faults, held against what they must say.
 
-use super::corpus::{Fault, Part};
+use super::corpus::{Fault, Part, corpus};
 use model::capability::Capability;
 use model::component::Component;
+use model::environment::Environment;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,6 +14,8 @@ use std::fmt::Write as _;
 pub(crate) struct Seen {
     /// The capabilities that are unsupported and were not, each with the components that it blames.
     pub(crate) turned: BTreeMap<Capability, BTreeSet<Component>>,
+    /// The capabilities that an emulated machine leaves open, because what failed in it fails in no container, too.
+    pub(crate) undecided: BTreeSet<Capability>,
     /// Whom tests that failed blame.
     pub(crate) blamed: BTreeSet<Component>,
     /// Whether the run says that something could not be judged.
@@ -31,6 +35,10 @@ impl Seen {
         for profile in &fault.profiles {
             for (name, judgement) in cell["verdicts"][profile.as_str()].as_object().into_iter().flatten() {
                 let capability: Capability = name.parse().unwrap();
+                let is_nested = fault.environment == Environment::Vm && judgement["basis"] == "emulated";
+                if is_nested && judgement["verdict"] == "inconclusive" {
+                    seen.undecided.insert(capability);
+                }
                 if judgement["verdict"] != "unsupported" || was_unsupported(profile, capability) {
                     continue;
                 }
@@ -73,7 +81,7 @@ fn component(of: &Value) -> Option<Component> {
 }
 
 /// How a run's words compare with what they must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Judged {
     /// It noticed, or need not.
     pub(crate) caught: bool,
@@ -87,9 +95,13 @@ impl Judged {
     pub(crate) fn of(fault: &Fault, seen: &Seen) -> Judged {
         let says = seen.said.contains(&fault.says);
         let turned: BTreeSet<Capability> = seen.turned.keys().copied().collect();
-        let capability = turned == fault.turns.iter().copied().collect();
+        let turns: BTreeSet<Capability> = fault.turns.iter().copied().collect();
+        let capability = turned == turns;
         let blames = |blamed: &BTreeSet<Component>| blamed.iter().copied().eq(fault.blames);
         match fault.blames {
+            Some(_) if turned.is_empty() && !seen.undecided.is_empty() => {
+                Judged { caught: says, capability: seen.undecided == turns, component: blames(&seen.blamed) }
+            }
             Some(_) => Judged {
                 caught: !turned.is_empty() && says,
                 capability,
@@ -147,58 +159,106 @@ fn names(all: impl Iterator<Item = &'static str>) -> String {
     if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
 }
 
+/// What came of a fault when it was last tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tried {
+    /// The checksum of the fault as it was then.
+    of: String,
+    /// The day.
+    on: jiff::civil::Date,
+    judged: Judged,
+    seconds: u64,
+    /// What the run said, where that was not right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    wrong: Option<String>,
+}
+
+/// By a fault's name; in the document's order it would change with the corpus.
+pub(crate) type AllTried = BTreeMap<String, Tried>;
+
+impl Tried {
+    /// What came of one today.
+    pub(crate) fn today(row: &Row) -> Tried {
+        let on = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let of = checksum(&row.fault);
+        Tried { of, on, judged: row.judged(), seconds: row.seconds, wrong: row.wrong() }
+    }
+}
+
+/// A fault that was changed since has another one.
+fn checksum(fault: &Fault) -> String {
+    format!("{:08x}", crc32fast::hash(format!("{fault:?}").as_bytes()))
+}
+
+/// What the file keeps of the corpus's faults, without those that are others now.
+pub(crate) fn still_true(mut all: AllTried) -> AllTried {
+    let now: BTreeMap<String, String> =
+        corpus().into_iter().map(|(_, fault)| (fault.id.clone(), checksum(&fault))).collect();
+    all.retain(|id, tried| now.get(id) == Some(&tried.of));
+    all
+}
+
 /// Percent, rounded down: 100 is all.
-pub(crate) fn percent(rows: &[Row], right: impl Fn(Judged) -> bool) -> usize {
-    let count = rows.iter().filter(|row| right(row.judged())).count();
-    (count * 100).checked_div(rows.len()).unwrap_or(0)
+pub(crate) fn percent(all: &[Judged], right: impl Fn(Judged) -> bool) -> usize {
+    let count = all.iter().filter(|judged| right(**judged)).count();
+    (count * 100).checked_div(all.len()).unwrap_or(0)
 }
 
 /// How the document begins, which [`markdown`] makes.
 const HEAD: &str = "\
 # Seeded faults
 
-<!-- Made by `cargo test --package harness --test faults -- --ignored`: do not edit. -->
+<!-- Made of the corpus and `harness/tests/seeded/tried.json` by `UPDATE_TESTS_DOC=1 cargo test --package harness --test faults`: do not edit. -->
 
 Each of these faults is put into a release, or under the harness, and `kata-qualify` is run on it.
 A run has *caught* a fault if it says that something is wrong.
 It has the right *capability* if it takes away those that the fault breaks and no others, and the right *component* if it blames that one and no other.
+A guest of an emulated machine fails for nobody's fault where no container shows the failure, too: there a run must leave these capabilities inconclusive, and the tests that failed must blame the right component.
 A fault of the infrastructure must be told as an error, take nothing away and blame nobody; with some a run may also do as if nothing were wrong.
+*Tried* is the day and how many seconds it took; a fault that was changed since counts as not tried.
 The corpus is `harness/tests/seeded/corpus`; how it is tried stands in `CONTRIBUTING.md`.
 
 ";
 
 /// The document.
-pub(crate) fn markdown(rows: &[Row]) -> String {
+pub(crate) fn markdown(faults: &[(Part, Fault)], tried: &AllTried) -> String {
     let mut text = HEAD.to_owned();
-    let total = rows.len();
+    let judged: Vec<Judged> = faults.iter().filter_map(|(_, fault)| Some(tried.get(&fault.id)?.judged)).collect();
     let _ = writeln!(
         text,
-        "{total} faults: {} % caught, {} % with the right capability, {} % with the right component.\n",
-        percent(rows, |judged| judged.caught),
-        percent(rows, |judged| judged.capability),
-        percent(rows, |judged| judged.component)
+        "{} faults, {} of them tried: {} % caught, {} % with the right capability, {} % with the right component.\n",
+        faults.len(),
+        judged.len(),
+        percent(&judged, |judged| judged.caught),
+        percent(&judged, |judged| judged.capability),
+        percent(&judged, |judged| judged.component)
     );
-    text += "| fault | of | what is wrong | must turn | must blame | caught | capability | component | s |\n";
+    text += "| fault | of | what is wrong | must turn | must blame | caught | capability | component | tried |\n";
     text += "|---|---|---|---|---|---|---|---|---|\n";
-    let mark = |right: bool| if right { "✓" } else { "✗" };
-    for row in rows {
-        let (fault, judged) = (&row.fault, row.judged());
+    for (part, fault) in faults {
+        let result = tried.get(&fault.id);
+        let mark = |is_right: fn(Judged) -> bool| match result.map(|tried| is_right(tried.judged)) {
+            Some(true) => "✓",
+            Some(false) => "✗",
+            None => "–",
+        };
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             fault.id,
-            row.part.name(),
+            part.name(),
             fault.breaks,
             names(fault.turns.iter().map(|capability| capability.name())),
             fault.blames.map_or("nobody", Component::name),
-            mark(judged.caught),
-            mark(judged.capability),
-            mark(judged.component),
-            row.seconds
+            mark(|judged| judged.caught),
+            mark(|judged| judged.capability),
+            mark(|judged| judged.component),
+            result.map_or_else(|| "–".to_owned(), |tried| format!("{}, {} s", tried.on, tried.seconds)),
         );
     }
-    let wrong: Vec<(&str, String)> =
-        rows.iter().filter_map(|row| Some((row.fault.id.as_str(), row.wrong()?))).collect();
+    let wrong = |(_, fault): &(Part, Fault)| Some((fault.id.clone(), tried.get(&fault.id)?.wrong.clone()?));
+    let wrong: Vec<(String, String)> = faults.iter().filter_map(wrong).collect();
     if !wrong.is_empty() {
         text += "\n## What was not right\n\n";
         for (id, why) in wrong {

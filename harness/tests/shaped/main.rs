@@ -255,8 +255,10 @@ impl Shaped {
         let debian = verified(&Database::embedded(), "debian", "13", self.environment);
         let mut compared = 0;
         for entry in &written {
-            let Some(of_debian) = debian.iter().find(|other| other.profile == entry.profile) else { continue };
-            for (capability, shown) in of_debian.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported) {
+            // Each run that judged a part has an entry.
+            let of_debian = debian.iter().filter(|other| other.profile == entry.profile);
+            let all = of_debian.flat_map(|other| &other.capabilities);
+            for (capability, shown) in all.filter(|(_, c)| c.verdict == Verdict::Supported) {
                 // The shapes of openSUSE and Arch have no second user: theirs are made by services that they lack.
                 let needs_users = [Capability::FsVirtioFsPosix, Capability::FsVirtioBlkPosix].contains(capability);
                 let told = entry.capabilities.get(capability).is_some_and(|c| {

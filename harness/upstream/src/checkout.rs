@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// The branch that is read after the newest release.
+pub(crate) const MAIN: &str = "main";
+
 const GIT: &str = "/usr/bin/git";
 /// The longest that one call of git may take.
 const CALL: Duration = Duration::from_secs(60);
@@ -106,12 +109,32 @@ impl Tree {
         paths.iter().find_map(|path| self.files.get(*path).map(|text| (*path, &**text)))
     }
 
-    /// The file of that path, or the files of that folder that end so, by path.
-    pub(crate) fn below<'a>(&'a self, path: &'a str, end: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    /// All files below a folder, by their paths in it.
+    pub(crate) fn within<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let inside = move |file: &'a str| file.strip_prefix(folder)?.strip_prefix('/');
+        self.files.iter().filter_map(move |(file, text)| Some((inside(file)?, &**text)))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn made(files: BTreeMap<String, Rc<str>>) -> Tree {
+        Tree { files }
+    }
+
+    /// The file of that path, or the files below that folder that end so, by path; with each the folder that it is in, as
+    /// seen from there: `signing/`.
+    pub(crate) fn below<'a>(
+        &'a self,
+        path: &'a str,
+        end: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a str, &'a str)> {
         self.files.iter().filter_map(move |(file, text)| {
             let inside = file.strip_prefix(path)?;
-            let name = inside.strip_prefix('/').is_some_and(|name| !name.contains('/') && name.ends_with(end));
-            (inside.is_empty() || name).then_some((file.as_str(), &**text))
+            let folder = match inside.strip_prefix('/') {
+                Some(name) if name.ends_with(end) => &name[..name.rfind('/').map_or(0, |at| at + 1)],
+                None if inside.is_empty() => "",
+                _ => return None,
+            };
+            Some((file.as_str(), folder, &**text))
         })
     }
 }

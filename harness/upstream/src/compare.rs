@@ -1,15 +1,14 @@
 //! The comparison, release by release.
 
-use crate::checkout::{Checkout, CheckoutError, Tree};
+use crate::checkout::{Checkout, CheckoutError, MAIN, Tree};
 use crate::readings::Readings;
 use crate::report::{Difference, Report};
-use crate::{go, rs};
+use crate::{built, constants, go, kernel, rs};
+use model::kata_version::KataVersion;
 use model::profile::{Family, Profile, Runtime};
 
-/// The branch that is read after the newest release.
-const MAIN: &str = "main";
-
-/// Holds both families against a checkout, with the readings that are part of the program.
+/// Holds both families, what is fixed, what Kata's build of QEMU insists on and the options of Kata's kernel against a
+/// checkout, with the readings that are part of the program.
 ///
 /// # Errors
 /// When the checkout cannot be read.
@@ -18,6 +17,11 @@ pub fn compare(checkout: &Checkout) -> Result<Report, CheckoutError> {
     for family in Family::all() {
         compare_family(checkout, family, Readings::of(family.runtime()), &mut report)?;
     }
+    // Both runtimes are released together, and the Go runtime's releases reach further back.
+    let releases = Family::of(Runtime::Go).releases();
+    built::compare_build(checkout, releases, &mut report)?;
+    constants::compare_constants(checkout, releases, &mut report)?;
+    kernel::compare(checkout, &mut report)?;
     Ok(report)
 }
 
@@ -73,6 +77,8 @@ pub fn compare_family(
 
 /// Holds a profile against the source at a tag.
 fn compare_values(tree: &Tree, runtime: Runtime, profile: &Profile, tag: &str, report: &mut Report) {
+    // Gates may begin within a profile's range.
+    let profile = &tag.parse::<KataVersion>().map_or_else(|_| profile.clone(), |version| profile.at(version));
     let values = match runtime {
         Runtime::Go => go::values(tree, profile),
         Runtime::Rs => rs::values(tree, profile),

@@ -4,7 +4,7 @@ use crate::checkout::Tree;
 use crate::qmp;
 use crate::source::{Item, item, line_of, make_variable, makefile_list, quoted, quoted_after, without_comments};
 use crate::values::{Value, yes_or_no};
-use model::profile::{BlkReadOnly, DaemonStyle, Profile};
+use model::profile::{BlkReadOnly, DaemonStyle, Profile, fixed};
 use model::share::Share;
 
 const GOVMM: &[&str] =
@@ -155,7 +155,7 @@ fn bridge(text: &str) -> String {
     let reserve = reserve.map(|(field, option)| {
         last(field).map(|value| format!(",{option}={}", value.trim_matches('"'))).unwrap_or_default()
     });
-    format!("shpc={shpc},addr=2{}", reserve.concat())
+    format!("shpc={shpc},addr={}{}", fixed::BRIDGE_ADDRESS, reserve.concat())
 }
 
 /// `{"tsc", "reliable"}, {"no_timer_check", ""}` as on a command line.
@@ -244,7 +244,7 @@ fn daemon(text: &str) -> String {
 fn gates(tree: &Tree, profile: &Profile) -> Value {
     let texts: Vec<&str> =
         [GOVMM, QMP, QEMU, BASE, AMD64].iter().filter_map(|files| tree.first(files)).map(|(_, text)| text).collect();
-    // What only Kata's build of QEMU asks for is in no source of the runtime.
+    // What only Kata's build of QEMU asks for is in no source of the runtime: `built` holds it against the build's list.
     let of_the_runtime = profile.gates.iter().filter(|gate| !gate.source.contains("build-qemu.sh"));
     let missing: Vec<&str> = of_the_runtime
         .map(|gate| gate.name.as_str())

@@ -67,7 +67,8 @@ struct FileItems {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Settings {
-    /// Their paths; a folder stands for the files in it that end in `.conf`.
+    /// Their paths; a folder stands for the files below it that end in `.conf`, and what is in a folder of its own there is
+    /// told by that: `signing/CONFIG_MODULES`.
     files: Vec<String>,
     /// How the names begin that are read; none for all.
     #[serde(default)]
@@ -150,8 +151,9 @@ impl ReleaseReader<'_> {
             }
         }
         for set in &self.readings.settings {
-            for (path, text) in set.files.iter().flat_map(|path| tree.below(path, ".conf")) {
+            for (path, folder, text) in set.files.iter().flat_map(|path| tree.below(path, ".conf")) {
                 for (name, value, line) in assignments(text).into_iter().filter(|(name, ..)| set.is_read(name)) {
+                    let name = format!("{folder}{name}");
                     places.entry(name.clone()).or_insert_with(|| format!("{path}:{line}"));
                     // Where a condition decides, all its values count.
                     let values: &mut String = now.entry(name).or_default();

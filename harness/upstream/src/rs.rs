@@ -4,7 +4,7 @@ use crate::checkout::Tree;
 use crate::qmp;
 use crate::source::{item, line_of, make_variable, makefile_list, quoted};
 use crate::values::{Value, yes_or_no};
-use model::profile::{BlkReadOnly, BlkSource, Profile};
+use model::profile::{BlkReadOnly, BlkSource, Profile, fixed};
 
 const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
 const INNER: &str = "src/runtime-rs/crates/hypervisor/src/qemu/inner.rs";
@@ -14,10 +14,9 @@ const DAEMON: &str = "src/runtime-rs/crates/resource/src/share_fs/share_virtio_f
 const AGENT: &str = "src/libs/kata-types/src/config/agent.rs";
 const MAKEFILE: &str = "src/runtime-rs/Makefile";
 const OPTIONS: &str = "src/runtime-rs/arch/x86_64-options.mk";
-const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
 
 /// Everything that is read.
-pub(crate) const FILES: &[&str] = &[GENERATOR, INNER, QMP, PARAMS, DAEMON, AGENT, MAKEFILE, OPTIONS, BUILD];
+pub(crate) const FILES: &[&str] = &[GENERATOR, INNER, QMP, PARAMS, DAEMON, AGENT, MAKEFILE, OPTIONS];
 
 pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
     let qemu = &profile.qemu;
@@ -63,7 +62,8 @@ pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
         };
         let shpc = if field("shpc:") == "false" { "off" } else { "on" };
         let (io, mem, pref64) = (field("io_reserve:"), field("mem_reserve:"), field("pref64_reserve:"));
-        format!("shpc={shpc},addr=2,io-reserve={io},mem-reserve={mem},pref64-reserve={pref64}")
+        let addr = fixed::BRIDGE_ADDRESS;
+        format!("shpc={shpc},addr={addr},io-reserve={io},mem-reserve={mem},pref64-reserve={pref64}")
     };
     all.push(within("bridge", GENERATOR, "impl DevicePciBridge", &bridge, &qemu.bridge));
     let read_only = match qemu.blk_read_only {
@@ -107,9 +107,6 @@ pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
     all.push(Value::new("ready-line", DAEMON, Some((yes_or_no(waits.is_some()), waits)), "yes"));
     all.push(gates(tree, profile));
     all.extend(qmp::rs(tree, QMP, profile));
-    if !profile.ended() {
-        all.push(built(tree, profile));
-    }
     all
 }
 
@@ -130,38 +127,11 @@ fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
 fn gates(tree: &Tree, profile: &Profile) -> Value {
     let texts: Vec<&str> =
         [GENERATOR, INNER, QMP, OPTIONS].iter().filter_map(|path| tree.first(&[path])).map(|(_, t)| t).collect();
+    // `built` holds the others against the build's list.
     let of_the_runtime = profile.gates.iter().filter(|gate| !gate.source.contains("build-qemu.sh"));
     let missing: Vec<&str> = of_the_runtime
         .map(|gate| gate.name.as_str())
         .filter(|name| !texts.iter().any(|text| text.contains(name.trim_end_matches("-pci"))))
         .collect();
     Value::new("gates that the source does not have", GENERATOR, Some((missing.join(" "), None)), "")
-}
-
-/// What Kata's own build of QEMU must have on x86_64, and the profile does not ask for.
-fn built(tree: &Tree, profile: &Profile) -> Value {
-    let (_, text) = tree.first(&[BUILD]).unwrap_or_default();
-    let groups = [
-        "_pci_devs",
-        "_mem_devs",
-        "_balloon_devs",
-        "_shared_fs_devs",
-        "_dax_devs",
-        "_pcie_topology",
-        "_iommu_devs",
-        "_tee_objs",
-    ];
-    let mut names: Vec<&str> = groups
-        .iter()
-        .filter_map(|group| text.split_once(&format!("\n{group}=("))?.1.split_once(')'))
-        .flat_map(|(list, _)| list.split_whitespace())
-        .collect();
-    names.extend(text.contains("pvpanic").then_some("pvpanic"));
-    names.retain(|name| *name != "virtio-9p-pci" && !profile.gates.iter().any(|gate| gate.name == *name));
-    Value::new(
-        "devices of Kata's build without a gate",
-        BUILD,
-        Some((names.join(" "), line_of(text, "_pci_devs=("))),
-        "",
-    )
 }

@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+use model::kata_version::KataVersion;
 use model::profile::Family;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
-use upstream::{Checkout, CheckoutError, Readings, Report, compare_family};
+use upstream::{Checkout, CheckoutError, Readings, Report, compare_build, compare_constants, compare_family};
 
 const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
 const MAKEFILE: &str = "src/runtime-rs/Makefile";
@@ -32,7 +33,7 @@ base:
   demands:
     shares: [virtio-fs]
     gates: []
-    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], nvdimm: [], other: []}
+    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], nvdimm: [], settings: [], clock: [], verity: [], other: [], filters: [], translation: [], bridges: [], tunnels: [], macvlans: [], taps: [], loop: [], erofs: [], xfs: [], virtio-mmio: []}
     qemu: {machine: q35, machine-options: "accel=kvm,kernel_irqchip=on", cpu-features: pmu=off, vcpus: 1, memory-mib: 2048, memory-slots: 10, foreground: true, bridge: "shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m", root-bus: null, virtio-fs-queue-size: 1024, blk-scsi-off: false, blk-source: path, blk-read-only: auto-read-only, runtime-params: [reboot=k], guest-selinux: selinux=0, kernel-params: [agent.cdh_api_timeout=50]}
     qmp: {threads: query-cpus-fast, switches: typed, cpu-ids: typed, num-queues: null}
     virtiofsd: {style: long-socket, cache: auto, extra-args: ["--x"], ready-line: Waiting}
@@ -43,6 +44,12 @@ deltas:
     from: 2.0.0
     changes: [{what: w, source: src/x.rs@2.0.0, set: {qemu: {blk-read-only: read-only}}}]
 "#;
+
+type Compare = fn(&Checkout, &[KataVersion], &mut Report) -> Result<(), CheckoutError>;
+
+fn told(report: &Report) -> Vec<String> {
+    report.differences.iter().map(ToString::to_string).collect()
+}
 
 struct Repository(tempfile::TempDir);
 
@@ -133,15 +140,42 @@ impl Repository {
     }
 
     fn compared(&self) -> Result<Report, CheckoutError> {
+        self.compared_with(FAMILY)
+    }
+
+    fn compared_with(&self, family: &str) -> Result<Report, CheckoutError> {
         let checkout = Checkout::open(self.0.path(), Duration::from_secs(120))?;
         let mut report = Report::default();
-        let (family, readings) = (Family::parse(FAMILY).unwrap(), Readings::parse(READINGS).unwrap());
+        let (family, readings) = (Family::parse(family).unwrap(), Readings::parse(READINGS).unwrap());
         compare_family(&checkout, &family, &readings, &mut report)?;
         Ok(report)
     }
 
     fn said(&self) -> Vec<String> {
-        self.compare().differences.iter().map(ToString::to_string).filter(|d| !d.contains("build-qemu.sh")).collect()
+        told(&self.compare())
+    }
+
+    /// What is said of what is compared by itself, at these releases and `main`.
+    fn said_by(&self, compare: Compare, releases: &[KataVersion]) -> Vec<String> {
+        let checkout = Checkout::open(self.0.path(), Duration::from_secs(120)).unwrap();
+        let mut report = Report::default();
+        compare(&checkout, releases, &mut report).unwrap();
+        assert!(report.values > 0);
+        told(&report)
+    }
+
+    /// With Kata's build of QEMU as it is known at 4.1.0, and as `changed` makes it there.
+    fn with_build(changed: fn(String) -> String) -> Vec<String> {
+        let repository = Repository::new();
+        repository.write(BUILD, "./configure\nmake install\n");
+        repository.release("4.0.0");
+        let known = SCRIPT.to_owned();
+        repository.write(BUILD, &changed(known.clone()));
+        repository.release("4.1.0");
+        repository.write(BUILD, &known);
+        repository.git(&["add", "-A"]);
+        repository.git(&["commit", "-q", "--allow-empty", "-m", "m"]);
+        repository.said_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)])
     }
 }
 
@@ -222,6 +256,146 @@ fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
         [
             "main kernel/fragments/fs.conf:2: `CONFIG_FUSE_FS` changed, and no reading accounts for it".to_owned(),
             format!("main {MAKEFILE}:7: `DEFBRIDGES` changed, and no reading accounts for it"),
+            "main kernel/fragments/deeper/x.conf:1: `deeper/CONFIG_DEEPER` changed, and no reading accounts for it"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_gate_is_looked_for_from_the_release_on_where_it_begins() {
+    let repository = Repository::as_expected();
+    let gate = "gates: [{kind: object, name: late, capability: vmm.vfio, source: src/x.rs, from: 2.1.0}]";
+    let delta = "changes: [{what: w, source: src/x.rs@2.0.0, ";
+    let report = repository.compared_with(&FAMILY.replace(delta, &format!("{delta}{gate}, "))).unwrap();
+    let lacks =
+        |tag| format!("{tag} {GENERATOR}: gates that the source does not have: Kata says `late`, the profile b ``");
+    assert_eq!(told(&report), [lacks("2.1.0"), lacks("main")]);
+}
+
+const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
+const SCRIPT: &str = include_str!("made/build-of-qemu.txt");
+
+#[test]
+fn a_build_of_qemu_that_is_as_known_differs_in_nothing() {
+    assert_eq!(Repository::with_build(|known| known), [""; 0]);
+}
+
+#[test]
+fn a_planted_group_of_devices_is_reported_whether_it_is_used_or_not() {
+    let unknown = |line: usize, name: &str| {
+        format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU insists on {name}, which is not known here")
+    };
+    let line = SCRIPT.lines().position(|line| line == "_tee_objs=(tdx-guest sev-snp-guest)").unwrap() + 2;
+    let said = Repository::with_build(|known| {
+        known
+            .replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu\n\tcxl-rp)\n")
+            .replace("pvpanic", "\"${_new_devs[@]}\" pvpanic")
+    });
+    assert_eq!(said, [unknown(line + 1, "cxl-rp"), unknown(line, "edu")]);
+    let said = Repository::with_build(|known| known.replace("sev-snp-guest)\n", "sev-snp-guest)\n_new_devs=(edu)\n"));
+    assert_eq!(said, [unknown(line, "edu")]);
+}
+
+#[test]
+fn a_planted_device_beside_the_groups_is_reported() {
+    let said = Repository::with_build(|known| known.replace("pvpanic\n", "pvpanic edu\n"));
+    let line = SCRIPT.lines().position(|line| line.ends_with(" pvpanic")).unwrap() + 1;
+    let expected = format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU insists on edu, which is not known here");
+    assert_eq!(said, [expected]);
+}
+
+#[test]
+fn a_device_that_is_dropped_from_katas_build_is_reported() {
+    let said = Repository::with_build(|known| known.replace(" vfio-pci", ""));
+    assert_eq!(said, [format!("4.1.0 {BUILD}: Kata's build of QEMU does not insist on vfio-pci")]);
+}
+
+#[test]
+fn a_planted_and_a_dropped_symbol_of_qemus_configuration_are_reported() {
+    let said = Repository::with_build(|known| known.replace("CONFIG_SGX=y", "CONFIG_EDU=y"));
+    let line = SCRIPT.lines().position(|line| line == "CONFIG_SGX=y").unwrap() + 1;
+    assert_eq!(
+        said,
+        [
+            format!("4.1.0 {BUILD}:{line}: Kata's build of QEMU configures EDU, which is not known here"),
+            format!("4.1.0 {BUILD}: Kata's build of QEMU does not configure SGX"),
+        ]
+    );
+}
+
+#[test]
+fn a_build_that_insists_on_something_too_early_is_reported() {
+    let repository = Repository::new();
+    repository.write(BUILD, "_pci_devs=(vfio-pci)\n");
+    repository.release("4.0.0");
+    repository.write(BUILD, SCRIPT);
+    repository.release("4.1.0");
+    let said = repository.said_by(compare_build, &[KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)]);
+    assert_eq!(said, [format!("4.0.0 {BUILD}:1: Kata's build of QEMU insists on vfio-pci, which is not known here")]);
+}
+
+/// A file of Kata's, and its lines that what is fixed here is read from.
+const FIXED: &[(&str, &str)] = &[
+    (
+        "src/runtime/virtcontainers/qemu_arch_base.go",
+        "const (\n\tdefaultBridgeBus          = \"pcie.0\"\n\tmaxDevIDSize              = 31\n)\nconst bridgePCIStartAddr = 2\n",
+    ),
+    ("src/runtime/virtcontainers/qemu.go", "func genericMemoryTopology() {\n\tmemoryOffset += 1024\n}\n"),
+    ("src/runtime/virtcontainers/kata_agent.go", "\tmountGuestTag = \"kataShared\"\n"),
+    (
+        "src/runtime/pkg/device/config/config.go",
+        "\tPCIeRootPortPrefix PCIePortBusPrefix = \"rp\"\n\tPCIeSwitchUpstreamPortPrefix    PCIePortBusPrefix = \"swup\"\n\tPCIeSwitchhDownstreamPortPrefix PCIePortBusPrefix = \"swdp\"\n",
+    ),
+    ("src/libs/kata-types/src/config/default.rs", "pub const DEFAULT_AGENT_VSOCK_PORT: u32 = 1024;\n"),
+    ("src/agent/src/config.rs", "const DEFAULT_HOTPLUG_TIMEOUT: time::Duration = time::Duration::from_secs(3);\n"),
+    (
+        "src/agent/src/sandbox.rs",
+        "const ONLINE_CPUMEM_WAIT_MILLIS: u64 = 50;\nconst ONLINE_CPUMEM_MAX_RETRIES: i32 = 100;\n",
+    ),
+    (GENERATOR, "const BRIDGE_PCI_START_ADDR: u32 = 2;\nconst NESTED_ROOT_PORT_CHASSIS_BASE: u32 = 16;\n"),
+    (QMP, "const DEVICE_DELETED_TIMEOUT: Duration = Duration::from_secs(10);\n"),
+    (
+        "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs.rs",
+        "pub(crate) const MOUNT_GUEST_TAG: &str = \"kataShared\";\n",
+    ),
+];
+
+#[test]
+fn a_planted_constant_is_reported_at_its_release() {
+    let repository = Repository::new();
+    let (base, agent) = ("src/runtime/virtcontainers/qemu_arch_base.go", "src/agent/src/config.rs");
+    // Neither switches nor runtime-rs, and the port was the agent's own.
+    for (file, text) in &FIXED[..3] {
+        repository.write(file, text);
+    }
+    repository.write(agent, &format!("const VSOCK_PORT: u16 = 1024;\n{}", FIXED[5].1));
+    repository.write(FIXED[6].0, &FIXED[6].1.replace("WAIT", "WATI").replace("i32", "u32"));
+    repository.release("2.2.0");
+    for (file, text) in FIXED {
+        repository.write(file, text);
+    }
+    repository.release("4.0.0");
+    let releases = [KataVersion::new(2, 2, 0), KataVersion::new(4, 0, 0)];
+    assert_eq!(repository.said_by(compare_constants, &releases), [""; 0]);
+
+    repository.write(base, &FIXED[0].1.replace("31", "20"));
+    repository.write(agent, &FIXED[5].1.replace("from_secs(3)", "from_secs(9)"));
+    repository.write(QMP, "");
+    repository.release("4.1.0");
+    for (file, text) in FIXED {
+        repository.write(file, text);
+    }
+    repository.git(&["commit", "-q", "-a", "-m", "m"]);
+    let releases = [KataVersion::new(2, 2, 0), KataVersion::new(4, 0, 0), KataVersion::new(4, 1, 0)];
+    assert_eq!(
+        repository.said_by(compare_constants, &releases),
+        [
+            format!("4.1.0 {base}:3: Kata says `20`, and MAX_ID here is `31`"),
+            format!(
+                "4.1.0 {agent}:1: Kata says `time::Duration::from_secs(9)`, and DEVICE_APPEARS here is `time::Duration::from_secs(3)`"
+            ),
+            format!("4.1.0 {QMP}: DEVICE_DELETED is not where it was; here it is `Duration::from_secs(10)`"),
         ]
     );
 }

@@ -213,11 +213,14 @@ fn links_that_stay_in_a_folder_are_followed() {
     fs::write(share.join("kata-alpine-3.22.initrd"), initrd(elf(None))).unwrap();
     symlink("vmlinux-6.12.47-163", share.join("vmlinux.container")).unwrap();
     symlink("kata-alpine-3.22.initrd", share.join("kata-alpine.initrd")).unwrap();
+    fs::write(share.join("kata-ubuntu-noble.image"), "image").unwrap();
+    symlink("kata-ubuntu-noble.image", share.join("kata-containers.img")).unwrap();
     symlink("/opt/kata/share/kata-containers/kata-alpine.initrd", share.join("kata-containers-initrd.img")).unwrap();
     // Leads to nothing inside, as where a release is several archives.
     symlink("../share/not-in-this-archive", dir.path().join("opt/kata/bin/kata-runtime")).unwrap();
     let kata = open(dir.path(), dir.path()).unwrap();
     assert_eq!(kata.kernel.as_ref().unwrap().content().unwrap(), b"kernel");
+    assert_eq!(kata.image.as_ref().unwrap().content().unwrap(), b"image");
     assert_eq!(kata.agent().unwrap().alone().unwrap().content().unwrap(), elf(None));
     assert!(kata.checker(Runtime::Go).is_none());
     // What was opened is what is read, whatever happens to its name.

@@ -1,14 +1,13 @@
 //! The configuration that a kernel's image has in itself: Arch's has it there alone.
 //!
-//! An image of x86 says in its header where the compressed kernel is (Documentation/arch/x86/boot.rst), and in the kernel
-//! the configuration lies compressed between two marks (kernel/configs.c, `CONFIG_IKCONFIG`).
+//! In the kernel, once it is unpacked, the configuration lies compressed between two marks (kernel/configs.c,
+//! `CONFIG_IKCONFIG`).
 
-use crate::unpack::ZSTD;
+use super::vmlinux::{compressed, unpacked};
 use memchr::memmem;
-use std::io::{self, Read};
+use std::io::Read as _;
 
-/// Bytes of a kernel as it is unpacked, some 60 MB without debug information, and of a configuration, some 300 KB.
-const MAX_KERNEL: u64 = 1 << 30;
+/// Bytes of a configuration, some 300 KB.
 const MAX_CONFIGURATION: u64 = 1 << 20;
 
 /// The configuration in an image; none where there is none, or the image is of a form that is not known.
@@ -20,35 +19,6 @@ pub(super) fn of(image: &[u8]) -> Option<String> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(packed).take(MAX_CONFIGURATION).read_to_string(&mut text).ok()?;
     Some(text)
-}
-
-/// The compressed kernel in an image, behind the sectors that set it up.
-fn compressed(image: &[u8]) -> Option<&[u8]> {
-    let number = |at: usize| {
-        let four = image.get(at..)?.first_chunk()?;
-        usize::try_from(u32::from_le_bytes(*four)).ok()
-    };
-    image.get(0x202..)?.starts_with(b"HdrS").then_some(())?;
-    // 0 is what old ones have instead of 4.
-    let sectors = match usize::from(*image.get(0x1f1)?) {
-        0 => 4,
-        sectors => sectors,
-    };
-    let from = ((sectors + 1) * 512).checked_add(number(0x248)?)?;
-    image.get(from..from.checked_add(number(0x24c)?)?)
-}
-
-/// A kernel unpacked by what it begins with; its size stands behind what some compress.
-fn unpacked(packed: &[u8]) -> io::Result<Vec<u8>> {
-    let mut kernel = Vec::new();
-    let kind: Box<dyn Read + '_> = match packed {
-        _ if packed.starts_with(&ZSTD) => Box::new(zstd::stream::read::Decoder::new(packed)?.single_frame()),
-        [0xfd, b'7', b'z', ..] => Box::new(liblzma::read::XzDecoder::new(packed)),
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::GzDecoder::new(packed)),
-        _ => return Err(io::Error::other("expected a kernel that zstd, xz or gzip has compressed")),
-    };
-    kind.take(MAX_KERNEL).read_to_end(&mut kernel)?;
-    Ok(kernel)
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ pub struct Resolution {
     pub missing: Vec<String>,
 }
 
-/// Finds the wanted modules and their dependencies; `modules_dir` is their folder as seen from inside the tree.
+/// Finds the wanted modules and their dependencies; `modules_dir` is their folder as seen from inside the tree. Of `A or B`
+/// the first that is there is wanted.
 ///
 /// Reads `modules.dep`, `modules.builtin`, `modules.softdep` and, for soft dependencies, `modules.alias` (modules.dep(5),
 /// modprobe.d(5)); `-` and `_` are the same in names.
@@ -47,12 +48,21 @@ pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Res
         let index = Index::read(&root, modules_dir)?;
         let mut walk = Walk { root: &root, index: &index, done: BTreeSet::new(), order: Vec::new(), steps_left: STEPS };
         let mut result = Resolution { tree: tree.to_owned(), ..Resolution::default() };
-        for name in wanted {
-            let name = normal(name);
-            if index.builtin.contains(&name) {
-                result.builtin.push(name);
-            } else if !walk.visit(&name, &mut Vec::new())? {
-                result.missing.push(name);
+        for names in wanted {
+            let mut is_there = false;
+            for name in names.split(" or ").map(normal) {
+                if index.builtin.contains(&name) {
+                    result.builtin.push(name);
+                    is_there = true;
+                } else {
+                    is_there = walk.visit(&name, &mut Vec::new())?;
+                }
+                if is_there {
+                    break;
+                }
+            }
+            if !is_there {
+                result.missing.push(normal(names));
             }
         }
         result.load_order = walk.order;

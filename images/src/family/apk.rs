@@ -59,6 +59,10 @@ impl PackageFamily for Apk {
         text.ends_with(".apk")
     }
 
+    fn is_left_out(&self, name: &str) -> bool {
+        name.ends_with(".apk") && name.contains("-dbg-")
+    }
+
     fn name_form(&self) -> &'static str {
         "an apk package's name (letters, digits, `.`, `_`, `+`, `-`)"
     }

@@ -48,6 +48,11 @@ impl PackageFamily for Apt {
         names::is_file(text)
     }
 
+    fn is_left_out(&self, name: &str) -> bool {
+        let is_of_symbols = names::is_file(name) && name.contains("-dbgsym_");
+        is_of_symbols || name.ends_with(".ddeb") || name.ends_with(".udeb")
+    }
+
     fn name_form(&self) -> &'static str {
         names::NAME_FORM
     }
@@ -66,8 +71,18 @@ impl PackageFamily for Apt {
     }
 
     fn machine_packages(&self) -> &'static [&'static str] {
-        // `ip` makes networks for containers.
-        &["dbus", "initramfs-tools", "iproute2", "kmod", "systemd-sysv", "udev"]
+        // `ip` makes networks for containers, the plugins those of pods; dmsetup and mkfs.erofs are what snapshotters call.
+        &[
+            "containernetworking-plugins",
+            "dbus",
+            "dmsetup",
+            "erofs-utils",
+            "initramfs-tools",
+            "iproute2",
+            "kmod",
+            "systemd-sysv",
+            "udev",
+        ]
     }
 
     fn bootstrap_program(&self) -> &'static str {

@@ -5,9 +5,7 @@ use model::redact::percent_decoded;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Variables by which programs that fetch find a proxy.
-pub(crate) const PROXY_VARIABLES: [&str; 6] =
-    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+pub(crate) use operator::process::PROXY_VARIABLES;
 
 /// The addresses of proxies that this process was given.
 pub(crate) fn proxies() -> impl Iterator<Item = String> {

@@ -9,7 +9,7 @@ use super::folder;
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::progress::Phase;
 use crate::runner::Runner;
-use crate::sandbox::Network;
+use operator::process::sandbox::Network;
 use std::path::Path;
 
 /// The program.

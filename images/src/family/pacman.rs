@@ -57,6 +57,10 @@ impl PackageFamily for Pacman {
         text.rsplit('/').next().is_some_and(|name| name.contains(".pkg.tar") && !name.ends_with(".sig"))
     }
 
+    fn is_left_out(&self, name: &str) -> bool {
+        name.contains(".pkg.tar") && name.contains("-debug-")
+    }
+
     fn name_form(&self) -> &'static str {
         "a pacman package's name (lower-case letters, digits, `@`, `.`, `_`, `+`, `-`)"
     }

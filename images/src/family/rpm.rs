@@ -123,6 +123,11 @@ impl PackageFamily for Rpm {
         text.ends_with(".rpm") && !text.ends_with(".src.rpm")
     }
 
+    fn is_left_out(&self, name: &str) -> bool {
+        let is_of_symbols = name.contains("-debuginfo-") || name.contains("-debugsource-");
+        name.ends_with(".src.rpm") || (is_of_symbols && name.ends_with(".rpm"))
+    }
+
     fn name_form(&self) -> &'static str {
         "an RPM package's name (letters, digits, `+`, `-`, `.`, `_`)"
     }

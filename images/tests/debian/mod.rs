@@ -27,6 +27,7 @@ pub(crate) fn release(version: &str) -> Release {
         version: version.to_owned(),
         codename: Some((*codename).to_owned()),
         aliases: vec![],
+        based_on: vec![],
         arch: Arch::X86_64,
         package_manager: PackageManager::Apt,
         suites,
@@ -45,5 +46,6 @@ pub(crate) fn release(version: &str) -> Release {
         }],
         kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: "/boot/vmlinuz-*".to_owned() }),
         container_manager: None,
+        docker: None,
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         version: version.to_owned(),
         codename: None,
         aliases: vec![],
+        based_on: vec![],
         arch: Arch::X86_64,
         package_manager,
         suites: vec![],
@@ -96,6 +97,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         filesystems: vec![],
         kernel: None,
         container_manager: None,
+        docker: None,
     }
 }
 

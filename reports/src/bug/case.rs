@@ -1,13 +1,14 @@
 //! A test that failed, with what is known of it.
 
+use super::options::lacking;
 use super::refused::refusal;
+use crate::component_package::{self, is_of_a_kernel};
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::day;
 use crate::signature;
 use crate::verdict::FinalOutcome;
 use crate::views::causes::words;
-use crate::views::wording::relevant;
 use jiff::civil::Date;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
@@ -47,7 +48,7 @@ pub struct FailedTest<'m> {
     pub failure: Failure,
     /// How often the test failed, of how many times that it passed or failed.
     pub failed: (u32, u32),
-    /// Files beside the journal, of the attempts that failed.
+    /// Files beside the journal, of the last attempt that failed.
     pub artifacts: BTreeSet<&'m str>,
 }
 
@@ -111,15 +112,10 @@ impl<'m> FailedTest<'m> {
         let attempts: Vec<_> = of_test.flat_map(|run| &run.attempts).collect();
         let last = FinalOutcome::of(attempts.iter().map(|attempt| &attempt.outcome))?;
         let Outcome::Fail(failure) = last.outcome else { return None };
-        let bad = attempts.iter().filter(|attempt| matches!(attempt.outcome, Outcome::Fail(_)));
-        let artifacts = bad.flat_map(|attempt| &attempt.artifacts).map(String::as_str).collect();
+        let bad = attempts.iter().rfind(|attempt| matches!(attempt.outcome, Outcome::Fail(_)));
+        let artifacts = bad.into_iter().flat_map(|attempt| &attempt.artifacts).map(String::as_str).collect();
         let failed = (last.decided - last.passed, last.decided);
         Some(FailedTest { matrix, cell, profile, test, release, record, failure, failed, artifacts })
-    }
-
-    /// The log that tells most of it, below the run's folder.
-    pub fn log(&self) -> Option<&'m str> {
-        relevant(&self.artifacts, Some(self.failure.component))
     }
 
     /// The package in the cell of the component that is at fault.
@@ -130,48 +126,35 @@ impl<'m> FailedTest<'m> {
     /// A component's package in the cell.
     pub fn package_of(&self, component: Component) -> Package {
         let facts = self.cell.facts.as_ref();
-        let of_kernel = facts.and_then(|facts| facts.kernel.as_ref()).map(|kernel| format!("linux-image-{kernel}"));
-        // The kernel itself, and not the package that only depends on the newest one.
-        let kernel = of_kernel.filter(|name| self.cell.packages.iter().any(|package| package.name == *name));
-        let named = kernel.filter(|_| component == Component::Kernel);
-        let binary = named.or_else(|| self.packages(component).first().map(ToString::to_string));
+        let binary = component_package::binary(self.release, Some(self.cell), component);
         let Some(name) = binary else { return Package::default() };
-        let installed = self.cell.packages.iter().find(|package| package.name == name);
+        let installed = component_package::installed(self.cell, &name);
         let recorded = || facts?.versions.get(name.as_str()).map(PackageVersion::to_string);
         Package {
-            source: installed.map(|package| package.source.clone()),
+            source: installed.map(|package| component_package::takes_bugs_of(&package.source)),
             version: installed.map(|package| package.version.to_string()).or_else(recorded),
             suite: facts.and_then(|facts| facts.suites.get(name.as_str()).cloned()),
             binary: Some(name),
         }
     }
 
-    /// A component's packages by the record.
-    fn packages(&self, component: Component) -> Vec<PackageName> {
-        let release = self.release;
-        let qemu = || release.qemu().map(|vmm| vmm.packages.clone()).unwrap_or_default();
-        match component {
-            Component::Qemu => qemu(),
-            Component::Virtiofsd => match release.filesystem(Share::VirtioFs) {
-                Some(driver) if !driver.packages.is_empty() => driver.packages.clone(),
-                _ => qemu(),
-            },
-            Component::Kernel => release.kernel.as_ref().map(|kernel| kernel.packages.clone()).unwrap_or_default(),
-            Component::Containerd => {
-                release.container_manager.as_ref().map(|manager| manager.packages.clone()).unwrap_or_default()
-            }
-            Component::Packages | Component::Record | Component::Kata => Vec::new(),
-        }
+    /// What it is, on one line of at most `most` characters: what QEMU itself says, where that is quoted, else what was
+    /// seen; of a share with its name.
+    pub fn summary(&self, most: usize) -> String {
+        let said = self.said();
+        let share = self.test.share.map(Share::name).filter(|name| !said.contains(name));
+        headline(&share.map_or_else(|| said.clone(), |name| format!("{name}: {said}")), most)
     }
 
-    /// What it is, on one line of at most `most` characters: what QEMU itself says, where that is quoted, else what was
-    /// seen.
-    pub fn summary(&self, most: usize) -> String {
+    fn said(&self) -> String {
+        if let Some(lacking) = lacking(&self.failure.observed) {
+            return lacking.words();
+        }
         let first = self.failure.observed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
         let said = first.rsplit_once("(GenericError): ").map_or(first, |(_, said)| said);
         let refused = refusal(&self.failure.observed);
-        let said = refused.map_or_else(|| said.to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words));
-        headline(&said, most)
+        refused
+            .map_or_else(|| without_number(said).to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words))
     }
 
     /// A profile that upstream maintains, of the same runtime, under which the test passes here, by the run or the record.
@@ -262,20 +245,24 @@ impl<'m> FailedTest<'m> {
         all
     }
 
-    /// Other releases whose record has the cause.
+    /// Other releases whose record has the cause, with the versions that it was seen with last.
     fn recorded_too(&self) -> Vec<String> {
-        let mut seen: BTreeMap<(&str, String, Date), BTreeSet<&str>> = BTreeMap::new();
+        let mut seen: BTreeMap<(&str, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
         for entry in self.record.verified.iter().filter(|entry| entry.release != self.cell.cell.release) {
             let causes = entry.capabilities.values().flat_map(|known| &known.causes);
             let mut causes = causes.filter_map(signature::of_recorded);
             if causes.any(|(test, known)| test == self.test.id && known == self.failure.signature) {
-                let key = (entry.release.as_str(), entry.environment.to_string(), entry.tested);
-                seen.entry(key).or_default().insert(entry.profile.as_str());
+                let key = (entry.release.as_str(), entry.environment.to_string());
+                let (last, profiles) = seen.entry(key).or_insert_with(|| (entry, BTreeSet::new()));
+                if entry.tested > last.tested {
+                    *last = entry;
+                }
+                profiles.insert(entry.profile.as_str());
             }
         }
-        let told = seen.into_iter().map(|((release, environment, day), profiles)| {
-            let distro = &self.record.distro;
-            format!("{distro} {release} ({environment}) under {}, by the record of {day}", words(&profiles))
+        let told = seen.into_iter().map(|((release, environment), (last, profiles))| {
+            let (distro, day, versions) = (&self.record.distro, last.tested, versions(&last.versions));
+            format!("{distro} {release} ({environment}) under {}, by the record of {day}: {versions}", words(&profiles))
         });
         told.collect()
     }
@@ -297,8 +284,10 @@ pub fn passed_in(matrix: &Matrix, failed: &FailedTest<'_>) -> Option<Sighting> {
     Some(Sighting { day, release, source, versions: versions(&facts.versions) })
 }
 
-fn is_of_a_kernel(binary: &str) -> bool {
-    binary.starts_with("linux-image-")
+/// Words without the number that Rust puts behind an error's name: ` (os error 6)`.
+fn without_number(said: &str) -> &str {
+    let number = said.rsplit_once(" (os error ").and_then(|(words, number)| Some((words, number.strip_suffix(')')?)));
+    number.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(said, |(words, _)| words)
 }
 
 /// Text on one line: where it is longer than `most` characters, the clauses of it that fit, or the words.
@@ -325,6 +314,12 @@ pub(super) fn versions(all: &BTreeMap<PackageName, PackageVersion>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_errors_number_is_no_part_of_a_headline() {
+        assert_eq!(without_number("making a fifo: No such device (os error 6)"), "making a fifo: No such device");
+        assert_eq!(without_number("it ended (os error x)"), "it ended (os error x)");
+    }
 
     #[test]
     fn a_headline_ends_where_a_clause_or_a_word_does() {

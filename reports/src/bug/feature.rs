@@ -22,7 +22,7 @@ impl fmt::Display for Series {
 const LAST_OF_A_YEAR: u32 = 2;
 
 impl Series {
-    const fn new(major: u32, minor: u32) -> Series {
+    pub(super) const fn new(major: u32, minor: u32) -> Series {
         Series { major, minor }
     }
 

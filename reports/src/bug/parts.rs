@@ -2,24 +2,21 @@
 
 use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
 use super::form::Form;
+use super::log::Log;
+use super::mended::mended;
 use super::route::{Owner, Route, Ruling};
+use super::script::CANNOT_TELL;
+use super::shared::asked_for;
 use super::tracker::Destination;
 use crate::views::wording;
 use model::profile::Runtime;
 use suites::outcome::Component;
 use suites::reproducer::Reproducer;
 
+/// Where this program is.
+const HOME: &str = env!("CARGO_PKG_REPOSITORY");
 /// Releases that are told of as working at most.
 const MOST_SIGHTINGS: usize = 6;
-
-/// The end of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// The file, below the run's folder.
-    pub file: String,
-    /// Its last lines.
-    pub tail: String,
-}
 
 /// What came of running the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +39,7 @@ impl Reproduced {
         let word = |code: &Option<i32>| match code {
             Some(0) => "reproduced".to_owned(),
             Some(1) => "not reproduced".to_owned(),
-            Some(77) => "could not tell".to_owned(),
+            Some(CANNOT_TELL) => "could not tell".to_owned(),
             Some(code) => format!("ended with {code}"),
             None => "was ended from outside".to_owned(),
         };
@@ -72,7 +69,7 @@ pub struct Report<'a> {
     pub worked: Vec<Sighting>,
     /// What `blame` found, as it said it.
     pub swap: Option<String>,
-    /// The end of the log that tells most.
+    /// The log that tells of it.
     pub log: Option<Log>,
     /// The bundle's file name.
     pub bundle: String,
@@ -91,6 +88,8 @@ pub(super) enum Part {
     Observed,
     /// How to see it.
     Reproducer,
+    /// The script itself.
+    Script,
     /// Which component makes it go away.
     Swap,
     /// When it was last seen to work.
@@ -114,6 +113,7 @@ impl Part {
             Part::Expected => "What is expected",
             Part::Observed => "What happened",
             Part::Reproducer => "How to reproduce it",
+            Part::Script => "repro.sh",
             Part::Swap => "With a component of another release",
             Part::Worked => "When it last worked",
             Part::Also => "The same cause elsewhere",
@@ -148,15 +148,20 @@ impl Report<'_> {
             (Part::Log, self.log()),
             (Part::System, self.system()),
             (Part::Origin, self.origin()),
+            // The longest, and what is said of it stands above.
+            (Part::Script, self.script_itself()),
         ];
         all.into_iter().filter(|(_, blocks)| !blocks.is_empty()).collect()
     }
 
-    /// `qemu-system-x86: Bus 'pci-bridge-0' does not support hotplugging`.
+    /// `qemu-system-x86: Bus 'pci-bridge-0' does not support hotplugging`; of Kata's own with the part of it that asks.
     pub(super) fn subject(&self) -> String {
-        let package =
-            self.package().name().map_or_else(|| self.failed.failure.component.name().to_owned(), str::to_owned);
-        let head = format!("{package}: ");
+        let component = self.failed.failure.component;
+        let own = match component {
+            Component::Kata => self.sources().iter().find_map(|source| part_of_kata(source)).map(str::to_owned),
+            _ => self.package().name().map(str::to_owned),
+        };
+        let head = format!("{}: ", own.unwrap_or_else(|| component.name().to_owned()));
         let most = HEADLINE.saturating_sub(head.chars().count());
         format!("{head}{}", self.failed.summary(most))
     }
@@ -214,8 +219,8 @@ impl Report<'_> {
         }
         row("release", release(failed));
         let kata = failed.cell.kata(&failed.profile.name).map(|kata| format!(", run as {kata}"));
-        let range = format!("what Kata Containers {} asks for ({})", failed.profile.range, failed.profile.name);
-        row("for", format!("{range}{}", kata.unwrap_or_default()));
+        let range = format!("Kata Containers {} (profile {})", failed.profile.range, failed.profile.name);
+        row("asked for by", format!("{range}{}", kata.unwrap_or_default()));
         vec![Block::Lines(lines.join("\n"))]
     }
 
@@ -227,16 +232,24 @@ impl Report<'_> {
         };
         let mut all = vec![Block::Text(property)];
         all.extend(failed.test.reason().lines().map(|line| Block::Text(line.to_owned())));
-        let mut sources = failed.failure.asked_for.clone();
-        sources.extend(failed.test.cited());
-        sources.retain(|source| !source.starts_with(others_source(failed.profile.runtime)));
-        sources.sort();
-        sources.dedup();
+        all.extend(failed.test.share.and_then(|share| asked_for(share, failed.profile)).map(Block::Text));
+        let sources = self.sources();
         if !sources.is_empty() {
             all.push(Block::Text("Kata Containers asks for it in (file@tag):".to_owned()));
             all.push(Block::Lines(sources.iter().map(|source| format!("  {source}")).collect::<Vec<_>>().join("\n")));
         }
         all
+    }
+
+    /// Where Kata's source asks for it, in the runtime that ran.
+    fn sources(&self) -> Vec<String> {
+        let failed = self.failed;
+        let mut sources = failed.failure.asked_for.clone();
+        sources.extend(failed.test.cited());
+        sources.retain(|source| !source.starts_with(others_source(failed.profile.runtime)));
+        sources.sort();
+        sources.dedup();
+        sources
     }
 
     fn observed(&self) -> Vec<Block> {
@@ -248,19 +261,19 @@ impl Report<'_> {
     fn reproducer(&self) -> Vec<Block> {
         match &self.script {
             Err(why) => vec![Block::Text(format!("There is no reproducer without the test itself: {why}."))],
-            Ok(script) => {
-                let kind = self.failed.test.reproducer.map_or("", Reproducer::kind);
+            Ok(_) => {
+                let does = self.failed.test.reproducer.map_or("", Reproducer::does);
                 let text = format!(
-                    "repro.sh, for a POSIX shell on the release ({kind}). It ends with 0 if it has reproduced this, with 1 \
-                     if not, and with 77 if it cannot tell."
+                    "By the script at the end, repro.sh, in a POSIX shell on the release. {does} It ends with 0 if it has \
+                     reproduced this, with 1 if not, and with {CANNOT_TELL} if it cannot tell."
                 );
-                vec![
-                    Block::Text(text),
-                    Block::Text(self.reproduced.words()),
-                    Block::Lines(script.trim_end().to_owned()),
-                ]
+                vec![Block::Text(text), Block::Text(self.reproduced.words())]
             }
         }
+    }
+
+    fn script_itself(&self) -> Vec<Block> {
+        self.script.iter().map(|script| Block::Lines(script.trim_end().to_owned())).collect()
     }
 
     fn swap(&self) -> Vec<Block> {
@@ -287,6 +300,7 @@ impl Report<'_> {
         if !elsewhere.is_empty() {
             all.extend([Block::Text("On other releases it works:".to_owned()), lines(&elsewhere)]);
         }
+        all.extend(mended(self.failed).map(|change| Block::Text(change.words())));
         all
     }
 
@@ -300,10 +314,11 @@ impl Report<'_> {
 
     fn log(&self) -> Vec<Block> {
         let told = |log: &Log| {
-            [
-                Block::Text(format!("The end of {}, which is in the bundle:", log.file)),
-                Block::Lines(indented(&log.tail)),
-            ]
+            let head = match log.has_the_failure {
+                true => format!("{}, which is in the bundle, around what failed:", log.file),
+                false => format!("The end of {}, which is in the bundle:", log.file),
+            };
+            [Block::Text(head), Block::Lines(indented(&log.lines))]
         };
         self.log.iter().flat_map(told).collect()
     }
@@ -318,9 +333,9 @@ impl Report<'_> {
         if let Some(facts) = &failed.cell.facts {
             row("Kernel:", facts.kernel.as_deref().unwrap_or("unknown"));
             row(
-                "Brought up:",
+                "Tested in:",
                 &format!(
-                    "{}, {} ({})",
+                    "{}, guests under {} ({})",
                     failed.cell.cell.environment,
                     facts.accelerator,
                     wording::basis(Some(facts.basis))
@@ -335,7 +350,8 @@ impl Report<'_> {
         let (matrix, test) = (self.failed.matrix, &self.failed.test.id);
         let day = matrix.finished.map_or_else(String::new, |at| format!(" of {}", at.strftime("%F")));
         vec![Block::Text(format!(
-            "By the test {test} of kata-qualify {} in the run {}{day}. {} has the whole run; `kata-qualify verify {}` judges it \
+            "By the test {test} of kata-qualify {} in the run {}{day}. kata-qualify ({HOME}) boots guests with a release's own \
+             QEMU, virtiofsd and kernel as Kata Containers does. {} has the whole run; `kata-qualify verify {}` judges it \
              anew.",
             matrix.harness, matrix.run, self.bundle, self.bundle
         ))]
@@ -348,6 +364,12 @@ fn installed(package: &Package) -> Option<String> {
     let version = package.version.as_deref().unwrap_or("of unknown version");
     let suite = package.suite.as_deref().filter(|suite| !suite.is_empty()).map(|suite| format!(" ({suite})"));
     Some(format!("{name} {version}{}", suite.unwrap_or_default()))
+}
+
+/// The part of Kata that a source belongs to, as its issues are headed: `runtime-rs`, `kata-ctl`.
+fn part_of_kata(source: &str) -> Option<&str> {
+    let below = source.strip_prefix("src/")?;
+    below.strip_prefix("tools/").unwrap_or(below).split_once('/').map(|(part, _)| part)
 }
 
 /// Where Kata's source has the runtime that did not run.

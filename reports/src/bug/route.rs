@@ -91,9 +91,13 @@ fn by_component(failed: &FailedTest<'_>) -> Option<Route> {
             let why = "What the record says of the release is wrong; the release itself is not at fault.";
             Some(Route::new(Ruling::Bug(Owner::Records), why))
         }
-        Component::Qemu | Component::Virtiofsd | Component::Kernel | Component::Containerd | Component::Packages => {
-            None
-        }
+        Component::Qemu
+        | Component::CloudHypervisor
+        | Component::Firecracker
+        | Component::Virtiofsd
+        | Component::Kernel
+        | Component::Containerd
+        | Component::Packages => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The reproducer: a script for a POSIX shell that shows a failure without this program.
 //!
-//! It ends with 0 if it has reproduced the failure, with 1 if not, and with 77 if it cannot tell.
+//! It ends with 0 if it has reproduced the failure, with 1 if not, and with [`CANNOT_TELL`] if it cannot tell.
 //! It prints the versions that it runs, and begins with its control: what must work, or nothing can be told.
 //! Which kind a test has is on its row ([`Reproducer`]); what the script looks for is taken from the failure itself.
 
@@ -62,7 +62,7 @@ fn head(failed: &FailedTest<'_>) -> String {
 # {summary}
 #
 # What the test {test} of kata-qualify saw under {profile} (Kata Containers {range}).
-# Ends with 0 if it has reproduced that, with 1 if not, with 77 if it cannot tell.
+# Ends with 0 if it has reproduced that, with 1 if not, with {CANNOT_TELL} if it cannot tell.
 {needs}set -u
 export LC_ALL=C
 
@@ -85,7 +85,7 @@ trap 'exit {CANNOT_TELL}' HUP INT TERM
 
 echo \"== versions\"
 sed -n 's/^PRETTY_NAME=//p' /etc/os-release
-uname -srm
+echo \"run under $(uname -srm)\"
 {package}",
         summary = failed.summary(HEADLINE),
         test = failed.test.id,
@@ -98,14 +98,8 @@ uname -srm
 
 /// Asks the package manager for a package's version.
 fn versions(manager: PackageManager, package: &str) -> String {
-    let asked = match manager {
-        PackageManager::Apt => "dpkg-query --show",
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => "rpm -q",
-        PackageManager::Pacman => "pacman -Q",
-        PackageManager::Apk => "apk list --installed",
-        PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => return String::new(),
-    };
-    format!("{asked} {} 2>&1\n", quoted(package))
+    let asked = manager.questions().map(|questions| questions.version.join(" "));
+    asked.map(|asked| format!("{asked} {} 2>&1\n", quoted(package))).unwrap_or_default()
 }
 
 /// A word of the script in which [`WORK`] stands for the folder, and nothing else for anything: some of it comes from a

@@ -50,7 +50,7 @@ const TRIXIE: &[(&str, &str, &str)] = &[
     ("qemu-system-x86", "1:10.0.13+ds-0+deb13u1", "qemu"),
     ("virtiofsd", "1.13.2-1+deb13u1", "rust-virtiofsd"),
     ("linux-image-amd64", "6.12.118-1", "linux-signed-amd64"),
-    ("linux-image-6.12.118+deb13-amd64", "6.12.118-1", "linux"),
+    ("linux-image-6.12.118+deb13-amd64", "6.12.118-1", "linux-signed-amd64"),
 ];
 const LATER_DAEMON: &[(&str, &str, &str)] = &[("virtiofsd", "1.14.0-1", "rust-virtiofsd")];
 const BULLSEYE: &[(&str, &str, &str)] = &[("qemu-system-x86", "1:5.2+dfsg-11+deb11u5", "qemu")];
@@ -65,8 +65,8 @@ const fn trixie(profile: &'static str, test: &'static str, component: Component,
 }
 
 /// What `distros/records/verified/debian.yaml` has, and of Kata's own what the tests say by now.
-const FIFO_OF_BOOKWORM: Finding =
-    bookworm("go-3.24", FIFO, Component::Qemu, "making a fifo: No such device or address (os error 6)");
+const FIFO_OF_BOOKWORM: Finding = bookworm("go-3.24", FIFO, Component::Qemu, FIFO_SAID);
+const FIFO_SAID: &str = "making a fifo: No such device or address (os error 6)";
 const ROOT_PORT_OF_TRIXIE: Finding = trixie(
     "rs-4.1",
     ROOT_PORT,
@@ -219,7 +219,7 @@ fn reported_of(
         let route = Route::of(failed, newest());
         let destination = destination(failed, &route, to).unwrap();
         let script = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd")).unwrap();
-        let log = Log { file: failed.log().unwrap().to_owned(), tail: "the last line of the guest".to_owned() };
+        let said = format!("the guest is up\n{FIFO_SAID}\nthe last line of the guest\n");
         let report = Report {
             failed,
             route: &route,
@@ -231,7 +231,7 @@ fn reported_of(
                 "{} in {} under {}\n  with nothing swapped: fails\n",
                 failed.test.id, failed.cell.cell, failed.profile.name
             )),
-            log: Some(log),
+            log: failed.log(|_| Some(said.clone())),
             bundle: "kata-qualify-20260725-172000.tar.zst".to_owned(),
         };
         let written = report.written().unwrap();
@@ -387,7 +387,7 @@ fn kata_is_shown_the_source_of_the_runtime_that_ran() {
 
 #[test]
 fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
-    let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(77)]);
+    let ran = Reproduced::Ran(vec![Some(0), Some(1), Some(script::CANNOT_TELL)]);
     let (written, ..) = reported(&FLAGS_OF_BOOKWORM, None, ran);
     let body = written.text.split_once("\n\n").unwrap().1;
     assert!(
@@ -406,6 +406,25 @@ fn what_was_not_reproduced_says_so_on_top_and_a_wish_is_called_one() {
         "{}",
         of_a_kernel.text
     );
+    let (of_options, to, _) = reported(&IOMMUFD_OF_TRIXIE, None, Reproduced::NotRun);
+    assert!(of_options.text.contains("\nSubject: linux: CONFIG_IOMMUFD is not set\n"), "{}", of_options.text);
+    assert!(to.contains("https://bugs.debian.org/src:linux\n"), "that of the signed one has no bugs: {to}");
+    // Debian mends what is in unstable first: the versions there are told.
+    let unstable = of_options.text.lines().find(|line| line.starts_with("  debian unstable (container) under "));
+    assert!(unstable.is_some_and(|line| line.contains(": linux-image-amd64 7.")), "{}", of_options.text);
+}
+
+#[test]
+fn a_change_that_mends_it_is_named_where_the_release_is_older() {
+    let words = "QEMU's makers have mended it by \"9pfs: fix regression regarding CVE-2023-2861\"";
+    let (of_bookworm, ..) = reported(&FIFO_OF_BOOKWORM, None, Reproduced::NotRun);
+    assert!(one_line(&of_bookworm.text).contains(words), "{}", of_bookworm.text);
+    assert!(of_bookworm.text.contains("\nTags: fixed-upstream\n"), "{}", of_bookworm.text);
+    let (of_testing, ..) = reported(&FIFO_OF_TESTING, Some(Form::Debian), Reproduced::NotRun);
+    assert!(!one_line(&of_testing.text).contains("have mended it"), "it has the change: {}", of_testing.text);
+    let elsewhere = Finding { test: HANDLES, ..FIFO_OF_BOOKWORM };
+    let matrix = run(&elsewhere, |_| {});
+    assert_eq!(with(&elsewhere, &matrix, None, mended::mended), None, "on another share it is another fault");
 }
 
 /// Of other distros' forms; the release in them is Debian's, because none else has been run.
@@ -444,7 +463,7 @@ fn each_form_has_what_its_tracker_asks_for() {
         ("product", "Fedora"),
         ("component", "qemu"),
         ("version", "12"),
-        ("summary", "qemu-system-x86: making a fifo: No such device or address (os error 6)"),
+        ("summary", "qemu-system-x86: virtio-9p: making a fifo: No such device or address"),
         ("op_sys", "Linux"),
         ("rep_platform", "x86_64"),
     ] {
@@ -459,13 +478,41 @@ fn each_form_has_what_its_tracker_asks_for() {
         written("opensuse").unwrap().2
     );
     let (_, mail, to) = written("ubuntu").unwrap();
-    assert!(mail.starts_with("To: new@bugs.launchpad.net\nSubject: qemu-system-x86: making a fifo"), "{mail}");
+    assert!(
+        mail.starts_with("To: new@bugs.launchpad.net\nSubject: qemu-system-x86: virtio-9p: making a fifo"),
+        "{mail}"
+    );
     assert!(mail.contains("\n\n affects ubuntu/qemu\n done\n\nVersions\n"), "{mail}");
     let to = one_line(&to);
     assert!(to.contains("signed by an OpenPGP key") && to.contains("Signing is left to you"), "{to}");
     assert!(written("rhel").unwrap_err().starts_with("where rhel takes bugs"), "its tracker has none of the forms");
     let mail = one_line(&written("debian").unwrap().1);
     assert!(mail.contains("neither the record nor a run that is kept has seen it work"), "{mail}");
+}
+
+/// A guest that is well says nothing of what the daemon refused, and the log of an earlier attempt nothing of the last.
+#[test]
+fn a_report_quotes_the_log_of_what_is_at_fault_and_no_other() {
+    let logs = |component: Component, said: &[(&str, &str)]| {
+        let finding = Finding { component, ..FIFO_OF_BOOKWORM };
+        let mut matrix = run(&finding, |_| {});
+        let attempts = &mut matrix.cells[0].instances[0].attempts;
+        attempts[0].artifacts = strings(&["a/g1/qemu.log", "a/g1/virtiofsd.log"]);
+        attempts[1].artifacts = said.iter().map(|(file, _)| (*file).to_owned()).collect();
+        let read = |file: &str| Some(said.iter().find(|(name, _)| *name == file)?.1.to_owned());
+        with(&finding, &matrix, None, |failed| failed.log(read)).map(|log| (log.file, log.lines, log.has_the_failure))
+    };
+    let (serial, qemu) = ("a/g2/serial.log", "a/g2/qemu.log");
+    let of = |file: &str, lines: &str, has_it: bool| Some((file.to_owned(), lines.to_owned(), has_it));
+    let both = [(serial, "Linux version\nup\n"), (qemu, "warning\n")];
+    assert_eq!(logs(Component::Qemu, &both), of(qemu, "warning", false));
+    assert_eq!(logs(Component::Kernel, &both), of(serial, "Linux version\nup", false));
+    for component in [Component::Virtiofsd, Component::Kata, Component::Packages, Component::Record] {
+        assert_eq!(logs(component, &both), None, "{component}");
+    }
+    let told = format!("up\n{FIFO_SAID}\n");
+    let told = [(serial, told.as_str()), (qemu, "warning\n")];
+    assert_eq!(logs(Component::Virtiofsd, &told), of(serial, told[0].1.trim_end(), true), "it has the failure's words");
 }
 
 /// A finding for each script that can be made.

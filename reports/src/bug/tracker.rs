@@ -95,8 +95,8 @@ pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> 
     let found = match owner {
         Owner::Kata => plain(Form::Kata, KATA),
         Owner::Records => plain(Form::Gitlab, OURS),
-        Owner::Upstream if to.is_none_or(|to| to == Form::Gitlab) => upstream(failed),
-        Owner::Upstream => of_distro(failed).unwrap_or_else(|_| upstream(failed)),
+        Owner::Upstream if to.is_none_or(|to| to == Form::Gitlab) => upstream(failed)?,
+        Owner::Upstream => of_distro(failed).or_else(|_| upstream(failed))?,
         Owner::Distro => of_distro(failed)?,
     };
     match to.filter(|to| *to != found.form) {
@@ -111,10 +111,19 @@ pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> 
     }
 }
 
-fn upstream(failed: &FailedTest<'_>) -> Destination {
-    match failed.failure.component {
-        Component::Virtiofsd => plain(Form::Gitlab, "https://gitlab.com/virtio-fs/virtiofsd/-/issues"),
-        _ => plain(Form::Gitlab, "https://gitlab.com/qemu-project/qemu/-/issues"),
+/// Where the makers of what is to blame take bugs.
+fn upstream(failed: &FailedTest<'_>) -> Result<Destination, String> {
+    let component = failed.failure.component;
+    match component {
+        Component::Qemu => Ok(plain(Form::Gitlab, "https://gitlab.com/qemu-project/qemu/-/issues")),
+        Component::Virtiofsd => Ok(plain(Form::Gitlab, "https://gitlab.com/virtio-fs/virtiofsd/-/issues")),
+        Component::CloudHypervisor
+        | Component::Firecracker
+        | Component::Kernel
+        | Component::Containerd
+        | Component::Packages
+        | Component::Record
+        | Component::Kata => Err(format!("where the makers of {component} take bugs is not known here")),
     }
 }
 

@@ -1,8 +1,9 @@
 use super::*;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
-use crate::sample::{BOOT, HOSTILE, Maker, QMP, beside, cell, error, fail, judged, recorded, run};
+use crate::sample::{BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, beside, cell, error, fail, judged, recorded, run};
 use model::verified::VerifiedEntry;
+use suites::capability::Capability;
 use suites::outcome::{Component, Outcome};
 
 fn planned(releases: &[&str]) -> Vec<CellId> {
@@ -50,6 +51,73 @@ fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
         let pipeline = Pipeline::new(&standings, &planned(&plan));
         assert_eq!(pipeline.effect(), effect, "{cells:?} of {plan:?}: {:?}", pipeline.gaps());
     }
+}
+
+#[test]
+fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
+    let (matrix, mut entries) = of(&[("13", QMP, fail(Component::Qemu, "no reply"))]);
+    for entry in &mut entries {
+        entry.capabilities.remove(&Capability::VmmQmp);
+    }
+    let standings = beside(&matrix, &entries);
+    assert_eq!(standings.effect(), Effect::None, "of a run it is a first record");
+    let pipeline = Pipeline::new(&standings, &planned(&["13"]));
+    assert_eq!((pipeline.effect(), pipeline.gaps().len()), (Effect::Worse, 0));
+    let told = pipeline.annotations();
+    let expected = "::error title=debian%3A13/x86_64/container%3A new verdict::vmm.qmp had no record, is unsupported \
+                    (go-3.29); qemu: no reply (smoke::qmp_replies_parse)\n";
+    assert_eq!(told, expected);
+    let [issue] = &pipeline.issues()[..] else { panic!("one issue") };
+    assert!(issue.body.starts_with("What Kata needs fails, and no record has it, in run "), "{}", issue.body);
+    // What nobody needs is told, and is as green as before.
+    let (matrix, mut entries) = of(&[("13", QMP, Outcome::Pass)]);
+    for entry in &mut entries {
+        entry.capabilities.remove(&Capability::VmmTdx);
+    }
+    let standings = beside(&matrix, &entries);
+    let pipeline = Pipeline::new(&standings, &planned(&["13"]));
+    assert_eq!((pipeline.effect(), pipeline.issues().len()), (Effect::None, 0));
+    let told = pipeline.annotations();
+    let notice = "::notice title=debian%3A13/x86_64/container%3A new verdict::vmm.tdx had no record, is unsupported";
+    assert!(told.starts_with(notice) && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn what_is_optional_and_could_not_be_judged_is_a_note() {
+    let lost = || error("the line ended");
+    let cells = [("13", TDX, lost()), ("12", TDX, lost())];
+    let (matrix, entries) = of(&cells);
+    let standings = beside(&matrix, &entries);
+    assert_eq!(standings.effect(), Effect::Unjudged, "of a run it is what could not be judged");
+    let pipeline = Pipeline::new(&standings, &planned(&["13", "12"]));
+    assert_eq!(pipeline.effect(), Effect::None);
+    assert!(pipeline.gaps().values().all(Gap::is_optional) && pipeline.gaps().len() == 2, "{:?}", pipeline.gaps());
+    let (said, told) = (pipeline.summary(), pipeline.annotations());
+    assert!(said.starts_with("**2 of 2 planned cells were judged.**\n"), "{said}");
+    assert!(
+        said.contains("- – debian:13/x86\\_64/container: not judged, and optional: vmm.tdx was unsupported"),
+        "{said}"
+    );
+    assert_eq!(told.lines().filter(|line| line.starts_with("::notice title=debian%3A1")).count(), 2, "{told}");
+    assert!(told.contains("not judged%2C and optional::vmm.tdx was") && told.lines().count() == 2, "{told}");
+    // What is needed is no note: not what the environment may lack, and not a test of which nobody knows what rests on it.
+    for (test, outcome) in [(QMP, lost()), (VSOCK, lost()), (DAEMON, lost())] {
+        let (matrix, entries) = of(&[("13", test, outcome)]);
+        let standings = beside(&matrix, &entries);
+        let pipeline = Pipeline::new(&standings, &planned(&["13"]));
+        assert_eq!(pipeline.effect(), Effect::Unjudged, "{test}: {:?}", pipeline.gaps());
+    }
+}
+
+/// Two things are lost, and the one that is needed counts.
+#[test]
+fn a_gap_says_first_what_is_needed() {
+    let lost = run(|id| [TDX, QMP].contains(&id).then(|| error("the line ended")));
+    let (matrix, entries) = (judged(&lost), recorded());
+    let standings = beside(&matrix, &entries);
+    let pipeline = Pipeline::new(&standings, &planned(&["13"]));
+    let [(_, Gap::Unjudged(why))] = &pipeline.gaps().iter().collect::<Vec<_>>()[..] else { panic!("a gap") };
+    assert!(why.starts_with("vmm.qmp was supported"), "{why}");
 }
 
 #[test]

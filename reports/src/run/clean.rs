@@ -11,35 +11,39 @@ use suites::outcome::{Failure, Outcome};
 /// Knows every host that anything in the journal gives away.
 pub fn redactor(journal: &Journal) -> Redactor {
     // Cut before searching: a report shows no more of a text than this anyway.
-    let mut texts: BTreeSet<String> = BTreeSet::new();
-    let mut add = |text: &str| {
-        if text.contains("://") || text.contains(' ') {
-            texts.insert(redact::without_controls(text, redact::MAX_TEXT));
-        }
+    let cut = |text: &str| {
+        let may_have_one = text.contains("://") || text.contains(' ');
+        may_have_one.then(|| redact::without_controls(text, redact::MAX_TEXT))
     };
+    // What a test says may refer to a page; what else has an address has it of where the machine fetches from.
+    let (mut said, mut fetched): (BTreeSet<String>, BTreeSet<String>) = Default::default();
     for entry in &journal.entries {
         match &entry.event {
-            Event::RunStarted { options, argv, .. } => options.iter().chain(argv).for_each(|t| add(t)),
-            Event::CellFacts { facts, .. } => {
-                facts.notes.iter().chain(&facts.image_options).for_each(|t| add(t));
-                let values = facts.environment.values().chain(facts.candidates.values());
-                values.chain(facts.suites.values()).for_each(|t| add(t));
-                add(&facts.image);
+            Event::RunStarted { options, argv, .. } => {
+                fetched.extend(options.iter().chain(argv).filter_map(|t| cut(t)))
             }
-            Event::CellError { message, .. } => add(message),
+            Event::CellFacts { facts, .. } => {
+                fetched.extend(facts.notes.iter().chain(&facts.image_options).filter_map(|t| cut(t)));
+                let values = facts.environment.values().chain(facts.candidates.values());
+                fetched.extend(values.chain(facts.suites.values()).filter_map(|t| cut(t)));
+                fetched.extend(cut(&facts.image));
+            }
+            Event::CellError { message, .. } => fetched.extend(cut(message)),
             Event::TestFinished { outcome, notes, .. } => {
-                match outcome {
-                    Outcome::Fail(failure) => add(&failure.observed),
-                    Outcome::Error { message } => add(message),
-                    Outcome::Skip { reason } => add(reason),
-                    Outcome::Pass | Outcome::Blocked { .. } => {}
-                }
-                notes.iter().for_each(|t| add(t));
+                said.extend(match outcome {
+                    Outcome::Fail(failure) => cut(&failure.observed),
+                    Outcome::Error { message } => cut(message),
+                    Outcome::Skip { reason } => cut(reason),
+                    Outcome::Pass | Outcome::Blocked { .. } => None,
+                });
+                said.extend(notes.iter().filter_map(|t| cut(t)));
             }
             _ => {}
         }
     }
-    Redactor::new(texts.iter().map(String::as_str))
+    let mut redactor = Redactor::new(said.iter().map(String::as_str));
+    fetched.iter().for_each(|text| redactor.learn_all(text));
+    redactor
 }
 
 /// An outcome with its texts cleaned.

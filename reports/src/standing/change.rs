@@ -9,6 +9,8 @@ use model::verified::Verdict;
 pub enum Change {
     /// Worse than recorded.
     NewFailure,
+    /// Unsupported, where no record decides either way: nobody has seen it before.
+    NewVerdict,
     /// It could not be judged, so nothing is known to be better or worse.
     Unjudged,
     /// The verdict differs, and so do the tests behind it: the distro need not have changed.
@@ -26,6 +28,7 @@ impl Change {
     pub fn name(self) -> &'static str {
         match self {
             Change::NewFailure => "new failure",
+            Change::NewVerdict => "new verdict",
             Change::Unjudged => "unjudged",
             Change::TestSetChanged => "test set changed",
             Change::Fixed => "fixed",
@@ -76,7 +79,7 @@ pub(crate) fn rank(verdict: Verdict) -> Option<u8> {
 
 /// Compares a recorded verdict with what a run says.
 ///
-/// A first record is never worse, but what is inconclusive was not judged.
+/// A first record is never worse; one that is unsupported is told, and what is inconclusive was not judged.
 /// What the record calls unsupported and the run did not test stays as it was.
 /// What was not asked for (`unasked`) and is untested is not held against a run.
 /// What works with a component that was brought along is no worse than what was recorded: it says nothing of the distro's
@@ -93,6 +96,8 @@ pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, u
         (Some(old), Some(new)) if new < old => (Change::NewFailure, Effect::Worse),
         (Some(1), Some(_)) => (Change::Known, Effect::None),
         (Some(_), Some(_)) => (Change::Same, Effect::None),
+        // Nothing decided it before, so that it is no worse; and nobody knows of it yet.
+        (None, Some(1)) => (Change::NewVerdict, Effect::None),
         // It was recorded as not shown, and now it is.
         (None, Some(4)) if recorded.is_some() => (Change::Fixed, Effect::None),
         (None, Some(_)) => (Change::Same, Effect::None),

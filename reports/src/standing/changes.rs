@@ -50,6 +50,12 @@ impl ChangeRow<'_> {
         turn(self.was, self.is)
     }
 
+    /// Whether a person has to look at it: something is worse, or Kata needs it and nobody knew that it is not supported.
+    pub fn needs_a_person(&self) -> bool {
+        let is_needed = || self.capabilities.iter().any(|capability| capability.is_needed());
+        self.effect == Effect::Worse || (self.change == Change::NewVerdict && is_needed())
+    }
+
     /// `qemu-system-x86 1:10.0 → 1:10.1`, or that none has changed; nothing where nobody knows.
     pub fn packages(&self) -> String {
         let Some(packages) = self.packages.as_ref().filter(|_| self.was.is_some()) else { return String::new() };
@@ -87,7 +93,7 @@ impl<'m> CapabilityStanding<'m> {
 /// What is as recorded, or better, makes the exit code only because `--strict` objects to it.
 fn title(effect: Effect, change: Change) -> &'static str {
     match (effect, change) {
-        (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
+        (Effect::Worse, Change::Known | Change::Same | Change::Fixed | Change::NewVerdict) => "lacking",
         (_, change) => change.name(),
     }
 }
@@ -106,7 +112,7 @@ type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<Str
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);
 
 impl<'m> Standings<'m> {
-    /// What has changed against the record or makes the exit code: what is worse first.
+    /// What has changed against the record or makes the exit code: what is worse, or new and needed, first.
     pub fn changes(&self) -> Vec<ChangeRow<'m>> {
         let mut rows: BTreeMap<Key<'m>, Known<'m>> = BTreeMap::new();
         for (place, cell) in self.cells.iter().enumerate() {
@@ -134,13 +140,13 @@ impl<'m> Standings<'m> {
             }
         }
         // Stable: within one effect the order of the matrix stays.
-        all.sort_by_key(|row| std::cmp::Reverse(row.effect));
+        all.sort_by_key(|row| std::cmp::Reverse((row.needs_a_person(), row.effect)));
         all
     }
 }
 
 /// The capabilities that hold for the same profiles, together.
-fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTreeMap<Vec<&str>, Vec<Capability>> {
+pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTreeMap<Vec<&str>, Vec<Capability>> {
     let mut all: BTreeMap<Vec<&str>, Vec<Capability>> = BTreeMap::new();
     for (capability, profiles) in capabilities {
         all.entry(profiles).or_default().push(capability);

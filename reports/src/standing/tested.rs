@@ -3,7 +3,7 @@
 use super::known::reason;
 use super::{CapabilityStanding, CellStanding, Change, Effect, ProfileStanding};
 use crate::matrix::Matrix;
-use crate::run::{TestRun, by_profile};
+use crate::run::by_profile;
 use crate::verdict::FinalOutcome;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
@@ -83,13 +83,38 @@ impl CellStanding<'_> {
 
     /// Whether the last word on any test is an error.
     pub(super) fn has_a_test_in_error(&self, matrix: &Matrix) -> bool {
-        let of = by_profile(&self.report.instances);
-        let in_error = |profile: &str, instance: &TestRun| {
-            let last = instance.final_outcome();
-            last.is_some_and(|last| matches!(self.weight(profile, &instance.test, &last), Weight::Error(_)))
-        };
-        matrix.profiles.iter().any(|profile| {
-            of.get(profile.name.as_str()).is_some_and(|all| all.iter().any(|i| in_error(&profile.name, i)))
+        self.in_error(matrix).next().is_some()
+    }
+
+    /// Whether that is so of a test that something rests on which is not optional, or of which nobody knows what rests on
+    /// it.
+    pub(super) fn has_an_error_in_what_is_needed(&self, matrix: &Matrix) -> bool {
+        self.in_error(matrix).any(|(profile, test)| {
+            let capabilities =
+                self.profiles.get(profile).into_iter().flat_map(|standing| standing.capabilities.values());
+            let mut resting = capabilities.filter(|one| rests_on(one, test)).peekable();
+            resting.peek().is_none() || resting.any(|one| !one.optional)
         })
     }
+
+    /// The tests whose last word is an error, each with a profile that it is so under.
+    fn in_error<'s>(&'s self, matrix: &'s Matrix) -> impl Iterator<Item = (&'s str, &'s str)> {
+        let of = by_profile(&self.report.instances);
+        let tests = matrix.profiles.iter().flat_map(move |profile| {
+            let all = of.get(profile.name.as_str()).cloned().unwrap_or_default();
+            all.into_iter().map(move |instance| (profile.name.as_str(), instance))
+        });
+        tests.filter_map(move |(profile, instance)| {
+            let last = instance.final_outcome()?;
+            let is_in_error = matches!(self.weight(profile, &instance.test, &last), Weight::Error(_));
+            is_in_error.then_some((profile, instance.test.as_str()))
+        })
+    }
+}
+
+/// Whether a test is among what a verdict is said to rest on: what failed, or what could not be shown.
+fn rests_on(one: &CapabilityStanding<'_>, test: &str) -> bool {
+    let mut causes = one.judgement.causes.iter();
+    let mut reasons = one.judgement.reasons.iter().flat_map(|reason| &reason.tests);
+    causes.any(|cause| cause.test == test) || reasons.any(|named| named == test)
 }

@@ -24,7 +24,7 @@ fn judgement(verdict: Verdict, unrun: usize) -> Judgement {
 
 #[test]
 fn the_whole_table_of_changes() {
-    use Change::{Fixed, Known, NewFailure, Same, Unjudged};
+    use Change::{Fixed, Known, NewFailure, NewVerdict, Same, Unjudged};
     use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
     let effect = |change| match change {
         NewFailure => Effect::Worse,
@@ -36,16 +36,18 @@ fn the_whole_table_of_changes() {
         assert_eq!(does, effect(change), "{old:?} → {new}");
         change
     };
-    for new in [Supported, Partial, Unsupported, NotApplicable, Untested] {
+    for new in [Supported, Partial, Offered, NotApplicable, Untested] {
         assert_eq!(of(None, new), Same, "a first record is never worse: {new}");
     }
+    assert_eq!(of(None, Unsupported), NewVerdict, "nor is this one, and it is told");
+    assert_eq!(of(Some(Inconclusive), Unsupported), NewVerdict);
     assert_eq!(of(None, Inconclusive), Unjudged);
     let rows = [
         (Supported, [Same, Same, NewFailure, Unjudged, Unjudged]),
         (Partial, [Fixed, Same, NewFailure, Unjudged, Unjudged]),
         (Unsupported, [Fixed, Fixed, Known, Same, Unjudged]),
-        (Untested, [Fixed, Same, Same, Same, Unjudged]),
-        (NotApplicable, [Fixed, Same, Same, Same, Unjudged]),
+        (Untested, [Fixed, Same, NewVerdict, Same, Unjudged]),
+        (NotApplicable, [Fixed, Same, NewVerdict, Same, Unjudged]),
     ];
     for (old, changes) in rows {
         for (new, expected) in [Supported, Partial, Unsupported, Untested, Inconclusive].into_iter().zip(changes) {
@@ -91,6 +93,28 @@ fn a_run_against_its_own_record_is_as_recorded() {
     let tdx = beside.of(0, "go-3.29", Capability::VmmTdx).unwrap();
     assert_eq!((tdx.change, tdx.optional, tdx.recorded), (Change::Known, true, Some(Verdict::Unsupported)));
     assert_eq!(tdx.since, Some(entries[0].tested));
+}
+
+/// What no record has must not be taken for what is as recorded.
+#[test]
+fn what_is_unsupported_and_was_never_recorded_is_told() {
+    let matrix = judged(&run(|t| (t == QMP).then(|| fail(Component::Qemu, "no reply"))));
+    let mut entries = recorded();
+    entries[0].capabilities.remove(&Capability::VmmQmp);
+    let told = |entries: &[VerifiedEntry]| {
+        let beside = beside(&matrix, entries);
+        assert_eq!(beside.effect().exit_code(), 0, "a first record is never worse");
+        let rows = beside.changes();
+        rows.iter().map(|row| (row.words(), row.needs_a_person())).collect::<Vec<_>>()
+    };
+    let qmp = ("new verdict: vmm.qmp had no record, is unsupported".to_owned(), true);
+    assert_eq!(told(&entries), std::slice::from_ref(&qmp));
+    let day = entries[0].tested;
+    entries[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Untested));
+    assert_eq!(told(&entries), [(format!("new verdict: vmm.qmp was untested ({day}), is unsupported"), true)]);
+    // Of a release that no record has; what nobody needs is told, too.
+    let tdx = ("new verdict: vmm.tdx had no record, is unsupported".to_owned(), false);
+    assert_eq!(told(&[]), [qmp, tdx]);
 }
 
 #[test]
@@ -202,8 +226,10 @@ fn the_record_asks_for_what_a_run_asks_for() {
     let rs = Profile::find("rs-4.1").unwrap();
     let mut entry = recorded().remove(0);
     entry.capabilities = rs.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
-    entry.capabilities.insert(Capability::VmmHotplugCpu, plain(Verdict::NotApplicable));
-    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 11");
+    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 12");
+    // What the runtime does not know is not asked for.
+    entry.capabilities.insert(Capability::FsVirtio9p, plain(Verdict::NotApplicable));
+    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 12");
 }
 
 fn plain(verdict: Verdict) -> VerifiedCapability {

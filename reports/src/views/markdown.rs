@@ -22,7 +22,10 @@ pub(crate) const LEGEND: &str = "\
 const MAX: usize = 1_000_000;
 
 /// What is left out where the whole would be too long, the first at first.
-const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities"];
+const DETAILS: &[&str] = &["notes", "evidence", "causes", "tables of capabilities", LATER_CHANGES];
+
+/// Changes behind the first ones.
+const LATER_CHANGES: &str = "changes but the first 1000";
 
 /// Renders a run as Markdown; where that would be too long, without details, which it says.
 pub fn render(standings: &Standings<'_>) -> String {
@@ -56,7 +59,7 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
     }
     writeln!(out, "{LEGEND}\n")?;
 
-    changes(out, standings)?;
+    changes(out, standings, if shows(LATER_CHANGES) { usize::MAX } else { 1000 })?;
     summary(out, standings)?;
     let labels = Labels::new(matrix);
     for profile in matrix.profiles.iter().filter(|_| shows("tables of capabilities")) {
@@ -84,14 +87,14 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
     Ok(())
 }
 
-fn changes(out: &mut String, standings: &Standings<'_>) -> std::fmt::Result {
+fn changes(out: &mut String, standings: &Standings<'_>, most: usize) -> std::fmt::Result {
     writeln!(out, "## Changes\n")?;
     let changes = standings.changes();
     if changes.is_empty() {
         return writeln!(out, "{}\n", wording::no_changes(standings));
     }
     let labels = Labels::new(standings.matrix);
-    for row in changes {
+    for row in changes.into_iter().take(most) {
         let mark = match (row.effect, row.change) {
             (Effect::Worse, _) => "✗",
             (Effect::Unjudged, _) => "?",

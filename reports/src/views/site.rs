@@ -32,6 +32,7 @@ mod release;
 mod results;
 mod runs;
 mod test;
+mod turns;
 
 pub use folder::{SiteError, Written, write};
 

@@ -194,6 +194,7 @@ pub(crate) fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>)
     let wanted = match blamed {
         Some(Component::Virtiofsd) => "virtiofsd",
         Some(Component::Qemu) => "qemu",
+        Some(Component::CloudHypervisor | Component::Firecracker) => "vmm",
         _ => "serial",
     };
     let is_wanted = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(wanted));

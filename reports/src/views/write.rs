@@ -32,7 +32,7 @@ pub const FILES: &[&str] = &["results.json", "matrix.md", "index.html"];
 pub const JUNIT: &str = "junit";
 
 /// How much of a log is looked at for its last lines, in bytes.
-const TAIL: u64 = 8 << 10;
+const TAIL: usize = 8 << 10;
 /// The last lines of a log that a report shows.
 const TAIL_LINES: usize = 30;
 
@@ -118,14 +118,25 @@ fn pages(
     write_atomically(&out_dir.join("index.html"), index.as_bytes())
 }
 
-/// The last lines of a file, printable; `None` where there is nothing to read.
-pub fn tail(path: &Path) -> Option<String> {
+/// The last bytes of a file from a line's beginning on, printable and redacted; `None` where there is nothing to read.
+pub fn end(path: &Path, most: usize) -> Option<String> {
     let mut file = std::fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    let skipped = length.saturating_sub(most as u64);
+    file.seek(SeekFrom::Start(skipped)).ok()?;
     let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes).ok()?;
-    let text = crate::redact::text(&String::from_utf8_lossy(&bytes));
+    file.take(most as u64).read_to_end(&mut bytes).ok()?;
+    // Of a line that was cut goes what is left, if others follow: half an address is not known for one.
+    let cut = bytes.iter().position(|byte| *byte == b'\n').filter(|at| skipped > 0 && at + 1 < bytes.len());
+    let whole = bytes.get(cut.map_or(0, |at| at + 1)..).unwrap_or_default();
+    // What is no text takes more bytes than it had.
+    let text = crate::redact::without_controls(&String::from_utf8_lossy(whole), 3 * most);
+    Some(crate::redact::Redactor::default().mirrors(&text))
+}
+
+/// The last lines of a file, printable; `None` where there is nothing to read.
+pub fn tail(path: &Path) -> Option<String> {
+    let text = end(path, TAIL)?;
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let last = lines.get(lines.len().saturating_sub(TAIL_LINES)..)?.join("\n");
     (!last.is_empty()).then_some(last)

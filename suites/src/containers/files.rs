@@ -137,7 +137,7 @@ fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-fn parse_file(finished: &ContainerOutput) -> Result<FileFacts, Stop> {
+pub(super) fn parse_file(finished: &ContainerOutput) -> Result<FileFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
         .map_err(|e| Stop::fail(format!("the container did not describe the file ({e}): {}", finished.summary())))
 }

@@ -19,6 +19,7 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::Kata])
         .seconds(600),
     row!(Containers(katas_own_kernel_boots), &[Capability::KataKernel], Qemu).places(&[Place::Kata]).seconds(240),
+    row!(Containers(katas_own_image_boots), &[Capability::KataImage], Qemu).places(&[Place::Kata]).seconds(600),
 ];
 
 /// `kata-runtime check`, or `kata-ctl check`, finds this machine fit for Kata; without its looks at the network.
@@ -54,3 +55,28 @@ fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
     containers.note(format!("Kata's own kernel {}", facts.kernel));
     Ok(())
 }
+
+/// A container runs in a guest of Kata's own kernel and image, in the place of an initrd, under the distro's VMM.
+///
+/// It is what Kata's configuration names as shipped: the image is an NVDIMM or a disk, the kernel mounts its first partition
+/// by a driver that is built in, and systemd in it starts the agent (`appendImage` in
+/// `src/runtime/virtcontainers/qemu_arch_base.go@4.1.0`, `new_rootfs_kernel_params` in
+/// `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`). A distro's kernel has these drivers in modules, so that it
+/// is tried with Kata's own kernel alone.
+fn katas_own_image_boots(containers: &dyn Containers) -> Check {
+    let finished = containers.run_with(GuestFiles::KatasImage, &Container::new(&["read", "/proc/cmdline"]))?;
+    let (guest, host) = (finished.text(), containers.read_host("/proc/cmdline")?);
+    ensure!(guest != host.trim(), "the kernel's command line is the host's: there is no virtual machine");
+    let root = guest.split(' ').find_map(|word| word.strip_prefix("root="));
+    ensure!(
+        root.is_some_and(|device| ROOTS.contains(&device)),
+        "the guest's root filesystem is to be one of {}, its kernel was told: {}",
+        ROOTS.join(" and "),
+        finished.summary()
+    );
+    containers.note(format!("the guest's root filesystem is {}", root.unwrap_or_default()));
+    Ok(())
+}
+
+/// What an image's first partition is called, as an NVDIMM and as a disk.
+const ROOTS: [&str; 2] = ["/dev/pmem0p1", "/dev/vda1"];

@@ -12,8 +12,18 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("lifecycle.rs");
 
+/// How many sandboxes run at once, and the memory that they want, MiB.
+const SEVERAL: usize = 3;
+const ROOM: u64 = 3072;
+/// How long a paused container, which would print fifty times a second, must print nothing.
+const STILL: Duration = Duration::from_secs(1);
+
 pub(super) static ROWS: &[Row] = &[
     row!(Containers(a_pod_shares_one_sandbox), &[Capability::KataSmoke], Qemu).seconds(240),
+    row!(Containers(a_pods_containers_share_processes), &[Capability::KataControl], Kernel).seconds(240),
+    row!(Containers(several_sandboxes_run_at_once), &[Capability::KataControl], Qemu).seconds(360),
+    row!(Containers(a_container_is_started_again), &[Capability::KataControl], Qemu).seconds(240),
+    row!(Containers(a_paused_container_stands_still), &[Capability::KataControl], Kernel),
     row!(Containers(nothing_stays_behind), &[Capability::KataSmoke], Qemu).seconds(600),
     row!(Containers(killing_what_carries_it_cleans_up), &[Capability::KataSmoke], Virtiofsd).seconds(240),
 ];
@@ -46,6 +56,127 @@ fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
+/// Three sandboxes run at the same time, each with one virtual machine of its own under Kata; all answer, and the end of one
+/// leaves the others alone.
+///
+/// A node has many pods. Kata's own test has several at once, too (tests/integration/kubernetes/k8s-parallel.bats@4.1.0).
+fn several_sandboxes_run_at_once(containers: &dyn Containers) -> Check {
+    let is_kata = containers.runtime() == ContainerRuntime::Kata;
+    if is_kata {
+        has_room_for_several(containers)?;
+    }
+    let mut tasks = Vec::new();
+    for _ in 0..SEVERAL {
+        tasks.push(containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?);
+    }
+    let mut boots = BTreeSet::new();
+    for task in &tasks {
+        boots.insert(parse_facts(&task.exec(&["facts"], &[])?)?.boot_id);
+        let vmms = containers.processes(task.id()).into_iter().filter(Process::is_vmm).count();
+        ensure!(vmms == usize::from(is_kata), "{vmms} virtual machines carry one of {SEVERAL} sandboxes");
+    }
+    let expected = if is_kata { SEVERAL } else { 1 };
+    ensure!(boots.len() == expected, "{SEVERAL} sandboxes see {} boots of a kernel, expected {expected}", boots.len());
+    let mut first = tasks.remove(0);
+    first.signal(9)?;
+    first.wait(Duration::from_secs(90))?;
+    for task in &tasks {
+        let code = task.exec(&["exit", "7"], &[])?;
+        ensure!(code.code == 7, "one of {SEVERAL} sandboxes was ended, and another one says {}", code.summary());
+    }
+    Ok(())
+}
+
+/// Skips where several of Kata's sandboxes would be lost by the machine, and not by the distro.
+fn has_room_for_several(containers: &dyn Containers) -> Check {
+    let kata = containers.claims().kata_for(&containers.profile().name);
+    if kata.is_some_and(|kata| kata.emulated) {
+        return Err(Stop::skip("an emulated machine loses guests that boot side by side"));
+    }
+    let table = containers.read_host("/proc/meminfo")?;
+    let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    let mib = kib.unwrap_or(0) / 1024;
+    if mib < ROOM {
+        return Err(Stop::skip(format!(
+            "the environment has {mib} MiB of memory left, {SEVERAL} sandboxes want {ROOM}"
+        )));
+    }
+    Ok(())
+}
+
+/// Containers that are to share their pod's processes see each other's and the sandbox's, and one that is not to share them
+/// sees its own alone.
+///
+/// `shareProcessNamespace` of a pod is this. Under Kata the runtime tells the agent whether a namespace was named, and the
+/// agent puts them into that of the sandbox (`handlePidNamespace` in src/runtime/virtcontainers/kata_agent.go@4.1.0; Kata's
+/// own test is tests/integration/kubernetes/k8s-pid-ns.bats@4.1.0).
+fn a_pods_containers_share_processes(containers: &dyn Containers) -> Check {
+    let pod = containers.start(&Container::pod())?;
+    let within = |container: Container| container.within(Sandbox::In(pod.id().to_owned()));
+    let sharing = |command: &[&str]| within(Container { shares_processes: true, ..Container::new(command) });
+    let (first, second) = (containers.start(&sharing(&["tick"]))?, containers.start(&sharing(&["hold", "1"]))?);
+    for (name, task) in [("first", &first), ("second", &second)] {
+        let seen = task.exec(&["processes"], &[])?;
+        let unseen: Vec<&str> = ["stay", "tick", "hold 1"]
+            .into_iter()
+            .filter(|words| !seen.text().lines().any(|line| line.ends_with(words)))
+            .collect();
+        ensure!(
+            unseen.is_empty(),
+            "the {name} of two containers that share their pod's processes does not see {}: {}",
+            unseen.join(", "),
+            seen.summary()
+        );
+    }
+    let alone = containers.run(&within(Container::new(&["processes"])), &[])?;
+    let others = alone.text().lines().filter(|line| !line.is_empty() && !line.ends_with(" processes")).count();
+    ensure!(others == 0, "a container that shares no processes sees those of others: {}", alone.summary());
+    Ok(())
+}
+
+/// A container that has ended is started again, the same one: it runs, and finds its files as it left them.
+///
+/// `docker restart` and `ctr tasks start` are this; Kubernetes makes a new container in the same pod, which every test that
+/// shares one does. Under Kata the first one's end took its virtual machine along, and another one boots for the same id
+/// (`create` in src/runtime/pkg/containerd-shim-v2/create.go@4.1.0), so nothing of the first may be in its way.
+fn a_container_is_started_again(containers: &dyn Containers) -> Check {
+    let [first, second] = containers.run_twice(&Container::new(&["mkdir", "/tmp/from-the-first-start"]))?;
+    ensure!(first.code == 0, "making a folder at the first start: {}", first.summary());
+    ensure!(
+        second.refusal().as_deref() == Some("EEXIST"),
+        "a container was started again, and the folder that it had made is not there: {}",
+        second.summary()
+    );
+    Ok(())
+}
+
+/// A container that is paused does nothing until it is resumed, and then goes on.
+///
+/// Under Kata the agent freezes the container's control group in the guest (`pause_container` in
+/// src/agent/src/rpc.rs@4.1.0), and the virtual machine goes on running.
+fn a_paused_container_stands_still(containers: &dyn Containers) -> Check {
+    let task = containers.start(&Container::new(&["tick"]))?;
+    let printed = || task.stdout().len();
+    let begun = printed();
+    wait_for(|| printed() > begun, || "a container that prints all the time prints nothing".to_owned())?;
+    task.pause()?;
+    // What it printed before may still be on its way.
+    let stood_still = wait_for(
+        || {
+            let before = printed();
+            std::thread::sleep(STILL);
+            printed() == before
+        },
+        || format!("a container was paused, and goes on printing within {} ms", STILL.as_millis()),
+    );
+    let until_then = printed();
+    // One that stays paused could not be ended.
+    task.resume()?;
+    stood_still?;
+    wait_for(|| printed() > until_then, || "a container was resumed, and prints nothing more".to_owned())
+}
+
 /// Containers that were created, run and deleted again leave nothing on the host: 20 under runc, 5 under Kata.
 ///
 /// No process, mount, control group, folder or record of containerd's may stay: a node lives for months.
@@ -61,15 +192,20 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
         let finished = containers.run(&Container::new(&["exit", "0"]).within(Sandbox::Alone), &[])?;
         ensure!(finished.code == 0, "in round {round} of {rounds}: {}", finished.summary());
     }
-    gone(containers, &before, &format!("after {rounds} containers"))
+    gone(containers, &|| containers.traces(), &before, &format!("after {rounds} containers"))
 }
 
-/// Waits until nothing new is left except for what Kata's Go runtime is known to leave on any distro.
-fn gone(containers: &dyn Containers, before: &BTreeSet<Trace>, when: &str) -> Check {
+/// Waits until nothing new is among the traces except for what Kata's Go runtime is known to leave on any distro.
+pub(super) fn gone(
+    containers: &dyn Containers,
+    traces: &dyn Fn() -> BTreeSet<Trace>,
+    before: &BTreeSet<Trace>,
+    when: &str,
+) -> Check {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let excused =
         containers.runtime() == ContainerRuntime::Kata && kata.is_some_and(|kata| kata.kind == profile::Runtime::Go);
-    let new = || -> BTreeSet<Trace> { containers.traces().difference(before).cloned().collect() };
+    let new = || -> BTreeSet<Trace> { traces().difference(before).cloned().collect() };
     let known = |trace: &Trace| excused && matches!(trace, Trace::ControlGroup { empty: true, .. });
     wait_for(
         || new().iter().all(known),
@@ -103,7 +239,7 @@ fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     containers.kill_process(victim.pid)?;
     let finished = task.wait(Duration::from_secs(90))?;
     ensure!(finished.code != 0, "its carrier was killed, and the container is said to have exited with 0");
-    gone(containers, &before, "after the kill")
+    gone(containers, &|| containers.traces(), &before, "after the kill")
 }
 
 /// Their programs, for a message.

@@ -1,10 +1,10 @@
-//! Limits of a container: seen inside, and in force.
+//! Limits of a container: seen inside, and in force; and what it uses.
 
 use super::process::{parse_facts, wait_for, was_killed};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerLimits, Containers};
+use crate::environment::{Container, ContainerLimits, Containers, ProbeFacts};
 use crate::row::{Row, row};
 use crate::test::Place;
 
@@ -18,6 +18,7 @@ pub(super) static ROWS: &[Row] = &[
     row!(Containers(the_limit_on_memory_is_seen_inside), &[Capability::KataLimits], Kernel),
     row!(Containers(the_limit_on_cpu_time_is_seen_inside), &[Capability::KataLimits], Kernel),
     row!(Containers(running_out_of_memory_is_reported), &[Capability::KataLimits], Kernel).seconds(180),
+    row!(Containers(use_of_memory_and_cpu_time_is_told), &[Capability::KataControl], Kernel),
 ];
 
 /// A limit on processes is seen inside and in force: a container limited to 12 cannot have 30.
@@ -55,11 +56,19 @@ fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
 fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
     let limits = ContainerLimits { cpu_millis: Some(500), ..ContainerLimits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
-    let seen = facts.cpu_max.clone().unwrap_or_default();
-    let numbers: Vec<u64> = seen.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-    let half = matches!(numbers[..], [quota, period] if period > 0 && quota * 2 == period);
-    ensure!(half, "half a CPU was asked for, inside cpu.max is {:?}", facts.cpu_max);
+    let (quota, period) = quota_and_period(&facts)?;
+    ensure!(quota * 2 == period, "half a CPU was asked for, inside cpu.max is {:?}", facts.cpu_max);
     Ok(())
+}
+
+/// The CPU time that a container's own control group allows: so much in every such period.
+pub(super) fn quota_and_period(facts: &ProbeFacts) -> Result<(u64, u64), Stop> {
+    let seen = facts.cpu_max.as_deref().unwrap_or_default();
+    let numbers: Vec<u64> = seen.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [quota, period] if period > 0 => Ok((quota, period)),
+        _ => Err(Stop::fail(format!("CPU time was limited, and cpu.max is {seen:?} inside"))),
+    }
 }
 
 /// A container that uses more memory than its limit is killed, which is reported as 137, and containerd publishes an
@@ -80,4 +89,29 @@ fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
             format!("no OOM event; containerd published {}", lines.join(" | "))
         },
     )
+}
+
+/// What a container uses is told: as much memory as it holds, and more CPU time after one of its processes has worked.
+///
+/// `kubectl top`, and whatever scales pods by their use, asks containerd for these numbers; under Kata the agent reads them
+/// in the guest (`get_stats` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
+fn use_of_memory_and_cpu_time_is_told(containers: &dyn Containers) -> Check {
+    let held = 48_u64;
+    let task = containers.start(&Container::new(&["hold", &held.to_string()]))?;
+    let before = task.usage()?;
+    ensure!(
+        before.memory >= held << 20,
+        "a container holds {held} MiB of memory, and is said to use {} bytes",
+        before.memory
+    );
+    let worked = task.exec(&["spin", "500"], &[])?;
+    ensure!(worked.code == 0, "working for 500 ms: {}", worked.summary());
+    let after = task.usage()?;
+    ensure!(
+        after.cpu > before.cpu,
+        "a container worked for 500 ms, and the CPU time that it is said to have used went from {} to {}",
+        before.cpu,
+        after.cpu
+    );
+    Ok(())
 }

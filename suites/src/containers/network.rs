@@ -4,10 +4,10 @@ use super::process::parse_facts;
 use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, Sandbox};
+use crate::environment::{Container, ContainerOutput, Containers, Sandbox};
 use crate::row::{Row, row};
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("network.rs");
@@ -30,23 +30,7 @@ fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check 
     ensure!(facts.interfaces.iter().any(|i| i == "eth0"), "no eth0 inside, only {}", facts.interfaces.join(", "));
     let said = converse(&network.inside().to_string(), 8080)?;
     ensure!(said == "served", "the container's server said {said:?}");
-    let listener = TcpListener::bind((network.outside(), 0)).doing("listening on the host's side")?;
-    let port = listener.local_addr().doing("listening on the host's side")?.port();
-    let server = std::thread::spawn(move || {
-        let _ = listener.set_nonblocking(true);
-        let end = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < end {
-            if let Ok((mut stream, _)) = listener.accept() {
-                let _ = stream.write_all(b"from the host");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
-    let fetched = task.exec(&["fetch", &network.outside().to_string(), &port.to_string()], &[])?;
-    drop(server);
-    ensure!(fetched.text() == "from the host", "fetching from the host: {}", fetched.summary());
-    Ok(())
+    reaches_the_host(network.outside(), |words| task.exec(words, &[]))
 }
 
 /// A container without a network has no interface but `lo`.
@@ -62,8 +46,29 @@ fn without_a_network_there_is_only_lo(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
+/// Whether a container fetches what a server of the host's gives at this address; `exec` runs its probe.
+pub(super) fn reaches_the_host(host: Ipv4Addr, exec: impl FnOnce(&[&str]) -> Result<ContainerOutput, Stop>) -> Check {
+    let listener = TcpListener::bind((host, 0)).doing("listening on the host's side")?;
+    let port = listener.local_addr().doing("listening on the host's side")?.port();
+    let server = std::thread::spawn(move || {
+        let _ = listener.set_nonblocking(true);
+        let end = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < end {
+            if let Ok((mut stream, _)) = listener.accept() {
+                let _ = stream.write_all(b"from the host");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let fetched = exec(&["fetch", &host.to_string(), &port.to_string()])?;
+    drop(server);
+    ensure!(fetched.text() == "from the host", "fetching from the host: {}", fetched.summary());
+    Ok(())
+}
+
 /// Connects until the server is up, and reads until it closes.
-fn converse(address: &str, port: u16) -> Result<String, Stop> {
+pub(super) fn converse(address: &str, port: u16) -> Result<String, Stop> {
     let end = Instant::now() + Duration::from_secs(30);
     let target = format!("{address}:{port}");
     loop {

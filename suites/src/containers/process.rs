@@ -242,10 +242,8 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
     let refused = containers.run(&container, &[])?;
     if refused.code == 0 && containers.runtime() == ContainerRuntime::Kata {
         // The Rust shim does not ask whether the agent can apply a profile; the guest's kernel tells whether it could.
-        let status = containers
-            .run(&Container { command: vec!["read".into(), "/proc/self/status".into()], ..container }, &[])?;
-        let mode = status.text().lines().find_map(|l| l.strip_prefix("Seccomp:").map(|m| m.trim().to_owned()));
-        if mode.as_deref() == Some("0") {
+        let status = containers.run(&Container { command: vec!["read".into(), STATUS.into()], ..container }, &[])?;
+        if line_of(&status.text(), "Seccomp") == Some("0") {
             return Err(Stop::error("Kata's agent applied no profile: the one given was built without seccomp"));
         }
     }
@@ -260,12 +258,26 @@ pub(super) fn parse_facts(finished: &ContainerOutput) -> Result<ProbeFacts, Stop
         .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }
 
+/// Where a process is told of by its kernel.
+pub(super) const STATUS: &str = "/proc/self/status";
+
+/// A line of what the kernel tells of a process.
+pub(super) fn line_of<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim))
+}
+
+/// The same of a process in a container, which has read it.
+pub(super) fn status_line(read: &ContainerOutput, key: &str) -> Result<String, Stop> {
+    let missing = || Stop::fail(format!("{STATUS} of a container has no {key}: {}", read.summary()));
+    line_of(&read.text(), key).map(str::to_owned).ok_or_else(missing)
+}
+
 /// Bytes with a period that divides no buffer size, so that a lost or repeated piece shows.
 pub fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8).collect()
 }
 
-fn same_bytes(what: &str, seen: &[u8], wanted: &[u8]) -> Check {
+pub(super) fn same_bytes(what: &str, seen: &[u8], wanted: &[u8]) -> Check {
     ensure!(seen.len() == wanted.len(), "{what} has {} bytes, expected {}", seen.len(), wanted.len());
     match seen.iter().zip(wanted).position(|(a, b)| a != b) {
         None => Ok(()),
@@ -275,12 +287,17 @@ fn same_bytes(what: &str, seen: &[u8], wanted: &[u8]) -> Check {
 
 /// Waits for a condition for a minute; `seen` says on its failure what was seen last.
 pub(super) fn wait_for(holds: impl Fn() -> bool, seen: impl Fn() -> String) -> Check {
-    let end = std::time::Instant::now() + Duration::from_secs(60);
+    wait_within(Duration::from_secs(60), holds, seen)
+}
+
+/// The same of a condition that holds sooner, or never.
+pub(super) fn wait_within(deadline: Duration, holds: impl Fn() -> bool, seen: impl Fn() -> String) -> Check {
+    let end = std::time::Instant::now() + deadline;
     while std::time::Instant::now() < end {
         if holds() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Err(Stop::fail(format!("waited 60 s: {}", seen())))
+    Err(Stop::fail(format!("waited {} s: {}", deadline.as_secs(), seen())))
 }

@@ -60,6 +60,56 @@ pub enum Action {
         /// fsync(2) before the reply.
         sync: bool,
     },
+    /// Creates the file with O_EXCL and writes to it.
+    CreateNew {
+        /// The name, which must be free.
+        path: Bytes,
+        /// What to write.
+        data: Bytes,
+    },
+    /// Writes random blocks to a file, each synced before the next, in the background and until nobody can any more.
+    KeepWriting {
+        /// The file, which is made.
+        path: Bytes,
+        /// What is written where follows from it.
+        seed: u64,
+    },
+    /// How many blocks of a file that is kept being written have been synced: [`Reply::Count`].
+    Synced {
+        /// The file.
+        path: Bytes,
+    },
+    /// Reads a file that was kept being written and says what of its synced blocks is not there: [`Reply::Data`], empty
+    /// where nothing is missing.
+    Missing {
+        /// The file.
+        path: Bytes,
+        /// As it was written with.
+        seed: u64,
+        /// How many blocks had been synced.
+        synced: u64,
+    },
+    /// setxattr(2).
+    SetAttribute {
+        /// The file.
+        path: Bytes,
+        /// `security.selinux`.
+        name: String,
+        /// Its value.
+        value: Bytes,
+    },
+    /// The names of a file's extended attributes, sorted: [`Reply::Names`].
+    Attributes {
+        /// The file.
+        path: Bytes,
+    },
+    /// getxattr(2): [`Reply::Data`].
+    Attribute {
+        /// The file.
+        path: Bytes,
+        /// `security.selinux`.
+        name: String,
+    },
     /// Changes bytes through a shared mapping and calls msync(2); the file must be long enough.
     MmapWrite {
         /// The file.
@@ -210,6 +260,8 @@ pub struct Status {
     pub links: u64,
     /// The inode number.
     pub inode: u64,
+    /// When it was last written, in nanoseconds since 1970.
+    pub modified: i64,
 }
 
 impl Status {
@@ -236,6 +288,7 @@ impl Status {
             size: metadata.size(),
             links: metadata.nlink(),
             inode: metadata.ino(),
+            modified: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
         }
     }
 }
@@ -260,6 +313,11 @@ pub enum Reply {
     Names {
         /// The names.
         names: Vec<Bytes>,
+    },
+    /// How many.
+    Count {
+        /// The number.
+        count: u64,
     },
     /// The filesystem refused; many tests expect just that.
     Refused {

@@ -22,16 +22,28 @@ pub struct Container {
     pub group: u32,
     /// Supplementary group ids.
     pub groups: Vec<u32>,
+    /// Capabilities, all that it can have; `None` is what containerd gives by default.
+    pub capabilities: Option<Vec<String>>,
+    /// Whether its processes may gain privileges by what they execute.
+    pub gains_privileges: bool,
     /// The host name, where the container does not share its pod's.
     pub hostname: Option<String>,
     /// Whether the root filesystem is read-only.
     pub read_only: bool,
     /// Mounts besides the kernel's filesystems.
     pub mounts: Vec<Mount>,
+    /// Disks of the host that it is given as they are.
+    pub disks: Vec<Disk>,
     /// Limits of its control group.
     pub limits: ContainerLimits,
     /// System calls that its seccomp filter answers with EPERM.
     pub denied: Vec<String>,
+    /// How many files each of its processes may have open, where that is limited (`RLIMIT_NOFILE`).
+    pub open_files: Option<u32>,
+    /// Settings of its namespaces' kernel: `kernel.shm_rmid_forced`, `1`.
+    pub sysctls: Vec<(String, String)>,
+    /// Whether it shares the processes of its pod's sandbox.
+    pub shares_processes: bool,
     /// A network namespace made beforehand.
     pub netns: Option<PathBuf>,
     /// Where it runs.
@@ -72,6 +84,17 @@ pub enum Mount {
     },
 }
 
+/// A disk of the host that is a container's, without a filesystem of the runtime's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Its major number on the host.
+    pub major: u32,
+    /// Its minor number on the host.
+    pub minor: u32,
+    /// Its node in the container, `/dev/xda`.
+    pub to: String,
+}
+
 /// Limits of a container; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ContainerLimits {
@@ -81,6 +104,8 @@ pub struct ContainerLimits {
     pub memory: Option<u64>,
     /// CPU time, thousandths of one CPU.
     pub cpu_millis: Option<u32>,
+    /// Huge pages of 2 MiB, bytes.
+    pub huge_pages: Option<u64>,
 }
 
 impl Container {
@@ -93,11 +118,17 @@ impl Container {
             user: 0,
             group: 0,
             groups: Vec::new(),
+            capabilities: None,
+            gains_privileges: false,
             hostname: None,
             read_only: false,
             mounts: Vec::new(),
+            disks: Vec::new(),
             limits: ContainerLimits::default(),
             denied: Vec::new(),
+            open_files: None,
+            sysctls: Vec::new(),
+            shares_processes: false,
             netns: None,
             sandbox: Sandbox::Shared,
         }
@@ -156,6 +187,15 @@ impl ContainerOutput {
     }
 }
 
+/// What a container has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// CPU time so far, in nanoseconds as cgroup v1 has it, or in microseconds as v2 has it.
+    pub cpu: u64,
+    /// Memory now, bytes.
+    pub memory: u64,
+}
+
 /// What the probe sees of itself and of the machine around it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeFacts {
@@ -204,6 +244,15 @@ pub struct FileFacts {
     pub filesystem: String,
     /// The size of that filesystem, KiB.
     pub filesystem_kib: u64,
+}
+
+/// What the probe says of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskFacts {
+    /// Bytes.
+    pub size: u64,
+    /// Where the kernel that the container sees has it: `/sys/devices/virtual/block/loop0`.
+    pub device: String,
 }
 
 #[cfg(test)]

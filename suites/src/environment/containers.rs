@@ -1,7 +1,10 @@
 //! What a container test may ask: containers of one runtime, and what the host sees of them.
 
-use super::container::{Container, ContainerOutput};
-use crate::check::Stop;
+use super::container::{Container, ContainerOutput, ContainerUsage};
+use super::docker::Docker;
+use super::pods::Cri;
+use super::trace::Trace;
+use crate::check::{Check, Stop};
 use crate::claims::Claims;
 use model::profile::Profile;
 use serde::{Deserialize, Serialize};
@@ -37,6 +40,30 @@ pub enum GuestFiles {
     DistrosInitrd,
     /// Kata's own kernel and initrd.
     Katas,
+    /// Kata's own kernel, and an image in the place of an initrd.
+    KatasImage,
+}
+
+/// What of containerd's provides root filesystems, besides the one that all other tests have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Snapshotter {
+    /// Thin volumes of the kernel's device mapper, each a disk.
+    Devmapper,
+    /// A file for each, with a filesystem.
+    Blockfile,
+    /// A read-only EROFS for each layer of an image.
+    Erofs,
+}
+
+impl Snapshotter {
+    /// containerd's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Snapshotter::Devmapper => "devmapper",
+            Snapshotter::Blockfile => "blockfile",
+            Snapshotter::Erofs => "erofs",
+        }
+    }
 }
 
 /// A process of the host that belongs to containers of a test.
@@ -61,49 +88,10 @@ impl Process {
     pub fn is_daemon(&self) -> bool {
         self.program.rsplit('/').next().unwrap_or_default().starts_with("virtiofsd")
     }
-}
 
-/// Something on the host that belongs to a container.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trace {
-    /// A record of containerd's.
-    Record {
-        /// Of what: `container`, `task`, `snapshot`.
-        kind: &'static str,
-        /// Its id.
-        id: String,
-    },
-    /// A control group.
-    ControlGroup {
-        /// Its folder.
-        path: PathBuf,
-        /// Whether no process is in it or below it.
-        empty: bool,
-    },
-    /// A folder or file of a runtime's.
-    Folder(PathBuf),
-    /// The target of a mount.
-    Mount(String),
-    /// A process.
-    Process {
-        /// Its id.
-        pid: u32,
-        /// The name of its program.
-        program: String,
-    },
-}
-
-impl std::fmt::Display for Trace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Trace::Record { kind, id } => write!(f, "{kind} {id} of containerd's"),
-            Trace::ControlGroup { path, empty } => {
-                write!(f, "control group {}{}", path.display(), if *empty { " (empty)" } else { "" })
-            }
-            Trace::Folder(path) => write!(f, "folder {}", path.display()),
-            Trace::Mount(target) => write!(f, "mount {target}"),
-            Trace::Process { pid, program } => write!(f, "process {pid} ({program})"),
-        }
+    /// Whether it is a shim, by its program's name.
+    pub fn is_shim(&self) -> bool {
+        self.program.rsplit('/').next().unwrap_or_default().starts_with("containerd-shim-")
     }
 }
 
@@ -129,11 +117,21 @@ pub trait Containers {
     /// # Errors
     /// When it could not be created or started, or outlives the deadline; the runtime's own words are in the message.
     fn run(&self, container: &Container, input: &[u8]) -> Result<ContainerOutput, Stop>;
+    /// Runs a container to its end in a sandbox of its own, starts the same one once more, and removes it.
+    ///
+    /// # Errors
+    /// As for [`Containers::run`].
+    fn run_twice(&self, container: &Container) -> Result<[ContainerOutput; 2], Stop>;
     /// Runs a container to its end in a sandbox of its own that boots these files.
     ///
     /// # Errors
     /// As for [`Containers::run`]; a skip where they are not to be had.
     fn run_with(&self, files: GuestFiles, container: &Container) -> Result<ContainerOutput, Stop>;
+    /// Whether Kata's configuration has this key of its table `runtime` on, as the runtime reads it, drop-ins included.
+    ///
+    /// # Errors
+    /// A skip where no Kata runs the containers; an error where its configuration cannot be read.
+    fn is_set(&self, key: &str) -> Result<bool, Stop>;
     /// Runs Kata's own check of the host, without its looks at the network.
     ///
     /// # Errors
@@ -144,11 +142,32 @@ pub trait Containers {
     /// # Errors
     /// As for [`Containers::run`].
     fn run_image(&self, command: &[&str]) -> Result<ContainerOutput, Stop>;
+    /// Has a check made with another containerd, whose images run from this snapshotter; it goes with the check.
+    ///
+    /// # Errors
+    /// As the check says; a skip where the release's containerd or the environment has no such snapshotter, a failure that
+    /// blames the kernel where it lacks what that takes.
+    fn by_snapshotter(&self, snapshotter: Snapshotter, check: &dyn Fn(&dyn Containers) -> Check) -> Check;
     /// Starts a container whose probe stays, and waits until the probe says that it is there.
     ///
     /// # Errors
     /// As for [`Containers::run`].
     fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop>;
+    /// Another containerd, as kubelet speaks with it: by CRI, with this runtime's handler.
+    ///
+    /// No other test has it meanwhile, so that a body asks once.
+    ///
+    /// # Errors
+    /// A skip where the environment has no CNI plugins, or its containerd no CRI that Kubernetes speaks.
+    fn cri(&self) -> Result<Box<dyn Cri + '_>, Stop>;
+    /// Docker's engine, as people start containers by it, with this runtime.
+    ///
+    /// No other test has it meanwhile, so that a body asks once.
+    ///
+    /// # Errors
+    /// A skip where the environment has none, or one already runs there; where it does not start any Kata, or not the one
+    /// that is given.
+    fn docker(&self) -> Result<Box<dyn Docker + '_>, Stop>;
     /// A fresh folder of the host, for bind mounts; removed after the test.
     ///
     /// # Errors
@@ -198,6 +217,21 @@ pub trait Task {
     /// # Errors
     /// When containerd refuses.
     fn signal(&self, number: i32) -> Result<(), Stop>;
+    /// What it and what was executed in it use, as containerd tells.
+    ///
+    /// # Errors
+    /// When containerd refuses, or tells it in no known form.
+    fn usage(&self) -> Result<ContainerUsage, Stop>;
+    /// Has all its processes stand still.
+    ///
+    /// # Errors
+    /// When containerd refuses.
+    fn pause(&self) -> Result<(), Stop>;
+    /// Has them go on.
+    ///
+    /// # Errors
+    /// When containerd refuses.
+    fn resume(&self) -> Result<(), Stop>;
     /// What it has written to standard output so far.
     fn stdout(&self) -> String;
     /// Waits for its end and for its removal.

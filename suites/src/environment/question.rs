@@ -34,6 +34,19 @@ pub enum Question {
         /// Absolute path in the guest.
         target: String,
     },
+    /// Make a mounted filesystem the root of all, and give process 1 to a program in it, which is an agent, too: its hello
+    /// comes in the place of an answer.
+    SwitchRoot {
+        /// Where the filesystem is mounted.
+        root: String,
+        /// The program's path from there.
+        program: String,
+    },
+    /// Make a device of the device mapper, as `dm-mod.create=` on a kernel's command line has it.
+    MapDevice {
+        /// `name,uuid,minor,flags,table`.
+        create: String,
+    },
     /// Listen on a vsock port and send back what the first connection sends, in the background.
     VsockEcho {
         /// The port.
@@ -53,21 +66,61 @@ pub enum Question {
         /// How many bytes.
         bytes: u32,
     },
+    /// Give up so many bytes of a disk from an offset on (BLKDISCARD).
+    Discard {
+        /// The device's path in the guest.
+        device: String,
+        /// From where, bytes.
+        offset: u64,
+        /// How many bytes.
+        bytes: u64,
+    },
     /// Bring a network interface up, send so many packets, and say how many came back unchanged.
     Packets {
         /// The interface's name in the guest.
         interface: String,
+        /// What kind of packets.
+        traffic: Traffic,
         /// How many packets.
         count: u32,
     },
+    /// Take so much memory, write to each page of it, and give it back.
+    TouchMemory {
+        /// How much, MiB.
+        mib: u32,
+    },
+    /// The time of a clock: nanoseconds since 1970, as text.
+    Time {
+        /// The clock's device, `/dev/ptp0`; `None` is the kernel's own clock.
+        device: Option<String>,
+    },
     /// Do work on each CPU that is online, and say which of them did it.
     WorkOnEachCpu,
+    /// Bind a control group to a CPU, and see from within it that there is no other one.
+    BindToCpu {
+        /// The CPU's number.
+        cpu: usize,
+    },
     /// Power off; no answer comes.
     PowerOff,
     /// Occupy the CPU in the kernel with interrupts off, for ever; no answer comes.
     Spin,
     /// Load a module that oopses in its initialisation; no answer comes.
     Oops,
+}
+
+/// What packets carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traffic {
+    /// Frames of a type that nobody else uses.
+    Frames,
+    /// The same, as large as the interface's MTU allows.
+    LargestFrames,
+    /// UDP over IPv4, with addresses of the tests'.
+    Ipv4,
+    /// UDP over IPv6, with addresses of the tests'.
+    Ipv6,
 }
 
 /// The guest agent's answer.

@@ -3,6 +3,7 @@
 use super::RunCommand;
 use super::action::{Action, Reply};
 use crate::check::{Doing, Stop};
+use crate::effort::Effort;
 use crate::share::Share;
 use std::ffi::OsStr;
 use std::fs;
@@ -22,10 +23,14 @@ pub struct Site {
     pub share: Option<Share>,
     /// A static pjdfstest binary.
     pub pjdfstest: Option<PathBuf>,
-    /// The agent's way to run it.
+    /// A static fsx binary.
+    pub fsx: Option<PathBuf>,
+    /// The agent's way to run them.
     pub run: RunCommand,
     /// A writable directory that is not on the share.
     pub scratch: PathBuf,
+    /// How random work is to be done.
+    pub effort: Effort,
 }
 
 impl Site {
@@ -49,6 +54,15 @@ impl Site {
     }
 }
 
+/// How a share's daemon is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DaemonSignal {
+    /// SIGKILL, as Kata ends it, and the kernel when memory runs out.
+    Kill,
+    /// SIGTERM, as whoever shuts a machine down.
+    Terminate,
+}
+
 /// The guest, as a body between host and guest sees it.
 pub trait GuestSide {
     /// Has the guest do something under the share's mount point.
@@ -64,6 +78,28 @@ pub trait GuestSide {
     ///
     /// When there is no daemon, or it cannot be looked at.
     fn daemon_descriptors(&mut self) -> Result<usize, Stop>;
+
+    /// Sends the daemon that was started the signal by which a runtime or an admin ends it, and waits until it and all that
+    /// it has started have ended; says whether they have by the deadline.
+    ///
+    /// # Errors
+    ///
+    /// When there is no daemon, or it cannot be sent a signal.
+    fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop>;
+
+    /// Whether the guest answers a question that has nothing to do with its share.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    fn answers(&mut self) -> Result<bool, Stop>;
+
+    /// Tells the VMM by QMP to quit, and says whether it has ended by the deadline.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be told.
+    fn quit_vmm(&mut self, deadline: Duration) -> Result<bool, Stop>;
 
     /// Kills the VMM without warning (SIGKILL) and waits for its end; the guest is not asked anything afterwards.
     ///
@@ -83,6 +119,8 @@ pub struct Pair<'a> {
     pub share: Share,
     /// How long a change may take to be visible on the other side.
     pub deadline: Duration,
+    /// How random work is to be done.
+    pub effort: Effort,
     /// The guest.
     pub guest: &'a mut dyn GuestSide,
 }

@@ -1,13 +1,15 @@
 //! Extended attributes and POSIX ACLs.
 
 use super::expect::{noise, refused, same_bytes};
-use super::proves::{ACLS, XATTRS};
+use super::proves::{ACLS, LABELS, XATTR_MAP, XATTRS};
 use super::user::{NOBODY, OTHER, as_user};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
-use crate::environment::Site;
+use crate::environment::{Action, Bytes, Pair, Reply, Site};
 use crate::row::{Row, row};
 use crate::share::Share;
+use crate::test::Need;
+use model::profile::DaemonSetting;
 use rustix::fs::{Mode, XattrFlags, chmod, getxattr, listxattr, removexattr, setxattr};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -18,13 +20,15 @@ use std::path::Path;
 const SOURCE: &str = include_str!("attributes.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(attributes_round_trip), XATTRS),
-    row!(Guest(attributes_are_listed_and_removed), XATTRS),
-    row!(Guest(attributes_honour_create_and_replace), XATTRS),
+    row!(Guest(attributes_round_trip), XATTRS).finds("/^setxattr:retval=0"),
+    row!(Guest(attributes_are_listed_and_removed), XATTRS).finds("/^removexattr:retval=0"),
+    row!(Guest(attributes_honour_create_and_replace), XATTRS).finds("/^setxattr:retval=0"),
     row!(Guest(large_attributes_are_kept_or_refused_cleanly), XATTRS),
+    row!(Guest(selinux_labels_are_kept), LABELS).finds("/^setxattr:retval=0").needs(&[Need::SecurityAttributes]),
+    row!(Pair(mapped_attributes_have_a_prefix_on_the_host_alone), XATTR_MAP).only_with(&[DaemonSetting::XattrMap]),
     row!(Guest(acls_grant_and_deny), ACLS),
-    row!(Guest(default_acls_are_inherited), ACLS),
-    row!(Guest(acl_mask_is_the_group_mode), ACLS),
+    row!(Guest(default_acls_are_inherited), ACLS).finds("/^setxattr:retval=0"),
+    row!(Guest(acl_mask_is_the_group_mode), ACLS).finds("/^setxattr:retval=0"),
 ];
 
 fn get(path: &Path, name: &str) -> Result<Vec<u8>, Errno> {
@@ -120,6 +124,52 @@ fn large_attributes_are_kept_or_refused_cleanly(site: &Site) -> Check {
         &[Errno::RANGE],
         "setting an attribute with a name of 256 bytes",
     )
+}
+
+const LABEL: &str = "security.selinux";
+
+/// A SELinux label, an attribute of `security.`, is kept as it was set, on files and directories, and stays through a rename.
+///
+/// Where the guest has SELinux, Kata passes `--xattr` for just these labels (`createVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0, `virtiofsd_args` in src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0): a container whose files lose theirs is denied them.
+fn selinux_labels_are_kept(site: &Site) -> Check {
+    let label = b"system_u:object_r:container_file_t:s0:c1,c2\0";
+    let (file, directory) = (site.file("file", "x")?, site.directory("directory")?);
+    for path in [&file, &directory] {
+        set(path, LABEL, label)?;
+        let seen = get(path, LABEL).doing(format_args!("getting {LABEL}"))?;
+        same_bytes(&seen, label, format_args!("{LABEL} of {}", path.display()))?;
+    }
+    fs::rename(&file, site.path("renamed")).doing("renaming the file")?;
+    let seen = get(&site.path("renamed"), LABEL).doing("getting the label after a rename")?;
+    same_bytes(&seen, label, "the label after a rename")
+}
+
+/// Attributes that the guest sets, also those that the host reserves (`trusted.`, `security.`), are the guest's by their own names, and on the host they have virtiofsd's prefix below `user.`.
+///
+/// So an overlay in a guest has its `trusted.overlay.*`, and a guest's SELinux its labels, where virtiofsd may not set the host's (virtiofsd's doc/xattr-mapping.md; `virtio_fs_extra_args` in src/runtime/config/configuration-qemu.toml.in@4.1.0).
+fn mapped_attributes_have_a_prefix_on_the_host_alone(pair: &mut Pair<'_>) -> Check {
+    pair.guest_writes("file", b"x", false)?;
+    let path = pair.in_guest("file");
+    let set = ["security.selinux", "trusted.overlay.opaque", "user.own"];
+    for name in set {
+        let (name, value) = (name.to_owned(), Bytes(name.as_bytes().to_vec()));
+        pair.done(&format!("setting {name}"), Action::SetAttribute { path: path.clone(), name, value })?;
+    }
+    for name in set {
+        let reply =
+            pair.done(&format!("getting {name}"), Action::Attribute { path: path.clone(), name: name.to_owned() })?;
+        ensure!(
+            reply == Reply::Data { data: Bytes::from(name) },
+            "{name} in the guest: expected {name:?}, saw {reply:?}"
+        );
+        let on_host = format!("user.virtiofs.{name}");
+        let seen = get(&pair.on_host("file"), &on_host).doing(format_args!("the host, getting {on_host}"))?;
+        same_bytes(&seen, name.as_bytes(), format_args!("{on_host} on the host"))?;
+    }
+    let listed = pair.done("listing the attributes", Action::Attributes { path })?;
+    let expected = Reply::Names { names: set.iter().map(|name| Bytes::from(*name)).collect() };
+    ensure!(listed == expected, "the guest's list of attributes: expected {expected:?}, saw {listed:?}");
+    Ok(())
 }
 
 const ACCESS: &str = "system.posix_acl_access";

@@ -1,7 +1,7 @@
 //! Several writers at once.
 
 use super::expect::{noise, same_bytes};
-use super::proves::FILES;
+use super::proves::{FILES, THREAD_POOL};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 const SOURCE: &str = include_str!("concurrency.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(concurrent_writers_keep_to_their_ranges), FILES),
-    row!(Guest(concurrent_appenders_lose_nothing), FILES),
-    row!(Guest(concurrent_makers_share_a_directory), FILES),
+    row!(Guest(concurrent_writers_keep_to_their_ranges), FILES).finds("pwrite64:retval=3000").also_with(THREAD_POOL),
+    row!(Guest(concurrent_appenders_lose_nothing), FILES).also_with(THREAD_POOL),
+    row!(Guest(concurrent_makers_share_a_directory), FILES).also_with(THREAD_POOL),
 ];
 
 const THREADS: usize = 4;

@@ -199,7 +199,7 @@ fn parse(output: &str) -> Result<Vec<String>, String> {
 mod tests {
     use super::{DEADLINE, account_in, accounts_in, judge, parse, pjdfstest_failures};
     use crate::check::Stop;
-    use crate::environment::{CommandOutput, Site};
+    use crate::environment::{CommandOutput, Effort, Site};
     use crate::outcome::Component;
     use crate::share::Share;
 
@@ -242,6 +242,8 @@ mod tests {
                 })
             },
             scratch: dir.path().into(),
+            fsx: None,
+            effort: Effort::default(),
         };
         assert_eq!(pjdfstest_failures(&site).unwrap(), ["link::max"]);
         site.run = |_, _, _| {

@@ -1,7 +1,7 @@
 //! Bytes that come back as they were written.
 
 use super::expect::{noise, refused, same_bytes};
-use super::proves::{FILES, FILES_NOT_ON_9P};
+use super::proves::{CACHES, FILES, FILES_NOT_ON_9P};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
@@ -16,14 +16,14 @@ use std::path::Path;
 const SOURCE: &str = include_str!("data.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(odd_sizes_round_trip), FILES),
+    row!(Guest(odd_sizes_round_trip), FILES).also_with(CACHES),
     row!(Guest(sparse_files_stay_sparse), FILES),
-    row!(Guest(files_may_exceed_4_gib), FILES),
-    row!(Guest(truncation_cuts_and_extends_with_zeros), FILES),
-    row!(Guest(fallocate_reserves_and_punches), FILES_NOT_ON_9P),
+    row!(Guest(files_may_exceed_4_gib), FILES).finds("pwrite64:retval=10"),
+    row!(Guest(truncation_cuts_and_extends_with_zeros), FILES).finds("/^ftruncate:retval=0").also_with(CACHES),
+    row!(Guest(fallocate_reserves_and_punches), FILES_NOT_ON_9P).finds("fallocate:retval=0"),
     row!(Guest(direct_io_round_trips), FILES),
-    row!(Guest(copy_file_range_copies_or_refuses_cleanly), FILES),
-    row!(Guest(files_and_directories_can_be_synced), FILES),
+    row!(Guest(copy_file_range_copies_or_refuses_cleanly), FILES).finds("copy_file_range:retval=100"),
+    row!(Guest(files_and_directories_can_be_synced), FILES).finds("/^fsync:error=EIO"),
 ];
 
 fn open_both(path: &Path) -> Result<File, Stop> {

@@ -2,9 +2,10 @@
 
 use super::expect::errno_name;
 use super::mapping::Mapping;
+use super::random_writes;
 use crate::environment::{Action, Bytes, Reply, Status};
 use model::sync::locked;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid, XattrFlags, getxattr, listxattr, setxattr};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,6 +15,9 @@ use std::sync::Mutex;
 
 /// The files that [`Action::Hold`] keeps open.
 static HELD: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
+
+/// The longest value, and list of names, that Linux takes (XATTR_SIZE_MAX, XATTR_LIST_MAX).
+const MOST_ATTRIBUTES: usize = 65_536;
 
 /// An action that no filesystem was asked, because it makes no sense here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +53,32 @@ fn attempt(root: &Path, action: &Action) -> io::Result<Reply> {
             if *sync {
                 file.sync_all()?;
             }
+        }
+        Action::CreateNew { path, data } => {
+            OpenOptions::new().write(true).create_new(true).open(at(path)?)?.write_all(&data.0)?;
+        }
+        Action::KeepWriting { path, seed } => random_writes::start(&at(path)?, *seed)?,
+        Action::Synced { path } => return Ok(Reply::Count { count: random_writes::synced(&at(path)?)? }),
+        Action::Missing { path, seed, synced } => {
+            let missing = random_writes::missing(&at(path)?, *seed, *synced)?;
+            return Ok(Reply::Data { data: Bytes(missing.unwrap_or_default().into_bytes()) });
+        }
+        Action::SetAttribute { path, name, value } => {
+            setxattr(at(path)?, name.as_str(), &value.0, XattrFlags::empty())?;
+        }
+        Action::Attributes { path } => {
+            let mut buffer = vec![0; MOST_ATTRIBUTES];
+            let length = listxattr(at(path)?, &mut buffer[..])?;
+            let names = buffer[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+            let mut names: Vec<Bytes> = names.map(|name| Bytes(name.to_vec())).collect();
+            names.sort();
+            return Ok(Reply::Names { names });
+        }
+        Action::Attribute { path, name } => {
+            let mut value = vec![0; MOST_ATTRIBUTES];
+            let length = getxattr(at(path)?, name.as_str(), &mut value[..])?;
+            value.truncate(length);
+            return Ok(Reply::Data { data: Bytes(value) });
         }
         Action::MmapWrite { path, offset, data } => {
             let file = OpenOptions::new().read(true).write(true).open(at(path)?)?;

@@ -15,6 +15,7 @@ const SOURCE: &str = include_str!("handles.rs");
 
 pub(super) static ROWS: &[Row] = &[
     row!(Guest(unlinked_but_open_files_stay_usable), FILES)
+        .finds("/^unlink:retval=0")
         .reproduced(Reproducer::SystemCalls(include_str!("reproducers/unlinked.c"))),
     row!(Guest(a_removed_directory_is_empty_and_takes_nothing), FILES),
 ];

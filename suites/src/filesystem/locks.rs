@@ -17,9 +17,9 @@ use std::io;
 const SOURCE: &str = include_str!("locks.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(flock_excludes_other_descriptors), FILES),
-    row!(Guest(record_locks_exclude_by_range), FILES),
-    row!(Guest(a_waiting_lock_is_granted), FILES),
+    row!(Guest(flock_excludes_other_descriptors), FILES).finds("flock:retval=0"),
+    row!(Guest(record_locks_exclude_by_range), FILES).finds("fcntl:retval=0"),
+    row!(Guest(a_waiting_lock_is_granted), FILES).finds("flock:retval=0"),
 ];
 
 fn open(site: &Site) -> Result<File, Stop> {

@@ -1,6 +1,6 @@
 //! Whether the share is there at all.
 
-use super::proves::FILES;
+use super::proves::{FILES, SETTINGS};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
@@ -14,7 +14,8 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("mount.rs");
 
-pub(super) static ROWS: &[Row] = &[row!(Guest(mounts_in_the_guest), FILES).reproduced(Reproducer::QemuRefuses)];
+pub(super) static ROWS: &[Row] =
+    &[row!(Guest(mounts_in_the_guest), FILES).also_with(SETTINGS).reproduced(Reproducer::QemuRefuses)];
 
 /// What must have passed before a share is mounted.
 pub(super) fn blockers(share: Share) -> Vec<String> {

@@ -19,9 +19,11 @@ const SOURCE: &str = include_str!("nodes.rs");
 
 pub(super) static ROWS: &[Row] = &[
     row!(Guest(fifos_pass_bytes), FILES_POSIX_ON_9P)
+        .finds("/^mknod:error=EPERM")
         .reproduced(Reproducer::SystemCalls(include_str!("reproducers/fifo.c"))),
-    row!(Guest(unix_sockets_connect), FILES_POSIX_ON_9P),
+    row!(Guest(unix_sockets_connect), FILES_POSIX_ON_9P).finds("bind:error=EPERM"),
     row!(Guest(device_nodes_keep_their_numbers), FILES_POSIX_ON_9P)
+        .finds("/^mknod:error=EPERM")
         .needs(&[Need::Mknod])
         .reproduced(Reproducer::SystemCalls(include_str!("reproducers/nodes.c"))),
 ];

@@ -1,7 +1,7 @@
 //! What the flags of open(2) promise.
 
 use super::expect::{refused, same_bytes};
-use super::proves::FILES;
+use super::proves::{CACHES, FILES, THREAD_POOL};
 use crate::check::{Check, Doing};
 use crate::ensure;
 use crate::environment::Site;
@@ -15,9 +15,9 @@ use std::sync::Barrier;
 const SOURCE: &str = include_str!("opening.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(append_writes_at_the_end), FILES),
+    row!(Guest(append_writes_at_the_end), FILES).also_with(CACHES),
     row!(Guest(truncate_on_open_empties_the_file), FILES),
-    row!(Guest(exclusive_create_has_one_winner), FILES),
+    row!(Guest(exclusive_create_has_one_winner), FILES).also_with(THREAD_POOL),
     row!(Guest(directory_and_nofollow_are_honoured), FILES),
     row!(Guest(access_modes_bind_the_descriptor), FILES),
 ];

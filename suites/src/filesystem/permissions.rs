@@ -1,7 +1,7 @@
 //! Who may do what.
 
 use super::expect::{refused, same_bytes};
-use super::proves::{FILES, FILES_NOT_ON_9P};
+use super::proves::{FILES, FILES_NOT_ON_9P, SANDBOX_NONE};
 use super::user::{NOBODY, OTHER, as_user, with_own_fs};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
@@ -17,17 +17,17 @@ use std::path::Path;
 const SOURCE: &str = include_str!("permissions.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(permissions_bind_other_users), FILES),
+    row!(Guest(permissions_bind_other_users), FILES).finds("setresuid:retval=0"),
     row!(Guest(root_passes_permissions), FILES),
-    row!(Guest(directories_need_search_permission), FILES),
-    row!(Guest(new_files_belong_to_their_creator), FILES),
-    row!(Guest(ownership_is_roots_to_give), FILES),
+    row!(Guest(directories_need_search_permission), FILES).finds("setresuid:retval=0"),
+    row!(Guest(new_files_belong_to_their_creator), FILES).finds("setresuid:retval=0").also_with(SANDBOX_NONE),
+    row!(Guest(ownership_is_roots_to_give), FILES).finds("/chown:retval=0"),
     row!(Guest(chown_clears_setuid), FILES),
     row!(Guest(writing_clears_setuid), FILES_NOT_ON_9P),
-    row!(Guest(setuid_setgid_and_sticky_bits_are_kept), FILES),
-    row!(Guest(sticky_directories_guard_other_users_files), FILES),
+    row!(Guest(setuid_setgid_and_sticky_bits_are_kept), FILES).finds("/chmod:retval=0"),
+    row!(Guest(sticky_directories_guard_other_users_files), FILES).finds("setresuid:retval=0"),
     row!(Guest(setgid_directories_pass_on_their_group), FILES),
-    row!(Guest(umask_masks_new_files), FILES),
+    row!(Guest(umask_masks_new_files), FILES).finds("umask:retval=0"),
 ];
 
 fn set_mode(path: &Path, mode: u32) -> Check {

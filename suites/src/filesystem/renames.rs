@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 const SOURCE: &str = include_str!("renames.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Guest(rename_is_atomic), FILES),
-    row!(Guest(rename_keeps_open_files), FILES),
-    row!(Guest(rename_moves_directories), FILES),
-    row!(Guest(rename_noreplace_and_exchange_are_honoured), FILES_NOT_ON_9P),
+    row!(Guest(rename_is_atomic), FILES).finds("/^rename:retval=0"),
+    row!(Guest(rename_keeps_open_files), FILES).finds("/^rename:retval=0"),
+    row!(Guest(rename_moves_directories), FILES).finds("/^rename:retval=0"),
+    row!(Guest(rename_noreplace_and_exchange_are_honoured), FILES_NOT_ON_9P).finds("/^rename:retval=0"),
 ];
 
 /// While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.

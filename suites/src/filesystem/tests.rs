@@ -5,7 +5,9 @@
 mod faults;
 mod lying_guests;
 
-use super::{Action, GuestSide, Pair, Reply, Site, perform, rows, tests, user};
+use super::{
+    Action, Bytes, DaemonSignal, Effort, GuestSide, Pair, Reply, Site, perform, random_writes, rows, tests, user,
+};
 use crate::check::{Check, Stop};
 use crate::environment::CommandOutput;
 use crate::share::Share;
@@ -15,11 +17,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// The environment variable with the path of a static pjdfstest.
 const PJDFSTEST: &str = "PJDFSTEST";
+/// The environment variable with the path of a static fsx.
+const FSX: &str = "FSX";
 
 /// The body of that name.
 fn body(name: &str) -> Option<Body> {
@@ -59,8 +64,9 @@ fn site_in(root: &Path, name: &str, scratch: &Path, small: Option<PathBuf>) -> S
     // What a read-only filesystem refuses is for the body to find.
     let dir = if fs::create_dir(&dir).is_ok() { dir } else { root.to_path_buf() };
     let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o777));
-    let pjdfstest = std::env::var_os(PJDFSTEST).map(PathBuf::from);
-    Site { dir, small, root: root.to_path_buf(), share: None, pjdfstest, run, scratch: scratch.to_path_buf() }
+    let [pjdfstest, fsx] = [PJDFSTEST, FSX].map(|name| std::env::var_os(name).map(PathBuf::from));
+    let (root, scratch, effort) = (root.to_path_buf(), scratch.to_path_buf(), Effort::default());
+    Site { dir, small, root, share: None, pjdfstest, fsx, run, scratch, effort }
 }
 
 /// Without a deadline, which the agent has.
@@ -92,16 +98,68 @@ impl Drop for Mounted {
 }
 
 /// A guest that is this machine, seen from the share's root: `..` ends there, as in a guest whose root it is.
+///
+/// Its extended attributes have virtiofsd's prefix on the host.
 struct Loopback {
     root: PathBuf,
+    /// What it keeps writing.
+    written: Option<PathBuf>,
+}
+
+/// What virtiofsd puts before the names of attributes.
+const PREFIX: &str = "user.virtiofs.";
+
+impl Loopback {
+    fn new(root: PathBuf) -> Loopback {
+        Loopback { root, written: None }
+    }
+
+    /// Does it without the prefix.
+    fn perform(&self, action: &Action) -> Result<Reply, Stop> {
+        user::with_own_fs(|| {
+            rustix::process::chroot(&self.root).map_err(|e| Stop::error(format!("chroot: {e}")))?;
+            perform(Path::new("/"), action).map_err(|e| Stop::error(e.to_string()))
+        })
+    }
+
+    fn stop_writing(&mut self) {
+        if let Some(written) = self.written.take() {
+            random_writes::end(&written);
+        }
+    }
 }
 
 impl GuestSide for Loopback {
-    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
-        user::with_own_fs(|| {
-            rustix::process::chroot(&self.root).map_err(|e| Stop::error(format!("chroot: {e}")))?;
-            perform(Path::new("/"), &action).map_err(|e| Stop::error(e.to_string()))
-        })
+    fn act(&mut self, mut action: Action) -> Result<Reply, Stop> {
+        match &mut action {
+            Action::KeepWriting { path, .. } => self.written = Some(Path::new("/").join(path.to_path())),
+            Action::SetAttribute { name, .. } | Action::Attribute { name, .. } => *name = format!("{PREFIX}{name}"),
+            _ => {}
+        }
+        match self.perform(&action)? {
+            Reply::Names { names } if matches!(action, Action::Attributes { .. }) => {
+                let own = |name: &Bytes| name.0.strip_prefix(PREFIX.as_bytes()).map(|name| Bytes(name.to_vec()));
+                Ok(Reply::Names { names: names.iter().filter_map(own).collect() })
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    fn end_daemon(&mut self, _: DaemonSignal, _: Duration) -> Result<bool, Stop> {
+        // What was under way stays so; here nothing may be.
+        if let Some(written) = &self.written {
+            random_writes::end(written);
+        }
+        Ok(true)
+    }
+
+    fn answers(&mut self) -> Result<bool, Stop> {
+        Ok(true)
+    }
+
+    fn quit_vmm(&mut self, _: Duration) -> Result<bool, Stop> {
+        self.stop_writing();
+        Ok(true)
     }
 
     fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
@@ -109,6 +167,7 @@ impl GuestSide for Loopback {
     }
 
     fn kill_vmm(&mut self) -> Result<(), Stop> {
+        self.stop_writing();
         Ok(())
     }
 }
@@ -118,12 +177,16 @@ fn run_pair<G: GuestSide>(name: &str, guest: impl FnOnce(PathBuf) -> G) -> Check
     let Some(Body::Pair(body)) = body(name) else { panic!("{name} is no body between host and guest") };
     let tree = tempfile::tempdir().expect("a temporary directory");
     open_to_all(tree.path());
-    let (root, relative) = (tree.path().join("share"), PathBuf::from("tests").join(name));
+    // By a file's path in the guest it is known who writes it.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let (root, relative) = (tree.path().join("share"), PathBuf::from(format!("tests-{number}")).join(name));
     fs::create_dir_all(root.join(&relative)).expect("a directory");
     open_to_all(&root.join(&relative));
     let mut guest = guest(root.clone());
     let deadline = Duration::from_millis(300);
-    body(&mut Pair { host: root.join(&relative), relative, share: Share::VirtioFs, deadline, guest: &mut guest })
+    let (host, effort) = (root.join(&relative), Effort::default());
+    body(&mut Pair { host, relative, share: Share::VirtioFs, deadline, effort, guest: &mut guest })
 }
 
 #[test]
@@ -151,7 +214,7 @@ fn every_guest_body_passes_natively() {
 fn every_pair_body_passes_on_a_loopback() {
     let mut failures = Vec::new();
     for row in rows().filter(|row| matches!(row.body, Body::Pair(_))) {
-        if let Err(stop) = run_pair(row.name, |root| Loopback { root }) {
+        if let Err(stop) = run_pair(row.name, Loopback::new) {
             failures.push(format!("{}: {stop:?}", row.name));
         }
     }
@@ -176,7 +239,7 @@ fn every_row_is_documented_and_has_an_id_and_a_body_of_its_own() {
         );
         assert!(body(test.name).is_some(), "{} has no body", test.id);
         let mounts = test.name == super::MOUNTS;
-        let blocker = format!("filesystem::{}::{}", test.share.expect("a share").module(), super::MOUNTS);
+        let blocker = test.id.replace(test.name, super::MOUNTS);
         assert_eq!(test.blocked_by == [blocker], !mounts, "{}: {:?}", test.id, test.blocked_by);
     }
     assert!(names.len() >= 60, "only {} properties", names.len());

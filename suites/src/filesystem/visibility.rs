@@ -2,7 +2,7 @@
 
 use super::expect::{noise, same_bytes, until};
 use super::pair::brief;
-use super::proves::SHARED_FILES;
+use super::proves::{CACHES_AND_SANDBOX, SHARED_FILES};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::{Action, Bytes, FileKind, Pair, Reply};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const SOURCE: &str = include_str!("visibility.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Pair(host_sees_what_the_guest_writes), SHARED_FILES),
+    row!(Pair(host_sees_what_the_guest_writes), SHARED_FILES).also_with(CACHES_AND_SANDBOX),
     row!(Pair(guest_sees_what_the_host_writes), SHARED_FILES),
     row!(Pair(host_sees_what_the_guest_renames_and_removes), SHARED_FILES),
     row!(Pair(guest_sees_what_the_host_renames_and_removes), SHARED_FILES),
@@ -314,6 +314,8 @@ fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Che
     pair.guest_writes("target", &vec![b'a'; size], true)?;
     pair.host_comes_to_read("target", &vec![b'a'; size], "before the renames")?;
     let path = pair.on_host("target");
+    // None is what was there before: a last rename that did nothing would go unnoticed.
+    let content = |version: u8| vec![b'b' + version % 25; size];
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
@@ -330,7 +332,7 @@ fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Che
             while start.elapsed() < Duration::from_secs(1) || version < 5 {
                 version = version.wrapping_add(1);
                 // Synced, so that what the host can see half of is the rename and not the writing.
-                pair.guest_writes("next", &vec![b'a' + version % 26; size], true)?;
+                pair.guest_writes("next", &content(version), true)?;
                 pair.done("renaming", Action::Rename { from: pair.in_guest("next"), to: pair.in_guest("target") })?;
             }
             Ok(())
@@ -338,6 +340,6 @@ fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Che
         done.store(true, Ordering::Relaxed);
         let read = reader.join().unwrap_or_else(|_| Err(Stop::error("the reader panicked")));
         renames.and(read)?;
-        pair.host_comes_to_read("target", &vec![b'a' + version % 26; size], "after the last rename")
+        pair.host_comes_to_read("target", &content(version), "after the last rename")
     })
 }

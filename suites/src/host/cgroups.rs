@@ -1,18 +1,33 @@
 //! The host's cgroups.
 
+use super::as_root;
 use crate::capability::Capability;
-use crate::check::{Check, Stop};
+use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::EnvironmentSide;
+use crate::environment::{Ending, EnvironmentSide, Question};
+use crate::group::{Group, ROOT};
+use crate::outcome::Grounds;
 use crate::row::{Row, row};
+use crate::test::Place;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
 
 const SOURCE: &str = include_str!("cgroups.rs");
 
-pub(super) static ROWS: &[Row] = &[row!(
-    Environment(cgroups_have_the_controllers_of_sandboxes),
-    &[Capability::HostCgroups, Capability::KernelHost],
-    Kernel
-)];
+pub(super) static ROWS: &[Row] = &[
+    row!(
+        Environment(cgroups_have_the_controllers_of_sandboxes),
+        &[Capability::HostCgroups, Capability::KernelHost],
+        Kernel
+    ),
+    row!(Environment(limits_of_a_sandboxs_cgroup_hold), &[Capability::HostCgroups, Capability::KernelHost], Kernel)
+        .blocked_by(&["host::cgroups_have_the_controllers_of_sandboxes"]),
+    row!(Environment(limits_of_a_sandboxs_cgroup_hold_for_its_vmm), &[Capability::HostCgroups], Kernel)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["host::limits_of_a_sandboxs_cgroup_hold", "smoke::kernel_boots_to_userspace"])
+        .seconds(240),
+];
 
 /// The controllers that Kata puts a sandbox under (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0), by version 2's
 /// names; `io` is `blkio` in version 1.
@@ -34,6 +49,122 @@ fn cgroups_have_the_controllers_of_sandboxes(env: &dyn EnvironmentSide) -> Check
     );
     env.note("cgroup version 1".to_owned());
     lacking(1, enabled(&known).into_iter(), |name| if name == "io" { "blkio" } else { name })
+}
+
+/// In a cgroup below the root, of version 1 or 2, limits hold: on processes, on memory, on CPU time; and who is bound to a
+/// CPU is on no other.
+///
+/// Both runtimes make a cgroup for a pod's VMM, daemon and helpers where its container manager says, enable the controllers
+/// of those above it, and set the pod's limits in it (`NewSandboxResourceController` in
+/// src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0, src/runtime-rs/crates/resource/src/cgroups/mod.rs@4.1.0).
+/// Of `io` only the controller is looked for: a limit on it is about one disk, and no disk of a host is a test's.
+fn limits_of_a_sandboxs_cgroup_hold(env: &dyn EnvironmentSide) -> Check {
+    as_root()?;
+    let cpus = rustix::thread::sched_getaffinity(None).doing("asking for the CPUs")?;
+    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|number| cpus.is_set(*number)).collect();
+    let group = group(env, &format!("kata-qualify-{}", std::process::id()))?;
+    group.limits_processes()?;
+    group.limits_memory()?;
+    group.limits_cpu_time()?;
+    if let [only] = cpus.as_slice() {
+        env.note(format!("the environment has CPU {only} alone, which every process is on"));
+    }
+    cpus.last().map_or(Ok(()), |last| group.binds_to(*last))
+}
+
+/// A VMM that is put into a cgroup is there with all its threads; what its guest takes is counted there, its guest's work is
+/// throttled there, and a guest that takes more memory than its cgroup may have ends with its VMM.
+///
+/// Kata moves a sandbox's VMM into the cgroup that the pod was given (`sandbox_cgroup_only`; `constrainHypervisor` in
+/// src/runtime/virtcontainers/sandbox.go@4.1.0, src/runtime-rs/crates/resource/src/cgroups/mod.rs@4.1.0), so that the pod's
+/// limits are its guest's, too. A guest's memory is shared memory, which is counted for who writes to it first.
+fn limits_of_a_sandboxs_cgroup_hold_for_its_vmm(env: &dyn EnvironmentSide) -> Check {
+    as_root()?;
+    let name = format!("kata-qualify-vmm-{}", std::process::id());
+    let group = group(env, &name)?;
+    let mut machine = env.boot()?;
+    let pid = machine.vmm_pid();
+    group.take(pid)?;
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).doing("listing QEMU's threads")?;
+    for thread in threads.flatten() {
+        let path = thread.path().join("cgroup");
+        // A thread that has ended meanwhile is in none.
+        let Ok(of_it) = fs::read_to_string(&path) else { continue };
+        if !of_it.contains(&name) {
+            return Err(measured(format!("QEMU was put into the cgroup {name}, and {} is {of_it:?}", path.display())));
+        }
+    }
+    group.may_work(Some(FIFTH))?;
+    machine.ask(Question::TouchMemory { mib: TOUCHED })?.text("taking memory in the guest")?;
+    group.may_work(None)?;
+    let (taken, throttled) = (group.taken()? >> 20, group.throttled()?);
+    // Of the guest's memory some was there before.
+    if taken < u64::from(TOUCHED / 2) {
+        return Err(measured(format!("a guest wrote to {TOUCHED} MiB, and its VMM's cgroup has {taken} MiB")));
+    }
+    ensure!(throttled > 0, "a guest wrote to {TOUCHED} MiB on a fifth of a CPU, and its VMM was never throttled");
+    group.may_take(Some((taken + SPARE) << 20))?;
+    // No answer comes if all is well.
+    let answer = machine.ask(Question::TouchMemory { mib: 2 * TOUCHED });
+    if group.kills()? == 0 {
+        answer?.text("taking memory in the guest")?;
+        let more = 2 * TOUCHED;
+        return Err(measured(format!(
+            "a guest whose VMM's cgroup may have {SPARE} MiB more wrote to {more} MiB, and nothing was killed"
+        )));
+    }
+    match machine.wait_for_end(Duration::from_secs(30))? {
+        Ending::VmmKilled { signal: 9 } => Ok(()),
+        other => Err(other.stop("its cgroup's memory was at an end, and a process in it was killed")),
+    }
+}
+
+/// A failure by what the kernel counts.
+fn measured(message: String) -> Stop {
+    Stop::fail(message).resting_on(Grounds::Measured)
+}
+
+/// A fifth of a CPU: microseconds of each period.
+const FIFTH: (&str, &str) = ("20000", "100000");
+/// How much memory the guest takes the first time, and how much more than it then has its VMM's cgroup may have, MiB.
+const TOUCHED: u32 = 128;
+const SPARE: u64 = 16;
+
+/// A cgroup of a test's, of the version that the host has.
+fn group(env: &dyn EnvironmentSide, name: &str) -> Result<Group, Stop> {
+    match env.read(&format!("{ROOT}/cgroup.controllers")) {
+        Ok(_) => {
+            is_writable(ROOT)?;
+            Group::named(name, &CONTROLLERS)
+        }
+        Err(_) => {
+            let roots = roots(&env.read("/proc/self/mounts")?, &LIMITED)?;
+            roots.iter().try_for_each(|(_, root)| is_writable(&root.to_string_lossy()))?;
+            Group::of_version_1(name, &roots)
+        }
+    }
+}
+
+/// The controllers whose limits are seen to hold.
+const LIMITED: [&str; 4] = ["cpu", "cpuset", "memory", "pids"];
+
+fn is_writable(folder: &str) -> Check {
+    let asked = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK);
+    asked.map_err(|e| Stop::skip(format!("the environment's cgroups cannot be written to: {folder}: {e}")))
+}
+
+/// Of version 1, where each of these controllers is mounted, alone or with others.
+fn roots(mounts: &str, controllers: &[&'static str]) -> Result<Vec<(&'static str, PathBuf)>, Stop> {
+    let of = |controller: &'static str| -> Result<(&'static str, PathBuf), Stop> {
+        let mounted = mounts.lines().find_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            let (path, kind, options) = (words.next()?, words.next()?, words.next()?);
+            (kind == "cgroup" && options.split(',').any(|option| option == controller)).then(|| PathBuf::from(path))
+        });
+        let root = mounted.ok_or_else(|| Stop::fail(format!("cgroup version 1 of {controller} is not mounted")))?;
+        Ok((controller, root))
+    };
+    controllers.iter().copied().map(of).collect()
 }
 
 fn lacking<'a>(
@@ -58,6 +189,20 @@ fn enabled(table: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn controllers_of_version_1_are_found_where_they_are_mounted() {
+        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw,mode=755 0 0\n\
+                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0\n\
+                      cgroup /sys/fs/cgroup/pids cgroup rw,relatime,pids 0 0\n";
+        let found = roots(mounts, &["cpu", "pids"]).unwrap();
+        let expected = [("cpu", "/sys/fs/cgroup/cpu,cpuacct"), ("pids", "/sys/fs/cgroup/pids")]
+            .map(|(c, p)| (c, PathBuf::from(p)));
+        assert_eq!(found, expected);
+        let none = roots(mounts, &["memory"]).unwrap_err();
+        assert_eq!(none, Stop::fail("cgroup version 1 of memory is not mounted"));
+    }
 
     #[test]
     fn what_is_lacking_is_named_by_its_version() {

@@ -8,6 +8,7 @@ use crate::ensure;
 use crate::environment::EnvironmentSide;
 use crate::outcome::Component;
 use crate::row::{Row, row};
+use model::arch::Arch;
 
 const SOURCE: &str = include_str!("check.rs");
 
@@ -18,18 +19,17 @@ pub(super) static ROWS: &[Row] = &[
         .blocked_by(&["host::cpu_can_virtualize"]),
 ];
 
-/// What fails `kata-runtime check` does not fail here: CPU flags, `kvm`, its vendor's module, `vhost`, `vhost_net`, and a
-/// machine that KVM makes.
+/// What fails `kata-runtime check` does not fail here: CPU flags, `kvm`, its vendor's module, on x86_64 and Arm `vhost` and
+/// `vhost_net`, and a machine that KVM makes.
 ///
 /// The Go runtime's check (src/runtime/cmd/kata-runtime/kata-check*.go@3.29.0) counts a missing `vhost_vsock` as a
 /// warning only, which is noted.
 fn rules_of_kata_runtime_check_hold(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let (flag, vendor) =
-        cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
-    let missing: Vec<&str> = [flag, "lm", "sse4_1"].into_iter().filter(|f| !cpu.has(f)).collect();
+    let asked = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
+    let missing: Vec<&str> = asked.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
     ensure!(missing.is_empty(), "the CPU lacks {}", missing.join(", "));
-    load(env, &["kvm", vendor, "vhost", "vhost_net"])?;
+    load(env, &[asked.modules, asked.vhost].concat())?;
     if load(env, &["vhost_vsock"]).is_err() {
         env.note("kata-runtime check would warn: vhost_vsock is missing".to_owned());
     }
@@ -47,9 +47,13 @@ fn rules_of_kata_ctl_check_hold(env: &dyn EnvironmentSide) -> Check {
     ensure!(run.api == 12, "KVM's API has version {}, kata-ctl wants 12", run.api);
     let cpu = Cpu::of(env)?;
     let (mut wrong, mut absent) = (Vec::new(), Vec::new());
-    let mut parameters = vec![("kvm", "kvmclock_periodic_sync")];
-    if !cpu.has("hypervisor") {
-        parameters.push(("kvm_intel", "unrestricted_guest"));
+    let mut parameters = Vec::new();
+    // The others' `mod.rs` ask for no parameter.
+    if env.claims().release.arch == Arch::X86_64 {
+        parameters.push(("kvm", "kvmclock_periodic_sync"));
+        if !cpu.has("hypervisor") {
+            parameters.push(("kvm_intel", "unrestricted_guest"));
+        }
     }
     for (module, parameter) in parameters.into_iter().filter(|(module, _)| is_loaded(module)) {
         let value = env.read(&format!("/sys/module/{module}/parameters/{parameter}"));

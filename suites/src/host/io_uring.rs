@@ -5,8 +5,8 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::Machine;
 use crate::row::{Row, row};
+use crate::scratch::Scratch;
 use serde_json::json;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("io_uring.rs");
@@ -21,8 +21,8 @@ pub(super) static ROWS: &[Row] = &[row!(Machine(qemu_reads_a_disk_by_io_uring), 
 /// A QEMU that was built without it refuses the option, and a kernel that forbids it fails the first request.
 fn qemu_reads_a_disk_by_io_uring(machine: &mut dyn Machine) -> Check {
     let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect();
-    let from = Scratch::new("from", &content)?;
-    let to = Scratch::new("to", &vec![0; content.len()])?;
+    let from = disk("from", &content)?;
+    let to = disk("to", &vec![0; content.len()])?;
     for (node, disk) in [("kq-from", &from), ("kq-to", &to)] {
         let arguments = json!({
             "driver": "file", "node-name": node, "filename": disk.0.to_string_lossy(), "aio": "io_uring",
@@ -71,21 +71,9 @@ fn rings_of(pid: u32) -> Result<usize, Stop> {
     Ok(targets.filter(|target| target.to_string_lossy().contains("io_uring")).count())
 }
 
-/// A file of known content, removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, content: &[u8]) -> Result<Scratch, Stop> {
-        // Not /tmp, which may be a tmpfs and says nothing about a disk.
-        let path = PathBuf::from(format!("/var/tmp/kata-qualify-io-uring-{}-{name}", std::process::id()));
-        let scratch = Scratch(path);
-        std::fs::write(&scratch.0, content).doing(format!("writing {}", scratch.0.display()))?;
-        Ok(scratch)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// A file of known content.
+fn disk(name: &str, content: &[u8]) -> Result<Scratch, Stop> {
+    let file = Scratch::new(&format!("io-uring-{name}"));
+    std::fs::write(&file.0, content).doing(format!("writing {}", file.0.display()))?;
+    Ok(file)
 }

@@ -8,6 +8,7 @@ use crate::environment::{EnvironmentSide, VcpuExit};
 use crate::procfs::cpu_flags;
 use crate::row::{Row, row};
 use crate::test::Place;
+use model::arch::Arch;
 
 const SOURCE: &str = include_str!("kvm.rs");
 
@@ -28,50 +29,76 @@ pub(super) static ROWS: &[Row] = &[
 pub(super) struct Cpu {
     pub(super) vendor: String,
     pub(super) flags: Vec<String>,
+    arch: Arch,
+}
+
+/// What KVM needs of a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Virtualization {
+    /// Its flags.
+    pub(super) flags: &'static [&'static str],
+    /// Its modules; one that is built in and has no parameters is in no list, as Arm's.
+    pub(super) modules: &'static [&'static str],
+    /// Those of vhost that `kata-runtime check` insists on beside them.
+    pub(super) vhost: &'static [&'static str],
 }
 
 impl Cpu {
     /// Reads /proc/cpuinfo.
     pub(super) fn of(env: &dyn EnvironmentSide) -> Result<Cpu, Stop> {
-        Ok(Cpu::parse(&env.read("/proc/cpuinfo")?))
+        Ok(Cpu::parse(&env.read("/proc/cpuinfo")?, env.claims().release.arch))
     }
 
-    fn parse(cpuinfo: &str) -> Cpu {
+    fn parse(cpuinfo: &str, arch: Arch) -> Cpu {
         let field = |key: &str| {
             let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|k| k.trim() == key));
             line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
         };
-        let flags = cpu_flags(cpuinfo).unwrap_or_default().into_iter().map(str::to_owned).collect();
-        Cpu { vendor: field("vendor_id"), flags }
+        // IBM Z's line has another name.
+        let features = field("features");
+        let flags = match cpu_flags(cpuinfo) {
+            Some(flags) => flags,
+            None => features.split_whitespace().collect(),
+        };
+        Cpu { vendor: field("vendor_id"), flags: flags.into_iter().map(str::to_owned).collect(), arch }
     }
 
     pub(super) fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|f| f == flag)
     }
 
-    /// The flag and the module of this vendor's virtualization, if Kata knows the vendor.
-    pub(super) fn virtualization(&self) -> Option<(&'static str, &'static str)> {
-        match self.vendor.as_str() {
-            "GenuineIntel" => Some(("vmx", "kvm_intel")),
-            "AuthenticAMD" => Some(("svm", "kvm_amd")),
-            _ => None,
+    /// What Kata asks of this processor for KVM, if it knows the vendor.
+    ///
+    /// `archRequiredCPUFlags` and `archRequiredKernelModules` in src/runtime/cmd/kata-runtime/kata-check_*.go@3.29.0; IBM Z's
+    /// flag is kata-ctl's (src/tools/kata-ctl/src/arch/s390x/mod.rs@4.0.0).
+    pub(super) fn virtualization(&self) -> Option<Virtualization> {
+        type Names = &'static [&'static str];
+        let of = |flags: Names, modules: Names, vhost: Names| Some(Virtualization { flags, modules, vhost });
+        let vhost: Names = &["vhost", "vhost_net"];
+        match (self.arch, self.vendor.as_str()) {
+            (Arch::X86_64, "GenuineIntel") => of(&["vmx", "lm", "sse4_1"], &["kvm", "kvm_intel"], vhost),
+            (Arch::X86_64, "AuthenticAMD") => of(&["svm", "lm", "sse4_1"], &["kvm", "kvm_amd"], vhost),
+            (Arch::X86_64, _) => None,
+            (Arch::Aarch64, _) => of(&[], &["kvm"], vhost),
+            (Arch::Ppc64le, _) => of(&[], &["kvm", "kvm_hv"], &[]),
+            (Arch::S390x, _) => of(&["sie"], &["kvm"], &[]),
         }
     }
 }
 
-/// The host's processor virtualizes: `vmx` or `svm`, and `lm` and `sse4_1` beside it.
+/// The host's processor virtualizes: on x86_64 `vmx` or `svm`, and `lm` and `sse4_1` beside it; on IBM Z `sie`.
 ///
 /// They are the CPU flags that `kata-runtime check` asks for (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
 /// What is missing here is the machine's fault, never the distro's.
 fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let Some((flag, _)) = cpu.virtualization() else {
+    let Some(asked) = cpu.virtualization() else {
         return Err(Stop::skip(format!(
             "the environment's processor is of {:?}, which Kata does not know",
             cpu.vendor
         )));
     };
-    let missing: Vec<&str> = [flag, "lm", "sse4_1"].into_iter().filter(|f| !cpu.has(f)).collect();
+    let missing: Vec<&str> = asked.flags.iter().copied().filter(|f| !cpu.has(f)).collect();
     if !missing.is_empty() {
         return Err(Stop::skip(format!("the environment's processor lacks {}", missing.join(", "))));
     }
@@ -83,13 +110,13 @@ fn cpu_can_virtualize(env: &dyn EnvironmentSide) -> Check {
 /// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package.
 fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
     let cpu = Cpu::of(env)?;
-    let Some((_, vendor)) = cpu.virtualization() else {
+    let Some(asked) = cpu.virtualization() else {
         return Err(Stop::skip(format!("the environment's processor is of {:?}", cpu.vendor)));
     };
-    let by_itself = is_loaded(vendor);
-    load(env, &["kvm", vendor])?;
-    if !by_itself {
-        env.note(format!("{vendor} was not loaded by itself; modprobe loaded it"));
+    let later: Vec<&str> = asked.modules.iter().copied().filter(|module| !is_loaded(module)).collect();
+    load(env, asked.modules)?;
+    if !later.is_empty() {
+        env.note(format!("{} was not loaded by itself; modprobe loaded it", later.join(", ")));
     }
     Ok(())
 }
@@ -100,6 +127,12 @@ fn kvm_modules_are_loaded(env: &dyn EnvironmentSide) -> Check {
 fn a_vcpu_runs(env: &dyn EnvironmentSide) -> Check {
     let run = env.run_a_vcpu().map_err(|e| Stop::fail(e.to_string()))?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);
+    if run.exits.is_empty() {
+        let arch = env.claims().release.arch;
+        return Err(Stop::skip(format!(
+            "KVM makes a machine with a vCPU, and nobody has written a program for {arch}"
+        )));
+    }
     let expected = [VcpuExit::Wrote(0x2a), VcpuExit::Halted];
     ensure!(run.exits == expected, "expected the vCPU to write 0x2a and to halt, saw: {}", run.seen());
     Ok(())
@@ -111,9 +144,20 @@ mod tests {
 
     #[test]
     fn the_first_cpu_is_read_whatever_the_spacing() {
-        let cpu = Cpu::parse("processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: fpu svm lm\n\nprocessor : 1\n");
-        assert_eq!(cpu.virtualization(), Some(("svm", "kvm_amd")));
+        let of = |text: &str| Cpu::parse(text, Arch::X86_64);
+        let cpu = of("processor\t: 0\nvendor_id\t: AuthenticAMD\nflags\t\t: fpu svm lm\n\nprocessor : 1\n");
+        assert_eq!(cpu.virtualization().map(|asked| asked.modules), Some(&["kvm", "kvm_amd"][..]));
         assert!(cpu.has("lm") && !cpu.has("l") && !cpu.has("vmx"));
-        assert!(Cpu::parse("").virtualization().is_none());
+        assert!(of("").virtualization().is_none());
+    }
+
+    #[test]
+    fn other_processors_are_known_by_their_architecture() {
+        let cpu = Cpu::parse("vendor_id       : IBM/S390\nfeatures\t: esan3 zarch sie \n", Arch::S390x);
+        assert!(cpu.has("sie"));
+        assert_eq!(cpu.virtualization().map(|asked| asked.flags), Some(&["sie"][..]));
+        let power = Cpu::parse("cpu\t\t: POWER9\n", Arch::Ppc64le).virtualization();
+        assert_eq!(power.map(|asked| asked.modules), Some(&["kvm", "kvm_hv"][..]));
+        assert!(Cpu::parse("", Arch::Aarch64).virtualization().is_some());
     }
 }

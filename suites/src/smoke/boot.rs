@@ -78,29 +78,35 @@ pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
 ///
 /// Kata reads the guest's console there, for its logs and for the agent's own output.
 fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
-    let line = "kata-qualify: this line goes through hvc0";
+    line_reaches_the_host(machine, "/dev/hvc0")
+}
+
+/// What the guest writes to its console, by this device, comes out of the console socket on the host.
+pub(super) fn line_reaches_the_host(machine: &mut dyn Machine, device: &str) -> Check {
+    let line = format!("kata-qualify: this line goes through {device}");
+    // Twice: what the kernel says at the same time may come into the midst of one.
     machine
-        .ask(Question::Write { path: "/dev/hvc0".into(), text: format!("{line}\n") })?
-        .text("writing to /dev/hvc0")?;
+        .ask(Question::Write { path: device.to_owned(), text: format!("{line}\n{line}\n") })?
+        .text(&format!("writing to {device}"))?;
     let before = machine.console();
     let wait = Wait::of_test(machine, Duration::from_secs(10), "the line came out of the console socket").scaled();
     let deadline = Instant::now() + wait;
     loop {
         let seen = machine.console();
-        if seen.contains(line) {
+        if seen.contains(&line) {
             return Ok(());
         }
         if Instant::now() > deadline {
-            return Err(unheard(wait, seen != before && machine.is_emulated()));
+            return Err(unheard(device, wait, seen != before && machine.is_emulated()));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 /// The stop for a line that did not come: where others came meanwhile, the guest is slow, and nothing hangs.
-fn unheard(wait: Duration, moves: bool) -> Stop {
+fn unheard(device: &str, wait: Duration, moves: bool) -> Stop {
     let late =
-        format!("a line written to /dev/hvc0 did not reach the console socket within {:.0} s", wait.as_secs_f64());
+        format!("a line written to {device} did not reach the console socket within {:.0} s", wait.as_secs_f64());
     if moves { Stop::error(format!("{late}; others did: the guest is slow")) } else { Stop::fail(late) }
 }
 
@@ -133,7 +139,7 @@ mod tests {
     fn a_console_that_says_something_else_is_slow_and_a_silent_one_fails() {
         let late = "a line written to /dev/hvc0 did not reach the console socket within 30 s";
         let wait = Duration::from_secs(30);
-        assert_eq!(unheard(wait, false), Stop::fail(late));
-        assert_eq!(unheard(wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
+        assert_eq!(unheard("/dev/hvc0", wait, false), Stop::fail(late));
+        assert_eq!(unheard("/dev/hvc0", wait, true), Stop::error(format!("{late}; others did: the guest is slow")));
     }
 }

@@ -1,15 +1,31 @@
-//! A guest that is not there, for the bodies' own tests: its files, what QMP answers, and which events come.
+//! A guest that is not there, and its environment, for the bodies' own tests: files, what QMP answers, which events come.
 
 use crate::check::{Check, Stop};
-use crate::environment::{Answer, Ending, Machine, Question};
+use crate::claims::{Claims, ModuleSet};
+use crate::environment::{
+    Action, Answer, CommandOutput, Daemon, Ending, EnvironmentSide, Machine, OtherMachine, Question, Reply, Setting,
+    Tap, VcpuError, VcpuRun,
+};
+use crate::outcome::Component;
+use crate::share::Share;
+use model::arch::Arch;
+use model::database::Database;
 use model::profile::{ModuleUse, Profile};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 /// What QMP answers to a command, by its arguments.
 type Qmp = Box<dyn FnMut(&str, &Value) -> Result<Value, Stop>>;
+
+/// What the guest answers; `None` leaves it to its files.
+type Answers = Box<dyn FnMut(&Question) -> Option<Answer>>;
 
 /// A guest on hardware.
 pub(super) struct FakeMachine {
@@ -20,6 +36,8 @@ pub(super) struct FakeMachine {
     pub(super) cpus: Vec<usize>,
     /// What QMP answers.
     pub(super) qmp: Qmp,
+    /// What the guest answers.
+    pub(super) answers: Answers,
     /// What each wait for an event finds, in order; nothing comes after the last.
     pub(super) events: VecDeque<Option<Value>>,
     /// The QMP commands that came, in order.
@@ -36,6 +54,7 @@ impl FakeMachine {
             files: BTreeMap::new(),
             cpus: vec![0],
             qmp: Box::new(|_, _| Ok(json!({}))),
+            answers: Box::new(|_| None),
             events: VecDeque::new(),
             sent: Vec::new(),
             serial: String::new(),
@@ -50,6 +69,9 @@ impl FakeMachine {
 
 impl Machine for FakeMachine {
     fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
+        if let Some(answer) = (self.answers)(&question) {
+            return Ok(answer);
+        }
         let none = |path: &str| Answer::Failed { message: format!("{path}: no such file") };
         Ok(match question {
             Question::Read { path } => match self.files.get(&path) {
@@ -63,6 +85,10 @@ impl Machine for FakeMachine {
             Question::WorkOnEachCpu => Answer::Cpus { cpus: self.cpus.clone() },
             _ => Answer::Done,
         })
+    }
+
+    fn act(&mut self, _: Action) -> Result<Reply, Stop> {
+        Err(Stop::error("a fake guest has no share"))
     }
 
     fn qmp(&mut self, command: &str, arguments: Value) -> Result<Value, Stop> {
@@ -142,4 +168,130 @@ impl Machine for FakeMachine {
     fn wait_for_daemon(&mut self, _: Duration) -> Check {
         Ok(())
     }
+}
+
+/// An environment with these files, and no programs.
+pub(super) struct FakeEnvironment {
+    pub(super) claims: Claims,
+    profile: &'static Profile,
+    /// Its files, by their paths; of each the contents that one reading after another finds, the last for ever.
+    pub(super) files: RefCell<BTreeMap<String, VecDeque<String>>>,
+    /// What was noted.
+    pub(super) notes: RefCell<Vec<String>>,
+}
+
+impl FakeEnvironment {
+    /// Debian 13's, under a profile; its kernel has no configuration to be read.
+    pub(super) fn of(profile: &str) -> FakeEnvironment {
+        let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        FakeEnvironment {
+            claims: Claims { kernel: "6.12".to_owned(), ..Claims::of(release) },
+            profile: Profile::find(profile).unwrap(),
+            files: RefCell::default(),
+            notes: RefCell::default(),
+        }
+    }
+
+    /// With a file of these contents, one reading after another.
+    pub(super) fn with(self, path: &str, contents: &[&str]) -> FakeEnvironment {
+        let contents = contents.iter().map(|text| (*text).to_owned()).collect();
+        self.files.borrow_mut().insert(path.to_owned(), contents);
+        self
+    }
+
+    /// With a kernel whose packages lack a module of a use.
+    pub(super) fn without(mut self, used_for: ModuleUse, module: &str) -> FakeEnvironment {
+        let lacks = ModuleSet { missing: vec![module.to_owned()], ..ModuleSet::default() };
+        self.claims.modules.insert(used_for, lacks);
+        self
+    }
+}
+
+impl EnvironmentSide for FakeEnvironment {
+    fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    fn run(&self, argv: &[&str], _: Duration) -> Result<CommandOutput, Stop> {
+        Err(Stop::error(format!("a fake environment has no {argv:?}")))
+    }
+
+    fn read(&self, path: &str) -> Result<String, Stop> {
+        let mut files = self.files.borrow_mut();
+        let contents = files.get_mut(path).ok_or_else(|| Stop::fail(format!("reading {path}: no such file")))?;
+        let first = if contents.len() > 1 { contents.pop_front() } else { contents.front().cloned() };
+        Ok(first.unwrap_or_default())
+    }
+
+    fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop> {
+        Err(nothing())
+    }
+
+    fn start_qemu_against_a_silent_daemon(&self) -> Check {
+        Err(nothing())
+    }
+
+    fn boot(&self) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with(&self, _: Setting) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn dial(&self, _: u32, _: u32) -> io::Result<OwnedFd> {
+        Err(io::Error::other("a fake environment has no vsock"))
+    }
+
+    fn listen(&self, _: u32) -> io::Result<OwnedFd> {
+        Err(io::Error::other("a fake environment has no vsock"))
+    }
+
+    fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with_peer(&self, _: SocketAddr) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_with_disk(&self, _: &Path) -> Result<Box<dyn Machine>, Stop> {
+        Err(nothing())
+    }
+
+    fn boot_by(&self, _: Component, _: Option<Share>) -> Result<Box<dyn OtherMachine>, Stop> {
+        Err(nothing())
+    }
+
+    fn tap(&self) -> Result<Tap, Stop> {
+        Err(nothing())
+    }
+
+    fn run_a_vcpu(&self) -> Result<VcpuRun, VcpuError> {
+        Err(VcpuError::Unfinished("there is none".to_owned()))
+    }
+
+    fn note(&self, text: String) {
+        self.notes.borrow_mut().push(text);
+    }
+}
+
+fn nothing() -> Stop {
+    Stop::error("a fake environment starts nothing")
 }

@@ -35,7 +35,10 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(qemu_has_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu).blocked_by(QEMU).reproduced(LISTS),
     row!(Environment(qemu_has_vhost_vsock), &[Capability::VmmVsock], Qemu).blocked_by(QEMU).reproduced(LISTS),
     row!(Environment(qemu_has_virtio_net), &[Capability::VmmNet], Qemu).blocked_by(QEMU).reproduced(LISTS),
-    row!(Environment(qemu_has_vhost_user_blk), &[Capability::VmmVhostUserBlk], Qemu).blocked_by(QEMU).reproduced(LISTS),
+    row!(Environment(qemu_has_vhost_user_blk), &[Capability::VmmVhostUserBlk], Qemu)
+        .blocked_by(QEMU)
+        .under(&under::VHOST_USER_BLK)
+        .reproduced(LISTS),
     row!(Environment(qemu_has_vfio), &[Capability::VmmVfio], Qemu).blocked_by(QEMU).reproduced(LISTS),
     row!(Environment(qemu_has_what_katas_build_insists_on), &[Capability::VmmBuildGate], Qemu)
         .blocked_by(QEMU)
@@ -155,9 +158,14 @@ fn qemu_has_sev_snp(env: &dyn EnvironmentSide) -> Check {
 
 /// Every gate of that capability and those kinds is in QEMU's list; all that are missing are named.
 fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]) -> Check {
-    let gates: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
-    if gates.is_empty() {
+    let arch = env.claims().release.arch;
+    let asked: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
+    if asked.is_empty() {
         return Err(Stop::error(format!("profile {} has no gate for {capability}", env.profile().name)));
+    }
+    let gates: Vec<Gate> = asked.into_iter().filter_map(|gate| gate.on(arch)).collect();
+    if gates.is_empty() {
+        return Err(Stop::skip(format!("kata asks for nothing of {capability} on {arch}")));
     }
     let (mut missing, mut sources) = (Vec::new(), Vec::new());
     for kind in kinds {

@@ -6,7 +6,7 @@ use super::guest_files::read;
 use crate::capability::Capability;
 use crate::check::Check;
 use crate::ensure;
-use crate::environment::{Ending, EnvironmentSide, Question};
+use crate::environment::{Ending, EnvironmentSide, Question, Setting};
 use crate::row::{Row, row};
 use crate::test::Place;
 use std::time::Duration;
@@ -25,6 +25,10 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(two_cpus_both_work), &[Capability::VmmBoot], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(BOOTS)
+        .seconds(120),
+    row!(Environment(groups_bind_to_one_of_two_cpus), &[Capability::KernelGuest], Kernel)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::two_cpus_both_work", "smoke::guest_has_cgroup_v2_and_its_controllers"])
         .seconds(120),
     row!(Environment(two_guests_run_at_once), &[Capability::VmmBoot], Qemu)
         .places(&[Place::OwnGuest])
@@ -72,8 +76,21 @@ fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
 ///
 /// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
 fn two_cpus_both_work(env: &dyn EnvironmentSide) -> Check {
-    let mut machine = env.boot_with_vcpus(2)?;
+    let mut machine = env.boot_with(Setting::Vcpus(2))?;
     cpus_work(machine.as_mut(), 2)
+}
+
+/// In a guest with two CPUs a process in a control group that is bound to one of them is on that one, may be on no other, and
+/// gets no other by asking for it.
+///
+/// A container's `cpuset.cpus` comes to the guest's groups (`set_cpu_resources` in
+/// src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
+fn groups_bind_to_one_of_two_cpus(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot_with(Setting::Vcpus(2))?;
+    for cpu in [1, 0] {
+        machine.ask(Question::BindToCpu { cpu })?.text("binding a control group of the guest's to a CPU")?;
+    }
+    Ok(())
 }
 
 /// Two guests of the same profile run side by side, each with its own console, and both power off.

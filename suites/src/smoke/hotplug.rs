@@ -1,36 +1,47 @@
 //! Hot-plugging in Kata's own forms: memory, CPUs, disks and network interfaces, found where Kata looks for them, used, and
 //! unplugged.
 
-mod forms;
+pub(super) mod cpus;
+pub(super) mod disks;
+pub(super) mod forms;
+pub(super) mod interfaces;
 mod online;
+pub(super) mod options;
+pub(super) mod scratch_disk;
 mod unplug;
+pub(super) mod virtio_mem;
 pub(super) mod waits;
 
 use super::BOOTS;
 use super::guest_files::{list, memory_kib, read};
 use super::peer::Peer;
+use super::qmp::go;
 use crate::capability::Capability;
-use crate::check::{Check, Doing as _, Stop};
+use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question, Traffic};
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
-use crate::test::{Need, Place};
+use crate::test::Place;
 use crate::under;
-use forms::Bridge;
-use model::profile::ModuleUse;
+use forms::{Bridge, Disk};
+use model::profile::{ModuleUse, fixed};
 use online::Online;
 use qapi_qmp as qapi;
+use scratch_disk::ScratchDisk;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 use std::time::Duration;
 use unplug::{By, delete, stays};
 use waits::{Wait, within};
 
 const SOURCE: &str = include_str!("hotplug.rs");
 
-/// What finding a disk or an interface takes.
-const CONTAINERS: &[&str] = &["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"];
+/// What finding a SCSI disk or an interface takes.
+pub(super) const CONTAINERS: &[&str] =
+    &["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"];
+/// What finding a virtio-blk disk takes.
+pub(super) const VIRTIO_BLK: &[&str] =
+    &["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"];
 
 pub(super) static ROWS: &[Row] = &[
     row!(Environment(memory_is_hotplugged), &[Capability::VmmHotplugMemory], Qemu)
@@ -41,12 +52,6 @@ pub(super) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(&["smoke::memory_is_hotplugged"])
         .seconds(180),
-    row!(Environment(cpu_is_hotplugged), &[Capability::VmmHotplugCpu], Qemu)
-        .places(&[Place::OwnGuest])
-        .blocked_by(BOOTS)
-        .under(&under::GO)
-        .needs(&[Need::Cpus])
-        .seconds(180),
     row!(Environment(scsi_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
         .places(&[Place::OwnGuest])
         .blocked_by(CONTAINERS)
@@ -54,12 +59,12 @@ pub(super) static ROWS: &[Row] = &[
         .reproduced(Reproducer::Plugs(forms::scsi_disk_alone)),
     row!(Environment(pci_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
         .places(&[Place::OwnGuest])
-        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
+        .blocked_by(VIRTIO_BLK)
         .seconds(180)
         .reproduced(Reproducer::Plugs(forms::pci_disk_alone)),
     row!(Environment(pci_disk_is_hotplugged_into_a_root_port), &[Capability::VmmHotplugRootPort], Qemu)
         .places(&[Place::OwnGuest])
-        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
+        .blocked_by(VIRTIO_BLK)
         .under(&under::ROOT_PORTS)
         // An emulated guest is given ten times as long as its boot took to let the disk go, and that twice.
         .seconds(420)
@@ -72,21 +77,17 @@ pub(super) static ROWS: &[Row] = &[
 ];
 
 /// How long Kata's agent waits for a device that it was told of (`hotplug_timeout`, src/agent/src/config.rs@4.1.0).
-const DEVICE: Duration = Duration::from_secs(3);
+const DEVICE: Duration = fixed::DEVICE_APPEARS;
 /// How long it tries to bring CPUs online: 100 times, 50 ms apart (`online_cpus`, src/agent/src/sandbox.rs@4.1.0); memory
 /// it brings online in the same request.
-const ONLINE: Duration = Duration::from_secs(5);
+const ONLINE: Duration = fixed::ONLINE_PAUSE.saturating_mul(fixed::ONLINE_TRIES);
 
 /// What the guest's kernel needs to see memory that is plugged.
 const FOR_MEMORY: &[&str] = &["MEMORY_HOTPLUG", "ACPI_HOTPLUG_MEMORY"];
-/// The same for CPUs.
-const FOR_CPUS: &[&str] = &["HOTPLUG_CPU", "ACPI_HOTPLUG_CPU"];
 /// The same for what is plugged into the PCI bridge.
 const FOR_PCI: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI"];
 /// The same for what is plugged into a PCIe root port, by ACPI or natively.
 const FOR_ROOT_PORT: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI or HOTPLUG_PCI_PCIE"];
-/// The same for SCSI disks.
-const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 
 /// A DIMM that is plugged as the runtime plugs it makes the guest's memory larger by its size.
 ///
@@ -136,7 +137,8 @@ fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let size = plug_memory(machine)?;
-    let reply = super::qmp::reply::<Vec<qapi::MemoryDeviceInfo>>(machine, "query-memory-devices", &["type", "data"])?;
+    let reply =
+        super::qmp::reply::<Vec<qapi::MemoryDeviceInfo>, Vec<go::MemoryDevice>>(machine, "query-memory-devices")?;
     let devices = reply.as_array().map(Vec::as_slice).unwrap_or_default();
     ensure!(devices.len() == 1, "one DIMM was plugged, QMP lists {}: {reply}", devices.len());
     let data = devices[0].get("data").cloned().unwrap_or_default();
@@ -148,61 +150,6 @@ fn query_memory_devices_is_parsed(env: &dyn EnvironmentSide) -> Check {
     Ok(())
 }
 
-/// A CPU from `query-hotpluggable-cpus` that is plugged as the runtime plugs it comes online, does work, and goes again.
-///
-/// Without static sizing the Go runtime plugs the CPUs of a pod's limits (`hotplugAddCPUs` in
-/// src/runtime/virtcontainers/qemu.go@3.30.0) and unplugs them again; runtime-rs ships with static sizing for QEMU and asks
-/// for no slots. Under plain TCG a guest's kernel counts only the CPUs that are present, so that slots are all there is to
-/// see.
-fn cpu_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
-    let mut machine = env.boot()?;
-    let machine = machine.as_mut();
-    let (present, most) = (machine.profile().qemu.vcpus, machine.max_vcpus());
-    if most <= present {
-        return Err(Stop::skip(format!("the environment has {most} CPU, for which Kata asks for no slot")));
-    }
-    let slots = machine.qmp("query-hotpluggable-cpus", json!({}))?;
-    let slots = slots.as_array().cloned().unwrap_or_default();
-    let free: Vec<&Value> = slots.iter().filter(|slot| slot.get("qom-path").is_none()).collect();
-    ensure!(
-        slots.len() == usize::try_from(most).unwrap_or(0) && free.len() == usize::try_from(most - present).unwrap_or(0),
-        "QEMU was asked for {most} CPUs, {present} of them at start, and has {} slots, {} of them free",
-        slots.len(),
-        free.len()
-    );
-    if !machine.has_kvm() {
-        return Err(Stop::skip(
-            "the environment runs guests under plain TCG, where the kernel allows no CPU besides those present; \
-             QEMU has the slots",
-        ));
-    }
-    // The list begins with the last one.
-    let slot = free.first().copied().cloned().unwrap_or_default();
-    let id = forms::plug_cpu(machine, &slot)?;
-    let wait = Wait::new(machine, ONLINE, "the guest did work on a plugged CPU");
-    let mut online = Online::default();
-    let works = |machine: &mut dyn Machine| {
-        online.bring(machine, "/sys/devices/system/cpu", "cpu")?;
-        let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
-        Ok((worked.len() > usize::try_from(present).unwrap_or(0)).then_some(()))
-    };
-    let more = |machine: &mut dyn Machine| -> Result<Option<usize>, Stop> {
-        let there = list(machine, "/sys/devices/system/cpu")?;
-        let count = there.iter().filter(|name| is_numbered(name, "cpu")).count();
-        Ok((count > usize::try_from(present).unwrap_or(0)).then_some(count))
-    };
-    let progress = |machine: &mut dyn Machine| {
-        more(machine).map(|more| more.map(|count| format!("the guest has {count} CPUs, not online")))
-    };
-    let waited = within(env, machine, &wait, FOR_CPUS, works, progress);
-    if let Some(why) = online.refused {
-        env.note(why);
-    }
-    waited?;
-    let mut has = |machine: &mut dyn Machine| more(machine).map(|more| more.is_some());
-    delete(machine, &id, By::Kernel(&mut has)).map(drop)
-}
-
 /// A disk that is plugged into Kata's SCSI controller is found at the address that Kata predicts, holds what is written to
 /// it, and goes again.
 ///
@@ -212,26 +159,8 @@ fn scsi_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let disk = ScratchDisk::new()?;
-    let id = forms::plug_scsi_disk(machine, &disk.0)?;
-    for host in list(machine, "/sys/class/scsi_host")? {
-        let path = format!("/sys/class/scsi_host/{host}/scan");
-        machine
-            .ask(Question::Write { path, text: "0 0 0".into() })?
-            .text("asking the guest to look for a SCSI disk")?;
-    }
-    let wait = Wait::new(machine, DEVICE, "the guest had the SCSI disk 0:0:0:0");
-    let folder = "/sys/bus/scsi/devices";
-    let found = |machine: &mut dyn Machine| {
-        let Some(device) = list(machine, folder)?.into_iter().find(|name| name.ends_with(":0:0:0")) else {
-            return Ok(None);
-        };
-        Ok(list(machine, &format!("{folder}/{device}/block"))?.into_iter().next())
-    };
-    let progress = |machine: &mut dyn Machine| {
-        let devices = list(machine, folder)?;
-        Ok(devices.iter().any(|name| name.contains(":0:")).then(|| format!("{folder} has {}", devices.join(", "))))
-    };
-    let name = within(env, machine, &wait, FOR_SCSI, found, progress)?;
+    let id = forms::plug_scsi_disk(machine, &Disk::first(&disk.0))?;
+    let name = disks::found(env, machine, 0)?;
     disk.is_used(machine, &name)?;
     delete(machine, &id, By::Qemu)?;
     forms::remove_node(machine)
@@ -248,7 +177,7 @@ fn pci_disk_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     machine.load_modules(ModuleUse::VirtioBlk)?;
     let disk = ScratchDisk::new()?;
     let id = forms::plug_pci_disk(machine, &disk.0)?;
-    let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
+    let name = on_the_bridge(env, machine, Bridge::Plain, 1, "block")?;
     disk.is_used(machine, &name)?;
     delete(machine, &id, By::Kernel(&mut on_the_bridge_still))?;
     forms::remove_node(machine)
@@ -300,50 +229,52 @@ fn network_interface_is_hotplugged(env: &dyn EnvironmentSide) -> Check {
     let machine = machine.as_mut();
     let peer = Peer::listen()?;
     env.note("the plugged interface's other end is a socket of the harness's, not a tap".to_owned());
-    let id = forms::plug_interface(machine, &peer.address().to_string())?;
-    let name = on_the_bridge(env, machine, "net", "the guest had a network interface in slot 1 of pci-bridge-0")?;
+    let id = forms::plug_interface(machine, 1, &peer.address().to_string())?;
+    let name = on_the_bridge(env, machine, Bridge::Plain, 1, "net")?;
     let packets = 16;
-    let back =
-        machine.ask(Question::Packets { interface: name, count: packets })?.count("sending packets from the guest")?;
+    let sent = Question::Packets { interface: name, traffic: Traffic::Frames, count: packets };
+    let back = machine.ask(sent)?.count("sending packets from the guest")?;
     ensure!(
         back == packets,
         "of {packets} packets that the guest sent, {} reached the other end and {back} came back unchanged",
         peer.seen()
     );
     delete(machine, &id, By::Kernel(&mut on_the_bridge_still))?;
-    machine.qmp("netdev_del", json!({ "id": forms::NETDEV })).map(drop)
+    machine.qmp("netdev_del", json!({ "id": forms::netdev(1) })).map(drop)
 }
 
-/// Waits for a virtio device with something of `class` in the first slot of the bridge; gives that thing's name.
+/// Waits for a virtio device with something of `class` in a slot of the bridge; gives that thing's name.
 fn on_the_bridge(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
+    bridge: Bridge,
+    slot: u32,
     class: &str,
-    what: &str,
 ) -> Result<String, Stop> {
-    let wait = Wait::new(machine, DEVICE, what);
+    let wait = Wait::new(machine, DEVICE, &format!("the guest had a {class} device in slot {slot} of pci-bridge-0"));
     let found = |machine: &mut dyn Machine| {
-        let Some(device) = Bridge::slot(machine, 1)? else { return Ok(None) };
+        let Some(device) = bridge.slot(machine, slot)? else { return Ok(None) };
         thing_of(machine, &device, class)
     };
-    let progress =
-        |machine: &mut dyn Machine| Bridge::slot(machine, 1).map(|slot| slot.map(|path| format!("{path} is there")));
+    let progress = |machine: &mut dyn Machine| {
+        bridge.slot(machine, slot).map(|there| there.map(|path| format!("{path} is there")))
+    };
     within(env, machine, &wait, FOR_PCI, found, progress)
 }
 
 /// Whether the guest has a device in the first slot of the bridge.
 fn on_the_bridge_still(machine: &mut dyn Machine) -> Result<bool, Stop> {
-    Bridge::slot(machine, 1).map(|slot| slot.is_some())
+    Bridge::Plain.slot(machine, 1).map(|slot| slot.is_some())
 }
 
 /// The folder of the device behind a port, which is its device 0, if the guest has one.
-fn behind(machine: &mut dyn Machine, port: &str) -> Result<Option<String>, Stop> {
+pub(super) fn behind(machine: &mut dyn Machine, port: &str) -> Result<Option<String>, Stop> {
     let device = list(machine, port)?.into_iter().find(|name| name.starts_with("0000:") && name.ends_with(":00.0"));
     Ok(device.map(|device| format!("{port}/{device}")))
 }
 
 /// What a virtio device is in the guest: `vdb` of the class `block`.
-fn thing_of(machine: &mut dyn Machine, device: &str, class: &str) -> Result<Option<String>, Stop> {
+pub(super) fn thing_of(machine: &mut dyn Machine, device: &str, class: &str) -> Result<Option<String>, Stop> {
     let virtio = list(machine, device)?.into_iter().find(|name| is_numbered(name, "virtio"));
     let Some(virtio) = virtio else { return Ok(None) };
     Ok(list(machine, &format!("{device}/{virtio}/{class}"))?.into_iter().next())
@@ -362,40 +293,6 @@ fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
 /// Whether a name is the prefix and a number.
 fn is_numbered(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// A disk's file, removed when dropped.
-struct ScratchDisk(PathBuf);
-
-const DISK_BYTES: usize = 8 << 20;
-
-impl ScratchDisk {
-    fn new() -> Result<ScratchDisk, Stop> {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let disk = ScratchDisk(PathBuf::from(format!("/var/tmp/kata-qualify-disk-{}-{number}", std::process::id())));
-        std::fs::write(&disk.0, vec![b'-'; DISK_BYTES]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
-        Ok(disk)
-    }
-
-    /// The guest reads what the host put there, and the host finds what the guest wrote.
-    fn is_used(&self, machine: &mut dyn Machine, name: &str) -> Check {
-        let device = format!("/dev/{name}");
-        let said = machine.ask(Question::WriteDisk { device, bytes: 1 << 20 })?.text("using the disk in the guest")?;
-        ensure!(said == "-", "a disk of dashes reads in the guest as {said:?}");
-        let content = std::fs::read(&self.0).doing("reading the disk's file")?;
-        let written = content.iter().enumerate().take_while(|(at, byte)| **byte == crate::disk::pattern(*at)).count();
-        ensure!(written >= 1 << 20, "the guest wrote 1 MiB to the disk, and {written} bytes of it reached the file");
-        ensure!(content[2 << 20..].iter().all(|byte| *byte == b'-'), "the guest's write spread beyond what it wrote");
-        Ok(())
-    }
-}
-
-impl Drop for ScratchDisk {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,25 @@
-//! Kata's guest image in the place of an initrd: QEMU hands it over in the runtime's own form, and the root filesystem in
-//! it is mounted as the kernel is told to.
+//! Kata's guest image in the place of an initrd: QEMU hands it over in the runtime's own form, the root filesystem in it is
+//! mounted as the kernel is told to, and the guest goes on from it.
 //!
 //! What is judged is QEMU. Kata boots an image without an initrd, so that its kernel has its drivers built in, as Kata's
-//! own has and a distro's has not. The distro's kernel only looks, with its drivers loaded from our initramfs; where it
-//! lacks them it cannot look, and the test is skipped.
+//! own has and a distro's has not. The distro's kernel gets its drivers from our initramfs, which then leaves the guest to
+//! the image, as a distro's own initramfs does; where it lacks them it cannot look, and the test is skipped.
+//! That a kernel with these drivers needs no initramfs for it is `katas_own_image_boots`'s to show.
 //!
 //! The image is made as Kata's builder makes it, and the harness's initramfs beside it is a deviation on record.
 
 mod layout;
 
 use super::BOOTS;
-use super::guest_files::{list, read};
+use super::guest_files::{list, load, read};
 use super::hotplug::waits::{Wait, within};
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question};
-use crate::outcome::Component;
+use crate::environment::{EnvironmentSide, Machine, Question, Setting};
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
+use crate::scratch;
 use crate::test::Place;
 use model::profile::{BlkReadOnly, ImageDriver, ModuleUse, Profile};
 use std::fs::{self, File};
@@ -26,7 +27,6 @@ use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("image.rs");
@@ -42,7 +42,27 @@ pub(super) static ROWS: &[Row] = &[
         .blocked_by(BOOTS)
         .seconds(180)
         .reproduced(Reproducer::QemuRefuses),
+    row!(Environment(guest_runs_from_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::image_is_read_as_an_nvdimm"])
+        .seconds(180),
+    row!(Environment(guest_runs_from_a_disk), &[Capability::VmmImageBlk], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::image_is_read_as_a_disk"])
+        .seconds(180),
 ];
+
+/// What a guest that runs from the image needs of it: folders for what is mounted, as PID 1 has them, because nothing can
+/// be made in an image that is read-only.
+const FOLDERS: [&str; 8] = ["dev", "mnt/share", "proc", "run", "sbin", "scratch", "sys", "tmp"];
+/// The program that is process 1 then: Kata's image has systemd there, or the agent.
+const PROGRAM: &str = "/sbin/init";
+/// Whether an image has that program besides its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    File,
+    Program,
+}
 
 /// A kernel without `rootwait` waits for no more than the drivers' first look.
 const PROBE: Duration = Duration::from_secs(2);
@@ -59,15 +79,7 @@ const FILE: &str = "words";
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A QEMU before 6.0 has no read-only memory back
 /// end, and no sandbox starts.
 fn image_is_read_as_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
-    let options = ["ACPI_NFIT", "BLK_DEV_PMEM", "NVDIMM_PFN", "FS_DAX"];
-    let form = ImageForm {
-        driver: ImageDriver::Nvdimm,
-        modules: ModuleUse::Nvdimm,
-        disk: "pmem0",
-        bytes: layout::BYTES - layout::HEADER,
-        options: &options,
-    };
-    form.is_read(env)
+    NVDIMM.is_read(env)
 }
 
 /// Kata's image as a virtio-blk disk has its size in the guest and is read-only there; the root filesystem in it is mounted
@@ -77,37 +89,106 @@ fn image_is_read_as_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
 /// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn image_is_read_as_a_disk(env: &dyn EnvironmentSide) -> Check {
-    let options = ["VIRTIO_BLK", "EXT4_FS"];
-    let form = ImageForm {
-        driver: ImageDriver::Blk,
-        modules: ModuleUse::VirtioBlk,
-        disk: "vda",
-        bytes: layout::BYTES,
-        options: &options,
-    };
-    form.is_read(env)
+    DISK.is_read(env)
 }
+
+/// A guest runs from Kata's image as an NVDIMM: the root filesystem in it, mounted by DAX, becomes the root of all, and a
+/// program in it is process 1, which the kernel executes in the image's own pages.
+///
+/// So do guests of both runtimes' shipped x86_64 configurations: `root=/dev/pmem0p1 rootflags=dax,…` and an init in the image
+/// (`new_rootfs_kernel_params` in src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0, `GetKernelRootParams` in
+/// src/runtime/virtcontainers/hypervisor.go@4.1.0).
+fn guest_runs_from_an_nvdimm(env: &dyn EnvironmentSide) -> Check {
+    NVDIMM.is_run_from(env)
+}
+
+/// A guest runs from Kata's image as a virtio-blk disk: the root filesystem in it becomes the root of all, and a program in
+/// it is process 1.
+///
+/// With `disable_image_nvdimm`, or another `vm_rootfs_driver`: `root=/dev/vda1` (the same functions).
+fn guest_runs_from_a_disk(env: &dyn EnvironmentSide) -> Check {
+    DISK.is_run_from(env)
+}
+
+const NVDIMM: ImageForm = ImageForm {
+    driver: ImageDriver::Nvdimm,
+    modules: ModuleUse::Nvdimm,
+    disk: "pmem0",
+    bytes: layout::BYTES - layout::HEADER,
+    options: &["ACPI_NFIT", "BLK_DEV_PMEM", "NVDIMM_PFN", "FS_DAX"],
+};
+
+const DISK: ImageForm = ImageForm {
+    driver: ImageDriver::Blk,
+    modules: ModuleUse::VirtioBlk,
+    disk: "vda",
+    bytes: layout::BYTES,
+    options: &["VIRTIO_BLK", "EXT4_FS"],
+};
 
 /// How a guest sees the image.
-struct ImageForm<'a> {
+struct ImageForm {
     driver: ImageDriver,
     modules: ModuleUse,
-    disk: &'a str,
+    disk: &'static str,
     bytes: u64,
-    options: &'a [&'a str],
+    options: &'static [&'static str],
 }
 
-impl ImageForm<'_> {
-    fn is_read(&self, env: &dyn EnvironmentSide) -> Check {
+impl ImageForm {
+    fn is_run_from(&self, env: &dyn EnvironmentSide) -> Check {
         self.kernel_can_look(env)?;
-        let image = ScratchImage::make(env)?;
-        let content = image.sum()?;
-        let mut machine = env.boot_with_image(&image.0, self.driver)?;
+        let image = ScratchImage::make(env, Content::Program)?;
+        let mut machine = self.boot_and_mount(env, &image)?;
         let machine = machine.as_mut();
-        machine.load_modules(self.modules).map_err(of_the_kernel)?;
-        self.is_there(env, machine)?;
+        let answer = machine.ask(Question::SwitchRoot { root: ROOT.to_owned(), program: PROGRAM.to_owned() })?;
+        answer.text("leaving the guest to a program of the image")?;
+        // Who answers from here on is that program.
+        let partition = self.partition();
+        let mounts = read(machine, "/proc/self/mounts")?;
+        let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/")).unwrap_or_default();
+        ensure!(
+            root.split(' ').next() == Some(format!("/dev/{partition}").as_str()),
+            "the guest's root was to be /dev/{partition}, it is {root:?}"
+        );
+        let number = read(machine, &format!("/sys/class/block/{partition}/dev"))?;
+        let maps = read(machine, "/proc/1/maps")?;
+        ensure!(
+            executes(&maps, PROGRAM, number.trim()),
+            "process 1 was to be {PROGRAM} of /dev/{partition}, it executes {:?}",
+            maps.lines().find(|line| line.contains('x')).unwrap_or_default()
+        );
+        let there = list(machine, "/")?;
+        ensure!(
+            !there.iter().any(|name| name == "modules"),
+            "the guest still has the initramfs as its root: {there:?}"
+        );
+        let text = read(machine, &format!("/{FILE}"))?;
+        ensure!(text == words(), "a file of the root filesystem differs from its {} bytes", words().len());
+        Ok(())
+    }
+
+    /// A guest with the image, whose root filesystem it has mounted at [`ROOT`].
+    fn boot_and_mount(&self, env: &dyn EnvironmentSide, image: &ScratchImage) -> Result<Box<dyn Machine>, Stop> {
+        let mut machine = env.boot_with(Setting::Image { file: image.0.clone(), driver: self.driver })?;
+        load(machine.as_mut(), self.modules)?;
+        self.is_there(env, machine.as_mut())?;
         let answer = machine.ask(Question::MountRoot { target: ROOT.to_owned() })?;
         answer.text("mounting the image's root filesystem in the guest")?;
+        Ok(machine)
+    }
+
+    /// What the guest calls the image's first partition.
+    fn partition(&self) -> String {
+        format!("{}{}1", self.disk, if self.driver == ImageDriver::Nvdimm { "p" } else { "" })
+    }
+
+    fn is_read(&self, env: &dyn EnvironmentSide) -> Check {
+        self.kernel_can_look(env)?;
+        let image = ScratchImage::make(env, Content::File)?;
+        let content = image.sum()?;
+        let mut machine = self.boot_and_mount(env, &image)?;
+        let machine = machine.as_mut();
         let mounts = read(machine, "/proc/self/mounts")?;
         let mount = mounts.lines().find(|line| line.split(' ').nth(1) == Some(ROOT)).unwrap_or_default();
         let options: Vec<&str> = mount.split(' ').nth(3).unwrap_or_default().split(',').collect();
@@ -137,8 +218,10 @@ impl ImageForm<'_> {
         let claims = env.claims();
         let set = claims.modules.get(&self.modules);
         let mut lacking = set.map(|set| set.missing.clone()).unwrap_or_default();
-        let config = super::kernel::configuration(env).map(|(_, text)| text).unwrap_or_default();
-        lacking.extend(super::hotplug::waits::lacking(&config, self.options).iter().map(|o| format!("CONFIG_{o}")));
+        let config = super::kernel::configuration(env).ok().map(|(_, config)| config);
+        lacking.extend(
+            super::hotplug::waits::lacking(config.as_ref(), self.options).iter().map(|o| format!("CONFIG_{o}")),
+        );
         match lacking.is_empty() {
             true => Ok(()),
             false => Err(Stop::skip(format!(
@@ -150,7 +233,7 @@ impl ImageForm<'_> {
     }
 
     fn is_there(&self, env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {
-        let partition = format!("{}{}1", self.disk, if self.driver == ImageDriver::Nvdimm { "p" } else { "" });
+        let partition = self.partition();
         let folder = format!("/sys/class/block/{}", self.disk);
         let wait = Wait::new(machine, PROBE, &format!("the guest had /dev/{partition}"));
         let found = |machine: &mut dyn Machine| Ok(list(machine, &folder)?.contains(&partition).then_some(()));
@@ -188,12 +271,16 @@ impl ImageForm<'_> {
     }
 }
 
-/// Drivers that do not load are the kernel's.
-fn of_the_kernel(stop: Stop) -> Stop {
-    match stop {
-        Stop::Fail { message, blames: None, .. } => Stop::blame(Component::Kernel, message),
-        other => other,
-    }
+/// Whether a process executes pages of a program on the device of that number, `259:1`, by what /proc/PID/maps says of it.
+fn executes(maps: &str, program: &str, number: &str) -> bool {
+    let Some((Ok(major), Ok(minor))) = number.split_once(':').map(|(a, b)| (a.parse::<u32>(), b.parse::<u32>())) else {
+        return false;
+    };
+    let device = format!("{major:02x}:{minor:02x}");
+    maps.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words[..], [_, how, _, on, _, path] if how.contains('x') && on == device && path == program)
+    })
 }
 
 /// What is in the file: 64 KiB of numbered lines.
@@ -205,14 +292,19 @@ fn words() -> String {
 struct ScratchImage(PathBuf);
 
 impl ScratchImage {
-    fn make(env: &dyn EnvironmentSide) -> Result<ScratchImage, Stop> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let image = ScratchImage(PathBuf::from(format!("/var/tmp/kata-qualify-image-{}-{number}", std::process::id())));
+    fn make(env: &dyn EnvironmentSide, content: Content) -> Result<ScratchImage, Stop> {
+        let image = ScratchImage(scratch::path("image"));
         let failed = |e: io::Error| Stop::error(format!("making an image: {e}"));
         let (tree, filesystem) = (image.0.with_extension("d"), image.0.with_extension("ext4"));
         fs::create_dir_all(&tree).map_err(failed)?;
         fs::write(tree.join(FILE), words()).map_err(failed)?;
+        if content == Content::Program {
+            for folder in FOLDERS {
+                fs::create_dir_all(tree.join(folder)).map_err(failed)?;
+            }
+            // The agent that runs this: it is the guest's, too, and needs nothing beside it.
+            fs::copy("/proc/self/exe", tree.join(PROGRAM.trim_start_matches('/'))).map_err(failed)?;
+        }
         File::create(&filesystem).and_then(|file| file.set_len(layout::PARTITION_BYTES)).map_err(failed)?;
         let paths = [&tree, &filesystem].map(|path| path.to_string_lossy().into_owned());
         let ran = env.run(
@@ -268,6 +360,22 @@ fn blocks(path: &Path, mut with: impl FnMut(&[u8]) -> io::Result<()>) -> io::Res
         match file.read(&mut buffer)? {
             0 => return Ok(()),
             count => with(&buffer[..count])?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_executes_an_images_program_has_its_pages_mapped() {
+        let maps = "7f00-7f10 r--p 00000000 103:01 12 /sbin/init\n7f10-7f90 r-xp 00010000 103:01 12 /sbin/init\n\
+                    7ffc-7ffd rw-p 00000000 00:00 0 [stack]\n";
+        assert!(executes(maps, "/sbin/init", "259:1"));
+        let rest = [("/sbin/init", "254:1"), ("/init", "259:1"), ("/sbin/init", ""), ("[stack]", "0:0")];
+        for (program, number) in rest {
+            assert!(!executes(maps, program, number), "{program} {number}");
         }
     }
 }

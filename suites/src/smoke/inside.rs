@@ -5,6 +5,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, OwnProcess};
 use crate::ensure;
+use crate::group::Group;
 use crate::reproducer::{GuestCommands, Reproducer};
 use crate::row::{Row, row};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -101,102 +102,27 @@ fn guest_has_seccomp_filters() -> Check {
     Ok(())
 }
 
-/// The guest's cgroup v2 has the controllers of container limits, each takes a limit in a group, and the limits hold.
+/// The guest's cgroup v2 has the controllers of container limits; limits on processes, memory and CPU time hold, a group is
+/// bound to a CPU, and frozen.
 ///
 /// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest are
-/// set through these controllers.
+/// set through these controllers (`set` in src/agent/rustjail/src/cgroups/fs/mod.rs@4.1.0).
+/// This guest has one CPU, which a process is on anyway: that groups bind to one of several is
+/// `groups_bind_to_one_of_two_cpus`'s to show. It has no disk, so that of `io` there is its file alone;
+/// `guest_limits_a_disks_use` measures its limits.
 fn guest_has_cgroup_v2_and_its_controllers() -> Check {
-    let root = Path::new("/sys/fs/cgroup");
-    let controllers = fs::read_to_string(root.join("cgroup.controllers")).doing("reading cgroup.controllers")?;
+    let controllers = Group::controllers()?;
     let wanted = ["cpu", "cpuset", "io", "memory", "pids"];
     let missing: Vec<&str> =
         wanted.into_iter().filter(|c| !controllers.split_whitespace().any(|there| there == *c)).collect();
     ensure!(missing.is_empty(), "cgroup v2 lacks {}; it has {:?}", missing.join(", "), controllers.trim());
-    for controller in wanted {
-        fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))
-            .doing(format!("enabling {controller}"))?;
-    }
-    let group = Group::new(root)?;
-    group.set("pids.max", "1")?;
-    group.holds(&["fork"], "a process in a group with pids.max 1")?;
-    group.set("pids.max", "max")?;
-    group.set("memory.max", "33554432")?;
-    let (status, said) = group.run(&["fill", "96"])?;
-    ensure!(status.signal() == Some(9), "a process that took 96 MiB in a group of 32 ended with {status}: {said}");
-    let kills = group.counted("memory.events", "oom_kill")?;
-    ensure!(kills > 0, "a process was killed in a group of 32 MiB, and memory.events counts no oom_kill");
-    group.set("memory.max", "max")?;
-    group.set("cpu.max", "10000 100000")?;
-    group.holds(&["spin", "600"], "a process in a group with a tenth of a CPU")?;
-    let throttled = group.counted("cpu.stat", "nr_throttled")?;
-    ensure!(throttled > 0, "a process worked for 600 ms in a group with a tenth of a CPU and was never throttled");
-    group.set("cpu.max", "max")?;
-    group.set("cpuset.cpus", "0")?;
-    let bound = group.get("cpuset.cpus.effective")?;
-    ensure!(bound == "0", "a group was bound to CPU 0, cpuset.cpus.effective is {bound:?}");
-    match first_disk() {
-        Some(device) => {
-            group.set("io.max", &format!("{device} rbps=1048576"))?;
-            let limit = group.get("io.max")?;
-            ensure!(limit.contains("rbps=1048576"), "io.max was set for {device}, and reads {limit:?}");
-        }
-        // A guest without a disk has nothing whose use could be limited.
-        None => drop(group.get("io.max")?),
-    }
-    Ok(())
-}
-
-/// Major and minor number of the guest's first disk.
-fn first_disk() -> Option<String> {
-    let mut names: Vec<PathBuf> = fs::read_dir("/sys/block").ok()?.flatten().map(|entry| entry.path()).collect();
-    names.sort();
-    let number = fs::read_to_string(names.into_iter().find(|path| path.join("device").exists())?.join("dev")).ok()?;
-    Some(number.trim().to_owned())
-}
-
-/// A control group of a test's, removed when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new(root: &Path) -> Result<Group, Stop> {
-        let path = root.join("kata-qualify");
-        let _ = fs::remove_dir(&path);
-        fs::create_dir(&path).doing("making a control group")?;
-        Ok(Group(path))
-    }
-
-    fn set(&self, file: &str, value: &str) -> Check {
-        fs::write(self.0.join(file), value).doing(format!("writing {value:?} to {file} of a control group"))
-    }
-
-    fn get(&self, file: &str) -> Result<String, Stop> {
-        let text = fs::read_to_string(self.0.join(file)).doing(format!("reading {file} of a control group"))?;
-        Ok(text.trim().to_owned())
-    }
-
-    fn counted(&self, file: &str, key: &str) -> Result<u64, Stop> {
-        let text = self.get(file)?;
-        let count = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
-        count.ok_or_else(|| Stop::fail(format!("{file} of a control group has no {key}: {text}")))
-    }
-
-    fn run(&self, task: &[&str]) -> Result<(std::process::ExitStatus, String), Stop> {
-        let process = OwnProcess::start(task)?;
-        self.set("cgroup.procs", &process.pid().to_string())?;
-        process.finish()
-    }
-
-    fn holds(&self, task: &[&str], what: &str) -> Check {
-        let (status, said) = self.run(task)?;
-        ensure!(status.success(), "{what}: {status}: {said}");
-        Ok(())
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
+    let group = Group::new(&wanted)?;
+    group.limits_processes()?;
+    group.limits_memory()?;
+    group.limits_cpu_time()?;
+    group.binds_to(0)?;
+    group.freezes()?;
+    group.get("io.max").map(drop)
 }
 
 /// The guest's overlayfs stacks two layers: both are seen, what is written is copied up, what is removed is whited out.

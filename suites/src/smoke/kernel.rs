@@ -8,8 +8,8 @@ use crate::environment::EnvironmentSide;
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
+use model::kernel::{Judged, KernelConfig, KernelUse, Weight};
 use model::profile::{Gate, GateKind, ModuleUse};
-use std::collections::BTreeMap;
 
 const SOURCE: &str = include_str!("kernel.rs");
 
@@ -26,51 +26,6 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(kernel_has_the_modules_of_virtio_fs), &[Capability::FsVirtioFs], Kernel),
     row!(Environment(kernel_has_the_modules_of_virtio_9p), &[Capability::FsVirtio9p], Kernel).under(&under::NINEP),
     row!(Environment(kernel_has_the_modules_of_virtio_blk), &[Capability::FsVirtioBlk], Kernel),
-];
-
-/// Kernel options without which Kata's agent cannot run containers; `m` is not enough, because the agent loads
-/// nothing for them.
-/// From Kata's own kernel fragments, tools/packaging/kernel/configs/fragments/common/*.conf@4.1.0, without what Kata lists
-/// only for features off the default path.
-const OPTIONS: &[&str] = &[
-    "BINFMT_ELF",
-    "BLK_DEV_INITRD",
-    "CGROUPS",
-    "CGROUP_CPUACCT",
-    "CGROUP_DEVICE",
-    "CGROUP_FREEZER",
-    "CGROUP_PIDS",
-    "CGROUP_SCHED",
-    "CFS_BANDWIDTH",
-    "CPUSETS",
-    "DEVTMPFS",
-    "EPOLL",
-    "FILE_LOCKING",
-    "FUTEX",
-    "HOTPLUG_CPU",
-    "INET",
-    "INOTIFY_USER",
-    "IPC_NS",
-    "IPV6",
-    "MEMCG",
-    "MEMORY_HOTPLUG",
-    "MULTIUSER",
-    "NAMESPACES",
-    "NET_NS",
-    "PID_NS",
-    "POSIX_MQUEUE",
-    "PROC_FS",
-    "SECCOMP",
-    "SECCOMP_FILTER",
-    "SHMEM",
-    "SIGNALFD",
-    "SMP",
-    "SYSFS",
-    "TIMERFD",
-    "TMPFS",
-    "UNIX",
-    "UNIX98_PTYS",
-    "UTS_NS",
 ];
 
 /// The kernel image and its modules are of the same release, and the module index is there.
@@ -104,8 +59,10 @@ fn is_of(vmlinuz: &str, release: &str) -> bool {
 
 /// The kernel's configuration, and where it is: in /boot, with the modules, where Fedora's package has it, or in the image,
 /// where Arch's is.
-pub(super) fn configuration(env: &dyn EnvironmentSide) -> Result<(String, String), Stop> {
-    configuration_of(env.claims(), |path| env.read(path))
+pub(super) fn configuration(env: &dyn EnvironmentSide) -> Result<(String, KernelConfig), Stop> {
+    let (path, text) = configuration_of(env.claims(), |path| env.read(path))?;
+    let config = KernelConfig::parse(&text).map_err(|e| Stop::fail(format!("{path} is no configuration: {e}")))?;
+    Ok((path, config))
 }
 
 fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>) -> Result<(String, String), Stop> {
@@ -125,19 +82,44 @@ fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>
 
 /// The kernel has, built in, what Kata's agent cannot run containers without: namespaces, control groups, seccomp, …
 ///
-/// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments); the agent loads no module
-/// for them.
+/// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments/common/base.conf@4.1.0 and those
+/// beside it); the agent loads no module for them. What else Kata sets and this kernel lacks is noted, with what does not
+/// work without it.
 fn kernel_has_the_options_that_the_agent_needs(env: &dyn EnvironmentSide) -> Check {
-    let (path, text) = configuration(env)?;
-    let config = parse_config(&text);
-    ensure!(!config.is_empty(), "{path} has no options in it");
-    let lacking: Vec<String> = OPTIONS
-        .iter()
-        .filter(|option| config.get(**option).map(String::as_str) != Some("y"))
-        .map(|option| format!("{option}={}", config.get(*option).map_or("n", String::as_str)))
-        .collect();
-    ensure!(lacking.is_empty(), "{path} lacks, as built in: {}", lacking.join(", "));
+    let (path, config) = configuration(env)?;
+    let uses = KernelUse::all(env.claims().release.arch, env.profile());
+    let judged: Vec<Judged<'_>> = uses.into_iter().map(|one| Judged::of(&config, one)).collect();
+    wanted_and_missing(&judged).into_iter().for_each(|note| env.note(note));
+    let lacking = needed_and_missing(&judged);
+    ensure!(lacking.is_empty(), "{path} lacks, as built in: {}", lacking.join("; "));
     Ok(())
+}
+
+/// What is missing that the agent needs built in, with what does not work without it.
+fn needed_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
+    let needed = judged.iter().filter(|one| {
+        let of = one.kernel_use.of;
+        of.built_in && of.serves == Some(Capability::KernelGuest) && one.kernel_use.weight == Weight::Required
+    });
+    needed.filter_map(consequence).collect()
+}
+
+/// What is missing of what Kata or containers can use, likewise.
+fn wanted_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
+    judged.iter().filter(|one| one.kernel_use.weight == Weight::Wanted).filter_map(consequence).collect()
+}
+
+/// `xfs: XFS_FS is not set; without it, volumes with XFS are not mounted`.
+fn consequence(judged: &Judged<'_>) -> Option<String> {
+    /// A kernel without netfilter lacks a hundred.
+    const TOLD: usize = 12;
+    let (missing, of) = (judged.missing(), judged.kernel_use.of);
+    let more = match missing.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let told = missing.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
+    (!missing.is_empty()).then(|| format!("{}: {told}{more}; without it, {}", of.name, of.without))
 }
 
 /// The kernel has what reaches the guest before its agent runs: the PCI transport and the console.
@@ -188,9 +170,7 @@ fn kernel_has_the_modules_of_virtio_blk(env: &dyn EnvironmentSide) -> Check {
 /// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start where there is no
 /// /dev/iommu behind it.
 fn kernel_has_iommufd(env: &dyn EnvironmentSide) -> Check {
-    let (path, text) = configuration(env)?;
-    let config = parse_config(&text);
-    ensure!(!config.is_empty(), "{path} has no options in it");
+    let (path, config) = configuration(env)?;
     let gates = env.profile().gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
     let lacking = lacking(&config, gates);
     ensure!(lacking.is_empty(), "{path} lacks, built in or as modules: {}", lacking.join(", "));
@@ -198,12 +178,11 @@ fn kernel_has_iommufd(env: &dyn EnvironmentSide) -> Check {
 }
 
 /// The options of gates that a kernel has in no form.
-fn lacking<'g>(config: &BTreeMap<String, String>, gates: impl Iterator<Item = &'g Gate>) -> Vec<&'g str> {
-    let there = |option: &str| matches!(config.get(option).map(String::as_str), Some("y" | "m"));
-    gates.map(|gate| gate.name.as_str()).filter(|option| !there(option)).collect()
+fn lacking<'g>(config: &KernelConfig, gates: impl Iterator<Item = &'g Gate>) -> Vec<&'g str> {
+    gates.map(|gate| gate.name.as_str()).filter(|option| !config.has(option)).collect()
 }
 
-fn has_modules(env: &dyn EnvironmentSide, used_for: ModuleUse) -> Check {
+pub(super) fn has_modules(env: &dyn EnvironmentSide, used_for: ModuleUse) -> Check {
     let claims = env.claims();
     let set = claims
         .modules
@@ -217,14 +196,6 @@ fn has_modules(env: &dyn EnvironmentSide, used_for: ModuleUse) -> Check {
         set.missing.join(", ")
     );
     Ok(())
-}
-
-/// The options of a kernel's `.config`, without their `CONFIG_` prefix.
-fn parse_config(text: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("CONFIG_")?.split_once('='))
-        .map(|(option, value)| (option.to_owned(), value.to_owned()))
-        .collect()
 }
 
 #[cfg(test)]
@@ -270,11 +241,56 @@ mod tests {
         assert_eq!(found(&claims, &[]), Err(Stop::fail("/boot/config-6.17 is missing")));
     }
 
+    /// All that Kata sets for x86_64, but for some.
+    fn config(but: &[(&str, &str)]) -> KernelConfig {
+        let mut text = "# Linux/x86 6.12.48 Kernel Configuration\nCONFIG_X86_64=y\n".to_owned();
+        for option in model::kernel::Fragments::kata().options(model::arch::Arch::X86_64) {
+            let value = but.iter().find(|(name, _)| *name == option.name).map_or("y", |(_, value)| value);
+            text += &format!("CONFIG_{}={value}\n", option.name);
+        }
+        KernelConfig::parse(&text).unwrap()
+    }
+
     #[test]
-    fn config_lines_are_options_and_comments_are_not() {
-        let config = parse_config("# CONFIG_IOMMUFD is not set\nCONFIG_SMP=y\nCONFIG_HZ=250\nCONFIG_FUSE_FS=m\n");
-        assert_eq!(config.len(), 3);
-        assert_eq!(config["FUSE_FS"], "m");
+    fn what_the_agent_needs_fails_and_what_is_wanted_is_noted() {
+        let profile = Profile::find("go-3.29").unwrap();
+        let judged = |but: &[(&str, &str)]| -> Vec<Judged<'static>> {
+            let config = config(but);
+            let uses = KernelUse::all(model::arch::Arch::X86_64, profile);
+            uses.into_iter().map(|one| Judged::of(&config, one)).collect()
+        };
+        let sound = judged(&[]);
+        assert!(needed_and_missing(&sound).is_empty() && wanted_and_missing(&sound).is_empty());
+        let lacks = judged(&[("SECCOMP", "n"), ("EPOLL", "m"), ("XFS_FS", "n"), ("VETH", "m"), ("PRINTK_TIME", "n")]);
+        assert_eq!(
+            needed_and_missing(&lacks),
+            [
+                "agent: EPOLL is only a module; without it, Kata's agent does not run, or has no sockets, terminals or message \
+             queues for containers",
+                "seccomp: SECCOMP is not set; without it, no container with a seccomp profile starts, and Kubernetes gives \
+             every one such a profile",
+            ]
+        );
+        let wanted = "xfs: XFS_FS is not set; without it, volumes, and images of Kata's, with XFS are not mounted";
+        assert_eq!(wanted_and_missing(&lacks), [wanted]);
+    }
+
+    /// The options that a kernel without them has failed for since the first of these tests.
+    #[test]
+    fn the_agents_options_are_these() {
+        let uses = KernelUse::all(model::arch::Arch::X86_64, Profile::find("rs-4.1").unwrap());
+        let needed = uses.iter().filter(|one| {
+            one.of.built_in && one.weight == Weight::Required && one.of.serves == Some(Capability::KernelGuest)
+        });
+        let mut names: Vec<&str> = needed.flat_map(|one| &one.options).map(|option| option.name).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names.join(" "),
+            "BINFMT_ELF BLK_DEV_INITRD CFS_BANDWIDTH CGROUPS CGROUP_CPUACCT CGROUP_DEVICE CGROUP_FREEZER CGROUP_PIDS \
+             CGROUP_SCHED CPUSETS DEVTMPFS EPOLL FILE_LOCKING FUTEX HOTPLUG_CPU INET INOTIFY_USER IPC_NS IPV6 MEMCG \
+             MEMORY_HOTPLUG MULTIUSER NAMESPACES NET_NS PID_NS POSIX_MQUEUE PROC_FS SECCOMP SECCOMP_FILTER SHMEM \
+             SIGNALFD SMP SYSFS TIMERFD TMPFS UNIX UNIX98_PTYS UTS_NS"
+        );
     }
 
     #[test]
@@ -282,8 +298,8 @@ mod tests {
         let profile = Profile::all().iter().find(|p| p.name.starts_with("rs-")).unwrap();
         let gates = || profile.gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
         for config in ["CONFIG_IOMMUFD=y\n", "CONFIG_IOMMUFD=m\n"] {
-            assert!(lacking(&parse_config(config), gates()).is_empty(), "{config}");
+            assert!(lacking(&KernelConfig::parse(config).unwrap(), gates()).is_empty(), "{config}");
         }
-        assert_eq!(lacking(&parse_config("# CONFIG_IOMMUFD is not set\n"), gates()), ["IOMMUFD"]);
+        assert_eq!(lacking(&KernelConfig::parse("# CONFIG_IOMMUFD is not set\n").unwrap(), gates()), ["IOMMUFD"]);
     }
 }

@@ -11,7 +11,7 @@ use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
 use model::package::{PackageName, PackageVersion};
-use model::package_manager::PackageManager;
+use model::package_manager::Questions;
 use model::release::Release;
 use model::virtiofsd::Flavour;
 use std::time::Duration;
@@ -34,8 +34,6 @@ pub(super) static ROWS: &[Row] = &[
 ];
 
 const QUICK: Duration = Duration::from_secs(20);
-/// A version as images' manifests have it, with the epoch: `2:10.0.3-1.fc44`.
-const RPM_VERSION: &str = "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n";
 
 /// Every package that the record names for this release is installed, fully configured, at one known version.
 ///
@@ -164,7 +162,7 @@ fn path_of_virtiofsd(release: &Release) -> Result<String, Stop> {
     })
 }
 
-fn is_executable(env: &dyn EnvironmentSide, path: &str, what: &str) -> Check {
+pub(super) fn is_executable(env: &dyn EnvironmentSide, path: &str, what: &str) -> Check {
     let found = env.run(&["test", "-x", path], QUICK)?;
     match found.ok() {
         true => Ok(()),
@@ -175,60 +173,24 @@ fn is_executable(env: &dyn EnvironmentSide, path: &str, what: &str) -> Check {
     }
 }
 
-/// How a package manager of an environment is asked.
-struct Questions {
-    /// For a package's version; its name comes last.
-    version: &'static [&'static str],
-    /// The version in the answer.
-    read: fn(&str) -> &str,
-    /// For the package that owns a file; the path comes last, and the package's name first in the answer.
-    owner: &'static [&'static str],
+/// How the package manager of an environment is asked.
+fn questions(env: &dyn EnvironmentSide) -> Result<Questions, Stop> {
+    let manager = env.claims().release.package_manager;
+    manager.questions().ok_or_else(|| Stop::error(format!("the packages of {manager} cannot be asked for yet")))
 }
 
-impl Questions {
-    fn of(manager: PackageManager) -> Result<Questions, Stop> {
-        Ok(match manager {
-            PackageManager::Apt => Questions {
-                version: &["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Version}\n"],
-                // Only `ii ` is installed and configured; several lines are several architectures.
-                read: |said| said.lines().find_map(|line| line.strip_prefix("ii \t")).unwrap_or_default(),
-                owner: &["dpkg-query", "--search"],
-            },
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => Questions {
-                version: &["rpm", "-q", "--whatprovides", "--qf", RPM_VERSION],
-                read: str::trim,
-                owner: &["rpm", "-qf", "--qf", "%{NAME}: \n"],
-            },
-            PackageManager::Pacman => Questions {
-                version: &["pacman", "-Q"],
-                // `NAME VERSION`
-                read: |said| said.trim().split_once(' ').unwrap_or_default().1,
-                owner: &["pacman", "-Qqo"],
-            },
-            PackageManager::Apk => {
-                Questions { version: &["apk", "info", "-v"], read: str::trim, owner: &["apk", "info", "-W"] }
-            }
-            // No environment of these is made yet.
-            PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => {
-                return Err(Stop::error(
-                    "the packages of Gentoo and NixOS are not asked yet, and image-based systems have none",
-                ));
-            }
-        })
-    }
-}
-
+/// What was said of a package, of which the output is its version.
 fn query(env: &dyn EnvironmentSide, package: &str) -> Result<CommandOutput, Stop> {
-    let questions = Questions::of(env.claims().release.package_manager)?;
-    let mut ran = env.run(&[questions.version, &[package]].concat(), QUICK)?;
-    ran.stdout = (questions.read)(&ran.stdout).to_owned();
+    let questions = questions(env)?;
+    let mut ran = env.run(&questions.exact_version(package), QUICK)?;
+    ran.stdout = questions.version_in(&ran.stdout, package).to_owned();
     Ok(ran)
 }
 
 fn owner(env: &dyn EnvironmentSide, path: &str) -> Result<String, Stop> {
     // The package database knows real paths; `/usr/lib/qemu/virtiofsd` may be a link, `/lib` one to `/usr/lib`.
     let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
-    let questions = Questions::of(env.claims().release.package_manager)?;
+    let questions = questions(env)?;
     for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
         let ran = env.run(&[questions.owner, &[candidate.as_str()]].concat(), QUICK)?;
         let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
@@ -263,16 +225,7 @@ fn number_after(text: &str, prefix: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{PackageManager, Questions, number_after};
-
-    #[test]
-    fn a_version_is_what_the_manifest_has() {
-        let read = |manager, said| (Questions::of(manager).unwrap().read)(said);
-        assert_eq!(read(PackageManager::Apt, "rc \t1\nii \t1:10.0.3+ds-0+deb13u1\n"), "1:10.0.3+ds-0+deb13u1");
-        assert_eq!(read(PackageManager::Apt, "iU \t1\n"), "", "it is only unpacked");
-        assert_eq!(read(PackageManager::Zypper, "2:10.0.3-1.fc44\n"), "2:10.0.3-1.fc44");
-        assert_eq!(read(PackageManager::Pacman, "qemu-base 10.1.2-1\n"), "10.1.2-1");
-    }
+    use super::number_after;
 
     #[test]
     fn a_packages_version_may_say_less_than_the_binary_but_not_something_else() {

@@ -1,15 +1,16 @@
 //! What needs the host's vhost drivers: vsock and the network. An environment without them skips these.
 
-use super::guest_files::list;
+use super::guest_files::{list, load};
 use super::hotplug::waits::{Wait, within};
 use super::peer::Peer;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{EnvironmentSide, Machine, Question};
+use crate::environment::{EnvironmentSide, Machine, Question, Setting, Traffic};
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::vsock;
+use model::profile::ModuleUse;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("vhost.rs");
@@ -29,24 +30,25 @@ pub(super) static ROWS: &[Row] = &[
         .blocked_by(&["smoke::guest_has_a_vsock_transport"])
         .needs(&[Need::VhostVsock])
         .seconds(120),
-    row!(Environment(guest_has_a_network_interface), &[Capability::VmmNet], Qemu)
+    row!(Environment(packets_cross_a_tap_by_vhost_net), &[Capability::VmmNet], Qemu)
         .places(&[Place::OwnGuest])
-        .blocked_by(&[
-            "smoke::kernel_boots_to_userspace",
-            "smoke::qemu_has_virtio_net",
-            "smoke::kernel_has_the_modules_of_containers",
-        ])
+        .blocked_by(NETWORK)
+        .needs(&[Need::VhostNet])
+        .seconds(120),
+    row!(Environment(packets_cross_a_tap_without_vhost_net), &[Capability::VmmNet], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(NETWORK)
         .needs(&[Need::VhostNet])
         .seconds(120),
     row!(Environment(packets_cross_the_network), &[Capability::VmmNet], Qemu)
         .places(&[Place::OwnGuest])
-        .blocked_by(&[
-            "smoke::kernel_boots_to_userspace",
-            "smoke::qemu_has_virtio_net",
-            "smoke::kernel_has_the_modules_of_containers",
-        ])
+        .blocked_by(NETWORK)
         .seconds(120),
 ];
+
+/// What an interface takes before anything can cross it.
+const NETWORK: &[&str] =
+    &["smoke::kernel_boots_to_userspace", "smoke::qemu_has_virtio_net", "smoke::kernel_has_the_modules_of_containers"];
 
 /// A guest with Kata's vhost-vsock device binds it to its vsock transport.
 ///
@@ -87,7 +89,7 @@ fn vsock_carries_bytes_both_ways(env: &dyn EnvironmentSide) -> Check {
 }
 
 /// Runs something that may block for ever in a thread of its own, which is then left behind.
-fn in_a_thread<T: Send + 'static>(
+pub(super) fn in_a_thread<T: Send + 'static>(
     deadline: Duration,
     doing: &str,
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
@@ -100,30 +102,55 @@ fn in_a_thread<T: Send + 'static>(
     }
 }
 
-/// A guest with Kata's vhost-net interface sees a network device besides its loopback.
+/// Packets cross a tap both ways, unchanged, moved by vhost-net: the network interface that both runtimes ship.
 ///
-/// Kata moves the pod's interface onto a tap and attaches it this way; the agent then configures the guest's side.
-fn guest_has_a_network_interface(env: &dyn EnvironmentSide) -> Check {
+/// Kata ties the pod's interface to a tap and hands QEMU descriptors of the tap and of /dev/vhost-net (`genericNetwork` in
+/// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `Netdev` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). An interface that is listed in the guest and
+/// carries nothing leaves a pod without a network.
+fn packets_cross_a_tap_by_vhost_net(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot_with_network()?;
-    has_an_interface(env, machine.as_mut())
+    cross(env, machine.as_mut(), "over a tap with vhost-net")
 }
 
-/// Packets cross the guest's network interface both ways, unchanged.
+/// Packets cross a tap both ways, unchanged, moved by QEMU itself.
 ///
-/// An interface that is listed and carries nothing leaves a pod without a network. Where the environment has no taps, the
-/// other end is a socket of the harness's, which shows the guest's driver and QEMU's device, and leaves vhost-net and the
-/// capability to environments that have them.
+/// With `disable_vhost_net` neither runtime names vhost-net to QEMU (the same functions): it is for who would rather have
+/// less of the host's kernel at work than a fast network (src/runtime/config/configuration-qemu.toml.in@3.32.0), and shipped
+/// so for confidential guests (src/runtime-rs/config/configuration-qemu-se-runtime-rs.toml.in@4.1.0).
+fn packets_cross_a_tap_without_vhost_net(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot_with(Setting::NoVhostNet)?;
+    load(machine.as_mut(), ModuleUse::Other)?;
+    cross(env, machine.as_mut(), "over a tap without vhost-net")
+}
+
+/// Packets cross the guest's network interface both ways, unchanged, whatever is at its other end.
+///
+/// Where the environment has no taps, that is a socket of the harness's. It shows the guest's driver and QEMU's device, and
+/// nothing of taps and vhost-net, by which Kata connects every interface: the capability is then left to environments that
+/// have them.
 fn packets_cross_the_network(env: &dyn EnvironmentSide) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
-    has_an_interface(env, machine.as_mut())?;
-    let names =
-        machine.ask(Question::List { path: "/sys/class/net".into() })?.names("listing the guest's interfaces")?;
-    let interface = names.into_iter().find(|name| name != "lo").unwrap_or_default();
-    let packets = 16;
-    let back = machine.ask(Question::Packets { interface, count: packets })?.count("sending packets from the guest")?;
-    ensure!(back == packets, "of {packets} packets that the guest sent, {back} came back unchanged");
+    cross(env, machine.as_mut(), "over its interface")?;
+    peer.note(env);
     Ok(())
+}
+
+/// Sends packets over the guest's interface that have to come back; `how` says which it is.
+fn cross(env: &dyn EnvironmentSide, machine: &mut dyn Machine, how: &str) -> Check {
+    let interface = interface(env, machine)?;
+    let packets = 16;
+    let sent = Question::Packets { interface, traffic: Traffic::Frames, count: packets };
+    let back = machine.ask(sent)?.count("sending packets from the guest")?;
+    ensure!(back == packets, "of {packets} packets that the guest sent {how}, {back} came back unchanged");
+    Ok(())
+}
+
+/// Waits for a network interface besides the loopback, and gives its name.
+pub(super) fn interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Result<String, Stop> {
+    has_an_interface(env, machine)?;
+    Ok(list(machine, "/sys/class/net")?.into_iter().find(|name| name != "lo").unwrap_or_default())
 }
 
 fn has_an_interface(env: &dyn EnvironmentSide, machine: &mut dyn Machine) -> Check {

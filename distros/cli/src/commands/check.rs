@@ -1,5 +1,6 @@
 //! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
 
+use super::containerd_version::of_package;
 use super::support;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems};
@@ -21,7 +22,7 @@ pub(crate) struct CheckArguments {
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// Compare all versions with those that were verified, and look whether what was configured is still there and in effect; after an upgrade this says what is not proved any more.
+    /// Compare all versions with those that were verified, and look whether what was configured is still there and in effect, and whether texts of others lie where a call that was cut short has put them; after an upgrade this says what is not proved any more.
     #[arg(long)]
     all: bool,
     /// Print only what is not well; for timers and package managers' hooks.
@@ -59,8 +60,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         true => required(&found),
         false => found.iter().collect(),
     };
-    let configured =
-        if arguments.all { operator::configure::standing(&system.root, &operator::initrd::look)? } else { Vec::new() };
+    let configured = match arguments.all {
+        true => {
+            let containerd = of_package(&system.root, packages.as_ref());
+            operator::configure::standing(&system.root, containerd, &operator::initrd::look)?
+        }
+        false => Vec::new(),
+    };
     // What a record never had is no news to a timer or a hook.
     let asked = arguments.components.is_empty() && !arguments.quiet;
     let lacking = if asked { lacking(&stated) } else { Vec::new() };
@@ -85,8 +91,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         if arguments.all && changed {
             all.extend(changes(&standings, true).lines().map(|line| line.trim().to_owned()));
         }
-        all.extend(configured.iter().map(|p| p.message.clone()));
         document["problems"] = problems(all);
+        if let Some(all) = document["problems"].as_array_mut() {
+            all.extend(configured.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?);
+        }
         if arguments.all {
             document["verified"] = serde_json::to_value(&standings)?;
             document["matches"] = (!changed).into();

@@ -1,14 +1,15 @@
 //! `configure`: makes Kata use what the distro has.
 
-mod containerd_version;
 mod manager;
 
+use super::containerd_version;
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
 use super::system::{GlobalArguments, release_json};
 use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
+use operator::configure::displaced::{Displaced, displaced_now};
 use operator::configure::lock::{Lock, lock};
 use operator::configure::state::ChangeError;
 use operator::configure::{
@@ -33,7 +34,7 @@ pub(crate) struct ConfigureArguments {
     /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none of these is. Needed where there are several, and where one of these is installed and has not written its own yet. Only /etc/containerd/config.toml is made where it is missing.
     #[arg(long, value_name = "PATH")]
     containerd_config: Option<PathBuf>,
-    /// containerd's version, `2.1`; by default that of this machine's containerd.
+    /// containerd's version, `2.1` or `1.7.24`; by default that of this machine's containerd. The last number counts where a main file of 1.6 or 1.7 imports a relative pattern.
     #[arg(long, value_name = "VERSION")]
     containerd_version: Option<String>,
     /// Print what would change as a diff, and change nothing.
@@ -83,8 +84,12 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     // Before anything is looked at that another one could be changing.
     let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
     for words in lock.iter().flat_map(Lock::rescued) {
-        eprintln!("warning: {}", printable(words));
+        eprintln!("warning: {}", printable(&words));
     }
+    // Those that this call has not put back are told by now.
+    let aside = lock.as_ref().map(Lock::aside).unwrap_or_default();
+    let lying = displaced_now(&machine.root);
+    tell(lying.iter().filter(|text| !aside.iter().any(|(path, _)| *path == text.path)));
     let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
     let mut passed_over = Vec::new();
     let handler = match arguments.handler {
@@ -111,13 +116,22 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     let diff = prepared.diff(&machine.root)?;
     let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
     say(&machine, &configuration, &located, &prepared, &siblings);
-    prepared.warnings.extend(lock.iter().flat_map(Lock::rescued).cloned());
+    prepared.warnings.extend(lock.iter().flat_map(Lock::rescued));
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, found) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
-        Some(lock) => prepared.write(&machine.root, lock, &configuration).map_err(halfway)?,
+        Some(lock) => match prepared.write(&machine.root, lock, &configuration) {
+            Ok(written) => written,
+            Err(error) => return Err(not_written(error, &come_since(&lying, displaced_now(&machine.root)))),
+        },
     };
-    let effective = not_effective.is_empty() && found.is_empty();
+    // One rule for `configure` and `unconfigure`: what this call has put aside, and what it has not put back, is no success;
+    // what lies aside since an earlier one is told.
+    let now = displaced_now(&machine.root);
+    let new = come_since(&lying, now.clone());
+    tell(new.iter());
+    let in_place = aside.is_empty() && new.is_empty() && now.iter().all(|text| text.is_aside);
+    let effective = not_effective.is_empty() && found.is_empty() && in_place;
     for line in complaints(&not_effective, &found) {
         eprintln!("warning: {}", printable(&line));
     }
@@ -125,7 +139,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         answer.insert("written".to_owned(), (!arguments.dry_run).into());
         answer.insert("diff".to_owned(), diff.clone().into());
         answer.insert("not-effective".to_owned(), serde_json::to_value(&not_effective)?);
-        let mut all: Vec<Value> = found.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let displaced: Vec<Problem> = now.iter().map(Displaced::problem).collect();
+        let mut all: Vec<Value> = found.iter().chain(&displaced).map(serde_json::to_value).collect::<Result<_, _>>()?;
         all.extend(complaints(&not_effective, &[]).into_iter().map(|message| json!({ "message": message })));
         answer.insert("problems".to_owned(), all.into());
     }
@@ -146,6 +161,30 @@ fn no_handler(why: HandlerError) -> anyhow::Error {
     match why.keeps_it_out() {
         true => Failed::new(Exit::NotEffective, "no-handler", why.to_string()).into(),
         false => why.into(),
+    }
+}
+
+/// Names texts of others that are in no place of their own.
+fn tell<'t>(texts: impl Iterator<Item = &'t Displaced>) {
+    for text in texts {
+        eprintln!("warning: {}", printable(&text.words()));
+    }
+}
+
+/// Those that were not there before.
+fn come_since(before: &[Displaced], mut now: Vec<Displaced>) -> Vec<Displaced> {
+    now.retain(|text| !before.iter().any(|earlier| earlier.path == text.path));
+    now
+}
+
+/// Why a call that was to write has failed, which may have put texts of others aside.
+fn not_written(error: PrepareError, aside: &[Displaced]) -> anyhow::Error {
+    tell(aside.iter());
+    match aside.is_empty() {
+        true => halfway(error),
+        false => Failed::new(Exit::NotEffective, "displaced", error.to_string())
+            .hint("what others wrote is in the files that the warnings name: merge it, then run this again")
+            .into(),
     }
 }
 

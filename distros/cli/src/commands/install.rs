@@ -56,7 +56,7 @@ pub(crate) struct InstallArguments {
     /// This component too: `kernel`, which is not among the defaults, because the machine may boot it the next time.
     #[arg(long, value_name = "COMPONENT")]
     with: Vec<String>,
-    /// Print what would be done and change nothing.
+    /// Print what would be done and change nothing, but locks and caches of dnf's and zypper's.
     #[arg(long)]
     dry_run: bool,
     /// Use what the record only assumes.
@@ -349,6 +349,10 @@ fn failed(error: InstallError) -> Failed {
             Failed::new(exit, kind, message).hint(failure.kind.hint())
         }
         InstallError::BadName(_) | InstallError::Nothing => Failed::new(Exit::BadInput, "bad-package", message),
+        InstallError::NoSandbox { .. } => Failed::new(Exit::Failed, "no-sandbox", message).hint(
+            "a sandbox needs root, user namespaces, Linux 5.12, and a root on a filesystem that can map ids, such as ext4, XFS or Btrfs (tmpfs since 6.3)",
+        ),
+        InstallError::Settings(_) => Failed::new(Exit::Unknown, "unreadable", message),
         InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),
         InstallError::ImageBased => Failed::new(Exit::Unknown, "image-based", message)
             .hint("state the components in /etc/kata-osinfo with `packages: none` and their paths"),

@@ -1,12 +1,16 @@
-//! `requirements`: what a distro's package must have.
+//! `requirements`: what a distro's package must have, and a kernel's configuration held against it.
 
-use super::{Exit, Format, json};
+mod configuration;
+
+use super::{Exit, Failed, Format, arch_parser, json, print, problems, this_arch};
 use clap::{Args, ValueEnum};
+use model::arch::Arch;
 use model::component::Component;
+use model::kernel::KernelConfig;
 use model::profile::Profile;
-use operator::requirements;
+use operator::requirements::{self, KernelOptions};
 use serde_json::json;
-use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
 
 /// Arguments of `requirements`.
 #[derive(Debug, Args)]
@@ -17,6 +21,12 @@ pub(crate) struct RequirementsArguments {
     /// The component.
     #[arg(long, value_enum)]
     component: ComponentName,
+    /// Hold this configuration of a kernel against the options of Kata's own, as with `--component kernel`; it may be compressed (`/proc/config.gz`), `-` is standard input. Exit code 1 if something is missing that Kata does not run without.
+    #[arg(long, value_name = "FILE")]
+    check: Option<PathBuf>,
+    /// The kernel's architecture [default: that of the configuration, or this machine's].
+    #[arg(long, value_name = "ARCH", value_parser = arch_parser())]
+    arch: Option<Arch>,
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -27,6 +37,10 @@ pub(crate) struct RequirementsArguments {
 enum ComponentName {
     /// The VMM.
     Qemu,
+    /// The VMM Cloud Hypervisor, under the maintained profiles.
+    CloudHypervisor,
+    /// The VMM Firecracker, likewise.
+    Firecracker,
     /// The virtio-fs daemon.
     Virtiofsd,
     /// The kernel, as a guest's.
@@ -35,21 +49,79 @@ enum ComponentName {
     Containerd,
 }
 
-/// Prints what a package must have.
+/// Prints what a package must have, or what a kernel lacks.
 pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     let profile = Profile::find(&arguments.profile)?;
     let component = match arguments.component {
         ComponentName::Qemu => Component::Qemu,
+        ComponentName::CloudHypervisor => Component::CloudHypervisor,
+        ComponentName::Firecracker => Component::Firecracker,
         ComponentName::Virtiofsd => Component::Virtiofsd,
         ComponentName::Kernel => Component::Kernel,
         ComponentName::Containerd => Component::Containerd,
     };
-    let all = requirements::requirements(profile, component);
-    match arguments.format {
-        Format::Json => json(
-            &json!({ "version": 1, "profile": profile.name, "range": profile.range, "component": component, "requirements": all }),
-        )?,
-        Format::Human => write!(stdout(), "{}", requirements::human(profile, component, &all))?,
+    if component != Component::Kernel && (arguments.check.is_some() || arguments.arch.is_some()) {
+        let message = format!("--check and --arch are about a kernel, and the component is {component}");
+        return Err(Failed::new(Exit::BadInput, "usage", message).hint("pass --component kernel").into());
     }
-    Ok(Exit::Ok)
+    if !requirements::is_known(profile, component) {
+        let message = format!("what Kata {} asks of {component} has not been read", profile.range);
+        let maintained: Vec<&str> = Profile::maintained().map(|profile| profile.name.as_str()).collect();
+        let hint = format!("pass --profile {}", maintained.join(" or "));
+        return Err(Failed::new(Exit::BadInput, "not-read", message).hint(hint).into());
+    }
+    let options = match (&arguments.check, component) {
+        (Some(file), _) => Some(held(file, arguments.arch, profile)?),
+        (None, Component::Kernel) => Some(KernelOptions::listed(arguments.arch.unwrap_or_else(this_arch), profile)),
+        (None, _) => None,
+    };
+    let all = requirements::requirements(profile, component);
+    match (arguments.format, &options, &arguments.check) {
+        (Format::Json, options, _) => {
+            let mut answer = json!({
+                "version": 1,
+                "profile": profile.name,
+                "range": profile.range,
+                "component": component,
+                "requirements": all,
+            });
+            if let Some(options) = options {
+                answer["kernel-options"] = serde_json::to_value(options)?;
+                answer["problems"] = problems(options.problems());
+            }
+            json(&answer)?;
+        }
+        (Format::Human, Some(options), Some(file)) => print(&options.human_held(&called(file), profile))?,
+        (Format::Human, options, _) => {
+            print(&requirements::human(profile, component, &all))?;
+            options.as_ref().map_or(Ok(()), |options| print(&options.human()))?;
+        }
+    }
+    Ok(if options.is_some_and(|options| !options.problems().is_empty()) { Exit::No } else { Exit::Ok })
+}
+
+/// Reads a configuration and holds it against Kata's options.
+fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<KernelOptions> {
+    let failed =
+        |message: String| Failed::new(Exit::BadInput, "bad-configuration", format!("{}: {message}", called(file)));
+    let text = configuration::read(file)?;
+    let config = KernelConfig::parse(&text).map_err(|e| {
+        failed(e.to_string())
+            .hint("a kernel's whole configuration is expected: .config of its build, or /boot/config-VERSION")
+    })?;
+    let arch = match (config.arch(), asked) {
+        (Some(own), Some(asked)) if own != asked => {
+            return Err(failed(format!("it is for {own}, and --arch says {asked}")).into());
+        }
+        (own, asked) => own.or(asked).ok_or_else(|| {
+            failed("it says for none of Kata's architectures that it is for it".to_owned())
+                .hint("pass --arch, if it is what a build begins with and not what it ends with")
+        })?,
+    };
+    Ok(KernelOptions::held(&config, arch, profile))
+}
+
+/// What a file is called in messages.
+fn called(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }

@@ -4,7 +4,8 @@ use super::system::GlobalArguments;
 use super::{Exit, Failed, Format, json, print_file, problems, unprinted};
 use clap::Args;
 use model::diagnostic::printable;
-use operator::configure::lock::{Lock, lock, taken_out};
+use operator::configure::displaced::{Displaced, displaced};
+use operator::configure::lock::{Lock, lock};
 use operator::configure::revert::{RevertReport, revert};
 use operator::configure::state::{self, ChangeError, FOLDER, NotReverted, STATE, State};
 use operator::configure::stray::{self, Strays, strays};
@@ -59,35 +60,36 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         }
         let lock = lock(&root)?;
         for words in lock.rescued() {
-            eprintln!("warning: {}", printable(words));
+            eprintln!("warning: {}", printable(&words));
         }
         found = recorded()?;
         Some(lock)
     };
-    // Texts of others that are not in their places.
-    let displaced = match (&lock, &found.0) {
-        (Some(lock), _) => lock.aside().to_vec(),
-        (None, Some(state)) => taken_out(&root, state),
-        (None, None) => Vec::new(),
-    };
-    for words in displaced.iter().filter(|_| lock.is_none()) {
-        eprintln!("warning: {}", printable(words));
-    }
-    let RevertReport { restored, kept, added, forced } = match found {
-        (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
-        (None, damaged) => {
-            let strays = match looked.filter(|_| lock.is_none()) {
-                Some(looked) => looked,
-                None => strays(&root, arguments.force)?,
-            };
+    let (state, damaged) = found;
+    let taken_back = match &state {
+        Some(state) => stray::take_back(&root, lock.as_ref(), state, arguments.force).map_err(anyhow::Error::from),
+        None => match looked.filter(|_| lock.is_none()).map_or_else(|| strays(&root, arguments.force), Ok) {
             // There was nothing to take back, nor anything to force: what is there now was written by a `configure` that
             // has begun since, where it has made its folder.
-            if lock.is_none() && !arguments.dry_run && !strays.is_empty() && state::has_folder(&root)? {
+            Ok(found) if lock.is_none() && !arguments.dry_run && !found.is_empty() && state::has_folder(&root)? => {
                 return run(common, arguments);
             }
-            unrecorded(&root, lock.as_ref(), &strays, damaged, arguments.force)?
-        }
+            Ok(found) => unrecorded(&root, lock.as_ref(), &found, damaged, arguments.force),
+            Err(error) => Err(error.into()),
+        },
     };
+    // Texts of others that are in no place of their own are told whatever became of the rest; where this call has not put
+    // one back, that is no success.
+    let aside = lock.as_ref().map(Lock::aside).unwrap_or_default();
+    let mut lying = displaced(&root, &state.unwrap_or_default());
+    lying.retain(|text| !aside.iter().any(|(path, _)| *path == text.path));
+    for text in &lying {
+        eprintln!("warning: {}", printable(&text.words()));
+    }
+    let is_out_of_place = !aside.is_empty() || lying.iter().any(|text| !text.is_aside);
+    let displaced: Vec<String> =
+        aside.into_iter().map(|(_, words)| words).chain(lying.iter().map(Displaced::words)).collect();
+    let RevertReport { restored, kept, added, forced } = taken_back?;
     for words in added.iter().filter_map(ForeignAdditions::words) {
         eprintln!("note: {}", printable(&words));
     }
@@ -126,7 +128,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         (Format::Human, false) => restored.iter().try_for_each(|change| print_file(&change.path.display().to_string())),
     };
     printed.map_err(|error| if arguments.dry_run { error } else { unprinted(error) })?;
-    Ok(if kept.is_empty() && displaced.is_empty() { Exit::Ok } else { Exit::NotEffective })
+    Ok(if kept.is_empty() && !is_out_of_place { Exit::Ok } else { Exit::NotEffective })
 }
 
 /// What to do where no state, or none that can be read, says what was written.

@@ -317,33 +317,3 @@ struct Kept {
     path: String,
     why: String,
 }
-
-/// What a distro's package must have.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(super) struct Requirements {
-    version: Version,
-    profile: String,
-    /// The Kata versions of the profile.
-    range: String,
-    component: String,
-    requirements: Vec<Requirement>,
-}
-
-/// One demand.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct Requirement {
-    /// `vmm.boot`.
-    serves: String,
-    /// `device`, `option`, `module`, `version`, …
-    kind: String,
-    what: String,
-    /// Whether it decides anything, or only informs.
-    binding: bool,
-    why: Option<String>,
-    /// File and tag of Kata.
-    source: String,
-}

@@ -65,6 +65,7 @@ struct Plan {
     commands: Vec<Vec<String>>,
     /// The same for a shell.
     shell: Vec<String>,
+    /// Whether they run in a sandbox, whose paths they have; only this program makes it.
     guarded: bool,
     /// Null where no simulation could tell.
     changes: Option<Vec<Change>>,

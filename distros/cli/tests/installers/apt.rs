@@ -3,9 +3,11 @@
 use crate::scratch::{Scratch, run, tree};
 use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn scratch() -> Scratch {
+/// A root for apt, and a repository of three packages.
+pub(crate) fn scratch() -> Scratch {
     let scratch = Scratch::new(PackageManager::Apt);
     for folder in [
         "var/lib/dpkg/info",
@@ -23,22 +25,23 @@ fn scratch() -> Scratch {
     scratch.write("var/lib/dpkg/status", "");
     scratch.write("etc/apt/sources.list", &format!("deb [trusted=yes] copy:{} ./\n", scratch.repository().display()));
     for (package, fields) in [("kq-vmm", "Depends: kq-lib\nProvides: kq-virtual\n"), ("kq-lib", ""), ("kq-big", "")] {
-        let tree = tree(scratch.path(), package);
-        let control = format!(
-            "Package: {package}\nVersion: 1:1.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n{fields}Description: {package}\n"
-        );
-        std::fs::create_dir(tree.join("DEBIAN")).expect("made");
-        std::fs::write(tree.join("DEBIAN/control"), control).expect("written");
-        run(Command::new("dpkg-deb")
-            .args(["--build", "--root-owner-group", "-Znone"])
-            .arg(&tree)
-            .arg(scratch.repository()));
+        package_of(&scratch, package, &tree(scratch.path(), package), fields);
     }
     index(&scratch);
     scratch
 }
 
-fn index(scratch: &Scratch) {
+/// A package of a folder, whose files' owners it keeps.
+pub(crate) fn package_of(scratch: &Scratch, package: &str, tree: &Path, fields: &str) {
+    let control = format!(
+        "Package: {package}\nVersion: 1:1.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n{fields}Description: {package}\n"
+    );
+    std::fs::create_dir_all(tree.join("DEBIAN")).expect("made");
+    std::fs::write(tree.join("DEBIAN/control"), control).expect("written");
+    run(Command::new("dpkg-deb").args(["--build", "-Znone"]).arg(tree).arg(scratch.repository()));
+}
+
+pub(crate) fn index(scratch: &Scratch) {
     let list = Command::new("dpkg-scanpackages").arg(".").current_dir(scratch.repository()).output().expect("it runs");
     std::fs::write(scratch.repository().join("Packages"), list.stdout).expect("written");
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-fn scratch() -> Scratch {
+/// A root for dnf, and a repository of three packages.
+pub(crate) fn scratch() -> Scratch {
     let scratch = Scratch::new(PackageManager::Dnf);
     // The machine's plugin `local` would keep what is installed, and offer it to the next test.
     scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\n");
@@ -159,16 +160,7 @@ fn the_packaged_hook_tells_what_is_not_as_it_was_verified() {
     std::fs::write(plugins.join("post-transaction-actions.conf"), enabled).expect("written");
     scratch.write("etc/dnf/dnf.conf", &format!("[main]\npluginconfpath={}\n", plugins.display()));
     std::fs::write(scratch.path().join(".rpmmacros"), "%_dbpath /var/lib/rpm\n").expect("written");
-    scratch.write(
-        "etc/kata-osinfo/scratch.yaml",
-        "distro: scratch
-package-manager: dnf
-arch: [x86_64, aarch64, ppc64le, s390x]
-confidence: documented
-vmm: {name: qemu, packages: qemu-kvm, path: /usr/bin/kq-vmm}
-releases: [{version: 1}]
-",
-    );
+    scratch.record("qemu-kvm");
     scratch.write(
         "etc/kata-osinfo/verified/scratch.yaml",
         "distro: scratch

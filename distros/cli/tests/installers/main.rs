@@ -6,6 +6,7 @@
 
 mod apt;
 mod dnf;
+mod hostile;
 mod pacman;
 mod rpm;
 mod scratch;

@@ -14,8 +14,13 @@ pub(crate) fn rpms(scratch: &Scratch) {
 
 /// One package.
 pub(crate) fn rpm(scratch: &Scratch, package: &str, version: &str, tree: &Path, fields: &str) {
+    rpm_with(scratch, package, version, tree, fields, "/usr");
+}
+
+/// One package with this list of files.
+pub(crate) fn rpm_with(scratch: &Scratch, package: &str, version: &str, tree: &Path, fields: &str, files: &str) {
     let spec = format!(
-        "Name: {package}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {package}\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n{fields}%description\n%install\ncp -a {}/. %{{buildroot}}\n%files\n/usr\n",
+        "Name: {package}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {package}\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n{fields}%description\n%install\ncp -a {}/. %{{buildroot}}\n%files\n{files}\n",
         tree.display()
     );
     let file = scratch.path().join(format!("{package}.spec"));

@@ -3,7 +3,7 @@
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
 use operator::installer::{
-    self, Failure, FailureKind, InstallError, InstallRequest, Installation, InstallerLocation, Options,
+    self, Failure, FailureKind, InstallError, InstallRequest, Installation, InstallerLocation, Options, Plan,
 };
 use operator::packages::Packages;
 use root::Root;
@@ -23,7 +23,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// An empty root and an empty repository.
     pub(crate) fn new(manager: PackageManager) -> Scratch {
-        let folder = tempfile::tempdir().expect("a folder");
+        // dnf sees a `/tmp` of its own.
+        let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
         // apt's helper user reads the repository.
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("readable");
@@ -57,19 +58,47 @@ impl Scratch {
         std::fs::write(file, text).expect("written");
     }
 
+    /// Has the root a record of its own, in which this package is QEMU's.
+    pub(crate) fn record(&self, vmm: &str) {
+        let manager = self.manager.name();
+        self.write(
+            "etc/kata-osinfo/scratch.yaml",
+            &format!(
+                "distro: scratch
+package-manager: {manager}
+arch: [x86_64, aarch64, ppc64le, s390x]
+confidence: documented
+vmm: {{name: qemu, packages: {vmm}, path: {VMM}}}
+releases: [{{version: 1}}]
+"
+            ),
+        );
+    }
+
     /// Makes the root a file system of so many MiB.
     pub(crate) fn shrink(&mut self, mebibytes: u32) {
+        self.move_to("tmpfs", &format!("size={mebibytes}m"));
+    }
+
+    /// Makes the root a file system of its own.
+    pub(crate) fn move_to(&mut self, filesystem: &str, options: &str) {
         let kept = self.path().join("kept");
         run(Command::new("cp").arg("-a").arg(self.root_path()).arg(&kept));
-        run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
-            .arg(self.root_path()));
+        run(Command::new("mount").args(["-t", filesystem, "-o", options, filesystem]).arg(self.root_path()));
         self.mounted = true;
         run(Command::new("cp").arg("-a").arg(kept.join(".")).arg(self.root_path()));
     }
 
     pub(crate) fn install(&self, package: &str, lock_timeout: Duration) -> Result<Installation, InstallError> {
         self.install_wanted(&alone(package), lock_timeout)
+    }
+
+    /// What a dry run says of a package; nothing is installed.
+    pub(crate) fn dry_run(&self, package: &str) -> Result<Plan, InstallError> {
+        let root = self.root();
+        let chosen = installer::choose(&root, self.manager).expect("settings");
+        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        installer::plan(&chosen, &root, &alone(package), &options)
     }
 
     pub(crate) fn install_wanted(
@@ -79,7 +108,8 @@ impl Scratch {
     ) -> Result<Installation, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        assert_eq!(chosen.place, InstallerLocation::Outside);
+        let own = self.root().which("apt-get").expect("looked").is_some();
+        assert_eq!(chosen.place, if own { InstallerLocation::Inside } else { InstallerLocation::Outside });
         let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
         installer::install(&chosen, &root, wanted, &options)
     }

@@ -288,6 +288,8 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
         ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
         ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
         ("debian:12", Firmware, "ovmf", &["ovmf"]),
+        ("debian:12", ContainerManager, "docker", &["docker.io"]),
+        ("debian:13", ContainerManager, "docker", &["docker.io", "docker-cli"]),
         ("debian:13", Firmware, "ovmf", &["ovmf"]),
         ("centos:stream10", Firmware, "ovmf", &["edk2-ovmf"]),
         ("fedora:44", Firmware, "ovmf", &["edk2-ovmf"]),

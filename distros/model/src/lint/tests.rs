@@ -59,7 +59,7 @@ fn nothing_of_a_record_ends_a_line_or_names_a_place() {
             &["qemu-system-x86", "libc6:amd64", "g++"][..],
         ),
         ("dnf", &["https://mirror.example/x.rpm", "x.rpm", "a/b", "file:/x"], &["qemu-kvm-core", "java-1.8", "libX11"]),
-        ("zypper", &["dir:/x", "a@b", "pattern:kvm_server"], &["qemu", "patterns-base", "qemu-1:9.0"]),
+        ("zypper", &["dir:/x", "a@b", "pattern:kvm_server", "1:foo"], &["qemu", "patterns-base", "qemu-1:9.0"]),
         ("pacman", &["core/linux", "x.pkg.tar.zst", "Qemu"], &["qemu-base", "lib32-glibc"]),
         ("apk", &["x.apk", "a:b", "a/b"], &["qemu-system-x86_64"]),
         ("emerge", &["a/b/c", "x/y.ebuild"], &["app-emulation/qemu", "dev-lang/python:3.12"]),

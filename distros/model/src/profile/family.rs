@@ -7,6 +7,8 @@
 //! `harness/upstream` compares the profiles with a checkout of Kata's source: the values that a profile states, and a
 //! reading of every change of a function that makes arguments or speaks QMP, and of the defaults.
 
+mod gates;
+
 use super::{Gate, Profile, Runtime};
 use crate::kata_version::KataVersion;
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,20 @@ pub enum FamilyError {
         name: String,
         /// As written.
         from: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A gate cites a release after the one that it begins at, or begins outside of the profile's range.
+    #[error("profile {name} has the gate {gate} from {from} on, and cites {cited} for it: {expected}")]
+    Citation {
+        /// The profile's name.
+        name: String,
+        /// The gate's.
+        gate: String,
+        /// Where the gate begins.
+        from: String,
+        /// Its source.
+        cited: String,
         /// What would be right.
         expected: &'static str,
     },
@@ -156,10 +172,10 @@ struct Difference {
     /// Keys that get another value; a mapping's other keys stay.
     #[serde(default)]
     set: Mapping,
-    /// Gates that are new, or have another capability or source.
+    /// Gates that are new, or have another source: one name may serve several capabilities.
     #[serde(default)]
     gates: Vec<Gate>,
-    /// Gates that are gone, by name.
+    /// Gates that are gone, by name, whatever they serve.
     #[serde(default)]
     drop_gates: Vec<String>,
 }
@@ -279,7 +295,7 @@ impl Family {
             let broken = |source| FamilyError::Profile { name: (*name).to_owned(), source };
             for difference in differences {
                 overlay(&mut demands, &difference.set);
-                change_gates(&mut demands, difference, name)?;
+                gates::change(&mut demands, difference, name)?;
             }
             let mut whole = demands.clone();
             let ends = begins.get(position + 1).copied().unwrap_or(releases.len());
@@ -297,8 +313,9 @@ impl Family {
             ];
             whole.extend(own.map(|(key, value)| (Value::from(key), value)));
             let mut profile: Profile = serde_yaml::from_value(Value::Mapping(whole)).map_err(broken)?;
-            for gate in profile.gates.iter_mut().filter(|gate| !gate.source.contains('@')) {
-                gate.source = format!("{}@{from}", gate.source);
+            for gate in &mut profile.gates {
+                gates::place(gate, from);
+                gates::cites_what_it_is_for(gate, &profile.name, from, &releases[..ends])?;
             }
             profiles.push(profile);
         }
@@ -326,27 +343,6 @@ fn overlay(old: &mut Mapping, new: &Mapping) {
             }
         }
     }
-}
-
-fn change_gates(demands: &mut Mapping, difference: &Difference, profile: &str) -> Result<(), FamilyError> {
-    let broken = |source| FamilyError::Profile { name: profile.to_owned(), source };
-    let mut gates: Vec<Gate> = match demands.get("gates") {
-        Some(gates) => serde_yaml::from_value(gates.clone()).map_err(broken)?,
-        None => Vec::new(),
-    };
-    for name in &difference.drop_gates {
-        let at = gates.iter().position(|gate| gate.name == *name);
-        let at = at.ok_or_else(|| FamilyError::Gate { name: profile.to_owned(), gate: name.clone() })?;
-        gates.remove(at);
-    }
-    for new in &difference.gates {
-        match gates.iter_mut().find(|gate| (gate.kind, &gate.name) == (new.kind, &new.name)) {
-            Some(gate) => *gate = new.clone(),
-            None => gates.push(new.clone()),
-        }
-    }
-    demands.insert("gates".into(), serde_yaml::to_value(gates).map_err(broken)?);
-    Ok(())
 }
 
 #[cfg(test)]

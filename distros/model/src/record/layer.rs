@@ -150,6 +150,14 @@ impl Draft {
     /// packages it has. Dates and image are not taken over: they are of the parent's release.
     pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
         self.ids.clear();
+        let distro = self.distro.clone();
+        let lineage = |parent: &ReleaseEntry| -> Vec<String> {
+            let nearest = format!("{distro}:{}", parent.version);
+            std::iter::once(nearest).chain(parent.based_on.iter().cloned()).collect()
+        };
+        for release in self.releases.iter_mut().flatten() {
+            release.based_on = lineage(release);
+        }
         if let Some(own) = &child.releases {
             let parents = self.releases.take().unwrap_or_default();
             let stands_on = |release: &ReleaseEntry| {
@@ -198,6 +206,7 @@ fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
         lts: over.lts.or_else(|| below.lts.clone()),
         arches: over.arches.or_else(|| below.arches.clone()),
         derives_from: over.derives_from.or_else(|| below.derives_from.clone()),
+        based_on: if over.based_on.is_empty() { below.based_on.clone() } else { over.based_on },
         package_manager: over.package_manager.or(below.package_manager),
         parts: merged(&below.parts, &over.parts),
         span: over.span,

@@ -100,11 +100,17 @@ impl Record {
         }
         let parts = merged(&self.defaults, &entry.parts);
         let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
+        let manager = |c: &ComponentEntry| {
+            Some(ContainerManager { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? })
+        };
+        let managers: Vec<ContainerManager> =
+            listed(&parts, ComponentKind::ContainerManager).iter().filter_map(manager).collect();
         Ok(Release {
             distro: self.distro.clone(),
             version: entry.version.clone(),
             codename: entry.codename.clone(),
             aliases: entry.aliases.clone(),
+            based_on: entry.based_on.clone(),
             arch,
             package_manager: self.manager_of(entry),
             suites: known(&parts.suites).cloned().unwrap_or_default(),
@@ -129,9 +135,8 @@ impl Record {
                 .collect(),
             kernel: known(&parts.kernel)
                 .and_then(|c| Some(Kernel { packages: packages(c, arch)?, image: path(c, arch)? })),
-            container_manager: listed(&parts, ComponentKind::ContainerManager).iter().find_map(|c| {
-                Some(ContainerManager { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? })
-            }),
+            container_manager: managers.first().cloned(),
+            docker: managers.into_iter().find(|manager| manager.name == "docker"),
         })
     }
 

@@ -26,6 +26,17 @@ const SCHEMES: &[&str] = &[
 /// Bytes of an encoded address that are looked at.
 const MAX_ENCODED: usize = 4 << 10;
 
+/// Words that an address of packages, or of what is to be fetched, stands behind.
+const FETCHED: &[&str] = &[
+    "baseurl", "deb", "deb-src", "err", "fetch", "fetching", "get", "hit", "ign", "machine", "mirror", "proxy",
+    "server", "url",
+];
+/// Bytes before an address that are looked at for such a word.
+const NEAR: usize = 64;
+/// Parts of the paths of archives of packages.
+const ARCHIVES: &[&str] =
+    &["/dists/", "/pool/", "/debian", "/ubuntu", "/alpine", "/fedora", "/repodata", "/os/", "inrelease"];
+
 /// What stands between a scheme and its host: as it is, and as programs write an address into another one.
 const SEPARATORS: &[&str] = &["://", ":%2f%2f", "%3a%2f%2f"];
 
@@ -58,13 +69,16 @@ pub(super) struct Url {
     pub(super) query: usize,
     pub(super) end: usize,
     pub(super) cited: bool,
+    /// Whether nothing in it or before it says that it is more than a page that a program refers to.
+    pub(super) page: bool,
 }
 
 /// Calls `found` for every URL with a host, in order: those of known schemes, and whatever has a password.
 pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
     let mut from = 0;
     while let Some((at, authority)) = separator(text, from) {
-        let scheme = text[scheme_start(text, from, at)..at].to_ascii_lowercase();
+        let begins = scheme_start(text, from, at);
+        let scheme = text[begins..at].to_ascii_lowercase();
         // `mirror+http`, `tor+https`, `apt-transport-http`.
         let known = SCHEMES.contains(&scheme.rsplit(['+', '.', '-']).next().unwrap_or_default());
         let decoded = Decoded::new(text, authority);
@@ -89,6 +103,8 @@ pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
         let path = path - (host.len() - bare.len());
         let name = bare.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let cited = CITED.contains(&name.as_str());
+        let is_plain = scheme == "https" && login == 0 && &text[at..authority] == "://";
+        let page = is_plain && is_name(bare) && !is_fetched(&text[..begins], &rest[path..query]);
         from = decoded.place(end);
         found(Url {
             authority,
@@ -97,8 +113,27 @@ pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
             query: decoded.place(query),
             end: from,
             cited,
+            page,
         });
     }
+}
+
+/// Whether a host is a name with a full stop, without a port.
+fn is_name(host: &str) -> bool {
+    !host.starts_with('[') && host_length(host) == Some(host.len()) && host.parse::<Ipv4Addr>().is_err()
+}
+
+/// Whether what stands before an address, or its path, says that something is fetched from there.
+fn is_fetched(before: &str, path: &str) -> bool {
+    // What stands far away says nothing.
+    let near = &before[before.floor_char_boundary(before.len().saturating_sub(NEAR))..];
+    let near = near.trim_end_matches(|c: char| c.is_whitespace() || "='\"([".contains(c));
+    let word = near.rsplit(char::is_whitespace).next().unwrap_or_default();
+    // `Err:1`, `--mirror`, `http_proxy`.
+    let word = word.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let end = word.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let path = path.to_ascii_lowercase();
+    FETCHED.contains(&word.as_str()) || FETCHED.contains(&end) || ARCHIVES.iter().any(|part| path.contains(part))
 }
 
 /// The next separator from there on: where it begins and ends.

@@ -125,9 +125,16 @@ fn a_password_with_slashes_is_known_in_both_readings() {
 
 #[test]
 fn long_text_takes_time_in_proportion() {
-    for part in
-        ["x://", "x://y:z", "http://a/", "http://a:b@c/d@", "https%3A%2F%2Fa%2F", "u:p@[", "machine a password "]
-    {
+    for part in [
+        "x://",
+        "x://y:z",
+        "https://a.example/",
+        "http://a/",
+        "http://a:b@c/d@",
+        "https%3A%2F%2Fa%2F",
+        "u:p@[",
+        "machine a password ",
+    ] {
         let began = std::time::Instant::now();
         let _ = Redactor::default().mirrors(&part.repeat((1 << 20) / part.len()));
         assert!(began.elapsed().as_secs() < 20, "{part:?}: {:?}", began.elapsed());
@@ -146,6 +153,42 @@ fn a_log_keeps_its_bytes_but_for_mirrors() {
 fn pages_that_one_cites_stay_but_their_credentials_go() {
     assert_eq!(text("https://bugs.debian.org/123"), "https://bugs.debian.org/123");
     assert_eq!(text("https://me:tok@github.com/a/b"), "https://github.com/a/b");
+}
+
+/// A log is read to find out what is wrong, and pages that it names say so.
+#[test]
+fn a_page_that_a_program_refers_to_stays_unless_it_is_a_mirrors() {
+    for kept in [
+        "Documentation: https://www.freedesktop.org/wiki/Software/systemd/",
+        "see https://virtio-fs.gitlab.io/howto.html, and www.kernel.org",
+    ] {
+        assert_eq!(text(kept), kept);
+        assert_eq!(Redactor::new([kept]).text(kept), kept);
+    }
+    let page = "see https://wiki.lab.example/x";
+    assert_eq!(Redactor::knowing(["https://wiki.lab.example/debian"]).text(page), "see https://<mirror>/x");
+    let mut all = Redactor::default();
+    all.learn_all("--kata https://wiki.lab.example/kata.tar");
+    assert_eq!(all.text(&format!("{page} of wiki.lab.example")), "see https://<mirror>/x of <mirror>");
+    // What is fetched is no page, nor is what has a port, a login or no name, or is not by https.
+    for (said, told) in [
+        ("deb https://a.example/x sid main", "deb https://<mirror>/x sid main"),
+        ("Err:1 https://a.example/x sid", "Err:1 https://<mirror>/x sid"),
+        ("Failed to fetch https://a.example/x", "Failed to fetch https://<mirror>/x"),
+        ("baseurl=https://a.example/x", "baseurl=https://<mirror>/x"),
+        ("https_proxy=https://a.example/", "https_proxy=https://<mirror>/"),
+        ("at https://a.example/dists/sid", "at https://<mirror>/dists/sid"),
+        ("at https://a.example:8443/x", "at https://<mirror>/x"),
+        ("at https://192.0.2.7/x", "at https://<mirror>/x"),
+        ("at https://mirror/x", "at https://<mirror>/x"),
+        ("at https://u:pw@a.example/x", "at https://<mirror>/x"),
+        ("at http://a.example/x", "at http://<mirror>/x"),
+    ] {
+        assert_eq!(text(said), told, "{said}");
+    }
+    let told = text("at https://a.example/x?token=s3cret");
+    assert_eq!(told, "at https://a.example/x?<redacted>");
+    assert_eq!(text(&told), told, "a bundle and a report are told again");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{ApiVersion, Day, OneOrMany, Version};
 use crate::arch::Arch;
+use crate::package_manager::PackageManager;
 use schemars::JsonSchema;
 
 /// What one Linux distro offers Kata Containers.
@@ -222,24 +223,6 @@ enum Confidence {
     Documented,
     Packaging,
     Measured,
-}
-
-/// What installs packages.
-#[derive(JsonSchema)]
-#[schemars(rename_all = "kebab-case")]
-#[expect(dead_code, reason = "only its schema is used")]
-enum PackageManager {
-    Apt,
-    Dnf,
-    Yum,
-    Tdnf,
-    Zypper,
-    Pacman,
-    Apk,
-    Emerge,
-    Nix,
-    #[schemars(rename = "none")]
-    ImageBased,
 }
 
 /// A value, or the word `unknown`.

@@ -38,8 +38,6 @@ fn the_schema_has_the_types_words() {
         words("Confidence"),
         crate::record::Confidence::ALL.iter().map(|c| c.name().to_owned()).collect::<Vec<_>>()
     );
-    let managers = crate::package_manager::PackageManager::ALL;
-    assert_eq!(words("PackageManager"), managers.iter().map(|m| m.name().to_owned()).collect::<Vec<_>>());
     let environments = crate::environment::Environment::ALL;
     assert_eq!(words("Environment"), environments.iter().map(|e| e.name().to_owned()).collect::<Vec<_>>());
     let bases = crate::verified::Basis::ALL;

@@ -5,7 +5,7 @@
 //! that they changed go, and what they added beside them moves all the same.
 
 use super::edit::plain;
-use super::keys::{is_whole, says_it_is_ours, take_back, without};
+use super::keys::{is_whole, says_it_is_ours, tables, take_back, without};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::secrets::hidden;
@@ -18,6 +18,7 @@ use similar::{ChangeTag, TextDiff};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use toml_edit::DocumentMut;
 
 /// Names of their files that are tried; each of them is read where ours was: no file of others' has a name between them.
 const NUMBERS: RangeInclusive<u32> = 1..=9;
@@ -150,7 +151,10 @@ pub(super) fn all(root: &Root, state: &State, by_force: &dyn Fn(&PathBuf) -> boo
         // What cannot be read is told by whoever writes it.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == FileState::Foreign {
-            let added = ForeignAdditions::of(root, state, file, &now, &all, by_force(&file.path));
+            // A call that was cut short has not written ours of today, perhaps.
+            let earlier = state.earlier.get(&file.path).map(|text| FileChange { after: text.clone(), ..file.clone() });
+            let of = |file: &FileChange, force| ForeignAdditions::of(root, state, file, &now, &all, force);
+            let added = of(file, false).or_else(|| of(&earlier?, false)).or_else(|| of(file, by_force(&file.path)));
             all.extend(added);
         }
     }
@@ -243,9 +247,14 @@ pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
 /// theirs cannot be told from ours, and where they have changed any unless `force` does without these.
 fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<String>)> {
     let (written, now) = (plain(&file.after), plain(now));
-    if !is_whole(file) || !says_it_is_ours(&now) {
+    // Others may have put theirs before the line that says so.
+    let head = written.lines().next().filter(|line| line.starts_with('#'));
+    let has_head = head.is_some_and(|head| now.lines().any(|line| line == head));
+    if !is_whole(file) || !has_head && !says_it_is_ours(&now) {
         return None;
     }
+    // However they spell a table that ours is in, too: each has one spelling from here on.
+    let now = now.parse::<DocumentMut>().map_or(now, |document| document.to_string());
     let (ours, all) = (settings_in(&written), settings_in(&now));
     let is_key_of = |settings: &[Setting], s: &Setting| settings.iter().any(|o| o.path() == s.path());
     // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
@@ -273,12 +282,10 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     let text = format!("{head}\n{}\n", lines.trim());
     // All that a text says is its values, its comments, and tables that have none.
     let then = settings_in(&text);
-    let is_ours = |header: &str| written.lines().any(|line| line.starts_with('[') && header.starts_with(line));
-    let diff = TextDiff::from_lines(written.as_str(), now.as_str());
-    let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
-    let mut headers = inserted.filter(|line| line.starts_with('[') && !is_ours(line));
+    let [of_ours, of_all, of_theirs] = [&written, &now, &text].map(|text| tables(text));
+    let mut tables = of_all.iter().filter(|table| !of_ours.contains(table));
     // Those of our handler go by force.
-    let is_whole = (!changed.is_empty() || headers.all(|header| text.lines().any(|line| line.trim() == header)))
+    let is_whole = (!changed.is_empty() || tables.all(|table| of_theirs.contains(table)))
         && !then.iter().any(is_of_handler)
         && comments::lost(&now, &written, &text).is_empty()
         && new.iter().all(|s| then.contains(s));
@@ -383,6 +390,36 @@ runtime_type = \"k\"
         let theirs = "[plugins.\"p\".containerd.runtimes.mine]\nruntime_type = \"m\"\n";
         let moved = format!("{HEAD}version = 3\n\n{theirs}");
         assert_eq!(told_apart(HANDLER, &format!("{HANDLER}\n{theirs}")), Some(moved));
+    }
+
+    /// containerd 2 writes single quotes itself.
+    #[test]
+    fn what_was_added_moves_however_its_tables_are_spelled() {
+        let value = "runtime_type = \"m\"";
+        for theirs in [
+            format!("[plugins.'p'.containerd.runtimes.mine]\n{value}\n"),
+            format!("[ plugins . \"p\" . containerd . 'runtimes' . mine ]\n{value}\n"),
+            format!("[\"plugins\".p.containerd.runtimes]\nmine.{value}\n"),
+            format!("[plugins.p.containerd.runtimes]\nmine = {{ {value} }}\n"),
+            format!(
+                "[plugins.'p'.containerd.runtimes.mine.options] # empty\n[plugins.p.containerd.runtimes.'mine']\n{value}\n"
+            ),
+        ] {
+            let moved = told_apart(HANDLER, &format!("{HANDLER}\n# why\n{theirs}"));
+            let moved = moved.unwrap_or_else(|| panic!("stays: {theirs}"));
+            let mut set: Vec<Vec<String>> = settings_in(&moved).iter().map(Setting::path).collect();
+            set.sort();
+            let path = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(set, [path("plugins.p.containerd.runtimes.mine.runtime_type"), path("version")], "{moved}");
+            assert!(moved.contains("# why\n") && moved.contains("# empty") == theirs.contains("# empty"), "{moved}");
+        }
+    }
+
+    #[test]
+    fn what_was_put_before_our_first_line_moves() {
+        assert_eq!(told_apart(OURS, &format!("# mine\n{OURS}")), Some(format!("{HEAD}# mine\n")));
+        let now = format!("oom_score = -5 # mine\n{HANDLER}");
+        assert_eq!(told_apart(HANDLER, &now), Some(format!("{HEAD}oom_score = -5 # mine\nversion = 3\n")));
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
         FileState::Back | FileState::Gone => Ok(now),
         FileState::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
         FileState::Foreign => Err(ChangeError::NotToml { path: path.to_owned(), why: not_toml(now.as_deref()) }),
+        FileState::Torn => Err(ChangeError::Torn { path: path.to_owned() }),
     }
 }
 
@@ -115,6 +116,12 @@ pub(super) struct Originals {
     pub(super) handler: Vec<PathBuf>,
 }
 
+/// Whether a file stays for that reason, and not the whole call ends.
+fn stays(why: &ChangeError) -> bool {
+    use ChangeError::{Changed, Handler, NotToml, Torn};
+    matches!(why, Changed { .. } | Handler { .. } | NotToml { .. } | Torn { .. })
+}
+
 /// What some files of a state go back to when they are written no more; what was changed by hand stays.
 pub(super) fn originals(
     root: &Root,
@@ -125,7 +132,7 @@ pub(super) fn originals(
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let path = file.path.clone();
         let left = match without_ours(root, Some(state), &path, false) {
-            Err(why @ (ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. })) => {
+            Err(why) if stays(&why) => {
                 all.kept.push((path.clone(), why));
                 match text(root, Some(state), &path) {
                     // Whoever reads it is told.
@@ -161,13 +168,15 @@ pub(super) struct PendingFile {
     pub(super) now: Option<FileContents>,
     /// Whether something that is no file of ours stands in the way.
     pub(super) blocked: bool,
+    /// Whether what stands there is kept beside it first.
+    pub(super) aside: bool,
 }
 
 impl PendingFile {
     pub(super) fn new(root: &Root, file: FileChange, target: Option<String>) -> Result<PendingFile, RootError> {
         let place = root.pin(&file.path)?;
         let now = place.as_ref().map(|p| p.read(MAX_CONFIGURATION)).transpose()?.flatten();
-        Ok(PendingFile { file, target, place, now, blocked: false })
+        Ok(PendingFile { file, target, place, now, blocked: false, aside: false })
     }
 
     /// The text of today, where it is one.
@@ -182,6 +191,14 @@ impl PendingFile {
 
     pub(super) fn is_done(&self) -> bool {
         !self.blocked && self.now.as_ref().map(|n| n.bytes.as_slice()) == self.target.as_ref().map(String::as_bytes)
+    }
+
+    /// Keeps what stands there beside it, where that is to be; returns where.
+    pub(super) fn keep_aside(&self) -> Result<Option<PathBuf>, RootError> {
+        match (&self.place, &self.now) {
+            (Some(place), Some(now)) if self.aside => place.keep_aside(now).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Writes what is to stand there; `was` is for a file that has gone.
@@ -263,19 +280,17 @@ fn carry_out(
     let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     let (mut kept, dropped): (Vec<FileChange>, Vec<FileChange>) =
         before.cloned().partition(|f| new.owner(&f.path).is_some());
-    let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     // Whoever names a file before it: containerd does not start with an import of a file that has gone.
     for file in dropped.iter().rev() {
         match without_ours(root, old, &file.path, false) {
-            Err(ChangeError::Changed { .. } | ChangeError::Handler { .. } | ChangeError::NotToml { .. }) => {
-                kept.push(file.clone());
-            }
+            Err(why) if stays(&why) => kept.push(file.clone()),
             before => {
                 let before = before?;
                 steps.push(PendingFile::new(root, FileChange { before: before.clone(), ..file.clone() }, before)?);
             }
         }
     }
+    let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     new.directories = old.map(|s| s.directories.clone()).unwrap_or_default();
     let mut missing = lock.made().to_vec();
     for file in &new.files {

@@ -11,6 +11,7 @@ mod glob;
 mod handler;
 pub(super) mod in_effect;
 mod loaded;
+mod loading;
 mod loss;
 pub(super) mod migrated;
 mod reads;
@@ -23,6 +24,7 @@ pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use config::{Unread, each};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
+pub use loading::ContainerdVersion;
 pub(super) use loss::{loss, lost, names_default};
 pub(super) use reads::{ReadFiles, config_paths, read_files, say_they_are_ours};
 pub(super) use written::ContainerdHandler;
@@ -35,12 +37,18 @@ use super::runtime_files::{HandlerError, NAME};
 use super::state::{ChangeError, FileChange};
 use files::Files;
 use handler::{default_runtime, handler, settings, told};
-use loaded::{GRPC, LoadError, Loaded, Loading, RUNTIME, read};
+use loaded::{GRPC, LoadError, Loaded, RUNTIME, read};
+use loading::Loading;
 use root::{Root, RootError};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 use written::{Effect, loaded, set_by};
+
+/// Kata's handler as `configure` writes it, beside its name: for a containerd of the caller's own.
+pub fn kata_handler(shim: &Path, config: &Path) -> (&'static str, Map<String, Value>) {
+    (NAME, handler::proven(WantedHandler { shim, config, version: None }))
+}
 
 /// The CRI plugin's section, by the version of the configuration's form.
 fn plugin(version: i64) -> &'static str {
@@ -87,7 +95,7 @@ pub(super) fn containerd(
     let form = stated.unwrap_or(if document.is_empty() { 0 } else { 1 });
     let mut replaced = replaced.clone();
     replaced.insert(path.clone(), before.clone());
-    let mut loadings: Vec<Loading> = Loading::all(wanted.version).to_vec();
+    let mut loadings: Vec<Loading> = Loading::all(wanted.version);
     let mut instead = Replaced::new();
     if place.joins_drop_ins_itself(&imports(&document)) {
         instead.insert(path.clone(), Some(place.joined()));
@@ -167,8 +175,9 @@ pub(super) fn containerd(
             Effect::Harm(_) => {}
         }
     }
+    let note = written.working_folder(root, &replaced);
     if let Some(import) = replacing(root, &replaced, place, &now) {
-        return Err(HandlerError::Replaced { import, main: path, plugin: GRPC });
+        return Err(HandlerError::Replaced { import, main: path, plugin: GRPC, note });
     }
     match (second, &place.rebuilt) {
         (Some(changes), _) => {
@@ -178,7 +187,10 @@ pub(super) fn containerd(
         (None, Some(advice)) if harm.is_empty() => {
             Err(HandlerError::NotImported { main: path, advice: advice.clone() })
         }
-        (None, _) => Err(HandlerError::Harm { main: path, what: harm }),
+        (None, _) => {
+            let what = note.into_iter().fold(harm, |harm, note| format!("{harm}; {note}"));
+            Err(HandlerError::Harm { main: path, what })
+        }
     }
 }
 
@@ -273,11 +285,19 @@ pub(super) fn drop_ins(root: &Root) -> Vec<PathBuf> {
     each(root, &mut untold).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
 }
 
+/// The files that this program writes to, of every containerd that can be looked for.
+pub(super) fn written_to(root: &Root) -> Vec<PathBuf> {
+    let mut untold = |_: &Path, _: RootError| Ok(());
+    let places = each(root, &mut untold).unwrap_or_default();
+    places.into_iter().flat_map(|place| [place.main, place.drop_in]).collect()
+}
+
 /// The imported file whose section takes the place of the main file's.
 fn replacing(root: &Root, replaced: &Replaced, place: &ContainerdConfig, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
-    now.iter().find(|(l, _)| l.replaces())?;
-    let files = read(&Files { root, replaced }, &place.main, Loading::Replaces).ok()?;
-    files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
+    now.iter().map(|(loading, _)| *loading).filter(|loading| loading.replaces()).find_map(|loading| {
+        let files = read(&Files { root, replaced }, &place.main, loading).ok()?;
+        files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
+    })
 }
 
 fn imports(document: &DocumentMut) -> Vec<String> {

@@ -5,7 +5,7 @@ use super::edit::DROP_IN;
 use super::keys::is_whole;
 use super::state::{NotReverted, State};
 use super::{containerd, crio};
-use root::{PinnedPath, Root};
+use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -24,18 +24,37 @@ pub(super) fn remove(root: &Root, state: &State) -> Vec<Dangling> {
     let is_ours = |path: &Path| state.files.iter().any(|f| f.path == path && is_whole(f));
     let mut left = Vec::new();
     for path in links(root, state) {
-        let Some(file) = root.resolve_new(&path).ok().filter(|path| is_ours(path)) else { continue };
-        let removed = match root.look(&path) {
-            Ok(Some(_)) => continue,
-            Ok(None) => root.pin_itself(&path).and_then(|link| link.iter().try_for_each(PinnedPath::remove)),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = removed {
+        if let Some((file, error)) = remove_one(root, &path, &is_ours) {
             let why = format!("it is a link to {}, which has gone: {error}", file.display());
             left.push(Dangling { link: NotReverted { path, why, by_force: false }, file });
         }
     }
     left
+}
+
+/// Removes a link if it leads to a file of ours that has gone; where that fails, returns the file, and why.
+///
+/// No lock keeps others from it: what the link says is read before it is followed, and the link is looked at once more when
+/// it has been taken out of its place, and so is what it leads to. Whatever has come there meanwhile stays.
+fn remove_one(root: &Root, path: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Option<(PathBuf, RootError)> {
+    let link = root.pin_itself(path);
+    let words = match &link {
+        Ok(Some(link)) => link.link(),
+        _ => Ok(None),
+    };
+    let file = root.resolve_new(path).ok().filter(|path| is_ours(path))?;
+    let has_gone = || matches!(root.look(&file), Ok(None));
+    let removed = match (root.look(&file), link) {
+        (Ok(Some(_)), _) => return None,
+        (Ok(None), Ok(Some(link))) => match words {
+            Ok(Some(words)) => link.remove_link(&words, &has_gone).map(drop),
+            Ok(None) => return None,
+            Err(source) => Err(RootError::Read { path: root.shown(path), source }),
+        },
+        (Ok(None), Ok(None)) => return None,
+        (Err(error), _) | (Ok(None), Err(error)) => Err(error),
+    };
+    removed.err().map(|error| (file, error))
 }
 
 /// All links where such drop-ins are read; a folder that cannot be listed may have some that nobody can remove either.

@@ -5,7 +5,10 @@ use super::locate::siblings;
 use super::merged::settings_in;
 use super::runtime_files::NAME;
 use super::state::{FileChange, ManagedConfiguration, State};
-use super::{LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd, copy, crio};
+use super::{
+    ContainerdVersion, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd, copy,
+    crio,
+};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
@@ -14,12 +17,17 @@ use std::path::{Path, PathBuf};
 
 /// What others have done since that keeps a configuration from having an effect.
 ///
-/// `is_told` says of which files something worse is told already.
+/// `containerd` is its version, where that is known; `is_told` says of which files something worse is told already.
 ///
 /// # Errors
 ///
 /// That a file which decides it cannot be read, or looked for.
-pub(super) fn problems(root: &Root, state: &State, is_told: &dyn Fn(&Path) -> bool) -> Result<Vec<Problem>, RootError> {
+pub(super) fn problems(
+    root: &Root,
+    state: &State,
+    containerd: Option<ContainerdVersion>,
+    is_told: &dyn Fn(&Path) -> bool,
+) -> Result<Vec<Problem>, RootError> {
     let mut all = Vec::new();
     for configured in &state.configurations {
         let (handler, of_kata): (Vec<&FileChange>, Vec<&FileChange>) = state
@@ -32,7 +40,7 @@ pub(super) fn problems(root: &Root, state: &State, is_told: &dyn Fn(&Path) -> bo
             all.extend(of_configuration(root, configured, &of_kata)?);
         }
         if is_whole(&handler) {
-            all.extend(of_handler(root, &handler)?);
+            all.extend(of_handler(root, &handler, containerd)?);
         }
     }
     Ok(all)
@@ -119,14 +127,18 @@ fn may_be(different: &NotEffective) -> bool {
 }
 
 /// Why the handler is not there, or another one.
-fn of_handler(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootError> {
+fn of_handler(
+    root: &Root,
+    files: &[&FileChange],
+    version: Option<ContainerdVersion>,
+) -> Result<Vec<Problem>, RootError> {
     let drop_in: Option<PathBuf> = match root.resolve_new(&crio::drop_in()) {
         Err(error) if error.is_unreadable() => return Err(error),
         path => path.ok(),
     };
     let mut problems = match files.iter().find(|f| Some(&f.path) == drop_in.as_ref()) {
         Some(file) => crio::problems(root, file)?,
-        None => containerd::in_effect::problems(root, files)?,
+        None => containerd::in_effect::problems(root, files, version)?,
     };
     problems.extend(without_shim(root, files)?);
     Ok(problems)

@@ -32,6 +32,11 @@ pub(super) fn says_it_is_ours(text: &str) -> bool {
     first || lines.next_back() == Some(HEAD.trim_end())
 }
 
+/// Whether a text has nothing but white space: nothing of anybody's is lost with it, as a comment would be.
+pub(super) fn is_blank(text: &str) -> bool {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim().is_empty()
+}
+
 /// Whether a text has keys that ours has not.
 pub(super) fn has_others(text: &str, ours: &str) -> bool {
     let keys = |text: &str| text.parse::<DocumentMut>().map(|document| leaves(document.as_table()));
@@ -123,6 +128,24 @@ pub(super) fn without(text: &str, paths: &[Vec<String>]) -> Result<String, EditE
         restore(&mut document, &DocumentMut::new(), path);
     }
     Ok(line_ends.put(document.to_string()))
+}
+
+/// The paths of all tables of a text, however they are spelled; none of what is no TOML.
+pub(super) fn tables(text: &str) -> Vec<Vec<String>> {
+    fn below(table: &dyn TableLike, path: &[String], all: &mut Vec<Vec<String>>) {
+        for (key, item) in table.iter() {
+            if let Some(table) = item.as_table_like() {
+                let path = [path, &[key.to_owned()]].concat();
+                below(table, &path, all);
+                all.push(path);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    if let Ok(document) = text.parse::<DocumentMut>() {
+        below(document.as_table(), &[], &mut all);
+    }
+    all
 }
 
 /// The paths of all values.

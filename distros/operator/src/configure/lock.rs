@@ -1,6 +1,6 @@
 //! One at a time: a lock for everything that configures a root.
 
-use super::state::{self, ChangeError, FOLDER, STATE, State};
+use super::state::{self, ChangeError, FOLDER, STATE};
 use root::{PinnedPath, Rescued, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
@@ -19,8 +19,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub struct Lock {
     root: Root,
     made: Vec<PathBuf>,
-    rescued: Vec<String>,
-    aside: Vec<String>,
+    rescued: Vec<(PathBuf, Rescued)>,
     _folder: File,
 }
 
@@ -61,11 +60,8 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
         if place.path() == Path::new(STATE) {
             rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|e| failed(e.into()))?;
         }
-        let swept = sweep(root, &place);
-        let aside = swept.iter().filter(|(_, how)| matches!(how, Rescued::Aside(_)));
-        let aside = aside.map(|(path, how)| words(path, how)).collect();
-        let rescued = swept.iter().map(|(path, how)| words(path, how)).collect();
-        return Ok(Lock { root: root.clone(), made, rescued, aside, _folder: folder });
+        let rescued = sweep(root, &place);
+        return Ok(Lock { root: root.clone(), made, rescued, _folder: folder });
     }
 }
 
@@ -93,46 +89,36 @@ fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
 
 /// What became of a text of others, on one line.
 fn words(path: &Path, how: &Rescued) -> String {
-    let at_that_moment = at_that_moment(path);
+    let at_that_moment =
+        format!("{} was changed by others in the moment in which a call that was cut short wrote it", path.display());
     match how {
         Rescued::Back => format!("{at_that_moment}: what they wrote stands there again"),
         Rescued::Aside(aside) => format!(
             "{at_that_moment}, and once more since: what they wrote first lies in {} now, for you to merge",
             aside.display()
         ),
+        Rescued::Left { path, why } => {
+            format!(
+                "{at_that_moment}: what they wrote is called {} now, and cannot be brought back: {why}",
+                path.display()
+            )
+        }
     }
-}
-
-/// How what became of it begins.
-fn at_that_moment(path: &Path) -> String {
-    format!("{} was changed by others in the moment in which a call that was cut short wrote it", path.display())
-}
-
-/// Texts of others that a call which was cut short has taken out of their places, in words: whoever takes the lock next
-/// brings them back, or puts them aside.
-///
-/// What cannot be looked at is told by whoever needs it.
-pub fn taken_out(root: &Root, state: &State) -> Vec<String> {
-    let mut all = Vec::new();
-    for place in state.files.iter().filter_map(|file| root.pin(&file.path).ok().flatten()) {
-        let told = |text: PathBuf| {
-            let at_that_moment = at_that_moment(place.path());
-            format!("{at_that_moment}: what they wrote is {} until the next call that is no dry run", text.display())
-        };
-        all.extend(place.taken_out_of_others().unwrap_or_default().into_iter().map(told));
-    }
-    all
 }
 
 impl Lock {
     /// What became of texts of others that a call which was cut short had taken out of their places, in words.
-    pub fn rescued(&self) -> &[String] {
-        &self.rescued
+    pub fn rescued(&self) -> Vec<String> {
+        self.rescued.iter().map(|(path, how)| words(path, how)).collect()
     }
 
-    /// Those of them that could not be put back, and are for somebody to merge.
-    pub fn aside(&self) -> &[String] {
-        &self.aside
+    /// Where those of them lie that this call could not put back, each with words that tell it.
+    pub fn aside(&self) -> Vec<(PathBuf, String)> {
+        let lies = |(path, how): &(PathBuf, Rescued)| match how {
+            Rescued::Back => None,
+            Rescued::Aside(text) | Rescued::Left { path: text, .. } => Some((text.clone(), words(path, how))),
+        };
+        self.rescued.iter().filter_map(lies).collect()
     }
 
     /// The folders that were made for it, the outermost first.

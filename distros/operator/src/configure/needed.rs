@@ -7,7 +7,7 @@ use super::added::ForeignAdditions;
 use super::containerd::{self, Replaced};
 use super::merged::settings_in;
 use super::state::{FileChange, ManagedConfiguration, NotReverted, State};
-use super::{copy, crio};
+use super::{ContainerdVersion, copy, crio};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(super) fn needed(
     state: &State,
     added: &[ForeignAdditions],
     then: &Replaced,
-    version: Option<(u32, u32)>,
+    version: Option<ContainerdVersion>,
 ) -> Result<Vec<NotReverted>, RootError> {
     let of_crio = root.resolve_new(&crio::drop_in()).ok();
     let is_crio = |path: &PathBuf| Some(path) == of_crio.as_ref();

@@ -6,6 +6,7 @@
 //! kata-deploy copies each configuration to a folder of its own for that (`setup_runtime_directory` in
 //! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
 
+use super::keys::is_blank;
 use super::locate::{Sibling, first_place, siblings};
 use super::located::LocatedConfiguration;
 use super::{KataConfiguration, copy};
@@ -52,7 +53,7 @@ pub(super) fn place(
     };
     let path = root.resolve_new(&named)?;
     let free = match root.utf8_if_any(&path)? {
-        Some(text) => copy::source(&text).is_some(),
+        Some(text) => copy::source(&text).is_some() || is_blank(&text),
         None => true,
     };
     let own = LocatedConfiguration {

@@ -249,9 +249,7 @@ fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(Shared
 fn machine(profile: &Profile, arch: Arch) -> String {
     match arch {
         Arch::X86_64 => profile.qemu.machine.clone(),
-        Arch::Aarch64 => "virt".to_owned(),
-        Arch::Ppc64le => "pseries".to_owned(),
-        Arch::S390x => "s390-ccw-virtio".to_owned(),
+        Arch::Aarch64 | Arch::Ppc64le | Arch::S390x => arch.machine_type().to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::added::{self, ForeignAdditions};
 use super::change::{self, Originals, original, originals};
 use super::dangling::{self, Dangling};
 use super::edit::{DROP_IN, EditError, as_it_stands, drop_in, edited};
-use super::keys::{is_whole, says_it_is_ours};
+use super::keys::{is_blank, is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
 use super::needed::needed;
@@ -19,8 +19,8 @@ use super::state::{ChangeError, FileChange, ManagedConfiguration, NotReverted, S
 use super::stray;
 use super::theirs::{self, ForeignValue};
 use super::{
-    Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem, Setting, containerd,
-    containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
+    ContainerdVersion, Handler, KataConfiguration, LocatedConfiguration, MergedConfiguration, NotEffective, Problem,
+    Setting, containerd, containerd::WantedHandler, copy, crio, own, reads_drop_ins, settings,
 };
 use left_behind::{drop_ins_of, left_behind};
 use model::kata_version::KataVersion;
@@ -36,8 +36,8 @@ pub struct HandlerChoice {
     pub handler: Handler,
     /// containerd's configuration, where it is not the one that is there.
     pub config: Option<PathBuf>,
-    /// containerd's major and minor version, where known.
-    pub version: Option<(u32, u32)>,
+    /// containerd's version, where known.
+    pub version: Option<ContainerdVersion>,
 }
 
 /// Files that are ready to be written.
@@ -175,6 +175,7 @@ pub fn prepare(
                 let today = |path: &Path| change::text(root, old.as_ref(), path).map_err(ChangeError::from);
                 let (files, handler) = containerd::containerd(root, &before, &today, &place, wanted, &replaced)?;
                 warnings.extend(containerd::writes_runc(&files));
+                warnings.extend(handler.working_folder(root, &replaced));
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
@@ -192,7 +193,8 @@ pub fn prepare(
     let of_ours = recorded.iter().flat_map(|old| &old.files).filter(|file| is_written(&file.path));
     warnings.extend(of_ours.filter_map(|file| Some(added::forced(file, changed.get(&file.path)?))));
     warnings.extend(unknown_words(root, recorded.as_ref(), &changes)?);
-    for path in foreign(root, &changes)?.into_iter().filter(|path| !changed.contains_key(path)) {
+    let is_told = |path: &PathBuf| changed.contains_key(path) || added.iter().any(|added| added.ours() == path);
+    for path in foreign(root, &changes)?.into_iter().filter(|path| !is_told(path)) {
         if !force {
             return Err(PrepareError::Foreign(path));
         }
@@ -329,11 +331,11 @@ fn unknown_words(root: &Root, recorded: Option<&State>, changes: &[FileChange]) 
     Ok(all)
 }
 
-/// Files that are to be wholly ours, and in whose place somebody else's stand.
+/// Files that are to be wholly ours, and in whose place somebody else's stand; one without a text holds nothing of theirs.
 fn foreign(root: &Root, changes: &[FileChange]) -> Result<Vec<PathBuf>, RootError> {
     let mut found = Vec::new();
     for change in changes.iter().filter(|c| is_whole(c)) {
-        if root.utf8_if_any(&change.path)?.is_some_and(|now| !says_it_is_ours(&now)) {
+        if root.utf8_if_any(&change.path)?.is_some_and(|now| !says_it_is_ours(&now) && !is_blank(&now)) {
             found.push(change.path.clone());
         }
     }

@@ -2,17 +2,20 @@
 //!
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
+mod left;
+
 use super::added::{self, ForeignAdditions};
 use super::change::{PendingFile, not_toml};
 use super::containerd::Replaced;
-use super::containerd::migrated::{is_of_handler, to_mend};
+use super::containerd::migrated::{is_of_handler, to_mend, without_half};
 use super::dangling::{self, Dangling};
 use super::keys::is_whole;
 use super::lock::Lock;
 use super::needed::{hold, needed};
-use super::state::{self, ChangeError, FOLDER, FileChange, NotReverted, STATE, State, VERSION};
-use super::today::{FileState, halfway, taken, today};
-use root::{PinnedPath, Root, RootError};
+use super::state::{self, ChangeError, FileChange, NotReverted, State, TORN, VERSION};
+use super::today::{FileState, halfway, is_cut_short, taken, today};
+use left::{keep_state, remove_folders, remove_state};
+use root::{Root, may_be_half};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +34,9 @@ pub struct RevertReport {
 
 /// Why a file stays that an edit names.
 const NAMED: &str = "what may name it is not taken back";
+
+/// What has become of a file that goes by force, and was torn.
+const CUT_SHORT: &str = "a call was cut short while it wrote this file, and others have changed it since: their text goes, because it is forced";
 
 /// Why a file stays whose handler does.
 fn belongs(handler: &Path) -> String {
@@ -83,6 +89,9 @@ pub(super) fn revert_but(
         match taken {
             Ok((step, changed)) => {
                 let keys = changed.join(", ");
+                if step.aside && lock.is_none() {
+                    reverted.forced.push(format!("{}: {CUT_SHORT}, and is kept beside it", file.path.display()));
+                }
                 match changed.iter().any(|key| is_of_handler(key)) {
                     _ if step.blocked => {
                         reverted.forced.push(format!("{}: it cannot be read, and goes too", file.path.display()));
@@ -200,15 +209,31 @@ pub(super) fn revert_but(
     steps.sort_by_key(|step| !is_handler(step));
     let mut carry_out = |step: PendingFile| {
         let path = step.file.path.clone();
-        let taken = step.take(root, state.attributes.get(&path));
+        let taken = step.keep_aside().map_err(ChangeError::from).and_then(|aside| {
+            reverted.forced.extend(aside.map(|aside| {
+                format!("{}: {CUT_SHORT}, and lies in {} now, for you to merge", path.display(), aside.display())
+            }));
+            step.take(root, state.attributes.get(&path))
+        });
         match &taken {
             Ok(()) => reverted.restored.extend(changes.remove(&path)),
             Err(error) => reverted.kept.push(NotReverted { path, why: error.to_string(), by_force: false }),
         }
         taken.is_ok()
     };
-    // Whatever stands there is ours, half of it too, and on a full disk nothing more could be noted.
-    let is_noted = |path: &Path| recorded.in_place.iter().any(|p| p == path);
+    // Half of it is what the state knows already, and on a full disk nothing more could be noted.
+    let is_noted = |step: &PendingFile| {
+        let (path, Some(now), Some(target)) = (&step.file.path, &step.now, &step.target) else { return false };
+        let is_again = |f: &FileChange| {
+            let was = f.before.as_deref().unwrap_or_default();
+            f.after == *target && may_be_half(&now.bytes, was.as_bytes(), target.as_bytes())
+        };
+        recorded.halfway.iter().find(|f| f.path == *path).is_some_and(is_again)
+            || recorded.halfway.iter().all(|f| f.path != *path)
+                && recorded.in_place.contains(path)
+                && recorded.earlier.get(path) == Some(target)
+                && halfway(recorded, path, &now.bytes).is_some()
+    };
     let note = |steps: &[PendingFile]| {
         if steps.iter().all(PendingFile::is_done) {
             return Ok(());
@@ -219,14 +244,14 @@ pub(super) fn revert_but(
         left.earlier.retain(|path, _| !unmoved.contains(path));
         let goes = steps.iter().filter(|step| step.target.is_none());
         left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
-        for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(&s.file.path)) {
-            left.halfway.retain(|f| f.path != step.file.path);
-            match (standing(state, step), &step.target) {
-                (Some(was), Some(target)) => left.halfway.push(FileChange {
-                    path: step.file.path.clone(),
-                    before: Some(was.to_owned()),
-                    after: target.clone(),
-                }),
+        for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(s)) {
+            // What stands there to the byte is told from what this call makes of it, and from there on from what the calls
+            // before have made.
+            match (step.text().or_else(|| standing(state, step)), &step.target) {
+                (Some(was), Some(target)) => left.halfway.insert(
+                    0,
+                    FileChange { path: step.file.path.clone(), before: Some(was.to_owned()), after: target.clone() },
+                ),
                 _ => left.in_place.push(step.file.path.clone()),
             }
         }
@@ -246,7 +271,7 @@ pub(super) fn revert_but(
     let mut stuck: Vec<PathBuf> = Vec::new();
     for step in steps {
         let is_handler = is_handler(&step);
-        let in_place = step.is_in_place() && !is_noted(&step.file.path);
+        let in_place = step.is_in_place() && !is_noted(&step);
         let path = step.file.path.clone();
         let of_one = |handler: &&PathBuf| {
             state.configurations.iter().any(|c| c.handler.contains(handler) && c.files.contains(&path))
@@ -280,62 +305,9 @@ pub(super) fn revert_but(
     }
     match reverted.kept.is_empty() {
         true => reverted.kept.extend(remove_state(root, state)),
-        false => keep_state(root, state, &led_to, &mut reverted),
+        false => keep_state(root, (state, recorded), &led_to, &mut reverted),
     }
     Ok(reverted)
-}
-
-/// Writes a state of what was not taken back, and of files to which links are left (`led_to`).
-fn keep_state(root: &Root, state: &State, led_to: &[PathBuf], reverted: &mut RevertReport) {
-    // What others have made of a handler is compared with all files that it was written to.
-    let of_one =
-        |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
-    let is_kept = |file: &FileChange| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
-    let kept = |file: &FileChange| is_kept(file) || led_to.contains(&file.path);
-    let mut left = State {
-        version: VERSION,
-        earlier: BTreeMap::new(),
-        in_place: Vec::new(),
-        halfway: Vec::new(),
-        ..state.clone()
-    };
-    left.files.retain(kept);
-    left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
-    left.configurations.retain(|c| !c.files.is_empty());
-    if let Err(error) = state::write(root, &left) {
-        // The one that is there knows of more than is left, and does no harm.
-        reverted.kept.push(NotReverted { path: STATE.into(), why: error.to_string(), by_force: false });
-    }
-}
-
-/// Removes the folders that were made, but those of the state; returns those that cannot be removed.
-fn remove_folders(root: &Root, state: &State) -> Vec<NotReverted> {
-    let others = state.directories.iter().rev().filter(|folder| !holds_state(folder));
-    // Others may have put something there; then it stays.
-    let failed = others.filter_map(|folder| Some((folder, root.remove_empty_folder(folder).err()?)));
-    failed.map(|(folder, error)| not_removed(folder, &error)).collect()
-}
-
-/// Removes the state, and its folders; returns it where it cannot be removed.
-fn remove_state(root: &Root, state: &State) -> Option<NotReverted> {
-    let place = root.pin_itself(Path::new(STATE));
-    if let Err(error) = place.and_then(|place| place.iter().try_for_each(PinnedPath::remove)) {
-        return Some(not_removed(Path::new(STATE), &error));
-    }
-    let above = state.directories.iter().rev().filter(|folder| holds_state(folder)).map(PathBuf::as_path);
-    for folder in std::iter::once(Path::new(FOLDER)).chain(above) {
-        // It is empty, and harms nobody.
-        let _ = root.remove_empty_folder(folder);
-    }
-    None
-}
-
-fn holds_state(folder: &Path) -> bool {
-    Path::new(STATE).starts_with(folder)
-}
-
-fn not_removed(path: &Path, error: &RootError) -> NotReverted {
-    NotReverted { path: path.to_owned(), why: error.to_string(), by_force: false }
 }
 
 /// The text of a file, or that of which half is written over.
@@ -354,7 +326,8 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
             let place = root.pin(&file.path).map_err(|e| stays(e.to_string(), false))?;
             let place = place.ok_or_else(|| stays(error.to_string(), false))?;
             let target = file.before.clone();
-            let step = PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true };
+            let step =
+                PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true, aside: false };
             return Ok((step, Vec::new()));
         }
         Err(error) => {
@@ -365,14 +338,16 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
     };
     let imported = state.instead.get(&file.path).map(String::as_str);
     let text = imported.or_else(|| standing(state, &step)).map(str::to_owned);
-    if step.now.is_some() && text.is_none() && !force {
+    let is_cut_short = is_cut_short(state, &file.path);
+    if step.now.is_some() && text.is_none() && !force && !is_cut_short {
         return Err(stays("expected UTF-8 text".to_owned(), is_whole(file)));
     }
     let found = match &step.now {
+        Some(_) if text.is_none() && is_cut_short && !is_whole(file) => FileState::Torn,
         Some(_) if text.is_none() => FileState::Foreign,
         _ => today(state, file, text.as_deref()),
     };
-    let (target, changed) = match found {
+    let (mut target, mut changed) = match found {
         FileState::Ours => (file.before.clone(), Vec::new()),
         FileState::Gone if !force => (None, Vec::new()),
         FileState::Back => (text, Vec::new()),
@@ -381,6 +356,9 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
             let now = text.unwrap_or_default();
             let forced = taken(state, file, &now, true);
             (forced.map_err(|e| stays(e.to_string(), false))?.text, edited.changed)
+        }
+        FileState::Torn if !force => {
+            return Err(stays(TORN.to_owned(), true));
         }
         // What others have in it would go with what is ours.
         FileState::Foreign if !is_whole(file) => {
@@ -391,8 +369,20 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         FileState::Foreign if !force => {
             return Err(stays(added::changed_words(file, text.as_deref().unwrap_or_default()), true));
         }
-        FileState::Gone | FileState::Foreign => (file.before.clone(), Vec::new()),
+        FileState::Gone | FileState::Foreign | FileState::Torn => {
+            step.aside = is_cut_short && step.now.is_some();
+            (file.before.clone(), Vec::new())
+        }
     };
+    // By a `configure` of later others' keys in our handler have become part of what stood there before.
+    if force
+        && !is_whole(file)
+        && let Some((left, keys)) = target.as_deref().and_then(without_half)
+    {
+        let keys: Vec<String> = keys.iter().map(|path| path.join(".")).filter(|key| !changed.contains(key)).collect();
+        changed.extend(keys);
+        target = Some(left);
+    }
     step.target = target;
     Ok((step, changed))
 }

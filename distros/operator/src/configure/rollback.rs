@@ -1,7 +1,7 @@
 //! Undoing what a call has written that fails in the middle: half of it would be in effect.
 
 use super::state::{ChangeError, MAX_STATE, STATE};
-use root::{FileContents, MAX_CONFIGURATION, Root, RootError};
+use root::{FileContents, MAX_CONFIGURATION, Root, RootError, may_be_half};
 use std::path::{Path, PathBuf};
 
 /// A file that was written, or is being written.
@@ -51,11 +51,10 @@ impl Written {
         }
     }
 
-    /// Whether a file of several names has some of the new bytes, and behind them what was there before.
+    /// Whether a file of several names has what a write that was cut short leaves.
     fn is_half(&self, now: Option<&FileContents>) -> bool {
         let (Some(now), Some(before), Some(after)) = (now, &self.before, &self.after) else { return false };
-        let written = now.bytes.iter().zip(after).take_while(|(a, b)| a == b).count();
-        now.links > 1 && now.bytes.get(written..) == Some(before.bytes.get(written..).unwrap_or_default())
+        now.links > 1 && may_be_half(&now.bytes, &before.bytes, after)
     }
 }
 

@@ -122,7 +122,7 @@ pub enum HandlerError {
     },
     /// An imported file would undo the edit.
     #[error(
-        "{import}, which {main} imports, replaces the whole section `{plugin}`: containerd before 2.0 does not merge it; move the section into {main}"
+        "{import}, which {main} imports, replaces the whole section `{plugin}`: containerd before 2.0 does not merge it; move the section into {main}{}", .note.iter().map(|note| format!("; {note}")).collect::<String>()
     )]
     Replaced {
         /// The file that is imported.
@@ -131,6 +131,8 @@ pub enum HandlerError {
         main: PathBuf,
         /// The section.
         plugin: &'static str,
+        /// Whether it is imported is not known for certain, and why.
+        note: Option<String>,
     },
 }
 

@@ -1,9 +1,10 @@
 //! Whether what was configured is still there, and in effect: files and packages come and go.
 
+use super::displaced::{Displaced, displaced};
 use super::found::against;
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
-use super::{Initrd, Problem, containerd, copy, in_effect};
+use super::{ContainerdVersion, Initrd, Problem, containerd, copy, in_effect};
 use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,17 +17,33 @@ const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 ///
 /// A kernel that an upgrade removed, an initrd that was rebuilt for another one, a drop-in that went with the folder it
 /// lay in; and what others have written since that keeps it from having an effect, as `configure` would tell it.
-/// `look` looks into an initrd.
+/// `containerd` is its version, where that is known; `look` looks into an initrd. Texts of others that are in no place of
+/// their own are told also where nothing is configured.
 ///
 /// # Errors
 ///
 /// That the state or a file cannot be read.
-pub fn standing(root: &Root, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
-    let Some(state) = state::read(root)? else { return Ok(Vec::new()) };
-    problems(root, &containerd::migrated::adopted(root, state)?, look)
+pub fn standing(
+    root: &Root,
+    containerd: Option<ContainerdVersion>,
+    look: &dyn Fn(&Root, &Path) -> Initrd,
+) -> Result<Vec<Problem>, ChangeError> {
+    let state = state::read(root)?;
+    let displaced = displaced(root, state.as_ref().unwrap_or(&State::default()));
+    let mut found = match state {
+        Some(state) => problems(root, &containerd::migrated::adopted(root, state)?, containerd, look)?,
+        None => Vec::new(),
+    };
+    found.extend(displaced.iter().map(Displaced::problem));
+    Ok(found)
 }
 
-fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
+fn problems(
+    root: &Root,
+    state: &State,
+    containerd: Option<ContainerdVersion>,
+    look: &dyn Fn(&Root, &Path) -> Initrd,
+) -> Result<Vec<Problem>, ChangeError> {
     let mut problems = Vec::new();
     // Files of which the rest need not be told.
     let mut undone: BTreeSet<PathBuf> = BTreeSet::new();
@@ -83,7 +100,7 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
         }
     }
     let is_told = |path: &Path| undone.contains(path);
-    for problem in in_effect::problems(root, state, &is_told)? {
+    for problem in in_effect::problems(root, state, containerd, &is_told)? {
         let same = |told: &Problem| told.line.is_some() && (&told.file, told.line) == (&problem.file, problem.line);
         if !problems.iter().any(same) {
             problems.push(problem);

@@ -175,6 +175,9 @@ impl State {
     }
 }
 
+/// That nobody can tell what of a file of several names is missing, and what to do.
+pub(super) const TORN: &str = "a call was cut short while it wrote this file, which has several names, and others have changed it since, so that nobody can tell what of it is missing: make it whole, with every line that stood in it before that call, or `kata-osinfo unconfigure --force` brings back what stood there before kata-osinfo wrote it, and keeps the text of today beside it";
+
 /// Why the state cannot be read, or files were not written or not taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -218,6 +221,12 @@ pub enum ChangeError {
         path: PathBuf,
         /// What is wrong with it, and where.
         why: String,
+    },
+    /// A file of several names is neither what stood there nor what was to, and others have edited it.
+    #[error("{path}: {TORN}")]
+    Torn {
+        /// The file.
+        path: PathBuf,
     },
     /// A file of ours that others need would go.
     #[error("{path} would go: {why}")]

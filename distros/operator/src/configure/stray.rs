@@ -23,7 +23,8 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What a damaged state is called once nothing depends on it: what there is of the old texts is in it.
+/// What a damaged state is called once nothing depends on it: what there is of the old texts is in it. Another one has a
+/// number behind it.
 const DAMAGED: &str = "configured.json.damaged";
 
 /// What is called so that stood where the state's folder is to be.
@@ -31,6 +32,9 @@ const DAMAGED_FOLDER: &str = "kata-osinfo.damaged";
 
 /// Names that are tried for what is put aside.
 const MAX_ASIDE: usize = 100;
+
+/// Paths that are looked at of those that a damaged state names.
+const MAX_NAMED: usize = 1000;
 
 /// What cannot be known without a state.
 pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
@@ -270,14 +274,11 @@ pub fn set_folder_aside(root: &Root) -> Result<Option<String>, ChangeError> {
     Ok(root.pin_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
 }
 
-/// Gives a file of any kind another name; one of the same kind that has it goes.
+/// Gives a file of any kind another name; one that is taken gets a number, because what has it may be an earlier rescue.
 fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
-    // A folder does not take the name of a file, nor the other way round.
     let is_taken = |error: &RootError| {
         let RootError::Write { source, .. } = error else { return false };
-        let kinds =
-            [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::IsADirectory, ErrorKind::NotADirectory];
-        kinds.contains(&source.kind())
+        source.kind() == ErrorKind::AlreadyExists
     };
     let mut number = 1;
     let mut name_now = name.to_owned();
@@ -290,6 +291,13 @@ fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
             renamed => return renamed.map(|()| name_now),
         }
     }
+}
+
+/// Where configurations of Kata are, or may have been, of all containerds that can be looked at.
+pub(super) fn configurations_of(root: &Root) -> BTreeSet<PathBuf> {
+    let mut untold = |_: &Path, _: RootError| Ok(());
+    let places = containerd::each(root, &mut untold).unwrap_or_default();
+    configurations(root, &containerd::read_files(root, &places, &mut untold).unwrap_or_default())
 }
 
 /// Where configurations of Kata are, or may have been.
@@ -340,15 +348,32 @@ fn target(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<Pa
     }
 }
 
-/// Whatever looks like a path between quotes: only what says itself that it is ours is taken.
+/// Configurations that a damaged state may name: only what says itself that it is ours is taken.
 fn named_by_a_damaged_state(root: &Root) -> Vec<PathBuf> {
-    let place = root.pin_itself(Path::new(STATE)).ok().flatten();
+    // A drop-in's own path stands for its configuration's.
+    let config = |path: PathBuf| match path.ends_with(Path::new("config.d").join(DROP_IN)) {
+        true => beside(&path),
+        false => path,
+    };
+    paths_in(root, Path::new(STATE)).into_iter().map(config).collect()
+}
+
+/// Files that a damaged state names, or one that was put aside.
+pub(super) fn named_by_damaged_states(root: &Root) -> Vec<PathBuf> {
+    let sound = state::read(root).is_ok();
+    let now = Some(PathBuf::from(STATE)).filter(|_| !sound);
+    let names = root.list_if_any(Path::new(FOLDER)).unwrap_or_default();
+    let aside = names.iter().filter(|name| name.starts_with(DAMAGED)).map(|name| Path::new(FOLDER).join(name));
+    now.into_iter().chain(aside).flat_map(|state| paths_in(root, &state)).take(MAX_NAMED).collect()
+}
+
+/// Whatever looks like a path between quotes.
+fn paths_in(root: &Root, state: &Path) -> Vec<PathBuf> {
+    let place = root.pin_itself(state).ok().flatten();
     let held = place.and_then(|place| place.read(MAX_STATE).ok().flatten());
     let text = held.map(|held| String::from_utf8_lossy(&held.bytes).into_owned()).unwrap_or_default();
     let paths = text.split('"').filter(|word| word.starts_with('/') && word.len() < 4096).map(PathBuf::from);
-    let plain = paths.filter(|path| is_plain(path));
-    // A drop-in's own path stands for its configuration's.
-    plain.map(|path| if path.ends_with(Path::new("config.d").join(DROP_IN)) { beside(&path) } else { path }).collect()
+    paths.filter(|path| is_plain(path)).collect()
 }
 
 fn beside(drop_in: &Path) -> PathBuf {

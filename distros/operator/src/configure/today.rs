@@ -5,12 +5,13 @@ use super::containerd::migrated::{self, Changed};
 use super::edit::{EditError, plain};
 use super::keys::{self, StrippedText};
 use super::state::{FileChange, State};
+use root::may_be_half;
 use std::path::Path;
 
 /// What became of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileState {
-    /// As it was written, or as a crash left it.
+    /// As it was written, or as a call that was cut short left it.
     Ours,
     /// As it was before.
     Back,
@@ -20,6 +21,9 @@ pub(super) enum FileState {
     Edited(StrippedText),
     /// Something else altogether.
     Foreign,
+    /// A call was cut short while it wrote the file in place, and others have edited it since: nobody can tell what of it
+    /// is missing, or ours.
+    Torn,
 }
 
 /// Compares a file's text with all that are known of it.
@@ -28,18 +32,25 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
     let Some(now) = now else {
         return if file.before.is_none() { FileState::Back } else { FileState::Gone };
     };
-    let now = halfway(state, &file.path, now.as_bytes()).unwrap_or(now);
+    let (stood, is_torn) = traced(state, &file.path, now.as_bytes());
+    let now = stood.unwrap_or(now);
     if file.before.as_deref() == Some(now) {
         return FileState::Back;
     }
-    if now == file.after || earlier.is_some_and(|e| e == now) || state.in_place.contains(&file.path) {
+    if now == file.after || earlier.is_some_and(|e| e == now) {
         return FileState::Ours;
     }
+    if is_torn && !keys::is_whole(file) {
+        return FileState::Torn;
+    }
     if keys::is_whole(file) {
-        return if plain(now) == plain(&file.after) { FileState::Ours } else { FileState::Foreign };
+        // Of one that was emptied nothing is others'.
+        let is_ours = keys::is_blank(now) || plain(now) == plain(&file.after);
+        return if is_ours { FileState::Ours } else { FileState::Foreign };
     }
     match edited(state, file, now, Changed::Stays) {
         Ok(taken) => FileState::Edited(taken),
+        Err(_) if is_cut_short(state, &file.path) => FileState::Torn,
         Err(_) => FileState::Foreign,
     }
 }
@@ -64,13 +75,72 @@ pub(super) fn without_our_keys(state: &State, file: &FileChange, now: &str) -> R
     Ok(edited(state, file, now, Changed::KeepsTheirs)?.text)
 }
 
-/// What stood in a file of several names when taking it back began, where that was cut short: some of the new bytes, and
-/// behind them what was there before.
+/// What stood in a file of several names when a call began to write it in place that was cut short, where all that is there
+/// now is what such a write can have left.
 pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&'s str> {
-    let of = state.halfway.iter().find(|f| f.path == path)?;
-    let (was, new) = (of.before.as_deref()?, of.after.as_bytes());
-    let written = now.iter().zip(new).take_while(|(a, b)| a == b).count();
-    (now.get(written..) == Some(was.as_bytes().get(written..).unwrap_or_default())).then_some(was)
+    traced(state, path, now).0
+}
+
+/// The same, and whether others have edited what may be half of such a write: it has neither all lines that were to be there,
+/// and nothing behind these that is left of a longer text, nor all lines that stood there.
+fn traced<'s>(state: &'s State, path: &Path, now: &[u8]) -> (Option<&'s str>, bool) {
+    let mut stood: Option<&'s str> = None;
+    let all = cut_short(state, path);
+    // What the last call found may be half of what the one before was to write.
+    for (was, new) in &all {
+        let now = stood.map_or(now, str::as_bytes);
+        if new.iter().any(|new| may_be_half(now, was.as_bytes(), new.as_bytes())) {
+            stood = Some(*was);
+            continue;
+        }
+        let (Ok(now), Some(new)) = (str::from_utf8(now), new.first()) else { return (stood, true) };
+        if has_all_lines(now, new) && !has_left_over(now, was, new) {
+            return (stood, false);
+        }
+        if !has_all_lines(now, was) {
+            return (stood, true);
+        }
+    }
+    (stood, all.is_empty() && is_cut_short(state, path))
+}
+
+/// Whether a call was cut short while it wrote a file in place.
+pub(super) fn is_cut_short(state: &State, path: &Path) -> bool {
+    state.in_place.iter().any(|p| p == path) || state.halfway.iter().any(|f| f.path == path)
+}
+
+/// What stood in a file when a call began to write it in place that was cut short, and what it was to be, the likeliest
+/// first; the last call first.
+fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
+    let mut all = Vec::new();
+    let back = state.halfway.iter().filter(|f| f.path == path);
+    all.extend(back.filter_map(|f| Some((f.before.as_deref()?, vec![f.after.as_str()]))));
+    let written = state.files.iter().find(|f| f.path == path).filter(|_| state.in_place.iter().any(|p| p == path));
+    if let Some(file) = written
+        && let Some(was) = state.earlier.get(path)
+    {
+        let mut new: Vec<&str> = std::iter::once(file.after.as_str()).chain(file.before.as_deref()).collect();
+        // No configuration has it any more: it was about to go back to what it was.
+        if state.owner(path).is_none() {
+            new.reverse();
+        }
+        all.push((was.as_str(), new));
+    }
+    all
+}
+
+/// Whether a text has all lines of another one, in their order.
+fn has_all_lines(now: &str, of: &str) -> bool {
+    let mut lines = now.lines();
+    of.lines().all(|line| lines.any(|l| l == line))
+}
+
+/// Whether a text has, behind the last line of a new one, the end of the longer one over which that was written.
+fn has_left_over(now: &str, was: &str, new: &str) -> bool {
+    let Some(rest) = was.get(new.len()..).filter(|rest| !rest.trim().is_empty()) else { return false };
+    let last = new.trim_end().rfind('\n').map_or(new, |at| &new[at..]);
+    let joint = format!("{last}{rest}");
+    now.matches(&joint).count() > new.matches(&joint).count()
 }
 
 /// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
@@ -80,6 +150,79 @@ pub(super) fn taken(state: &State, file: &FileChange, now: &str, force: bool) ->
 
 fn taken_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     let before = file.before.as_deref();
-    let taken = migrated::take_back(now, before, &file.after, &migrated::handlers(state), how)?;
+    let mut handlers = migrated::handlers(state);
+    // One that stood there before a call that was cut short.
+    let of_it = migrated::handler_of(file).filter(|handler| !handlers.contains(handler));
+    handlers.extend(of_it);
+    let taken = migrated::take_back(now, before, &file.after, &handlers, how)?;
     Ok(StrippedText { text: comments::kept(now, before, &file.after, taken.text), ..taken })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::ManagedConfiguration;
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const BEFORE: &str = "a = 1\n[t]\nb = 2\n";
+    const EARLIER: &str = "a = 1\n[t]\nb = 2\nlonger = \"than what is written now\"\n";
+    const AFTER: &str = "a = 1\n[t]\nb = 3\nc = [\"x\"]\n";
+
+    /// A call that was to write a file of several names, of which an earlier one had made [`EARLIER`].
+    fn cut_short_call() -> State {
+        let file = FileChange { path: "/f".into(), before: Some(BEFORE.to_owned()), after: AFTER.to_owned() };
+        let configured = ManagedConfiguration {
+            config: "/k".into(),
+            profile: "p".into(),
+            production: true,
+            notes: Vec::new(),
+            files: vec!["/f".into()],
+            handler: Vec::new(),
+        };
+        State {
+            configurations: vec![configured],
+            files: vec![file],
+            in_place: vec!["/f".into()],
+            earlier: BTreeMap::from([("/f".into(), EARLIER.to_owned())]),
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn what_others_write_behind_half_of_ours_is_theirs() {
+        let state = cut_short_call();
+        let today = |now: &str| today(&state, &state.files[0], Some(now));
+        let halves = (0..=AFTER.len()).map(|at| format!("{}{}", &AFTER[..at], &EARLIER[at..]));
+        let halves: Vec<String> = halves.chain([AFTER.to_owned()]).collect();
+        for half in &halves {
+            assert_eq!(today(half), FileState::Ours, "{half}");
+            for theirs in [format!("{half}\n# theirs\n"), format!("# theirs\n{half}"), format!("{half}\ntheirs = 1\n")]
+            {
+                match today(&theirs) {
+                    FileState::Edited(taken) => assert!(taken.text.unwrap().contains("theirs"), "{half}"),
+                    state => assert_eq!(state, FileState::Torn, "{theirs}"),
+                }
+            }
+        }
+        // What is whole is not torn, and what is left behind it is.
+        let whole = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
+        assert!(whole(EARLIER) && whole(AFTER) && !whole(&halves[AFTER.len()]));
+    }
+
+    #[test]
+    fn taking_back_what_was_cut_short_may_be_cut_short() {
+        let mut state = cut_short_call();
+        let half = format!("{}{}", &AFTER[..20], &EARLIER[20..]);
+        let back = FileChange { path: "/f".into(), before: Some(half.clone()), after: BEFORE.to_owned() };
+        state.halfway.push(back);
+        for at in 0..=BEFORE.len() {
+            let now = format!("{}{}", &BEFORE[..at], &half[at..]);
+            assert_eq!(halfway(&state, Path::new("/f"), now.as_bytes()), Some(EARLIER), "{at}");
+        }
+        let now = format!("{BEFORE}# theirs\n");
+        let FileState::Edited(taken) = today(&state, &state.files[0], Some(&now)) else { panic!("{now}") };
+        assert_eq!(taken.text, Some(now));
+        let now = format!("{half}# theirs\n");
+        assert_eq!(today(&state, &state.files[0], Some(&now)), FileState::Torn);
+    }
 }

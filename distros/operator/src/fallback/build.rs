@@ -135,7 +135,7 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
             ),
         ),
         record_path: format!("/etc/kata-osinfo/{}.yaml", release.distro),
-        exercised: (bookworm && release.arch == Arch::X86_64)
+        exercised: (release.name() == dependencies::BOOKWORM && release.arch == Arch::X86_64)
             .then(|| "on Debian 12 with rustc 1.96.0 from rustc-web, in 4 to 9 minutes on two shared cores".to_owned()),
         notes,
     }
@@ -171,17 +171,6 @@ const QEMU_OPTIONS: &[&str] = &[
     "--disable-guest-agent",
 ];
 
-/// What QEMU calls its emulator of an architecture.
-fn target(arch: Arch) -> &'static str {
-    match arch {
-        Arch::X86_64 => "x86_64",
-        Arch::Aarch64 => "aarch64",
-        // One emulator serves both byte orders.
-        Arch::Ppc64le => "ppc64",
-        Arch::S390x => "s390x",
-    }
-}
-
 fn qemu(release: &Release, profile: &Profile) -> Instructions {
     // From 7.2 on Kata carries no patches: tools/packaging/qemu/patches@4.0.0.
     let (version, source) = match profile.version() {
@@ -190,7 +179,7 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
         _ => ("11.0.1", "versions.yaml@4.0.0"),
     };
     let dependencies = dependencies::of_qemu(release.package_manager);
-    let target = target(release.arch);
+    let target = release.arch.qemu_name();
     let path = format!("/usr/local/bin/qemu-system-{target}");
     Instructions {
         component: Buildable::Qemu,

@@ -2,14 +2,16 @@
 
 use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
-use super::settings::OwnSettings;
-use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange};
-use crate::process::{Confinement, Invocation, ProcessOutput, give_to_reader};
+use super::settings::{self, OwnSettings};
+use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange, Simulation};
+use crate::process::sandbox::{Network, SandboxedRoot, WantedSandbox};
+use crate::process::{Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The answers to all questions: keep changed configuration, remove nothing, bring no recommendations.
@@ -70,18 +72,18 @@ impl InstallerProgram for AptInstaller {
     /// Settings in place of the machine's and of the root's, whose hooks, solvers, planners and helpers are commands:
     /// what is data in the root's, and nothing of the machine's.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
-        let own = OwnSettings::with("apt.conf", "")?;
-        let folder = own.folder.path().display().to_string();
-        let empty = format!("Dir::Etc::parts \"{folder}/none.d\";\nDir::Etc::main \"{folder}/none\";\n");
+        // Its folder is there, for apt to find nothing in it.
+        let none = settings::seen("none");
+        let empty = format!("Dir::Etc::parts \"{none}.d\";\nDir::Etc::main \"{none}\";\n");
         // These would run a program of the machine in the name of a source of the root.
         let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
         let data: String = data_of(root)?.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
-        Ok(Some(own.and("apt.conf", &format!("{empty}{ways}{data}"))?.named_by("APT_CONFIG", "apt.conf")))
+        let own = OwnSettings::default().and("none.d/nothing", "").and("apt.conf", &format!("{empty}{ways}{data}"));
+        Ok(Some(own.named_by("APT_CONFIG", "apt.conf")))
     }
 
     /// apt of the machine on the files of another root, and dpkg with it.
-    fn outside_options(&self, root: &Root, _: Option<&Path>) -> Vec<String> {
-        let at = root.path().display();
+    fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
         let options = [
             format!("Dir={at}"),
             format!("Dir::State::status={at}/var/lib/dpkg/status"),
@@ -102,11 +104,14 @@ impl InstallerProgram for AptInstaller {
         let mut steps = Vec::new();
         if refresh {
             // An index that cannot be fetched is an error, not a warning beside an old one.
-            steps.push(chosen.invocation(root, &["--quiet=2", "-o", "APT::Update::Error-Mode=any", "update"]));
+            steps.push(chosen.fetching(root, &["--quiet=2", "-o", "APT::Update::Error-Mode=any", "update"]));
         }
         let mut arguments = QUIETLY.to_vec();
         arguments.extend(["install", "--"]);
         arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        if chosen.is_sandboxed() {
+            steps.push(chosen.fetching(root, &[&["--download-only"], &arguments[..]].concat()));
+        }
         steps.push(chosen.invocation(root, &arguments));
         Ok(steps)
     }
@@ -116,7 +121,7 @@ impl InstallerProgram for AptInstaller {
         chosen: &InstallerChoice,
         root: &Root,
         wanted: &InstallRequest,
-        _: Confinement,
+        _: Simulation,
     ) -> Option<Invocation> {
         let mut arguments = vec!["--quiet=2", "--simulate", "--no-install-recommends", "--no-remove", "install", "--"];
         arguments.extend(wanted.packages.iter().map(PackageName::as_str));
@@ -150,21 +155,15 @@ impl InstallerProgram for AptInstaller {
     }
 }
 
-/// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
+/// The root's settings that are data, as this machine's apt-config reads them: in a sandbox, from copies.
 ///
 /// The form that it is told to print them in is one that apt-config of apt 2.6 knows.
 fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
     let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
-    let copies = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
-    let at = copies.path();
-    std::fs::create_dir(at.join("parts"))?;
-    // They may hold a proxy's password, and a caller may let nobody read what it makes.
-    give_to_reader(at)?;
-    give_to_reader(&at.join("parts"))?;
-    let copy = |to: PathBuf, text: &str| std::fs::write(&to, text).and_then(|()| give_to_reader(&to));
-    let mut any = false;
-    let parts = root.glob("/etc/apt/apt.conf.d/*").map_err(io::Error::other)?;
-    for file in parts.into_iter().chain([PathBuf::from("/etc/apt/apt.conf")]) {
+    let (parts, main) = (settings::seen("parts"), settings::seen("apt.conf"));
+    let mut copies = OwnSettings::default();
+    let found = root.glob("/etc/apt/apt.conf.d/*").map_err(io::Error::other)?;
+    for file in found.into_iter().chain([PathBuf::from("/etc/apt/apt.conf")]) {
         if !root.has_file(&file).map_err(io::Error::other)? {
             continue;
         }
@@ -173,21 +172,22 @@ fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
         if text.lines().any(|line| line.trim_start().starts_with("#include")) {
             continue;
         }
-        let name = file.file_name().unwrap_or_default();
-        let to = if file.ends_with("apt.conf") { at.to_owned() } else { at.join("parts") };
-        copy(to.join(name), &text)?;
-        any = true;
+        let name = Path::new(file.file_name().unwrap_or_default());
+        let copy = if file.ends_with("apt.conf") { name.to_owned() } else { Path::new("parts").join(name) };
+        copies.files.0.push((copy, text));
     }
-    if !any {
+    if copies.files.0.is_empty() {
         return Ok(Vec::new());
     }
-    let read = format!("Dir::Etc::parts \"{0}/parts\";\nDir::Etc::main \"{0}/apt.conf\";\n", at.display());
-    copy(at.join("read"), &read)?;
+    let read = format!("Dir::Etc::parts \"{parts}\";\nDir::Etc::main \"{main}\";\n");
     // Without a list of architectures it would ask what the root calls its dpkg.
     let arguments = ["-o", "APT::Architectures::=all", "dump", "--no-empty", "--format", "%F %v%n"];
     let mut invocation = Invocation::new(&program, &arguments);
-    invocation.env.push(("APT_CONFIG".to_owned(), at.join("read").display().to_string()));
-    invocation.confinement = Confinement::Reader;
+    let copies = copies.and("read", &read).and("parts/nothing", "").named_by("APT_CONFIG", "read");
+    invocation.env = copies.env;
+    let settings = Arc::new(copies.files);
+    let of_nothing = SandboxedRoot::Target { root: None, settings, own_temporary: true };
+    invocation.sandbox = Some(WantedSandbox { root: of_nothing, writable: false, network: Network::None });
     let dumped = invocation.run(WITHIN, None).map_err(io::Error::other)?;
     if !dumped.is_ok() {
         let (path, why) = (root.path().display(), dumped.last_words());
@@ -214,7 +214,10 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(lacks = "apt-config", ignore = "needs apt-config")]
+    #[cfg_attr(
+        any(lacks = "apt-config", lacks = "mounting"),
+        ignore = "needs root that may make namespaces, and apt-config"
+    )]
     fn of_a_roots_configuration_only_data_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let parts = dir.path().join("etc/apt/apt.conf.d");
@@ -233,7 +236,7 @@ Acquire::https::Proxy "x\u{1}y";
         std::fs::write(parts.join("60y"), "#include \"/etc/passwd\";\nAcquire::Retries \"8\";\n").unwrap();
         std::fs::write(dir.path().join("etc/apt/apt.conf"), "APT::Default-Release \"stable\";\n").unwrap();
         let own = AptInstaller.own_settings(&Root::new(dir.path()).unwrap()).unwrap().unwrap();
-        let written = std::fs::read_to_string(own.folder.path().join("apt.conf")).unwrap();
+        let written = &own.files.0.iter().find(|(name, _)| name == Path::new("apt.conf")).unwrap().1;
         for kept in [
             "Acquire::Retries \"7\";",
             "Proxy \"http://proxy.example:3128\";",

@@ -3,9 +3,9 @@
 use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange};
+use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange, Simulation};
 use crate::os_release::OsRelease;
-use crate::process::{Confinement, Invocation, ProcessOutput};
+use crate::process::{Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -49,6 +49,9 @@ const DATA: [&str; 25] = [
 
 const CONFIGURATION: &str = "dnf.conf";
 
+/// Has it take what it has fetched, however old.
+const CACHED: &str = "--cacheonly";
+
 /// The program.
 pub(super) struct DnfInstaller;
 
@@ -69,19 +72,13 @@ impl InstallerProgram for DnfInstaller {
                 text += &format!("{key}={value}\n");
             }
         }
-        settings::rpm_database(root)?.and(CONFIGURATION, &text).map(Some)
+        Ok(Some(settings::rpm_database(root)?.and(CONFIGURATION, &text)))
     }
 
     /// dnf of the machine on another root, with that root's repositories.
-    fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String> {
-        let at = root.path().display();
-        let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
-        // Plugins are programs, and the root's configuration says where they are: ours is read in its place.
-        options.push("--noplugins".to_owned());
-        options.extend(settings.map(|folder| format!("--config={}", folder.join(CONFIGURATION).display())));
-        // Repositories' addresses hold it; without, dnf looks for a package that tells it.
-        let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
-        options.extend(version.map(|v| format!("--releasever={v}")));
+    fn outside_options(&self, root: &Root, at: &str) -> Vec<String> {
+        let mut options = of_root(root, at);
+        options.push(format!("--config={}", settings::seen(CONFIGURATION)));
         options
     }
 
@@ -100,9 +97,14 @@ impl InstallerProgram for DnfInstaller {
             all.extend(repositories.iter().map(String::as_str));
             all.extend(["module", "enable"]);
             all.extend(wanted.modules.iter().map(String::as_str));
-            steps.push(chosen.invocation(root, &all));
+            steps.push(chosen.fetching(root, &all));
         }
-        steps.push(chosen.invocation(root, &arguments(wanted, &repositories, "--assumeyes")));
+        if chosen.is_sandboxed() {
+            steps.push(chosen.fetching(root, &arguments(wanted, &repositories, &["--assumeyes", "--downloadonly"])));
+            steps.push(chosen.invocation(root, &arguments(wanted, &repositories, &["--assumeyes", CACHED])));
+        } else {
+            steps.push(chosen.invocation(root, &arguments(wanted, &repositories, &["--assumeyes"])));
+        }
         Ok(steps)
     }
 
@@ -111,9 +113,24 @@ impl InstallerProgram for DnfInstaller {
         chosen: &InstallerChoice,
         root: &Root,
         wanted: &InstallRequest,
-        _: Confinement,
+        _: Simulation,
     ) -> Option<Invocation> {
-        Some(chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno")))
+        let answers: &[&str] = if chosen.is_sandboxed() { &["--assumeno", CACHED] } else { &["--assumeno"] };
+        Some(chosen.invocation(root, &arguments(wanted, &repositories(wanted), answers)))
+    }
+
+    fn simulates_reading(&self) -> bool {
+        false
+    }
+
+    /// To look whether an index is still the same, in libdnf.
+    fn writes_temporary(&self) -> bool {
+        true
+    }
+
+    /// Those of version 4; version 5 has none.
+    fn number_files(&self) -> &'static [&'static str] {
+        &["/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/download_lock.pid", "/var/cache/dnf/metadata_lock.pid"]
     }
 
     /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
@@ -166,8 +183,19 @@ impl InstallerProgram for DnfInstaller {
     }
 }
 
-fn arguments<'a>(wanted: &'a InstallRequest, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {
-    let mut all = vec![answer];
+/// The options for a root that is seen at a path.
+pub(super) fn of_root(root: &Root, at: &str) -> Vec<String> {
+    let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
+    // Plugins are programs, and the root's configuration says where they are: ours is read in its place.
+    options.push("--noplugins".to_owned());
+    // Repositories' addresses hold it; without, dnf looks for a package that tells it.
+    let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
+    options.extend(version.map(|v| format!("--releasever={v}")));
+    options
+}
+
+fn arguments<'a>(wanted: &'a InstallRequest, repositories: &'a [String], answers: &[&'a str]) -> Vec<&'a str> {
+    let mut all = answers.to_vec();
     all.extend(QUIETLY);
     all.extend(repositories.iter().map(String::as_str));
     all.extend(["install", "--"]);

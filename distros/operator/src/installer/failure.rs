@@ -214,7 +214,7 @@ impl Failure {
     pub(super) fn of_process(error: &ProcessError) -> Failure {
         let kind = match error {
             ProcessError::Deadline { .. } => FailureKind::Deadline,
-            ProcessError::Start { .. } | ProcessError::Wait { .. } => FailureKind::Other,
+            ProcessError::Start { .. } | ProcessError::Sandbox { .. } | ProcessError::Wait { .. } => FailureKind::Other,
         };
         Failure { kind, message: error.to_string() }
     }

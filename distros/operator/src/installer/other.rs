@@ -1,13 +1,12 @@
 //! Installers that are recognised and not run: their commands, as their manuals have them.
 
-use super::dnf::DnfInstaller;
+use super::dnf;
 use super::failure::{self, FailureSigns, NOTHING_KNOWN};
 use super::program::InstallerProgram;
 use super::{InstallRequest, InstallerChoice};
 use crate::process::Invocation;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
-use std::path::Path;
 
 /// A program that is recognised and not run.
 pub(super) struct ToldInstaller {
@@ -15,7 +14,7 @@ pub(super) struct ToldInstaller {
     file_name: &'static str,
     manager: PackageManager,
     /// Its options to work on another root.
-    outside: fn(&Root) -> Vec<String>,
+    outside: fn(&Root, &str) -> Vec<String>,
     /// What has it fetch its package lists, where it does not see to them itself.
     refreshing: Option<&'static [&'static str]>,
     /// What it is told before the names of packages; a system that comes as an image is told nothing.
@@ -33,7 +32,7 @@ const PLAIN: ToldInstaller = ToldInstaller {
     name: "none",
     file_name: "none",
     manager: PackageManager::ImageBased,
-    outside: |_| Vec::new(),
+    outside: |_, _| Vec::new(),
     refreshing: None,
     verb: &[],
     enabling: None,
@@ -45,7 +44,7 @@ pub(super) static YUM: ToldInstaller = ToldInstaller {
     name: "yum",
     file_name: "yum",
     manager: PackageManager::Yum,
-    outside: |root| DnfInstaller.outside_options(root, None),
+    outside: dnf::of_root,
     enabling: Some(&["--assumeyes"]),
     verb: &["install"],
     ..PLAIN
@@ -55,7 +54,7 @@ pub(super) static MICRODNF: ToldInstaller = ToldInstaller {
     name: "microdnf",
     file_name: "microdnf",
     manager: PackageManager::Dnf,
-    outside: |root| DnfInstaller.outside_options(root, None),
+    outside: dnf::of_root,
     enabling: Some(&["--assumeyes", "--setopt=install_weak_deps=0"]),
     verb: &["install"],
     ..PLAIN
@@ -65,7 +64,7 @@ pub(super) static TDNF: ToldInstaller = ToldInstaller {
     name: "tdnf",
     file_name: "tdnf",
     manager: PackageManager::Tdnf,
-    outside: |root| vec![format!("--installroot={}", root.path().display())],
+    outside: |_, at| vec![format!("--installroot={at}")],
     // An image of Azure Linux has none.
     refreshing: Some(&["makecache"]),
     enabling: Some(&["--assumeyes"]),
@@ -78,7 +77,7 @@ pub(super) static APK: ToldInstaller = ToldInstaller {
     name: "apk",
     file_name: "apk",
     manager: PackageManager::Apk,
-    outside: |root| vec!["--root".to_owned(), root.path().display().to_string()],
+    outside: |_, at| vec!["--root".to_owned(), at.to_owned()],
     refreshing: Some(&["update"]),
     verb: &["add"],
     signs: &failure::APK,
@@ -89,7 +88,7 @@ pub(super) static EMERGE: ToldInstaller = ToldInstaller {
     name: "emerge",
     file_name: "emerge",
     manager: PackageManager::Emerge,
-    outside: |root| vec![format!("--root={}", root.path().display())],
+    outside: |_, at| vec![format!("--root={at}")],
     verb: &["--ask=n", "--noreplace"],
     ..PLAIN
 };
@@ -141,8 +140,8 @@ impl InstallerProgram for ToldInstaller {
         false
     }
 
-    fn outside_options(&self, root: &Root, _: Option<&Path>) -> Vec<String> {
-        (self.outside)(root)
+    fn outside_options(&self, root: &Root, at: &str) -> Vec<String> {
+        (self.outside)(root, at)
     }
 
     fn steps(

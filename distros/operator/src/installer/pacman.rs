@@ -3,8 +3,8 @@
 use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange};
-use crate::process::{Confinement, Invocation, ProcessOutput};
+use super::{InstallRequest, InstallerChoice, PackageAction, PackageChange, Simulation};
+use crate::process::{Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -66,14 +66,13 @@ impl InstallerProgram for PacmanInstaller {
         for (section, key, value) in whole_settings(root)? {
             add(&section, &key, &value);
         }
-        OwnSettings::with(CONFIGURATION, &text).map(Some)
+        Ok(Some(OwnSettings::default().and(CONFIGURATION, &text)))
     }
 
     /// pacman of the machine on another root, with that root's repositories and keys.
     ///
     /// Hooks that packages of the root bring run inside of it, as their install scripts do.
-    fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String> {
-        let at = root.path().display();
+    fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
         let mut options: Vec<String> = [
             ("--root", ""),
             ("--dbpath", "/var/lib/pacman"),
@@ -85,11 +84,7 @@ impl InstallerProgram for PacmanInstaller {
         .into_iter()
         .flat_map(|(option, path)| [option.to_owned(), format!("{at}{path}")])
         .collect();
-        options.extend(
-            settings
-                .iter()
-                .flat_map(|folder| ["--config".to_owned(), folder.join(CONFIGURATION).display().to_string()]),
-        );
+        options.extend(["--config".to_owned(), settings::seen(CONFIGURATION)]);
         options
     }
 
@@ -103,10 +98,13 @@ impl InstallerProgram for PacmanInstaller {
         let mut steps = Vec::new();
         // New databases with old packages is what Arch does not support: they are fetched only where there are none.
         if refresh && !has_databases(root)? {
-            steps.push(chosen.invocation(root, &["--sync", "--refresh"]));
+            steps.push(chosen.fetching(root, &["--sync", "--refresh"]));
         }
         let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
         arguments.extend(wanted.packages.iter().map(PackageName::as_str));
+        if chosen.is_sandboxed() {
+            steps.push(chosen.fetching(root, &[&["--downloadonly"], &arguments[..]].concat()));
+        }
         steps.push(chosen.invocation(root, &arguments));
         Ok(steps)
     }
@@ -116,7 +114,7 @@ impl InstallerProgram for PacmanInstaller {
         chosen: &InstallerChoice,
         root: &Root,
         wanted: &InstallRequest,
-        _: Confinement,
+        _: Simulation,
     ) -> Option<Invocation> {
         let mut arguments = vec!["--sync", "--needed", "--print", "--print-format", "%n %v", "--"];
         arguments.extend(wanted.packages.iter().map(PackageName::as_str));

@@ -2,6 +2,7 @@
 
 use super::{Installer, InstallerLocation};
 use crate::packages::Installed;
+use crate::process::sandbox::TARGET;
 use model::package::PackageName;
 use model::shell::quoted;
 use serde::Serialize;
@@ -37,8 +38,8 @@ pub struct Plan {
     pub commands: Vec<Vec<String>>,
     /// The same for a shell, with variables and `chroot`.
     pub shell: Vec<String>,
-    /// Whether they run with settings of this program's own, which end with it: run by hand they would also run what the
-    /// root's or this machine's settings name.
+    /// Whether they run in a sandbox: by hand they would run as this machine's root, or not at all, because paths are those
+    /// in the sandbox.
     pub guarded: bool,
     /// Every package that would be changed; `None` where no simulation could tell.
     pub changes: Option<Vec<PackageChange>>,
@@ -79,10 +80,11 @@ impl Plan {
         }
         match self.guarded {
             false => self.shell.iter().for_each(|line| out += &format!("runs {line}\n")),
-            // A comment to whoever pastes it: the settings are gone by then, and their place may be somebody else's.
+            // A comment to whoever pastes it: there is no sandbox then.
             true => self.commands.iter().for_each(|command| {
                 let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-                out += &format!("# runs, with settings of its own that keep hooks out, {}\n", words.join(" "));
+                let at = if self.place == InstallerLocation::Inside { "/" } else { TARGET };
+                out += &format!("# runs, in a sandbox where the root is {at}, {}\n", words.join(" "));
             }),
         }
         for change in self.changes.iter().flatten() {

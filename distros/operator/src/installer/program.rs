@@ -2,12 +2,11 @@
 
 use super::failure::{FailureSigns, NOTHING_KNOWN};
 use super::settings::OwnSettings;
-use super::{InstallRequest, InstallerChoice, PackageChange};
-use crate::process::{Confinement, Invocation, ProcessOutput};
+use super::{InstallRequest, InstallerChoice, PackageChange, Simulation};
+use crate::process::{Invocation, ProcessOutput};
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::io;
-use std::path::Path;
 
 /// A program that installs packages: its names, what it is told, and how it is understood.
 pub(super) trait InstallerProgram: Sync {
@@ -37,10 +36,11 @@ pub(super) trait InstallerProgram: Sync {
         Ok(None)
     }
 
-    /// The options of the machine's program on another root; `settings` is the folder of our own.
-    fn outside_options(&self, root: &Root, settings: Option<&Path>) -> Vec<String>;
+    /// The options of the machine's program on another root, which it sees at that path.
+    fn outside_options(&self, root: &Root, at: &str) -> Vec<String>;
 
-    /// The commands that install what is wanted.
+    /// The commands that install what is wanted: on the running system each as one, elsewhere what fetches apart from what
+    /// installs.
     fn steps(
         &self,
         chosen: &InstallerChoice,
@@ -49,9 +49,24 @@ pub(super) trait InstallerProgram: Sync {
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError>;
 
-    /// The command that says what would be changed; `None` where there is none that may be run so confined.
-    fn simulation(&self, _: &InstallerChoice, _: &Root, _: &InstallRequest, _: Confinement) -> Option<Invocation> {
+    /// The command that says what would be changed; `None` where there is none that may be run for that.
+    fn simulation(&self, _: &InstallerChoice, _: &Root, _: &InstallRequest, _: Simulation) -> Option<Invocation> {
         None
+    }
+
+    /// Whether it tells what would be changed without writing anything, not even locks and caches.
+    fn simulates_reading(&self) -> bool {
+        true
+    }
+
+    /// Whether it writes to `/tmp`, whatever its variables say.
+    fn writes_temporary(&self) -> bool {
+        false
+    }
+
+    /// The files of a root in which it leaves its number while it works on it: in a sandbox its numbers are others.
+    fn number_files(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// Reads the simulation's answer; `None` if it failed.

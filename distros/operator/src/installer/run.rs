@@ -1,11 +1,12 @@
 //! From what is wanted to what is installed.
 
-use super::{Failure, FailureKind, InstallRequest, Installer, InstallerChoice, InstallerLocation, Plan};
+use super::{Failure, FailureKind, InstallRequest, Installer, InstallerChoice, InstallerLocation, Plan, Simulation};
 use crate::packages::{Installed, Packages, QueryError};
-use crate::process::{Confinement, Invocation, to_stderr};
+use crate::process::{Invocation, to_stderr};
 use model::package::{PackageName, is_plain};
 use root::Root;
 use serde::Serialize;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How often a lock is tried again.
@@ -70,6 +71,23 @@ pub enum InstallError {
         /// The root.
         root: String,
     },
+    /// It would have to run as this machine's root.
+    #[error(
+        "{installer} is not run on {root}, because there can be no sandbox for it: {why}; if you trust what is in there, run `{command}` in it by other means, such as a container or a virtual machine of it"
+    )]
+    NoSandbox {
+        /// The installer's name.
+        installer: &'static str,
+        /// The root.
+        root: String,
+        /// What is lacking.
+        why: io::Error,
+        /// What it would be told in there.
+        command: String,
+    },
+    /// The settings of the root, or what they are read with, cannot be read.
+    #[error(transparent)]
+    Settings(io::Error),
     /// It is not run here; the commands are in the plan.
     #[error("{} is not run by this program, because nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
     NotExercised(Box<Plan>),
@@ -96,7 +114,8 @@ fn commands(plan: &Plan) -> String {
 
 /// What installing would do; nothing is changed and nothing is fetched.
 ///
-/// A root's own installer is asked as nobody, without a network; one that does not answer so leaves the changes untold.
+/// In another root it is asked in a sandbox, without a network; one that does not answer so leaves the changes untold.
+/// dnf and zypper may write locks and caches there.
 ///
 /// # Errors
 ///
@@ -107,16 +126,16 @@ pub fn plan(
     wanted: &InstallRequest,
     options: &Options,
 ) -> Result<Plan, InstallError> {
-    plan_as(chosen, root, wanted, options, Confinement::Stranger)
+    plan_as(chosen, root, wanted, options, Simulation::DryRun)
 }
 
-/// [`plan`]; `confinement` is that of a root's own installer, which is free once it is to install.
+/// [`plan`], as what it is for.
 fn plan_as(
     chosen: &InstallerChoice,
     root: &Root,
     wanted: &InstallRequest,
     options: &Options,
-    confinement: Confinement,
+    simulation: Simulation,
 ) -> Result<Plan, InstallError> {
     let enabled = wanted.repositories.iter().chain(&wanted.modules);
     if let Some(bad) = enabled.into_iter().find(|name| !is_plain(name)) {
@@ -131,12 +150,12 @@ fn plan_as(
     let (already, missing) = split(chosen, root, wanted)?;
     let todo = InstallRequest { packages: missing, ..wanted.clone() };
     let done = todo.packages.is_empty();
-    let steps = if done { Vec::new() } else { steps(chosen, root, &todo, options)? };
+    let steps = if done { Vec::new() } else { chosen.steps(root, &todo, options.refresh)? };
     let changes = match done {
         true => Some(Vec::new()),
         false if chosen.place == InstallerLocation::Nowhere => None,
         false => {
-            let simulated = chosen.simulate(root, &todo, options.timeout, confinement);
+            let simulated = chosen.simulate(root, &todo, options.timeout, simulation);
             simulated.transpose().map_err(InstallError::Failed)?
         }
     };
@@ -177,6 +196,10 @@ pub fn install(
                 lock.pause(failure, options)?
             }
             Err(InstallError::Failed(_)) if options.refresh => break None,
+            // Nor did it tell from what is there.
+            Ok(plan) if plan.changes.is_none() && plan.exercised && plan.place != InstallerLocation::Nowhere => {
+                break None;
+            }
             plan => break Some(plan?),
         }
     };
@@ -197,12 +220,12 @@ pub fn install(
     }
     let (already, missing) = split(chosen, root, wanted)?;
     let todo = InstallRequest { packages: missing, ..wanted.clone() };
-    let steps = steps(chosen, root, &todo, options)?;
+    let steps = chosen.steps(root, &todo, options.refresh)?;
     let mut told = plan;
     for (i, step) in steps.iter().enumerate() {
         if i + 1 == steps.len() && told.is_none() {
             // The lists are new now: what is wrong is wrong.
-            told = match plan_as(chosen, root, wanted, options, Confinement::Free) {
+            told = match plan_as(chosen, root, wanted, options, Simulation::Installation) {
                 Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => None,
                 plan => Some(plan?),
             };
@@ -213,7 +236,7 @@ pub fn install(
         {
             to_stderr(plan.told().as_bytes());
         }
-        lock.run(chosen, step, options)?;
+        lock.run(chosen, root, step, options)?;
     }
     let packages = Packages::read(root, Some(chosen.installer.manager()))?;
     let mut installed = Vec::new();
@@ -251,15 +274,16 @@ impl Lock {
     fn run(
         &mut self,
         chosen: &InstallerChoice,
+        root: &Root,
         invocation: &Invocation,
         options: &Options,
     ) -> Result<(), InstallError> {
         loop {
-            let ended = invocation.run(options.timeout, options.show.then_some(to_stderr as fn(&[u8])));
-            let failure = match ended {
+            let show = options.show.then_some(to_stderr as fn(&[u8]));
+            let failure = match chosen.run(root, invocation, options.timeout, show) {
                 Ok(finished) if finished.is_ok() => return Ok(()),
                 Ok(finished) => chosen.failure(&finished),
-                Err(error) => Failure::of_process(&error),
+                Err(failure) => failure,
             };
             if failure.kind != FailureKind::Locked {
                 return Err(InstallError::Failed(failure));
@@ -282,15 +306,6 @@ impl Lock {
         self.waited += pause;
         Ok(())
     }
-}
-
-fn steps(
-    chosen: &InstallerChoice,
-    root: &Root,
-    todo: &InstallRequest,
-    options: &Options,
-) -> Result<Vec<Invocation>, QueryError> {
-    Ok(chosen.steps(root, todo, options.refresh)?)
 }
 
 /// What is installed of what is wanted, and what is not.

@@ -1,5 +1,6 @@
 //! Settings for an installer that works on another root: the root's, read as data, and ours in their place.
 
+use crate::process::sandbox::{SETTINGS, ScratchFiles};
 use root::Root;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,41 +38,40 @@ pub fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>
     Ok(found)
 }
 
-/// A folder of settings of our own, and the variables that lead to them.
+/// Settings of our own, which lie in the sandbox's memory and end with it, and the variables that lead to them.
 ///
 /// A configuration can name commands: hooks, solvers, plugins, ways to fetch. Of a root's only data go in here, by name.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct OwnSettings {
-    pub(super) folder: tempfile::TempDir,
+    pub(super) files: ScratchFiles,
     pub(super) env: Vec<(String, String)>,
 }
 
 impl OwnSettings {
-    /// A file in a folder of its own.
-    pub(super) fn with(name: &str, text: &str) -> io::Result<OwnSettings> {
-        let folder = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
-        std::fs::write(folder.path().join(name), text)?;
-        Ok(OwnSettings { folder, env: Vec::new() })
-    }
-
     /// One more file.
-    pub(super) fn and(self, name: &str, text: &str) -> io::Result<OwnSettings> {
-        std::fs::write(self.folder.path().join(name), text)?;
-        Ok(self)
+    pub(super) fn and(mut self, name: &str, text: &str) -> OwnSettings {
+        self.files.0.push((PathBuf::from(name), text.to_owned()));
+        self
     }
 
     /// A variable that leads to a file.
     pub(super) fn named_by(mut self, variable: &str, name: &str) -> OwnSettings {
-        self.env.push((variable.to_owned(), self.folder.path().join(name).display().to_string()));
+        self.env.push((variable.to_owned(), seen(name)));
         self
     }
+}
+
+/// Where a program in the sandbox sees a file of these settings.
+pub(super) fn seen(name: &str) -> String {
+    Path::new(SETTINGS).join(name).display().to_string()
 }
 
 /// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
 pub(super) fn rpm_database(root: &Root) -> io::Result<OwnSettings> {
     let folder = crate::packages::rpm_folder(root).map_err(io::Error::other)?;
     let folder = folder.unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
-    Ok(OwnSettings::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.named_by("HOME", ""))
+    let own = OwnSettings::default().and(".rpmmacros", &format!("%_dbpath {}\n", folder.display()));
+    Ok(own.named_by("HOME", ""))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn what_nobody_tried_here_is_told_word_for_word() {
             installer: *installer,
             program: installer.file_name().into(),
             place: InstallerLocation::Nowhere,
-            own_settings: None,
+            own_settings: OnceLock::new(),
         };
         for step in chosen.steps(&root, &wanted, true).unwrap() {
             told += &format!("{}: {}\n", installer.name(), step.argv.join(" "));
@@ -112,8 +112,12 @@ fn a_conflict_names_its_packages() {
             "kq-vmm-1 and kq-other-1 are in conflict",
         ),
     ] {
-        let chosen =
-            InstallerChoice { installer, program: "x".into(), place: InstallerLocation::Here, own_settings: None };
+        let chosen = InstallerChoice {
+            installer,
+            program: "x".into(),
+            place: InstallerLocation::Here,
+            own_settings: OnceLock::new(),
+        };
         let finished = ProcessOutput { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
         let failure = chosen.failure(&finished);
         assert_eq!(failure.kind, FailureKind::Conflict, "{}", installer.name());
@@ -182,8 +186,12 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         (Pacman, 1, "E: Unable to locate package x", Other),
         (Yum, 1, "No space left on device", Other),
     ] {
-        let chosen =
-            InstallerChoice { installer, program: "x".into(), place: InstallerLocation::Here, own_settings: None };
+        let chosen = InstallerChoice {
+            installer,
+            program: "x".into(),
+            place: InstallerLocation::Here,
+            own_settings: OnceLock::new(),
+        };
         let finished = ProcessOutput { code: Some(code), stdout: String::new(), stderr: said.to_owned() };
         assert_eq!(chosen.failure(&finished).kind, kind, "{}: {said}", installer.name());
     }

@@ -3,8 +3,8 @@
 use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
-use super::{InstallRequest, InstallerChoice, InstallerLocation, PackageAction, PackageChange};
-use crate::process::{Confinement, Invocation, ProcessOutput};
+use super::{InstallRequest, InstallerChoice, InstallerLocation, PackageAction, PackageChange, Simulation};
+use crate::process::{Invocation, ProcessOutput};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -22,6 +22,9 @@ const DATA: [&str; 8] = [
     "solver.onlyrequires",
     "solver.upgradetestcasestokeep",
 ];
+
+/// Has it take what it has fetched, however old.
+const CACHED: &str = "--no-refresh";
 
 /// The program.
 pub(super) struct ZypperInstaller;
@@ -47,14 +50,17 @@ impl InstallerProgram for ZypperInstaller {
                 text += &format!("{key} = {value}\n");
             }
         }
-        Ok(Some(settings::rpm_database(root)?.and("zypp.conf", &text)?.named_by("ZYPP_CONF", "zypp.conf")))
+        let mut own = settings::rpm_database(root)?.and("zypp.conf", &text).named_by("ZYPP_CONF", "zypp.conf");
+        // Its log of what it does is one of this machine's.
+        own.env.push(("ZYPP_LOGFILE".to_owned(), "/dev/null".to_owned()));
+        Ok(Some(own))
     }
 
     /// zypper of the machine on another root, with that root's repositories.
     ///
     /// It looks for plugins in the root, and runs those of services with the root as their `/`.
-    fn outside_options(&self, root: &Root, _: Option<&Path>) -> Vec<String> {
-        vec!["--root".to_owned(), root.path().display().to_string()]
+    fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
+        vec!["--root".to_owned(), at.to_owned()]
     }
 
     /// Signatures are never taken on trust: `--gpg-auto-import-keys` is left out on purpose.
@@ -70,9 +76,14 @@ impl InstallerProgram for ZypperInstaller {
             steps.push(chosen.invocation(root, &["--non-interactive", "modifyrepo", "--enable", "--", repository]));
         }
         if refresh {
-            steps.push(chosen.invocation(root, &["--non-interactive", "refresh"]));
+            steps.push(chosen.fetching(root, &["--non-interactive", "refresh"]));
         }
-        steps.push(chosen.invocation(root, &install(&["--non-interactive"], &[], wanted)));
+        if chosen.is_sandboxed() {
+            steps.push(chosen.fetching(root, &install(&["--non-interactive"], &["--download-only"], wanted)));
+            steps.push(chosen.invocation(root, &install(&["--non-interactive", CACHED], &[], wanted)));
+        } else {
+            steps.push(chosen.invocation(root, &install(&["--non-interactive"], &[], wanted)));
+        }
         Ok(steps)
     }
 
@@ -81,12 +92,22 @@ impl InstallerProgram for ZypperInstaller {
         chosen: &InstallerChoice,
         root: &Root,
         wanted: &InstallRequest,
-        confinement: Confinement,
+        simulation: Simulation,
     ) -> Option<Invocation> {
-        if chosen.place == InstallerLocation::Outside && confinement != Confinement::Free && has_programs(root) {
+        if chosen.place == InstallerLocation::Outside && simulation == Simulation::DryRun && has_programs(root) {
             return None;
         }
-        Some(chosen.invocation(root, &install(&["--non-interactive", "--xmlout"], &["--dry-run"], wanted)))
+        let mut before = vec!["--non-interactive", "--xmlout"];
+        before.extend(chosen.is_sandboxed().then_some(CACHED));
+        Some(chosen.invocation(root, &install(&before, &["--dry-run"], wanted)))
+    }
+
+    fn simulates_reading(&self) -> bool {
+        false
+    }
+
+    fn number_files(&self) -> &'static [&'static str] {
+        &["/run/zypp.pid"]
     }
 
     /// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.

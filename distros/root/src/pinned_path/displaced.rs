@@ -5,7 +5,9 @@
 
 use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
+use crate::error::RootError;
 use crate::read::MAX_CONFIGURATION;
+use crate::root::Root;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -17,10 +19,10 @@ use std::path::{Path, PathBuf};
 const DISPLACED: &str = ".kata-osinfo.old";
 
 /// What a text of others is called that has no other place any more; nobody reads it.
-const ASIDE: &str = ".kata-osinfo.theirs";
+pub(super) const ASIDE: &str = ".kata-osinfo.theirs";
 
 /// Names that are tried for it.
-const MOST_ASIDE: u32 = 100;
+pub(super) const MOST_ASIDE: u32 = 100;
 
 /// In the place of a digest: nothing was put there.
 const NOTHING: &str = "none";
@@ -32,6 +34,23 @@ pub enum Rescued {
     Back,
     /// Others have written there since, so it lies beside it under this name, which nobody reads.
     Aside(PathBuf),
+    /// It can be given neither place: it lies where the call has put it.
+    Left {
+        /// Under this name, which nobody reads.
+        path: PathBuf,
+        /// What the operating system refused.
+        why: String,
+    },
+}
+
+/// A text of others that is in no place of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisplacedText {
+    /// Where it lies, seen from inside.
+    pub path: PathBuf,
+    /// Whether it was put there for somebody to merge; else a call that was cut short has taken it out of its place, and
+    /// nobody has looked at it since.
+    pub is_aside: bool,
 }
 
 /// What became of a file that was taken out of its place.
@@ -67,9 +86,28 @@ impl Displaced {
     }
 
     fn of_name(place: &PinnedPath, name: &str) -> Option<Displaced> {
-        let (ours, seen) = name.strip_prefix(&prefix(place))?.split_once('.')?;
+        Displaced::of_digests(name, name.strip_prefix(&prefix(place))?)
+    }
+
+    /// The same of whatever place.
+    fn of_any(name: &str) -> Option<Displaced> {
+        let (_, digests) = name.strip_prefix(DISPLACED)?.strip_prefix('.')?.split_once('.')?;
+        Displaced::of_digests(name, digests)
+    }
+
+    fn of_digests(name: &str, digests: &str) -> Option<Displaced> {
+        let (ours, seen) = digests.split_once('.')?;
         let ours = (ours != NOTHING).then(|| ours.to_owned());
         Some(Displaced { name: name.to_owned(), ours, seen: seen.to_owned() })
+    }
+
+    /// Whether others have written to what was taken out (`staged`) since it was looked at.
+    fn is_of_others(&self, staged: &PinnedPath) -> bool {
+        let is_seen = match staged.link() {
+            Ok(Some(words)) => link_digest(&words) == self.seen,
+            _ => read(staged).is_some_and(|held| digest(&held) == self.seen),
+        };
+        !is_seen && !self.is_text_of_ours(staged)
     }
 }
 
@@ -94,6 +132,11 @@ fn digest(held: &FileContents) -> String {
     hashed(numbers.chain(extended).chain([bytes.as_slice()]))
 }
 
+/// Tells links apart, and from files.
+fn link_digest(words: &Path) -> String {
+    hashed([b"link".as_slice(), words.as_os_str().as_bytes()].into_iter())
+}
+
 fn hashed<'p>(parts: impl Iterator<Item = &'p [u8]>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -105,6 +148,31 @@ fn hashed<'p>(parts: impl Iterator<Item = &'p [u8]>) -> String {
     format!("{:016x}", u64::from_be_bytes(first))
 }
 
+impl Root {
+    /// Texts of others in a folder that are in no place of their own, whichever they were taken out of, by their names.
+    ///
+    /// # Errors
+    ///
+    /// That the folder cannot be listed.
+    pub fn displaced_in(&self, folder: &Path) -> Result<Vec<DisplacedText>, RootError> {
+        let mut all = Vec::new();
+        for name in self.list_if_any(folder)? {
+            let path = folder.join(&name);
+            let is_aside = name.strip_prefix(ASIDE).is_some_and(|rest| rest.starts_with('.'));
+            let is_displaced = || {
+                let displaced = Displaced::of_any(&name)?;
+                let staged = self.pin_itself(&path).ok()??;
+                // Whoever is writing just now may have dropped it since.
+                (displaced.is_of_others(&staged) && !matches!(staged.opened(), Ok(None))).then_some(())
+            };
+            if is_aside || is_displaced().is_some() {
+                all.push(DisplacedText { path, is_aside });
+            }
+        }
+        Ok(all)
+    }
+}
+
 impl PinnedPath {
     /// Brings back what others have written, and a call that was cut short had taken out of this place; what else it has
     /// left goes.
@@ -113,13 +181,23 @@ impl PinnedPath {
     ///
     /// What the operating system refused.
     pub(super) fn rescue(&self) -> io::Result<Vec<Rescued>> {
-        let mut rescued = Vec::new();
+        let (mut rescued, mut failed) = (Vec::new(), None);
         for displaced in self.displaced()? {
-            if let Settled::Rescued(how) = self.settle(&displaced)? {
-                rescued.push(how);
+            match self.settle(&displaced) {
+                Ok(Settled::Removed) => {}
+                Ok(Settled::Rescued(how)) => rescued.push(how),
+                // What became of the others is told all the same.
+                Err(error) if self.is_of_others(&displaced).unwrap_or(true) => {
+                    let path = self.staged_path(&displaced.name);
+                    rescued.push(Rescued::Left { path, why: error.to_string() });
+                }
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(rescued)
+        match failed {
+            Some(error) if rescued.is_empty() => Err(error),
+            _ => Ok(rescued),
+        }
     }
 
     /// Where texts of others lie that a call which was cut short had taken out of this place; they stay there.
@@ -147,9 +225,7 @@ impl PinnedPath {
 
     /// Whether others have written to what was taken out since it was looked at.
     fn is_of_others(&self, displaced: &Displaced) -> io::Result<bool> {
-        let staged = self.staged(&displaced.name)?;
-        let is_seen = read(&staged).is_some_and(|held| digest(&held) == displaced.seen);
-        Ok(!is_seen && !displaced.is_text_of_ours(&staged))
+        Ok(displaced.is_of_others(&self.staged(&displaced.name)?))
     }
 
     fn put_back(&self, displaced: &Displaced) -> io::Result<Rescued> {
@@ -182,6 +258,46 @@ impl PinnedPath {
             Err(_) if self.is_still(Some(seen)) => self.unlink().map(|()| true),
             Err(_) => Ok(false),
         }
+    }
+
+    /// Removes a link that says `words`, if that is still `to_go` once it has been taken out of its place; whatever else
+    /// others have put there by then stays, and the answer is `false`.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn remove_link(&self, words: &Path, to_go: &dyn Fn() -> bool) -> Result<bool, RootError> {
+        let removed = self.link_taken_out(words, to_go).and_then(|removed| self.sync().map(|()| removed));
+        removed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
+    }
+
+    fn link_taken_out(&self, words: &Path, to_go: &dyn Fn() -> bool) -> io::Result<bool> {
+        let (stage, name) = (self.stage(), format!("{}{NOTHING}.{}", prefix(self), link_digest(words)));
+        let is_still = |place: &PinnedPath| Ok::<_, io::Error>(place.link()?.as_deref() == Some(words));
+        if !is_still(self)? {
+            return Ok(false);
+        }
+        // A killed call has left the same link there.
+        if is_still(&self.staged(&name)?)? {
+            self.drop_staged(&name)?;
+        }
+        match renameat_with(&self.folder, &self.name, stage, name.as_str(), RenameFlags::NOREPLACE) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(false),
+            // Another filesystem, or one without such renames: looking right before is all that can be done.
+            Err(_) if is_still(self)? && to_go() => return self.unlink().map(|()| true),
+            Err(_) => return Ok(false),
+        }
+        let removed = match is_still(&self.staged(&name)?) {
+            Ok(true) if to_go() => self.drop_staged(&name).map(|()| true),
+            still => still.map(|_| false),
+        };
+        if !matches!(removed, Ok(true)) {
+            // Theirs has its place again, or lies where every call names it.
+            let displaced = Displaced { name, ours: None, seen: String::new() };
+            self.put_back(&displaced).and_then(is_back)?;
+        }
+        removed
     }
 
     /// Exchanges a file that is staged under this name for what was looked at, unless others have written to that by then.
@@ -231,12 +347,12 @@ impl PinnedPath {
     }
 
     /// A file that is staged under this name.
-    fn staged(&self, name: &str) -> io::Result<PinnedPath> {
+    pub(super) fn staged(&self, name: &str) -> io::Result<PinnedPath> {
         let (path, shown) = (self.staged_path(name), self.shown.with_file_name(name));
         Ok(PinnedPath { path, shown, folder: self.stage().try_clone()?, above: None, name: name.into() })
     }
 
-    fn staged_path(&self, name: &str) -> PathBuf {
+    pub(super) fn staged_path(&self, name: &str) -> PathBuf {
         let folder = self.path.parent().filter(|_| self.is_staged_above()).unwrap_or(&self.path);
         folder.with_file_name(name)
     }
@@ -255,6 +371,9 @@ fn read(place: &PinnedPath) -> Option<FileContents> {
 pub(super) fn is_back(how: Rescued) -> io::Result<()> {
     match how {
         Rescued::Back => Ok(()),
+        Rescued::Left { path, why } => {
+            Err(io::Error::other(format!("a text of others is called {} now, and stays there: {why}", path.display())))
+        }
         Rescued::Aside(path) => Err(io::Error::other(format!(
             "others change it again and again: a text of theirs is called {} now",
             path.display()
@@ -265,7 +384,6 @@ pub(super) fn is_back(how: Rescued) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
     use std::os::unix::fs::PermissionsExt;
 
     const LIMIT: u64 = 100;
@@ -421,6 +539,85 @@ mod tests {
             machine.edit("old");
             assert!(machine.place.take_out(&machine.seen).unwrap() && machine.text().is_none());
             assert_eq!(machine.beside(), [(format!("{ASIDE}.1"), "old, and theirs".to_owned())]);
+        }
+    }
+
+    /// By its name alone nobody can tell whose place it had; that it is others', everybody can.
+    #[test]
+    fn a_text_without_a_place_is_found_in_its_folder() {
+        for place in PLACES {
+            let machine = Machine::new(place);
+            let root = Root::new(machine.dir.path()).unwrap();
+            let found = || root.displaced_in(Path::new("/etc")).unwrap();
+            machine.killed_behind_the_exchange();
+            assert_eq!(found(), [], "{place}: it is what was looked at");
+            let machine = Machine::new(place);
+            let root = Root::new(machine.dir.path()).unwrap();
+            let found = || root.displaced_in(Path::new("/etc")).unwrap();
+            machine.edit("old, and theirs");
+            let displaced = machine.killed_behind_the_exchange();
+            let path = Path::new("/etc").join(&displaced.name);
+            assert_eq!(found(), [DisplacedText { path, is_aside: false }], "{place}");
+            machine.edit("ours, and theirs");
+            assert!(matches!(machine.place.sweep().unwrap()[..], [Rescued::Aside(_)]));
+            let path = Path::new("/etc").join(format!("{ASIDE}.1"));
+            for _ in 0..2 {
+                assert_eq!(found(), [DisplacedText { path: path.clone(), is_aside: true }], "{place}");
+            }
+            std::fs::remove_file(machine.at(&format!("{ASIDE}.1"))).unwrap();
+            assert_eq!(found(), []);
+        }
+    }
+
+    /// All names for what lies aside are taken.
+    #[test]
+    fn what_became_of_one_text_is_told_also_where_another_one_is_stuck() {
+        let machine = Machine::new("/etc/f");
+        machine.edit("old, and theirs");
+        let first = machine.killed_behind_the_exchange();
+        machine.edit("ours, and theirs");
+        let second = format!("{}{NOTHING}.0", prefix(&machine.place));
+        machine.write(&second, "more of theirs");
+        (2..=MOST_ASIDE).for_each(|number| machine.write(&format!("{ASIDE}.{number}"), ""));
+        let rescued = machine.place.sweep().unwrap();
+        let is_aside = |how: &&Rescued| matches!(how, Rescued::Aside(path) if path.ends_with(format!("{ASIDE}.1")));
+        let is_left = |how: &&Rescued| {
+            matches!(how, Rescued::Left { path, .. }
+            if path.ends_with(&first.name) || path.ends_with(&second))
+        };
+        assert_eq!((rescued.iter().filter(is_aside).count(), rescued.iter().filter(is_left).count()), (1, 1));
+        assert_eq!(rescued.len(), 2, "{rescued:?}");
+    }
+
+    #[test]
+    fn a_link_goes_only_as_it_was_looked_at() {
+        use std::os::unix::fs::symlink;
+        for inside in PLACES {
+            let machine = Machine::new(inside);
+            std::fs::remove_file(machine.at(OURS)).unwrap();
+            let file = machine.dir.path().join(&inside[1..]);
+            let (words, place) = (Path::new("/gone"), &machine.place);
+            let link = || std::fs::read_link(&file).ok();
+            // A file, or another link, has its place by then.
+            assert!(!place.remove_link(words, &|| true).unwrap());
+            assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old"), Vec::new()), "{inside}");
+            std::fs::remove_file(&file).unwrap();
+            assert!(!place.remove_link(words, &|| true).unwrap(), "there is none");
+            symlink("/other", &file).unwrap();
+            assert!(!place.remove_link(words, &|| true).unwrap());
+            assert_eq!(link().as_deref(), Some(Path::new("/other")));
+            // What it leads to has come back in between.
+            std::fs::remove_file(&file).unwrap();
+            symlink(words, &file).unwrap();
+            assert!(!place.remove_link(words, &|| false).unwrap());
+            assert_eq!(link().as_deref(), Some(words));
+            // A killed call has taken it out, and others have made it again.
+            let left = format!("{}{NOTHING}.{}", prefix(place), link_digest(words));
+            symlink(words, machine.at(&left)).unwrap();
+            let root = Root::new(machine.dir.path()).unwrap();
+            assert_eq!(root.displaced_in(Path::new("/etc")).unwrap(), [], "it is what was looked at");
+            assert!(place.remove_link(words, &|| true).unwrap());
+            assert_eq!((link(), std::fs::symlink_metadata(machine.at(&left)).is_ok()), (None, false), "{inside}");
         }
     }
 

@@ -5,18 +5,18 @@ use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
 use crate::error::RootError;
 use crate::root::Root;
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What a file is called until it is whole. There is one writer at a time, so one name is enough, and
 /// what a killed one left over is recognized.
-const STAGED: &str = ".kata-osinfo.new";
+pub(super) const STAGED: &str = ".kata-osinfo.new";
 
 /// What a new file may be by default.
 const FILE: u32 = 0o644;
@@ -111,7 +111,8 @@ impl PinnedPath {
     ///
     /// What the operating system refused.
     pub fn sweep(&self) -> io::Result<Vec<Rescued>> {
-        self.drop_staged(STAGED)?;
+        // What is left of a new text harms nobody, and goes with the next write.
+        let _ = self.drop_staged(STAGED);
         self.rescue()
     }
 
@@ -135,15 +136,6 @@ impl PinnedPath {
             self.sync().map_err(failed)?;
         }
         Ok(written)
-    }
-
-    fn write_in_place(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
-        let file = self.open(OFlags::RDWR)?;
-        overwrite(&file, bytes)?;
-        if let Some(attributes) = attributes {
-            attributes.put(&file)?;
-        }
-        file.sync_all()
     }
 
     fn replace(&self, bytes: &[u8], attributes: Option<&Attributes>, over: Over<'_>) -> io::Result<bool> {
@@ -260,14 +252,26 @@ impl PinnedPath {
         removed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
-    /// Gives the file another name in its folder; one of that name goes.
+    /// Gives the file another name in its folder, which nothing has.
     ///
     /// # Errors
     ///
-    /// [`RootError::Write`].
+    /// [`RootError::Write`]; where something has that name, of [`io::ErrorKind::AlreadyExists`].
     pub fn rename(&self, name: &str) -> Result<(), RootError> {
-        let renamed = rustix::fs::renameat(&self.folder, &self.name, &self.folder, name).map_err(io::Error::from);
-        renamed.and_then(|()| self.sync()).map_err(|source| RootError::Write { path: self.shown.clone(), source })
+        let folder = &self.folder;
+        let renamed = match rustix::fs::renameat_with(folder, &self.name, folder, name, RenameFlags::NOREPLACE) {
+            // A filesystem without such renames: looking right before is all that can be done.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(Errno::NOENT) => rustix::fs::renameat(folder, &self.name, folder, name),
+                    Err(errno) => Err(errno),
+                }
+            }
+            renamed => renamed,
+        };
+        let renamed = renamed.map_err(io::Error::from).and_then(|()| self.sync());
+        renamed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
     pub(super) fn unlink(&self) -> io::Result<()> {
@@ -301,7 +305,7 @@ impl PinnedPath {
         Ok(rustix::fs::openat(&self.folder, c".", flags, Mode::empty())?.into())
     }
 
-    fn sync(&self) -> io::Result<()> {
+    pub(super) fn sync(&self) -> io::Result<()> {
         self.open_folder()?.sync_all()
     }
 }
@@ -313,30 +317,7 @@ fn is_elsewhere(error: &io::Error) -> bool {
         .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
 }
 
-/// Writes over what is in a file, or leaves it as it was, as far as there is space for that.
-fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
-    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut old = vec![0; length];
-    file.read_exact_at(&mut old, 0)?;
-    let put = |bytes: &[u8]| file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
-    reserve(file, bytes.len() as u64).and_then(|()| put(bytes)).inspect_err(|_| {
-        // The first error is the one to report.
-        let _ = put(&old);
-    })
-}
-
-/// Has the space for a file of that length, where the filesystem can say so: else writing it ends in the middle.
-fn reserve(file: &File, length: u64) -> io::Result<()> {
-    if length == 0 {
-        return Ok(());
-    }
-    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, length)) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
+pub(super) fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
     file.write_all(bytes)?;
     match attributes {
         Some(attributes) => attributes.put(file)?,
@@ -385,6 +366,19 @@ mod tests {
         assert!(place.remove_seen(&now).unwrap() && !place.remove_seen(&now).unwrap());
         assert!(place.write_over(None, b"new", None).unwrap());
         assert_eq!((text().as_str(), names()), ("new", 1));
+    }
+
+    #[test]
+    fn a_new_name_takes_the_place_of_nothing() {
+        let (dir, place, _) = staged();
+        std::fs::write(dir.path().join("g"), "theirs").unwrap();
+        let error = place.rename("g").unwrap_err();
+        let RootError::Write { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(dir.path().join("g")).unwrap(), "theirs");
+        place.rename("h").unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("h")).unwrap(), "old");
+        assert!(!dir.path().join("f").exists());
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! A containerd of our own, beside whatever else runs: own root, state, socket and namespace, all of it removed again.
 
-mod folders;
+pub(super) mod folders;
 
 use super::capture::Attached;
 use super::settings::Settings;
+use super::snapshotters::{self, Prepared};
 use super::{ctr, image, shim};
 use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare, stderr_log, wait};
 use crate::system;
-use folders::{clean_up, lay_out, search_path, sweep};
+use folders::{clean_up, configuration, lay_out, search_path, sweep};
 use model::sync::locked;
 use std::ffi::OsStr;
 use std::fs;
@@ -19,15 +20,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use suites::check::Stop;
-use suites::containers::{ContainerOutput, ContainerRuntime, ContainerdEvent};
+use suites::check::{Check, Stop};
+use suites::containers::{ContainerOutput, ContainerRuntime, ContainerdEvent, Snapshotter};
 use suites::ending::is_crash;
 use suites::outcome::Component;
 
 /// Where the sockets and states of our instances lie: short, because a Unix socket's path has 108 bytes.
-const RUN: &str = "/run/kata-qualify/containers";
+pub(super) const RUN: &str = "/run/kata-qualify/containers";
 /// How long containerd may take to serve, under emulation on a busy machine.
-const START: Duration = Duration::from_secs(60);
+pub(super) const START: Duration = Duration::from_secs(60);
 /// How long it may take to end once it no longer serves: it stops its plugins, or the kernel writes it to a core file.
 const END: Duration = Duration::from_secs(10);
 /// How long a command of `ctr` may take that waits for no container.
@@ -45,6 +46,8 @@ pub struct ContainerdInstance {
     events: Mutex<Option<Attached>>,
     next: AtomicU64,
     snapshotter: &'static str,
+    /// What that stands on, where it is none that needs nothing.
+    prepared: Option<Prepared>,
     /// The version of `ctr`.
     version: String,
 }
@@ -55,34 +58,39 @@ impl ContainerdInstance {
     /// # Errors
     /// A skip where there is no containerd, a failure of containerd's where it ends or does not serve.
     pub fn start(settings: &Settings) -> Result<ContainerdInstance, Stop> {
+        ContainerdInstance::start_with(settings, None)
+    }
+
+    /// The same with images from another snapshotter.
+    ///
+    /// # Errors
+    /// As [`ContainerdInstance::start`]; a skip where containerd or the environment has no such snapshotter, a failure that
+    /// blames the kernel where it lacks what that takes.
+    pub fn with_snapshotter(settings: &Settings, wanted: Snapshotter) -> Result<ContainerdInstance, Stop> {
+        let instance = ContainerdInstance::start_with(settings, Some(wanted))?;
+        let listed = instance.ctr(&["plugins", "list"], COMMAND)?;
+        if snapshotters::is_loaded(&listed.text(), wanted.name()) {
+            return Ok(instance);
+        }
+        let message = format!("containerd does not load its {} snapshotter: {}", wanted.name(), instance.last_words());
+        Err(Stop::blame(Component::Containerd, message))
+    }
+
+    fn start_with(settings: &Settings, wanted: Option<Snapshotter>) -> Result<ContainerdInstance, Stop> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
         let name = format!("kq{}x{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
-        if !settings.containerd.exists() {
-            let path = settings.containerd.display();
-            return Err(Stop::skip(format!(
-                "the environment has no containerd at {path}: install the distro's package"
-            )));
-        }
+        has_containerd(settings)?;
         let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
         let failed = |e: io::Error| Stop::error(format!("making the folders of containerd: {e}"));
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
-        lay_out(&name, settings, &run, &disk).map_err(failed)?;
-        let mut command = Command::new(&settings.containerd);
-        command.arg("--config").arg(run.join("config.toml")).arg("--address").arg(run.join("sock"));
-        command.env("PATH", search_path(&run, &settings.programs)).env_remove("KATA_CONF_FILE");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let spawned = prepare(&mut command, Vec::new()).spawn();
-        let mut child = spawned.map_err(|e| {
-            clean_up(&name, &disk, 0);
-            Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
-        })?;
-        let log = stderr_log(&mut child, &settings.artifacts.join(format!("{name}.log"))).map_err(|e| {
-            kill_group(&mut child);
-            clean_up(&name, &disk, 0);
-            Stop::error(format!("logging containerd: {e}"))
-        })?;
-        let snapshotter = if system::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
+        let prepared = wanted.map(|wanted| snapshotters::prepare(wanted, settings, &name, &disk)).transpose();
+        let prepared = prepared.inspect_err(|_| clean_up(&name, &disk, 0))?;
+        let text = configuration(&run, &disk, prepared.as_ref());
+        lay_out(&name, settings, &run, &disk, &text).map_err(failed)?;
+        let begun = begin(settings, &run, &format!("{name}.log")).inspect_err(|_| clean_up(&name, &disk, 0));
+        let Running { child, log } = begun?;
+        let snapshotter = prepared.as_ref().map_or_else(|| snapshotter(&disk), |prepared| prepared.name);
         let mut instance = ContainerdInstance {
             name,
             settings: settings.clone(),
@@ -93,6 +101,7 @@ impl ContainerdInstance {
             events: Mutex::new(None),
             next: AtomicU64::new(1),
             snapshotter,
+            prepared,
             version: String::new(),
         };
         instance.version = ctr::client_version(&instance.wait_until_it_serves()?.text());
@@ -131,7 +140,11 @@ impl ContainerdInstance {
         let made = fs::read(&self.settings.probe).and_then(|probe| fs::write(&archive, image::archive(&probe)?));
         made.map_err(|e| Stop::error(format!("making the test's image: {e}")))?;
         let path = archive.to_string_lossy();
-        let imported = self.ctr(&["images", "import", "--snapshotter", self.snapshotter, &path], COMMAND)?;
+        // What unpacks while it imports knows the usual snapshotters, in containerd 2; `ctr run` unpacks for any.
+        let imported = match self.prepared {
+            None => self.ctr(&["images", "import", "--snapshotter", self.snapshotter, &path], COMMAND)?,
+            Some(_) => self.ctr(&["images", "import", "--no-unpack", &path], COMMAND)?,
+        };
         match imported.code {
             0 => Ok(()),
             _ => Err(Stop::blame(Component::Containerd, format!("importing an OCI image: {}", imported.summary()))),
@@ -224,14 +237,15 @@ impl ContainerdInstance {
 
     /// How long a container of that runtime may take.
     pub fn patience(&self, runtime: ContainerRuntime) -> Duration {
-        match runtime {
-            ContainerRuntime::Runc => self.settings.patience.runc,
-            ContainerRuntime::Kata => self.settings.patience.kata,
-        }
+        self.settings.patience.of(runtime)
     }
 
     /// containerd's log so far, its last lines.
     pub fn last_words(&self) -> String {
+        // What it wrote and its end are told apart from each other, and either may come first.
+        if self.ended().is_some() {
+            self.log.settle();
+        }
         self.log.last_lines(6)
     }
 
@@ -292,8 +306,45 @@ impl ContainerdInstance {
     }
 }
 
+/// A containerd's process, and what it says.
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) log: Log,
+}
+
+/// Skips where there is no containerd.
+pub(super) fn has_containerd(settings: &Settings) -> Check {
+    if settings.containerd.exists() {
+        return Ok(());
+    }
+    let path = settings.containerd.display();
+    Err(Stop::skip(format!("the environment has no containerd at {path}: install the distro's package")))
+}
+
+/// Starts containerd with the configuration that lies in `run`.
+pub(super) fn begin(settings: &Settings, run: &Path, log: &str) -> Result<Running, Stop> {
+    let mut command = Command::new(&settings.containerd);
+    command.arg("--config").arg(run.join("config.toml")).arg("--address").arg(run.join("sock"));
+    command.env("PATH", search_path(run, &settings.programs)).env_remove("KATA_CONF_FILE");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let spawned = prepare(&mut command, Vec::new()).spawn();
+    let mut child = spawned.map_err(|e| {
+        Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
+    })?;
+    let log = stderr_log(&mut child, &settings.artifacts.join(log)).map_err(|e| {
+        kill_group(&mut child);
+        Stop::error(format!("logging containerd: {e}"))
+    })?;
+    Ok(Running { child, log })
+}
+
+/// The snapshotter that works on a disk's filesystem.
+pub(super) fn snapshotter(disk: &Path) -> &'static str {
+    if system::filesystem_of(disk) == "overlay" { "native" } else { "overlayfs" }
+}
+
 /// What such an end of containerd's means. It obeys SIGTERM and SIGINT by exiting with 0, as it never does by itself.
-fn meaning(status: ExitStatus, last_words: &str) -> Stop {
+pub(super) fn meaning(status: ExitStatus, last_words: &str) -> Stop {
     let message = format!("containerd ended ({}): {last_words}", how_it_ended(status));
     match (status.code(), status.signal()) {
         (Some(1..), _) => Stop::blame(Component::Containerd, message),
@@ -316,6 +367,7 @@ impl Drop for ContainerdInstance {
             }
         }
         kill_group(&mut locked(&self.child));
+        drop(self.prepared.take());
         clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
     }
 }

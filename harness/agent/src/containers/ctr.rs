@@ -1,6 +1,7 @@
 //! What containerd's `ctr` says, as its versions 1.4 to 2.3 do: the one place that reads it.
 
-use suites::containers::ContainerOutput;
+use serde_json::Value;
+use suites::containers::{ContainerOutput, ContainerUsage};
 
 /// The client's version in what `ctr version` says, which tells the server's after it.
 pub(super) fn client_version(said: &str) -> String {
@@ -31,6 +32,16 @@ pub(super) fn process_of(listed: &str, id: &str) -> Option<u32> {
 /// The topic in a line of `ctr events`: time, namespace, topic, and the event as JSON.
 pub(super) fn topic(line: &str) -> &str {
     line.split_whitespace().find(|word| word.starts_with('/')).unwrap_or_default()
+}
+
+/// What a container uses in what `ctr tasks metrics --format json` says, in the form of cgroup v2 or v1.
+pub(super) fn usage(said: &str) -> Option<ContainerUsage> {
+    let all: Value = serde_json::from_str(said).ok()?;
+    let number = |paths: [&str; 2]| paths.into_iter().find_map(|path| all.pointer(path)?.as_u64());
+    Some(ContainerUsage {
+        cpu: number(["/cpu/usage_usec", "/cpu/usage/total"])?,
+        memory: number(["/memory/usage", "/memory/usage/usage"])?,
+    })
 }
 
 /// Whether `ctr run --help` offers `--annotation`, which 1.4 does not have.
@@ -78,6 +89,17 @@ mod tests {
         let line = "2026-11-28 19:00:00.1 +0000 UTC kq1 /tasks/oom {\"container_id\":\"kq1k-5\"}";
         assert_eq!(topic(line), "/tasks/oom");
         assert_eq!(topic(""), "");
+    }
+
+    #[test]
+    fn usage_is_read_in_the_form_of_either_version() {
+        let two = r#"{"pids":{"current":3},"cpu":{"usage_usec":1200},"memory":{"usage":4096,"usage_limit":9}}"#;
+        assert_eq!(usage(two), Some(ContainerUsage { cpu: 1200, memory: 4096 }));
+        let one = r#"{"cpu":{"usage":{"total":7,"user":1}},"memory":{"cache":5,"usage":{"limit":1,"usage":8192}}}"#;
+        assert_eq!(usage(one), Some(ContainerUsage { cpu: 7, memory: 8192 }));
+        for none in ["", "{}", r#"{"cpu":{"usage_usec":1}}"#, r#"{"memory":{"usage":1}}"#] {
+            assert_eq!(usage(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls' results.
 
 use super::containerd::ContainerdInstance;
+use super::cri::instance::CriInstance;
+use super::docker::instance::DockerInstance;
 use super::kata;
-use super::session::{Pods, Session};
+use super::pods::Pods;
+use super::session::Session;
 use super::settings::Settings;
+use super::shared::Shared;
 use crate::body::caught;
 use model::profile::Profile;
 use model::sync::{locked, unlocked};
@@ -22,6 +26,8 @@ use suites::environment::Claims;
 pub struct Engine {
     instance: Mutex<Option<Arc<ContainerdInstance>>>,
     pods: Pods,
+    cri: Shared<CriInstance>,
+    docker: Shared<DockerInstance>,
     /// What each body did under runc, by its name.
     controls: Mutex<BTreeMap<&'static str, Check>>,
     /// What became of each Kata's configuration, by profile.
@@ -124,13 +130,17 @@ impl Engine {
     ) -> Check {
         let instance = self.instance(settings)?;
         kept.logs.push(instance.log_path().to_string_lossy().into_owned());
-        let notes = Mutex::new(Vec::new());
+        let (notes, logs) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
         let session = Session {
             instance: Arc::clone(&instance),
             runtime,
             claims,
             profile,
             pods: &self.pods,
+            cri: &self.cri,
+            docker: &self.docker,
+            settings,
+            logs: &logs,
             notes: &notes,
             folders: Mutex::default(),
         };
@@ -150,6 +160,7 @@ impl Engine {
         }
         drop(session);
         kept.notes.extend(unlocked(notes));
+        kept.logs.extend(unlocked(logs));
         if is_silent || ended.is_some() {
             self.give_up(&instance);
         }
@@ -177,6 +188,8 @@ impl Engine {
     /// Ends containerd and everything that runs in it.
     pub fn stop(&self) {
         self.pods.end();
+        self.cri.end();
+        self.docker.end();
         let instance = locked(&self.instance).take();
         drop(instance);
     }

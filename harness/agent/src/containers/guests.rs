@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use suites::check::{Check, Stop};
-use suites::containers::{ContainerOutput, Kata, OwnGuest};
+use suites::containers::{ContainerOutput, GuestRoot, Kata, OwnGuest};
 use suites::environment::Claims;
 use suites::outcome::Component;
 
@@ -155,6 +155,15 @@ pub fn katas(kata: &Kata) -> Result<OwnGuest, Stop> {
     kata.own.clone().ok_or_else(missing)
 }
 
+/// Kata's own kernel and image.
+///
+/// # Errors
+/// A skip where not both came along.
+pub fn katas_with_image(kata: &Kata) -> Result<OwnGuest, Stop> {
+    let missing = || Stop::skip("the Kata given has not both a guest kernel and an image of its own");
+    kata.own_image.clone().ok_or_else(missing)
+}
+
 /// The release's kernel, and an initrd with Kata's agent that the release's own tool makes below `folder`.
 ///
 /// # Errors
@@ -183,7 +192,7 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
         if finished.code != 0 {
             return Err(Stop::blame(Component::Kernel, format!("{name}: {}", finished.summary())));
         }
-        return Ok(OwnGuest { kernel, initrd: initrd.to_string_lossy().into_owned() });
+        return Ok(OwnGuest { kernel, root: GuestRoot::Initrd(initrd.to_string_lossy().into_owned()) });
     }
     Err(Stop::skip("the release has neither initramfs-tools nor dracut, and no other tool is known here"))
 }
@@ -206,11 +215,11 @@ fn has_module(kernel: &str, name: &str) -> bool {
     !asked.is_ok_and(|finished| !finished.is_ok())
 }
 
-/// An initrd's path and size, for the report.
-pub fn described(initrd: &str) -> String {
-    match fs::metadata(initrd) {
-        Ok(meta) => format!("{initrd} ({:.1} MiB)", meta.len() as f64 / f64::from(1 << 20)),
-        Err(e) => format!("{initrd} ({e})"),
+/// A file's path and size, for the report.
+pub fn described(path: &str) -> String {
+    match fs::metadata(path) {
+        Ok(meta) => format!("{path} ({:.1} MiB)", meta.len() as f64 / f64::from(1 << 20)),
+        Err(e) => format!("{path} ({e})"),
     }
 }
 
@@ -223,12 +232,18 @@ pub fn configure(claims: &Claims, profile: &Profile, kata: &Kata, files: Option<
         return Err(Stop::skip("Kata's configuration here is not the harness's, so that its guests cannot be chosen"));
     }
     let root = Root::new(Path::new("/")).map_err(|e| Stop::error(e.to_string()))?;
-    let (mut claims, mut kata) = (claims.clone(), kata.clone());
-    if let Some(files) = files {
-        claims.candidates.insert(Component::Kernel, files.kernel.clone());
-        kata.initrd.clone_from(&files.initrd);
+    let Some(OwnGuest { kernel, root: guests_root }) = files else {
+        return kata::configure(&root, claims, profile, kata).map(drop);
+    };
+    match guests_root {
+        GuestRoot::Initrd(initrd) => {
+            let (mut claims, mut kata) = (claims.clone(), kata.clone());
+            claims.candidates.insert(Component::Kernel, kernel.clone());
+            kata.initrd.clone_from(initrd);
+            kata::configure(&root, &claims, profile, &kata).map(drop)
+        }
+        GuestRoot::Image(image) => kata::configure_image(&root, claims, profile, kata, kernel, image).map(drop),
     }
-    kata::configure(&root, &claims, profile, &kata).map(drop)
 }
 
 /// Runs `kata-runtime check` or `kata-ctl check`.

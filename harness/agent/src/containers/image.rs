@@ -1,4 +1,5 @@
-//! The test's image, made here: one layer with the probe in it, as an OCI image archive that `ctr images import` takes.
+//! The test's image, made here: one layer with the probe in it, as an OCI image archive that `ctr images import` takes,
+//! and in parts, as a registry has it.
 //!
 //! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
 
@@ -13,37 +14,77 @@ pub const NAME: &str = "localhost/kata-qualify/probe:1";
 /// The folders of the image's root filesystem; `/work` is its working directory.
 pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys", "tmp", "work"];
 
+/// The image's parts, each with a digest of its own.
+#[derive(Debug, Clone)]
+pub struct Image {
+    config: Vec<u8>,
+    layer: Vec<u8>,
+    /// What names the others.
+    pub manifest: Vec<u8>,
+}
+
+impl Image {
+    /// The manifest's type.
+    pub const MANIFEST: &'static str = "application/vnd.oci.image.manifest.v1+json";
+
+    /// With this program as the probe, which stays where it is told nothing: so the image also serves as a pod's
+    /// sandbox.
+    ///
+    /// # Errors
+    /// Only when it cannot be written to memory.
+    pub fn of(probe: &[u8]) -> io::Result<Image> {
+        let layer = layer(probe)?;
+        let config = json!({
+            "architecture": Arch::of_machine().map(Arch::oci_name),
+            "os": "linux",
+            "config": {
+                "Env": ["PATH=/", "KATA_QUALIFY_IMAGE=yes"],
+                "WorkingDir": "/work",
+                "Entrypoint": [suites::containers::PROBE],
+                "Cmd": ["stay"],
+            },
+            "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
+        });
+        let config = serde_json::to_vec(&config)?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": Image::MANIFEST,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+        });
+        let manifest = serde_json::to_vec(&manifest)?;
+        Ok(Image { config, layer, manifest })
+    }
+
+    /// Its root filesystem, as an archive.
+    pub fn root_filesystem(&self) -> &[u8] {
+        &self.layer
+    }
+
+    /// The manifest's digest.
+    pub fn manifest_digest(&self) -> String {
+        digest(&self.manifest)
+    }
+
+    /// The part of that digest.
+    pub fn blob(&self, wanted: &str) -> Option<&[u8]> {
+        [&self.config, &self.layer, &self.manifest].into_iter().find(|part| digest(part) == wanted).map(Vec::as_slice)
+    }
+}
+
 /// The archive with this program as the probe.
 ///
 /// # Errors
 /// Only when the archive cannot be written to memory.
 pub fn archive(probe: &[u8]) -> io::Result<Vec<u8>> {
-    let layer = layer(probe)?;
-    let config = json!({
-        "architecture": Arch::of_machine().map(Arch::oci_name),
-        "os": "linux",
-        "config": {
-            "Env": ["PATH=/", "KATA_QUALIFY_IMAGE=yes"],
-            "WorkingDir": "/work",
-            "Entrypoint": [suites::containers::PROBE],
-        },
-        "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
-    });
-    let config = serde_json::to_vec(&config)?;
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
-    });
-    let manifest = serde_json::to_vec(&manifest)?;
-    let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    let image = Image::of(probe)?;
+    let mut entry = descriptor(Image::MANIFEST, &image.manifest);
     entry["annotations"] = json!({ "io.containerd.image.name": NAME });
     let index = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": [entry] }))?;
     let mut tar = tar::Builder::new(Vec::new());
     file(&mut tar, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     file(&mut tar, "index.json", 0o644, &index)?;
-    for blob in [&config, &manifest, &layer] {
+    for blob in [&image.config, &image.manifest, &image.layer] {
         let name = digest(blob).replace(':', "/");
         file(&mut tar, &format!("blobs/{name}"), 0o644, blob)?;
     }

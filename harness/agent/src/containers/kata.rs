@@ -44,6 +44,42 @@ pub struct ConfiguredKata {
 /// A failure that blames the record where a path of its is not there; an error where the configuration that was made
 /// would not take effect.
 pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
+    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
+    let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
+    configure_guest(root, claims, profile, kata, &guest, Vec::new())
+}
+
+/// The same for guests of a kernel of Kata's own and an image, which is handed over as the shipped configuration says.
+///
+/// # Errors
+/// As [`configure`].
+pub fn configure_image(
+    root: &Root,
+    claims: &Claims,
+    profile: &Profile,
+    kata: &Kata,
+    kernel: &str,
+    image: &str,
+) -> Result<Option<ConfiguredKata>, Stop> {
+    // What the shipped configuration names is where its archive would be unpacked to; an initrd excludes an image.
+    let files = [("kernel", kernel), ("image", image), ("initrd", "")].map(|(key, value)| Setting {
+        table: ["hypervisor", "qemu"].map(str::to_owned).to_vec(),
+        key: key.to_owned(),
+        value: value.into(),
+        why: "Kata's own guest".to_owned(),
+    });
+    configure_guest(root, claims, profile, kata, &Guest::Kata, files.to_vec())
+}
+
+/// Configures Kata for a guest, with settings besides those that are planned for it.
+fn configure_guest(
+    root: &Root,
+    claims: &Claims,
+    profile: &Profile,
+    kata: &Kata,
+    guest: &Guest,
+    besides: Vec<Setting>,
+) -> Result<Option<ConfiguredKata>, Stop> {
     let Some(shipped) = &kata.shipped else { return Ok(None) };
     let doing = |what: &str| {
         let what = format!("{what} for Kata {}", kata.version);
@@ -51,13 +87,13 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     };
     copy(root, Path::new(shipped), Path::new(&kata.configuration))
         .map_err(|e| doing("copying the configuration")(&e))?;
-    let configuration = planned(root, claims, profile, kata)?;
+    let configuration = planned(root, claims, profile, kata, guest)?;
     let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
     if located.named != Path::new(&kata.configuration) {
         let (found, ours) = (located.named.display(), &kata.configuration);
         return Err(Stop::error(format!("Kata {} would read {found} and not {ours}", kata.version)));
     }
-    let settings = settings(&configuration);
+    let settings = [besides, settings(&configuration)].concat();
     let (file, text) = written(root, &located, &configuration, &settings, &doing("configuring"))?;
     let merged = MergedConfiguration::read(root, &located, kata.kind, kata.version)
         .map_err(|e| doing("reading the configuration")(&e))?;
@@ -70,15 +106,30 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     Ok(Some(ConfiguredKata { file, text, notes }))
 }
 
+/// Whether a key of the table `runtime` is on in what this Kata reads; `root` is `/` in an environment.
+///
+/// # Errors
+/// When that cannot be read.
+pub fn is_set(root: &Root, kata: &Kata, key: &str) -> Result<bool, Stop> {
+    let failed = |e: &dyn std::fmt::Display| Stop::error(format!("reading what Kata {} reads: {e}", kata.version));
+    let located = locate(root, kata.kind, None).map_err(|e| failed(&e))?;
+    let merged = MergedConfiguration::read(root, &located, kata.kind, kata.version).map_err(|e| failed(&e))?;
+    Ok(merged.get(&["runtime", key]) == Some(&true.into()))
+}
+
 fn copy(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
     root.write(to, &root.read(from, MAX_SHIPPED)?)
 }
 
-fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<KataConfiguration, Stop> {
+fn planned(
+    root: &Root,
+    claims: &Claims,
+    profile: &Profile,
+    kata: &Kata,
+    guest: &Guest,
+) -> Result<KataConfiguration, Stop> {
     let release = claims.in_use();
-    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
-    let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
-    let mut found = Inventory::gather(root, &release, &guest)
+    let mut found = Inventory::gather(root, &release, guest)
         .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
     // Which of the two daemons it is would decide before it has been tried.
     if let Some(daemon) = &mut found.daemon {
@@ -90,7 +141,7 @@ fn planned(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Resu
         profile,
         kata: kata.version,
         found: &found,
-        guest: &guest,
+        guest,
         emulated: kata.emulated,
         force: true,
         no_shared_fs: false,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use suites::check::Stop;
-use suites::containers::Network;
+use suites::containers::{DockerNetwork, Network};
 
 /// A namespace that goes when this is dropped.
 pub struct Namespace {
@@ -62,7 +62,7 @@ impl Drop for Namespace {
 }
 
 /// Runs the distro's `ip`; what it cannot do is the environment's lack.
-fn ip(arguments: &[&str]) -> Result<(), Stop> {
+pub(super) fn ip(arguments: &[&str]) -> Result<(), Stop> {
     let cannot = |why: &str| {
         Err(Stop::skip(format!("the environment cannot make a network: ip {}: {why}", arguments.join(" "))))
     };
@@ -72,7 +72,26 @@ fn ip(arguments: &[&str]) -> Result<(), Stop> {
         Err(ProcessError::Start { source, .. }) => {
             Err(Stop::skip(format!("the environment has no ip command to make a network with: {source}")))
         }
-        Err(error @ ProcessError::Wait { .. }) => Err(Stop::error(error.to_string())),
+        Err(error @ (ProcessError::Sandbox { .. } | ProcessError::Wait { .. })) => Err(Stop::error(error.to_string())),
         Err(late) => cannot(&late.to_string()),
+    }
+}
+
+/// An instance's bridge for the containers in a network of Docker's; the name of an interface has 15 bytes at most.
+pub(super) fn bridge(instance: &str, network: DockerNetwork) -> String {
+    let letter = match network {
+        DockerNetwork::Bridge => 'a',
+        DockerNetwork::Made => 'b',
+    };
+    format!("{instance}{letter}")
+}
+
+/// Removes the bridges of an instance, which most have none of.
+pub(super) fn remove_bridges(instance: &str) {
+    for network in [DockerNetwork::Bridge, DockerNetwork::Made] {
+        let bridge = bridge(instance, network);
+        if Path::new("/sys/class/net").join(&bridge).exists() {
+            let _ = ip(&["link", "del", &bridge]);
+        }
     }
 }

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
-use suites::containers::{FileFacts, PROBE, ProbeFacts, pattern};
+use suites::containers::{DiskFacts, FileFacts, PROBE, ProbeFacts, TerminalSize, pattern};
 
 /// What a container that has reached its business prints first.
 pub const READY: &str = "ready";
@@ -57,16 +57,75 @@ fn act(words: &[&str]) -> io::Result<u8> {
             fs::write(path, text)?;
             io::stdout().write_all(&fs::read(path)?)?;
         }
+        ["disk", path] => println!("{}", serde_json::to_string(&disk_facts(Path::new(path))?)?),
+        ["head", path, length] => {
+            let mut start = vec![0; number(length)?];
+            fs::File::open(path)?.read_exact(&mut start)?;
+            io::stdout().write_all(&start)?;
+        }
+        ["put", path, text] => {
+            let mut disk = fs::File::options().write(true).open(path)?;
+            disk.write_all(text.as_bytes())?;
+            disk.sync_all()?;
+        }
+        ["give", path, user] => {
+            fs::write(path, "")?;
+            std::os::unix::fs::chown(path, Some(user.parse().map_err(io::Error::other)?), None)?;
+        }
+        ["allocate", path, length] => {
+            let file = fs::File::create(path)?;
+            rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, number(length)? as u64)?;
+        }
         ["mkdir", path] => fs::create_dir(path)?,
         ["fill", path, mib] => fill(Path::new(path), number(mib)?)?,
+        ["processes"] => {
+            for entry in fs::read_dir("/proc")?.flatten() {
+                let name = entry.file_name();
+                if name.to_string_lossy().parse::<u32>().is_ok() {
+                    // One that has ended meanwhile has none.
+                    let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                    println!("{}", String::from_utf8_lossy(&line).replace('\0', " ").trim_end());
+                }
+            }
+        }
+        ["open", count] => {
+            let wanted = number(count)?;
+            let opened: Vec<fs::File> = (0..wanted).map_while(|_| fs::File::open(PROBE).ok()).collect();
+            println!("{}", opened.len());
+        }
         ["fork", count] => println!("{}", fork(number(count)?)),
         ["eat", mib] => eat(number(mib)?)?,
+        ["echo"] => echo()?,
         ["stay"] => {
             ready()?;
             loop {
                 std::thread::park();
             }
         }
+        ["hold", mib] => {
+            let held = vec![1_u8; number(mib)? << 20];
+            ready()?;
+            loop {
+                std::hint::black_box(&held);
+                std::thread::park();
+            }
+        }
+        ["spin", milliseconds] => {
+            let end = cpu_time() + Duration::from_millis(number(milliseconds)? as u64);
+            while cpu_time() < end {
+                std::hint::spin_loop();
+            }
+        }
+        ["tick"] => {
+            ready()?;
+            loop {
+                println!("tick");
+                io::stdout().flush()?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        ["watch", folder] => watch(Path::new(folder))?,
+        ["terminal", last] => terminal(last)?,
         ["handle"] => return handle(true),
         ["defy"] => return handle(false),
         ["serve", port] => serve(port.parse().map_err(io::Error::other)?)?,
@@ -89,6 +148,24 @@ fn ready() -> io::Result<()> {
 /// Gives so many bytes of standard input back; its end need not come.
 fn cat(length: usize) -> io::Result<()> {
     io::copy(&mut io::stdin().lock().take(length as u64), &mut io::stdout().lock()).map(drop)
+}
+
+/// Gives standard input back as it comes.
+fn echo() -> io::Result<()> {
+    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
+    let mut piece = [0; 4096];
+    loop {
+        match input.read(&mut piece)? {
+            0 => return Ok(()),
+            count => output.write_all(&piece[..count]).and_then(|()| output.flush())?,
+        }
+    }
+}
+
+/// The CPU time that this process has had, of which a busy machine gives less than the clock says.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Half of it forwards to standard output, the other half backwards to standard error, both at once.
@@ -174,6 +251,16 @@ fn file_facts(path: &Path) -> io::Result<FileFacts> {
     })
 }
 
+fn disk_facts(path: &Path) -> io::Result<DiskFacts> {
+    let meta = fs::metadata(path)?;
+    if !meta.file_type().is_block_device() {
+        return Err(io::Error::other(format!("{} is no disk", path.display())));
+    }
+    let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+    let device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}"))?;
+    Ok(DiskFacts { size: fs::File::open(path)?.seek(SeekFrom::End(0))?, device: device.to_string_lossy().into_owned() })
+}
+
 fn fill(path: &Path, mib: usize) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     let piece = vec![b'x'; 1 << 20];
@@ -207,6 +294,45 @@ fn eat(mib: usize) -> io::Result<()> {
     }
     // Something must be done with it, or it need not be there.
     println!("{} MiB", held.iter().filter(|piece| piece.last() == Some(&1)).count());
+    Ok(())
+}
+
+/// Prints what inotify tells of a folder: the names of what was made, renamed, written or removed in it.
+fn watch(folder: &Path) -> io::Result<()> {
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+    let watch = inotify::init(CreateFlags::CLOEXEC)?;
+    let wanted = WatchFlags::CREATE | WatchFlags::CLOSE_WRITE | WatchFlags::MOVE | WatchFlags::DELETE;
+    inotify::add_watch(&watch, folder, wanted)?;
+    ready()?;
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    loop {
+        let event = events.next()?;
+        println!("{}", event.file_name().map(|name| name.to_string_lossy()).unwrap_or_default());
+        io::stdout().flush()?;
+    }
+}
+
+/// Prints which of its streams are a terminal, that terminal's size, and each size that it is told of by SIGWINCH, up to
+/// the last one.
+fn terminal(last: &str) -> io::Result<()> {
+    use std::io::IsTerminal as _;
+    let streams = [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()];
+    println!("terminals: {}", streams.map(|is| if is { "yes" } else { "no" }).join(" "));
+    // Before the first look: what is told between the two must not be missed.
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGWINCH])?;
+    let say_size = || {
+        let size = rustix::termios::tcgetwinsize(io::stdout())?;
+        let size = TerminalSize { rows: size.ws_row, columns: size.ws_col }.to_string();
+        println!("{size}");
+        io::stdout().flush()?;
+        Ok::<bool, io::Error>(size == last)
+    };
+    let mut is_last = say_size()?;
+    while !is_last {
+        signals.wait().for_each(drop);
+        is_last = say_size()?;
+    }
     Ok(())
 }
 

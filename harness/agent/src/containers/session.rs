@@ -1,22 +1,28 @@
 //! What one container test is given: a runtime in a running containerd.
 
 use super::containerd::{COMMAND, ContainerdInstance};
+use super::cri::instance::{CriInstance, handler};
+use super::cri::session::CriSession;
+use super::docker::instance::DockerInstance;
+use super::docker::session::DockerSession;
 use super::network::Namespace;
+use super::pods::Pods;
+use super::settings::Settings;
+use super::shared::Shared;
 use super::spec::{self, Surroundings};
 use super::task::ContainerTask;
-use super::{ctr, guests, host, image, probe};
-use crate::system;
+use super::{ctr, golden, guests, host, image, kata, probe};
 use model::profile::{self, Profile};
 use model::sync::locked;
-use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, SharedFilesystem, Vsock};
-use std::collections::{BTreeMap, BTreeSet};
+use root::Root;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use suites::check::Stop;
+use suites::check::{Check, Stop};
 use suites::containers::{
-    Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Kata, Network, Process,
-    Sandbox, Task, Trace,
+    Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, Cri, Docker, GuestFiles, Kata, Network,
+    Process, Sandbox, Snapshotter, Task, Trace,
 };
 use suites::environment::Claims;
 use suites::outcome::Component;
@@ -24,18 +30,6 @@ use suites::share::Share;
 
 /// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
 const LAST_WORDS: u32 = 500;
-
-/// The pods that tests share, by the names that containerd knows their runtimes by.
-#[derive(Default)]
-pub struct Pods(Mutex<BTreeMap<&'static str, ContainerTask>>);
-
-impl Pods {
-    /// Ends all of them.
-    pub fn end(&self) {
-        let pods = std::mem::take(&mut *locked(&self.0));
-        drop(pods);
-    }
-}
 
 /// A runtime, as one test sees it.
 pub struct Session<'a> {
@@ -49,10 +43,28 @@ pub struct Session<'a> {
     pub profile: &'a Profile,
     /// The pods that tests share.
     pub pods: &'a Pods,
+    /// The containerd with CRI that tests share.
+    pub cri: &'a Shared<CriInstance>,
+    /// Docker's engine that tests share.
+    pub docker: &'a Shared<DockerInstance>,
+    /// What instances of containerd are made of.
+    pub settings: &'a Settings,
+    /// Logs that the report is to have.
+    pub logs: &'a Mutex<Vec<String>>,
     /// What the body noted.
     pub notes: &'a Mutex<Vec<String>>,
     /// Folders that go with the test.
     pub folders: Mutex<Vec<PathBuf>>,
+}
+
+/// A container on disk, which nobody has started.
+struct Described {
+    id: String,
+    folder: PathBuf,
+    /// Its specification.
+    file: String,
+    /// The pod that it is in.
+    within: Option<String>,
 }
 
 impl Session<'_> {
@@ -102,6 +114,19 @@ impl Session<'_> {
     }
 
     fn start_task(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
+        let Described { id, folder, file, within } = self.describe(container)?;
+        let arguments = self.run_arguments(&["--config", &file], &[&id]);
+        let task = ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)?;
+        Ok(self.known(task).in_pod(within))
+    }
+
+    /// Says to a task what is known of its sandbox.
+    fn known(&self, task: ContainerTask) -> ContainerTask {
+        task.emulated(self.emulated()).with_record(self.record_paths())
+    }
+
+    /// Makes a container's root filesystem and its specification.
+    fn describe(&self, container: &Container) -> Result<Described, Stop> {
         let pod = match &container.sandbox {
             Sandbox::Alone | Sandbox::Pod => None,
             Sandbox::Shared => Some(self.shared_pod()?),
@@ -127,9 +152,21 @@ impl Session<'_> {
         let made = spec::make_root(&root, self.instance.probe(), &container.folder)
             .and_then(|()| fs::write(&file, specification.to_string()));
         made.map_err(|e| Stop::error(format!("making the container {id}: {e}")))?;
-        let arguments = self.run_arguments(&["--config", &file.to_string_lossy()], &[&id]);
-        let task = ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)?;
-        Ok(task.in_pod(within).emulated(self.emulated()).with_record(self.record_paths()))
+        Ok(Described { id, folder, file: file.to_string_lossy().into_owned(), within })
+    }
+
+    /// Runs a described container twice: its record stays with containerd when it has ended, and is started again.
+    fn run_and_start(&self, described: &Described) -> Result<[ContainerOutput; 2], Stop> {
+        let Described { id, file, .. } = described;
+        let run: Vec<String> =
+            self.run_arguments(&["--config", file], &[id]).into_iter().filter(|word| word != "--rm").collect();
+        let fifos = self.instance.fifos().to_string_lossy().into_owned();
+        let again = ["tasks", "start", "--fifo-dir", &fifos, id].map(str::to_owned);
+        let ended = |arguments: &[String]| {
+            let task = ContainerTask::start(&self.instance, self.runtime, id, None, arguments, &[])?;
+            self.known(task).wait_to_end()
+        };
+        Ok([ended(&run)?, ended(&again)?])
     }
 
     /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.
@@ -150,23 +187,25 @@ impl Session<'_> {
         Some(LAST_WORDS)
     }
 
-    /// The pod of this handler that tests share: its id and process, started by the first test that wants it.
+    /// The pod of this handler that tests share: its id and process.
     fn shared_pod(&self) -> Result<(String, u32), Stop> {
-        let mut pods = locked(&self.pods.0);
-        if let Some(pod) = pods.get(self.handler()) {
-            return Ok((pod.id().to_owned(), pod.pid()?));
-        }
-        let mut pod = self.start_task(&Container::pod(), &[])?;
-        pod.wait_until_ready()?;
-        let found = (pod.id().to_owned(), pod.pid()?);
-        pods.insert(self.handler(), pod);
-        Ok(found)
+        self.pods.of(self.handler(), || {
+            let mut pod = self.start_task(&Container::pod(), &[])?;
+            pod.wait_until_ready()?;
+            Ok(pod)
+        })
     }
 
     /// Ends the shared pod; the next test that wants one starts another.
     pub fn forget_pod(&self) {
-        let pod = locked(&self.pods.0).remove(self.handler());
-        drop(pod);
+        self.pods.forget(self.handler());
+    }
+
+    /// The same runtime in another containerd.
+    fn beside<'b>(&'b self, instance: Arc<ContainerdInstance>, pods: &'b Pods) -> Session<'b> {
+        let &Session { runtime, claims, profile, cri, docker, settings, logs, notes, .. } = self;
+        let folders = Mutex::default();
+        Session { instance, runtime, claims, profile, pods, cri, docker, settings, logs, notes, folders }
     }
 
     fn sandbox_pid(&self, id: &str) -> Result<u32, Stop> {
@@ -193,19 +232,35 @@ impl Containers for Session<'_> {
         self.begin(container, input)?.wait_to_end()
     }
 
+    fn run_twice(&self, container: &Container) -> Result<[ContainerOutput; 2], Stop> {
+        self.make_room();
+        let described = self.describe(&container.clone().within(Sandbox::Alone))?;
+        let result = self.run_and_start(&described);
+        let _ = self.instance.ctr(&["containers", "delete", &described.id], COMMAND);
+        let _ = fs::remove_dir_all(&described.folder);
+        result
+    }
+
     fn run_with(&self, files: GuestFiles, container: &Container) -> Result<ContainerOutput, Stop> {
         let kata = self.kata().ok_or_else(|| Stop::skip("runc has no guests"))?;
         let files = match files {
             GuestFiles::DistrosInitrd => guests::distros(self.instance.disk(), self.claims, self.profile, kata)?,
             GuestFiles::Katas => guests::katas(kata)?,
+            GuestFiles::KatasImage => guests::katas_with_image(kata)?,
         };
-        self.note(format!("the guest boots {} with {}", files.kernel, guests::described(&files.initrd)));
+        self.note(format!("the guest boots {} with {}", files.kernel, guests::described(files.root.path())));
         // The shim reads its configuration for every sandbox; a shared one would be an older one's.
         let container = Container { sandbox: Sandbox::Alone, ..container.clone() };
         let result =
             guests::configure(self.claims, self.profile, kata, Some(&files)).and_then(|()| self.run(&container, &[]));
         guests::configure(self.claims, self.profile, kata, None)?;
         result
+    }
+
+    fn is_set(&self, key: &str) -> Result<bool, Stop> {
+        let kata = self.kata().ok_or_else(|| Stop::skip("runc reads no configuration of Kata's"))?;
+        let root = Root::new(Path::new("/")).map_err(|e| Stop::error(e.to_string()))?;
+        kata::is_set(&root, kata, key)
     }
 
     fn run_katas_check(&self) -> Result<ContainerOutput, Stop> {
@@ -236,16 +291,44 @@ impl Containers for Session<'_> {
         let mut rest = vec![image::NAME, id.as_str(), suites::containers::PROBE];
         rest.extend(command);
         let arguments = self.run_arguments(&options, &rest);
-        ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?
-            .emulated(self.emulated())
-            .with_record(self.record_paths())
-            .wait_to_end()
+        let task = ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?;
+        self.known(task).wait_to_end()
+    }
+
+    fn by_snapshotter(&self, snapshotter: Snapshotter, check: &dyn Fn(&dyn Containers) -> Check) -> Check {
+        self.make_room();
+        let instance = Arc::new(ContainerdInstance::with_snapshotter(self.settings, snapshotter)?);
+        locked(self.logs).push(instance.log_path().to_string_lossy().into_owned());
+        let pods = Pods::default();
+        let result = check(&self.beside(instance, &pods));
+        pods.end();
+        result
     }
 
     fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop> {
         let mut task = self.begin(container, &[])?;
         task.wait_until_ready()?;
         Ok(Box::new(task))
+    }
+
+    fn cri(&self) -> Result<Box<dyn Cri + '_>, Stop> {
+        self.make_room();
+        let alone = self.cri.alone();
+        let instance = self.cri.get(CriInstance::ended, || CriInstance::start(self.settings, &self.claims.kata))?;
+        locked(self.logs).push(instance.log_path().to_string_lossy().into_owned());
+        // What a RuntimeClass names; containerd has runc's own.
+        let handler = self.kata().map_or_else(|| "runc".to_owned(), handler);
+        let (record, emulated) = (self.record_paths(), self.emulated());
+        Ok(Box::new(CriSession::new(instance, alone, self.runtime, handler, record, emulated)))
+    }
+
+    fn docker(&self) -> Result<Box<dyn Docker + '_>, Stop> {
+        self.make_room();
+        let alone = self.docker.alone();
+        let instance = self.docker.get(DockerInstance::ended, || DockerInstance::start(self.settings))?;
+        locked(self.logs).push(instance.log_path().to_string_lossy().into_owned());
+        let record = self.record_paths();
+        Ok(Box::new(DockerSession::new(instance, alone, self.kata(), record)?))
     }
 
     fn folder(&self) -> Result<PathBuf, Stop> {
@@ -296,18 +379,7 @@ impl Containers for Session<'_> {
     }
 
     fn golden_arguments(&self, id: &str) -> Result<Vec<String>, Stop> {
-        let qemu = self.claims.in_use().qemu().map(|vmm| vmm.path.clone()).unwrap_or_default();
-        let mut guest = Guest::new(self.profile, qemu, id, "kernel");
-        guest.arch = self.claims.release.arch;
-        guest.initrd = Some("initrd".to_owned());
-        guest.shared = SharedFilesystem::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
-        guest.vsock = Some(Vsock { guest_cid: 3 });
-        guest.for_host_with(system::cpus(), self.profile);
-        guest.nested = system::is_under_a_hypervisor();
-        let launch = qemu::argv::launch(self.profile, &guest);
-        launch
-            .map(|launch| launch.normalised())
-            .map_err(|e| Stop::error(format!("the profile's arguments for the sandbox {id}: {e}")))
+        golden::arguments(self.claims, self.profile, id)
     }
 
     fn note(&self, text: String) {

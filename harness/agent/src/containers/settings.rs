@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use suites::containers::ContainerRuntime;
 
 /// What an instance is made of.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The distro's containerd; `ctr` is beside it.
     pub containerd: PathBuf,
+    /// Docker's engine, where the release has one.
+    pub docker: Option<PathBuf>,
     /// A folder on a disk, for images and root filesystems.
     pub disk: PathBuf,
     /// Where logs are kept.
@@ -39,5 +42,13 @@ impl ContainerDeadlines {
     pub fn new(emulated: bool) -> ContainerDeadlines {
         let kata = if emulated { 240 } else { 120 };
         ContainerDeadlines { runc: Duration::from_secs(60), kata: Duration::from_secs(kata) }
+    }
+
+    /// How long a container of that runtime may take.
+    pub fn of(self, runtime: ContainerRuntime) -> Duration {
+        match runtime {
+            ContainerRuntime::Runc => self.runc,
+            ContainerRuntime::Kata => self.kata,
+        }
     }
 }

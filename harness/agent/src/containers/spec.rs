@@ -3,11 +3,12 @@
 use super::image::FOLDERS;
 use super::probe::LINGER;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use suites::containers::{Container, ContainerLimits, Mount, PROBE, Sandbox};
+use suites::containers::{Container, ContainerLimits, Disk, Mount, PROBE, Sandbox};
 
 /// The capabilities that containerd gives a container by default (`defaultUnixCaps` in its `oci/spec.go`).
 const CAPABILITIES: [&str; 14] = [
@@ -59,15 +60,24 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
     environment.extend(around.linger.map(|milliseconds| format!("{LINGER}={milliseconds}")));
     let mut arguments = vec![PROBE.to_owned()];
     arguments.extend(container.command.iter().cloned());
+    let default = || CAPABILITIES.map(str::to_owned).to_vec();
+    let capabilities = container.capabilities.clone().unwrap_or_else(default);
     let mut groups = vec![container.group];
     groups.extend(&container.groups);
     let mut linux = json!({
         "cgroupsPath": around.cgroup,
-        "resources": resources(container.limits, around.swap),
+        "resources": resources(container.limits, &container.disks, around.swap),
         "namespaces": namespaces(container, around),
         "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list"],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     });
+    if !container.disks.is_empty() {
+        let node = |disk: &Disk| {
+            let Disk { major, minor, to } = disk;
+            json!({ "path": to, "type": "b", "major": major, "minor": minor, "fileMode": 0o660, "uid": 0, "gid": 0 })
+        };
+        linux["devices"] = container.disks.iter().map(node).collect();
+    }
     if !container.denied.is_empty() {
         linux["seccomp"] = json!({
             "defaultAction": "SCMP_ACT_ALLOW",
@@ -83,17 +93,23 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
             "env": environment,
             "cwd": container.folder,
             "capabilities": {
-                "bounding": CAPABILITIES,
-                "effective": CAPABILITIES,
-                "permitted": CAPABILITIES,
+                "bounding": capabilities,
+                "effective": capabilities,
+                "permitted": capabilities,
             },
-            "noNewPrivileges": true,
+            "noNewPrivileges": !container.gains_privileges,
         },
         "root": { "path": around.root, "readonly": container.read_only },
         "mounts": mounts(container),
         "annotations": annotations(container, around),
         "linux": linux,
     });
+    if let Some(limit) = container.open_files {
+        specification["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": limit, "hard": limit }]);
+    }
+    if !container.sysctls.is_empty() {
+        specification["linux"]["sysctl"] = json!(container.sysctls.iter().cloned().collect::<BTreeMap<_, _>>());
+    }
     // A name cannot be set in somebody else's namespace.
     if let (Some(hostname), None) = (&container.hostname, &around.pod) {
         specification["hostname"] = json!(hostname);
@@ -101,7 +117,7 @@ pub fn specification(container: &Container, around: &Surroundings) -> Value {
     specification
 }
 
-fn resources(limits: ContainerLimits, swap: bool) -> Value {
+fn resources(limits: ContainerLimits, disks: &[Disk], swap: bool) -> Value {
     let device = |major: u32, minor: Option<u32>| {
         let mut rule = json!({ "allow": true, "type": "c", "major": major, "access": "rwm" });
         if let Some(minor) = minor {
@@ -114,12 +130,18 @@ fn resources(limits: ContainerLimits, swap: bool) -> Value {
     devices.extend([3, 5, 7, 8, 9].map(|minor| device(1, Some(minor))));
     devices.extend([0, 1, 2].map(|minor| device(5, Some(minor))));
     devices.push(device(136, None));
+    devices.extend(disks.iter().map(|Disk { major, minor, .. }| {
+        json!({ "allow": true, "type": "b", "major": major, "minor": minor, "access": "rwm" })
+    }));
     let mut resources = json!({ "devices": devices });
     if let Some(limit) = limits.pids {
         resources["pids"] = json!({ "limit": limit });
     }
     if let Some(limit) = limits.memory {
         resources["memory"] = if swap { json!({ "limit": limit, "swap": limit }) } else { json!({ "limit": limit }) };
+    }
+    if let Some(limit) = limits.huge_pages {
+        resources["hugepageLimits"] = json!([{ "pageSize": "2MB", "limit": limit }]);
     }
     if let Some(millis) = limits.cpu_millis {
         resources["cpu"] = json!({ "quota": u64::from(millis) * 100, "period": 100_000 });
@@ -138,7 +160,8 @@ fn namespaces(container: &Container, around: &Surroundings) -> Vec<Value> {
         Some(path) => json!({ "type": "network", "path": path }),
         None => pods("network", "net"),
     };
-    let mut all = vec![own("pid"), own("mount"), pods("ipc", "ipc"), pods("uts", "uts"), network];
+    let processes = if container.shares_processes { pods("pid", "pid") } else { own("pid") };
+    let mut all = vec![processes, own("mount"), pods("ipc", "ipc"), pods("uts", "uts"), network];
     if around.unified {
         all.push(own("cgroup"));
     }
@@ -235,6 +258,10 @@ mod tests {
         assert_eq!(joined["annotations"][SANDBOX_ID], "kq1r-0");
         let text = joined["linux"]["namespaces"].to_string();
         assert!(text.contains("/proc/77/ns/uts") && text.contains("/proc/77/ns/net"), "{text}");
+        assert!(!text.contains("/proc/77/ns/pid"), "{text}");
+        let shared = Container { shares_processes: true, ..Container::new(&["stay"]) };
+        let shared = specification(&shared, &Surroundings { pod: Some(("kq1r-0".into(), 77)), ..around() });
+        assert_eq!(shared["linux"]["namespaces"][0], json!({ "type": "pid", "path": "/proc/77/ns/pid" }));
     }
 
     #[test]
@@ -248,12 +275,38 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_processes_and_sysctls_are_there_only_where_they_are_asked_for() {
+        let none = specification(&Container::new(&["stay"]), &around());
+        assert_eq!((none["process"].get("rlimits"), none["linux"].get("sysctl")), (None, None));
+        let sysctls = vec![("kernel.shm_rmid_forced".to_owned(), "1".to_owned())];
+        let container = Container { open_files: Some(64), sysctls, ..Container::new(&["stay"]) };
+        let asked = specification(&container, &around());
+        let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 64 }]);
+        assert_eq!(asked["process"]["rlimits"], limit);
+        assert_eq!(asked["linux"]["sysctl"], json!({ "kernel.shm_rmid_forced": "1" }));
+    }
+
+    #[test]
+    fn a_disk_has_a_node_and_may_be_used() {
+        let disks = vec![Disk { major: 7, minor: 3, to: "/dev/xda".into() }];
+        let asked = specification(&Container { disks, ..Container::new(&["stay"]) }, &around());
+        let node = &asked["linux"]["devices"][0];
+        assert_eq!((&node["path"], &node["type"], &node["minor"]), (&json!("/dev/xda"), &json!("b"), &json!(3)));
+        let rules = asked["linux"]["resources"]["devices"].to_string();
+        assert!(rules.contains(r#""major":7,"minor":3"#), "{rules}");
+        let none = specification(&Container::new(&["stay"]), &around());
+        assert_eq!(none["linux"].get("devices"), None);
+    }
+
+    #[test]
     fn limits_are_in_the_specifications_units() {
-        let limits = ContainerLimits { pids: Some(5), memory: Some(1 << 20), cpu_millis: Some(250) };
+        let limits =
+            ContainerLimits { pids: Some(5), memory: Some(1 << 20), cpu_millis: Some(250), huge_pages: Some(2 << 20) };
         let container = Container { limits, ..Container::new(&["stay"]) };
         let resources =
             specification(&container, &Surroundings { swap: true, ..around() })["linux"]["resources"].clone();
         assert_eq!(resources["pids"]["limit"], 5);
+        assert_eq!(resources["hugepageLimits"], json!([{ "pageSize": "2MB", "limit": 2 << 20 }]));
         assert_eq!(resources["memory"], json!({ "limit": 1 << 20, "swap": 1 << 20 }));
         assert_eq!(resources["cpu"], json!({ "quota": 25_000, "period": 100_000 }));
         let none = specification(&Container::new(&["stay"]), &around())["linux"]["resources"].clone();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{ContainerOutput, ContainerRuntime, PROBE, Process, Task};
+use suites::containers::{ContainerOutput, ContainerRuntime, ContainerUsage, PROBE, Process, Task};
 
 /// How long a sandbox may outlive its VMM: Kata may say why that has ended, and ends itself where all is well.
 const GONE: Duration = Duration::from_secs(60);
@@ -28,6 +28,8 @@ pub struct ContainerTask {
     /// Its root filesystem and specification.
     folder: Option<PathBuf>,
     finished: bool,
+    /// Whether `ctr` ended with a complaint: then it may have left the container's record.
+    refused: bool,
     /// The pod that it is in.
     pod: Option<String>,
     emulated: bool,
@@ -57,6 +59,7 @@ impl ContainerTask {
             next_exec: AtomicU64::new(1),
             folder,
             finished: false,
+            refused: false,
             pod: None,
             emulated: false,
             record: None,
@@ -171,6 +174,15 @@ impl ContainerTask {
         }
     }
 
+    /// Has `ctr tasks` do something with it, which must succeed.
+    fn told(&self, words: &[&str], doing: &str) -> Result<ContainerOutput, Stop> {
+        let finished = self.instance.ctr(&[&["tasks"][..], words, &[self.id.as_str()]].concat(), COMMAND)?;
+        match finished.code {
+            0 => Ok(finished),
+            _ => Err(Stop::fail(format!("{doing}: {}", finished.summary()))),
+        }
+    }
+
     /// What a finished `ctr` says: the container's end, or why there was none.
     fn judge(&self, finished: ContainerOutput) -> Result<ContainerOutput, Stop> {
         if self.instance.ended().is_some() {
@@ -207,11 +219,21 @@ impl Task for ContainerTask {
     }
 
     fn signal(&self, number: i32) -> Result<(), Stop> {
-        let sent = self.instance.ctr(&["tasks", "kill", "--signal", &number.to_string(), &self.id], COMMAND)?;
-        match sent.code {
-            0 => Ok(()),
-            _ => Err(Stop::fail(format!("sending signal {number}: {}", sent.summary()))),
-        }
+        self.told(&["kill", "--signal", &number.to_string()], &format!("sending signal {number}")).map(drop)
+    }
+
+    fn usage(&self) -> Result<ContainerUsage, Stop> {
+        let told = self.told(&["metrics", "--format", "json"], "asking what a container uses")?;
+        ctr::usage(&told.text())
+            .ok_or_else(|| Stop::fail(format!("containerd tells nothing of memory and CPU time: {}", told.summary())))
+    }
+
+    fn pause(&self) -> Result<(), Stop> {
+        self.told(&["pause"], "pausing a container").map(drop)
+    }
+
+    fn resume(&self) -> Result<(), Stop> {
+        self.told(&["resume"], "resuming a container").map(drop)
     }
 
     fn stdout(&self) -> String {
@@ -221,6 +243,7 @@ impl Task for ContainerTask {
     fn wait(&mut self, deadline: Duration) -> Result<ContainerOutput, Stop> {
         let finished = locked(&self.attached).wait(deadline).ok_or_else(|| self.silence(deadline))?;
         self.finished = true;
+        self.refused = ctr::complaint(&finished).is_some();
         self.judge(finished)
     }
 }
@@ -262,6 +285,9 @@ impl Drop for ContainerTask {
                 let _ = self.instance.ctr(&["tasks", "delete", "--force", &self.id], COMMAND);
                 let _ = self.instance.ctr(&["containers", "delete", &self.id], COMMAND);
             }
+        }
+        if self.refused && self.instance.ended().is_none() {
+            let _ = self.instance.ctr(&["containers", "delete", &self.id], COMMAND);
         }
         if let Some(folder) = &self.folder {
             let _ = fs::remove_dir_all(folder);

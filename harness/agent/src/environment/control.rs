@@ -6,6 +6,7 @@
 //! pjdfstest is judged by the difference: by name, its failures on the share that are not failures natively.
 
 use crate::body::in_fresh_directory;
+use crate::home::AgentHome;
 use crate::process::run;
 use model::sync::locked;
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{Body, Test, body};
 use suites::check::{Check, Stop};
-use suites::filesystem::{self, GuestBody, Site};
+use suites::filesystem::{self, Effort, GuestBody, Site};
 
 /// What the native filesystem did, by the test's name; each property runs once.
 #[derive(Default)]
@@ -22,13 +23,13 @@ pub struct Controls {
 }
 
 impl Controls {
-    /// Runs the property natively below `root` unless it has been; what fails there is an error or a skip, never a failure.
-    pub fn check(&self, test: &Test, root: &Path, pjdfstest: &Path) -> Check {
+    /// Runs the property natively on the volume unless it has been; what fails there is an error or a skip, never a failure.
+    pub fn check(&self, test: &Test, volume: &Volume<'_>) -> Check {
         let Some(guest_body) = body(test).and_then(Body::on_a_site) else { return Ok(()) };
         // The outer lock is held only to find the entry: a slow property must not hold up the others.
         let entry = Arc::clone(locked(&self.results).entry(test.name).or_default());
         let mut known = locked(&entry);
-        let result = known.get_or_insert_with(|| natively(guest_body, root, pjdfstest)).clone();
+        let result = known.get_or_insert_with(|| natively(guest_body, volume)).clone();
         result.map_err(|stop| match stop {
             Stop::Fail { message, .. } => Stop::error(format!(
                 "the property does not even hold on the environment's own filesystem, so the share cannot be judged: {message}"
@@ -38,29 +39,42 @@ impl Controls {
     }
 }
 
-fn natively(property: GuestBody, root: &Path, pjdfstest: &Path) -> Check {
-    in_fresh_directory(root, |dir| property(&site(dir, root, pjdfstest)))
+fn natively(property: GuestBody, volume: &Volume<'_>) -> Check {
+    in_fresh_directory(volume.root, |dir| property(&volume.site(dir)))
 }
 
-/// The environment's own filesystem as a site.
-fn site(dir: PathBuf, root: &Path, pjdfstest: &Path) -> Site {
-    Site {
-        dir,
-        small: Some(root.join("small")).filter(|s| s.is_dir()),
-        root: root.to_owned(),
-        share: None,
-        pjdfstest: Some(pjdfstest.to_owned()).filter(|p| p.exists()),
-        run,
-        scratch: std::env::temp_dir(),
+/// The environment's own filesystem.
+pub struct Volume<'a> {
+    /// The folder that stands for a share's root.
+    pub root: &'a Path,
+    /// Where the agent has its files.
+    pub home: &'a AgentHome,
+    /// How random work is to be done.
+    pub effort: Effort,
+}
+
+impl Volume<'_> {
+    fn site(&self, dir: PathBuf) -> Site {
+        Site {
+            dir,
+            small: Some(self.root.join("small")).filter(|s| s.is_dir()),
+            root: self.root.to_owned(),
+            share: None,
+            pjdfstest: self.home.external("pjdfstest"),
+            fsx: self.home.external("fsx"),
+            run,
+            scratch: std::env::temp_dir(),
+            effort: self.effort,
+        }
     }
 }
 
 /// The names of pjdfstest's tests that fail natively, as the file that the guest's comparison reads.
-pub fn pjdfstest_failures(root: &Path, pjdfstest: &Path) -> Result<Vec<u8>, Stop> {
+pub fn pjdfstest_failures(volume: &Volume<'_>) -> Result<Vec<u8>, Stop> {
     let scratch = std::env::temp_dir().join("pjdfstest-native");
     std::fs::create_dir_all(&scratch).map_err(|e| Stop::error(format!("making {}: {e}", scratch.display())))?;
-    in_fresh_directory(root, |dir| {
-        let mut site = site(dir, root, pjdfstest);
+    in_fresh_directory(volume.root, |dir| {
+        let mut site = volume.site(dir);
         site.scratch.clone_from(&scratch);
         let failures = filesystem::pjdfstest_failures(&site)?;
         filesystem::record_native_failures(&scratch, &failures)

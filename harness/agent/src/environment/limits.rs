@@ -3,6 +3,7 @@
 //! A container's are its engine's defaults unless it asks for others, and an engine may refuse what it is asked for.
 //! A component that runs into one of them is not at fault, so each is found out before the tests, with its name.
 
+use crate::system::has_capability;
 use protocol::facts::{self, Limit};
 use rustix::process::{Resource, getrlimit};
 use std::fs;
@@ -33,12 +34,6 @@ impl ProcessLimits {
             file_size: hard(Resource::Fsize),
         }
     }
-}
-
-fn has_capability(status: &str, capability: u32) -> bool {
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
-    bits >> capability & 1 == 1
 }
 
 /// All of them, by name, for the evidence and for [`super::probe::lacking`].

@@ -5,11 +5,12 @@ use crate::environment::{kvm, limits};
 use crate::home::AgentHome;
 use crate::launch::provided::Provided;
 use crate::{process, system};
+use model::arch::Arch;
 use protocol::facts::{self, EnvironmentFact, Facts};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use suites::catalogue::Need;
-use suites::environment::Environment;
+use suites::environment::{Effort, Environment, SMALL_MIB, firmware, hugepages};
 
 /// What there is: the evidence for the report and the source of skips.
 pub fn probe(home: &AgentHome) -> Facts {
@@ -30,7 +31,10 @@ pub fn probe(home: &AgentHome) -> Facts {
     let when = |there: bool, otherwise: &str| {
         if there { EnvironmentFact::Has } else { EnvironmentFact::Lacks(otherwise.to_owned()) }
     };
-    facts.note("io-uring", io_uring());
+    facts.note(facts::IO_URING, io_uring());
+    facts.note(facts::MEMORY_POLICY, EnvironmentFact::of(process::bind_no_memory()));
+    facts.note(facts::HUGEPAGES, EnvironmentFact::of(hugepages(home.kind)));
+    facts.note(facts::FIRMWARE, firmware());
     facts.note(facts::FILE_HANDLES, EnvironmentFact::of(process::open_by_handle(volume)));
     facts.note(facts::KVM, EnvironmentFact::of(kvm::works()));
     let broker = broker::here();
@@ -38,27 +42,34 @@ pub fn probe(home: &AgentHome) -> Facts {
     let cid = broker.map_or(0, |broker| broker.first_cid + broker::CIDS - 1);
     facts.note(facts::VHOST_VSOCK, driver("/dev/vhost-vsock", Wish::VhostVsock { cid }));
     facts.note(facts::VHOST_NET, driver("/dev/vhost-net", Wish::VhostNet));
-    facts.note(facts::TUN, driver("/dev/net/tun", Wish::Tap));
+    facts.note(facts::TUN, driver("/dev/net/tun", Wish::Tap { queues: 1 }));
     facts.note(facts::NAMESPACES, when(rustix::process::geteuid().is_root(), "not root"));
     facts.note(facts::HYPERVISOR, when(system::is_under_a_hypervisor(), "no"));
     facts.note(facts::MKNOD, EnvironmentFact::of(mknod(volume)));
+    facts.note(facts::SECURITY_ATTRIBUTES, EnvironmentFact::of(security_attribute(volume)));
     facts.note("syslog", when(Path::new("/dev/log").exists(), "no /dev/log"));
     facts
 }
 
 /// Why the environment cannot give a test what it needs; `None` if it can.
-pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
+pub fn lacking(need: Need, effort: Effort, facts: &Facts) -> Option<String> {
     let names: &[&str] = match need {
         Need::VhostVsock => &[facts::VHOST_VSOCK],
         Need::VhostNet => &[facts::VHOST_NET, facts::TUN],
         Need::Mknod => &[facts::MKNOD],
         Need::FileHandles => &[facts::FILE_HANDLES],
+        Need::SecurityAttributes => &[facts::SECURITY_ATTRIBUTES],
         Need::OpenFiles => &[facts::OPEN_FILES],
         Need::Processes => &[facts::PROCESSES],
         Need::Memory => &[facts::MEMORY],
         Need::Cpus => &[facts::CPUS],
+        Need::Kvm => &[facts::KVM],
+        Need::IoUring => &[facts::IO_URING],
+        Need::MemoryPolicy => &[facts::MEMORY_POLICY],
+        Need::Hugepages => &[facts::HUGEPAGES],
+        Need::Firmware => &[facts::FIRMWARE],
     };
-    names.iter().find_map(|name| match (facts.get(name), need.amount()) {
+    names.iter().find_map(|name| match (facts.get(name), need.amount(effort)) {
         (Some(EnvironmentFact::Has), None) => None,
         (Some(EnvironmentFact::Limited(limit)), Some(wanted)) => limit
             .most
@@ -111,6 +122,33 @@ fn io_uring() -> EnvironmentFact {
     }
 }
 
+/// Whether a small guest's memory fits into huge pages: those that are free, or in a virtual machine of ours, which a test
+/// may change, those that there is memory for.
+fn hugepages(kind: Environment) -> Result<(), String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(hugepages::MOUNT));
+    if !mounted {
+        return Err(format!("nothing is mounted at {}", hugepages::MOUNT));
+    }
+    let memory = fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;
+    let free = hugepages::Free::of(&memory).ok_or("the kernel has no huge pages")?;
+    let available = if kind == Environment::Vm { free.available_mib } else { 0 };
+    let wanted = u64::from(SMALL_MIB);
+    match free.mib() >= wanted || available >= 2 * wanted {
+        true => Ok(()),
+        false => Err(format!("{} MiB of huge pages are free, expected {wanted} or more", free.mib())),
+    }
+}
+
+fn firmware() -> EnvironmentFact {
+    let files = Arch::of_machine().map(firmware::files).unwrap_or_default();
+    match files.iter().any(|file| Path::new(file).is_file()) {
+        true => EnvironmentFact::Has,
+        false if files.is_empty() => EnvironmentFact::Lacks("its processor has no UEFI".to_owned()),
+        false => EnvironmentFact::Lacks(format!("none of {} is there", files.join(", "))),
+    }
+}
+
 fn mknod(dir: &Path) -> rustix::io::Result<()> {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
     let path = dir.join(".probe-node");
@@ -118,6 +156,15 @@ fn mknod(dir: &Path) -> rustix::io::Result<()> {
     mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR, makedev(1, 3))?;
     let _ = fs::remove_file(&path);
     Ok(())
+}
+
+/// Sets an attribute as SELinux does, which asks for CAP_SYS_ADMIN of who has no SELinux.
+fn security_attribute(dir: &Path) -> std::io::Result<()> {
+    let path = dir.join(".probe-attribute");
+    fs::write(&path, "")?;
+    let set = rustix::fs::setxattr(&path, "security.selinux", b"probe", rustix::fs::XattrFlags::empty());
+    let _ = fs::remove_file(&path);
+    Ok(set?)
 }
 
 #[cfg(test)]
@@ -129,13 +176,13 @@ mod tests {
     fn what_is_lacking_is_named() {
         let facts: Facts =
             [(facts::VHOST_VSOCK, EnvironmentFact::Lacks("no such device".to_owned()))].into_iter().collect();
-        assert!(lacking(Need::VhostVsock, &facts).unwrap().contains("no such device"));
-        assert!(lacking(Need::Mknod, &facts).unwrap().contains("not probed"));
+        assert!(lacking(Need::VhostVsock, Effort::default(), &facts).unwrap().contains("no such device"));
+        assert!(lacking(Need::Mknod, Effort::default(), &facts).unwrap().contains("not probed"));
         let facts: Facts = [(facts::MKNOD, EnvironmentFact::Has)].into_iter().collect();
-        assert_eq!(lacking(Need::Mknod, &facts), None);
+        assert_eq!(lacking(Need::Mknod, Effort::default(), &facts), None);
         // A text that happens to say yes is none.
         let told: Facts = [(facts::MKNOD, EnvironmentFact::Told("yes".to_owned()))].into_iter().collect();
-        assert!(lacking(Need::Mknod, &told).is_some());
+        assert!(lacking(Need::Mknod, Effort::default(), &told).is_some());
         assert!(!told.has(facts::MKNOD));
     }
 
@@ -166,11 +213,17 @@ mod tests {
             let limit = Limit { most, by: "RLIMIT_NOFILE".to_owned() };
             [(facts::OPEN_FILES, EnvironmentFact::Limited(limit))].into_iter().collect()
         };
-        let why = lacking(Need::OpenFiles, &facts(Some(4096)));
+        let why = lacking(Need::OpenFiles, Effort::default(), &facts(Some(4096)));
         let expected = "the environment's limit-open-files is 4096 (RLIMIT_NOFILE), expected 12000 or more";
         assert_eq!(why.as_deref(), Some(expected));
-        assert_eq!(lacking(Need::OpenFiles, &facts(Some(12000))), None);
-        assert_eq!(lacking(Need::OpenFiles, &facts(None)), None);
-        assert!(lacking(Need::Processes, &facts(None)).unwrap().contains("not probed for limit-processes"));
+        assert_eq!(lacking(Need::OpenFiles, Effort::default(), &facts(Some(12000))), None);
+        let thorough = Effort { thorough: true, ..Effort::default() };
+        assert!(lacking(Need::OpenFiles, thorough, &facts(Some(12000))).is_some_and(|why| why.contains("120000")));
+        assert_eq!(lacking(Need::OpenFiles, Effort::default(), &facts(None)), None);
+        assert!(
+            lacking(Need::Processes, Effort::default(), &facts(None))
+                .unwrap()
+                .contains("not probed for limit-processes")
+        );
     }
 }

@@ -6,24 +6,29 @@ use crate::environment::launcher::Launcher;
 use crate::launch::compose::{self, Composed};
 use crate::launch::daemon::DaemonProcess;
 use crate::launch::deadlines::Deadlines;
-use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::paths::GuestPaths;
 use crate::launch::provided::RequiredDevice;
-use crate::launch::running::RunningGuest;
+use crate::launch::running::{NotStarted, RunningGuest};
 use crate::launch::silent_daemon::against_a_silent_daemon;
+use crate::launch::vhost;
 use crate::process;
-use model::profile::{ImageDriver, Profile};
+use model::profile::Profile;
 use model::sync::locked;
 use protocol::message::Launched;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, CommandOutput, Daemon, EnvironmentSide, Machine, VcpuError, VcpuRun};
+use suites::environment::{
+    Claims, CommandOutput, Daemon, EnvironmentSide, Machine, OtherMachine, Setting, Tap, VcpuError, VcpuRun,
+};
+use suites::outcome::Component;
+use suites::share::Share;
 use suites::vsock;
 
 /// The environment as one test sees it.
@@ -64,37 +69,44 @@ impl<'a> TestEnvironment<'a> {
 
     /// Adds a guest's logs.
     pub(super) fn keep_artifacts(&self, guest: &RunningGuest) {
-        let paths = guest.artifacts().into_iter().map(|p| p.to_string_lossy().into_owned());
-        locked(&self.report).artifacts.extend(paths);
+        self.keep(&guest.artifacts(), None);
+    }
+
+    fn keep(&self, logs: &[PathBuf], launched: Option<Launched>) {
+        let mut report = locked(&self.report);
+        report.artifacts.extend(logs.iter().map(|log| log.to_string_lossy().into_owned()));
+        report.launched.extend(launched);
+    }
+
+    /// Why a guest was not started; how it was tried is kept.
+    fn not_started(&self, tried: NotStarted) -> Stop {
+        self.keep(&tried.logs, tried.launched);
+        tried.stop
     }
 
     fn boot_as(&self, configuration: Configuration, required: RequiredDevice) -> Result<Box<dyn Machine>, Stop> {
-        self.boot_guest(self.profile, configuration, required, ExtraDevice::None)
+        self.boot_guest(configuration, required, Setting::Shipped)
     }
 
     fn boot_guest(
         &self,
-        profile: &Profile,
         configuration: Configuration,
         required: RequiredDevice,
-        extra: ExtraDevice,
+        setting: Setting,
     ) -> Result<Box<dyn Machine>, Stop> {
-        match self.launcher.start(profile, configuration, required, extra) {
-            Ok(guest) => {
-                self.keep_artifacts(&guest);
-                locked(&self.report).launched.push(guest.launched().clone());
-                Ok(Box::new(guest))
-            }
-            Err(e) => {
-                locked(&self.report).launched.extend(e.launched);
-                Err(e.stop)
-            }
-        }
+        let mut profile = self.profile.clone();
+        let (vcpus, memory_mib) = setting.size();
+        profile.qemu.vcpus = vcpus.unwrap_or(profile.qemu.vcpus);
+        profile.qemu.memory_mib = memory_mib.unwrap_or(profile.qemu.memory_mib);
+        let started = self.launcher.start(&profile, configuration, required, setting);
+        let guest = started.map_err(|tried| self.not_started(*tried))?;
+        self.keep(&guest.artifacts(), Some(guest.launched().clone()));
+        Ok(Box::new(guest))
     }
 
     /// A guest with the profile's virtio-fs, composed and not started, and how long it is waited for.
     fn compose_virtio_fs(&self) -> Result<(Composed, GuestPaths, Deadlines), Stop> {
-        let paths = self.launcher.paths(ExtraDevice::None)?;
+        let paths = self.launcher.paths(Setting::Shipped)?;
         let provided = self.launcher.provided_with(RequiredDevice::None);
         let composed = compose::compose(self.profile, Configuration::VirtioFs, provided, &self.claims, &paths)?;
         Ok((composed, paths, Deadlines::of(provided.nested)))
@@ -137,10 +149,12 @@ impl EnvironmentSide for TestEnvironment<'_> {
         self.boot_as(Configuration::Own, RequiredDevice::None)
     }
 
-    fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop> {
-        let mut profile = self.profile.clone();
-        profile.qemu.vcpus = vcpus;
-        self.boot_guest(&profile, Configuration::Own, RequiredDevice::None, ExtraDevice::None)
+    fn boot_with(&self, setting: Setting) -> Result<Box<dyn Machine>, Stop> {
+        let required = match setting {
+            Setting::NetworkQueues(_) | Setting::NoVhostNet => RequiredDevice::Network,
+            _ => RequiredDevice::None,
+        };
+        self.boot_guest(Configuration::Own, required, setting)
     }
 
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {
@@ -173,13 +187,24 @@ impl EnvironmentSide for TestEnvironment<'_> {
         self.boot_as(Configuration::VirtioFs, RequiredDevice::None)
     }
 
-    fn boot_with_image(&self, file: &Path, driver: ImageDriver) -> Result<Box<dyn Machine>, Stop> {
-        let extra = ExtraDevice::Image { file: file.to_owned(), driver };
-        self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, extra)
+    fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_with(Setting::RootPort)
     }
 
-    fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
-        self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, ExtraDevice::RootPort)
+    fn boot_with_disk(&self, file: &Path) -> Result<Box<dyn Machine>, Stop> {
+        let disk = Setting::Disk(file.to_owned());
+        self.boot_guest(Configuration::VirtioBlk, RequiredDevice::None, disk)
+    }
+
+    fn boot_by(&self, vmm: Component, share: Option<Share>) -> Result<Box<dyn OtherMachine>, Stop> {
+        let started = self.launcher.start_by(vmm, self.profile, share);
+        let guest = started.map_err(|tried| self.not_started(*tried))?;
+        self.keep(&guest.artifacts(), Some(guest.launched().clone()));
+        Ok(Box::new(guest))
+    }
+
+    fn tap(&self) -> Result<Tap, Stop> {
+        vhost::tap_and_vhost()
     }
 
     fn run_a_vcpu(&self) -> Result<VcpuRun, VcpuError> {

@@ -1,5 +1,6 @@
 //! Modules of the initramfs, inserted into the guest's kernel.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,20 @@ const FOLDER: &str = "/modules";
 /// Loads the module of that name from the initramfs; one that is there already is fine.
 pub(super) fn load(name: &str) -> io::Result<()> {
     insert(&file_of(name)?)
+}
+
+/// As [`load`], with what the kernel's command line says of the module, as modprobe gives it.
+pub(super) fn load_with_parameters(name: &str, command_line: &str) -> io::Result<()> {
+    insert_with(&file_of(name)?, &parameters(name, command_line))
+}
+
+/// What the kernel's command line says of a module, `virtio_mmio.device=4K@0xd0000000:5` of `virtio_mmio`: what is built in
+/// reads it there, for a module modprobe does.
+fn parameters(name: &str, command_line: &str) -> String {
+    let wanted = name.replace('-', "_");
+    let of_it = |word: &&str| word.split_once('.').is_some_and(|(module, _)| module.replace('-', "_") == wanted);
+    let words = command_line.split_whitespace().filter(of_it);
+    words.filter_map(|word| Some(word.split_once('.')?.1)).collect::<Vec<_>>().join(" ")
 }
 
 /// The file of the module of that name.
@@ -31,10 +46,26 @@ fn name_of(path: &Path) -> Option<String> {
 
 /// Inserts the module in a file.
 pub(crate) fn insert(path: &Path) -> io::Result<()> {
+    insert_with(path, "")
+}
+
+fn insert_with(path: &Path, parameters: &str) -> io::Result<()> {
     let file = File::open(path)?;
-    match rustix::system::finit_module(&file, c"", 0) {
+    match rustix::system::finit_module(&file, &CString::new(parameters)?, 0) {
         // NODEV: a driver for hardware that this guest lacks, such as a CPU's own CRC32C instruction.
         Ok(()) | Err(rustix::io::Errno::EXIST | rustix::io::Errno::NODEV) => Ok(()),
         Err(e) => Err(io::Error::other(format!("loading {}: {e}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameters;
+
+    #[test]
+    fn a_module_is_given_what_the_command_line_says_of_it() {
+        let line = "pci=off virtio_mmio.device=4K@0xd0000000:5 scsi_mod.scan=none virtio-mmio.device=4K@0xd0001000:6";
+        assert_eq!(parameters("virtio_mmio", line), "device=4K@0xd0000000:5 device=4K@0xd0001000:6");
+        assert_eq!(parameters("virtio_blk", line), "");
     }
 }

@@ -1,10 +1,14 @@
-//! The root filesystem that a guest's kernel was told of, mounted as that kernel would have mounted it without an initramfs.
+//! The root filesystem that a guest's kernel was told of, mounted as that kernel would have mounted it without an initramfs,
+//! and made the root of all.
 
-use rustix::mount::{MountFlags, mount as mount_filesystem};
+use rustix::mount::{MountFlags, mount as mount_filesystem, mount_move};
+use rustix::process::{chdir, chroot};
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 /// Mounts it on a folder, which is made.
 ///
@@ -15,9 +19,34 @@ pub(crate) fn mount(target: &Path) -> io::Result<()> {
     let root = RootParameters::of(&told)
         .ok_or_else(|| io::Error::other(format!("no root filesystem is named in {told:?}")))?;
     fs::create_dir_all(target)?;
+    // Its partition may just have come; what else is wrong with it, mounting says.
+    let _ = suites::disk::opened(root.device, File::options().read(true));
     let (flags, options) = (if root.read_only { MountFlags::RDONLY } else { MountFlags::empty() }, root.flags);
     mount_filesystem(root.device, target, root.filesystem, flags, CString::new(options)?.as_c_str())
         .map_err(|e| io::Error::other(format!("mounting {} as {} with {options}: {e}", root.device, root.filesystem)))
+}
+
+/// The kernel's filesystems, which the new root has folders for.
+const KEPT: [&str; 4] = ["dev", "proc", "run", "sys"];
+
+/// Makes a mounted filesystem the root of all and gives this process to a program in it, as an initramfs ends (switch_root(8));
+/// comes back only with why not.
+pub(crate) fn switch(root: &Path, program: &str) -> io::Error {
+    match enter(root) {
+        Ok(()) => io::Error::other(format!("executing {program}: {}", Command::new(program).exec())),
+        Err(e) => io::Error::other(format!("making {} the root: {e}", root.display())),
+    }
+}
+
+fn enter(root: &Path) -> io::Result<()> {
+    for folder in KEPT {
+        mount_move(Path::new("/").join(folder), root.join(folder))?;
+    }
+    // The kernel's own first filesystem cannot be unmounted: it is covered, and nobody comes back to it.
+    chdir(root)?;
+    mount_move(".", "/")?;
+    chroot(".")?;
+    Ok(chdir("/")?)
 }
 
 /// `root=`, `rootfstype=`, `rootflags=`, `ro`.

@@ -1,23 +1,24 @@
 //! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
 
 use crate::broker;
-use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::paths::GuestPaths;
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
-use model::profile::{ImageDriver, Profile};
+use model::arch::Arch;
+use model::profile::{DaemonSetting, Profile};
 use operator::process::Invocation;
-use protocol::message::Launched;
+use protocol::message::{GuestRequest, Launched, SHARE};
 use qemu::apply::{apply, apply_to_daemon};
-use qemu::deviation::Deviation;
+use qemu::deviation::{Deviation, Program};
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
-use qemu::sandbox::{BlockDevice, GuestImage, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
+use qemu::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, SHARE_TAG, Sandbox, SharedFilesystem, Vsock};
 use qemu::{argv, virtiofsd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::Claims;
+use suites::environment::{Claims, HARDWARE_ADDRESS, Setting};
 use suites::share::Share;
 
 /// Size of the ext4 disk of a guest without a share, bytes; sparse.
@@ -50,6 +51,12 @@ impl Composed {
         let deviations = self.deviations.iter().map(|deviation| deviation.meaning().to_owned()).collect();
         Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
     }
+
+    /// What differs from Kata's own arguments of virtiofsd, where another VMM takes QEMU's place.
+    pub(crate) fn deviations_of_the_daemon(&self) -> impl Iterator<Item = String> {
+        let of_it = self.deviations.iter().filter(|deviation| deviation.program() == Program::Virtiofsd);
+        of_it.map(|deviation| deviation.meaning().to_owned())
+    }
 }
 
 /// Composes the guest of a configuration; makes its disk if it has one.
@@ -71,17 +78,20 @@ pub(crate) fn compose(
     sandbox.pid_file = text(&paths.sockets.join("pid"));
     sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
     sandbox.host_memory_mib = system::memory_mib().max(u64::from(sandbox.memory_mib));
-    sandbox.for_host_with(system::cpus(), profile);
-    if configuration == Configuration::VirtioBlk {
-        make_disk(&paths.disk)?;
+    match paths.setting {
+        Setting::SizedLater => sandbox.may_grow_to(system::cpus()),
+        _ => sandbox.for_host_with(system::cpus(), profile),
+    }
+    let disk = match &paths.setting {
+        Setting::Image { file, .. } | Setting::Disk(file) => file.clone(),
+        _ => paths.disk.clone(),
+    };
+    if configuration == Configuration::VirtioBlk && disk == paths.disk {
+        make_disk(&disk)?;
     }
     let guest_cid = guest_cid(paths.number);
     let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
-    let disk = match &paths.extra {
-        ExtraDevice::Image { file, .. } => file.clone(),
-        ExtraDevice::None | ExtraDevice::RootPort => paths.disk.clone(),
-    };
     let (qemu, daemon) = launches(
         profile,
         configuration,
@@ -127,56 +137,99 @@ fn launches(
         | Configuration::Runc
         | Configuration::Kata => {}
         Configuration::VirtioBlk => {
-            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
+            let file = match &paths.setting {
+                Setting::Disk(file) => text(file),
+                _ => text(&paths.disk),
+            };
+            sandbox.disks.push(BlockDevice { id: "baseline".to_owned(), file, read_only: false });
         }
-        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+        Configuration::VirtioFs | Configuration::VirtioFsWith(_) => {
             sandbox.shared = SharedFilesystem::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
         }
         Configuration::Virtio9p => {
             sandbox.shared = SharedFilesystem::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
         }
     }
-    let mut initramfs = None;
-    match &paths.extra {
-        ExtraDevice::None => {}
-        ExtraDevice::RootPort => sandbox.root_ports = 1,
-        ExtraDevice::Image { file, driver } => {
+    let (mut initramfs, mut stand_in) = (None, None);
+    let (mut queues, mut vhost_net) = (1, true);
+    match &paths.setting {
+        // How many CPUs it may grow to is the host's.
+        Setting::Shipped | Setting::SizedLater | Setting::Vcpus(_) | Setting::Disk(_) => {}
+        Setting::IoThread => sandbox.io_thread = true,
+        Setting::ScsiThread => sandbox.scsi_thread = true,
+        Setting::RootPort => sandbox.root_ports = 1,
+        Setting::SwitchPort => sandbox.switch_port = true,
+        Setting::Iommu => sandbox.iommu = true,
+        Setting::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
             sandbox.image = Some(GuestImage { file: text(file), bytes, driver: *driver });
             // Kata has one or the other.
             initramfs = sandbox.initrd.take();
         }
+        Setting::NetworkQueues(count) => queues = *count,
+        Setting::NoVhostNet => vhost_net = false,
+        Setting::ReclaimedMemory => sandbox.balloon = true,
+        Setting::SeccompSandbox => sandbox.filtered = true,
+        Setting::MemoryDump => sandbox.panic_device = true,
+        Setting::Monitor(socket) => sandbox.monitor = Some(text(socket)),
+        Setting::LegacySerial => sandbox.legacy_serial = true,
+        Setting::Preallocated => sandbox.preallocated = true,
+        Setting::Hugepages => sandbox.memory = MemoryBacking::Hugepages,
+        Setting::Numa => sandbox.memory = MemoryBacking::TwoNodes,
+        Setting::NumaDevice(file) => {
+            sandbox.memory = MemoryBacking::TwoNodes;
+            sandbox.numa_port = true;
+            stand_in = Some(text(file));
+        }
+        Setting::Firmware(file) => sandbox.firmware = Some(text(file)),
+        Setting::Template(file) => sandbox.memory = MemoryBacking::File { path: text(file), shared: true },
+        Setting::Clone(file) => {
+            sandbox.memory = MemoryBacking::File { path: text(file), shared: false };
+            sandbox.incoming = true;
+        }
+        Setting::Disks(files) => sandbox.disks.extend((0..).zip(files).map(|(number, file): (u32, _)| BlockDevice {
+            id: format!("extension-{number}"),
+            file: text(file),
+            read_only: true,
+        })),
     }
     sandbox.nested = provided.nested;
     // As Kata has them, so that leaving them out is a deviation on record.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
-    sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
-    let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
+    let mac = HARDWARE_ADDRESS.to_owned();
+    sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac, queues, vhost: vhost_net });
+    let mut launch = argv::launch(profile, &sandbox).map_err(|e| match e {
+        // Kata does nothing of the kind on the architecture, or nobody has read what.
+        argv::ArgvError::Setting { .. } | argv::ArgvError::Architecture { .. } => Stop::skip(e.to_string()),
+        argv::ArgvError::Share { .. } | argv::ArgvError::Comma { .. } | argv::ArgvError::Number { .. } => ours(&e),
+    })?;
     let mut changes = provided.lacking();
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
     changes.extend(initramfs.map(|path| Deviation::Initramfs { path }));
+    changes.extend(stand_in.map(|file| Deviation::StandIn { file }));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     apply(&mut launch, &changes).map_err(|e| ours(&e))?;
-    if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
-        return Ok((launch, None));
-    }
+    let setting = match configuration {
+        Configuration::VirtioFs => None,
+        Configuration::VirtioFsWith(setting) => Some(setting),
+        _ => return Ok((launch, None)),
+    };
     let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
     let socket = text(&paths.virtiofsd);
     let mut daemon = virtiofsd::launch(profile, &virtiofsd::VirtiofsdInstance { path, shared_dir, socket });
     let mut changes = provided.lacking_for_the_daemon();
-    match configuration {
-        Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
-        Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
-        _ => {}
+    if setting == Some(DaemonSetting::SandboxNone) {
+        changes.retain(|change| *change != Deviation::DaemonSandbox);
     }
+    changes.extend(setting.map(|setting| Deviation::DaemonSetting { setting }));
     apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
     Ok((launch, Some(daemon)))
 }
 
 /// What two profiles must have in common to share a configuration: their arguments without what differs between runs, and
 /// where tests talk to QEMU what they tell it.
-pub fn normalised(profile: &Profile, configuration: Configuration, provided: Provided) -> String {
+pub fn normalised(profile: &Profile, arch: Arch, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
     if configuration == Configuration::Static || configuration == Configuration::Kata {
         return profile.name.clone();
@@ -185,9 +238,10 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     if configuration == Configuration::Runc {
         return configuration.name().to_owned();
     }
-    let form = |configuration, extra| {
-        let paths = GuestPaths::placeholders(extra);
-        let sandbox = Sandbox { initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
+    let form = |configuration, setting| {
+        let paths = GuestPaths::placeholders(setting);
+        let sandbox =
+            Sandbox { arch, initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
         match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
             Ok((qemu, daemon)) => {
                 let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
@@ -200,37 +254,33 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     let told = format!("{:?}", profile.qmp);
     match configuration {
         Configuration::Own => {}
-        Configuration::Plain => return format!("{}\n{told}", form(configuration, ExtraDevice::None)),
-        _ => return form(configuration, ExtraDevice::None),
+        Configuration::Plain => return format!("{}\n{told}", form(configuration, Setting::Shipped)),
+        _ => return form(configuration, Setting::Shipped),
     }
     // What the tests with guests of their own boot: profiles share them only where all of it is equal.
-    let image = |driver| ExtraDevice::Image { file: PathBuf::from("image"), driver };
-    let guests = [
-        (Configuration::Own, ExtraDevice::None),
-        (Configuration::VirtioFs, ExtraDevice::None),
-        (Configuration::Own, image(ImageDriver::Nvdimm)),
-        (Configuration::Own, image(ImageDriver::Blk)),
-        (Configuration::Own, ExtraDevice::RootPort),
-    ];
-    let guests = guests.map(|(configuration, extra)| form(configuration, extra)).join("\n");
-    format!("{guests}\n{told}")
+    let of_settings = Setting::all().into_iter().filter(|setting| setting.is_known_to(profile));
+    let guests = of_settings.map(|setting| (Configuration::Own, setting));
+    let shipped = [Configuration::VirtioFs, Configuration::VirtioBlk].map(|share| (share, Setting::Shipped));
+    let forms: Vec<String> =
+        guests.chain(shipped).map(|(configuration, setting)| form(configuration, setting)).collect();
+    format!("{}\n{told}", forms.join("\n"))
 }
 
-/// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.
-pub(crate) fn mount(configuration: Configuration) -> Option<(&'static str, &'static str, &'static str)> {
-    match configuration {
+/// How the guest is told to mount a configuration's share, as Kata's agent is; it waits so long for the device.
+pub(super) fn mount(configuration: Configuration, within: Duration) -> Option<GuestRequest> {
+    let (source, fstype, options) = match configuration {
         Configuration::Static
         | Configuration::Own
         | Configuration::Plain
         | Configuration::Runc
-        | Configuration::Kata => None,
-        Configuration::VirtioBlk => Some(("/dev/vda", "ext4", "")),
-        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
-            Some((SHARE_TAG, "virtiofs", ""))
-        }
+        | Configuration::Kata => return None,
+        Configuration::VirtioBlk => ("/dev/vda", "ext4", ""),
+        Configuration::VirtioFs | Configuration::VirtioFsWith(_) => (SHARE_TAG, "virtiofs", ""),
         // src/runtime/virtcontainers/kata_agent.go@3.1.0: sharedDir9pOptions and the default msize.
-        Configuration::Virtio9p => Some((SHARE_TAG, "9p", "trans=virtio,version=9p2000.L,cache=mmap,msize=8192")),
-    }
+        Configuration::Virtio9p => (SHARE_TAG, "9p", "trans=virtio,version=9p2000.L,cache=mmap,msize=8192"),
+    };
+    let [source, fstype, options, target] = [source, fstype, options, SHARE].map(str::to_owned);
+    Some(GuestRequest::Mount { source, fstype, options, target, within })
 }
 
 /// An empty ext4 filesystem in a sparse file.
@@ -269,8 +319,9 @@ mod tests {
     /// Kata 3.12 and 3.13 start QEMU with the same arguments, and plug devices in another form.
     #[test]
     fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
-        let of =
-            |name: &str, configuration| normalised(Profile::find(name).unwrap(), configuration, Provided::default());
+        let of = |name: &str, configuration| {
+            normalised(Profile::find(name).unwrap(), Arch::X86_64, configuration, Provided::default())
+        };
         for configuration in [Configuration::Own, Configuration::Plain] {
             assert_ne!(of("go-3.8", configuration), of("go-3.13", configuration), "{configuration:?}");
         }

@@ -7,6 +7,7 @@ use crate::launch::paths::GuestPaths;
 use crate::launch::{memory, syslog};
 use crate::log::Log;
 use crate::process::{self, kill_group, spawn, stderr_log, wait};
+use rustix::process::Signal;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::environment::{Daemon, Ending};
 use suites::outcome::Component;
+
+/// Between two looks at a process.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A virtiofsd that was started.
 pub(crate) struct DaemonProcess {
@@ -88,8 +92,28 @@ impl DaemonProcess {
         memory::wakes(&self.family)
     }
 
+    /// Sends the process that was started a signal, and says whether it and all that it had started have ended by the
+    /// deadline.
+    pub(crate) fn end_by(&mut self, signal: Signal, deadline: Duration) -> Result<bool, Stop> {
+        let family = process::family(self.child.id());
+        self.signal(signal)?;
+        let until = Instant::now() + deadline;
+        loop {
+            let ended = self.end(PAUSE).is_some();
+            // One that nobody has waited for has ended, too.
+            let runs = |pid: &u32| process::state(*pid).is_some_and(|state| state != 'Z');
+            if ended && !family.iter().any(runs) {
+                return Ok(true);
+            }
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Stop> {
         process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))
     }
 }

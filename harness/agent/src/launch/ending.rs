@@ -7,6 +7,7 @@
 //!
 //! | ending | told by | blames |
 //! |---|---|---|
+//! | KVM gave up | QEMU's line on standard error, whatever went with it: what a guest does on a broken KVM says nothing of it | nobody: `error` |
 //! | panicked | the kernel's line on the serial log or `hvc0`, whatever went with it | kernel |
 //! | VMM crashed | SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, or 128 and that number from a wrapper | qemu |
 //! | both crashed | the same of QEMU and of virtiofsd | nobody: `error` |
@@ -26,8 +27,11 @@
 //! judged.
 //! A guest that answers and does not finish within a test's deadline fails that test and blames what the test blames;
 //! with a share by virtiofsd, [`crate::launch::late`] says whom.
+//! Guests of VMMs besides QEMU are judged by the same table, in their VMM's name and by its API in the place of QMP
+//! ([`crate::launch::api`]).
 //! A guest that panicked, oopsed, went silent or lost its VMM serves no further test; the rest goes on in a new one.
 
+use crate::process;
 use suites::ending::{Ending, is_crash};
 
 /// What is known of a guest that gave no answer.
@@ -37,6 +41,8 @@ pub(crate) struct GuestSigns {
     pub(crate) panic: Option<String>,
     /// The kernel's line about an oops.
     pub(crate) oops: Option<String>,
+    /// QEMU's line about a KVM that gave up on the guest.
+    pub(crate) gave_up: Option<String>,
     /// QEMU.
     pub(crate) vmm: ProcessState,
     /// virtiofsd, if the guest has one.
@@ -64,6 +70,13 @@ pub(crate) enum ProcessState {
         /// Its last words.
         words: String,
     },
+}
+
+impl ProcessState {
+    /// Of a process that has not been reaped: stopped, or else running.
+    pub(crate) fn of_the_living(pid: u32) -> ProcessState {
+        if process::state(pid) == Some('T') { ProcessState::Stopped } else { ProcessState::Runs }
+    }
 }
 
 /// How a process ended.
@@ -138,6 +151,9 @@ impl std::fmt::Display for ProcessEnd {
 /// The table: the first row that fits is the ending; `None` if nothing is wrong.
 pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
     use ProcessState::{Ended, Stopped};
+    if let Some(line) = &signs.gave_up {
+        return Some(Ending::KvmGaveUp { line: line.clone() });
+    }
     let daemon = signs.daemon.as_ref();
     Some(match (&signs.panic, &signs.vmm, daemon) {
         // The kernel's last words come before whatever its death causes.

@@ -5,6 +5,7 @@ use crate::process;
 use rustix::process::{Resource, getrlimit};
 use suites::catalogue::Need;
 use suites::check::Stop;
+use suites::environment::Effort;
 use suites::outcome::Component;
 use suites::procfs;
 
@@ -18,17 +19,17 @@ pub(crate) struct Lowered {
 
 impl Lowered {
     /// That of a program with all that it has started, where this process gave it more.
-    pub(crate) fn of(pid: u32) -> Option<Lowered> {
+    pub(crate) fn of(pid: u32, effort: Effort) -> Option<Lowered> {
         let family = process::family(pid).into_iter();
         let limits = family.filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/limits")).ok());
-        Lowered::below(getrlimit(Resource::Nofile).maximum, limits)
+        Lowered::below(getrlimit(Resource::Nofile).maximum, limits, effort)
     }
 
     /// virtiofsd itself lowers a very high one to a million, which is no fault.
-    fn below(given: Option<u64>, limits: impl Iterator<Item = String>) -> Option<Lowered> {
+    fn below(given: Option<u64>, limits: impl Iterator<Item = String>, effort: Effort) -> Option<Lowered> {
         let hard = |text: String| procfs::limit(&text, "Max open files")?.1.parse::<u64>().ok();
         let has = limits.filter_map(hard).min()?;
-        let is_lower = given.is_none_or(|given| has < given) && has < Need::OpenFiles.amount()?;
+        let is_lower = given.is_none_or(|given| has < given) && has < Need::OpenFiles.amount(effort)?;
         is_lower.then_some(Lowered { has, given })
     }
 
@@ -62,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_lowered_only_if_more_was_given() {
-        let below = |given, all: &[&str]| Lowered::below(given, all.iter().map(|hard| limits(hard)));
+        let below = |given, all: &[&str]| Lowered::below(given, all.iter().map(|hard| limits(hard)), Effort::default());
         assert_eq!(below(Some(1_000_000), &["1000000", "512"]), Some(Lowered { has: 512, given: Some(1_000_000) }));
         assert_eq!(below(None, &["512"]), Some(Lowered { has: 512, given: None }));
         // The engine gave no more, and the tests that need more were skipped.
@@ -98,7 +99,7 @@ mod tests {
             // It answers once the limit is set.
             let mut line = [0; 3];
             std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-            let seen = Lowered::of(child.id());
+            let seen = Lowered::of(child.id(), Effort::default());
             let _ = child.stdin.take().map(|mut stdin| stdin.write_all(b"\n"));
             child.wait().unwrap();
             seen

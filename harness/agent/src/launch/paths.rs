@@ -2,28 +2,11 @@
 
 use crate::home::AgentHome;
 use crate::launch::slots::SlotGuard;
-use model::profile::ImageDriver;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-
-/// A device that a guest has by settings that are not the shipped ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum ExtraDevice {
-    /// None.
-    #[default]
-    None,
-    /// A file in the place of Kata's image.
-    Image {
-        /// The file.
-        file: PathBuf,
-        /// What the guest sees it as.
-        driver: ImageDriver,
-    },
-    /// One PCIe root port.
-    RootPort,
-}
+use suites::environment::Setting;
 
 /// Where a guest's files lie in the environment.
 pub(crate) struct GuestPaths {
@@ -47,8 +30,8 @@ pub(crate) struct GuestPaths {
     pub(crate) disk: PathBuf,
     /// Keeps the share in use; `None` for paths that are placeholders.
     pub(crate) _slot: Option<SlotGuard>,
-    /// What a test asks for besides what every guest has.
-    pub(crate) extra: ExtraDevice,
+    /// By which setting it is started.
+    pub(crate) setting: Setting,
     /// The guest's number.
     pub(crate) number: u64,
 }
@@ -58,7 +41,7 @@ impl GuestPaths {
     ///
     /// # Errors
     /// What could not be made or emptied.
-    pub(crate) fn new(home: &AgentHome, slot: SlotGuard, number: u64, extra: ExtraDevice) -> io::Result<GuestPaths> {
+    pub(crate) fn new(home: &AgentHome, slot: SlotGuard, number: u64, setting: Setting) -> io::Result<GuestPaths> {
         let (dir, sockets) = (home.artifacts().join(format!("g{number}")), home.sockets.join(number.to_string()));
         let shared_dir = slot.dir();
         for folder in [&dir, &sockets, &shared_dir] {
@@ -76,7 +59,7 @@ impl GuestPaths {
             disk: shared_dir.with_file_name(format!("disk{number}.img")),
             shared_dir,
             _slot: Some(slot),
-            extra,
+            setting,
             dir,
             sockets,
             number,
@@ -84,7 +67,7 @@ impl GuestPaths {
     }
 
     /// Paths that are nowhere, to compare arguments by.
-    pub(crate) fn placeholders(extra: ExtraDevice) -> GuestPaths {
+    pub(crate) fn placeholders(setting: Setting) -> GuestPaths {
         GuestPaths {
             dir: PathBuf::new(),
             sockets: PathBuf::from("/nonexistent"),
@@ -96,7 +79,7 @@ impl GuestPaths {
             shared_dir: "share".into(),
             disk: "/nonexistent/disk".into(),
             _slot: None,
-            extra,
+            setting,
             number: 0,
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{Ending, Machine as _, Question};
-use suites::filesystem::{Action, Bytes, GuestSide as _};
+use suites::filesystem::{Action, Bytes, GuestSide};
 
 /// That a request wakes the daemon up, and that without one it sleeps.
 fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
@@ -23,7 +23,7 @@ fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
         }
     }
     let name = Bytes(b"no-such-file".to_vec());
-    running.act(Action::Stat { path: name })?;
+    GuestSide::act(running, Action::Stat { path: name })?;
     let after = running.daemon_wakes();
     match (before, asleep, after) {
         (Some(before), Some(asleep), Some(after)) if before == asleep && after > asleep => Ok(()),

@@ -1,24 +1,24 @@
 //! A running guest: started, connected to, and asked.
 
+mod another;
 mod condition;
-mod growth;
 mod machine;
 
 use crate::launch::compose::{self, Composed};
 use crate::launch::daemon::DaemonProcess;
 use crate::launch::deadlines::Deadlines;
+use crate::launch::growth::{self, Growth};
 use crate::launch::kernel_log::panic_line;
 use crate::launch::late;
 use crate::launch::open_files::Lowered;
-use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::paths::GuestPaths;
 use crate::launch::provided::{Provided, RequiredDevice};
-use crate::launch::qemu_process;
+use crate::launch::qemu_process::{self, kvm_error};
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
-use growth::Growth;
-use model::profile::{ModuleUse, Profile};
+use model::profile::{DaemonSetting, ModuleUse, Profile};
 use protocol::client::{Client, ClientError};
-use protocol::message::{GuestReply, GuestRequest, Launched, SHARE};
+use protocol::message::{GuestReply, GuestRequest, Launched};
 use qemu::launch::FdPurpose;
 use qemu::qmp::Qmp;
 use std::collections::BTreeMap;
@@ -26,9 +26,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
-use suites::catalogue::Configuration;
+use suites::catalogue::{Configuration, Test};
 use suites::check::Stop;
-use suites::environment::{Claims, Machine as _, ModuleSet};
+use suites::environment::{Claims, Effort, Machine as _, ModuleSet, Setting};
 use suites::outcome::Component;
 
 /// A running guest.
@@ -168,7 +168,12 @@ impl RunningGuest {
             Ok(qmp) => self.qmp = Some(qmp),
             Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
         }
-        let serial = self.serial.clone();
+        if matches!(self.paths.setting, Setting::Clone(_)) {
+            // Its agent says hello no more: it has done so in the guest whose state it takes over.
+            self.boot_time = began.elapsed();
+            return Ok(());
+        }
+        let (serial, stderr) = (self.serial.clone(), self.stderr.clone());
         let said = [self.serial.clone(), self.console.clone()];
         let total = move || -> u64 { said.iter().flatten().map(Log::total).sum() };
         let mut growth = Growth::of(total(), began);
@@ -178,7 +183,8 @@ impl RunningGuest {
             agent.wait_for_hello(self.deadlines.boot, || {
                 growth.look(total(), Instant::now());
                 ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
-                ended.is_none() && serial.as_ref().is_none_or(|log| panic_line(&log.text()).is_none())
+                let panicked = || serial.as_ref().is_some_and(|log| panic_line(&log.text()).is_some());
+                ended.is_none() && kvm_error(&stderr.text()).is_none() && !panicked()
             })
         });
         self.qemu_ended = ended;
@@ -215,18 +221,11 @@ impl RunningGuest {
         let used_for = match configuration {
             _ if required == RequiredDevice::Vsock => Some(ModuleUse::Vsock),
             // Their tests load what they need, and say what is missing.
-            _ if self.paths.extra != ExtraDevice::None => None,
+            _ if !matches!(self.paths.setting, Setting::Shipped | Setting::Disk(_)) => None,
             _ => Some(configuration.share().map_or(ModuleUse::Other, ModuleUse::from)),
         };
         used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;
-        if let Some((source, fstype, options)) = compose::mount(configuration) {
-            let request = GuestRequest::Mount {
-                source: source.to_owned(),
-                fstype: fstype.to_owned(),
-                options: options.to_owned(),
-                target: SHARE.to_owned(),
-                within: self.deadlines.device,
-            };
+        if let Some(request) = compose::mount(configuration, self.deadlines.device) {
             self.request(request, self.deadlines.mount, "mounting the share in the guest")?;
         }
         Ok(())
@@ -241,7 +240,7 @@ impl RunningGuest {
         deadline: Duration,
         doing: &str,
     ) -> Result<GuestReply, Stop> {
-        let serial = self.serial.clone();
+        let (serial, stderr) = (self.serial.clone(), self.stderr.clone());
         let woken_before = self.daemon_wakes();
         let mounts = matches!(request, GuestRequest::Mount { .. });
         if mounts {
@@ -254,7 +253,8 @@ impl RunningGuest {
         let reply = agent.ask(request, deadline, || {
             ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
             let panicked = || serial.as_ref().is_some_and(|log| panic_line(&log.text()).is_some());
-            ended.is_none() && agent.silent_for() < self.deadlines.silence && !panicked()
+            let goes_on = ended.is_none() && agent.silent_for() < self.deadlines.silence;
+            goes_on && kvm_error(&stderr.text()).is_none() && !panicked()
         });
         self.qemu_ended = ended;
         match reply {
@@ -299,11 +299,12 @@ impl RunningGuest {
         self.daemon.as_mut().and_then(DaemonProcess::wakes)
     }
 
-    /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it; `usual` is whom the test
-    /// blames.
-    pub(crate) fn with_lowered_limits(&self, stop: Stop, usual: Component) -> Stop {
-        match self.daemon.as_ref().and_then(|daemon| Lowered::of(daemon.pid())) {
-            Some(lowered) => lowered.explains(stop, usual),
+    /// A stop with the limit that the image's own virtiofsd has lowered, if that has a part in it.
+    pub(crate) fn with_lowered_limits(&self, stop: Stop, test: &Test, effort: Effort) -> Stop {
+        // One setting asks for a low one.
+        let daemon = self.daemon.as_ref().filter(|_| test.setting != Some(DaemonSetting::FewDescriptors));
+        match daemon.and_then(|daemon| Lowered::of(daemon.pid(), effort)) {
+            Some(lowered) => lowered.explains(stop, test.blames),
             None => stop,
         }
     }

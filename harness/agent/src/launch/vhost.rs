@@ -4,12 +4,14 @@
 #![expect(unsafe_code, reason = "the drivers are set up by ioctl, which has no safe interface")]
 
 use crate::broker::{self, Wish};
-use qemu::launch::FdPurpose;
+use qemu::launch::{FdPurpose, InheritedFd};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use suites::check::Stop;
+use suites::environment::Tap;
+use suites::packets::{self, TapHeader};
 
 /// The tap interface; it goes away with its descriptor.
 pub(crate) const TAP: &str = "tap0_kata";
@@ -24,28 +26,59 @@ const TUN: &str = "/dev/net/tun";
 const SET_OWNER: libc::c_ulong = 0xaf01;
 /// `VHOST_VSOCK_SET_GUEST_CID` of linux/vhost.h.
 const SET_GUEST_CID: libc::c_ulong = 0x4008_af60;
-/// `TUNSETIFF` of linux/if_tun.h.
-const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
-/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR` of linux/if_tun.h.
-const TAP_FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
 
-/// Opens what a descriptor of QEMU's is for; a guest has one disk at most.
-pub(crate) fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
+/// Opens what QEMU's descriptors are for, each with its number; a guest has one disk and one tap at most.
+pub(crate) fn open_all(fds: &[InheritedFd], guest_cid: u32, disk: &Path) -> Result<Vec<(OwnedFd, i32)>, Stop> {
+    let queues = fds.iter().filter(|fd| matches!(fd.purpose, FdPurpose::Tap { .. })).count();
+    let mut taps = (if queues > 0 { tap(queues)? } else { Vec::new() }).into_iter();
+    let mut opened = Vec::new();
+    for fd in fds {
+        let file = match fd.purpose {
+            FdPurpose::Tap { .. } => taps.next().ok_or_else(|| Stop::error("a queue of the tap is missing"))?,
+            other => open(other, guest_cid, disk)?,
+        };
+        opened.push((file, fd.number));
+    }
+    Ok(opened)
+}
+
+/// A tap of one queue in a network namespace of its own, whose other end answers test packets, and vhost-net.
+pub(crate) fn tap_and_vhost() -> Result<Tap, Stop> {
+    let tap = tap(1)?.pop().ok_or_else(|| Stop::error("the tap has no queue"))?;
+    Ok(Tap { tap: File::from(tap), vhost: File::from(vhost_net()?) })
+}
+
+fn tap(queues: usize) -> Result<Vec<OwnedFd>, Stop> {
+    let opened = match broker::here() {
+        Some(broker) => broker.ask_for_all(Wish::Tap { queues }),
+        None => tap_apart(queues, ()),
+    };
+    opened.map_err(in_vain(TUN))
+}
+
+fn vhost_net() -> Result<OwnedFd, Stop> {
+    broker::here().map_or_else(net, |broker| broker.ask(Wish::VhostNet)).map_err(in_vain(NET))
+}
+
+fn vhost_vsock(cid: u32) -> Result<OwnedFd, Stop> {
+    broker::here().map_or_else(|| vsock(cid), |broker| broker.ask(Wish::VhostVsock { cid })).map_err(in_vain(VSOCK))
+}
+
+fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
     let disk = disk.to_string_lossy();
-    let drivers = broker::here();
-    let driver = |wish, here: fn(u32) -> io::Result<OwnedFd>| match drivers {
-        Some(broker) => broker.ask(wish),
-        None => here(guest_cid),
-    };
-    let (path, opened) = match purpose {
-        FdPurpose::Vsock => (VSOCK, driver(Wish::VhostVsock { cid: guest_cid }, vsock)),
-        FdPurpose::VhostNet { .. } => (NET, driver(Wish::VhostNet, |_| net())),
-        FdPurpose::Tap { .. } => (TUN, driver(Wish::Tap, |_| tap_apart(()))),
-        FdPurpose::Disk { read_only: true, .. } => (&*disk, File::open(&*disk).map(OwnedFd::from)),
-        FdPurpose::Disk { read_only: false, .. } => (&*disk, device(&disk)),
-        FdPurpose::Qmp | FdPurpose::Virtiofsd => return Err(Stop::error("a socket is not a device")),
-    };
-    opened.map_err(|e| Stop::error(format!("opening {path} for QEMU: {e}")))
+    match purpose {
+        FdPurpose::Vsock => vhost_vsock(guest_cid),
+        FdPurpose::VhostNet { .. } => vhost_net(),
+        FdPurpose::Disk { read_only: true, .. } => File::open(&*disk).map(OwnedFd::from).map_err(in_vain(&disk)),
+        FdPurpose::Disk { read_only: false, .. } => device(&disk).map_err(in_vain(&disk)),
+        FdPurpose::Tap { .. } | FdPurpose::Qmp | FdPurpose::Virtiofsd => {
+            Err(Stop::error("neither a queue of a tap nor a socket is a device by itself"))
+        }
+    }
+}
+
+fn in_vain(path: &str) -> impl Fn(io::Error) -> Stop {
+    move |e| Stop::error(format!("opening {path} for QEMU: {e}"))
 }
 
 fn device(path: &str) -> io::Result<OwnedFd> {
@@ -84,34 +117,20 @@ pub fn vsock(guest_cid: u32) -> io::Result<OwnedFd> {
 }
 
 /// A tap in a network namespace of its own, as a pod's is: guests that run side by side have the same interface's name.
-/// The namespace lives as long as the descriptor; `held` is dropped soon after.
+/// Each queue has a descriptor. The namespace lives as long as they do; `held` is dropped soon after.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn tap_apart<T: Send + 'static>(held: T) -> io::Result<OwnedFd> {
+pub fn tap_apart<T: Send + 'static>(queues: usize, held: T) -> io::Result<Vec<OwnedFd>> {
     let apart = std::thread::spawn(move || {
         // SAFETY: only this thread's network namespace is unshared; no file descriptor changes its meaning.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
-        let tap = tap()?;
+        let tap = packets::tap_of_queues(TAP, TapHeader::Virtio, queues)?;
+        // Kata gives it the MTU of the pod's interface: large enough for every test.
+        packets::set_mtu(TAP, packets::LARGEST_MTU)?;
         // As Kata has the pod's interface there, there is something at the other end: it answers test packets.
-        suites::packets::echo_on(TAP, held)?;
+        packets::echo_on(TAP, held)?;
         Ok(tap)
     });
     apart.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes the tap panicked")))
-}
-
-fn tap() -> io::Result<OwnedFd> {
-    let fd = device(TUN)?;
-    // `struct ifreq` of linux/if.h: the name, the flags, and room for the other members of the union.
-    #[repr(C)]
-    struct Request {
-        name: [u8; 16],
-        flags: libc::c_short,
-        rest: [u8; 22],
-    }
-    let mut request = Request { name: [0; 16], flags: TAP_FLAGS, rest: [0; 22] };
-    request.name[..TAP.len()].copy_from_slice(TAP.as_bytes());
-    // SAFETY: the driver reads and writes a `struct ifreq` of 40 bytes, which this is, and it lives until the call returns.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETIFF, &mut request) };
-    if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
 }

@@ -2,13 +2,13 @@ use super::*;
 use crate::argv;
 use crate::launch::FdPurpose;
 use crate::sandbox::{Net, Sandbox, Vsock};
-use model::profile::Profile;
+use model::profile::{DaemonSetting, Profile};
 
 fn launch(name: &str) -> Launch {
     let profile = Profile::find(name).unwrap();
     let sandbox = Sandbox {
         vsock: Some(Vsock { guest_cid: 5 }),
-        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1 }),
+        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1, vhost: true }),
         ..Sandbox::new(profile, "qemu-system-x86_64", "s1", "/boot/vmlinuz")
     };
     argv::launch(profile, &sandbox).unwrap()
@@ -24,8 +24,8 @@ fn all() -> Vec<Deviation> {
         Deviation::SerialLog { socket: "/run/serial.sock".to_owned(), terse: false },
         Deviation::DaemonSandbox,
         Deviation::DaemonHandles,
-        Deviation::DaemonXattr,
-        Deviation::DaemonAcl,
+        Deviation::DaemonSetting { setting: DaemonSetting::Xattr },
+        Deviation::DaemonSetting { setting: DaemonSetting::Acl },
     ]
 }
 
@@ -106,4 +106,48 @@ fn evidence_survives_serialisation_and_knows_no_run() {
         !normal.contains("/run/") && normal.contains("path=<rpc>") && normal.contains("path=<serial-log>"),
         "{normal}"
     );
+}
+
+#[test]
+fn each_architecture_has_its_own_serial_line_bus_and_interrupt_controller() {
+    let of = |name: &str, arch: Arch| {
+        let profile = Profile::find(name).unwrap();
+        let sandbox = Sandbox {
+            arch,
+            vsock: Some(Vsock { guest_cid: 5 }),
+            net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1, vhost: true }),
+            ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz")
+        };
+        let mut launch = argv::launch(profile, &sandbox).unwrap();
+        apply(&mut launch, &all()).unwrap();
+        launch.argv().join(" ")
+    };
+    for name in ["go-3.32", "rs-4.1"] {
+        for (arch, console, port) in [
+            (Arch::X86_64, "console=ttyS0", "-device isa-serial,chardev=charserial0"),
+            (Arch::Aarch64, "console=ttyAMA0", "-serial chardev:charserial0"),
+            (Arch::Ppc64le, "console=hvc0", "-device spapr-vty,chardev=charserial0"),
+            (Arch::S390x, "console=ttysclp0", "-device sclpconsole,chardev=charserial0"),
+        ] {
+            let argv = of(name, arch);
+            assert!(argv.contains(console) && argv.contains(port), "{name} {arch}: {argv}");
+            assert!(!argv.contains("vsock") && !argv.contains("virtio-net") && !argv.contains("kvm,"), "{argv}");
+            assert_eq!(argv.contains("gic-version=max"), arch == Arch::Aarch64, "{name} {arch}: {argv}");
+            assert!(!argv.contains("gic-version=host") && argv.contains("-cpu max"), "{name} {arch}: {argv}");
+        }
+    }
+}
+
+#[test]
+fn beside_a_serial_port_of_katas_the_kernels_log_is_on_the_second_one() {
+    let profile = Profile::find("go-3.32").unwrap();
+    for (arch, console) in [(Arch::X86_64, "ttyS1"), (Arch::Aarch64, "ttyAMA1"), (Arch::Ppc64le, "hvc1")] {
+        let sandbox = Sandbox { arch, legacy_serial: true, ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz") };
+        let mut launch = argv::launch(profile, &sandbox).unwrap();
+        let socket = "/run/serial.sock".to_owned();
+        apply(&mut launch, &[Deviation::SerialLog { socket, terse: false }]).unwrap();
+        let argv = launch.argv().join(" ");
+        assert!(argv.contains("-serial chardev:charconsole0"), "{arch}: {argv}");
+        assert!(argv.contains(&format!(" console={console}")), "{arch}: {argv}");
+    }
 }

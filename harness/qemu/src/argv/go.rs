@@ -2,28 +2,28 @@
 //! `src/runtime/pkg/govmm/qemu/qemu.go` prints it.
 
 use super::Values;
+use super::arch::{self, Bus};
 use crate::launch::Arg;
-use crate::sandbox::{BlockDevice, GuestImage, Net, Sandbox, SharedFilesystem};
+use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, Sandbox, SharedFilesystem};
+use model::profile::fixed::{MAX_ID, MEMORY_OFFSET_MIB, ROOT_BUS, ROOT_PORT, SWITCH_DOWN, SWITCH_UP};
 use model::profile::{BlkReadOnly, ImageDriver, Profile};
-
-/// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
-const MAX_ID: usize = 31;
-/// What `genericMemoryTopology` in `qemu.go` adds to the maximum, for an NVDIMM that an initrd does not need.
-const MEMORY_OFFSET_MIB: u64 = 1024;
 
 /// The order is that of `LaunchQemu`; within the devices it is that in which `CreateVM`, then the agent (vsock, share),
 /// then the network add them.
 pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     let qemu = &profile.qemu;
-    let max_memory = values.pick(&(sandbox.host_memory_mib + MEMORY_OFFSET_MIB).to_string(), "host-memory-mib + 1024");
+    // `genericMemoryTopology` in `qemu.go`.
+    let max_memory = arch::go_max_memory(sandbox, MEMORY_OFFSET_MIB).to_string();
+    let max_memory = values.pick(&max_memory, "host-memory-mib + 1024");
     let mut args = vec![
         Arg::new("-name", format!("sandbox-{}", values.id)),
         Arg::new("-uuid", values.uuid.as_str()),
-        Arg::new("-machine", format!("{},{}{}", qemu.machine, qemu.machine_options, nvdimm(sandbox))),
+        Arg::new("-machine", format!("{},{}{}", qemu.machine, machine_options(profile, sandbox), nvdimm(sandbox))),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
         Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
-        Arg::new("-m", format!("{}M,slots={},maxmem={max_memory}M", sandbox.memory_mib, qemu.memory_slots)),
     ];
+    args.extend(values.monitor(sandbox));
+    args.push(Arg::new("-m", format!("{}M,slots={},maxmem={max_memory}M", sandbox.memory_mib, qemu.memory_slots)));
     args.extend(devices(profile, sandbox, values));
     args.extend([
         Arg::new("-rtc", "base=utc,driftfix=slew,clock=host"),
@@ -37,12 +37,60 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     if !qemu.foreground {
         args.push(Arg::flag("-daemonize"));
     }
-    args.extend([Arg::new("-object", memory_backend(sandbox)), Arg::new("-numa", "node,memdev=dimm1")]);
+    args.extend(match sandbox.memory {
+        MemoryBacking::TwoNodes => nodes(sandbox),
+        _ => vec![Arg::new("-object", memory_backend(sandbox, values)), memory_place(sandbox)],
+    });
     args.extend(values.kernel_args(sandbox, kernel_params(profile, sandbox)));
+    args.extend(sandbox.firmware.iter().map(|firmware| Arg::new("-bios", values.pick(firmware, "firmware"))));
+    args.extend(
+        sandbox.scsi_thread.then(|| Arg::new("-object", format!("iothread,id={}", scsi_thread(sandbox, values)))),
+    );
+    args.extend(sandbox.io_thread.then(|| Arg::new("-object", super::IO_THREAD)));
+    if sandbox.incoming {
+        args.extend([Arg::flag("-S"), Arg::new("-incoming", "defer")]);
+    }
     args.push(Arg::new("-pidfile", values.pid_file.as_str()));
-    let max = sandbox.max_vcpus;
-    args.push(Arg::new("-smp", format!("{},cores=1,threads=1,sockets={max},maxcpus={max}", sandbox.vcpus)));
+    args.extend(sandbox.filtered.then(|| super::filter(profile)));
+    args.push(cpus(sandbox));
     args
+}
+
+/// `cpuTopology` in `qemu_arch_base.go`: a socket for each vCPU, or for each NUMA node.
+fn cpus(sandbox: &Sandbox) -> Arg {
+    let (vcpus, max) = (sandbox.vcpus, sandbox.max_vcpus);
+    let (sockets, cores, max) = match sandbox.memory {
+        // With NUMA, sizes are static (`static_sandbox_resource_mgmt`): none are added.
+        MemoryBacking::TwoNodes => (NODES, vcpus.div_ceil(NODES), NODES * vcpus.div_ceil(NODES)),
+        _ => (max, 1, max),
+    };
+    Arg::new("-smp", format!("{vcpus},cores={cores},threads=1,sockets={sockets},maxcpus={max}"))
+}
+
+/// How many NUMA nodes a guest is given.
+const NODES: u32 = 2;
+
+/// `appendMultiNUMAMemoryKnobs` in govmm's `qemu.go`, for `numa_mapping = ["0", "0"]`: the distances are those of the host's
+/// first node from itself.
+fn nodes(sandbox: &Sandbox) -> Vec<Arg> {
+    let (memory, cpus) = (sandbox.memory_mib / NODES, sandbox.vcpus.div_ceil(NODES));
+    let node = |node: u32| {
+        let (first, last) = (node * cpus, (node + 1) * cpus - 1);
+        [
+            Arg::new(
+                "-object",
+                format!("memory-backend-ram,id=numa-mem{node},size={memory}M,host-nodes=0,policy=bind"),
+            ),
+            Arg::new("-numa", format!("node,nodeid={node},memdev=numa-mem{node},cpus={first}-{last}")),
+        ]
+    };
+    let distance = |(from, to)| Arg::new("-numa", format!("dist,src={from},dst={to},val=10"));
+    (0..NODES).flat_map(node).chain([(0, 1), (1, 0)].map(distance)).collect()
+}
+
+/// `splitIrqChipMachineOptions` in `qemu_amd64.go` stands in the place of the others.
+fn machine_options<'a>(profile: &'a Profile, sandbox: &Sandbox) -> &'a str {
+    if sandbox.iommu { "accel=kvm,kernel_irqchip=split" } else { &profile.qemu.machine_options }
 }
 
 /// `handleImagePath` in `qemu_arch_base.go`.
@@ -53,61 +101,135 @@ fn nvdimm(sandbox: &Sandbox) -> &'static str {
     }
 }
 
-/// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs.
-fn memory_backend(sandbox: &Sandbox) -> String {
-    let size = sandbox.memory_mib;
-    match sandbox.shared {
-        SharedFilesystem::VirtioFs { .. } => {
-            format!("memory-backend-file,id=dimm1,size={size}M,mem-path=/dev/shm,share=on")
-        }
-        SharedFilesystem::None | SharedFilesystem::Virtio9p { .. } => {
-            format!("memory-backend-ram,id=dimm1,size={size}M")
-        }
+/// `appendMemoryKnobs`: where there are no DIMMs, a second `-machine`, which adds to the first.
+fn memory_place(sandbox: &Sandbox) -> Arg {
+    match arch::has_dimms(sandbox.arch) {
+        true => Arg::new("-numa", "node,memdev=dimm1"),
+        false => Arg::new("-machine", "memory-backend=dimm1"),
     }
 }
 
+/// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs, `setupTemplate` one of the template's.
+fn memory_backend(sandbox: &Sandbox, values: &Values) -> String {
+    let size = sandbox.memory_mib;
+    let shared = matches!(sandbox.shared, SharedFilesystem::VirtioFs { .. });
+    let file =
+        |path: &str, options: &str| format!("memory-backend-file,id=dimm1,size={size}M,mem-path={path}{options}");
+    let huge = matches!(sandbox.memory, MemoryBacking::Hugepages);
+    let backend = match &sandbox.memory {
+        MemoryBacking::Hugepages => file("/dev/hugepages", if shared { ",share=on" } else { "" }),
+        MemoryBacking::File { path, shared } => {
+            file(&values.pick(path, "memory"), if *shared { ",share=on" } else { "" })
+        }
+        _ if shared => file("/dev/shm", ",share=on"),
+        _ => format!("memory-backend-ram,id=dimm1,size={size}M"),
+    };
+    // Huge pages that are shared are taken at the start without being asked for (`CreateVM` in `qemu.go`).
+    let preallocated = sandbox.preallocated || (huge && shared);
+    backend + if preallocated { ",prealloc=on" } else { "" }
+}
+
 fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
+    let mut bus = Bus::new(sandbox.arch, profile.runtime);
     // `disableModern` in govmm prints the option with either value on PCI.
-    let modern = format!("disable-modern={}", sandbox.nested);
-    let mut args = vec![
-        Arg::new("-device", format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge)),
+    let modern = if bus.is_pci() { format!(",disable-modern={}", sandbox.nested) } else { String::new() };
+    let bridge = arch::bridge_bus(sandbox.arch).map(|on| {
+        Arg::new("-device", format!("pci-bridge,bus={on},id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge))
+    });
+    let mut args: Vec<Arg> = bridge.into_iter().collect();
+    // `appendConsole` in `qemu_arch_base.go`.
+    args.extend(match sandbox.legacy_serial {
+        true => vec![Arg::new("-serial", "chardev:charconsole0")],
         // `max_ports=2` is set, yet printed only together with a ROM file, which Kata does not have.
-        Arg::new("-device", format!("virtio-serial-pci,{modern},id=serial0")),
-        Arg::new("-device", "virtconsole,chardev=charconsole0,id=console0"),
-        Arg::new("-chardev", format!("socket,id=charconsole0,path={},server=on,wait=off", values.console)),
-    ];
-    args.extend(sandbox.image.iter().flat_map(|given| image(profile, sandbox, values, &modern, given)));
-    args.extend([
-        Arg::new("-device", format!("virtio-scsi-pci,id=scsi0,{modern}")),
-        Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
-        Arg::new("-device", "virtio-rng-pci,rng=rng0"),
-    ]);
+        false => vec![
+            Arg::new("-device", format!("{}{modern},id=serial0{}", bus.device("virtio-serial"), bus.place())),
+            Arg::new("-device", "virtconsole,chardev=charconsole0,id=console0"),
+        ],
+    });
+    args.push(Arg::new("-chardev", format!("socket,id=charconsole0,path={},server=on,wait=off", values.console)));
+    if let Some(given) = &sandbox.image {
+        args.extend(image(profile, sandbox, values, (&mut bus, &modern), given));
+    }
+    args.extend(sandbox.iommu.then(|| Arg::new("-device", super::IOMMU)));
+    let thread = scsi_thread(sandbox, values);
+    let thread = if sandbox.scsi_thread { format!(",iothread={thread}") } else { String::new() };
+    if sandbox.panic_device {
+        args.extend([Arg::new("-device", "pvpanic"), Arg::flag("-no-shutdown")]);
+    }
+    args.push(Arg::new("-device", format!("{},id=scsi0{modern}{thread}{}", bus.device("virtio-scsi"), bus.place())));
+    // `CreateVM`: IBM Z has random numbers of its own.
+    if bus.is_pci() {
+        args.extend([
+            Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
+            Arg::new("-device", "virtio-rng-pci,rng=rng0"),
+        ]);
+    }
+    // `CreateVM` says that it is a modern one, nested or not.
+    // `appendBalloonDevice` gives it no place among channels, and QEMU is told of an empty one.
+    args.extend(
+        sandbox
+            .balloon
+            .then(|| match bus.is_pci() {
+                true => "virtio-balloon-pci,id=balloon0,deflate-on-oom=on,disable-modern=false,free-page-reporting=on",
+                false => "virtio-balloon-ccw,id=balloon0,devno=,deflate-on-oom=on,free-page-reporting=on",
+            })
+            .map(|balloon| Arg::new("-device", balloon)),
+    );
     // `genericAppendPCIeRootPort` in `qemu.go`.
     args.extend((0..sandbox.root_ports).map(|slot| {
-        Arg::new("-device", format!("pcie-root-port,id=rp{slot},bus=pcie.0,chassis=0,slot={slot},multifunction=off"))
+        Arg::new(
+            "-device",
+            format!("pcie-root-port,id={ROOT_PORT}{slot},bus={ROOT_BUS},chassis=0,slot={slot},multifunction=off"),
+        )
     }));
+    // `createNUMAPCIeTopology` in `qemu.go`.
+    if sandbox.numa_port {
+        let port = super::NUMA_PORT;
+        args.extend([
+            Arg::new("-device", format!("pxb-pcie,id=pxb-numa1,bus={ROOT_BUS},bus_nr=64,numa_node=1")),
+            Arg::new("-device", format!("pcie-root-port,id={port},bus=pxb-numa1,chassis=11,slot=0,multifunction=off")),
+        ]);
+    }
+    // `genericAppendPCIeSwitchPort` in `qemu.go`.
+    if sandbox.switch_port {
+        args.extend([
+            Arg::new(
+                "-device",
+                format!("pcie-root-port,id=sw{ROOT_PORT}0,bus={ROOT_BUS},chassis=1,slot=0,multifunction=off"),
+            ),
+            Arg::new("-device", format!("x3130-upstream,id={SWITCH_UP}0,bus=sw{ROOT_PORT}0")),
+        ]);
+        args.extend((0..arch::go_switch_ports(sandbox)).map(|slot| {
+            let port = format!("xio3130-downstream,id={SWITCH_DOWN}{slot},bus={SWITCH_UP}0,chassis=2,slot={slot}");
+            Arg::new("-device", port)
+        }));
+    }
     if sandbox.vsock.is_some() {
         let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
-        let bus = root_bus(profile);
+        let (device, root, place) = (bus.device("vhost-vsock"), root_bus(profile), bus.place());
         args.push(Arg::new(
             "-device",
-            format!("vhost-vsock-pci,{modern},vhostfd={fd},id=vsock-{cid},guest-cid={cid}{bus}"),
+            format!("{device}{modern},vhostfd={fd},id=vsock-{cid},guest-cid={cid}{root}{place}"),
         ));
     }
     match &sandbox.shared {
         SharedFilesystem::None => {}
-        SharedFilesystem::VirtioFs { socket, tag } => args.extend(virtio_fs(profile, sandbox, values, socket, tag)),
+        SharedFilesystem::VirtioFs { socket, tag } => {
+            args.extend(virtio_fs(profile, sandbox, values, &mut bus, (socket, tag)));
+        }
         SharedFilesystem::Virtio9p { dir, tag } => args.extend(virtio_9p(values, &modern, dir, tag)),
     }
     if let Some(net) = &sandbox.net {
-        args.extend(network(profile, values, &modern, net));
+        args.extend(network(profile, values, (&mut bus, &modern), net));
     }
-    args.extend(sandbox.disks.iter().flat_map(|disk| block(profile, values, &modern, disk)));
+    for disk in &sandbox.disks {
+        args.extend(block(profile, values, (&mut bus, &modern), disk));
+    }
     args
 }
 
 /// `appendNvdimmImage`, or `genericImage` with eight random bytes in its id, both in `qemu_arch_base.go`.
-fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, modern: &str, image: &GuestImage) -> [Arg; 2] {
+fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, on: (&mut Bus, &str), image: &GuestImage) -> [Arg; 2] {
     let file = values.pick(&image.file, "image");
     match image.driver {
         ImageDriver::Nvdimm => {
@@ -119,21 +241,32 @@ fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, modern: &str, im
         }
         ImageDriver::Blk => {
             let id = format!("image-{}", values.pick(&random(sandbox), "random"));
-            virtio_blk(profile, modern, &id, &file, ",share-rw=on", true)
+            virtio_blk(profile, on, &id, &file, ",share-rw=on", true)
         }
     }
 }
 
 /// `AddDevice` in `qemu.go` names the channel by sixteen random hexadecimal digits; here they come from the UUID.
-fn virtio_fs(profile: &Profile, sandbox: &Sandbox, values: &Values, socket: &str, tag: &str) -> [Arg; 2] {
+fn virtio_fs(
+    profile: &Profile,
+    sandbox: &Sandbox,
+    values: &Values,
+    bus: &mut Bus,
+    (socket, tag): (&str, &str),
+) -> [Arg; 2] {
     let id = format!("char-{}", values.pick(&random(sandbox), "random"));
     let socket = values.pick(socket, "virtiofsd");
     let queue = profile.qemu.virtio_fs_queue_size.map(|size| format!(",queue-size={size}")).unwrap_or_default();
-    let bus = root_bus(profile);
+    let (device, root, place) = (bus.device("vhost-user-fs"), root_bus(profile), bus.place());
     [
         Arg::new("-chardev", format!("socket,id={id},path={socket}")),
-        Arg::new("-device", format!("vhost-user-fs-pci,chardev={id},tag={tag}{queue}{bus}")),
+        Arg::new("-device", format!("{device},chardev={id},tag={tag}{queue}{root}{place}")),
     ]
+}
+
+/// `genericSCSIController` in `qemu_arch_base.go`.
+fn scsi_thread(sandbox: &Sandbox, values: &Values) -> String {
+    format!("iothread-{}", values.pick(&random(sandbox), "random"))
 }
 
 /// Sixteen hexadecimal digits, which Kata takes at random.
@@ -146,47 +279,54 @@ fn root_bus(profile: &Profile) -> String {
     profile.qemu.root_bus.as_ref().map(|bus| format!(",bus={bus}")).unwrap_or_default()
 }
 
-/// `generic9PVolume` in `qemu_arch_base.go`.
+/// `generic9PVolume` in `qemu_arch_base.go`; no profile that was read for channels shares over it.
 fn virtio_9p(values: &Values, modern: &str, dir: &str, tag: &str) -> [Arg; 2] {
     let id = cut(&format!("extra-9p-{tag}"));
     let dir = values.pick(dir, "share");
     [
-        Arg::new("-device", format!("virtio-9p-pci,{modern},fsdev={id},mount_tag={tag}")),
+        Arg::new("-device", format!("virtio-9p-pci{modern},fsdev={id},mount_tag={tag}")),
         Arg::new("-fsdev", format!("local,id={id},path={dir},security_model=none,multidevs=remap")),
     ]
 }
 
 /// `genericNetwork` in `qemu_arch_base.go`; `Script` and `DownScript` are printed only without descriptors.
-fn network(profile: &Profile, values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
-    let bus = root_bus(profile);
-    let (vhost, tap) = (&values.vhost_net_fds, &values.tap_fds);
+///
+/// `mqParameter` in govmm's `qemu.go`: vectors are PCI's.
+fn network(profile: &Profile, values: &Values, (bus, modern): (&mut Bus, &str), net: &Net) -> [Arg; 2] {
+    let (device, root, place) = (bus.device("virtio-net"), root_bus(profile), bus.place());
+    let (vhost, tap) = (values.vhost_net(net), &values.tap_fds);
     let mac = values.pick(&net.mac, "mac");
-    let vectors = 2 * net.queues + 2;
+    let vectors = if bus.is_pci() { format!(",vectors={}", 2 * net.queues + 2) } else { String::new() };
     [
-        Arg::new("-netdev", format!("tap,id=network-0,vhost=on,vhostfds={vhost},fds={tap}")),
-        Arg::new(
-            "-device",
-            format!("driver=virtio-net-pci,netdev=network-0,mac={mac}{bus},{modern},mq=on,vectors={vectors}"),
-        ),
+        Arg::new("-netdev", format!("tap,id=network-0{vhost},fds={tap}")),
+        Arg::new("-device", format!("driver={device},netdev=network-0,mac={mac}{root}{modern},mq=on{vectors}{place}")),
     ]
 }
 
 /// `genericBlockDevice` in `qemu_arch_base.go`.
-fn block(profile: &Profile, values: &Values, modern: &str, disk: &BlockDevice) -> [Arg; 2] {
+fn block(profile: &Profile, values: &Values, on: (&mut Bus, &str), disk: &BlockDevice) -> [Arg; 2] {
     let id = cut(&format!("drive-{}", disk.id));
-    virtio_blk(profile, modern, &id, &values.pick(&disk.file, "disk"), "", disk.read_only)
+    virtio_blk(profile, on, &id, &values.pick(&disk.file, "disk"), "", disk.read_only)
 }
 
 /// `QemuParams` of `BlockDevice` in govmm's `qemu.go`.
-fn virtio_blk(profile: &Profile, modern: &str, id: &str, file: &str, share: &str, read_only: bool) -> [Arg; 2] {
+fn virtio_blk(
+    profile: &Profile,
+    (bus, modern): (&mut Bus, &str),
+    id: &str,
+    file: &str,
+    share: &str,
+    read_only: bool,
+) -> [Arg; 2] {
     let scsi = if profile.qemu.blk_scsi_off { ",scsi=off" } else { "" };
     let read_only = match (read_only, profile.qemu.blk_read_only) {
         (false, _) => "",
         (true, BlkReadOnly::Readonly) => ",readonly",
         (true, _) => ",readonly=on",
     };
+    let (device, place) = (bus.device("virtio-blk"), bus.place());
     [
-        Arg::new("-device", format!("virtio-blk-pci,{modern},drive={id}{scsi},config-wce=off{share},serial={id}")),
+        Arg::new("-device", format!("{device}{modern},drive={id}{scsi},config-wce=off{place}{share},serial={id}")),
         Arg::new("-drive", format!("id={id},file={file},aio=threads,format=raw,if=none{read_only}")),
     ]
 }
@@ -199,11 +339,25 @@ fn virtio_blk(profile: &Profile, modern: &str, id: &str, file: &str, share: &str
 /// consoles where these are added later, and `getKernelParams` in `src/runtime/pkg/katautils/create.go`.
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
+    // On x86_64 its own end there, elsewhere before the consoles.
+    let own = match params.iter().position(|param| param == "pci=lastbus=0") {
+        Some(last) => last + 1,
+        None => params.iter().position(|param| param.starts_with("console=") || param == "quiet").unwrap_or(0),
+    };
+    if sandbox.iommu {
+        // `newQemuArch` in `qemu_amd64.go`.
+        params.splice(own..own, super::IOMMU_PARAMS.map(str::to_owned));
+    }
     if let Some(image) = &sandbox.image {
-        let own = params.iter().position(|param| param == "pci=lastbus=0").map_or(0, |last| last + 1);
-        params.splice(own..own, super::root_params(image.driver));
+        params.splice(own..own, super::root_params(image, sandbox.arch));
         let quiet = params.iter().position(|param| param == "quiet").map_or(params.len(), |quiet| quiet + 1);
         params.insert(quiet, "systemd.show_status=false".to_owned());
+    }
+    if sandbox.legacy_serial {
+        let is_console = |param: &String| param.starts_with("console=hvc");
+        let first = params.iter().position(is_console).unwrap_or(params.len());
+        params.retain(|param| !is_console(param));
+        params.insert(first, "console=ttyS0".to_owned());
     }
     params.push(format!("nr_cpus={}", sandbox.max_vcpus));
     params.extend(profile.qemu.guest_selinux.clone());
@@ -220,6 +374,7 @@ fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     params
 }
 
+/// To the limit of QEMU's ids.
 fn cut(id: &str) -> String {
     id.chars().take(MAX_ID).collect()
 }

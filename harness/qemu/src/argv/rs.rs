@@ -1,8 +1,11 @@
 //! runtime-rs: `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in `inner.rs`.
 
 use super::Values;
+use super::arch::{self, Bus};
 use crate::launch::Arg;
 use crate::sandbox::{BlockDevice, GuestImage, Net, Sandbox, SharedFilesystem};
+use model::arch::Arch;
+use model::profile::fixed::{BRIDGE_ADDRESS, NESTED_BRIDGE_CHASSIS};
 use model::profile::{BlkReadOnly, BlkSource, ImageDriver, Profile};
 
 /// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
@@ -21,18 +24,21 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
         },
     ));
     let max_memory = values.pick(&memory(sandbox.host_memory_mib), "host-memory");
+    // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem beside a file backend, initrd or not.
+    let is_shared = matches!(sandbox.shared, SharedFilesystem::VirtioFs { .. });
+    let room = match is_shared && !arch::keeps_slots(sandbox.arch) {
+        true => String::new(),
+        false => format!(",slots={},maxmem={max_memory}", qemu.memory_slots),
+    };
     args.extend([
         Arg::new("-machine", machine(profile, sandbox, backend_id)),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
-        // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem beside a file backend, initrd or not.
-        Arg::new(
-            "-m",
-            format!("{},slots={},maxmem={max_memory}", memory(sandbox.memory_mib.into()), qemu.memory_slots),
-        ),
+        Arg::new("-m", format!("{}{room}", memory(sandbox.memory_mib.into()))),
         Arg::new("-object", backend),
         Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
     ]);
     args.extend(devices(profile, sandbox, values));
+    args.extend(sandbox.firmware.iter().map(|firmware| Arg::new("-bios", values.pick(firmware, "firmware"))));
     args.extend([
         Arg::new("-vga", "none"),
         Arg::flag("-no-user-config"),
@@ -45,7 +51,8 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
 
 /// `ToQemuParams` for `Machine`: an NVDIMM is switched on before the interrupt controller is named.
 fn machine(profile: &Profile, sandbox: &Sandbox, backend: &str) -> String {
-    let options = &profile.qemu.machine_options;
+    let split = profile.qemu.machine_options.replace("kernel_irqchip=on", "kernel_irqchip=split");
+    let options = if sandbox.iommu { &split } else { &profile.qemu.machine_options };
     let options = match &sandbox.image {
         Some(GuestImage { driver: ImageDriver::Nvdimm, .. }) => {
             options.replace(",kernel_irqchip", ",nvdimm=on,kernel_irqchip")
@@ -66,71 +73,124 @@ fn memory(mib: u64) -> String {
 /// `add_ram_memory_backend`, or for virtio-fs `add_file_memory_backend`.
 fn memory_backend(sandbox: &Sandbox) -> (&'static str, String) {
     let size = memory(sandbox.memory_mib.into());
+    let preallocated = sandbox.preallocated;
     match sandbox.shared {
         SharedFilesystem::VirtioFs { .. } => (
             "entire-guest-memory-share",
             format!(
-                "memory-backend-file,id=entire-guest-memory-share,mem-path=/dev/shm,size={size},share=on,prealloc=off,readonly=off"
+                "memory-backend-file,id=entire-guest-memory-share,mem-path=/dev/shm,size={size},share=on,prealloc={},readonly=off",
+                if preallocated { "on" } else { "off" }
             ),
         ),
         SharedFilesystem::None | SharedFilesystem::Virtio9p { .. } => {
-            ("entire-guest-memory", format!("memory-backend-ram,id=entire-guest-memory,size={size}"))
+            let preallocated = if preallocated { ",prealloc=on" } else { "" };
+            ("entire-guest-memory", format!("memory-backend-ram,id=entire-guest-memory,size={size}{preallocated}"))
         }
     }
 }
 
 fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
+    let mut bus = Bus::new(sandbox.arch, profile.runtime);
     let modern = if sandbox.nested { ",disable-modern=true" } else { "" };
-    let mut args = vec![
-        Arg::new("-rtc", "base=utc,clock=host,driftfix=slew"),
-        Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
-        Arg::new("-device", "virtio-rng-pci,rng=rng0"),
-        Arg::new("-device", format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge)),
-        Arg::new("-device", format!("virtio-scsi-pci,id=scsi0{modern}")),
-    ];
+    let mut args: Vec<Arg> = sandbox.iommu.then(|| Arg::new("-device", super::IOMMU)).into_iter().collect();
+    args.extend(values.monitor(sandbox));
+    args.push(Arg::new("-rtc", "base=utc,clock=host,driftfix=slew"));
+    args.extend(sandbox.incoming.then(|| Arg::new("-incoming", "defer")));
+    if bus.is_pci() {
+        args.extend([
+            Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
+            Arg::new("-device", "virtio-rng-pci,rng=rng0"),
+        ]);
+    }
+    args.extend(bridge(profile, sandbox));
+    args.extend(sandbox.scsi_thread.then(|| Arg::new("-object", "iothread,id=scsi-io-thread")));
+    if arch::has_scsi(sandbox.arch, profile.runtime) {
+        let thread = if sandbox.scsi_thread { ",iothread=scsi-io-thread" } else { "" };
+        let device = format!("{},id=scsi0{modern}{thread}{}", bus.device("virtio-scsi"), bus.place());
+        args.push(Arg::new("-device", device));
+    }
+    args.extend(sandbox.io_thread.then(|| Arg::new("-object", super::IO_THREAD)));
+    args.extend(sandbox.balloon.then(|| Arg::new("-device", "virtio-balloon,free-page-reporting=on")));
+    args.extend(sandbox.filtered.then(|| super::filter(profile)));
     if sandbox.vsock.is_some() {
         let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
-        args.push(Arg::new("-device", format!("vhost-vsock-pci{modern},vhostfd={fd},guest-cid={cid}")));
+        let (device, place) = (bus.device("vhost-vsock"), bus.place());
+        args.push(Arg::new("-device", format!("{device}{modern}{place},vhostfd={fd},guest-cid={cid}")));
     }
     if let Some(net) = &sandbox.net {
-        args.extend(network(values, modern, net));
+        args.extend(network(values, (&mut bus, modern), net));
     }
     if let SharedFilesystem::VirtioFs { socket, tag } = &sandbox.shared {
         let queue = profile.qemu.virtio_fs_queue_size.map(|size| format!(",queue-size={size}")).unwrap_or_default();
         args.extend([
             Arg::new("-chardev", format!("socket,id=virtiofsd-chardev,path={}", values.pick(socket, "virtiofsd"))),
-            Arg::new("-device", format!("vhost-user-fs-pci,chardev=virtiofsd-chardev,tag={tag}{queue}")),
+            Arg::new(
+                "-device",
+                format!("{},chardev=virtiofsd-chardev,tag={tag}{queue}{}", bus.device("vhost-user-fs"), bus.place()),
+            ),
         ]);
     }
-    args.extend(sandbox.image.iter().flat_map(|given| image(profile, sandbox, values, given)));
+    if let Some(given) = &sandbox.image {
+        args.extend(image(profile, sandbox, values, &mut bus, given));
+    }
     let first = super::image_disk(sandbox).into_iter().count();
-    args.extend(sandbox.disks.iter().enumerate().flat_map(|(index, disk)| block(profile, values, first + index, disk)));
+    for (index, disk) in sandbox.disks.iter().enumerate() {
+        args.extend(block(profile, values, &mut bus, first + index, disk));
+    }
     // `add_pcie_root_ports`, from the pool of ports.
     args.extend((0..sandbox.root_ports).map(|slot| {
         Arg::new("-device", format!("pcie-root-port,id=rp{slot},chassis=0,slot={slot},bus=pcie.0,multifunction=off"))
     }));
+    // `add_pcie_switch_ports`.
+    if sandbox.switch_port {
+        args.extend([
+            Arg::new("-device", "pcie-root-port,id=rp0,chassis=1,slot=0,bus=pcie.0,multifunction=off"),
+            Arg::new("-device", "x3130-upstream,id=swup0,bus=rp0"),
+            Arg::new("-device", "xio3130-downstream,id=swdp0,bus=swup0,chassis=2,slot=0"),
+        ]);
+    }
     args.extend([
-        Arg::new("-device", "virtio-serial-pci,id=serial0"),
+        Arg::new("-device", format!("{},id=serial0{}", bus.device("virtio-serial"), bus.place())),
         Arg::new("-device", "virtconsole,id=console0,chardev=charconsole0"),
         Arg::new("-chardev", format!("socket,id=charconsole0,server=on,wait=off,path={}", values.console)),
     ]);
     args
 }
 
-/// `get_network_device`.
-fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
+/// `add_bridges`: with a firmware, which keeps room for what is plugged behind PCIe ports only, the bridge lies behind one
+/// (`DeviceNestedPcieBridge`).
+///
+/// That is q35's (`use_nested_pcie_bridges`).
+fn bridge(profile: &Profile, sandbox: &Sandbox) -> Vec<Arg> {
+    let Some(on) = arch::bridge_bus(sandbox.arch) else { return Vec::new() };
+    if sandbox.firmware.is_none() || sandbox.arch != Arch::X86_64 {
+        let options = &profile.qemu.bridge;
+        return vec![Arg::new("-device", format!("pci-bridge,bus={on},id=pci-bridge-0,chassis_nr=1,{options}"))];
+    }
+    let reserved = "bus-reserve=0x1,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m";
+    let port = format!(
+        "pcie-root-port,id=rp-pci-bridge-0,addr={BRIDGE_ADDRESS},chassis={NESTED_BRIDGE_CHASSIS},slot=0,bus=pcie.0,multifunction=off,{reserved}"
+    );
+    vec![Arg::new("-device", port), Arg::new("-device", "pcie-pci-bridge,bus=rp-pci-bridge-0,id=pci-bridge-0")]
+}
+
+/// `get_network_device`. It opens vhost-net also where it is told not to name it (`create_vhost_net_fds`).
+///
+/// Vectors are PCI's.
+fn network(values: &Values, (bus, modern): (&mut Bus, &str), net: &Net) -> [Arg; 2] {
     let id = format!("network-{}", values.pick(&net.tap, "tap"));
-    let (vhost, tap) = (&values.vhost_net_fds, &values.tap_fds);
+    let (vhost, tap) = (values.vhost_net(net), &values.tap_fds);
     let mac = values.pick(&net.mac, "mac");
-    let vectors = 2 * net.queues + 2;
+    let vectors = if bus.is_pci() { format!(",vectors={}", 2 * net.queues + 2) } else { String::new() };
+    let (device, place) = (bus.device("virtio-net"), bus.place());
     [
-        Arg::new("-netdev", format!("tap,id={id},vhost=on,vhostfds={vhost},fds={tap}")),
-        Arg::new("-device", format!("virtio-net-pci,netdev={id},mac={mac}{modern},mq=on,vectors={vectors}")),
+        Arg::new("-netdev", format!("tap,id={id}{vhost},fds={tap}")),
+        Arg::new("-device", format!("{device},netdev={id},mac={mac}{modern}{place},mq=on{vectors}")),
     ]
 }
 
 /// `add_nvdimm`, whose ids are the word TODO, or `add_block_device`.
-fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, image: &GuestImage) -> Vec<Arg> {
+fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, bus: &mut Bus, image: &GuestImage) -> Vec<Arg> {
     match image.driver {
         ImageDriver::Nvdimm => {
             let file = values.pick(&image.file, "image");
@@ -147,12 +207,14 @@ fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, image: &GuestIma
                 Arg::new("-device", "nvdimm,memdev=TODO,unarmed=on"),
             ]
         }
-        ImageDriver::Blk => super::image_disk(sandbox).map(|disk| block(profile, values, 0, &disk)).unwrap_or_default(),
+        ImageDriver::Blk => {
+            super::image_disk(sandbox).map(|disk| block(profile, values, bus, 0, &disk)).unwrap_or_default()
+        }
     }
 }
 
 /// `add_block_device`, with `block_device_cache_direct = false` as shipped; the descriptor sets are counted from 1.
-fn block(profile: &Profile, values: &Values, index: usize, disk: &BlockDevice) -> Vec<Arg> {
+fn block(profile: &Profile, values: &Values, bus: &mut Bus, index: usize, disk: &BlockDevice) -> Vec<Arg> {
     let id = format!("image-{}", disk.id);
     let mut args = Vec::new();
     let file = match profile.qemu.blk_source {
@@ -177,7 +239,10 @@ fn block(profile: &Profile, values: &Values, index: usize, disk: &BlockDevice) -
                 "driver=file,node-name={id},filename={file},aio=threads,cache.direct=off,cache.no-flush=off,{read_only}"
             ),
         ),
-        Arg::new("-device", format!("virtio-blk-pci,drive={id},config-wce=off,share-rw=on,serial={id}")),
+        Arg::new(
+            "-device",
+            format!("{},drive={id},config-wce=off,share-rw=on,serial={id}{}", bus.device("virtio-blk"), bus.place()),
+        ),
     ]);
     args
 }
@@ -186,10 +251,11 @@ fn block(profile: &Profile, values: &Values, index: usize, disk: &BlockDevice) -
 /// image, the configuration's, then SELinux (`Kernel::new`) and the console (`add_console`).
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
-    params.extend(sandbox.image.iter().flat_map(|image| super::root_params(image.driver)));
+    params.extend(sandbox.image.iter().flat_map(|image| super::root_params(image, sandbox.arch)));
     params.extend(profile.qemu.kernel_params.iter().cloned());
     params.extend(sandbox.extra_kernel_params.iter().cloned());
     params.extend(profile.qemu.guest_selinux.clone());
+    params.extend(sandbox.iommu.then_some(super::IOMMU_PARAMS).into_iter().flatten().map(str::to_owned));
     params.push("console=hvc0".to_owned());
     params
 }

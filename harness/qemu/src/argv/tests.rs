@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::{BlockDevice, GuestImage, Net, SHARE_TAG, Vsock};
+use crate::sandbox::{BlockDevice, GuestImage, MemoryBacking, Net, SHARE_TAG, Vsock};
 
 fn profile(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
@@ -25,7 +25,7 @@ fn sandbox(profile: &Profile, shared: SharedFilesystem) -> Sandbox {
         max_vcpus: 4,
         shared,
         vsock: Some(Vsock { guest_cid: 1234567 }),
-        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1 }),
+        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1, vhost: true }),
         console: "/run/vc/vm/s1/console.sock".to_owned(),
         pid_file: "/run/vc/vm/s1/pid".to_owned(),
         ..Sandbox::new(profile, "/usr/bin/qemu-system-x86_64", "s1", "/boot/vmlinuz")
@@ -140,6 +140,80 @@ fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
+/// What each setting adds to the arguments, or changes in them; `genericAppendPCIeSwitchPort` and `add_pcie_switch_ports`,
+/// `add_iommu` and `add_monitor` besides.
+///
+/// `buildDevices`, `CreateVM`, `setupTemplate` and `buildNUMATopology` in src/runtime/virtcontainers/qemu.go@3.32.0,
+/// `LaunchQemu` and what it calls in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0; `QemuCmdLine::new`, `build` and
+/// `DeviceNestedPcieBridge` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
+#[test]
+fn a_setting_is_described_in_each_profiles_way() {
+    type Change = (&'static str, fn(&mut Sandbox));
+    let file = |shared| MemoryBacking::File { path: "/run/vc/vm/template/memory".to_owned(), shared };
+    let (template, clone) = (file(true), file(false));
+    let both: [Change; 11] = [
+        ("switch port", |sandbox| sandbox.switch_port = true),
+        ("iommu", |sandbox| sandbox.iommu = true),
+        ("thread of the controller", |sandbox| sandbox.scsi_thread = true),
+        ("thread for disks", |sandbox| sandbox.io_thread = true),
+        ("balloon", |sandbox| sandbox.balloon = true),
+        ("memory taken at the start", |sandbox| sandbox.preallocated = true),
+        ("memory taken at the start with virtio-fs", |sandbox| {
+            sandbox.preallocated = true;
+            sandbox.shared = virtio_fs();
+        }),
+        ("filter", |sandbox| sandbox.filtered = true),
+        ("firmware", |sandbox| sandbox.firmware = Some("/usr/share/ovmf/OVMF.fd".to_owned())),
+        ("incoming", |sandbox| sandbox.incoming = true),
+        ("monitor", |sandbox| sandbox.monitor = Some("/run/vc/vm/s1/extra-monitor.sock".to_owned())),
+    ];
+    let of_go: [Change; 6] = [
+        ("port in a node", |sandbox| {
+            sandbox.memory = MemoryBacking::TwoNodes;
+            sandbox.vcpus = 2;
+            sandbox.numa_port = true;
+        }),
+        ("serial port", |sandbox| sandbox.legacy_serial = true),
+        ("panic device", |sandbox| sandbox.panic_device = true),
+        ("huge pages", |sandbox| sandbox.memory = MemoryBacking::Hugepages),
+        ("huge pages with virtio-fs", |sandbox| {
+            sandbox.memory = MemoryBacking::Hugepages;
+            sandbox.shared = virtio_fs();
+        }),
+        ("two nodes", |sandbox| {
+            sandbox.memory = MemoryBacking::TwoNodes;
+            sandbox.vcpus = 2;
+        }),
+    ];
+    let described = |name: &str, changes: &[Change], memories: &[&MemoryBacking]| {
+        let profile = profile(name);
+        let without = launch(profile, &sandbox(profile, SharedFilesystem::None)).unwrap();
+        let new = |sandbox: &Sandbox| {
+            let with = launch(profile, sandbox).unwrap();
+            let new = with.args.iter().filter(|arg| !without.args.contains(arg));
+            new.map(|arg| format!("  {} {}", arg.flag, arg.value.as_deref().unwrap_or("(alone)"))).collect::<Vec<_>>()
+        };
+        let mut all = vec![name.to_owned()];
+        for (what, change) in changes {
+            let mut sandbox = sandbox(profile, SharedFilesystem::None);
+            change(&mut sandbox);
+            all.push(format!("{what}\n{}", new(&sandbox).join("\n")));
+        }
+        for memory in memories {
+            let sandbox = Sandbox { memory: (*memory).clone(), ..sandbox(profile, SharedFilesystem::None) };
+            all.push(format!("{memory:?}\n{}", new(&sandbox).join("\n")));
+        }
+        all.join("\n")
+    };
+    let go = [&both[..], &of_go].concat();
+    let all = [
+        described("go-3.32", &go, &[&template, &clone]),
+        described("rs-4.0", &both, &[]),
+        described("rs-4.1", &both, &[&template]),
+    ];
+    insta::assert_snapshot!(all.join("\n\n"));
+}
+
 /// `disableModern` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0 prints the option either way; `should_disable_modern` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0 prints it only when true, and not for the console.
 #[test]
@@ -181,6 +255,25 @@ fn descriptors_are_numbered_as_go_does() {
     assert!(text.contains("mq=on,vectors=6"), "{text}");
 }
 
+/// `QemuNetdevParams` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0, `qemu_params` of `Netdev` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
+#[test]
+fn without_vhost_net_a_tap_has_its_own_descriptors_alone() {
+    for (name, expected) in [
+        ("go-3.32", "-netdev tap,id=network-0,fds=5"),
+        ("rs-4.0", "-netdev tap,id=network-tap0_kata,fds=5"),
+        ("rs-4.1", "-netdev tap,id=network-tap0_kata,fds=5"),
+    ] {
+        let profile = profile(name);
+        let mut sandbox = sandbox(profile, SharedFilesystem::None);
+        sandbox.net.as_mut().unwrap().vhost = false;
+        let launch = launch(profile, &sandbox).unwrap();
+        assert_eq!(launch.fd(FdPurpose::VhostNet { queue: 0 }), None, "{name}");
+        let text = lines(&launch);
+        assert!(text.lines().any(|line| line == expected), "{name}: {text}");
+    }
+}
+
 /// What two runs of one configuration have in common does not depend on ids, paths, descriptors or the host.
 #[test]
 fn the_normalised_form_knows_no_run() {
@@ -194,7 +287,7 @@ fn the_normalised_form_knows_no_run() {
             host_memory_mib: 1000,
             shared: SharedFilesystem::VirtioFs { socket: "/tmp/s".to_owned(), tag: SHARE_TAG.to_owned() },
             vsock: Some(Vsock { guest_cid: 9 }),
-            net: Some(Net { tap: "t1".to_owned(), mac: "02:00:00:00:00:02".to_owned(), queues: 1 }),
+            net: Some(Net { tap: "t1".to_owned(), mac: "02:00:00:00:00:02".to_owned(), queues: 1, vhost: true }),
             console: "/tmp/c".to_owned(),
             pid_file: "/tmp/p".to_owned(),
             ..one.clone()

@@ -1,4 +1,4 @@
-//! The forms of `kata-qualify blame` and `bug`, which are about one failed test.
+//! The forms of `kata-qualify blame`, `bug` and `shell`, which are about one failed test.
 
 use super::ImageArguments;
 use clap::{Args, ValueEnum};
@@ -44,6 +44,30 @@ pub(in crate::cli) struct BlameArguments {
     /// Use no network, but the newest cached image of each release.
     #[arg(long)]
     pub offline: bool,
+    #[command(flatten)]
+    pub images: ImageArguments,
+}
+
+/// `kata-qualify shell`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ShellArguments {
+    #[command(flatten)]
+    pub failed: FailedTestArguments,
+    /// Run this in the place of a shell. Without a terminal a shell reads its commands from standard input.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Kata to run containers with, as for the run.
+    #[arg(long, value_name = "PATH|URL[#SHA256]")]
+    pub kata: Vec<String>,
+    /// What took the place of the distro's own components, as for the run.
+    #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
+    pub components: Vec<String>,
+    /// Memory of a virtual machine, as for the run.
+    #[arg(long, default_value_t = 4096, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
+    pub vm_memory: u32,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
     #[command(flatten)]
     pub images: ImageArguments,
 }

@@ -1,6 +1,7 @@
 use super::*;
+use crate::fixtures;
 use model::arch::Arch;
-use reports::journal::{Event, Journal, JournalEntry, SCHEMA};
+use reports::journal::{Event, Journal, JournalEntry};
 use reports::matrix::Matrix;
 use suites::outcome::{Failure, Outcome};
 
@@ -39,22 +40,8 @@ fn matrix(failed: &[(&str, &str)]) -> Matrix {
     let at = jiff::Timestamp::UNIX_EPOCH;
     let mut journal = Journal::default();
     let mut push = |event: Event| journal.entries.push(JournalEntry { at, event });
-    push(Event::RunStarted {
-        schema: SCHEMA,
-        run: "x".to_owned(),
-        harness: "0".to_owned(),
-        commit: String::new(),
-        argv: Vec::new(),
-        records: String::new(),
-        catalogue: String::new(),
-        profiles: vec!["go-3.32".to_owned()],
-        cells: failed.iter().map(|(release, _)| cell(release)).collect(),
-        planned: std::collections::BTreeMap::new(),
-        filter: None,
-        candidate: false,
-        shaped: false,
-        options: Vec::new(),
-    });
+    let cells: Vec<CellId> = failed.iter().map(|(release, _)| cell(release)).collect();
+    push(fixtures::begins("x", &cells, 0, None));
     for (release, test) in failed {
         push(Event::TestFinished {
             cell: cell(release),

@@ -3,7 +3,9 @@
 use super::Case;
 use crate::blame::{Finding, Seen};
 use crate::cli::arguments::RunArguments;
+use model::shell::quoted;
 use reports::journal::Environment;
+use suites::environment::Effort;
 use suites::outcome::Component;
 
 /// `control`, `qemu`, `qemu-kernel`.
@@ -31,24 +33,22 @@ pub(super) fn command(arguments: &RunArguments) -> String {
     arguments.profiles.iter().for_each(|profile| add("--profile", profile));
     arguments.filter.iter().for_each(|filter| add("--test", filter));
     add("--repeat", &arguments.repeat.to_string());
+    if arguments.seed != Effort::SEED {
+        add("--seed", &arguments.seed.to_string());
+    }
     arguments.components.iter().for_each(|component| add("--component", component));
     arguments.kata.iter().for_each(|kata| add("--kata", kata));
     let images = &arguments.images;
     images.install.iter().for_each(|package| add("--install", package));
     images.overlay.iter().for_each(|folder| add("--overlay", &folder.to_string_lossy()));
     images.with_packages.iter().for_each(|file| add("--with-packages", &file.to_string_lossy()));
+    if arguments.thorough {
+        words.push("--thorough".to_owned());
+    }
     if !images.with_packages.is_empty() {
         words.push("--no-base".to_owned());
     }
     words.join(" ")
-}
-
-/// A word as a shell takes it for one.
-fn quoted(word: &str) -> String {
-    match word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@+,%".contains(c)) && !word.is_empty() {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }
 
 /// What was run, what was seen, and what it comes to.

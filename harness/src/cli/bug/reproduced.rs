@@ -46,7 +46,7 @@ pub(super) fn in_clean_trees(
         let process = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
         let lock = RunLock::take(&locks_folder(&options.cache), &process).context("locking the cache")?;
         let cache = images::cache::id(&options.cache)?;
-        let owner = OwningRun { run: process, lock: lock.path().to_string_lossy().into_owned(), cache };
+        let owner = OwningRun { run: process, lock: lock.path().to_string_lossy().into_owned(), cache, kept: None };
         progress.say(&format!("preparing {} with what the script needs", release.name()));
         let image = tokio::task::spawn_blocking(move || images::prepare(&release, &options, &|_| {})).await??;
         let _hold = image.hold().context("holding the image")?;

@@ -11,12 +11,12 @@
 //! Whoever is in the container may ask, the release's programs, too: nothing is granted that reaches past its own guests.
 //! A context id does not bind for good: who has the descriptor may claim another one by `ioctl`, while no guest has that.
 
-use agent::broker::{CIDS, ERRNO, LINE, PATIENCE, Wish};
+use agent::broker::{CIDS, ERRNO, LINE, PATIENCE, QUEUES, Wish};
 use agent::launch::vhost;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,9 +55,9 @@ impl Broker {
             .and_then(|line| serde_json::from_slice(&line).map_err(io::Error::other))
             .and_then(|wish| self.grant(wish));
         match granted {
-            Ok(descriptor) => {
-                let descriptors = [descriptor.as_fd()];
-                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            Ok(handed_over) => {
+                let descriptors: Vec<BorrowedFd<'_>> = handed_over.iter().map(OwnedFd::as_fd).collect();
+                let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(QUEUES))];
                 let mut control = SendAncillaryBuffer::new(&mut space);
                 control.push(SendAncillaryMessage::ScmRights(&descriptors));
                 sendmsg(&stream, &[IoSlice::new(b"\n")], &mut control, SendFlags::NOSIGNAL)?;
@@ -73,24 +73,28 @@ impl Broker {
         }
     }
 
-    fn grant(&self, wish: Wish) -> io::Result<OwnedFd> {
+    fn grant(&self, wish: Wish) -> io::Result<Vec<OwnedFd>> {
         let refused = |why: &str| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        let one = |descriptor| vec![descriptor];
         let is_ours = |cid: u32| cid.checked_sub(self.first_cid).is_some_and(|number| number < CIDS);
         match wish {
             Wish::VhostVsock { cid } | Wish::Dial { cid, .. } if !is_ours(cid) => {
                 refused("the context id is of no guest of this container")
             }
             Wish::Listen { port } if !vsock::TEST_PORTS.contains(&port) => refused("the port is none of the tests'"),
-            Wish::VhostVsock { cid } => vhost::serves(vhost::VSOCK).and_then(|()| vhost::vsock(cid)),
-            Wish::VhostNet => vhost::serves(vhost::NET).and_then(|()| vhost::net()),
-            Wish::Dial { cid, port } => vsock::connect(cid, port),
-            Wish::Listen { port } => vsock::listen_on(port),
-            Wish::Tap => {
+            Wish::Tap { queues } if !(1..=QUEUES).contains(&queues) => {
+                refused(&format!("a tap has from 1 to {QUEUES} queues"))
+            }
+            Wish::VhostVsock { cid } => vhost::serves(vhost::VSOCK).and_then(|()| vhost::vsock(cid)).map(one),
+            Wish::VhostNet => vhost::serves(vhost::NET).and_then(|()| vhost::net()).map(one),
+            Wish::Dial { cid, port } => vsock::connect(cid, port).map(one),
+            Wish::Listen { port } => vsock::listen_on(port).map(one),
+            Wish::Tap { queues } => {
                 let counted = Counted::new(&self.taps);
                 if counted.0.load(Ordering::Relaxed) > TAPS {
                     return refused("the container has too many taps");
                 }
-                vhost::tap_apart(counted)
+                vhost::tap_apart(queues, counted)
             }
         }
     }
@@ -129,13 +133,14 @@ mod tests {
     use super::*;
     use agent::broker::{SOCKET, ask};
     use std::fs::File;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use std::path::Path;
     use std::time::{Duration, Instant};
     use suites::packets::TYPE;
 
     const FIRST: u32 = CIDS * 7;
 
-    /// A broker in a thread, while `use_it` is called with its socket.
+    /// A broker in a thread, while `use_it` is called with its socket; the thread ends however that does.
     fn with_broker(use_it: impl FnOnce(&Path)) {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join(SOCKET);
@@ -143,10 +148,19 @@ mod tests {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| Broker::new(FIRST).serve(&listener, &over));
-            use_it(&socket);
+            let used = catch_unwind(AssertUnwindSafe(|| use_it(&socket)));
             over.store(true, Ordering::Relaxed);
             UnixStream::connect(&socket).unwrap();
+            if let Err(panic) = used {
+                resume_unwind(panic);
+            }
         });
+    }
+
+    #[test]
+    #[should_panic(expected = "what was expected")]
+    fn a_test_that_panics_ends() {
+        with_broker(|_| panic!("what was expected"));
     }
 
     #[test]
@@ -195,7 +209,7 @@ mod tests {
     #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
     fn a_tap_that_is_handed_in_carries_test_packets_both_ways() {
         with_broker(|socket| {
-            let mut tap = File::from(ask(socket, Wish::Tap).unwrap());
+            let mut tap = File::from(ask(socket, Wish::Tap { queues: 1 }).unwrap());
             // Behind a header of no offloads.
             let frame = |to: [u8; 6], from: [u8; 6]| [&[0; 10][..], &to, &from, &TYPE.to_be_bytes(), &[7; 60]].concat();
             let (all, own) = ([0xff; 6], [2, 0, 0, 0, 0, 1]);
@@ -209,7 +223,8 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
                 let mut buffer = [0; 2048];
                 while let Ok(count) = tap.read(&mut buffer) {
-                    came_back |= buffer[10..count] == frame(own, all)[10..];
+                    // Whoever answers does so by an address of its own.
+                    came_back |= buffer[10..16] == own && buffer[22..count] == frame(all, own)[22..];
                 }
             }
         });
@@ -219,12 +234,15 @@ mod tests {
     #[cfg_attr(lacks = "mounting", ignore = "needs root that makes namespaces")]
     fn a_container_has_so_many_taps_at_a_time_and_no_more() {
         with_broker(|socket| {
-            let mut taps: Vec<OwnedFd> = (0..TAPS).map(|_| ask(socket, Wish::Tap).unwrap()).collect();
-            assert_eq!(ask(socket, Wish::Tap).unwrap_err().to_string(), "the container has too many taps");
+            let mut taps: Vec<OwnedFd> = (0..TAPS).map(|_| ask(socket, Wish::Tap { queues: 1 }).unwrap()).collect();
+            assert_eq!(
+                ask(socket, Wish::Tap { queues: 1 }).unwrap_err().to_string(),
+                "the container has too many taps"
+            );
             taps.clear();
             // They are gone once their other ends have noticed.
             let end = Instant::now() + Duration::from_secs(20);
-            while ask(socket, Wish::Tap).is_err() {
+            while ask(socket, Wish::Tap { queues: 1 }).is_err() {
                 assert!(Instant::now() < end, "no tap is free");
                 std::thread::sleep(Duration::from_millis(50));
             }

@@ -3,6 +3,8 @@
 //! Emulating a processor that virtualizes is the hardest task that QEMU has here, and its versions differ in it: 7.2 and
 //! 11.1 broke guests of the guest, 10.0 did not.
 //! So it is Debian 13's, which runs in that release's image and sees nothing else.
+//! Machines of another architecture than this one's are emulated by the same release's QEMU for that one, which is laid
+//! over the image.
 //!
 //! Several emulated CPUs break guests of guests, too, whichever thread runs them: with `thread=multi` and two CPUs a run of
 //! a release lost five or six machines ("corrupted stack end", resets), with `thread=single` both guests of the first two
@@ -14,7 +16,7 @@ use super::confined::{Confined, FILES};
 use images::{Image, ImageError, ImageLock};
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
-use model::package::PackageVersion;
+use model::package::{NotAPackageName, PackageVersion};
 use model::record::ResolveError;
 use model::release::Release;
 use root::{Root, RootError};
@@ -26,12 +28,28 @@ use std::process::Command;
 pub(super) const DISTRO: &str = "debian";
 /// The release of it.
 const VERSION: &str = "13";
-/// The package that has it.
-const PACKAGE: &str = "qemu-system-x86";
 /// The number of the descriptor set with `/dev/kvm`; those of disks are counted from 1.
 const KVM_SET: u32 = 100;
+
+/// The package of the release that has QEMU for machines of an architecture.
+pub fn package(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "qemu-system-x86",
+        Arch::Aarch64 => "qemu-system-arm",
+        Arch::Ppc64le => "qemu-system-ppc",
+        Arch::S390x => "qemu-system-s390x",
+    }
+}
+
 /// Where the program lies in the release.
-const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
+fn program(arch: Arch) -> String {
+    format!("/usr/bin/qemu-system-{}", arch.qemu_name())
+}
+
+/// This machine's architecture, of which the program is.
+pub(super) fn here() -> Arch {
+    Arch::of_machine().unwrap_or(Arch::X86_64)
+}
 
 /// Why there is no QEMU to boot virtual machines with.
 #[derive(Debug, thiserror::Error)]
@@ -53,17 +71,24 @@ pub enum OuterError {
         source: io::Error,
     },
     /// The image is without the package.
-    #[error("{image} has no {PACKAGE}")]
+    #[error("{image} has no {package}")]
     NoPackage {
         /// Of which release it is.
         image: String,
+        /// `qemu-system-arm`.
+        package: &'static str,
     },
     /// The package is there and its program is not.
-    #[error("{PROGRAM} is no program in the image of {image}")]
+    #[error("{program} is no program in the image of {image}")]
     NoProgram {
         /// Of which release it is.
         image: String,
+        /// `/usr/bin/qemu-system-aarch64`.
+        program: String,
     },
+    /// The name of the package is none.
+    #[error(transparent)]
+    Package(#[from] NotAPackageName),
     /// The image's tree cannot be used.
     #[error(transparent)]
     Tree(#[from] RootError),
@@ -101,12 +126,18 @@ impl Accelerator {
         }
     }
 
-    /// QEMU's arguments.
-    pub fn arguments(&self) -> &'static [&'static str] {
-        match self {
-            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+    /// QEMU's arguments for machines of an architecture.
+    pub fn arguments(&self, arch: Arch) -> &'static [&'static str] {
+        match (self, arch) {
+            (Accelerator::Kvm, _) => &["-accel", "kvm", "-cpu", "host"],
             // An AMD processor with its virtualization: nested paging makes guests of guests fast enough.
-            Accelerator::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
+            (Accelerator::Tcg { .. }, Arch::X86_64) => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
+            // EL2 is the machine's (`virtualization=on`).
+            (Accelerator::Tcg { .. }, Arch::Aarch64) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+            // The newest that `cap-nested-hv` was seen to work with.
+            (Accelerator::Tcg { .. }, Arch::Ppc64le) => &["-accel", "tcg,thread=multi", "-cpu", "POWER9"],
+            // Without `sie`: QEMU emulates no guests of guests there.
+            (Accelerator::Tcg { .. }, Arch::S390x) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
         }
     }
 }
@@ -115,6 +146,8 @@ impl Accelerator {
 pub struct OuterQemu {
     tree: PathBuf,
     release: Release,
+    /// Of the machines that it boots.
+    pub arch: Arch,
     /// The version of its package.
     pub version: PackageVersion,
     /// How it runs processors here.
@@ -123,20 +156,29 @@ pub struct OuterQemu {
 }
 
 impl OuterQemu {
-    /// The QEMU of a prepared image, with no accelerator tried.
+    /// The QEMU of a prepared image for machines of this one's architecture, with no accelerator tried.
     ///
     /// # Errors
     /// When the image lacks QEMU.
     pub fn of(image: &Image) -> Result<OuterQemu, OuterError> {
+        OuterQemu::for_machines(image, here())
+    }
+
+    /// The QEMU of a prepared image for machines of an architecture, with no accelerator tried.
+    ///
+    /// # Errors
+    /// When the image lacks QEMU for them.
+    pub fn for_machines(image: &Image, arch: Arch) -> Result<OuterQemu, OuterError> {
+        let (package, program) = (package(arch), program(arch));
         let name = || image.release();
         let hold = image.hold().map_err(|source| OuterError::Hold { image: name(), source })?;
-        let version = image.manifest.package(PACKAGE).map(|p| p.version.clone());
-        let version = version.ok_or_else(|| OuterError::NoPackage { image: name() })?;
+        let version = image.manifest.package(package).map(|p| p.version.clone());
+        let version = version.ok_or_else(|| OuterError::NoPackage { image: name(), package })?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned(), dead_kvm: false };
-        let outer = OuterQemu { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
-        match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM))? {
+        let outer = OuterQemu { tree: image.rootfs(), release: release()?, arch, version, accelerator, _hold: hold };
+        match Root::new(&outer.tree)?.is_program(Path::new(&program))? {
             true => Ok(outer),
-            false => Err(OuterError::NoProgram { image: name() }),
+            false => Err(OuterError::NoProgram { image: name(), program }),
         }
     }
 
@@ -150,14 +192,19 @@ impl OuterQemu {
         &self.release
     }
 
+    /// QEMU's arguments for the processor.
+    pub fn processor(&self) -> &'static [&'static str] {
+        self.accelerator.arguments(self.arch)
+    }
+
     fn loader(&self) -> PathBuf {
-        self.tree.join("lib64/ld-linux-x86-64.so.2")
+        self.tree.join(here().loader())
     }
 
     /// QEMU with these arguments and the accelerator's, tied to the thread that starts it, which may do what this program
     /// may: for this project's own benchmarks and tests, whose files are their own.
     pub fn unconfined(&self, arguments: &[String]) -> Command {
-        let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
+        let libraries = self.tree.join("usr/lib").join(here().gnu_triplet());
         let mut command = Command::new(self.loader());
         operator::process::tie(&mut command);
         command
@@ -168,14 +215,14 @@ impl OuterQemu {
             .arg(self.tree.join("usr/share/qemu"))
             .arg("-L")
             .arg(self.tree.join("usr/share/seabios"))
-            .args(self.accelerator.arguments())
+            .args(self.processor())
             .args(arguments)
             .env("QEMU_MODULE_DIR", libraries.join("qemu"));
         command
     }
 
     fn program(&self) -> PathBuf {
-        self.tree.join(PROGRAM.trim_start_matches('/'))
+        self.tree.join(program(self.arch).trim_start_matches('/'))
     }
 
     /// QEMU with these arguments and the accelerator's, confined to its own release's files and tied to the thread that
@@ -196,7 +243,7 @@ impl OuterQemu {
     ) -> io::Result<Command> {
         let files = [(kernel, "kernel"), (initrd, "initrd")];
         let confined = Confined::to(&self.tree, files, *accelerator == Accelerator::Kvm)?;
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program(self.arch));
         if let Some(kvm) = confined.kvm() {
             command.args(["-add-fd".to_owned(), format!("fd={kvm},set={KVM_SET}")]);
         }
@@ -205,7 +252,7 @@ impl OuterQemu {
             // Guests are not trusted, and QEMU does not need to start anything.
             .args(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"])
             .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"])
-            .args(accelerator.arguments().iter().map(|word| match *word {
+            .args(accelerator.arguments(self.arch).iter().map(|word| match *word {
                 "kvm" => format!("kvm,device=/dev/fdset/{KVM_SET}"),
                 other => other.to_owned(),
             }))
@@ -222,7 +269,7 @@ impl OuterQemu {
 /// When the records do not have it.
 pub(super) fn release() -> Result<Release, OuterError> {
     let database = Database::embedded();
-    Ok(database.record(DISTRO)?.release(VERSION, Arch::X86_64)?)
+    Ok(database.record(DISTRO)?.release(VERSION, here())?)
 }
 
 /// The name of that release: `debian:13`.

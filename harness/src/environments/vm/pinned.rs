@@ -2,7 +2,8 @@
 
 use super::outer::{self, Accelerator, KVM_DEVICE, OuterError, OuterQemu};
 use super::tiny::{Extras, Tiny, TinyError};
-use images::{Image, Options, Progress, Source};
+use images::{ExtraPackage, Image, Options, Progress, Source};
+use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::release::Release;
 use std::io;
@@ -16,6 +17,8 @@ const KVM_BOOT: Duration = Duration::from_secs(30);
 /// The pinned QEMU of a run, prepared when it is first wanted.
 pub struct Pinned {
     options: Options,
+    /// Of the machines that it is to boot.
+    arch: Arch,
     outer: OnceLock<Result<Arc<OuterQemu>, Arc<OuterError>>>,
 }
 
@@ -29,7 +32,8 @@ impl Pinned {
             true => options,
             false => Options { mirror: None, security_mirror: None, keys: Vec::new(), ..options },
         };
-        Pinned { options, outer: OnceLock::new() }
+        let arch = releases.first().map_or_else(outer::here, |release| release.arch);
+        Pinned { options, arch, outer: OnceLock::new() }
     }
 
     /// The QEMU; blocks while it is prepared.
@@ -37,7 +41,9 @@ impl Pinned {
     /// # Errors
     /// When it cannot be had; the same error from then on.
     pub fn get(&self) -> Result<Arc<OuterQemu>, Arc<OuterError>> {
-        self.outer.get_or_init(|| prepare(&self.options, &|_| {}).map(Arc::new).map_err(Arc::new)).clone()
+        self.outer
+            .get_or_init(|| prepare_for(self.arch, &self.options, &|_| {}).map(Arc::new).map_err(Arc::new))
+            .clone()
     }
 
     /// The same, if it is known by now.
@@ -50,6 +56,9 @@ impl Pinned {
     /// # Errors
     /// When there is no record of it.
     pub fn to_be_made(&self) -> Result<Option<(Release, Options)>, OuterError> {
+        if self.arch != outer::here() {
+            return Ok(Some((outer::release()?, with_another(self.arch, &self.options)?)));
+        }
         match cached(&self.options.cache).is_some_and(|image| OuterQemu::of(&image).is_ok()) {
             true => Ok(None),
             false => Ok(Some((outer::release()?, bare(&self.options)))),
@@ -71,6 +80,32 @@ pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Resul
     Ok(with_accelerator(outer))
 }
 
+/// The same for machines of an architecture. For another one than this machine's, QEMU for it is laid over the image, and
+/// emulates.
+///
+/// # Errors
+/// When the image cannot be had.
+pub fn prepare_for(
+    arch: Arch,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<OuterQemu, OuterError> {
+    if arch == outer::here() {
+        return prepare(options, progress);
+    }
+    let image = made(&with_another(arch, options)?, progress)?;
+    let mut outer = OuterQemu::for_machines(&image, arch)?;
+    let why = format!("this machine's processor is {}", outer::here());
+    outer.accelerator = Accelerator::Tcg { why, dead_kvm: false };
+    Ok(outer)
+}
+
+/// How an image with QEMU for another architecture is made.
+fn with_another(arch: Arch, options: &Options) -> Result<Options, OuterError> {
+    let package = ExtraPackage::Name(outer::package(arch).parse()?);
+    Ok(Options { extra_packages: vec![package], ..bare(options) })
+}
+
 /// The accelerator that works here, by the cached image of the pinned release.
 ///
 /// # Errors
@@ -85,15 +120,18 @@ pub fn cached(cache: &Path) -> Option<Image> {
     let plain = |image: &Image| {
         let manifest = &image.manifest;
         let is_given = matches!(manifest.source, Source::Cloud | Source::OciImage);
-        image.release() == name && manifest.derived_from.is_none() && !is_given
+        image.release() == name && manifest.arch == outer::here() && manifest.derived_from.is_none() && !is_given
     };
     images::cache::list(cache).into_iter().find(plain)
 }
 
 fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
+    made(&bare(options), progress)
+}
+
+fn made(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
     let release = outer::release()?;
-    images::prepare(&release, &bare(options), progress)
-        .map_err(|source| OuterError::Image { release: release.name(), source })
+    images::prepare(&release, options, progress).map_err(|source| OuterError::Image { release: release.name(), source })
 }
 
 /// Candidates and bases of the caller's are under test; they are never what boots the others.
@@ -151,7 +189,6 @@ fn boots_under_kvm(outer: &OuterQemu) -> Result<(), NoKvm> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::arch::Arch;
     use model::database::Database;
 
     #[test]

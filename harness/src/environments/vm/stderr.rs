@@ -1,7 +1,9 @@
 //! What the pinned QEMU prints on standard error; the only place that reads it, by QEMU 10.0 of Debian 13.
 //!
 //! A warning is `qemu-system-x86_64: warning: TCG doesn't support requested feature: …`; what ends QEMU comes after its
-//! name, and what QEMU goes on after may come after `error: `.
+//! name, and what QEMU goes on after may come after `error: `, or is what any QEMU says of a KVM that gave up.
+
+use agent::launch::qemu_process::kvm_error;
 
 /// Whether a line is only a warning: an emulated CPU lacks what its model has, at every start.
 fn is_warning(line: &str) -> bool {
@@ -14,7 +16,7 @@ fn lines(stderr: &str) -> impl Iterator<Item = &str> {
 
 /// Whether an error is reported. A QEMU whose KVM refuses it may report that and go on forever.
 pub(super) fn reports_error(stderr: &str) -> bool {
-    stderr.contains(" error: ")
+    stderr.contains(" error: ") || kvm_error(stderr).is_some()
 }
 
 /// The first line that is no warning: after it QEMU may print a page of registers.
@@ -44,6 +46,7 @@ mod tests {
     #[test]
     fn an_error_is_not_taken_for_a_warning() {
         assert!(reports_error("qemu-system-x86_64: error: failed to set MSR 0x48b to 0x1\n"));
+        assert!(reports_error("KVM internal error. Suberror: 1\nextra data[0]: 0x1\n"));
         assert!(!reports_error(WARNING));
     }
 }

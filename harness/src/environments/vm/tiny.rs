@@ -9,6 +9,7 @@ use agent::log::Log;
 use agent::process::how_it_ended;
 use images::boot::{initramfs, kernel, modules};
 use images::{ExtraFile, ImageError};
+use model::arch::Arch;
 use model::release::Release;
 use protocol::client::Client;
 use protocol::message::GuestReply;
@@ -72,7 +73,7 @@ impl Tiny {
             let mut descriptors: Vec<(OwnedFd, i32)> =
                 vec![(line_there.into(), LINE_FD), (serial_there.into(), SERIAL_FD)];
             descriptors.extend(extras.descriptors);
-            let words: Vec<String> = fixed().into_iter().chain(extras.arguments).collect();
+            let words: Vec<String> = fixed(outer.arch).into_iter().chain(extras.arguments).collect();
             let command = outer.command_under(accelerator, &kernel, &initrd, &words)?;
             let (process, stderr) = Process::start(command, descriptors)?;
             let stderr = Log::collect(stderr, &folder.path().join("stderr"))?;
@@ -112,16 +113,17 @@ impl Tiny {
 }
 
 /// QEMU's arguments apart from the accelerator's, the kernel's and the caller's.
-fn fixed() -> Vec<String> {
+fn fixed(arch: Arch) -> Vec<String> {
     let mut words: Vec<String> =
         ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-    add("-machine", "q35".to_owned());
+    add("-machine", arch.machine_type().to_owned());
     add("-m", "512M".to_owned());
-    add("-append", "panic=-1 quiet console=ttyS0 no_timer_check".to_owned());
+    // The last one is x86's, and others do not know it.
+    add("-append", format!("panic=-1 quiet console={} no_timer_check", arch.serial_console()));
     add("-chardev", format!("socket,id=serial,fd={SERIAL_FD}"));
     add("-serial", "chardev:serial".to_owned());
-    add("-device", "virtio-serial-pci,id=ports".to_owned());
+    add("-device", format!("virtio-serial-{},id=ports", arch.virtio_bus()));
     add("-chardev", format!("socket,id=line,fd={LINE_FD}"));
     add("-device", format!("virtserialport,bus=ports.0,chardev=line,name={RPC_PORT}"));
     words

@@ -74,6 +74,13 @@ fn built_in_and_missing_ones_are_data() {
 }
 
 #[test]
+fn of_alternatives_the_first_that_is_there_is_wanted() {
+    let (order, found) = of(&["9p or virtio_ring or fuse", "gone or ext4", "9p or broken"]);
+    assert_eq!(order, ["virtio_ring"]);
+    assert_eq!((found.builtin, found.missing), (vec!["ext4".to_owned()], vec!["9p or broken".to_owned()]));
+}
+
+#[test]
 fn soft_dependencies_count_and_may_run_in_circles() {
     let (order, _) = of(&["virtio-rng"]);
     assert_eq!(order, ["crc", "virtio_ring", "virtio", "virtio_rng", "fuse"]);

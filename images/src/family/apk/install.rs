@@ -11,9 +11,9 @@ use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
 use crate::progress::Phase;
 use crate::runner::Runner;
-use crate::sandbox::{BindMount, Network};
 use crate::tree;
 use model::release::Archive;
+use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 use std::process::Command;
 

@@ -13,9 +13,9 @@ use crate::family::install::Install;
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
-use crate::sandbox::BindMount;
 use crate::tree;
 use model::release::Release;
+use operator::process::sandbox::BindMount;
 use std::path::Path;
 use std::process::Command;
 

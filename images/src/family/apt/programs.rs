@@ -1,8 +1,8 @@
 //! The programs of a tree: its own apt and dpkg, what they see, and how they are started.
 
 use crate::error::Failure;
-use crate::sandbox::BindMount;
 use crate::tree;
+use operator::process::sandbox::BindMount;
 use std::path::Path;
 use std::process::Command;
 

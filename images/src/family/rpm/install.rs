@@ -6,9 +6,9 @@ use crate::family::folder;
 use crate::family::install::{Install, OVER};
 use crate::progress::Phase;
 use crate::runner::Runner;
-use crate::sandbox::{BindMount, Network};
 use crate::tree;
 use model::package::PackageName;
+use operator::process::sandbox::{BindMount, Network};
 use std::path::Path;
 
 /// Below the image's folder: packages, and those of them that the caller brings along.

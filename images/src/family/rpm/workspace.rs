@@ -8,12 +8,12 @@ use crate::error::{Context as _, Failure};
 use crate::family::{self, credentials::Login, folder, installed};
 use crate::progress::Phase;
 use crate::runner::Runner;
-use crate::sandbox::Network;
 use crate::tree;
 use model::release::Release;
 use operator::installer::DNF_QUIETLY;
 use operator::os_release::OsRelease;
 use operator::packages::rpm;
+use operator::process::sandbox::Network;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -3,6 +3,7 @@
 //! Who sends it is not known here: there is no `From:`.
 
 use super::plain;
+use crate::bug::mended::mended;
 use crate::bug::parts::Report;
 
 /// Headers of a mail that is plain text.
@@ -31,17 +32,22 @@ pub(super) fn debian(report: &Report<'_>) -> String {
     }
     pseudo.extend(package.version.map(|version| format!("Version: {version}")));
     pseudo.push(format!("Severity: {}", if report.is_wish() { "wishlist" } else { "normal" }));
-    pseudo.extend(tags(report).map(|tags| format!("Tags: {tags}")));
+    let tags = tags(report);
+    if !tags.is_empty() {
+        pseudo.push(format!("Tags: {}", tags.join(" ")));
+    }
     let head = headers(&report.destination.address, &report.subject());
     format!("{head}{}\n\n{}", pseudo.join("\n"), plain::body(report))
 }
 
-/// The release's own tag, by which a bug is of that release alone: where another one is known to work.
-fn tags<'r>(report: &Report<'r>) -> Option<&'r str> {
+/// The release's own tag, by which a bug is of that release alone: where another one is known to work; and what the
+/// tracker calls a bug that is mended upstream (<https://www.debian.org/Bugs/Developer#tags>).
+fn tags<'r>(report: &Report<'r>) -> Vec<&'r str> {
     let failed = report.failed;
     let own = failed.release.version.as_str();
     let works_elsewhere = failed.works_in().iter().any(|one| one.release != own);
-    failed.release.codename.as_deref().filter(|_| works_elsewhere)
+    let codename = failed.release.codename.as_deref().filter(|_| works_elsewhere);
+    codename.into_iter().chain(mended(failed).map(|_| "fixed-upstream")).collect()
 }
 
 /// Launchpad's (<https://help.launchpad.net/Bugs/EmailInterface>): commands begin with a blank.

@@ -12,7 +12,7 @@ type Head = (&'static str, &'static [Part]);
 const QEMU: &[Head] = &[
     ("Host environment", &[Part::Versions, Part::System]),
     ("Description of problem", &[Part::Notice, Part::Observed, Part::Expected]),
-    ("Steps to reproduce", &[Part::Reproducer]),
+    ("Steps to reproduce", &[Part::Reproducer, Part::Script]),
     ("Additional information", &[Part::Swap, Part::Worked, Part::Also, Part::Log, Part::Origin]),
 ];
 /// Kata's template (`.github/ISSUE_TEMPLATE/bug_report.md`).
@@ -20,7 +20,10 @@ const KATA: &[Head] = &[
     ("Description of problem", &[Part::Notice, Part::Versions, Part::Reproducer]),
     ("Expected result", &[Part::Expected]),
     ("Actual result", &[Part::Observed]),
-    ("Further information", &[Part::Swap, Part::Worked, Part::Also, Part::Log, Part::System, Part::Origin]),
+    (
+        "Further information",
+        &[Part::Swap, Part::Worked, Part::Also, Part::Log, Part::System, Part::Origin, Part::Script],
+    ),
 ];
 
 /// The issue; its first line is its title.

@@ -1,6 +1,7 @@
 //! Scripts that need a command line only, and no guest that runs.
 
 use super::{FailedTest, WORK, line, qemu, quoted, word};
+use crate::bug::options::lacking;
 use crate::bug::refused::{Refusal, given, refusal};
 use serde_json::json;
 use suites::reproducer::Plug;
@@ -165,18 +166,8 @@ fn fixed(said: &str) -> Option<&str> {
 
 /// The kernel's configuration lacks options.
 pub(super) fn kernel_options(failed: &FailedTest<'_>) -> Result<String, String> {
-    let observed = &failed.failure.observed;
-    let (built_in, lacking) = match (observed.split_once("as modules: "), observed.split_once("as built in: ")) {
-        (Some((_, lacking)), _) => (false, lacking),
-        (None, Some((_, lacking))) => (true, lacking),
-        (None, None) => return Err("which options lack is not named".to_owned()),
-    };
-    let names = lacking.trim().split(", ").map(|one| one.split('=').next().unwrap_or(one));
-    let names: Vec<&str> = names.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')).collect();
-    if names.is_empty() {
-        return Err("which options lack is not named".to_owned());
-    }
-    let value = if built_in { "y" } else { "[ym]" };
+    let lacking = lacking(&failed.failure.observed).ok_or("which options lack is not named")?;
+    let (names, value) = (lacking.names, if lacking.built_in { "y" } else { "[ym]" });
     Ok(format!(
         r#"
 config=

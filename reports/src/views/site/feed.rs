@@ -36,7 +36,10 @@ pub(super) fn render(site: &Site<'_>) -> String {
 
 /// Whether a change is news: that something could not be judged is none.
 fn is_told(row: &ChangeRow<'_>) -> bool {
-    matches!(row.change, Change::NewFailure | Change::Fixed | Change::TestSetChanged)
+    match row.change {
+        Change::NewFailure | Change::NewVerdict | Change::Fixed | Change::TestSetChanged => true,
+        Change::Unjudged | Change::Known | Change::Same => false,
+    }
 }
 
 fn entry(site: &Site<'_>, change: &SiteChange<'_>) -> PreEscaped<String> {

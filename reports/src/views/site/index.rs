@@ -4,12 +4,13 @@ use super::address::Page;
 use super::filters::filters;
 use super::matrix::Columns;
 use super::page::{Here, MOST, document, kata, legend};
-use super::{Put, Site, answers, changes, matrix};
+use super::{Put, Site, SiteChange, answers, changes, matrix};
 use crate::matrix::ProfileHead;
+use crate::standing::Effect;
 use maud::{Markup, PreEscaped, html};
 use std::io;
 
-/// Changes that the index shows; the rest is on their page.
+/// Changes that the index shows, and as many that could not be judged; the rest is on their page.
 const CHANGES: usize = 20;
 
 /// Puts the index.
@@ -34,17 +35,27 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
 
 fn first_changes(here: &Here<'_>, room: &mut usize) -> Markup {
     let rows = &here.site.changes;
-    let shown: Vec<Markup> = rows.iter().take(CHANGES).map(|change| changes::item(here, change)).collect();
+    // What could not be judged is no change, and there may be much of it: it comes last, folded up.
+    let (lost, told): (Vec<_>, Vec<_>) = rows.iter().partition(|change| change.row.effect == Effect::Unjudged);
+    let items = |all: &[&SiteChange<'_>]| {
+        join(all.iter().take(CHANGES).map(|change| changes::item(here, change)).collect::<Vec<Markup>>())
+    };
+    let (told_list, lost_list) = (items(&told), items(&lost));
     // Half of the page is for the answers, whatever a run says of its failures.
-    let list = join(shown);
-    let fits = list.0.len() <= *room / 2;
-    *room -= if fits { list.0.len() } else { 0 };
+    let length = told_list.0.len() + lost_list.0.len();
+    let fits = length <= *room / 2;
+    *room -= if fits { length } else { 0 };
     html! {
         h2 #changes { "Changes" }
         @if rows.is_empty() { p { (here.site.no_changes) } }
         @else if fits {
-            ul.causes { (list) }
-            @if rows.len() > CHANGES { p { a href=(here.to(Page::Changes)) { "All " (rows.len()) " changes" } } }
+            @if told.is_empty() { p { "None; not everything could be judged." } } @else { ul.causes { (told_list) } }
+            @if told.len() > CHANGES || lost.len() > CHANGES {
+                p { a href=(here.to(Page::Changes)) { "All " (rows.len()) " changes" } }
+            }
+            @if !lost.is_empty() {
+                details { summary { "What could not be judged (" (lost.len()) ")" } ul.causes { (lost_list) } }
+            }
         } @else { p { a href=(here.to(Page::Changes)) { (rows.len()) " changes" } ", on a page of their own." } }
     }
 }

@@ -68,7 +68,9 @@ impl Known {
             test: None,
             text: one_line(&reason.to_string(), MAX_WHY),
         });
-        let is_news = one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same);
+        // What was never recorded is not otherwise than recorded: the list of changes has it.
+        let is_as_recorded = matches!(one.change, Change::Known | Change::Same | Change::NewVerdict);
+        let is_news = one.effect != Effect::None || !is_as_recorded;
         Known {
             verdict: one.verdict(),
             basis: one.basis(),

@@ -2,19 +2,20 @@
 //!
 //! A binary package's source is read in the manifests of the runs' images; without one it is the name of the component
 //! that the record has it for, and else the package's own.
+//! Which package has a component, bug reports answer in the same way ([`crate::component_package`]).
 
 use super::address::Page;
 use super::page::{Here, scroll};
 use super::{Put, Site, SiteCell, parts};
+use crate::component_package;
+use crate::installed::InstalledPackage;
 use crate::journal::CellId;
 use crate::standing::Standings;
 use crate::views::causes;
 use maud::{Markup, html};
 use model::arch::Arch;
-use model::package::PackageName;
 use model::record::Record;
 use model::release::Release;
-use model::share::Share;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use suites::capability::Capability;
@@ -27,8 +28,8 @@ const REASONS: usize = 5;
 pub(super) struct Packages<'a> {
     /// By distro and binary package.
     sources: BTreeMap<(&'a str, &'a str), &'a str>,
-    /// The binary packages of a release's component.
-    of_component: BTreeMap<(String, String, Arch, Component), Vec<String>>,
+    /// What the records say of the releases.
+    releases: BTreeMap<(String, String, Arch), Release>,
     /// The component of a distro's binary package.
     components: BTreeMap<(String, String), Component>,
 }
@@ -40,7 +41,7 @@ impl<'a> Packages<'a> {
         runs: &'a [Standings<'a>],
         cells: impl Iterator<Item = &'c CellId>,
     ) -> Packages<'a> {
-        let mut all = Packages { sources: BTreeMap::new(), of_component: BTreeMap::new(), components: BTreeMap::new() };
+        let mut all = Packages { sources: BTreeMap::new(), releases: BTreeMap::new(), components: BTreeMap::new() };
         for cell in runs.iter().flat_map(|run| &run.matrix.cells) {
             let of_distro =
                 cell.packages.iter().map(|p| ((cell.cell.distro.as_str(), p.name.as_str()), p.source.as_str()));
@@ -51,14 +52,13 @@ impl<'a> Packages<'a> {
         for (distro, version, arch) in releases {
             let record = records.iter().find(|record| record.distro == distro);
             let Some(release) = record.and_then(|record| record.release(version, arch).ok()) else { continue };
-            for (component, packages) in components(&release) {
-                let names: Vec<String> = packages.iter().map(ToString::to_string).collect();
-                for name in &names {
+            for component in Component::ALL {
+                for name in release.packages_of(*component) {
                     // Old releases have virtiofsd among QEMU's packages: the first that names it has it.
-                    all.components.entry((distro.to_owned(), name.clone())).or_insert(component);
+                    all.components.entry((distro.to_owned(), name.to_string())).or_insert(*component);
                 }
-                all.of_component.insert((distro.to_owned(), version.to_owned(), arch, component), names);
             }
+            all.releases.insert((distro.to_owned(), version.to_owned(), arch), release);
         }
         all
     }
@@ -66,32 +66,37 @@ impl<'a> Packages<'a> {
     /// The source package of a distro's binary package.
     pub(super) fn source(&self, distro: &str, name: &str) -> String {
         let component = || Some(self.components.get(&(distro.to_owned(), name.to_owned()))?.name());
-        self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name).to_owned()
+        component_package::takes_bugs_of(self.sources.get(&(distro, name)).copied().or_else(component).unwrap_or(name))
     }
 
-    /// The source package of a component on a cell.
-    fn of_component(&self, cell: &CellId, component: Component) -> Option<String> {
-        let key = (cell.distro.clone(), cell.release.clone(), cell.arch, component);
-        match self.of_component.get(&key).and_then(|names| names.first()) {
-            Some(name) => Some(self.source(&cell.distro, name)),
+    /// The source package of a component on a cell, and the binary package where the cell's manifest has it.
+    fn of_component<'c>(
+        &self,
+        cell: &SiteCell<'c>,
+        component: Component,
+    ) -> Option<(String, Option<&'c InstalledPackage>)> {
+        let CellId { distro, release, arch, .. } = &cell.id;
+        let release = self.releases.get(&(distro.clone(), release.clone(), *arch));
+        let binary = release.and_then(|release| component_package::binary(release, cell.report, component));
+        let installed = binary.as_ref().and_then(|name| component_package::installed(cell.report?, name));
+        let source = match (installed, binary) {
+            (Some(package), _) => Some(component_package::takes_bugs_of(&package.source)),
+            (None, Some(name)) => Some(self.source(distro, &name)),
             // No record says it; what is no part of a distro has no package.
-            None => match component {
+            (None, None) => match component {
                 Component::Qemu | Component::Virtiofsd | Component::Kernel | Component::Containerd => {
                     Some(component.name().to_owned())
                 }
-                Component::Packages | Component::Record | Component::Kata => None,
+                // Few distros package these: without a record that names one there is none.
+                Component::CloudHypervisor
+                | Component::Firecracker
+                | Component::Packages
+                | Component::Record
+                | Component::Kata => None,
             },
-        }
+        };
+        Some((source?, installed))
     }
-}
-
-/// The components of a release that a failure can blame, each with its packages.
-fn components(release: &Release) -> Vec<(Component, &[PackageName])> {
-    let qemu = release.qemu().map(|vmm| (Component::Qemu, vmm.packages.as_slice()));
-    let daemon = release.filesystem(Share::VirtioFs).map(|fs| (Component::Virtiofsd, fs.packages.as_slice()));
-    let kernel = release.kernel.as_ref().map(|kernel| (Component::Kernel, kernel.packages.as_slice()));
-    let manager = release.container_manager.as_ref().map(|m| (Component::Containerd, m.packages.as_slice()));
-    [qemu, daemon, kernel, manager].into_iter().flatten().collect()
 }
 
 /// Profiles and capabilities.
@@ -155,10 +160,10 @@ fn all<'s>(site: &'s Site<'_>) -> All<'s> {
         for (profile, row) in &cell.rows {
             for (capability, known) in &row.capabilities {
                 for why in &known.why {
-                    let Some(source) = why.component.and_then(|c| site.packages.of_component(&cell.id, c)) else {
-                        continue;
-                    };
+                    let blamed = why.component.and_then(|component| site.packages.of_component(cell, component));
+                    let Some((source, installed)) = blamed else { continue };
                     let on = all.entry(source).or_default().entry(place).or_default();
+                    on.versions.extend(installed.map(|package| (package.name.as_str(), package.version.as_str())));
                     let (profiles, capabilities) = on.blamed.entry((&why.text, why.test.as_deref())).or_default();
                     profiles.insert(profile);
                     capabilities.insert(*capability);
@@ -230,4 +235,96 @@ fn issues(site: &Site<'_>, source: &str) -> Markup {
             span.muted { ", " (issue.owner) ", until " (issue.expires) }
         } } }
     } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bug::FailedTest;
+    use crate::sample;
+    use model::database::Database;
+    use model::profile::Profile;
+    use suites::outcome::Failure;
+
+    /// Whoever reads that a package is to blame, and then has it reported, must find the same package in the report.
+    #[test]
+    fn a_page_and_a_bug_report_name_the_same_package_of_every_component() {
+        let database = Database::embedded();
+        let made = sample::judged(&sample::run(|_| None));
+        let (profile, test) = (&Profile::all()[0], &suites::catalogue::tests()[0]);
+        let mut compared = 0;
+        for record in database.records() {
+            for listed in &record.releases {
+                let Ok(release) = record.release(&listed.version, Arch::X86_64) else { continue };
+                let (distro, version) = (record.distro.clone(), listed.version.clone());
+                let id = CellId { distro, release: version, ..sample::cell("13") };
+                let mut matrix = made.clone();
+                matrix.cells[0].cell = id.clone();
+                let kernel = matrix.cells[0].facts.as_ref().unwrap().kernel.clone().unwrap();
+                let named = Component::ALL.iter().flat_map(|component| release.packages_of(*component));
+                let names: BTreeSet<String> =
+                    named.map(ToString::to_string).chain([format!("linux-image-{kernel}")]).collect();
+                let package = |name: &String| InstalledPackage {
+                    name: name.clone(),
+                    version: "1.0".parse().unwrap(),
+                    source: format!("source-of-{name}"),
+                };
+                matrix.cells[0].packages = names.iter().map(package).collect();
+                let standings = [sample::standings(&matrix)];
+                let packages = Packages::new(&[record], &standings, std::iter::once(&id));
+                let report = &matrix.cells[0];
+                let cell = SiteCell { id: id.clone(), rows: BTreeMap::new(), report: Some(report), run: Some(0) };
+                for component in Component::ALL {
+                    let failed = FailedTest {
+                        matrix: &matrix,
+                        cell: report,
+                        profile,
+                        test,
+                        release: &release,
+                        record,
+                        failure: Failure::new(*component, "it fails"),
+                        failed: (1, 1),
+                        artifacts: BTreeSet::new(),
+                    };
+                    let (reported, shown) = (failed.package(), packages.of_component(&cell, *component));
+                    let what = format!("{component} of {}", release.name());
+                    let Some(source) = reported.source else {
+                        // A report calls it by the component's name, too.
+                        assert!(shown.is_none_or(|(source, _)| source == component.name()), "{what}");
+                        continue;
+                    };
+                    let (shown, installed) = shown.unwrap_or_else(|| panic!("{what}"));
+                    assert_eq!(shown, source, "{what}");
+                    assert_eq!(installed.map(|package| package.name.as_str()), reported.binary.as_deref(), "{what}");
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 100, "{compared}");
+    }
+
+    /// The kernel's own package is in a run's manifest; the one that depends on it is the record's.
+    #[test]
+    fn a_kernel_is_the_source_package_of_what_ran() {
+        let database = Database::embedded();
+        let record = database.records().find(|record| record.distro == "debian").unwrap();
+        let mut matrix = sample::judged(&sample::run(|_| None));
+        let package = |name: &str, source: &str| InstalledPackage {
+            name: name.to_owned(),
+            version: "6.12.41-1".parse().unwrap(),
+            source: source.to_owned(),
+        };
+        matrix.cells[0].packages = vec![
+            package("linux-image-amd64", "linux-meta"),
+            package("linux-image-6.12.41+deb13-amd64", "linux-signed-amd64"),
+        ];
+        let standings = [sample::standings(&matrix)];
+        let id = sample::cell("13");
+        let packages = Packages::new(&[record], &standings, std::iter::once(&id));
+        let mut cell = SiteCell { id: id.clone(), rows: BTreeMap::new(), report: Some(&matrix.cells[0]), run: Some(0) };
+        let of = |cell: &SiteCell<'_>| packages.of_component(cell, Component::Kernel).map(|(source, _)| source);
+        assert_eq!(of(&cell).as_deref(), Some("linux"), "which has the bugs of what is signed");
+        cell.report = None;
+        assert_eq!(of(&cell).as_deref(), Some("linux-meta"), "by the record alone");
+    }
 }

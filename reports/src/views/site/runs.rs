@@ -1,16 +1,19 @@
-//! The runs that the site is made of, and how the answers have turned over them.
+//! The runs that the site is made of, and what has turned over them.
 
 use super::address::Page;
 use super::page::{Here, scroll, time};
-use super::{Put, Site, SiteRelease, SiteRun, parts};
-use crate::standing::ReleaseAnswer;
+use super::turns::{Turn, turns};
+use super::{Put, Site, SiteRun, parts};
 use crate::views::wording;
 use maud::{Markup, html};
+use model::verified::Verdict;
 use std::collections::BTreeMap;
 use std::io;
 
 /// Reasons for which a run does not count that are shown of each.
 const REASONS: usize = 10;
+/// Turns that are shown.
+const TURNS: usize = 100;
 
 /// Puts the page of the runs.
 pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
@@ -22,7 +25,7 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
         |here| {
             html! {
                 @if site.runs.is_empty() { p { "None was given: all pages show what the records say." } }
-                @else { (turns(here)) h2 { "All runs" } }
+                @else { (turned(here)) h2 { "All runs" } }
             }
         },
         |_| site.runs.iter().map(row).collect(),
@@ -70,42 +73,35 @@ fn row(run: &SiteRun<'_>) -> Markup {
     } }
 }
 
-/// Where the answer of a run alone differs from that of the run before it.
-fn turns(here: &Here<'_>) -> Markup {
-    let site = here.site;
-    let all: Vec<Markup> = site
-        .releases
-        .iter()
-        .flat_map(|release| release.trend.iter().map(move |(profile, trend)| (release, profile, trend)))
-        .flat_map(|(release, profile, trend)| {
-            let pairs = trend.iter().zip(trend.iter().skip(1));
-            let differing = pairs.filter(|((_, now), (_, then))| now.verdict() != then.verdict());
-            differing.filter_map(|(now, then)| turn(here, release, profile, now, then)).take(3).collect::<Vec<_>>()
-        })
-        .take(100)
-        .collect();
+/// Where a run decided otherwise than one before it.
+fn turned(here: &Here<'_>) -> Markup {
+    let all = turns(here.site);
+    let more = all.len().saturating_sub(TURNS);
     html! {
-        h2 { "Answers that have turned" }
-        @if all.is_empty() { p { "None: each run alone gives the answer of the run before it, or there is none before it." } }
+        h2 { "Verdicts that have turned" }
+        @if all.is_empty() { p { "None: no run decided anything otherwise than a run before it." } }
         @else {
-            p.muted { "Of what a run alone showed, up to three turns of a release and profile, 100 in all." }
-            ul.causes { @for turn in all { (turn) } }
+            p.muted { "What one run decided and a later one decided otherwise, of the same release, architecture, environment, profile and capability." }
+            ul.causes { @for turn in all.iter().take(TURNS) { (item(here, turn)) } }
+            @if more > 0 { p.muted { "and " (more) " more, of older runs" } }
         }
     }
 }
 
-fn turn(
-    here: &Here<'_>,
-    release: &SiteRelease,
-    profile: &str,
-    (run, now): &(usize, ReleaseAnswer),
-    (_, then): &(usize, ReleaseAnswer),
-) -> Option<Markup> {
-    let id = here.site.id(release)?;
-    let day = here.site.runs.get(*run)?.day();
-    Some(html! { li.gap {
-        @if let Some(day) = day { (time(day)) " " }
-        a href={(here.to(Page::Release(id))) "#" (profile)} { (here.site.labels.of_release(id)) ", " (profile) } ": "
-        (then.words()) " → " b { (now.words()) }
-    } })
+fn item(here: &Here<'_>, turn: &Turn<'_>) -> Markup {
+    let site = here.site;
+    let class = if turn.is == Verdict::Unsupported { "fail" } else { "gap" };
+    html! { li class=(class) {
+        a href=(here.to(Page::Cell(turn.cell))) { (site.labels.of_id(turn.cell)) } ": "
+        @for capability in &turn.capabilities { (here.capability(*capability)) " " }
+        "was " (turn.was) " in " (named(site, turn.before)) ", is " b { (turn.is) } " in " (named(site, turn.run)) " "
+        span.muted { (turn.profiles.join(", ")) }
+        p.muted { @if turn.differs.is_empty() { "nothing else is known to differ" } @else { "besides: " (turn.differs.join(", ")) } }
+    } }
+}
+
+/// A run by its name and its day.
+fn named(site: &Site<'_>, run: usize) -> Markup {
+    let run = site.runs.get(run);
+    html! { @if let Some(run) = run { "run " (run.standings.matrix.run) @if let Some(day) = run.day() { " of " (time(day)) } } }
 }

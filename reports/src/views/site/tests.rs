@@ -35,7 +35,7 @@ fn shipped() -> Pages {
 }
 
 /// A run of a day of July, of release 13 under one profile.
-fn of_day(number: i64, change: impl Fn(&str) -> Option<Outcome>) -> Matrix {
+pub(super) fn of_day(number: i64, change: impl Fn(&str) -> Option<Outcome>) -> Matrix {
     let mut maker = run(change);
     for entry in &mut maker.journal.entries {
         entry.at += jiff::SignedDuration::from_hours(24 * number);
@@ -63,7 +63,13 @@ fn a_small_run_as_pages() {
     let pages = pages(&of_run(&standings, &[], &sample::small_catalogue()));
     insta::assert_snapshot!("index", snapshot(&pages["index.html"]));
     insta::assert_snapshot!("cell", snapshot(&pages["pages/cell/debian-13-x86_64-container.html"]));
-    insta::assert_snapshot!("paths", pages.keys().map(|path| format!("{path}\n")).collect::<String>());
+    // Each capability has a page; that one is added is no change here.
+    let (capabilities, others): (Vec<&String>, Vec<&String>) =
+        pages.keys().partition(|path| path.starts_with("pages/capability/"));
+    let expected: BTreeSet<String> =
+        Capability::ALL.iter().map(|capability| format!("pages/{}", Page::Capability(*capability).path())).collect();
+    assert!(capabilities.iter().copied().eq(&expected), "{capabilities:?}");
+    insta::assert_snapshot!("paths", others.iter().map(|path| format!("{path}\n")).collect::<String>());
 }
 
 #[test]
@@ -178,6 +184,18 @@ fn a_cell_of_the_matrix_says_all() {
     assert!(pages["index.html"].contains(&link), "{}", pages["index.html"]);
 }
 
+/// Of a night without a mirror there may be a lot of it, and what has changed must not be looked for below it.
+#[test]
+fn what_could_not_be_judged_is_folded_up_below_the_changes() {
+    let index = of(&sample::matrix()).remove("index.html").unwrap();
+    let (before, after) = index.split_once("<details><summary>What could not be judged (4)</summary>").unwrap();
+    let told = before.split_once("<h2 id=\"changes\">").unwrap().1;
+    assert!(told.contains("<b>new verdict</b>") && !told.contains("<b>unjudged</b>"), "{told}");
+    let folded = after.split("</details>").next().unwrap();
+    assert_eq!(folded.matches("<b>unjudged</b>").count(), 4, "{folded}");
+    assert!(page::CSS.contains("td > .n { white-space: nowrap; }"), "`n/a` is one word");
+}
+
 #[test]
 fn the_recorded_matrix_is_a_site_without_any_run() {
     let pages = shipped();
@@ -206,9 +224,10 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
         let known = &site.cells[0].rows["go-3.29"].capabilities[&Capability::VmmQmp];
         (known.verdict, known.tested.unwrap().to_string(), site.changes.len(), site.runs.len())
     };
-    assert_eq!(verdict(&runs[1..2]), (Verdict::Supported, "2026-07-26".to_owned(), 0, 1));
-    assert_eq!(verdict(&runs[1..]), (Verdict::Unsupported, "2026-07-27".to_owned(), 1, 2));
-    assert_eq!(verdict(&runs), (Verdict::Supported, "2026-07-28".to_owned(), 2, 3), "in the order of time");
+    // The first change is told of the first run: that nobody knew yet of what it lacks.
+    assert_eq!(verdict(&runs[1..2]), (Verdict::Supported, "2026-07-26".to_owned(), 1, 1));
+    assert_eq!(verdict(&runs[1..]), (Verdict::Unsupported, "2026-07-27".to_owned(), 2, 2));
+    assert_eq!(verdict(&runs), (Verdict::Supported, "2026-07-28".to_owned(), 3, 3), "in the order of time");
     let mut killed = of_day(4, |test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
     killed.ending = crate::run::RunEnding::Killed;
     let with = [runs, vec![killed]].concat();
@@ -217,7 +236,7 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
         let mut other = of_day(4, |test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
         (other.candidate, other.shaped) = (candidate, shaped);
         let with = [&with[..3], &[other]].concat();
-        assert_eq!((verdict(&with).0, verdict(&with).2), (Verdict::Supported, 2), "{candidate} {shaped}");
+        assert_eq!((verdict(&with).0, verdict(&with).2), (Verdict::Supported, 3), "{candidate} {shaped}");
     }
 }
 
@@ -255,7 +274,7 @@ fn the_feed_is_atom_and_tells_each_change_once() {
         found[0].text().unwrap_or_default().to_owned()
     };
     let entries: Vec<_> = root.children().filter(|child| child.has_tag_name((ATOM, "entry"))).collect();
-    assert_eq!(entries.len(), 2, "{text}");
+    assert_eq!(entries.len(), 3, "{text}");
     let mut ids = BTreeSet::new();
     for node in std::iter::once(root).chain(entries.iter().copied()) {
         let id = one(node, "id");

@@ -133,6 +133,10 @@ fn the_end_of_a_log_is_whole_lines_and_printable() {
     let said = tail(&log).unwrap();
     assert!(said.starts_with("line 8971\n") && said.lines().count() == TAIL_LINES, "{said}");
     assert!(!said.contains("mirror.example") && !said.contains('\u{1b}'), "{said}");
+    // In mid-address: neither a login nor a host is known by its rest.
+    std::fs::write(&log, "at http://user:pass@mirror.example/x\nend\n").unwrap();
+    assert_eq!(end(&log, 20).unwrap(), "end\n");
+    assert_eq!(end(&log, 4).unwrap(), "end\n", "the only line");
     std::fs::write(&log, "").unwrap();
     assert_eq!(tail(&log), None);
 }

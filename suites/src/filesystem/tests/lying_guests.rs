@@ -2,8 +2,8 @@
 
 use super::{Loopback, run_pair};
 use crate::check::{Check, Stop};
-use crate::filesystem::{Action, Bytes, GuestSide, Reply, perform};
-use crate::outcome::Grounds;
+use crate::filesystem::{Action, Bytes, DaemonSignal, GuestSide, Reply, perform};
+use crate::outcome::{Component, Grounds};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +29,18 @@ impl GuestSide for Liar {
         Ok(16 + self.looked_at)
     }
 
+    fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop> {
+        self.honest.end_daemon(by, deadline)
+    }
+
+    fn answers(&mut self) -> Result<bool, Stop> {
+        Ok(true)
+    }
+
+    fn quit_vmm(&mut self, _: Duration) -> Result<bool, Stop> {
+        Ok(true)
+    }
+
     fn kill_vmm(&mut self) -> Result<(), Stop> {
         self.unsynced.clear();
         Ok(())
@@ -37,7 +49,7 @@ impl GuestSide for Liar {
 
 fn told(name: &str, lie: Lie) -> Check {
     run_pair(name, |root| Liar {
-        honest: Loopback { root },
+        honest: Loopback::new(root),
         lie,
         remembered: BTreeMap::new(),
         unsynced: Vec::new(),
@@ -177,6 +189,181 @@ fn a_guest_that_never_drops_its_caches_is_found() {
 
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root")]
+fn a_cache_that_is_good_for_a_moment_is_found_where_none_may_be() {
+    let lie: Lie = |liar, action| {
+        let (Action::Read { path } | Action::Stat { path }) = action else { return None };
+        let question = format!("{path:?}");
+        if let Some(reply) = liar.remembered.remove(&question) {
+            return Some(Ok(reply));
+        }
+        let reply = liar.honest.act(action.clone());
+        if let Ok(reply) = &reply {
+            liar.remembered.insert(question, reply.clone());
+        }
+        Some(reply)
+    };
+    must_be_found("contents_that_the_host_changes_are_never_old", lie, "at once");
+    must_be_found("names_that_the_host_changes_are_never_old", lie, "at once");
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn an_append_to_where_the_end_once_was_is_found() {
+    // What the guest knows of the file is what it wrote itself.
+    let lie: Lie = |liar, action| match action {
+        Action::Write { path, data, append: true, sync } => {
+            let known = match liar.remembered.get("log") {
+                Some(Reply::Data { data }) => data.0.clone(),
+                _ => Vec::new(),
+            };
+            let data = Bytes([known, data.0.clone()].concat());
+            liar.remembered.insert("log".to_owned(), Reply::Data { data: data.clone() });
+            Some(liar.honest.act(Action::Write { path: path.clone(), data, append: false, sync: *sync }))
+        }
+        _ => None,
+    };
+    must_be_found("host_and_guest_append_to_one_file", lie, "appended records");
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn an_exclusive_creation_that_is_none_is_found() {
+    let lie: Lie = |liar, action| match action {
+        Action::CreateNew { path, data } => {
+            let (path, data) = (path.clone(), data.clone());
+            Some(liar.honest.act(Action::Write { path, data, append: false, sync: false }))
+        }
+        _ => None,
+    };
+    must_be_found("a_name_that_the_host_has_made_is_not_made_again", lie, "expected EEXIST");
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn updates_that_a_watcher_cannot_see_are_found() {
+    let old_names: Lie = |liar, action| {
+        let Action::List { path } = action else { return None };
+        let question = format!("{path:?}");
+        let reply = liar.remembered.get(&question).cloned().map_or_else(|| liar.honest.act(action.clone()), Ok);
+        if let Ok(reply @ Reply::Names { names }) = &reply
+            && names.contains(&Bytes::from("changed"))
+        {
+            liar.remembered.insert(question, reply.clone());
+        }
+        Some(reply)
+    };
+    must_be_found("guest_that_looks_again_sees_an_updated_configmap", old_names, "expected the guest to find");
+    let no_times: Lie = |liar, action| {
+        let Action::Stat { .. } = action else { return None };
+        Some(liar.honest.act(action.clone()).map(|reply| match reply {
+            Reply::Status { mut status } => {
+                status.modified = 1;
+                Reply::Status { status }
+            }
+            other => other,
+        }))
+    };
+    must_be_found("guest_that_looks_again_sees_an_updated_configmap", no_times, "a later time");
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn attributes_without_their_prefix_are_found() {
+    let lie: Lie = |liar, action| match action {
+        Action::SetAttribute { .. } | Action::Attribute { .. } => Some(liar.honest.perform(action)),
+        _ => None,
+    };
+    must_be_found("mapped_attributes_have_a_prefix_on_the_host_alone", lie, "user.virtiofs.security.selinux");
+}
+
+/// A guest that comes to its end, or its daemon, in a bad way.
+struct Bereaved {
+    honest: Loopback,
+    daemon_stays: bool,
+    is_silent: bool,
+    vmm_stays: bool,
+    forgets: bool,
+}
+
+impl Bereaved {
+    fn new(root: PathBuf) -> Bereaved {
+        let honest = Loopback::new(root);
+        Bereaved { honest, daemon_stays: false, is_silent: false, vmm_stays: false, forgets: false }
+    }
+
+    /// What was written is as if it had never been.
+    fn forget(&mut self) {
+        if let (true, Some(written)) = (self.forgets, self.honest.written.clone()) {
+            let path = self.honest.root.join(written.strip_prefix("/").expect("it is absolute"));
+            let length = std::fs::metadata(&path).expect("it is there").len();
+            std::fs::write(&path, vec![0; usize::try_from(length).expect("it is small")]).expect("it can be written");
+        }
+    }
+}
+
+impl GuestSide for Bereaved {
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        self.honest.act(action)
+    }
+
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
+        Ok(16)
+    }
+
+    fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop> {
+        self.honest.end_daemon(by, deadline)?;
+        self.forget();
+        Ok(!self.daemon_stays)
+    }
+
+    fn answers(&mut self) -> Result<bool, Stop> {
+        Ok(!self.is_silent)
+    }
+
+    fn quit_vmm(&mut self, _: Duration) -> Result<bool, Stop> {
+        Ok(!self.vmm_stays)
+    }
+
+    fn kill_vmm(&mut self) -> Result<(), Stop> {
+        let written = self.honest.written.clone();
+        self.honest.kill_vmm()?;
+        self.honest.written = written;
+        self.forget();
+        Ok(())
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
+fn a_bad_end_is_found_and_blames_who_is_at_fault() {
+    type Way = fn(&mut Bereaved);
+    let killed = "a_killed_virtiofsd_takes_neither_guest_nor_data";
+    let ways: [(&str, Way, &str, Option<Component>); 6] = [
+        (killed, |guest| guest.daemon_stays = true, "still runs", None),
+        (killed, |guest| guest.is_silent = true, "does not answer", Some(Component::Kernel)),
+        (killed, |guest| guest.forgets = true, "is of round 0", None),
+        (killed, |guest| guest.vmm_stays = true, "was told to quit", Some(Component::Qemu)),
+        ("a_virtiofsd_that_is_told_to_end_does", |guest| guest.daemon_stays = true, "still runs", None),
+        ("random_writes_survive_killing_the_vmm", |guest| guest.forgets = true, "is of round 0", None),
+    ];
+    for (name, way, word, expected) in ways {
+        let told = run_pair(name, |root| {
+            let mut guest = Bereaved::new(root);
+            way(&mut guest);
+            guest
+        });
+        match told {
+            Err(Stop::Fail { message, blames, .. }) => {
+                assert!(message.contains(word), "{name}: expected {word:?} in {message:?}");
+                assert_eq!(blames, expected, "{name}: {message}");
+            }
+            other => panic!("{name}: expected a failure that says {word:?}, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root")]
 fn modes_owners_and_mappings_that_stay_in_the_guest_are_found() {
     let lie: Lie = |_, action| match action {
         Action::Chmod { .. } | Action::Chown { .. } | Action::MmapWrite { .. } => Some(Ok(Reply::Done)),
@@ -230,6 +417,18 @@ impl GuestSide for Unconfined {
 
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
         perform(&self.root, &action).map_err(|e| Stop::error(e.to_string()))
+    }
+
+    fn end_daemon(&mut self, _: DaemonSignal, _: Duration) -> Result<bool, Stop> {
+        Ok(true)
+    }
+
+    fn answers(&mut self) -> Result<bool, Stop> {
+        Ok(true)
+    }
+
+    fn quit_vmm(&mut self, _: Duration) -> Result<bool, Stop> {
+        Ok(true)
     }
 
     fn kill_vmm(&mut self) -> Result<(), Stop> {

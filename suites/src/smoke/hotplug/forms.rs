@@ -4,8 +4,9 @@
 //! is the profile's to say (`qmp:`).
 //! Rust: src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0; `hotplug_block_device` of main hands descriptors over.
 
+use super::behind;
 use crate::check::{Check, Doing as _, Stop};
-use crate::environment::Machine;
+use crate::environment::{Machine, Tap};
 use crate::outcome::Component;
 use crate::smoke::guest_files::list;
 use model::profile::{BlkSource, JsonStyle, Profile, Runtime};
@@ -14,20 +15,48 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 mod alone;
+mod optional;
 #[cfg(test)]
 mod tests;
 
 pub(super) use alone::{interface_alone, pci_disk_alone, root_port_disk_alone, scsi_disk_alone};
+pub(super) use optional::{IO_THREAD, Options, plug_pci_disk_with};
+
+/// A disk's file, and how it is plugged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Disk<'a> {
+    /// The file, raw.
+    pub(super) file: &'a Path,
+    /// How many were plugged before it.
+    pub(super) index: u32,
+    /// Whether the guest may only read it.
+    pub(super) read_only: bool,
+    /// `block_device_aio`.
+    pub(super) aio: &'static str,
+}
+
+impl Disk<'_> {
+    /// The first one, which the guest may write.
+    pub(super) fn first(file: &Path) -> Disk<'_> {
+        Disk { file, index: 0, read_only: false, aio: "threads" }
+    }
+}
 
 /// The node name of a plugged disk: Go's are of the device's id, Rust's of its index.
-const DISK: &str = "drive-0";
+fn node_name(index: u32) -> String {
+    format!("drive-{index}")
+}
+
 /// What the runtime calls the descriptor of a plugged disk, by which it finds it again (`block_fd_opaque` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/block_source.rs, main).
-const OPAQUE: &str = "kata-block:drive-0:block-source";
-/// The id of the back end of a plugged interface.
-pub(super) const NETDEV: &str = "tap1_kata";
-/// The guest's address of a plugged interface.
-const MAC: &str = "02:00:ca:fe:00:02";
+fn opaque(index: u32) -> String {
+    format!("kata-block:{}:block-source", node_name(index))
+}
+
+/// The id of the back end of an interface that is plugged into this slot.
+pub(super) fn netdev(slot: u32) -> String {
+    format!("tap{slot}_kata")
+}
 
 /// Plugs a DIMM of a shared file, as both runtimes do where virtio-fs is the shared filesystem.
 pub(super) fn plug_memory(machine: &mut dyn Machine, bytes: u64) -> Check {
@@ -42,10 +71,36 @@ pub(super) fn plug_memory(machine: &mut dyn Machine, bytes: u64) -> Check {
     device_add(machine, json!({ "driver": "pc-dimm", "id": dimm, "memdev": backend })).map(drop)
 }
 
+/// Plugs a virtio-mem device of at most so many bytes, which has none at first, into the first slot of Kata's PCI bridge
+/// (`setupVirtioMem` in src/runtime/virtcontainers/qemu.go@4.1.0).
+pub(super) fn plug_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
+    let memory = json!({
+        "qom-type": "memory-backend-file", "id": "virtiomem", "size": bytes, "mem-path": "/dev/shm", "share": true,
+    });
+    machine.qmp("object-add", memory)?;
+    let device = json!({
+        "driver": "virtio-mem-pci", "id": VIRTIO_MEM, "memdev": "virtiomem", "bus": "pci-bridge-0", "addr": "01",
+    });
+    device_add(machine, device).map(drop)
+}
+
+/// Asks a guest to have so many bytes of its virtio-mem device (`resizeVirtioMem`, likewise).
+pub(super) fn resize_virtio_mem(machine: &mut dyn Machine, bytes: u64) -> Check {
+    machine.qmp("qom-set", json!({ "path": VIRTIO_MEM, "property": "requested-size", "value": bytes })).map(drop)
+}
+
+const VIRTIO_MEM: &str = "virtiomem0";
+
 /// Plugs a CPU into a slot of `query-hotpluggable-cpus`; gives its id.
 pub(super) fn plug_cpu(machine: &mut dyn Machine, slot: &Value) -> Result<String, Stop> {
     let cpu = cpu(machine.profile(), slot);
     device_add(machine, cpu)
+}
+
+/// Whether the runtime fills a slot that is free: Rust passes over one without a core, a socket or a thread.
+pub(super) fn fills_slot(profile: &Profile, slot: &Value) -> bool {
+    let has = |key: &&str| slot.pointer(&format!("/props/{key}")).is_some();
+    is_go(profile) || ["core-id", "socket-id", "thread-id"].iter().all(has)
 }
 
 fn cpu(profile: &Profile, slot: &Value) -> Value {
@@ -68,31 +123,36 @@ fn cpu(profile: &Profile, slot: &Value) -> Value {
     arguments
 }
 
-/// Plugs the first disk of Kata's SCSI controller; gives its id.
-pub(super) fn plug_scsi_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
-    add_node(machine, file)?;
-    let disk = scsi_disk(machine.profile());
+/// Plugs a disk into Kata's SCSI controller, whose first target has 256 of them (`GetSCSIIdLun`); gives its id.
+pub(super) fn plug_scsi_disk(machine: &mut dyn Machine, disk: &Disk<'_>) -> Result<String, Stop> {
+    add_node(machine, disk)?;
+    let disk = scsi_disk(machine.profile(), disk);
     device_add(machine, disk)
 }
 
-fn scsi_disk(profile: &Profile) -> Value {
-    json!({
-        "driver": "scsi-hd", "id": disk_id(profile), "drive": DISK, "bus": "scsi0.0", "scsi-id": 0, "lun": 0,
-        "share-rw": on(profile),
-    })
+fn scsi_disk(profile: &Profile, disk: &Disk<'_>) -> Value {
+    let mut device = json!({
+        "driver": "scsi-hd", "id": disk_id(profile, disk.index), "drive": node_name(disk.index), "bus": "scsi0.0",
+        "scsi-id": disk.index / 256, "lun": disk.index % 256,
+    });
+    // Rust shares only what can be written.
+    if is_go(profile) || !disk.read_only {
+        device["share-rw"] = on(profile);
+    }
+    device
 }
 
 /// Plugs a virtio-blk disk into the first slot of Kata's PCI bridge; gives its id.
 pub(super) fn plug_pci_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
-    add_node(machine, file)?;
+    add_node(machine, &Disk::first(file))?;
     let disk = pci_disk(machine.profile());
     device_add(machine, disk)
 }
 
 fn pci_disk(profile: &Profile) -> Value {
     let mut disk = json!({
-        "driver": "virtio-blk-pci", "id": disk_id(profile), "drive": DISK, "bus": "pci-bridge-0", "addr": "01",
-        "share-rw": on(profile),
+        "driver": "virtio-blk-pci", "id": disk_id(profile, 0), "drive": node_name(0), "bus": "pci-bridge-0",
+        "addr": "01", "share-rw": on(profile),
     });
     if is_go(profile) {
         disk["romfile"] = json!("");
@@ -108,15 +168,25 @@ fn pci_disk(profile: &Profile) -> Value {
 
 /// Plugs a virtio-blk disk into the first PCIe root port, with what the runtime says there of a VFIO device; gives its id.
 pub(super) fn plug_root_port_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
-    add_node(machine, file)?;
-    let disk = root_port_disk(machine.profile());
+    plug_port_disk(machine, file, "rp0")
+}
+
+/// The same into the first port of a PCIe switch.
+pub(super) fn plug_switch_port_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
+    plug_port_disk(machine, file, "swdp0")
+}
+
+fn plug_port_disk(machine: &mut dyn Machine, file: &Path, port: &str) -> Result<String, Stop> {
+    add_node(machine, &Disk::first(file))?;
+    let disk = port_disk(machine.profile(), port);
     device_add(machine, disk)
 }
 
-fn root_port_disk(profile: &Profile) -> Value {
+fn port_disk(profile: &Profile, port: &str) -> Value {
     let go = is_go(profile);
     let id = if go { "vfio-0" } else { "hostdev-0" };
-    let mut disk = json!({ "driver": "virtio-blk-pci", "id": id, "drive": DISK, "bus": "rp0", "share-rw": true });
+    let mut disk =
+        json!({ "driver": "virtio-blk-pci", "id": id, "drive": node_name(0), "bus": port, "share-rw": true });
     if go {
         disk["romfile"] = json!("");
     } else {
@@ -135,58 +205,92 @@ pub(super) fn slot_of(machine: &mut dyn Machine, id: &str) -> Result<Option<u64>
     Ok(device.and_then(|device| device.get("slot")?.as_u64()))
 }
 
-/// Opens a disk's file in QEMU, or where the runtime does that hands its descriptor over.
-fn add_node(machine: &mut dyn Machine, file: &Path) -> Check {
-    let node = match machine.profile().qemu.blk_source {
-        BlkSource::Path => node(machine.profile(), &file.display().to_string()),
-        BlkSource::Fdset => {
-            let file = OpenOptions::new().read(true).write(true).open(file).doing("opening a disk's file")?;
-            let added = machine.qmp_with("add-fd", json!({ "opaque": OPAQUE }), &file)?;
-            node(machine.profile(), &format!("/dev/fdset/{}", added["fdset-id"]))
-        }
-    };
+/// Opens a disk's file in QEMU.
+fn add_node(machine: &mut dyn Machine, disk: &Disk<'_>) -> Check {
+    let node = described(machine, disk)?;
     machine.qmp("blockdev-add", node).map(drop)
 }
 
-fn node(profile: &Profile, file: &str) -> Value {
+/// What opens a disk's file in QEMU; where the runtime does that, the file's descriptor is handed over first.
+fn described(machine: &mut dyn Machine, disk: &Disk<'_>) -> Result<Value, Stop> {
+    match machine.profile().qemu.blk_source {
+        BlkSource::Path => Ok(node(machine.profile(), disk, &disk.file.display().to_string())),
+        BlkSource::Fdset => {
+            let opened = OpenOptions::new().read(true).write(!disk.read_only).open(disk.file);
+            let file = opened.doing("opening a disk's file")?;
+            let added = machine.qmp_with("add-fd", json!({ "opaque": opaque(disk.index) }), &file)?;
+            Ok(node(machine.profile(), disk, &format!("/dev/fdset/{}", added["fdset-id"])))
+        }
+    }
+}
+
+fn node(profile: &Profile, disk: &Disk<'_>, file: &str) -> Value {
     let mut node = json!({
-        "driver": "raw", "node-name": DISK, "read-only": false,
-        "file": { "driver": "file", "filename": file, "aio": "threads" },
+        "driver": "raw", "node-name": node_name(disk.index), "read-only": disk.read_only,
+        "file": { "driver": "file", "filename": file, "aio": disk.aio },
     });
     if !is_go(profile) {
-        node["file"]["read-only"] = json!(false);
+        node["file"]["read-only"] = json!(disk.read_only);
+        if disk.read_only {
+            node["force-share"] = json!(true);
+        }
     }
     node
 }
 
-/// Closes the file of a disk that has been unplugged, and the descriptors that were handed over for it.
+/// Closes the file of the first disk, which has been unplugged.
 pub(super) fn remove_node(machine: &mut dyn Machine) -> Check {
-    machine.qmp("blockdev-del", json!({ "node-name": DISK }))?;
+    remove_node_of(machine, 0)
+}
+
+/// Closes the file of a disk that has been unplugged, and the descriptors that were handed over for it.
+pub(super) fn remove_node_of(machine: &mut dyn Machine, index: u32) -> Check {
+    machine.qmp("blockdev-del", json!({ "node-name": node_name(index) }))?;
     if machine.profile().qemu.blk_source == BlkSource::Path {
         return Ok(());
     }
     let sets = machine.qmp("query-fdsets", json!({}))?;
-    let is_its = |set: &&Value| set["fds"].as_array().is_some_and(|fds| fds.iter().any(|fd| fd["opaque"] == OPAQUE));
+    let opaque = opaque(index);
+    let is_its =
+        |set: &&Value| set["fds"].as_array().is_some_and(|fds| fds.iter().any(|fd| fd["opaque"] == opaque.as_str()));
     for set in sets.as_array().into_iter().flatten().filter(is_its) {
         machine.qmp("remove-fd", json!({ "fdset-id": set["fdset-id"] }))?;
     }
     Ok(())
 }
 
-/// Plugs an interface into the first slot of Kata's PCI bridge, its other end at `address`; gives its id.
-pub(super) fn plug_interface(machine: &mut dyn Machine, address: &str) -> Result<String, Stop> {
-    machine.qmp("netdev_add", json!({ "type": "socket", "id": NETDEV, "connect": address }))?;
-    let interface = interface(machine.profile());
+/// Plugs an interface into a slot of Kata's PCI bridge, its other end at `address`; gives its id.
+pub(super) fn plug_interface(machine: &mut dyn Machine, slot: u32, address: &str) -> Result<String, Stop> {
+    machine.qmp("netdev_add", json!({ "type": "socket", "id": netdev(slot), "connect": address }))?;
+    let interface = interface(machine.profile(), slot);
     device_add(machine, interface)
 }
 
-fn interface(profile: &Profile) -> Value {
+/// Plugs a tap into the first slot of Kata's PCI bridge, handed over as descriptors, with vhost-net or without it; gives its
+/// id (`hotAddNetDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `hotplug_network_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
+pub(super) fn plug_tap(machine: &mut dyn Machine, tap: &Tap, by_vhost: bool) -> Result<String, Stop> {
+    machine.qmp_with("getfd", json!({ "fdname": "fd0" }), &tap.tap)?;
+    let mut back_end = json!({ "type": "tap", "id": netdev(1), "fds": "fd0" });
+    if by_vhost {
+        machine.qmp_with("getfd", json!({ "fdname": "vhostfd0" }), &tap.vhost)?;
+        back_end["vhost"] = json!(true);
+        back_end["vhostfds"] = json!("vhostfd0");
+    }
+    machine.qmp("netdev_add", back_end)?;
+    let interface = interface(machine.profile(), 1);
+    device_add(machine, interface)
+}
+
+fn interface(profile: &Profile, slot: u32) -> Value {
     let go = is_go(profile);
-    let id = if go { "virtio-network-1".to_owned() } else { format!("frontend-{NETDEV}") };
+    let back_end = netdev(slot);
+    let id = if go { format!("virtio-network-{slot}") } else { format!("frontend-{back_end}") };
     let vectors = 2 * profile.qemu.vcpus + 2;
+    // Go counts in hexadecimal, Rust in decimal digits; of the slots that tests use both make the same.
     let mut interface = json!({
-        "driver": "virtio-net-pci", "id": id, "netdev": NETDEV, "mac": MAC, "bus": "pci-bridge-0", "addr": "01",
-        "mq": on(profile), "vectors": vectors,
+        "driver": "virtio-net-pci", "id": id, "netdev": back_end, "mac": format!("02:00:ca:fe:00:{:02x}", slot + 1),
+        "bus": "pci-bridge-0", "addr": format!("{slot:02}"), "mq": on(profile), "vectors": vectors,
     });
     if go {
         interface["romfile"] = json!("");
@@ -195,8 +299,9 @@ fn interface(profile: &Profile) -> Value {
 }
 
 /// Go puts the driver's kind before the drive's id.
-fn disk_id(profile: &Profile) -> String {
-    if is_go(profile) { format!("virtio-{DISK}") } else { DISK.to_owned() }
+fn disk_id(profile: &Profile, index: u32) -> String {
+    let node = node_name(index);
+    if is_go(profile) { format!("virtio-{node}") } else { node }
 }
 
 /// A switch that is on.
@@ -258,17 +363,28 @@ fn typed(mut arguments: Value) -> Value {
     arguments
 }
 
-/// Kata's PCI bridge as the guest sees it: device 2 of bus 0, by `addr=2` of its argument.
-pub(super) struct Bridge;
+/// Kata's PCI bridge as the guest sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::smoke) enum Bridge {
+    /// Device 2 of bus 0, by `addr=2` of its argument.
+    Plain,
+    /// Behind a PCIe port that is device 2 of bus 0, as runtime-rs puts it where there is a firmware.
+    BehindAPort,
+}
 
 impl Bridge {
     /// The folder of the device in a slot, if the guest has one.
-    pub(super) fn slot(machine: &mut dyn Machine, slot: u32) -> Result<Option<String>, Stop> {
-        let bridge = "/sys/devices/pci0000:00/0000:00:02.0";
+    pub(super) fn slot(self, machine: &mut dyn Machine, slot: u32) -> Result<Option<String>, Stop> {
+        let first = "/sys/devices/pci0000:00/0000:00:02.0";
+        let bridge = match self {
+            Bridge::Plain => Some(first.to_owned()),
+            Bridge::BehindAPort => behind(machine, first)?,
+        };
+        let Some(bridge) = bridge else { return Ok(None) };
         // The bus behind the bridge has the number that the guest's firmware gave it.
         let Some(bus) = list(machine, &format!("{bridge}/pci_bus"))?.into_iter().next() else { return Ok(None) };
         let device = format!("{bus}:{slot:02x}.0");
-        let there = list(machine, bridge)?.contains(&device);
+        let there = list(machine, &bridge)?.contains(&device);
         Ok(there.then(|| format!("{bridge}/{device}")))
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// How long runtime-rs waits for a device to be let go; longer than a button's five seconds.
-const LET_GO: Duration = Duration::from_secs(10);
+const LET_GO: Duration = model::profile::fixed::DEVICE_DELETED;
 
 /// How long after it was plugged a device behind a button must still be there: the button's five seconds, and some more,
 /// because a guest may see the button late.

@@ -9,6 +9,7 @@
 use crate::check::Stop;
 use crate::environment::{EnvironmentSide, Machine};
 use crate::outcome::Component;
+use model::kernel::KernelConfig;
 use std::time::{Duration, Instant};
 
 /// What a guest with this initramfs takes to its agent's hello on hardware, about.
@@ -95,39 +96,65 @@ pub(in crate::smoke) fn within<T>(
         std::thread::sleep(Duration::from_millis(50));
     }
     let seen = progress(machine)?;
-    let usual = || (format!("/boot/config-{}", env.claims().kernel), String::new());
-    let (path, config) = crate::smoke::kernel::configuration(env).unwrap_or_else(|_| usual());
-    Err(in_vain(wait, seen, options, &path, &config))
+    let (path, config) = match crate::smoke::kernel::configuration(env) {
+        Ok((path, config)) => (path, Some(config)),
+        Err(_) => (format!("/boot/config-{}", env.claims().kernel), None),
+    };
+    Err(in_vain(wait, seen, options, &path, config.as_ref()))
 }
 
-/// The stop at the longer deadline, by the progress that was seen and the kernel's configuration, which is empty where
-/// there is none.
-fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: &str) -> Stop {
+/// The stop at the longer deadline, by the progress that was seen and the kernel's configuration, if there is one.
+fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: Option<&KernelConfig>) -> Stop {
     let late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
     if let Some(seen) = progress {
         return Stop::error(format!("{late}; {seen}"));
     }
     let lacking = lacking(config, options);
     match lacking.is_empty() {
-        true if config.is_empty() => Stop::fail(format!("{late}; {path} cannot be read")),
+        true if config.is_none() => Stop::fail(format!("{late}; {path} cannot be read")),
         true => Stop::fail(format!("{late}; the kernel has {}", options.join(", "))),
         false => Stop::blame(Component::Kernel, format!("{late}; {path} has no {}", lacking.join(", "))),
     }
 }
 
+/// A failure for which nobody is named yet is the kernel's where its configuration lacks one of these options; every other
+/// stop stays as it is.
+pub(in crate::smoke) fn for_want_of(env: &dyn EnvironmentSide, options: &[&str], stop: Stop) -> Stop {
+    let Stop::Fail { message, blames: None, .. } = &stop else { return stop };
+    let config = crate::smoke::kernel::configuration(env).ok().map(|(_, config)| config);
+    let lacking = lacking(config.as_ref(), options);
+    match lacking.is_empty() {
+        true => stop,
+        false => Stop::blame(Component::Kernel, format!("{message}; the guest's kernel has no {}", lacking.join(", "))),
+    }
+}
+
 /// The options that a kernel's configuration neither builds in nor has as modules, of alternatives (`A or B`) those of
 /// which it has none; nothing where there is no configuration.
-pub(in crate::smoke) fn lacking<'a>(config: &str, options: &[&'a str]) -> Vec<&'a str> {
-    let has = |option: &str| {
-        config.lines().any(|line| line == format!("CONFIG_{option}=y") || line == format!("CONFIG_{option}=m"))
-    };
-    let has_any = |option: &str| option.split(" or ").any(has);
-    options.iter().copied().filter(|option| !config.is_empty() && !has_any(option)).collect()
+pub(in crate::smoke) fn lacking<'a>(config: Option<&KernelConfig>, options: &[&'a str]) -> Vec<&'a str> {
+    let has_any = |config: &KernelConfig, option: &str| option.split(" or ").any(|one| config.has(one));
+    options.iter().copied().filter(|option| config.is_some_and(|config| !has_any(config, option))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smoke::fake_machine::FakeEnvironment;
+
+    #[test]
+    fn a_failure_is_the_kernels_where_it_lacks_an_option_and_nobody_is_named_yet() {
+        let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_NUMA=y\n"]);
+        let judged = |stop: Stop| for_want_of(&env, &["NUMA", "ACPI_NUMA"], stop);
+        let lacks = Stop::blame(Component::Kernel, "no nodes; the guest's kernel has no ACPI_NUMA");
+        assert_eq!(judged(Stop::fail("no nodes")), lacks);
+        for other in [Stop::blame(Component::Qemu, "it died"), Stop::skip("none"), Stop::error("lost")] {
+            assert_eq!(judged(other.clone()), other);
+        }
+        assert_eq!(for_want_of(&env, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
+        // What a kernel has that nobody can look into is not known.
+        let unknown = FakeEnvironment::of("go-3.32");
+        assert_eq!(for_want_of(&unknown, &["NUMA"], Stop::fail("no nodes")), Stop::fail("no nodes"));
+    }
 
     #[test]
     fn a_guest_that_boots_slowly_is_given_as_much_more_and_never_less() {
@@ -162,7 +189,8 @@ mod tests {
     fn progress_at_the_longer_deadline_is_an_error_and_none_is_a_failure() {
         let config = "CONFIG_HOTPLUG_PCI=y\n";
         let stop = |progress: Option<&str>, options: &[&str], config: &str| {
-            in_vain(&wait(), progress.map(str::to_owned), options, "/boot/config-6", config)
+            let config = KernelConfig::parse(config).ok();
+            in_vain(&wait(), progress.map(str::to_owned), options, "/boot/config-6", config.as_ref())
         };
         let late = format!("waited until the guest had it, in vain: {NUMBERS}");
         assert_eq!(stop(Some("half of it"), &["EISA"], config), Stop::error(format!("{late}; half of it")));
@@ -176,8 +204,10 @@ mod tests {
     #[test]
     fn options_that_the_kernel_lacks_are_named() {
         let config = "CONFIG_MEMORY_HOTPLUG=y\n# CONFIG_ACPI_HOTPLUG_MEMORY is not set\nCONFIG_SCSI_VIRTIO=m\n";
+        let config = KernelConfig::parse(config).ok();
+        let config = config.as_ref();
         assert_eq!(lacking(config, &["MEMORY_HOTPLUG", "ACPI_HOTPLUG_MEMORY", "SCSI_VIRTIO"]), ["ACPI_HOTPLUG_MEMORY"]);
-        assert!(lacking("", &["MEMORY_HOTPLUG"]).is_empty());
+        assert!(lacking(None, &["MEMORY_HOTPLUG"]).is_empty());
         assert!(lacking(config, &["ACPI_HOTPLUG_MEMORY or SCSI_VIRTIO"]).is_empty());
         assert_eq!(lacking(config, &["ACPI_HOTPLUG_MEMORY or EISA"]), ["ACPI_HOTPLUG_MEMORY or EISA"]);
     }

@@ -3,7 +3,8 @@
 use super::super::Setting;
 use super::super::runtime_files::NAME;
 use super::super::theirs::{ForeignValue, joined};
-use super::loaded::{GRPC, Loaded, Loading};
+use super::loaded::{GRPC, Loaded};
+use super::loading::{ContainerdVersion, Loading};
 use super::values::differing;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ pub(in super::super) struct WantedHandler<'a> {
     pub(in super::super) shim: &'a Path,
     /// Kata's configuration.
     pub(in super::super) config: &'a Path,
-    /// containerd's major and minor version; `None` is not known.
-    pub(in super::super) version: Option<(u32, u32)>,
+    /// containerd's version; `None` is not known.
+    pub(in super::super) version: Option<ContainerdVersion>,
 }
 
 /// The handler `runc` as containerd before 2.0 has it while no runtimes are stated, to be stated with the first one.

@@ -7,7 +7,8 @@ use super::super::state::FileChange;
 use super::config::{ContainerdConfig, STANDARD, present};
 use super::files::Replaced;
 use super::imports;
-use super::loaded::{LoadError, Loading};
+use super::loaded::{LoadError, working_folder};
+use super::loading::{ContainerdVersion, Loading, Patterns};
 use super::migrated::handler_of;
 use super::written::{disabled, loaded, of_first_form, set_by};
 use root::{Root, RootError};
@@ -21,26 +22,36 @@ const DECIDING: [&[&str]; 3] = [&["runtime_type"], &["runtime_path"], &["options
 /// Why the handler that some files make is not there, or another one.
 ///
 /// Which containerd it was written for is told by how it was written: an edit of the main file is for 1.x, a drop-in for
-/// 2.0 and later, of which one that takes it is enough.
+/// 2.0 and later, of which one that takes it is enough. Of the former each has to that `version` leaves open.
 ///
 /// # Errors
 ///
 /// That one of the files that containerd reads cannot be read, or looked for.
-pub(in super::super) fn problems(root: &Root, files: &[&FileChange]) -> Result<Vec<Problem>, RootError> {
+pub(in super::super) fn problems(
+    root: &Root,
+    files: &[&FileChange],
+    version: Option<ContainerdVersion>,
+) -> Result<Vec<Problem>, RootError> {
     let Some((file, handler)) = files.iter().find_map(|f| Some((*f, handler_of(f)?))) else { return Ok(Vec::new()) };
     let Some((main, replaced)) = main_of(root, file, files)? else { return Ok(Vec::new()) };
     if let Some(problem) = rebuilt_without(root, file)? {
         return Ok(vec![problem]);
     }
     let expected = Expected { root, main: &main, replaced: &replaced, handler: &handler };
-    let (of_it, of_others): (&[Loading], &[Loading]) = match (is_whole(file), replaced.is_empty()) {
-        (true, true) => (&[Loading::MergesThenMigrates, Loading::MigratesThenMerges], &[]),
-        (true, false) => (&[Loading::MergesThenMigrates], &[]),
-        (false, _) => (&[Loading::Replaces], &[Loading::MergesThenMigrates, Loading::MigratesThenMerges]),
+    let of_2 = [Loading::MergesThenMigrates, Loading::MigratesThenMerges];
+    let (before_2, later): (Vec<Loading>, &[Loading]) = match version {
+        Some(known) if known.major < 2 => (Loading::all(version), &[]),
+        // Where a containerd 2 is there, what was written was written for the one before it.
+        _ => (Patterns::all(version).iter().copied().map(Loading::Replaces).collect(), &of_2),
+    };
+    let (of_it, of_others): (Vec<&[Loading]>, &[Loading]) = match (is_whole(file), replaced.is_empty()) {
+        (true, true) => (of_2.chunks(1).collect(), &[]),
+        (true, false) => (vec![&of_2[..1]], &[]),
+        (false, _) => (vec![before_2.as_slice()], later),
     };
     let mut found: Vec<Result<Vec<Problem>, LoadError>> = Vec::new();
-    for loading in of_it {
-        let problems = expected.problems(*loading);
+    for alike in of_it {
+        let problems = expected.problems_of_any(alike);
         if problems.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(Vec::new());
         }
@@ -122,6 +133,20 @@ struct Expected<'a> {
 }
 
 impl Expected<'_> {
+    /// The same for the first of some containerds for which it is not as it is to be.
+    fn problems_of_any(&self, alike: &[Loading]) -> Result<Vec<Problem>, LoadError> {
+        for loading in alike {
+            let mut problems = self.problems(*loading)?;
+            if let Some(first) = problems.first_mut() {
+                let files = loaded(self.root, self.replaced, self.main, *loading).map(|(files, _)| files);
+                let note = working_folder(alike, &files.unwrap_or_default());
+                first.message.extend(note.map(|note| format!("; {note}")));
+                return Ok(problems);
+            }
+        }
+        Ok(Vec::new())
+    }
+
     /// What is wrong with it for one containerd, or why that would not start.
     fn problems(&self, loading: Loading) -> Result<Vec<Problem>, LoadError> {
         let (files, loaded) = loaded(self.root, self.replaced, self.main, loading)?;

@@ -9,6 +9,7 @@ use super::super::keys::says_it_is_ours;
 use super::super::toml::{line_of, table_of, without_line};
 use super::files::Files;
 use super::glob::{clean, glob};
+use super::loading::{Loading, Patterns};
 use root::RootError;
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, VecDeque};
@@ -31,49 +32,6 @@ const NEEDED_BY_CRI: [&str; 3] = [
 
 /// More files than this are not followed.
 const MAX_FILES: usize = 1000;
-
-/// How a containerd joins the files of its configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loading {
-    /// Up to 1.6: a plugin's section of a later file takes the place of the one before.
-    Replaces,
-    /// 1.7: as before, and no plugin has a name that does not begin with [`PREFIX`].
-    ReplacesPrefixed,
-    /// 2.0 to 2.2: sections are merged key by key, then brought to version 3 if the last file's version is lower.
-    MergesThenMigrates,
-    /// 2.3 and later: every file is brought to the newest version, then they are merged; no import may have a version
-    /// above the main file's.
-    MigratesThenMerges,
-}
-
-impl Loading {
-    /// All that a containerd may be whose major and minor version is this, `None` where it is not known.
-    pub(super) fn all(version: Option<(u32, u32)>) -> &'static [Loading] {
-        use Loading::{MergesThenMigrates, MigratesThenMerges, Replaces, ReplacesPrefixed};
-        match version {
-            // What 1.7 reads is read by 1.6 alike.
-            None => &[Replaces, MergesThenMigrates, MigratesThenMerges],
-            Some(v) if v < (1, 7) => &[Replaces],
-            Some(v) if v < (2, 0) => &[ReplacesPrefixed],
-            Some(v) if v < (2, 3) => &[MergesThenMigrates],
-            Some(_) => &[MigratesThenMerges],
-        }
-    }
-
-    /// Whether it is that of a containerd before 2.0.
-    pub(super) fn replaces(self) -> bool {
-        matches!(self, Loading::Replaces | Loading::ReplacesPrefixed)
-    }
-
-    /// The highest version of the form that it reads.
-    fn newest(self) -> i64 {
-        match self {
-            Loading::Replaces | Loading::ReplacesPrefixed => 2,
-            Loading::MergesThenMigrates => 3,
-            Loading::MigratesThenMerges => 4,
-        }
-    }
-}
 
 /// One file of the configuration.
 #[derive(Debug, Clone)]
@@ -100,6 +58,12 @@ impl File {
     /// Whether it says that it is wholly ours.
     pub(super) fn says_it_is_ours(&self) -> bool {
         says_it_is_ours(&self.text)
+    }
+
+    /// An import that is a pattern and no whole path.
+    pub(super) fn relative_pattern(&self) -> Option<String> {
+        let document: DocumentMut = self.text.parse().ok()?;
+        texts(document.get("imports")).into_iter().find(|import| is_relative_pattern(import))
     }
 
     /// All that it says.
@@ -249,19 +213,24 @@ fn texts(item: Option<&Item>) -> Vec<String> {
     list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// The files that one import is; a relative one starts at the file that has it.
+/// Whether an import is a pattern, and begins somewhere.
+fn is_relative_pattern(import: &str) -> bool {
+    import.contains('*') && !import.starts_with('/')
+}
+
+/// The files that one import is; a relative one starts at the file that has it, or where containerd runs: a service at the
+/// root.
 fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> Result<Vec<PathBuf>, LoadError> {
-    let beside = clean(&parent.with_file_name("").join(import));
+    let folder = match loading.patterns() {
+        Patterns::InWorkingFolder if is_relative_pattern(import) => PathBuf::from("/"),
+        Patterns::InWorkingFolder | Patterns::BesideFile => parent.with_file_name(""),
+    };
+    let path = clean(&folder.join(import));
     if !import.contains('*') {
-        return Ok(vec![beside]);
+        return Ok(vec![path]);
     }
     let wrong = || LoadError::Pattern { path: parent.to_owned(), import: import.to_owned() };
-    let mut found = glob(files, &beside)?.ok_or_else(wrong)?;
-    // Up to some 1.7 a relative pattern starts where containerd runs: a service at the root.
-    if loading.replaces() && !import.starts_with('/') {
-        found.extend(glob(files, &clean(&Path::new("/").join(import)))?.ok_or_else(wrong)?);
-    }
-    Ok(found)
+    glob(files, &path)?.ok_or_else(wrong)
 }
 
 /// What the files come to.
@@ -288,7 +257,7 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError
             rename(&mut own);
         }
         match loading {
-            Loading::Replaces | Loading::ReplacesPrefixed => {
+            Loading::Replaces(_) | Loading::ReplacesPrefixed(_) => {
                 version = if file.version == 0 { version } else { file.version };
                 plugins.extend(own);
             }
@@ -323,7 +292,8 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError
         if let Some(short) = named.iter().find(|d| d.split('.').count() < parts) {
             return Err(LoadError::ShortName((*short).clone()));
         }
-        let is_foreign = |d: &&&String| loading == Loading::ReplacesPrefixed && !d.starts_with(PREFIX);
+        let is_prefixed = matches!(loading, Loading::ReplacesPrefixed(_));
+        let is_foreign = |d: &&&String| is_prefixed && !d.starts_with(PREFIX);
         if let Some(foreign) = named.iter().find(is_foreign) {
             return Err(LoadError::WithoutPrefix((*foreign).clone()));
         }
@@ -392,8 +362,21 @@ pub(super) fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
+/// That a file has a relative pattern, where some of these containerds look for that in their working folder, of which
+/// nothing here tells for certain which one it is.
+pub(super) fn working_folder(loadings: &[Loading], files: &[File]) -> Option<String> {
+    let in_working_folder = |loading: &&Loading| loading.patterns() == Patterns::InWorkingFolder;
+    loadings.iter().find(in_working_folder)?;
+    let (file, pattern) = files.iter().find_map(|file| Some((file, file.relative_pattern()?)))?;
+    Some(format!(
+        "{} imports `{pattern}`, which containerd before 1.6.29, and 1.7 before 1.7.16, looks for in its working folder, / for a service without WorkingDirectory=, and later ones beside the file: have the whole path there, or name containerd's version with its last number with --containerd-version",
+        file.path.display()
+    ))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::loading::ContainerdVersion;
     use super::*;
     use root::Root;
     use std::collections::BTreeMap;
@@ -422,9 +405,10 @@ mod tests {
             std::fs::write(dir.path().join(&MAIN[1..]), format!("version = 2\n{text}")).unwrap();
             let root = Root::new(dir.path()).unwrap();
             let files = Files { root: &root, replaced: &BTreeMap::new() };
-            for (version, expected) in [((1, 6), of_1_6), ((1, 7), of_1_7), ((2, 1), None)] {
-                let [loading] = Loading::all(Some(version)) else { panic!("it joins its files in one way") };
-                let joined = join(&read(&files, Path::new(MAIN), *loading).unwrap(), *loading);
+            for (version, expected) in [([1, 6, 20], of_1_6), ([1, 7, 24], of_1_7), ([2, 1, 9], None)] {
+                let all = Loading::all(ContainerdVersion::of_numbers(&version));
+                let [loading] = all[..] else { panic!("it joins its files in one way") };
+                let joined = join(&read(&files, Path::new(MAIN), loading).unwrap(), loading);
                 match (joined, expected) {
                     (Ok(_), None) => {}
                     (Err(error), Some(why)) if error.to_string().starts_with(why) => {}
@@ -451,8 +435,8 @@ mod tests {
             }
             let root = Root::new(dir.path()).unwrap();
             let files = Files { root: &root, replaced: &BTreeMap::new() };
-            let [loading] = Loading::all(Some((2, 2))) else { panic!("2.2 joins its files in one way") };
-            let loaded = join(&read(&files, Path::new(MAIN), *loading).unwrap(), *loading).unwrap();
+            let [loading] = Loading::all(Some((2, 2).into()))[..] else { panic!("2.2 joins its files in one way") };
+            let loaded = join(&read(&files, Path::new(MAIN), loading).unwrap(), loading).unwrap();
             assert_eq!(loaded.runtimes.contains_key("kata"), has, "{main:?}");
         }
     }

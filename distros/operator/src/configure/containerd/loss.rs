@@ -8,7 +8,8 @@ use super::files::Replaced;
 use super::handler::RUNC;
 use super::imports;
 use super::in_effect::main_of;
-use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME, merge};
+use super::loaded::{File, GRPC, LoadError, Loaded, RUNTIME, merge};
+use super::loading::{ContainerdVersion, Loading};
 use super::written::loaded;
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
@@ -26,7 +27,7 @@ pub(in super::super) fn loss(
     root: &Root,
     written: &[&FileChange],
     then: &Replaced,
-    version: Option<(u32, u32)>,
+    version: Option<ContainerdVersion>,
 ) -> Option<String> {
     let mut untold = |_: &Path, _: RootError| Ok(());
     let mut mains: Vec<(PathBuf, Option<ContainerdConfig>)> =
@@ -39,29 +40,36 @@ pub(in super::super) fn loss(
             mains.push((main, None));
         }
     }
-    let is_its = |loading: Loading| match version {
-        Some(_) => Loading::all(version).contains(&loading),
-        None => written.iter().any(|file| is_whole(file) != loading.replaces()),
-    };
+    let (its, of_any) = (Loading::all(version), Loading::all(None));
+    // 1.7's own is not among those of any containerd, where 1.6's stands for it.
+    let of_it_alone: Vec<Loading> = its.iter().copied().filter(|loading| !of_any.contains(loading)).collect();
+    let loadings = [of_any, of_it_alone].concat();
     for (main, place) in mains {
         let read = |files| as_read(root, &main, place.as_ref(), files);
         let (Ok(now), Ok(then)) = (read(&Replaced::new()), read(then)) else { continue };
+        // What a distribution joins itself is merged, whichever containerd it brings.
+        let is_joined = !now.is_empty();
+        let is_its = |loading: Loading| match version {
+            Some(_) if is_joined => !loading.replaces(),
+            Some(_) => its.contains(&loading),
+            None => written.iter().any(|file| is_whole(file) != loading.replaces()),
+        };
         let mut starts = false;
         // What a distribution is told counts with its next start.
         let default = place.as_ref().and_then(|p| Some(needs_default(&p.default.as_ref()?.display().to_string())));
-        for loading in Loading::all(None) {
-            let Ok((files, before)) = loaded(root, &now, &main, *loading) else { continue };
+        for loading in loadings.iter().copied() {
+            let Ok((files, before)) = loaded(root, &now, &main, loading) else { continue };
             starts = true;
             if before.disabled.is_some() {
                 continue;
             }
-            let why = match loaded(root, &then, &main, *loading) {
+            let why = match loaded(root, &then, &main, loading) {
                 Err(LoadError::Root(_)) => None,
-                Err(why) => Some(format!("without it containerd would not start: {why}")).filter(|_| is_its(*loading)),
+                Err(why) => Some(format!("without it containerd would not start: {why}")).filter(|_| is_its(loading)),
                 Ok((_, after)) if is_gone(&before, &after) && default.is_some() => default.clone(),
                 Ok((left, after)) => {
                     let lost = || difference(&files, &before, &after).or_else(|| beside(&files, &left));
-                    without_default(&files, &before, &after).or_else(|| lost().filter(|_| is_its(*loading)))
+                    without_default(&files, &before, &after).or_else(|| lost().filter(|_| is_its(loading)))
                 }
             };
             if why.is_some() {

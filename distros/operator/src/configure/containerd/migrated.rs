@@ -19,6 +19,7 @@ use super::super::Setting;
 use super::super::comments;
 use super::super::edit::{EditError, LineEnds, edited};
 use super::super::keys::{self, StrippedText};
+use super::super::merged::settings_in;
 use super::super::runtime_files::NAME;
 use super::super::state::{FileChange, NotReverted, State};
 use super::super::toml::value_of;
@@ -50,7 +51,7 @@ pub(in super::super) fn handlers(state: &State) -> Vec<Value> {
 }
 
 /// The handler that a file was written with.
-pub(super) fn handler_of(file: &FileChange) -> Option<Value> {
+pub(in super::super) fn handler_of(file: &FileChange) -> Option<Value> {
     let after: DocumentMut = file.after.parse().ok()?;
     let before: DocumentMut = file.before.as_deref().unwrap_or_default().parse().ok()?;
     let written =
@@ -309,6 +310,21 @@ pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditErro
         }
     }
     Ok(line_ends.put(document.to_string()))
+}
+
+/// A text without what others' keys alone are left of our handler, which starts nothing, and these keys; `None` where it has
+/// a whole one, or none.
+pub(in super::super) fn without_half(text: &str) -> Option<(String, Vec<Vec<String>>)> {
+    let document: DocumentMut = text.parse().ok()?;
+    let is_half = |plugin: &&&str| {
+        let kind = runtime(&document, plugin, NAME).map(|left| left.get("runtime_type").cloned());
+        kind.is_some_and(|kind| kind.is_none_or(|kind| kind.as_str() == Some("")))
+    };
+    let halves: Vec<Vec<String>> = [GRPC, RUNTIME].iter().filter(is_half).map(|plugin| path(plugin, &[])).collect();
+    let all = settings_in(text).into_iter().map(|setting| setting.path());
+    let left_keys: Vec<Vec<String>> = all.filter(|key| halves.iter().any(|half| key.starts_with(half))).collect();
+    let left = keys::without(text, &[left_keys.as_slice(), halves.as_slice()].concat()).ok()?;
+    (!left_keys.is_empty()).then_some((left, left_keys))
 }
 
 /// The handler of ours that a found one comes from, if any: by a shim or a configuration that was not there before, else

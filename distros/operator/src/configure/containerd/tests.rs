@@ -2,6 +2,9 @@ use super::*;
 
 const SHIM: &str = "/opt/kata/bin/containerd-shim-kata-v2";
 const CONFIG: &str = "/opt/kata/configuration.toml";
+/// A handler of others.
+const MINE: &str =
+    "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.mine]\nruntime_type = \"io.containerd.runc.v2\"\n";
 
 fn machine(main: Option<&str>) -> (tempfile::TempDir, Root) {
     let dir = tempfile::tempdir().unwrap();
@@ -14,9 +17,16 @@ fn machine(main: Option<&str>) -> (tempfile::TempDir, Root) {
 }
 
 fn changes(root: &Root, version: Option<(u32, u32)>) -> Result<Vec<FileChange>, HandlerError> {
+    Ok(with_handler(root, version.map(ContainerdVersion::from))?.0)
+}
+
+fn with_handler(
+    root: &Root,
+    version: Option<ContainerdVersion>,
+) -> Result<(Vec<FileChange>, ContainerdHandler), HandlerError> {
     let wanted = WantedHandler { shim: Path::new(SHIM), config: Path::new(CONFIG), version };
     let before = |path: &Path| super::super::change::original(root, None, path);
-    Ok(containerd(root, &before, &before, &find_containerd_config(root, None)?, wanted, &Replaced::new())?.0)
+    containerd(root, &before, &before, &find_containerd_config(root, None)?, wanted, &Replaced::new())
 }
 
 #[test]
@@ -146,4 +156,102 @@ fn what_would_be_undone_or_is_too_old_is_refused() {
     }
     let (_dir, root) = machine(Some("version = [\n"));
     assert!(matches!(changes(&root, None), Err(HandlerError::Edit { .. })));
+}
+
+/// What `resolveImports` at v1.6.20, v1.6.39, v1.7.15 and v1.7.24 does.
+#[test]
+fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
+    const REPLACES: &str = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n";
+    let main = "version = 2\nimports = [\"conf.d/*.toml\"]\n";
+    let told =
+        "imports `conf.d/*.toml`, which containerd before 1.6.29, and 1.7 before 1.7.16, looks for in its working";
+    // Where the file is that takes the place of the main file's section, and whether that is found.
+    for (folder, by_old, by_new) in [("etc/containerd/conf.d", false, true), ("conf.d", true, false)] {
+        let (dir, root) = machine(Some(main));
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        std::fs::write(dir.path().join(folder).join("x.toml"), REPLACES).unwrap();
+        for (numbers, is_found, is_told) in [
+            (&[1, 6, 20][..], by_old, true),
+            (&[1, 7, 15], by_old, true),
+            (&[1, 6, 29], by_new, false),
+            (&[1, 7, 24], by_new, false),
+            // Nobody can tell.
+            (&[1, 6], true, true),
+            (&[1, 7], true, true),
+        ] {
+            let words = match with_handler(&root, ContainerdVersion::of_numbers(numbers)) {
+                Ok((_, handler)) => {
+                    assert!(!is_found, "{folder} {numbers:?}");
+                    handler.working_folder(&root, &Replaced::new()).unwrap_or_default()
+                }
+                Err(error @ HandlerError::Replaced { .. }) => {
+                    assert!(is_found, "{folder} {numbers:?}");
+                    error.to_string()
+                }
+                Err(error) => panic!("{folder} {numbers:?}: {error}"),
+            };
+            assert_eq!(words.contains(told), is_told, "{folder} {numbers:?}: {words}");
+            assert_eq!(words.contains("/ for a service without WorkingDirectory="), is_told, "{words}");
+        }
+    }
+    // A name without a pattern is beside the file for all of them, and a whole path is no question.
+    for import in ["conf.d/x.toml", "/etc/containerd/conf.d/*.toml"] {
+        let (dir, root) = machine(Some(&format!("version = 2\nimports = [\"{import}\"]\n")));
+        std::fs::write(dir.path().join("etc/containerd/conf.d/x.toml"), REPLACES).unwrap();
+        for numbers in [&[1, 6, 20][..], &[1, 7, 24], &[1, 7]] {
+            match with_handler(&root, ContainerdVersion::of_numbers(numbers)) {
+                Err(HandlerError::Replaced { note: None, .. }) => {}
+                other => panic!("{import} {numbers:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_others_have_beside_the_handler_is_missed_whichever_version_is_known() {
+    let (dir, root) = machine(Some("version = 2\n"));
+    let written = changes(&root, Some((1, 7))).unwrap();
+    std::fs::write(dir.path().join("etc/containerd/config.toml"), format!("{}\n{MINE}", written[0].after)).unwrap();
+    let then = Replaced::from([(written[0].path.clone(), written[0].before.clone())]);
+    for numbers in [&[][..], &[1, 6, 20], &[1, 7], &[1, 7, 15], &[1, 7, 24], &[2, 1, 9], &[2, 3, 0]] {
+        let why = loss(&root, &[&written[0]], &then, ContainerdVersion::of_numbers(numbers)).unwrap_or_default();
+        assert!(why.starts_with("handler mine of /etc/containerd/config.toml:"), "{numbers:?}: {why}");
+    }
+}
+
+/// As k0s does for the containerd 1.7 that it brings: no drop-in's section takes the place of another's.
+#[test]
+fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
+    let (dir, root) = machine(None);
+    std::fs::create_dir_all(dir.path().join("etc/k0s/containerd.d")).unwrap();
+    let main = "# k0s_managed=true\nversion = 2\nimports = [\"/run/k0s/containerd-cri.toml\"]\n";
+    std::fs::write(dir.path().join("etc/k0s/containerd.toml"), main).unwrap();
+    let written = changes(&root, Some((1, 7))).unwrap();
+    let [ours] = &written[..] else { panic!("one drop-in: {written:?}") };
+    assert_eq!(ours.path, Path::new("/etc/k0s/containerd.d/50-kata-osinfo.toml"));
+    std::fs::write(dir.path().join(&ours.path.display().to_string()[1..]), format!("{}\n{MINE}", ours.after)).unwrap();
+    // It is read before ours.
+    let added = ours.path.with_file_name("50-kata-osinfo-added.toml");
+    let lost = Replaced::from([(ours.path.clone(), Some(ours.after.clone()))]);
+    let mut moved = lost.clone();
+    moved.insert(added, Some(format!("version = 2\n{MINE}")));
+    for numbers in [&[][..], &[1, 6, 20], &[1, 7], &[1, 7, 24]] {
+        let of = |then| loss(&root, &[ours], then, ContainerdVersion::of_numbers(numbers));
+        let why = of(&lost).unwrap_or_default();
+        assert!(why.starts_with("handler mine of /etc/k0s/containerd.d/50-kata-osinfo.toml:"), "{numbers:?}: {why}");
+        assert_eq!(of(&moved), None, "{numbers:?}");
+    }
+}
+
+/// 1.6 loads the same files.
+#[test]
+fn a_containerd_1_7_that_would_not_start_is_told_though_another_1_x_would() {
+    let (dir, root) = machine(Some("version = 2\n"));
+    let written = changes(&root, Some((1, 7))).unwrap();
+    let text = format!("{}\n[plugins.\"a.b.c.d\"]\nx = 1\n", written[0].after);
+    std::fs::write(dir.path().join("etc/containerd/config.toml"), text).unwrap();
+    let told = |version: (u32, u32)| in_effect::problems(&root, &[&written[0]], Some(version.into())).unwrap();
+    assert!(told((1, 6)).is_empty(), "{:?}", told((1, 6)));
+    let expected = "containerd would not start: `a.b.c.d` is not a plugin's name";
+    assert!(told((1, 7)).iter().any(|problem| problem.message.starts_with(expected)), "{:?}", told((1, 7)));
 }

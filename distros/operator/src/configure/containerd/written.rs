@@ -6,7 +6,8 @@ use super::super::state::FileChange;
 use super::super::theirs::ForeignValue;
 use super::files::{Files, Replaced};
 use super::handler::RUNC;
-use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME, join, read};
+use super::loaded::{File, GRPC, LoadError, Loaded, RUNTIME, join, read, working_folder};
+use super::loading::Loading;
 use root::Root;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,13 @@ impl ContainerdHandler {
         }
         all.retain(|(_, wanted, found)| found.as_ref() != Some(wanted));
         all
+    }
+
+    /// That where containerd looks for what is imported is not known for certain, in words.
+    pub(in super::super) fn working_folder(&self, root: &Root, replaced: &Replaced) -> Option<String> {
+        let files = Files { root, replaced };
+        let read = |loading: &Loading| read(&files, &self.main, *loading).ok();
+        self.loadings.iter().filter_map(read).find_map(|files| working_folder(&self.loadings, &files))
     }
 
     /// Why the handler would not be there, or not as it was meant.

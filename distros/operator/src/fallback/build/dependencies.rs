@@ -13,6 +13,9 @@ struct Build {
     qemu: &'static [&'static str],
 }
 
+/// The release that instructions were tried on.
+pub(super) const BOOKWORM: &str = "debian:12";
+
 const APT: Build = Build {
     install: "apt-get update && apt-get install -y --no-install-recommends",
     virtiofsd: &[
@@ -195,9 +198,9 @@ pub(super) fn of_qemu(manager: PackageManager) -> Vec<&'static str> {
     Build::of(manager).map(|build| build.qemu.to_vec()).unwrap_or_default()
 }
 
-/// Whether it is Debian 12, whose rustc is too old.
+/// Whether it is Debian 12, whose rustc is too old, or has its packages.
 pub(super) fn is_bookworm(release: &Release) -> bool {
-    release.distro == "debian" && release.version == "12"
+    release.is_or_derives_from(BOOKWORM)
 }
 
 /// The command that installs packages.

@@ -1,10 +1,34 @@
 use super::*;
+use model::database::Database;
 use model::package_manager::PackageManager;
 
 #[test]
 fn each_architecture_has_the_name_that_qemu_gives_it() {
-    let names: Vec<&str> = Arch::ALL.iter().map(|arch| target(*arch)).collect();
+    let names: Vec<&str> = Arch::ALL.iter().map(|arch| arch.qemu_name()).collect();
     assert_eq!(names, ["x86_64", "aarch64", "ppc64", "s390x"]);
+}
+
+/// Its packages are Debian's, and so is what is known of them; that they were tried there is not.
+#[test]
+fn what_is_built_from_bookworm_has_its_rustc_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let devuan = "distro: devuan\nderives-from: debian\nreleases: [{version: 5, derives-from: bookworm}]\n";
+    std::fs::write(dir.path().join("devuan.yaml"), devuan).unwrap();
+    // One that names no releases has those of the distro beneath.
+    std::fs::write(dir.path().join("star.yaml"), "distro: star\nderives-from: devuan\n").unwrap();
+    let database = Database::load(&[dir.path().to_owned()]).unwrap();
+    let of = |distro: &str, version: &str| {
+        let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
+        let instructions = instructions(Buildable::Virtiofsd, &release, Profile::find("rs-4.0").unwrap());
+        let has = |name: &str| instructions.dependencies.iter().any(|package| package == name);
+        let known = instructions.notes.iter().any(|note| note.starts_with("bookworm's rustc"));
+        ((has("rustc-web"), has("rustc"), known), instructions.exercised.is_some())
+    };
+    let with_its_own = (false, true, false);
+    assert_eq!(of("debian", "12"), ((true, false, true), true));
+    assert_eq!(of("devuan", "5"), ((true, false, true), false));
+    assert_eq!(of("star", "5"), ((true, false, true), false));
+    assert_eq!(of("debian", "13"), (with_its_own, false));
 }
 
 /// Whatever reaches it, the script is commands of ours, comments, and a record between its marks.
@@ -15,6 +39,7 @@ fn nothing_of_a_record_becomes_a_command() {
         distro: "d'; touch /pwned; '".to_owned(),
         codename: None,
         aliases: Vec::new(),
+        based_on: Vec::new(),
         arch: Arch::X86_64,
         package_manager: PackageManager::Apt,
         suites: Vec::new(),
@@ -25,6 +50,7 @@ fn nothing_of_a_record_becomes_a_command() {
         filesystems: Vec::new(),
         kernel: None,
         container_manager: None,
+        docker: None,
     };
     for component in [Buildable::Qemu, Buildable::Virtiofsd] {
         let profile = Profile::all().first().unwrap();

@@ -2,7 +2,9 @@
 
 use super::RUN;
 use crate::containers::host;
+use crate::containers::network;
 use crate::containers::settings::Settings;
+use crate::containers::snapshotters::{self, Prepared};
 use crate::process;
 use model::hex::hex;
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use suites::loop_device;
+
+/// How long a shim may take to clean up after one that was killed: by default it is 5 s, in which no emulated machine stops
+/// a sandbox.
+const CLEAN_UP: &str = "90s";
 
 /// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,10 +29,10 @@ struct Owner {
     disk: PathBuf,
 }
 
-/// Takes everything of an instance away: processes, mounts, control groups, sockets, folders.
+/// Takes everything of an instance away: processes, mounts, control groups, bridges, volumes, sockets, folders.
 ///
 /// `ids` is the highest number that it has given to a container.
-pub(super) fn clean_up(name: &str, disk: &Path, ids: u64) {
+pub(in crate::containers) fn clean_up(name: &str, disk: &Path, ids: u64) {
     let run = Path::new(RUN).join(name);
     for number in 1..=ids {
         for letter in ['r', 'k'] {
@@ -35,6 +42,9 @@ pub(super) fn clean_up(name: &str, disk: &Path, ids: u64) {
     for id in [format!("{name}r-"), format!("{name}k-"), name.to_owned()] {
         host::remove(&id, &[]);
     }
+    network::remove_bridges(name);
+    snapshotters::remove_volumes(name);
+    loop_device::free_below(disk);
     for folder in [&run, disk, &Path::new("/run/containerd/runc").join(name)] {
         let _ = fs::remove_dir_all(folder);
     }
@@ -53,7 +63,7 @@ fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
 }
 
 /// Removes what agents that were killed have left.
-pub(super) fn sweep() {
+pub(in crate::containers) fn sweep() {
     for entry in fs::read_dir(RUN).into_iter().flatten().flatten() {
         let text = fs::read(entry.path().join("owner")).unwrap_or_default();
         if let Ok(owner) = serde_json::from_slice::<Owner>(&text)
@@ -66,8 +76,14 @@ pub(super) fn sweep() {
     }
 }
 
-/// Makes the folders, the links to Kata's shims, and containerd's configuration.
-pub(super) fn lay_out(name: &str, settings: &Settings, run: &Path, disk: &Path) -> io::Result<()> {
+/// Makes the folders, the links to Kata's shims, and containerd's configuration with this text.
+pub(in crate::containers) fn lay_out(
+    name: &str,
+    settings: &Settings,
+    run: &Path,
+    disk: &Path,
+    configuration: &str,
+) -> io::Result<()> {
     for folder in [run.join("state"), run.join("fifo"), run.join("bin"), disk.join("root"), disk.join("containers")] {
         fs::create_dir_all(folder)?;
     }
@@ -78,15 +94,22 @@ pub(super) fn lay_out(name: &str, settings: &Settings, run: &Path, disk: &Path) 
     for (name, shim) in &settings.kata_shims {
         symlink(shim, run.join("bin").join(name))?;
     }
-    fs::write(run.join("config.toml"), configuration(run, disk))
+    fs::write(run.join("config.toml"), configuration)
 }
 
 /// Version 2 is understood from containerd 1.3 to 2.x. Whatever listens elsewhere or writes outside its folders is off.
-fn configuration(run: &Path, disk: &Path) -> String {
-    const DISABLED: [&str; 9] = [
-        "io.containerd.grpc.v1.cri",
-        "io.containerd.cri.v1.images",
-        "io.containerd.cri.v1.runtime",
+pub(in crate::containers) fn configuration(run: &Path, disk: &Path, prepared: Option<&Prepared>) -> String {
+    const CRI: [&str; 3] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"];
+    plugins_but_for(run, disk, &CRI, prepared) + prepared.map_or("", |prepared| prepared.section.as_str())
+}
+
+/// The same without these plugins only.
+pub(in crate::containers) fn with_plugins(run: &Path, disk: &Path, without: &[&str]) -> String {
+    plugins_but_for(run, disk, without, None)
+}
+
+fn plugins_but_for(run: &Path, disk: &Path, without: &[&str], prepared: Option<&Prepared>) -> String {
+    const DISABLED: [&str; 6] = [
         "io.containerd.internal.v1.opt",
         "io.containerd.nri.v1.nri",
         // Where these find no filesystem of their own, some versions fail everything that lists snapshotters.
@@ -96,8 +119,12 @@ fn configuration(run: &Path, disk: &Path) -> String {
         "io.containerd.snapshotter.v1.blockfile",
     ];
     let quoted = |path: PathBuf| format!("{:?}", path.to_string_lossy());
+    let wanted = prepared.map(|prepared| snapshotters::plugin(prepared.name));
+    let disabled = without.iter().chain(&DISABLED).copied();
+    let disabled: Vec<&str> = disabled.filter(|plugin| wanted.as_deref() != Some(*plugin)).collect();
     format!(
-        "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = {DISABLED:?}\n\n[grpc]\naddress = {}\n",
+        "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = {disabled:?}\n\n[grpc]\naddress = {}\n\n\
+         [timeouts]\n\"io.containerd.timeout.shim.cleanup\" = \"{CLEAN_UP}\"\n",
         quoted(disk.join("root")),
         quoted(run.join("state")),
         quoted(run.join("sock")),
@@ -105,7 +132,7 @@ fn configuration(run: &Path, disk: &Path) -> String {
 }
 
 /// Where containerd, `ctr` and the shims look for programs.
-pub(super) fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
+pub(in crate::containers) fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = programs.to_vec();
     folders.push(run.join("bin"));
@@ -121,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_configuration_keeps_everything_in_its_folders() {
-        let text = configuration(Path::new("/run/x"), Path::new("/disk/x"));
+        let text = configuration(Path::new("/run/x"), Path::new("/disk/x"), None);
         assert!(text.starts_with("version = 2\nroot = \"/disk/x/root\"\nstate = \"/run/x/state\"\n"), "{text}");
         assert!(text.contains("address = \"/run/x/sock\"") && text.contains("io.containerd.nri.v1.nri"), "{text}");
     }

@@ -69,6 +69,7 @@ pub(crate) fn kata(kind: Runtime) -> Kata {
         agent: None,
         checker: None,
         own: None,
+        own_image: None,
         emulated: true,
     }
 }
@@ -122,5 +123,37 @@ fn a_path_that_is_not_there_blames_the_record_and_a_lost_setting_is_ours() {
     match machine.configure(&kata(Runtime::Go)) {
         Err(Stop::Error { message }) => assert!(message.contains("90-admin.toml"), "{message}"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_is_on_where_the_last_file_that_names_it_says_so() {
+    let machine = Machine::new();
+    let go = kata(Runtime::Go);
+    machine.configure(&go).unwrap();
+    let is_on = || is_set(&machine.root, &go, "sandbox_cgroup_only").unwrap();
+    assert!(!is_on());
+    machine.put("etc/kata-containers/config.d/60-admin.toml", "[runtime]\nsandbox_cgroup_only = true\n");
+    assert!(is_on());
+    machine.put("etc/kata-containers/config.d/70-admin.toml", "[runtime]\nsandbox_cgroup_only = false\n");
+    assert!(!is_on());
+}
+
+#[test]
+fn a_guest_of_katas_own_has_an_image_and_no_initrd() {
+    for kind in [Runtime::Go, Runtime::Rs] {
+        let machine = Machine::new();
+        machine.put("k/own-kernel", "k");
+        machine.put("k/own-image", "i");
+        let kata = kata(kind);
+        let profile = Profile::find(&kata.profile).unwrap();
+        let own = configure_image(&machine.root, &machine.claims, profile, &kata, "/k/own-kernel", "/k/own-image");
+        let text = own.unwrap().unwrap().text;
+        for line in ["kernel = \"/k/own-kernel\"\n", "image = \"/k/own-image\"\n", "initrd = \"\"\n"] {
+            assert_eq!(text.matches(line).count(), 1, "{line}: {text}");
+        }
+        // The next container's guest is of the distro's kernel again.
+        let again = machine.configure(&kata).unwrap().text;
+        assert!(again.contains("initrd = \"/k/initrd\"\n") && again.contains("image = \"\"\n"), "{again}");
     }
 }

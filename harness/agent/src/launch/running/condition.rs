@@ -4,8 +4,9 @@ use super::RunningGuest;
 use crate::launch::ending::{GuestSigns, ProcessEnd, ProcessState, QmpAnswer, judge};
 use crate::launch::kernel_log::{oops_line, panic_line};
 use crate::launch::late::{Heard, ShareFacts};
+use crate::launch::qemu_process::kvm_error;
 use crate::launch::{memory, virtio_fs};
-use crate::process::{self, wait};
+use crate::process::wait;
 use protocol::client::Client;
 use qemu::qmp::QmpError;
 use serde_json::{Value, json};
@@ -50,7 +51,8 @@ impl RunningGuest {
 
     /// Lines and daemons end a moment before the process whose crash ended them can be reaped.
     fn await_the_vmms_end(&mut self) {
-        if self.qemu_ended.is_none() {
+        // A QEMU whose KVM gave up does not end.
+        if self.qemu_ended.is_none() && kvm_error(&self.stderr.text()).is_none() {
             self.qemu_ended = wait(&mut self.qemu, self.deadlines.end).ok().flatten();
         }
     }
@@ -78,16 +80,17 @@ impl RunningGuest {
         let mut signs = GuestSigns {
             panic: self.kernel_line(panic_line),
             oops: self.kernel_line(oops_line),
+            gave_up: kvm_error(&self.stderr.text()),
             vmm: match self.qemu_ended {
                 Some(status) => ProcessState::Ended {
                     end: ProcessEnd::of_qemu(status, &self.stderr.text()),
                     words: self.stderr.last_lines(4),
                 },
-                None => living(self.qemu.id()),
+                None => ProcessState::of_the_living(self.qemu.id()),
             },
             daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
                 Some(end) => ProcessState::Ended { end, words: daemon.last_lines() },
-                None => living(daemon.pid()),
+                None => ProcessState::of_the_living(daemon.pid()),
             }),
             line_ended,
             silent: None,
@@ -121,9 +124,4 @@ impl RunningGuest {
             _ => self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu),
         }
     }
-}
-
-/// A process that has not been reaped: stopped, or else running.
-fn living(pid: u32) -> ProcessState {
-    if process::state(pid) == Some('T') { ProcessState::Stopped } else { ProcessState::Runs }
 }

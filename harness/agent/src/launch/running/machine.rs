@@ -2,17 +2,33 @@
 
 use super::RunningGuest;
 use crate::log::Log;
-use crate::process::kill_group;
+use crate::process::{kill_group, wait};
 use model::profile::{ModuleUse, Profile};
 use protocol::message::{GuestReply, GuestRequest};
 use qemu::qmp::QmpError;
+use rustix::process::Signal;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::environment::{Answer, Ending, Machine, Question};
-use suites::filesystem::{Action, GuestSide, Reply};
+use suites::filesystem::{Action, DaemonSignal, GuestSide, Reply};
 use suites::outcome::Component;
+
+impl RunningGuest {
+    /// Loads the modules for a use, all of which the kernel must have.
+    ///
+    /// # Errors
+    /// Which it lacks, or does not load.
+    pub(crate) fn load_all(&mut self, used_for: ModuleUse) -> Result<(), Stop> {
+        let missing = self.modules.get(&used_for).map(|set| set.missing.join(", ")).unwrap_or_default();
+        if !missing.is_empty() {
+            let message = format!("kernel {} has neither a module nor built-in code for {missing}", self.kernel);
+            return Err(Stop::blame(Component::Kernel, message));
+        }
+        self.load_modules(used_for)
+    }
+}
 
 impl Machine for RunningGuest {
     fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
@@ -25,9 +41,20 @@ impl Machine for RunningGuest {
             let sent = self.agent.as_ref().map(|agent| agent.send(GuestRequest::Ask { question }));
             return sent.transpose().map(|_| Answer::Done).map_err(|e| Stop::error(e.to_string()));
         }
+        if matches!(question, Question::SwitchRoot { .. }) {
+            return self.ask_for_another(question);
+        }
         match self.request(GuestRequest::Ask { question }, self.deadlines.answer, "asking the guest")? {
             GuestReply::Answered { answer } => Ok(answer),
             other => Err(Stop::error(format!("asking the guest: unexpected reply {other:?}"))),
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        match self.request(GuestRequest::Act { action }, self.deadlines.act, "acting in the guest") {
+            Ok(GuestReply::Acted { reply }) => Ok(reply),
+            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
+            Err(stop) => Err(stop),
         }
     }
 
@@ -105,9 +132,12 @@ impl Machine for RunningGuest {
             if Instant::now() > end {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
                 let state = match self.how_it_is() {
-                    Some(ending @ (Ending::VmmStopped { .. } | Ending::DaemonStopped | Ending::LineClosed)) => {
-                        return Err(ending.stop("waiting for QEMU's end"));
-                    }
+                    Some(
+                        ending @ (Ending::KvmGaveUp { .. }
+                        | Ending::VmmStopped { .. }
+                        | Ending::DaemonStopped
+                        | Ending::LineClosed),
+                    ) => return Err(ending.stop("waiting for QEMU's end")),
                     ending => ending.map_or_else(|| "alive".to_owned(), |ending| format!("{ending:?}")),
                 };
                 return Err(Stop::fail(format!(
@@ -151,11 +181,32 @@ impl Machine for RunningGuest {
 
 impl GuestSide for RunningGuest {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
-        match self.request(GuestRequest::Act { action }, self.deadlines.act, "acting in the guest") {
-            Ok(GuestReply::Acted { reply }) => Ok(reply),
-            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
-            Err(stop) => Err(stop),
+        Machine::act(self, action)
+    }
+
+    fn end_daemon(&mut self, by: DaemonSignal, deadline: Duration) -> Result<bool, Stop> {
+        let daemon = self.daemon.as_mut().ok_or_else(|| Stop::error("this guest has no virtiofsd"))?;
+        let signal = match by {
+            DaemonSignal::Kill => Signal::KILL,
+            DaemonSignal::Terminate => Signal::TERM,
+        };
+        daemon.end_by(signal, deadline)
+    }
+
+    fn answers(&mut self) -> Result<bool, Stop> {
+        let Some(agent) = &self.agent else { return Err(Stop::error("the guest has no agent")) };
+        let question = Question::Read { path: "/proc/uptime".to_owned() };
+        let patient = || agent.silent_for() < self.deadlines.silence;
+        Ok(agent.ask(GuestRequest::Ask { question }, self.deadlines.answer, patient).is_ok())
+    }
+
+    fn quit_vmm(&mut self, deadline: Duration) -> Result<bool, Stop> {
+        // QEMU may end before it answers.
+        if let Some(qmp) = &mut self.qmp {
+            let _ = qmp.execute("quit", serde_json::json!({}));
         }
+        self.qemu_ended = self.qemu_ended.or(wait(&mut self.qemu, deadline).ok().flatten());
+        Ok(self.qemu_ended.is_some())
     }
 
     fn daemon_descriptors(&mut self) -> Result<usize, Stop> {

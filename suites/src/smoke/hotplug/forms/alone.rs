@@ -1,13 +1,14 @@
 //! What each test plugs, for a QEMU without a guest: what a script can give it.
 
-use super::{DISK, NETDEV, interface, pci_disk, root_port_disk, scsi_disk, typed};
+use super::{Disk, interface, netdev, node_name, pci_disk, port_disk, scsi_disk, typed};
 use crate::reproducer::Plug;
 use model::profile::Profile;
 use serde_json::Value;
+use std::path::Path;
 
 /// The disk of Kata's SCSI controller.
 pub(crate) fn scsi_disk_alone(profile: &Profile) -> Plug {
-    plug(scsi_disk(profile), &disk(["-device", "virtio-scsi-pci,id=scsi0"]))
+    plug(scsi_disk(profile, &Disk::first(Path::new(""))), &disk(["-device", "virtio-scsi-pci,id=scsi0"]))
 }
 
 /// The disk of Kata's PCI bridge.
@@ -19,14 +20,14 @@ pub(crate) fn pci_disk_alone(profile: &Profile) -> Plug {
 pub(crate) fn root_port_disk_alone(profile: &Profile) -> Plug {
     let into = disk(["-device", "pcie-root-port,id=rp0,bus=pcie.0,chassis=0,slot=0"]);
     let instead = Some("a disk in the place of the VFIO device");
-    Plug { instead, ..plug(root_port_disk(profile), &into) }
+    Plug { instead, ..plug(port_disk(profile, "rp0"), &into) }
 }
 
 /// The interface of Kata's PCI bridge; nothing is at its other end.
 pub(crate) fn interface_alone(profile: &Profile) -> Plug {
     let mut arguments = bridge(profile).to_vec();
-    arguments.extend(["-netdev".to_owned(), format!("hubport,id={NETDEV},hubid=0")]);
-    plug(interface(profile), &arguments)
+    arguments.extend(["-netdev".to_owned(), format!("hubport,id={},hubid=0", netdev(1))]);
+    plug(interface(profile, 1), &arguments)
 }
 
 fn plug(device: Value, arguments: &[String]) -> Plug {
@@ -41,6 +42,6 @@ fn bridge(profile: &Profile) -> [String; 2] {
 
 /// What a disk is plugged into, and a disk without a file.
 fn disk(into: [&str; 2]) -> Vec<String> {
-    let node = format!("null-co,node-name={DISK},read-zeroes=on");
+    let node = format!("null-co,node-name={},read-zeroes=on", node_name(0));
     [into[0], into[1], "-blockdev", &node].map(str::to_owned).to_vec()
 }

@@ -21,9 +21,9 @@ fn switches_are_text_up_to_3_12() {
         let expected = json!({
             "driver": "scsi-hd", "id": id, "drive": "drive-0", "bus": "scsi0.0", "scsi-id": 0, "lun": 0, "share-rw": on,
         });
-        assert_eq!(scsi_disk(profile(name)), expected, "{name}");
-        assert_eq!(interface(profile(name))["mq"], on, "{name}");
-        assert_eq!(interface(profile(name))["vectors"], json!(4), "{name}: a number at every tag");
+        assert_eq!(scsi_disk(profile(name), &Disk::first(Path::new("/d.img"))), expected, "{name}");
+        assert_eq!(interface(profile(name), 1)["mq"], on, "{name}");
+        assert_eq!(interface(profile(name), 1)["vectors"], json!(4), "{name}: a number at every tag");
     }
 }
 
@@ -76,12 +76,53 @@ fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
         "driver": "raw", "node-name": "drive-0", "read-only": false,
         "file": { "driver": "file", "filename": "/d.img", "aio": "threads" },
     });
-    assert_eq!(node(profile("go-3.32"), "/d.img"), go);
+    let first = Disk::first(Path::new("/d.img"));
+    assert_eq!(node(profile("go-3.32"), &first, "/d.img"), go);
     let rust = json!({
         "driver": "raw", "node-name": "drive-0", "read-only": false,
         "file": { "driver": "file", "filename": "/dev/fdset/1", "aio": "threads", "read-only": false },
     });
-    assert_eq!(node(profile("rs-main"), "/dev/fdset/1"), rust);
+    assert_eq!(node(profile("rs-main"), &first, "/dev/fdset/1"), rust);
+}
+
+/// `ExecuteSCSIDeviceAdd` shares every disk; `hotplug_block_device` those that can be written, and lets the others' files be
+/// open elsewhere.
+#[test]
+fn a_read_only_disk_is_said_to_be_so_in_each_runtimes_way() {
+    let disk = Disk { file: Path::new("/d.img"), index: 300, read_only: true, aio: "io_uring" };
+    let go = json!({
+        "driver": "raw", "node-name": "drive-300", "read-only": true,
+        "file": { "driver": "file", "filename": "/d.img", "aio": "io_uring" },
+    });
+    assert_eq!(node(profile("go-3.32"), &disk, "/d.img"), go);
+    let rust = json!({
+        "driver": "raw", "node-name": "drive-300", "read-only": true, "force-share": true,
+        "file": { "driver": "file", "filename": "/d.img", "aio": "io_uring", "read-only": true },
+    });
+    assert_eq!(node(profile("rs-4.1"), &disk, "/d.img"), rust);
+    let device = json!({
+        "driver": "scsi-hd", "id": "drive-300", "drive": "drive-300", "bus": "scsi0.0", "scsi-id": 1, "lun": 44,
+    });
+    assert_eq!(scsi_disk(profile("rs-4.1"), &disk), device);
+    assert_eq!(scsi_disk(profile("go-3.32"), &disk)["share-rw"], json!(true));
+}
+
+/// `hotAddNetDevice` names the descriptors before it names them to the back end; `disable_vhost_net` leaves vhost's out.
+#[test]
+fn a_tap_is_handed_over_before_it_is_named() {
+    let null = || std::fs::File::open("/dev/null").unwrap();
+    let tap = Tap { tap: null(), vhost: null() };
+    let sent = |by_vhost| {
+        let mut machine = FakeMachine::of("go-3.32");
+        plug_tap(&mut machine, &tap, by_vhost).unwrap();
+        machine.sent
+    };
+    let commands = |by_vhost| sent(by_vhost).into_iter().map(|(command, _)| command).collect::<Vec<_>>();
+    assert_eq!(commands(true), ["getfd", "getfd", "netdev_add", "device_add"]);
+    let named = json!({ "type": "tap", "id": "tap1_kata", "fds": "fd0", "vhost": true, "vhostfds": "vhostfd0" });
+    assert_eq!(sent(true)[2].1, named);
+    assert_eq!(commands(false), ["getfd", "netdev_add", "device_add"]);
+    assert_eq!(sent(false)[1].1, json!({ "type": "tap", "id": "tap1_kata", "fds": "fd0" }));
 }
 
 const REFUSAL: &str =
@@ -115,8 +156,8 @@ fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
     type Plug = fn(&mut FakeMachine) -> Result<String, Stop>;
     let plugs: [Plug; 3] = [
         |machine| plug_pci_disk(machine, Path::new("/d.img")),
-        |machine| plug_scsi_disk(machine, Path::new("/d.img")),
-        |machine| plug_interface(machine, "127.0.0.1:1"),
+        |machine| plug_scsi_disk(machine, &Disk::first(Path::new("/d.img"))),
+        |machine| plug_interface(machine, 1, "127.0.0.1:1"),
     ];
     for plug in plugs {
         assert!(kata(plug(&mut strict("go-3.8", false)).unwrap_err()));
@@ -126,7 +167,7 @@ fn a_text_for_a_switch_blames_kata_where_the_same_qemu_takes_the_switch() {
     }
     // What was typed and is refused is no fault of Kata's, and is not tried again.
     let mut machine = strict("go-3.32", true);
-    assert_eq!(plug_scsi_disk(&mut machine, file), Err(Stop::blame(Component::Qemu, "no such bus")));
+    assert_eq!(plug_scsi_disk(&mut machine, &Disk::first(file)), Err(Stop::blame(Component::Qemu, "no such bus")));
     assert_eq!(machine.count("device_add"), 1);
 }
 

@@ -1,0 +1,133 @@
+//! Which version a machine's containerd has.
+
+use model::diagnostic::printable;
+use model::kata_version::KataVersion;
+use model::package_manager::PackageManager;
+use operator::configure::{ContainerdConfig, ContainerdVersion, find_containerd_config};
+use operator::packages::Packages;
+use operator::process::Invocation;
+use root::Root;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long containerd may take to say its version.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
+pub(super) fn find(
+    root: &Root,
+    manager: PackageManager,
+    given: Option<&str>,
+    place: &ContainerdConfig,
+) -> anyhow::Result<Option<ContainerdVersion>> {
+    if let Some(given) = given {
+        let version: KataVersion = given
+            .parse()
+            .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
+        let has_patch = given.trim().split(['-', '+']).next().is_some_and(|numbers| numbers.split('.').count() > 2);
+        let patch = has_patch.then_some(version.patch);
+        return Ok(Some(ContainerdVersion { patch, ..(version.major, version.minor).into() }));
+    }
+    // Those of Kubernetes' distributions are in no search path.
+    let program = if place.is_standard() { root.which("containerd")? } else { None };
+    let Some(program) = program else { return Ok(None) };
+    let packages = Packages::read(root, Some(manager)).ok();
+    if let Some(numbers) = packages.as_ref().and_then(|packages| numbers(packages, &program)) {
+        return Ok(ContainerdVersion::of_numbers(&numbers));
+    }
+    if !root.is_running_system() {
+        return Ok(None);
+    }
+    Ok(says(&program, WITHIN))
+}
+
+/// That of the package that owns the machine's own containerd; nothing is run.
+pub(crate) fn of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
+    let place = find_containerd_config(root, None).ok()?;
+    let program = root.which("containerd").ok().flatten().filter(|_| place.is_standard())?;
+    ContainerdVersion::of_numbers(&numbers(packages?, &program)?)
+}
+
+/// The numbers of the version of the package that owns a program.
+fn numbers(packages: &Packages<'_>, program: &Path) -> Option<Vec<u32>> {
+    Some(packages.owner(program).ok().flatten()?.version.numbers())
+}
+
+/// `containerd github.com/containerd/containerd v2.1.3 …`, and without the `v` as Debian's 1.7 and 2.1 say it.
+fn says(program: &Path, within: Duration) -> Option<ContainerdVersion> {
+    match Invocation::new(program, &["--version"]).run(within, None) {
+        Ok(finished) => finished.stdout.split_whitespace().find_map(version),
+        Err(error) => {
+            eprintln!("warning: {}: name it with --containerd-version", printable(&error.to_string()));
+            None
+        }
+    }
+}
+
+fn version(word: &str) -> Option<ContainerdVersion> {
+    let mut parts = word.trim_start_matches('v').split('.');
+    let mut number = || parts.next()?.parse::<u32>().ok();
+    let (major, minor) = (number()?, number()?);
+    // `24~ds1`
+    let patch = parts.next().and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    Some(ContainerdVersion { major, minor, patch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn containerd_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("containerd");
+        let script = |text: &str| {
+            std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script("echo containerd github.com/containerd/containerd v2.1.3 deadbeef");
+        let numbers = |numbers: &[u32]| ContainerdVersion::of_numbers(numbers);
+        assert_eq!(says(&program, Duration::from_secs(20)), numbers(&[2, 1, 3]));
+        script("echo containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6");
+        assert_eq!(says(&program, Duration::from_secs(20)), numbers(&[1, 7, 24]));
+        script("sleep 1000");
+        let started = std::time::Instant::now();
+        assert_eq!(says(&program, Duration::from_millis(300)), None);
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_package_says_which_containerd_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = dir.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        write("usr/bin/containerd", "no program that could be run");
+        let root = Root::new(dir.path()).unwrap();
+        let apt = PackageManager::Apt;
+        let said = |given| find(&root, apt, given, &find_containerd_config(&root, None).unwrap()).unwrap();
+        assert_eq!(said(None), None);
+        write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
+        let numbers = |numbers: &[u32]| ContainerdVersion::of_numbers(numbers);
+        for (version, expected) in
+            [("1:2.1.3-1", &[2, 1, 3][..]), ("1.7.24~ds1-6+b4", &[1, 7, 24]), ("2.2~rc1-1", &[2, 2])]
+        {
+            let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
+            write("var/lib/dpkg/status", &status);
+            assert_eq!(said(None), numbers(expected));
+            let packages = Packages::read(&root, Some(apt)).unwrap();
+            assert_eq!(of_package(&root, Some(&packages)), numbers(expected));
+        }
+        assert_eq!(said(Some("2.0")), numbers(&[2, 0]));
+        assert_eq!(said(Some("1.6.20")), numbers(&[1, 6, 20]));
+        // A distribution of Kubernetes has its own.
+        let main = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
+        write(&main[1..], "version = 3\n");
+        let theirs = find_containerd_config(&root, Some(Path::new(main))).unwrap();
+        assert_eq!(find(&root, apt, None, &theirs).unwrap(), None);
+    }
+}

@@ -1,0 +1,366 @@
+//! Roots and packages that want to reach this machine, and cannot.
+
+use crate::scratch::{Scratch, run, tree};
+use crate::{apt, dnf, rpm};
+use operator::installer::InstallError;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A folder of this machine's that everybody may write to, by its mode.
+struct Victim(tempfile::TempDir);
+
+impl Victim {
+    fn new() -> Victim {
+        let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+        std::fs::write(folder.path().join("keep"), "precious").expect("written");
+        std::fs::create_dir(folder.path().join("partial")).expect("made");
+        for path in ["", "keep", "partial"] {
+            std::fs::set_permissions(folder.path().join(path), PermissionsExt::from_mode(0o777)).expect("set");
+        }
+        Victim(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn is_unharmed(&self, after: &str) {
+        let mut names: Vec<_> =
+            std::fs::read_dir(self.path()).expect("listed").flatten().map(|e| e.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["keep", "partial"], "{after}");
+        assert_eq!(std::fs::read_to_string(self.path().join("keep")).expect("read"), "precious", "{after}");
+        assert_eq!(std::fs::read_dir(self.path().join("partial")).expect("listed").count(), 0, "{after}");
+    }
+}
+
+/// Puts a link in the place of what a root has there.
+fn link(scratch: &Scratch, name: &str, to: &Path) {
+    let path = scratch.root_path().join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    symlink(to, path).expect("linked");
+}
+
+fn link_harms_nobody(scratch: fn() -> Scratch, name: &str) {
+    for refreshed in [false, true] {
+        let (scratch, victim) = (scratch(), Victim::new());
+        if refreshed {
+            // With indexes and a database.
+            scratch.install("kq-lib", Duration::ZERO).expect("installed");
+        }
+        link(&scratch, name, victim.path());
+        let _ = scratch.dry_run("kq-vmm");
+        victim.is_unharmed(&format!("{name}: a dry run"));
+        let _ = scratch.install("kq-vmm", Duration::ZERO);
+        victim.is_unharmed(&format!("{name}: an installation"));
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
+fn links_of_a_root_for_apt_lead_to_nothing_that_is_written() {
+    for name in ["var/lib/apt/lists", "var/lib/dpkg", "var/cache/apt", "usr/share", "var/log"] {
+        link_harms_nobody(apt::scratch, name);
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
+fn links_of_a_root_for_dnf_lead_to_nothing_that_is_written() {
+    for name in ["var/cache", "var/lib"] {
+        link_harms_nobody(dnf::scratch, name);
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
+fn what_only_this_machines_root_may_read_is_not_read() {
+    let (scratch, victim) = (apt::scratch(), Victim::new());
+    let secret = victim.path().join("keep");
+    std::fs::write(&secret, "secretly no source\n").expect("written");
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).expect("set");
+    symlink(&secret, scratch.root_path().join("etc/apt/sources.list.d/b.list")).expect("linked");
+    for said in [
+        scratch.dry_run("kq-vmm").map(|plan| plan.told()).unwrap_or_else(|error| error.to_string()),
+        scratch
+            .install("kq-vmm", Duration::ZERO)
+            .map(|done| done.plan.told())
+            .unwrap_or_else(|error| error.to_string()),
+    ] {
+        assert!(!said.contains("secretly") && !said.contains("Malformed"), "{said}");
+    }
+}
+
+/// Gives a root Perl with what it loads: what leaves a bare chroot in a line.
+fn give_perl(root: &Path) {
+    let loaded = Command::new("ldd").arg("/usr/bin/perl").output().expect("ldd");
+    let loaded = String::from_utf8(loaded.stdout).expect("text");
+    let paths = loaded.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths.chain(["/usr/bin/perl", "/bin/sh"]) {
+        let to = root.join(&path[1..]);
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        std::fs::copy(path, to).expect("copied");
+    }
+}
+
+/// A script that leaves its root if that is a bare chroot, writes what it finds there into the root's `/report`, tries to
+/// write to `victim`, and does `then`.
+fn escape(victim: &Path, then: &str) -> String {
+    let at = victim.display();
+    format!(
+        r#"#!/usr/bin/perl
+open(my $report, ">>", "/report");
+mkdir "/x", 0755;
+opendir(my $top, "/");
+chroot "/x";
+chdir $top;
+chdir ".." for 1 .. 64;
+chroot ".";
+print $report (-e "{at}/keep" ? "out\n" : "in\n");
+print $report "wrote\n" if open(my $new, ">>", "{at}/new");
+print $report "removed\n" if unlink "{at}/keep";
+print $report "read\n" if open(my $shadow, "<", "/etc/shadow");
+print $report "signalled\n" if kill(0, {pid});
+{then}
+close $report;
+"#,
+        pid = std::process::id()
+    )
+}
+
+/// Adds a package with that script.
+fn with_postinst(scratch: &Scratch, package: &str, script: &str) {
+    let tree = tree(scratch.path(), package);
+    std::fs::create_dir_all(tree.join("DEBIAN")).expect("made");
+    std::fs::write(tree.join("DEBIAN/postinst"), script).expect("written");
+    std::fs::set_permissions(tree.join("DEBIAN/postinst"), PermissionsExt::from_mode(0o755)).expect("set");
+    apt::package_of(scratch, package, &tree, "");
+    apt::index(scratch);
+}
+
+/// Serves a folder by HTTP for as long as the test runs; its port.
+fn serve(folder: PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let folder = folder.clone();
+            std::thread::spawn(move || {
+                let mut request = vec![0; 8192];
+                let Ok(count) = stream.read(&mut request) else { return };
+                let text = String::from_utf8_lossy(&request[..count]).into_owned();
+                let path = text.split(' ').nth(1).unwrap_or_default().trim_start_matches("/./").trim_start_matches('/');
+                // apt has `:` as `%3a`, and dpkg-deb puts none into a name.
+                let (status, body) = match std::fs::read(folder.join(path)) {
+                    Ok(body) => ("200 OK", body),
+                    Err(_) => ("404 Not Found", Vec::new()),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+            });
+        }
+    });
+    port
+}
+
+#[test]
+#[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
+fn a_packages_script_is_nobody_on_this_machine_and_has_no_network() {
+    let (scratch, victim) = (apt::scratch(), Victim::new());
+    let port = serve(scratch.repository());
+    scratch.write("etc/apt/sources.list", &format!("deb [trusted=yes] http://127.0.0.1:{port} ./\n"));
+    give_perl(&scratch.root_path());
+    std::fs::create_dir(scratch.root_path().join("dev")).expect("made");
+    let dial = format!(
+        r#"socket(my $line, 2, 1, 0);
+print $report "dialled\n" if connect($line, pack("S n a4 x8", 2, {port}, "\x7f\0\0\1"));
+chroot "/root/target";
+print $report "null\n" if open(my $null, ">", "/dev/null") && -c "/dev/null";"#
+    );
+    with_postinst(&scratch, "kq-vmm", &escape(victim.path(), &dial));
+    scratch.install("kq-vmm", Duration::ZERO).expect("installed");
+    let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("the script ran");
+    // Out of the root it is, and on the machine it is not.
+    assert_eq!(report, "out\nnull\n");
+    victim.is_unharmed("a package's script");
+    // What it made is the root's own.
+    assert_eq!(std::fs::metadata(scratch.root_path().join("report")).expect("there").uid(), 0);
+}
+
+#[test]
+#[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
+fn a_roots_own_package_manager_is_nobody_on_this_machine() {
+    let (scratch, victim) = (apt::scratch(), Victim::new());
+    give_perl(&scratch.root_path());
+    for folder in ["dev", "proc", "tmp"] {
+        std::fs::create_dir(scratch.root_path().join(folder)).expect("made");
+    }
+    let program = scratch.root_path().join("usr/bin/apt-get");
+    std::fs::write(&program, escape(victim.path(), "exit 100;")).expect("written");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("set");
+    let plan = scratch.dry_run("kq-vmm").expect("a plan");
+    assert!(plan.guarded && plan.changes.is_none(), "{plan:?}");
+    assert!(!scratch.root_path().join("report").exists(), "a dry run changes nothing");
+    assert!(!scratch.root_path().join("x").exists(), "a dry run changes nothing");
+    scratch.install("kq-vmm", Duration::ZERO).expect_err("it refuses");
+    let report = std::fs::read_to_string(scratch.root_path().join("report")).expect("it ran");
+    assert_eq!(report, "in\n");
+    victim.is_unharmed("a root's own package manager");
+}
+
+/// The processes whose command line has that word.
+fn running(word: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| line.contains(word)).collect()
+}
+
+/// The processes that see a folder as a mount of its own: those of a sandbox for it, and any that they started.
+fn that_work_on(folder: &Path) -> Vec<String> {
+    let name = folder.display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten().map(|entry| entry.path());
+    let work = |path: &PathBuf| {
+        std::fs::read_to_string(path.join("mountinfo")).is_ok_and(|mounts| mounts.contains(&format!("{name} ")))
+    };
+    processes.filter(work).map(|path| std::fs::read_to_string(path.join("comm")).unwrap_or_default()).collect()
+}
+
+/// Folders of settings in the machine's `/tmp`.
+fn folders_in_tmp() -> Vec<std::ffi::OsString> {
+    let names = std::fs::read_dir("/tmp").expect("listed").flatten().map(|entry| entry.file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("kata-osinfo-")).collect()
+}
+
+#[test]
+#[cfg_attr(any(lacks = "apt", lacks = "ldd"), ignore = "needs root, apt, dpkg and dpkg-dev, and ldd")]
+fn nothing_outlives_this_program_when_it_is_killed() {
+    let scratch = apt::scratch();
+    give_perl(&scratch.root_path());
+    scratch.record("kq-vmm");
+    // As a daemon that a script has started, and the script itself.
+    let word = format!("kq-sleeper-{}", std::process::id());
+    let sleeps = format!("#!/usr/bin/perl\n$0 = '{word}';\nif (!fork) {{ fork; sleep 600 }}\nsleep 600;\n");
+    with_postinst(&scratch, "kq-vmm", &sleeps);
+    let before = folders_in_tmp();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+        .arg("--root")
+        .arg(scratch.root_path())
+        .args(["install", "vmm"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let until = Instant::now() + Duration::from_secs(120);
+    while running(&word).len() < 3 {
+        if let Some(status) = program.try_wait().expect("asked") {
+            let mut said = String::new();
+            let _ = program.stderr.take().expect("piped").read_to_string(&mut said);
+            panic!("it ended with {status}: {said}");
+        }
+        assert!(Instant::now() < until, "the package's script does not run");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // PID 1, apt, dpkg, and the script with what it started.
+    assert!(that_work_on(&scratch.root_path()).len() >= 6);
+    program.kill().expect("killed");
+    program.wait().expect("ended");
+    // Its own settings are among these; those of tests beside this one go when they end.
+    let made: Vec<std::ffi::OsString> = folders_in_tmp().into_iter().filter(|name| !before.contains(name)).collect();
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let left = [running(&word), that_work_on(&scratch.root_path())].concat();
+        if left.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < until, "they live on: {left:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let until = Instant::now() + Duration::from_secs(120);
+    while folders_in_tmp().iter().any(|name| made.contains(name)) {
+        assert!(Instant::now() < until, "settings stay in /tmp");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
+fn owners_and_modes_are_the_packages() {
+    let scratch = apt::scratch();
+    let tree = tree(scratch.path(), "kq-vmm");
+    let file = tree.join("usr/bin/kq-vmm");
+    std::os::unix::fs::chown(&file, Some(1234), Some(5678)).expect("given");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o6751)).expect("set");
+    apt::package_of(&scratch, "kq-vmm", &tree, "");
+    apt::index(&scratch);
+    scratch.install("kq-vmm", Duration::ZERO).expect("installed");
+    let of = |path: &str| {
+        let meta = std::fs::metadata(scratch.root_path().join(path)).expect("there");
+        (meta.uid(), meta.gid(), meta.mode() & 0o7777)
+    };
+    assert_eq!(of("usr/bin/kq-vmm"), (1234, 5678, 0o6751));
+    assert_eq!(of("usr/bin"), (0, 0, 0o755));
+    assert_eq!(of("var/lib/dpkg/status"), (0, 0, 0o644));
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
+fn capabilities_of_files_are_the_packages() {
+    let scratch = dnf::scratch();
+    rpm::rpm_with(
+        &scratch,
+        "kq-big",
+        "2.0",
+        &tree(scratch.path(), "kq-vmm"),
+        "",
+        "%caps(cap_net_raw=ep) /usr/bin/kq-vmm",
+    );
+    rpm::index(&scratch);
+    scratch.install("kq-big", Duration::ZERO).expect("installed");
+    let mut value = [0; 64];
+    let size = rustix::fs::getxattr(scratch.root_path().join("usr/bin/kq-vmm"), "security.capability", &mut value);
+    // VFS_CAP_REVISION_2, effective; CAP_NET_RAW permitted, nothing inheritable: of this machine's root and no namespace's.
+    let expected = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes).concat();
+    assert_eq!(&value[..size.expect("it has some")], expected);
+}
+
+#[test]
+#[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
+fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
+    let scratch = apt::scratch();
+    let at = scratch.root_path().join("usr");
+    std::fs::create_dir_all(&at).expect("made");
+    let tmpfs = |at: &Path| run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(at));
+    let unmount = |at: &Path| run(Command::new("umount").arg("--lazy").arg(at));
+    tmpfs(&at);
+    let done = scratch.install("kq-vmm", Duration::ZERO);
+    let there = at.join("bin/kq-vmm").exists();
+    unmount(&at);
+    assert!(there, "{done:?}");
+    // What is also elsewhere may be anything of the machine's.
+    run(Command::new("mount").arg("--bind").args([scratch.repository(), at.clone()]));
+    let refused = scratch.install("kq-big", Duration::ZERO);
+    unmount(&at);
+    let said = refused.expect_err("it cannot be told whose that is").to_string();
+    assert!(said.contains("/root/usr is also at "), "{said}");
+}
+
+#[test]
+#[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
+fn where_there_can_be_no_sandbox_nothing_is_run() {
+    let mut scratch = apt::scratch();
+    // It cannot map ids.
+    scratch.move_to("ramfs", "mode=755");
+    let refused = [scratch.dry_run("kq-vmm").map(drop), scratch.install("kq-vmm", Duration::ZERO).map(drop)];
+    for refused in refused {
+        let Err(InstallError::NoSandbox { .. }) = &refused else { panic!("expected no sandbox, got {refused:?}") };
+        let said = refused.expect_err("as above").to_string();
+        assert!(said.contains("ids cannot be mapped on the filesystem of"), "{said}");
+        assert!(said.contains("run `apt-get ") && said.contains("install -- kq-vmm` in it"), "{said}");
+    }
+}

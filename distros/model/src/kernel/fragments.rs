@@ -1,0 +1,184 @@
+//! What Kata sets in its own guest kernel, fragment by fragment.
+
+use crate::arch::Arch;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+static KATA: LazyLock<Fragments> = LazyLock::new(embedded);
+
+#[expect(clippy::expect_used, reason = "the file is part of the program and parsed by a test")]
+fn embedded() -> Fragments {
+    serde_yaml::from_str(include_str!("../../../profiles/kernel/fragments.yaml"))
+        .expect("the fragments are well-formed")
+}
+
+/// Where Kata has them.
+pub const FOLDER: &str = "tools/packaging/kernel/configs/fragments";
+
+/// Every fragment of Kata's that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Fragments {
+    /// The tag that they were taken from: `4.1.0`.
+    pub tag: String,
+    /// In the order of the file.
+    pub fragments: Vec<Fragment>,
+    /// Options that Kata's build does without where a kernel has no such option.
+    pub may_lack: BTreeSet<String>,
+}
+
+/// One file of options.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Fragment {
+    /// Its path below [`FOLDER`]: `common/9p.conf`.
+    pub file: String,
+    /// Architectures that a common fragment is not for.
+    #[serde(default)]
+    pub except: Vec<Arch>,
+    /// What a kernel must be for, to be built with it; every kernel is where it is none.
+    pub when: Option<Condition>,
+    /// Options that are built in.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Options with another value.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+}
+
+/// What a kernel is for that is built with a fragment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// A root filesystem whose hashes are told on the command line.
+    MeasuredRootfs,
+    /// Guests that their host cannot look into.
+    Confidential,
+    /// All others.
+    NotConfidential,
+    /// Modules that are signed.
+    ModuleSigning,
+}
+
+/// What Kata sets an option to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// Built in.
+    BuiltIn,
+    /// A number, of which more serves as well, or a text.
+    Value(&'a str),
+}
+
+/// One option, with the fragment that sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelOption<'a> {
+    /// Without its prefix: `VIRTIO_FS`.
+    pub name: &'a str,
+    /// What Kata sets it to.
+    pub wanted: Wanted<'a>,
+    /// Which fragment does.
+    pub fragment: &'a Fragment,
+}
+
+impl Fragments {
+    /// Those of Kata's newest release that was read.
+    pub fn kata() -> &'static Fragments {
+        &KATA
+    }
+
+    /// The options of an architecture's kernels, each once: of two fragments, the one that is for every kernel counts.
+    pub fn options(&self, arch: Arch) -> Vec<KernelOption<'_>> {
+        let mut seen = BTreeSet::new();
+        let of_all = |fragment: &&Fragment| matches!(fragment.when, None | Some(Condition::NotConfidential));
+        let (always, sometimes): (Vec<&Fragment>, Vec<&Fragment>) =
+            self.fragments.iter().filter(|fragment| fragment.is_of(arch)).partition(of_all);
+        let fragments = always.into_iter().chain(sometimes);
+        fragments.flat_map(Fragment::all).filter(|option| seen.insert(option.name)).collect()
+    }
+
+    /// File and tag of a fragment, for a citation.
+    pub fn source(&self, fragment: &Fragment) -> String {
+        format!("{FOLDER}/{}@{}", fragment.file, self.tag)
+    }
+}
+
+impl<'a> Wanted<'a> {
+    /// As a configuration has it: `y`, `240`.
+    pub fn value(self) -> &'a str {
+        match self {
+            Wanted::BuiltIn => "y",
+            Wanted::Value(value) => value,
+        }
+    }
+}
+
+impl Fragment {
+    /// Whether kernels of an architecture are built with it.
+    pub fn is_of(&self, arch: Arch) -> bool {
+        let folder = self.file.split('/').next().unwrap_or_default();
+        (folder == "common" || folder == folder_of(arch)) && !self.except.contains(&arch)
+    }
+
+    /// Its options, those with a value last.
+    pub fn all(&self) -> impl Iterator<Item = KernelOption<'_>> {
+        let built_in = self.options.iter().map(|name| (name, Wanted::BuiltIn));
+        let values = self.values.iter().map(|(name, value)| (name, Wanted::Value(value)));
+        built_in.chain(values).map(|(name, wanted)| KernelOption { name, wanted, fragment: self })
+    }
+}
+
+/// What Linux, and so Kata's folder, calls an architecture.
+pub fn folder_of(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "x86_64",
+        Arch::Aarch64 => "arm64",
+        Arch::Ppc64le => "powerpc",
+        Arch::S390x => "s390",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_named_as_linux_does_and_once_in_a_fragment() {
+        let mut files = BTreeSet::new();
+        for fragment in &Fragments::kata().fragments {
+            assert!(files.insert(&fragment.file), "{} stands there twice", fragment.file);
+            assert!(Arch::ALL.iter().any(|arch| fragment.is_of(*arch)), "{} is no architecture's", fragment.file);
+            let mut names = BTreeSet::new();
+            for option in fragment.all() {
+                let is_name = option.name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+                assert!(is_name && !option.name.starts_with("CONFIG_"), "{}", option.name);
+                assert!(names.insert(option.name), "{} stands twice in {}", option.name, fragment.file);
+            }
+            assert!(!names.is_empty(), "{} is empty", fragment.file);
+        }
+    }
+
+    /// 643 on x86_64 are built in or have a value in every kernel of Kata 4.1.0; the others are for some.
+    #[test]
+    fn an_architecture_has_its_own_and_the_common_options_each_once() {
+        let kata = Fragments::kata();
+        let always = |arch| {
+            let options = kata.options(arch);
+            options.iter().filter(|o| matches!(o.fragment.when, None | Some(Condition::NotConfidential))).count()
+        };
+        let counts: Vec<usize> = Arch::ALL.iter().map(|arch| always(*arch)).collect();
+        assert_eq!(counts, [643, 644, 590, 585]);
+        for arch in Arch::ALL {
+            let options = kata.options(*arch);
+            let names: BTreeSet<&str> = options.iter().map(|option| option.name).collect();
+            assert_eq!(names.len(), options.len());
+            assert_eq!(names.contains("ACPI_HOTPLUG_MEMORY"), matches!(arch, Arch::X86_64 | Arch::Aarch64), "{arch}");
+        }
+        let of = |name: &str| kata.options(Arch::X86_64).into_iter().find(|option| option.name == name).unwrap();
+        assert_eq!(of("NR_CPUS").wanted, Wanted::Value("240"));
+        assert_eq!(of("MTRR").fragment.file, "x86_64/crypto.conf", "not that of SEV-SNP");
+        assert_eq!(of("DM_VERITY").fragment.when, Some(Condition::MeasuredRootfs));
+        let source = kata.source(of("SECCOMP").fragment);
+        assert_eq!(source, "tools/packaging/kernel/configs/fragments/common/seccomp.conf@4.1.0");
+    }
+}

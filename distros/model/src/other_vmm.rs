@@ -1,0 +1,218 @@
+//! The VMMs besides QEMU that Kata can drive: what it asks of each under the maintained profiles, and whether guests are
+//! started by them here.
+//!
+//! They are no keys of a [`Profile`]: that is what one runtime does with QEMU, the VMM that distros package, and what it does
+//! with another VMM has hardly a demand in common with it.
+//! Only the maintained profiles have been read for them (`distros/profiles/vmms/*.yaml`).
+
+use crate::component::Component;
+use crate::profile::Profile;
+use serde::Deserialize;
+use std::sync::LazyLock;
+
+const EMBEDDED: [&str; 5] = [
+    include_str!("../../profiles/vmms/cloud-hypervisor.yaml"),
+    include_str!("../../profiles/vmms/firecracker.yaml"),
+    include_str!("../../profiles/vmms/dragonball.yaml"),
+    include_str!("../../profiles/vmms/remote.yaml"),
+    include_str!("../../profiles/vmms/stratovirt.yaml"),
+];
+
+static ALL: LazyLock<Vec<OtherVmm>> = LazyLock::new(|| EMBEDDED.iter().map(|text| embedded(text)).collect());
+
+#[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
+fn embedded(text: &str) -> OtherVmm {
+    serde_yaml::from_str(text).expect("an embedded file is well-formed")
+}
+
+/// A VMM besides QEMU.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct OtherVmm {
+    /// Which.
+    pub vmm: VmmName,
+    /// Whether guests are started by it here.
+    pub tried: bool,
+    /// Why it is not tried, or where it is.
+    pub why: String,
+    /// What is asked of it, by profile.
+    pub profiles: Vec<VmmProfile>,
+}
+
+/// Its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VmmName {
+    /// Cloud Hypervisor, a program that is told everything by HTTP.
+    CloudHypervisor,
+    /// Firecracker, likewise.
+    Firecracker,
+    /// Dragonball, a part of runtime-rs.
+    Dragonball,
+    /// None: another program makes virtual machines elsewhere.
+    Remote,
+    /// StratoVirt.
+    Stratovirt,
+}
+
+/// What is asked of a VMM under one profile.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VmmProfile {
+    /// The profile's name.
+    pub profile: String,
+    /// The version that Kata builds and runs its own tests with: a note, which decides nothing.
+    pub version: Option<KataBuilds>,
+    /// What is asked.
+    pub demands: Vec<VmmDemand>,
+}
+
+/// The version that Kata builds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KataBuilds {
+    /// `v51.1`.
+    pub is: String,
+    /// Where that is seen.
+    pub source: String,
+}
+
+/// One demand.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VmmDemand {
+    /// What kind of a thing it is.
+    pub kind: DemandKind,
+    /// What must be there, or is done.
+    pub what: String,
+    /// What for, or when.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Kata's file and tag.
+    pub source: String,
+}
+
+/// What kind of a thing is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DemandKind {
+    /// A version of the VMM that is refused below it.
+    Version,
+    /// An option on its command line, or of Kata's configuration.
+    Option,
+    /// A request of its API.
+    Request,
+    /// A field of what a request carries.
+    Field,
+    /// Another program that belongs to it.
+    Program,
+    /// A device of the host.
+    Device,
+    /// A machine type.
+    Machine,
+    /// How a directory, or a container's root filesystem, reaches the guest.
+    Share,
+}
+
+impl OtherVmm {
+    /// All of them; those that are tried come first.
+    pub fn all() -> &'static [OtherVmm] {
+        &ALL
+    }
+
+    /// The one that is this component; QEMU, and what is no VMM, is none.
+    pub fn of(component: Component) -> Option<&'static OtherVmm> {
+        OtherVmm::all().iter().find(|vmm| vmm.vmm.component() == Some(component))
+    }
+
+    /// What a profile asks of it; none where the profile's runtime has been read for no such thing.
+    pub fn under(&self, profile: &Profile) -> Option<&VmmProfile> {
+        self.profiles.iter().find(|one| one.profile == profile.name)
+    }
+}
+
+impl VmmName {
+    /// Kata's name, and that of the program where there is one.
+    pub fn name(self) -> &'static str {
+        match self {
+            VmmName::CloudHypervisor => "cloud-hypervisor",
+            VmmName::Firecracker => "firecracker",
+            VmmName::Dragonball => "dragonball",
+            VmmName::Remote => "remote",
+            VmmName::Stratovirt => "stratovirt",
+        }
+    }
+
+    /// Whom a failure of a guest of it blames; none of what is no program that guests are started by here.
+    pub fn component(self) -> Option<Component> {
+        match self {
+            VmmName::CloudHypervisor => Some(Component::CloudHypervisor),
+            VmmName::Firecracker => Some(Component::Firecracker),
+            VmmName::Dragonball | VmmName::Remote | VmmName::Stratovirt => None,
+        }
+    }
+}
+
+impl DemandKind {
+    /// The word in lists.
+    pub fn name(self) -> &'static str {
+        match self {
+            DemandKind::Version => "version",
+            DemandKind::Option => "option",
+            DemandKind::Request => "request",
+            DemandKind::Field => "field",
+            DemandKind::Program => "program",
+            DemandKind::Device => "device",
+            DemandKind::Machine => "machine",
+            DemandKind::Share => "share",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Runtime;
+
+    #[test]
+    fn every_file_is_of_another_vmm_and_says_why() {
+        let names: Vec<&str> = OtherVmm::all().iter().map(|one| one.vmm.name()).collect();
+        assert_eq!(names, ["cloud-hypervisor", "firecracker", "dragonball", "remote", "stratovirt"]);
+        for one in OtherVmm::all() {
+            assert!(!one.why.is_empty(), "{}", one.vmm.name());
+            assert_eq!(one.tried, one.vmm.component().is_some(), "{}", one.vmm.name());
+        }
+    }
+
+    #[test]
+    fn each_demand_cites_kata_at_a_tag_of_its_profiles_range() {
+        for one in OtherVmm::all() {
+            for under in &one.profiles {
+                let profile = Profile::find(&under.profile).unwrap();
+                assert!(profile.maintained, "{} of {}", under.profile, one.vmm.name());
+                assert!(!under.demands.is_empty(), "{} of {}", under.profile, one.vmm.name());
+                let versions = under.version.iter().map(|version| &version.source);
+                for source in under.demands.iter().map(|demand| &demand.source).chain(versions) {
+                    let (file, tag) = source.split_once('@').unwrap_or_else(|| panic!("{source} names no tag"));
+                    assert!(
+                        Profile::of(profile.runtime, tag.parse().unwrap()).is_ok_and(|of| of == profile),
+                        "{source}"
+                    );
+                    let of_rust = file.starts_with("src/runtime-rs/");
+                    assert!(file == "versions.yaml" || of_rust == (profile.runtime == Runtime::Rs), "{source}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_tried_has_been_read_for_every_maintained_profile() {
+        for one in OtherVmm::all().iter().filter(|one| one.tried) {
+            for profile in Profile::maintained() {
+                assert!(one.under(profile).is_some(), "{} under {}", one.vmm.name(), profile.name);
+            }
+        }
+        assert!(OtherVmm::of(Component::Qemu).is_none());
+        assert_eq!(OtherVmm::of(Component::Firecracker).map(|one| one.vmm), Some(VmmName::Firecracker));
+    }
+}

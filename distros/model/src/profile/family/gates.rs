@@ -1,0 +1,72 @@
+//! The gates of a profile: changed from one to the next, and each cited at a release that it is for.
+
+use super::{Difference, FamilyError};
+use crate::capability::Capability;
+use crate::kata_version::KataVersion;
+use crate::profile::{Gate, GateKind};
+use serde_yaml::Mapping;
+
+/// Adds, replaces and takes away gates, as a change says.
+pub(super) fn change(demands: &mut Mapping, difference: &Difference, profile: &str) -> Result<(), FamilyError> {
+    let broken = |source| FamilyError::Profile { name: profile.to_owned(), source };
+    let mut gates: Vec<Gate> = match demands.get("gates") {
+        Some(gates) => serde_yaml::from_value(gates.clone()).map_err(broken)?,
+        None => Vec::new(),
+    };
+    for name in &difference.drop_gates {
+        let before = gates.len();
+        gates.retain(|gate| gate.name != *name);
+        if gates.len() == before {
+            return Err(FamilyError::Gate { name: profile.to_owned(), gate: name.clone() });
+        }
+    }
+    for new in &difference.gates {
+        match gates.iter_mut().find(|gate| identity(gate) == identity(new)) {
+            Some(gate) => *gate = new.clone(),
+            None => gates.push(new.clone()),
+        }
+    }
+    demands.insert("gates".into(), serde_yaml::to_value(gates).map_err(broken)?);
+    Ok(())
+}
+
+/// One name may be asked for by several capabilities, each with its own source.
+fn identity(gate: &Gate) -> (GateKind, &str, Capability) {
+    (gate.kind, &gate.name, gate.capability)
+}
+
+/// Says where a gate of a profile begins and what it cites: what began within an earlier profile is there from the first
+/// release of this one on, and a source without a tag is at the release where the gate begins.
+pub(super) fn place(gate: &mut Gate, profile_from: &str) {
+    let begins = profile_from.parse::<KataVersion>().ok();
+    gate.from = gate.from.filter(|from| begins.is_some_and(|begins| begins < *from));
+    if !gate.source.contains('@') {
+        let tag = gate.from.map_or_else(|| profile_from.to_owned(), |from| from.to_string());
+        gate.source = format!("{}@{tag}", gate.source);
+    }
+}
+
+/// Nothing is demanded of a release that only a later one's source asks for; `known` are the releases up to the last of the
+/// profile's.
+pub(super) fn cites_what_it_is_for(
+    gate: &Gate,
+    profile: &str,
+    profile_from: &str,
+    known: &[KataVersion],
+) -> Result<(), FamilyError> {
+    let first = gate.from.or_else(|| profile_from.parse().ok());
+    let cited = gate.source.rsplit_once('@').and_then(|(_, tag)| tag.parse::<KataVersion>().ok());
+    let later = first.is_some_and(|first| cited.is_none_or(|cited| cited > first));
+    let expected = match gate.from {
+        Some(from) if !known.contains(&from) => "expected it to begin at a release of the profile",
+        _ if later => "expected that release or one before it",
+        _ => return Ok(()),
+    };
+    Err(FamilyError::Citation {
+        name: profile.to_owned(),
+        gate: gate.name.clone(),
+        from: first.map_or_else(|| profile_from.to_owned(), |first| first.to_string()),
+        cited: gate.source.clone(),
+        expected,
+    })
+}

@@ -1,0 +1,143 @@
+//! Which containerd it is, and how that joins the files of its configuration.
+
+/// containerd's version, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContainerdVersion {
+    /// 1
+    pub major: u32,
+    /// 7
+    pub minor: u32,
+    /// 24
+    pub patch: Option<u32>,
+}
+
+impl ContainerdVersion {
+    /// That of a version's numbers, two of which are needed.
+    pub fn of_numbers(numbers: &[u32]) -> Option<ContainerdVersion> {
+        let [major, minor, rest @ ..] = numbers else { return None };
+        Some(ContainerdVersion { major: *major, minor: *minor, patch: rest.first().copied() })
+    }
+}
+
+impl From<(u32, u32)> for ContainerdVersion {
+    fn from((major, minor): (u32, u32)) -> ContainerdVersion {
+        ContainerdVersion { major, minor, patch: None }
+    }
+}
+
+/// Where a containerd looks for a relative pattern in `imports`; a name without one is always beside the file.
+///
+/// `resolveImports` in `services/server/config/config.go` of all releases from v1.3.0 to v1.6.39 and v1.7.34: it changed
+/// with v1.6.29 and with v1.7.16, and 2.0 has had it as these from the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patterns {
+    /// Up to 1.6.28, and from 1.7.0 to 1.7.15: in the folder that it runs in, for a service of systemd the root unless its
+    /// unit has `WorkingDirectory=`.
+    InWorkingFolder,
+    /// Beside the file that has it.
+    BesideFile,
+}
+
+impl Patterns {
+    /// Where a containerd before 2.0 may look.
+    pub(super) fn all(version: Option<ContainerdVersion>) -> &'static [Patterns] {
+        use Patterns::{BesideFile, InWorkingFolder};
+        // From this patch of a minor version on it looks beside the file.
+        let since = match version.map(|v| ((v.major, v.minor), v.patch)) {
+            None => None,
+            Some((minor, _)) if minor < (1, 6) => return &[InWorkingFolder],
+            Some(((1, 6), patch)) => patch.map(|patch| patch >= 29),
+            Some(((1, 7), patch)) => patch.map(|patch| patch >= 16),
+            Some(_) => return &[BesideFile],
+        };
+        match since {
+            None => &[InWorkingFolder, BesideFile],
+            Some(true) => &[BesideFile],
+            Some(false) => &[InWorkingFolder],
+        }
+    }
+}
+
+/// How a containerd joins the files of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loading {
+    /// Up to 1.6: a plugin's section of a later file takes the place of the one before.
+    Replaces(Patterns),
+    /// 1.7: as before, and no plugin has a name that does not begin with `io.containerd.`.
+    ReplacesPrefixed(Patterns),
+    /// 2.0 to 2.2: sections are merged key by key, then brought to version 3 if the last file's version is lower.
+    MergesThenMigrates,
+    /// 2.3 and later: every file is brought to the newest version, then they are merged; no import may have a version
+    /// above the main file's.
+    MigratesThenMerges,
+}
+
+impl Loading {
+    /// All that a containerd may be whose version is this, `None` where it is not known.
+    pub(super) fn all(version: Option<ContainerdVersion>) -> Vec<Loading> {
+        use Loading::{MergesThenMigrates, MigratesThenMerges, Replaces, ReplacesPrefixed};
+        let patterns = Patterns::all(version).iter().copied();
+        match version.map(|v| (v.major, v.minor)) {
+            // What 1.7 reads is read by 1.6 alike.
+            None => patterns.map(Replaces).chain([MergesThenMigrates, MigratesThenMerges]).collect(),
+            Some(v) if v < (1, 7) => patterns.map(Replaces).collect(),
+            Some(v) if v < (2, 0) => patterns.map(ReplacesPrefixed).collect(),
+            Some(v) if v < (2, 3) => vec![MergesThenMigrates],
+            Some(_) => vec![MigratesThenMerges],
+        }
+    }
+
+    /// Whether it is that of a containerd before 2.0.
+    pub(super) fn replaces(self) -> bool {
+        matches!(self, Loading::Replaces(_) | Loading::ReplacesPrefixed(_))
+    }
+
+    /// Where it looks for a relative pattern.
+    pub(super) fn patterns(self) -> Patterns {
+        match self {
+            Loading::Replaces(patterns) | Loading::ReplacesPrefixed(patterns) => patterns,
+            Loading::MergesThenMigrates | Loading::MigratesThenMerges => Patterns::BesideFile,
+        }
+    }
+
+    /// The highest version of the form that it reads.
+    pub(super) fn newest(self) -> i64 {
+        match self {
+            Loading::Replaces(_) | Loading::ReplacesPrefixed(_) => 2,
+            Loading::MergesThenMigrates => 3,
+            Loading::MigratesThenMerges => 4,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Patterns::{BesideFile, InWorkingFolder};
+    use super::*;
+
+    /// By `git show TAG:services/server/config/config.go` of every tag.
+    #[test]
+    fn where_a_relative_pattern_begins_is_told_by_the_last_number_of_a_version() {
+        for (numbers, expected) in [
+            (&[1, 5, 18][..], &[InWorkingFolder][..]),
+            (&[1, 6, 20], &[InWorkingFolder]),
+            (&[1, 6, 28], &[InWorkingFolder]),
+            (&[1, 6, 29], &[BesideFile]),
+            (&[1, 6, 39], &[BesideFile]),
+            (&[1, 7, 0], &[InWorkingFolder]),
+            (&[1, 7, 15], &[InWorkingFolder]),
+            (&[1, 7, 16], &[BesideFile]),
+            (&[1, 7, 24], &[BesideFile]),
+            (&[1, 6], &[InWorkingFolder, BesideFile]),
+            (&[1, 7], &[InWorkingFolder, BesideFile]),
+            (&[2, 0], &[BesideFile]),
+            (&[2, 2, 7], &[BesideFile]),
+        ] {
+            let version = ContainerdVersion::of_numbers(numbers);
+            assert_eq!(Patterns::all(version), expected, "{numbers:?}");
+            assert_eq!(Loading::all(version).len(), expected.len(), "{numbers:?}");
+        }
+        assert_eq!(Patterns::all(None), [InWorkingFolder, BesideFile]);
+        assert_eq!(ContainerdVersion::of_numbers(&[1]), None);
+    }
+}

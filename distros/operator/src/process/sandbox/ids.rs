@@ -1,0 +1,137 @@
+//! Ids that belong to nobody on this machine, and folders in which they stand for root and all other users.
+//!
+//! A tree's programs run as ids that own nothing here.
+//! The tree is seen through a mount that maps them, so that files that they write have the release's owners on the disk.
+#![expect(unsafe_code, reason = "fork and mount_setattr have no safe interface")]
+
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::process::{Pid, WaitOptions};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Where they begin: above all that systemd hands out, below the ids that are negative numbers to old programs.
+pub(super) const FIRST: u32 = 2_000_000_000;
+/// As many as a release can use: all that a package may own, `nobody` included.
+const COUNT: u32 = 65_536;
+
+/// Flags of a mount, from linux/mount.h.
+pub(crate) const READ_ONLY: u64 = 0x01;
+pub(crate) const NO_DEVICES: u64 = 0x04;
+const MAPPED: u64 = 0x0010_0000;
+
+/// The user namespace that all programs share: it has no process of its own, and a program that enters it sees the others
+/// only through something else, such as a process namespace.
+///
+/// # Errors
+/// That this process may not make one.
+pub(crate) fn namespace() -> io::Result<BorrowedFd<'static>> {
+    static NAMESPACE: OnceLock<OwnedFd> = OnceLock::new();
+    match NAMESPACE.get() {
+        Some(made) => Ok(made.as_fd()),
+        // Two threads may make one each; one of the two goes unused.
+        None => make().map(|made| NAMESPACE.get_or_init(|| made).as_fd()),
+    }
+}
+
+/// A folder of this machine as a mount of its own, on which these ids are the disk's: 0 is root, and so on.
+///
+/// # Errors
+/// That its filesystem cannot map ids, or that the kernel cannot (before Linux 5.12).
+pub(crate) fn mapped(folder: &Path, flags: u64) -> io::Result<OwnedFd> {
+    let mount = open_tree(CWD, folder, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    map(mount, flags)
+}
+
+/// The same of a folder that is open.
+///
+/// # Errors
+/// Those of [`mapped`].
+pub(super) fn mapped_open(folder: &OwnedFd, flags: u64) -> io::Result<OwnedFd> {
+    let how = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    map(open_tree(folder, c"", how)?, flags)
+}
+
+fn map(mount: OwnedFd, flags: u64) -> io::Result<OwnedFd> {
+    let namespace = namespace()?;
+    let number = u64::try_from(namespace.as_raw_fd()).unwrap_or_default();
+    change(mount.as_fd(), c"", libc::AT_EMPTY_PATH, flags | MAPPED, number)?;
+    Ok(mount)
+}
+
+/// Sets flags of a mount; makes one system call and allocates nothing.
+pub(crate) fn change(
+    at: BorrowedFd<'_>,
+    path: &std::ffi::CStr,
+    how: i32,
+    flags: u64,
+    namespace: u64,
+) -> io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: flags, attr_clr: 0, propagation: 0, userns_fd: namespace };
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: path and attributes live through the call, and the size is theirs.
+    match unsafe {
+        libc::syscall(libc::SYS_mount_setattr, at.as_raw_fd(), path.as_ptr(), how, &raw const attributes, size)
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A namespace lives as long as a process or a descriptor: a child makes it, a descriptor keeps it.
+fn make() -> io::Result<OwnedFd> {
+    let (mut told, tell) = io::pipe()?;
+    // SAFETY: the child makes system calls only, and never returns.
+    let child = match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        // SAFETY: as above; the byte is the child's own.
+        0 => unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            let made = libc::unshare(libc::CLONE_NEWUSER) == 0;
+            let errno: u8 = if made { 0 } else { u8::try_from(*libc::__errno_location()).unwrap_or(u8::MAX) };
+            libc::write(tell.as_raw_fd(), (&raw const errno).cast(), 1);
+            loop {
+                libc::pause();
+            }
+        },
+        child => child,
+    };
+    drop(tell);
+    let mut errno = [u8::MAX];
+    let made = told.read_exact(&mut errno).and_then(|()| match errno[0] {
+        0 => describe(child),
+        errno => Err(io::Error::from_raw_os_error(errno.into())),
+    });
+    // SAFETY: nobody has waited for the child yet, so the number is still its own.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    while let Err(rustix::io::Errno::INTR) = rustix::process::waitpid(Pid::from_raw(child), WaitOptions::empty()) {}
+    made
+}
+
+fn describe(child: i32) -> io::Result<OwnedFd> {
+    for kind in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{child}/{kind}"), format!("0 {FIRST} {COUNT}\n"))?;
+    }
+    Ok(std::fs::File::open(format!("/proc/{child}/ns/user"))?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    #[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
+    fn a_mapped_folder_shows_the_disks_root_as_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        let mount = mapped(dir.path(), READ_ONLY).unwrap();
+        let through = format!("/proc/self/fd/{}/file", mount.as_raw_fd());
+        assert_eq!(std::fs::metadata(&through).unwrap().uid(), FIRST);
+        assert_eq!(std::fs::metadata(dir.path().join("file")).unwrap().uid(), 0);
+        let refused = std::fs::write(&through, "y").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ReadOnlyFilesystem);
+    }
+}

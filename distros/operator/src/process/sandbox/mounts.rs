@@ -1,0 +1,124 @@
+//! The mounts of a sandbox: a tree as the root, processes, and a few devices.
+
+use rustix::fs::{CWD, Mode, OFlags, chmod, mkdir, symlink};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsmount, fsopen, mount, move_mount, open_tree, unmount,
+};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+/// Where a sandbox's own folder or tree is mounted at first: every machine has this folder.
+pub(super) const PLACE: &CStr = c"/tmp";
+
+/// The machine's devices that a tree's programs have: none that stores anything, and no terminal to type into.
+const DEVICES: [(&CStr, &CStr); 5] = [
+    (c"/dev/null", c"/dev/null"),
+    (c"/dev/zero", c"/dev/zero"),
+    (c"/dev/full", c"/dev/full"),
+    (c"/dev/random", c"/dev/random"),
+    (c"/dev/urandom", c"/dev/urandom"),
+];
+
+/// The devices of this machine that a tree's programs get.
+pub(super) fn devices() -> io::Result<Vec<OwnedFd>> {
+    DEVICES.iter().map(|(of, _)| Ok(open_tree(CWD, *of, copied())?)).collect()
+}
+
+fn copied() -> OpenTreeFlags {
+    OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC
+}
+
+/// Gives a mount that has no place yet its place.
+pub(super) fn attach(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
+    Ok(move_mount(mount, c"", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// The same where a link of the machine may stand for the place.
+pub(super) fn attach_followed(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    Ok(move_mount(mount, c"", CWD, place, flags)?)
+}
+
+/// The same over a folder below one that is held open, whose links lead to where they do for who has it as root.
+pub(super) fn attach_below(mount: &OwnedFd, top: &OwnedFd, place: &Path) -> io::Result<()> {
+    let at = root::folder_below(top, place)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, c"", &at, c"", flags)?)
+}
+
+/// The processes of this namespace as a filesystem.
+pub(super) fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
+    let made = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(made.as_fd())?;
+    let never =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
+}
+
+/// Makes the tree the root and unmounts the old one.
+pub(super) fn exchange_root() -> io::Result<()> {
+    // Mounts that came with the namespace cannot be moved; a copy of them, with all mounts below, can.
+    let root = open_tree(CWD, PLACE, copied() | OpenTreeFlags::AT_RECURSIVE)?;
+    attach(&root, PLACE)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    unmount(c".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir(c"/")?)
+}
+
+/// Makes a `/dev` of its own: a user namespace cannot make devices, so the machine's are mounted over empty files.
+pub(super) fn make_devices(devices: &[OwnedFd]) -> io::Result<()> {
+    mount(c"tmpfs", c"/dev", c"tmpfs", MountFlags::NOSUID, Some(c"mode=755,size=1m"))?;
+    for (device, (_, place)) in devices.iter().zip(DEVICES) {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        drop(rustix::fs::open(place, flags, Mode::from_raw_mode(0o666))?);
+        attach(device, place)?;
+    }
+    for folder in [c"/dev/pts", c"/dev/shm"] {
+        mkdir(folder, Mode::from_raw_mode(0o755))?;
+    }
+    // Whoever this is made by.
+    chmod(c"/dev/shm", Mode::from_raw_mode(0o1777))?;
+    let links = [
+        (c"/proc/self/fd", c"/dev/fd"),
+        (c"/proc/self/fd/0", c"/dev/stdin"),
+        (c"/proc/self/fd/1", c"/dev/stdout"),
+        (c"/proc/self/fd/2", c"/dev/stderr"),
+    ];
+    for (to, name) in links {
+        symlink(to, name)?;
+    }
+    Ok(())
+}
+
+/// Gives a root the devices of `/dev` that were made for its sandbox: its own nodes are none there.
+///
+/// A root that has no such folder goes without.
+pub(super) fn lend_devices(root: &OwnedFd) -> io::Result<()> {
+    let devices = open_tree(CWD, c"/dev", copied() | OpenTreeFlags::AT_RECURSIVE)?;
+    match attach_below(&devices, root, Path::new("dev")) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => Ok(()),
+        attached => attached,
+    }
+}
+
+/// Puts an empty folder in the place of `/run`.
+pub(super) fn hide_services() -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    match mount(c"tmpfs", c"/run", c"tmpfs", flags, Some(c"mode=755,size=1m")) {
+        Err(Errno::NOENT) => Ok(()),
+        mounted => Ok(mounted?),
+    }
+}
+
+/// Makes a `/tmp` in memory; where there is no such folder there is none.
+pub(super) fn make_temporary() -> io::Result<()> {
+    match mount(c"tmpfs", c"/tmp", c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=1777")) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        mounted => Ok(mounted?),
+    }
+}

@@ -1,0 +1,114 @@
+//! The mounts in a root that belong to it: a disk of its own for `/boot` or `/var`.
+
+use root::Root;
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
+
+/// What is mounted in these is the running system's, and nothing is installed there.
+const NOT_ITS_OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+
+/// Bytes of a path that is looked up after a fork.
+const MAX_PATH: usize = 255;
+
+/// A line of `/proc/self/mountinfo`.
+struct Mounted {
+    device: String,
+    at: PathBuf,
+}
+
+/// The folders of a root, by their paths in it, on which something of its own is mounted; those above come first.
+///
+/// # Errors
+///
+/// That one of them is the machine's: what is mounted in another place, too, might be anything of it.
+pub(super) fn of(root: &Root) -> io::Result<Vec<PathBuf>> {
+    folders(&std::fs::read("/proc/self/mountinfo")?, root.path())
+}
+
+fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
+    let mounted: Vec<Mounted> = mountinfo.split(|byte| *byte == b'\n').filter_map(read).collect();
+    // What covers the root itself is the root.
+    let elsewhere: HashMap<&str, &Path> = mounted
+        .iter()
+        .filter(|mount| !mount.at.starts_with(top))
+        .map(|mount| (mount.device.as_str(), mount.at.as_path()))
+        .collect();
+    let mut found = Vec::new();
+    for mount in &mounted {
+        let Ok(inside) = mount.at.strip_prefix(top) else { continue };
+        let Some(first) = inside.components().next() else { continue };
+        if NOT_ITS_OWN.iter().any(|name| first.as_os_str() == *name) {
+            continue;
+        }
+        // A file that a container's engine or an admin has put over one of the root's.
+        if mount.at.is_file() {
+            continue;
+        }
+        if let Some(other) = elsewhere.get(mount.device.as_str()) {
+            let (at, other) = (mount.at.display(), other.display());
+            return Err(io::Error::other(format!(
+                "what is mounted at {at} is also at {other}: whether it is the root's or this machine's cannot be told, so unmount one of them"
+            )));
+        }
+        if inside.as_os_str().len() > MAX_PATH {
+            return Err(io::Error::other(format!("{} is too long a path", mount.at.display())));
+        }
+        found.push(inside.to_owned());
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+fn read(line: &[u8]) -> Option<Mounted> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let device = String::from_utf8(fields.nth(2)?.to_owned()).ok()?;
+    Some(Mounted { device, at: unescaped(fields.nth(1)?) })
+}
+
+/// Blanks and the like stand there as a backslash and three octal digits.
+fn unescaped(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let code = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "\
+22 1 8:1 / / rw - ext4 /dev/sda1 rw
+23 22 0:21 / /proc rw - proc proc rw
+30 22 8:17 / /mnt/a\\040b rw - ext4 /dev/sdb1 rw
+31 30 8:18 / /mnt/a\\040b/var rw - ext4 /dev/sdb2 rw
+32 31 8:19 / /mnt/a\\040b/var/lib rw - ext4 /dev/sdb3 rw
+33 30 0:21 / /mnt/a\\040b/proc rw - proc proc rw
+34 30 0:22 / /mnt/a\\040b/dev/shm rw - tmpfs tmpfs rw
+";
+
+    #[test]
+    fn a_disk_of_the_roots_own_belongs_to_it_and_what_is_the_machines_does_not() {
+        let top = Path::new("/mnt/a b");
+        assert_eq!(folders(LINES.as_bytes(), top).unwrap(), [Path::new("var"), Path::new("var/lib")]);
+        let bound = format!("{LINES}35 30 8:1 /srv /mnt/a\\040b/srv rw - ext4 /dev/sda1 rw\n");
+        let error = folders(bound.as_bytes(), top).unwrap_err().to_string();
+        assert!(error.contains("/mnt/a b/srv is also at /:"), "{error}");
+        assert_eq!(folders(bound.as_bytes(), Path::new("/elsewhere")).unwrap(), Vec::<PathBuf>::new());
+    }
+}

@@ -1,0 +1,145 @@
+//! A file of several names, which is written in place: what a write that is cut short can leave of it, and how others'
+//! text is kept where nobody can tell what of it is missing.
+
+use super::displaced::{ASIDE, MOST_ASIDE};
+use super::write::{STAGED, fill};
+use super::{FileContents, PinnedPath};
+use crate::attributes::Attributes;
+use crate::error::RootError;
+use rustix::fs::{FallocateFlags, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+/// Whether writing `new` over `old` in place can have left `now`, wherever it was cut short.
+///
+/// The space for it is reserved beyond the end, then the bytes are written from the first one on, and then the file gets its
+/// length: so it has the first bytes of `new`, and behind them what `old` has there. Where that fails, `old` is written back
+/// in the same way: then some of `old` may be before these again.
+pub fn may_be_half(now: &[u8], old: &[u8], new: &[u8]) -> bool {
+    let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let back = same(now, old);
+    let rest = |text: &[u8]| same(now.get(back..).unwrap_or_default(), text.get(back..).unwrap_or_default());
+    let written = back + rest(new);
+    let left = now.get(written..).unwrap_or_default();
+    // To the end of the new text, also where the old one was longer.
+    left == old.get(written..).unwrap_or_default() || left.is_empty() && written == new.len()
+}
+
+impl PinnedPath {
+    /// Writes over the file, so that all of its names have the new text.
+    pub(super) fn write_in_place(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
+        let file = self.open(OFlags::RDWR)?;
+        overwrite(&file, bytes)?;
+        if let Some(attributes) = attributes {
+            attributes.put(&file)?;
+        }
+        file.sync_all()
+    }
+
+    /// Keeps what was looked at (`seen`) beside the place, under a name that nobody reads, and with the same attributes.
+    ///
+    /// Returns where it lies, seen from inside.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn keep_aside(&self, seen: &FileContents) -> Result<PathBuf, RootError> {
+        self.kept_aside(seen).map_err(|source| RootError::Write { path: self.shown.clone(), source })
+    }
+
+    fn kept_aside(&self, seen: &FileContents) -> io::Result<PathBuf> {
+        let stage = self.stage();
+        for number in 1..=MOST_ASIDE {
+            let aside = format!("{ASIDE}.{number}");
+            // A call that was cut short has kept it already.
+            match self.staged(&aside)?.contents(seen.bytes.len() as u64) {
+                Ok(None) => {}
+                Ok(Some(held)) if held.bytes == seen.bytes => return Ok(self.staged_path(&aside)),
+                _ => continue,
+            }
+            self.drop_staged(STAGED)?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let kept = rustix::fs::openat(stage, STAGED, flags, Mode::RUSR | Mode::WUSR)
+                .map_err(io::Error::from)
+                .and_then(|file| fill(&File::from(file), &seen.bytes, Some(&seen.attributes)))
+                .and_then(|()| Ok(renameat_with(stage, STAGED, stage, aside.as_str(), RenameFlags::NOREPLACE)?));
+            if let Err(error) = kept {
+                // The first error is the one to report.
+                let _ = self.drop_staged(STAGED);
+                return Err(error);
+            }
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            File::from(rustix::fs::openat(stage, c".", flags, Mode::empty())?).sync_all()?;
+            return Ok(self.staged_path(&aside));
+        }
+        Err(io::Error::other(format!("there are {MOST_ASIDE} texts of others beside it: merge them, and remove them")))
+    }
+}
+
+/// Writes over what is in a file, or leaves it as it was, as far as there is space for that.
+fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut old = vec![0; length];
+    file.read_exact_at(&mut old, 0)?;
+    let put = |bytes: &[u8]| file.write_all_at(bytes, 0).and_then(|()| file.set_len(bytes.len() as u64));
+    reserve(file, bytes.len() as u64).and_then(|()| put(bytes)).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = put(&old);
+    })
+}
+
+/// Has the space for a file of that length, where the filesystem can say so: else writing it ends in the middle.
+fn reserve(file: &File, length: u64) -> io::Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, length)) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+    use std::path::Path;
+
+    #[test]
+    fn half_of_a_write_is_told_from_an_edit_at_every_byte() {
+        let texts = [b"version = 2\nab\n".as_slice(), b"version = 2\n[x]\nab\n[y]\n", b"", b"other"];
+        for (old, new) in texts.iter().flat_map(|old| texts.iter().map(move |new| (*old, *new))) {
+            for at in 0..=new.len() {
+                let rest = |text: &[u8], at: usize| text.get(at..).unwrap_or_default().to_vec();
+                let half = [new[..at].to_vec(), rest(old, at)].concat();
+                assert!(may_be_half(&half, old, new), "{at}");
+                // Then what stood there is brought back.
+                for back in 0..=old.len().min(half.len()) {
+                    let back = [old[..back].to_vec(), rest(&half, back)].concat();
+                    assert!(may_be_half(&back, old, new), "{at}");
+                }
+                for theirs in [[half.as_slice(), b"# theirs\n"].concat(), [b"# theirs\n".as_slice(), &half].concat()] {
+                    assert!(!may_be_half(&theirs, old, new), "{at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_aside_is_kept_once_and_takes_the_place_of_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "theirs").unwrap();
+        std::fs::write(dir.path().join(".kata-osinfo.theirs.1"), "others").unwrap();
+        let place = Root::new(dir.path()).unwrap().pin(Path::new("/f")).unwrap().unwrap();
+        let seen = place.read(100).unwrap().unwrap();
+        for _ in 0..2 {
+            assert_eq!(place.keep_aside(&seen).unwrap(), Path::new("/.kata-osinfo.theirs.2"));
+        }
+        let text = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!([".kata-osinfo.theirs.1", ".kata-osinfo.theirs.2", "f"].map(text), ["others", "theirs", "theirs"]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+}

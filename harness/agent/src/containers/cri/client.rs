@@ -1,0 +1,201 @@
+//! CRI's client: calls of the gRPC API on containerd's socket, one after the other.
+//!
+//! tonic carries them: HTTP/2 with its flow control is not written by hand for a test.
+//! No server, no TLS and no generated code comes along, and a runtime on the caller's own thread drives the connection
+//! while a call waits; between calls nothing of it runs.
+
+use super::messages::{VersionRequest, VersionResponse};
+use model::sync::locked;
+use prost::Message;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+
+/// The service of pods and containers.
+pub(super) const RUNTIME: &str = "RuntimeService";
+/// The service of images.
+pub(super) const IMAGES: &str = "ImageService";
+
+/// The version of the API that kubelet has spoken since Kubernetes 1.23, and alone since 1.26.
+const V1: &str = "runtime.v1";
+/// The one before it.
+const V1ALPHA2: &str = "runtime.v1alpha2";
+
+/// Why a call gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// The server refused, in its own words.
+    #[error("{call}: {message}")]
+    Refused {
+        /// The call.
+        call: String,
+        /// The server's words.
+        message: String,
+    },
+    /// It took too long.
+    #[error("{call} took longer than {seconds} s")]
+    Late {
+        /// The call.
+        call: String,
+        /// The deadline.
+        seconds: u64,
+    },
+    /// The server does not know the service.
+    #[error("{call}: the server has no such service")]
+    Unknown {
+        /// The call.
+        call: String,
+    },
+    /// The connection could not be made, or was lost.
+    #[error("{call}: no connection: {message}")]
+    Lost {
+        /// The call.
+        call: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Which versions a server speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// The current one; the server's own version.
+    V1(String),
+    /// Only the one before it; the server's own version.
+    OnlyV1Alpha2(String),
+    /// Neither: its CRI plugin is not loaded.
+    Neither,
+}
+
+/// A connection to a containerd.
+pub(super) struct Client {
+    runtime: tokio::runtime::Runtime,
+    /// It is made again by itself where containerd was started again.
+    channel: Mutex<Channel>,
+}
+
+impl Client {
+    /// For the containerd that serves on this socket; nothing is connected before the first call.
+    pub(super) fn new(socket: &Path) -> std::io::Result<Client> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let address = format!("unix://{}", socket.display());
+        let endpoint = Endpoint::from_shared(address).map_err(std::io::Error::other)?;
+        // The channel's own tasks are started where it is made.
+        let channel = runtime.block_on(async { endpoint.connect_lazy() });
+        Ok(Client { runtime, channel: Mutex::new(channel) })
+    }
+
+    /// Which version the server speaks.
+    ///
+    /// # Errors
+    /// What is no answer to that: no connection, another refusal.
+    pub(super) fn spoken(&self, deadline: Duration) -> Result<Spoken, CallError> {
+        let asked = |version| {
+            let request = VersionRequest { version: "v1".to_owned() };
+            self.call_of::<_, VersionResponse>(version, RUNTIME, "Version", request, deadline)
+        };
+        match asked(V1) {
+            Ok(said) => return Ok(Spoken::V1(said.runtime_version)),
+            Err(CallError::Unknown { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        match asked(V1ALPHA2) {
+            Ok(said) => Ok(Spoken::OnlyV1Alpha2(said.runtime_version)),
+            Err(CallError::Unknown { .. }) => Ok(Spoken::Neither),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// A call of CRI v1.
+    ///
+    /// # Errors
+    /// The server's refusal, or why there was no answer.
+    pub(super) fn call<Q, A>(&self, service: &str, method: &str, request: Q, deadline: Duration) -> Result<A, CallError>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        self.call_of(V1, service, method, request, deadline)
+    }
+
+    fn call_of<Q, A>(
+        &self,
+        version: &str,
+        service: &str,
+        method: &str,
+        request: Q,
+        deadline: Duration,
+    ) -> Result<A, CallError>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        let call = method.to_owned();
+        let path = PathAndQuery::try_from(format!("/{version}.{service}/{method}"))
+            .map_err(|e| CallError::Lost { call: call.clone(), message: e.to_string() })?;
+        let channel = locked(&self.channel).clone();
+        let answer = self.runtime.block_on(async move {
+            tokio::time::timeout(deadline, async move {
+                let mut grpc = Grpc::new(channel);
+                grpc.ready().await.map_err(|e| Status::unavailable(in_full(&e)))?;
+                let answer = grpc.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await?;
+                Ok::<A, Status>(answer.into_inner())
+            })
+            .await
+        });
+        match answer {
+            Err(_elapsed) => Err(CallError::Late { call, seconds: deadline.as_secs() }),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(status)) => Err(meaning(call, &status, deadline)),
+        }
+    }
+}
+
+fn meaning(call: String, status: &Status, deadline: Duration) -> CallError {
+    let message = status.message().to_owned();
+    match status.code() {
+        // A server without the service, and CRI of 1.4 to 1.7 before the plugin is there.
+        Code::Unimplemented => CallError::Unknown { call },
+        Code::DeadlineExceeded => CallError::Late { call, seconds: deadline.as_secs() },
+        Code::Unavailable => CallError::Lost { call, message },
+        _ => CallError::Refused { call, message },
+    }
+}
+
+/// An error with all its causes: the outermost of a transport's says nothing.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_without_the_service_does_not_know_it() {
+        let meant = |code| meaning("Version".to_owned(), &Status::new(code, "words"), Duration::from_secs(3));
+        assert!(matches!(meant(Code::Unimplemented), CallError::Unknown { .. }));
+        assert!(matches!(meant(Code::Unavailable), CallError::Lost { .. }));
+        assert_eq!(meant(Code::DeadlineExceeded).to_string(), "Version took longer than 3 s");
+        assert_eq!(meant(Code::NotFound).to_string(), "Version: words");
+    }
+
+    #[test]
+    fn nobody_behind_the_socket_is_no_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let client = Client::new(&dir.path().join("sock")).unwrap();
+        let error = client.spoken(Duration::from_secs(5)).unwrap_err();
+        assert!(matches!(error, CallError::Lost { .. }), "{error}");
+    }
+}

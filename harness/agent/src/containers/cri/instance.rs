@@ -1,0 +1,394 @@
+//! A containerd with its CRI plugin on, beside the one that `ctr` drives: own folders, registry and network.
+//!
+//! Its handlers are Kata's as `configure` writes them, one for each Kata that came along, and runc's as containerd has
+//! it. What it starts lives on when it is restarted, as kubelet's pods do.
+
+use super::client::{CallError, Client, IMAGES, RUNTIME, Spoken};
+use super::messages::{Empty, ListPodSandboxResponse, PodSandboxId, RuntimeCondition, StatusRequest, StatusResponse};
+use super::network;
+use super::registry::Registry;
+use super::systemd;
+use crate::containers::containerd::folders::{clean_up, lay_out, sweep, with_plugins};
+use crate::containers::containerd::{RUN, Running, START, begin, has_containerd, meaning, snapshotter};
+use crate::containers::host;
+use crate::containers::image::Image;
+use crate::containers::network::ip;
+use crate::containers::settings::Settings;
+use crate::process::{kill_group, signal, wait};
+use crate::system;
+use model::sync::locked;
+use operator::configure::kata_handler;
+use prost::Message;
+use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use suites::check::{Check, Stop};
+use suites::containers::{ContainerRuntime, Kata};
+use suites::outcome::Component;
+
+/// How long a call may take that waits for no container.
+pub(super) const CALL: Duration = Duration::from_secs(40);
+/// How long containerd may take to end when it is told to.
+const END: Duration = Duration::from_secs(30);
+/// The section of the CRI plugin in the second form of the configuration, which 1.3 to 2.x read.
+const PLUGIN: &str = "plugins.\"io.containerd.grpc.v1.cri\"";
+
+/// What containerd makes a pod's own of (`setupSandboxFiles` in its `sandbox_run_linux.go`).
+const HOSTS: &str = "/etc/hosts";
+/// The conditions without which no pod runs: containerd's own, and the network's.
+const RUNTIME_READY: &str = "RuntimeReady";
+const NETWORK: &str = "NetworkReady";
+
+/// A running containerd with CRI.
+pub struct CriInstance {
+    name: String,
+    settings: Settings,
+    run: PathBuf,
+    disk: PathBuf,
+    running: Mutex<Running>,
+    registry: Registry,
+    client: Client,
+    /// containerd's own version.
+    pub(super) version: String,
+    next: AtomicU64,
+    /// The pods that were started, for what is left of them.
+    pods: Mutex<Vec<String>>,
+}
+
+impl CriInstance {
+    /// Starts it, and waits until it says that it can run pods.
+    ///
+    /// # Errors
+    /// A skip where there is no containerd, no CNI, no `/etc/hosts`, or no CRI of a version that Kubernetes speaks; a
+    /// failure of containerd's where it ends or does not serve.
+    pub fn start(settings: &Settings, katas: &[Kata]) -> Result<CriInstance, Stop> {
+        static GENERATION: AtomicU64 = AtomicU64::new(0);
+        sweep();
+        has_containerd(settings)?;
+        let plugins = network::plugins().ok_or_else(|| {
+            Stop::skip(
+                "the environment has no CNI plugins (bridge, host-local, loopback): install \
+                 containernetworking-plugins, or cni-plugins",
+            )
+        })?;
+        if !Path::new(HOSTS).exists() {
+            return Err(Stop::skip(format!("the environment has no {HOSTS}, which containerd copies for each pod")));
+        }
+        let name = format!("kq{}c{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
+        let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
+        let failed = |e: io::Error| Stop::error(format!("making the folders of a containerd with CRI: {e}"));
+        let probe = fs::read(&settings.probe).map_err(failed)?;
+        let registry = Image::of(&probe).and_then(Registry::start).map_err(failed)?;
+        fs::create_dir_all(&settings.artifacts).and_then(|()| fs::create_dir_all(&disk)).map_err(failed)?;
+        let text =
+            configuration(&Described { run: &run, disk: &disk, plugins: &plugins, image: &registry.image(), katas });
+        lay_out(&name, settings, &run, &disk, &text).map_err(failed)?;
+        network::write(&run.join("cni"), &name, &disk.join("addresses")).map_err(failed)?;
+        let begun = begin(settings, &run, &log_name(&name, 0));
+        let client = Client::new(&run.join("sock")).map_err(failed);
+        let (running, client) = match (begun, client) {
+            (Ok(running), Ok(client)) => (running, client),
+            (Err(stop), _) | (_, Err(stop)) => {
+                clean_up(&name, &disk, 0);
+                return Err(stop);
+            }
+        };
+        let mut instance = CriInstance {
+            name,
+            settings: settings.clone(),
+            run,
+            disk,
+            running: Mutex::new(running),
+            registry,
+            client,
+            version: String::new(),
+            next: AtomicU64::new(1),
+            pods: Mutex::default(),
+        };
+        instance.version = instance.wait_until_it_serves()?;
+        Ok(instance)
+    }
+
+    /// Gives containerd's version, once it speaks CRI v1 and is ready.
+    fn wait_until_it_serves(&self) -> Result<String, Stop> {
+        let end = Instant::now() + START;
+        loop {
+            let spoken = self.client.spoken(CALL);
+            let is_lost = matches!(spoken, Err(CallError::Lost { .. }));
+            let seen = match spoken {
+                Ok(Spoken::V1(version)) => match self.not_ready() {
+                    None => return Ok(version),
+                    Some(why) => why,
+                },
+                Ok(Spoken::OnlyV1Alpha2(version)) => {
+                    return Err(Stop::skip(format!(
+                        "containerd {version} speaks CRI v1alpha2 only, and Kubernetes 1.26 and later speak v1 only"
+                    )));
+                }
+                // It answers before all of its plugins are loaded.
+                Ok(Spoken::Neither) => "the socket has no CRI".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if let Some(ended) = self.end() {
+                return Err(ended);
+            }
+            if Instant::now() >= end {
+                let message = format!("containerd is not ready for pods within {} s: {seen}", START.as_secs());
+                let message = format!("{message}: {}", self.last_words());
+                // It tells of itself first; what makes the network is told by us, and is no part of it. A socket that
+                // takes connections, and none of the client's, may be the client's fault.
+                let is_served = || UnixStream::connect(self.run.join("sock")).is_ok();
+                if seen.starts_with(NETWORK) || (is_lost && is_served()) {
+                    return Err(Stop::error(message));
+                }
+                return Err(Stop::blame(Component::Containerd, message));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        let answer: Result<StatusResponse, _> = self.client.call(RUNTIME, "Status", StatusRequest {}, CALL);
+        let conditions = match answer {
+            Ok(answer) => answer.status.unwrap_or_default().conditions,
+            Err(error) => return Some(error.to_string()),
+        };
+        // Later ones have further conditions, which warn of what is going to be dropped.
+        let lacks = |kind: &str| conditions.iter().find(|c: &&RuntimeCondition| c.r#type == kind && !c.status);
+        let lacking: Vec<String> = [RUNTIME_READY, NETWORK]
+            .into_iter()
+            .filter_map(lacks)
+            .map(|c| format!("{}: {}", c.r#type, c.message))
+            .collect();
+        (!lacking.is_empty()).then(|| lacking.join("; "))
+    }
+
+    /// A call about pods and containers.
+    ///
+    /// # Errors
+    /// containerd's end, or why there was no answer.
+    pub(super) fn runtime<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A, CriError>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        self.client.call(RUNTIME, method, request, deadline).map_err(|e| self.explained(e))
+    }
+
+    /// A call about images.
+    ///
+    /// # Errors
+    /// As [`CriInstance::runtime`].
+    pub(super) fn images<Q, A>(&self, method: &str, request: Q, deadline: Duration) -> Result<A, CriError>
+    where
+        Q: Message + Send + Sync + 'static,
+        A: Message + Default + Send + Sync + 'static,
+    {
+        self.client.call(IMAGES, method, request, deadline).map_err(|e| self.explained(e))
+    }
+
+    fn explained(&self, error: CallError) -> CriError {
+        self.end().map_or(CriError::Call(error), CriError::Ended)
+    }
+
+    /// Ends containerd as an upgrade of its package does, and starts it again; what it runs lives on.
+    ///
+    /// # Errors
+    /// A failure of containerd's where it does not end, or is not ready again.
+    pub(super) fn restart(&self) -> Check {
+        {
+            let mut running = locked(&self.running);
+            signal(running.child.id(), rustix::process::Signal::TERM)
+                .map_err(|e| Stop::error(format!("ending containerd: {e}")))?;
+            if !matches!(wait(&mut running.child, END), Ok(Some(_))) {
+                let message = format!("containerd does not end within {} s of SIGTERM", END.as_secs());
+                return Err(Stop::blame(Component::Containerd, message));
+            }
+            *running = begin(&self.settings, &self.run, &log_name(&self.name, self.number()))?;
+        }
+        self.wait_until_it_serves().map(drop)
+    }
+
+    /// A number that no other pod or volume of this instance has.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Remembers a pod.
+    pub(super) fn remember(&self, pod: &str) {
+        locked(&self.pods).push(pod.to_owned());
+    }
+
+    /// The pods that were started so far.
+    pub(super) fn remembered(&self) -> Vec<String> {
+        locked(&self.pods).clone()
+    }
+
+    /// The instance's name, which is also its pods' control group.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A folder on the disk.
+    pub(super) fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// The image's name in the registry.
+    pub(super) fn image(&self) -> String {
+        self.registry.image()
+    }
+
+    /// How long a container of that runtime may take.
+    pub(super) fn patience(&self, runtime: ContainerRuntime) -> Duration {
+        self.settings.patience.of(runtime)
+    }
+
+    /// Where the log is kept.
+    pub fn log_path(&self) -> PathBuf {
+        locked(&self.running).log.path().to_owned()
+    }
+
+    fn last_words(&self) -> String {
+        let ended = self.ended();
+        let running = locked(&self.running);
+        if ended {
+            running.log.settle();
+        }
+        running.log.last_lines(6)
+    }
+
+    /// Whether containerd has ended.
+    pub fn ended(&self) -> bool {
+        matches!(locked(&self.running).child.try_wait(), Ok(Some(_)))
+    }
+
+    /// What containerd's end means, if it has ended.
+    pub(super) fn end(&self) -> Option<Stop> {
+        let status = locked(&self.running).child.try_wait().ok().flatten();
+        status.map(|status| meaning(status, &self.last_words()))
+    }
+}
+
+/// Why something was not done by CRI.
+pub(super) enum CriError {
+    /// containerd has ended, and this is what that means.
+    Ended(Stop),
+    /// It was not answered, or refused.
+    Call(CallError),
+}
+
+/// The log's name, of one that was started when the instance had counted so far.
+fn log_name(name: &str, number: u64) -> String {
+    format!("{name}-{number}.log")
+}
+
+/// What the configuration names.
+struct Described<'a> {
+    run: &'a Path,
+    disk: &'a Path,
+    plugins: &'a Path,
+    image: &'a str,
+    katas: &'a [Kata],
+}
+
+/// The handler of a Kata: the one that `configure` writes, with the runtime's kind behind it, because here two may
+/// stand beside each other.
+pub fn handler(kata: &Kata) -> String {
+    let (name, _) = kata_handler(Path::new(&kata.shim), Path::new(&kata.configuration));
+    format!("{name}-{}", kata.kind.name())
+}
+
+fn configuration(of: &Described<'_>) -> String {
+    // As TOML has them, too.
+    let quoted = |path: PathBuf| serde_json::json!(path.to_string_lossy()).to_string();
+    let mut text = with_plugins(of.run, of.disk, &[]);
+    let mut section = |name: &str, lines: &[(&str, String)]| {
+        text += &format!("\n[{PLUGIN}{name}]\n");
+        text.extend(lines.iter().map(|(key, value)| format!("{key} = {value}\n")));
+    };
+    section(
+        "",
+        &[
+            ("sandbox_image", format!("{:?}", of.image)),
+            ("stream_server_address", "\"127.0.0.1\"".to_owned()),
+            ("stream_server_port", "\"0\"".to_owned()),
+            // As shipped it is false: a sandbox is spared when memory runs out.
+            ("restrict_oom_score_adj", (!system::may_be_spared()).to_string()),
+        ],
+    );
+    section(".cni", &[("bin_dir", quoted(of.plugins.to_owned())), ("conf_dir", quoted(of.run.join("cni")))]);
+    section(
+        ".containerd",
+        &[("snapshotter", format!("{:?}", snapshotter(of.disk))), ("default_runtime_name", "\"runc\"".to_owned())],
+    );
+    section(".containerd.runtimes.runc", &[("runtime_type", "\"io.containerd.runc.v2\"".to_owned())]);
+    section(".containerd.runtimes.runc.options", &[("Root", quoted(of.run.join("runc")))]);
+    let by_systemd = format!(".containerd.runtimes.{}", systemd::RUNC);
+    section(&by_systemd, &[("runtime_type", "\"io.containerd.runc.v2\"".to_owned())]);
+    let options = [("Root", quoted(of.run.join("runc"))), ("SystemdCgroup", "true".to_owned())];
+    section(&format!("{by_systemd}.options"), &options);
+    for kata in of.katas {
+        let (_, keys) = kata_handler(Path::new(&kata.shim), Path::new(&kata.configuration));
+        let name = format!(".containerd.runtimes.{}", handler(kata));
+        let (tables, plain): (Vec<_>, Vec<_>) = keys.iter().partition(|(_, value)| value.is_object());
+        let plain: Vec<(&str, String)> =
+            plain.into_iter().map(|(key, value)| (key.as_str(), value.to_string())).collect();
+        section(&name, &plain);
+        for (table, value) in tables {
+            let lines = value.as_object().into_iter().flatten();
+            let lines: Vec<(&str, String)> = lines.map(|(key, value)| (key.as_str(), value.to_string())).collect();
+            section(&format!("{name}.{table}"), &lines);
+        }
+    }
+    text
+}
+
+impl Drop for CriInstance {
+    fn drop(&mut self) {
+        // Politely first: a runtime that is asked takes its own things away.
+        let listed: Result<ListPodSandboxResponse, _> = self.client.call(RUNTIME, "ListPodSandbox", Empty {}, CALL);
+        for pod in listed.map(|listed| listed.items).unwrap_or_default() {
+            for method in ["StopPodSandbox", "RemovePodSandbox"] {
+                let request = PodSandboxId { pod_sandbox_id: pod.id.clone() };
+                let _: Result<Empty, _> = self.client.call(RUNTIME, method, request, CALL);
+            }
+        }
+        kill_group(&mut locked(&self.running).child);
+        for pod in locked(&self.pods).drain(..) {
+            host::remove(&pod, &[]);
+        }
+        let _ = ip(&["link", "del", &network::bridge(&self.name)]);
+        systemd::end(&self.name);
+        clean_up(&self.name, &self.disk, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::kata::tests::kata;
+    use model::profile::Runtime;
+
+    #[test]
+    fn the_handler_is_the_one_that_configure_writes() {
+        let kata = kata(Runtime::Rs);
+        let text = configuration(&Described {
+            run: Path::new("/run/x"),
+            disk: Path::new("/disk/x"),
+            plugins: Path::new("/usr/lib/cni"),
+            image: "127.0.0.1:5/kata-qualify/probe:1",
+            katas: std::slice::from_ref(&kata),
+        });
+        let section = format!("[{PLUGIN}.containerd.runtimes.kata-{}]\n", kata.kind.name());
+        assert!(text.contains(&section), "{text}");
+        assert!(text.contains("pod_annotations = [\"io.katacontainers.*\"]\n"), "{text}");
+        assert!(text.contains("privileged_without_host_devices = true\n"), "{text}");
+        assert!(text.contains(&format!("ConfigPath = {:?}\n", kata.configuration)), "{text}");
+        assert!(!text.contains("io.containerd.grpc.v1.cri\",") && text.contains("sandbox_image"), "{text}");
+    }
+}

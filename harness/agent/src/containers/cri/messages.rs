@@ -1,0 +1,331 @@
+//! The messages of CRI that the client uses, with the fields that it sends or reads.
+//!
+//! Names and numbers are those of `pkg/apis/runtime/v1/api.proto` of Kubernetes' cri-api; what is left out here is
+//! ignored on the way in and absent on the way out, as the encoding has it. They are written out and not taken from
+//! `k8s-cri` (0.11): its build script compiles the specification by `protoc`, which cargo cannot bring, into servers,
+//! clients and serde's code for all messages of two versions.
+
+use super::answers::{LinuxContainerResources, LinuxContainerSecurityContext, NamespaceOption};
+use prost::Message;
+use std::collections::HashMap;
+
+/// Asks for versions.
+#[derive(Clone, PartialEq, Message)]
+pub struct VersionRequest {
+    /// Of the client.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+/// The server's versions.
+#[derive(Clone, PartialEq, Message)]
+pub struct VersionResponse {
+    /// `1.7.24~ds1`.
+    #[prost(string, tag = "3")]
+    pub runtime_version: String,
+}
+
+/// Asks whether the runtime is ready.
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusRequest {}
+
+/// Whether the runtime is ready.
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusResponse {
+    /// Its conditions.
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<RuntimeStatus>,
+}
+
+/// The runtime's conditions.
+#[derive(Clone, PartialEq, Message)]
+pub struct RuntimeStatus {
+    /// `RuntimeReady` and `NetworkReady`.
+    #[prost(message, repeated, tag = "1")]
+    pub conditions: Vec<RuntimeCondition>,
+}
+
+/// One condition.
+#[derive(Clone, PartialEq, Message)]
+pub struct RuntimeCondition {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub r#type: String,
+    /// Whether it holds.
+    #[prost(bool, tag = "2")]
+    pub status: bool,
+    /// Why not.
+    #[prost(string, tag = "4")]
+    pub message: String,
+}
+
+/// Starts a pod.
+#[derive(Clone, PartialEq, Message)]
+pub struct RunPodSandboxRequest {
+    /// What it is to be.
+    #[prost(message, optional, tag = "1")]
+    pub config: Option<PodSandboxConfig>,
+    /// The handler that a RuntimeClass names; empty is the default.
+    #[prost(string, tag = "2")]
+    pub runtime_handler: String,
+}
+
+/// A message with the id of a pod only: the answer of RunPodSandbox, and the requests to stop and to remove one.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxId {
+    /// The id.
+    #[prost(string, tag = "1")]
+    pub pod_sandbox_id: String,
+}
+
+/// A message with the id of a container only: the answer of CreateContainer, and requests about one.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContainerId {
+    /// The id.
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+}
+
+/// An answer without anything to read.
+#[derive(Clone, PartialEq, Message)]
+pub struct Empty {}
+
+/// A pod.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxConfig {
+    /// Its names.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<PodSandboxMetadata>,
+    /// Its host name.
+    #[prost(string, tag = "2")]
+    pub hostname: String,
+    /// Where its containers' logs go.
+    #[prost(string, tag = "3")]
+    pub log_directory: String,
+    /// What its `/etc/resolv.conf` is to say.
+    #[prost(message, optional, tag = "4")]
+    pub dns_config: Option<DnsConfig>,
+    /// Annotations, `io.katacontainers.*` among them.
+    #[prost(map = "string, string", tag = "7")]
+    pub annotations: HashMap<String, String>,
+    /// What only Linux has.
+    #[prost(message, optional, tag = "8")]
+    pub linux: Option<LinuxPodSandboxConfig>,
+}
+
+/// Who resolves a pod's names.
+#[derive(Clone, PartialEq, Message)]
+pub struct DnsConfig {
+    /// Addresses.
+    #[prost(string, repeated, tag = "1")]
+    pub servers: Vec<String>,
+}
+
+/// A pod's names.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxMetadata {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its unique id.
+    #[prost(string, tag = "2")]
+    pub uid: String,
+    /// Kubernetes' namespace.
+    #[prost(string, tag = "3")]
+    pub namespace: String,
+}
+
+/// What only Linux has of a pod.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinuxPodSandboxConfig {
+    /// The control group of all of it.
+    #[prost(string, tag = "1")]
+    pub cgroup_parent: String,
+    /// Its confinement.
+    #[prost(message, optional, tag = "2")]
+    pub security_context: Option<LinuxSandboxSecurityContext>,
+    /// `kernel.shm_rmid_forced` and the like.
+    #[prost(map = "string, string", tag = "3")]
+    pub sysctls: HashMap<String, String>,
+}
+
+/// A pod's confinement.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinuxSandboxSecurityContext {
+    /// Its namespaces.
+    #[prost(message, optional, tag = "1")]
+    pub namespace_options: Option<NamespaceOption>,
+    /// Whether its containers may be privileged.
+    #[prost(bool, tag = "6")]
+    pub privileged: bool,
+}
+
+/// What is said of a pod's status.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxStatusResponse {
+    /// It.
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<PodSandboxStatus>,
+}
+
+/// A pod's status.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxStatus {
+    /// Its address.
+    #[prost(message, optional, tag = "5")]
+    pub network: Option<PodSandboxNetworkStatus>,
+}
+
+/// A pod's address.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxNetworkStatus {
+    /// The first one.
+    #[prost(string, tag = "1")]
+    pub ip: String,
+}
+
+/// Pods.
+#[derive(Clone, PartialEq, Message)]
+pub struct ListPodSandboxResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub items: Vec<PodSandboxItem>,
+}
+
+/// A pod in a list.
+#[derive(Clone, PartialEq, Message)]
+pub struct PodSandboxItem {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+}
+
+/// Containers.
+#[derive(Clone, PartialEq, Message)]
+pub struct ListContainersResponse {
+    /// All of them.
+    #[prost(message, repeated, tag = "1")]
+    pub containers: Vec<ContainerItem>,
+}
+
+/// A container in a list.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContainerItem {
+    /// Its id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+}
+
+/// An image's name.
+#[derive(Clone, PartialEq, Message)]
+pub struct ImageSpec {
+    /// `127.0.0.1:5000/kata-qualify/probe:1`.
+    #[prost(string, tag = "1")]
+    pub image: String,
+}
+
+/// Pulls an image.
+#[derive(Clone, PartialEq, Message)]
+pub struct PullImageRequest {
+    /// Which one.
+    #[prost(message, optional, tag = "1")]
+    pub image: Option<ImageSpec>,
+}
+
+/// What was pulled.
+#[derive(Clone, PartialEq, Message)]
+pub struct PullImageResponse {
+    /// Its digest.
+    #[prost(string, tag = "1")]
+    pub image_ref: String,
+}
+
+/// Makes a container.
+#[derive(Clone, PartialEq, Message)]
+pub struct CreateContainerRequest {
+    /// In this pod.
+    #[prost(string, tag = "1")]
+    pub pod_sandbox_id: String,
+    /// What it is to be.
+    #[prost(message, optional, tag = "2")]
+    pub config: Option<ContainerConfig>,
+    /// The pod's own configuration, once more.
+    #[prost(message, optional, tag = "3")]
+    pub sandbox_config: Option<PodSandboxConfig>,
+}
+
+/// A container.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContainerConfig {
+    /// Its name.
+    #[prost(message, optional, tag = "1")]
+    pub metadata: Option<ContainerMetadata>,
+    /// Its image.
+    #[prost(message, optional, tag = "2")]
+    pub image: Option<ImageSpec>,
+    /// Instead of the image's entry point.
+    #[prost(string, repeated, tag = "3")]
+    pub command: Vec<String>,
+    /// Instead of the image's command.
+    #[prost(string, repeated, tag = "4")]
+    pub args: Vec<String>,
+    /// Its mounts.
+    #[prost(message, repeated, tag = "7")]
+    pub mounts: Vec<Mount>,
+    /// Its devices.
+    #[prost(message, repeated, tag = "8")]
+    pub devices: Vec<Device>,
+    /// Its log, below the pod's folder for those.
+    #[prost(string, tag = "11")]
+    pub log_path: String,
+    /// Whether it has standard input.
+    #[prost(bool, tag = "12")]
+    pub stdin: bool,
+    /// What only Linux has.
+    #[prost(message, optional, tag = "15")]
+    pub linux: Option<LinuxContainerConfig>,
+}
+
+/// A container's name.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContainerMetadata {
+    /// It.
+    #[prost(string, tag = "1")]
+    pub name: String,
+}
+
+/// A mount.
+#[derive(Clone, PartialEq, Message)]
+pub struct Mount {
+    /// In the container.
+    #[prost(string, tag = "1")]
+    pub container_path: String,
+    /// On the host.
+    #[prost(string, tag = "2")]
+    pub host_path: String,
+}
+
+/// A device.
+#[derive(Clone, PartialEq, Message)]
+pub struct Device {
+    /// In the container.
+    #[prost(string, tag = "1")]
+    pub container_path: String,
+    /// On the host.
+    #[prost(string, tag = "2")]
+    pub host_path: String,
+    /// `rwm`.
+    #[prost(string, tag = "3")]
+    pub permissions: String,
+}
+
+/// What only Linux has of a container.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinuxContainerConfig {
+    /// Its limits.
+    #[prost(message, optional, tag = "1")]
+    pub resources: Option<LinuxContainerResources>,
+    /// Its confinement.
+    #[prost(message, optional, tag = "2")]
+    pub security_context: Option<LinuxContainerSecurityContext>,
+}

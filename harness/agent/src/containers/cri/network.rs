@@ -1,0 +1,86 @@
+//! The network of pods: the release's own CNI plugins, told what to do by a list of ours.
+
+use serde_json::json;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where distros have the plugins: Debian and openSUSE, Fedora and Alpine, Arch, and upstream's own place.
+const FOLDERS: [&str; 4] = ["/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin", "/usr/lib/cni/bin"];
+/// What the list and containerd itself call.
+const NEEDED: [&str; 3] = ["bridge", "host-local", "loopback"];
+
+/// The folder with the plugins, if all that are needed are there.
+pub(super) fn plugins() -> Option<PathBuf> {
+    plugins_below(Path::new("/"))
+}
+
+fn plugins_below(root: &Path) -> Option<PathBuf> {
+    let mut folders = FOLDERS.iter().map(|folder| root.join(folder.trim_start_matches('/')));
+    folders.find(|folder| NEEDED.iter().all(|name| folder.join(name).is_file()))
+}
+
+/// The bridge's name: an interface's has 15 bytes.
+pub(super) fn bridge(name: &str) -> String {
+    let kept = name.len().saturating_sub(13);
+    format!("k{}", &name[kept..])
+}
+
+/// Writes the list of plugins: a bridge of the instance's own, addresses from the range for measurements (RFC 2544),
+/// which nobody routes.
+///
+/// No test leaves a pod, so that nobody is the gateway that its route names: for one the plugin would have the whole
+/// machine forward packets, and would not take that back.
+///
+/// # Errors
+/// What cannot be written.
+pub(super) fn write(folder: &Path, name: &str, addresses: &Path) -> io::Result<()> {
+    let number = name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    // Not those of `network.rs` beside this folder, which are in 198.18.
+    let subnet = format!("198.19.{}.0/24", number % 256);
+    let list = json!({
+        "cniVersion": "0.4.0",
+        "name": name,
+        "plugins": [{
+            "type": "bridge",
+            "bridge": bridge(name),
+            "isGateway": false,
+            "ipMasq": false,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": addresses,
+                "ranges": [[{ "subnet": subnet }]],
+                "routes": [{ "dst": "0.0.0.0/0" }],
+            },
+        }],
+    });
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("10-kata-qualify.conflist"), serde_json::to_vec(&list)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plugins_are_where_all_of_them_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str| {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        put("usr/lib/cni/bridge");
+        assert_eq!(plugins_below(dir.path()), None);
+        for name in NEEDED {
+            put(&format!("usr/libexec/cni/{name}"));
+        }
+        assert_eq!(plugins_below(dir.path()), Some(dir.path().join("usr/libexec/cni")));
+    }
+
+    #[test]
+    fn an_interfaces_name_is_short_enough() {
+        assert_eq!(bridge("kq12c3"), "kkq12c3");
+        assert!(bridge("kq4194304c1234567").len() <= 15);
+    }
+}

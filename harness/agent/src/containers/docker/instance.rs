@@ -1,0 +1,336 @@
+//! Docker's engine, with everything that goes with it.
+
+use crate::containers::capture::Attached;
+use crate::containers::containerd::folders::{clean_up, configuration, lay_out, search_path, sweep};
+use crate::containers::containerd::{COMMAND, RUN, Running, START, begin, has_containerd};
+use crate::containers::host;
+use crate::containers::image::Image;
+use crate::containers::network::{self, ip};
+use crate::containers::settings::Settings;
+use crate::process::{kill_group, prepare, signal, stderr_log, wait};
+use model::sync::locked;
+use rustix::mount::{UnmountFlags, unmount};
+use serde_json::json;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use suites::check::{Check, Stop};
+use suites::containers::{ContainerOutput, ContainerRuntime, DockerNetwork};
+use suites::outcome::Component;
+
+/// The image's name.
+pub(super) const IMAGE: &str = "kata-qualify/probe:1";
+/// Where an engine of the machine's listens, and has its folder for running containers.
+const SOCKET: &str = "/run/docker.sock";
+const RUNNING: &str = "/run/docker";
+/// How long the engine may take to serve: it begins with its containerd.
+const SERVES: Duration = Duration::from_secs(START.as_secs() * 2);
+/// How long it may take to end when it is told to.
+const END: Duration = Duration::from_secs(30);
+
+/// A running engine.
+pub struct DockerInstance {
+    name: String,
+    settings: Settings,
+    run: PathBuf,
+    disk: PathBuf,
+    containerd: Mutex<Running>,
+    engine: Mutex<Option<Running>>,
+    /// The engine's version, as it tells it.
+    pub(super) version: String,
+    next: AtomicU64,
+    /// The containers that were made, by their ids.
+    made: Mutex<Vec<String>>,
+    /// Whether the second network is there.
+    has_second: Mutex<bool>,
+    /// Whether the folder for running containers was there before.
+    had_folder: bool,
+}
+
+impl DockerInstance {
+    /// Starts containerd and the engine, waits until it serves, and imports the test's image.
+    ///
+    /// # Errors
+    /// A skip where there is no engine or no client, or another engine runs; a failure of the container manager's where it
+    /// does not serve.
+    pub fn start(settings: &Settings) -> Result<DockerInstance, Stop> {
+        static GENERATION: AtomicU64 = AtomicU64::new(0);
+        sweep();
+        has_containerd(settings)?;
+        let program = engine_of(settings)?;
+        is_alone()?;
+        let name = format!("kq{}d{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
+        let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
+        let failed = |e: io::Error| Stop::error(format!("making the folders of Docker's engine: {e}"));
+        fs::create_dir_all(&settings.artifacts).map_err(failed)?;
+        lay_out(&name, settings, &run, &disk, &configuration(&run, &disk, None)).map_err(failed)?;
+        let begun = begin(settings, &run, &format!("{name}-containerd.log"));
+        let containerd = Mutex::new(begun.inspect_err(|_| clean_up(&name, &disk, 0))?);
+        // From here on everything goes when it is dropped.
+        let mut instance = DockerInstance {
+            name,
+            settings: settings.clone(),
+            run,
+            disk,
+            containerd,
+            engine: Mutex::new(None),
+            version: String::new(),
+            next: AtomicU64::new(1),
+            made: Mutex::default(),
+            has_second: Mutex::new(false),
+            had_folder: Path::new(RUNNING).exists(),
+        };
+        instance.make_bridge()?;
+        *locked(&instance.engine) = Some(instance.begin_engine(program)?);
+        instance.version = instance.wait_until_it_serves()?;
+        instance.import()?;
+        Ok(instance)
+    }
+
+    /// The bridge that containers are in by default: one of the engine's own making is called `docker0` on every machine.
+    fn make_bridge(&self) -> Check {
+        let bridge = self.bridge(DockerNetwork::Bridge);
+        let address = format!("{}/24", host_in(DockerNetwork::Bridge));
+        ip(&["link", "add", &bridge, "type", "bridge"])?;
+        ip(&["addr", "add", &address, "dev", &bridge])?;
+        ip(&["link", "set", &bridge, "up"])
+    }
+
+    fn begin_engine(&self, program: &Path) -> Result<Running, Stop> {
+        let file = self.run.join("docker.json");
+        // What the machine has for its own engine is not read.
+        let text = json!({ "ip6tables": false, "log-driver": "json-file" }).to_string();
+        fs::write(&file, text).map_err(|e| Stop::error(format!("writing {}: {e}", file.display())))?;
+        let mut command = Command::new(program);
+        command.arg("--config-file").arg(file);
+        command.arg("--data-root").arg(self.disk.join("docker")).args(["--exec-root", RUNNING]);
+        command.arg("--pidfile").arg(self.run.join("docker.pid")).args(["--host", &self.socket()]);
+        command.arg("--containerd").arg(self.run.join("sock"));
+        command.args(["--containerd-namespace", &self.name]);
+        command.args(["--containerd-plugins-namespace", &format!("{}-plugins", self.name)]);
+        command.args(["--bridge", &self.bridge(DockerNetwork::Bridge)]);
+        command.args(["--iptables=false", "--ip-forward=false", "--ip-masq=false", "--userland-proxy=false"]);
+        command.env("PATH", search_path(&self.run, &self.settings.programs));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let spawned = prepare(&mut command, Vec::new()).spawn();
+        let mut child = spawned
+            .map_err(|e| Stop::blame(Component::Containerd, format!("{} does not start: {e}", program.display())))?;
+        let log = stderr_log(&mut child, &self.settings.artifacts.join(format!("{}.log", self.name)));
+        let log = log.map_err(|e| {
+            kill_group(&mut child);
+            Stop::error(format!("logging Docker's engine: {e}"))
+        })?;
+        Ok(Running { child, log })
+    }
+
+    /// Gives the engine's version.
+    fn wait_until_it_serves(&self) -> Result<String, Stop> {
+        let end = Instant::now() + SERVES;
+        loop {
+            let asked = self.docker(&["version", "--format", "{{.Server.Version}}"], COMMAND)?;
+            if asked.code == 0 {
+                return Ok(asked.text());
+            }
+            if self.ended() {
+                let message = format!("Docker's engine ended before it served: {}", self.last_words());
+                return Err(Stop::blame(Component::Containerd, message));
+            }
+            if Instant::now() > end {
+                let (seconds, seen, said) = (SERVES.as_secs(), asked.summary(), self.last_words());
+                let message = format!("Docker's engine does not serve within {seconds} s ({seen}): {said}");
+                return Err(Stop::blame(Component::Containerd, message));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn import(&self) -> Check {
+        let failed = |e: io::Error| Stop::error(format!("making the test's image: {e}"));
+        let archive = self.disk.join("image.tar");
+        let image = fs::read(&self.settings.probe).and_then(|probe| Image::of(&probe)).map_err(failed)?;
+        fs::write(&archive, image.root_filesystem()).map_err(failed)?;
+        let imported = self.docker(&["import", &archive.to_string_lossy(), IMAGE], COMMAND)?;
+        match imported.code {
+            0 => Ok(()),
+            _ => Err(Stop::blame(Component::Containerd, format!("docker import: {}", imported.summary()))),
+        }
+    }
+
+    fn socket(&self) -> String {
+        format!("unix://{}", self.run.join("docker.sock").display())
+    }
+
+    /// Runs a command of the client to its end.
+    ///
+    /// # Errors
+    /// A skip where there is no client; an error where it outlives the deadline. Its own failure is an exit code.
+    pub(super) fn docker(&self, words: &[&str], deadline: Duration) -> Result<ContainerOutput, Stop> {
+        let late = || Stop::error(format!("docker {} did not end within {} s", words.join(" "), deadline.as_secs()));
+        self.attach(words)?.wait(deadline).ok_or_else(late)
+    }
+
+    /// Starts a command of the client.
+    ///
+    /// # Errors
+    /// A skip where there is no client.
+    pub(super) fn attach(&self, words: &[&str]) -> Result<Attached, Stop> {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.socket()]).args(words);
+        command.env("PATH", search_path(&self.run, &self.settings.programs));
+        // Whoever runs this may have chosen another engine, and credentials for registries.
+        command.env("DOCKER_CONFIG", self.run.join("client")).env_remove("DOCKER_CONTEXT").env_remove("DOCKER_HOST");
+        Attached::start(&mut command, &[]).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Stop::skip("the environment has no docker, the client: install docker-cli"),
+            _ => Stop::error(format!("starting docker: {e}")),
+        })
+    }
+
+    /// The name of a network for the client; the second one is made by the first test that wants it.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(super) fn network(&self, network: DockerNetwork) -> Result<String, Stop> {
+        if network == DockerNetwork::Bridge {
+            return Ok("bridge".to_owned());
+        }
+        let name = self.bridge(network);
+        let mut has_second = locked(&self.has_second);
+        if !*has_second {
+            let option = format!("com.docker.network.bridge.name={name}");
+            let made = self.docker(&["network", "create", "--subnet", SECOND, "--opt", &option, &name], COMMAND)?;
+            if made.code != 0 {
+                return Err(Stop::fail(format!("docker network create: {}", made.summary())));
+            }
+            *has_second = true;
+        }
+        Ok(name)
+    }
+
+    /// A network's interface on the host.
+    fn bridge(&self, network: DockerNetwork) -> String {
+        network::bridge(&self.name, network)
+    }
+
+    /// A fresh name of a container.
+    pub(super) fn fresh_name(&self) -> String {
+        format!("{}-{}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Remembers a container.
+    pub(super) fn remember(&self, id: &str) {
+        locked(&self.made).push(id.to_owned());
+    }
+
+    /// The containers that were made so far.
+    pub(super) fn remembered(&self) -> Vec<String> {
+        locked(&self.made).clone()
+    }
+
+    /// How long a container of that runtime may take.
+    pub(super) fn patience(&self, runtime: ContainerRuntime) -> Duration {
+        self.settings.patience.of(runtime)
+    }
+
+    /// The engine's log so far, its last lines.
+    fn last_words(&self) -> String {
+        let ended = self.ended();
+        let engine = locked(&self.engine);
+        let Some(running) = engine.as_ref() else { return String::new() };
+        if ended {
+            running.log.settle();
+        }
+        running.log.last_lines(6)
+    }
+
+    /// Where the engine's log is kept.
+    pub fn log_path(&self) -> PathBuf {
+        self.settings.artifacts.join(format!("{}.log", self.name))
+    }
+
+    /// Whether the engine has ended.
+    pub fn ended(&self) -> bool {
+        locked(&self.engine).as_mut().is_none_or(|running| matches!(running.child.try_wait(), Ok(Some(_))))
+    }
+}
+
+/// The host's address in a network, of the range for measurements (RFC 2544) behind what a test's own namespaces take of it
+/// (`network.rs` beside this folder). Ranges for documentation will not do: machines in a cloud have such addresses.
+pub(super) fn host_in(network: DockerNetwork) -> Ipv4Addr {
+    match network {
+        DockerNetwork::Bridge => Ipv4Addr::new(198, 18, 254, 1),
+        DockerNetwork::Made => Ipv4Addr::new(198, 18, 255, 1),
+    }
+}
+
+/// The range of the second network, whose first address the engine gives to the host.
+const SECOND: &str = "198.18.255.0/24";
+
+fn engine_of(settings: &Settings) -> Result<&Path, Stop> {
+    let Some(program) = &settings.docker else {
+        return Err(Stop::skip("the record names no engine of Docker's for this release"));
+    };
+    if program.exists() {
+        return Ok(program);
+    }
+    let path = program.display();
+    Err(Stop::skip(format!("the environment has no engine of Docker's at {path}: install the distro's package")))
+}
+
+/// Skips where an engine of the machine's own runs: both would have the same folder for running containers.
+fn is_alone() -> Check {
+    match UnixStream::connect(SOCKET) {
+        Ok(_) => Err(Stop::skip("an engine of Docker's runs here already, beside which another one cannot")),
+        Err(_) => Ok(()),
+    }
+}
+
+impl Drop for DockerInstance {
+    fn drop(&mut self) {
+        // Politely first: a runtime that is asked takes its own things away.
+        if !self.ended() {
+            let made = self.remembered();
+            let words: Vec<&str> = ["rm", "--force"].into_iter().chain(made.iter().map(String::as_str)).collect();
+            if !made.is_empty() {
+                let _ = self.docker(&words, COMMAND);
+            }
+            if *locked(&self.has_second) {
+                let _ = self.docker(&["network", "rm", &self.bridge(DockerNetwork::Made)], COMMAND);
+            }
+        }
+        if let Some(mut running) = locked(&self.engine).take() {
+            let told = signal(running.child.id(), rustix::process::Signal::TERM);
+            if told.is_err() || !matches!(wait(&mut running.child, END), Ok(Some(_))) {
+                kill_group(&mut running.child);
+            }
+        }
+        kill_group(&mut locked(&self.containerd).child);
+        for id in self.remembered() {
+            host::remove(&id, &[]);
+        }
+        if !self.had_folder {
+            for namespace in fs::read_dir(Path::new(RUNNING).join("netns")).into_iter().flatten().flatten() {
+                let _ = unmount(namespace.path(), UnmountFlags::DETACH);
+            }
+            let _ = fs::remove_dir_all(RUNNING);
+        }
+        clean_up(&self.name, &self.disk, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_networks_range_has_the_hosts_address() {
+        let range = SECOND.strip_suffix("0/24").unwrap();
+        assert!(host_in(DockerNetwork::Made).to_string().starts_with(range));
+        assert!(!host_in(DockerNetwork::Bridge).to_string().starts_with(range));
+    }
+}

@@ -1,0 +1,46 @@
+//! What all tests share, and one has at a time: the containerd with CRI, Docker's engine.
+
+use model::sync::locked;
+use std::sync::{Arc, Mutex, MutexGuard};
+use suites::check::Stop;
+
+/// Something that the first test that wants it starts.
+pub struct Shared<T> {
+    instance: Mutex<Option<Arc<T>>>,
+    one_at_a_time: Mutex<()>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Shared<T> {
+        Shared { instance: Mutex::default(), one_at_a_time: Mutex::default() }
+    }
+}
+
+impl<T> Shared<T> {
+    /// Waits until no other test has it, of whichever runtime: it is restarted, and what stays behind is counted.
+    pub fn alone(&self) -> MutexGuard<'_, ()> {
+        locked(&self.one_at_a_time)
+    }
+
+    /// It, started if it does not run.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    pub fn get(&self, has_ended: fn(&T) -> bool, start: impl FnOnce() -> Result<T, Stop>) -> Result<Arc<T>, Stop> {
+        let mut shared = locked(&self.instance);
+        if let Some(running) = shared.as_ref().filter(|running| !has_ended(running)) {
+            return Ok(Arc::clone(running));
+        }
+        // The one that has ended is cleaned up before another one is started.
+        drop(shared.take());
+        let started = Arc::new(start()?);
+        *shared = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    /// Ends it and everything that runs in it.
+    pub fn end(&self) {
+        let shared = locked(&self.instance).take();
+        drop(shared);
+    }
+}

@@ -1,0 +1,323 @@
+//! A program for a person who looks into an environment: a shell on a terminal of its own, or a command with pipes.
+//!
+//! The terminal is the kernel's. The program is started by this binary in a role of its own, which begins a session and
+//! opens the terminal, so that the terminal controls the session: Ctrl-C and job control work as they do anywhere.
+//! What is printed waits until the harness asks for it; a program that prints more than fits waits, too.
+
+use crate::process::{prepare, wait};
+use model::sync::locked;
+use protocol::message::TerminalSize;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The argument of the process that becomes a program on a terminal; the terminal, the program and its arguments follow.
+pub const ROLE: &str = "shell";
+
+/// Bytes that are read of a program at once.
+const PART: usize = 16 << 10;
+/// Parts that wait to be heard.
+const WAITING: usize = 16;
+/// Bytes of one answer; a frame has room for more.
+const MOST: usize = 128 << 10;
+/// How long an answer waits for something to be printed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The program of the moment, if there is one.
+#[derive(Default)]
+pub(crate) struct Shells(Mutex<Option<Arc<Shell>>>);
+
+/// A program that runs.
+struct Shell {
+    child: Mutex<Child>,
+    /// Where what is typed goes, until that has an end.
+    input: Mutex<Option<File>>,
+    /// The harness's side of the terminal, where there is one.
+    terminal: Option<OwnedFd>,
+    printed: Mutex<Receiver<Printed>>,
+}
+
+enum Printed {
+    Output(Vec<u8>),
+    Errors(Vec<u8>),
+}
+
+/// What was printed since the last time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) output: Vec<u8>,
+    pub(crate) errors: Vec<u8>,
+    /// The exit code, once all is heard.
+    pub(crate) ended: Option<i32>,
+}
+
+/// Becomes a program that has this terminal for its own.
+///
+/// # Errors
+/// That the arguments are none of this role, or what the system said.
+pub fn become_program(arguments: &[OsString]) -> io::Result<()> {
+    let [terminal, program, rest @ ..] = arguments else {
+        return Err(io::Error::other("usage: kata-qualify-agent shell TERMINAL PROGRAM [ARGUMENT]..."));
+    };
+    become_on(terminal, program, rest).map(|never| match never {})
+}
+
+fn become_on(terminal: &OsStr, program: &OsStr, arguments: &[OsString]) -> io::Result<Infallible> {
+    rustix::process::setsid()?;
+    // The first terminal that the leader of a session opens is the one that controls it.
+    let terminal = OpenOptions::new().read(true).write(true).open(terminal)?;
+    rustix::stdio::dup2_stdin(&terminal)?;
+    rustix::stdio::dup2_stdout(&terminal)?;
+    rustix::stdio::dup2_stderr(&terminal)?;
+    drop(terminal);
+    Err(Command::new(program).args(arguments).exec())
+}
+
+impl Shells {
+    /// Starts a program; one that still runs is ended.
+    pub(crate) fn open(
+        &self,
+        argv: &[String],
+        variables: &BTreeMap<String, String>,
+        size: Option<TerminalSize>,
+    ) -> io::Result<()> {
+        let shell = match size {
+            Some(size) => on_a_terminal(argv, variables, size)?,
+            None => with_pipes(argv, variables)?,
+        };
+        // Dropped after the lock is free: that waits for its end.
+        let before = locked(&self.0).replace(Arc::new(shell));
+        drop(before);
+        Ok(())
+    }
+
+    /// Gives it what was typed. What a program that has ended does not read is no error.
+    pub(crate) fn type_in(&self, bytes: &[u8], is_end: bool, size: Option<TerminalSize>) -> io::Result<()> {
+        let shell = self.running()?;
+        if let (Some(terminal), Some(size)) = (&shell.terminal, size) {
+            tcsetwinsize(terminal, window(size))?;
+        }
+        if bytes.is_empty() && !is_end {
+            // Who only tells the size is not to wait behind what the program does not read.
+            return Ok(());
+        }
+        let mut input = locked(&shell.input);
+        if let Some(file) = input.as_mut() {
+            let _ = file.write_all(bytes);
+        }
+        // A terminal has no end, but a character that means one; it is the person's to type.
+        if is_end && shell.terminal.is_none() {
+            *input = None;
+        }
+        Ok(())
+    }
+
+    /// Waits a moment for what it prints.
+    pub(crate) fn hear(&self) -> io::Result<Heard> {
+        let shell = self.running()?;
+        let printed = locked(&shell.printed);
+        let mut heard = Heard::default();
+        let ended = locked(&shell.child).try_wait()?;
+        match printed.recv_timeout(PATIENCE) {
+            Ok(part) => heard.add(part),
+            // It prints no more, and may go on.
+            Err(RecvTimeoutError::Disconnected) => {
+                heard.ended = wait(&mut locked(&shell.child), PATIENCE)?.map(code);
+            }
+            // What it has started may keep what it prints to open. Of one that ended while this waited the last is heard
+            // the next time.
+            Err(RecvTimeoutError::Timeout) => heard.ended = ended.map(code),
+        }
+        while heard.output.len() + heard.errors.len() < MOST - PART
+            && let Ok(part) = printed.try_recv()
+        {
+            heard.add(part);
+        }
+        Ok(heard)
+    }
+
+    fn running(&self) -> io::Result<Arc<Shell>> {
+        locked(&self.0).clone().ok_or_else(|| io::Error::other("no shell was opened"))
+    }
+}
+
+impl Heard {
+    fn add(&mut self, part: Printed) {
+        match part {
+            Printed::Output(bytes) => self.output.extend(bytes),
+            Printed::Errors(bytes) => self.errors.extend(bytes),
+        }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        crate::process::kill_group(&mut locked(&self.child));
+    }
+}
+
+/// A program with pipes, at the head of a process group of its own.
+fn with_pipes(argv: &[String], variables: &BTreeMap<String, String>) -> io::Result<Shell> {
+    let (program, arguments) = split(argv)?;
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = prepare(&mut command, Vec::new()).spawn()?;
+    let (say, printed) = sync_channel(WAITING);
+    let input = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+    if let Some(pipe) = child.stdout.take() {
+        listen(pipe, say.clone(), Printed::Output);
+    }
+    if let Some(pipe) = child.stderr.take() {
+        listen(pipe, say, Printed::Errors);
+    }
+    Ok(Shell { child: Mutex::new(child), input: Mutex::new(input), terminal: None, printed: Mutex::new(printed) })
+}
+
+/// A program that has a terminal for its own.
+fn on_a_terminal(argv: &[String], variables: &BTreeMap<String, String>, size: TerminalSize) -> io::Result<Shell> {
+    split(argv)?;
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    tcsetwinsize(&ours, window(size))?;
+    let theirs = ptsname(&ours, Vec::<u8>::new())?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(ROLE).arg(OsStr::from_bytes(theirs.as_bytes())).args(argv).envs(variables);
+    // It leads a group of its own because it begins a session.
+    let child = command.stdin(Stdio::null()).spawn()?;
+    let (say, printed) = sync_channel(WAITING);
+    let (input, output) = (File::from(ours.try_clone()?), File::from(ours.try_clone()?));
+    listen(output, say, Printed::Output);
+    let input = Mutex::new(Some(input));
+    Ok(Shell { child: Mutex::new(child), input, terminal: Some(ours), printed: Mutex::new(printed) })
+}
+
+/// Reads what is printed until nobody can print any more; a terminal then says that it is broken.
+fn listen(mut from: impl Read + Send + 'static, say: SyncSender<Printed>, of: fn(Vec<u8>) -> Printed) {
+    std::thread::spawn(move || {
+        let mut part = vec![0; PART];
+        loop {
+            match from.read(&mut part) {
+                Ok(0) => return,
+                Ok(count) => {
+                    let bytes = part.get(..count).unwrap_or_default().to_vec();
+                    if say.send(of(bytes)).is_err() {
+                        return;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    });
+}
+
+fn split(argv: &[String]) -> io::Result<(&String, &[String])> {
+    argv.split_first().ok_or_else(|| io::Error::other("no program was named"))
+}
+
+fn window(size: TerminalSize) -> Winsize {
+    Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// An exit code as a shell has it: of what a signal ended, 128 and its number.
+fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn shell(script: &str) -> Vec<String> {
+        ["/bin/sh", "-c", script].map(str::to_owned).to_vec()
+    }
+
+    /// All that a program prints, to its end.
+    fn heard(shells: &Shells) -> Heard {
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut all = Heard::default();
+        while all.ended.is_none() {
+            assert!(Instant::now() < until, "it does not end: {all:?}");
+            let Heard { output, errors, ended } = shells.hear().unwrap();
+            all.output.extend(output);
+            all.errors.extend(errors);
+            all.ended = ended;
+        }
+        all
+    }
+
+    #[test]
+    fn a_command_has_pipes_and_its_code_is_its_own() {
+        let shells = Shells::default();
+        assert!(shells.hear().is_err(), "none was opened");
+        let variables = [("WORD".to_owned(), "said".to_owned())].into();
+        shells.open(&shell("cat; echo $WORD >&2; exit 7"), &variables, None).unwrap();
+        shells.type_in(b"typed\n", false, None).unwrap();
+        shells.type_in(b"", true, None).unwrap();
+        let expected = Heard { output: b"typed\n".to_vec(), errors: b"said\n".to_vec(), ended: Some(7) };
+        assert_eq!(heard(&shells), expected);
+        shells.open(&shell("kill -9 $$"), &BTreeMap::new(), None).unwrap();
+        assert_eq!(heard(&shells).ended, Some(137));
+        assert!(shells.open(&[], &BTreeMap::new(), None).is_err());
+    }
+
+    #[test]
+    fn what_it_leaves_in_the_background_does_not_keep_it() {
+        let shells = Shells::default();
+        shells.open(&shell("sleep 600 & exit 3"), &BTreeMap::new(), None).unwrap();
+        assert_eq!(heard(&shells).ended, Some(3));
+    }
+
+    #[test]
+    fn one_that_prints_no_more_is_waited_for_in_parts() {
+        let shells = Shells::default();
+        shells.open(&shell("exec >&- 2>&-; sleep 3; exit 4"), &BTreeMap::new(), None).unwrap();
+        assert_eq!(shells.hear().unwrap(), Heard::default(), "it goes on");
+        assert_eq!(heard(&shells).ended, Some(4));
+    }
+
+    #[test]
+    fn a_size_is_taken_while_what_was_typed_is_not_read() {
+        let shells = Shells::default();
+        shells.open(&shell("exec sleep 5"), &BTreeMap::new(), None).unwrap();
+        let running = shells.running().unwrap();
+        std::thread::scope(|scope| {
+            // More than a pipe holds.
+            scope.spawn(|| shells.type_in(&vec![0; 1 << 20], false, None));
+            let until = Instant::now() + Duration::from_secs(4);
+            while running.input.try_lock().is_ok() {
+                assert!(Instant::now() < until, "it is read, or was not typed");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            shells.type_in(b"", false, Some(TerminalSize { rows: 50, columns: 100 })).unwrap();
+            assert!(running.input.try_lock().is_err(), "the typing was waited for");
+        });
+    }
+
+    #[test]
+    fn more_than_is_waited_for_is_heard_whole() {
+        let shells = Shells::default();
+        shells.open(&shell("head -c 3000000 /dev/zero"), &BTreeMap::new(), None).unwrap();
+        let all = heard(&shells);
+        assert_eq!((all.output.len(), all.ended), (3_000_000, Some(0)));
+    }
+
+    #[test]
+    fn a_role_without_a_program_is_refused() {
+        assert!(become_program(&["/dev/pts/0".into()]).is_err());
+    }
+}

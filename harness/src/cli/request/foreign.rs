@@ -1,0 +1,213 @@
+//! Releases of another architecture than this machine's: what they need of this machine, and what does not go with them.
+
+use crate::built_in;
+use crate::cli::UsageError;
+use crate::cli::arguments::{ImageArguments, RunArguments, SourceArgument};
+use model::arch::Arch;
+use model::package_manager::PackageManager;
+use model::profile::Profile;
+use model::release::Release;
+use qemu::argv::is_read;
+use reports::journal::Environment;
+use std::path::Path;
+
+/// This machine's architecture, on which releases are brought up unless said otherwise.
+pub(in crate::cli) fn machine() -> Result<Arch, UsageError> {
+    Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))
+}
+
+/// Bases of another architecture are bootstrapped: the Docker engine's images are this machine's.
+pub(in crate::cli) fn bases(arch: Arch, options: &mut images::Options) {
+    if Some(arch) != Arch::of_machine() {
+        options.source = images::Source::Bootstrap;
+    }
+}
+
+/// The architecture of the releases that are asked for.
+///
+/// # Errors
+/// When it is another one than this machine's, and what else is asked for does not go with that.
+pub(in crate::cli) fn architecture(
+    asked: Option<Arch>,
+    images: &ImageArguments,
+    environments: &[Environment],
+) -> Result<Arch, UsageError> {
+    let here = machine()?;
+    let Some(arch) = asked.filter(|arch| *arch != here) else { return Ok(here) };
+    let failed = |why: String| UsageError(format!("--arch {arch}: {why}"));
+    if environments != [Environment::Vm] {
+        return Err(failed(format!(
+            "this machine is {here}, and others are emulated in virtual machines: add --in vm"
+        )));
+    }
+    for (given, option) in [
+        (images.cloud_image.is_some(), "--cloud-image"),
+        (images.oci_image.is_some(), "--oci-image"),
+        (images.source == SourceArgument::Oci, "--source oci"),
+    ] {
+        if given {
+            return Err(failed(format!("{option} does not go with it: bases of {arch} are bootstrapped")));
+        }
+    }
+    Ok(arch)
+}
+
+/// Whether a run of these releases can be had by these arguments on their architecture.
+///
+/// # Errors
+/// When Kata's arguments are not known there under a profile, or this machine cannot bring a release up: what is
+/// lacking, and what installs it.
+pub(super) fn suits(arguments: &RunArguments, releases: &[Release], profiles: &[Profile]) -> Result<(), UsageError> {
+    for release in releases {
+        let arch = release.arch;
+        let failed = |why: String| UsageError(format!("--arch {arch}: {why}"));
+        if let Some(profile) = profiles.iter().find(|profile| !is_read(profile, arch)) {
+            let known: Vec<&str> =
+                Profile::all().iter().filter(|p| is_read(p, arch)).map(|p| p.name.as_str()).collect();
+            let (name, known) = (&profile.name, known.join(", "));
+            return Err(UsageError(format!(
+                "--profile {name}: on {arch} Kata's arguments are known under {known} alone"
+            )));
+        }
+        if Some(arch) != Arch::of_machine() && !arguments.kata.is_empty() {
+            let why = "--kata does not go with it: nobody has run Kata's release archives of another architecture";
+            return Err(failed(why.to_owned()));
+        }
+        if let Some(why) = cannot(release) {
+            return Err(failed(why));
+        }
+    }
+    Ok(())
+}
+
+/// Why a release of another architecture than this machine's cannot be brought up here.
+pub(in crate::cli) fn cannot(release: &Release) -> Option<String> {
+    if Some(release.arch) == Arch::of_machine() {
+        return None;
+    }
+    if release.package_manager != PackageManager::Apt {
+        let (name, manager) = (release.name(), release.package_manager);
+        return Some(format!("{name} is installed by {manager}, and releases of another architecture by apt alone"));
+    }
+    let lacks = lacks(release.arch);
+    (!lacks.is_empty()).then(|| lacks.join("; "))
+}
+
+/// What this machine lacks for releases of an architecture, and what brings it.
+pub(in crate::cli) fn lacks(arch: Arch) -> Vec<String> {
+    let mut all = Vec::new();
+    if built_in::agent(arch).is_none() {
+        let toolchain = built_in::toolchain(arch);
+        all.push(format!(
+            "this program was built without an agent for {arch}: install {toolchain}, and build it again"
+        ));
+    }
+    if !images::runs_programs_of(arch) {
+        let advice = how_to_interpret(Path::new(INTERPRETERS), arch);
+        all.push(format!("this machine runs no programs of {arch}, as packages' scripts are: {advice}"));
+    }
+    all
+}
+
+/// Where packages say what systemd-binfmt is to register (binfmt.d(5)).
+const INTERPRETERS: &str = "/usr/lib/binfmt.d";
+
+/// What gives the kernel an interpreter for an architecture. The package alone does not where systemd does not run, as in
+/// a container or another root.
+fn how_to_interpret(folder: &Path, arch: Arch) -> String {
+    let line = folder.join(format!("qemu-{arch}.conf"));
+    match line.is_file() {
+        true => format!(
+            "qemu-user is installed and not registered: mount binfmt_misc at /proc/sys/fs/binfmt_misc, write {} to \
+             `register` there, and leave it mounted",
+            line.display()
+        ),
+        false => "install qemu-user-binfmt, or qemu-user-static up to Debian 12".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser as _;
+    use model::database::Database;
+
+    fn parsed(words: &[&str]) -> Box<RunArguments> {
+        let words = ["kata-qualify", "run", "debian:13"].into_iter().chain(words.iter().copied());
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+        arguments
+    }
+
+    fn of(words: &[&str], environments: &[Environment]) -> Result<Arch, String> {
+        let arguments = parsed(words);
+        architecture(arguments.arch, &arguments.images, environments).map_err(|e| e.to_string())
+    }
+
+    /// Another architecture than this machine's.
+    fn other() -> Arch {
+        Arch::ALL.iter().copied().find(|arch| Some(*arch) != Arch::of_machine()).unwrap()
+    }
+
+    fn debian(arch: Arch) -> Release {
+        Database::embedded().record("debian").unwrap().release("13", arch).unwrap()
+    }
+
+    fn refused(words: &[&str], release: Release, profile: &str) -> String {
+        let profile = Profile::find(profile).unwrap().clone();
+        suits(&parsed(words), &[release], &[profile]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn this_machines_own_needs_nothing() {
+        let here = Arch::of_machine().unwrap();
+        assert_eq!(of(&[], &[Environment::Container]), Ok(here));
+        assert_eq!(of(&["--arch", here.name()], &[Environment::Container]), Ok(here));
+        assert!(lacks(here).is_empty());
+        assert_eq!(cannot(&debian(here)), None);
+    }
+
+    #[test]
+    fn others_are_machines_with_bases_of_their_own() {
+        let arch = other().name();
+        let refused = of(&["--arch", arch], &[Environment::Container]).unwrap_err();
+        assert!(refused.starts_with(&format!("--arch {arch}: this machine is ")), "{refused}");
+        let refused = of(&["--arch", arch, "--source", "oci"], &[Environment::Vm]).unwrap_err();
+        assert!(refused.contains("--source oci does not go with it"), "{refused}");
+        assert_eq!(of(&["--arch", arch], &[Environment::Vm]), Ok(other()));
+    }
+
+    #[test]
+    fn what_is_lacking_is_told_before_anything_runs() {
+        let lacks = lacks(other());
+        assert_eq!(cannot(&debian(other())).is_some(), !lacks.is_empty());
+        if let Some(first) = lacks.first() {
+            let said = refused(&[], debian(other()), "rs-4.1");
+            assert!(said.starts_with(&format!("--arch {}: ", other())) && said.contains(first), "{said}");
+        }
+        let by_dnf = Release { package_manager: PackageManager::Dnf, ..debian(other()) };
+        assert!(cannot(&by_dnf).unwrap().contains("installed by dnf"));
+    }
+
+    #[test]
+    fn an_interpreter_that_is_installed_and_not_registered_is_told_from_none() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(how_to_interpret(folder.path(), Arch::Aarch64).starts_with("install qemu-user-binfmt"));
+        std::fs::write(folder.path().join("qemu-aarch64.conf"), ":qemu-aarch64:M::x:y:/usr/bin/qemu-aarch64:POF\n")
+            .unwrap();
+        let said = how_to_interpret(folder.path(), Arch::Aarch64);
+        assert!(
+            said.starts_with("qemu-user is installed and not registered") && said.contains("qemu-aarch64.conf"),
+            "{said}"
+        );
+        assert!(how_to_interpret(folder.path(), Arch::S390x).starts_with("install"));
+    }
+
+    #[test]
+    fn arguments_that_nobody_has_read_and_kata_itself_are_refused() {
+        let said = refused(&[], debian(Arch::Aarch64), "go-3.29");
+        assert_eq!(said, "--profile go-3.29: on aarch64 Kata's arguments are known under go-3.32, rs-4.1 alone");
+        let said = refused(&["--kata", "/kata.tar.zst"], debian(other()), "rs-4.1");
+        assert!(said.contains("--kata does not go with it"), "{said}");
+    }
+}

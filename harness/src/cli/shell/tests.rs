@@ -1,0 +1,133 @@
+use super::*;
+use crate::fixtures;
+use reports::journal::{CellId, JournalEntry};
+use suites::outcome::{Component, Failure};
+
+const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
+const LINKS: &str = "filesystem::virtio_fs::hard_links_share_one_file";
+const PROFILE: &str = "go-3.32";
+
+fn cell() -> CellId {
+    "debian:12/x86_64/container".parse().unwrap()
+}
+
+/// A run in which tests ended so, in guest 2.
+fn journal(ended: &[(&str, Outcome)]) -> Journal {
+    let mut journal = Journal::default();
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let mut push = |event: Event| journal.entries.push(JournalEntry { at, event });
+    push(fixtures::begins("r1", &[cell()], 0, None));
+    for guest in [1, 2] {
+        push(Event::GuestStarted {
+            cell: cell(),
+            guest,
+            test: RENAME.to_owned(),
+            attempt: guest,
+            profiles: vec![PROFILE.to_owned()],
+            configuration: "virtio-fs".to_owned(),
+            argv: vec!["qemu".to_owned(), format!("-g{guest}")],
+            daemon: vec!["virtiofsd".to_owned()],
+            deviations: Vec::new(),
+        });
+    }
+    for (test, outcome) in ended {
+        push(Event::TestFinished {
+            cell: cell(),
+            profiles: vec![PROFILE.to_owned()],
+            test: (*test).to_owned(),
+            attempt: 1,
+            machine: 0,
+            guests: vec![2],
+            outcome: outcome.clone(),
+            millis: 1,
+            notes: Vec::new(),
+            artifacts: vec!["artifacts/g2/serial.log".to_owned()],
+        });
+    }
+    journal
+}
+
+fn fails() -> Outcome {
+    Outcome::Fail(Failure::new(Component::Virtiofsd, "a reader saw neither name"))
+}
+
+fn parsed(more: &[&str]) -> ShellArguments {
+    let words = [&["kata-qualify", "shell", "out", "rename_is_atomic"], more].concat();
+    let Command::Shell(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+    *arguments
+}
+
+fn refused(ended: &[(&str, Outcome)], asked: &str) -> Option<String> {
+    let matrix = report::matrix_in(&journal(ended), Profile::all(), None, Path::new("nowhere"));
+    why_not(&matrix, asked)
+}
+
+#[test]
+fn what_did_not_fail_or_is_not_known_is_refused_by_name() {
+    let skipped = Outcome::Skip { reason: "no device".to_owned() };
+    let ended = [(RENAME, Outcome::Pass), (LINKS, fails())];
+    assert_eq!(refused(&ended, LINKS), None);
+    assert_eq!(refused(&ended, "hard_links"), None);
+    let passed = refused(&ended, "rename_is_atomic").unwrap();
+    assert_eq!(passed, format!("{RENAME} passed there: there is nothing to look into"));
+    let other = refused(&[(RENAME, skipped)], RENAME).unwrap();
+    assert_eq!(other, format!("{RENAME} did not fail there: it came to `skip`"));
+    let unknown = refused(&ended, "rename_is_atmic").unwrap();
+    let expected = "no test with `rename_is_atmic` in its name ran there; the nearest are ";
+    let near = unknown.strip_prefix(expected).unwrap_or_else(|| panic!("{unknown}"));
+    assert_eq!(near.split(", ").count(), NEAREST, "{near}");
+    assert!(near.contains("::rename_is_atomic"), "{near}");
+}
+
+#[test]
+fn names_are_near_by_their_last_part_and_told_once() {
+    let names = ["a::boots", "a::boots", "b::boot", "c::halts_and_is_gone"];
+    assert_eq!(nearest(names.into_iter(), "boots"), ["a::boots", "b::boot", "c::halts_and_is_gone"]);
+}
+
+fn case() -> Case {
+    Case {
+        cell: cell(),
+        profile: PROFILE.to_owned(),
+        test: RENAME.to_owned(),
+        signature: String::new(),
+        blames: Component::Virtiofsd,
+    }
+}
+
+#[test]
+fn the_failure_is_told_with_its_own_guest_and_logs() {
+    let greeting = greeting(&journal(&[(RENAME, fails()), (LINKS, Outcome::Pass)]), &case(), Path::new("out"));
+    assert_eq!(greeting.observed, "a reader saw neither name");
+    let argv = vec!["qemu".to_owned(), "-g2".to_owned()];
+    assert_eq!(greeting.guests, [Launch { argv, daemon: vec!["virtiofsd".to_owned()] }]);
+    assert_eq!(greeting.logs, ["out/artifacts/g2/serial.log"]);
+    let again = format!("kata-qualify run debian:12 --in container --profile go-3.32 --test {RENAME}");
+    assert_eq!(greeting.again, again);
+}
+
+#[test]
+fn the_same_environment_is_asked_for_and_no_more() {
+    let arguments = parsed(&["--overlay", "tree", "--kata", "kata.tar.xz", "--", "uname", "-r"]);
+    assert_eq!(arguments.command, ["uname", "-r"]);
+    let run = like(&arguments, &case(), PathBuf::from("scratch")).unwrap();
+    assert_eq!((run.targets, run.environments), (vec!["debian:12".to_owned()], vec![In::Container]));
+    assert_eq!((run.profiles, run.filter), (vec![PROFILE.to_owned()], Some(RENAME.to_owned())));
+    assert_eq!((run.out, run.images.overlay), (Some(PathBuf::from("scratch")), Some(PathBuf::from("tree"))));
+    assert!(run.offline && !run.keep && !run.keep_failed && !run.write_back);
+    assert!(run.kata.is_empty(), "it runs in virtual machines only");
+}
+
+#[test]
+fn what_the_run_had_and_this_has_not_is_named() {
+    let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let of_run = strings(&["--mirror", "--overlay", "--install strace", "--install gdb", "--repeat 3"]);
+    assert_eq!(lacking(&of_run, &strings(&["--offline", "--install gdb"])), ["--overlay", "--install strace"]);
+}
+
+#[test]
+fn the_code_is_that_of_what_ran() {
+    for (code, expected) in [(0, 0), (7, 7), (255, 255), (300, 255), (-1, 255)] {
+        assert_eq!(exit_code(code), ExitCode::from(expected));
+    }
+}

@@ -1,0 +1,93 @@
+//! How long cells took in earlier runs, as `plan` and `run` say.
+
+use crate::cli::{UsageError, history, part};
+use crate::run::Request;
+use crate::shards::{self, ExpectedCell, MinutesFrom};
+use model::diagnostic::error_chain;
+use reports::journal::{CellId, Environment, FILE, read};
+use reports::run::{Run, fold};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// How many runs are read where none is named, the last ones.
+const LAST: usize = 5;
+/// Bytes of the journal of such a run at most: nobody is to wait for what is only an estimate.
+const MAX_JOURNAL: u64 = 32 << 20;
+
+/// The runs that are named.
+///
+/// # Errors
+/// That one cannot be read.
+pub(super) fn runs(named: &[PathBuf]) -> Result<Vec<Run>, UsageError> {
+    let one = |folder: &PathBuf| -> Result<Run, UsageError> {
+        let failed = |why: String| UsageError(format!("--times-of {}: {why}", folder.display()));
+        Ok(fold(&read(&folder.join(FILE)).map_err(|e| failed(error_chain(&e)))?))
+    };
+    named.iter().map(one).collect()
+}
+
+/// How many minutes the cells of a run are expected to take: as the plan says that names them, or as long as in earlier
+/// runs. What would be no more than a guess is left out.
+///
+/// # Errors
+/// That a run that is named cannot be read.
+pub(super) fn minutes(
+    request: &Request,
+    plan: Option<&Path>,
+    named: &[PathBuf],
+) -> Result<BTreeMap<CellId, u64>, UsageError> {
+    let planned = plan.and_then(|file| shards::planned(&part::read(file).ok()?).ok());
+    let expected = match planned {
+        Some(planned) if named.is_empty() => planned,
+        _ => shards::expected(&cells(request), &if named.is_empty() { last_runs() } else { runs(named)? }),
+    };
+    Ok(known(expected))
+}
+
+fn known(expected: Vec<ExpectedCell>) -> BTreeMap<CellId, u64> {
+    let known = expected.into_iter().filter(|one| one.minutes_from != MinutesFrom::Guess);
+    known.map(|one| (one.cell, one.minutes)).collect()
+}
+
+/// The cells that a request can come to: which environments there are is only known when the engine was asked.
+fn cells(request: &Request) -> Vec<CellId> {
+    let of = |release: &model::release::Release, environment: &Environment| CellId {
+        distro: release.distro.clone(),
+        release: release.version.clone(),
+        arch: release.arch,
+        environment: *environment,
+    };
+    request.releases.iter().flat_map(|one| Environment::ALL.iter().map(move |place| of(one, place))).collect()
+}
+
+/// The last runs that are kept where runs are kept; what cannot be read is passed over.
+fn last_runs() -> Vec<Run> {
+    let all = history::runs(&[]);
+    let last = all.iter().rev().take(LAST).map(|folder| folder.join(FILE));
+    let small = last.filter(|file| std::fs::metadata(file).is_ok_and(|found| found.len() <= MAX_JOURNAL));
+    small.filter_map(|file| read(&file).ok()).map(|journal| fold(&journal)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_is_no_estimate() {
+        let one = |name: &str, minutes_from| ExpectedCell { cell: name.parse().unwrap(), minutes: 7, minutes_from };
+        let expected = vec![
+            one("debian:13/x86_64/vm", MinutesFrom::Cell),
+            one("debian:12/x86_64/vm", MinutesFrom::Environment),
+            one("debian:13/x86_64/container", MinutesFrom::Guess),
+        ];
+        let names: Vec<String> = known(expected).keys().map(ToString::to_string).collect();
+        assert_eq!(names, ["debian:12/x86_64/vm", "debian:13/x86_64/vm"]);
+    }
+
+    #[test]
+    fn a_run_that_is_named_must_be_there() {
+        let refused = runs(&[PathBuf::from("nowhere")]).unwrap_err().to_string();
+        assert!(refused.starts_with("--times-of nowhere: "), "{refused}");
+        assert_eq!(runs(&[]).unwrap(), []);
+    }
+}

@@ -1,0 +1,23 @@
+//! The beginning of a run, as several modules' tests need it.
+
+use reports::journal::{CellId, Event, SCHEMA};
+
+/// That a run of these cells under one profile has begun, with so many tests for each.
+pub(crate) fn begins(run: &str, cells: &[CellId], tests: u64, filter: Option<&str>) -> Event {
+    Event::RunStarted {
+        schema: SCHEMA,
+        run: run.to_owned(),
+        harness: String::new(),
+        commit: String::new(),
+        argv: Vec::new(),
+        records: String::new(),
+        catalogue: String::new(),
+        profiles: vec!["go-3.32".to_owned()],
+        cells: cells.to_vec(),
+        planned: cells.iter().map(|cell| (cell.clone(), tests)).collect(),
+        filter: filter.map(str::to_owned),
+        candidate: false,
+        shaped: false,
+        options: Vec::new(),
+    }
+}

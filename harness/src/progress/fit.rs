@@ -1,0 +1,84 @@
+//! Text for a line of a terminal: nothing that acts on it, and no wider than it.
+
+use model::redact::{one_line, without_controls};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// Bytes of a text that becomes one line; no terminal is so wide.
+const MAX: usize = 2 << 10;
+/// What stands where a text was cut.
+const CUT: char = '…';
+
+/// A text as one line without anything that acts on a terminal.
+pub(super) fn clean(text: &str) -> String {
+    one_line(&without_controls(text, MAX), MAX)
+}
+
+/// How many columns a text takes.
+pub(super) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// A text in at most so many columns; what is too long is cut in the middle, because names differ at their ends.
+pub(super) fn shortened(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    let head = begun(text.chars(), room / 2);
+    let mut tail: Vec<char> = begun(text.chars().rev(), room - room / 2);
+    // A mark that goes with the character in front of it would go with the cut.
+    while tail.last().is_some_and(|c| c.width() == Some(0)) {
+        tail.pop();
+    }
+    head.into_iter().chain([CUT]).chain(tail.into_iter().rev()).collect()
+}
+
+/// The first of some characters that fit.
+fn begun(text: impl Iterator<Item = char>, columns: usize) -> Vec<char> {
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or(0);
+        taken <= columns
+    };
+    text.take_while(fits).collect()
+}
+
+/// A text in exactly so many columns, filled up with spaces.
+pub(super) fn filled(text: &str, columns: usize) -> String {
+    let text = shortened(text, columns);
+    let spaces = columns.saturating_sub(width(&text));
+    text + &" ".repeat(spaces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        for (columns, expected) in
+            [(9, "debian:13"), (20, "debian:13"), (8, "deb…n:13"), (5, "de…13"), (2, "…3"), (1, "…"), (0, "")]
+        {
+            assert_eq!(shortened("debian:13", columns), expected, "{columns}");
+        }
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns_and_marks_none() {
+        assert_eq!(width("測試 a"), 6);
+        for columns in 0..12 {
+            let text = shortened("測試測試測試測試", columns);
+            assert!(width(&text) <= columns, "{columns}: {text:?}");
+        }
+        assert_eq!(shortened("測試測試測試測試", 8), "測…測試");
+        // The accent would stand on the cut.
+        assert_eq!(shortened("abcde\u{301}fg", 5), "ab…fg");
+        assert_eq!(filled("測試", 6), "測試  ");
+    }
+
+    #[test]
+    fn a_strangers_text_is_one_line_and_moves_nothing() {
+        assert_eq!(clean("a\u{1b}[2J\u{7}b\r\nc\td\u{202e}e"), "ab c de");
+        assert!(clean(&"x ".repeat(10_000)).len() < 4 << 10);
+    }
+}

@@ -1,0 +1,160 @@
+//! What somebody who visits an environment is told first: which test failed there and how, what it needs, and what differs
+//! from the run.
+
+use agent::home::VOLUME;
+use model::package::PackageVersion;
+use model::shell::quoted;
+use reports::redact::one_line;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Longest line about a failure, in bytes.
+const MAX: usize = 400;
+/// Most packages that are named; the others are counted.
+const MOST: usize = 10;
+
+/// A guest as the test had it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// QEMU's arguments.
+    pub argv: Vec<String>,
+    /// The filesystem daemon's, if there was one.
+    pub daemon: Vec<String>,
+}
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// `debian:13/x86_64/container`.
+    pub cell: String,
+    /// The test's id.
+    pub test: String,
+    /// The profile under which it failed.
+    pub profile: String,
+    /// What was seen.
+    pub observed: String,
+    /// The guests that it had, in that run.
+    pub guests: Vec<Launch>,
+    /// Its logs on this machine.
+    pub logs: Vec<String>,
+    /// The command that runs it again.
+    pub again: String,
+    /// Whether it is the very container.
+    pub is_kept: bool,
+    /// What the run was given, and this is not.
+    pub lacks: Vec<String>,
+}
+
+impl Greeting {
+    /// The lines. `booted` is whether the guest is up that the test shares, `differing` is which packages are others now.
+    pub fn told(&self, booted: Option<&Result<(), String>>, differing: &[String]) -> Vec<String> {
+        let Greeting { cell, test, profile, .. } = self;
+        let again = if self.is_kept { "the container that was kept" } else { "brought up again" };
+        let mut lines = vec![format!("{cell}, {again}: {test} failed under {profile}")];
+        lines.push(format!("  seen:    {}", one_line(&self.observed, MAX)));
+        for Launch { argv, daemon } in &self.guests {
+            lines.push(format!("  QEMU:    {}", words(argv)));
+            if !daemon.is_empty() {
+                lines.push(format!("  daemon:  {}", words(daemon)));
+            }
+        }
+        lines.extend(self.logs.iter().map(|log| format!("  log:     {log}")));
+        lines.push(format!("  here:    logs and shares lie in {VOLUME}, where there is such a folder"));
+        lines.push(match booted {
+            Some(Ok(())) => "  guest:   it runs, as for the test".to_owned(),
+            Some(Err(why)) => format!("  guest:   it does not run: {}", one_line(why, MAX)),
+            None => "  guest:   none runs".to_owned(),
+        });
+        lines.extend(
+            self.lacks.iter().map(|option| format!("  differs: the run had {option}, which is not given here")),
+        );
+        lines.extend(differing.iter().map(|package| format!("  differs: {package}")));
+        lines.push(format!("  again:   {}", self.again));
+        lines.push("at the end of the shell all of this is removed".to_owned());
+        lines
+    }
+}
+
+/// Words as a shell takes them.
+fn words(argv: &[String]) -> String {
+    argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// The packages whose versions differ from those that the run had; nothing where these are not known.
+pub fn differing(before: &BTreeMap<String, PackageVersion>, now: &BTreeMap<String, PackageVersion>) -> Vec<String> {
+    if before.is_empty() || now.is_empty() {
+        return Vec::new();
+    }
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let version = |of: Option<&PackageVersion>| of.map_or("not there", PackageVersion::as_str).to_owned();
+    let turn = |name: &String| {
+        let (then, now) = (version(before.get(name)), version(now.get(name)));
+        (then != now).then(|| format!("{name} was {then}, and is {now}"))
+    };
+    let mut lines: Vec<String> = names.into_iter().filter_map(turn).collect();
+    if lines.len() > MOST {
+        let more = lines.len() - MOST;
+        lines.truncate(MOST);
+        lines.push(format!("and {more} more packages"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(all: &[(&str, &str)]) -> BTreeMap<String, PackageVersion> {
+        all.iter().map(|(name, version)| ((*name).to_owned(), version.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn packages_that_are_others_now_are_named() {
+        let then = versions(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        let now = versions(&[("b", "1"), ("c", "2"), ("d", "1")]);
+        let expected = ["a was 1, and is not there", "c was 1, and is 2", "d was not there, and is 1"];
+        assert_eq!(differing(&then, &now), expected);
+        assert_eq!(differing(&then, &then), Vec::<String>::new());
+        assert_eq!(differing(&BTreeMap::new(), &now), Vec::<String>::new(), "they are not known");
+        let many: BTreeMap<String, PackageVersion> =
+            (0..20).map(|number| (format!("p{number:02}"), "1".parse().unwrap())).collect();
+        assert_eq!(differing(&many, &now).last().map(String::as_str), Some("and 13 more packages"));
+    }
+
+    #[test]
+    fn what_the_test_needs_is_told_first() {
+        let strings = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+        let greeting = Greeting {
+            cell: "debian:13/x86_64/container".to_owned(),
+            test: "smoke::guest_boots".to_owned(),
+            profile: "go-3.32".to_owned(),
+            observed: "no console\nfor 60 s".to_owned(),
+            guests: vec![Launch {
+                argv: strings(&["/usr/bin/qemu-system-x86_64", "-append", "console=hvc0 panic=1"]),
+                daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3"]),
+            }],
+            logs: strings(&["out/artifacts/debian-13/g1/serial.log"]),
+            again: "kata-qualify run debian:13 --in container --profile go-3.32 --test smoke::guest_boots".to_owned(),
+            is_kept: false,
+            lacks: strings(&["--overlay"]),
+        };
+        let expected = [
+            "debian:13/x86_64/container, brought up again: smoke::guest_boots failed under go-3.32",
+            "  seen:    no console for 60 s",
+            "  QEMU:    /usr/bin/qemu-system-x86_64 -append 'console=hvc0 panic=1'",
+            "  daemon:  /usr/libexec/virtiofsd --fd=3",
+            "  log:     out/artifacts/debian-13/g1/serial.log",
+            "  here:    logs and shares lie in /kata-qualify, where there is such a folder",
+            "  guest:   it does not run: refused",
+            "  differs: the run had --overlay, which is not given here",
+            "  differs: qemu was 1, and is 2",
+            "  again:   kata-qualify run debian:13 --in container --profile go-3.32 --test smoke::guest_boots",
+            "at the end of the shell all of this is removed",
+        ];
+        let differs = strings(&["qemu was 1, and is 2"]);
+        assert_eq!(greeting.told(Some(&Err("refused".to_owned())), &differs), expected);
+        let kept = Greeting { is_kept: true, ..greeting };
+        let lines = kept.told(None, &[]);
+        assert!(lines[0].contains(", the container that was kept: "), "{lines:?}");
+        assert!(lines.contains(&"  guest:   none runs".to_owned()), "{lines:?}");
+    }
+}

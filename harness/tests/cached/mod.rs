@@ -1,0 +1,46 @@
+//! Images in a cache that have nothing in them: a run with `--offline` begins with them, and each cell ends in an error.
+
+use images::{Manifest, Options, Source, manifest};
+use model::arch::Arch;
+use model::database::Database;
+use std::error::Error;
+use std::fs::{DirBuilder, create_dir, write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+/// Puts one of each release into a cache that is not there yet: `debian:13`.
+pub(crate) fn empty_images(cache: &Path, releases: &[&str]) -> Result<(), Box<dyn Error>> {
+    let database = Database::embedded();
+    for (number, name) in releases.iter().enumerate() {
+        let (distro, version) = name.split_once(':').ok_or("expected DISTRO:RELEASE")?;
+        let arch = Arch::of_machine().ok_or("no architecture of records")?;
+        let release = database.record(distro)?.release(version, arch)?;
+        let key = format!("{:064x}", number + 1);
+        let image = cache.join("images").join(&key);
+        // Nobody else may write there.
+        DirBuilder::new().recursive(true).mode(0o700).create(&image)?;
+        create_dir(image.join("rootfs"))?;
+        let manifest = Manifest {
+            format: manifest::FORMAT,
+            key,
+            request: images::request_of(&release, &Options::new(cache))?,
+            distro: release.distro.clone(),
+            version: release.version.clone(),
+            arch: release.arch,
+            source: Source::Bootstrap,
+            oci_digest: None,
+            cloud_sha256: None,
+            derived_from: None,
+            made: jiff::Timestamp::UNIX_EPOCH,
+            accepted_expired: Vec::new(),
+            indexes: Vec::new(),
+            requested: Vec::new(),
+            packages: Vec::new(),
+            origins: Vec::new(),
+            owners: Vec::new(),
+            timings: Vec::new(),
+        };
+        write(image.join("manifest.json"), serde_json::to_string(&manifest)?)?;
+    }
+    Ok(())
+}

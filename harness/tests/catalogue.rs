@@ -1,0 +1,156 @@
+//! Documents that are made from the catalogue and from what stands beside it, and one that is held against the records.
+//!
+//! `UPDATE_TESTS_DOC=1 cargo test --package harness --test catalogue` writes `docs/tests.md` and `docs/demands.md`.
+//! `docs/findings.md` is written by hand.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod catalogued;
+#[path = "seeded/corpus.rs"]
+#[allow(dead_code, reason = "the documents read what a fault breaks, and not how")]
+mod corpus;
+
+use catalogued::demands::{self, State};
+use catalogued::{findings, tests_page};
+use corpus::Fault;
+use model::database::Database;
+use model::profile::Profile;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use suites::catalogue;
+
+/// How many demands there are.
+const DEMANDS: usize = 224;
+/// How many findings there are at least: a document that is not read must not pass for one that says everything.
+const FINDINGS: usize = 8;
+
+#[test]
+fn the_page_of_tests_is_current() {
+    is_current("docs/tests.md", &tests_page::markdown(catalogue::tests(), &faults()));
+}
+
+#[test]
+fn the_page_of_demands_is_current() {
+    is_current("docs/demands.md", &demands::markdown(&demands::groups(), &faults()));
+}
+
+#[test]
+fn every_demand_is_proved_by_tests_that_use_it_or_says_why_not() {
+    let groups = demands::groups();
+    let all: Vec<_> = groups.iter().flat_map(|group| &group.demands).collect();
+    assert_eq!(all.len(), DEMANDS);
+    let ids: BTreeSet<&str> = all.iter().map(|demand| demand.id.as_str()).collect();
+    assert_eq!(ids.len(), all.len(), "two demands have the same id");
+    for demand in all {
+        let id = &demand.id;
+        let (file, tag) = demand.source.split_once('@').unwrap_or_default();
+        assert!(file.contains('/') && !tag.is_empty(), "{id}: {} is no file of Kata's with a tag", demand.source);
+        assert_ne!(demand.tests.is_empty(), demand.left.is_none(), "{id} is to have tests, or to say why it has none");
+        assert_eq!(demand.left.is_some(), demand.why.is_some(), "{id}: `left` and `why` go together");
+        assert!(demand.but.is_none() || demand.left.is_none(), "{id}: what no test proves is not proved in part");
+        let named: BTreeSet<&String> = demand.tests.iter().chain(&demand.listed).collect();
+        assert_eq!(named.len(), demand.tests.len() + demand.listed.len(), "{id} names a test twice");
+        for test in named {
+            assert!(catalogue::find(test).is_some(), "{id}: there is no test {test}");
+        }
+        assert!(!demand.tests.iter().any(|test| is_a_look_up(test)), "{id}: a test that reads a list proves nothing");
+        assert!(demand.listed.iter().all(|test| is_a_look_up(test)), "{id}: what uses it stands below `tests`");
+        let applies = |test: &String| {
+            let test = catalogue::find(test).unwrap();
+            Profile::maintained().any(|profile| test.applies_to(&profile.name))
+        };
+        let is_met = !demand.default_path || demand.tests.is_empty() || demand.tests.iter().any(applies);
+        assert!(is_met, "{id} is on the default path, and its tests are of no maintained profile");
+    }
+}
+
+/// A demand whose tests have a fault must not be counted as one without, and the other way round.
+#[test]
+fn a_fault_is_found_by_test_body_and_capability() {
+    let faults = faults();
+    let marked = |tests: &[&str]| {
+        let tests: Vec<String> = tests.iter().map(|test| (*test).to_owned()).collect();
+        demands::marked(&tests, &faults).name()
+    };
+    assert_eq!(marked(&["smoke::cpu_is_hotplugged"]), "test");
+    assert_eq!(marked(&["containers::kata::exit_codes_are_told"]), "body");
+    assert_eq!(marked(&["smoke::two_cpus_both_work"]), "capability");
+    assert_eq!(marked(&["host::shm_takes_guest_memory"]), "–");
+}
+
+#[test]
+fn a_demand_is_counted_by_what_proves_it() {
+    let state = |id: &str| {
+        let groups = demands::groups();
+        let demand = groups.iter().flat_map(|group| &group.demands).find(|demand| demand.id == id).cloned();
+        demand.unwrap().state()
+    };
+    assert_eq!(state("machine-q35"), State::ByUse);
+    assert_eq!(state("pod"), State::UnderKata);
+    assert_eq!(state("ephemeral-volumes"), State::InPart, "under Kata, too, what is left out is told first");
+    assert_eq!(state("cri"), State::ByUse, "its controls are of the distro's containerd alone");
+    assert_eq!(state("runtime-class"), State::UnderKata);
+    assert!(matches!(state("nerdctl"), State::Left(_)));
+}
+
+/// What is unsupported under a maintained profile is looked into, and told to whom it concerns.
+#[test]
+fn every_failure_of_the_records_is_a_finding() {
+    let text = std::fs::read_to_string(repository().join("docs/findings.md")).unwrap();
+    let findings = findings::findings(&text);
+    assert!(findings.len() >= FINDINGS, "docs/findings.md has {} findings", findings.len());
+    for finding in &findings {
+        assert!(finding.is_whole(), "docs/findings.md: {:?} lacks one of {:?}", finding.title, findings::KEYS);
+    }
+    let missing: Vec<String> = findings::failures(&Database::embedded())
+        .into_iter()
+        .filter(|failure| !findings.iter().any(|finding| finding.is_about(failure)))
+        .map(|failure| failure.to_string())
+        .collect();
+    assert!(missing.is_empty(), "docs/findings.md says nothing of these, each in one finding:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn a_finding_is_about_what_its_lines_name() {
+    let text = "# Findings\n\nx\n\n## Theirs\n\n### A bridge\n\ny\n\n- Whose: the distro's\n- Releases: debian:11, debian:12\n\
+        - Profiles: `go-3.32`\n- Capabilities: `vmm.hotplug.net`\n- Recorded as: `does not support`, `no bridge`\n\
+        - Versions: x\n- Since: x\n- Evidence: x\n- To do: x\n";
+    let findings = findings::findings(text);
+    assert_eq!((findings.len(), findings[0].title), (1, "A bridge"));
+    assert!(findings[0].is_whole());
+    let about = |release: &str, profile: &str, capability: &str, cause: &str| {
+        let [release, profile, capability, cause] = [release, profile, capability, cause].map(str::to_owned);
+        findings[0].is_about(&findings::Failure { release, profile, capability, cause })
+    };
+    assert!(about("debian:11", "go-3.32", "vmm.hotplug.net", "qemu: the bus does not support it"));
+    assert!(about("debian:12", "go-3.32", "vmm.hotplug.net", "qemu: no bridge"));
+    assert!(!about("debian:1", "go-3.32", "vmm.hotplug.net", "qemu: no bridge"));
+    assert!(!about("debian:11", "go-3.3", "vmm.hotplug.net", "qemu: no bridge"));
+    assert!(!about("debian:11", "go-3.32", "vmm.hotplug", "qemu: no bridge"));
+    assert!(!about("debian:11", "go-3.32", "vmm.hotplug.net", "qemu: no disk"));
+}
+
+/// Whether the test's name says that it reads a list; the catalogue's own tests hold names to that.
+fn is_a_look_up(id: &str) -> bool {
+    let name = id.rsplit("::").next().unwrap_or_default();
+    name.starts_with("qemu_has_") || name.starts_with("kernel_has_")
+}
+
+/// The faults that are to turn a test red.
+fn faults() -> Vec<Fault> {
+    corpus::corpus().into_iter().map(|(_, fault)| fault).filter(|fault| !fault.turns.is_empty()).collect()
+}
+
+/// Compares a document with what it must be, or writes it.
+fn is_current(name: &str, current: &str) {
+    let file = repository().join(name);
+    if std::env::var_os("UPDATE_TESTS_DOC").is_some() {
+        std::fs::write(&file, current).unwrap();
+    }
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(text == current, "{name} is old: run the test with UPDATE_TESTS_DOC=1");
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

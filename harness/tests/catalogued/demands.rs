@@ -1,0 +1,294 @@
+//! `docs/demands.md`: what Kata asks of a distro, demand by demand, and what proves it; the demands are `suites/demands`.
+
+use super::spans;
+use crate::corpus::Fault;
+use model::capability::Capability;
+use serde::Deserialize;
+use std::fmt::Write as _;
+use suites::catalogue::{self, Place, Test};
+
+/// The groups, each with its title and its file.
+const GROUPS: [(&str, &str); 10] = [
+    ("Machine, CPUs, memory, arguments", include_str!("../../../suites/demands/machine.yaml")),
+    ("Devices and objects", include_str!("../../../suites/demands/devices.yaml")),
+    ("QMP", include_str!("../../../suites/demands/qmp.yaml")),
+    ("virtiofsd", include_str!("../../../suites/demands/virtiofsd.yaml")),
+    ("Guest kernel", include_str!("../../../suites/demands/guest-kernel.yaml")),
+    ("Host", include_str!("../../../suites/demands/host.yaml")),
+    ("Callers and containers", include_str!("../../../suites/demands/callers.yaml")),
+    ("Kata's own features", include_str!("../../../suites/demands/kata.yaml")),
+    ("Other VMMs", include_str!("../../../suites/demands/vmms.yaml")),
+    ("Architectures", include_str!("../../../suites/demands/architectures.yaml")),
+];
+
+/// Demands that belong together.
+pub(crate) struct Group {
+    title: &'static str,
+    pub(crate) demands: Vec<Demand>,
+}
+
+/// One thing that Kata asks of a distro.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Demand {
+    /// Its name.
+    pub(crate) id: String,
+    /// What is asked.
+    pub(crate) demand: String,
+    /// Where in Kata's source, a file and a tag.
+    pub(crate) source: String,
+    /// Whether an ordinary pod meets it under a maintained profile as shipped, or "can Kata run here?" asks for it.
+    pub(crate) default_path: bool,
+    /// The tests that fail where it does not work.
+    #[serde(default)]
+    pub(crate) tests: Vec<String>,
+    /// What of it they leave out.
+    #[serde(default)]
+    pub(crate) but: Option<String>,
+    /// The tests that look it up in a list.
+    #[serde(default)]
+    pub(crate) listed: Vec<String>,
+    /// Why no test proves it.
+    #[serde(default)]
+    pub(crate) left: Option<Left>,
+    /// The same in a sentence.
+    #[serde(default)]
+    pub(crate) why: Option<String>,
+}
+
+/// Why no test proves a demand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Left {
+    /// A test could be made.
+    NotBuilt,
+    /// It takes a device or a processor that no machine of ours has.
+    Hardware,
+    /// No distro offers it.
+    NotPackaged,
+    /// An emulated machine cannot show it.
+    Emulation,
+    /// No maintained Kata asks a distro for it.
+    NotAsked,
+}
+
+impl Left {
+    const ALL: [Left; 5] = [Left::NotBuilt, Left::Hardware, Left::NotPackaged, Left::Emulation, Left::NotAsked];
+
+    fn name(self) -> &'static str {
+        match self {
+            Left::NotBuilt => "not built yet",
+            Left::Hardware => "hardware",
+            Left::NotPackaged => "not packaged",
+            Left::Emulation => "emulation",
+            Left::NotAsked => "not asked of a distro",
+        }
+    }
+}
+
+/// How far a demand is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Tests fail where it does not work.
+    ByUse,
+    /// The same, and they take a Kata that is brought along.
+    UnderKata,
+    /// Tests use a part of it.
+    InPart,
+    /// No test uses it.
+    Left(Left),
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            State::ByUse => "by use",
+            State::UnderKata => "by use, under Kata",
+            State::InPart => "in part",
+            State::Left(left) => left.name(),
+        }
+    }
+}
+
+impl Demand {
+    pub(crate) fn state(&self) -> State {
+        if let Some(left) = self.left {
+            return State::Left(left);
+        }
+        let under_kata = named(&self.tests).all(|test| test.place == Place::Kata);
+        match (&self.but, under_kata) {
+            (Some(_), _) => State::InPart,
+            (None, true) => State::UnderKata,
+            (None, false) => State::ByUse,
+        }
+    }
+
+    /// What proves it, what is left out, and why.
+    fn by(&self) -> String {
+        let tests = (!self.tests.is_empty()).then(|| spans(self.tests.iter().map(String::as_str)));
+        let but = self.but.as_ref().map(|but| format!("not: {but}"));
+        let listed =
+            (!self.listed.is_empty()).then(|| format!("offered: {}", spans(self.listed.iter().map(String::as_str))));
+        [tests, but, self.why.clone(), listed].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Whether something was broken on purpose to see the proof fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// One of the tests is to turn red.
+    Test,
+    /// A test of the same body is.
+    Body,
+    /// A capability that one of the tests proves is to be lost.
+    Capability,
+    /// Nothing is.
+    Nothing,
+}
+
+impl Marked {
+    const ALL: [Marked; 4] = [Marked::Test, Marked::Body, Marked::Capability, Marked::Nothing];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Marked::Test => "test",
+            Marked::Body => "body",
+            Marked::Capability => "capability",
+            Marked::Nothing => "–",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Marked::Test => "a fault of one of the tests",
+            Marked::Body => "a fault of the same body",
+            Marked::Capability => "a fault of the capability",
+            Marked::Nothing => "no fault",
+        }
+    }
+}
+
+/// The nearest fault of these tests.
+pub(crate) fn marked(tests: &[String], faults: &[Fault]) -> Marked {
+    let is_same_body = |fault: &Fault| {
+        let broken = catalogue::find(&fault.test);
+        broken.is_some_and(|broken| named(tests).any(|test| test.suite == broken.suite && test.name == broken.name))
+    };
+    let is_proved = |capability: &Capability| named(tests).any(|test| test.proves.contains(capability));
+    if faults.iter().any(|fault| tests.contains(&fault.test)) {
+        Marked::Test
+    } else if faults.iter().any(is_same_body) {
+        Marked::Body
+    } else if faults.iter().any(|fault| fault.turns.iter().any(is_proved)) {
+        Marked::Capability
+    } else {
+        Marked::Nothing
+    }
+}
+
+/// The tests of these ids, without those that do not exist, which a test tells.
+fn named(tests: &[String]) -> impl Iterator<Item = &'static Test> {
+    tests.iter().filter_map(|test| catalogue::find(test))
+}
+
+/// All demands.
+pub(crate) fn groups() -> Vec<Group> {
+    let group = |(title, text): (&'static str, &str)| {
+        let demands = serde_yaml::from_str(text).unwrap_or_else(|e| panic!("suites/demands, {title}: {e}"));
+        Group { title, demands }
+    };
+    GROUPS.into_iter().map(group).collect()
+}
+
+const HEAD: &str = "\
+# What Kata asks of a distro
+
+<!-- Made from `suites/demands` by `UPDATE_TESTS_DOC=1 cargo test --package harness --test catalogue`: do not edit. -->
+
+";
+
+const INTRODUCTION: &str = "
+*By use*: a test fails where it does not work.
+*By use, under Kata*: the same, and it takes a Kata that is brought along (`--kata`).
+*In part*: the rest is named.
+What a test only looks up in a list (*offered*) proves nothing here.
+*Default path*: what an ordinary pod meets under a maintained profile as shipped, or what \"can Kata run here?\" asks for.
+
+*Fault* says whether something was broken on purpose to see the proof fail: there is a fault of one of these very tests (test), of the same body under another share or runtime (body), of a capability that one of them proves (capability), or none (–).
+A fault that turns a test red need not be a fault of the demand itself; which faults were tried, and whether they were caught, says [the list of faults](faults.md).
+";
+
+/// The document.
+pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
+    let mut out = HEAD.to_owned();
+    let all: Vec<&Demand> = groups.iter().flat_map(|group| &group.demands).collect();
+    let (used, used_by_default) = count(&all, |demand| demand.state() == State::ByUse);
+    let (_, under_kata_by_default) = count(&all, |demand| demand.state() == State::UnderKata);
+    let (total, by_default) = count(&all, |_| true);
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "By use {used} of {total}, {used_by_default} of them on the default path, which has {by_default}."
+    );
+    out += INTRODUCTION;
+    totals(&mut out, &all, faults);
+    out += "\n## Default path: what no test proves, or only in part\n\n";
+    if used_by_default + under_kata_by_default == by_default {
+        out += "Nothing: every one of them is proved by use, some of them under Kata alone.\n";
+    }
+    for demand in all.iter().filter(|demand| demand.default_path) {
+        let reason = match demand.state() {
+            State::ByUse | State::UnderKata => continue,
+            State::InPart => format!("not: {}", demand.but.as_deref().unwrap_or_default()),
+            State::Left(_) => demand.why.clone().unwrap_or_default(),
+        };
+        let _ = writeln!(out, "- `{}`, {}: {}; {reason}", demand.id, demand.state().name(), demand.demand);
+    }
+    for group in groups {
+        table(&mut out, group, faults);
+    }
+    out
+}
+
+/// How many demands there are of a kind, and how many of these are on the default path.
+fn count(all: &[&Demand], is_one: impl Fn(&Demand) -> bool) -> (usize, usize) {
+    let those: Vec<&&Demand> = all.iter().filter(|demand| is_one(demand)).collect();
+    (those.len(), those.iter().filter(|demand| demand.default_path).count())
+}
+
+fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
+    *out += "\n| | all | on the default path |\n|---|---|---|\n";
+    let mut row = |name: &str, (count, by_default): (usize, usize)| {
+        let _ = writeln!(out, "| {name} | {count} | {by_default} |");
+    };
+    let of = |state: State| count(all, |demand| demand.state() == state);
+    row("all", count(all, |_| true));
+    row("by use", of(State::ByUse));
+    for mark in Marked::ALL {
+        let those = count(all, |demand| demand.state() == State::ByUse && marked(&demand.tests, faults) == mark);
+        row(&format!("by use: {}", mark.meaning()), those);
+    }
+    row("by use, under Kata", of(State::UnderKata));
+    row("in part", of(State::InPart));
+    for left in Left::ALL {
+        row(&format!("left: {}", left.name()), of(State::Left(left)));
+    }
+}
+
+fn table(out: &mut String, group: &Group, faults: &[Fault]) {
+    let _ = writeln!(out, "\n## {}\n", group.title);
+    *out += "| id | demand | default path | proved | by | fault | Kata |\n|---|---|---|---|---|---|---|\n";
+    for demand in &group.demands {
+        let default_path = if demand.default_path { "yes" } else { "" };
+        let fault = if demand.tests.is_empty() { "" } else { marked(&demand.tests, faults).name() };
+        let _ = writeln!(
+            out,
+            "| {} | {} | {default_path} | {} | {} | {fault} | `{}` |",
+            demand.id,
+            demand.demand,
+            demand.state().name(),
+            demand.by(),
+            demand.source
+        );
+    }
+}

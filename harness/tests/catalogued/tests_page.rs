@@ -1,0 +1,116 @@
+//! `docs/tests.md`: what every test does, proves, needs and blames, and what is broken to see it fail.
+
+use super::{once, spans};
+use crate::corpus::Fault;
+use serde::Serialize;
+use std::fmt::Write as _;
+use suites::catalogue::{Suite, Test};
+
+/// The suites, in the order of running, each with its title.
+const SUITES: [(Suite, &str); 4] = [
+    (Suite::Smoke, "Smoke"),
+    (Suite::Host, "Host"),
+    (Suite::Filesystem, "Filesystem"),
+    (Suite::Containers, "Containers"),
+];
+
+const HEAD: &str = "\
+# Tests
+
+<!-- Made by `UPDATE_TESTS_DOC=1 cargo test --package harness --test catalogue`: do not edit. -->
+
+";
+
+const INTRODUCTION: &str = "\
+A body that is tried on several shares, with several settings of virtiofsd, or under both runtimes is a test for each.
+The text of each is the comment above its body; `kata-qualify explain TEST` prints it, with the profiles that the test applies to and what blocks it.
+*Faults* are those of `harness/tests/seeded/corpus` that are to turn one of these tests red; [the list of faults](faults.md) says whether they did.
+What else shows that a test can fail (system calls and guests that lie, in `suites`) is not listed.
+A test that has a guest also needs 1 GiB of memory and room for 256 processes.
+
+| runs | where |
+|---|---|
+| environment | in the environment, without a guest |
+| vcpu | in the environment, with a vCPU of its own under KVM |
+| own-guest | in the environment, with guests of its own |
+| machine | with a guest that has no share |
+| guest | inside a guest, on its share |
+| pair | in the environment and inside a guest |
+| runc | in the environment, in containers under runc |
+| kata | in the environment, in containers under Kata |
+";
+
+/// The document.
+pub(crate) fn markdown(tests: &[Test], faults: &[Fault]) -> String {
+    let bodies = bodies(tests);
+    let broken = bodies.iter().filter(|body| !of_body(body, faults).is_empty()).count();
+    let mut out = HEAD.to_owned();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "{} tests of {} bodies, {broken} of which have a seeded fault of their own.",
+        tests.len(),
+        bodies.len()
+    );
+    out += INTRODUCTION;
+    for (suite, title) in SUITES {
+        let _ = writeln!(out, "\n## {title}");
+        for body in bodies.iter().filter(|body| body[0].suite == suite) {
+            entry(&mut out, body, faults);
+        }
+    }
+    out
+}
+
+/// The tests of each body.
+fn bodies(tests: &[Test]) -> Vec<Vec<&Test>> {
+    let mut all: Vec<Vec<&Test>> = Vec::new();
+    for test in tests {
+        match all.iter_mut().find(|body| body[0].suite == test.suite && body[0].name == test.name) {
+            Some(body) => body.push(test),
+            None => all.push(vec![test]),
+        }
+    }
+    all
+}
+
+fn entry(out: &mut String, body: &[&Test], faults: &[Fault]) {
+    let test = body[0];
+    let _ = writeln!(out, "\n### {}\n\n{}", test.name, test.property());
+    let reason = test.reason();
+    if !reason.is_empty() {
+        let _ = writeln!(out, "{reason}");
+    }
+    let proves = once(body.iter().flat_map(|test| &test.proves).map(|capability| capability.name()));
+    let blames = once(body.iter().map(|test| test.blames.name()));
+    let _ = writeln!(out, "\n- proves: {}; blames: {}", spans(proves), blames.join(", "));
+    let places = once(body.iter().map(|test| word(&test.place)));
+    let modules = once(body.iter().map(|test| module(test)));
+    let needs = once(body.iter().flat_map(|test| test.needs).map(word));
+    let needs = if needs.is_empty() { String::new() } else { format!("; needs: {}", needs.join(", ")) };
+    let _ = writeln!(out, "- runs: {}; in {}{needs}", places.join(", "), spans(modules));
+    let cited = once(body.iter().flat_map(|test| test.cited()));
+    if !cited.is_empty() {
+        let _ = writeln!(out, "- Kata: {}", spans(cited.iter().map(String::as_str)));
+    }
+    let faults = of_body(body, faults);
+    if !faults.is_empty() {
+        let _ = writeln!(out, "- faults: {}", faults.join(", "));
+    }
+}
+
+/// The faults that are to turn a test of the body red.
+fn of_body<'f>(body: &[&Test], faults: &'f [Fault]) -> Vec<&'f str> {
+    let its = faults.iter().filter(|fault| body.iter().any(|test| test.id == fault.test));
+    its.map(|fault| fault.id.as_str()).collect()
+}
+
+/// What stands before the body's name in a test's id.
+fn module(test: &Test) -> &str {
+    test.id.rsplit_once("::").map_or("", |(module, _)| module)
+}
+
+/// The word that a value serialises to.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).unwrap().as_str().unwrap().to_owned()
+}

@@ -1,0 +1,34 @@
+use crate::cached::empty_images;
+use crate::made::{FAILS, Made, PASSES, make, said};
+
+#[test]
+fn what_there_is_nothing_to_look_into_is_refused_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("run"), &Made::default());
+    let image = "the cache has no image of debian:13 any more: `kata-qualify run debian:13 --in container --test ";
+    for (arguments, why) in [
+        (["shell", "nowhere", FAILS], "RUN nowhere: "),
+        (["shell", "run", PASSES], "passed there: there is nothing to look into"),
+        (["shell", "run", "qemu_has_the_machine_typo"], "the nearest are smoke::qemu_has_the_machine_type, "),
+        (["shell", "run", FAILS], image),
+    ] {
+        let refused = said(dir.path(), &arguments);
+        assert_eq!(refused.code, Some(2), "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(why), "{why}: {}", refused.stderr);
+    }
+}
+
+#[test]
+fn a_run_that_is_over_says_what_comes_next() {
+    let dir = tempfile::tempdir().unwrap();
+    empty_images(&dir.path().join("cache"), &["debian:13"]).unwrap();
+    let arguments =
+        ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "out"];
+    let ran = said(dir.path(), &arguments);
+    assert_eq!(ran.code, Some(3), "there is nothing in the image: {}", ran.stderr);
+    let expected =
+        ["debian:13/x86_64/vm: error (image): ", "can Kata run on debian 13? ", "next: kata-qualify rerun out\n"];
+    for words in expected {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+}

@@ -1,0 +1,37 @@
+//! Programs of whoever tries the faults, because no release here packages them: Cloud Hypervisor and Firecracker.
+
+use super::corpus::Means;
+use model::component::Component;
+use std::path::PathBuf;
+
+/// The component's program, where the environment names one: `CLOUD_HYPERVISOR=PATH`.
+pub(crate) fn program(component: Component) -> Option<PathBuf> {
+    std::env::var_os(component.name().replace('-', "_").to_uppercase()).map(PathBuf::from)
+}
+
+/// Whether all is here that a fault takes.
+pub(crate) fn is_here(by: &Means) -> bool {
+    match by {
+        Means::Lent { component, .. } => program(*component).is_some(),
+        _ => true,
+    }
+}
+
+/// A program with a library that is loaded before all others, in one file, as a component is: it unpacks both, and is then
+/// the program.
+pub(crate) fn with_library(program: &[u8], library: &[u8]) -> Vec<u8> {
+    let head = |from: usize| {
+        let (library_at, program_at) = (from + 1, from + library.len() + 1);
+        format!(
+            "#!/bin/sh\nset -e\nhere=$(mktemp -d)\n\
+             tail -c +{library_at:010} \"$0\" | head -c {size} >\"$here/functions.so\"\n\
+             tail -c +{program_at:010} \"$0\" >\"$here/program\"\n\
+             chmod 755 \"$here/program\"\n\
+             LD_PRELOAD=\"$here/functions.so\" exec \"$here/program\" \"$@\"\n",
+            size = library.len()
+        )
+    };
+    // Its length does not depend on the numbers in it.
+    let script = head(head(0).len());
+    [script.as_bytes(), library, program].concat()
+}

@@ -1,0 +1,216 @@
+//! Requests over a Unix socket: as much of HTTP/1.1 as these APIs speak.
+//!
+//! Both are served by micro_http, which answers with a status line, headers and a body of `Content-Length` bytes, and
+//! knows no chunks. What it answers is not trusted: it has a cap, and each byte of it a deadline.
+
+use serde_json::Value;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Bytes of an answer; `vm.info` has a few thousand.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `PUT`.
+    pub method: &'static str,
+    /// `/api/v1/vm.boot`.
+    pub path: String,
+    /// What it carries.
+    pub body: Option<Value>,
+    /// The state that the VMM must say that it is in afterwards, where the runtime looks.
+    pub then: Option<&'static str>,
+}
+
+/// What is answered to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// 204.
+    pub status: u16,
+    /// The body as text, what is no UTF-8 in it replaced.
+    pub body: String,
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Nothing listens, or the line broke or fell silent.
+    #[error("{request}: {source}")]
+    Line {
+        /// `PUT /api/v1/vm.boot`.
+        request: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What came back is no answer.
+    #[error("{request}: the answer is no HTTP: {seen:?}")]
+    Answer {
+        /// The request.
+        request: String,
+        /// How it began.
+        seen: String,
+    },
+    /// It was refused.
+    #[error("{request}: {} {}", .answer.status, .answer.body)]
+    Refused {
+        /// The request.
+        request: String,
+        /// In the VMM's words.
+        answer: Answer,
+    },
+}
+
+impl Request {
+    /// A request that only asks.
+    pub fn get(path: &str) -> Request {
+        Request { method: "GET", path: path.to_owned(), body: None, then: None }
+    }
+
+    /// One that has something done.
+    pub fn put(path: &str, body: Option<Value>) -> Request {
+        Request { method: "PUT", path: path.to_owned(), body, then: None }
+    }
+
+    /// With the state that must be reached by it.
+    #[must_use]
+    pub fn then(self, state: &'static str) -> Request {
+        Request { then: Some(state), ..self }
+    }
+
+    /// `PUT /api/v1/vm.boot`.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    /// Sends it on a connection of its own and waits for the answer.
+    ///
+    /// # Errors
+    /// When there is no answer by the deadline, or it is none with a status of 200 to 299.
+    pub fn send(&self, socket: &Path, within: Duration) -> Result<Answer, HttpError> {
+        let line = |source| HttpError::Line { request: self.name(), source };
+        let end = Instant::now() + within;
+        let mut stream = UnixStream::connect(socket).map_err(line)?;
+        stream.set_write_timeout(Some(within)).map_err(line)?;
+        stream.write_all(&self.bytes()).map_err(line)?;
+        let answer = self.answer(&mut stream, |stream| {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            stream.set_read_timeout(Some(left))
+        })?;
+        match answer.status {
+            200..=299 => Ok(answer),
+            _ => Err(HttpError::Refused { request: self.name(), answer }),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let mut head =
+            format!("{} {} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n", self.method, self.path);
+        if !body.is_empty() {
+            head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        }
+        format!("{head}\r\n{body}").into_bytes()
+    }
+
+    /// Reads an answer; `before` is asked before each read.
+    fn answer<S: Read>(
+        &self,
+        stream: &mut S,
+        mut before: impl FnMut(&mut S) -> io::Result<()>,
+    ) -> Result<Answer, HttpError> {
+        let mut seen: Vec<u8> = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            if let Some(answer) = whole(&seen) {
+                return Ok(answer);
+            }
+            let read = before(stream).and_then(|()| stream.read(&mut chunk));
+            let count = read.map_err(|source| HttpError::Line { request: self.name(), source })?;
+            seen.extend_from_slice(&chunk[..count]);
+            if count == 0 || seen.len() > MAX_ANSWER {
+                let begin = String::from_utf8_lossy(&seen[..seen.len().min(200)]).into_owned();
+                return Err(HttpError::Answer { request: self.name(), seen: begin });
+            }
+        }
+    }
+}
+
+/// An answer that is there whole.
+fn whole(seen: &[u8]) -> Option<Answer> {
+    let head_ends = seen.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&seen[..head_ends]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status: u16 = lines.next()?.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
+    let length = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>())
+    });
+    let length = length.transpose().ok()?.unwrap_or(0);
+    let body = seen.get(head_ends + 4..)?.get(..length)?;
+    Some(Answer { status, body: String::from_utf8_lossy(body).into_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::os::unix::net::UnixListener;
+
+    /// Sends to somebody who answers with these pieces, and gives what was heard.
+    fn sent(request: &Request, pieces: &[&str]) -> (Result<Answer, HttpError>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("api");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let pieces: Vec<String> = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = vec![0; 4096];
+            let count = stream.read(&mut heard).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            String::from_utf8(heard[..count].to_vec()).unwrap()
+        });
+        let answer = request.send(&socket, Duration::from_secs(20));
+        (answer, server.join().unwrap())
+    }
+
+    #[test]
+    fn a_request_is_sent_whole_and_its_answer_awaited_whole() {
+        let request = Request::put("/api/v1/vm.create", Some(json!({"cpus": 1})));
+        let pieces = ["HTTP/1.1 200 \r\nServer: x\r\nContent-", "Length: 5\r\n\r\nhe", "llo and more"];
+        let (answer, heard) = sent(&request, &pieces);
+        assert_eq!(answer.unwrap(), Answer { status: 200, body: "hello".to_owned() });
+        assert!(heard.starts_with("PUT /api/v1/vm.create HTTP/1.1\r\n"), "{heard}");
+        assert!(heard.ends_with("Content-Length: 10\r\n\r\n{\"cpus\":1}"), "{heard}");
+        let (nothing, heard) = sent(&Request::put("/api/v1/vm.boot", None), &["HTTP/1.1 204 No Content\r\n\r\n"]);
+        assert_eq!(nothing.unwrap().status, 204);
+        assert!(!heard.contains("Content-Length"), "{heard}");
+    }
+
+    #[test]
+    fn a_refusal_is_in_the_vmms_own_words() {
+        let refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 12\r\n\r\nno such file";
+        let error = sent(&Request::put("/boot-source", None), &[refusal]).0.unwrap_err();
+        assert_eq!(error.to_string(), "PUT /boot-source: 400 no such file");
+        let error = sent(&Request::get("/"), &["SSH-2.0-OpenSSH\r\n"]).0.unwrap_err();
+        assert!(error.to_string().contains("no HTTP"), "{error}");
+        let missing = Request::get("/").send(Path::new("/nonexistent/socket"), Duration::from_secs(1)).unwrap_err();
+        assert!(matches!(missing, HttpError::Line { .. }), "{missing}");
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_cut_off() {
+        let flood = Request::get("/").answer(&mut io::repeat(b'x'), |_| Ok(()));
+        assert!(matches!(flood, Err(HttpError::Answer { .. })));
+        let lie = "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello";
+        assert_eq!(whole(lie.as_bytes()), None);
+    }
+}

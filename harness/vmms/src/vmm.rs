@@ -1,0 +1,47 @@
+//! The two VMMs, each by the module that is about it.
+
+use crate::guest::{Guest, Plan};
+use crate::http::Request;
+use crate::{cloud_hypervisor, firecracker};
+use model::profile::{Profile, Runtime};
+
+/// Which of the two VMMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Cloud Hypervisor.
+    CloudHypervisor,
+    /// Firecracker.
+    Firecracker,
+}
+
+/// What Kata's runtime does to start this guest, with the deviations that every guest here has.
+pub fn plan(kind: Kind, profile: &Profile, guest: &Guest) -> Plan {
+    match kind {
+        Kind::CloudHypervisor => cloud_hypervisor::plan(profile, guest),
+        Kind::Firecracker => firecracker::plan(profile.runtime, guest),
+    }
+}
+
+/// What the API always answers, whatever the machine does.
+pub fn ping(kind: Kind) -> Request {
+    match kind {
+        Kind::CloudHypervisor => cloud_hypervisor::ping(),
+        Kind::Firecracker => firecracker::ping(),
+    }
+}
+
+/// How a disk is given to the running guest.
+pub fn plug_disk(kind: Kind, profile: &Profile, file: &str) -> Request {
+    match kind {
+        Kind::CloudHypervisor => cloud_hypervisor::add_disk(profile, file),
+        Kind::Firecracker => firecracker::fill_drive(profile.runtime, file),
+    }
+}
+
+/// How many drives wait for what is plugged.
+pub fn waiting(kind: Kind, runtime: Runtime) -> usize {
+    match kind {
+        Kind::CloudHypervisor => 0,
+        Kind::Firecracker => firecracker::names_of_waiting(runtime).len(),
+    }
+}

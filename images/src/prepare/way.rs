@@ -1,0 +1,87 @@
+//! Whether an image of a release can be had on this machine, before anything starts.
+
+use super::{digests, fits, request, source_of};
+use crate::cache::Store;
+use crate::candidates;
+use crate::error::{Failure, ImageError, ImageErrorKind};
+use crate::family::{self, PackageFamily};
+use crate::job::able_to_build;
+use crate::options::Options;
+use crate::progress::Phase;
+use crate::runner::has_program;
+use crate::source::Source;
+use model::release::{Archive, Release};
+
+/// How an image of a release can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageRoute {
+    /// The cache has one; unless it is offline, the mirror may have something newer by now.
+    Cache,
+    /// It is made on such a base: never [`Source::Auto`].
+    Base(Source),
+}
+
+/// By which way this machine has an image of the release; neither network nor Docker is asked.
+///
+/// # Errors
+/// Why by none: no family for the package manager, no kernel, no base to begin with, another architecture, not root.
+pub fn attainable(release: &Release, options: &Options) -> Result<ImageRoute, ImageError> {
+    any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+}
+
+/// What an image of a release in the cache has to have been asked for, as its
+/// [`Manifest::request`](crate::Manifest::request) has it.
+///
+/// # Errors
+/// Why there can be no such image.
+pub fn request_of(release: &Release, options: &Options) -> Result<String, ImageError> {
+    let asked = family::of(release).and_then(|family| asked_for(family, release, options));
+    asked.map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+}
+
+fn asked_for(family: &dyn PackageFamily, release: &Release, options: &Options) -> Result<String, Failure> {
+    let wanted = family::wanted(family, release)?;
+    Ok(request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?))
+}
+
+pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute, Failure> {
+    let family = family::of(release)?;
+    let lacks = |what: &str, needed_for| ImageErrorKind::RecordLacks { what: what.to_owned(), needed_for };
+    if release.kernel.is_none() {
+        return Err(lacks("kernel", "a guest").into());
+    }
+    candidates::Candidates::of(family, options)?;
+    let request = asked_for(family, release, options)?;
+    match Store::new(&options.cache).newest(|m| fits(m, &request, options)) {
+        Some(_) => return Ok(ImageRoute::Cache),
+        None if options.offline => return Err(ImageErrorKind::NotCached.into()),
+        None => {}
+    }
+    let source = source_of(family, release, options);
+    // Where a base says where packages come from, nothing does without one, but this machine if it runs the distro.
+    let says_nothing = source == Source::Bootstrap && !family.settings_in_base().is_empty();
+    if says_nothing && options.security_mirror.is_none() && !can_be_fetched(family, release, options) {
+        return Err(ImageErrorKind::NoMirror { suite: release.name(), archive: Archive::Main }.into());
+    }
+    able_to_build(release)?;
+    let missing = |program: &str| ImageErrorKind::ToolMissing { program: program.to_owned() };
+    match source {
+        Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
+        Source::Bootstrap if !has_program(family.bootstrap_program()) => {
+            return Err(missing(family.bootstrap_program()).into());
+        }
+        _ => {}
+    }
+    match family.fetching_programs().iter().find(|program| !has_program(program)) {
+        Some(program) => Err(missing(program).into()),
+        None => match family.lacking(release) {
+            Some(what) => Err(lacks(what, "installing packages").into()),
+            None => Ok(ImageRoute::Base(source)),
+        },
+    }
+}
+
+/// Whether a mirror of a release is known without a base that names one.
+pub(super) fn can_be_fetched(family: &dyn PackageFamily, release: &Release, options: &Options) -> bool {
+    options.mirror.is_some() || family.knows_mirror(&release.distro)
+}

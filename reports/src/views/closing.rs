@@ -1,0 +1,161 @@
+//! What a run says last, below its matrix: the answer, what has changed, and what to do next.
+
+use crate::journal::CellId;
+use crate::redact::one_line;
+use crate::run::RunEnding;
+use crate::standing::{Change, ChangeRow, Effect, Standings};
+use crate::verdict::Cause;
+use crate::views::wording::{self, Labels};
+
+/// Most releases and changes that are named; the others stand in the reports.
+const MOST: usize = 8;
+/// Longest line, in bytes.
+const MAX_LINE: usize = 400;
+
+/// The lines; `folder` is the run's, as a shell finds it.
+pub fn closing(standings: &Standings<'_>, folder: &str) -> Vec<String> {
+    let mut lines = answers(standings);
+    lines.extend(changes(standings));
+    let mut lead = "next: ";
+    for command in next(standings, folder) {
+        lines.push(format!("{lead}{command}"));
+        lead = "      ";
+    }
+    lines
+}
+
+/// Whether Kata can run, for each release.
+fn answers(standings: &Standings<'_>) -> Vec<String> {
+    let labels = Labels::new(standings.matrix);
+    let mut lines = Vec::new();
+    for release in standings.releases() {
+        for (profiles, words) in wording::answers(standings, release) {
+            let text = format!("can Kata run on {}? {}: {words}", labels.of_release(release), profiles.join(", "));
+            lines.push(one_line(&text, MAX_LINE));
+        }
+    }
+    cut(lines, "more answers")
+}
+
+/// What has changed.
+fn changes(standings: &Standings<'_>) -> Vec<String> {
+    let labels = Labels::new(standings.matrix);
+    let rows = standings.changes();
+    if rows.is_empty() {
+        return vec![format!("changes against {}: none", wording::compared_with(standings))];
+    }
+    let line =
+        |row: &ChangeRow<'_>| one_line(&format!("changed: {}: {}", labels.of_id(row.cell), row.words()), MAX_LINE);
+    cut(rows.iter().map(line).collect(), "more changes")
+}
+
+/// The first lines, and how many others there are.
+fn cut(mut lines: Vec<String>, what: &str) -> Vec<String> {
+    if lines.len() > MOST {
+        let more = lines.len() - MOST;
+        lines.truncate(MOST);
+        lines.push(format!("{more} {what}, in the reports"));
+    }
+    lines
+}
+
+/// The commands that come next.
+fn next(standings: &Standings<'_>, folder: &str) -> Vec<String> {
+    if standings.matrix.ending != RunEnding::Finished {
+        return vec![format!("kata-qualify run --resume {folder}")];
+    }
+    if let Some((cell, profile, cause)) = failure(standings) {
+        let cell = if standings.cells.len() > 1 { format!(" --cell {cell}") } else { String::new() };
+        let which = format!("{folder} {}{cell} --profile {profile}", cause.test);
+        // Of what candidates, or a caller's keys, show `bug` writes nothing: it is not said of the release.
+        let is_the_releases = !standings.matrix.candidate && !standings.matrix.shaped;
+        let bug = is_the_releases.then(|| format!("kata-qualify bug {which} --out bug"));
+        return bug.into_iter().chain([format!("kata-qualify shell {which}")]).collect();
+    }
+    match standings.effect() {
+        Effect::Unjudged => vec![format!("kata-qualify rerun {folder}")],
+        Effect::None | Effect::Worse => vec![format!("kata-qualify site {folder} --out site")],
+    }
+}
+
+/// The failure that is to be looked into first: one that is worse than recorded, or else one that nothing was recorded of.
+fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Cause)> {
+    let mut first = None;
+    for cell in &standings.cells {
+        for (profile, standing) in &cell.profiles {
+            for one in standing.capabilities.values() {
+                let Some(cause) = one.judgement.causes.first() else { continue };
+                let found = (&cell.report.cell, *profile, cause);
+                if one.effect == Effect::Worse {
+                    return Some(found);
+                }
+                let is_new = one.recorded.is_none() && one.change != Change::Known && !one.optional;
+                if first.is_none() && is_new {
+                    first = Some(found);
+                }
+            }
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{QMP, RENAME, beside, error, fail, judged, matrix, recorded, run, standings};
+    use suites::outcome::Component;
+
+    fn refused() -> suites::outcome::Outcome {
+        fail(Component::Qemu, "no reply")
+    }
+
+    #[test]
+    fn what_is_as_recorded_can_be_published() {
+        let (matrix, record) = (judged(&run(|_| None)), recorded());
+        let lines = closing(&beside(&matrix, &record), "out");
+        assert!(lines[0].starts_with("can Kata run on debian 13? go-3.29: "), "{lines:?}");
+        assert_eq!(lines[1..], ["changes against the record: none", "next: kata-qualify site out --out site"]);
+    }
+
+    #[test]
+    fn a_new_failure_is_reported_or_looked_into() {
+        let (matrix, record) = (judged(&run(|test| (test == QMP).then(refused))), recorded());
+        let lines = closing(&beside(&matrix, &record), "out");
+        assert!(lines[1].starts_with("changed: debian 13: new failure: vmm.qmp was supported "), "{lines:?}");
+        let commands = [
+            "next: kata-qualify bug out smoke::qmp_replies_parse --profile go-3.29 --out bug",
+            "      kata-qualify shell out smoke::qmp_replies_parse --profile go-3.29",
+        ];
+        assert_eq!(lines[2..], commands);
+    }
+
+    #[test]
+    fn so_is_a_failure_where_nothing_was_recorded() {
+        let matrix = judged(&run(|test| (test == RENAME).then(refused)));
+        let commands = next(&standings(&matrix), "out");
+        assert_eq!(commands[0], format!("kata-qualify bug out {RENAME} --profile go-3.29 --out bug"));
+    }
+
+    #[test]
+    fn what_is_not_the_releases_is_looked_into_and_not_reported() {
+        for (candidate, shaped) in [(true, false), (false, true)] {
+            let mut matrix = judged(&run(|test| (test == RENAME).then(refused)));
+            (matrix.candidate, matrix.shaped) = (candidate, shaped);
+            let shell = format!("kata-qualify shell out {RENAME} --profile go-3.29");
+            assert_eq!(next(&standings(&matrix), "out"), [shell]);
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_judged_is_run_again_and_what_has_no_end_goes_on() {
+        let (unjudged, record) = (judged(&run(|test| (test == QMP).then(|| error("lost")))), recorded());
+        assert_eq!(next(&beside(&unjudged, &record), "out"), ["kata-qualify rerun out"]);
+        assert_eq!(next(&standings(&matrix()), "out"), ["kata-qualify run --resume out"]);
+    }
+
+    #[test]
+    fn of_many_releases_the_first_are_named() {
+        let lines = cut((0..20).map(|number| number.to_string()).collect(), "more answers");
+        assert_eq!((lines.len(), lines[8].as_str()), (9, "12 more answers, in the reports"));
+    }
+}

@@ -1,0 +1,239 @@
+//! Verdicts that have turned: one run decided a capability one way, and a later one the other way.
+//!
+//! Only like is compared with like: the same capability under the same profile in the same cell, which is a release on an
+//! architecture in an environment, of two runs that both decided it. What a run did not try, could not judge, or showed
+//! with components that were brought along turns nothing. What else differs between the two runs is named beside it.
+
+use super::{Site, SiteRun};
+use crate::journal::CellId;
+use crate::matrix::CellReport;
+use crate::package_change::differing;
+use crate::run::RunEnding;
+use crate::standing::by_profiles;
+use crate::views::wording;
+use model::verified::Verdict;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::capability::Capability;
+
+/// Package versions of one turn that are named.
+const MOST_PACKAGES: usize = 8;
+
+/// Verdicts of a cell that have turned between two runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Turn<'s> {
+    pub(super) cell: &'s CellId,
+    /// The later run, by its place among the runs.
+    pub(super) run: usize,
+    /// The last run before it that decided the same.
+    pub(super) before: usize,
+    pub(super) was: Verdict,
+    pub(super) is: Verdict,
+    pub(super) capabilities: Vec<Capability>,
+    pub(super) profiles: Vec<&'s str>,
+    /// What else differs between the runs, in words; nothing where nothing is known to differ.
+    pub(super) differs: Vec<String>,
+}
+
+/// What a run decided.
+#[derive(Clone, Copy)]
+struct Decided<'s> {
+    run: usize,
+    report: &'s CellReport,
+    verdict: Verdict,
+}
+
+/// A later run, a cell, the run before it, and the verdicts of both, the earlier one first.
+type Key<'s> = (usize, &'s CellId, usize, Verdict, Verdict);
+
+/// By capability the profiles that it has turned under, and what both runs showed of the cell.
+type Found<'s> = (BTreeMap<Capability, Vec<&'s str>>, Decided<'s>, Decided<'s>);
+
+/// All turns, those of the newest run first.
+pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
+    let mut last: BTreeMap<(&CellId, &str, Capability), Decided<'_>> = BTreeMap::new();
+    let mut found: BTreeMap<Key<'_>, Found<'_>> = BTreeMap::new();
+    // The runs are in order of time, the newest first.
+    for (run, of) in site.runs.iter().enumerate().rev().filter(|(_, of)| counts(of)) {
+        for report in of.standings.matrix.cells.iter().filter(|report| is_the_distros(report)) {
+            for (profile, judgements) in &report.judgements {
+                let profile = profile.as_str();
+                for (capability, judgement) in judgements.iter().filter(|(_, one)| is_clear(one.verdict)) {
+                    let now = Decided { run, report, verdict: judgement.verdict };
+                    let Some(then) = last.insert((&report.cell, profile, *capability), now) else { continue };
+                    if then.verdict != now.verdict {
+                        let key = (run, &report.cell, then.run, then.verdict, now.verdict);
+                        let (turned, ..) = found.entry(key).or_insert_with(|| (BTreeMap::new(), then, now));
+                        turned.entry(*capability).or_default().push(profile);
+                    }
+                }
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for ((run, cell, before, was, is), (turned, then, now)) in found {
+        let differs = differs(site, &then, &now);
+        for (profiles, capabilities) in by_profiles(turned) {
+            let differs = differs.clone();
+            all.push(Turn { cell, run, before, was, is, capabilities, profiles, differs });
+        }
+    }
+    all
+}
+
+/// Whether a run says something of the distros' own packages, and came to its end.
+fn counts(run: &SiteRun<'_>) -> bool {
+    let matrix = run.standings.matrix;
+    matrix.ending == RunEnding::Finished && !matrix.candidate && !matrix.shaped
+}
+
+fn is_the_distros(report: &CellReport) -> bool {
+    report.facts.as_ref().is_none_or(|facts| facts.candidates.is_empty())
+}
+
+fn is_clear(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Supported | Verdict::Unsupported)
+}
+
+/// What else differs between what two runs showed of a cell.
+fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String> {
+    let mut all = Vec::new();
+    if let (Some(then), Some(now)) = (&then.report.facts, &now.report.facts) {
+        let packages = differing(&then.versions, &now.versions);
+        all.extend(packages.iter().take(MOST_PACKAGES).map(|package| format!("{} {}", package.name, package.turn())));
+        if packages.len() > MOST_PACKAGES {
+            all.push(format!("{} more packages", packages.len() - MOST_PACKAGES));
+        }
+        let unknown = "unknown";
+        all.extend(turned(
+            "kernel",
+            then.kernel.as_deref().unwrap_or(unknown),
+            now.kernel.as_deref().unwrap_or(unknown),
+        ));
+        all.extend(turned("basis", wording::basis(Some(then.basis)), wording::basis(Some(now.basis))));
+        // The Kata that was run, by profile, is a fact of the environment.
+        let katas = |name: &&String| name.starts_with("kata-");
+        let names = then.environment.keys().chain(now.environment.keys()).filter(katas);
+        for name in names.collect::<BTreeSet<&String>>() {
+            let of = |facts: &BTreeMap<String, String>| facts.get(name).map_or("none", String::as_str).to_owned();
+            all.extend(turned(name, &of(&then.environment), &of(&now.environment)));
+        }
+    }
+    if let (Some(then), Some(now)) = (site.runs.get(then.run), site.runs.get(now.run)) {
+        let (then, now) = (then.standings.matrix, now.standings.matrix);
+        all.extend(turned("test set", &then.test_set, &now.test_set));
+        all.extend(turned("harness", &then.harness, &now.harness));
+        let options = |options: &[String]| if options.is_empty() { "none".to_owned() } else { options.join(" ") };
+        all.extend(turned("options", &options(&then.options), &options(&now.options)));
+    }
+    all
+}
+
+/// `kernel 6.1 → 6.12`, where that differs.
+fn turned(what: &str, then: &str, now: &str) -> Option<String> {
+    (then != now).then(|| format!("{what} {then} → {now}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gather::{History, of_history};
+    use super::super::tests::{of_day, three_days};
+    use super::*;
+    use crate::matrix::Matrix;
+    use crate::sample::{self, BOOT, HOTPLUG, QMP, VSOCK, error, fail, skip};
+    use suites::outcome::{Component, Outcome};
+
+    /// What has turned over runs, in words: the day's run, the one before, what, and what else differs.
+    fn told(runs: &[Matrix]) -> Vec<String> {
+        let history = History::new(&[], runs);
+        let standings = history.standings();
+        let catalogue = sample::catalogue();
+        let site = of_history(&history, &standings, &catalogue, &sample::profiles());
+        let name = |place: usize| site.runs[place].standings.matrix.run.clone();
+        let words = |turn: &Turn<'_>| {
+            let Turn { cell, run, before, was, is, capabilities, profiles, differs } = turn;
+            let names: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
+            let (run, before, names) = (name(*run), name(*before), names.join(" "));
+            format!("{before} to {run}: {cell} {names} {}: {was} to {is}; {}", profiles.join(" "), differs.join(", "))
+        };
+        turns(&site).iter().map(words).collect()
+    }
+
+    fn lost(test: &'static str) -> impl Fn(&str) -> Option<Outcome> {
+        move |one| (one == test).then(|| fail(Component::Qemu, "no reply"))
+    }
+
+    const CELL: &str = "debian:13/x86_64/container";
+
+    #[test]
+    fn a_verdict_turns_where_two_runs_decided_it_differently() {
+        let expected = [
+            format!("run-2 to run-3: {CELL} vmm.qmp go-3.29: unsupported to supported; "),
+            format!("run-1 to run-2: {CELL} vmm.qmp go-3.29: supported to unsupported; "),
+        ];
+        assert_eq!(told(&three_days()), expected);
+        // Capabilities that turn together are told together.
+        let hotplug = told(&[of_day(1, |_| None), of_day(2, lost(HOTPLUG))]);
+        let names = "vmm.hotplug.memory vmm.hotplug.blk vmm.hotplug.net";
+        assert_eq!(hotplug, [format!("run-1 to run-2: {CELL} {names} go-3.29: supported to unsupported; ")]);
+        assert_eq!(told(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_not_decided_turns_nothing_and_hides_nothing() {
+        let undecided = |test: &str| match test {
+            QMP => Some(error("the line ended")),
+            BOOT | VSOCK => Some(skip("it is not there")),
+            _ => None,
+        };
+        assert_eq!(told(&[of_day(1, |_| None), of_day(2, undecided)]), Vec::<String>::new());
+        // Of three runs the first and the last decided it.
+        let runs = [of_day(1, |_| None), of_day(2, undecided), of_day(3, lost(QMP))];
+        assert_eq!(told(&runs), [format!("run-1 to run-3: {CELL} vmm.qmp go-3.29: supported to unsupported; ")]);
+    }
+
+    #[test]
+    fn nothing_but_the_same_thing_is_compared() {
+        let elsewhere = |change: &dyn Fn(&mut Matrix)| {
+            let mut other = of_day(2, lost(QMP));
+            change(&mut other);
+            told(&[of_day(1, |_| None), other])
+        };
+        assert_eq!(elsewhere(&|_| {}).len(), 1);
+        let changes: [&dyn Fn(&mut Matrix); 6] = [
+            &|matrix| matrix.cells[0].cell.release = "12".to_owned(),
+            &|matrix| matrix.cells[0].cell.environment = model::environment::Environment::Vm,
+            &|matrix| matrix.cells[0].cell.arch = model::arch::Arch::Aarch64,
+            &|matrix| matrix.candidate = true,
+            &|matrix| matrix.shaped = true,
+            &|matrix| matrix.ending = RunEnding::Killed,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert_eq!(elsewhere(change), Vec::<String>::new(), "{number}");
+        }
+        let brought = |matrix: &mut Matrix| {
+            let facts = matrix.cells[0].facts.as_mut().unwrap();
+            facts.candidates.insert(Component::Qemu, "mine".to_owned());
+        };
+        assert_eq!(elsewhere(&brought), Vec::<String>::new());
+        let under_another = |matrix: &mut Matrix| {
+            let judgements = &mut matrix.cells[0].judgements;
+            let judged = judgements.remove("go-3.29").unwrap();
+            judgements.insert("rs-4.0".to_owned(), judged);
+        };
+        assert_eq!(elsewhere(&under_another), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_else_differs_is_named() {
+        let mut other = of_day(2, lost(QMP));
+        other.options = vec!["--source oci".to_owned()];
+        let facts = other.cells[0].facts.as_mut().unwrap();
+        facts.versions.insert("virtiofsd".parse().unwrap(), "1.14.0-1".parse().unwrap());
+        facts.kernel = Some("6.13".to_owned());
+        facts.basis = model::verified::Basis::Hardware;
+        let told = told(&[of_day(1, |_| None), other]);
+        let expected = "supported to unsupported; virtiofsd 1.13.2-1 → 1.14.0-1, kernel 6.12.41+deb13-amd64 → 6.13, basis \
+                        emulated → hardware, options none → --source oci";
+        assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
+    }
+}

@@ -1,0 +1,180 @@
+//! Where a pod is on the host: in the control group that its caller asked for, also where systemd makes that.
+
+use crate::capability::Capability;
+use crate::check::{Check, Doing as _, Stop};
+use crate::ensure;
+use crate::environment::{ContainerRuntime, Containers, Pod, PodContainer, PodWanted, Process};
+use crate::outcome::{Component, Grounds};
+use crate::row::{Row, row};
+use crate::under;
+use model::kata_version::KataVersion;
+use model::profile::Runtime;
+use std::fs;
+use std::path::Path;
+
+const SOURCE: &str = include_str!("placement.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(a_pod_is_in_the_control_group_asked_for), &[Capability::KataCriResources], Kernel)
+        .under(&under::CONTROL_GROUPS)
+        .seconds(240),
+    row!(Containers(systemd_makes_the_control_group_of_a_pod), &[Capability::KataCriResources], Kernel)
+        .under(&under::CONTROL_GROUPS)
+        .seconds(240),
+];
+
+/// The VMM of a pod is in a control group of the pod's below the one that was asked for, with all its threads; where Kata's
+/// configuration says so (`sandbox_cgroup_only`), the shim and virtiofsd are, too.
+///
+/// The pod's limits hold for what is in its group, and kubelet looks there for what a pod uses. As it ships, runtime-rs puts
+/// everything into it (`CgroupsResourceInner` in `src/runtime-rs/crates/resource/src/cgroups/resource_inner.rs@4.1.0`), and
+/// the Go runtime the threads of its vCPUs: with version 2 of control groups these take their whole process along, with
+/// version 1 they do not (`constrainHypervisor` in `src/runtime/virtcontainers/sandbox.go@4.1.0`, AddThread in
+/// `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`). Under runc it is the pod's first process. Kata's own test is
+/// `tests/integration/kubernetes/k8s-sandbox-cgroup-placement.bats@4.1.0`.
+fn a_pod_is_in_the_control_group_asked_for(containers: &dyn Containers) -> Check {
+    is_placed(containers, &PodWanted::named("kq-group"))
+}
+
+/// The same where the caller names a slice of systemd's: systemd makes a scope for the pod below it.
+///
+/// It is how kubelet asks on nearly every node. The runtimes then speak with systemd (`new_cgroup_managers` in
+/// `src/runtime-rs/crates/resource/src/cgroups/resource_inner.rs@4.1.0`, `createCgroupsSystemd` in
+/// `src/runtime/pkg/resourcecontrol/utils_linux.go@4.1.0`); the Go runtime does so with `sandbox_cgroup_only` alone, and
+/// without, as it ships, takes the whole name for that of a group at the root (NewSandboxResourceController in
+/// `src/runtime/pkg/resourcecontrol/cgroups.go@4.1.0`), which a note says. Before 4.1 runtime-rs did not wait until systemd
+/// had moved it, which is noted, too.
+fn systemd_makes_the_control_group_of_a_pod(containers: &dyn Containers) -> Check {
+    is_placed(containers, &PodWanted { by_systemd: true, ..PodWanted::named("kq-slice") })
+}
+
+/// Runs a pod with a container, and looks where its processes are.
+fn is_placed(containers: &dyn Containers, wanted: &PodWanted) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let pod = cri.run_pod(wanted)?;
+    let container = pod.start(&PodContainer::new(&["stay"]))?;
+    are_in_its_group(containers, &*pod, wanted.by_systemd)?;
+    drop(container);
+    pod.remove()
+}
+
+fn are_in_its_group(containers: &dyn Containers, pod: &dyn Pod, by_systemd: bool) -> Check {
+    let of_kata = containers.runtime() == ContainerRuntime::Kata;
+    let everything = !of_kata || containers.is_set("sandbox_cgroup_only")?;
+    let go = containers.claims().kata_for(&containers.profile().name).is_some_and(|kata| kata.kind == Runtime::Go);
+    let place = GroupOfPod {
+        parent: pod.parent_group().to_owned(),
+        id: pod.id().to_owned(),
+        is_named_whole: of_kata && go && by_systemd && !everything,
+    };
+    if place.is_named_whole {
+        let note = "without sandbox_cgroup_only Kata's Go runtime does not ask systemd for a pod's control group";
+        containers.note(note.to_owned());
+    }
+    let processes: Vec<Process> = containers
+        .processes(pod.id())
+        .into_iter()
+        .filter(
+            |process| if of_kata { process.is_vmm() || everything && is_around(process) } else { !is_shim(process) },
+        )
+        .collect();
+    let wanted = if of_kata { "virtual machine" } else { "process" };
+    ensure!(
+        processes.iter().any(|process| !of_kata || process.is_vmm()),
+        "no {wanted} of the pod's is found on the host"
+    );
+    let all_threads = everything || Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for process in &processes {
+        let groups = groups_of_threads(process)?;
+        ensure!(!groups.is_empty(), "{} of the pod's ended while it was looked at", process.program);
+        let inside = groups.iter().filter(|group| place.has(group)).count();
+        if inside == groups.len() || (inside > 0 && !all_threads) {
+            continue;
+        }
+        let elsewhere = groups.iter().find(|group| !place.has(group)).map(|group| group.trim()).unwrap_or_default();
+        let message = format!(
+            "{inside} of {} threads of {} are in a control group of the pod's, expected below {}; others are in {elsewhere}",
+            groups.len(),
+            process.program,
+            place.parent
+        );
+        if by_systemd && of_kata && !waits_for_systemd(containers) {
+            containers.note(format!("Kata before 4.1 does not wait for systemd: {message}"));
+            continue;
+        }
+        let whose = if of_kata { Component::Kata } else { Component::Containerd };
+        return Err(Stop::blame(whose, message).resting_on(Grounds::Measured));
+    }
+    Ok(())
+}
+
+/// What stands beside a VMM, and serves no other pod.
+fn is_around(process: &Process) -> bool {
+    process.is_daemon() || is_shim(process)
+}
+
+fn is_shim(process: &Process) -> bool {
+    process.program.rsplit('/').next().unwrap_or_default().starts_with("containerd-shim")
+}
+
+/// Whether runtime-rs knows that systemd moves it later than it is told to (`place_runtime_in_sandbox_cgroup_v2_sync`, from
+/// 4.1.0 on); the Go runtime always waits.
+fn waits_for_systemd(containers: &dyn Containers) -> bool {
+    let kata = containers.claims().kata_for(&containers.profile().name);
+    kata.is_none_or(|kata| kata.kind == Runtime::Go || kata.version.release() >= KataVersion::new(4, 1, 0))
+}
+
+/// What the kernel says of each thread of a process.
+fn groups_of_threads(process: &Process) -> Result<Vec<String>, Stop> {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.pid))
+        .doing(format!("listing the threads of {}", process.program))?;
+    // A thread that has ended meanwhile is in none.
+    Ok(threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("cgroup")).ok()).collect())
+}
+
+/// The control group of a pod's.
+struct GroupOfPod {
+    /// The one above it, `/kubepods` or `/kubepods.slice`.
+    parent: String,
+    /// The pod's id, which its name has.
+    id: String,
+    /// Whether `SLICE:PREFIX:ID` is not taken apart, and names a group at the root.
+    is_named_whole: bool,
+}
+
+impl GroupOfPod {
+    /// Whether what /proc/PID/cgroup says names it, in whatever hierarchy.
+    fn has(&self, told: &str) -> bool {
+        let joint = if self.is_named_whole { ':' } else { '/' };
+        let above = format!("{}{joint}", self.parent);
+        told.lines()
+            .filter_map(|line| line.splitn(3, ':').nth(2))
+            .any(|path| path.split_once(&above).is_some_and(|(_, below)| below.contains(&self.id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pods_group_is_told_by_its_parent_and_its_id() {
+        let place = |parent: &str, is_named_whole| GroupOfPod {
+            parent: parent.to_owned(),
+            id: "a1b2".to_owned(),
+            is_named_whole,
+        };
+        let plain = place("/kq1", false);
+        for told in ["0::/kq1/kata_a1b2\n", "12:pids:/\n3:cpu,cpuacct:/kq1/a1b2\n1:name=systemd:/\n"] {
+            assert!(plain.has(told), "{told}");
+        }
+        for told in ["0::/kata_overhead/a1b2\n", "0::/kq12/a1b2\n", "0::/kq1/c3\n", "0::/\n", ""] {
+            assert!(!plain.has(told), "{told}");
+        }
+        let scope = "0::/kq1.slice/cri-containerd-a1b2.scope\n";
+        let whole = "0::/kq1.slice:cri-containerd:a1b2\n";
+        assert!(place("/kq1.slice", false).has(scope) && !place("/kq1.slice", false).has(whole));
+        assert!(place("/kq1.slice", true).has(whole) && !place("/kq1.slice", true).has(scope));
+    }
+}

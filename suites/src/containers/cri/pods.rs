@@ -1,0 +1,182 @@
+//! A pod's life: from RunPodSandbox to its removal, and what its containers share.
+
+use super::in_a_pod;
+use crate::capability::Capability;
+use crate::check::{Check, Stop};
+use crate::containers::process::{parse_facts, wait_for};
+use crate::ensure;
+use crate::environment::{ContainerRuntime, Containers, Ephemeral, PROBE, PodContainer, PodWanted, Process};
+use crate::row::{Row, row};
+use crate::test::Place;
+
+const SOURCE: &str = include_str!("pods.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    // About containerd alone, so that there is no twin.
+    row!(Containers(containerd_speaks_cri_v1), &[Capability::KataCri], Containerd)
+        .places(&[Place::Runc])
+        .blocked_by(&[]),
+    row!(Containers(a_pod_by_cri_runs_a_container), &[Capability::KataCri], Qemu).blocked_by(&[]).seconds(300),
+    row!(Containers(an_image_is_pulled_from_a_registry), &[Capability::KataCri], Qemu).seconds(240),
+    row!(Containers(two_containers_of_a_pod_share_its_network_and_name), &[Capability::KataCri], Kernel).seconds(300),
+    row!(Containers(containers_of_a_pod_can_share_process_ids), &[Capability::KataCri], Kernel).seconds(300),
+    row!(Containers(an_ephemeral_volume_is_seen_by_every_container), &[Capability::KataCri], Virtiofsd).seconds(300),
+    row!(Containers(a_pods_sysctl_is_set), &[Capability::KataCri], Kernel).seconds(240),
+];
+
+/// The release's containerd speaks CRI v1, the only version that Kubernetes speaks since 1.26.
+///
+/// A release whose containerd has v1alpha2 only runs containers by `ctr` and Docker, and pods of an old Kubernetes; it
+/// is no fault of Kata's or of a VMM's, and Kata's own bodies are skipped there. Kata documents containerd 1.7 as the
+/// oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0).
+fn containerd_speaks_cri_v1(containers: &dyn Containers) -> Check {
+    match containers.cri() {
+        Ok(cri) => {
+            containers.note(format!("containerd {} speaks CRI v1", cri.version()));
+            Ok(())
+        }
+        // Without the network's plugins nobody has asked it.
+        Err(Stop::Skip { reason }) if reason.contains("v1alpha2") => Err(Stop::fail(reason)),
+        Err(other) => Err(other),
+    }
+}
+
+/// A pod runs by CRI with the handler that a RuntimeClass names, a container starts in it, a process is executed in
+/// that, and the pod goes when it is removed; under Kata another kernel runs it than the host's.
+///
+/// It is the whole path of Kubernetes, and what Kata's own integration with containerd begins with (testContainerStart
+/// in `tests/integration/cri-containerd/integration-tests.sh@4.1.0`). The handler's keys are those that `kata-osinfo
+/// configure` writes.
+fn a_pod_by_cri_runs_a_container(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let pod = cri.run_pod(&PodWanted::named("kq-pod"))?;
+    let container = pod.start(&PodContainer::new(&["stay"]))?;
+    let facts = parse_facts(&container.exec(&["facts"])?)?;
+    let boot = containers.read_host("/proc/sys/kernel/random/boot_id")?;
+    let is_hosts = facts.boot_id == boot.trim();
+    let of_runc = containers.runtime() == ContainerRuntime::Runc;
+    ensure!(is_hosts == of_runc, "the container's boot id is {}, the host's is {}", facts.boot_id, boot.trim());
+    let vmms = containers.processes(pod.id()).into_iter().filter(Process::is_vmm).count();
+    ensure!(vmms == usize::from(!of_runc), "{vmms} virtual machines carry the pod");
+    let failed = container.exec(&["exit", "42"])?;
+    ensure!(failed.code == 42, "a process exited with 42, CRI tells {}", failed.summary());
+    drop(container);
+    pod.remove()
+}
+
+/// An image is pulled from a registry by its name, and a container is made of it.
+///
+/// Under Kata containerd pulls on the host, and the snapshot is shared into the guest
+/// (`src/runtime/virtcontainers/mount.go@4.1.0`); the image's own environment and working directory must have come
+/// along.
+fn an_image_is_pulled_from_a_registry(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    let digest = cri.pull()?;
+    ensure!(digest.contains("sha256:"), "what was pulled has no digest: {digest:?}");
+    let pod = cri.run_pod(&PodWanted::named("kq-image"))?;
+    let container = pod.start(&PodContainer::new(&["stay"]))?;
+    let facts = parse_facts(&container.exec(&["facts"])?)?;
+    let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
+    ensure!(variable == Some("yes"), "the image's variable KATA_QUALIFY_IMAGE is {variable:?} inside");
+    ensure!(facts.folder == "/work", "the image's working directory is /work, inside it is {}", facts.folder);
+    drop(container);
+    pod.remove()
+}
+
+/// Two containers of a pod have its host name and its network: one reaches the other's port on the loopback, and each
+/// has its own files.
+///
+/// Side-cars rest on it; under Kata both are in one guest, whose agent joins them to the sandbox's namespaces
+/// (`update_container_namespaces` in `src/agent/src/rpc.rs@4.1.0`).
+fn two_containers_of_a_pod_share_its_network_and_name(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let pod = cri.run_pod(&PodWanted::named("kq-two"))?;
+    let server = pod.start(&PodContainer::new(&["serve", "8080"]))?;
+    let client = pod.start(&PodContainer::new(&["stay"]))?;
+    for container in [&server, &client] {
+        let facts = parse_facts(&container.exec(&["facts"])?)?;
+        ensure!(facts.hostname == "kq-two", "a container of the pod kq-two has the host name {}", facts.hostname);
+        ensure!(facts.interfaces.contains(&"eth0".to_owned()), "its interfaces are {}", facts.interfaces.join(", "));
+    }
+    // It listens a moment after its start.
+    wait_for(
+        || client.exec(&["fetch", "127.0.0.1", "8080"]).is_ok_and(|fetched| fetched.text() == "served"),
+        || {
+            let last = client.exec(&["fetch", "127.0.0.1", "8080"]);
+            format!("one container does not reach the other's port: {:?}", last.map(|fetched| fetched.summary()))
+        },
+    )?;
+    let address = pod.address()?;
+    let by_address = client.exec(&["fetch", &address, "8080"])?;
+    ensure!(by_address.text() == "served", "the pod does not reach itself at {address}: {}", by_address.summary());
+    let written = server.exec(&["rewrite", "/tmp/own", "first"])?;
+    ensure!(written.code == 0, "writing in the first container: {}", written.summary());
+    let read = client.exec(&["read", "/tmp/own"])?;
+    ensure!(read.code != 0, "the second container of the pod sees the first one's files");
+    drop((server, client));
+    pod.remove()
+}
+
+/// Containers of a pod that is to share process ids see each other's processes.
+///
+/// `shareProcessNamespace` of a pod; under Kata the agent keeps a namespace for the sandbox (`sandbox_pidns` in
+/// `src/agent/src/rpc.rs@4.1.0`).
+fn containers_of_a_pod_can_share_process_ids(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let pod = cri.run_pod(&PodWanted { shares_processes: true, ..PodWanted::named("kq-pids") })?;
+    let first = pod.start(&PodContainer::new(&["handle"]))?;
+    let second = pod.start(&PodContainer::new(&["stay"]))?;
+    // Each looks for a process that was started as the first container's.
+    for container in [&first, &second] {
+        let seen = container.exec(&["processes"])?;
+        let is_seen = seen.text().lines().any(|line| line == format!("{PROBE} handle"));
+        ensure!(is_seen, "a process of the first container is not seen: {}", seen.summary());
+    }
+    drop((first, second));
+    pod.remove()
+}
+
+/// An ephemeral volume is seen by both containers of a pod, on disk and in memory: what one writes the other reads.
+///
+/// `emptyDir`; Kata knows it by kubelet's path, leaves one in memory to a tmpfs of the guest's and shares the other
+/// (`K8sEmptyDir` in `src/runtime/virtcontainers/mount.go@4.1.0`).
+fn an_ephemeral_volume_is_seen_by_every_container(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    for kind in [Ephemeral::Disk, Ephemeral::Memory] {
+        let volume = cri.volume(kind)?;
+        let pod = cri.run_pod(&PodWanted::named("kq-volume"))?;
+        let with = PodContainer { mounts: vec![(volume, "/mnt".to_owned())], ..PodContainer::new(&["stay"]) };
+        let (writer, reader) = (pod.start(&with)?, pod.start(&with)?);
+        let written = writer.exec(&["rewrite", "/mnt/file", "ephemeral"])?;
+        ensure!(written.code == 0, "writing to a volume ({kind:?}): {}", written.summary());
+        let read = reader.exec(&["read", "/mnt/file"])?;
+        ensure!(read.text() == "ephemeral", "the other container does not see it ({kind:?}): {}", read.summary());
+        drop((writer, reader));
+        pod.remove()?;
+    }
+    Ok(())
+}
+
+/// A setting of the kernel that a pod asks for is in force in its containers, and is not the host's.
+///
+/// `securityContext.sysctls`, of those that Kubernetes calls safe; under Kata the agent writes it in the guest
+/// (`set_sysctls` in `src/agent/rustjail/src/container.rs@4.1.0`).
+fn a_pods_sysctl_is_set(containers: &dyn Containers) -> Check {
+    const NAME: &str = "kernel.shm_rmid_forced";
+    const PATH: &str = "/proc/sys/kernel/shm_rmid_forced";
+    let host = containers.read_host(PATH)?;
+    let wanted = if host.trim() == "0" { "1" } else { "0" };
+    let sysctls = vec![(NAME.to_owned(), wanted.to_owned())];
+    let pod = PodWanted { sysctls, ..PodWanted::named("kq-sysctl") };
+    in_a_pod(containers, &pod, &PodContainer::new(&["stay"]), |container| {
+        let read = container.exec(&["read", PATH])?;
+        ensure!(read.text() == wanted, "{NAME} was to be {wanted}: {}", read.summary());
+        let after = containers.read_host(PATH)?;
+        ensure!(after == host, "{NAME} of the host has changed from {} to {}", host.trim(), after.trim());
+        Ok(())
+    })
+}

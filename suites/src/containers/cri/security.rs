@@ -1,0 +1,169 @@
+//! What confines a pod's containers: capabilities, privileges, filters of system calls, devices.
+
+use super::in_a_pod;
+use crate::capability::Capability;
+use crate::check::{Check, Stop};
+use crate::containers::privileges::nobody_gains_privileges;
+use crate::containers::process::{STATUS, status_line};
+use crate::ensure;
+use crate::environment::{ContainerRuntime, Containers, PodContainer, PodProcess, PodWanted, ProfileWanted};
+use crate::row::{Row, row};
+use crate::test::Place;
+use std::path::Path;
+
+const SOURCE: &str = include_str!("security.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(capabilities_are_added_and_dropped), &[Capability::KataCriSecurity], Kernel).seconds(240),
+    row!(Containers(no_new_privileges_is_in_force), &[Capability::KataCriSecurity], Kernel).seconds(240),
+    row!(Containers(a_seccomp_profile_of_the_hosts_is_in_force), &[Capability::KataCriSecurity], Kernel).seconds(240),
+    row!(Containers(a_device_of_the_hosts_is_a_containers), &[Capability::KataCriSecurity], Kernel).seconds(240),
+    row!(Containers(a_privileged_container_may_do_everything_inside), &[Capability::KataCriSecurity], Kernel)
+        .seconds(240),
+    // A control only: nothing in Kata's agent applies one in the guest (src/agent/rustjail/src/container.rs@4.1.0).
+    row!(Containers(an_apparmor_profile_is_in_force), &[Capability::KataCriSecurity], Containerd)
+        .places(&[Place::Runc]),
+];
+
+/// Numbers of capabilities, as the kernel has them (`linux/capability.h`).
+const CAP_CHOWN: u32 = 0;
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// A container has the capabilities that were added to the default ones, and lacks those that were dropped.
+///
+/// `securityContext.capabilities`; under Kata the agent sets them in the guest
+/// (`src/agent/rustjail/src/container.rs@4.1.0`).
+fn capabilities_are_added_and_dropped(containers: &dyn Containers) -> Check {
+    let wanted = PodContainer {
+        added: vec!["NET_ADMIN".to_owned()],
+        dropped: vec!["CHOWN".to_owned()],
+        ..PodContainer::new(&["stay"])
+    };
+    in_a_pod(containers, &PodWanted::named("kq-capabilities"), &wanted, |container| {
+        let has = capabilities(container)?;
+        ensure!(has(CAP_NET_ADMIN), "CAP_NET_ADMIN was added, and is not effective inside");
+        ensure!(!has(CAP_CHOWN), "CAP_CHOWN was dropped, and is effective inside");
+        ensure!(!has(CAP_SYS_ADMIN), "CAP_SYS_ADMIN is no default one, and is effective inside");
+        Ok(())
+    })
+}
+
+/// A container that is to gain no privileges has that set, and one that may has not.
+///
+/// `allowPrivilegeEscalation: false`; under Kata the agent sets it in the guest (`set_no_new_privs` in
+/// `src/agent/rustjail/src/container.rs@4.1.0`).
+fn no_new_privileges_is_in_force(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let pod = cri.run_pod(&PodWanted::named("kq-privileges"))?;
+    let every: &[bool] = if nobody_gains_privileges(containers)? { &[true] } else { &[true, false] };
+    for &no_new_privileges in every {
+        let container = pod.start(&PodContainer { no_new_privileges, ..PodContainer::new(&["stay"]) })?;
+        let seen = status(&*container, "NoNewPrivs")?;
+        let wanted = if no_new_privileges { "1" } else { "0" };
+        ensure!(seen == wanted, "NoNewPrivs was to be {wanted}, inside it is {seen}");
+    }
+    pod.remove()
+}
+
+/// A seccomp profile in a file of the host's denies what it says, and nothing else.
+///
+/// `seccompProfile: Localhost`; Kata passes it to the agent where its configuration says so (`disable_guest_seccomp`,
+/// here by the pod's annotation), and the guest's kernel applies it (`src/agent/rustjail/src/container.rs@4.1.0`).
+fn a_seccomp_profile_of_the_hosts_is_in_force(containers: &dyn Containers) -> Check {
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let path = cri.seccomp_profile(&["mkdir", "mkdirat"])?;
+    let annotation = ("io.katacontainers.config.runtime.disable_guest_seccomp".to_owned(), "false".to_owned());
+    let pod = cri.run_pod(&PodWanted { annotations: vec![annotation], ..PodWanted::named("kq-seccomp") })?;
+    let profile = ProfileWanted::Named(path.to_string_lossy().into_owned());
+    let container = pod.start(&PodContainer { seccomp: Some(profile), ..PodContainer::new(&["stay"]) })?;
+    let refused = container.exec(&["mkdir", "/tmp/denied"])?;
+    if refused.code == 0 && containers.runtime() == ContainerRuntime::Kata && status(&*container, "Seccomp")? == "0" {
+        return Err(Stop::error("Kata's agent applied no profile: the one given was built without seccomp"));
+    }
+    ensure!(refused.refusal().as_deref() == Some("EPERM"), "mkdir is denied with EPERM: {}", refused.summary());
+    let written = container.exec(&["rewrite", "/tmp/free", "yes"])?;
+    ensure!(written.code == 0, "the profile denies mkdir only, and writing fails: {}", written.summary());
+    drop(container);
+    pod.remove()
+}
+
+/// A character device of the host's that a container asks for is there, under the name asked for, and works.
+///
+/// A device plug-in's answer comes down to it. `/dev/full` is one that every guest has, too: under Kata the agent makes
+/// the node and lets the container's control group have it (TestDeviceCgroup in
+/// `tests/integration/cri-containerd/integration-tests.sh@4.1.0`).
+fn a_device_of_the_hosts_is_a_containers(containers: &dyn Containers) -> Check {
+    let devices = vec![("/dev/full".to_owned(), "/dev/kq-full".to_owned())];
+    let wanted = PodContainer { devices, ..PodContainer::new(&["stay"]) };
+    in_a_pod(containers, &PodWanted::named("kq-device"), &wanted, |container| {
+        let written = container.exec(&["rewrite", "/dev/kq-full", "x"])?;
+        ensure!(
+            written.refusal().as_deref() == Some("ENOSPC"),
+            "writing to /dev/full is refused with ENOSPC: {}",
+            written.summary()
+        );
+        Ok(())
+    })
+}
+
+/// A privileged container has every capability and no filter of system calls; under Kata that is so in the guest.
+///
+/// Node agents and builders are such. The handler that `configure` writes has `privileged_without_host_devices`,
+/// because a guest cannot have all of the host's devices (`docs/how-to/privileged.md@4.1.0`).
+fn a_privileged_container_may_do_everything_inside(containers: &dyn Containers) -> Check {
+    let pod = PodWanted { privileged: true, ..PodWanted::named("kq-privileged") };
+    let wanted = PodContainer { privileged: true, ..PodContainer::new(&["stay"]) };
+    in_a_pod(containers, &pod, &wanted, |container| {
+        let has = capabilities(container)?;
+        for number in [CAP_CHOWN, CAP_NET_ADMIN, CAP_SYS_ADMIN] {
+            ensure!(has(number), "a privileged container lacks the capability {number}");
+        }
+        let seccomp = status(container, "Seccomp")?;
+        ensure!(seccomp == "0", "a privileged container has seccomp mode {seccomp}");
+        Ok(())
+    })
+}
+
+/// A container has the AppArmor profile asked for: containerd's own by default, and none where it is to be unconfined.
+///
+/// Only on a kernel with AppArmor. Kata takes a profile for the host's and applies none in the guest
+/// (`src/agent/rustjail/src/container.rs@4.1.0`), so this is a control only.
+fn an_apparmor_profile_is_in_force(containers: &dyn Containers) -> Check {
+    const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
+    const PROFILES: &str = "/sys/kernel/security/apparmor/profiles";
+    const PARSER: &str = "/sbin/apparmor_parser";
+    if !containers.read_host(ENABLED).is_ok_and(|text| text.trim() == "Y") || containers.read_host(PROFILES).is_err() {
+        return Err(Stop::skip("the host's kernel has no AppArmor switched on, or shows none of its profiles"));
+    }
+    // containerd loads its profile by it, and without it takes the host for one without AppArmor.
+    if !Path::new(PARSER).exists() {
+        return Err(Stop::skip(format!("the environment has no {PARSER}")));
+    }
+    let cri = containers.cri()?;
+    cri.pull()?;
+    let pod = cri.run_pod(&PodWanted::named("kq-apparmor"))?;
+    let free = PodContainer { apparmor: Some(ProfileWanted::Unconfined), ..PodContainer::new(&["stay"]) };
+    let container = pod.start(&free)?;
+    let said = container.exec(&["read", "/proc/self/attr/current"])?;
+    ensure!(said.text().trim_end_matches('\0') == "unconfined", "it was to be unconfined: {}", said.summary());
+    let confined = pod.start(&PodContainer::new(&["stay"]))?;
+    let said = confined.exec(&["read", "/proc/self/attr/current"])?;
+    ensure!(said.text().contains("cri-containerd"), "by default it has containerd's profile: {}", said.summary());
+    drop((container, confined));
+    pod.remove()
+}
+
+/// A line of what the kernel tells of a process in the container.
+fn status(container: &dyn PodProcess, key: &str) -> Result<String, Stop> {
+    status_line(&container.exec(&["read", STATUS])?, key)
+}
+
+/// Which capabilities are effective in the container.
+fn capabilities(container: &dyn PodProcess) -> Result<impl Fn(u32) -> bool + use<>, Stop> {
+    let text = status(container, "CapEff")?;
+    let mask = u64::from_str_radix(&text, 16).map_err(|e| Stop::fail(format!("CapEff is {text}: {e}")))?;
+    Ok(move |number: u32| (mask >> number) & 1 == 1)
+}

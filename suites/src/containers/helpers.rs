@@ -1,0 +1,89 @@
+//! What stands beside a container on its host, killed: its shim, and under Kata its virtiofsd.
+
+use super::lifecycle::{gone, names};
+use crate::capability::Capability;
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::{Container, Containers, Process, Sandbox, Task, Trace};
+use crate::row::{Row, row};
+use crate::test::Place;
+use crate::under::GO;
+use model::profile;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("helpers.rs");
+
+/// How long the end of a container may take to be told: Kata's runtimes look every few seconds, and wait for the guest.
+const END: Duration = Duration::from_secs(180);
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(killing_the_shim_cleans_up), &[Capability::KataHelpers], Qemu).under(&GO).seconds(420),
+    row!(Containers(killing_virtiofsd_ends_the_container), &[Capability::KataHelpers], Qemu)
+        .places(&[Place::Kata])
+        .seconds(420),
+];
+
+/// The shim of a container may be killed, and the container and everything else of it goes away.
+///
+/// containerd then calls the shim's program once more, to delete; Kata's Go runtime finds the sandbox on the disk and stops
+/// it, QEMU and virtiofsd included (`Cleanup` in src/runtime/pkg/containerd-shim-v2/service.go@4.1.0, `CleanupContainer` in
+/// src/runtime/virtcontainers/api.go@4.1.0). The Rust runtime removes folders then and lets QEMU run (`cleanup` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/inner.rs@4.1.0), so that no distro can be held to it there.
+fn killing_the_shim_cleans_up(containers: &dyn Containers) -> Check {
+    // `ctr` may look for the container's end before containerd has it, and then it leaves the container's record, which
+    // nobody is to blame for.
+    let traces = || -> BTreeSet<Trace> {
+        let is_record = |trace: &Trace| matches!(trace, Trace::Record { kind: "container", .. });
+        containers.traces().into_iter().filter(|trace| !is_record(trace)).collect()
+    };
+    let before = traces();
+    let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let processes = containers.processes(task.id());
+    let shim = processes.iter().find(|process| process.is_shim());
+    let shim = shim.ok_or_else(|| Stop::error(format!("no shim to kill among {}", names(&processes))))?;
+    containers.kill_process(shim.pid)?;
+    ends(containers, task.as_mut(), "its shim was killed")?;
+    gone(containers, &traces, &before, "after the shim was killed")
+}
+
+/// The virtiofsd of a container may be killed: the container can be ended, its end is told, and everything else of it goes
+/// away.
+///
+/// A sandbox must not hang for ever in what no daemon answers any more. Kata's Go runtime ends its virtual machine then
+/// (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); the Rust one only logs it (`run_virtiofsd` in
+/// src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.1.0), so that the container is killed there,
+/// as kubelet would kill it.
+fn killing_virtiofsd_ends_the_container(containers: &dyn Containers) -> Check {
+    let before = containers.traces();
+    let mut task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let processes = containers.processes(task.id());
+    let daemons: Vec<&Process> = processes.iter().filter(|process| process.is_daemon()).collect();
+    ensure!(!daemons.is_empty(), "no virtiofsd runs for the container, only {}", names(&processes));
+    for daemon in daemons {
+        // In a sandbox of its own it is two processes, and one takes the other along.
+        let _ = containers.kill_process(daemon.pid);
+    }
+    let kata = containers.claims().kata_for(&containers.profile().name);
+    if kata.is_some_and(|kata| kata.kind == profile::Runtime::Rs) {
+        task.signal(9)?;
+    }
+    ends(containers, task.as_mut(), "its virtiofsd was killed")?;
+    gone(containers, &|| containers.traces(), &before, "after virtiofsd was killed")
+}
+
+/// Waits until the end of a container is told, as a failure of the container or as a refusal.
+fn ends(containers: &dyn Containers, task: &mut dyn Task, why: &str) -> Check {
+    let began = Instant::now();
+    match task.wait(END) {
+        Ok(finished) => {
+            ensure!(finished.code != 0, "{why}, and the container is said to have exited with 0");
+        }
+        // A client that was waiting is told that nobody answers any more.
+        Err(Stop::Fail { message, .. }) if began.elapsed() < END => {
+            containers.note(format!("{why}, and ctr said: {message}"));
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Tests that would judge a release of another architecture by what was read of Kata on x86_64 alone, or by what the
+//! harness itself does to a guest there.
+
+use crate::capability::Capability;
+use crate::test::{Place, Test};
+use model::arch::Arch;
+
+/// What is told to QEMU of a running guest, asked of it or looked for in the guest as Kata does it on x86_64.
+///
+/// Elsewhere Kata does otherwise, or nothing: it plugs no CPUs on Arm, where QEMU has none to plug, and plugs interfaces
+/// into PCIe ports; the bridge of a `virt` machine takes no device while it runs; devices of IBM Z are on channels; on
+/// Arm the state of a template has the memory in it (src/runtime/virtcontainers/qemu.go@3.32.0,
+/// `setIgnoreSharedMemoryMigrationCaps` in src/runtime/virtcontainers/qemu_arm64.go@3.32.0). Nobody has read the rest.
+const READ_ON_X86_64: [Capability; 19] = [
+    Capability::VmmQmp,
+    Capability::VmmHotplugMemory,
+    Capability::VmmHotplugCpu,
+    Capability::VmmHotplugBlk,
+    Capability::VmmHotplugNet,
+    Capability::VmmHotplugRootPort,
+    Capability::VmmHotplugSwitchPort,
+    Capability::VmmHotplugMany,
+    Capability::VmmHotplugReadOnly,
+    Capability::VmmHotplugTap,
+    Capability::VmmBlockOptions,
+    Capability::VmmAioNative,
+    Capability::VmmVmdk,
+    Capability::VmmIoThread,
+    Capability::VmmVirtioMem,
+    Capability::VmmImageNvdimm,
+    Capability::VmmFirmware,
+    Capability::VmmTemplate,
+    Capability::VmmDump,
+];
+/// Tests of other capabilities, which are alike.
+const ALIKE: [&str; 2] = ["smoke::disk_is_hotplugged_by_io_uring", "smoke::guest_reads_its_hosts_clock"];
+/// The harness's serial line is the first terminal of a guest on POWER, so that Kata's console is the second.
+const CONSOLE: &str = "smoke::guest_console_reaches_the_host";
+/// Kata gives no device for random numbers to guests on IBM Z (`CreateVM` in src/runtime/virtcontainers/qemu.go@3.32.0).
+const ENTROPY: &str = "smoke::guest_has_entropy_from_virtio_rng";
+
+/// Why a test says nothing of releases of an architecture; `None` where it does.
+pub fn untold(test: &Test, arch: Arch) -> Option<String> {
+    let has_guest = match test.place {
+        Place::OwnGuest | Place::Machine => true,
+        Place::Environment | Place::Vcpu | Place::Guest | Place::Pair | Place::Runc | Place::Kata => false,
+    };
+    let is_read = !has_guest || !test.proves.iter().any(|proved| READ_ON_X86_64.contains(proved));
+    match arch {
+        Arch::X86_64 => None,
+        Arch::Aarch64 | Arch::Ppc64le | Arch::S390x if !is_read || ALIKE.contains(&test.id.as_str()) => {
+            Some(format!("what it expects was read of Kata on x86_64, and of {arch} by nobody"))
+        }
+        Arch::Ppc64le if test.id == CONSOLE => {
+            Some("on ppc64le the harness's serial line takes the place of Kata's console, hvc0".to_owned())
+        }
+        Arch::S390x if test.id == ENTROPY => Some("kata gives guests on s390x no device for random numbers".to_owned()),
+        Arch::Aarch64 | Arch::Ppc64le | Arch::S390x => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+
+    fn is_told(id: &str, arch: Arch) -> bool {
+        untold(catalogue::find(id).unwrap(), arch).is_none()
+    }
+
+    #[test]
+    fn every_test_is_told_on_x86_64() {
+        assert!(catalogue::tests().iter().all(|test| untold(test, Arch::X86_64).is_none()));
+    }
+
+    #[test]
+    fn what_was_read_on_x86_64_alone_judges_nobody_else() {
+        let plugs = [
+            "smoke::scsi_disk_is_hotplugged",
+            "smoke::query_hotpluggable_cpus_is_parsed",
+            // QEMU 10.0: "Bus 'pci-bridge-0' does not support hotplugging".
+            "smoke::disk_is_served_by_a_thread_of_its_own",
+        ];
+        for arch in [Arch::Aarch64, Arch::Ppc64le, Arch::S390x] {
+            for id in plugs.into_iter().chain(ALIKE) {
+                assert!(!is_told(id, arch), "{id} {arch}");
+            }
+            assert!(is_told("smoke::kernel_boots_to_userspace", arch), "{arch}");
+            // Whether QEMU has the device is in its list, for which the gates of each architecture are known.
+            assert!(is_told("smoke::qemu_has_an_nvdimm", arch), "{arch}");
+            assert_eq!(is_told(CONSOLE, arch), arch != Arch::Ppc64le, "{arch}");
+            assert_eq!(is_told(ENTROPY, arch), arch != Arch::S390x, "{arch}");
+        }
+    }
+}

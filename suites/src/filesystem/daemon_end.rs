@@ -1,0 +1,124 @@
+//! A virtiofsd that cannot go on: without descriptors, killed, told to end.
+
+use super::durability::{WRITTEN, committed, is_there};
+use super::proves::DAEMON_END;
+use crate::check::{Check, Doing, Stop};
+use crate::ensure;
+use crate::environment::{Action, DaemonSignal, Pair, Site};
+use crate::outcome::Component;
+use crate::row::{Row, row};
+use model::profile::DaemonSetting;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::time::Duration;
+
+const SOURCE: &str = include_str!("daemon_end.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(running_out_of_descriptors_is_an_errno), DAEMON_END)
+        .finds("/^open(at)?$:error=EIO:when=50+")
+        .only_with(&[DaemonSetting::FewDescriptors])
+        .seconds(120),
+    // These end the daemon, and the guest with it.
+    row!(Pair(a_killed_virtiofsd_takes_neither_guest_nor_data), DAEMON_END).seconds(180).random(),
+    row!(Pair(a_virtiofsd_that_is_told_to_end_does), DAEMON_END).seconds(180).random(),
+];
+
+/// More files than a daemon with few descriptors can have open, and fewer than a process of the guest.
+const FILES: usize = 900;
+/// So many open natively, where no daemon has a limit and the agent needs its own descriptors.
+const NATIVELY: usize = 100;
+
+/// A guest that opens more files than virtiofsd may gets EMFILE or ENFILE, what it has open stays usable, and once it has closed that it can open files again.
+///
+/// virtiofsd has its own limit (`--rlimit-nofile`), and one pod with many open files comes to it: it must hear so as it would on a node, and neither it nor the daemon may end. Natively, where there is no daemon, a hundred files open.
+fn running_out_of_descriptors_is_an_errno(site: &Site) -> Check {
+    let most = if site.share.is_some() { FILES } else { NATIVELY };
+    let mut held = Vec::new();
+    let open = |number: usize| {
+        OpenOptions::new().read(true).write(true).create_new(true).open(site.path(format!("open-{number}")))
+    };
+    while held.len() < most {
+        match open(held.len()) {
+            Ok(file) => held.push(file),
+            Err(e) => {
+                let limits = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+                ensure!(
+                    limits.contains(&e.raw_os_error()),
+                    "opening one file more than virtiofsd can: expected EMFILE or ENFILE, got {e} (of {most}, {} are open)",
+                    held.len()
+                );
+                break;
+            }
+        }
+    }
+    ensure!(
+        held.len() > 20 && (site.share.is_none() || held.len() < FILES),
+        "{} files could be opened; expected some, and an end below {FILES}",
+        held.len()
+    );
+    let last = held.len() - 1;
+    for at in [0, last] {
+        still_usable(&mut held[at], at)?;
+    }
+    drop(held);
+    super::expect::until(Duration::from_secs(10), "opening a file after all others were closed", || {
+        Ok(open(FILES).map(drop).map_err(|e| e.to_string()))
+    })
+}
+
+fn still_usable(file: &mut File, number: usize) -> Check {
+    let contents = format!("file {number}");
+    file.write_all(contents.as_bytes()).doing("writing to a file that was open when descriptors ran out")?;
+    file.seek(SeekFrom::Start(0)).doing("seeking in it")?;
+    let mut seen = String::new();
+    file.read_to_string(&mut seen).doing("reading it")?;
+    ensure!(seen == contents, "a file that was open when descriptors ran out: expected {contents:?}, saw {seen:?}");
+    Ok(())
+}
+
+/// When virtiofsd is killed while the guest writes, nothing of it is left by the deadline, all that was synced is on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
+///
+/// Out of memory, the kernel may take virtiofsd. Kata's Go runtime notices that and has QEMU quit (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0); a guest that hangs, or a QEMU that waits for its dead daemon, would leave a sandbox that cannot be removed. The write that was under way stays unfinished: Linux's virtio-fs has no deadline, and Kata asks for none.
+fn a_killed_virtiofsd_takes_neither_guest_nor_data(pair: &mut Pair<'_>) -> Check {
+    ended(pair, DaemonSignal::Kill)
+}
+
+/// When virtiofsd is told to end (SIGTERM) while the guest writes, it does by the deadline with all that it has started, all that was synced is on the host, whole, the guest still answers, and QEMU ends when it is told to quit.
+///
+/// A node that shuts down ends its daemons so, before it unmounts what they share: one that stays keeps the mounts busy. What is left to Kata is the same as with a kill (`setupVirtiofsDaemon` in src/runtime/virtcontainers/qemu.go@4.1.0).
+fn a_virtiofsd_that_is_told_to_end_does(pair: &mut Pair<'_>) -> Check {
+    ended(pair, DaemonSignal::Terminate)
+}
+
+fn ended(pair: &mut Pair<'_>, by: DaemonSignal) -> Check {
+    let seed = pair.effort.seed;
+    pair.done("writing in the background", Action::KeepWriting { path: pair.in_guest(WRITTEN), seed })?;
+    committed(pair, 1)?;
+    let within = pair.deadline;
+    ensure!(
+        pair.guest.end_daemon(by, within)?,
+        "virtiofsd, or what it has started, still runs {} s after {}",
+        within.as_secs(),
+        match by {
+            DaemonSignal::Kill => "SIGKILL",
+            DaemonSignal::Terminate => "SIGTERM",
+        }
+    );
+    let answers = pair.guest.answers()?;
+    if !answers {
+        return Err(Stop::blame(
+            Component::Kernel,
+            "a guest whose virtiofsd has ended does not answer any more, although what it was asked has nothing to do with the share",
+        ));
+    }
+    let synced = committed(pair, 1)?;
+    is_there(pair, synced, "after virtiofsd ended while the guest wrote")?;
+    if !pair.guest.quit_vmm(within)? {
+        let seconds = within.as_secs();
+        let seen = format!("QEMU, whose virtiofsd has ended, was told to quit, and still runs {seconds} s later");
+        return Err(Stop::blame(Component::Qemu, seen));
+    }
+    Ok(())
+}

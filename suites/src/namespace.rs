@@ -1,0 +1,70 @@
+//! A network namespace of a test's own: a thread that is in it, and does what it is told.
+
+use crate::check::{Check, Stop};
+use nix::errno::Errno;
+use rustix::process::Pid;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+type Work = Box<dyn FnOnce() -> Check + Send>;
+
+/// A network namespace, with nothing in it but a loopback that is down; it goes with this value.
+pub(crate) struct Namespace {
+    thread: Pid,
+    work: Sender<Work>,
+    done: Receiver<Check>,
+}
+
+impl Namespace {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn new() -> Result<Namespace, Stop> {
+        let (work, to_do) = channel::<Work>();
+        let (tell, done) = channel::<Check>();
+        let (name, named) = channel();
+        std::thread::spawn(move || {
+            let apart = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+            let _ = name.send(apart.map(|()| rustix::thread::gettid()));
+            while let Ok(work) = to_do.recv() {
+                if tell.send(work()).is_err() {
+                    return;
+                }
+            }
+        });
+        let thread = named.recv().map_err(|_| Stop::error("the thread of a network namespace panicked"))?;
+        let thread = thread.map_err(not_made)?;
+        Ok(Namespace { thread, work, done })
+    }
+
+    /// Does something in it and waits for its end.
+    pub(crate) fn run(&self, work: impl FnOnce() -> Check + Send + 'static) -> Check {
+        let gone = || Stop::error("what was done in a network namespace panicked");
+        self.work.send(Box::new(work)).map_err(|_| gone())?;
+        self.done.recv().map_err(|_| gone())?
+    }
+
+    /// The number of the thread in it, by which the kernel knows the namespace.
+    pub(crate) fn thread(&self) -> Pid {
+        self.thread
+    }
+}
+
+/// Why there is none. Whoever may not make one is in a container, even as root, and no kernel is at fault.
+fn not_made(errno: Errno) -> Stop {
+    match errno {
+        Errno::EPERM => Stop::skip("the environment forbids root to make network namespaces (CAP_SYS_ADMIN)"),
+        _ => Stop::fail(format!("making a network namespace: {errno}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_forbids_namespaces_is_nobodys_fault() {
+        assert!(matches!(not_made(Errno::EPERM), Stop::Skip { .. }));
+        assert!(matches!(not_made(Errno::EINVAL), Stop::Fail { blames: None, .. }));
+    }
+}

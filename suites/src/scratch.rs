@@ -1,0 +1,49 @@
+//! Where tests have files of their own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A path that no other test has, of this run or another one; `what` stands in it. Who makes a file there removes it.
+///
+/// Not in /tmp, which may be memory and says nothing about a disk.
+pub(crate) fn path(what: &str) -> PathBuf {
+    path_in("/var/tmp", what)
+}
+
+fn path_in(folder: &str, what: &str) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    PathBuf::from(format!("{folder}/kata-qualify-{what}-{}-{number}", std::process::id()))
+}
+
+/// A file or a socket of a test's that whoever has the path makes; removed when dropped.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    /// Where [`path`] says.
+    pub(crate) fn new(what: &str) -> Scratch {
+        Scratch(path(what))
+    }
+
+    /// The same in another folder.
+    pub(crate) fn within(folder: &str, what: &str) -> Scratch {
+        Scratch(path_in(folder, what))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_two_are_the_same() {
+        let (one, other) = (super::path("disk"), super::path("disk"));
+        assert_ne!(one, other);
+        assert!(one.to_string_lossy().starts_with("/var/tmp/kata-qualify-disk-"), "{}", one.display());
+    }
+}

@@ -1,0 +1,190 @@
+//! What a guest and its QEMU have for people: the monitor, and a serial port in the place of the console.
+
+use super::BOOTS;
+use super::boot::line_reaches_the_host;
+use super::hotplug::waits::{Wait, for_want_of};
+use crate::capability::Capability;
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::{EnvironmentSide, Setting};
+use crate::row::{Row, row};
+use crate::scratch::Scratch;
+use crate::test::Place;
+use crate::under;
+use model::arch::Arch;
+use serde_json::{Value, json};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("consoles.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(monitor_for_people_answers), &[Capability::VmmMonitor], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .under(&under::MONITOR)
+        .seconds(120),
+    row!(Environment(guest_console_on_a_serial_port_reaches_the_host), &[Capability::VmmLegacySerial], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .under(&under::LEGACY_SERIAL)
+        .seconds(240),
+];
+
+/// What the monitor says when it waits for a command.
+const PROMPT: &str = "(qemu) ";
+/// The most that is read of it at a time, bytes.
+const MOST: usize = 64 << 10;
+
+/// QEMU's monitor for people listens where it was told to, and says which QEMU it is, as QMP does.
+///
+/// With `extra_monitor_socket = "hmp"` and `enable_debug` somebody who looks into a sandbox can ask its QEMU without being
+/// in the runtime's way (`createQmpSocket` in src/runtime/virtcontainers/qemu.go@4.1.0, `add_monitor` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
+fn monitor_for_people_answers(env: &dyn EnvironmentSide) -> Check {
+    let socket = Scratch::new("monitor");
+    let mut machine = env.boot_with(Setting::Monitor(socket.0.clone()))?;
+    let machine = machine.as_mut();
+    let version = version(&machine.qmp("query-version", json!({}))?)?;
+    let wait = Wait::of_test(machine, Duration::from_secs(10), "the monitor answered").scaled();
+    let mut said = Vec::new();
+    let answer = asked(&socket.0, "info version", wait, &mut said);
+    let answer = answer.map_err(|e| unanswered(&e, &said, machine.is_emulated()))?;
+    ensure!(
+        answer.contains(&version),
+        "by QMP it is QEMU {version}, and its monitor answers `info version` by {:?}",
+        answer.chars().take(200).collect::<String>()
+    );
+    Ok(())
+}
+
+/// What the guest's kernel needs to have a console on a serial port.
+fn for_serial(arch: Arch) -> &'static [&'static str] {
+    match arch {
+        Arch::X86_64 => &["SERIAL_8250", "SERIAL_8250_CONSOLE"],
+        Arch::Aarch64 => &["SERIAL_AMBA_PL011", "SERIAL_AMBA_PL011_CONSOLE"],
+        Arch::Ppc64le => &["HVC_CONSOLE"],
+        Arch::S390x => &["SCLP_TTY", "SCLP_CONSOLE"],
+    }
+}
+
+/// What the guest writes to its first serial port comes out of the console socket on the host.
+///
+/// With `use_legacy_serial` the Go runtime gives a guest that port in the place of virtio's console, with `console=ttyS0`,
+/// so that a kernel is heard before it has any driver of virtio (`appendConsole` in
+/// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0). It says so on every architecture, and on others than x86_64 Linux
+/// calls the port otherwise: what is written to the port itself is looked for.
+fn guest_console_on_a_serial_port_reaches_the_host(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot_with(Setting::LegacySerial)?;
+    let arch = env.claims().release.arch;
+    line_reaches_the_host(machine.as_mut(), &format!("/dev/{}", arch.serial_console()))
+        .map_err(|stop| for_want_of(env, for_serial(arch), stop))
+}
+
+/// The version in the answer to `query-version`.
+fn version(answer: &Value) -> Result<String, Stop> {
+    let number = |key: &str| answer.pointer(&format!("/qemu/{key}")).and_then(Value::as_u64);
+    match (number("major"), number("minor"), number("micro")) {
+        (Some(major), Some(minor), Some(micro)) => Ok(format!("{major}.{minor}.{micro}")),
+        _ => Err(Stop::fail(format!("query-version has no version: {answer}"))),
+    }
+}
+
+/// What the monitor says to a command; `said` is all that it has said, also where it does not come to an end.
+fn asked(socket: &Path, command: &str, patience: Duration, said: &mut Vec<u8>) -> io::Result<String> {
+    let end = Instant::now() + patience;
+    let mut stream = UnixStream::connect(socket)?;
+    let mut until_prompt = |stream: &mut UnixStream| {
+        let from = said.len();
+        until(stream, PROMPT, end, said).map(|()| String::from_utf8_lossy(&said[from..]).into_owned())
+    };
+    // What it greets with has the version, too.
+    until_prompt(&mut stream)?;
+    stream.write_all(format!("{command}\n").as_bytes())?;
+    until_prompt(&mut stream)
+}
+
+/// Reads until what is read ends with this.
+fn until(stream: &mut UnixStream, last: &str, end: Instant, said: &mut Vec<u8>) -> io::Result<()> {
+    let from = said.len();
+    let mut buffer = [0; 4096];
+    while !said[from..].ends_with(last.as_bytes()) {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) if said.len() > MOST => return Err(io::Error::other("it goes on and on")),
+            Ok(count) => said.extend_from_slice(&buffer[..count]),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// The stop for a monitor that did not answer: one that has begun to speak may be slow where the guest is emulated.
+fn unanswered(e: &io::Error, said: &[u8], is_emulated: bool) -> Stop {
+    let said = String::from_utf8_lossy(said);
+    let said: String = said.chars().take(200).collect();
+    let what = format!("asking the monitor that QEMU was told to open: {e}; it said {said:?}");
+    match e.kind() == ErrorKind::TimedOut && is_emulated && !said.is_empty() {
+        true => Stop::error(what),
+        false => Stop::fail(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    /// A monitor that answers one command by this, after the echo of what was typed.
+    fn monitor(answer: &'static str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("monitor");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"QEMU 10.0.2 monitor - type 'help' for more information\r\n(qemu) ").unwrap();
+            let mut command = [0; 13];
+            stream.read_exact(&mut command).unwrap();
+            stream.write_all(format!("info version\x1b[K\r\n{answer}").as_bytes()).unwrap();
+        });
+        (dir, path)
+    }
+
+    #[test]
+    fn an_answer_is_what_comes_after_the_greeting() {
+        let ask = |answer| {
+            let (_dir, path) = monitor(answer);
+            asked(&path, "info version", Duration::from_secs(20), &mut Vec::new())
+        };
+        assert!(ask("10.0.2 (Debian)\r\n(qemu) ").unwrap().contains("10.0.2"));
+        assert!(!ask("unknown command\r\n(qemu) ").unwrap().contains("10.0.2"));
+        assert_eq!(ask("10.0").unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_monitor_that_is_not_there_fails_and_one_that_is_slow_does_not() {
+        let absent = asked(Path::new("/nonexistent/monitor"), "info version", Duration::ZERO, &mut Vec::new());
+        assert!(matches!(unanswered(&absent.unwrap_err(), b"", true), Stop::Fail { .. }));
+        let late = || io::Error::from(ErrorKind::TimedOut);
+        assert!(matches!(unanswered(&late(), b"QEMU", true), Stop::Error { .. }));
+        assert!(matches!(unanswered(&late(), b"QEMU", false), Stop::Fail { .. }));
+        assert!(matches!(unanswered(&late(), b"", true), Stop::Fail { .. }));
+    }
+
+    #[test]
+    fn a_version_has_three_numbers() {
+        let full = json!({ "qemu": { "major": 10, "minor": 0, "micro": 2 }, "package": "Debian" });
+        assert_eq!(version(&full), Ok("10.0.2".to_owned()));
+        assert!(version(&json!({ "qemu": { "major": 10 } })).is_err());
+    }
+}

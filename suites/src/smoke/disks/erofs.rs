@@ -1,0 +1,61 @@
+//! An EROFS with one file, uncompressed (Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h).
+
+use super::put;
+
+/// Bytes of a block.
+const BLOCK: usize = 4096;
+/// Where the superblock begins.
+const SUPERBLOCK: usize = 1024;
+const MAGIC: u32 = 0xe0f5_e1e2;
+/// Bytes of an inode's place; an inode's number counts such places from the second block on.
+const INODE: usize = 32;
+const ROOT: u16 = 1;
+const WORDS: u16 = 2;
+/// The name of the file.
+pub(super) const FILE: &str = "words";
+
+/// The blocks: the superblock's, that of the inodes, the root folder's, the file's.
+pub(super) fn image(content: &str) -> Vec<u8> {
+    let blocks = 3 + content.len().div_ceil(BLOCK);
+    let mut image = vec![0; blocks * BLOCK];
+    let names = entries();
+    put(&mut image, SUPERBLOCK, &MAGIC.to_le_bytes());
+    // The size of a block as a power of 2, the root folder's number, how many inodes, how many blocks, where inodes begin.
+    put(&mut image, SUPERBLOCK + 12, &[12]);
+    put(&mut image, SUPERBLOCK + 14, &ROOT.to_le_bytes());
+    put(&mut image, SUPERBLOCK + 16, &2_u64.to_le_bytes());
+    put(&mut image, SUPERBLOCK + 36, &(blocks as u32).to_le_bytes());
+    put(&mut image, SUPERBLOCK + 40, &1_u32.to_le_bytes());
+    put(&mut image, BLOCK + usize::from(ROOT) * INODE, &inode(0o40_755, 2, names.len(), 2, ROOT));
+    put(&mut image, BLOCK + usize::from(WORDS) * INODE, &inode(0o100_644, 1, content.len(), 3, WORDS));
+    put(&mut image, 2 * BLOCK, &names);
+    put(&mut image, 3 * BLOCK, content.as_bytes());
+    image
+}
+
+/// A compact inode (`struct erofs_inode_compact`) whose content lies in whole blocks.
+fn inode(mode: u16, links: u16, bytes: usize, block: u32, number: u16) -> Vec<u8> {
+    let mut inode = vec![0; INODE];
+    put(&mut inode, 4, &mode.to_le_bytes());
+    put(&mut inode, 6, &links.to_le_bytes());
+    put(&mut inode, 8, &(bytes as u32).to_le_bytes());
+    put(&mut inode, 16, &block.to_le_bytes());
+    put(&mut inode, 20, &u32::from(number).to_le_bytes());
+    inode
+}
+
+/// The root folder: its entries (`struct erofs_dirent`), then their names.
+fn entries() -> Vec<u8> {
+    const FOLDER: u8 = 2;
+    const REGULAR: u8 = 1;
+    let entries = [(".", ROOT, FOLDER), ("..", ROOT, FOLDER), (FILE, WORDS, REGULAR)];
+    let (mut bytes, mut names) = (Vec::new(), Vec::new());
+    for (name, number, kind) in entries {
+        let offset = (entries.len() * 12 + names.len()) as u16;
+        bytes.extend(u64::from(number).to_le_bytes());
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend([kind, 0]);
+        names.extend(name.as_bytes());
+    }
+    [bytes, names].concat()
+}

@@ -1,0 +1,392 @@
+//! Disks that are plugged by settings that are not the shipped ones, most of them into the PCI bridge.
+
+use super::forms::{self, Bridge, Disk, IO_THREAD, Options};
+use super::scratch_disk::{SMALL, ScratchDisk};
+use super::unplug::{By, delete};
+use super::{CONTAINERS, VIRTIO_BLK, disks, on_the_bridge, on_the_bridge_still};
+use crate::capability::Capability;
+use crate::check::{Check, Doing as _, Stop};
+use crate::ensure;
+use crate::environment::{EnvironmentSide, Machine, Question, Setting};
+use crate::row::{Row, row};
+use crate::smoke::guest_files::{list, load, read};
+use crate::test::Place;
+use crate::under;
+use model::profile::{ModuleUse, Runtime};
+use rustix::fs::{FallocateFlags, fallocate};
+use serde_json::{Value, json};
+use std::fs::{self, File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+const SOURCE: &str = include_str!("options.rs");
+
+pub(in crate::smoke) static ROWS: &[Row] = &[
+    row!(Environment(disk_is_served_by_a_thread_of_its_own), &[Capability::VmmIoThread], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(VIRTIO_BLK)
+        .under(&under::IO_THREAD)
+        .seconds(180),
+    row!(Environment(disk_is_served_by_its_controllers_thread), &[Capability::VmmIoThread], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(CONTAINERS)
+        .seconds(180),
+    row!(Environment(plugged_disk_has_a_queue_for_each_cpu), &[Capability::VmmBlockOptions], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::two_cpus_both_work", "smoke::kernel_has_the_modules_of_virtio_blk"])
+        .under(&under::DISK_QUEUES)
+        .seconds(180),
+    row!(Environment(plugged_disk_has_the_sectors_asked_for), &[Capability::VmmBlockOptions], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(VIRTIO_BLK)
+        .under(&under::SECTORS)
+        .seconds(180),
+    row!(Environment(what_a_guest_discards_is_the_hosts_again), &[Capability::VmmBlockOptions], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(VIRTIO_BLK)
+        .under(&under::DISCARDS)
+        .seconds(180),
+    row!(Environment(plugged_disk_is_used_by_native_aio), &[Capability::VmmAioNative], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(VIRTIO_BLK)
+        .under(&under::RS_BY_PATH)
+        .seconds(180),
+    row!(Environment(several_files_are_one_disk_by_vmdk), &[Capability::VmmVmdk], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(VIRTIO_BLK)
+        .under(&under::RS_BY_PATH)
+        .seconds(180),
+];
+
+/// A disk that is plugged with a thread of its own holds what is written to it, that thread is what served it, and it goes
+/// again.
+///
+/// With `enable_iothreads` and `indep_iothreads` a disk by virtio-blk does not wait for QEMU's main loop (`setupIoThread`
+/// and `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0, `add_indep_iothreads` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
+fn disk_is_served_by_a_thread_of_its_own(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot_with(Setting::IoThread)?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::VirtioBlk)?;
+    let disk = ScratchDisk::new()?;
+    let options = Options { io_thread: true, ..Options::default() };
+    let (id, name) = plugged(env, machine, &Disk::first(&disk.0), options)?;
+    is_used_by(env, machine, IO_THREAD, &disk, &name)?;
+    unplugged(machine, &id)
+}
+
+/// The guest uses a disk, which wakes a thread of QEMU's whose name begins like this.
+fn is_used_by(
+    env: &dyn EnvironmentSide,
+    machine: &mut dyn Machine,
+    thread: &str,
+    disk: &ScratchDisk,
+    name: &str,
+) -> Check {
+    let number = number_of(thread, &machine.qmp("query-iothreads", json!({}))?)?;
+    let status = format!("/proc/{}/task/{number}/status", machine.vmm_pid());
+    let before = woken(&env.read(&status)?)?;
+    disk.is_used(machine, name)?;
+    let after = woken(&env.read(&status)?)?;
+    ensure!(
+        after > before,
+        "the disk was to be served by the thread {thread}, which has slept all along while the guest used the disk"
+    );
+    Ok(())
+}
+
+/// A disk of the SCSI controller holds what is written to it, and the controller's own thread is what served it.
+///
+/// With `enable_iothreads` alone the controller has one (`genericSCSIController` in
+/// src/runtime/virtcontainers/qemu_arch_base.go@4.1.0, `add_scsi_controller` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
+fn disk_is_served_by_its_controllers_thread(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot_with(Setting::ScsiThread)?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::Other)?;
+    let disk = ScratchDisk::new()?;
+    forms::plug_scsi_disk(machine, &Disk::first(&disk.0))?;
+    let name = disks::found(env, machine, 0)?;
+    // The Go runtime's name goes on with digits of its own.
+    let thread = if machine.profile().runtime == Runtime::Go { "iothread-" } else { "scsi-io-thread" };
+    is_used_by(env, machine, thread, &disk, &name)
+}
+
+/// Plugs a disk with these options; gives its id, and its name in the guest.
+fn plugged(
+    env: &dyn EnvironmentSide,
+    machine: &mut dyn Machine,
+    disk: &Disk<'_>,
+    options: Options,
+) -> Result<(String, String), Stop> {
+    let id = forms::plug_pci_disk_with(machine, disk, options)?;
+    let name = on_the_bridge(env, machine, Bridge::Plain, 1, "block")?;
+    Ok((id, name))
+}
+
+fn unplugged(machine: &mut dyn Machine, id: &str) -> Check {
+    delete(machine, id, By::Kernel(&mut on_the_bridge_still))?;
+    forms::remove_node(machine)
+}
+
+/// The number of the thread whose name begins like this in the answer to `query-iothreads`.
+fn number_of(name: &str, answer: &Value) -> Result<u64, Stop> {
+    let is_it = |thread: &&Value| thread["id"].as_str().is_some_and(|id| id.starts_with(name));
+    let found = answer.as_array().into_iter().flatten().find(is_it);
+    let number = found.and_then(|thread| thread.get("thread-id")?.as_u64());
+    number.ok_or_else(|| Stop::fail(format!("QEMU was started with the thread {name}, and has {answer}")))
+}
+
+/// How often a thread has gone to sleep by itself: what it does ends in one more.
+fn woken(status: &str) -> Result<u64, Stop> {
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    let count = line.and_then(|count| count.trim().parse().ok());
+    count.ok_or_else(|| Stop::error("the status of a thread of QEMU's does not say how often it slept"))
+}
+
+/// CPUs, and queues of a disk, of a guest that has several.
+const QUEUES: u32 = 2;
+
+/// A disk that is plugged into a guest with two CPUs has two queues there, and holds what is written to it.
+///
+/// The Go runtime asks for a queue for each CPU (`hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go@4.1.0), so
+/// that CPUs do not wait for each other; runtime-rs leaves it to QEMU.
+fn plugged_disk_has_a_queue_for_each_cpu(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot_with(Setting::Vcpus(QUEUES))?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::VirtioBlk)?;
+    let disk = ScratchDisk::new()?;
+    let options = Options { queues: Some(QUEUES), ..Options::default() };
+    let (_, name) = plugged(env, machine, &Disk::first(&disk.0), options)?;
+    let queues = list(machine, &format!("/sys/class/block/{name}/mq"))?;
+    ensure!(
+        u32::try_from(queues.len()) == Ok(QUEUES),
+        "a disk was plugged with num-queues {QUEUES}, and has {} in the guest",
+        queues.len()
+    );
+    disk.is_used(machine, &name)
+}
+
+/// Sectors of a disk that are neither QEMU's default nor alike: logical and physical, bytes.
+const SECTORS: [u32; 2] = [4096, 8192];
+
+/// A disk that is plugged with sectors of another size has them in the guest, and holds what is written to it.
+///
+/// With `block_device_logical_sector_size` and `block_device_physical_sector_size` a volume has the sectors of the host's
+/// device (`executePCIDeviceAdd` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0, `hotplug_block_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
+fn plugged_disk_has_the_sectors_asked_for(env: &dyn EnvironmentSide) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::VirtioBlk)?;
+    let disk = ScratchDisk::new()?;
+    let options = Options { sectors: Some(SECTORS), ..Options::default() };
+    let (_, name) = plugged(env, machine, &Disk::first(&disk.0), options)?;
+    for (kind, asked) in ["logical", "physical"].into_iter().zip(SECTORS) {
+        let seen = read(machine, &format!("/sys/class/block/{name}/queue/{kind}_block_size"))?;
+        ensure!(
+            seen.trim() == asked.to_string(),
+            "a disk was plugged with {kind}_block_size {asked}, and the guest sees {:?}",
+            seen.trim()
+        );
+    }
+    disk.is_used(machine, &name)
+}
+
+/// What the guest gives up of a disk of 8 MiB, bytes.
+const GIVEN_UP: Range<u64> = 4 << 20..6 << 20;
+
+/// What a guest gives up of a disk is a hole in the disk's file, and nothing else of it is.
+///
+/// A volume in a file that is not full asks for it (`DiscardUnmap` in `hotplugAddBlockDevice` of
+/// src/runtime/virtcontainers/qemu.go@4.1.0, `discard_unmap` in `hotplug_block_device` of
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0), so that a node has the space again.
+fn what_a_guest_discards_is_the_hosts_again(env: &dyn EnvironmentSide) -> Check {
+    let disk = ScratchDisk::new()?;
+    holes_free_space()?;
+    let before = allocated(&disk.0)?;
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::VirtioBlk)?;
+    let options = Options { discard: true, ..Options::default() };
+    let (id, name) = plugged(env, machine, &Disk::first(&disk.0), options)?;
+    let (offset, bytes) = (GIVEN_UP.start, GIVEN_UP.end - GIVEN_UP.start);
+    let question = Question::Discard { device: format!("/dev/{name}"), offset, bytes };
+    machine.ask(question)?.text("giving up a part of a disk in the guest")?;
+    unplugged(machine, &id)?;
+    is_given_up(&disk.0, before)
+}
+
+/// Skips where files cannot have holes, or a hole frees nothing.
+///
+/// Where a file's holes begin is not asked: a FUSE filesystem that does not know says that there are none.
+fn holes_free_space() -> Check {
+    let scratch = ScratchDisk::of(b'h', SMALL)?;
+    let opened = OpenOptions::new().write(true).open(&scratch.0);
+    let file = opened.map_err(|e| Stop::error(format!("opening a file: {e}")))?;
+    let before = allocated(&scratch.0)?;
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    fallocate(&file, hole, 0, SMALL as u64).map_err(|e| Stop::skip(format!("files here cannot have holes: {e}")))?;
+    match before.saturating_sub(allocated(&scratch.0)?) > SMALL as u64 / 2 {
+        true => Ok(()),
+        false => Err(Stop::skip("a hole in a file frees no space here")),
+    }
+}
+
+/// How many bytes of a file the filesystem has room taken for.
+fn allocated(path: &Path) -> Result<u64, Stop> {
+    // Some filesystems take room, and count it, only when they write.
+    let synced = File::open(path).and_then(|file| file.sync_all().and_then(|()| file.metadata()));
+    // `st_blocks` counts in units of 512 bytes whatever the filesystem's blocks are.
+    Ok(synced.doing("looking at the disk's file")?.blocks() * 512)
+}
+
+/// The bytes that were given up read as zeros, no others do, and the host has most of their room again.
+fn is_given_up(path: &Path, before: u64) -> Check {
+    let freed = before.saturating_sub(allocated(path)?);
+    let content = fs::read(path).doing("reading the disk's file")?;
+    let wrong = (0..).zip(&content).position(|(at, byte)| (*byte == 0) != GIVEN_UP.contains(&at));
+    ensure!(
+        wrong.is_none() && freed > (GIVEN_UP.end - GIVEN_UP.start) / 2,
+        "of a disk that is full the guest gave up the bytes {GIVEN_UP:?}; its file takes {freed} bytes less than before, \
+         and the first byte that is wrong is at {wrong:?}"
+    );
+    Ok(())
+}
+
+/// A disk that QEMU reads and writes by the kernel's asynchronous I/O, past the page cache, is plugged, holds what is
+/// written to it, and goes again.
+///
+/// It is `block_device_aio = "native"`, which takes `block_device_cache_direct = true` with it (`hotplug_block_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). The Go runtime has it for block devices of the host alone.
+fn plugged_disk_is_used_by_native_aio(env: &dyn EnvironmentSide) -> Check {
+    let disk = ScratchDisk::new()?;
+    can_be_direct(&disk.0)?;
+    has_room_for_aio()?;
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::VirtioBlk)?;
+    let options = Options { direct: true, ..Options::default() };
+    let (id, name) = plugged(env, machine, &Disk { aio: "native", ..Disk::first(&disk.0) }, options)?;
+    disk.is_used(machine, &name)?;
+    let pid = machine.vmm_pid();
+    let ring = env.read(&format!("/proc/{pid}/maps"))?.contains("[aio]");
+    ensure!(
+        ring,
+        "QEMU was told to use the kernel's asynchronous I/O, and has no ring of it (AIO) in /proc/{pid}/maps"
+    );
+    unplugged(machine, &id)
+}
+
+/// Skips where files cannot be read past the page cache.
+fn can_be_direct(path: &Path) -> Check {
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_DIRECT).open(path);
+    opened.map(drop).map_err(|e| Stop::skip(format!("files here cannot be opened with O_DIRECT: {e}")))
+}
+
+/// How many requests of asynchronous I/O QEMU asks the kernel for, at most.
+const REQUESTS: u64 = 1024;
+
+/// Skips where the kernel has no asynchronous I/O, or others have all of it.
+fn has_room_for_aio() -> Check {
+    let number = |name: &str| fs::read_to_string(format!("/proc/sys/fs/{name}")).ok()?.trim().parse::<u64>().ok();
+    match (number("aio-nr"), number("aio-max-nr")) {
+        (Some(used), Some(most)) if used.saturating_add(REQUESTS) <= most => Ok(()),
+        (Some(used), Some(most)) => {
+            Err(Stop::skip(format!("{used} of the kernel's {most} asynchronous requests are used")))
+        }
+        _ => Err(Stop::skip("the kernel has no asynchronous I/O")),
+    }
+}
+
+/// Two files are one disk of the guest's, read-only, by a list in the form of VMDK, and it goes again.
+///
+/// So runtime-rs hands down an EROFS of several layers as one device (`create_vmdk_descriptor` in
+/// src/runtime-rs/crates/resource/src/rootfs/erofs_rootfs.rs@4.1.0, `BlockDeviceFormat::Vmdk` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0).
+fn several_files_are_one_disk_by_vmdk(env: &dyn EnvironmentSide) -> Check {
+    let layers = [ScratchDisk::of(b'1', SMALL)?, ScratchDisk::of(b'2', SMALL)?];
+    let listed = ScratchDisk::of(b' ', SMALL)?;
+    let text = list_of(&layers.each_ref().map(|layer| layer.0.as_path()), SMALL);
+    fs::write(&listed.0, text).map_err(|e| Stop::error(format!("writing a list of files: {e}")))?;
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    load(machine, ModuleUse::VirtioBlk)?;
+    let options = Options { vmdk: true, ..Options::default() };
+    let (id, name) = plugged(env, machine, &Disk { read_only: true, ..Disk::first(&listed.0) }, options)?;
+    let content = read(machine, &format!("/dev/{name}"))?;
+    let expected = ["1", "2"].map(|byte| byte.repeat(SMALL)).concat();
+    ensure!(
+        content == expected,
+        "two files of {SMALL} bytes are one disk by vmdk, whose {} bytes differ from theirs in the guest",
+        content.len()
+    );
+    let told = read(machine, &format!("/sys/class/block/{name}/ro"))?;
+    ensure!(
+        told.trim() == "1",
+        "a disk by vmdk was plugged read-only, and the guest takes it for one that can be written"
+    );
+    unplugged(machine, &id)
+}
+
+/// The list of files of so many bytes each, as runtime-rs writes it.
+fn list_of(files: &[&Path], bytes: usize) -> String {
+    let sectors = bytes / 512;
+    let lines: Vec<String> = files.iter().map(|file| format!("RW {sectors} FLAT \"{}\" 0\n", file.display())).collect();
+    let cylinders = (files.len() * sectors).div_ceil(63 * 16);
+    format!(
+        "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"twoGbMaxExtentFlat\"\n\n\
+         # Extent description\n{}\n\
+         # The Disk Data Base\n#DDB\n\nddb.virtualHWVersion = \"4\"\nddb.geometry.cylinders = \"{cylinders}\"\n\
+         ddb.geometry.heads = \"16\"\nddb.geometry.sectors = \"63\"\nddb.adapterType = \"ide\"\n",
+        lines.concat()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_is_found_by_its_name() {
+        let answer =
+            json!([{ "id": "iothread-0a", "thread-id": 7 }, { "id": IO_THREAD, "thread-id": 8, "poll-grow": 0 }]);
+        assert_eq!((number_of(IO_THREAD, &answer), number_of("iothread-", &answer)), (Ok(8), Ok(7)));
+        let message = "QEMU was started with the thread indep_iothread_0, and has []";
+        assert_eq!(number_of(IO_THREAD, &json!([])), Err(Stop::fail(message)));
+    }
+
+    #[test]
+    fn a_thread_is_counted_by_what_it_did_itself() {
+        let status = "Name:\tqemu\nvoluntary_ctxt_switches:\t42\nnonvoluntary_ctxt_switches:\t7\n";
+        assert_eq!(woken(status), Ok(42));
+        assert!(matches!(woken("Name:\tqemu\n"), Err(Stop::Error { .. })));
+    }
+
+    #[test]
+    fn only_what_was_given_up_may_be_gone() {
+        let disk = ScratchDisk::new().unwrap();
+        if holes_free_space().is_err() {
+            return;
+        }
+        let before = allocated(&disk.0).unwrap();
+        assert!(is_given_up(&disk.0, before).is_err(), "nothing was given up");
+        let file = OpenOptions::new().write(true).open(&disk.0).unwrap();
+        let punch = |range: Range<u64>| {
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&file, flags, range.start, range.end - range.start).unwrap();
+        };
+        punch(GIVEN_UP);
+        assert_eq!(is_given_up(&disk.0, before), Ok(()));
+        punch(GIVEN_UP.end..GIVEN_UP.end + SMALL as u64);
+        assert!(is_given_up(&disk.0, before).is_err(), "more was given up");
+    }
+
+    #[test]
+    fn a_list_has_each_file_with_its_sectors() {
+        let list = list_of(&[Path::new("/1.img"), Path::new("/2.img")], SMALL);
+        assert!(list.contains("\nRW 128 FLAT \"/1.img\" 0\nRW 128 FLAT \"/2.img\" 0\n\n"), "{list}");
+        assert!(list.contains("cylinders = \"1\""), "{list}");
+    }
+}

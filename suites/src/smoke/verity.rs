@@ -1,0 +1,162 @@
+//! Kata's measured image: what the guest's kernel reads of it is checked by hashes, whose root stands on its command line.
+//!
+//! Kata's own kernel makes the device itself, before it mounts the root filesystem in it. A distro's has its device mapper
+//! in a module and reads no `dm-mod.create=`, so that our agent makes it, by Kata's own text.
+
+mod hashes;
+
+use super::BOOTS;
+use super::guest_files::read;
+use crate::capability::Capability;
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::{EnvironmentSide, Machine, Question, Setting};
+use crate::row::{Row, row};
+use crate::scratch::Scratch;
+use crate::test::Place;
+use hashes::{BLOCK, Hashes};
+use model::hex::hex;
+use model::profile::{ImageDriver, ModuleUse};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+const SOURCE: &str = include_str!("verity.rs");
+
+pub(super) static ROWS: &[Row] =
+    &[row!(Environment(only_what_has_its_hashes_is_read), &[Capability::KernelVerity], Kernel)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(180)];
+
+/// Blocks of data: their hashes take two blocks, and the hashes of those one more.
+const BLOCKS: usize = 200;
+/// The block that is changed in one of the copies.
+const CHANGED: usize = 77;
+const SECTOR: u64 = 512;
+/// Where the partitions begin, in sectors: the data, its hashes, and the data with one byte changed.
+const PARTITIONS: [u32; 3] = [2048, 4096, 6144];
+/// The disk's size, a whole section of the guest's memory like that of Kata's image.
+const BYTES: u64 = 128 << 20;
+
+/// The kernel reads a disk through dm-verity where all hashes are right, and refuses to read a block of which one byte was changed, and everything where the root hash is another.
+///
+/// This is how Kata measures its image: `kernel_verity_params` becomes `dm-mod.create=` and `root=/dev/dm-0` on the guest's command line (`GetKernelRootParams` in src/runtime/virtcontainers/hypervisor.go@4.1.0, src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0). A kernel that reads what was changed measures nothing.
+fn only_what_has_its_hashes_is_read(env: &dyn EnvironmentSide) -> Check {
+    let missing = env.claims().modules.get(&ModuleUse::Verity).map(|set| set.missing.join(", "));
+    let missing = missing.unwrap_or_default();
+    ensure!(missing.is_empty(), "the kernel {} has no {missing}", env.claims().kernel);
+    let data = words();
+    let hashes = Hashes::of(data.as_bytes());
+    let disk = disk_of(data.as_bytes(), &hashes).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
+    let mut machine = env.boot_with(Setting::Image { file: disk.0.clone(), driver: ImageDriver::Blk })?;
+    machine.load_modules(ModuleUse::Verity)?;
+    is_checked(machine.as_mut(), &data, &hashes)
+}
+
+/// The three devices, of which only the first can be read.
+fn is_checked(machine: &mut dyn Machine, data: &str, hashes: &Hashes) -> Check {
+    let map = |machine: &mut dyn Machine, name: &str, partition: u32, root: &[u8]| {
+        let create = created(name, partition, root, hashes);
+        machine.ask(Question::MapDevice { create })?.text("making a device with hashes in the guest").map(drop)
+    };
+    map(machine, "dm-verity", 1, &hashes.root)?;
+    let seen = read(machine, "/dev/dm-0")?;
+    ensure!(
+        seen == data,
+        "what the guest reads through right hashes differs from the {} bytes of the disk",
+        data.len()
+    );
+    let mut other = hashes.root;
+    other[0] ^= 1;
+    let wrong = [
+        ("changed", 3, hashes.root, "a block of which a byte was changed"),
+        ("other", 1, other, "data with another root hash"),
+    ];
+    for ((name, partition, root, what), device) in wrong.into_iter().zip(["/dev/dm-1", "/dev/dm-2"]) {
+        map(machine, name, partition, &root)?;
+        let answer = machine.ask(Question::Read { path: device.to_owned() })?;
+        ensure!(answer.text("").is_err(), "the guest has read {what} through dm-verity");
+    }
+    Ok(())
+}
+
+/// The device as Kata's parameter has it.
+fn created(name: &str, partition: u32, root: &[u8], hashes: &Hashes) -> String {
+    let sectors = BLOCKS as u64 * BLOCK as u64 / SECTOR;
+    let (root, salt) = (hex(root), hex(&hashes.salt));
+    format!(
+        "{name},,,ro,0 {sectors} verity 1 /dev/vda{partition} /dev/vda2 {BLOCK} {BLOCK} {BLOCKS} 0 sha256 {root} {salt}"
+    )
+}
+
+/// The data: numbered lines.
+fn words() -> String {
+    (0..BLOCKS * BLOCK / 16).map(|number| format!("line {number:010}\n")).collect()
+}
+
+/// A disk with the partitions.
+fn disk_of(data: &[u8], hashes: &Hashes) -> io::Result<Scratch> {
+    let disk = Scratch::new("verity");
+    let file = File::create(&disk.0)?;
+    file.set_len(BYTES)?;
+    file.write_all_at(&table(), 0)?;
+    let mut changed = data.to_vec();
+    changed[CHANGED * BLOCK + 100] ^= 1;
+    for (content, begin) in [data, &hashes.tree, &changed].into_iter().zip(PARTITIONS) {
+        file.write_all_at(content, u64::from(begin) * SECTOR)?;
+    }
+    Ok(disk)
+}
+
+/// A partition table with a Linux partition of 1 MiB at each place.
+fn table() -> [u8; SECTOR as usize] {
+    let mut sector = [0; SECTOR as usize];
+    for (at, begin) in PARTITIONS.into_iter().enumerate() {
+        let entry = &mut sector[446 + at * 16..462 + at * 16];
+        entry[4] = 0x83;
+        entry[8..12].copy_from_slice(&begin.to_le_bytes());
+        entry[12..16].copy_from_slice(&2048_u32.to_le_bytes());
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::message;
+    use crate::smoke::fake_machine::FakeMachine;
+
+    #[test]
+    fn a_kernel_that_checks_nothing_is_found() {
+        let data = words();
+        assert_eq!(data.len(), BLOCKS * BLOCK);
+        let hashes = Hashes::of(data.as_bytes());
+        let told = |devices: &[(&str, &str)]| {
+            let mut machine = FakeMachine::of("go-3.32");
+            machine.files = devices.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+            is_checked(&mut machine, &data, &hashes)
+        };
+        assert_eq!(told(&[("/dev/dm-0", &*data)]), Ok(()));
+        for (devices, word) in [
+            (&[("/dev/dm-0", "other")][..], "differs"),
+            (&[("/dev/dm-0", &*data), ("/dev/dm-1", &*data)][..], "a byte was changed"),
+            (&[("/dev/dm-0", &*data), ("/dev/dm-2", &*data)][..], "another root hash"),
+        ] {
+            let said = message(told(devices));
+            assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_parameter_is_katas() {
+        let hashes = Hashes { root: [0xab; 32], salt: [0x01; 32], tree: Vec::new() };
+        let expected = format!(
+            "dm-verity,,,ro,0 1600 verity 1 /dev/vda1 /dev/vda2 4096 4096 200 0 sha256 {} {}",
+            "ab".repeat(32),
+            "01".repeat(32)
+        );
+        assert_eq!(created("dm-verity", 1, &hashes.root, &hashes), expected);
+    }
+}
