@@ -5,6 +5,8 @@
 //! cache.
 //! By that name a cache knows its own runs in Docker wherever it is mounted: their locks lie in its own folder, and a
 //! run whose lock is gone is over.
+//! A copy of the cache has another name; where one has the same after all, as a snapshot of the filesystem has, a lock
+//! that is held where its label says is held.
 //! Another cache's lock counts only while it can be opened; from another mount namespace its path says nothing.
 //! A lock that cannot be opened is not free: what belongs to it stays, and is named at each start and by `clean`.
 //! Kata's archives are unpacked into a folder named after the run, beside its lock.
@@ -131,12 +133,17 @@ impl OwnCache<'_> {
     ///
     /// Runs of this cache have their locks in this folder, whatever its path is where they run.
     /// Another cache's lock says something only while it is there.
+    /// What is held by its path goes on in any case: in a copy of its cache there is no lock, or one that nobody holds.
     fn state(&self, labels: &HashMap<String, String>) -> State {
         let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else { return State::Unknown };
+        let there = state(Path::new(lock));
+        if there == State::Held {
+            return State::Held;
+        }
         if labels.get(CACHE_LABEL).is_some_and(|cache| cache == self.cache) && !run.contains('/') {
             return state(&lock_of(self.locks, run));
         }
-        match state(Path::new(lock)) {
+        match there {
             State::Gone => State::Unknown,
             known => known,
         }
@@ -341,6 +348,25 @@ mod tests {
         assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
         // As after `kill -9`: the file is there, nobody holds it.
         std::fs::write(&path, "").unwrap();
+        assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
+    }
+
+    #[test]
+    fn a_lock_that_is_held_where_its_label_says_is_held_whatever_a_copy_of_the_cache_has() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let lock = RunLock::take(dir.path(), "r1").unwrap();
+        let labels = labels("mine", lock.path());
+        let mine = OwnCache { cache: "mine", locks: copy.path() };
+        // Copied before the run began, and while it went on: nobody holds the copy of its lock.
+        for copied in [false, true] {
+            if copied {
+                std::fs::write(copy.path().join("r1.lock"), "").unwrap();
+            }
+            for scope in [SweepScope::Over(mine), SweepScope::OverAndKept(mine)] {
+                assert_eq!(choose(&labels, scope), Choice::Leave, "{scope:?}, copied: {copied}");
+            }
+        }
+        drop(lock);
         assert_eq!(choose(&labels, SweepScope::Over(mine)), Choice::Remove);
     }
 

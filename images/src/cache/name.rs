@@ -1,4 +1,9 @@
 //! The name of a cache, with which its images and containers in Docker are labelled.
+//!
+//! It is of one cache alone: beside the name stands the inode of the file that has it, and a file that was copied, or
+//! restored from an archive, has another inode.
+//! Such a cache is given a name of its own, because what is in Docker under the old one belongs to the other cache.
+//! The device does not count, because its number may change with a reboot.
 
 use super::{Store, trust};
 use crate::digest::Fields;
@@ -6,9 +11,10 @@ use crate::error::{Context as _, Failure, ImageError};
 use crate::manifest::sync;
 use crate::progress::Phase;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Bytes of the file that are read; a name has 16.
+/// Bytes of the file that are read; a name has 16, an inode at most 20.
 const MAX: u64 = 64;
 
 /// The cache's own name, made with the cache: its images and containers in Docker are labelled with it.
@@ -25,7 +31,7 @@ pub fn id(cache: &Path) -> Result<String, ImageError> {
 }
 
 impl Store {
-    /// The name; made where there is none, or only what a power cut has left of one.
+    /// The name; made where there is none, only what a power cut has left of one, or a copy of another cache's.
     pub(crate) fn id(&self) -> Result<String, Failure> {
         if let Some(id) = self.known_id()? {
             return Ok(id);
@@ -41,7 +47,10 @@ impl Store {
         let id: String = Fields::default().add("id", seed).hex().chars().take(16).collect();
         // Whole under its name, or not there.
         let mut made = tempfile::NamedTempFile::new_in(cache).context("creating a file in", cache)?;
-        made.write_all(id.as_bytes()).and_then(|()| made.as_file().sync_all()).context("writing", &path)?;
+        // It keeps its inode when it is given its name.
+        let inode = made.as_file().metadata().context("looking at", made.path())?.ino();
+        let text = format!("{id} {inode}\n");
+        made.write_all(text.as_bytes()).and_then(|()| made.as_file().sync_all()).context("writing", &path)?;
         made.persist(&path).map_err(|e| e.error).context("creating", &path)?;
         sync(cache)?;
         Ok(id)
@@ -53,11 +62,14 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.context("using", &path)?,
         };
+        let inode = file.metadata().context("looking at", &path)?.ino();
         let mut bytes = Vec::new();
         file.take(MAX).read_to_end(&mut bytes).context("reading", &path)?;
-        let id = String::from_utf8_lossy(&bytes).trim().to_owned();
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((id, of)) = text.trim().split_once(' ') else { return Ok(None) };
         // An empty name would be shared by all.
-        Ok(Some(id).filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())))
+        let is_name = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
+        Ok((is_name && of.parse::<u64>() == Ok(inode)).then(|| id.to_owned()))
     }
 }
 
@@ -81,10 +93,25 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_a_cache_has_a_name_of_its_own_and_a_cache_that_was_moved_keeps_it() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = dir.path().join("first");
+        trust::make(&first).unwrap();
+        let name = id(&first).unwrap();
+        std::fs::copy(first.join("id"), copy.path().join("id")).unwrap();
+        let copied = id(copy.path()).unwrap();
+        assert_ne!(copied, name);
+        assert_eq!(id(copy.path()).unwrap(), copied);
+        let moved = dir.path().join("moved");
+        std::fs::rename(&first, &moved).unwrap();
+        assert_eq!(id(&moved).unwrap(), name);
+    }
+
+    #[test]
     fn a_name_that_a_power_cut_has_emptied_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         id(dir.path()).unwrap();
-        for left in [&b""[..], b"\n", b"\0\0\0\0", b"\xff"] {
+        for left in [&b""[..], b"\n", b"\0\0\0\0", b"\xff", b"0123456789abcdef", b"0123456789abcdef "] {
             std::fs::write(dir.path().join("id"), left).unwrap();
             let name = id(dir.path()).unwrap();
             assert_eq!(name.len(), 16, "after {left:?}");
