@@ -27,7 +27,7 @@ type Qmp = Box<dyn FnMut(&str, &Value) -> Result<Value, Stop>>;
 /// What the guest answers; `None` leaves it to its files.
 type Answers = Box<dyn FnMut(&Question) -> Option<Answer>>;
 
-/// A guest on hardware.
+/// A guest, on hardware unless it is told otherwise.
 pub(super) struct FakeMachine {
     profile: &'static Profile,
     /// The guest's files; a folder is the names in it, one a line.
@@ -44,6 +44,8 @@ pub(super) struct FakeMachine {
     pub(super) sent: Vec<(String, Value)>,
     /// Its serial log.
     pub(super) serial: String,
+    /// Whether its processor is emulated.
+    pub(super) emulated: bool,
 }
 
 impl FakeMachine {
@@ -58,6 +60,7 @@ impl FakeMachine {
             events: VecDeque::new(),
             sent: Vec::new(),
             serial: String::new(),
+            emulated: false,
         }
     }
 
@@ -122,7 +125,7 @@ impl Machine for FakeMachine {
     }
 
     fn is_emulated(&self) -> bool {
-        false
+        self.emulated
     }
 
     fn max_vcpus(&self) -> u32 {

@@ -1,10 +1,12 @@
 //! Waiting for the guest as long as Kata does, or under emulation as much longer as this very guest is slower.
 //!
-//! On hardware a body waits as long as Kata does.
+//! On hardware a body waits as long as Kata does, and what is late has failed: Kata gives up then, whatever is about to
+//! come.
 //! Under emulation Kata's deadline is multiplied by the seconds that this guest's boot took, because hardware takes
 //! about one; both numbers stand in the evidence.
 //! At the end of the longer deadline, progress is an `error`, because the machine was slow; no progress is a failure,
 //! which names the kernel's options that are missing and then blames the kernel.
+//! Where Kata has no deadline, the one of a test says nothing of a guest that gets on, on hardware either.
 
 use crate::check::Stop;
 use crate::environment::{EnvironmentSide, Machine};
@@ -24,15 +26,17 @@ pub(in crate::smoke) struct Wait {
     usual: Duration,
     scaled: Duration,
     boot: Duration,
+    /// Whether a guest that gets on at the deadline has not failed.
+    forgives: bool,
 }
 
 impl Wait {
     /// Kata's own deadline, which on hardware is the only one.
     pub(in crate::smoke) fn new(machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
-        Wait::by("Kata waits", machine, usual, what)
+        Wait { forgives: machine.is_emulated(), ..Wait::by("Kata waits", machine, usual, what) }
     }
 
-    /// A deadline of these tests, where Kata has none; likewise.
+    /// A deadline of these tests, where Kata has none.
     pub(in crate::smoke) fn of_test(machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
         Wait::by("on hardware this test waits", machine, usual, what)
     }
@@ -40,7 +44,7 @@ impl Wait {
     fn by(who: &'static str, machine: &dyn Machine, usual: Duration, what: &str) -> Wait {
         let boot = machine.boot_time();
         let factor = if machine.is_emulated() { factor(boot) } else { 1.0 };
-        Wait { what: what.to_owned(), who, usual, scaled: usual.mul_f64(factor), boot }
+        Wait { what: what.to_owned(), who, usual, scaled: usual.mul_f64(factor), boot, forgives: true }
     }
 
     /// The deadline that counts.
@@ -74,8 +78,8 @@ fn factor(boot: Duration) -> f64 {
 /// Looks until there is something, at most as long as the wait says.
 ///
 /// # Errors
-/// At the deadline: an error if there is progress, because the machine was slow; else a failure, which blames the kernel
-/// where it lacks one of the `options`.
+/// At the deadline: an error if there is progress and the wait forgives, because the machine was slow; else a failure,
+/// which blames the kernel where it lacks one of the `options`.
 pub(in crate::smoke) fn within<T>(
     env: &dyn EnvironmentSide,
     machine: &mut dyn Machine,
@@ -105,9 +109,12 @@ pub(in crate::smoke) fn within<T>(
 
 /// The stop at the longer deadline, by the progress that was seen and the kernel's configuration, if there is one.
 fn in_vain(wait: &Wait, progress: Option<String>, options: &[&str], path: &str, config: Option<&KernelConfig>) -> Stop {
-    let late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
+    let mut late = format!("waited until {}, in vain: {}", wait.what, wait.numbers());
     if let Some(seen) = progress {
-        return Stop::error(format!("{late}; {seen}"));
+        late = format!("{late}; {seen}");
+        if wait.forgives {
+            return Stop::error(late);
+        }
     }
     let lacking = lacking(config, options);
     match lacking.is_empty() {
@@ -139,7 +146,7 @@ pub(in crate::smoke) fn lacking<'a>(config: Option<&KernelConfig>, options: &[&'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smoke::fake_machine::FakeEnvironment;
+    use crate::smoke::fake_machine::{FakeEnvironment, FakeMachine};
 
     #[test]
     fn a_failure_is_the_kernels_where_it_lacks_an_option_and_nobody_is_named_yet() {
@@ -171,6 +178,7 @@ mod tests {
             usual: seconds(3),
             scaled: seconds(9),
             boot: seconds(3),
+            forgives: true,
         }
     }
 
@@ -199,6 +207,29 @@ mod tests {
         assert_eq!(none(&["HOTPLUG_PCI"], ""), Stop::fail(format!("{late}; /boot/config-6 cannot be read")));
         let lacks = Stop::blame(Component::Kernel, format!("{late}; /boot/config-6 has no EISA"));
         assert_eq!(none(&["HOTPLUG_PCI", "EISA"], config), lacks);
+    }
+
+    /// On hardware Kata's own deadline counts; one of these tests is no demand of anybody's.
+    #[test]
+    fn what_is_late_on_hardware_has_failed_where_kata_has_a_deadline() {
+        let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_HOTPLUG_PCI=y\n"]);
+        let late = |emulated: bool, wait: fn(&dyn Machine, Duration, &str) -> Wait, seen: Option<&str>| {
+            let mut machine = FakeMachine { emulated, ..FakeMachine::of("go-3.32") };
+            let wait = wait(&machine, Duration::ZERO, "the guest had it");
+            let progress = |_: &mut dyn Machine| Ok(seen.map(str::to_owned));
+            within(&env, &mut machine, &wait, &["HOTPLUG_PCI"], |_| Ok(None::<()>), progress).unwrap_err()
+        };
+        let half = Some("half of it");
+        let stop = late(false, Wait::new, half);
+        let Stop::Fail { message, blames: None, .. } = &stop else { panic!("{stop:?}") };
+        assert!(message.ends_with("; half of it; the kernel has HOTPLUG_PCI"), "{message}");
+        assert!(matches!(late(true, Wait::new, half), Stop::Error { .. }));
+        for emulated in [false, true] {
+            assert!(matches!(late(emulated, Wait::of_test, half), Stop::Error { .. }), "emulated: {emulated}");
+            for wait in [Wait::new as fn(&dyn Machine, Duration, &str) -> Wait, Wait::of_test] {
+                assert!(matches!(late(emulated, wait, None), Stop::Fail { .. }), "emulated: {emulated}");
+            }
+        }
     }
 
     #[test]
