@@ -15,6 +15,13 @@ pub enum Ending {
         /// The kernel's line.
         line: String,
     },
+    /// The guest's kernel panicked, and QEMU crashed; whether QEMU had broken the guest before is not known.
+    PanickedAndCrashed {
+        /// The kernel's line.
+        line: String,
+        /// The signal that ended QEMU.
+        signal: i32,
+    },
     /// The guest's kernel oopsed and went on.
     Oopsed {
         /// The kernel's line.
@@ -92,6 +99,9 @@ impl Ending {
         match self {
             Ending::PoweredOff => blame(Component::Kernel, "the guest powered off by itself".to_owned()),
             Ending::Panicked { line } => blame(Component::Kernel, format!("the guest's kernel panicked: {line}")),
+            Ending::PanickedAndCrashed { line, signal } => {
+                nobody(format!("QEMU crashed with signal {signal}, and the guest's kernel panicked: {line}"))
+            }
             Ending::Oopsed { line } => blame(Component::Kernel, format!("the guest's kernel oopsed: {line}")),
             Ending::Hung { silent } => blame(
                 Component::Kernel,
@@ -131,6 +141,7 @@ mod tests {
         let rows = [
             (Ending::PoweredOff, Some(Component::Kernel)),
             (Ending::Panicked { line: line() }, Some(Component::Kernel)),
+            (Ending::PanickedAndCrashed { line: line(), signal: 11 }, None),
             (Ending::Oopsed { line: line() }, Some(Component::Kernel)),
             (Ending::Hung { silent: 20 }, Some(Component::Kernel)),
             (Ending::VmmStopped { state: line() }, None),

@@ -4,7 +4,7 @@ use super::BOOTS;
 use super::boot::cpus_work;
 use super::guest_files::read;
 use crate::capability::Capability;
-use crate::check::Check;
+use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Ending, EnvironmentSide, Question, Setting};
 use crate::row::{Row, row};
@@ -63,12 +63,19 @@ fn guest_powers_off(env: &dyn EnvironmentSide) -> Check {
 fn guest_panic_is_reported(env: &dyn EnvironmentSide) -> Check {
     let mut machine = env.boot()?;
     machine.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
-    match machine.wait_for_end(Duration::from_secs(40))? {
-        Ending::Panicked { line } => {
-            env.note(format!("reported as: {line}"));
-            Ok(())
-        }
-        other => Err(other.stop("the guest was made to panic")),
+    let line = reported(machine.wait_for_end(Duration::from_secs(40))?)?;
+    env.note(format!("reported as: {line}"));
+    Ok(())
+}
+
+/// The kernel's line of a guest that was made to panic.
+fn reported(ending: Ending) -> Result<String, Stop> {
+    const DOING: &str = "the guest was made to panic";
+    match ending {
+        Ending::Panicked { line } => Ok(line),
+        // That the guest panicked is this test's doing, so that the crash is all there is to explain.
+        Ending::PanickedAndCrashed { signal, .. } => Err(Ending::VmmKilled { signal }.stop(DOING)),
+        other => Err(other.stop(DOING)),
     }
 }
 
@@ -123,4 +130,23 @@ fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn EnvironmentSide) -> Check {
     let ended = machine.wait_for_daemon(Duration::from_secs(10));
     ensure!(ended.is_ok(), "virtiofsd still runs 10 s after QEMU was killed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Component;
+
+    #[test]
+    fn a_qemu_that_crashes_when_its_guest_is_made_to_panic_has_not_reported_it() {
+        let line = || "Kernel panic - not syncing: sysrq triggered crash".to_owned();
+        assert_eq!(reported(Ending::Panicked { line: line() }), Ok(line()));
+        let crashed = reported(Ending::PanickedAndCrashed { line: line(), signal: 11 });
+        assert_eq!(
+            crashed,
+            Err(Stop::blame(Component::Qemu, "the guest was made to panic: QEMU crashed with signal 11"))
+        );
+        let quiet = reported(Ending::PoweredOff).unwrap_err();
+        assert!(matches!(quiet, Stop::Fail { blames: Some(Component::Kernel), .. }), "{quiet:?}");
+    }
 }

@@ -8,7 +8,8 @@
 //! | ending | told by | blames |
 //! |---|---|---|
 //! | KVM gave up | QEMU's line on standard error, whatever went with it: what a guest does on a broken KVM says nothing of it | nobody: `error` |
-//! | panicked | the kernel's line on the serial log or `hvc0`, whatever went with it | kernel |
+//! | panicked and crashed | the kernel's line on the serial log or `hvc0`, and a signal of a crash that ended QEMU: one that breaks its guest may crash, too | nobody: `error`; where a test made the guest panic, qemu |
+//! | panicked | the kernel's line, whatever else went with it | kernel |
 //! | VMM crashed | SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, or 128 and that number from a wrapper | qemu |
 //! | both crashed | the same of QEMU and of virtiofsd | nobody: `error` |
 //! | VMM killed | a signal that is none of a crash; exit code 0 after "terminating on signal", because that is how QEMU obeys SIGTERM | nobody: `error` |
@@ -156,7 +157,11 @@ pub(crate) fn judge(signs: &GuestSigns) -> Option<Ending> {
     }
     let daemon = signs.daemon.as_ref();
     Some(match (&signs.panic, &signs.vmm, daemon) {
-        // The kernel's last words come before whatever its death causes.
+        // No guest may crash QEMU, whatever it does; a QEMU that does so may have broken the guest before.
+        (Some(line), Ended { end: ProcessEnd::Signal(signal), .. }, _) if is_crash(*signal) => {
+            Ending::PanickedAndCrashed { line: line.clone(), signal: *signal }
+        }
+        // The kernel's last words come before whatever else its death causes.
         (Some(line), _, _) => Ending::Panicked { line: line.clone() },
         // Two crashes at once: which of them led to the other is not known.
         (_, Ended { end: ProcessEnd::Signal(signal), .. }, Some(Ended { end, words }))

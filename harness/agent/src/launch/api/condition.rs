@@ -132,6 +132,9 @@ fn stop_of(ending: &Ending, vmm: Component, doing: &str, serial: &str) -> Stop {
         Ending::DaemonLeft { words } => nobody(format!(
             "virtiofsd exited with 0 while {vmm} runs, as when that hangs up; which of them began is not known: {words}"
         )),
+        Ending::PanickedAndCrashed { line, signal } => {
+            nobody(format!("{vmm} crashed with signal {signal}, and the guest's kernel panicked: {line}"))
+        }
         Ending::BothCrashed { vmm: signal, daemon } => {
             nobody(format!("{vmm} crashed with signal {signal} and virtiofsd, too, with {daemon}"))
         }
@@ -177,6 +180,7 @@ mod tests {
             (Ending::LineClosed, None),
             (Ending::Hung { silent: 60 }, kernel),
             (Ending::Panicked { line: text("panic") }, kernel),
+            (Ending::PanickedAndCrashed { line: text("panic"), signal: 11 }, None),
             (Ending::DaemonDied { how: text("exit code 1") }, Some(Component::Virtiofsd)),
             (Ending::DaemonLeft { words: text("bye") }, None),
             (Ending::BothCrashed { vmm: 11, daemon: text("signal 11") }, None),
