@@ -52,7 +52,7 @@ pub(super) struct Remark {
     pub(super) in_doubt: bool,
 }
 
-/// What to know of an initrd: by what is in it, else by its name.
+/// What to know of an initrd: by what is in it, and by its name where that does not tell for which kernel it is.
 pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Remark> {
     let doubt = |text| Remark { text, in_doubt: true };
     let mut all = Vec::new();
@@ -71,8 +71,11 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
             )));
         }
         if modules.is_empty() {
+            // Kata's own have none, and are called by a distro's version: `kata-alpine-3.22.initrd`.
+            let in_doubt = is_of_another(kernel, initrd, kata, 3);
             let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
-            all.push(Remark { text, in_doubt: false });
+            let named = "; it is of another kernel, by its name, and nothing in it says otherwise";
+            all.push(Remark { text: if in_doubt { text + named } else { text }, in_doubt });
         }
     }
     all
@@ -91,13 +94,21 @@ fn name_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String
             format!("{initrd} is what this machine itself boots, by its name: Kata needs one with its agent")
         });
     }
-    let versions = name
-        .split(['-', '_'])
-        .filter(|w| w.split('.').take(2).filter(|n| n.starts_with(|c: char| c.is_ascii_digit())).count() == 2);
+    is_of_another(kernel, initrd, kata, 2)
+        .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
+}
+
+/// Whether an initrd's name has another version than the kernel's; a version has so many numbers at least.
+fn is_of_another(kernel: &str, initrd: &str, kata: KataVersion, numbers: usize) -> bool {
+    let (Some(name), Some(release)) = (initrd.rsplit('/').next(), release_of(kernel)) else { return false };
+    let is_version = |word: &&str| {
+        word.split('.').take(numbers).filter(|n| n.starts_with(|c: char| c.is_ascii_digit())).count() == numbers
+    };
     // Kata's own version is another matter.
     let kata = format!("{}.{}", kata.major, kata.minor);
-    let another =
-        versions.into_iter().any(|w| !w.starts_with(&kata) && !release.starts_with(w.trim_end_matches(".img")));
-    another
-        .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
+    !name.contains(release)
+        && name
+            .split(['-', '_'])
+            .filter(is_version)
+            .any(|word| !word.starts_with(&kata) && !release.starts_with(word.trim_end_matches(".img")))
 }

@@ -409,6 +409,19 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     assert!(!production && notes.contains("Kata's agent is not seen"), "{notes}");
     let (production, notes) = judged("/boot/kata.img", has(&[], true));
     assert!(production && notes.contains("has no modules"), "{notes}");
+    // Nothing in it tells for which kernel it is, but its name does: of Kata's own it is a distro's version, or Kata's.
+    let (production, notes) = judged("/boot/kata-6.1.0-9-amd64.img", has(&[], true));
+    assert!(
+        !production && notes.contains("of another kernel, by its name, and nothing in it says otherwise"),
+        "{notes}"
+    );
+    for name in ["kata-6.12.48+deb13-amd64.img", "kata-6.12.48.img", "kata-3.29.0.img", "kata-alpine-3.22.initrd"] {
+        let (production, notes) = judged(&format!("/boot/{name}"), has(&[], true));
+        assert!(
+            production && notes.ends_with("must be built into /boot/vmlinuz-6.12.48+deb13-amd64"),
+            "{name}: {notes}"
+        );
+    }
     let (production, notes) = judged("/boot/kata.img", Initrd::Broken("it is empty".to_owned()));
     assert!(!production && notes.contains("is unpacked by no kernel: it is empty"), "{notes}");
     // What is not read is in doubt, whatever its name says.
