@@ -171,7 +171,8 @@ fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
         let only = ["--retries", "0", "--test", "is_hotplugged"];
         let after = release.run_with(&fault("qemu-cannot-hotplug").by, &only);
         let judged = &after["verdicts"][release.profile];
-        for lost in ["vmm.hotplug.memory", "vmm.hotplug.cpu", "vmm.hotplug.blk", "vmm.hotplug.net"] {
+        let lost = "vmm.hotplug.memory vmm.hotplug.cpu vmm.hotplug.blk vmm.hotplug.net vmm.hotplug.pci-disk";
+        for lost in lost.split(' ') {
             assert_eq!(judged[lost]["verdict"], "unsupported", "{} {lost}: {}", release.profile, judged[lost]);
             for cause in judged[lost]["causes"].as_array().unwrap() {
                 assert_eq!(cause["component"], "qemu", "{} {lost}: {cause}", release.profile);

@@ -11,12 +11,13 @@ use model::arch::Arch;
 /// into PCIe ports; the bridge of a `virt` machine takes no device while it runs; devices of IBM Z are on channels; on
 /// Arm the state of a template has the memory in it (src/runtime/virtcontainers/qemu.go@3.32.0,
 /// `setIgnoreSharedMemoryMigrationCaps` in src/runtime/virtcontainers/qemu_arm64.go@3.32.0). Nobody has read the rest.
-const READ_ON_X86_64: [Capability; 19] = [
+const READ_ON_X86_64: [Capability; 20] = [
     Capability::VmmQmp,
     Capability::VmmHotplugMemory,
     Capability::VmmHotplugCpu,
     Capability::VmmHotplugBlk,
     Capability::VmmHotplugNet,
+    Capability::VmmHotplugPciDisk,
     Capability::VmmHotplugRootPort,
     Capability::VmmHotplugSwitchPort,
     Capability::VmmHotplugMany,

@@ -113,12 +113,18 @@ capabilities! {
     }
     VmmHotplugBlk {
         "vmm.hotplug.blk", "hot blk", Vmm, Required,
-        "a disk that is plugged into a running guest is where Kata predicts, and holds data"
+        "a disk that is plugged into a running guest's SCSI controller, as Kata ships it, is where Kata predicts, and holds \
+         data"
     }
     VmmHotplugNet {
         "vmm.hotplug.net", "hot net", Vmm, Required,
         "a network interface that is plugged into a running guest is where Kata predicts, and carries packets; its other \
          end is a socket, and taps are vmm.hotplug.tap's"
+    }
+    VmmHotplugPciDisk {
+        "vmm.hotplug.pci-disk", "hotplug.pci-disk", Vmm, Detail,
+        "a disk that is plugged into a running guest's PCI bridge, where Kata plugs disks if told to, is where Kata \
+         predicts, and holds data"
     }
     VmmHotplugRootPort {
         "vmm.hotplug.root-port", "hotplug.root-port", Vmm, Detail,
