@@ -119,6 +119,13 @@ impl Reasons<'_> {
             self.in_doubt |= !against.is_empty();
             against.into_iter().for_each(|a| self.note("path", format!("forced although known not to work: {a}")));
         }
+        // Pods run without; those whose network is made by a hook, as Docker does it, have none then.
+        let (against, _) = self.evidence(Capability::VmmHotplugNet);
+        self.in_doubt |= !against.is_empty();
+        for why in against {
+            let what = "network interfaces that come to a running guest, as Docker's do, are known not to work";
+            self.note("path", format!("{what}: {why}"));
+        }
         Ok(())
     }
 }

@@ -556,3 +556,19 @@ fn a_qemu_that_cannot_plug_is_refused() {
     let configuration = case.plan().unwrap();
     assert!(configuration.in_doubt && !configuration.production);
 }
+
+/// A pod's interfaces and disks are there as Kata ships it; what an engine or a setting asks for is no reason to refuse.
+#[test]
+fn a_qemu_that_plugs_nothing_into_its_bridge_runs_pods_and_is_in_doubt_for_what_comes_later() {
+    let with = |lost: &str| {
+        let verdict = format!("      {lost}: {{verdict: unsupported, causes: [\"qemu: no hotplug\"]}}\n");
+        let record = format!("{RECORD}verified:\n{}", entry("go-3.29", "container", &verdict));
+        Case::new(&record, "go-3.29").plan().unwrap()
+    };
+    let configuration = with("vmm.hotplug.net");
+    assert!(configuration.in_doubt && !configuration.production);
+    let told = |note: &Note| note.text.contains("as Docker's do, are known not to work: qemu: no hotplug");
+    assert!(configuration.notes.iter().any(told), "{:?}", configuration.notes);
+    let configuration = with("vmm.hotplug.pci-disk");
+    assert!(!configuration.in_doubt && configuration.production, "{:?}", configuration.notes);
+}
