@@ -2,7 +2,7 @@
 //!
 //! Every text of a run passes through here once, so that no report needs to think of it.
 
-use crate::journal::{CellFacts, Event, Journal};
+use crate::journal::{CellFacts, Event, Journal, RunFilter};
 use crate::redact::{self, Redactor};
 use crate::signature::signed;
 use std::collections::BTreeSet;
@@ -71,6 +71,14 @@ fn clean_detail(detail: &FailureDetail, redactor: &Redactor) -> FailureDetail {
     let mut clean = detail.clone();
     clean.texts_mut().into_iter().for_each(|text| *text = redactor.text(text));
     clean
+}
+
+/// A filter with its text cleaned.
+pub(super) fn clean_filter(filter: &RunFilter, redactor: &Redactor) -> RunFilter {
+    match filter {
+        RunFilter::Matching(text) => RunFilter::Matching(redactor.line(text)),
+        RunFilter::RerunOf(run) => RunFilter::RerunOf(redactor.line(run)),
+    }
 }
 
 /// Facts with their texts cleaned.
