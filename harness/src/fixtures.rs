@@ -1,6 +1,6 @@
 //! The beginning of a run, as several modules' tests need it.
 
-use reports::journal::{CellId, Event, SCHEMA};
+use reports::journal::{CellId, Event, RunFacts, RunFilter, SCHEMA};
 
 /// That a run of these cells under one profile has begun, with so many tests for each.
 pub(crate) fn begins(run: &str, cells: &[CellId], tests: u64, filter: Option<&str>) -> Event {
@@ -19,5 +19,9 @@ pub(crate) fn begins(run: &str, cells: &[CellId], tests: u64, filter: Option<&st
         candidate: false,
         shaped: false,
         options: Vec::new(),
+        facts: Some(RunFacts {
+            filter: filter.map(|text| RunFilter::Matching(text.to_owned())),
+            ..RunFacts::default()
+        }),
     }
 }

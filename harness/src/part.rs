@@ -3,8 +3,8 @@
 //! Some cells of a plan; what is left of a run that was killed; what another run did not show.
 
 use crate::plan::{Unit, remaining};
-use reports::journal::CellId;
-use reports::resume::{Begun, CellProgress, RERUN};
+use reports::journal::{CellId, RunFilter};
+use reports::resume::{Begun, CellProgress};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which part of its releases and environments a run is about.
@@ -42,8 +42,8 @@ impl Part {
     }
 
     /// What the journal says in the place of a filter by the tests' names.
-    pub fn filter(&self) -> Option<String> {
-        self.again.as_ref().map(|again| format!("{RERUN}{}", again.run))
+    pub fn filter(&self) -> Option<RunFilter> {
+        self.again.as_ref().map(|again| RunFilter::RerunOf(again.run.clone()))
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(ids(&part.units(&known, units.clone())), expected);
         assert_eq!(ids(&part.units(&other, units.clone())), all, "it did not get that far");
         assert_eq!(ids(&Part::default().units(&known, units)), all);
-        assert_eq!(part.filter().as_deref(), Some("rerun of r1"));
+        assert_eq!(part.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use images::external_file::ExternalFile;
 use model::profile::Profile;
 use model::release::Release;
 use reports::digest;
-use reports::journal::{Environment, Event, SCHEMA};
+use reports::journal::{Environment, Event, RunFacts, SCHEMA};
 use reports::redact::Redactor;
 use reports::verdict::test_set;
 use std::io;
@@ -84,8 +84,10 @@ pub struct Request {
     pub visit: Option<Arc<Visit>>,
     /// Write the journal's lines on standard output, too, as they come.
     pub streams: bool,
-    /// What the journal says of the options.
+    /// What the journal says of the options, in words.
     pub options: Vec<String>,
+    /// The same as data.
+    pub facts: RunFacts,
     /// Candidates are under test, not what the record names.
     pub candidate: bool,
     /// Keys or an image of the caller's vouch for packages.
@@ -192,6 +194,7 @@ pub async fn run(
         let _ = std::fs::remove_file(journal.path());
         return Err(BadRequest::Nothing.into());
     }
+    let filter = request.part.filter().or_else(|| request.facts.filter.clone());
     let begins = Event::RunStarted {
         schema: SCHEMA,
         run: before.as_ref().map_or_else(|| process.clone(), |before| before.run.clone()),
@@ -206,10 +209,11 @@ pub async fn run(
             .iter()
             .map(|c| (c.id.clone(), c.units.iter().map(|unit| unit.tests.len() as u64).sum()))
             .collect(),
-        filter: request.part.filter().or(request.filter.clone()),
+        filter: filter.as_ref().map(ToString::to_string),
         candidate: request.candidate,
         shaped: request.shaped,
         options: request.options.iter().cloned().chain(kata.options()).chain(donors.options()).collect(),
+        facts: Some(RunFacts { filter, ..request.facts.clone() }),
     };
     if let Some(before) = &before {
         goes_on(before, &begins).map_err(|reason| BadRequest::Resume { path: request.out.clone(), reason })?;

@@ -854,6 +854,7 @@ fn killed_run(dir: &Path) {
             candidate: false,
             shaped: false,
             options: Vec::new(),
+            facts: None,
         })
         .unwrap();
     journal.append(Event::CellStarted { cell: cell.clone() }).unwrap();

@@ -4,7 +4,7 @@
 
 mod cached;
 
-use reports::journal::{Event, FILE, Journal, read};
+use reports::journal::{Event, FILE, Journal, RunFilter, read};
 use reports::run::{RunEnding, fold};
 use std::path::Path;
 use std::process::Command;
@@ -137,7 +137,7 @@ fn what_a_run_did_not_show_is_run_again_elsewhere() {
     let again = fold(&read(&dir.path().join("again").join(FILE)).unwrap());
     let id = fold(&before).id;
     assert_ne!(again.id, id);
-    assert_eq!(again.filter, Some(format!("rerun of {id}")));
+    assert_eq!(again.filter, Some(RunFilter::RerunOf(id.clone())));
     let cells: Vec<String> = again.order.iter().map(ToString::to_string).collect();
     assert_eq!(cells.len(), 1);
     assert!(cells[0].starts_with("debian:13/") && cells[0].ends_with("/vm"), "{cells:?}");

@@ -143,6 +143,7 @@ fn make(dir: &Path, targets: usize, tests: &[(&Profile, &Test)]) -> Result<(), B
         candidate: false,
         shaped: false,
         options: Vec::new(),
+        facts: None,
     })?;
     for target in 0..targets {
         let cell = cell(target);

@@ -11,6 +11,7 @@ mod form;
 mod forms;
 mod log;
 mod mended;
+mod older;
 mod options;
 mod parts;
 mod refused;

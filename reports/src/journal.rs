@@ -12,10 +12,12 @@
 
 mod event;
 mod reader;
+mod run_facts;
 mod writer;
 
 pub use event::{CellFacts, CellId, CellIdError, Environment, Event, JournalEntry, Phase};
 pub use reader::{Journal, read};
+pub use run_facts::{RunFacts, RunFilter};
 pub use writer::Writer;
 
 use std::path::PathBuf;

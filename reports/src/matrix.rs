@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::installed::{InstalledPackage, source_version};
-use crate::journal::{CellFacts, CellId, Journal, Phase};
+use crate::journal::{CellFacts, CellId, Journal, Phase, RunFilter};
 use crate::run::{
     CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
 };
@@ -35,13 +35,15 @@ pub struct Matrix {
     /// A digest of what is required, by which the verdicts are.
     pub test_set: String,
     /// The test filter, if not all tests were asked for.
-    pub filter: Option<String>,
+    pub filter: Option<RunFilter>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
     /// Whether keys or an image of the caller's vouched for packages.
     pub shaped: bool,
-    /// Options that the results depend on.
+    /// Options that the results depend on, in words.
     pub options: Vec<String>,
+    /// How often each test was run, where that is more than once.
+    pub repeat: Option<u32>,
     /// When the run began.
     pub started: Option<Timestamp>,
     /// When its last event was.
@@ -170,6 +172,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         candidate,
         shaped,
         options,
+        repeat,
         started,
         finished,
         ending,
@@ -201,6 +204,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         candidate,
         shaped,
         options,
+        repeat,
         started,
         finished,
         ending,

@@ -3,12 +3,9 @@
 //! Pure: a journal in, what is known of each test out.
 //! What has a start and no end is not done; an attempt that stands in the journal twice counts once.
 
-use crate::journal::{CellId, Event, Journal};
+use crate::journal::{CellId, Event, Journal, RunFacts, RunFilter};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
-
-/// How the filter of a run begins that runs again what another one did not show; that one's id follows.
-pub const RERUN: &str = "rerun of ";
 
 /// A run as its journal tells it, to go on with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +21,7 @@ pub struct Begun {
     /// The cells asked for, in that order.
     pub cells: Vec<CellId>,
     /// The test filter, if not all tests were asked for.
-    pub filter: Option<String>,
+    pub filter: Option<RunFilter>,
     /// How often it was begun: once, and once more each time it was resumed.
     pub begun: u32,
     /// Whether it came to its end; one that was interrupted did not.
@@ -80,7 +77,7 @@ pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
     let mut is_finished = false;
     for entry in &journal.entries {
         match &entry.event {
-            first @ Event::RunStarted { run, profiles, cells, filter, .. } => {
+            first @ Event::RunStarted { run, profiles, cells, filter, options, facts, .. } => {
                 is_finished = false;
                 match &mut begun {
                     Some(known) if known.run == *run => known.begun += 1,
@@ -96,7 +93,7 @@ pub fn begun(journal: &Journal) -> Result<Begun, NotBegun> {
                             first: first.clone(),
                             profiles: profiles.clone(),
                             cells: cells.clone(),
-                            filter: filter.clone(),
+                            filter: RunFacts::told(facts.as_ref(), filter.as_deref(), options).filter,
                             begun: 1,
                             is_finished,
                             progress: BTreeMap::new(),
@@ -183,8 +180,8 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     unlike("what the tests require", first.catalogue, now.catalogue);
     unlike("profiles", &first.profiles.join(", "), &now.profiles.join(", "));
     unlike("cells", &listed(first.cells), &listed(now.cells));
-    unlike("--test", first.filter.unwrap_or_default(), now.filter.unwrap_or_default());
-    unlike("options", &options(first.options, now.options), &options(now.options, first.options));
+    unlike("--test", &first.tests(), &now.tests());
+    unlike("options", &first.options_beside(&now), &now.options_beside(&first));
     unlike("candidates", word(first.candidate), word(now.candidate));
     unlike("a caller's keys or image", word(first.shaped), word(now.shaped));
     all
@@ -197,8 +194,8 @@ struct Asked<'e> {
     catalogue: &'e str,
     profiles: &'e [String],
     cells: &'e [CellId],
-    filter: Option<&'e str>,
     options: &'e [String],
+    facts: RunFacts,
     candidate: bool,
     shaped: bool,
 }
@@ -216,6 +213,7 @@ impl<'e> Asked<'e> {
             candidate,
             shaped,
             options,
+            facts,
             ..
         } = event
         else {
@@ -227,11 +225,25 @@ impl<'e> Asked<'e> {
             catalogue,
             profiles,
             cells,
-            filter: filter.as_deref(),
             options,
+            facts: RunFacts::told(facts.as_ref(), filter.as_deref(), options),
             candidate: *candidate,
             shaped: *shaped,
         })
+    }
+
+    /// The tests that were asked for, in words; nothing where that were all.
+    fn tests(&self) -> String {
+        self.facts.filter.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// The options in an order of their own. The machines' memory is only named where machines were asked for by name, so
+    /// that it counts where both name it.
+    fn options_beside(&self, other: &Asked<'_>) -> String {
+        let memory = self.facts.vm_memory_option().filter(|_| other.facts.vm_memory_mib.is_none());
+        let all: BTreeSet<&str> = self.options.iter().map(String::as_str).collect();
+        let counted: Vec<&str> = all.into_iter().filter(|option| memory.as_deref() != Some(*option)).collect();
+        counted.join(" ")
     }
 }
 
@@ -245,16 +257,6 @@ fn word(is_so: bool) -> &'static str {
 
 fn listed(cells: &[CellId]) -> String {
     cells.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The options in an order of their own. The machines' memory is only named where machines were asked for by name, so
-/// that it counts where both name it.
-fn options(options: &[String], others: &[String]) -> String {
-    let is_memory = |option: &&String| option.starts_with("--vm-memory ");
-    let both = others.iter().any(|option| is_memory(&option));
-    let counted: BTreeSet<&str> =
-        options.iter().filter(|option| both || !is_memory(option)).map(String::as_str).collect();
-    counted.into_iter().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -421,13 +423,49 @@ mod tests {
             let all = changed(&change);
             assert!(all.len() == 1 && all[0].starts_with(said), "{said}: {all:?}");
         }
-        // The command line is another one, of course, and machines may have become the default.
-        let all = changed(&|e| {
-            if let Event::RunStarted { argv, options, .. } = e {
-                argv.push("--resume".into());
-                options.push("--vm-memory 4096".into());
+        // The command line is another one, of course, and machines may have become the default; also by an older journal.
+        for told in [Some(RunFacts { vm_memory_mib: Some(4096), ..RunFacts::default() }), None] {
+            let all = changed(&|e| {
+                if let Event::RunStarted { argv, options, facts, .. } = e {
+                    argv.push("--resume".into());
+                    options.push("--vm-memory 4096".into());
+                    facts.clone_from(&told);
+                }
+            });
+            assert_eq!(all, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn the_machines_memory_counts_where_both_name_it() {
+        let of = |mib: u32| {
+            let mut maker = Maker::default();
+            maker.start(&["a"], &["13"]);
+            let mut event = maker.journal.entries[0].event.clone();
+            if let Event::RunStarted { options, facts, .. } = &mut event {
+                let own = RunFacts { vm_memory_mib: Some(mib), ..RunFacts::default() };
+                options.extend(own.vm_memory_option());
+                *facts = Some(own);
             }
-        });
-        assert_eq!(all, Vec::<String>::new());
+            event
+        };
+        assert_eq!(differences(&of(4096), &of(4096)), Vec::<String>::new());
+        let expected = "options: it was begun with --vm-memory 4096, and this is --vm-memory 2048";
+        assert_eq!(differences(&of(4096), &of(2048)), [expected]);
+    }
+
+    #[test]
+    fn a_rerun_is_told_from_a_run_of_tests_that_are_called_so() {
+        let of = |told: RunFilter| {
+            let mut maker = killed();
+            if let Event::RunStarted { filter, facts, .. } = &mut maker.journal.entries[0].event {
+                *filter = Some(told.to_string());
+                *facts = Some(RunFacts { filter: Some(told), ..RunFacts::default() });
+            }
+            begun(&maker.journal).unwrap().filter
+        };
+        for filter in [RunFilter::Matching("rerun of r1".to_owned()), RunFilter::RerunOf("r1".to_owned())] {
+            assert_eq!(of(filter.clone()), Some(filter));
+        }
     }
 }

@@ -6,7 +6,7 @@ mod fold;
 pub use clean::redactor;
 pub use fold::fold;
 
-use crate::journal::{CellFacts, CellId, Phase};
+use crate::journal::{CellFacts, CellId, Phase, RunFilter};
 use crate::verdict::FinalOutcome;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -27,13 +27,15 @@ pub struct Run {
     /// The profiles asked for, in that order.
     pub profiles: Vec<String>,
     /// The test filter, if not all tests were asked for.
-    pub filter: Option<String>,
+    pub filter: Option<RunFilter>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
     /// Whether keys or an image of the caller's vouched for packages.
     pub shaped: bool,
-    /// Options that the results depend on.
+    /// Options that the results depend on, in words.
     pub options: Vec<String>,
+    /// How often each test was run, where that is more than once.
+    pub repeat: Option<u32>,
     /// When it began.
     pub started: Option<Timestamp>,
     /// When its last event was.

@@ -153,6 +153,7 @@ impl Maker {
             candidate: false,
             shaped: false,
             options: vec![],
+            facts: None,
         })
     }
 

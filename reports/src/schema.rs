@@ -31,6 +31,7 @@ pub fn site() -> serde_json::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::{Event, RunFacts, RunFilter};
     use crate::sample;
     use serde_json::Value;
     use suites::outcome::Component;
@@ -49,6 +50,14 @@ mod tests {
         let lines = validator(&journal().unwrap());
         for entry in sample::journal().entries.iter().chain(&sample::small_journal().entries) {
             assert_valid(&lines, &serde_json::to_value(entry).unwrap());
+        }
+        let mut maker = sample::Maker::default();
+        maker.start(&["go-3.29"], &["13"]);
+        for filter in [RunFilter::Matching("host::".to_owned()), RunFilter::RerunOf("r1".to_owned())] {
+            if let Event::RunStarted { facts, .. } = &mut maker.journal.entries[0].event {
+                *facts = Some(RunFacts { filter: Some(filter), repeat: Some(5), ..RunFacts::default() });
+            }
+            assert_valid(&lines, &serde_json::to_value(&maker.journal.entries[0]).unwrap());
         }
         let documents = validator(&results().unwrap());
         // One of them has changes.

@@ -1,6 +1,6 @@
 //! What a test's body returns, and how it says why it stopped.
 
-use crate::outcome::{Component, Grounds};
+use crate::outcome::{Component, FailureDetail, Grounds};
 
 /// The result of a test's body: nothing to say, or why it stopped.
 pub type Check = Result<(), Stop>;
@@ -23,6 +23,9 @@ pub enum Stop {
         /// What it rests on.
         #[serde(default)]
         grounds: Grounds,
+        /// What it shows, as data.
+        #[serde(default)]
+        detail: Box<FailureDetail>,
     },
     /// The environment cannot show the property either way; the reason names what it lacks.
     Skip {
@@ -67,6 +70,15 @@ impl Stop {
         self
     }
 
+    /// A failure with what it shows as data; it changes no other stop.
+    #[must_use]
+    pub fn showing(mut self, what: FailureDetail) -> Stop {
+        if let Stop::Fail { detail, .. } = &mut self {
+            **detail = what;
+        }
+        self
+    }
+
     /// What it says, whatever it is.
     pub fn words(self) -> String {
         match self {
@@ -78,7 +90,8 @@ impl Stop {
     }
 
     fn failed(message: String, blames: Option<Component>, record: Vec<String>) -> Stop {
-        Stop::Fail { message, blames, record, asked_for: Vec::new(), grounds: Grounds::Waited }
+        let (asked_for, grounds, detail) = (Vec::new(), Grounds::Waited, Box::new(FailureDetail::Other));
+        Stop::Fail { message, blames, record, asked_for, grounds, detail }
     }
 
     /// A failure that also says where Kata's source asks for what does not hold; it changes no other stop.
@@ -138,7 +151,7 @@ macro_rules! ensure {
 #[cfg(test)]
 mod tests {
     use super::Stop;
-    use crate::outcome::Grounds;
+    use crate::outcome::{FailureDetail, Grounds};
 
     fn grounds(stop: &Stop) -> Grounds {
         let Stop::Fail { grounds, .. } = stop else { panic!("{stop:?}") };
@@ -151,6 +164,18 @@ mod tests {
         assert_eq!(grounds(&failure), Grounds::Waited);
         assert_eq!(grounds(&failure.resting_on(Grounds::Measured)), Grounds::Measured);
         assert_eq!(Stop::error("no daemon").resting_on(Grounds::Measured), Stop::error("no daemon"));
+    }
+
+    #[test]
+    fn only_a_failure_shows_something_and_none_by_itself() {
+        let detail = |stop: Stop| match stop {
+            Stop::Fail { detail, .. } => Some(*detail),
+            Stop::Skip { .. } | Stop::Error { .. } | Stop::Unanswered { .. } => None,
+        };
+        let failure = Stop::fail("200 descriptors");
+        assert_eq!(detail(failure.clone()), Some(FailureDetail::Other));
+        assert_eq!(detail(failure.showing(FailureDetail::NoFileHandles)), Some(FailureDetail::NoFileHandles));
+        assert_eq!(detail(Stop::error("no daemon").showing(FailureDetail::NoFileHandles)), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use docker::{Docker, DockerContainer, DockerNetwork, DockerProcess};
 pub use model::environment::Environment;
 pub use other_machine::OtherMachine;
 pub use pods::{
-    ContainerEnd, Cri, Ephemeral, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProfileWanted,
+    ContainerEnd, Cri, Ephemeral, NoCri, Pod, PodContainer, PodLimits, PodProcess, PodUsage, PodWanted, ProfileWanted,
     TerminalSize,
 };
 pub use question::{Answer, Question, Traffic};

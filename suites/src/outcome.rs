@@ -33,7 +33,7 @@ pub enum Outcome {
 /// A property that does not hold, as data.
 ///
 /// Journals of schema 2 and before have `observed` as `message` and `component` as `blames`, and nothing else of it; early
-/// ones of schema 3 have no `grounds`.
+/// ones of schema 3 have no `grounds`, and somewhat later ones no `detail`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -53,6 +53,9 @@ pub struct Failure {
     /// What it rests on.
     #[serde(default)]
     pub grounds: Grounds,
+    /// What it shows, as data: reports decide by this, and `observed` is for people.
+    #[serde(default)]
+    pub detail: FailureDetail,
     /// By what the same cause is known again: the component and the observation, without what differs between guests,
     /// distros and profiles. Empty until the journal is written or read, which makes it of cleaned texts.
     #[serde(default)]
@@ -72,6 +75,72 @@ pub enum Grounds {
     Waited,
 }
 
+/// What a failure shows, as data that its test sets: a report's decisions must not rest on how a message is worded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
+pub enum FailureDetail {
+    /// Nobody has said: of a journal that is older than this.
+    #[default]
+    Untold,
+    /// None of the others.
+    Other,
+    /// QEMU's own lists have no such names.
+    NotListed {
+        /// The names.
+        names: Vec<ListedName>,
+    },
+    /// A kernel's configuration lacks options.
+    LacksOptions {
+        /// Whether a module is not enough.
+        built_in: bool,
+        /// Their names, without `CONFIG_`.
+        options: Vec<String>,
+    },
+    /// QEMU refused a command.
+    QmpRefusal {
+        /// The command: `device_add`.
+        command: String,
+        /// QEMU's class of the error: `GenericError`.
+        class: String,
+        /// QEMU's own words.
+        description: String,
+    },
+    /// A daemon ended that was to stay.
+    DaemonEnded {
+        /// Its own last words.
+        said: String,
+    },
+    /// virtiofsd keeps a descriptor for each file that the guest knows, and no file handle.
+    NoFileHandles,
+}
+
+/// A name that is looked for in a list of QEMU's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub struct ListedName {
+    /// The argument that lists what there is: `-object`.
+    pub flag: String,
+    /// The name: `tdx-guest`.
+    pub name: String,
+}
+
+impl FailureDetail {
+    /// All its texts, to be cleaned: what a program said of itself is a stranger's.
+    pub fn texts_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            FailureDetail::Untold | FailureDetail::Other | FailureDetail::NoFileHandles => Vec::new(),
+            FailureDetail::NotListed { names } => {
+                names.iter_mut().flat_map(|ListedName { flag, name }| [flag, name]).collect()
+            }
+            FailureDetail::LacksOptions { built_in: _, options } => options.iter_mut().collect(),
+            FailureDetail::QmpRefusal { command, class, description } => vec![command, class, description],
+            FailureDetail::DaemonEnded { said } => vec![said],
+        }
+    }
+}
+
 impl Failure {
     /// What was seen, and the component at fault.
     pub fn new(component: Component, observed: impl Into<String>) -> Failure {
@@ -81,6 +150,7 @@ impl Failure {
             observed: observed.into(),
             asked_for: Vec::new(),
             grounds: Grounds::Waited,
+            detail: FailureDetail::Untold,
             signature: String::new(),
         }
     }
@@ -115,10 +185,47 @@ mod tests {
         assert_eq!(serde_json::from_str::<Outcome>(&line).unwrap(), Outcome::Fail(failure.clone()));
         // Where nobody said what it rests on, it is not believed to be measured.
         let silent = line.replace(r#""grounds":"measured","#, "");
-        let waited = Failure { grounds: Grounds::Waited, ..failure };
+        let waited = Failure { grounds: Grounds::Waited, ..failure.clone() };
         assert_eq!(serde_json::from_str::<Outcome>(&silent).unwrap(), Outcome::Fail(waited));
+        // Nor is it made up what it shows.
+        let untold = line.replace(r#""detail":{"kind":"untold"},"#, "");
+        assert_ne!(untold, line);
+        assert_eq!(serde_json::from_str::<Outcome>(&untold).unwrap(), Outcome::Fail(failure));
         let old = r#"{"outcome":"fail","message":"no q35","blames":"qemu"}"#;
         let expected = Outcome::Fail(Failure::new(Component::Qemu, "no q35"));
         assert_eq!(serde_json::from_str::<Outcome>(old).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_detail_is_written_by_its_kind_and_gives_all_its_texts() {
+        let text = str::to_owned;
+        for (mut detail, written, texts) in [
+            (FailureDetail::Other, r#"{"kind":"other"}"#, vec![]),
+            (FailureDetail::NoFileHandles, r#"{"kind":"no-file-handles"}"#, vec![]),
+            (
+                FailureDetail::NotListed { names: vec![ListedName { flag: text("-object"), name: text("tdx-guest") }] },
+                r#"{"kind":"not-listed","names":[{"flag":"-object","name":"tdx-guest"}]}"#,
+                vec!["-object", "tdx-guest"],
+            ),
+            (
+                FailureDetail::LacksOptions { built_in: true, options: vec![text("EPOLL")] },
+                r#"{"kind":"lacks-options","built-in":true,"options":["EPOLL"]}"#,
+                vec!["EPOLL"],
+            ),
+            (
+                FailureDetail::QmpRefusal { command: text("a"), class: text("b"), description: text("c") },
+                r#"{"kind":"qmp-refusal","command":"a","class":"b","description":"c"}"#,
+                vec!["a", "b", "c"],
+            ),
+            (
+                FailureDetail::DaemonEnded { said: text("fuse: no") },
+                r#"{"kind":"daemon-ended","said":"fuse: no"}"#,
+                vec!["fuse: no"],
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&detail).unwrap(), written);
+            assert_eq!(serde_json::from_str::<FailureDetail>(written).unwrap(), detail);
+            assert_eq!(detail.texts_mut(), texts);
+        }
     }
 }

@@ -158,13 +158,14 @@ impl Testing {
     fn judged(&self, planned: &PlannedTest, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
-            Some(Stop::Fail { message, blames, record, asked_for, grounds }) => {
+            Some(Stop::Fail { message, blames, record, asked_for, grounds, detail }) => {
                 let failure = Failure {
                     component: blames.unwrap_or(planned.test.blames),
                     expected: planned.test.property(),
                     observed: message,
                     asked_for: if asked_for.is_empty() { planned.test.cited() } else { asked_for },
                     grounds,
+                    detail: *detail,
                     signature: String::new(),
                 };
                 match failure.component {

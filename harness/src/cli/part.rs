@@ -8,8 +8,8 @@ use crate::shards;
 use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
-use reports::journal::{CellId, Environment};
-use reports::resume::{self, Begun, RERUN};
+use reports::journal::{CellId, Environment, RunFilter};
+use reports::resume::{self, Begun};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
     };
     let failed = |why: String| UsageError(format!("--resume {}: {why}", folder.display()));
     let begun = begun("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
-    if begun.filter.as_deref().is_some_and(|filter| filter.starts_with(RERUN)) {
+    if is_rerun(&begun) {
         return Err(failed("it is a rerun: `kata-qualify rerun RUN --resume DIR` goes on with it".to_owned()));
     }
     let part = Part { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
@@ -57,7 +57,7 @@ pub(super) fn of_chosen(arguments: &RunArguments, cells: &[CellId]) -> Asked {
 pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
     let RerunArguments { run, options } = arguments;
     let begun = begun("RUN", run)?;
-    if begun.filter.as_deref().is_some_and(|filter| filter.starts_with(RERUN)) {
+    if is_rerun(&begun) {
         let why = "it is a rerun itself: merge it with its run, and rerun that";
         return Err(UsageError(format!("RUN {}: {why}", run.display())));
     }
@@ -69,7 +69,7 @@ pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
         profiles: or(&options.profiles, begun.profiles.clone()),
         arch: of_run.arch,
         // What the run was not asked for, it did not leave out.
-        filter: begun.filter.clone(),
+        filter: filter_of(&begun),
         ..options.clone()
     };
     let part = Part {
@@ -126,7 +126,17 @@ fn begun(option: &str, folder: &Path) -> Result<Begun, UsageError> {
 
 /// Arguments that ask for the cells of a journal, as far as they are open.
 fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
-    RunArguments { profiles: begun.profiles.clone(), filter: begun.filter.clone(), ..of_cells(arguments, &begun.cells) }
+    RunArguments { profiles: begun.profiles.clone(), filter: filter_of(begun), ..of_cells(arguments, &begun.cells) }
+}
+
+/// Whether what was begun is a rerun of another run.
+fn is_rerun(begun: &Begun) -> bool {
+    matches!(begun.filter, Some(RunFilter::RerunOf(_)))
+}
+
+/// The text that was asked for in tests' names.
+fn filter_of(begun: &Begun) -> Option<String> {
+    begun.filter.as_ref().and_then(RunFilter::text).map(str::to_owned)
 }
 
 /// Arguments that ask for the releases and environments of cells, each once and in their order; a run is of one architecture.
@@ -182,6 +192,7 @@ mod tests {
     use super::*;
     use crate::cli::arguments::{Arguments, Command};
     use clap::Parser as _;
+    use reports::journal::Event;
 
     fn parsed(words: &[&str]) -> RunArguments {
         let Command::Run(arguments) = Arguments::parse_from([&["kata-qualify", "run"], words].concat()).command else {
@@ -225,13 +236,36 @@ mod tests {
         );
         assert_eq!(all.arguments.filter.as_deref(), Some("host::"));
         assert_eq!(all.part.cells, Some(cells.into_iter().collect()));
-        assert_eq!(all.part.filter().as_deref(), Some("rerun of r1"));
+        assert_eq!(all.part.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
         let some = rerun(&["debian:12", "--profile", "rs-4.1"]);
         assert_eq!(
             (&some.arguments.targets[..], &some.arguments.profiles[..]),
             (&["debian:12".to_owned()][..], &["rs-4.1".to_owned()][..])
         );
         assert!(Arguments::try_parse_from(["kata-qualify", "rerun", run, "--test", "x"]).is_err());
+    }
+
+    #[test]
+    fn a_rerun_is_neither_resumed_as_a_run_nor_run_again_whatever_its_tests_are_called() {
+        let refused = |filter: RunFilter| {
+            let dir = tempfile::tempdir().unwrap();
+            let mut journal = reports::journal::Writer::create(dir.path()).unwrap();
+            let mut begins = crate::fixtures::begins("r2", &["debian:13/x86_64/vm".parse().unwrap()], 0, None);
+            if let Event::RunStarted { facts: Some(facts), .. } = &mut begins {
+                facts.filter = Some(filter);
+            }
+            journal.append(begins).unwrap();
+            drop(journal);
+            let run = dir.path().to_str().unwrap();
+            let words = ["kata-qualify", "rerun", run];
+            let Command::Rerun(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+            let tests = |asked: Asked| asked.arguments.filter;
+            (again(&arguments).map(tests).ok(), asked(&parsed(&["--resume", run])).map(tests).ok())
+        };
+        assert_eq!(refused(RunFilter::RerunOf("r1".to_owned())), (None, None));
+        let text = "rerun of r1".to_owned();
+        let asked = Some(Some(text.clone()));
+        assert_eq!(refused(RunFilter::Matching(text)), (asked.clone(), asked));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From the arguments of `kata-qualify run` to a valid request.
 
 mod foreign;
+mod noted;
 
 pub(super) use foreign::{architecture, bases, cannot, lacks as lacks_for, machine};
 
@@ -101,7 +102,8 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         keep: Keep::of(arguments.keep, arguments.keep_failed),
         visit: None,
         streams: arguments.format == RunFormat::Ndjson,
-        options: options(arguments),
+        options: noted::options(arguments),
+        facts: noted::facts(arguments),
         candidate: candidate || relative,
         shaped: by_caller.is_some(),
         locks,
@@ -354,65 +356,11 @@ fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     Ok(dir)
 }
 
-/// The options of the run, for the journal: nothing secret, no host names.
-fn options(arguments: &RunArguments) -> Vec<String> {
-    let images = &arguments.images;
-    let mut options = Vec::new();
-    for (given, word) in [
-        (images.accept_expired, "--accept-expired"),
-        (arguments.offline, "--offline"),
-        (images.mirror.is_some(), "--mirror"),
-        (images.security_mirror.is_some(), "--security-mirror"),
-        (!images.mirror_keys.is_empty(), "--mirror-key"),
-        (images.overlay.is_some(), "--overlay"),
-        (arguments.records.is_some(), "--records"),
-        (arguments.thorough, "--thorough"),
-    ] {
-        if given {
-            options.push(word.to_owned());
-        }
-    }
-    if arguments.environments.contains(&In::Vm) {
-        options.push(format!("--vm-memory {}", arguments.vm_memory));
-    }
-    for (word, given) in [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)] {
-        let source = given.as_ref().and_then(|text| ExternalFile::parse(text).ok());
-        // Without a checksum the image is anybody's, which a reader of the journal must see.
-        let named = |source: ExternalFile| {
-            let checksum = source.checksum.as_ref().map(|checksum| format!("#{checksum}")).unwrap_or_default();
-            format!("{word} {}{checksum}", source.name())
-        };
-        options.extend(source.map(named));
-    }
-    if arguments.seed != Effort::SEED {
-        options.push(format!("--seed {}", arguments.seed));
-    }
-    if arguments.repeat > 1 {
-        options.push(format!("--repeat {}", arguments.repeat));
-    }
-    options.extend(images.install.iter().map(|package| format!("--install {package}")));
-    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    options.extend(images.with_packages.iter().map(|path| format!("--with-packages {}", name(path))));
-    options
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::arguments::{Arguments, Command};
     use clap::Parser as _;
-
-    #[test]
-    fn an_image_is_noted_with_its_checksum_or_without_one() {
-        let noted = |image: &str| {
-            let words = ["kata-qualify", "run", "debian:13", "--oci-image", image];
-            let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
-            options(&arguments)
-        };
-        let sum = "0".repeat(64);
-        assert_eq!(noted("of/x.tar"), ["--oci-image x.tar"]);
-        assert_eq!(noted(&format!("of/x.tar#{sum}")), [format!("--oci-image x.tar#sha256:{sum}")]);
-    }
 
     #[test]
     fn each_archive_has_its_mirror_and_the_journal_names_neither() {

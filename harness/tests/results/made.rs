@@ -2,7 +2,7 @@
 
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
-use reports::journal::{CellFacts, CellId, Event, FILE, JournalEntry, Phase, SCHEMA, Writer};
+use reports::journal::{CellFacts, CellId, Event, FILE, JournalEntry, Phase, RunFacts, RunFilter, SCHEMA, Writer};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -117,6 +117,11 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
             candidate: false,
             shaped: made.shaped,
             options: if made.shaped { vec!["--mirror-key".to_owned()] } else { Vec::new() },
+            facts: Some(RunFacts {
+                filter: (made.end == End::Passes).then(|| RunFilter::Matching(PASSES.to_owned())),
+                has_callers_keys: made.shaped,
+                ..RunFacts::default()
+            }),
         },
         Event::CellStarted { cell: cell.clone() },
     ];

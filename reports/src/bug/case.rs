@@ -1,5 +1,6 @@
 //! A test that failed, with what is known of it.
 
+use super::older;
 use super::options::lacking;
 use super::refused::refusal;
 use crate::component_package::{self, is_of_a_kernel};
@@ -18,7 +19,7 @@ use model::share::Share;
 use model::verified::{Verdict, VerifiedEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::Test;
-use suites::outcome::{Component, Failure, Outcome};
+use suites::outcome::{Component, Failure, FailureDetail, Outcome};
 
 /// Places where the same cause was seen that are told at most.
 const MOST_PLACES: usize = 20;
@@ -112,6 +113,7 @@ impl<'m> FailedTest<'m> {
         let attempts: Vec<_> = of_test.flat_map(|run| &run.attempts).collect();
         let last = FinalOutcome::of(attempts.iter().map(|attempt| &attempt.outcome))?;
         let Outcome::Fail(failure) = last.outcome else { return None };
+        let failure = older::with_detail(failure);
         let bad = attempts.iter().rfind(|attempt| matches!(attempt.outcome, Outcome::Fail(_)));
         let artifacts = bad.into_iter().flat_map(|attempt| &attempt.artifacts).map(String::as_str).collect();
         let failed = (last.decided - last.passed, last.decided);
@@ -147,11 +149,20 @@ impl<'m> FailedTest<'m> {
     }
 
     fn said(&self) -> String {
-        if let Some(lacking) = lacking(&self.failure.observed) {
+        if let Some(lacking) = lacking(&self.failure) {
             return lacking.words();
         }
-        let first = self.failure.observed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
-        let said = first.rsplit_once("(GenericError): ").map_or(first, |(_, said)| said);
+        let said = match &self.failure.detail {
+            // Another class says something by itself.
+            FailureDetail::QmpRefusal { class, description, .. } if class == "GenericError" => first_line(description),
+            FailureDetail::QmpRefusal { .. }
+            | FailureDetail::Untold
+            | FailureDetail::Other
+            | FailureDetail::NotListed { .. }
+            | FailureDetail::LacksOptions { .. }
+            | FailureDetail::DaemonEnded { .. }
+            | FailureDetail::NoFileHandles => first_line(&self.failure.observed),
+        };
         let refused = refusal(&self.failure.observed);
         refused
             .map_or_else(|| without_number(said).to_owned(), |refusal| format!("{}: {}", refusal.flag, refusal.words))
@@ -282,6 +293,11 @@ pub fn passed_in(matrix: &Matrix, failed: &FailedTest<'_>) -> Option<Sighting> {
     let day = day(cell.finished?);
     let (release, source) = (cell.cell.release.clone(), format!("the run {}", matrix.run));
     Some(Sighting { day, release, source, versions: versions(&facts.versions) })
+}
+
+/// The first line that has something on it.
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default()
 }
 
 /// Words without the number that Rust puts behind an error's name: ` (os error 6)`.

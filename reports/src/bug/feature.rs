@@ -1,9 +1,10 @@
 //! Releases of QEMU and virtiofsd: which one a package is of, which upstream takes bugs of, and what an older one never
 //! had.
 
+use super::refused::refusal;
 use model::record::Record;
 use std::fmt;
-use suites::outcome::Component;
+use suites::outcome::{Component, Failure, FailureDetail};
 
 /// A series of a program's releases, `10.0`; QEMU has three a year since 4.0, `.0` to `.2`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,8 +57,8 @@ impl Series {
 pub(super) struct Feature {
     /// Which program.
     of: Component,
-    /// By which words a failure shows that it lacks.
-    sign: &'static str,
+    /// By what a failure shows that it lacks.
+    sign: Sign,
     /// What it is.
     pub(super) what: &'static str,
     /// Which release brought it.
@@ -66,32 +67,63 @@ pub(super) struct Feature {
     pub(super) source: &'static str,
 }
 
+/// By what a failure shows that something lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// QEMU has no such object, by its list or by its refusal.
+    NoObject(&'static str),
+    /// These words, which are the program's own.
+    Said(&'static str),
+    /// virtiofsd keeps descriptors.
+    NoFileHandles,
+}
+
+impl Sign {
+    fn is_of(self, failure: &Failure) -> bool {
+        match self {
+            Sign::NoObject(name) => is_not_listed(failure, name) || is_refused(failure, name),
+            Sign::Said(words) => failure.observed.contains(words),
+            Sign::NoFileHandles => failure.detail == FailureDetail::NoFileHandles,
+        }
+    }
+}
+
+fn is_not_listed(failure: &Failure, object: &str) -> bool {
+    let FailureDetail::NotListed { names } = &failure.detail else { return false };
+    names.iter().any(|listed| listed.flag == "-object" && listed.name == object)
+}
+
+fn is_refused(failure: &Failure, object: &str) -> bool {
+    let refused = refusal(&failure.observed);
+    refused.is_some_and(|refused| refused.flag == "-object" && refused.value.split(',').next() == Some(object))
+}
+
 /// What Kata asks for, or relies on, and older releases never had.
 const FEATURES: &[Feature] = &[
     Feature {
         of: Component::Qemu,
-        sign: "-object tdx-guest",
+        sign: Sign::NoObject("tdx-guest"),
         what: "the object tdx-guest",
         since: Series::new(10, 1),
         source: "qapi/qom.json@v10.1.0",
     },
     Feature {
         of: Component::Qemu,
-        sign: "-object sev-snp-guest",
+        sign: Sign::NoObject("sev-snp-guest"),
         what: "the object sev-snp-guest",
         since: Series::new(9, 1),
         source: "qapi/qom.json@v9.1.0",
     },
     Feature {
         of: Component::Qemu,
-        sign: "-object iommufd",
+        sign: Sign::NoObject("iommufd"),
         what: "the object iommufd",
         since: Series::new(9, 0),
         source: "qapi/qom.json@v9.0.0",
     },
     Feature {
         of: Component::Qemu,
-        sign: "'memory-backend-file.readonly' not found",
+        sign: Sign::Said("'memory-backend-file.readonly' not found"),
         what: "the property memory-backend-file.readonly",
         since: Series::new(6, 0),
         source: "qapi/qom.json@v6.0.0",
@@ -99,7 +131,7 @@ const FEATURES: &[Feature] = &[
     // Kata switches the bridge's own controller off (`shpc=off`); what then plugs is ACPI.
     Feature {
         of: Component::Qemu,
-        sign: "Bus 'pci-bridge-0' does not support hotplugging",
+        sign: Sign::Said("Bus 'pci-bridge-0' does not support hotplugging"),
         what: "ACPI's hotplug below PCI bridges on q35",
         since: Series::new(6, 1),
         source: "pc_compat_6_0 in hw/i386/pc.c@v6.1.0",
@@ -107,7 +139,7 @@ const FEATURES: &[Feature] = &[
     // Kata passes nothing, so that the default decides; up to 1.13 that is `never`.
     Feature {
         of: Component::Virtiofsd,
-        sign: "it keeps one for each instead of a file handle",
+        sign: Sign::NoFileHandles,
         what: "file handles by default",
         since: Series::new(1, 14),
         source: "--inode-file-handles in src/main.rs@v1.14.0",
@@ -116,8 +148,8 @@ const FEATURES: &[Feature] = &[
 
 /// What a failure shows to lack that a program has only from a later release on; without a series, what it took the place
 /// of lacks it.
-pub(super) fn of_later(component: Component, observed: &str, series: Option<Series>) -> Option<&'static Feature> {
-    let mut own = FEATURES.iter().filter(|feature| feature.of == component && observed.contains(feature.sign));
+pub(super) fn of_later(failure: &Failure, series: Option<Series>) -> Option<&'static Feature> {
+    let mut own = FEATURES.iter().filter(|feature| feature.of == failure.component && feature.sign.is_of(failure));
     own.find(|feature| series.is_none_or(|series| series < feature.since))
 }
 
@@ -125,6 +157,7 @@ pub(super) fn of_later(component: Component, observed: &str, series: Option<Seri
 mod tests {
     use super::*;
     use model::database::Database;
+    use suites::outcome::ListedName;
 
     #[test]
     fn a_series_is_read_of_any_distros_version() {
@@ -157,13 +190,23 @@ mod tests {
 
     #[test]
     fn what_a_program_never_had_is_told_by_its_release() {
-        let of_qemu = |observed, major, minor| of_later(Component::Qemu, observed, Some(Series::new(major, minor)));
-        let tdx = "/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest";
-        assert_eq!(of_qemu(tdx, 10, 0).unwrap().since, Series::new(10, 1));
-        assert_eq!(of_qemu(tdx, 10, 1), None, "it should have that");
-        assert_eq!(of_qemu("no q35", 5, 2), None);
-        let handles = "it keeps one for each instead of a file handle";
-        let of_daemon = |series| of_later(Component::Virtiofsd, handles, series);
+        let tdx = ListedName { flag: "-object".to_owned(), name: "tdx-guest".to_owned() };
+        let device = ListedName { flag: "-device".to_owned(), ..tdx.clone() };
+        let failure =
+            |component, detail: &FailureDetail| Failure { detail: detail.clone(), ..Failure::new(component, "x") };
+        let of_qemu = |detail: &FailureDetail, major, minor| {
+            of_later(&failure(Component::Qemu, detail), Some(Series::new(major, minor)))
+        };
+        let not_listed = FailureDetail::NotListed { names: vec![tdx] };
+        assert_eq!(of_qemu(&not_listed, 10, 0).unwrap().since, Series::new(10, 1));
+        assert_eq!(of_qemu(&not_listed, 10, 1), None, "it should have that");
+        assert_eq!(of_qemu(&FailureDetail::NotListed { names: vec![device] }, 10, 0), None, "that is no object");
+        assert_eq!(of_qemu(&FailureDetail::Other, 5, 2), None);
+        let said = "qemu-system-x86_64: -object tdx-guest,id=tdx: invalid object type: tdx-guest";
+        let refused = Failure::new(Component::Qemu, said);
+        assert_eq!(of_later(&refused, Some(Series::new(10, 0))).unwrap().since, Series::new(10, 1));
+        let handles = &FailureDetail::NoFileHandles;
+        let of_daemon = |series| of_later(&failure(Component::Virtiofsd, handles), series);
         assert_eq!(of_daemon(Some(Series::new(1, 13))).unwrap().since, Series::new(1, 14));
         assert_eq!(of_daemon(Some(Series::new(1, 14))), None, "it should have them");
         assert!(of_daemon(None).is_some(), "the daemon in C has no such series");

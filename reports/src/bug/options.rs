@@ -1,4 +1,6 @@
-//! The options that a kernel lacks, as a failure names them.
+//! The options that a kernel lacks, as a failure tells them.
+
+use suites::outcome::{Failure, FailureDetail};
 
 /// Options of a kernel's configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,20 +11,16 @@ pub(super) struct Lacking<'o> {
     pub(super) names: Vec<&'o str>,
 }
 
-/// What a failure says that a configuration lacks: `… lacks, built in or as modules: IOMMUFD`, or
-/// `… lacks, as built in: agent: EPOLL is only a module; without it, …`.
-pub(super) fn lacking(observed: &str) -> Option<Lacking<'_>> {
-    let either = observed.split_once(" lacks, built in or as modules: ").map(|(_, told)| (false, told));
-    let (built_in, told) = either.or_else(|| Some((true, observed.split_once(" lacks, as built in: ")?.1)))?;
-    let clauses = told.split("; ").filter(|clause| !clause.starts_with("without it"));
-    let options = clauses.flat_map(|clause| clause.split_once(": ").map_or(clause, |(_, told)| told).split(", "));
-    let names: Vec<&str> =
-        options.filter_map(|option| option.split_whitespace().next()).filter(|o| is_name(o)).collect();
-    (!names.is_empty()).then_some(Lacking { built_in, names })
+/// What a failure says that a configuration lacks; what cannot be an option's name is left out, because scripts have it.
+pub(super) fn lacking(failure: &Failure) -> Option<Lacking<'_>> {
+    let FailureDetail::LacksOptions { built_in, options } = &failure.detail else { return None };
+    let names: Vec<&str> = options.iter().map(String::as_str).filter(|option| is_name(option)).collect();
+    (!names.is_empty()).then_some(Lacking { built_in: *built_in, names })
 }
 
 fn is_name(word: &str) -> bool {
-    word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    let fits = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !word.is_empty() && word.bytes().all(fits)
 }
 
 impl Lacking<'_> {
@@ -37,21 +35,30 @@ impl Lacking<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use suites::outcome::Component;
+
+    fn failure(built_in: bool, options: &[&str]) -> Failure {
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let detail = FailureDetail::LacksOptions { built_in, options };
+        Failure { detail, ..Failure::new(Component::Kernel, "x") }
+    }
 
     #[test]
-    fn options_are_read_out_of_what_the_tests_say() {
-        let built_in = "/boot/config-6.12 lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; \
-                        without it, Kata's agent does not run, or has no sockets; seccomp: SECCOMP is not set; without it, \
-                        no container starts";
-        for (observed, names, words) in [
-            ("/boot/config-6.12 lacks, built in or as modules: IOMMUFD", &["IOMMUFD"][..], "CONFIG_IOMMUFD is not set"),
-            (built_in, &["EPOLL", "UNIX", "SECCOMP"], "CONFIG_EPOLL, CONFIG_UNIX, CONFIG_SECCOMP are not built in"),
+    fn options_are_told_as_a_configuration_has_them() {
+        for (built_in, options, words) in [
+            (false, &["IOMMUFD"][..], "CONFIG_IOMMUFD is not set"),
+            (true, &["EPOLL", "UNIX"], "CONFIG_EPOLL, CONFIG_UNIX are not built in"),
         ] {
-            let lacking = lacking(observed).unwrap();
-            assert_eq!((lacking.names.as_slice(), lacking.words().as_str()), (names, words));
+            let failure = failure(built_in, options);
+            let lacking = lacking(&failure).unwrap();
+            assert_eq!((lacking.names.as_slice(), lacking.words().as_str()), (options, words));
         }
-        for nothing in ["it lacks, as built in: ", "x lacks, built in or as modules: $(id)", "no kernel"] {
-            assert_eq!(lacking(nothing), None, "{nothing}");
-        }
+    }
+
+    #[test]
+    fn what_is_no_options_name_is_left_out() {
+        assert_eq!(lacking(&failure(true, &["$(id)", "epoll", "", "A B"])), None);
+        assert_eq!(lacking(&failure(true, &["$(id)", "EPOLL"])).unwrap().names, ["EPOLL"]);
+        assert_eq!(lacking(&Failure::new(Component::Kernel, "it lacks, as built in: EPOLL")), None);
     }
 }

@@ -145,7 +145,7 @@ fn newer(failed: &FailedTest<'_>) -> Option<String> {
         true => (None, "the one in C that was a part of QEMU up to 7.2".to_owned()),
         false => (Some(series), series.to_string()),
     };
-    let feature = of_later(component, &failed.failure.observed, own)?;
+    let feature = of_later(&failed.failure, own)?;
     let (what, since, source) = (feature.what, feature.since, feature.source);
     Some(format!("{program} has {what} from {since} on ({source}), and the release has {has}."))
 }

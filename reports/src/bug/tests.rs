@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use suites::catalogue;
-use suites::outcome::{Component, Failure, Outcome};
+use suites::outcome::{Component, Failure, FailureDetail, ListedName, Outcome};
 use suites::reproducer::Reproducer;
 
 static DATABASE: LazyLock<Database> = LazyLock::new(Database::embedded);
@@ -173,6 +173,17 @@ fn run(finding: &Finding, change: impl Fn(&mut Maker)) -> Matrix {
     matrix
 }
 
+/// The run with a finding, with these words and this detail in the place of its own words.
+fn run_told(finding: &Finding, observed: &'static str, detail: &FailureDetail) -> Matrix {
+    run(&Finding { observed, ..*finding }, |maker| {
+        for entry in &mut maker.journal.entries {
+            if let Event::TestFinished { outcome: Outcome::Fail(failure), .. } = &mut entry.event {
+                failure.detail = detail.clone();
+            }
+        }
+    })
+}
+
 /// Hands the failure of a finding over.
 fn with<T>(finding: &Finding, matrix: &Matrix, qemu: Option<&Path>, then: impl FnOnce(&FailedTest<'_>) -> T) -> T {
     let record: &Record = DATABASE.record("debian").unwrap();
@@ -273,6 +284,59 @@ fn whose_a_failure_is() {
     // Kata's agents up to 3.13 take for granted that vsock has it.
     let observed = "the agent ended: setsockopt SO_REUSEPORT: Operation not supported (os error 95)";
     assert_eq!(routed(&Finding { observed, ..CHECK_OF_TESTING }).ruling, bug(Owner::Kata));
+}
+
+/// Findings as they are told now: their words may be any, but for those of a program; and what they show, as data.
+fn told() -> Vec<(&'static Finding, &'static str, FailureDetail)> {
+    let text = str::to_owned;
+    let refusal = |description: &str| FailureDetail::QmpRefusal {
+        command: text("device_add"),
+        class: text("GenericError"),
+        description: text(description),
+    };
+    let tdx = ListedName { flag: text("-object"), name: text("tdx-guest") };
+    let said = "fuse: unknown option(s): ` | --cache=auto | --shared-dir=/kata-qualify/slot0 | --announce-submounts \
+                | --sandbox=chroot'";
+    let no_hotplug = "Bus 'pci-bridge-0' does not support hotplugging";
+    let no_boolean = "Invalid parameter type for 'multifunction', expected: boolean";
+    let options = vec![text("IOMMUFD")];
+    vec![
+        (&TDX_OF_TRIXIE, "reworded", FailureDetail::NotListed { names: vec![tdx] }),
+        (&FLAGS_OF_BOOKWORM, said, FailureDetail::DaemonEnded { said: text(said) }),
+        (&PCI_OF_BULLSEYE, no_hotplug, refusal(no_hotplug)),
+        (&ROOT_PORT_OF_TRIXIE, "reworded", refusal(no_boolean)),
+        (&IOMMUFD_OF_TRIXIE, "reworded", FailureDetail::LacksOptions { built_in: false, options }),
+        (&HANDLES_OF_TRIXIE, "reworded", FailureDetail::NoFileHandles),
+        (&HANDLES_OF_BOOKWORM, "reworded", FailureDetail::NoFileHandles),
+        (&HANDLES_OF_A_LATER_DAEMON, "reworded", FailureDetail::NoFileHandles),
+    ]
+}
+
+#[test]
+fn what_is_told_decides_whatever_the_words_of_a_test_are() {
+    // Its summary, which may have those words, is on a script's second line.
+    let script = |failed: &FailedTest<'_>| {
+        let text = script::script(failed, &daemon("/usr/lib/qemu/virtiofsd"));
+        text.map(|text| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let judged = |failed: &FailedTest<'_>| (Route::of(failed, newest()), script(failed));
+    for (finding, observed, detail) in told() {
+        let expected = with(finding, &run(finding, |_| {}), None, judged);
+        let matrix = run_told(finding, observed, &detail);
+        assert_eq!(with(finding, &matrix, None, judged), expected, "{}: {detail:?}", finding.test);
+    }
+}
+
+#[test]
+fn the_words_of_a_test_decide_nothing_where_something_is_told() {
+    for finding in [&IOMMUFD_OF_TRIXIE, &ROOT_PORT_OF_TRIXIE, &FLAGS_OF_BOOKWORM, &TDX_OF_TRIXIE] {
+        let matrix = run_told(finding, finding.observed, &FailureDetail::Other);
+        let script = with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x")));
+        assert!(script.is_err(), "{}", finding.test);
+    }
+    let matrix = run_told(&HANDLES_OF_TRIXIE, HANDLES_OF_TRIXIE.observed, &FailureDetail::Other);
+    let ruling = with(&HANDLES_OF_TRIXIE, &matrix, None, |failed| Route::of(failed, newest()).ruling);
+    assert_eq!(ruling, Ruling::Bug(Owner::Distro));
 }
 
 #[test]
@@ -688,6 +752,33 @@ fn what_a_journal_says_is_never_run() {
         assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{}: {text}", finding.test);
         assert!(!dir.path().join("run").exists(), "{}: {text}", finding.test);
     }
+    let text = |text: &str| hostile(text).to_owned();
+    let evil = "$(CALL)`CALL`';CALL";
+    let name = |flag: &str| ListedName { flag: text(flag), name: text(evil) };
+    let refusal = FailureDetail::QmpRefusal {
+        command: "device_add".to_owned(),
+        class: text(evil),
+        description: text("it's $(CALL)`CALL`\nCALL"),
+    };
+    let told = [
+        (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-object")] }),
+        (&TDX_OF_TRIXIE, FailureDetail::NotListed { names: vec![name("-x;CALL")] }),
+        (&IOMMUFD_OF_TRIXIE, FailureDetail::LacksOptions { built_in: true, options: vec![text(evil)] }),
+        (&FLAGS_OF_BOOKWORM, FailureDetail::DaemonEnded { said: text("please $(CALL)`CALL`; '`CALL`") }),
+        (&PCI_OF_BULLSEYE, refusal),
+    ];
+    let mut made = 0;
+    for (finding, detail) in told {
+        let matrix = run_told(finding, "reworded", &detail);
+        let path = program.display().to_string();
+        let script = with(finding, &matrix, Some(&program), |failed| script::script(failed, &daemon(&path)));
+        let Ok(script) = script else { continue };
+        made += 1;
+        let said = sh(dir.path(), &script, &[]);
+        assert!(matches!(said.status.code(), Some(0 | 1 | 77)), "{detail:?}");
+        assert!(!dir.path().join("run").exists(), "{detail:?}");
+    }
+    assert_eq!(made, 3, "a flag and an option that are none make no script");
     let flag = Finding { observed: hostile("x does not offer -x;CALL y"), ..TDX_OF_TRIXIE };
     let matrix = run(&flag, |_| {});
     let none = with(&flag, &matrix, None, |failed| script::script(failed, &[])).unwrap_err();

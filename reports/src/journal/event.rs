@@ -1,5 +1,6 @@
 //! The events, and the names of what they speak of.
 
+use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
@@ -202,15 +203,18 @@ pub enum Event {
         /// How many tests each of them has, one that runs in several configurations as often as in these.
         #[serde(default)]
         planned: BTreeMap<CellId, u64>,
-        /// The test filter, if not all tests were asked for.
+        /// The test filter, if not all tests were asked for, in words.
         filter: Option<String>,
         /// Whether it was about candidates or another record: such a run is never written back.
         candidate: bool,
         /// Whether keys or an image of the caller's vouched for packages: what was found is not said of the distro.
         #[serde(default)]
         shaped: bool,
-        /// Options that the results depend on.
+        /// Options that the results depend on, in words.
         options: Vec<String>,
+        /// What of filter and options anything is decided by; an older journal has their words alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        facts: Option<RunFacts>,
     },
     /// Work on a cell began.
     CellStarted {

@@ -3,7 +3,7 @@ use crate::sample::{self, Maker, cell, fail};
 use std::io::Write as _;
 use std::thread::sleep;
 use std::time::Duration;
-use suites::outcome::{Component, Failure, Grounds, Outcome};
+use suites::outcome::{Component, Failure, FailureDetail, Grounds, Outcome};
 
 fn written(dir: &std::path::Path) -> Journal {
     let journal = sample::journal();
@@ -61,9 +61,15 @@ fn a_journal_tells_no_mirror_and_no_password() {
     }
     let mut maker = Maker::default();
     maker.start(&["go-3.29"], &["13"]);
-    for entry in maker.journal.entries {
+    let said = "fuse: http://user:s3c\"ret@mirror.example/debian/x".to_owned();
+    let detail = FailureDetail::DaemonEnded { said: said.clone() };
+    let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, said) };
+    maker.attempt("13", &["go-3.29"], "smoke::x", 1, Outcome::Fail(failure));
+    for entry in maker.journal.entries.clone() {
         writer.append_entry(entry).unwrap();
     }
+    let folded = format!("{:?}", crate::run::fold(&maker.journal));
+    assert!(folded.contains("DaemonEnded") && !folded.contains("s3c"), "{folded}");
     let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
     assert!(text.contains("--mirror"), "{text}");
     for secret in ["s3c", "mirror.example", "other", "user:pass"] {

@@ -190,6 +190,7 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
                     text(&mut failure.expected);
                     text(&mut failure.observed);
                     list(&mut failure.asked_for, &mut text);
+                    failure.detail.texts_mut().into_iter().for_each(&mut text);
                     failure.signature = signature::of(failure.component, &failure.observed);
                 }
                 Outcome::Error { message } => text(message),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::{RunFacts, RunFilter};
 use crate::run::{Run, RunEnding, fold};
 use crate::sample::{BOOT, INSTALL, Maker, QMP, cell, facts, fail};
 use suites::outcome::Outcome;
@@ -95,7 +96,16 @@ fn what_a_rerun_showed_comes_after_what_the_run_did() {
     assert_eq!(outcomes(&run, "13", INSTALL), ["pass"]);
     assert_eq!(run.filter, None, "both together are of all tests");
     assert_eq!(run.provenance.planned[&cell("13")], 11);
-    assert_eq!(fold(&rerun).filter.as_deref(), Some("rerun of a"));
+    assert_eq!(fold(&rerun).filter, Some(RunFilter::RerunOf("a".to_owned())));
+    // A run of tests that are called so is no rerun.
+    changed(&mut rerun, |event| {
+        if let Event::RunStarted { facts, .. } = event {
+            let filter = Some(RunFilter::Matching("rerun of a".to_owned()));
+            *facts = Some(RunFacts { filter, ..RunFacts::default() });
+        }
+    });
+    let of_some = fold(&merge(&[rerun, first]).journal).filter;
+    assert_eq!(of_some, Some(RunFilter::Matching("rerun of a".to_owned())));
     // Each run numbers its guests from 1; together each guest has one number.
     let guests: Vec<Vec<u32>> =
         run.cells[&cell("13")].instances.iter().flat_map(|i| &i.attempts).map(|a| a.guests.clone()).collect();

@@ -2,11 +2,11 @@
 //!
 //! Every text of a run passes through here once, so that no report needs to think of it.
 
-use crate::journal::{CellFacts, Event, Journal};
+use crate::journal::{CellFacts, Event, Journal, RunFilter};
 use crate::redact::{self, Redactor};
 use crate::signature::signed;
 use std::collections::BTreeSet;
-use suites::outcome::{Failure, Outcome};
+use suites::outcome::{Failure, FailureDetail, Outcome};
 
 /// Knows every host that anything in the journal gives away.
 pub fn redactor(journal: &Journal) -> Redactor {
@@ -57,11 +57,27 @@ pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
             observed: redactor.text(&failure.observed),
             asked_for: failure.asked_for.iter().map(|source| redactor.line(source)).collect(),
             grounds: failure.grounds,
+            detail: clean_detail(&failure.detail, redactor),
             signature: String::new(),
         })),
         Outcome::Skip { reason } => Outcome::Skip { reason: redactor.text(reason) },
         Outcome::Blocked { by } => Outcome::Blocked { by: redactor.line(by) },
         Outcome::Error { message } => Outcome::Error { message: redactor.text(message) },
+    }
+}
+
+/// A failure's detail likewise; what it gives away stands in what was observed, too.
+fn clean_detail(detail: &FailureDetail, redactor: &Redactor) -> FailureDetail {
+    let mut clean = detail.clone();
+    clean.texts_mut().into_iter().for_each(|text| *text = redactor.text(text));
+    clean
+}
+
+/// A filter with its text cleaned.
+pub(super) fn clean_filter(filter: &RunFilter, redactor: &Redactor) -> RunFilter {
+    match filter {
+        RunFilter::Matching(text) => RunFilter::Matching(redactor.line(text)),
+        RunFilter::RerunOf(run) => RunFilter::RerunOf(redactor.line(run)),
     }
 }
 

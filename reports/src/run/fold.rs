@@ -1,11 +1,10 @@
 //! A journal folded into what became of its run.
 
-use super::clean::{clean_facts, clean_outcome, redactor};
+use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
 use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
-use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
+use crate::journal::{CellFacts, CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
-use crate::resume::RERUN;
 use jiff::Timestamp;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +31,7 @@ pub fn fold(journal: &Journal) -> Run {
         candidate: false,
         shaped: false,
         options: Vec::new(),
+        repeat: None,
         started: None,
         finished: None,
         ending: RunEnding::Killed,
@@ -65,6 +65,7 @@ pub fn fold(journal: &Journal) -> Run {
                 candidate,
                 shaped,
                 options,
+                facts,
             } => {
                 written_as = *schema;
                 current.clone_from(id);
@@ -79,12 +80,16 @@ pub fn fold(journal: &Journal) -> Run {
                 };
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
+                let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
                 // Together with the run that it reruns it is of all that this one was of.
-                let of_all = |filter: &&String| filter.strip_prefix(RERUN).is_some_and(|run| endings.contains_key(run));
-                run.filter = filter.as_ref().filter(|f| !of_all(f)).map(|f| redactor.line(f)).or(run.filter);
+                let of_all =
+                    |filter: &&RunFilter| matches!(filter, RunFilter::RerunOf(run) if endings.contains_key(run));
+                let own = facts.filter.as_ref().filter(|filter| !of_all(filter));
+                run.filter = own.map(|filter| clean_filter(filter, &redactor)).or(run.filter);
+                run.repeat = run.repeat.max(facts.repeat);
                 run.candidate |= *candidate;
                 // Also where somebody took the stamp away.
-                run.shaped |= *shaped || options.iter().any(|option| is_of_the_callers(option));
+                run.shaped |= *shaped || facts.is_shaped();
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
@@ -369,11 +374,4 @@ fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     known.image_manifest = new.image_manifest.or(known.image_manifest.take());
     extend(&mut known.image_options, new.image_options.into_iter());
     extend(&mut known.notes, new.notes.into_iter());
-}
-
-/// Whether an option of a run has somebody else than the distro vouch for the packages: a key, or an image without
-/// its checksum.
-fn is_of_the_callers(option: &str) -> bool {
-    let image = ["--cloud-image ", "--oci-image "].iter().any(|word| option.starts_with(word));
-    option == "--mirror-key" || (image && !option.contains('#'))
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::Event;
+use crate::journal::{Event, RunFacts, RunFilter};
 use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, strings};
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
@@ -159,4 +159,43 @@ fn the_time_until_a_run_goes_on_is_nobodys() {
     // A second for each event, and no event between the last before the kill and the second beginning's first.
     assert_eq!(cell.millis(), Some(3000 + 4000));
     assert_eq!(cell.phases[&Phase::Tests], 2000 + 3000);
+}
+
+/// The run of a journal that begins so.
+fn begun(change: impl Fn(&mut Event)) -> Run {
+    let mut maker = Maker::default();
+    maker.start(&["a"], &["13"]);
+    maker.journal.entries.iter_mut().for_each(|entry| change(&mut entry.event));
+    fold(&maker.journal)
+}
+
+#[test]
+fn what_a_run_was_asked_for_is_read_as_data_and_of_an_older_journal_in_words() {
+    let words = strings(&["--repeat 5", "--oci-image x.tar"]);
+    let told = RunFacts {
+        filter: Some(RunFilter::Matching("http://mirror.example/x \u{1b}[1m".to_owned())),
+        repeat: Some(5),
+        has_unchecked_image: true,
+        ..RunFacts::default()
+    };
+    for own in [None, Some(&told)] {
+        let run = begun(|event| {
+            if let Event::RunStarted { filter, options, facts, .. } = event {
+                *filter = told.filter.as_ref().map(ToString::to_string);
+                // Where it is told as data, there may be any words.
+                *options = if own.is_some() { strings(&["reworded"]) } else { words.clone() };
+                *facts = own.cloned();
+            }
+        });
+        assert!(run.shaped && run.repeat == Some(5), "{run:?}");
+        let Some(RunFilter::Matching(text)) = &run.filter else { panic!("{run:?}") };
+        assert!(text.contains("http://") && !text.contains('\u{1b}'), "{text:?}");
+    }
+    let nothing = begun(|event| {
+        if let Event::RunStarted { options, facts, .. } = event {
+            options.clone_from(&words);
+            *facts = Some(RunFacts::default());
+        }
+    });
+    assert_eq!((nothing.shaped, nothing.repeat, nothing.filter), (false, None, None), "it is told that there is none");
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::RunFilter;
 use crate::matrix::matrix;
 use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
@@ -322,7 +323,7 @@ fn what_strict_objects_to_is_told_as_lacking() {
 fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
     let code = |fails: bool| {
         let mut matrix = judged(&run(|t| (fails && t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
-        matrix.filter = Some("filesystem::".to_owned());
+        matrix.filter = Some(RunFilter::Matching("filesystem::".to_owned()));
         let judgements = matrix.cells.iter_mut().flat_map(|cell| cell.judgements.values_mut());
         for judgement in judgements.flat_map(|of| of.values_mut()) {
             judgement.unrun = 1;

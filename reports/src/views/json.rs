@@ -59,7 +59,7 @@ pub(crate) struct Document<'a> {
     finished: Option<Timestamp>,
     ending: RunEnding,
     /// The test filter; null when all tests were asked for.
-    filter: Option<&'a str>,
+    filter: Option<String>,
     /// Whether something was laid over the distro or the records.
     candidate: bool,
     /// Whether keys or an image of the caller's vouched for packages.
@@ -245,7 +245,7 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
         started: matrix.started,
         finished: matrix.finished,
         ending: matrix.ending,
-        filter: matrix.filter.as_deref(),
+        filter: matrix.filter.as_ref().map(ToString::to_string),
         candidate: matrix.candidate,
         shaped: matrix.shaped,
         options: &matrix.options,

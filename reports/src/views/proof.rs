@@ -97,7 +97,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Event;
+    use crate::journal::{Event, RunFacts};
     use crate::sample::{self, TDX, beside, cell, judged, recorded, run};
 
     fn changed(change: impl Fn(&mut Event)) -> crate::matrix::Matrix {
@@ -198,6 +198,18 @@ mod tests {
         for (change, why) in table {
             let said = render(&sample::standings(&changed(change)));
             assert!(said.contains(why), "{why}: {said}");
+        }
+        // As data it is said once more.
+        for facts in [
+            RunFacts { has_callers_keys: true, ..RunFacts::default() },
+            RunFacts { has_unchecked_image: true, ..RunFacts::default() },
+        ] {
+            let said = render(&sample::standings(&changed(|event| {
+                if let Event::RunStarted { facts: told, .. } = event {
+                    *told = Some(facts.clone());
+                }
+            })));
+            assert!(said.contains("not for the records: it is shaped"), "{said}");
         }
         // With its checksum an image is its publisher's.
         let said = render(&sample::standings(&changed(|event| {

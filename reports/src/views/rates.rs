@@ -21,7 +21,7 @@ struct Rate {
 /// Those that were only retried after a failure have no rate: who looks again only where it failed sees too few passes.
 pub fn rates(standings: &Standings<'_>) -> Option<String> {
     let matrix = standings.matrix;
-    matrix.options.iter().find(|option| option.starts_with("--repeat "))?;
+    matrix.repeat?;
     let labels = Labels::new(matrix);
     let mut out = String::from("Passes of each test\n");
     for cell in &matrix.cells {
@@ -68,7 +68,7 @@ fn words(rate: Rate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::Event;
+    use crate::journal::{Event, RunFacts};
     use crate::sample::{BOOT, HOTPLUG, QMP, error, fail, judged, run, standings};
     use suites::outcome::Component;
 
@@ -88,8 +88,8 @@ mod tests {
         }
         maker.journal.entries.extend([cell_end, end]);
         assert_eq!(rates(&standings(&judged(&maker))), None, "nobody asked for rates");
-        if let Event::RunStarted { options, .. } = &mut maker.journal.entries[0].event {
-            options.push("--repeat 5".to_owned());
+        if let Event::RunStarted { facts, .. } = &mut maker.journal.entries[0].event {
+            *facts = Some(RunFacts { repeat: Some(5), ..RunFacts::default() });
         }
         let matrix = judged(&maker);
         let text = rates(&standings(&matrix)).unwrap();

@@ -1,8 +1,7 @@
 //! How the reports for people word what they have in common.
 
-use crate::journal::{CellFacts, CellId};
+use crate::journal::{CellFacts, CellId, RunFilter};
 use crate::matrix::{CellReport, Matrix};
-use crate::resume::RERUN;
 use crate::run::RunEnding;
 use crate::standing::Standings;
 use crate::views::disagreement::disagreements;
@@ -93,9 +92,11 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
     if let Some(filter) = &matrix.filter {
-        let asked = match filter.strip_prefix(RERUN) {
-            Some(run) => format!("Only what did not pass in the run {run} was asked for; of what that does"),
-            None => format!("Only tests matching `{filter}` were asked for; of what they do"),
+        let asked = match filter {
+            RunFilter::RerunOf(run) => {
+                format!("Only what did not pass in the run {run} was asked for; of what that does")
+            }
+            RunFilter::Matching(text) => format!("Only tests matching `{text}` were asked for; of what they do"),
         };
         out.push(format!("{asked} not prove, nothing is said or written back."));
     }

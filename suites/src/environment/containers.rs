@@ -2,7 +2,7 @@
 
 use super::container::{Container, ContainerOutput, ContainerUsage};
 use super::docker::Docker;
-use super::pods::Cri;
+use super::pods::{Cri, NoCri};
 use super::trace::Trace;
 use crate::check::{Check, Stop};
 use crate::claims::Claims;
@@ -158,8 +158,9 @@ pub trait Containers {
     /// No other test has it meanwhile, so that a body asks once.
     ///
     /// # Errors
-    /// A skip where the environment has no CNI plugins, or its containerd no CRI that Kubernetes speaks.
-    fn cri(&self) -> Result<Box<dyn Cri + '_>, Stop>;
+    /// What its containerd speaks, where that is no CRI that Kubernetes speaks; a skip where the environment has no CNI
+    /// plugins.
+    fn cri(&self) -> Result<Box<dyn Cri + '_>, NoCri>;
     /// Docker's engine, as people start containers by it, with this runtime.
     ///
     /// No other test has it meanwhile, so that a body asks once.

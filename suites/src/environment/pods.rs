@@ -125,6 +125,36 @@ pub enum Ephemeral {
     Memory,
 }
 
+/// Why no pods can be run by CRI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoCri {
+    /// containerd speaks no version that Kubernetes speaks since 1.26, only the one before it.
+    OnlyV1Alpha2 {
+        /// containerd's own version.
+        containerd: String,
+    },
+    /// Anything else.
+    Stopped(Stop),
+}
+
+impl From<Stop> for NoCri {
+    fn from(stop: Stop) -> NoCri {
+        NoCri::Stopped(stop)
+    }
+}
+
+/// What it is to a test that is about something else.
+impl From<NoCri> for Stop {
+    fn from(none: NoCri) -> Stop {
+        match none {
+            NoCri::OnlyV1Alpha2 { containerd } => Stop::skip(format!(
+                "containerd {containerd} speaks CRI v1alpha2 only, and Kubernetes 1.26 and later speak v1 only"
+            )),
+            NoCri::Stopped(stop) => stop,
+        }
+    }
+}
+
 /// containerd as kubelet knows it, with one runtime's handler.
 pub trait Cri {
     /// containerd's version.

@@ -3,7 +3,7 @@
 use super::proves::HANDLES;
 use crate::check::{Check, Doing, Stop};
 use crate::environment::Pair;
-use crate::outcome::Grounds;
+use crate::outcome::{FailureDetail, Grounds};
 use crate::row::{Row, row};
 use crate::test::Need;
 
@@ -40,7 +40,7 @@ fn files_that_the_guest_knows_hold_no_descriptors(pair: &mut Pair<'_>) -> Check 
         "the guest looked at {FILES} files, and virtiofsd has {grown} descriptors more than before ({before}, then \
          {after}): it keeps one for each instead of a file handle"
     );
-    Err(Stop::fail(seen).resting_on(Grounds::Measured))
+    Err(Stop::fail(seen).resting_on(Grounds::Measured).showing(FailureDetail::NoFileHandles))
 }
 
 const FILES: usize = 200;

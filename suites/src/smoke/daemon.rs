@@ -2,7 +2,8 @@
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
-use crate::environment::EnvironmentSide;
+use crate::environment::{Daemon, EnvironmentSide};
+use crate::outcome::FailureDetail;
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
@@ -36,8 +37,14 @@ fn virtiofsd_accepts_the_profiles_flags(env: &dyn EnvironmentSide) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     match daemon.wait(Duration::from_secs(1)) {
         None => Ok(()),
-        Some(how) => Err(Stop::fail(format!("virtiofsd ended at once ({how}): {}", daemon.last_lines()))),
+        Some(how) => Err(ended("ended at once", &how, &*daemon)),
     }
+}
+
+/// A daemon that ended, in its own words.
+fn ended(when: &str, how: &str, daemon: &dyn Daemon) -> Stop {
+    let said = daemon.last_lines();
+    Stop::fail(format!("virtiofsd {when} ({how}): {said}")).showing(FailureDetail::DaemonEnded { said })
 }
 
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
@@ -51,7 +58,7 @@ fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn EnvironmentSide) -> Chec
             return Ok(());
         }
         if let Some(how) = daemon.wait(Duration::from_millis(50)) {
-            return Err(Stop::fail(format!("virtiofsd ended ({how}): {}", daemon.last_lines())));
+            return Err(ended("ended", &how, &*daemon));
         }
     }
     let seen = daemon.last_lines();
@@ -64,4 +71,28 @@ fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn EnvironmentSide) -> Chec
 /// does not know the `readonly=` that runtime-rs always passes.
 fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn EnvironmentSide) -> Check {
     env.start_qemu_against_a_silent_daemon()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Ended;
+
+    impl Daemon for Ended {
+        fn log(&self) -> String {
+            "fuse: unknown option\n".to_owned()
+        }
+
+        fn wait(&mut self, _: Duration) -> Option<String> {
+            Some("exit code 1".to_owned())
+        }
+    }
+
+    #[test]
+    fn a_daemons_own_words_are_told_apart_from_ours() {
+        let said = FailureDetail::DaemonEnded { said: "fuse: unknown option".to_owned() };
+        let expected = Stop::fail("virtiofsd ended at once (exit code 1): fuse: unknown option").showing(said);
+        assert_eq!(ended("ended at once", "exit code 1", &Ended), expected);
+    }
 }

@@ -4,6 +4,7 @@ use super::packages::qemu_in_use;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::environment::EnvironmentSide;
+use crate::outcome::{FailureDetail, ListedName};
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
@@ -172,7 +173,7 @@ fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]
         if gates.iter().any(|g| g.kind == *kind) {
             let list = help(env, *kind)?;
             for gate in gates.iter().filter(|g| g.kind == *kind && !list.iter().any(|known| known == &g.name)) {
-                missing.push(format!("{} {}", flag(*kind), gate.name));
+                missing.push(ListedName { flag: flag(*kind).to_owned(), name: gate.name.clone() });
                 sources.push(gate.source.as_str());
             }
         }
@@ -180,7 +181,13 @@ fn offered(env: &dyn EnvironmentSide, capability: Capability, kinds: &[GateKind]
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Stop::fail(format!("{} does not offer {}", qemu_in_use(env)?, missing.join(", "))).citing(sources))
+    Err(not_offered(&qemu_in_use(env)?, missing).citing(sources))
+}
+
+/// That a QEMU's lists lack names.
+fn not_offered(qemu: &str, names: Vec<ListedName>) -> Stop {
+    let words: Vec<String> = names.iter().map(|ListedName { flag, name }| format!("{flag} {name}")).collect();
+    Stop::fail(format!("{qemu} does not offer {}", words.join(", "))).showing(FailureDetail::NotListed { names })
 }
 
 fn flag(kind: GateKind) -> &'static str {
@@ -223,6 +230,15 @@ fn names(text: &str, kind: GateKind) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_offered_is_named_in_words_and_as_data() {
+        let name = |flag: &str, name: &str| ListedName { flag: flag.to_owned(), name: name.to_owned() };
+        let names = vec![name("-device", "nvdimm"), name("-object", "tdx-guest")];
+        let expected = Stop::fail("/q does not offer -device nvdimm, -object tdx-guest");
+        let detail = FailureDetail::NotListed { names: names.clone() };
+        assert_eq!(not_offered("/q", names), expected.showing(detail));
+    }
 
     #[test]
     fn names_are_taken_from_each_list_as_qemu_prints_it() {

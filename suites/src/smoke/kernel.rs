@@ -5,6 +5,7 @@ use crate::check::{Check, Stop};
 use crate::claims::Claims;
 use crate::ensure;
 use crate::environment::EnvironmentSide;
+use crate::outcome::FailureDetail;
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::under;
@@ -12,6 +13,9 @@ use model::kernel::{Judged, KernelConfig, KernelUse, Weight};
 use model::profile::{Gate, GateKind, ModuleUse};
 
 const SOURCE: &str = include_str!("kernel.rs");
+
+/// Options of one use that are told: a kernel without netfilter lacks a hundred.
+const TOLD: usize = 12;
 
 pub(super) static ROWS: &[Row] = &[
     row!(Environment(kernel_has_iommufd), &[Capability::VmmVfio], Kernel)
@@ -91,17 +95,31 @@ fn kernel_has_the_options_that_the_agent_needs(env: &dyn EnvironmentSide) -> Che
     let judged: Vec<Judged<'_>> = uses.into_iter().map(|one| Judged::of(&config, one)).collect();
     wanted_and_missing(&judged).into_iter().for_each(|note| env.note(note));
     let lacking = needed_and_missing(&judged);
-    ensure!(lacking.is_empty(), "{path} lacks, as built in: {}", lacking.join("; "));
-    Ok(())
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let options = needed(&judged).flat_map(names).collect();
+    let detail = FailureDetail::LacksOptions { built_in: true, options };
+    Err(Stop::fail(format!("{path} lacks, as built in: {}", lacking.join("; "))).showing(detail))
 }
 
-/// What is missing that the agent needs built in, with what does not work without it.
-fn needed_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
-    let needed = judged.iter().filter(|one| {
+/// What the agent needs built in.
+fn needed<'j, 'u>(judged: &'j [Judged<'u>]) -> impl Iterator<Item = &'j Judged<'u>> {
+    judged.iter().filter(|one| {
         let of = one.kernel_use.of;
         of.built_in && of.serves == Some(Capability::KernelGuest) && one.kernel_use.weight == Weight::Required
-    });
-    needed.filter_map(consequence).collect()
+    })
+}
+
+/// What is missing of that, with what does not work without it.
+fn needed_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
+    needed(judged).filter_map(consequence).collect()
+}
+
+/// The names of the options that are missing, as far as they are told.
+fn names(judged: &Judged<'_>) -> Vec<String> {
+    let missing = judged.options().filter(|(_, state)| state.is_missing());
+    missing.take(TOLD).map(|(option, _)| option.name.to_owned()).collect()
 }
 
 /// What is missing of what Kata or containers can use, likewise.
@@ -111,8 +129,6 @@ fn wanted_and_missing(judged: &[Judged<'_>]) -> Vec<String> {
 
 /// `xfs: XFS_FS is not set; without it, volumes with XFS are not mounted`.
 fn consequence(judged: &Judged<'_>) -> Option<String> {
-    /// A kernel without netfilter lacks a hundred.
-    const TOLD: usize = 12;
     let (missing, of) = (judged.missing(), judged.kernel_use.of);
     let more = match missing.len().saturating_sub(TOLD) {
         0 => String::new(),
@@ -173,8 +189,12 @@ fn kernel_has_iommufd(env: &dyn EnvironmentSide) -> Check {
     let (path, config) = configuration(env)?;
     let gates = env.profile().gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
     let lacking = lacking(&config, gates);
-    ensure!(lacking.is_empty(), "{path} lacks, built in or as modules: {}", lacking.join(", "));
-    Ok(())
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let options = lacking.iter().map(|&option| option.to_owned()).collect();
+    let detail = FailureDetail::LacksOptions { built_in: false, options };
+    Err(Stop::fail(format!("{path} lacks, built in or as modules: {}", lacking.join(", "))).showing(detail))
 }
 
 /// The options of gates that a kernel has in no form.
@@ -271,6 +291,7 @@ mod tests {
              every one such a profile",
             ]
         );
+        assert_eq!(needed(&lacks).flat_map(names).collect::<Vec<_>>(), ["EPOLL", "SECCOMP"]);
         let wanted = "xfs: XFS_FS is not set; without it, volumes, and images of Kata's, with XFS are not mounted";
         assert_eq!(wanted_and_missing(&lacks), [wanted]);
     }

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use suites::check::{Check, Stop};
 use suites::containers::{
     Container, ContainerOutput, ContainerRuntime, ContainerdEvent, Containers, Cri, Docker, GuestFiles, Kata, Network,
-    Process, Sandbox, Snapshotter, Task, Trace,
+    NoCri, Process, Sandbox, Snapshotter, Task, Trace,
 };
 use suites::environment::Claims;
 use suites::outcome::Component;
@@ -311,7 +311,7 @@ impl Containers for Session<'_> {
         Ok(Box::new(task))
     }
 
-    fn cri(&self) -> Result<Box<dyn Cri + '_>, Stop> {
+    fn cri(&self) -> Result<Box<dyn Cri + '_>, NoCri> {
         self.make_room();
         let alone = self.cri.alone();
         let instance = self.cri.get(CriInstance::ended, || CriInstance::start(self.settings, &self.claims.kata))?;

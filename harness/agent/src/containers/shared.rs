@@ -2,7 +2,6 @@
 
 use model::sync::locked;
 use std::sync::{Arc, Mutex, MutexGuard};
-use suites::check::Stop;
 
 /// Something that the first test that wants it starts.
 pub struct Shared<T> {
@@ -26,7 +25,7 @@ impl<T> Shared<T> {
     ///
     /// # Errors
     /// Why it does not start.
-    pub fn get(&self, has_ended: fn(&T) -> bool, start: impl FnOnce() -> Result<T, Stop>) -> Result<Arc<T>, Stop> {
+    pub fn get<E>(&self, has_ended: fn(&T) -> bool, start: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
         let mut shared = locked(&self.instance);
         if let Some(running) = shared.as_ref().filter(|running| !has_ended(running)) {
             return Ok(Arc::clone(running));

@@ -4,6 +4,7 @@ use super::{FailedTest, WORK, line, qemu, quoted, word};
 use crate::bug::options::lacking;
 use crate::bug::refused::{Refusal, given, refusal};
 use serde_json::json;
+use suites::outcome::{FailureDetail, ListedName};
 use suites::reproducer::Plug;
 
 /// Arguments of QEMU that list what there is.
@@ -17,11 +18,12 @@ const IDLE: &str = "-nodefaults -display none -S";
 
 /// QEMU's lists lack names.
 pub(super) fn qemu_lists(failed: &FailedTest<'_>) -> Result<String, String> {
-    let (_, missing) = failed.failure.observed.split_once(" does not offer ").ok_or("what is missing is not named")?;
-    let pairs: Option<Vec<(&str, &str)>> = missing.trim().split(", ").map(|pair| pair.split_once(' ')).collect();
-    let pairs = pairs.filter(|pairs| pairs.iter().all(|(flag, _)| LISTED.contains(flag)));
-    let pairs = pairs.ok_or("what is missing is not named")?;
-    let mut flags: Vec<&str> = pairs.iter().map(|(flag, _)| *flag).collect();
+    const UNNAMED: &str = "what is missing is not named";
+    let FailureDetail::NotListed { names } = &failed.failure.detail else { return Err(UNNAMED.to_owned()) };
+    let mut flags: Vec<&str> = names.iter().map(|listed| listed.flag.as_str()).collect();
+    if flags.is_empty() || !flags.iter().all(|flag| LISTED.contains(flag)) {
+        return Err(UNNAMED.to_owned());
+    }
     flags.dedup();
     let mut out = qemu(failed)?;
     out.push_str(
@@ -41,7 +43,7 @@ echo "== control: the lists have something in them"
         ));
     }
     out.push_str("\necho \"== what Kata Containers asks for\"\nmissing=\n");
-    for (flag, name) in pairs {
+    for ListedName { flag, name } in names {
         out.push_str(&format!("wants {flag} {}\n", quoted(name)));
     }
     out.push_str(
@@ -127,8 +129,9 @@ fn object(value: &str) -> Smallest {
 
 /// virtiofsd refuses the profile's flags.
 pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, String> {
-    let observed = &failed.failure.observed;
-    let (_, said) = observed.split_once("): ").ok_or("the daemon did not say what it refuses")?;
+    let FailureDetail::DaemonEnded { said } = &failed.failure.detail else {
+        return Err("the daemon did not say what it refuses".to_owned());
+    };
     let words = fixed(said).ok_or("the daemon's words have nothing that stays the same")?;
     let [path, flags @ ..] = daemon else { return Err("the record names no virtiofsd for the release".to_owned()) };
     // What it says would go to the system's log.
@@ -166,7 +169,7 @@ fn fixed(said: &str) -> Option<&str> {
 
 /// The kernel's configuration lacks options.
 pub(super) fn kernel_options(failed: &FailedTest<'_>) -> Result<String, String> {
-    let lacking = lacking(&failed.failure.observed).ok_or("which options lack is not named")?;
+    let lacking = lacking(&failed.failure).ok_or("which options lack is not named")?;
     let (names, value) = (lacking.names, if lacking.built_in { "y" } else { "[ym]" });
     Ok(format!(
         r#"
@@ -196,10 +199,14 @@ not_reproduced "the kernel has all of it"
 
 /// QEMU refuses to plug a device.
 pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, String> {
-    let observed = &failed.failure.observed;
-    let said = observed.split_once("device_add was refused (").and_then(|(_, rest)| rest.split_once("): "));
-    let (_, said) = said.ok_or("what failed is not that QEMU refuses the device")?;
-    // What this program says of it comes behind.
+    const OTHER: &str = "what failed is not that QEMU refuses the device";
+    let FailureDetail::QmpRefusal { command, description: said, .. } = &failed.failure.detail else {
+        return Err(OTHER.to_owned());
+    };
+    if command != "device_add" {
+        return Err(OTHER.to_owned());
+    }
+    // In an older journal what this program says of it comes behind.
     let words = said.split(['\n', ';']).next().unwrap_or(said).trim();
     if words.is_empty() {
         return Err("QEMU did not say why it refuses the device".to_owned());

@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::RunFilter;
 use crate::sample::{self, BLK, RENAME, TDX, cell, fail, judged, recorded, run};
 use crate::standing::{Change, Effect, Standings, Weight};
 use model::known_issues::KnownIssuesFile;
@@ -112,7 +113,7 @@ fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
 fn a_run_that_is_not_whole_leaves_entries_alone() {
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
     let mut filtered = judged(&run(|_| None));
-    filtered.filter = Some("tdx".to_owned());
+    filtered.filter = Some(RunFilter::Matching("tdx".to_owned()));
     assert_eq!(state(&filtered, &issues(&[unmatched])).0, Some(IssueState::Unjudged));
     let skipped = judged(&run(|test| (test == RENAME).then(|| sample::skip("no room"))));
     assert_eq!(state(&skipped, &issues(&[])).0, Some(IssueState::Unjudged));

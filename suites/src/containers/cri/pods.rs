@@ -5,7 +5,7 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::containers::process::{parse_facts, wait_for};
 use crate::ensure;
-use crate::environment::{ContainerRuntime, Containers, Ephemeral, PROBE, PodContainer, PodWanted, Process};
+use crate::environment::{ContainerRuntime, Containers, Ephemeral, NoCri, PROBE, PodContainer, PodWanted, Process};
 use crate::row::{Row, row};
 use crate::test::Place;
 
@@ -35,9 +35,15 @@ fn containerd_speaks_cri_v1(containers: &dyn Containers) -> Check {
             containers.note(format!("containerd {} speaks CRI v1", cri.version()));
             Ok(())
         }
-        // Without the network's plugins nobody has asked it.
-        Err(Stop::Skip { reason }) if reason.contains("v1alpha2") => Err(Stop::fail(reason)),
-        Err(other) => Err(other),
+        Err(none) => Err(judged(none)),
+    }
+}
+
+/// What the lack of CRI is to the test that is about it: without the network's plugins nobody has asked containerd.
+fn judged(none: NoCri) -> Stop {
+    match none {
+        older @ NoCri::OnlyV1Alpha2 { .. } => Stop::fail(Stop::from(older).words()),
+        NoCri::Stopped(stop) => stop,
     }
 }
 
@@ -179,4 +185,19 @@ fn a_pods_sysctl_is_set(containers: &dyn Containers) -> Check {
         ensure!(after == host, "{NAME} of the host has changed from {} to {}", host.trim(), after.trim());
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_cri_fails_its_own_test_and_skips_the_others() {
+        let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
+        assert!(matches!(judged(older.clone()), Stop::Fail { message, .. } if message.contains("containerd 1.4.13")));
+        assert!(matches!(Stop::from(older), Stop::Skip { reason } if reason.contains("containerd 1.4.13")));
+        // Whatever is said of what was not asked, it was not asked.
+        let unasked = Stop::skip("no CNI plugins: whether it speaks v1alpha2 is not known");
+        assert_eq!(judged(NoCri::from(unasked.clone())), unasked);
+    }
 }

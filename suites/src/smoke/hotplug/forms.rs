@@ -7,7 +7,7 @@
 use super::behind;
 use crate::check::{Check, Doing as _, Stop};
 use crate::environment::{Machine, Tap};
-use crate::outcome::Component;
+use crate::outcome::{Component, FailureDetail};
 use crate::smoke::guest_files::list;
 use model::profile::{BlkSource, JsonStyle, Profile, Runtime};
 use serde_json::{Value, json};
@@ -331,16 +331,18 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
 
 /// Whom a refusal blames: Kata, where QEMU refuses an argument's type and takes the same device with the right types.
 fn refused(machine: &mut dyn Machine, arguments: &Value, stop: Stop) -> Stop {
-    let Stop::Fail { message, .. } = &stop else { return stop };
+    let Stop::Fail { message, detail, .. } = &stop else { return stop };
+    let FailureDetail::QmpRefusal { description, .. } = &**detail else { return stop };
     let typed = typed(arguments.clone());
-    if !message.contains("Invalid parameter type") || typed == *arguments {
+    if !description.contains("Invalid parameter type") || typed == *arguments {
         return stop;
     }
     match machine.qmp("device_add", typed) {
         Ok(_) => Stop::blame(
             Component::Kata,
             format!("{message}; Kata sends it as text, and this QEMU takes the same device with the right types"),
-        ),
+        )
+        .showing(FailureDetail::clone(detail)),
         Err(Stop::Fail { .. }) => stop,
         Err(other) => other,
     }

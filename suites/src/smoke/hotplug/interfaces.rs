@@ -92,8 +92,8 @@ fn ways(runtime: Runtime) -> &'static [bool] {
 fn with(stop: Stop, by_vhost: bool) -> Stop {
     let how = if by_vhost { "with vhost-net" } else { "without vhost-net" };
     match stop {
-        Stop::Fail { message, blames, record, asked_for, grounds } => {
-            Stop::Fail { message: format!("{how}: {message}"), blames, record, asked_for, grounds }
+        Stop::Fail { message, blames, record, asked_for, grounds, detail } => {
+            Stop::Fail { message: format!("{how}: {message}"), blames, record, asked_for, grounds, detail }
         }
         other => other,
     }

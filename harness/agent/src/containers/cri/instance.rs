@@ -27,7 +27,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::check::{Check, Stop};
-use suites::containers::{ContainerRuntime, Kata};
+use suites::containers::{ContainerRuntime, Kata, NoCri};
 use suites::outcome::Component;
 
 /// How long a call may take that waits for no container.
@@ -63,9 +63,9 @@ impl CriInstance {
     /// Starts it, and waits until it says that it can run pods.
     ///
     /// # Errors
-    /// A skip where there is no containerd, no CNI, no `/etc/hosts`, or no CRI of a version that Kubernetes speaks; a
+    /// A skip where there is no containerd, no CNI or no `/etc/hosts`; that it speaks no CRI that Kubernetes speaks; a
     /// failure of containerd's where it ends or does not serve.
-    pub fn start(settings: &Settings, katas: &[Kata]) -> Result<CriInstance, Stop> {
+    pub fn start(settings: &Settings, katas: &[Kata]) -> Result<CriInstance, NoCri> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
         has_containerd(settings)?;
@@ -76,7 +76,8 @@ impl CriInstance {
             )
         })?;
         if !Path::new(HOSTS).exists() {
-            return Err(Stop::skip(format!("the environment has no {HOSTS}, which containerd copies for each pod")));
+            let reason = format!("the environment has no {HOSTS}, which containerd copies for each pod");
+            return Err(Stop::skip(reason).into());
         }
         let name = format!("kq{}c{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
         let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
@@ -94,7 +95,7 @@ impl CriInstance {
             (Ok(running), Ok(client)) => (running, client),
             (Err(stop), _) | (_, Err(stop)) => {
                 clean_up(&name, &disk, 0);
-                return Err(stop);
+                return Err(stop.into());
             }
         };
         let mut instance = CriInstance {
@@ -114,57 +115,46 @@ impl CriInstance {
     }
 
     /// Gives containerd's version, once it speaks CRI v1 and is ready.
-    fn wait_until_it_serves(&self) -> Result<String, Stop> {
+    fn wait_until_it_serves(&self) -> Result<String, NoCri> {
         let end = Instant::now() + START;
         loop {
             let spoken = self.client.spoken(CALL);
             let is_lost = matches!(spoken, Err(CallError::Lost { .. }));
             let seen = match spoken {
-                Ok(Spoken::V1(version)) => match self.not_ready() {
-                    None => return Ok(version),
-                    Some(why) => why,
+                Ok(spoken) => match version(spoken)? {
+                    Some(version) => match self.not_ready() {
+                        None => return Ok(version),
+                        Some(why) => why,
+                    },
+                    None => NotReady::of_containerd("the socket has no CRI"),
                 },
-                Ok(Spoken::OnlyV1Alpha2(version)) => {
-                    return Err(Stop::skip(format!(
-                        "containerd {version} speaks CRI v1alpha2 only, and Kubernetes 1.26 and later speak v1 only"
-                    )));
-                }
-                // It answers before all of its plugins are loaded.
-                Ok(Spoken::Neither) => "the socket has no CRI".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => NotReady::of_containerd(error.to_string()),
             };
             if let Some(ended) = self.end() {
-                return Err(ended);
+                return Err(ended.into());
             }
             if Instant::now() >= end {
-                let message = format!("containerd is not ready for pods within {} s: {seen}", START.as_secs());
+                let message = format!("containerd is not ready for pods within {} s: {}", START.as_secs(), seen.why);
                 let message = format!("{message}: {}", self.last_words());
                 // It tells of itself first; what makes the network is told by us, and is no part of it. A socket that
                 // takes connections, and none of the client's, may be the client's fault.
                 let is_served = || UnixStream::connect(self.run.join("sock")).is_ok();
-                if seen.starts_with(NETWORK) || (is_lost && is_served()) {
-                    return Err(Stop::error(message));
+                if seen.is_of_network || (is_lost && is_served()) {
+                    return Err(Stop::error(message).into());
                 }
-                return Err(Stop::blame(Component::Containerd, message));
+                return Err(Stop::blame(Component::Containerd, message).into());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    fn not_ready(&self) -> Option<String> {
+    fn not_ready(&self) -> Option<NotReady> {
         let answer: Result<StatusResponse, _> = self.client.call(RUNTIME, "Status", StatusRequest {}, CALL);
         let conditions = match answer {
             Ok(answer) => answer.status.unwrap_or_default().conditions,
-            Err(error) => return Some(error.to_string()),
+            Err(error) => return Some(NotReady::of_containerd(error.to_string())),
         };
-        // Later ones have further conditions, which warn of what is going to be dropped.
-        let lacks = |kind: &str| conditions.iter().find(|c: &&RuntimeCondition| c.r#type == kind && !c.status);
-        let lacking: Vec<String> = [RUNTIME_READY, NETWORK]
-            .into_iter()
-            .filter_map(lacks)
-            .map(|c| format!("{}: {}", c.r#type, c.message))
-            .collect();
-        (!lacking.is_empty()).then(|| lacking.join("; "))
+        lacking(&conditions)
     }
 
     /// A call about pods and containers.
@@ -210,7 +200,7 @@ impl CriInstance {
             }
             *running = begin(&self.settings, &self.run, &log_name(&self.name, self.number()))?;
         }
-        self.wait_until_it_serves().map(drop)
+        self.wait_until_it_serves().map(drop).map_err(Stop::from)
     }
 
     /// A number that no other pod or volume of this instance has.
@@ -272,6 +262,41 @@ impl CriInstance {
         let status = locked(&self.running).child.try_wait().ok().flatten();
         status.map(|status| meaning(status, &self.last_words()))
     }
+}
+
+/// Why no pod can be run yet.
+#[derive(Debug, PartialEq, Eq)]
+struct NotReady {
+    why: String,
+    /// Whether only the network is not ready.
+    is_of_network: bool,
+}
+
+impl NotReady {
+    fn of_containerd(why: impl Into<String>) -> NotReady {
+        NotReady { why: why.into(), is_of_network: false }
+    }
+}
+
+/// The server's own version, where it speaks CRI v1; none as long as it speaks none.
+fn version(spoken: Spoken) -> Result<Option<String>, NoCri> {
+    match spoken {
+        Spoken::V1(version) => Ok(Some(version)),
+        Spoken::OnlyV1Alpha2(containerd) => Err(NoCri::OnlyV1Alpha2 { containerd }),
+        // It answers before all of its plugins are loaded.
+        Spoken::Neither => Ok(None),
+    }
+}
+
+/// What of containerd's conditions does not hold; later ones have further conditions, which warn of what is going to be
+/// dropped.
+fn lacking(conditions: &[RuntimeCondition]) -> Option<NotReady> {
+    let lacks = |kind: &str| conditions.iter().find(|c| c.r#type == kind && !c.status);
+    let (runtime, network) = (lacks(RUNTIME_READY), lacks(NETWORK));
+    let told = runtime.into_iter().chain(network).map(|c| format!("{}: {}", c.r#type, c.message));
+    let why = told.collect::<Vec<_>>().join("; ");
+    let is_of_network = runtime.is_none() && network.is_some();
+    (runtime.is_some() || network.is_some()).then_some(NotReady { why, is_of_network })
 }
 
 /// Why something was not done by CRI.
@@ -373,6 +398,30 @@ mod tests {
     use super::*;
     use crate::containers::kata::tests::kata;
     use model::profile::Runtime;
+
+    #[test]
+    fn an_older_cri_is_told_apart_from_none_yet() {
+        assert_eq!(version(Spoken::V1("2.1.4".to_owned())), Ok(Some("2.1.4".to_owned())));
+        assert_eq!(version(Spoken::Neither), Ok(None));
+        let older = NoCri::OnlyV1Alpha2 { containerd: "1.4.13".to_owned() };
+        assert_eq!(version(Spoken::OnlyV1Alpha2("1.4.13".to_owned())), Err(older));
+    }
+
+    #[test]
+    fn the_network_alone_is_ours() {
+        let condition = |kind: &str, status| RuntimeCondition {
+            r#type: kind.to_owned(),
+            status,
+            message: "NetworkReady or not".to_owned(),
+        };
+        let of = |runtime, network| lacking(&[condition(NETWORK, network), condition(RUNTIME_READY, runtime)]);
+        assert_eq!(of(true, true), None);
+        assert!(of(true, false).is_some_and(|lacks| lacks.is_of_network));
+        for network in [true, false] {
+            let lacks = of(false, network).unwrap();
+            assert!(!lacks.is_of_network && lacks.why.starts_with("RuntimeReady: "), "{lacks:?}");
+        }
+    }
 
     #[test]
     fn the_handler_is_the_one_that_configure_writes() {

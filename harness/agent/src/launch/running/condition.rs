@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use suites::check::Stop;
 use suites::environment::{Daemon as _, Ending};
-use suites::outcome::Component;
+use suites::outcome::{Component, FailureDetail};
 
 impl RunningGuest {
     /// What can be seen of the share after a request before which virtiofsd had gone to sleep so often; `None` without
@@ -116,12 +116,39 @@ impl RunningGuest {
 
     /// Whose fault it is that a QMP command has no answer.
     pub(super) fn refused(&mut self, command: &str, error: &QmpError) -> Stop {
-        match error {
-            QmpError::Command { .. } | QmpError::Protocol { .. } => {
-                Stop::blame(Component::Qemu, format!("QMP {command}: {error}"))
-            }
-            // The connection is gone or silent: QEMU's end says whose fault that is.
-            _ => self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu),
-        }
+        // The connection is gone or silent: QEMU's end says whose fault that is.
+        answered(command, error)
+            .unwrap_or_else(|| self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu))
+    }
+}
+
+/// The stop for a QMP command that QEMU has answered, though not with what it was asked for.
+fn answered(asked: &str, error: &QmpError) -> Option<Stop> {
+    let detail = match error {
+        QmpError::Command { command, class, description } => FailureDetail::QmpRefusal {
+            command: command.clone(),
+            class: class.clone(),
+            description: description.clone(),
+        },
+        QmpError::Protocol { .. } => FailureDetail::Other,
+        QmpError::Timeout { .. } | QmpError::Closed { .. } | QmpError::Io { .. } => return None,
+    };
+    Some(Stop::blame(Component::Qemu, format!("QMP {asked}: {error}")).showing(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_words_and_as_data() {
+        let [command, class, description] = ["device_add", "GenericError", "no such bus"].map(str::to_owned);
+        let error =
+            QmpError::Command { command: command.clone(), class: class.clone(), description: description.clone() };
+        let expected =
+            Stop::blame(Component::Qemu, "QMP device_add: device_add was refused (GenericError): no such bus");
+        let detail = FailureDetail::QmpRefusal { command, class, description };
+        assert_eq!(answered("device_add", &error), Some(expected.showing(detail)));
+        assert_eq!(answered("device_add", &QmpError::Closed { doing: "device_add".to_owned() }), None);
     }
 }

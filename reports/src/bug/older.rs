@@ -1,0 +1,116 @@
+//! What a failure of an older journal shows.
+//!
+//! Such a journal has no details ([`FailureDetail::Untold`]): they are read from the words that the tests had until then,
+//! here and nowhere else. What a journal says as data is never read from words.
+
+use suites::outcome::{Failure, FailureDetail, ListedName};
+
+/// A failure with its detail.
+pub(super) fn with_detail(failure: Failure) -> Failure {
+    match failure.detail == FailureDetail::Untold {
+        true => Failure { detail: of_words(&failure.observed), ..failure },
+        false => failure,
+    }
+}
+
+fn of_words(observed: &str) -> FailureDetail {
+    let ways: [fn(&str) -> Option<FailureDetail>; 5] =
+        [not_listed, lacks_options, qmp_refusal, daemon_ended, no_file_handles];
+    ways.into_iter().find_map(|of| of(observed)).unwrap_or(FailureDetail::Other)
+}
+
+/// `/usr/bin/qemu-kvm does not offer -object tdx-guest, -device x`.
+fn not_listed(observed: &str) -> Option<FailureDetail> {
+    let (_, missing) = observed.split_once(" does not offer ")?;
+    let listed = |pair: &str| {
+        let (flag, name) = pair.split_once(' ')?;
+        Some(ListedName { flag: flag.to_owned(), name: name.to_owned() })
+    };
+    let names: Option<Vec<ListedName>> = missing.trim().split(", ").map(listed).collect();
+    Some(FailureDetail::NotListed { names: names? })
+}
+
+/// `… lacks, built in or as modules: IOMMUFD`, or
+/// `… lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; without it, …`.
+fn lacks_options(observed: &str) -> Option<FailureDetail> {
+    let either = observed.split_once(" lacks, built in or as modules: ").map(|(_, told)| (false, told));
+    let (built_in, told) = either.or_else(|| Some((true, observed.split_once(" lacks, as built in: ")?.1)))?;
+    let clauses = told.split("; ").filter(|clause| !clause.starts_with("without it"));
+    let told = clauses.flat_map(|clause| clause.split_once(": ").map_or(clause, |(_, told)| told).split(", "));
+    let options = told.filter_map(|option| option.split_whitespace().next()).map(str::to_owned).collect();
+    Some(FailureDetail::LacksOptions { built_in, options })
+}
+
+/// `QMP device_add: device_add was refused (GenericError): words`.
+fn qmp_refusal(observed: &str) -> Option<FailureDetail> {
+    let of_plugging = observed.split_once("device_add was refused (").map(|(_, rest)| ("device_add", rest));
+    let (command, rest) = of_plugging.or_else(|| {
+        let (before, rest) = observed.rsplit_once(" was refused (")?;
+        Some((before.rsplit(char::is_whitespace).next()?, rest))
+    })?;
+    let (class, description) = rest.split_once("): ")?;
+    let [command, class, description] = [command, class, description].map(str::to_owned);
+    Some(FailureDetail::QmpRefusal { command, class, description })
+}
+
+/// `virtiofsd ended at once (exit code 1): fuse: unknown option`.
+fn daemon_ended(observed: &str) -> Option<FailureDetail> {
+    let (_, said) = observed.strip_prefix("virtiofsd ended")?.split_once("): ")?;
+    Some(FailureDetail::DaemonEnded { said: said.to_owned() })
+}
+
+fn no_file_handles(observed: &str) -> Option<FailureDetail> {
+    observed.contains("it keeps one for each instead of a file handle").then_some(FailureDetail::NoFileHandles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use suites::outcome::Component;
+
+    fn told(observed: &str) -> FailureDetail {
+        with_detail(Failure::new(Component::Qemu, observed)).detail
+    }
+
+    fn strings(all: &[&str]) -> Vec<String> {
+        all.iter().map(|&one| one.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_words_that_tests_had_are_read_where_nothing_is_told() {
+        let built_in = "/boot/config-6.12 lacks, as built in: agent: EPOLL is only a module, UNIX is not set and 3 more; \
+                        without it, Kata's agent does not run, or has no sockets; seccomp: SECCOMP is not set; without it, \
+                        no container starts";
+        let options = strings(&["EPOLL", "UNIX", "SECCOMP"]);
+        assert_eq!(told(built_in), FailureDetail::LacksOptions { built_in: true, options });
+        let either = "/boot/config-6.12 lacks, built in or as modules: IOMMUFD";
+        assert_eq!(told(either), FailureDetail::LacksOptions { built_in: false, options: strings(&["IOMMUFD"]) });
+        let name = |flag: &str, name: &str| ListedName { flag: flag.to_owned(), name: name.to_owned() };
+        let names = vec![name("-object", "tdx-guest"), name("-device", "x")];
+        assert_eq!(told("/q does not offer -object tdx-guest, -device x"), FailureDetail::NotListed { names });
+        for (observed, command, description) in [
+            ("QMP device_add: device_add was refused (GenericError): no bus; Kata", "device_add", "no bus; Kata"),
+            ("plugging: QMP netdev_add: netdev_add was refused (GenericError): no", "netdev_add", "no"),
+        ] {
+            let [command, class, description] = [command, "GenericError", description].map(str::to_owned);
+            assert_eq!(told(observed), FailureDetail::QmpRefusal { command, class, description });
+        }
+        let said = "fuse: unknown option(s): `x'".to_owned();
+        let ended = format!("virtiofsd ended at once (exit code 1): {said}");
+        assert_eq!(told(&ended), FailureDetail::DaemonEnded { said });
+        let handles = "12, then 212: it keeps one for each instead of a file handle";
+        assert_eq!(told(handles), FailureDetail::NoFileHandles);
+        for nothing in ["no q35", "", "it does not offer much", "it was refused (", "virtiofsd ended"] {
+            assert_eq!(told(nothing), FailureDetail::Other, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_not_read_from_words() {
+        let words = "virtiofsd ended at once (exit code 1): fuse: unknown option";
+        for detail in [FailureDetail::Other, FailureDetail::NoFileHandles] {
+            let failure = Failure { detail, ..Failure::new(Component::Virtiofsd, words) };
+            assert_eq!(with_detail(failure.clone()), failure);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a run was asked for, as data: what reports decide by. The words beside it in the journal are for people.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a run was asked for, besides its cells and profiles.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RunFacts {
+    /// Which tests, where that is not all of them.
+    pub filter: Option<RunFilter>,
+    /// How often each test was run, where that is more than once.
+    pub repeat: Option<u32>,
+    /// The memory of each virtual machine in MiB, where these were asked for by name.
+    pub vm_memory_mib: Option<u32>,
+    /// Whether keys of the caller's vouch for packages.
+    pub has_callers_keys: bool,
+    /// Whether an image was given without its publisher's checksum.
+    pub has_unchecked_image: bool,
+}
+
+/// Which tests were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunFilter {
+    /// Those with this text in their ids.
+    Matching(String),
+    /// What did not pass in the run of this id, or was not known there.
+    RerunOf(String),
+}
+
+impl RunFilter {
+    /// The text that the tests' ids have, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            RunFilter::Matching(text) => Some(text),
+            RunFilter::RerunOf(_) => None,
+        }
+    }
+}
+
+/// For people: nothing is decided by it.
+impl fmt::Display for RunFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunFilter::Matching(text) => f.write_str(text),
+            RunFilter::RerunOf(run) => write!(f, "rerun of {run}"),
+        }
+    }
+}
+
+impl RunFacts {
+    /// What a journal says: as data, or if it is an older one in the words of its filter and its options.
+    pub fn told(facts: Option<&RunFacts>, filter: Option<&str>, options: &[String]) -> RunFacts {
+        facts.cloned().unwrap_or_else(|| RunFacts::of_words(filter, options))
+    }
+
+    /// Whether somebody else than the distro vouches for packages.
+    pub fn is_shaped(&self) -> bool {
+        self.has_callers_keys || self.has_unchecked_image
+    }
+
+    /// How the options name the machines' memory, if they do.
+    pub fn vm_memory_option(&self) -> Option<String> {
+        self.vm_memory_mib.map(|mib| format!("--vm-memory {mib}"))
+    }
+
+    /// The words that journals had before they had facts; these are never written again.
+    fn of_words(filter: Option<&str>, options: &[String]) -> RunFacts {
+        let value = |name: &str| options.iter().find_map(|option| option.strip_prefix(name)?.strip_prefix(' '));
+        let image = |option: &String| ["--cloud-image ", "--oci-image "].iter().any(|name| option.starts_with(name));
+        RunFacts {
+            filter: filter.map(|text| match text.strip_prefix("rerun of ") {
+                Some(run) => RunFilter::RerunOf(run.to_owned()),
+                None => RunFilter::Matching(text.to_owned()),
+            }),
+            repeat: value("--repeat").and_then(|times| times.parse().ok()),
+            vm_memory_mib: value("--vm-memory").and_then(|mib| mib.parse().ok()),
+            has_callers_keys: options.iter().any(|option| option == "--mirror-key"),
+            has_unchecked_image: options.iter().any(|option| image(option) && !option.contains('#')),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::strings;
+
+    fn of_words(filter: Option<&str>, options: &[&str]) -> RunFacts {
+        RunFacts::told(None, filter, &strings(options))
+    }
+
+    #[test]
+    fn an_older_journals_words_are_read() {
+        assert_eq!(of_words(None, &["--offline", "--mirror", "--seed 7"]), RunFacts::default());
+        let filter = |text| of_words(Some(text), &[]).filter;
+        assert_eq!(filter("host::"), Some(RunFilter::Matching("host::".to_owned())));
+        assert_eq!(filter("rerun of r1"), Some(RunFilter::RerunOf("r1".to_owned())));
+        let told = of_words(None, &["--repeat 5", "--vm-memory 4096", "--mirror-key"]);
+        assert_eq!((told.repeat, told.vm_memory_mib), (Some(5), Some(4096)));
+        assert!(told.has_callers_keys && told.is_shaped());
+        for image in ["--cloud-image x.qcow2", "--oci-image x.tar"] {
+            assert!(of_words(None, &[image]).is_shaped(), "{image}");
+            assert!(!of_words(None, &[&format!("{image}#sha256:00")]).is_shaped(), "its publisher vouches for it");
+        }
+    }
+
+    #[test]
+    fn what_is_told_as_data_is_not_read_from_words() {
+        let words = strings(&["--repeat 5", "--mirror-key", "--oci-image x.tar", "--vm-memory 4096"]);
+        for facts in [RunFacts::default(), RunFacts { repeat: Some(2), ..RunFacts::default() }] {
+            assert_eq!(RunFacts::told(Some(&facts), Some("rerun of r1"), &words), facts);
+        }
+    }
+
+    #[test]
+    fn facts_are_written_by_their_names_and_what_lacks_is_not_so() {
+        let facts = RunFacts { filter: Some(RunFilter::RerunOf("r1".to_owned())), ..RunFacts::default() };
+        let text = serde_json::to_string(&facts).unwrap();
+        assert!(text.starts_with(r#"{"filter":{"rerun-of":"r1"},"repeat":null,"vm-memory-mib":null,"#), "{text}");
+        assert_eq!(serde_json::from_str::<RunFacts>(&text).unwrap(), facts);
+        assert_eq!(serde_json::from_str::<RunFacts>(r#"{"filter":{"rerun-of":"r1"}}"#).unwrap(), facts);
+    }
+}
