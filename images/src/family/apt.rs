@@ -116,8 +116,8 @@ impl PackageFamily for Apt {
         |lines| failure_reason(Installer::Apt, lines).into()
     }
 
-    fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        mirrors::known(options)
+    fn addresses(&self, system: &Root) -> Vec<String> {
+        mirrors::addresses(system)
     }
 
     fn archives<'a>(

@@ -1,8 +1,7 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
 use crate::error::{Failure, ImageErrorKind};
-use crate::family::credentials::{self, Login, PROXY_VARIABLES};
-use crate::options::Options;
+use crate::family::credentials::{self, Login};
 use model::redact::Redactor;
 use model::release::{Archive, PackageSuite, Release};
 use operator::os_release::OsRelease;
@@ -91,15 +90,8 @@ pub(crate) fn of_machine(root: &Root, release: &Release) -> Result<Mirrors, Fail
     found.map_err(unreadable)
 }
 
-/// The mirrors and proxies that this machine or the caller names, which must stay secret.
-pub(crate) fn known(options: &Options) -> Vec<String> {
-    let given = options.mirror.iter().chain(&options.security_mirror).cloned();
-    let proxies = PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
-    given.chain(addresses(&Root::default())).chain(proxies).collect()
-}
-
 /// All addresses of a machine's apt. What cannot be read is nothing that this program could tell anybody.
-fn addresses(root: &Root) -> Vec<String> {
+pub(crate) fn addresses(root: &Root) -> Vec<String> {
     let files = files(root).unwrap_or_default();
     let all = files.iter().flat_map(|file| entries_of(root, file).unwrap_or_default());
     all.flat_map(|entry| [follow(&entry.uri, root).ok().flatten(), Some(entry.uri)]).flatten().collect()
