@@ -53,6 +53,8 @@ struct ReleaseFile {
     derives_from: Option<Version>,
     /// What installs packages, where it is not the distro's usual one.
     package_manager: Option<PackageManager>,
+    /// What its modules are built for, as `PLATFORM_ID` of os-release has it after `platform:`.
+    module_platform: Option<String>,
     /// Day of the release.
     released: Option<Day>,
     /// Last day of the distro's own support.
