@@ -22,6 +22,7 @@ use crate::shell::Visit;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
+pub use begin::NotResumable;
 use begin::{cells, goes_on, is_left, open, shown};
 use bollard::Docker;
 use end::{Engine, trim, watched};
@@ -119,7 +120,7 @@ pub enum BadRequest {
         /// The folder.
         path: PathBuf,
         /// Why.
-        reason: String,
+        reason: NotResumable,
     },
 }
 
