@@ -186,7 +186,7 @@ pub async fn run(
     let mut journal = if request.streams { journal.telling(stream) } else { journal };
     let kvm = match docker {
         Some(_) => tokio::task::spawn_blocking(handed_in::kvm).await?,
-        None => Err("there is no container".to_owned()),
+        None => Err(handed_in::KvmWithheld::NoContainer),
     };
     let cells = cells(&request, before.as_ref(), kvm.is_ok(), &progress);
     if cells.is_empty() && before.is_none() {

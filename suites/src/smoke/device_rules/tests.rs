@@ -47,7 +47,7 @@ fn rules_hold_here_and_those_that_allow_everything_are_found() {
 /// What comes of rules that the kernel answers by in this way.
 fn judged(by: &dyn Fn(&str, &str) -> i32) -> Check {
     let attached = Cell::new(false);
-    let answer = |way: &str, device: &str| Ok(if attached.get() { by(way, device) } else { 0 });
+    let answer = |way: &str, device: &str| Ok::<i32, Stop>(if attached.get() { by(way, device) } else { 0 });
     rules_hold(&answer, &|| {
         attached.set(true);
         Ok(())
