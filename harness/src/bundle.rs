@@ -1,12 +1,13 @@
 //! A run as one file: what goes into it, cleaned as the reports are, and what is accepted as one.
 
 use anyhow::Context as _;
+use images::ImageErrorKind;
 use images::packed::{self, PackedLimits, is_plain};
-use reports::bundle::{logs, manifests};
+use reports::bundle::{SumsError, logs, manifests};
 use reports::journal::{Event, FILE, Journal, Writer};
 use reports::redact::{People, Redactor, without_folders};
 use root::Root;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 /// What a bundle may have at most. That of an ordinary run has some 100 KB.
@@ -98,14 +99,27 @@ fn put(folder: &Path, file: &str, bytes: &[u8], redactor: &Redactor) -> anyhow::
     std::fs::write(&path, clean.as_deref().unwrap_or(bytes)).with_context(writing)
 }
 
+/// Why a file is no bundle.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// It cannot be unpacked.
+    #[error(transparent)]
+    Packed(#[from] ImageErrorKind),
+    /// What was unpacked cannot be read.
+    #[error(transparent)]
+    Files(#[from] io::Error),
+    /// Its files are not those that were packed.
+    #[error(transparent)]
+    Sums(#[from] SumsError),
+}
+
 /// Unpacks a bundle into an empty folder, and holds its files against their checksums.
 ///
 /// # Errors
 /// Why it is no bundle.
-pub fn open(bundle: &Path, folder: &Path) -> Result<(), String> {
-    packed::unpack(bundle, folder, LIMITS).map_err(|e| e.to_string())?;
-    let files = packed::files(folder, LIMITS).map_err(|e| e.to_string())?;
-    reports::bundle::check(&files)
+pub fn open(bundle: &Path, folder: &Path) -> Result<(), BundleError> {
+    packed::unpack(bundle, folder, LIMITS)?;
+    Ok(reports::bundle::check(&packed::files(folder, LIMITS)?)?)
 }
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use images::packed::is_plain_file;
 use images::portable::{Portable, PortableError};
 use images::{Image, ImageError, ImageLock, Options};
 use model::arch::Arch;
-use model::database::Database;
-use model::diagnostic::error_chain;
+use model::database::{Database, DatabaseError};
 use model::package::PackageName;
+use model::record::ResolveError;
 use model::release::Release;
 use model::share::Share;
-use model::target;
+use model::target::{self, TargetError};
 use reports::verdict::OF_A_RELEASE;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
@@ -41,6 +41,29 @@ pub struct Donation {
     pub component: Component,
     /// The release whose it is.
     pub release: Release,
+}
+
+/// Why a text asks for no component of another release.
+#[derive(Debug, thiserror::Error)]
+pub enum DonationError {
+    /// No release can give that.
+    #[error("expected NAME@RELEASE, with a name of {}", Donation::COMPONENTS.map(Component::name).join(", "))]
+    Component,
+    /// No release goes by the name.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// It names more than one.
+    #[error("`{0}` is several releases: name one, as debian:13")]
+    Several(String),
+    /// Its distro has no record that can be used.
+    #[error(transparent)]
+    Record(#[from] DatabaseError),
+    /// Its record has no such release.
+    #[error(transparent)]
+    Release(#[from] ResolveError),
+    /// It has no such component.
+    #[error(transparent)]
+    Lacks(#[from] DonorError),
 }
 
 /// Why another release cannot give a component.
@@ -91,22 +114,19 @@ impl Donation {
     ///
     /// # Errors
     /// What was expected in it.
-    pub fn parse(text: &str, database: &Database, arch: Arch) -> Option<Result<Donation, String>> {
+    pub fn parse(text: &str, database: &Database, arch: Arch) -> Option<Result<Donation, DonationError>> {
         let (name, of) = text.split_once('@').filter(|(name, _)| !name.contains('='))?;
-        Some(donation(name, of, database, arch).map_err(|why| format!("{text}: {why}")))
+        Some(donation(name, of, database, arch))
     }
 }
 
-fn donation(name: &str, of: &str, database: &Database, arch: Arch) -> Result<Donation, String> {
+fn donation(name: &str, of: &str, database: &Database, arch: Arch) -> Result<Donation, DonationError> {
     let known = Donation::COMPONENTS.into_iter().find(|component| component.name() == name);
-    let component = known.ok_or_else(|| {
-        format!("expected NAME@RELEASE, with a name of {}", Donation::COMPONENTS.map(Component::name).join(", "))
-    })?;
-    let targets = target::parse(of, database).map_err(|e| error_chain(&e))?;
-    let [target] = &targets[..] else { return Err(format!("`{of}` is several releases: name one, as debian:13")) };
-    let record = database.record(&target.distro).map_err(|e| error_chain(&e))?;
-    let release = record.release(&target.version, arch).map_err(|e| error_chain(&e))?;
-    packages(&release, component).map_err(|e| e.to_string())?;
+    let component = known.ok_or(DonationError::Component)?;
+    let targets = target::parse(of, database)?;
+    let [target] = &targets[..] else { return Err(DonationError::Several(of.to_owned())) };
+    let release = database.record(&target.distro)?.release(&target.version, arch)?;
+    packages(&release, component)?;
     Ok(Donation { component, release })
 }
 
@@ -358,6 +378,7 @@ fn in_file(text: &str) -> io::Result<Content> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::diagnostic::error_chain;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
@@ -375,7 +396,7 @@ mod tests {
             ("qemu@debian:99", "99"),
             ("qemu@none:1", "none"),
         ] {
-            let error = parse(text).unwrap().unwrap_err();
+            let error = error_chain(&parse(text).unwrap().unwrap_err());
             assert!(error.contains(expected), "{error}");
         }
     }

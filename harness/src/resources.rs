@@ -2,6 +2,7 @@
 
 use crate::donor::Donors;
 use crate::environments::container::OwningRun;
+use crate::environments::container::handed_in::KvmWithheld;
 use crate::environments::vm::Size;
 use crate::environments::vm::outer::{OuterError, OuterQemu};
 use crate::environments::vm::pinned::Pinned;
@@ -22,7 +23,7 @@ pub struct Resources {
     /// The Docker engine, where one answers.
     pub docker: Option<Docker>,
     /// Whether containers may be given this machine's KVM, or why not.
-    pub kvm: Result<(), String>,
+    pub kvm: Result<(), KvmWithheld>,
     /// Whom the run's containers and volumes belong to.
     pub owner: OwningRun,
     /// Virtual machines.

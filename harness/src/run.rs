@@ -22,6 +22,7 @@ use crate::shell::Visit;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
+pub use begin::NotResumable;
 use begin::{cells, goes_on, is_left, open, shown};
 use bollard::Docker;
 use end::{Engine, trim, watched};
@@ -121,7 +122,7 @@ pub enum BadRequest {
         /// The folder.
         path: PathBuf,
         /// Why.
-        reason: String,
+        reason: NotResumable,
     },
 }
 
@@ -187,7 +188,7 @@ pub async fn run(
     let mut journal = if request.streams { journal.telling(stream) } else { journal };
     let kvm = match docker {
         Some(_) => tokio::task::spawn_blocking(handed_in::kvm).await?,
-        None => Err("there is no container".to_owned()),
+        None => Err(handed_in::KvmWithheld::NoContainer),
     };
     let cells = cells(&request, before.as_ref(), kvm.is_ok(), &progress);
     if cells.is_empty() && before.is_none() {

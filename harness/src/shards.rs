@@ -2,7 +2,7 @@
 //!
 //! Pure; other engines run the shards: a job array, a matrix of jobs, an indexed job.
 
-use reports::journal::{CellId, Environment, MAX_CELLS};
+use reports::journal::{CellId, CellIdError, Environment, MAX_CELLS};
 use reports::run::Run;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,50 +100,96 @@ pub fn pack(cells: &[ExpectedCell], shards: usize) -> Vec<Shard> {
     packed
 }
 
+/// Why a file names no cells.
+#[derive(Debug, thiserror::Error)]
+pub enum CellsError {
+    /// It begins like JSON, and is none.
+    #[error("expected JSON: {0}")]
+    BadJson(serde_json::Error),
+    /// It is no plan.
+    #[error("expected a plan, as `plan --format json` prints it: {0}")]
+    NoPlan(serde_json::Error),
+    /// One of its shards is asked for, and it is no plan.
+    #[error("expected a plan with shards, as `plan --format json` prints it")]
+    NoPlanWithShards,
+    /// One of its shards is asked for, and it is a plan without them.
+    #[error("it has no shards: `plan --shards N --format json` makes some")]
+    NoShards,
+    /// It has no such shard.
+    #[error("it has no shard {shard}: the last one is {last}")]
+    NoShard {
+        /// The one that is asked for.
+        shard: usize,
+        /// The number of the last one.
+        last: usize,
+    },
+    /// It has several shards, and none is asked for.
+    #[error("it has {0} shards: name one with --shard, the first is 0")]
+    SeveralShards(usize),
+    /// It has no list.
+    #[error("expected a list of cells")]
+    NoList,
+    /// Something in its list is no name.
+    #[error("expected names of cells")]
+    NoName,
+    /// A name is that of no cell.
+    #[error(transparent)]
+    BadName(#[from] CellIdError),
+    /// It names none.
+    #[error("it names no cell")]
+    NoCell,
+    /// As a plan it has none.
+    #[error("it has no cell")]
+    EmptyPlan,
+    /// It names more than a run can have.
+    #[error("it names {0} cells, more than {max}", max = MAX_CELLS)]
+    TooMany(usize),
+    /// As a plan it has more.
+    #[error("it has {0} cells, more than {max}", max = MAX_CELLS)]
+    LongPlan(usize),
+}
+
 /// The cells that a file names: a plan with the number of one of its shards, a shard, a list in JSON, or one cell a
 /// line.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, String> {
+pub fn cells_of(text: &str, shard: Option<usize>) -> Result<Vec<CellId>, CellsError> {
     let named = match serde_json::from_str::<serde_json::Value>(text) {
         Ok(document) => of_document(&document, shard)?,
-        Err(e) if text.trim_start().starts_with(['{', '[']) => return Err(format!("expected JSON: {e}")),
-        Err(_) if shard.is_some() => {
-            return Err("expected a plan with shards, as `plan --format json` prints it".to_owned());
-        }
+        Err(e) if text.trim_start().starts_with(['{', '[']) => return Err(CellsError::BadJson(e)),
+        Err(_) if shard.is_some() => return Err(CellsError::NoPlanWithShards),
         Err(_) => {
             let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
             lines.map(str::to_owned).collect()
         }
     };
     if named.len() > MAX_CELLS {
-        return Err(format!("it names {} cells, more than {MAX_CELLS}", named.len()));
+        return Err(CellsError::TooMany(named.len()));
     }
     let mut cells: Vec<CellId> = Vec::new();
     for name in &named {
-        let cell = name.parse::<CellId>().map_err(|e| e.to_string())?;
+        let cell = name.parse::<CellId>()?;
         if !cells.contains(&cell) {
             cells.push(cell);
         }
     }
-    if cells.is_empty() { Err("it names no cell".to_owned()) } else { Ok(cells) }
+    if cells.is_empty() { Err(CellsError::NoCell) } else { Ok(cells) }
 }
 
 /// The cells of a plan, in whichever shards they are.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, String> {
+pub fn planned(text: &str) -> Result<Vec<ExpectedCell>, CellsError> {
     #[derive(Deserialize)]
     struct Plan {
         cells: Vec<ExpectedCell>,
     }
-    let Plan { cells } =
-        serde_json::from_str(text).map_err(|e| format!("expected a plan, as `plan --format json` prints it: {e}"))?;
+    let Plan { cells } = serde_json::from_str(text).map_err(CellsError::NoPlan)?;
     match cells.len() {
-        0 => Err("it has no cell".to_owned()),
-        MAX_CELLS.. => Err(format!("it has {} cells, more than {MAX_CELLS}", cells.len())),
+        0 => Err(CellsError::EmptyPlan),
+        MAX_CELLS.. => Err(CellsError::LongPlan(cells.len())),
         _ => Ok(cells),
     }
 }
@@ -164,23 +210,21 @@ impl AgainPlan {
     }
 }
 
-fn of_document(document: &serde_json::Value, shard: Option<usize>) -> Result<Vec<String>, String> {
+fn of_document(document: &serde_json::Value, shard: Option<usize>) -> Result<Vec<String>, CellsError> {
     let shards = document.get("shards").and_then(|shards| shards.as_array());
     let list = match (shards, shard) {
         (Some(shards), Some(shard)) => {
             let last = shards.len().saturating_sub(1);
-            let one = shards.get(shard).ok_or_else(|| format!("it has no shard {shard}: the last one is {last}"))?;
+            let one = shards.get(shard).ok_or(CellsError::NoShard { shard, last })?;
             one.get("cells")
         }
-        (Some(shards), None) if shards.len() > 1 => {
-            return Err(format!("it has {} shards: name one with --shard, the first is 0", shards.len()));
-        }
-        (None, Some(_)) => return Err("it has no shards: `plan --shards N --format json` makes some".to_owned()),
+        (Some(shards), None) if shards.len() > 1 => return Err(CellsError::SeveralShards(shards.len())),
+        (None, Some(_)) => return Err(CellsError::NoShards),
         (_, None) => document.get("cells").or(Some(document)),
     };
-    let list = list.and_then(|list| list.as_array()).ok_or("expected a list of cells")?;
+    let list = list.and_then(|list| list.as_array()).ok_or(CellsError::NoList)?;
     let name = |one: &serde_json::Value| one.get("cell").unwrap_or(one).as_str().map(str::to_owned);
-    list.iter().map(name).collect::<Option<Vec<String>>>().ok_or_else(|| "expected names of cells".to_owned())
+    list.iter().map(name).collect::<Option<Vec<String>>>().ok_or(CellsError::NoName)
 }
 
 #[cfg(test)]
@@ -310,7 +354,7 @@ mod tests {
             (&lines, None, &[a, b]),
         ] {
             let cells = names.iter().map(|name| cell(name)).collect::<Vec<_>>();
-            assert_eq!(cells_of(text, number), Ok(cells), "{text}");
+            assert_eq!(cells_of(text, number).unwrap(), cells, "{text}");
         }
         for (text, number, why) in [
             (plan.as_str(), None, "it has 2 shards: name one"),
@@ -324,7 +368,7 @@ mod tests {
             ("debian:13", None, "\"debian:13\" is no cell"),
             ("../../etc/x86_64/vm", None, "is no cell"),
         ] {
-            let said = cells_of(text, number).unwrap_err();
+            let said = cells_of(text, number).unwrap_err().to_string();
             assert!(said.contains(why), "{text}: {said}");
         }
     }

@@ -33,7 +33,18 @@ pub struct Visit {
     /// The display that leaves the terminal to the visit.
     pub progress: Progress,
     /// How it ended: with an exit code, or why it did not come to one.
-    pub ended: Mutex<Option<Result<i32, String>>>,
+    pub ended: Mutex<Option<Result<i32, LineError>>>,
+}
+
+/// Why the guest is not up that a visited test shares with others.
+#[derive(Debug, thiserror::Error)]
+pub enum NoGuest {
+    /// The agent cannot be asked for one.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// It does not come up.
+    #[error("{}", reason(.0))]
+    Stopped(Stop),
 }
 
 impl Visit {
@@ -52,19 +63,19 @@ impl Visit {
         for text in self.greeting.told(booted.as_ref(), &differing(&self.before, &packages)) {
             tell(text);
         }
-        let ended = attached::attach(line, &self.command).await.map_err(|e| e.to_string());
+        let ended = attached::attach(line, &self.command).await;
         self.progress.hide(false);
         *locked(&self.ended) = Some(ended);
     }
 }
 
 /// Boots a guest, which stays up as long as the line; else why not.
-async fn boot(line: &Line, profile: &Profile, configuration: Configuration, patience: u64) -> Result<(), String> {
+async fn boot(line: &Line, profile: &Profile, configuration: Configuration, patience: u64) -> Result<(), NoGuest> {
     let request = EnvironmentRequest::StartGuest { profile: Box::new(profile.clone()), configuration };
-    match ask(line, request, patience).await.map_err(|e| e.to_string())? {
+    match ask(line, request, patience).await? {
         EnvironmentReply::Started { .. } => Ok(()),
-        EnvironmentReply::Failed { stop, .. } => Err(reason(&stop).to_owned()),
-        other => Err(LineError::Unexpected(format!("{other:?}")).to_string()),
+        EnvironmentReply::Failed { stop, .. } => Err(NoGuest::Stopped(stop)),
+        other => Err(LineError::Unexpected(format!("{other:?}")).into()),
     }
 }
 

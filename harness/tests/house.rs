@@ -1,5 +1,5 @@
-//! The rules of this house that a program can check: how long files are, that imports make no circle at any depth, and
-//! that every dependency is used.
+//! The rules of this house that a program can check: how long files are, that imports make no circle at any depth,
+//! that every dependency is used, and that a share's name is written once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -45,6 +45,19 @@ fn a_long_file_is_told_by_its_code_and_its_first_line() {
     assert_eq!(before_tests(tested), "//! A module.\nx();\n\n");
     let apart = "#[cfg(test)]\nmod tests;\nx();\n";
     assert_eq!(before_tests(apart), apart, "its tests are in another file");
+}
+
+/// A share is told by its type, and spelt as Kata and the records spell it where that type has its name.
+#[test]
+fn virtio_fs_is_spelt_in_one_place() {
+    let mut places = Vec::new();
+    for member in members() {
+        for source in sources(&member) {
+            let place = format!("{member}/src/{}", source.path.display());
+            places.extend(source.text.matches("\"virtio-fs\"").map(|_| place.clone()));
+        }
+    }
+    assert_eq!(places, ["distros/model/src/share.rs"], "say `Share::VirtioFs.name()`");
 }
 
 #[test]

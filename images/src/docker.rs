@@ -9,9 +9,11 @@
 mod archive;
 mod import;
 mod removal;
+mod settings;
 
 pub use import::ensure_imported;
 pub use removal::{Removed, remove_exports, remove_orphans};
+pub use settings::EngineSettingsError;
 
 use crate::cache::Image;
 use crate::error::{Failure, ImageErrorKind};
@@ -25,12 +27,24 @@ pub const CACHE_LABEL: &str = "org.kata-qualify.cache";
 /// The repository of imported images.
 pub const REPOSITORY: &str = "kata-qualify";
 
+/// Why there is no connection to a Docker engine.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The environment does not say which engine is meant.
+    #[error(transparent)]
+    Settings(#[from] EngineSettingsError),
+    /// Docker or the socket refused.
+    #[error(transparent)]
+    Docker(#[from] Error),
+}
+
 /// Connects to the Docker engine that `DOCKER_HOST` names, else to the local one, and agrees on a version of its API.
 ///
 /// # Errors
-/// What Docker or the socket said.
-pub async fn connect() -> Result<Docker, Error> {
-    Docker::connect_with_defaults()?.negotiate_version().await
+/// What Docker or the socket said, or that the environment would be read differently by others who connect.
+pub async fn connect() -> Result<Docker, ConnectError> {
+    settings::check(|name| std::env::var(name).ok())?;
+    Ok(Docker::connect_with_defaults()?.negotiate_version().await?)
 }
 
 /// The tag of an image of the cache of this name: `kata-qualify/debian:13-0123456789ab-fedcba9876543210`.
@@ -52,6 +66,14 @@ pub(crate) fn docker_failure(error: &Error) -> Failure {
     match said(error) {
         Some(Said::DiskFull) => ImageErrorKind::DiskFull.into(),
         Some(Said::Silent | Said::Absent) | None => ImageErrorKind::Docker { detail: error.to_string() }.into(),
+    }
+}
+
+/// That there is no connection, as a cause.
+pub(crate) fn connect_failure(error: ConnectError) -> Failure {
+    match error {
+        ConnectError::Settings(error) => ImageErrorKind::Docker { detail: error.to_string() }.into(),
+        ConnectError::Docker(error) => docker_failure(&error),
     }
 }
 

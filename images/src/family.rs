@@ -22,6 +22,7 @@ use crate::manifest::{Index, PackageOrigin, PathOwner};
 use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
+use crate::tree;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
@@ -80,10 +81,14 @@ pub(crate) trait PackageFamily: Sync {
     }
 
     /// Whether the program that bootstraps knows a mirror of the distro.
-    fn knows_mirror(&self, distro: &str) -> bool;
+    fn knows_mirror(&self, distro: &str) -> bool {
+        is_this_machines(distro)
+    }
 
     /// What the record of a release must say so that its packages can be fetched, and does not.
-    fn lacking(&self, release: &Release) -> Option<&'static str>;
+    fn lacking(&self, _release: &Release) -> Option<&'static str> {
+        None
+    }
 
     /// The files and folders of a base by which it says where its packages come from and whose signatures count; none
     /// where the record and this machine say it.
@@ -92,8 +97,15 @@ pub(crate) trait PackageFamily: Sync {
     /// Reads the cause of a failure from the last lines of the family's programs.
     fn cause_reader(&self) -> fn(&[String]) -> ImageErrorKind;
 
-    /// The addresses, with their credentials, that must not leave this machine.
-    fn secret_addresses(&self, options: &Options) -> Vec<String>;
+    /// The addresses in a system's settings, as far as they can be read.
+    fn addresses(&self, system: &Root) -> Vec<String>;
+
+    /// The addresses, with their credentials, that must not leave this machine: those that the caller names, its own, and
+    /// its proxies'.
+    fn secret_addresses(&self, options: &Options) -> Vec<String> {
+        let given = options.mirror.iter().chain(&options.security_mirror).cloned();
+        given.chain(self.addresses(&Root::default())).chain(credentials::proxies()).collect()
+    }
 
     /// Finds out how this machine reaches a release's archives, and tells the runner what is secret about it.
     ///
@@ -166,6 +178,25 @@ impl MirrorOptions {
         let (mirror, login) = options.mirror.as_deref().map(credentials::of_mirror).transpose()?.unzip();
         let logins = login.flatten().into_iter().collect();
         Ok(MirrorOptions { mirror, logins, keys: options.keys.clone(), offline: options.offline })
+    }
+}
+
+/// The system whose settings say where a release's packages come from: the base's, else this machine if it runs the
+/// distro.
+fn settled_by(base: Option<&Path>, release: &Release) -> Result<Option<Root>, Failure> {
+    match base {
+        Some(base) => tree::open(base).map(Some),
+        None => Ok(is_this_machines(&release.distro).then(Root::default)),
+    }
+}
+
+/// The failure to fetch a repository's index, which is told by the repository where the mirror has none.
+fn of_index(failure: Failure, repository: &str) -> Failure {
+    match failure.cause {
+        ImageErrorKind::NoSuchRelease { .. } => {
+            Failure { cause: ImageErrorKind::NoSuchRelease { what: format!("repository {repository}") }, ..failure }
+        }
+        _ => failure,
     }
 }
 
@@ -322,6 +353,42 @@ mod tests {
             let expected = Tool { program, package, managers: managers.to_vec(), bootstraps_only };
             assert_eq!(of(program), [&expected]);
         }
+    }
+
+    #[test]
+    fn what_the_caller_names_is_secret_whatever_the_family() {
+        let (mirror, security) = ("https://u:p@mirror.example/a", "https://u:p@mirror.example/b");
+        let options = Options {
+            mirror: Some(mirror.to_owned()),
+            security_mirror: Some(security.to_owned()),
+            ..Options::new(Path::new("/no/such/cache"))
+        };
+        for family in ALL {
+            let secret = family.secret_addresses(&options);
+            assert!([mirror, security].iter().all(|one| secret.iter().any(|known| known == one)), "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_base_says_where_packages_come_from_before_this_machine_does() {
+        let base = tempfile::tempdir().unwrap();
+        let mut release = crate::fixtures::release("13", "trixie");
+        let settled = |base: Option<&Path>, release: &Release| {
+            settled_by(base, release).unwrap().map(|system| system.path().to_owned())
+        };
+        let of_base = Some(base.path().canonicalize().unwrap());
+        assert_eq!(settled(Some(base.path()), &release), of_base);
+        release.distro = "no-distro-of-any-machine".to_owned();
+        assert_eq!(settled(Some(base.path()), &release), of_base);
+        assert_eq!(settled(None, &release), None);
+    }
+
+    #[test]
+    fn an_index_that_is_not_there_is_told_by_its_repository() {
+        let failure = |cause: ImageErrorKind| of_index(cause.into(), "core").cause.to_string();
+        let absent = failure(ImageErrorKind::NoSuchRelease { what: "core.db".to_owned() });
+        assert_eq!(absent, "repository core is not on the mirror");
+        assert_eq!(failure(ImageErrorKind::NotRoot), ImageErrorKind::NotRoot.to_string());
     }
 
     /// Options are no names at all; the tree's package manager could still take one of these for something else.

@@ -28,6 +28,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
         ],
         repositories: vec![],
         modules: vec![],
+        module_platform: None,
         oci_image: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),

@@ -308,11 +308,14 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn BaseProv
         .all("packages", wanted.iter().map(PackageName::as_str))
         .all("paths", paths.chain(daemons).chain(kernels));
     // What few releases have changes the keys of no others.
-    let fields =
-        [("repositories", release.repositories.as_slice()), ("modules", release.modules.as_slice()), ("keys", keys)]
-            .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .fold(fields, |fields, (label, names)| fields.all(label, names));
+    let few = [
+        ("repositories", release.repositories.as_slice()),
+        ("modules", release.modules.as_slice()),
+        ("module-platform", release.module_platform.as_slice()),
+        ("keys", keys),
+    ];
+    let stated = few.into_iter().filter(|(_, names)| !names.is_empty());
+    let fields = stated.fold(fields, |fields, (label, names)| fields.all(label, names));
     match base {
         None => fields.hex(),
         Some(base) => fields.add("base", base.identity()).hex(),
@@ -383,6 +386,7 @@ mod tests {
             let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             of(&Release { repositories: texts(repositories), modules: texts(modules), ..plain.clone() })
         };
+        assert_ne!(first, of(&Release { module_platform: Some("el8".to_owned()), ..plain.clone() }));
         let three = [named(&["crb"], &[]), named(&[], &["crb"]), named(&["crb", "nfv"], &[])];
         assert!(three.iter().all(|key| *key != first) && three[0] != three[1] && three[0] != three[2]);
         #[derive(Debug)]
@@ -451,20 +455,21 @@ mod tests {
     fn a_bootstrap_without_a_mirror_is_no_way() {
         let cache = tempfile::tempdir().unwrap();
         let database = Database::embedded();
-        let release = database.record("fedora").unwrap().release("43", Arch::X86_64).unwrap();
+        let release =
+            |distro: &str, version: &str| database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
+        // A machine that runs the distro itself knows one of its mirrors.
+        let elsewhere = [release("fedora", "43"), release("almalinux", "9")];
+        let release = elsewhere.into_iter().find(|r| !family::of(r).unwrap().knows_mirror(&r.distro)).unwrap();
         let way = |mirror: Option<&str>| {
             let mirror = mirror.map(str::to_owned);
             any_way(&release, &Options { source: Source::Bootstrap, mirror, ..Options::new(cache.path()) })
         };
-        // A machine that runs the distro itself knows one.
-        if !family::of(&release).unwrap().knows_mirror("fedora") {
-            let failure = way(None).unwrap_err();
-            assert!(
-                matches!(&failure.cause, ImageErrorKind::NoMirror { suite, .. } if suite == "fedora:43"),
-                "{failure:?}"
-            );
-        }
-        let named = way(Some("http://mirror.example/fedora"));
+        let failure = way(None).unwrap_err();
+        assert!(
+            matches!(&failure.cause, ImageErrorKind::NoMirror { suite, .. } if *suite == release.name()),
+            "{failure:?}"
+        );
+        let named = way(Some("http://mirror.example/merged"));
         assert!(!named.is_err_and(|failure| matches!(failure.cause, ImageErrorKind::NoMirror { .. })));
     }
 

@@ -150,7 +150,7 @@ impl Repository {
 }
 
 fn release() -> Release {
-    signed::release("fedora", "1", PackageManager::Dnf)
+    Release { module_platform: Some("f1".to_owned()), ..signed::release("fedora", "1", PackageManager::Dnf) }
 }
 
 /// openSUSE's release: its indexes are signed.

@@ -33,27 +33,70 @@ pub fn sums(files: &BTreeMap<String, Vec<u8>>) -> String {
     files.iter().filter(|(name, _)| *name != SUMS).map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect()
 }
 
+/// Why files are not those that were packed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SumsError {
+    /// There is no file of checksums.
+    #[error("there is no {}", SUMS)]
+    Missing,
+    /// It cannot be read.
+    #[error("{} is no text", SUMS)]
+    NotText,
+    /// A line of it has another form.
+    #[error("{}:{line}: expected a sum and a name", SUMS)]
+    BadLine {
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// A file is lacking.
+    #[error("{}:{line}: names a file that is not there", SUMS)]
+    Absent {
+        /// The line that names it.
+        line: usize,
+    },
+    /// A file has another checksum.
+    #[error("{name} was changed or damaged")]
+    Changed {
+        /// The file.
+        name: String,
+    },
+    /// A file stands there twice.
+    #[error("{}:{line}: names {name} again", SUMS)]
+    Again {
+        /// The second line.
+        line: usize,
+        /// The file.
+        name: String,
+    },
+    /// A file has no checksum.
+    #[error("{} does not name {name}", SUMS)]
+    Unnamed {
+        /// The file.
+        name: String,
+    },
+}
+
 /// Whether files are those that their file of checksums names, and no others.
 ///
 /// # Errors
 /// The first one that is not.
-pub fn check(files: &BTreeMap<String, Vec<u8>>) -> Result<(), String> {
-    let listed = files.get(SUMS).ok_or_else(|| format!("there is no {SUMS}"))?;
-    let listed = std::str::from_utf8(listed).map_err(|_| format!("{SUMS} is no text"))?;
+pub fn check(files: &BTreeMap<String, Vec<u8>>) -> Result<(), SumsError> {
+    let listed = files.get(SUMS).ok_or(SumsError::Missing)?;
+    let listed = std::str::from_utf8(listed).map_err(|_| SumsError::NotText)?;
     let mut named: BTreeSet<&str> = BTreeSet::new();
-    for (number, line) in listed.lines().enumerate() {
-        let number = number + 1;
-        let (sum, name) = line.split_once("  ").ok_or_else(|| format!("{SUMS}:{number}: expected a sum and a name"))?;
-        let bytes = files.get(name).ok_or_else(|| format!("{SUMS}:{number}: names a file that is not there"))?;
+    for (number, text) in listed.lines().enumerate() {
+        let line = number + 1;
+        let (sum, name) = text.split_once("  ").ok_or(SumsError::BadLine { line })?;
+        let bytes = files.get(name).ok_or(SumsError::Absent { line })?;
         if sha256(bytes) != sum {
-            return Err(format!("{name} was changed or damaged"));
+            return Err(SumsError::Changed { name: name.to_owned() });
         }
         if !named.insert(name) {
-            return Err(format!("{SUMS}:{number}: names {name} again"));
+            return Err(SumsError::Again { line, name: name.to_owned() });
         }
     }
     match files.keys().find(|name| *name != SUMS && !named.contains(name.as_str())) {
-        Some(other) => Err(format!("{SUMS} does not name {other}")),
+        Some(other) => Err(SumsError::Unnamed { name: other.clone() }),
         None => Ok(()),
     }
 }
@@ -70,7 +113,7 @@ mod tests {
     }
 
     /// Files with their checksums, then changed.
-    fn changed(change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Result<(), String> {
+    fn changed(change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Result<(), SumsError> {
         let mut files = made(&[("a/b", "x"), ("c", "")]);
         files.insert(SUMS.to_owned(), sums(&files).into_bytes());
         change(&mut files);
@@ -97,7 +140,7 @@ mod tests {
             ),
         ];
         for (change, why) in table {
-            assert_eq!(changed(change), Err(why.to_owned()));
+            assert_eq!(changed(change).unwrap_err().to_string(), why);
         }
     }
 

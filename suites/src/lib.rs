@@ -24,7 +24,6 @@ mod namespace;
 mod netlink;
 pub mod outcome;
 pub mod packets;
-pub mod procfs;
 pub mod reproducer;
 mod row;
 mod scratch;

@@ -42,7 +42,7 @@ pub enum Area {
 /// Makes the enum and its table from one row a capability: name, head of a narrow column, area, tier, meaning.
 macro_rules! capabilities {
     ($($variant:ident {
-        $name:literal, $short:literal, $area:ident $(($share:ident))?, $tier:ident, $meaning:literal
+        $name:literal, $short:expr, $area:ident $(($share:ident))?, $tier:ident, $meaning:literal
     })*) => {
         /// One column of the matrix: something that a distro can do for a Kata version.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -352,7 +352,7 @@ capabilities! {
         "what `kata-runtime check` and `kata-ctl check` ask of a host holds"
     }
     FsVirtioFs {
-        "fs.virtio-fs", "virtio-fs", Fs(VirtioFs), Required,
+        "fs.virtio-fs", Share::VirtioFs.name(), Fs(VirtioFs), Required,
         "virtio-fs works the way the profile uses it"
     }
     FsVirtioFsXattr {

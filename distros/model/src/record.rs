@@ -94,6 +94,8 @@ pub struct ReleaseEntry {
     pub based_on: Vec<String>,
     /// `package-manager:`, where it is not the record's.
     pub package_manager: Option<PackageManager>,
+    /// `module-platform:`, what the package manager's modules are built for: `el8`.
+    pub module_platform: Option<String>,
     /// What differs from the defaults.
     pub parts: CommonFields,
     /// Where it stands in the file.

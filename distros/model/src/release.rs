@@ -30,6 +30,9 @@ pub struct Release {
     pub repositories: Vec<String>,
     /// Modules of the package manager to enable: `virt:rhel`.
     pub modules: Vec<String>,
+    /// What its modules are built for, as os-release's `PLATFORM_ID` has it after `platform:`: `el8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module_platform: Option<String>,
     /// The OCI image of the release, without a digest: `docker.io/library/debian:13`.
     pub oci_image: Option<String>,
     /// VMMs, the first one preferred.

@@ -1,8 +1,8 @@
 //! What the kernel says of the system that the agent runs in: CPUs, memory, mounts.
 
+use model::procfs::{self, Mount, cpu_flags};
 use std::fs;
 use std::path::Path;
-use suites::procfs::cpu_flags;
 
 /// How many CPUs it has.
 pub fn cpus() -> u32 {
@@ -12,9 +12,7 @@ pub fn cpus() -> u32 {
 /// Its RAM in MiB; 0 where that cannot be read.
 pub fn memory_mib() -> u64 {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: Option<u64> =
-        meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or(0) / 1024
+    procfs::meminfo(&meminfo, "MemTotal").unwrap_or(0) / 1024
 }
 
 /// Whether processes here may be spared when memory runs out, which takes CAP_SYS_RESOURCE: without it the kernel refuses
@@ -52,17 +50,27 @@ fn tells(read: impl Fn(&str) -> Vec<u8>) -> bool {
 
 /// The type of the filesystem mounted nearest above `path`.
 pub fn filesystem_of(path: &Path) -> String {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut best = (0, "unknown".to_owned());
-    for line in mounts.lines() {
-        let fields: Vec<&str> = line.split(' ').collect();
-        let dash = fields.iter().position(|f| *f == "-").unwrap_or(usize::MAX - 1);
-        if let (Some(target), Some(kind)) = (fields.get(4), fields.get(dash + 1))
-            && path.starts_with(target)
-            && target.len() >= best.0
-        {
-            best = (target.len(), (*kind).to_owned());
-        }
+    nearest(&fs::read("/proc/self/mountinfo").unwrap_or_default(), path)
+}
+
+fn nearest(mountinfo: &[u8], path: &Path) -> String {
+    let above = Mount::all(mountinfo).filter(|mount| path.starts_with(&mount.at));
+    // Of several at one place this is the last.
+    let nearest = above.max_by_key(|mount| mount.at.as_os_str().len());
+    nearest.map_or_else(|| "unknown".to_owned(), |mount| mount.kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_mount_counts_whatever_is_in_its_path() {
+        let table = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      21 20 0:3 / /a\\040b rw - tmpfs none rw\n\
+                      22 21 0:4 / /a\\040b rw shared:1 - xfs /dev/sdb rw\n";
+        assert_eq!(nearest(table, Path::new("/a b/c")), "xfs");
+        assert_eq!(nearest(table, Path::new("/a bc")), "ext4");
+        assert_eq!(nearest(b"", Path::new("/")), "unknown");
     }
-    best.1
 }

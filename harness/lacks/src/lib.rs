@@ -26,7 +26,7 @@ mod machine;
 
 pub use commit::tell_commit;
 
-use Condition::{Architecture, DockerEngine, File, LinuxCapability, Program, Root};
+use Condition::{Architecture, DockerEngine, File, LinuxCapability, Program, Root, Writable};
 
 /// Something that tests need, under the name that `cfg(lacks = "…")` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,8 @@ enum Condition {
     Program(&'static str),
     /// Any of these paths exists.
     File(&'static [&'static str]),
+    /// This file may be opened for writing, which a filesystem that is mounted read-only refuses to root, too.
+    Writable(&'static str),
     /// One answers at `DOCKER_HOST`, or at the usual socket.
     DockerEngine,
 }
@@ -66,6 +68,11 @@ pub const ROOT: Need = need("root", &[Root]);
 pub const MOUNTING: Need = need("mounting", &[Root, MOUNTS]);
 /// Root that may make device nodes.
 pub const NODES: Need = need("nodes", &[Root, MAKES_NODES]);
+/// Root that may make device nodes, and control groups of version 2 with rules on devices below their root.
+///
+/// No package brings that: a machine may have version 1, or be a container that sees its groups read-only.
+pub const DEVICE_RULES: Need =
+    need("device-rules", &[Root, MOUNTS, MAKES_NODES, Writable("/sys/fs/cgroup/cgroup.subtree_control")]);
 
 /// A Docker engine that answers.
 pub const DOCKER: Need = need("docker", &[DockerEngine]);
@@ -243,7 +250,7 @@ fn variables(condition: &Condition) -> &'static [&'static str] {
         Root | LinuxCapability(_) => &["HOME", "SUDO_UID", "USER"],
         Program(_) => &["PATH"],
         DockerEngine => &["DOCKER_HOST"],
-        Architecture(_) | File(_) => &[],
+        Architecture(_) | File(_) | Writable(_) => &[],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Condition, Need, docker};
 use std::env;
+use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub(crate) fn watched(lacking: &[Condition]) -> Vec<String> {
             Condition::File(files) => {
                 paths.extend(files.iter().filter_map(|f| Path::new(f).parent()).map(PathBuf::from))
             }
+            // How a filesystem is mounted is nothing that a file's time tells.
+            Condition::Writable(_) => {}
             Condition::DockerEngine => paths.extend(docker::socket(&docker::address())),
             Condition::Root | Condition::LinuxCapability(_) | Condition::Architecture(_) => {}
         }
@@ -48,6 +51,7 @@ fn holds(condition: Condition) -> bool {
         Condition::Architecture(name) => env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == name),
         Condition::Program(name) => is_program(name),
         Condition::File(paths) => paths.iter().any(|path| Path::new(path).exists()),
+        Condition::Writable(path) => OpenOptions::new().write(true).open(path).is_ok(),
         Condition::DockerEngine => docker::answers(docker::address()),
     }
 }
@@ -100,6 +104,15 @@ mod tests {
         assert!(!is_program(".."));
         assert!(holds(Condition::File(&["/no/such/file", "/proc/self/status"])));
         assert!(!holds(Condition::File(&["/no/such/file"])));
+    }
+
+    #[test]
+    fn what_may_be_written_is_told_from_what_may_only_be_read() {
+        assert!(holds(Condition::Writable("/dev/null")));
+        // Nobody may open a folder so, root neither.
+        assert!(!holds(Condition::Writable("/proc")));
+        assert!(!holds(Condition::Writable("/no/such/file")));
+        assert_eq!(watched(&[Condition::Writable("/dev/null")]), Vec::<String>::new());
     }
 
     #[test]

@@ -6,12 +6,12 @@ use crate::environments::vm::outer::{Accelerator, release_name};
 use crate::environments::vm::{self, Size};
 use crate::environments::{EnvironmentError, Running, host};
 use crate::level;
-use crate::line::{Line, ask};
+use crate::line::{Line, LineError, ask};
 use crate::output::CellOutput;
 use crate::resources::Resources;
 use crate::schedule::Schedule;
 use crate::seed::{Content, SeedFile};
-use crate::setup::{self, EnvironmentBase, PreparedCell};
+use crate::setup::{self, EnvironmentBase, PreparedCell, SetupError};
 use model::diagnostic::error_chain;
 use model::profile::Profile;
 use protocol::facts::{self, EnvironmentFact};
@@ -96,7 +96,7 @@ async fn with_kvm_if_it_works(
                 Ok(()) => return Ok(container),
                 Err(why) => {
                     container.remove().await?;
-                    why
+                    error_chain(&why)
                 }
             },
             Err(e) => error_chain(&e),
@@ -106,16 +106,35 @@ async fn with_kvm_if_it_works(
     Ok(start(None).await?)
 }
 
+/// Why the release's guest does not boot under KVM.
+#[derive(Debug, thiserror::Error)]
+enum NotUnderKvm {
+    /// The agent did not get what it needs for a guest.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The agent cannot be asked.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The agent has tried.
+    #[error("{0}")]
+    Found(EnvironmentFact),
+    /// The agent has not.
+    #[error("the agent did not look")]
+    NotLookedAt,
+}
+
 /// Whether the release's guest boots under KVM, by its agent; else why not.
-async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile) -> Result<(), String> {
-    setup::send(line, prepared).await.map_err(|e| error_chain(&e))?;
+async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile) -> Result<(), NotUnderKvm> {
+    setup::send(line, prepared).await?;
     let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
-    let probed = ask(line, probe, PROBE).await.map_err(|e| error_chain(&e))?;
-    let EnvironmentReply::Probed { facts } = probed else { return Err(format!("the agent answered {probed:?}")) };
+    let facts = match ask(line, probe, PROBE).await? {
+        EnvironmentReply::Probed { facts } => facts,
+        other => return Err(LineError::Unexpected(format!("{other:?}")).into()),
+    };
     match facts.get(facts::KVM) {
         Some(EnvironmentFact::Has) => Ok(()),
-        Some(why) => Err(why.to_string()),
-        None => Err("the agent did not look".to_owned()),
+        Some(other) => Err(NotUnderKvm::Found(other.clone())),
+        None => Err(NotUnderKvm::NotLookedAt),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::donor::Donation;
 use crate::replacement::Replacement;
 use model::arch::Arch;
 use model::database::Database;
+use model::diagnostic::error_chain;
 use std::collections::BTreeSet;
 
 /// What is to be used in the place of the distro's own: `NAME=PATH` a file, `NAME@RELEASE` another release's.
@@ -20,7 +21,7 @@ pub(super) fn components(
     for text in texts {
         let component = match Donation::parse(text, database, arch) {
             Some(donation) => {
-                let donation = donation.map_err(|why| UsageError(format!("--component {why}")))?;
+                let donation = donation.map_err(|e| UsageError(format!("--component {text}: {}", error_chain(&e))))?;
                 let component = donation.component;
                 donations.push(donation);
                 component

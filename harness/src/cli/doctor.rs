@@ -2,7 +2,8 @@
 
 use crate::cli::arguments::home;
 use crate::cli::{Exit, cache_folder, print, request};
-use crate::environments::container::{self, handed_in};
+use crate::environments::container;
+use crate::environments::container::handed_in::{self, KvmWithheld};
 use crate::environments::vm::outer::{Accelerator, OuterQemu, release_name};
 use crate::environments::vm::pinned;
 use crate::external::ExternalSuite;
@@ -275,7 +276,7 @@ fn machines(outer: Result<Option<OuterQemu>, String>) -> Finding {
 /// Whether containers are given KVM; whether their guests boot under it only they tell, each with its own QEMU.
 ///
 /// `outer` is what the pinned QEMU found, where it was tried: where its guest does not boot, others hardly will.
-fn kvm(given: Result<(), String>, outer: Option<&Accelerator>) -> Finding {
+fn kvm(given: Result<(), KvmWithheld>, outer: Option<&Accelerator>) -> Finding {
     let seen = match given {
         Ok(()) if matches!(outer, Some(Accelerator::Tcg { dead_kvm: true, .. })) => {
             "a vCPU runs, and yet no guest boots under KVM (see virtual machines): guests in containers use TCG, unless \
@@ -358,7 +359,7 @@ mod tests {
             let seen = kvm(Ok(()), outer).seen;
             assert!(seen.starts_with("a vCPU runs: guests in containers have KVM"), "{seen}");
         }
-        let without = kvm(Err("no /dev/kvm".to_owned()), None).seen;
-        assert!(without.starts_with("no /dev/kvm: guests in containers use TCG"), "{without}");
+        let without = kvm(Err(KvmWithheld::Late), None).seen;
+        assert!(without.starts_with("a vCPU has not run within 5 s: guests in containers use TCG"), "{without}");
     }
 }

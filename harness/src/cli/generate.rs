@@ -7,13 +7,15 @@ use clap::CommandFactory as _;
 use pages::Shared;
 use std::path::Path;
 
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 8] = [
     (
         "KATA_QUALIFY_CACHE",
         "Where images are cached, in the place of $XDG_CACHE_HOME/kata-qualify or ~/.cache/kata-qualify.",
     ),
     ("KATA_QUALIFY_CACHE_SIZE", "How many GiB cached images may take, in the place of 20."),
     ("DOCKER_HOST", "The Docker engine; guests in containers have KVM only if it is a socket of this machine's."),
+    ("DOCKER_TLS_VERIFY", "`1`: an engine at tcp:// is reached by TLS. Not set: it is not. Anything else is refused."),
+    ("DOCKER_CERT_PATH", "The folder of ca.pem, cert.pem and key.pem, for an engine that is reached by TLS."),
     ("TMPDIR", "Where bundles are unpacked, and files without a name lie."),
     ("NO_COLOR", "Set: no colours."),
     ("TERM", "`dumb`: no colours, and plain lines from time to time in the place of those that are drawn over."),

@@ -34,7 +34,7 @@ pub(super) fn given(path: &Path) -> Result<Given, UsageError> {
     let (folder, unpacked) = match path.is_file() {
         true => {
             let unpacked = tempfile::tempdir().map_err(|e| failed(format!("creating a folder: {e}")))?;
-            open(path, unpacked.path()).map_err(failed)?;
+            open(path, unpacked.path()).map_err(|e| failed(e.to_string()))?;
             (unpacked.path().to_owned(), Some(unpacked))
         }
         false => {

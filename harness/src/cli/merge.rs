@@ -44,7 +44,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
 /// The cells of a plan.
 fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
     let failed = |why: String| UsageError(format!("--plan {}: {why}", file.display()));
-    shards::planned(&part::read(file).map_err(|e| failed(e.to_string()))?).map_err(failed)
+    shards::planned(&part::read(file).map_err(|e| failed(e.to_string()))?).map_err(|e| failed(e.to_string()))
 }
 
 /// Writes what a pipeline takes, says what was not judged, and exits as it is to end.

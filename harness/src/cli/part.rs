@@ -87,7 +87,7 @@ const MAX_FILE: u64 = 16 << 20;
 fn cells(file: &Path, shard: Option<u16>, asked: Option<Arch>) -> Result<Vec<CellId>, UsageError> {
     let failed = |why: String| UsageError(format!("--cells {}: {why}", file.display()));
     let text = read(file).map_err(|e| failed(e.to_string()))?;
-    let cells = shards::cells_of(&text, shard.map(usize::from)).map_err(failed)?;
+    let cells = shards::cells_of(&text, shard.map(usize::from)).map_err(|e| failed(e.to_string()))?;
     let of_machine = request::machine()?;
     let arch = asked.unwrap_or(of_machine);
     match cells.iter().find(|cell| cell.arch != arch) {

@@ -132,7 +132,7 @@ async fn in_kept(docker: &Docker, id: &str, name: &str, visit: Visit) -> anyhow:
         sweep(docker, SweepScope::Kept(name)).await.context("removing the container that was kept")?;
     }
     let ended = locked(&visit.ended).take();
-    ended.unwrap_or_else(|| Err("it did not come to its end".to_owned())).map_err(|why| anyhow::anyhow!("{why}"))
+    Ok(ended.context("it did not come to its end")??)
 }
 
 /// Why there is nothing to be looked into, if that is so: the test is not known, or it did not fail.

@@ -43,6 +43,6 @@ fn read(run: &Path, database: &Database) -> anyhow::Result<Matrix> {
         return report::judged(run, Profile::all(), Some(database));
     }
     let folder = tempfile::tempdir().context("creating a folder")?;
-    open(run, folder.path()).map_err(UsageError)?;
+    open(run, folder.path()).map_err(|e| UsageError(e.to_string()))?;
     report::judged(folder.path(), Profile::all(), Some(database))
 }

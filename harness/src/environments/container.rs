@@ -37,6 +37,7 @@ use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
 use handed_in::HandedIn;
+use images::docker::ConnectError;
 use limits::{LIMITS, Limit, UNLIMITED};
 use model::diagnostic::error_chain;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
@@ -72,6 +73,12 @@ pub enum ContainerError {
         doing: &'static str,
         /// What Docker said.
         source: bollard::errors::Error,
+    },
+    /// There is no connection to an engine.
+    #[error("connecting to Docker: {source}")]
+    Connect {
+        /// Why.
+        source: ConnectError,
     },
     /// testcontainers failed.
     #[error("starting a container of {image}: {source}")]
@@ -144,7 +151,7 @@ pub struct Container {
 
 /// Connects to the Docker engine, as everything of ours does.
 pub async fn connect() -> Result<Docker, ContainerError> {
-    images::docker::connect().await.map_err(docker_error("connecting to Docker"))
+    images::docker::connect().await.map_err(|source| ContainerError::Connect { source })
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.

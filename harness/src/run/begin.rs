@@ -16,23 +16,31 @@ pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)>
         return Ok((Writer::create(&request.out)?, None));
     }
     let (writer, journal) = Writer::resume(&request.out)?;
-    let refused = |e: NotBegun| BadRequest::Resume { path: request.out.clone(), reason: e.to_string() };
+    let refused = |e: NotBegun| BadRequest::Resume { path: request.out.clone(), reason: e.into() };
     Ok((writer, Some(resume::begun(&journal).and_then(Begun::of_one_run).map_err(refused)?)))
 }
 
+/// Why a run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum NotResumable {
+    /// It has hardly begun, or is no one run.
+    #[error(transparent)]
+    NotBegun(#[from] NotBegun),
+    /// There is nothing left of it.
+    #[error("it came to its end: `kata-qualify rerun` runs what did not pass")]
+    Finished,
+    /// It is asked for otherwise than it was begun: a line of words for each difference.
+    #[error("it goes on only as it was begun, or its verdicts would rest on two things:\n{}", .0.join("\n"))]
+    Differs(Vec<String>),
+}
+
 /// Whether a run can go on as this one; else why not.
-pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), String> {
+pub(super) fn goes_on(before: &Begun, begins: &Event) -> Result<(), NotResumable> {
     if before.is_finished {
-        return Err("it came to its end: `kata-qualify rerun` runs what did not pass".to_owned());
+        return Err(NotResumable::Finished);
     }
     let differences = resume::differences(&before.first, begins);
-    match differences.is_empty() {
-        true => Ok(()),
-        false => Err(format!(
-            "it goes on only as it was begun, or its verdicts would rest on two things:\n{}",
-            differences.join("\n")
-        )),
-    }
+    if differences.is_empty() { Ok(()) } else { Err(NotResumable::Differs(differences)) }
 }
 
 /// Tells the display what a cell has before it.

@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::sweep::{SweepScope, sweep};
 use bollard::Docker;
 use model::diagnostic::error_chain;
+use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,20 @@ pub(super) struct Engine<'a> {
     docker: Option<&'a Docker>,
     within: Duration,
     left: Duration,
+}
+
+/// Why an engine does not answer.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer<E: Error + 'static> {
+    /// It said why.
+    #[error(transparent)]
+    Refused(E),
+    /// Its time was over.
+    #[error("the engine has not answered for {seconds} s")]
+    Late {
+        /// How long it had.
+        seconds: u64,
+    },
 }
 
 impl<'a> Engine<'a> {
@@ -27,7 +42,10 @@ impl<'a> Engine<'a> {
     pub(super) async fn sweep(&mut self, run: &str, progress: &Progress) {
         let Some(docker) = self.docker else { return };
         if let Err(why) = self.answer(sweep(docker, SweepScope::Run(run))).await {
-            progress.say(&format!("warning: containers of this run may be left, which the next run removes: {why}"));
+            progress.say(&format!(
+                "warning: containers of this run may be left, which the next run removes: {}",
+                error_chain(&why)
+            ));
         }
     }
 
@@ -37,19 +55,21 @@ impl<'a> Engine<'a> {
         match self.answer(images::docker::remove_orphans(docker, cache)).await {
             // What is left is in use, which nobody has to know.
             Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
-            Err(why) => progress.say(&format!("warning: Docker's images were not looked through: {why}")),
+            Err(why) => {
+                progress.say(&format!("warning: Docker's images were not looked through: {}", error_chain(&why)));
+            }
         }
     }
 
     /// What the engine answers, or why it does not.
-    async fn answer<T, E: std::error::Error>(
+    async fn answer<T, E: Error + 'static>(
         &mut self,
         question: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, String> {
+    ) -> Result<T, NoAnswer<E>> {
         let since = Instant::now();
         let answer = match tokio::time::timeout(self.left, question).await {
-            Ok(answer) => answer.map_err(|e| error_chain(&e)),
-            Err(_) => Err(format!("the engine has not answered for {} s", self.within.as_secs())),
+            Ok(answer) => answer.map_err(NoAnswer::Refused),
+            Err(_) => Err(NoAnswer::Late { seconds: self.within.as_secs() }),
         };
         self.left = self.left.saturating_sub(since.elapsed());
         if answer.is_err() {
@@ -144,8 +164,10 @@ mod tests {
             Ok::<(), std::io::Error>(())
         };
         let since = Instant::now();
-        assert_eq!(engine.answer(slow(1)).await, Ok(()));
-        assert_eq!(engine.answer(slow(60)).await, Err("the engine has not answered for 2 s".to_owned()));
+        engine.answer(slow(1)).await.unwrap();
+        let late = engine.answer(slow(60)).await.unwrap_err();
+        assert!(matches!(late, NoAnswer::Late { .. }), "{late}");
+        assert_eq!(late.to_string(), "the engine has not answered for 2 s");
         assert!(since.elapsed() < Duration::from_secs(3));
     }
 

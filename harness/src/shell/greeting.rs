@@ -1,6 +1,7 @@
 //! What somebody who visits an environment is told first: which test failed there and how, what it needs, and what differs
 //! from the run.
 
+use super::NoGuest;
 use agent::home::VOLUME;
 use model::package::PackageVersion;
 use model::shell::quoted;
@@ -46,7 +47,7 @@ pub struct Greeting {
 
 impl Greeting {
     /// The lines. `booted` is whether the guest is up that the test shares, `differing` is which packages are others now.
-    pub fn told(&self, booted: Option<&Result<(), String>>, differing: &[String]) -> Vec<String> {
+    pub fn told(&self, booted: Option<&Result<(), NoGuest>>, differing: &[String]) -> Vec<String> {
         let Greeting { cell, test, profile, .. } = self;
         let again = if self.is_kept { "the container that was kept" } else { "brought up again" };
         let mut lines = vec![format!("{cell}, {again}: {test} failed under {profile}")];
@@ -61,7 +62,7 @@ impl Greeting {
         lines.push(format!("  here:    logs and shares lie in {VOLUME}, where there is such a folder"));
         lines.push(match booted {
             Some(Ok(())) => "  guest:   it runs, as for the test".to_owned(),
-            Some(Err(why)) => format!("  guest:   it does not run: {}", one_line(why, MAX)),
+            Some(Err(why)) => format!("  guest:   it does not run: {}", one_line(&why.to_string(), MAX)),
             None => "  guest:   none runs".to_owned(),
         });
         lines.extend(
@@ -102,6 +103,7 @@ pub fn differing(before: &BTreeMap<String, PackageVersion>, now: &BTreeMap<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use suites::check::Stop;
 
     fn versions(all: &[(&str, &str)]) -> BTreeMap<String, PackageVersion> {
         all.iter().map(|(name, version)| ((*name).to_owned(), version.parse().unwrap())).collect()
@@ -151,7 +153,7 @@ mod tests {
             "at the end of the shell all of this is removed",
         ];
         let differs = strings(&["qemu was 1, and is 2"]);
-        assert_eq!(greeting.told(Some(&Err("refused".to_owned())), &differs), expected);
+        assert_eq!(greeting.told(Some(&Err(NoGuest::Stopped(Stop::fail("refused")))), &differs), expected);
         let kept = Greeting { is_kept: true, ..greeting };
         let lines = kept.told(None, &[]);
         assert!(lines[0].contains(", the container that was kept: "), "{lines:?}");

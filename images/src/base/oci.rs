@@ -1,7 +1,7 @@
 //! The base tree from the record's OCI image, through Docker: pulled, exported, unpacked.
 
 use super::archive;
-use crate::docker::{self, CACHE_LABEL, LABEL, docker_failure, image_failure};
+use crate::docker::{self, CACHE_LABEL, LABEL, connect_failure, docker_failure, image_failure};
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -154,7 +154,7 @@ where
         .build()
         .map_err(|source| ImageErrorKind::Io { context: "starting a runtime".to_owned(), source })?;
     runtime.block_on(async {
-        let docker = docker::connect().await.map_err(|e| docker_failure(&e))?;
+        let docker = docker::connect().await.map_err(connect_failure)?;
         let stop = async {
             loop {
                 if let Err(stop) = runner.check() {

@@ -14,11 +14,10 @@ mod index;
 mod install;
 mod sources;
 
-use super::credentials;
 use super::download::{self, DownloadRequest};
 use super::install::Install;
 use super::offered::Offered;
-use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
+use super::{Archives, MirrorOptions, PackageFamily};
 use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
@@ -99,14 +98,6 @@ impl PackageFamily for Apk {
         (program != PROGRAM).then_some(program)
     }
 
-    fn knows_mirror(&self, distro: &str) -> bool {
-        is_this_machines(distro)
-    }
-
-    fn lacking(&self, _: &Release) -> Option<&'static str> {
-        None
-    }
-
     fn settings_in_base(&self) -> &'static [&'static str] {
         &[sources::REPOSITORIES, sources::OF_SYSTEM]
     }
@@ -115,9 +106,8 @@ impl PackageFamily for Apk {
         |lines| download::cause(lines).unwrap_or_else(|| failure_reason(Installer::Apk, lines).into())
     }
 
-    fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        let given = options.mirror.iter().cloned();
-        given.chain(sources::addresses(&Root::default())).chain(credentials::proxies()).collect()
+    fn addresses(&self, system: &Root) -> Vec<String> {
+        sources::addresses(system)
     }
 
     fn archives<'a>(
@@ -177,12 +167,7 @@ impl Repositories<'_> {
         let wanted =
             DownloadRequest { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
         let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.options.logins);
-        fetched.map_err(|failure| match failure.cause {
-            ImageErrorKind::NoSuchRelease { .. } => {
-                Failure { cause: ImageErrorKind::NoSuchRelease { what: format!("repository {id}") }, ..failure }
-            }
-            _ => failure,
-        })?;
+        fetched.map_err(|failure| super::of_index(failure, id))?;
         let sha256 = digest::of_file(&folder.join(name))?;
         Ok(Index { suite: id.to_owned(), security: false, sha256, date: None, valid_until: None })
     }
@@ -190,9 +175,7 @@ impl Repositories<'_> {
 
 impl Archives for Repositories<'_> {
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure> {
-        let of_base = base.map(tree::open).transpose()?;
-        let is_ours = is_this_machines(&self.release.distro);
-        let system = of_base.or_else(|| is_ours.then(Root::default));
+        let system = super::settled_by(base, self.release)?;
         let repositories = sources::repositories(system.as_ref(), self.options.mirror.as_deref(), self.release)?;
         for part in [KEPT, KEYS] {
             super::folder::make(&folder.join(part))?;

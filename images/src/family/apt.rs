@@ -28,6 +28,7 @@ use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::Package;
+use root::Root;
 use settings::Settings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -115,8 +116,8 @@ impl PackageFamily for Apt {
         |lines| failure_reason(Installer::Apt, lines).into()
     }
 
-    fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        mirrors::known(options)
+    fn addresses(&self, system: &Root) -> Vec<String> {
+        mirrors::addresses(system)
     }
 
     fn archives<'a>(
@@ -177,7 +178,11 @@ impl Access {
         let trimmed = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
         let settings = Settings::of_machine(runner, options.accept_expired)?;
         let named = Mirrors { main: trimmed(&options.mirror), security: trimmed(&options.security_mirror) };
-        let whole = named.or(mirrors::of_machine(Path::new("/"), release));
+        // What the caller names needs nothing of this machine's apt, whose files may be unreadable.
+        let whole = match named.has_all_of(release) {
+            true => named,
+            false => named.or(mirrors::of_machine(&Root::default(), release)?),
+        };
         runner.redact = whole.redactor(&settings.proxy_urls());
         let (mirrors, logins) = whole.without_credentials()?;
         Ok(Access { mirrors, settings, logins, keys: options.keys.clone() })
@@ -202,8 +207,7 @@ impl Archives for AptArchives<'_> {
         let fetch = self.fetch(folder)?;
         let release = self.release;
         let access = self.access.as_mut().ok_or(ImageErrorKind::NotCached)?;
-        let is_complete = release.suites.iter().all(|suite| access.mirrors.get(suite.archive).is_some());
-        if !is_complete && has_program(bootstrap::PROGRAM) {
+        if !access.mirrors.has_all_of(release) && has_program(bootstrap::PROGRAM) {
             let more = bootstrap::default_mirrors(runner, release, &fetch, folder)?;
             access.mirrors = std::mem::take(&mut access.mirrors).or(more);
             access.mirrors.urls().for_each(|url| runner.redact.know(url));

@@ -12,11 +12,10 @@ mod install;
 mod keyring;
 mod sources;
 
-use super::credentials;
 use super::download::{self, DownloadRequest};
 use super::install::Install;
 use super::offered::Offered;
-use super::{Archives, MirrorOptions, PackageFamily, is_this_machines};
+use super::{Archives, MirrorOptions, PackageFamily};
 use crate::digest;
 use crate::error::{Failure, ImageErrorKind};
 use crate::manifest::{Index, PackageOrigin, PathOwner};
@@ -96,14 +95,6 @@ impl PackageFamily for Pacman {
         Some(if program == PROGRAM { "pacman-package-manager" } else { program })
     }
 
-    fn knows_mirror(&self, distro: &str) -> bool {
-        is_this_machines(distro)
-    }
-
-    fn lacking(&self, _: &Release) -> Option<&'static str> {
-        None
-    }
-
     fn settings_in_base(&self) -> &'static [&'static str] {
         &["/etc/pacman.conf", "/etc/pacman.d/mirrorlist", keyring::OF_SYSTEM]
     }
@@ -112,9 +103,8 @@ impl PackageFamily for Pacman {
         cause
     }
 
-    fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        let given = options.mirror.iter().cloned();
-        given.chain(sources::addresses(&Root::default())).chain(credentials::proxies()).collect()
+    fn addresses(&self, system: &Root) -> Vec<String> {
+        sources::addresses(system)
     }
 
     fn archives<'a>(
@@ -178,13 +168,7 @@ impl Repositories<'_> {
             name: format!("{SYNC}/{name}"),
         };
         let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.options.logins);
-        fetch(&database).map_err(|failure| match failure.cause {
-            ImageErrorKind::NoSuchRelease { .. } => Failure {
-                cause: ImageErrorKind::NoSuchRelease { what: format!("repository {}", repository.id) },
-                ..failure
-            },
-            _ => failure,
-        })?;
+        fetch(&database).map_err(|failure| super::of_index(failure, &repository.id))?;
         let signature = format!("{database}.sig");
         match fetch(&signature) {
             Ok(()) => keyring::verify(runner, folder, Phase::Resolve, &format!("{SYNC}/{database}"))?,
@@ -206,9 +190,7 @@ impl Repositories<'_> {
 
 impl Archives for Repositories<'_> {
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure> {
-        let of_base = base.map(tree::open).transpose()?;
-        let is_ours = is_this_machines(&self.release.distro);
-        let system = of_base.or_else(|| is_ours.then(Root::default));
+        let system = super::settled_by(base, self.release)?;
         let repositories = sources::repositories(system.as_ref(), self.options.mirror.as_deref(), self.release)?;
         for part in [KEPT, SYNC] {
             super::folder::make(&folder.join(part))?;

@@ -169,10 +169,6 @@ impl PackageFamily for Rpm {
             && Root::default().list(Path::new(self.repositories)).is_ok_and(|names| !names.is_empty())
     }
 
-    fn lacking(&self, _: &Release) -> Option<&'static str> {
-        None
-    }
-
     fn settings_in_base(&self) -> &'static [&'static str] {
         self.settings
     }
@@ -182,9 +178,8 @@ impl PackageFamily for Rpm {
         |lines| failure_reason(Installer::Dnf, lines).into()
     }
 
-    fn secret_addresses(&self, options: &Options) -> Vec<String> {
-        let given = options.mirror.iter().chain(&options.security_mirror).cloned();
-        given.chain(sources::addresses(&Root::default(), self)).chain(credentials::proxies()).collect()
+    fn addresses(&self, system: &Root) -> Vec<String> {
+        sources::addresses(system, self)
     }
 
     fn archives<'a>(
@@ -257,9 +252,7 @@ impl Repositories<'_> {
     /// Where packages come from: the mirrors that the caller names, else what the base says, else this machine if it runs
     /// the distro.
     fn sources(&self, base: Option<&Path>) -> Result<Sources, Failure> {
-        let of_base = base.map(tree::open).transpose()?;
-        let is_ours = is_this_machines(&self.release.distro);
-        let system = of_base.or_else(|| is_ours.then(Root::default));
+        let system = super::settled_by(base, self.release)?;
         if !self.mirrors.is_empty() {
             return Sources::of_mirrors(&self.mirrors, &self.keys, system.as_ref(), &self.family, self.release);
         }

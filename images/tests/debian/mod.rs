@@ -33,6 +33,7 @@ pub(crate) fn release(version: &str) -> Release {
         suites,
         repositories: vec![],
         modules: vec![],
+        module_platform: None,
         oci_image: Some(format!("docker.io/library/debian:{version}")),
         vmms: vec![Vmm {
             name: "qemu".to_owned(),

@@ -88,6 +88,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         suites: vec![],
         repositories: vec![],
         modules: vec![],
+        module_platform: None,
         oci_image: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),

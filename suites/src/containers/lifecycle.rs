@@ -6,7 +6,7 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Container, ContainerRuntime, Containers, PROBE, Process, Sandbox, Trace};
 use crate::row::{Row, row};
-use model::profile;
+use model::{procfs, profile};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -94,9 +94,7 @@ fn has_room_for_several(containers: &dyn Containers) -> Check {
         return Err(Stop::skip("an emulated machine loses guests that boot side by side"));
     }
     let table = containers.read_host("/proc/meminfo")?;
-    let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    let mib = kib.unwrap_or(0) / 1024;
+    let mib = procfs::meminfo(&table, "MemAvailable").unwrap_or(0) / 1024;
     if mib < ROOM {
         return Err(Stop::skip(format!(
             "the environment has {mib} MiB of memory left, {SEVERAL} sandboxes want {ROOM}"

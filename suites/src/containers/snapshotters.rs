@@ -6,6 +6,8 @@ use crate::ensure;
 use crate::environment::{Containers, Snapshotter};
 use crate::row::{Row, row};
 use crate::under::EROFS;
+use model::procfs::Mount;
+use std::path::Path;
 
 const SOURCE: &str = include_str!("snapshotters.rs");
 
@@ -58,7 +60,7 @@ fn by(containers: &dyn Containers, snapshotter: Snapshotter, filesystem: &str) -
         let table = containers.run_image(&["read", "/proc/self/mountinfo"])?;
         ensure!(table.code == 0, "a container by {name}: {}", table.summary());
         let table = table.text();
-        let (kind, source) = root(&table)
+        let Mount { kind, source, .. } = root(&table)
             .ok_or_else(|| Stop::fail(format!("a container by {name} has no root among its mounts: {table}")))?;
         let is_its_own = kind == filesystem && (kind == "overlay" || source.starts_with("/dev/"));
         ensure!(is_its_own, "the root of a container by {name} is to be of {filesystem}, it is {kind} of {source}");
@@ -78,11 +80,9 @@ fn by(containers: &dyn Containers, snapshotter: Snapshotter, filesystem: &str) -
     })
 }
 
-/// Type and source of the root, by mountinfo: the last that is mounted there is the one that is seen.
-fn root(mountinfo: &str) -> Option<(&str, &str)> {
-    let line = mountinfo.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
-    let mut rest = line.split_once(" - ")?.1.split(' ');
-    Some((rest.next()?, rest.next()?))
+/// The root by mountinfo: the last that is mounted there is the one that is seen.
+fn root(mountinfo: &str) -> Option<Mount> {
+    Mount::all(mountinfo.as_bytes()).rfind(|mount| mount.at == Path::new("/"))
 }
 
 #[cfg(test)]
@@ -94,7 +94,8 @@ mod tests {
         let table = "20 1 0:2 / / rw - rootfs rootfs rw\n\
                      31 20 8:16 / / rw,relatime shared:1 - ext4 /dev/sdb rw,discard\n\
                      32 31 0:5 / /proc rw - proc proc rw\n";
-        assert_eq!(root(table), Some(("ext4", "/dev/sdb")));
+        let found = root(table).unwrap();
+        assert_eq!((found.kind.as_str(), found.source.as_str()), ("ext4", "/dev/sdb"));
         assert_eq!(root("32 31 0:5 / /proc rw - proc proc rw\n"), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Huge pages of the host, where Kata puts a guest's memory with `enable_hugepages`.
 
+use model::procfs;
+
 /// Where runtimes look for them (`appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@4.1.0).
 pub const MOUNT: &str = "/dev/hugepages";
 
@@ -17,10 +19,7 @@ pub struct Free {
 impl Free {
     /// Out of `/proc/meminfo`; `None` of a kernel without huge pages.
     pub fn of(meminfo: &str) -> Option<Free> {
-        let number = |key: &str| {
-            let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-            line?.split_whitespace().next()?.parse::<u64>().ok()
-        };
+        let number = |key: &str| procfs::meminfo(meminfo, key);
         let available_mib = number("MemAvailable").unwrap_or(0) / 1024;
         Some(Free { pages: number("HugePages_Free")?, kib: number("Hugepagesize")?, available_mib })
     }

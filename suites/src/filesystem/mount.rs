@@ -4,12 +4,11 @@ use super::proves::{FILES, SETTINGS};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
 use crate::environment::Site;
-use crate::procfs::unescaped;
 use crate::reproducer::Reproducer;
 use crate::row::{Row, row};
 use crate::share::Share;
+use model::procfs::Mount;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 const SOURCE: &str = include_str!("mount.rs");
@@ -42,7 +41,7 @@ fn mounts_in_the_guest(site: &Site) -> Check {
             Share::Virtio9p => "9p",
             Share::VirtioBlk => "ext4",
         };
-        let seen = mounted_type(&String::from_utf8_lossy(&table), &site.root);
+        let seen = mounted_type(&table, &site.root);
         ensure!(
             seen.as_deref() == Some(expected),
             "{}: expected a mount of type {expected}, saw {}",
@@ -58,12 +57,8 @@ fn mounts_in_the_guest(site: &Site) -> Check {
 }
 
 /// The type of the uppermost mount at `root`.
-fn mounted_type(mountinfo: &str, root: &Path) -> Option<String> {
-    mountinfo.lines().rev().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        let point = before.split(' ').nth(4)?;
-        (unescaped(point) == root.as_os_str().as_bytes()).then(|| after.split(' ').next().map(str::to_owned))?
-    })
+fn mounted_type(mountinfo: &[u8], root: &Path) -> Option<String> {
+    Mount::all(mountinfo).rfind(|mount| mount.at == root).map(|mount| mount.kind)
 }
 
 #[cfg(test)]
@@ -73,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_uppermost_mount_counts() {
-        let table = "1 0 0:1 / /a\\040b rw - tmpfs none rw\n2 0 0:2 / /a\\040b rw shared:1 - virtiofs kataShared rw\n";
+        let table = b"1 0 0:1 / /a\\040b rw - tmpfs none rw\n2 0 0:2 / /a\\040b rw shared:1 - virtiofs kataShared rw\n";
         assert_eq!(mounted_type(table, Path::new("/a b")).as_deref(), Some("virtiofs"));
         assert_eq!(mounted_type(table, Path::new("/a")), None);
     }

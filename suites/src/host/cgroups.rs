@@ -9,6 +9,7 @@ use crate::group::{Group, ROOT};
 use crate::outcome::Grounds;
 use crate::row::{Row, row};
 use crate::test::Place;
+use model::procfs;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -159,7 +160,8 @@ fn roots(mounts: &str, controllers: &[&'static str]) -> Result<Vec<(&'static str
         let mounted = mounts.lines().find_map(|line| {
             let mut words = line.split(' ').skip(1);
             let (path, kind, options) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup" && options.split(',').any(|option| option == controller)).then(|| PathBuf::from(path))
+            (kind == "cgroup" && options.split(',').any(|option| option == controller))
+                .then(|| procfs::path(path.as_bytes()))
         });
         let root = mounted.ok_or_else(|| Stop::fail(format!("cgroup version 1 of {controller} is not mounted")))?;
         Ok((controller, root))

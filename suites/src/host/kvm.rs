@@ -5,10 +5,10 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{EnvironmentSide, VcpuExit};
-use crate::procfs::cpu_flags;
 use crate::row::{Row, row};
 use crate::test::Place;
 use model::arch::Arch;
+use model::procfs::cpu_flags;
 
 const SOURCE: &str = include_str!("kvm.rs");
 

@@ -37,27 +37,41 @@ const WAYS: [(&str, &str, bool); 6] = [
 /// (`systemd.unified_cgroup_hierarchy=1`): an init system in the guest's image, and containers in containers, set rules.
 /// Kata's agent sets them in version 1 only, so that no ordinary pod needs them.
 fn guest_rules_on_devices_hold() -> Check {
-    rules_hold("kata-qualify-devices", &program::RULES, &answer)
+    rules_hold_in_a_group("kata-qualify-devices", &program::RULES, &answer)
 }
 
 /// `answer` is what the kernel answers to a process of a group: 0, or the number of its error.
-fn rules_hold(name: &str, rules: &[Instruction], answer: &dyn Fn(&Group, &str, &str) -> Result<i32, Stop>) -> Check {
+fn rules_hold_in_a_group(
+    name: &str,
+    rules: &[Instruction],
+    answer: &dyn Fn(&Group, &str, &str) -> Result<i32, Stop>,
+) -> Check {
     let group = Group::named(name, &[])?;
+    rules_hold(&|way, device| answer(&group, way, device), &|| attach(&group, rules))
+}
+
+/// `answer` is what the kernel answers to a process that the rules are for, once `attach` has made them hold.
+fn rules_hold(answer: &dyn Fn(&str, &str) -> Result<i32, Stop>, attach: &dyn Fn() -> Check) -> Check {
     for (way, device, _) in WAYS {
         // A device that nobody may open says nothing of rules.
-        match answer(&group, way, device)? {
+        match answer(way, device)? {
             0 => {}
             code => return Err(Stop::error(format!("without a rule, to {way} {device} fails with error {code}"))),
         }
     }
-    let program = Program::load(rules).doing("loading a program of rules on devices")?;
-    program.attach(&group.open()?).doing("attaching rules on devices to a control group")?;
+    attach()?;
     for (way, device, allowed) in WAYS {
-        let (expected, code) = (if allowed { 0 } else { libc::EPERM }, answer(&group, way, device)?);
+        let (expected, code) = (if allowed { 0 } else { libc::EPERM }, answer(way, device)?);
         let rule = if allowed { "allow" } else { "deny" };
         ensure!(code == expected, "the rules of a group {rule} to {way} {device}, and the kernel answers {code}");
     }
     Ok(())
+}
+
+/// Has the kernel ask rules about each device that a process of a group opens or makes, as long as there is the group.
+fn attach(group: &Group, rules: &[Instruction]) -> Check {
+    let program = Program::load(rules).doing("loading a program of rules on devices")?;
+    program.attach(&group.open()?).doing("attaching rules on devices to a control group")
 }
 
 /// Has a process of its own ask, in the group.

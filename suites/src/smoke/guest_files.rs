@@ -3,6 +3,7 @@
 use crate::check::{Check, Stop};
 use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::outcome::Component;
+use model::procfs;
 use model::profile::ModuleUse;
 
 /// A file as text.
@@ -19,8 +20,7 @@ pub(super) fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String
 /// How much memory the guest's kernel counts, KiB.
 pub(super) fn memory_kib(machine: &mut dyn Machine) -> Result<u64, Stop> {
     let meminfo = read(machine, "/proc/meminfo")?;
-    let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
-    total.ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))
+    procfs::meminfo(&meminfo, "MemTotal").ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))
 }
 
 /// The kernel has one of a use's modules, built in or in its packages that are installed: its configuration may name one

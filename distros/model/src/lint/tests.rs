@@ -52,6 +52,10 @@ fn nothing_of_a_record_ends_a_line_or_names_a_place() {
     for version in ["a b", "$(x)", "-x", "../x", "x/y", "a;b", "'`'"] {
         assert_eq!(rules(&format!("releases: [{{version: \"{version}\"}}]\n")), ["bad-name"], "{version}");
     }
+    for platform in ["platform:el8", "el8 x", "a/b"] {
+        assert_eq!(rules(&format!("releases: [{{version: 1, module-platform: \"{platform}\"}}]\n")), ["bad-name"]);
+    }
+    assert!(rules("releases: [{version: 1, module-platform: el8}]\n").is_empty());
     for (manager, bad, good) in [
         (
             "apt",

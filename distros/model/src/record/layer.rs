@@ -208,6 +208,7 @@ fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
         derives_from: over.derives_from.or_else(|| below.derives_from.clone()),
         based_on: if over.based_on.is_empty() { below.based_on.clone() } else { over.based_on },
         package_manager: over.package_manager.or(below.package_manager),
+        module_platform: over.module_platform.or_else(|| below.module_platform.clone()),
         parts: merged(&below.parts, &over.parts),
         span: over.span,
         source: over.source,
@@ -309,6 +310,20 @@ releases:
         let facts = record.facts(record.find_release("2").unwrap(), Arch::X86_64);
         let fact = facts.iter().find(|f| f.subject == FactSubject::PartsFrom).unwrap();
         assert_eq!(fact.origin.as_ref().map(|o| (o.file.as_str(), o.line)), Some(("low", 11)));
+    }
+
+    #[test]
+    fn what_modules_are_built_for_is_told_by_the_record_that_has_the_packages() {
+        let low = format!("{LOW}    module-platform: x2\n");
+        let platform = |record: &Record, version: &str| record.release(version, Arch::X86_64).unwrap().module_platform;
+        let record = draft("low", &low).under(draft("high", "distro: d\nreleases: [{version: 2}]\n"));
+        let record = record.complete().unwrap();
+        assert_eq!((platform(&record, "1"), platform(&record, "2").as_deref()), (None, Some("x2")));
+        let child = "distro: child\nderives-from: d\nconfidence: packaging\nreleases:\n\
+                     - {version: 7, derives-from: 2}\n- {version: 8, derives-from: 2, module-platform: own8}\n";
+        let record = draft("low", &low).parent_of(draft("child", child)).complete().unwrap();
+        assert_eq!(platform(&record, "7").as_deref(), Some("x2"), "they are the parent's packages");
+        assert_eq!(platform(&record, "8").as_deref(), Some("own8"));
     }
 
     /// A layer's own package manager need not be in it.

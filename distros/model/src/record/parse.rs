@@ -27,6 +27,7 @@ const RELEASE_KEYS: &[&str] = &[
     "aliases",
     "derives-from",
     "package-manager",
+    "module-platform",
     "released",
     "eol",
     "lts",
@@ -142,6 +143,18 @@ fn manager_word(d: &mut Decoder<'_>, node: &Node) -> Option<PackageManager> {
     d.word(node, "package manager", "unknown-package-manager", &known)
 }
 
+/// A word: dnf's settings are told it.
+fn module_platform(d: &mut Decoder<'_>, node: &Node) -> Option<String> {
+    let platform = d.string(node, "module-platform")?;
+    if platform.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return Some(platform);
+    }
+    let message = format!("module-platform: `{platform}` is no platform of modules");
+    d.error("bad-name", node.span.clone(), message).hint =
+        Some("it is what follows `platform:` in PLATFORM_ID of os-release, such as `el8`".into());
+    None
+}
+
 /// `releases:`, or the short form `version: [...]`.
 fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<Option<Vec<ReleaseEntry>>> {
     match (root.get("version"), root.get("releases")) {
@@ -164,6 +177,7 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 derives_from: None,
                 based_on: Vec::new(),
                 package_manager: None,
+                module_platform: None,
                 parts: CommonFields::default(),
                 span,
                 source: 0,
@@ -196,6 +210,7 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
     let derives_from = node.get("derives-from").and_then(|n| d.string(n, "derives-from"));
     let aliases = node.get("aliases").and_then(|n| d.names(n, "aliases"));
     let package_manager = node.get("package-manager").and_then(|n| manager_word(d, n));
+    let module_platform = node.get("module-platform").and_then(|n| module_platform(d, n));
     let arches = node.get("arch").and_then(|n| d.arches(n));
     Some(ReleaseEntry {
         version: version?,
@@ -208,6 +223,7 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
         derives_from,
         based_on: Vec::new(),
         package_manager,
+        module_platform,
         parts: parts(d, node, confidence),
         span: node.span.clone(),
         source: 0,

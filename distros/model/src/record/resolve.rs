@@ -113,6 +113,7 @@ impl Record {
             based_on: entry.based_on.clone(),
             arch,
             package_manager: self.manager_of(entry),
+            module_platform: entry.module_platform.clone(),
             suites: known(&parts.suites).cloned().unwrap_or_default(),
             repositories: known(&parts.repositories).cloned().unwrap_or_default(),
             modules: known(&parts.modules).cloned().unwrap_or_default(),

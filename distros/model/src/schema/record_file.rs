@@ -34,32 +34,8 @@ pub(super) struct RecordFile {
     confidence: Option<Confidence>,
     /// The releases: numbered ones ascending, then testing, unstable, rawhide.
     releases: Option<Vec<ReleaseFile>>,
-    /// Suites of a Debian-like archive.
-    suites: Option<OneOrMany<Suite>>,
-    /// Repositories to enable.
-    repositories: Option<OneOrMany<String>>,
-    /// Modules of the package manager to enable.
-    modules: Option<OneOrMany<String>>,
-    /// The OCI image.
-    image: Option<String>,
-    /// Where Kata's parts come from, where they are no packages.
-    parts_from: Option<String>,
-    /// VMMs, the preferred one first.
-    vmm: Option<OrUnknown<OneOrMany<Component>>>,
-    /// Shared filesystems.
-    fs: Option<OrUnknown<Filesystems>>,
-    /// The kernel.
-    kernel: Option<OrUnknown<Kernel>>,
-    /// Container managers, the preferred one first.
-    container_manager: Option<OrUnknown<OneOrMany<Component>>>,
-    /// Kata itself, as the distro packages it.
-    kata: Option<OrUnknown<OneOrMany<Component>>>,
-    /// Firmware of guests, such as OVMF.
-    firmware: Option<OrUnknown<OneOrMany<Component>>>,
-    /// What confines a VMM, such as Firecracker's jailer.
-    jailer: Option<OrUnknown<OneOrMany<Component>>>,
-    /// Snapshotters that Kata is used with, such as nydus-snapshotter.
-    snapshotter: Option<OrUnknown<OneOrMany<Component>>>,
+    #[schemars(flatten)]
+    offers: Offers,
 }
 
 /// A release and what differs from the distro's defaults.
@@ -77,6 +53,8 @@ struct ReleaseFile {
     derives_from: Option<Version>,
     /// What installs packages, where it is not the distro's usual one.
     package_manager: Option<PackageManager>,
+    /// What its modules are built for, as `PLATFORM_ID` of os-release has it after `platform:`.
+    module_platform: Option<String>,
     /// Day of the release.
     released: Option<Day>,
     /// Last day of the distro's own support.
@@ -87,6 +65,15 @@ struct ReleaseFile {
     arch: Option<OneOrMany<Arch>>,
     /// How well its facts are known.
     confidence: Option<Confidence>,
+    #[schemars(flatten)]
+    offers: Offers,
+}
+
+/// What a distro offers, by default or in one release.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Offers {
     /// Suites of a Debian-like archive.
     suites: Option<OneOrMany<Suite>>,
     /// Repositories to enable.

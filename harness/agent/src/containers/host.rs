@@ -1,6 +1,7 @@
 //! What the host shows of containers: processes, mounts, control groups, folders; and the removal of all of it.
 
 use crate::process;
+use model::procfs::Mount;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -8,7 +9,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use suites::containers::{Process, Trace};
-use suites::procfs::unescaped;
 
 /// Folders of the host in which runtimes keep something for each container or sandbox.
 const RUNTIMES_FOLDERS: [&str; 7] = [
@@ -55,11 +55,14 @@ fn names(text: &str, id: &str) -> bool {
 }
 
 /// The targets of the mounts whose line in mountinfo names `id`, the deepest first.
-fn mounts(id: &str) -> Vec<String> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let named = table.lines().filter(|l| names(l, id)).filter_map(|l| l.split(' ').nth(4));
-    let mut targets: Vec<String> = named.map(|t| String::from_utf8_lossy(&unescaped(t)).into_owned()).collect();
-    targets.sort_by_key(|target| std::cmp::Reverse(target.len()));
+fn mounts(id: &str) -> Vec<PathBuf> {
+    named_in(&fs::read("/proc/self/mountinfo").unwrap_or_default(), id)
+}
+
+fn named_in(mountinfo: &[u8], id: &str) -> Vec<PathBuf> {
+    let named = mountinfo.split(|byte| *byte == b'\n').filter(|line| names(&String::from_utf8_lossy(line), id));
+    let mut targets: Vec<PathBuf> = named.filter_map(Mount::read).map(|mount| mount.at).collect();
+    targets.sort_by_key(|target| std::cmp::Reverse(target.as_os_str().len()));
     targets
 }
 
@@ -102,7 +105,7 @@ pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<Trace> {
         let program = process.program.rsplit('/').next().unwrap_or_default().to_owned();
         all.insert(Trace::Process { pid: process.pid, program });
     }
-    all.extend(mounts(id).into_iter().map(Trace::Mount));
+    all.extend(mounts(id).into_iter().map(|target| Trace::Mount(target.to_string_lossy().into_owned())));
     all.extend(control_groups(id).into_iter().map(|path| Trace::ControlGroup { empty: is_empty(&path), path }));
     all.extend(folders(id, more).into_iter().map(Trace::Folder));
     all
@@ -158,6 +161,15 @@ mod tests {
         put("a/b", "17\n");
         assert!(!is_empty(dir.path()));
         assert!(!is_empty(&dir.path().join("gone")), "what cannot be read is not known to be empty");
+    }
+
+    #[test]
+    fn a_mount_is_found_by_anything_that_its_line_says() {
+        let table = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      21 20 0:3 / /run/kq1r-1/a\\040b rw - tmpfs none rw\n\
+                      22 21 0:4 / /run/kq1r-12 rw - tmpfs none rw\n\
+                      23 20 0:5 / /x rw - overlay \xff rw,upperdir=/kq1r-1/fs\n";
+        assert_eq!(named_in(table, "kq1r-1"), [Path::new("/run/kq1r-1/a b"), Path::new("/x")]);
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //! back, and what its processor cannot do, is a skip.
 
 use super::ctr;
+use model::procfs::cpu_flags;
 use std::fs;
 use suites::check::Stop;
 use suites::outcome::Component;
-use suites::procfs::cpu_flags;
 
 /// How many of Kata's lines a message has.
 const LINES: usize = 3;

@@ -2,12 +2,12 @@
 //! what it was started with, which no probe of the environment sees.
 
 use crate::process;
+use model::procfs;
 use rustix::process::{Resource, getrlimit};
 use suites::catalogue::Need;
 use suites::check::Stop;
 use suites::environment::Effort;
 use suites::outcome::Component;
-use suites::procfs;
 
 /// A limit of open files (RLIMIT_NOFILE) that a program has lowered below what the tests need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

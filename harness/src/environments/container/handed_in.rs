@@ -23,29 +23,45 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
+use suites::environment::VcpuError;
 use testcontainers::core::{AccessMode, Mount};
 
 /// How long a vCPU may take for three instructions; one that hangs, hangs for ever.
 const A_VCPU: Duration = Duration::from_secs(5);
 
+/// Why containers are not given this machine's KVM.
+#[derive(Debug, thiserror::Error)]
+pub enum KvmWithheld {
+    /// There is nobody to give it to.
+    #[error("there is no container")]
+    NoContainer,
+    /// They may run on another machine.
+    #[error("the Docker engine may be another machine's: DOCKER_HOST names no socket of this one")]
+    OtherMachine,
+    /// No vCPU runs.
+    #[error(transparent)]
+    Vcpu(#[from] VcpuError),
+    /// One hangs.
+    #[error("a vCPU has not run within {} s", A_VCPU.as_secs())]
+    Late,
+}
+
 /// Whether containers may be given this machine's KVM: a vCPU runs, and the engine is this machine's.
 ///
 /// # Errors
-/// Why not, in words.
-pub fn kvm() -> Result<(), String> {
+/// Why not.
+pub fn kvm() -> Result<(), KvmWithheld> {
     is_local(std::env::var("DOCKER_HOST").ok().as_deref())?;
     let (tell, told) = mpsc::channel();
     // The thread is left behind where KVM does not come back.
-    std::thread::spawn(move || tell.send(agent::environment::kvm::works().map_err(|e| e.to_string())));
-    told.recv_timeout(A_VCPU).unwrap_or_else(|_| Err(format!("a vCPU has not run within {} s", A_VCPU.as_secs())))
+    std::thread::spawn(move || tell.send(agent::environment::kvm::works()));
+    Ok(told.recv_timeout(A_VCPU).map_err(|_| KvmWithheld::Late)??)
 }
 
 /// Whether the engine that `DOCKER_HOST` names is this machine's.
-fn is_local(host: Option<&str>) -> Result<(), String> {
+fn is_local(host: Option<&str>) -> Result<(), KvmWithheld> {
     match host.filter(|host| !host.is_empty()) {
-        Some(other) if !other.starts_with("unix://") => {
-            Err("the Docker engine may be another machine's: DOCKER_HOST names no socket of this one".to_owned())
-        }
+        Some(other) if !other.starts_with("unix://") => Err(KvmWithheld::OtherMachine),
         _ => Ok(()),
     }
 }

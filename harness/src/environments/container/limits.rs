@@ -4,7 +4,7 @@
 //! `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in
 //! src/libcrun/linux.c).
 
-use suites::procfs;
+use model::procfs;
 
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

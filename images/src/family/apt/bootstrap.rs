@@ -43,7 +43,7 @@ pub(crate) fn default_mirrors(
     runner.run(Phase::Resolve, &mut command)?;
     let skeleton = tree::open(&folder.join("skeleton"))?;
     let text = skeleton.read_text(Path::new("/etc/apt/sources.list"), MAX_SOURCES).map_err(tree::failed)?;
-    Ok(mirrors::of_list(&text, &release.distro))
+    mirrors::of_list(&text, &release.distro)
 }
 
 /// What every installation consists of at least, besides the essential packages: those of priority `required`, as

@@ -1,13 +1,13 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
 use crate::error::{Failure, ImageErrorKind};
-use crate::family::credentials::{self, Login, PROXY_VARIABLES};
-use crate::options::Options;
+use crate::family::credentials::{self, Login};
 use model::redact::Redactor;
 use model::release::{Archive, PackageSuite, Release};
 use operator::os_release::OsRelease;
-use root::Root;
-use std::path::Path;
+use root::{MAX_CONFIGURATION, Root, RootError};
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// The base URLs of a distro's archives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +22,11 @@ impl Mirrors {
             Archive::Main => self.main.as_deref(),
             Archive::Security => self.security.as_deref(),
         }
+    }
+
+    /// Whether nothing is unknown that the release's suites come from.
+    pub(crate) fn has_all_of(&self, release: &Release) -> bool {
+        release.suites.iter().all(|suite| self.get(suite.archive).is_some())
     }
 
     /// Takes from `other` what is still unknown here.
@@ -72,28 +77,40 @@ struct Entry {
 }
 
 /// The mirrors that the machine's apt uses for the release's distro; nothing on a machine of another distro.
-pub(crate) fn of_machine(root: &Path, release: &Release) -> Mirrors {
-    let os = Root::new(root).and_then(|root| OsRelease::read(&root)).unwrap_or_default();
+///
+/// # Errors
+/// That a file by which its apt is told cannot be read.
+pub(crate) fn of_machine(root: &Root, release: &Release) -> Result<Mirrors, Failure> {
+    // A machine that does not say what it runs is none of the distro.
+    let os = OsRelease::read(root).unwrap_or_default();
     if os.id() != release.distro {
-        return Mirrors::default();
+        return Ok(Mirrors::default());
     }
-    choose(&entries(root), &release.distro, os.get("VERSION_CODENAME"), root)
+    let found = entries(root).and_then(|all| choose(&all, &release.distro, os.get("VERSION_CODENAME"), root));
+    found.map_err(unreadable)
 }
 
-/// The mirrors and proxies that this machine or the caller names, which must stay secret.
-pub(crate) fn known(options: &Options) -> Vec<String> {
-    let given = options.mirror.iter().chain(&options.security_mirror).cloned();
-    let of_apt = entries(Path::new("/")).into_iter().map(|entry| entry.uri);
-    let proxies = PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
-    given.chain(of_apt).chain(proxies).collect()
+/// All addresses of a machine's apt. What cannot be read is nothing that this program could tell anybody.
+pub(crate) fn addresses(root: &Root) -> Vec<String> {
+    let files = files(root).unwrap_or_default();
+    let all = files.iter().flat_map(|file| entries_of(root, file).unwrap_or_default());
+    all.flat_map(|entry| [follow(&entry.uri, root).ok().flatten(), Some(entry.uri)]).flatten().collect()
 }
 
 /// All `deb` entries of a `sources.list` text, as mmdebstrap writes one.
-pub(crate) fn of_list(text: &str, distro: &str) -> Mirrors {
-    choose(&list_entries(text), distro, None, Path::new("/"))
+///
+/// # Errors
+/// That it names a file of this machine which cannot be read.
+pub(crate) fn of_list(text: &str, distro: &str) -> Result<Mirrors, Failure> {
+    choose(&list_entries(text), distro, None, &Root::default()).map_err(unreadable)
 }
 
-fn choose(entries: &[Entry], distro: &str, codename: Option<&str>, root: &Path) -> Mirrors {
+fn unreadable(error: RootError) -> Failure {
+    let context = "looking for the mirrors of this machine's apt".to_owned();
+    ImageErrorKind::Io { context, source: io::Error::other(error) }.into()
+}
+
+fn choose(entries: &[Entry], distro: &str, codename: Option<&str>, root: &Root) -> Result<Mirrors, RootError> {
     let security = |e: &Entry| {
         e.suite.ends_with("-security")
             || e.suite.ends_with("/updates")
@@ -118,44 +135,70 @@ fn choose(entries: &[Entry], distro: &str, codename: Option<&str>, root: &Path) 
                 found = Some((score, entry));
             }
         }
-        found.and_then(|(_, e)| follow(&e.uri, root))
+        found.map_or(Ok(None), |(_, e)| follow(&e.uri, root))
     };
-    Mirrors { main: best(false), security: best(true) }
+    Ok(Mirrors { main: best(false)?, security: best(true)? })
 }
 
 /// `mirror+file:/etc/apt/mirrors/x.list`, as in Debian's cloud images, names a file with mirrors: the first one counts.
-fn follow(uri: &str, root: &Path) -> Option<String> {
+fn follow(uri: &str, root: &Root) -> Result<Option<String>, RootError> {
     let Some(file) = uri.strip_prefix("mirror+file:") else {
-        return Some(uri.trim_end_matches('/').to_owned());
+        return Ok(Some(uri.trim_end_matches('/').to_owned()));
     };
-    let text = std::fs::read_to_string(root.join(file.trim_start_matches('/'))).ok()?;
-    text.lines()
-        .map(str::trim)
-        .find(|l| !l.is_empty() && !l.starts_with('#'))
-        .and_then(|l| l.split_whitespace().next())
-        .map(|u| u.trim_end_matches('/').to_owned())
+    let text = text(root, Path::new(file))?.unwrap_or_default();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = lines.next().and_then(|line| line.split_whitespace().next());
+    Ok(first.map(|uri| uri.trim_end_matches('/').to_owned()))
 }
 
-fn entries(root: &Path) -> Vec<Entry> {
-    let etc = root.join("etc/apt");
-    let mut files = vec![etc.join("sources.list")];
-    if let Ok(dir) = std::fs::read_dir(etc.join("sources.list.d")) {
-        let mut more: Vec<_> = dir.flatten().map(|e| e.path()).collect();
-        more.sort();
-        files.extend(more);
-    }
+fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
     let mut all = Vec::new();
-    for file in files {
-        let Ok(text) = std::fs::read_to_string(&file) else {
-            continue;
-        };
-        match file.extension().and_then(|e| e.to_str()) {
-            Some("list") => all.extend(list_entries(&text)),
-            Some("sources") => all.extend(deb822_entries(&text)),
-            _ => {}
+    for file in files(root)? {
+        all.extend(entries_of(root, &file)?);
+    }
+    Ok(all)
+}
+
+/// The files that apt reads, in its order; the first one may be missing.
+fn files(root: &Root) -> Result<Vec<PathBuf>, RootError> {
+    let folder = Path::new("/etc/apt/sources.list.d");
+    let names = root.list_if_any(folder)?;
+    let parts = names.iter().map(|name| folder.join(name)).filter(|file| Style::of(file).is_some());
+    Ok([PathBuf::from("/etc/apt/sources.list")].into_iter().chain(parts).collect())
+}
+
+/// How a file of sources is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    OneLine,
+    Deb822,
+}
+
+impl Style {
+    /// Told by the end of the name; files with other ones apt does not read.
+    fn of(file: &Path) -> Option<Style> {
+        match file.extension()?.to_str()? {
+            "list" => Some(Style::OneLine),
+            "sources" => Some(Style::Deb822),
+            _ => None,
         }
     }
-    all
+}
+
+fn entries_of(root: &Root, file: &Path) -> Result<Vec<Entry>, RootError> {
+    let (Some(style), Some(text)) = (Style::of(file), text(root, file)?) else { return Ok(Vec::new()) };
+    Ok(match style {
+        Style::OneLine => list_entries(&text),
+        Style::Deb822 => deb822_entries(&text),
+    })
+}
+
+/// `None` where no file stands; that it cannot be told what does is an error.
+fn text(root: &Root, file: &Path) -> Result<Option<String>, RootError> {
+    match root.read_text(file, MAX_CONFIGURATION) {
+        Err(error) if error.is_unreadable() => Err(error),
+        text => Ok(text.ok()),
+    }
 }
 
 /// sources.list(5), one-line style: `deb [options] uri suite component…`.
@@ -236,7 +279,7 @@ mod tests {
             deb-src http://mirror.example/debian bookworm main\n\
             deb [ trusted=no ] http://mirror.example/debian/ bookworm main contrib # here\n\
             deb http://security.example/debian-security bookworm-security main\n";
-        let found = choose(&list_entries(list), "debian", Some("bookworm"), Path::new("/"));
+        let found = choose(&list_entries(list), "debian", Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://security.example/debian-security"));
     }
 
@@ -247,7 +290,7 @@ mod tests {
             Types: deb\nURIs: http://mirror.example/debian-security\nSuites: bookworm-security\nComponents: main\n";
         let entries = deb822_entries(sources);
         assert_eq!(entries.len(), 3);
-        let found = choose(&entries, "debian", Some("bookworm"), Path::new("/"));
+        let found = choose(&entries, "debian", Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found, mirrors("http://mirror.example/debian", "http://mirror.example/debian-security"));
     }
 
@@ -256,11 +299,11 @@ mod tests {
         let list = "deb http://browser.example/linux/deb/ stable main\n\
             deb https://database.example/pub/repos/apt bookworm-pgdg main\n\
             deb https://node.example/node_20.x nodistro main\n";
-        let found = choose(&list_entries(list), "debian", Some("bookworm"), Path::new("/"));
+        let found = choose(&list_entries(list), "debian", Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found.security, None);
         assert_ne!(found.main.as_deref(), Some("http://browser.example/linux/deb"));
         let own = format!("{list}deb http://mirror.example/debian bookworm main\n");
-        let found = choose(&list_entries(&own), "debian", Some("bookworm"), Path::new("/"));
+        let found = choose(&list_entries(&own), "debian", Some("bookworm"), &Root::default()).unwrap();
         assert_eq!(found.main.as_deref(), Some("http://mirror.example/debian"));
     }
 
@@ -281,9 +324,70 @@ mod tests {
         )
         .unwrap();
         let mut release = crate::fixtures::release("13", "trixie");
-        let found = of_machine(root.path(), &release);
+        let machine = Root::new(root.path()).unwrap();
+        let found = of_machine(&machine, &release).unwrap();
         assert_eq!(found.main.as_deref(), Some("https://mirror.example/debian"));
+        assert_eq!(
+            addresses(&machine),
+            ["https://mirror.example/debian", "mirror+file:///etc/apt/mirrors/debian.list"],
+            "the mirror in the file is as secret as one in apt's own"
+        );
         release.distro = "ubuntu".to_owned();
-        assert_eq!(of_machine(root.path(), &release), Mirrors::default());
+        assert_eq!(of_machine(&machine, &release).unwrap(), Mirrors::default());
+    }
+
+    /// A machine in a folder that runs Debian 13, with these files.
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let system = ("etc/os-release", "ID=debian\nVERSION_CODENAME=trixie\n");
+        for (path, text) in [system].iter().chain(files) {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn links_are_followed_as_the_machines_own_apt_follows_them() {
+        let list = "deb mirror+file:/etc/apt/mirrors/linked.list trixie main\n";
+        let folder = machine(&[("etc/apt/kept", list), ("srv/mirrors.list", "http://mirror.example/debian\n")]);
+        let link = |to: &str, at: &str| {
+            let at = folder.path().join(at);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(to, at).unwrap();
+        };
+        link("/etc/apt/kept", "etc/apt/sources.list.d/a.list");
+        link("../../../../../../srv/mirrors.list", "etc/apt/mirrors/linked.list");
+        link("/no/such/file", "etc/apt/sources.list");
+        let found = of_machine(&Root::new(folder.path()).unwrap(), &crate::fixtures::release("13", "trixie")).unwrap();
+        assert_eq!(found.main.as_deref(), Some("http://mirror.example/debian"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_that_names_it() {
+        let release = crate::fixtures::release("13", "trixie");
+        let list = "deb http://mirror.example/debian trixie main\n\
+                    deb mirror+file:/etc/apt/mirrors/security.list trixie-security main\n";
+        // Root may read everything, but not more than a file of its kind has.
+        let fill = |folder: &tempfile::TempDir, file: &str| {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::File::create(path).unwrap().set_len(MAX_CONFIGURATION + 1).unwrap();
+        };
+        for file in ["etc/apt/sources.list.d/other.sources", "etc/apt/mirrors/security.list"] {
+            let folder = machine(&[("etc/apt/sources.list", list)]);
+            fill(&folder, file);
+            let machine = Root::new(folder.path()).unwrap();
+            let said = of_machine(&machine, &release).unwrap_err().cause.to_string();
+            assert!(said.starts_with("looking for the mirrors of this machine's apt: "), "{said}");
+            assert!(said.contains(&format!("/{file} ")), "{said}");
+            assert!(addresses(&machine).contains(&"http://mirror.example/debian".to_owned()));
+        }
+        // What apt does not read may be anything, and a mirror list that is missing is none.
+        let folder = machine(&[("etc/apt/sources.list", list)]);
+        fill(&folder, "etc/apt/sources.list.d/other.save");
+        let found = of_machine(&Root::new(folder.path()).unwrap(), &release).unwrap();
+        assert_eq!(found, Mirrors { main: Some("http://mirror.example/debian".to_owned()), security: None });
     }
 }

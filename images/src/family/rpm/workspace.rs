@@ -163,15 +163,9 @@ fn configuration(release: &Release) -> String {
     let mut text = "[main]\nplugins=0\ngpgcheck=1\nlocalpkg_gpgcheck=0\nbest=1\nobsoletes=1\nskip_if_unavailable=0\n\
         deltarpm=0\nzchunk=0\nkeepcache=1\nretries=3\ntimeout=30\n"
         .to_owned();
-    // What modules are built for; a system's own package says it, which a bootstrap does not have yet.
-    let major = release.version.split('.').next().unwrap_or_default();
-    let platform = match release.distro.as_str() {
-        "fedora" => Some("f"),
-        "almalinux" | "centos" | "rhel" | "rocky" => Some("el"),
-        _ => None,
-    };
-    if let Some(platform) = platform.filter(|_| major.chars().all(|c| c.is_ascii_digit())) {
-        text += &format!("module_platform_id=platform:{platform}{major}\n");
+    // A system's own package says it, too, which a bootstrap does not have yet.
+    if let Some(platform) = &release.module_platform {
+        text += &format!("module_platform_id=platform:{platform}\n");
     }
     text
 }
@@ -197,6 +191,8 @@ fn with_logins(repositories: &str, logins: &[Login]) -> Result<String, Failure> 
 mod tests {
     use super::*;
     use crate::family::credentials;
+    use model::arch::Arch;
+    use model::database::Database;
 
     #[test]
     fn credentials_are_for_their_repository_alone() {
@@ -229,9 +225,28 @@ mod tests {
         let os = OsRelease::parse("VERSION_ID=45\n");
         let of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
         assert_eq!([of("9"), of("rawhide")], ["9", "45"]);
-        let mut rocky = crate::fixtures::release("8.10", "-");
-        rocky.distro = "rocky".to_owned();
-        assert!(configuration(&rocky).ends_with("module_platform_id=platform:el8\n"));
+    }
+
+    #[test]
+    fn modules_are_built_for_what_the_record_says() {
+        let database = Database::embedded();
+        let mut with_modules = 0;
+        for record in database.records() {
+            for entry in &record.releases {
+                let release = record.release(&entry.version, record.release_arches(entry)[0]).unwrap();
+                with_modules += usize::from(!release.modules.is_empty());
+                let is_told = configuration(&release).contains("\nmodule_platform_id=platform:");
+                assert!(release.modules.is_empty() || is_told, "{}", release.name());
+            }
+        }
+        assert!(with_modules >= 4, "only {with_modules} releases have modules");
+        let of = |distro: &str, version: &str| {
+            configuration(&database.record(distro).unwrap().release(version, Arch::X86_64).unwrap())
+        };
+        // Oracle's modules are RHEL's, and so is what they are built for.
+        assert!(of("ol", "8").ends_with("\nmodule_platform_id=platform:el8\n"));
+        assert!(of("centos", "stream9").ends_with("\nmodule_platform_id=platform:el9\n"));
+        assert!(of("fedora", "43").ends_with("\nmodule_platform_id=platform:f43\n"));
         assert!(!configuration(&crate::fixtures::release("9", "-")).contains("platform"));
     }
 }

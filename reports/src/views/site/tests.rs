@@ -516,10 +516,11 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds() {
     }
 }
 
-/// Whoever wants to look at it: `REPORTS_SAMPLE=folder cargo test -p reports site`.
+/// For whoever wants to look at it: `REPORTS_SAMPLE=folder cargo test -p reports -- --ignored looked_at`.
 #[test]
+#[ignore = "writes a sample for people to look at: by hand, with REPORTS_SAMPLE"]
 fn a_site_can_be_looked_at() {
-    let Some(folder) = std::env::var_os("REPORTS_SAMPLE") else { return };
+    let folder = std::env::var_os("REPORTS_SAMPLE").expect("REPORTS_SAMPLE names the folder to write to");
     let folder = Path::new(&folder);
     write(&[], &[sample::matrix()], &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
     for (path, page) in of(&sample::matrix()) {

@@ -4,11 +4,12 @@ use super::in_a_pod;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::containers::limits::quota_and_period;
-use crate::containers::process::{line_of, parse_facts, wait_for};
+use crate::containers::process::{parse_facts, wait_for};
 use crate::ensure;
 use crate::environment::{ContainerRuntime, Containers, PodContainer, PodLimits, PodProcess, PodWanted};
 use crate::row::{Row, row};
 use crate::test::Need;
+use model::procfs;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("resources.rs");
@@ -163,8 +164,7 @@ fn kernels_memory(container: &dyn PodProcess) -> Result<u64, Stop> {
 
 /// What a kernel says of its memory, MiB.
 fn memory_of(meminfo: &str) -> Option<u64> {
-    let kib: u64 = line_of(meminfo, "MemTotal")?.strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib / 1024)
+    Some(procfs::meminfo(meminfo, "MemTotal")? / 1024)
 }
 
 /// How many CPUs the kernel that a container runs on works with.

@@ -1,18 +1,14 @@
-//! The body tried natively: as root, where control groups of version 2 can be made below the root. The process in the group
-//! is a shell, because a program of tests has no role of the agent's.
+//! The body tried natively, where control groups of version 2 can be made below their root: the process in the group is a
+//! shell there, because a program of tests has no role of the agent's. What it says of the kernel's answers is tried
+//! everywhere.
 
 use super::*;
 use crate::check::message;
 use crate::group::ROOT;
+use std::cell::Cell;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// Whether there is a root of version 2 that groups can be made in.
-fn has_groups() -> bool {
-    Path::new(ROOT).join("cgroup.controllers").exists()
-        && rustix::fs::access(ROOT, rustix::fs::Access::WRITE_OK).is_ok()
-}
 
 /// A shell in the group of that name does it when it is told to: 0, or EPERM for whatever it is refused with.
 fn shells_answer(name: &str, way: &str, device: &str) -> i32 {
@@ -30,14 +26,15 @@ fn shells_answer(name: &str, way: &str, device: &str) -> i32 {
 }
 
 #[test]
-#[cfg_attr(lacks = "nodes", ignore = "needs root that may make device nodes")]
+#[cfg_attr(
+    lacks = "device-rules",
+    ignore = "elsewhere: where root may make device nodes, and control groups of version 2"
+)]
 fn rules_hold_here_and_those_that_allow_everything_are_found() {
-    if !has_groups() {
-        return;
-    }
     let name = format!("kata-qualify-devices-{}", std::process::id());
-    let held =
-        |rules: &[Instruction]| rules_hold(&name, rules, &|_, way, device| Ok(shells_answer(&name, way, device)));
+    let held = |rules: &[Instruction]| {
+        rules_hold_in_a_group(&name, rules, &|_, way, device| Ok(shells_answer(&name, way, device)))
+    };
     assert_eq!(held(&program::RULES), Ok(()));
     assert_eq!(
         message(held(&program::NO_RULES)),
@@ -47,12 +44,32 @@ fn rules_hold_here_and_those_that_allow_everything_are_found() {
     assert!(said.starts_with("loading a program of rules on devices: "), "{said}");
 }
 
+/// What comes of rules that the kernel answers by in this way.
+fn judged(by: &dyn Fn(&str, &str) -> i32) -> Check {
+    let attached = Cell::new(false);
+    let answer = |way: &str, device: &str| Ok::<i32, Stop>(if attached.get() { by(way, device) } else { 0 });
+    rules_hold(&answer, &|| {
+        attached.set(true);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_the_kernel_answers_is_judged_by_the_rules() {
+    let refused = |way: &str, device: &str| match (way, device) {
+        ("write", "/dev/zero") | ("read", "/dev/full") => libc::EPERM,
+        _ => 0,
+    };
+    assert_eq!(judged(&refused), Ok(()));
+    let said = |by: &dyn Fn(&str, &str) -> i32| message(judged(by));
+    assert_eq!(said(&|_, _| 0), "the rules of a group deny to write /dev/zero, and the kernel answers 0");
+    assert_eq!(said(&|_, _| libc::EPERM), "the rules of a group allow to read /dev/null, and the kernel answers 1");
+    let other = |way: &str, device: &str| if refused(way, device) == 0 { 0 } else { libc::EACCES };
+    assert_eq!(said(&other), "the rules of a group deny to write /dev/zero, and the kernel answers 13");
+}
+
 #[test]
 fn a_device_that_nobody_may_open_says_nothing_of_rules() {
-    if !has_groups() {
-        return;
-    }
-    let name = format!("kata-qualify-closed-{}", std::process::id());
-    let stop = rules_hold(&name, &program::RULES, &|_, _, _| Ok(libc::ENOENT)).unwrap_err();
+    let stop = rules_hold(&|_, _| Ok(libc::ENOENT), &|| panic!("rules were attached")).unwrap_err();
     assert_eq!(stop, Stop::error("without a rule, to read /dev/null fails with error 2"));
 }

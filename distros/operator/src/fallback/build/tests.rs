@@ -45,6 +45,7 @@ fn nothing_of_a_record_becomes_a_command() {
         suites: Vec::new(),
         repositories: Vec::new(),
         modules: Vec::new(),
+        module_platform: None,
         oci_image: None,
         vmms: Vec::new(),
         filesystems: Vec::new(),

@@ -1,9 +1,9 @@
 //! The mounts in a root that belong to it: a disk of its own for `/boot` or `/var`.
 
+use model::procfs::Mount;
 use root::Root;
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 /// What is mounted in these is the running system's, and nothing is installed there.
@@ -11,12 +11,6 @@ const NOT_ITS_OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
 /// Bytes of a path that is looked up after a fork.
 const MAX_PATH: usize = 255;
-
-/// A line of `/proc/self/mountinfo`.
-struct Mounted {
-    device: String,
-    at: PathBuf,
-}
 
 /// The folders of a root, by their paths in it, on which something of its own is mounted; those above come first.
 ///
@@ -28,7 +22,7 @@ pub(super) fn of(root: &Root) -> io::Result<Vec<PathBuf>> {
 }
 
 fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
-    let mounted: Vec<Mounted> = mountinfo.split(|byte| *byte == b'\n').filter_map(read).collect();
+    let mounted: Vec<Mount> = Mount::all(mountinfo).collect();
     // What covers the root itself is the root.
     let elsewhere: HashMap<&str, &Path> = mounted
         .iter()
@@ -60,32 +54,6 @@ fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
     found.sort();
     found.dedup();
     Ok(found)
-}
-
-fn read(line: &[u8]) -> Option<Mounted> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let device = String::from_utf8(fields.nth(2)?.to_owned()).ok()?;
-    Some(Mounted { device, at: unescaped(fields.nth(1)?) })
-}
-
-/// Blanks and the like stand there as a backslash and three octal digits.
-fn unescaped(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, after)) = rest.split_first() {
-        let code = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::messages::{
     ListPodSandboxResponse, PodSandboxConfig, PodSandboxId, PodSandboxMetadata, PullImageRequest, PullImageResponse,
     RunPodSandboxRequest,
 };
-use super::streams::Streams;
+use super::streams::{Streams, StreamsError};
 use super::systemd;
 use crate::containers::{host, shim};
 use model::sync::locked;
@@ -106,7 +106,8 @@ impl<'a> CriSession<'a> {
 
     /// Connects to where a stream is served: by containerd alone, before it asks a runtime for anything.
     fn connect(&self, address: &StreamAddress) -> Result<Streams, Stop> {
-        let refused = |e: String| self.instance.end().unwrap_or_else(|| Stop::blame(Component::Containerd, e));
+        let refused =
+            |e: StreamsError| self.instance.end().unwrap_or_else(|| Stop::blame(Component::Containerd, e.to_string()));
         Streams::connect(&address.url).map_err(refused)
     }
 

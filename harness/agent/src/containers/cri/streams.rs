@@ -5,11 +5,14 @@
 //! Kubernetes, and `portforward/websocket.go` beside it). Its end of input cannot be told in that version: what reads
 //! it counts.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 use suites::containers::ContainerOutput;
-use tungstenite::{ClientRequestBuilder, Error, Message, WebSocket};
+use tungstenite::handshake::client::ClientHandshake;
+use tungstenite::http::Uri;
+use tungstenite::http::uri::InvalidUri;
+use tungstenite::{ClientRequestBuilder, Error, HandshakeError, Message, WebSocket};
 
 /// The subprotocol.
 const PROTOCOL: &str = "v4.channel.k8s.io";
@@ -44,21 +47,76 @@ pub(super) struct Streams {
     closed: bool,
 }
 
+/// Why a stream cannot be used, or says nothing of how its process ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamsError {
+    /// The address is of another kind.
+    #[error("{0} is no plain HTTP address")]
+    NotHttp(String),
+    /// Nobody takes the connection.
+    #[error("connecting to {host}: {source}")]
+    Unreachable {
+        /// The server.
+        host: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The connection cannot be given a limit of time.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The address has another form.
+    #[error("{url}: {source}")]
+    BadAddress {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        source: InvalidUri,
+    },
+    /// The server makes no WebSocket of the connection.
+    #[error("upgrading {url}: {source}")]
+    NotUpgraded {
+        /// The address.
+        url: String,
+        /// What it said, or did.
+        source: Box<HandshakeError<ClientHandshake<TcpStream>>>,
+    },
+    /// The connection broke while something was sent.
+    #[error("sending: {0}")]
+    NotSent(Box<Error>),
+    /// The connection broke while something was awaited.
+    #[error("listening: {0}")]
+    Broken(Box<Error>),
+    /// What is to tell the end of a process is no status.
+    #[error("no status ({source}): {said}")]
+    NoStatus {
+        /// What is wrong with it.
+        source: serde_json::Error,
+        /// What it is.
+        said: String,
+    },
+    /// A status without an exit code.
+    #[error("{0}")]
+    NoExitCode(String),
+}
+
 impl Streams {
     /// Connects to an address as CRI gives it, `http://127.0.0.1:40000/exec/TOKEN`.
     ///
     /// # Errors
-    /// Why not, in words.
-    pub(super) fn connect(url: &str) -> Result<Streams, String> {
-        let place = url.strip_prefix("http://").ok_or_else(|| format!("{url} is no plain HTTP address"))?;
+    /// Why not.
+    pub(super) fn connect(url: &str) -> Result<Streams, StreamsError> {
+        let place = url.strip_prefix("http://").ok_or_else(|| StreamsError::NotHttp(url.to_owned()))?;
         let host = place.split('/').next().unwrap_or_default();
-        let stream = TcpStream::connect(host).map_err(|e| format!("connecting to {host}: {e}"))?;
-        let timed = stream.set_read_timeout(Some(HANDSHAKE)).and_then(|()| stream.set_write_timeout(Some(HANDSHAKE)));
-        timed.map_err(|e| e.to_string())?;
-        let uri = format!("ws://{place}").parse::<tungstenite::http::Uri>().map_err(|e| format!("{url}: {e}"))?;
+        let unreachable = |source| StreamsError::Unreachable { host: host.to_owned(), source };
+        let stream = TcpStream::connect(host).map_err(unreachable)?;
+        stream.set_read_timeout(Some(HANDSHAKE))?;
+        stream.set_write_timeout(Some(HANDSHAKE))?;
+        let bad_address = |source| StreamsError::BadAddress { url: url.to_owned(), source };
+        let uri = format!("ws://{place}").parse::<Uri>().map_err(bad_address)?;
         let request = ClientRequestBuilder::new(uri).with_sub_protocol(PROTOCOL);
-        let (socket, _) = tungstenite::client(request, stream).map_err(|e| format!("upgrading {url}: {e}"))?;
-        socket.get_ref().set_read_timeout(Some(LOOK)).map_err(|e| e.to_string())?;
+        let not_upgraded = |e| StreamsError::NotUpgraded { url: url.to_owned(), source: Box::new(e) };
+        let (socket, _) = tungstenite::client(request, stream).map_err(not_upgraded)?;
+        socket.get_ref().set_read_timeout(Some(LOOK))?;
         Ok(Streams { socket, came: Default::default(), closed: false })
     }
 
@@ -66,12 +124,12 @@ impl Streams {
     ///
     /// # Errors
     /// When the other side has closed.
-    pub(super) fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn send(&mut self, channel: u8, bytes: &[u8]) -> Result<(), StreamsError> {
         for piece in bytes.chunks(PIECE) {
             let mut message = Vec::with_capacity(piece.len() + 1);
             message.push(channel);
             message.extend_from_slice(piece);
-            self.socket.send(Message::binary(message)).map_err(|e| format!("sending: {e}"))?;
+            self.socket.send(Message::binary(message)).map_err(|e| StreamsError::NotSent(Box::new(e)))?;
         }
         Ok(())
     }
@@ -80,7 +138,7 @@ impl Streams {
     ///
     /// # Errors
     /// When the connection breaks.
-    pub(super) fn listen(&mut self, until: Instant, enough: impl Fn(&Streams) -> bool) -> Result<bool, String> {
+    pub(super) fn listen(&mut self, until: Instant, enough: impl Fn(&Streams) -> bool) -> Result<bool, StreamsError> {
         while !enough(self) {
             if self.closed || Instant::now() >= until {
                 return Ok(false);
@@ -91,7 +149,7 @@ impl Streams {
                 Ok(_) => {}
                 Err(Error::Io(e)) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(Error::Protocol(_)) => self.closed = true,
-                Err(e) => return Err(format!("listening: {e}")),
+                Err(e) => return Err(StreamsError::Broken(Box::new(e))),
             }
         }
         Ok(true)
@@ -120,7 +178,7 @@ impl Streams {
     ///
     /// # Errors
     /// What the server says instead of an exit code.
-    pub(super) fn output(&self) -> Result<ContainerOutput, String> {
+    pub(super) fn output(&self) -> Result<ContainerOutput, StreamsError> {
         let code = exit_code(self.came(channel::END))?;
         let kept = |channel| self.came(channel).to_vec();
         Ok(ContainerOutput { code, stdout: kept(channel::OUTPUT), stderr: kept(channel::ERRORS) })
@@ -128,15 +186,16 @@ impl Streams {
 }
 
 /// The exit code in a Kubernetes status.
-fn exit_code(status: &[u8]) -> Result<i32, String> {
+fn exit_code(status: &[u8]) -> Result<i32, StreamsError> {
     let text = || String::from_utf8_lossy(status).into_owned();
-    let said: serde_json::Value = serde_json::from_slice(status).map_err(|e| format!("no status ({e}): {}", text()))?;
+    let no_status = |source| StreamsError::NoStatus { source, said: text() };
+    let said: serde_json::Value = serde_json::from_slice(status).map_err(no_status)?;
     if said["status"] == "Success" {
         return Ok(0);
     }
     let causes = said["details"]["causes"].as_array().cloned().unwrap_or_default();
     let code = causes.iter().find(|cause| cause["reason"] == "ExitCode").and_then(|cause| cause["message"].as_str());
-    code.and_then(|code| code.parse().ok()).ok_or_else(text)
+    code.and_then(|code| code.parse().ok()).ok_or_else(|| StreamsError::NoExitCode(text()))
 }
 
 #[cfg(test)]
@@ -145,17 +204,20 @@ mod tests {
 
     #[test]
     fn a_status_tells_an_exit_code_or_why_there_is_none() {
-        assert_eq!(exit_code(br#"{"metadata":{},"status":"Success"}"#), Ok(0));
+        assert_eq!(exit_code(br#"{"metadata":{},"status":"Success"}"#).unwrap(), 0);
         let failure = br#"{"status":"Failure","reason":"NonZeroExitCode",
             "details":{"causes":[{"reason":"ExitCode","message":"42"}]}}"#;
-        assert_eq!(exit_code(failure), Ok(42));
+        assert_eq!(exit_code(failure).unwrap(), 42);
         let refused = br#"{"status":"Failure","message":"container not running"}"#;
-        assert!(exit_code(refused).unwrap_err().contains("container not running"));
-        assert!(exit_code(b"").unwrap_err().starts_with("no status"));
+        let said = exit_code(refused).unwrap_err();
+        assert!(matches!(&said, StreamsError::NoExitCode(text) if text.contains("container not running")), "{said}");
+        let said = exit_code(b"").unwrap_err();
+        assert!(matches!(said, StreamsError::NoStatus { .. }) && said.to_string().starts_with("no status ("), "{said}");
     }
 
     #[test]
     fn an_address_that_is_none_is_told() {
-        assert!(Streams::connect("https://x/exec/1").err().unwrap().contains("no plain HTTP"));
+        let said = Streams::connect("https://x/exec/1").err().unwrap();
+        assert!(matches!(said, StreamsError::NotHttp(_)), "{said}");
     }
 }

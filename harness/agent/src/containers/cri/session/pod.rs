@@ -12,7 +12,7 @@ use crate::containers::cri::messages::{
     ContainerConfig, ContainerId, ContainerMetadata, CreateContainerRequest, Device, Empty, ImageSpec,
     LinuxContainerConfig, Mount, PodSandboxConfig, PodSandboxId, PodSandboxStatusResponse,
 };
-use crate::containers::cri::streams::{Streams, channel};
+use crate::containers::cri::streams::{Streams, StreamsError, channel};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -152,7 +152,7 @@ impl Pod for RunningPod<'_> {
         let request = PortForwardRequest { pod_sandbox_id: self.id.clone(), port: vec![i32::from(port)] };
         let answer: StreamAddress = self.session.call("PortForward", request, CALL)?;
         let message = |e: String| format!("forwarding port {port}: {e}");
-        let broken = |e: String| self.session.broken(message(e));
+        let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
         let mut streams = self.session.connect(&answer)?;
         // Each channel begins with the port's number, two bytes; the second one is for errors.
         let until = Instant::now() + self.session.patience();
@@ -160,7 +160,7 @@ impl Pod for RunningPod<'_> {
         let came = streams.listen(until, enough).map_err(broken)?;
         let error = String::from_utf8_lossy(streams.came(1).get(2..).unwrap_or_default()).into_owned();
         if !error.is_empty() {
-            return Err(broken(error));
+            return Err(self.session.broken(message(error)));
         }
         let bytes = streams.came(0).get(2..).unwrap_or_default().to_vec();
         let lacks = || message(format!("{} bytes came of {wanted}", bytes.len()));
@@ -199,7 +199,7 @@ impl RunningContainer<'_> {
         until: Instant,
         message: &dyn Fn(String) -> String,
     ) -> Result<ContainerOutput, Stop> {
-        let broken = |e: String| self.session.broken(message(e));
+        let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
         let ended = streams.listen(until, |streams| !streams.came(channel::END).is_empty()).map_err(broken)?;
         if !ended {
             let lacks = format!("no end was told; {} bytes came", streams.came(channel::OUTPUT).len());
@@ -239,7 +239,7 @@ impl PodProcess for RunningContainer<'_> {
         let answer: StreamAddress = self.session.call("Exec", request, CALL)?;
         let message = |e: String| format!("exec {} by streams: {e}", command.join(" "));
         let mut streams = self.session.connect(&answer)?;
-        streams.send(channel::INPUT, input).map_err(|e| self.session.broken(message(e)))?;
+        streams.send(channel::INPUT, input).map_err(|e| self.session.broken(message(e.to_string())))?;
         self.end_of(&mut streams, Instant::now() + self.session.patience(), &message)
     }
 
@@ -258,7 +258,7 @@ impl PodProcess for RunningContainer<'_> {
         };
         let answer: StreamAddress = self.session.call("Exec", request, CALL)?;
         let message = |e: String| format!("exec {} on a terminal: {e}", command.join(" "));
-        let broken = |e: String| self.session.broken(message(e));
+        let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
         let mut streams = self.session.connect(&answer)?;
         let until = Instant::now() + self.session.patience();
         for size in sizes {
@@ -285,7 +285,7 @@ impl PodProcess for RunningContainer<'_> {
         let request = AttachRequest { container_id: self.id.clone(), stdin: true, stdout: true, stderr: true };
         let answer: StreamAddress = self.session.call("Attach", request, CALL)?;
         let message = |e: String| format!("attaching: {e}");
-        let broken = |e: String| self.session.broken(message(e));
+        let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
         let mut streams = self.session.connect(&answer)?;
         streams.send(channel::INPUT, input).map_err(broken)?;
         let until = Instant::now() + self.session.patience();

@@ -1,0 +1,147 @@
+//! Files of `/proc`, read in one place for whoever wants something of them.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+
+/// A mount, as a line of `/proc/PID/mountinfo` tells it (proc_pid_mountinfo(5)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The two numbers of the device that its files have: `8:1`.
+    pub device: String,
+    /// Where it is mounted.
+    pub at: PathBuf,
+    /// The type of its filesystem.
+    pub kind: String,
+    /// What is mounted there: a device, or the name that somebody gave.
+    pub source: String,
+}
+
+impl Mount {
+    /// All of a table, in its order: of several at one place the last is the one that is seen.
+    pub fn all(mountinfo: &[u8]) -> impl DoubleEndedIterator<Item = Mount> {
+        mountinfo.split(|byte| *byte == b'\n').filter_map(Mount::read)
+    }
+
+    /// The one of a line; `None` of a text that is no such line.
+    pub fn read(line: &[u8]) -> Option<Mount> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let device = String::from_utf8(fields.nth(2)?.to_vec()).ok()?;
+        let at = path(fields.nth(1)?);
+        // Between the options and the type stand as many fields as the kernel likes, and then a dash.
+        fields.next()?;
+        fields.find(|field| *field == b"-")?;
+        let text = |field: &[u8]| String::from_utf8_lossy(&unescaped(field)).into_owned();
+        Some(Mount { device, at, kind: text(fields.next()?), source: text(fields.next()?) })
+    }
+}
+
+/// A path in a table of mounts.
+pub fn path(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescaped(field)))
+}
+
+/// The kernel writes blanks, line ends and backslashes of a table's fields as a backslash and three octal digits.
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let code = after.split_first_chunk::<3>().filter(|_| first == b'\\');
+        match code.and_then(|(digits, end)| Some((octal(*digits)?, end))) {
+            Some((byte, end)) => {
+                bytes.push(byte);
+                rest = end;
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+fn octal(digits: [u8; 3]) -> Option<u8> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 8).ok()
+}
+
+/// A number of `/proc/meminfo`, in KiB where it is an amount: `MemAvailable`, `HugePages_Free`.
+///
+/// `None` where the kernel does not say: it tells `MemAvailable` from Linux 3.14 on.
+pub fn meminfo(table: &str, key: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The processors' flags of a /proc/cpuinfo: `svm`. Other architectures than x86 have no such line.
+pub fn cpu_flags(cpuinfo: &str) -> Option<Vec<&str>> {
+    let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == "flags"))?;
+    Some(line.split_once(':')?.1.split_whitespace().collect())
+}
+
+/// A limit of a /proc/PID/limits by the beginning of its line, `Max open files`: the soft and the hard one, each a number
+/// or `unlimited`.
+pub fn limit<'t>(limits: &'t str, name: &str) -> Option<(&'t str, &'t str)> {
+    let mut words = limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace();
+    Some((words.next()?, words.next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_from_left_to_right() {
+        assert_eq!(unescaped(b"/a\\040b"), b"/a b");
+        assert_eq!(unescaped(b"/a\\134040b\\"), b"/a\\040b\\", "a backslash that the path itself has");
+        assert_eq!(unescaped(b"/\xff\\0400"), b"/\xff 0", "a path is bytes, and a code has three digits");
+        for no_code in [&b"\\04"[..], b"\\048", b"\\+12", b"\\777"] {
+            assert_eq!(unescaped(no_code), no_code);
+        }
+    }
+
+    #[test]
+    fn a_mount_is_read_whatever_fields_the_kernel_puts_before_the_dash() {
+        let table = b"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                      no line of it\n\
+                      31 22 0:40 /of /mnt/a\\040b rw,relatime shared:1 master:2 - fuse.x a\\040name rw\n";
+        let read: Vec<Mount> = Mount::all(table).collect();
+        let mount = |device: &str, at: &str, kind: &str, source: &str| Mount {
+            device: device.to_owned(),
+            at: PathBuf::from(at),
+            kind: kind.to_owned(),
+            source: source.to_owned(),
+        };
+        assert_eq!(read, [mount("8:1", "/", "ext4", "/dev/sda1"), mount("0:40", "/mnt/a b", "fuse.x", "a name")]);
+        let dash = b"31 22 0:40 / - rw shared:1 - tmpfs - rw";
+        assert_eq!(Mount::read(dash), Some(mount("0:40", "-", "tmpfs", "-")), "a place may be called like the dash");
+    }
+
+    #[test]
+    fn a_number_of_meminfo_is_read_by_its_whole_key() {
+        let table = "MemTotal:       16384256 kB\nMemAvailable:    8192128 kB\nHugePages_Free:      256\n";
+        assert_eq!(meminfo(table, "MemAvailable"), Some(8_192_128));
+        assert_eq!(meminfo(table, "HugePages_Free"), Some(256));
+        assert_eq!((meminfo(table, "Mem"), meminfo(table, "MemFree")), (None, None));
+    }
+
+    #[test]
+    fn flags_are_whole_words_of_their_line() {
+        let cpuinfo = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm_lock\nbugs\t\t: svm\n";
+        assert_eq!(cpu_flags(cpuinfo), Some(vec!["fpu", "svm_lock"]));
+        assert_eq!(cpu_flags("Features\t: fp asimd\n"), None);
+    }
+
+    #[test]
+    fn a_limit_is_read_by_its_name() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             unlimited            unlimited            processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(limit(limits, "Max open files"), Some(("1024", "524288")));
+        assert_eq!(limit(limits, "Max processes"), Some(("unlimited", "unlimited")));
+        assert_eq!(limit(limits, "Max nice priority"), None);
+    }
+}
