@@ -13,6 +13,7 @@ mod change;
 mod changes;
 mod known;
 mod need;
+mod newest;
 mod recorded;
 mod tested;
 
@@ -24,6 +25,7 @@ pub use changes::ChangeRow;
 pub(crate) use changes::by_profiles;
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
+pub(crate) use newest::Measured;
 pub use recorded::Recorded;
 pub use tested::Weight;
 

@@ -67,16 +67,15 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
         let why = format!("`{}` is {} releases: name one, for example debian:13", what.target, named.len());
         return Err(UsageError(why).into());
     };
-    let entries = &database.record(&target.distro)?.verified;
+    let record = database.record(&target.distro)?;
+    let is_its = |entry: &&VerifiedEntry| entry.release == target.version && entry.arch == arch && !entry.shaped;
+    let known: Vec<&VerifiedEntry> = record.verified.iter().filter(is_its).collect();
     let profiles = request::profiles(&[])?;
     let mut all: Vec<(String, Sighting)> = Vec::new();
     for profile in &profiles {
-        let known = |entry: &&VerifiedEntry| {
-            entry.release == target.version && entry.arch == arch && entry.profile == profile.name && !entry.shaped
-        };
-        let known: Vec<&VerifiedEntry> = entries.iter().filter(known).collect();
-        if let Some(day) = known.iter().map(|entry| entry.tested).max() {
-            let sighting = sighting(day, "the record", &recorded_answer(&known, profile));
+        let own = known.iter().filter(|entry| entry.profile == profile.name);
+        if let Some(day) = own.map(|entry| entry.tested).max() {
+            let sighting = sighting(day, "the record", &recorded_answer(&known, profile, Some(record.package_manager)));
             all.push((profile.name.clone(), sighting));
         }
     }

@@ -3,6 +3,7 @@ use crate::matrix::matrix;
 use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
 use model::environment::Environment;
+use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::VerifiedCapability;
 use std::collections::BTreeSet;
@@ -202,7 +203,7 @@ fn the_record_alone_answers_too() {
     let mut entries = recorded();
     let words = |entries: &[VerifiedEntry]| {
         let entries: Vec<&VerifiedEntry> = entries.iter().collect();
-        recorded_answer(&entries, profile).words()
+        recorded_answer(&entries, profile, Some(PackageManager::Apt)).words()
     };
     assert_eq!(words(&entries), "not known yet: incomplete, 9 of 12 (vsock, net, hot cpu)");
     for capability in [Capability::VmmVsock, Capability::VmmNet, Capability::VmmHotplugCpu] {
@@ -225,11 +226,12 @@ fn the_record_asks_for_what_a_run_asks_for() {
     }
     let rs = Profile::find("rs-4.1").unwrap();
     let mut entry = recorded().remove(0);
+    entry.profile.clone_from(&rs.name);
     entry.capabilities = rs.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
-    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 12");
+    assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
     // What the runtime does not know is not asked for.
     entry.capabilities.insert(Capability::FsVirtio9p, plain(Verdict::NotApplicable));
-    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 12");
+    assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
 }
 
 fn plain(verdict: Verdict) -> VerifiedCapability {
@@ -255,6 +257,103 @@ fn the_record_of_another_environment_counts() {
     // A record of the same environment is replaced by what was tried.
     entries[0].environment = Environment::Container;
     assert_eq!(answer(&container, &entries).words(), "not known yet: incomplete, 9 of 10 (vsock)");
+}
+
+const QEMU: &str = "qemu-system-x86";
+
+/// The entry with another QEMU, of another day.
+fn with_qemu(entry: &VerifiedEntry, version: &str, day: Date) -> VerifiedEntry {
+    let mut entry = VerifiedEntry { tested: day, ..entry.clone() };
+    entry.versions.insert(QEMU.parse().unwrap(), version.parse().unwrap());
+    entry
+}
+
+/// A machine's entry by which all that is needed works.
+fn machine(entry: &VerifiedEntry, profile: &Profile) -> VerifiedEntry {
+    let mut entry = VerifiedEntry { environment: Environment::Vm, ..entry.clone() };
+    entry.versions.insert("containerd".parse().unwrap(), "1.7-1".parse().unwrap());
+    entry.capabilities = profile.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
+    entry
+}
+
+/// A false yes: QEMU was updated, QMP and virtio-fs fail with the new one, and the machine has only seen the old one.
+#[test]
+fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
+    let failing = |t: &str| match t {
+        QMP => Some(fail(Component::Qemu, "no reply")),
+        RENAME => Some(fail(Component::Virtiofsd, "lost both names")),
+        _ => None,
+    };
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let same = recorded().remove(0);
+    let older = [machine(&with_qemu(&same, "1:10.0.1+ds-1", same.tested), profile)];
+    let broken = judged(&run(failing));
+    assert_eq!(
+        answer(&broken, &older).words(),
+        "no: qmp (qemu), virtio-fs (virtiofsd); not known with these packages: vsock"
+    );
+    let whole = judged(&run(|_| None));
+    let known = answer(&whole, &older);
+    assert_eq!(known.words(), "not known yet with these packages: incomplete, 9 of 10 (vsock)");
+    assert_eq!((known.verdict(), known.outdated), (Verdict::Untested, vec![Capability::VmmVsock]));
+    // Nor does one with newer ones, or of which nobody knows what it had.
+    let newer = [machine(&with_qemu(&same, "1:10.0.3+ds-1", same.tested), profile)];
+    assert_eq!(answer(&whole, &newer).outdated, [Capability::VmmVsock]);
+    let mut nobody_knows = [machine(&same, profile)];
+    nobody_knows[0].versions.clear();
+    assert_eq!(answer(&whole, &nobody_knows).outdated, [Capability::VmmVsock]);
+    // With the same ones it does.
+    assert_eq!(answer(&whole, &[machine(&same, profile)]).verdict(), Verdict::Supported);
+    // A failure that nobody has seen mended stands.
+    let mut against = older;
+    against[0].capabilities.insert(Capability::VmmVsock, plain(Verdict::Unsupported));
+    let day = same.tested;
+    assert_eq!(answer(&whole, &against).words(), format!("no: vsock [record: vm {day}]"));
+}
+
+/// The same by the record alone: `docs/matrix.md`, the site and `history`.
+#[test]
+fn the_record_answers_by_the_newest_packages_that_it_has() {
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let container = recorded().remove(0);
+    let (before, day) = (container.tested.yesterday().unwrap(), container.tested);
+    let words = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, Some(PackageManager::Apt)).words();
+    let (old, new) = ("1:10.0.9+ds-1", "1:10.0.13+ds-1");
+    let machine_with = |qemu, day| machine(&with_qemu(&container, qemu, day), profile);
+    let container_with = |qemu, day| with_qemu(&container, qemu, day);
+    let incomplete = "not known yet with these packages: incomplete, 9 of 12 (vsock, net, hot cpu)";
+    // The same packages.
+    assert_eq!(words(&[&container_with(new, day), &machine_with(new, before)]), "yes, all 12");
+    // The container is newer.
+    assert_eq!(words(&[&container_with(new, day), &machine_with(old, before)]), incomplete);
+    // The machine is newer, and has judged all; then but a part.
+    assert_eq!(words(&[&container_with(old, before), &machine_with(new, day)]), "yes, all 12");
+    let mut part = machine_with(new, day);
+    part.capabilities.retain(|capability, _| *capability != Capability::VmmQmp);
+    let lacks_qmp = "not known yet with these packages: incomplete, 11 of 12 (qmp)";
+    assert_eq!(words(&[&container_with(old, before), &part]), lacks_qmp);
+    // An image of old packages that was run later is not the newest.
+    assert_eq!(words(&[&container_with(old, day), &part]), lacks_qmp);
+    // Nobody knows what an entry was of.
+    let mut nobody_knows = machine_with(new, day);
+    nobody_knows.versions.clear();
+    assert_eq!(words(&[&container_with(new, before), &nobody_knows]), incomplete);
+    // What another profile was measured with are the newest packages, too.
+    let mut other = container_with(new, day);
+    other.profile = "rs-4.0".to_owned();
+    let none = words(&[&container_with(old, before), &machine_with(old, before), &other]);
+    assert!(none.starts_with("not known yet with these packages: incomplete, 0 of 12 "), "{none}");
+    // A failure stands until it is seen to be mended.
+    let mut failing = container_with(old, before);
+    failing.capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
+    assert_eq!(words(&[&failing, &part]), "no: qmp");
+    assert_eq!(words(&[&failing, &machine_with(new, day)]), "yes, all 12");
+    let mut failing = container_with(new, day);
+    failing.capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
+    let no = words(&[&failing, &machine_with(old, before)]);
+    assert_eq!(no, "no: qmp; not known with these packages: vsock, net, hot cpu");
 }
 
 #[test]

@@ -118,8 +118,10 @@ pub(crate) struct AnswerView<'a> {
     words: String,
     supported: usize,
     needed: usize,
-    /// The capabilities that nobody knows of.
+    /// The capabilities that nobody knows of with the newest packages that were measured.
     missing: Vec<Capability>,
+    /// Those of them that worked with other packages, which says nothing of these.
+    outdated: Vec<Capability>,
     basis: Option<Basis>,
 }
 
@@ -306,6 +308,7 @@ pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer
         needed: answer.needed,
         basis: answer.basis,
         missing: answer.missing,
+        outdated: answer.outdated,
     }
 }
 
