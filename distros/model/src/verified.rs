@@ -246,6 +246,12 @@ impl<'de> Deserialize<'de> for VerifiedCapability {
     }
 }
 
+/// Of the verdicts of several environments on one capability, of the same packages, the one that counts: of those that
+/// decided, that of the environment that shows most.
+pub fn decisive(verdicts: impl IntoIterator<Item = (Environment, Verdict)>) -> Option<(Environment, Verdict)> {
+    verdicts.into_iter().filter(|(_, verdict)| verdict.is_decided()).max_by_key(|(environment, _)| *environment)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,12 +18,11 @@ use super::Standings;
 use super::newest::Measured;
 use crate::journal::CellId;
 use crate::matrix::CellReport;
-use crate::verdict::agreement;
 use jiff::civil::Date;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{Basis, Verdict, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedEntry, decisive};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -266,8 +265,8 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
 
 /// Of the evidence with the newest packages, or of the rest, that which counts.
 fn decided(evidence: &[Evidence], is_newest: bool) -> Option<&Evidence> {
-    let of_these = || evidence.iter().filter(|e| e.is_newest == is_newest);
-    let counts = agreement::decisive(of_these().map(|e| (e.environment, e.verdict)))?;
+    let of_these = || evidence.iter().filter(move |e| e.is_newest == is_newest);
+    let counts = decisive(of_these().map(|e| (e.environment, e.verdict)))?;
     of_these().find(|e| (e.environment, e.verdict) == counts)
 }
 
