@@ -18,6 +18,7 @@ use super::Standings;
 use super::newest::Measured;
 use crate::journal::CellId;
 use crate::matrix::CellReport;
+use crate::run::day;
 use jiff::civil::Date;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
@@ -55,6 +56,9 @@ pub struct ReleaseAnswer {
     pub outdated: Vec<Capability>,
     /// Whether one of these was tried and could not be judged.
     pub inconclusive: bool,
+    /// The day that it is of: a yes is as old as the oldest of what it rests on, a no of the day of its latest failure, and
+    /// what is not known of the last day that said anything.
+    pub day: Option<Date>,
     /// What it rests on: emulated, if any of it was.
     pub basis: Option<Basis>,
     /// The record's environments that count, each with its day.
@@ -132,6 +136,8 @@ struct Evidence {
     basis: Option<Basis>,
     blames: BTreeSet<Component>,
     workaround: Option<String>,
+    /// The day of the run.
+    day: Option<Date>,
     /// The day, if it is the record's.
     recorded: Option<Date>,
 }
@@ -192,6 +198,7 @@ impl<'m> Standings<'m> {
                 basis: judgement.basis,
                 blames: judgement.causes.iter().map(|cause| cause.component).collect(),
                 workaround: judgement.workaround.as_deref().map(without_preface),
+                day: cell.finished.map(day),
                 recorded: None,
             })
         });
@@ -229,12 +236,15 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         missing: Vec::new(),
         outdated: Vec::new(),
         inconclusive: false,
+        day: None,
         basis: None,
         from_record: BTreeMap::new(),
     };
     let (mut with, mut against) = (BTreeSet::new(), BTreeMap::new());
+    let (mut of_any, mut of_support, mut of_failures) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (capability, evidence) in needed {
         all.needed += 1;
+        of_any.extend(evidence.iter().filter_map(|e| e.day));
         let older = decided(&evidence, false);
         let Some(decided) = decided(&evidence, true).or(older.filter(|older| is_against(older.verdict))) else {
             all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
@@ -248,9 +258,11 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
             all.from_record.insert(decided.environment, day);
         }
         if is_against(decided.verdict) {
+            of_failures.extend(decided.day);
             against.insert(capability, decided.blames.clone());
         } else {
             all.supported += 1;
+            of_support.extend(decided.day);
             with.extend(decided.workaround.clone());
         }
     }
@@ -259,6 +271,11 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         (true, false, _) => Answer::NotKnown,
         (true, true, false) => Answer::With(with),
         (true, true, true) => Answer::Yes,
+    };
+    all.day = match all.answer {
+        Answer::Yes | Answer::With(_) => of_support.first().copied(),
+        Answer::No(_) => of_failures.last().copied(),
+        Answer::NotKnown => of_any.last().copied(),
     };
     all
 }
@@ -284,6 +301,7 @@ fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) ->
         basis: Some(entry.basis),
         blames: known.causes.iter().filter_map(|cause| cause.blames()).collect(),
         workaround: known.workaround.as_deref().map(without_preface),
+        day: Some(entry.tested),
         recorded: Some(entry.tested),
     })
 }

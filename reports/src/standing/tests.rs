@@ -345,6 +345,13 @@ fn the_record_answers_by_the_newest_packages_that_it_has() {
     other.profile = "rs-4.0".to_owned();
     let none = words(&[&container_with(old, before), &machine_with(old, before), &other]);
     assert!(none.starts_with("not known yet with these packages: incomplete, 0 of 12 "), "{none}");
+    // The day is that of what decided, and not of what else was tried.
+    let answer = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, Some(PackageManager::Apt));
+    assert_eq!(answer(&[&container_with(new, day), &machine_with(new, before)]).day, Some(before));
+    let mut against = machine_with(new, before);
+    against.capabilities.insert(Capability::VmmVsock, plain(Verdict::Unsupported));
+    assert_eq!(answer(&[&container_with(new, day), &against]).day, Some(before), "the day of the failure");
+    assert_eq!(answer(&[&container_with(new, day), &machine_with(old, before)]).day, Some(day));
     // A failure stands until it is seen to be mended.
     let mut failing = container_with(old, before);
     failing.capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
