@@ -14,7 +14,7 @@ pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
 pub use kata::{VerifiedKata, give_way, joined};
 pub use test_sets::same_tests;
-pub use write::{WriteError, apply, write_file};
+pub use write::{MAX_CAUSES, WriteError, apply, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;

@@ -378,6 +378,69 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
 }
 
+/// The old failure has blocked what fails now: nobody knows that it is worse, and everybody is told.
+#[test]
+fn a_capability_that_is_lost_by_another_cause_is_told() {
+    let flags = judged(&run(|t| match t {
+        sample::DAEMON => Some(fail(Component::Virtiofsd, "unknown option")),
+        RENAME => Some(sample::blocked(sample::DAEMON)),
+        sample::POSIX => Some(sample::blocked(RENAME)),
+        _ => None,
+    }));
+    let known = crate::views::record::verified_entries(&standings(&flags)).0;
+    let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(beside(&flags, &known).changes(), [], "the same cause");
+    let lost = || fail(Component::Virtiofsd, "lost both names");
+    let matrix = judged(&run(|t| match t {
+        RENAME => Some(lost()),
+        sample::POSIX => Some(sample::blocked(RENAME)),
+        _ => None,
+    }));
+    let beside = beside(&matrix, &known);
+    let (day, rows) = (known[0].tested, beside.changes());
+    assert_eq!(beside.effect(), Effect::None);
+    let words = format!("changed cause: fs.virtio-fs, fs.virtio-fs.posix was unsupported ({day}), is unsupported");
+    assert_eq!(rows.iter().map(ChangeRow::words).collect::<Vec<_>>(), [words]);
+    assert_eq!(rows[0].why, [format!("virtiofsd: lost both names ({RENAME})")]);
+    let last = crate::verdict::FinalOutcome::of([&lost()]).unwrap();
+    let why =
+        format!("changed cause: fs.virtio-fs, fs.virtio-fs.posix recorded as unsupported on {day} for another one");
+    assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Excused(why));
+}
+
+/// What failed before fails again, and with it a test that must have passed then.
+#[test]
+fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_before() {
+    let mut matrix = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "lost both names"))));
+    let judgements = matrix.cells[0].judgements.get_mut("go-3.29").unwrap();
+    let causes = &mut judgements.get_mut(&Capability::FsVirtioFs).unwrap().causes;
+    let flags = Cause {
+        test: sample::DAEMON.to_owned(),
+        message: "unknown option".to_owned(),
+        signature: "virtiofsd: unknown option".to_owned(),
+        ..causes[0].clone()
+    };
+    causes.insert(0, flags);
+    let mut entries = recorded();
+    let cause = format!("virtiofsd: unknown option ({})", sample::DAEMON);
+    let before = VerifiedCapability { causes: vec![cause.as_str().into()], ..plain(Verdict::Unsupported) };
+    entries[0].capabilities.insert(Capability::FsVirtioFs, before);
+    let beside = beside(&matrix, &entries);
+    assert_eq!(beside.effect(), Effect::Worse);
+    let rows = beside.changes();
+    assert_eq!(
+        rows.iter().map(|row| (row.title(), &row.why[..])).collect::<Vec<_>>(),
+        [("new failure", &[format!("virtiofsd: lost both names ({RENAME})")][..])]
+    );
+    let weight = |test: &str, observed: &str| {
+        let last = crate::verdict::FinalOutcome::of([&fail(Component::Virtiofsd, observed)]).unwrap();
+        beside.cells[0].weight("go-3.29", test, &last)
+    };
+    assert_eq!(weight(RENAME, "lost both names"), Weight::Failure);
+    let why = format!("known: fs.virtio-fs recorded as unsupported on {}", entries[0].tested);
+    assert_eq!(weight(sample::DAEMON, "unknown option"), Weight::Excused(why));
+}
+
 #[test]
 fn a_change_has_its_test_and_the_packages_then_and_now() {
     let mut entries = recorded();

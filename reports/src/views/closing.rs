@@ -84,7 +84,7 @@ fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Ca
     for cell in &standings.cells {
         for (profile, standing) in &cell.profiles {
             for one in standing.capabilities.values() {
-                let Some(cause) = one.judgement.causes.first() else { continue };
+                let Some(cause) = one.telling_causes().first().copied() else { continue };
                 let found = (&cell.report.cell, *profile, cause);
                 if one.effect == Effect::Worse {
                     return Some(found);
