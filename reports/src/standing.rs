@@ -171,6 +171,20 @@ impl<'m> Standings<'m> {
         cells.fold(whole, Effect::max)
     }
 
+    /// What makes the exit code beside the verdicts, which [`changes`](Standings::changes) has, in words: how the run ended,
+    /// known issues at fault, cells that are lost, tests in error.
+    pub fn beside_the_verdicts(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.problems().into_iter().map(|(_, words)| words).collect();
+        all.extend(self.issues.iter().filter(|issue| issue.is_at_fault()).filter_map(IssueStanding::words));
+        for cell in &self.cells {
+            let id = &cell.report.cell;
+            all.extend(cell.problems().into_iter().map(|(phase, why)| format!("{id}: {phase}: {why}")));
+            let errors: BTreeMap<&str, String> = cell.in_error(self.matrix).map(|(_, test, why)| (test, why)).collect();
+            all.extend(errors.into_iter().map(|(test, why)| format!("{test} in {id} is in error: {why}")));
+        }
+        all
+    }
+
     /// What distinguishes the verdicts of the record from the run's beyond what they say, in words.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();

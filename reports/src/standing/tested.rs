@@ -99,7 +99,7 @@ impl CellStanding<'_> {
     /// Whether that is so of a test that something rests on which is not optional, or of which nobody knows what rests on
     /// it.
     pub(super) fn has_an_error_in_what_is_needed(&self, matrix: &Matrix) -> bool {
-        self.in_error(matrix).any(|(profile, test)| {
+        self.in_error(matrix).any(|(profile, test, _)| {
             let capabilities =
                 self.profiles.get(profile).into_iter().flat_map(|standing| standing.capabilities.values());
             let mut resting = capabilities.filter(|one| rests_on(one, test)).peekable();
@@ -107,8 +107,8 @@ impl CellStanding<'_> {
         })
     }
 
-    /// The tests whose last word is an error, each with a profile that it is so under.
-    fn in_error<'s>(&'s self, matrix: &'s Matrix) -> impl Iterator<Item = (&'s str, &'s str)> {
+    /// The tests whose last word is an error, each with a profile that it is so under, and why.
+    pub(super) fn in_error<'s>(&'s self, matrix: &'s Matrix) -> impl Iterator<Item = (&'s str, &'s str, String)> {
         let of = by_profile(&self.report.instances);
         let tests = matrix.profiles.iter().flat_map(move |profile| {
             let all = of.get(profile.name.as_str()).cloned().unwrap_or_default();
@@ -116,8 +116,10 @@ impl CellStanding<'_> {
         });
         tests.filter_map(move |(profile, instance)| {
             let last = instance.final_outcome()?;
-            let is_in_error = matches!(self.weight(profile, &instance.test, &last), Weight::Error(_));
-            is_in_error.then_some((profile, instance.test.as_str()))
+            match self.weight(profile, &instance.test, &last) {
+                Weight::Error(why) => Some((profile, instance.test.as_str(), why)),
+                Weight::Nothing | Weight::Failure | Weight::Excused(_) => None,
+            }
         })
     }
 }

@@ -168,8 +168,8 @@ pub(super) fn of_history<'a>(
         unrun: unrun(&cells, history.records),
         changes,
         no_changes: match runs.is_empty() {
-            true => "No run was given: this is what the records say.",
-            false => "None: the runs show what was known before them.",
+            true => "No run was given: this is what the records say.".to_owned(),
+            false => "None: the runs show what was known before them.".to_owned(),
         },
         packages: Packages::new(history.records, standings, cells.iter().map(|cell| &cell.id)),
         labels: Labels::among(cells.iter().map(|cell| &cell.id)),
