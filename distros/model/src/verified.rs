@@ -13,7 +13,7 @@ pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
 pub use kata::{VerifiedKata, give_way, joined};
-pub use test_sets::same_tests;
+pub use test_sets::{same_tests, test_set_of_today};
 pub use write::{MAX_CAUSES, WriteError, apply, write_file};
 
 use crate::arch::Arch;

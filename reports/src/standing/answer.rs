@@ -11,6 +11,9 @@
 //! - Both are of the same packages: what either decided counts, and the machine outranks the container.
 //! - Of an entry without versions nobody knows what it is of: beside others it vouches for nothing.
 //!
+//! Of the same packages, what today's tests showed comes before what older tests did: these were fewer, or did less.
+//! Where they alone say yes, the answer names them.
+//!
 //! A failure is another matter: it stands until the newest packages are seen to do without it, because nobody has mended it
 //! as far as is known.
 
@@ -23,7 +26,7 @@ use jiff::civil::Date;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{Basis, Verdict, VerifiedEntry, decisive};
+use model::verified::{Basis, Verdict, VerifiedEntry, decisive, same_tests, test_set_of_today};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -54,6 +57,8 @@ pub struct ReleaseAnswer {
     pub missing: Vec<Capability>,
     /// Those of them that worked with other packages, which says nothing of these.
     pub outdated: Vec<Capability>,
+    /// What is supported by older tests alone.
+    pub older_tests: Vec<Capability>,
     /// Whether one of these was tried and could not be judged.
     pub inconclusive: bool,
     /// The day that it is of: a yes is as old as the oldest of what it rests on, a no of the day of its latest failure, and
@@ -92,11 +97,13 @@ impl ReleaseAnswer {
     pub fn words(&self) -> String {
         let missing: Vec<&str> = self.missing.iter().map(|c| c.short()).collect();
         let missing = missing.join(", ");
+        let older: Vec<&str> = self.older_tests.iter().map(|c| c.short()).collect();
+        let older = if older.is_empty() { String::new() } else { format!("; by older tests: {}", older.join(", ")) };
         let with = if self.outdated.is_empty() { "" } else { " with these packages" };
         let mut words = match &self.answer {
-            Answer::Yes => format!("yes, all {}", self.needed),
+            Answer::Yes => format!("yes, all {}{older}", self.needed),
             Answer::With(what) => {
-                format!("yes with {}", what.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
+                format!("yes with {}{older}", what.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
             }
             Answer::No(why) => {
                 let why: Vec<String> = why.iter().map(|(capability, blamed)| blaming(*capability, blamed)).collect();
@@ -132,6 +139,8 @@ struct Evidence {
     environment: Environment,
     /// Whether it is of the newest packages that were measured.
     is_newest: bool,
+    /// Whether other tests judged it than are required now.
+    is_by_older_tests: bool,
     verdict: Verdict,
     basis: Option<Basis>,
     blames: BTreeSet<Component>,
@@ -152,6 +161,8 @@ struct Sides<'a> {
     all: Vec<Measured<'a>>,
     /// Who knows the order of their versions.
     manager: Option<PackageManager>,
+    /// The digest of what is required now.
+    test_set: &'a str,
 }
 
 impl Sides<'_> {
@@ -180,7 +191,8 @@ impl<'m> Standings<'m> {
         let known: Vec<&VerifiedEntry> = known.into_iter().filter(|e| e.shaped == self.matrix.shaped).collect();
         let in_cells: Vec<Measured<'_>> = cells.iter().filter_map(|cell| Measured::in_cell(cell)).collect();
         let all: Vec<Measured<'_>> = in_cells.into_iter().chain(known.iter().map(|e| Measured::in_entry(e))).collect();
-        let sides = Sides { cells, known, all, manager: self.recorded.manager(&release.distro) };
+        let manager = self.recorded.manager(&release.distro);
+        let sides = Sides { cells, known, all, manager, test_set: &self.matrix.test_set };
         of(needed.map(|capability| (capability, self.evidence(&sides, profile, capability))))
     }
 
@@ -194,6 +206,7 @@ impl<'m> Standings<'m> {
             asked.then(|| Evidence {
                 environment: cell.cell.environment,
                 is_newest: Measured::in_cell(cell).is_none_or(|one| sides.is_newest(&one)),
+                is_by_older_tests: false,
                 verdict: judgement.verdict,
                 basis: judgement.basis,
                 blames: judgement.causes.iter().map(|cause| cause.component).collect(),
@@ -218,7 +231,7 @@ pub fn recorded_answer(
     manager: Option<PackageManager>,
 ) -> ReleaseAnswer {
     let all = entries.iter().map(|entry| Measured::in_entry(entry)).collect();
-    let sides = Sides { cells: &[], known: entries.to_vec(), all, manager };
+    let sides = Sides { cells: &[], known: entries.to_vec(), all, manager, test_set: test_set_of_today() };
     of(profile.needs().map(|capability| {
         let own = sides.known.iter().filter(|entry| entry.profile == profile.name);
         let said = own.filter_map(|entry| recorded(&sides, entry, capability));
@@ -235,6 +248,7 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         needed: 0,
         missing: Vec::new(),
         outdated: Vec::new(),
+        older_tests: Vec::new(),
         inconclusive: false,
         day: None,
         basis: None,
@@ -263,6 +277,7 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         } else {
             all.supported += 1;
             of_support.extend(decided.day);
+            all.older_tests.extend(decided.is_by_older_tests.then_some(capability));
             with.extend(decided.workaround.clone());
         }
     }
@@ -280,11 +295,22 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
     all
 }
 
-/// Of the evidence with the newest packages, or of the rest, that which counts.
+/// Of the evidence with the newest packages, or of the rest, that which counts: today's tests before older ones, but for a
+/// failure, which stands.
 fn decided(evidence: &[Evidence], is_newest: bool) -> Option<&Evidence> {
     let of_these = || evidence.iter().filter(move |e| e.is_newest == is_newest);
-    let counts = decisive(of_these().map(|e| (e.environment, e.verdict)))?;
-    of_these().find(|e| (e.environment, e.verdict) == counts)
+    let by_any = most(of_these())?;
+    if is_against(by_any.verdict) {
+        return Some(by_any);
+    }
+    most(of_these().filter(|e| !e.is_by_older_tests)).or(Some(by_any))
+}
+
+/// Of what several environments say, that which counts.
+fn most<'e>(evidence: impl Iterator<Item = &'e Evidence> + Clone) -> Option<&'e Evidence> {
+    let mut all = evidence.clone();
+    let counts = decisive(evidence.map(|e| (e.environment, e.verdict)))?;
+    all.find(|e| (e.environment, e.verdict) == counts)
 }
 
 fn is_against(verdict: Verdict) -> bool {
@@ -297,6 +323,7 @@ fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) ->
     Some(Evidence {
         environment: entry.environment,
         is_newest: sides.is_newest(&Measured::in_entry(entry)),
+        is_by_older_tests: !same_tests(&entry.test_set, sides.test_set, capability),
         verdict: known.verdict,
         basis: Some(entry.basis),
         blames: known.causes.iter().filter_map(|cause| cause.blames()).collect(),

@@ -200,7 +200,7 @@ fn kata_runs_only_where_all_that_it_needs_is_known() {
 fn the_record_alone_answers_too() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
-    let mut entries = recorded();
+    let mut entries = vec![of_today()];
     let words = |entries: &[VerifiedEntry]| {
         let entries: Vec<&VerifiedEntry> = entries.iter().collect();
         recorded_answer(&entries, profile, Some(PackageManager::Apt)).words()
@@ -225,13 +225,45 @@ fn the_record_asks_for_what_a_run_asks_for() {
         assert_eq!(needed, tested, "{}", profile.name);
     }
     let rs = Profile::find("rs-4.1").unwrap();
-    let mut entry = recorded().remove(0);
+    let mut entry = of_today();
     entry.profile.clone_from(&rs.name);
     entry.capabilities = rs.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
     assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
     // What the runtime does not know is not asked for.
     entry.capabilities.insert(Capability::FsVirtio9p, plain(Verdict::NotApplicable));
     assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
+}
+
+/// What the sample's run writes, as if today's tests had judged it.
+fn of_today() -> VerifiedEntry {
+    VerifiedEntry { test_set: model::verified::test_set_of_today().to_owned(), ..recorded().remove(0) }
+}
+
+/// A machine's yes by the tests of its day says nothing of what is required since, and a container may.
+#[test]
+fn todays_tests_come_before_older_ones() {
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let today = of_today();
+    let older = |capability, verdict| {
+        let mut entry = machine(&today, profile);
+        entry.test_set = "d3dcb968b1d5".to_owned();
+        entry.capabilities.insert(capability, plain(verdict));
+        entry
+    };
+    let qmp = |verdict| {
+        let mut entry = today.clone();
+        entry.capabilities.insert(Capability::VmmQmp, plain(verdict));
+        entry
+    };
+    let words = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, None).words();
+    let supported = older(Capability::VmmQmp, Verdict::Supported);
+    // What a container shows by today's tests is by today's.
+    assert_eq!(words(&[&today, &supported]), "yes, all 12; by older tests: vsock, net, hot cpu");
+    assert_eq!(words(&[&qmp(Verdict::Unsupported), &supported]), "no: qmp", "a test that the machine never ran");
+    assert_eq!(words(&[&today, &older(Capability::VmmQmp, Verdict::Unsupported)]), "no: qmp", "a failure stands");
+    let alone = words(&[&qmp(Verdict::Untested), &supported]);
+    assert_eq!(alone, "yes, all 12; by older tests: qmp, vsock, net, hot cpu");
 }
 
 fn plain(verdict: Verdict) -> VerifiedCapability {
@@ -317,7 +349,7 @@ fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
 fn the_record_answers_by_the_newest_packages_that_it_has() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
-    let container = recorded().remove(0);
+    let container = of_today();
     let (before, day) = (container.tested.yesterday().unwrap(), container.tested);
     let words = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, Some(PackageManager::Apt)).words();
     let (old, new) = ("1:10.0.9+ds-1", "1:10.0.13+ds-1");

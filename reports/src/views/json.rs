@@ -122,6 +122,8 @@ pub(crate) struct AnswerView<'a> {
     missing: Vec<Capability>,
     /// Those of them that worked with other packages, which says nothing of these.
     outdated: Vec<Capability>,
+    /// What is supported by older tests alone.
+    older_tests: Vec<Capability>,
     basis: Option<Basis>,
 }
 
@@ -309,6 +311,7 @@ pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer
         basis: answer.basis,
         missing: answer.missing,
         outdated: answer.outdated,
+        older_tests: answer.older_tests,
     }
 }
 

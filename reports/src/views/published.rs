@@ -302,6 +302,7 @@ mod tests {
         let first = record.verified.first().unwrap().clone();
         let entry = |arch, verdict| VerifiedEntry {
             arch,
+            test_set: model::verified::test_set_of_today().to_owned(),
             profile: profile.name.clone(),
             capabilities: profile
                 .needs()
