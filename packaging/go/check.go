@@ -106,11 +106,12 @@ type Verified struct {
 	Profiles []VerifiedProfile `json:"profiles"`
 }
 
-// VerifiedProfile says whether one run has proved all that was asked for of a profile, in the versions that are installed.
+// VerifiedProfile says whether runs have proved, together, all that was asked for of a profile, in the versions that are
+// installed.
 type VerifiedProfile struct {
 	// Profile is the range of Kata versions: `go-3.32`.
 	Profile string `json:"profile"`
-	// Verified says whether one has.
+	// Verified says whether they have.
 	Verified bool `json:"verified"`
 	// Entries are all runs.
 	Entries []Standing `json:"entries"`

@@ -70,8 +70,8 @@ func TestCheckAndVerified(t *testing.T) {
 	entry := verified.Profiles[0].Entries[0]
 	equal(t, "supported", entry.Supported, false)
 	equal(t, "matches", entry.Matches, false)
-	equal(t, "capabilities", len(entry.Capabilities), 7)
-	equal(t, "no verdict", entry.Capabilities[1].Verdict, "")
+	equal(t, "capabilities", len(entry.Capabilities), 12)
+	equal(t, "no verdict", entry.Capabilities[0].Verdict, "")
 }
 
 func TestSaid(t *testing.T) {

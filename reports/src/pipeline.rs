@@ -172,7 +172,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         for cell in &self.standings.cells {
             for (profile, standing) in &cell.profiles {
                 for one in standing.capabilities.values().filter(|one| is_for_an_issue(one)) {
-                    for cause in &one.judgement.causes {
+                    for cause in one.telling_causes() {
                         let known = new.entry(&cause.signature).or_insert_with(|| NewCause::of(cause));
                         known.was_supported |= one.change != Change::NewVerdict;
                         known.tests.insert(&cause.test);
@@ -205,7 +205,7 @@ fn is_for_an_issue(one: &CapabilityStanding<'_>) -> bool {
     match one.change {
         Change::NewFailure | Change::TestSetChanged => one.effect == Effect::Worse,
         Change::NewVerdict => !one.optional,
-        Change::Unjudged | Change::Fixed | Change::Known | Change::Same => false,
+        Change::Unjudged | Change::Fixed | Change::ChangedCause | Change::Known | Change::Same => false,
     }
 }
 

@@ -9,10 +9,12 @@
 
 mod answer;
 mod base;
+mod causes;
 mod change;
 mod changes;
 mod known;
 mod need;
+mod newest;
 mod recorded;
 mod tested;
 
@@ -24,19 +26,20 @@ pub use changes::ChangeRow;
 pub(crate) use changes::by_profiles;
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
+pub(crate) use newest::Measured;
 pub use recorded::Recorded;
 pub use tested::Weight;
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::{RunEnding, day};
-use crate::verdict::Judgement;
+use crate::verdict::{Cause, Judgement};
 use base::BaseCell;
 use jiff::civil::Date;
 use known::{Known, KnownTests};
 use model::arch::Arch;
 use model::known_issues::KnownIssue;
-use model::verified::{Basis, Verdict, VerifiedEntry, same_tests};
+use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, same_tests};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
 
@@ -92,13 +95,26 @@ pub struct CapabilityStanding<'m> {
     pub effect: Effect,
     /// What the record said.
     pub recorded: Option<Verdict>,
+    /// Why, as the record has it.
+    pub recorded_causes: &'m [VerifiedCause],
     /// Where it says so.
     pub entry: Option<&'m VerifiedEntry>,
     /// Since when the verdict is known: the record's day, if it says the same, else the run's.
     pub since: Option<Date>,
 }
 
-impl CapabilityStanding<'_> {
+impl<'m> CapabilityStanding<'m> {
+    /// The causes that make it what it comes to: where others were recorded, those that were not.
+    pub fn telling_causes(&self) -> Vec<&'m Cause> {
+        let new = match self.change {
+            Change::NewFailure | Change::TestSetChanged | Change::ChangedCause => {
+                causes::new(self.recorded_causes, &self.judgement.causes)
+            }
+            Change::NewVerdict | Change::Unjudged | Change::Fixed | Change::Known | Change::Same => Vec::new(),
+        };
+        if new.is_empty() { self.judgement.causes.iter().collect() } else { new }
+    }
+
     /// The verdict.
     pub fn verdict(&self) -> Verdict {
         self.judgement.verdict
@@ -153,6 +169,20 @@ impl<'m> Standings<'m> {
         let whole = if issues { Effect::Worse } else { whole };
         let cells = self.cells.iter().map(|cell| cell.effect(self.matrix));
         cells.fold(whole, Effect::max)
+    }
+
+    /// What makes the exit code beside the verdicts, which [`changes`](Standings::changes) has, in words: how the run ended,
+    /// known issues at fault, cells that are lost, tests in error.
+    pub fn beside_the_verdicts(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.problems().into_iter().map(|(_, words)| words).collect();
+        all.extend(self.issues.iter().filter(|issue| issue.is_at_fault()).filter_map(IssueStanding::words));
+        for cell in &self.cells {
+            let id = &cell.report.cell;
+            all.extend(cell.problems().into_iter().map(|(phase, why)| format!("{id}: {phase}: {why}")));
+            let errors: BTreeMap<&str, String> = cell.in_error(self.matrix).map(|(_, test, why)| (test, why)).collect();
+            all.extend(errors.into_iter().map(|(test, why)| format!("{test} in {id} is in error: {why}")));
+        }
+        all
     }
 
     /// What distinguishes the verdicts of the record from the run's beyond what they say, in words.
@@ -224,8 +254,10 @@ fn cell<'m>(
         let has_kata = report.kata(profile).is_some();
         let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {
-            let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?.verdict)));
-            let (entry, recorded) = found.unzip();
+            let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
+            let (entry, said) = found.unzip();
+            let recorded = said.map(|said| said.verdict);
+            let recorded_causes = said.map(|said| said.causes.as_slice()).unwrap_or_default();
             let as_then = entry.is_none_or(|e: &VerifiedEntry| same_tests(&e.test_set, &matrix.test_set, capability));
             // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
             let left_out = filtered && judgement.unrun > 0;
@@ -234,8 +266,12 @@ fn cell<'m>(
                 None => compare(recorded, as_then, judgement, unasked),
                 Some(base) => base.compare(profile, capability, judgement, unasked),
             };
-            // What fails as is known is expected, whatever was known before.
             let causes = &judgement.causes;
+            if base.is_none() && change == Change::Known {
+                let excused = |test: &str| known.contains_key(test);
+                (change, effect) = causes::compare(recorded_causes, as_then, causes, excused);
+            }
+            // What fails as is known is expected, whatever was known before.
             if !causes.is_empty() && causes.iter().all(|cause| known.contains_key(cause.test.as_str())) {
                 (change, effect) = (Change::Known, Effect::None);
             }
@@ -246,7 +282,8 @@ fn cell<'m>(
             }
             let before = entry.filter(|_| recorded == Some(judgement.verdict)).map(|e| e.tested);
             let optional = is_optional(capability, judgement);
-            CapabilityStanding { judgement, optional, change, effect, recorded, entry, since: before.or(today) }
+            let since = before.or(today);
+            CapabilityStanding { judgement, optional, change, effect, recorded, recorded_causes, entry, since }
         };
         let capabilities = judgements.iter().map(|(c, judgement)| (*c, one(*c, judgement))).collect();
         (profile.as_str(), ProfileStanding { entries, capabilities, known })

@@ -157,7 +157,7 @@ fn programs_get_one_document_also_when_it_fails() {
     let check = json(&["check", "--all", "--arch", "x86_64"]);
     assert_eq!(check["matches"], false);
     assert_eq!(check["verified"][0]["versions"][0]["installed"], "9.0.1-r0");
-    let verified = json(&["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+    let verified = json(&["verified", "--profile", "rs-4.0", "--capability", "vmm.boot", "--arch", "x86_64"]);
     let entry = &verified["profiles"][0]["entries"][0];
     assert_eq!((&entry["supported"], &entry["matches"]), (&true.into(), &false.into()));
     assert_eq!((&entry["basis"], &verified["verified"]), (&"emulated".into(), &false.into()));
@@ -205,9 +205,25 @@ fn what_was_verified_stands_while_the_versions_do() {
     let dir = root();
     let installed = dir.path().join("lib/apk/db/installed");
     std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
-    let answer = run(dir.path(), &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+    let verified = ["verified", "--profile", "rs-4.0", "--arch", "x86_64"];
+    // A container shows a part of what Kata does not run without.
+    let answer = run(dir.path(), &verified);
+    let line = answer.lines().next().unwrap_or_default();
+    let begins = "rs-4.0: not verified, by a run in container on emulated basis, ";
+    let ends = "; not supported: packages.install, vmm.vsock, vmm.net and 2 more; the same versions here";
+    assert!(line.starts_with(begins) && line.contains(ends) && answer.ends_with("exit code 1"), "{answer}");
+    let booting = [&verified[..], &["--capability", "vmm.boot"]].concat();
+    assert!(run(dir.path(), &booting).ends_with("exit code 0"));
+    // A machine has shown the rest.
+    let (_, entry) = VERIFIED.split_once("verified:\n").expect("an entry");
+    let (machine, _) = entry.split_once("    capabilities:").expect("capabilities");
+    let machine = machine.replace("environment: container", "environment: vm");
+    let rest = "packages.install: supported, vmm.vsock: supported, vmm.net: supported, vmm.hotplug.cpu: supported";
+    let both = format!("{VERIFIED}{machine}    capabilities: {{{rest}, fs.virtio-blk: supported}}\n");
+    std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), both).expect("written");
+    let answer = run(dir.path(), &verified);
     assert!(
-        answer.starts_with("rs-4.0: verified, by a run in container on emulated basis, ")
+        answer.starts_with("rs-4.0: verified, by runs in container and vm on emulated basis, ")
             && answer.ends_with("exit code 0"),
         "{answer}"
     );

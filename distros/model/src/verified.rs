@@ -13,8 +13,8 @@ pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
 pub use kata::{VerifiedKata, give_way, joined};
-pub use test_sets::same_tests;
-pub use write::{WriteError, apply, write_file};
+pub use test_sets::{same_tests, test_set_of_today};
+pub use write::{MAX_CAUSES, WriteError, apply, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;
@@ -244,6 +244,12 @@ impl<'de> Deserialize<'de> for VerifiedCapability {
         }
         deserializer.deserialize_any(WordOrMap)
     }
+}
+
+/// Of the verdicts of several environments on one capability, of the same packages, the one that counts: of those that
+/// decided, that of the environment that shows most.
+pub fn decisive(verdicts: impl IntoIterator<Item = (Environment, Verdict)>) -> Option<(Environment, Verdict)> {
+    verdicts.into_iter().filter(|(_, verdict)| verdict.is_decided()).max_by_key(|(environment, _)| *environment)
 }
 
 #[cfg(test)]

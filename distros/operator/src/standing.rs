@@ -39,6 +39,13 @@ pub struct VerifiedStanding {
     pub matches: bool,
 }
 
+impl VerifiedStanding {
+    /// The run's verdict on a capability that was asked for.
+    pub fn verdict(&self, capability: Capability) -> Option<Verdict> {
+        self.capabilities.iter().find(|judged| judged.capability == capability)?.verdict
+    }
+}
+
 /// A capability and its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CapabilityStanding {

@@ -100,7 +100,7 @@ fn new(standings: &Standings<'_>) -> Vec<Case> {
             let worse = standing.capabilities.values().filter(|one| {
                 one.effect == Effect::Worse && matches!(one.change, Change::NewFailure | Change::TestSetChanged)
             });
-            for cause in worse.flat_map(|one| &one.judgement.causes) {
+            for cause in worse.flat_map(|one| one.telling_causes()) {
                 let is_known = |case: &Case| case.cell == cell.report.cell && case.test == cause.test;
                 if !all.iter().any(is_known) {
                     all.push(Case {

@@ -9,6 +9,8 @@ use model::arch::Arch;
 use model::profile::Profile;
 use model::target::Target;
 use model::verified::VerifiedEntry;
+use reports::journal::CellId;
+use reports::matrix::{CellReport, Matrix};
 use reports::standing::{Answer, Recorded, ReleaseAnswer, Standings, recorded_answer};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -67,22 +69,23 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
         let why = format!("`{}` is {} releases: name one, for example debian:13", what.target, named.len());
         return Err(UsageError(why).into());
     };
-    let entries = &database.record(&target.distro)?.verified;
+    let record = database.record(&target.distro)?;
+    let is_its = |entry: &&VerifiedEntry| entry.release == target.version && entry.arch == arch && !entry.shaped;
+    let known: Vec<&VerifiedEntry> = record.verified.iter().filter(is_its).collect();
     let profiles = request::profiles(&[])?;
     let mut all: Vec<(String, Sighting)> = Vec::new();
     for profile in &profiles {
-        let known = |entry: &&VerifiedEntry| {
-            entry.release == target.version && entry.arch == arch && entry.profile == profile.name && !entry.shaped
-        };
-        let known: Vec<&VerifiedEntry> = entries.iter().filter(known).collect();
-        if let Some(day) = known.iter().map(|entry| entry.tested).max() {
-            let sighting = sighting(day, "the record", &recorded_answer(&known, profile));
-            all.push((profile.name.clone(), sighting));
+        let own = known.iter().filter(|entry| entry.profile == profile.name);
+        if let Some(last) = own.map(|entry| entry.tested).max() {
+            let answer = recorded_answer(&known, profile, Some(record.package_manager));
+            // Of what decided it, and not of what else was tried since.
+            let day = answer.day.unwrap_or(last);
+            all.push((profile.name.clone(), sighting(day, "the record", &answer)));
         }
     }
     for run in runs(&what.runs) {
-        match of_run(&run, target, arch, &profiles) {
-            Ok(seen) => all.extend(seen),
+        match report::judged(&run, Profile::all(), None) {
+            Ok(matrix) => all.extend(of_run(&matrix, &run.display().to_string(), target, arch, &profiles)),
             Err(e) => tell(format_args!("warning: {}: {e:#}", run.display())),
         }
     }
@@ -99,7 +102,8 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
 }
 
 fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
-    let works = matches!(answer.answer, Answer::Yes | Answer::With(_));
+    // With a component that was brought along the release itself does not.
+    let works = answer.answer == Answer::Yes;
     Sighting { day, source: source.to_owned(), works, words: answer.words() }
 }
 
@@ -131,23 +135,23 @@ pub(super) fn runs(named: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// What a run alone says of a release, by profile; nothing where it was about something else than the release itself.
-fn of_run(run: &Path, target: &Target, arch: Arch, profiles: &[Profile]) -> anyhow::Result<Vec<(String, Sighting)>> {
-    let matrix = report::judged(run, Profile::all(), None)?;
-    let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Ok(Vec::new()) };
-    if matrix.candidate || matrix.shaped {
-        return Ok(Vec::new());
+fn of_run(matrix: &Matrix, name: &str, target: &Target, arch: Arch, profiles: &[Profile]) -> Vec<(String, Sighting)> {
+    let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Vec::new() };
+    let is_its = |id: &CellId| id.distro == target.distro && id.release == target.version && id.arch == arch;
+    let mut of_release = matrix.cells.iter().filter(|cell| is_its(&cell.cell));
+    let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|facts| !facts.candidates.is_empty());
+    if matrix.candidate || matrix.shaped || of_release.any(brought) {
+        return Vec::new();
     }
-    let standings = Standings::new(&matrix, Recorded::default(), false);
-    let is_its =
-        |id: &&reports::journal::CellId| id.distro == target.distro && id.release == target.version && id.arch == arch;
+    let standings = Standings::new(matrix, Recorded::default(), false);
     let mut all = Vec::new();
-    for id in standings.releases().into_iter().filter(is_its) {
+    for id in standings.releases().into_iter().filter(|id| is_its(id)) {
         for profile in profiles.iter().filter(|profile| matrix.profiles.iter().any(|p| p.name == profile.name)) {
             let answer = standings.answer(id, &profile.name);
-            all.push((profile.name.clone(), sighting(day, &run.display().to_string(), &answer)));
+            all.push((profile.name.clone(), sighting(day, name, &answer)));
         }
     }
-    Ok(all)
+    all
 }
 
 fn of_profile(profile: &str, all: &[(String, Sighting)]) -> History {
@@ -182,6 +186,13 @@ fn text(release: &str, arch: Arch, histories: &[History]) -> String {
 mod tests {
     use super::*;
     use jiff::civil::date;
+    use model::component::Component;
+    use model::verified::Basis;
+    use reports::journal::{CellFacts, Event, Journal, JournalEntry, SCHEMA};
+    use reports::matrix::matrix;
+    use std::collections::BTreeMap;
+    use suites::catalogue;
+    use suites::outcome::Outcome;
 
     fn seen(day: i8, works: bool) -> (String, Sighting) {
         let words = if works { "yes, all 10" } else { "no: vsock (kernel)" };
@@ -202,6 +213,72 @@ mod tests {
         assert!(shown.contains("rs-4.0: nothing is known\nWhat this cannot know:\n"), "{shown}");
         let never = text("debian:13", Arch::X86_64, &[of_profile("go-3.32", &[seen(1, false)])]);
         assert!(never.contains("nothing that is known shows that it ever worked"), "{never}");
+    }
+
+    /// A run of Debian 13 in a container in which all passes.
+    fn passing(candidates: BTreeMap<Component, String>) -> Matrix {
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        let facts = CellFacts {
+            basis: Basis::Emulated,
+            accelerator: "tcg".to_owned(),
+            versions: [("virtiofsd".parse().unwrap(), "1.13.2-1".parse().unwrap())].into(),
+            suites: BTreeMap::new(),
+            kernel: None,
+            image: "debian:13".to_owned(),
+            image_made: None,
+            image_cached: true,
+            image_manifest: None,
+            image_options: Vec::new(),
+            environment: BTreeMap::new(),
+            candidates,
+            notes: Vec::new(),
+        };
+        let started = Event::RunStarted {
+            schema: SCHEMA,
+            run: "r1".to_owned(),
+            harness: "0.1.0".to_owned(),
+            commit: String::new(),
+            argv: Vec::new(),
+            records: String::new(),
+            catalogue: String::new(),
+            profiles: vec!["go-3.32".to_owned()],
+            cells: vec![cell.clone()],
+            planned: BTreeMap::new(),
+            filter: None,
+            candidate: false,
+            shaped: false,
+            options: Vec::new(),
+        };
+        let mut events =
+            vec![started, Event::CellStarted { cell: cell.clone() }, Event::CellFacts { cell: cell.clone(), facts }];
+        events.extend(catalogue::tests().iter().map(|test| Event::TestFinished {
+            cell: cell.clone(),
+            profiles: vec!["go-3.32".to_owned()],
+            test: test.id.clone(),
+            attempt: 1,
+            machine: 0,
+            guests: Vec::new(),
+            outcome: Outcome::Pass,
+            millis: 1,
+            notes: Vec::new(),
+            artifacts: Vec::new(),
+        }));
+        events.extend([Event::CellFinished { cell }, Event::RunFinished { interrupted: false }]);
+        let at = jiff::Timestamp::from_second(1_790_000_000).unwrap();
+        let entries = events.into_iter().map(|event| JournalEntry { at, event }).collect();
+        matrix(&Journal { entries, ..Journal::default() }, catalogue::tests(), Profile::all())
+    }
+
+    /// It says nothing of the release itself.
+    #[test]
+    fn a_run_with_a_component_that_was_brought_along_is_no_sighting() {
+        let target = Target { distro: "debian".to_owned(), version: "13".to_owned() };
+        let profile = Profile::find("go-3.32").unwrap();
+        let seen =
+            |candidates| of_run(&passing(candidates), "r1", &target, Arch::X86_64, std::slice::from_ref(profile));
+        let own = seen(BTreeMap::new());
+        assert_eq!((own.len(), own[0].1.works, own[0].1.words.as_str()), (1, true, "yes, all 12"));
+        assert_eq!(seen([(Component::Virtiofsd, "1.14".to_owned())].into()), []);
     }
 
     #[test]

@@ -17,7 +17,11 @@ use reports::journal::{CellId, Environment};
 use reports::verdict::test_set;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use suites::capability::Capability;
 use suites::catalogue;
+
+/// Capabilities that are named with a reason; the rest is counted.
+const NAMED: usize = 3;
 
 /// Why an entry is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,7 +34,7 @@ enum Reason {
     /// It is that old.
     Age { days: i64 },
     /// The tests require something else now.
-    TestSet { recorded: String, now: String },
+    TestSet { recorded: String, now: String, capabilities: Vec<Capability> },
 }
 
 impl Reason {
@@ -39,7 +43,12 @@ impl Reason {
             Reason::Package { name, recorded, offered } => format!("{name} was {recorded}, the mirror has {offered}"),
             Reason::Gone { name, recorded } => format!("{name} was {recorded}, the mirror has none"),
             Reason::Age { days } => format!("{days} days old"),
-            Reason::TestSet { recorded, now } => format!("another set of tests ({recorded}, now {now})"),
+            Reason::TestSet { recorded, now, capabilities } => {
+                let named: Vec<&str> = capabilities.iter().take(NAMED).map(|c| c.name()).collect();
+                let more = capabilities.len().saturating_sub(NAMED);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                format!("another set of tests ({recorded}, now {now}) for {}{more}", named.join(", "))
+            }
         }
     }
 }
@@ -211,8 +220,9 @@ fn reasons(
     if days > i64::from(age) {
         all.push(Reason::Age { days });
     }
-    if !entry.is_by_tests_of(tests) {
-        all.push(Reason::TestSet { recorded: entry.test_set.clone(), now: tests.to_owned() });
+    let capabilities = entry.judged_otherwise(tests);
+    if !capabilities.is_empty() {
+        all.push(Reason::TestSet { recorded: entry.test_set.clone(), now: tests.to_owned(), capabilities });
     }
     all
 }
@@ -247,7 +257,6 @@ mod tests {
     use super::*;
     use jiff::civil::date;
     use model::verified::{Basis, Verdict, VerifiedCapability};
-    use suites::capability::Capability;
 
     fn entry() -> VerifiedEntry {
         VerifiedEntry {
@@ -295,7 +304,7 @@ mod tests {
         let older: &[(&str, &str)] = &[("qemu-system-x86", "1:10.0.2~rc1-1"), ("virtiofsd", "1.13.2-1")];
         assert_eq!(words(Some(older), day, "now"), Vec::<String>::new(), "the mirror is behind");
         assert_eq!(words(None, date(2026, 12, 2), "now"), ["31 days old"]);
-        assert_eq!(words(None, date(2026, 12, 1), "then"), ["another set of tests (now, now then)"]);
+        assert_eq!(words(None, date(2026, 12, 1), "then"), ["another set of tests (now, now then) for vmm.boot"]);
     }
 
     #[test]

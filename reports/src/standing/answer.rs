@@ -1,13 +1,32 @@
 //! What a reader asks first: can Kata run here?
+//!
+//! Each capability that Kata needs is decided by what was measured with the newest packages that were measured of the
+//! release ([`Measured`]), under any profile and in any environment; of several environments that decided, by the one that
+//! shows most.
+//! So a yes is of packages that one can install together, and nothing that worked before an update vouches for what came
+//! after it:
+//!
+//! - The container is newer than the machine: what only a machine can show is not known yet with these packages.
+//! - The machine is newer than the container: the machine alone decides, and what it did not judge is not known yet.
+//! - Both are of the same packages: what either decided counts, and the machine outranks the container.
+//! - Of an entry without versions nobody knows what it is of: beside others it vouches for nothing.
+//!
+//! Of the same packages, what today's tests showed comes before what older tests did: these were fewer, or did less.
+//! Where they alone say yes, the answer names them.
+//!
+//! A failure is another matter: it stands until the newest packages are seen to do without it, because nobody has mended it
+//! as far as is known.
 
 use super::Standings;
+use super::newest::Measured;
 use crate::journal::CellId;
 use crate::matrix::CellReport;
-use crate::verdict::agreement;
+use crate::run::day;
 use jiff::civil::Date;
 use model::environment::Environment;
+use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{Basis, Verdict, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedEntry, decisive, same_tests, test_set_of_today};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -34,10 +53,17 @@ pub struct ReleaseAnswer {
     pub supported: usize,
     /// How many capabilities Kata needs.
     pub needed: usize,
-    /// Those that nobody knows of.
+    /// Those that nobody knows of with the newest packages.
     pub missing: Vec<Capability>,
+    /// Those of them that worked with other packages, which says nothing of these.
+    pub outdated: Vec<Capability>,
+    /// What is supported by older tests alone.
+    pub older_tests: Vec<Capability>,
     /// Whether one of these was tried and could not be judged.
     pub inconclusive: bool,
+    /// The day that it is of: a yes is as old as the oldest of what it rests on, a no of the day of its latest failure, and
+    /// what is not known of the last day that said anything.
+    pub day: Option<Date>,
     /// What it rests on: emulated, if any of it was.
     pub basis: Option<Basis>,
     /// The record's environments that count, each with its day.
@@ -66,23 +92,27 @@ impl ReleaseAnswer {
         }
     }
 
-    /// In words: `yes, all 8`, `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`.
+    /// In words: `yes, all 8`, `no: virtio-fs (virtiofsd)`, `not known yet: incomplete, 6 of 8 (vsock, net)`; where other
+    /// packages were seen to do it, `not known yet with these packages: …`.
     pub fn words(&self) -> String {
         let missing: Vec<&str> = self.missing.iter().map(|c| c.short()).collect();
         let missing = missing.join(", ");
+        let older: Vec<&str> = self.older_tests.iter().map(|c| c.short()).collect();
+        let older = if older.is_empty() { String::new() } else { format!("; by older tests: {}", older.join(", ")) };
+        let with = if self.outdated.is_empty() { "" } else { " with these packages" };
         let mut words = match &self.answer {
-            Answer::Yes => format!("yes, all {}", self.needed),
+            Answer::Yes => format!("yes, all {}{older}", self.needed),
             Answer::With(what) => {
-                format!("yes with {}", what.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
+                format!("yes with {}{older}", what.iter().map(String::as_str).collect::<Vec<_>>().join("; "))
             }
             Answer::No(why) => {
                 let why: Vec<String> = why.iter().map(|(capability, blamed)| blaming(*capability, blamed)).collect();
-                let rest = if missing.is_empty() { String::new() } else { format!("; not known: {missing}") };
+                let rest = if missing.is_empty() { String::new() } else { format!("; not known{with}: {missing}") };
                 format!("no: {}{rest}", why.join(", "))
             }
             Answer::NotKnown if self.needed == 0 => "not known yet: nothing was tested".to_owned(),
             Answer::NotKnown => {
-                format!("not known yet: incomplete, {} of {} ({missing})", self.supported, self.needed)
+                format!("not known yet{with}: incomplete, {} of {} ({missing})", self.supported, self.needed)
             }
         };
         if !self.from_record.is_empty() {
@@ -107,12 +137,38 @@ fn blaming(capability: Capability, blamed: &BTreeSet<Component>) -> String {
 /// What one environment says of a capability.
 struct Evidence {
     environment: Environment,
+    /// Whether it is of the newest packages that were measured.
+    is_newest: bool,
+    /// Whether other tests judged it than are required now.
+    is_by_older_tests: bool,
     verdict: Verdict,
     basis: Option<Basis>,
     blames: BTreeSet<Component>,
     workaround: Option<String>,
+    /// The day of the run.
+    day: Option<Date>,
     /// The day, if it is the record's.
     recorded: Option<Date>,
+}
+
+/// All that was measured of a release.
+struct Sides<'a> {
+    /// By the run.
+    cells: &'a [&'a CellReport],
+    /// By the record, under any profile.
+    known: Vec<&'a VerifiedEntry>,
+    /// With which packages, of both.
+    all: Vec<Measured<'a>>,
+    /// Who knows the order of their versions.
+    manager: Option<PackageManager>,
+    /// The digest of what is required now.
+    test_set: &'a str,
+}
+
+impl Sides<'_> {
+    fn is_newest(&self, one: &Measured<'_>) -> bool {
+        one.is_newest_of(&self.all, self.manager)
+    }
 }
 
 impl<'m> Standings<'m> {
@@ -131,46 +187,54 @@ impl<'m> Standings<'m> {
             cells.iter().any(|cell| cell.judgement(profile, *capability).is_some_and(|j| j.required > 0))
         };
         let needed = Capability::ALL.iter().copied().filter(|c| c.is_needed() && is_judged(c));
-        of(needed.map(|capability| (capability, self.evidence(cells, release, profile, capability))))
+        let known = if self.counts_record { self.recorded.of_release(release) } else { Vec::new() };
+        let known: Vec<&VerifiedEntry> = known.into_iter().filter(|e| e.shaped == self.matrix.shaped).collect();
+        let in_cells: Vec<Measured<'_>> = cells.iter().filter_map(|cell| Measured::in_cell(cell)).collect();
+        let all: Vec<Measured<'_>> = in_cells.into_iter().chain(known.iter().map(|e| Measured::in_entry(e))).collect();
+        let manager = self.recorded.manager(&release.distro);
+        let sides = Sides { cells, known, all, manager, test_set: &self.matrix.test_set };
+        of(needed.map(|capability| (capability, self.evidence(&sides, profile, capability))))
     }
 
-    fn evidence(
-        &self,
-        cells: &[&CellReport],
-        release: &CellId,
-        profile: &str,
-        capability: Capability,
-    ) -> Vec<Evidence> {
+    fn evidence(&self, sides: &Sides<'_>, profile: &str, capability: Capability) -> Vec<Evidence> {
         let mut all: Vec<Evidence> = Vec::new();
-        let tried = cells.iter().filter_map(|cell| {
+        let tried = sides.cells.iter().filter_map(|cell| {
             let judgement = cell.judgement(profile, capability)?;
             // What was not asked for says nothing; what was tried and could not be judged takes the record's place.
             let asked =
                 !(self.matrix.filter.is_some() && judgement.unrun > 0 && judgement.verdict == Verdict::Untested);
             asked.then(|| Evidence {
                 environment: cell.cell.environment,
+                is_newest: Measured::in_cell(cell).is_none_or(|one| sides.is_newest(&one)),
+                is_by_older_tests: false,
                 verdict: judgement.verdict,
                 basis: judgement.basis,
                 blames: judgement.causes.iter().map(|cause| cause.component).collect(),
                 workaround: judgement.workaround.as_deref().map(without_preface),
+                day: cell.finished.map(day),
                 recorded: None,
             })
         });
         all.extend(tried);
-        if self.counts_record {
-            let tried: BTreeSet<Environment> = all.iter().map(|e| e.environment).collect();
-            let entries = self.recorded.of_release(release, profile).into_iter();
-            let entries = entries.filter(|e| e.shaped == self.matrix.shaped && !tried.contains(&e.environment));
-            all.extend(entries.filter_map(|entry| recorded(entry, capability)));
-        }
+        let tried: BTreeSet<Environment> = all.iter().map(|e| e.environment).collect();
+        let entries = sides.known.iter().filter(|e| e.profile == profile && !tried.contains(&e.environment));
+        all.extend(entries.filter_map(|entry| recorded(sides, entry, capability)));
         all
     }
 }
 
-/// Whether the Kata versions of a profile can run on a release, by its entries in the record alone.
-pub fn recorded_answer(entries: &[&VerifiedEntry], profile: &Profile) -> ReleaseAnswer {
+/// Whether the Kata versions of a profile can run on a release, by the record alone: by its entries of the release and
+/// architecture, whatever their profile, because they say which packages are the newest that were measured.
+pub fn recorded_answer(
+    entries: &[&VerifiedEntry],
+    profile: &Profile,
+    manager: Option<PackageManager>,
+) -> ReleaseAnswer {
+    let all = entries.iter().map(|entry| Measured::in_entry(entry)).collect();
+    let sides = Sides { cells: &[], known: entries.to_vec(), all, manager, test_set: test_set_of_today() };
     of(profile.needs().map(|capability| {
-        let said = entries.iter().filter_map(|entry| recorded(entry, capability));
+        let own = sides.known.iter().filter(|entry| entry.profile == profile.name);
+        let said = own.filter_map(|entry| recorded(&sides, entry, capability));
         // All of it is the record's, which need not be said.
         (capability, said.map(|evidence| Evidence { recorded: None, ..evidence }).collect())
     }))
@@ -183,18 +247,23 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         supported: 0,
         needed: 0,
         missing: Vec::new(),
+        outdated: Vec::new(),
+        older_tests: Vec::new(),
         inconclusive: false,
+        day: None,
         basis: None,
         from_record: BTreeMap::new(),
     };
     let (mut with, mut against) = (BTreeSet::new(), BTreeMap::new());
+    let (mut of_any, mut of_support, mut of_failures) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (capability, evidence) in needed {
         all.needed += 1;
-        let counts = agreement::decisive(evidence.iter().map(|e| (e.environment, e.verdict)));
-        let is_inconclusive = evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
-        let Some(decided) = evidence.into_iter().find(|e| Some((e.environment, e.verdict)) == counts) else {
-            all.inconclusive |= is_inconclusive;
+        of_any.extend(evidence.iter().filter_map(|e| e.day));
+        let older = decided(&evidence, false);
+        let Some(decided) = decided(&evidence, true).or(older.filter(|older| is_against(older.verdict))) else {
+            all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
             all.missing.push(capability);
+            all.outdated.extend(older.map(|_| capability));
             continue;
         };
         // Emulated is the weaker of the two.
@@ -202,14 +271,14 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         if let Some(day) = decided.recorded {
             all.from_record.insert(decided.environment, day);
         }
-        match decided.verdict {
-            Verdict::Unsupported | Verdict::Offered => {
-                against.insert(capability, decided.blames);
-            }
-            _ => {
-                all.supported += 1;
-                with.extend(decided.workaround);
-            }
+        if is_against(decided.verdict) {
+            of_failures.extend(decided.day);
+            against.insert(capability, decided.blames.clone());
+        } else {
+            all.supported += 1;
+            of_support.extend(decided.day);
+            all.older_tests.extend(decided.is_by_older_tests.then_some(capability));
+            with.extend(decided.workaround.clone());
         }
     }
     all.answer = match (against.is_empty(), all.missing.is_empty() && all.needed > 0, with.is_empty()) {
@@ -218,18 +287,48 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         (true, true, false) => Answer::With(with),
         (true, true, true) => Answer::Yes,
     };
+    all.day = match all.answer {
+        Answer::Yes | Answer::With(_) => of_support.first().copied(),
+        Answer::No(_) => of_failures.last().copied(),
+        Answer::NotKnown => of_any.last().copied(),
+    };
     all
 }
 
+/// Of the evidence with the newest packages, or of the rest, that which counts: today's tests before older ones, but for a
+/// failure, which stands.
+fn decided(evidence: &[Evidence], is_newest: bool) -> Option<&Evidence> {
+    let of_these = || evidence.iter().filter(move |e| e.is_newest == is_newest);
+    let by_any = most(of_these())?;
+    if is_against(by_any.verdict) {
+        return Some(by_any);
+    }
+    most(of_these().filter(|e| !e.is_by_older_tests)).or(Some(by_any))
+}
+
+/// Of what several environments say, that which counts.
+fn most<'e>(evidence: impl Iterator<Item = &'e Evidence> + Clone) -> Option<&'e Evidence> {
+    let mut all = evidence.clone();
+    let counts = decisive(evidence.map(|e| (e.environment, e.verdict)))?;
+    all.find(|e| (e.environment, e.verdict) == counts)
+}
+
+fn is_against(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Unsupported | Verdict::Offered)
+}
+
 /// What an entry of the record says of a capability.
-fn recorded(entry: &VerifiedEntry, capability: Capability) -> Option<Evidence> {
+fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) -> Option<Evidence> {
     let known = entry.capabilities.get(&capability)?;
     Some(Evidence {
         environment: entry.environment,
+        is_newest: sides.is_newest(&Measured::in_entry(entry)),
+        is_by_older_tests: !same_tests(&entry.test_set, sides.test_set, capability),
         verdict: known.verdict,
         basis: Some(entry.basis),
         blames: known.causes.iter().filter_map(|cause| cause.blames()).collect(),
         workaround: known.workaround.as_deref().map(without_preface),
+        day: Some(entry.tested),
         recorded: Some(entry.tested),
     })
 }

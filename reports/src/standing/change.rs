@@ -15,6 +15,8 @@ pub enum Change {
     Unjudged,
     /// The verdict differs, and so do the tests behind it: the distro need not have changed.
     TestSetChanged,
+    /// Unsupported, as recorded, and not by the same causes alone.
+    ChangedCause,
     /// Better than recorded.
     Fixed,
     /// Unsupported, as recorded or as a known issue says.
@@ -31,6 +33,7 @@ impl Change {
             Change::NewVerdict => "new verdict",
             Change::Unjudged => "unjudged",
             Change::TestSetChanged => "test set changed",
+            Change::ChangedCause => "changed cause",
             Change::Fixed => "fixed",
             Change::Known => "known",
             Change::Same => "same",
@@ -84,6 +87,7 @@ pub(crate) fn rank(verdict: Verdict) -> Option<u8> {
 /// What was not asked for (`unasked`) and is untested is not held against a run.
 /// What works with a component that was brought along is no worse than what was recorded: it says nothing of the distro's
 /// own.
+/// What is unsupported, as recorded, is then asked by which causes (`causes.rs`).
 /// Another set of tests is no excuse: what is worse counts, and the reader is told that the tests differ.
 pub fn compare(recorded: Option<Verdict>, same_tests: bool, found: &Judgement, unasked: bool) -> (Change, Effect) {
     let (change, effect) = match (recorded.and_then(rank), rank(found.verdict)) {

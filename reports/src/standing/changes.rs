@@ -4,7 +4,7 @@ use super::{CapabilityStanding, Change, Effect, Standings};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
 use crate::package_change::{PackageChange, differing};
-use crate::verdict::{Cause, Judgement, ReasonSource};
+use crate::verdict::{Cause, ReasonSource};
 use jiff::civil::Date;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
@@ -93,7 +93,9 @@ impl<'m> CapabilityStanding<'m> {
 /// What is as recorded, or better, makes the exit code only because `--strict` objects to it.
 fn title(effect: Effect, change: Change) -> &'static str {
     match (effect, change) {
-        (Effect::Worse, Change::Known | Change::Same | Change::Fixed | Change::NewVerdict) => "lacking",
+        (Effect::Worse, Change::Known | Change::Same | Change::Fixed | Change::NewVerdict | Change::ChangedCause) => {
+            "lacking"
+        }
         (_, change) => change.name(),
     }
 }
@@ -122,10 +124,10 @@ impl<'m> Standings<'m> {
                         continue;
                     }
                     let was = one.was();
-                    let causes = reasons(one.judgement, |cause| cause.signature.as_str());
+                    let causes = reasons(one, |cause| cause.signature.as_str());
                     let key = (place, one.change, one.effect, was, one.verdict(), causes, one.packages(cell.report));
                     // Of one cause the words may differ by profile: the first ones stand for all.
-                    let words = || reasons(one.judgement, |cause| cause.message.as_str());
+                    let words = || reasons(one, |cause| cause.message.as_str());
                     let (_, row) = rows.entry(key).or_insert_with(|| (words(), BTreeMap::new()));
                     row.entry(*capability).or_default().push(*profile);
                 }
@@ -154,10 +156,10 @@ pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTre
     all
 }
 
-/// What is behind a judgement, with `seen` of each cause.
-fn reasons(judgement: &Judgement, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
-    let causes = judgement.causes.iter().map(|c| format!("{}: {} ({})", c.component, seen(c), c.test));
-    let reasons = judgement.reasons.iter().map(|reason| match reason.source {
+/// What is behind what a capability comes to, with `seen` of each cause.
+fn reasons(one: &CapabilityStanding<'_>, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
+    let causes = one.telling_causes().into_iter().map(|c| format!("{}: {} ({})", c.component, seen(c), c.test));
+    let reasons = one.judgement.reasons.iter().map(|reason| match reason.source {
         // It holds for all tests of the cell.
         ReasonSource::Cell => reason.why.clone(),
         ReasonSource::Test | ReasonSource::Catalogue => reason.to_string(),

@@ -83,15 +83,19 @@ impl<'a> Recorded<'a> {
 
     /// What is known of a cell under a profile: each run that judged a part of it has an entry.
     pub fn entries(&self, cell: &CellId, profile: &str) -> Vec<&'a VerifiedEntry> {
-        let mut all = self.of_release(cell, profile);
-        all.retain(|entry| entry.environment == cell.environment);
+        let mut all = self.of_release(cell);
+        all.retain(|entry| entry.environment == cell.environment && entry.profile == profile);
         all
     }
 
-    /// What is known of a cell's release under a profile in any environment.
-    pub fn of_release(&self, cell: &CellId, profile: &str) -> Vec<&'a VerifiedEntry> {
+    /// What is known of a cell's release in any environment, under all profiles.
+    pub fn of_release(&self, cell: &CellId) -> Vec<&'a VerifiedEntry> {
         let all: &'a [VerifiedEntry] = self.entries.get(cell.distro.as_str()).copied().unwrap_or_default();
-        let same = |e: &&VerifiedEntry| e.release == cell.release && e.arch == cell.arch && e.profile == profile;
-        all.iter().filter(same).collect()
+        all.iter().filter(|entry| entry.release == cell.release && entry.arch == cell.arch).collect()
+    }
+
+    /// Who knows the order of a distro's versions, if its record is known.
+    pub(super) fn manager(&self, distro: &str) -> Option<PackageManager> {
+        self.issues.get(distro).map(|(manager, _)| *manager)
     }
 }

@@ -49,7 +49,9 @@ impl CellStanding<'_> {
             .filter(|(_, c)| c.judgement.causes.iter().any(|cause| cause.test == test))
             .map(|(capability, c)| (*capability, c))
             .collect();
-        if taken.values().any(|c| c.effect == Effect::Worse) {
+        // Of what was recorded as unsupported, its other causes are no news.
+        let is_telling = |c: &CapabilityStanding<'_>| c.telling_causes().iter().any(|cause| cause.test == test);
+        if taken.values().any(|c| c.effect == Effect::Worse && is_telling(c)) {
             return Weight::Failure;
         }
         if taken.is_empty() {
@@ -65,12 +67,20 @@ impl CellStanding<'_> {
             let why = "so whether this failure is the candidates' is not known";
             return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
         }
-        let (known, new): (Vec<_>, Vec<_>) = taken.iter().partition(|(_, c)| c.change == Change::Known);
-        let entry = known.iter().find_map(|(_, c)| c.entry);
-        let (known, new) = (names(&known), names(&new));
+        let (known, rest): (Vec<_>, Vec<_>) =
+            taken.iter().partition(|(_, c)| c.change == Change::Known || !is_telling(c));
+        let (changed, new): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(_, c)| c.change == Change::ChangedCause);
+        let entry = known.iter().chain(&changed).find_map(|(_, c)| c.entry);
+        let (known, changed, new) = (names(&known), names(&changed), names(&new));
         let mut why = Vec::new();
         if let Some(entry) = entry {
-            why.push(format!("known: {known} recorded as {} on {}", Verdict::Unsupported, entry.tested));
+            let recorded = format!("recorded as {} on {}", Verdict::Unsupported, entry.tested);
+            if !known.is_empty() {
+                why.push(format!("known: {known} {recorded}"));
+            }
+            if !changed.is_empty() {
+                why.push(format!("changed cause: {changed} {recorded} for another one"));
+            }
         }
         if !new.is_empty() {
             why.push(format!("{new} judged for the first time"));
@@ -89,7 +99,7 @@ impl CellStanding<'_> {
     /// Whether that is so of a test that something rests on which is not optional, or of which nobody knows what rests on
     /// it.
     pub(super) fn has_an_error_in_what_is_needed(&self, matrix: &Matrix) -> bool {
-        self.in_error(matrix).any(|(profile, test)| {
+        self.in_error(matrix).any(|(profile, test, _)| {
             let capabilities =
                 self.profiles.get(profile).into_iter().flat_map(|standing| standing.capabilities.values());
             let mut resting = capabilities.filter(|one| rests_on(one, test)).peekable();
@@ -97,8 +107,8 @@ impl CellStanding<'_> {
         })
     }
 
-    /// The tests whose last word is an error, each with a profile that it is so under.
-    fn in_error<'s>(&'s self, matrix: &'s Matrix) -> impl Iterator<Item = (&'s str, &'s str)> {
+    /// The tests whose last word is an error, each with a profile that it is so under, and why.
+    pub(super) fn in_error<'s>(&'s self, matrix: &'s Matrix) -> impl Iterator<Item = (&'s str, &'s str, String)> {
         let of = by_profile(&self.report.instances);
         let tests = matrix.profiles.iter().flat_map(move |profile| {
             let all = of.get(profile.name.as_str()).cloned().unwrap_or_default();
@@ -106,8 +116,10 @@ impl CellStanding<'_> {
         });
         tests.filter_map(move |(profile, instance)| {
             let last = instance.final_outcome()?;
-            let is_in_error = matches!(self.weight(profile, &instance.test, &last), Weight::Error(_));
-            is_in_error.then_some((profile, instance.test.as_str()))
+            match self.weight(profile, &instance.test, &last) {
+                Weight::Error(why) => Some((profile, instance.test.as_str(), why)),
+                Weight::Nothing | Weight::Failure | Weight::Excused(_) => None,
+            }
         })
     }
 }

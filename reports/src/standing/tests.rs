@@ -4,6 +4,7 @@ use crate::matrix::matrix;
 use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
 use model::environment::Environment;
+use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::verified::VerifiedCapability;
 use std::collections::BTreeSet;
@@ -200,10 +201,10 @@ fn kata_runs_only_where_all_that_it_needs_is_known() {
 fn the_record_alone_answers_too() {
     let profiles = sample::profiles();
     let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
-    let mut entries = recorded();
+    let mut entries = vec![of_today()];
     let words = |entries: &[VerifiedEntry]| {
         let entries: Vec<&VerifiedEntry> = entries.iter().collect();
-        recorded_answer(&entries, profile).words()
+        recorded_answer(&entries, profile, Some(PackageManager::Apt)).words()
     };
     assert_eq!(words(&entries), "not known yet: incomplete, 9 of 12 (vsock, net, hot cpu)");
     for capability in [Capability::VmmVsock, Capability::VmmNet, Capability::VmmHotplugCpu] {
@@ -225,12 +226,45 @@ fn the_record_asks_for_what_a_run_asks_for() {
         assert_eq!(needed, tested, "{}", profile.name);
     }
     let rs = Profile::find("rs-4.1").unwrap();
-    let mut entry = recorded().remove(0);
+    let mut entry = of_today();
+    entry.profile.clone_from(&rs.name);
     entry.capabilities = rs.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
-    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 12");
+    assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
     // What the runtime does not know is not asked for.
     entry.capabilities.insert(Capability::FsVirtio9p, plain(Verdict::NotApplicable));
-    assert_eq!(recorded_answer(&[&entry], rs).words(), "yes, all 12");
+    assert_eq!(recorded_answer(&[&entry], rs, None).words(), "yes, all 12");
+}
+
+/// What the sample's run writes, as if today's tests had judged it.
+fn of_today() -> VerifiedEntry {
+    VerifiedEntry { test_set: model::verified::test_set_of_today().to_owned(), ..recorded().remove(0) }
+}
+
+/// A machine's yes by the tests of its day says nothing of what is required since, and a container may.
+#[test]
+fn todays_tests_come_before_older_ones() {
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let today = of_today();
+    let older = |capability, verdict| {
+        let mut entry = machine(&today, profile);
+        entry.test_set = "d3dcb968b1d5".to_owned();
+        entry.capabilities.insert(capability, plain(verdict));
+        entry
+    };
+    let qmp = |verdict| {
+        let mut entry = today.clone();
+        entry.capabilities.insert(Capability::VmmQmp, plain(verdict));
+        entry
+    };
+    let words = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, None).words();
+    let supported = older(Capability::VmmQmp, Verdict::Supported);
+    // What a container shows by today's tests is by today's.
+    assert_eq!(words(&[&today, &supported]), "yes, all 12; by older tests: vsock, net, hot cpu");
+    assert_eq!(words(&[&qmp(Verdict::Unsupported), &supported]), "no: qmp", "a test that the machine never ran");
+    assert_eq!(words(&[&today, &older(Capability::VmmQmp, Verdict::Unsupported)]), "no: qmp", "a failure stands");
+    let alone = words(&[&qmp(Verdict::Untested), &supported]);
+    assert_eq!(alone, "yes, all 12; by older tests: qmp, vsock, net, hot cpu");
 }
 
 fn plain(verdict: Verdict) -> VerifiedCapability {
@@ -258,6 +292,110 @@ fn the_record_of_another_environment_counts() {
     assert_eq!(answer(&container, &entries).words(), "not known yet: incomplete, 9 of 10 (vsock)");
 }
 
+const QEMU: &str = "qemu-system-x86";
+
+/// The entry with another QEMU, of another day.
+fn with_qemu(entry: &VerifiedEntry, version: &str, day: Date) -> VerifiedEntry {
+    let mut entry = VerifiedEntry { tested: day, ..entry.clone() };
+    entry.versions.insert(QEMU.parse().unwrap(), version.parse().unwrap());
+    entry
+}
+
+/// A machine's entry by which all that is needed works.
+fn machine(entry: &VerifiedEntry, profile: &Profile) -> VerifiedEntry {
+    let mut entry = VerifiedEntry { environment: Environment::Vm, ..entry.clone() };
+    entry.versions.insert("containerd".parse().unwrap(), "1.7-1".parse().unwrap());
+    entry.capabilities = profile.needs().map(|capability| (capability, plain(Verdict::Supported))).collect();
+    entry
+}
+
+/// A false yes: QEMU was updated, QMP and virtio-fs fail with the new one, and the machine has only seen the old one.
+#[test]
+fn a_machine_with_older_packages_vouches_for_no_newer_ones() {
+    let failing = |t: &str| match t {
+        QMP => Some(fail(Component::Qemu, "no reply")),
+        RENAME => Some(fail(Component::Virtiofsd, "lost both names")),
+        _ => None,
+    };
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let same = recorded().remove(0);
+    let older = [machine(&with_qemu(&same, "1:10.0.1+ds-1", same.tested), profile)];
+    let broken = judged(&run(failing));
+    assert_eq!(
+        answer(&broken, &older).words(),
+        "no: qmp (qemu), virtio-fs (virtiofsd); not known with these packages: vsock"
+    );
+    let whole = judged(&run(|_| None));
+    let known = answer(&whole, &older);
+    assert_eq!(known.words(), "not known yet with these packages: incomplete, 9 of 10 (vsock)");
+    assert_eq!((known.verdict(), known.outdated), (Verdict::Untested, vec![Capability::VmmVsock]));
+    // Nor does one with newer ones, or of which nobody knows what it had.
+    let newer = [machine(&with_qemu(&same, "1:10.0.3+ds-1", same.tested), profile)];
+    assert_eq!(answer(&whole, &newer).outdated, [Capability::VmmVsock]);
+    let mut nobody_knows = [machine(&same, profile)];
+    nobody_knows[0].versions.clear();
+    assert_eq!(answer(&whole, &nobody_knows).outdated, [Capability::VmmVsock]);
+    // With the same ones it does.
+    assert_eq!(answer(&whole, &[machine(&same, profile)]).verdict(), Verdict::Supported);
+    // A failure that nobody has seen mended stands.
+    let mut against = older;
+    against[0].capabilities.insert(Capability::VmmVsock, plain(Verdict::Unsupported));
+    let day = same.tested;
+    assert_eq!(answer(&whole, &against).words(), format!("no: vsock [record: vm {day}]"));
+}
+
+/// The same by the record alone: `docs/matrix.md`, the site and `history`.
+#[test]
+fn the_record_answers_by_the_newest_packages_that_it_has() {
+    let profiles = sample::profiles();
+    let profile = profiles.iter().find(|profile| profile.name == "go-3.29").unwrap();
+    let container = of_today();
+    let (before, day) = (container.tested.yesterday().unwrap(), container.tested);
+    let words = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, Some(PackageManager::Apt)).words();
+    let (old, new) = ("1:10.0.9+ds-1", "1:10.0.13+ds-1");
+    let machine_with = |qemu, day| machine(&with_qemu(&container, qemu, day), profile);
+    let container_with = |qemu, day| with_qemu(&container, qemu, day);
+    let incomplete = "not known yet with these packages: incomplete, 9 of 12 (vsock, net, hot cpu)";
+    // The same packages.
+    assert_eq!(words(&[&container_with(new, day), &machine_with(new, before)]), "yes, all 12");
+    // The container is newer.
+    assert_eq!(words(&[&container_with(new, day), &machine_with(old, before)]), incomplete);
+    // The machine is newer, and has judged all; then but a part.
+    assert_eq!(words(&[&container_with(old, before), &machine_with(new, day)]), "yes, all 12");
+    let mut part = machine_with(new, day);
+    part.capabilities.retain(|capability, _| *capability != Capability::VmmQmp);
+    let lacks_qmp = "not known yet with these packages: incomplete, 11 of 12 (qmp)";
+    assert_eq!(words(&[&container_with(old, before), &part]), lacks_qmp);
+    // An image of old packages that was run later is not the newest.
+    assert_eq!(words(&[&container_with(old, day), &part]), lacks_qmp);
+    // Nobody knows what an entry was of.
+    let mut nobody_knows = machine_with(new, day);
+    nobody_knows.versions.clear();
+    assert_eq!(words(&[&container_with(new, before), &nobody_knows]), incomplete);
+    // What another profile was measured with are the newest packages, too.
+    let mut other = container_with(new, day);
+    other.profile = "rs-4.0".to_owned();
+    let none = words(&[&container_with(old, before), &machine_with(old, before), &other]);
+    assert!(none.starts_with("not known yet with these packages: incomplete, 0 of 12 "), "{none}");
+    // The day is that of what decided, and not of what else was tried.
+    let answer = |entries: &[&VerifiedEntry]| recorded_answer(entries, profile, Some(PackageManager::Apt));
+    assert_eq!(answer(&[&container_with(new, day), &machine_with(new, before)]).day, Some(before));
+    let mut against = machine_with(new, before);
+    against.capabilities.insert(Capability::VmmVsock, plain(Verdict::Unsupported));
+    assert_eq!(answer(&[&container_with(new, day), &against]).day, Some(before), "the day of the failure");
+    assert_eq!(answer(&[&container_with(new, day), &machine_with(old, before)]).day, Some(day));
+    // A failure stands until it is seen to be mended.
+    let mut failing = container_with(old, before);
+    failing.capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
+    assert_eq!(words(&[&failing, &part]), "no: qmp");
+    assert_eq!(words(&[&failing, &machine_with(new, day)]), "yes, all 12");
+    let mut failing = container_with(new, day);
+    failing.capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
+    let no = words(&[&failing, &machine_with(old, before)]);
+    assert_eq!(no, "no: qmp; not known with these packages: vsock, net, hot cpu");
+}
+
 #[test]
 fn what_works_with_a_component_that_was_brought_along_is_named() {
     let mut maker = run(|t| (t == VSOCK).then_some(Outcome::Pass));
@@ -271,6 +409,69 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     assert_eq!(known.words(), "yes with virtiofsd mine (sha256 0123)");
     assert_eq!(known.verdict(), Verdict::Partial);
     assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
+}
+
+/// The old failure has blocked what fails now: nobody knows that it is worse, and everybody is told.
+#[test]
+fn a_capability_that_is_lost_by_another_cause_is_told() {
+    let flags = judged(&run(|t| match t {
+        sample::DAEMON => Some(fail(Component::Virtiofsd, "unknown option")),
+        RENAME => Some(sample::blocked(sample::DAEMON)),
+        sample::POSIX => Some(sample::blocked(RENAME)),
+        _ => None,
+    }));
+    let known = crate::views::record::verified_entries(&standings(&flags)).0;
+    let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(beside(&flags, &known).changes(), [], "the same cause");
+    let lost = || fail(Component::Virtiofsd, "lost both names");
+    let matrix = judged(&run(|t| match t {
+        RENAME => Some(lost()),
+        sample::POSIX => Some(sample::blocked(RENAME)),
+        _ => None,
+    }));
+    let beside = beside(&matrix, &known);
+    let (day, rows) = (known[0].tested, beside.changes());
+    assert_eq!(beside.effect(), Effect::None);
+    let words = format!("changed cause: fs.virtio-fs, fs.virtio-fs.posix was unsupported ({day}), is unsupported");
+    assert_eq!(rows.iter().map(ChangeRow::words).collect::<Vec<_>>(), [words]);
+    assert_eq!(rows[0].why, [format!("virtiofsd: lost both names ({RENAME})")]);
+    let last = crate::verdict::FinalOutcome::of([&lost()]).unwrap();
+    let why =
+        format!("changed cause: fs.virtio-fs, fs.virtio-fs.posix recorded as unsupported on {day} for another one");
+    assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Excused(why));
+}
+
+/// What failed before fails again, and with it a test that must have passed then.
+#[test]
+fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_before() {
+    let mut matrix = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "lost both names"))));
+    let judgements = matrix.cells[0].judgements.get_mut("go-3.29").unwrap();
+    let causes = &mut judgements.get_mut(&Capability::FsVirtioFs).unwrap().causes;
+    let flags = Cause {
+        test: sample::DAEMON.to_owned(),
+        message: "unknown option".to_owned(),
+        signature: "virtiofsd: unknown option".to_owned(),
+        ..causes[0].clone()
+    };
+    causes.insert(0, flags);
+    let mut entries = recorded();
+    let cause = format!("virtiofsd: unknown option ({})", sample::DAEMON);
+    let before = VerifiedCapability { causes: vec![cause.as_str().into()], ..plain(Verdict::Unsupported) };
+    entries[0].capabilities.insert(Capability::FsVirtioFs, before);
+    let beside = beside(&matrix, &entries);
+    assert_eq!(beside.effect(), Effect::Worse);
+    let rows = beside.changes();
+    assert_eq!(
+        rows.iter().map(|row| (row.title(), &row.why[..])).collect::<Vec<_>>(),
+        [("new failure", &[format!("virtiofsd: lost both names ({RENAME})")][..])]
+    );
+    let weight = |test: &str, observed: &str| {
+        let last = crate::verdict::FinalOutcome::of([&fail(Component::Virtiofsd, observed)]).unwrap();
+        beside.cells[0].weight("go-3.29", test, &last)
+    };
+    assert_eq!(weight(RENAME, "lost both names"), Weight::Failure);
+    let why = format!("known: fs.virtio-fs recorded as unsupported on {}", entries[0].tested);
+    assert_eq!(weight(sample::DAEMON, "unknown option"), Weight::Excused(why));
 }
 
 #[test]

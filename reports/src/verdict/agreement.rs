@@ -42,7 +42,7 @@ use super::Evidence;
 use crate::signature;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
-use model::verified::{Basis, Verdict, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedEntry, decisive};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{Place, Test};
 use suites::outcome::{Failure, Grounds, Outcome};
@@ -153,12 +153,6 @@ pub fn weigh(
 /// Whether a test's outcome rests on a guest inside the machine.
 pub fn is_nested(test: &Test) -> bool {
     !matches!(test.place, Place::Environment | Place::Runc)
-}
-
-/// Of the verdicts of several environments on one capability, the one that counts: of those that decided, that of the
-/// environment that shows most.
-pub fn decisive(verdicts: impl IntoIterator<Item = (Environment, Verdict)>) -> Option<(Environment, Verdict)> {
-    verdicts.into_iter().filter(|(_, verdict)| verdict.is_decided()).max_by_key(|(environment, _)| *environment)
 }
 
 /// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.

@@ -41,6 +41,9 @@ fn answers(standings: &Standings<'_>) -> Vec<String> {
 fn changes(standings: &Standings<'_>) -> Vec<String> {
     let labels = Labels::new(standings.matrix);
     let rows = standings.changes();
+    if rows.is_empty() && standings.effect() != Effect::None {
+        return vec![one_line(&format!("changes: {}", wording::no_changes(standings)), MAX_LINE)];
+    }
     if rows.is_empty() {
         return vec![format!("changes against {}: none", wording::compared_with(standings))];
     }
@@ -84,7 +87,7 @@ fn failure<'m>(standings: &Standings<'m>) -> Option<(&'m CellId, &'m str, &'m Ca
     for cell in &standings.cells {
         for (profile, standing) in &cell.profiles {
             for one in standing.capabilities.values() {
-                let Some(cause) = one.judgement.causes.first() else { continue };
+                let Some(cause) = one.telling_causes().first().copied() else { continue };
                 let found = (&cell.report.cell, *profile, cause);
                 if one.effect == Effect::Worse {
                     return Some(found);

@@ -118,8 +118,12 @@ pub(crate) struct AnswerView<'a> {
     words: String,
     supported: usize,
     needed: usize,
-    /// The capabilities that nobody knows of.
+    /// The capabilities that nobody knows of with the newest packages that were measured.
     missing: Vec<Capability>,
+    /// Those of them that worked with other packages, which says nothing of these.
+    outdated: Vec<Capability>,
+    /// What is supported by older tests alone.
+    older_tests: Vec<Capability>,
     basis: Option<Basis>,
 }
 
@@ -306,6 +310,8 @@ pub(crate) fn answer<'a>(id: &'a CellId, profile: &'a str, answer: ReleaseAnswer
         needed: answer.needed,
         basis: answer.basis,
         missing: answer.missing,
+        outdated: answer.outdated,
+        older_tests: answer.older_tests,
     }
 }
 

@@ -91,7 +91,7 @@ fn changes(out: &mut String, standings: &Standings<'_>, most: usize) -> std::fmt
     writeln!(out, "## Changes\n")?;
     let changes = standings.changes();
     if changes.is_empty() {
-        return writeln!(out, "{}\n", wording::no_changes(standings));
+        return writeln!(out, "{}\n", escape(&wording::no_changes(standings)));
     }
     let labels = Labels::new(standings.matrix);
     for row in changes.into_iter().take(most) {

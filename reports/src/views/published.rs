@@ -2,11 +2,12 @@
 
 use crate::standing::{is_main, recorded_answer};
 use crate::views::markdown::{escape, mark, short, table};
+use model::arch::Arch;
 use model::capability::{Area, Capability};
 use model::profile::{Profile, Runtime};
 use model::record::Record;
 use model::verified::{Verdict, VerifiedEntry, joined};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// The mark of what was judged by an older set of tests.
@@ -101,15 +102,21 @@ pub fn under_kata<'a>(records: impl Iterator<Item = &'a Record>) -> String {
     out.trim_end().to_owned() + "\n"
 }
 
-/// Whether the Kata versions of a profile can run on a release, as far as the record knows.
+/// Whether the Kata versions of a profile can run on a release, as far as the record knows; of each architecture, because
+/// none says anything of another one.
 fn can_run(record: &Record, version: &str, profile: &Profile) -> String {
-    let of_release = record.verified.iter().filter(|entry| !entry.shaped && entry.release == version);
-    let entries: Vec<&VerifiedEntry> = of_release.filter(|entry| entry.profile == profile.name).collect();
-    if entries.is_empty() {
-        return "–".to_owned();
-    }
-    let answer = recorded_answer(&entries, profile);
-    format!("{} {}", mark(answer.verdict(), answer.basis), escape(&answer.words()))
+    let of_release: Vec<&VerifiedEntry> =
+        record.verified.iter().filter(|entry| !entry.shaped && entry.release == version).collect();
+    let of_profile = of_release.iter().filter(|entry| entry.profile == profile.name);
+    let known: BTreeSet<Arch> = of_profile.map(|entry| entry.arch).collect();
+    let answers = known.into_iter().map(|arch| {
+        let entries: Vec<&VerifiedEntry> = of_release.iter().copied().filter(|entry| entry.arch == arch).collect();
+        let answer = recorded_answer(&entries, profile, Some(record.package_manager));
+        let of_arch = if arch == Arch::X86_64 { String::new() } else { format!("{arch}: ") };
+        format!("{of_arch}{} {}", mark(answer.verdict(), answer.basis), escape(&answer.words()))
+    });
+    let answers: Vec<String> = answers.collect();
+    if answers.is_empty() { "–".to_owned() } else { answers.join("; ") }
 }
 
 /// In which environments a release was run, each with the day of its last run.
@@ -173,7 +180,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
 /// The release, and its architecture where that is not the usual one.
 fn named(entry: &VerifiedEntry) -> String {
     match entry.arch {
-        model::arch::Arch::X86_64 => escape(&entry.release),
+        Arch::X86_64 => escape(&entry.release),
         other => format!("{} {other}", escape(&entry.release)),
     }
 }
@@ -285,6 +292,30 @@ mod tests {
         record.verified[0].test_set = "d3dcb968b1d5".to_owned();
         let older = rendered(&record);
         assert!(older.contains(&marked) && !older.contains(&row), "{older}");
+    }
+
+    /// Verdicts on another architecture say nothing of this one.
+    #[test]
+    fn each_architecture_has_an_answer_of_its_own() {
+        let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+        let profile = Profile::find("go-3.32").unwrap();
+        let first = record.verified.first().unwrap().clone();
+        let entry = |arch, verdict| VerifiedEntry {
+            arch,
+            test_set: model::verified::test_set_of_today().to_owned(),
+            profile: profile.name.clone(),
+            capabilities: profile
+                .needs()
+                .map(|capability| (capability, model::verified::VerifiedCapability::plain(verdict)))
+                .collect(),
+            ..first.clone()
+        };
+        record.verified = vec![entry(Arch::Aarch64, Verdict::Supported)];
+        assert_eq!(can_run(&record, &first.release, profile), "aarch64: ✓ᵉ yes, all 12");
+        record.verified.push(entry(Arch::X86_64, Verdict::Untested));
+        let answer = can_run(&record, &first.release, profile);
+        assert!(answer.contains("– not known yet: incomplete, 0 of 12 "), "{answer}");
+        assert!(answer.contains("aarch64: ✓ᵉ yes, all 12"), "{answer}");
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub struct Site<'a> {
     /// What has changed, the newest first.
     changes: Vec<SiteChange<'a>>,
     /// What is said where there are no changes.
-    no_changes: &'static str,
+    no_changes: String,
     packages: package::Packages<'a>,
     labels: Labels,
 }

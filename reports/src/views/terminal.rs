@@ -69,7 +69,7 @@ impl Out {
         let labels = Labels::new(standings.matrix);
         self.line(Colour::Bold, &format!("Changes against {}", wording::compared_with(standings)));
         if changes.is_empty() {
-            self.wrapped(Colour::Plain, "  ", wording::no_changes(standings));
+            self.wrapped(Colour::Plain, "  ", &wording::no_changes(standings));
         }
         for row in changes.iter().take(MAX_CHANGES) {
             let (mark, colour) = match (row.effect, row.change) {

@@ -2,6 +2,7 @@
 
 use crate::journal::{CellFacts, CellId, RunFilter};
 use crate::matrix::{CellReport, Matrix};
+use crate::redact::one_line;
 use crate::run::RunEnding;
 use crate::standing::Standings;
 use crate::views::disagreement::disagreements;
@@ -9,6 +10,11 @@ use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
 use std::collections::BTreeSet;
 use suites::outcome::{Component, Outcome};
+
+/// Reasons for an exit code that are named where no verdict has changed.
+const MOST_REASONS: usize = 3;
+/// Bytes of one.
+const MAX_REASON: usize = 400;
 
 /// The word for a basis; a cell that never got far enough to know has none.
 pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
@@ -146,13 +152,29 @@ pub(crate) fn compared_with(standings: &Standings<'_>) -> &'static str {
     if standings.recorded.is_of_a_base_run() { "the base run" } else { "the record" }
 }
 
-/// What the section of changes says where there are none.
-pub(crate) fn no_changes(standings: &Standings<'_>) -> &'static str {
-    let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
-    if standings.recorded.is_of_a_base_run() {
-        return "None: all is as in the base run.";
+/// What the section of changes says where there are none, untrusted; what makes the exit code without a change is named.
+pub(crate) fn no_changes(standings: &Standings<'_>) -> String {
+    let code = standings.effect().exit_code();
+    if code != 0 {
+        return format!("None, and yet the exit code is {code}: {}.", reasons(standings));
     }
-    if is_recorded { "None: all is as recorded." } else { "None: nothing was recorded of these cells before." }
+    let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
+    let words = match (standings.recorded.is_of_a_base_run(), is_recorded) {
+        (true, _) => "None: all is as in the base run.",
+        (false, true) => "None: all is as recorded.",
+        (false, false) => "None: nothing was recorded of these cells before.",
+    };
+    words.to_owned()
+}
+
+/// What makes the exit code beside the verdicts: the first of it, and how much more there is.
+fn reasons(standings: &Standings<'_>) -> String {
+    let all = standings.beside_the_verdicts();
+    let mut words: Vec<String> = all.iter().take(MOST_REASONS).map(|why| one_line(why, MAX_REASON)).collect();
+    if all.len() > MOST_REASONS {
+        words.push(format!("and {} more", all.len() - MOST_REASONS));
+    }
+    words.join("; ")
 }
 
 /// Whether the Kata versions of each profile can run on a release: each answer once, with the profiles it is for.
@@ -222,4 +244,38 @@ pub(crate) fn head(matrix: &Matrix) -> String {
         }
     }
     words.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{self, DAEMON, RENAME, beside, judged, recorded, run};
+    use crate::standing::Recorded;
+    use model::known_issues::KnownIssuesFile;
+    use model::package_manager::PackageManager;
+    use std::path::Path;
+
+    /// A test in error proves nothing by itself, and a known issue is no verdict: both make the exit code.
+    #[test]
+    fn what_makes_the_exit_code_without_a_change_is_named() {
+        let entries = recorded();
+        let as_recorded = judged(&run(|_| None));
+        assert_eq!(no_changes(&beside(&as_recorded, &entries)), "None: all is as recorded.");
+        let matrix = judged(&run(|test| (test == DAEMON).then(|| sample::error("the line ended"))));
+        let standings = beside(&matrix, &entries);
+        assert_eq!((standings.changes(), standings.effect().exit_code()), (Vec::new(), 3));
+        let expected = format!(
+            "None, and yet the exit code is 3: {DAEMON} in debian:13/x86_64/container is in error: the line ended."
+        );
+        assert_eq!(no_changes(&standings), expected);
+        let issues = format!(
+            "distro: debian\nknown-issues:\n  - {{id: neither-name, test: '{RENAME}', package: virtiofsd, versions: all, \
+             url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
+        );
+        let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &issues).unwrap().issues;
+        let known = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
+        let standings = Standings::new(&as_recorded, known, false);
+        let words = no_changes(&standings);
+        assert!(words.starts_with("None, and yet the exit code is 1: known issue neither-name of "), "{words}");
+    }
 }

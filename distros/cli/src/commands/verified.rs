@@ -1,4 +1,9 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
+//!
+//! What counts are the runs whose packages are all installed in their versions; of each capability that was asked for, the
+//! verdict of the environment that shows most.
+//! By default that is all that the profile's Katas do not run without, the same list that reports ask whether Kata can run:
+//! a container shows no vsock, and what nobody has shown is not verified.
 
 use super::check::{packages, unreadable};
 use super::show::{OLDER_TESTS, ago, named};
@@ -7,13 +12,13 @@ use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems, yes_no};
 use clap::Args;
 use jiff::civil::Date;
-use model::capability::{Area, Capability, Tier};
+use model::capability::Capability;
+use model::environment::Environment;
 use model::package::PackageVersion;
 use model::profile::Profile;
-use model::record::ComponentKind;
-use model::share::Share;
-use model::verified::{Verdict, joined};
+use model::verified::{Verdict, decisive, joined};
 use operator::standing::{VerifiedStanding, standing};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Arguments of `verified`.
@@ -22,7 +27,7 @@ pub(crate) struct VerifiedArguments {
     /// The profile of the Kata version: `rs-4.0`; by default those of maintained Kata.
     #[arg(long)]
     profile: Vec<String>,
-    /// A capability that must be supported; by default booting, the guest kernel and the preferred shared filesystem.
+    /// A capability that must be supported; by default all that these Katas do not run without.
     #[arg(long)]
     capability: Vec<Capability>,
     #[command(flatten)]
@@ -42,8 +47,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     let today = jiff::Zoned::now().date();
     let mut answers = Vec::new();
     for profile in &profiles {
-        let capabilities = match arguments.capability.is_empty() {
-            true => usual(&system, profile),
+        let asked = match arguments.capability.is_empty() {
+            true => profile.needs().collect(),
             false => arguments.capability.clone(),
         };
         let entries = system.record.verified.iter();
@@ -51,23 +56,23 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
             .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
         // Each run that judged a part has an entry; what rests on the same packages is told together.
         let entries = joined(entries);
-        let standings = entries.iter().map(|v| standing(v, &capabilities, packages.as_ref(), today));
-        let standings: Vec<VerifiedStanding> = standings.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
-        answers.push((profile.name.as_str(), standings));
+        let runs = entries.iter().map(|v| standing(v, &asked, packages.as_ref(), today));
+        let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
+        answers.push(ProfileAnswer { profile: &profile.name, asked, runs });
     }
-    // The combination is proved if one environment has proved all of it, of these versions.
-    let proved = |standings: &[VerifiedStanding]| standings.iter().any(|s| s.supported && s.matches);
-    let exit = if answers.iter().all(|(_, s)| proved(s)) { Exit::Ok } else { Exit::No };
+    let exit = if answers.iter().all(ProfileAnswer::is_yes) { Exit::Ok } else { Exit::No };
     if arguments.about.format == Format::Json {
         let profiles: Vec<serde_json::Value> = answers
             .iter()
-            .map(|(profile, standings)| {
-                serde_json::json!({ "profile": profile, "verified": proved(standings), "entries": standings })
+            .map(|answer| {
+                let ProfileAnswer { profile, runs, .. } = answer;
+                serde_json::json!({ "profile": profile, "verified": answer.is_yes(), "entries": runs })
             })
             .collect();
-        let unproved = answers.iter().filter(|(_, s)| !proved(s)).map(|(profile, s)| match s.is_empty() {
+        let unproved = answers.iter().filter(|answer| !answer.is_yes());
+        let unproved = unproved.map(|ProfileAnswer { profile, runs, .. }| match runs.is_empty() {
             true => format!("{profile}: no run for {} on {} is recorded", system.target, system.arch),
-            false => format!("{profile}: no run has proved all of it in the versions that are installed"),
+            false => format!("{profile}: not all of it was proved in the versions that are installed"),
         });
         json(&serde_json::json!({
             "version": 1, "system": system.json(), "verified": exit == Exit::Ok, "profiles": profiles,
@@ -76,61 +81,114 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         return Ok(exit);
     }
     let mut out = String::new();
-    for (profile, standings) in &answers {
-        let answer = if proved(standings) { "verified" } else { "not verified" };
-        let rest = in_one_line(standings, today);
+    for answer in &answers {
+        let word = if answer.is_yes() { "verified" } else { "not verified" };
+        let rest = answer.in_one_line(today);
         let support = support::today(&system.entry).words().map(|words| format!("; {words}")).unwrap_or_default();
-        let _ = writeln!(out, "{profile}: {answer}{rest}{support}");
-        if standings.is_empty() {
+        let _ = writeln!(out, "{}: {word}{rest}{support}", answer.profile);
+        if answer.runs.is_empty() {
             let _ = writeln!(out, "  no run for {} on {} is recorded", system.target, system.arch);
         }
-        standings.iter().for_each(|s| out += &told(s));
+        answer.runs.iter().for_each(|s| out += &told(s));
     }
     print(&out)?;
     Ok(exit)
 }
 
-/// What every pod needs of a VMM, the guest kernel, and the first filesystem in the record that the profile knows.
-fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
-    let of_a_guest = |c: &Capability| c.tier() == Tier::Required && matches!(c.area(), Area::Vmm | Area::Kernel);
-    let mut capabilities: Vec<Capability> = profile.needs().filter(of_a_guest).collect();
-    let filesystems = system.stated().into_iter().filter(|s| s.kind == ComponentKind::Fs && s.packaged);
-    let share = filesystems.filter_map(|s| Share::of_name(&s.name)).find(|share| profile.shares(*share));
-    capabilities.extend(share.map(Capability::of_share));
-    capabilities
+/// What is known under a profile.
+struct ProfileAnswer<'p> {
+    profile: &'p str,
+    /// The capabilities that were asked for.
+    asked: Vec<Capability>,
+    /// The runs that are recorded.
+    runs: Vec<VerifiedStanding>,
 }
 
-/// What the answer rests on: of the runs the one that proves most, the latest of these.
-///
-/// `, by a run in container on emulated basis, 12 days ago; differs here: qemu 1 → 2`.
-fn in_one_line(standings: &[VerifiedStanding], today: Date) -> String {
-    let Some(best) = standings.iter().max_by_key(|s| (s.supported, s.matches, s.tested)) else {
-        return String::new();
-    };
-    let (environment, basis, age) = (best.environment, best.basis.marked(best.shaped), ago(best.tested, today));
-    let older = if best.older_tests { OLDER_TESTS } else { "" };
-    let mut out = format!(", by a run in {environment} on {basis} basis, {age}{older}");
-    let is_supported = |verdict: &Option<Verdict>| *verdict == Some(Verdict::Supported);
-    let lacking = best.capabilities.iter().filter(|judged| !is_supported(&judged.verdict));
-    let lacking: Vec<&str> = lacking.map(|judged| judged.capability.name()).collect();
-    if !lacking.is_empty() {
-        let _ = write!(out, "; not supported: {}", named(&lacking));
-    }
-    let differing = best.versions.iter().filter(|pair| pair.installed.as_ref() != Some(&pair.verified));
-    let differing: Vec<String> = differing
-        .map(|pair| {
-            let now = pair.installed.as_ref().map_or("not installed", PackageVersion::as_str);
-            format!("{} {} → {now}", pair.package, pair.verified)
-        })
-        .collect();
-    match differing.is_empty() {
-        true => out += "; the same versions here",
-        false => {
-            let differing: Vec<&str> = differing.iter().map(String::as_str).collect();
-            let _ = write!(out, "; differs here: {}", named(&differing));
+/// What some runs have proved together of what was asked for.
+struct Proof<'s> {
+    /// What they do not show to be supported.
+    lacking: Vec<Capability>,
+    /// The runs that show the rest.
+    by: Vec<&'s VerifiedStanding>,
+}
+
+/// What runs of the same packages prove together: of each capability, the environment that shows most has the word.
+fn proof<'s>(asked: &[Capability], runs: impl Iterator<Item = &'s VerifiedStanding>) -> Proof<'s> {
+    let runs: Vec<&VerifiedStanding> = runs.collect();
+    let mut proof = Proof { lacking: Vec::new(), by: Vec::new() };
+    for capability in asked {
+        let said = || runs.iter().filter_map(move |run| Some((*run, run.verdict(*capability)?)));
+        let counts = decisive(said().map(|(run, verdict)| (run.environment, verdict)));
+        let shows = |(run, verdict): &(&VerifiedStanding, Verdict)| {
+            *verdict == Verdict::Supported && counts == Some((run.environment, *verdict))
+        };
+        match said().find(shows) {
+            Some((run, _)) if proof.by.contains(&run) => {}
+            Some((run, _)) => proof.by.push(run),
+            None => proof.lacking.push(*capability),
         }
     }
-    out
+    proof
+}
+
+impl ProfileAnswer<'_> {
+    /// What the runs prove whose packages are as they are here, or those where some are not.
+    fn proof(&self, matches: bool) -> Proof<'_> {
+        proof(&self.asked, self.runs.iter().filter(|run| run.matches == matches))
+    }
+
+    fn is_yes(&self) -> bool {
+        let proof = self.proof(true);
+        proof.lacking.is_empty() && !proof.by.is_empty()
+    }
+
+    /// What the answer rests on: the runs that prove it, else of all the one that proves most, the latest of these.
+    ///
+    /// `, by a run in container on emulated basis, 12 days ago; differs here: qemu 1 → 2`.
+    fn in_one_line(&self, today: Date) -> String {
+        if self.is_yes() {
+            return format!("{}; the same versions here", by(&self.proof(true).by, today));
+        }
+        let shown = |run: &VerifiedStanding| {
+            run.capabilities.iter().filter(|judged| judged.verdict == Some(Verdict::Supported)).count()
+        };
+        let Some(best) = self.runs.iter().max_by_key(|run| (shown(run), run.matches, run.tested)) else {
+            return String::new();
+        };
+        let mut out = by(&[best], today);
+        let lacking = self.proof(best.matches).lacking;
+        let lacking: Vec<&str> = lacking.iter().map(|capability| capability.name()).collect();
+        if !lacking.is_empty() {
+            let _ = write!(out, "; not supported: {}", named(&lacking));
+        }
+        let differing = best.versions.iter().filter(|pair| pair.installed.as_ref() != Some(&pair.verified));
+        let differing: Vec<String> = differing
+            .map(|pair| {
+                let now = pair.installed.as_ref().map_or("not installed", PackageVersion::as_str);
+                format!("{} {} → {now}", pair.package, pair.verified)
+            })
+            .collect();
+        match differing.is_empty() {
+            true => out += "; the same versions here",
+            false => {
+                let differing: Vec<&str> = differing.iter().map(String::as_str).collect();
+                let _ = write!(out, "; differs here: {}", named(&differing));
+            }
+        }
+        out
+    }
+}
+
+/// `, by runs in container and vm on emulated basis, 12 days ago`: of several the weaker basis and the oldest day.
+fn by(runs: &[&VerifiedStanding], today: Date) -> String {
+    let environments: BTreeSet<Environment> = runs.iter().map(|run| run.environment).collect();
+    let environments: Vec<&str> = environments.into_iter().map(Environment::name).collect();
+    let what = if runs.len() == 1 { "a run" } else { "runs" };
+    let is_shaped = runs.iter().any(|run| run.shaped);
+    let basis = runs.iter().map(|run| run.basis).max().map_or_else(String::new, |basis| basis.marked(is_shaped));
+    let age = runs.iter().map(|run| run.tested).min().map_or_else(String::new, |tested| ago(tested, today));
+    let older = if runs.iter().any(|run| run.older_tests) { OLDER_TESTS } else { "" };
+    format!(", by {what} in {} on {basis} basis, {age}{older}", environments.join(" and "))
 }
 
 fn told(standing: &VerifiedStanding) -> String {
@@ -160,10 +218,10 @@ fn told(standing: &VerifiedStanding) -> String {
 mod tests {
     use super::*;
     use jiff::civil::date;
-    use model::environment::Environment;
     use model::verified::Basis;
     use operator::standing::{CapabilityStanding, VersionPair};
 
+    /// A run in a container that judged booting.
     fn standing(supported: bool, installed: Option<&str>) -> VerifiedStanding {
         let verdict = if supported { Verdict::Supported } else { Verdict::Unsupported };
         let capability = CapabilityStanding { capability: Capability::VmmBoot, verdict: Some(verdict), causes: vec![] };
@@ -186,10 +244,14 @@ mod tests {
         }
     }
 
+    fn answer(asked: &[Capability], runs: &[VerifiedStanding]) -> (bool, String) {
+        let answer = ProfileAnswer { profile: "go-3.32", asked: asked.to_vec(), runs: runs.to_vec() };
+        (answer.is_yes(), answer.in_one_line(date(2026, 11, 3)))
+    }
+
     #[test]
     fn the_answer_is_one_line() {
-        let today = date(2026, 11, 3);
-        let line = |standings: &[VerifiedStanding]| in_one_line(standings, today);
+        let line = |runs: &[VerifiedStanding]| answer(&[Capability::VmmBoot], runs).1;
         assert_eq!(line(&[]), "");
         let run = ", by a run in container on emulated basis, 2 days ago";
         assert_eq!(line(&[standing(true, Some("1-1"))]), format!("{run}; the same versions here"));
@@ -201,5 +263,39 @@ mod tests {
         // Of several the one that proves most.
         let several = [standing(false, Some("1-1")), standing(true, Some("1-2"))];
         assert_eq!(line(&several), line(&several[1..]));
+    }
+
+    /// A machine shows what a container cannot, and outranks it, if its packages are here.
+    #[test]
+    fn runs_in_several_environments_prove_it_together() {
+        let asked = [Capability::VmmBoot, Capability::VmmVsock];
+        let machine = |capability, verdict, installed| {
+            let judged = CapabilityStanding { capability, verdict: Some(verdict), causes: vec![] };
+            VerifiedStanding {
+                environment: Environment::Vm,
+                capabilities: vec![judged],
+                tested: date(2026, 10, 31),
+                ..standing(true, installed)
+            }
+        };
+        let container = || standing(true, Some("1-1"));
+        let (is_yes, line) = answer(&asked, &[container()]);
+        assert_eq!(
+            line.split_once("; "),
+            Some((
+                ", by a run in container on emulated basis, 2 days ago",
+                "not supported: vmm.vsock; the same versions here"
+            ))
+        );
+        assert!(!is_yes, "nobody has shown vsock");
+        let vsock = |installed| machine(Capability::VmmVsock, Verdict::Supported, installed);
+        let (is_yes, line) = answer(&asked, &[container(), vsock(Some("1-1"))]);
+        assert_eq!(line, ", by runs in container and vm on emulated basis, 3 days ago; the same versions here");
+        assert!(is_yes);
+        assert!(!answer(&asked, &[container(), vsock(Some("1-2"))]).0, "of other packages");
+        let no_boot = machine(Capability::VmmBoot, Verdict::Unsupported, Some("1-1"));
+        assert!(!answer(&asked[..1], &[container(), no_boot]).0, "the machine outranks the container");
+        let unknown = machine(Capability::VmmBoot, Verdict::Untested, Some("1-1"));
+        assert!(answer(&asked[..1], &[container(), unknown]).0, "and not where it has not decided");
     }
 }

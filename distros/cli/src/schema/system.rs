@@ -326,7 +326,7 @@ pub(super) struct Verified {
     problems: Vec<Problem>,
 }
 
-/// Whether one run has proved all that was asked for of a profile.
+/// Whether runs have proved, together, all that was asked for of a profile.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -19,8 +19,8 @@ use std::path::Path;
 
 /// Characters of a cause or workaround that are kept.
 const MAX_CAUSE: usize = 300;
-/// Causes of one capability that are kept.
-const MAX_CAUSES: usize = 16;
+/// Causes of one capability that are kept: of a capability that has as many there may have been more.
+pub const MAX_CAUSES: usize = 16;
 
 /// Why results cannot be written.
 #[derive(Debug, thiserror::Error)]

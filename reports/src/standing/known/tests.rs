@@ -117,6 +117,10 @@ fn a_run_that_is_not_whole_leaves_entries_alone() {
     assert_eq!(state(&filtered, &issues(&[unmatched])).0, Some(IssueState::Unjudged));
     let skipped = judged(&run(|test| (test == RENAME).then(|| sample::skip("no room"))));
     assert_eq!(state(&skipped, &issues(&[])).0, Some(IssueState::Unjudged));
+    // It runs in machines only, and the entry does not say so: a container cannot match it.
+    let elsewhere = ("test: filesystem::virtio_fs::rename_is_atomic", "test: host::vhost_modules_load");
+    let passing = judged(&run(|_| None));
+    assert_eq!(state(&passing, &issues(&[elsewhere])), (Some(IssueState::Unjudged), Effect::None));
     let blocked = judged(&run(|test| (test == RENAME).then(|| sample::blocked(TDX))));
     assert_eq!(state(&blocked, &issues(&[unmatched])).0, Some(IssueState::Unjudged));
 }

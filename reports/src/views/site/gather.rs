@@ -154,7 +154,7 @@ pub(super) fn of_history<'a>(
     let changes = changes.collect();
     let cells = in_order(cells, history.records);
     let by_release = by_release(&history.known);
-    let mut all = releases(&cells, |id| answers(&by_release, profiles, id));
+    let mut all = releases(&cells, |id| answers(&by_release, history.records, profiles, id));
     trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| shown(run)));
     let heads = heads(&cells, profiles);
     Site {
@@ -168,8 +168,8 @@ pub(super) fn of_history<'a>(
         unrun: unrun(&cells, history.records),
         changes,
         no_changes: match runs.is_empty() {
-            true => "No run was given: this is what the records say.",
-            false => "None: the runs show what was known before them.",
+            true => "No run was given: this is what the records say.".to_owned(),
+            false => "None: the runs show what was known before them.".to_owned(),
         },
         packages: Packages::new(history.records, standings, cells.iter().map(|cell| &cell.id)),
         labels: Labels::among(cells.iter().map(|cell| &cell.id)),
@@ -230,28 +230,32 @@ pub(super) fn releases(
     all
 }
 
-/// The entries of each release, by profile.
-type ByRelease<'e> = BTreeMap<(&'e str, &'e str, Arch), BTreeMap<&'e str, Vec<&'e VerifiedEntry>>>;
+/// The entries of each release.
+type ByRelease<'e> = BTreeMap<(&'e str, &'e str, Arch), Vec<&'e VerifiedEntry>>;
 
 fn by_release(known: &Entries) -> ByRelease<'_> {
     let mut all = ByRelease::new();
     for (distro, entries) in known {
         for entry in entries {
-            let of_release = all.entry((distro, &entry.release, entry.arch)).or_default();
-            of_release.entry(&entry.profile).or_default().push(entry);
+            all.entry((distro, &entry.release, entry.arch)).or_default().push(entry);
         }
     }
     all
 }
 
-/// The answers for a release.
-fn answers(entries: &ByRelease<'_>, profiles: &[Profile], id: &CellId) -> BTreeMap<String, ReleaseAnswer> {
+/// The answers for a release, under each profile that an entry is of.
+fn answers(
+    entries: &ByRelease<'_>,
+    records: &[&Record],
+    profiles: &[Profile],
+    id: &CellId,
+) -> BTreeMap<String, ReleaseAnswer> {
     let Some(entries) = entries.get(&(id.distro.as_str(), id.release.as_str(), id.arch)) else {
         return BTreeMap::new();
     };
-    let answer =
-        |profile: &Profile| Some((profile.name.clone(), recorded_answer(entries.get(profile.name.as_str())?, profile)));
-    profiles.iter().filter_map(answer).collect()
+    let manager = records.iter().find(|record| record.distro == id.distro).map(|record| record.package_manager);
+    let known = profiles.iter().filter(|profile| entries.iter().any(|entry| entry.profile == profile.name));
+    known.map(|profile| (profile.name.clone(), recorded_answer(entries, profile, manager))).collect()
 }
 
 /// What each run alone said of each release.
