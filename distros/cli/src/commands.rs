@@ -42,9 +42,9 @@ pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
     })
 }
 
-/// The machine's own architecture; x86_64 on one that Kata does not know.
-pub(crate) fn this_arch() -> Arch {
-    Arch::of_machine().unwrap_or(Arch::X86_64)
+/// The machine's own architecture, where it is one of Kata's: an answer about another would be none about this machine.
+pub(crate) fn this_arch() -> Result<Arch, Failed> {
+    Arch::of_machine().ok_or_else(|| Failed::foreign(&format!("this machine is of {}", std::env::consts::ARCH)))
 }
 
 /// How the program ends.
@@ -117,6 +117,12 @@ pub(crate) struct Failed {
 impl Failed {
     pub(crate) fn new(exit: Exit, kind: &'static str, message: impl Into<String>) -> Failed {
         Failed { exit, kind, message: message.into(), hint: None }
+    }
+
+    /// That something is of an architecture that Kata does not have.
+    pub(crate) fn foreign(what: &str) -> Failed {
+        Failed::new(Exit::Unknown, "foreign-architecture", format!("{what}, an architecture that Kata does not have"))
+            .hint("name one of Kata's with --arch, to be told of systems of that one")
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failed {

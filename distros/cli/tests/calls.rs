@@ -222,6 +222,44 @@ fn what_was_verified_stands_while_the_versions_do() {
     assert!(answer.ends_with("exit code 1"), "{answer}");
 }
 
+/// What is known of a release is about the architectures of Kata, and says nothing of a system of another.
+#[test]
+fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
+    let dir = root();
+    let installed = dir.path().join("lib/apk/db/installed");
+    std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
+    std::fs::create_dir(dir.path().join("bin")).expect("made");
+    // 64-bit RISC-V, 32-bit Arm and 32-bit x86.
+    for (class, machine, name) in [(2, 243, "64-bit RISC-V"), (1, 40, "32-bit Arm"), (1, 3, "32-bit x86")] {
+        let mut header = vec![0x7f, b'E', b'L', b'F', class, 1, 1];
+        header.resize(18, 0);
+        header.extend([machine, 0]);
+        std::fs::write(dir.path().join("bin/sh"), header).expect("written");
+        let why = format!("the system is built for {name}, an architecture that Kata does not have");
+        for call in [
+            &["detect"][..],
+            &["detect", "--format", "json"],
+            &["show"],
+            &["check"],
+            &["verified", "--profile", "rs-4.0"],
+            &["verified", "--profile", "rs-4.0", "--target", "alpine:3.20"],
+            &["packages"],
+            &["packages", "kernel"],
+            &["installer"],
+            &["install", "--dry-run", "vmm"],
+            &["configure", "--profile", "go-3.29", "--dry-run"],
+            &["fallback", "--profile", "go-3.29"],
+        ] {
+            let told = run(dir.path(), call);
+            assert!(told.contains(&why) && told.ends_with("exit code 3"), "{call:?}: {told}");
+            assert!(!told.contains("qemu-system-x86_64"), "{call:?}: {told}");
+        }
+        // Whoever names one is told of systems of that one.
+        let told = run(dir.path(), &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+        assert!(told.starts_with("rs-4.0: verified") && told.ends_with("exit code 0"), "{told}");
+    }
+}
+
 #[test]
 fn records_come_from_the_variable_and_the_option_too() {
     let dir = root();

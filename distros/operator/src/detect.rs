@@ -6,15 +6,16 @@
 //! that is unlike the relative that it names borrows nothing.
 
 mod apt_sources;
+mod built_for;
 mod derivative;
 mod own_record;
 mod unlike;
 
+pub use built_for::{BuiltFor, ForeignArch, built_for};
 pub use derivative::Derivative;
 pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
-use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::record::{Record, ReleaseEntry};
 use model::target::Target;
@@ -352,67 +353,5 @@ fn fitting<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntr
     match record.releases.as_slice() {
         [only] if !only.version.starts_with(|c: char| c.is_ascii_digit()) => Some((vec![only], Fit::Rolling)),
         _ => None,
-    }
-}
-
-/// The architecture of the root's programs, where it is one of Kata's, by the ELF header of its shell or another that most
-/// systems have.
-///
-/// # Errors
-///
-/// That one of them cannot be read, and none of the others tells it.
-pub fn arch(root: &Root) -> Result<Option<Arch>, RootError> {
-    let mut unreadable = None;
-    for program in ["/bin/sh", "/usr/bin/env", "/sbin/init", "/usr/bin/rpm", "/run/current-system/sw/bin/sh"] {
-        let header = match root.head(Path::new(program), 20) {
-            Ok(header) => header,
-            Err(error) => {
-                unreadable = unreadable.or(Some(error).filter(RootError::is_unreadable));
-                continue;
-            }
-        };
-        let [0x7f, b'E', b'L', b'F', 2, data, .., first, second] = header.as_slice() else { continue };
-        let machine = [*first, *second];
-        // e_ident[EI_DATA]: 1 is little-endian, 2 big-endian.
-        let said = match data {
-            1 => (true, u16::from_le_bytes(machine)),
-            2 => (false, u16::from_be_bytes(machine)),
-            _ => return Ok(None),
-        };
-        return Ok(Arch::ALL.iter().copied().find(|arch| arch.elf() == said));
-    }
-    unreadable.map_or(Ok(None), Err)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_architecture_is_read_from_a_programs_header() {
-        if let Some(here) = Arch::of_machine() {
-            assert_eq!(arch(&Root::default()).unwrap(), Some(here));
-        }
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("bin")).unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        assert_eq!(arch(&root).unwrap(), None);
-        for (data, machine, expected) in [
-            (1, [183, 0], Some(Arch::Aarch64)),
-            (1, [21, 0], Some(Arch::Ppc64le)),
-            (2, [0, 21], None),
-            (2, [0, 22], Some(Arch::S390x)),
-            // RISC-V.
-            (1, [243, 0], None),
-            (3, [62, 0], None),
-        ] {
-            let mut header = vec![0x7f, b'E', b'L', b'F', 2, data, 1, 0];
-            header.resize(18, 0);
-            header.extend(machine);
-            std::fs::write(dir.path().join("bin/sh"), header).unwrap();
-            assert_eq!(arch(&root).unwrap(), expected);
-        }
-        std::fs::write(dir.path().join("bin/sh"), "#!/bin/x").unwrap();
-        assert_eq!(arch(&root).unwrap(), None);
     }
 }

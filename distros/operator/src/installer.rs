@@ -194,7 +194,7 @@ fn can_run_inside(root: &Root) -> io::Result<bool> {
     if !rustix::process::geteuid().is_root() || machine.is_none() {
         return Ok(false);
     }
-    Ok(crate::detect::arch(root).map_err(io::Error::other)? == machine)
+    Ok(crate::detect::built_for(root).map_err(io::Error::other)?.arch() == machine)
 }
 
 /// The installer of a root whose record names `manager`.

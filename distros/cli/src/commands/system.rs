@@ -9,7 +9,7 @@ use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry, known};
 use model::target::{self, Target};
 use operator::check::{StatedComponent, stated};
-use operator::detect::{self, Detection};
+use operator::detect::{self, BuiltFor, Detection, ForeignArch};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
@@ -169,15 +169,26 @@ impl System {
 }
 
 /// The architecture that is named, else the system's; this machine's where nothing of the system tells.
+///
+/// A system of another than Kata's has none: what is known of a release would be taken for what is known of it.
 pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
     if let Some(arch) = named {
         return Ok(arch);
     }
-    let own = detect::arch(root).map_err(|e| {
+    let own = detect::built_for(root).map_err(|e| {
         Failed::new(Exit::Unknown, "unreadable", format!("the system's architecture is not known: {e}"))
             .hint("name it with --arch, or run it as a user who may read that, such as root")
     })?;
-    Ok(own.unwrap_or_else(this_arch))
+    match own {
+        BuiltFor::Kata(arch) => Ok(arch),
+        BuiltFor::Foreign(foreign) => Err(is_foreign(foreign)),
+        BuiltFor::Unknown => this_arch(),
+    }
+}
+
+/// That the system is of an architecture that Kata does not have.
+pub(crate) fn is_foreign(foreign: ForeignArch) -> Failed {
+    Failed::foreign(&format!("the system is built for {foreign}"))
 }
 
 /// That something cannot be read which the answer depends on.
