@@ -186,7 +186,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     unlike("--test", first.filter.unwrap_or_default(), now.filter.unwrap_or_default());
     unlike("options", &options(first.options, now.options), &options(now.options, first.options));
     unlike("candidates", word(first.candidate), word(now.candidate));
-    unlike("a caller's keys or image", word(first.shaped), word(now.shaped));
+    unlike("a caller's keys, image or records", word(first.shaped), word(now.shaped));
     all
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
+use crate::cli::vouched::{self, ShippedRecords};
 use crate::cli::{Exit, UsageError, print, records, redact, request, runtime, times};
 use crate::progress::tell;
 use crate::shards::{self, ExpectedCell, Shard};
@@ -76,6 +77,8 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         tell(NO_ENGINE);
     }
     let here = Here::new(&environments, &images, &pinned, &engine);
+    let (by_options, shipped) =
+        (vouched::by_options(&arguments.images), ShippedRecords::under(arguments.records.as_deref()));
     let judge = |(target, release): &(Target, Result<Release, ResolveError>)| {
         let refusal = |why: String| Refusal { release: target.to_string(), why, hint: None };
         let way = match release {
@@ -91,8 +94,12 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         });
         let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
         let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
-        let note = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
-        PlanLine { release: target.to_string(), way, note }
+        let lacks_qemu = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
+        let records = || shipped.as_ref().zip(release.as_ref().ok()).and_then(|(shipped, one)| shipped.differ(one));
+        let shaped = way.as_ref().ok().and_then(|_| by_options.clone().or_else(records));
+        let shaped = shaped.map(|what| format!("a run is shaped: {what}"));
+        let notes: Vec<String> = lacks_qemu.into_iter().chain(shaped).collect();
+        PlanLine { release: target.to_string(), way, note: (!notes.is_empty()).then(|| notes.join("; ")) }
     };
     let rows: Vec<PlanLine> = named.iter().map(judge).collect();
     let cells = shards::expected(&cells(&named, &rows, &environments), &times::runs(&arguments.runs)?);

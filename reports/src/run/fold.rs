@@ -371,9 +371,8 @@ fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     extend(&mut known.notes, new.notes.into_iter());
 }
 
-/// Whether an option of a run has somebody else than the distro vouch for the packages: a key, or an image without
-/// its checksum.
+/// Whether an option of a run has somebody else than the distro vouch for the packages: a key, or an image, of which a
+/// checksum says which one it is and not whose.
 fn is_of_the_callers(option: &str) -> bool {
-    let image = ["--cloud-image ", "--oci-image "].iter().any(|word| option.starts_with(word));
-    option == "--mirror-key" || (image && !option.contains('#'))
+    option == "--mirror-key" || ["--cloud-image ", "--oci-image "].iter().any(|word| option.starts_with(word))
 }
