@@ -138,7 +138,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     let chosen = candidate.as_ref().map(|c| c.record.distro.as_str());
     detection.unusable = unusable(&os, database, chosen).map(|why| why.to_string());
     let has_own = candidate.as_ref().is_some_and(|c| c.by == FoundBy::Id);
-    detection.refused = unlike::why(&os, has_own).map(str::to_owned);
+    detection.refused = unlike::why(root, &os, has_own)?;
     let Some(Candidate { record, by, names }) = candidate.filter(|_| detection.refused.is_none()) else {
         return Ok(detection);
     };
