@@ -451,13 +451,25 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     std::fs::write(dir.path().join("etc/os-release"), kali).expect("written");
     let told = run(dir.path(), &["detect"]);
     let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
-        `releases: [{version: 2019.4, derives-from: 13}]`; or name the nearest with --target";
+        `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest with --target";
     assert!(told.contains(hint), "{told}");
     std::fs::create_dir(dir.path().join("etc/kata-osinfo")).expect("made");
-    let own = "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13}]\n";
+    let own =
+        "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13, confidence: assumed}]\n";
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own).expect("written");
     let told = run(dir.path(), &["detect"]);
     assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
+    // What it guesses is nothing to install by, until somebody says how well it is known.
+    let told = run(dir.path(), &["packages", "--arch", "x86_64"]);
+    assert!(told.contains("in the record of kali:2019.4 are only assumed") && told.ends_with("exit code 3"), "{told}");
+    let allowed = run(dir.path(), &["packages", "--allow-assumed", "--arch", "x86_64"]);
+    assert!(allowed.contains("qemu-system-x86\n") && allowed.ends_with("exit code 0"), "{allowed}");
+    std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own.replace(", confidence: assumed", ""))
+        .expect("written");
+    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), told, "an admin's release, whatever it leaves out");
+    let checked = own.replace("confidence: assumed", "confidence: packaging");
+    std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), checked).expect("written");
+    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), allowed);
 }
 
 /// A program that misuses a call reads why where it reads the answer.

@@ -1,6 +1,6 @@
 //! What a record says about a release, fact by fact: for people, with its confidence.
 
-use super::resolve::{listed, merged, preferred_first, stated_for};
+use super::resolve::{listed, preferred_first, stated_for};
 use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation, known};
 use crate::arch::Arch;
 use serde::{Serialize, Serializer};
@@ -97,7 +97,7 @@ impl Record {
         for (subject, date) in dates {
             self.state(&mut facts, subject, date, |d| Some(vec![d.to_string()]));
         }
-        let parts = merged(&self.defaults, &release.parts);
+        let parts = self.parts(release);
         self.state(&mut facts, FactSubject::Image, &parts.image, |image| Some(vec![image.clone()]));
         self.state(&mut facts, FactSubject::PartsFrom, &parts.parts_from, |from| Some(vec![from.clone()]));
         self.state(&mut facts, FactSubject::Suites, &parts.suites, |suites| {

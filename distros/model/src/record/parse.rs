@@ -2,7 +2,7 @@
 
 use super::component::{PART_KEYS, parts};
 use super::layer::Position;
-use super::{CommonFields, Confidence, Draft, RecordError, ReleaseEntry, Source, read_text};
+use super::{CommonFields, Confidence, Draft, Fact, RecordError, ReleaseEntry, Source, read_text};
 use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::package_manager::PackageManager;
@@ -164,6 +164,8 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 derives_from: None,
                 based_on: Vec::new(),
                 package_manager: None,
+                confidence: None,
+                is_added: false,
                 parts: CommonFields::default(),
                 span,
                 source: 0,
@@ -208,6 +210,13 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
         derives_from,
         based_on: Vec::new(),
         package_manager,
+        confidence: node.get("confidence").map(|_| Fact {
+            value: Some(confidence),
+            confidence,
+            span: node.span.clone(),
+            source: 0,
+        }),
+        is_added: false,
         parts: parts(d, node, confidence),
         span: node.span.clone(),
         source: 0,
