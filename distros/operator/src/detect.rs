@@ -17,7 +17,7 @@ pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
 use model::database::{Database, DatabaseError};
-use model::record::{Record, ReleaseEntry};
+use model::record::{Record, ReleaseEntry, known};
 use model::target::Target;
 use root::{Root, RootError};
 use serde::Serialize;
@@ -250,15 +250,22 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootErro
 
 /// Whether it is NixOS's unstable, which calls itself after the release that comes next.
 ///
-/// A channel's build says it, `26.11pre895432.a1b2c3d`, and a flake's does not; then a version that is later than every
-/// release of the record is unstable's.
+/// A channel's build says it: `26.11pre895432.a1b2c3d`, and `26.11.1234.a1b2c3d` on the release's branch, counted from
+/// where that began. A flake's, `26.11.20261120.a1b2c3d`, has the day; then a version that is later than every release of
+/// the record that is out, or that the admin added, is unstable's.
 fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
     let Some(version) = os.get("VERSION_ID") else { return false };
-    if os.get("BUILD_ID").and_then(|build| build.strip_prefix(version)).is_some_and(|rest| rest.starts_with("pre")) {
+    let build = os.get("BUILD_ID").and_then(|build| build.strip_prefix(version)).unwrap_or_default();
+    if build.starts_with("pre") {
         return true;
     }
+    let counted = build.strip_prefix('.').and_then(|rest| rest.split('.').next()).unwrap_or_default();
+    if (1..8).contains(&counted.len()) && counted.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
     let numbers = |text: &str| text.split('.').map(|part| part.parse::<u32>().ok()).collect::<Option<Vec<u32>>>();
-    let newest = record.releases.iter().filter_map(|r| numbers(&r.version)).max();
+    let is_out = |release: &&ReleaseEntry| release.is_added || known(&release.released).is_some();
+    let newest = record.releases.iter().filter(is_out).filter_map(|r| numbers(&r.version)).max();
     numbers(version).zip(newest).is_some_and(|(version, newest)| version > newest)
 }
 
