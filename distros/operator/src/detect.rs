@@ -174,7 +174,7 @@ struct Candidate<'d> {
 
 /// The record of the system's own; else the first relative's of which a release fits, else the first relative's at all.
 fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<Option<Candidate<'d>>, RootError> {
-    if let Some(record) = database.by_os_release_id(&os.id()) {
+    if let Some(record) = own_ids(os).iter().find_map(|id| database.by_os_release_id(id)) {
         return Ok(Some(Candidate { record, by: FoundBy::Id, names: names(root, os, record)? }));
     }
     let platform = Platform::of(os);
@@ -193,11 +193,22 @@ fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<
     Ok((first < all.len()).then(|| all.swap_remove(first)))
 }
 
+/// The ids of the system's own record, the first that has one: RHEL CoreOS has RHEL's `ID` from OpenShift 4.19 on, and
+/// comes as an image.
+fn own_ids(os: &OsRelease) -> Vec<String> {
+    let id = os.id();
+    let is_coreos = os.get("VARIANT_ID") == Some("coreos") || os.get("OPENSHIFT_VERSION").is_some();
+    match id == "rhel" && is_coreos {
+        true => vec!["rhcos".to_owned(), id],
+        false => vec![id],
+    }
+}
+
 /// Why a record cannot be used that the system has, or a relative of it that is closer than the one that was chosen.
 fn unusable(os: &OsRelease, database: &Database, chosen: Option<&str>) -> Option<DatabaseError> {
     let platform = Platform::of(os);
     let of_platform = platform.iter().flat_map(|platform| platform.distros).map(|distro| (*distro).to_owned());
-    let ids = std::iter::once(os.id()).chain(of_platform).chain(os.id_like());
+    let ids = own_ids(os).into_iter().chain(of_platform).chain(os.id_like());
     let is_before = |id: &String| {
         let record = database.by_os_release_id(id).map(|record| record.distro.as_str());
         chosen.is_none() || record != chosen
