@@ -154,6 +154,15 @@ pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json
     messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
 }
 
+/// One of them, of what a call failed by: with the hint that people get.
+pub(crate) fn problem(failed: &Failed) -> serde_json::Value {
+    let mut problem = serde_json::json!({ "message": failed.message });
+    if let Some(hint) = &failed.hint {
+        problem["hint"] = hint.as_str().into();
+    }
+    problem
+}
+
 /// Prints text on standard output, its control characters made visible.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let lines: Vec<String> = text.lines().map(model::diagnostic::printable).collect();

@@ -453,6 +453,12 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
         `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest with --target";
     assert!(told.contains(hint), "{told}");
+    // A program gets it with the answer, which has what the system says of itself.
+    let told = run(dir.path(), &["detect", "--format", "json"]);
+    let document = told.strip_suffix("exit code 3").expect("a system that is not known");
+    let value: serde_json::Value = serde_json::from_str(document).expect("one document");
+    assert_eq!(value["problems"][0]["hint"].as_str(), hint.strip_prefix("hint: "), "{value}");
+    assert_valid("detect", &value);
     std::fs::create_dir(dir.path().join("etc/kata-osinfo")).expect("made");
     let own =
         "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13, confidence: assumed}]\n";

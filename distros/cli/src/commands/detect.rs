@@ -2,7 +2,7 @@
 
 use super::support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
-use super::{Exit, Format, json, print, problems};
+use super::{Exit, Format, json, print, problem};
 use clap::Args;
 use operator::detect::{self, BuiltFor, Fit};
 use std::fmt::Write as _;
@@ -36,8 +36,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
         }
         system["releases"] = releases.into();
         let exit = failed.as_ref().map_or(Exit::Ok, |failed| failed.exit);
+        let problems: Vec<serde_json::Value> = failed.iter().map(problem).collect();
         json(&serde_json::json!({
-            "version": 1, "root": root.path(), "system": system, "problems": problems(failed.map(|f| f.message)),
+            "version": 1, "root": root.path(), "system": system, "problems": problems,
         }))?;
         return Ok(exit);
     }
