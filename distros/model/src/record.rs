@@ -59,6 +59,8 @@ pub struct CommonFields {
     pub modules: Option<Fact<Vec<String>>>,
     /// `image:`, the OCI image.
     pub image: Option<Fact<String>>,
+    /// `image-lacks:`, what is in none of the repositories that the OCI image names: in words.
+    pub image_lacks: Option<Fact<String>>,
     /// `parts-from:`, where Kata's parts come from where they are no packages: in words.
     pub parts_from: Option<Fact<String>>,
     /// `vmm:`, the preferred one first.

@@ -89,6 +89,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         repositories: vec![],
         modules: vec![],
         oci_image: None,
+        image_lacks: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),
             packages: vec!["kq-hello".parse().unwrap()],

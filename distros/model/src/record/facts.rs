@@ -43,6 +43,8 @@ pub enum FactSubject {
     Lts,
     /// The OCI image.
     Image,
+    /// What is in none of the repositories that the OCI image names.
+    ImageLacks,
     /// Where Kata's parts come from where they are no packages.
     PartsFrom,
     /// The package suites.
@@ -66,6 +68,7 @@ impl fmt::Display for FactSubject {
             FactSubject::Eol => return f.pad("eol"),
             FactSubject::Lts => return f.pad("lts"),
             FactSubject::Image => return f.pad("image"),
+            FactSubject::ImageLacks => return f.pad("image lacks"),
             FactSubject::PartsFrom => return f.pad("parts from"),
             FactSubject::Suites => return f.pad("suites"),
             FactSubject::Repositories => return f.pad("repositories"),
@@ -99,6 +102,7 @@ impl Record {
         }
         let parts = self.parts(release);
         self.state(&mut facts, FactSubject::Image, &parts.image, |image| Some(vec![image.clone()]));
+        self.state(&mut facts, FactSubject::ImageLacks, &parts.image_lacks, |what| Some(vec![what.clone()]));
         self.state(&mut facts, FactSubject::PartsFrom, &parts.parts_from, |from| Some(vec![from.clone()]));
         self.state(&mut facts, FactSubject::Suites, &parts.suites, |suites| {
             Some(suites.iter().map(|suite| suite.name.clone()).collect())

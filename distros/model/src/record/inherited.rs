@@ -54,6 +54,7 @@ fn bound(parts: &mut CommonFields, at_most: &AtMost<'_>) {
     fact(&mut parts.repositories, at_most);
     fact(&mut parts.modules, at_most);
     fact(&mut parts.image, at_most);
+    fact(&mut parts.image_lacks, at_most);
     fact(&mut parts.parts_from, at_most);
     for list in [&mut parts.vmms, &mut parts.filesystems] {
         fact(list, at_most).into_iter().flatten().for_each(component);

@@ -172,7 +172,7 @@ impl Draft {
                     eol: None,
                     lts: None,
                     // How well it is known of the parent is in its facts now; the child says how well it is of itself.
-                    parts: CommonFields { image: None, ..parts(&self.defaults, &parent) },
+                    parts: CommonFields { image: None, image_lacks: None, ..parts(&self.defaults, &parent) },
                     confidence: None,
                     is_added: release.is_added,
                     ..parent
@@ -180,6 +180,7 @@ impl Draft {
             };
             self.releases = Some(own.iter().filter_map(stands_on).collect());
             self.defaults.image = None;
+            self.defaults.image_lacks = None;
         }
         self.under(child)
     }
@@ -242,6 +243,7 @@ fn renumber(parts: &mut CommonFields, by: usize) {
     fact(&mut parts.repositories, by);
     fact(&mut parts.modules, by);
     fact(&mut parts.image, by);
+    fact(&mut parts.image_lacks, by);
     fact(&mut parts.parts_from, by);
     for list in [&mut parts.vmms, &mut parts.filesystems] {
         fact(list, by).into_iter().flatten().for_each(|c| component(c, by));

@@ -117,6 +117,7 @@ impl Record {
             repositories: known(&parts.repositories).cloned().unwrap_or_default(),
             modules: known(&parts.modules).cloned().unwrap_or_default(),
             oci_image: known(&parts.image).cloned(),
+            image_lacks: known(&parts.image_lacks).cloned(),
             vmms: known(&parts.vmms)
                 .into_iter()
                 .flatten()
@@ -249,6 +250,7 @@ pub(super) fn merged(defaults: &CommonFields, over: &CommonFields) -> CommonFiel
         repositories: pick(&defaults.repositories, &over.repositories),
         modules: pick(&defaults.modules, &over.modules),
         image: pick(&defaults.image, &over.image),
+        image_lacks: pick(&defaults.image_lacks, &over.image_lacks),
         parts_from: pick(&defaults.parts_from, &over.parts_from),
         vmms: merge_fact(&defaults.vmms, &over.vmms, merge_components),
         filesystems: merge_fact(&defaults.filesystems, &over.filesystems, merge_components),

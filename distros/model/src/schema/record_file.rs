@@ -42,6 +42,8 @@ pub(super) struct RecordFile {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// What is in none of the repositories that the OCI image names.
+    image_lacks: Option<String>,
     /// Where Kata's parts come from, where they are no packages.
     parts_from: Option<String>,
     /// VMMs, the preferred one first.
@@ -95,6 +97,8 @@ struct ReleaseFile {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// What is in none of the repositories that the OCI image names.
+    image_lacks: Option<String>,
     /// Where Kata's parts come from, where they are no packages.
     parts_from: Option<String>,
     /// VMMs, the preferred one first.

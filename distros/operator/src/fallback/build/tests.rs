@@ -46,6 +46,7 @@ fn nothing_of_a_record_becomes_a_command() {
         repositories: Vec::new(),
         modules: Vec::new(),
         oci_image: None,
+        image_lacks: None,
         vmms: Vec::new(),
         filesystems: Vec::new(),
         kernel: None,
