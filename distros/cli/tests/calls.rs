@@ -442,6 +442,40 @@ fn what_comes_as_an_image_says_where_its_parts_come_from() {
     assert_eq!(install(), "no packages are needed\nexit code 0");
 }
 
+/// Proxmox VE has Debian's os-release, and a kernel that Debian's must not take the place of.
+#[test]
+fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
+    let dir = tempfile::tempdir().expect("a root");
+    let write = |path: &str, text: &str| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+    };
+    write("etc/os-release", "ID=debian\nVERSION_ID=13\n");
+    write("var/lib/dpkg/status", "");
+    let call = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+    let calls = [
+        &["packages", "kernel"][..],
+        &["packages", "--with", "kernel"],
+        &["install", "kernel"],
+        &["install", "--dry-run", "--with", "kernel", "--allow-assumed"],
+    ];
+    assert!(call(calls[0]).starts_with("linux-image-amd64\n"));
+    write("usr/bin/pveversion", "");
+    for words in calls {
+        let told = call(words);
+        assert!(told.contains("Proxmox VE has a kernel of its own") && told.ends_with("exit code 3"), "{told}");
+        assert!(!told.contains("linux-image-amd64"), "{words:?}: {told}");
+    }
+    // All else is Debian's; and whoever names the release, or the kernel's own packages, is heard.
+    assert!(call(&["packages"]).contains("qemu-system-x86\n"));
+    assert!(call(&["packages", "kernel", "--target", "debian:13"]).starts_with("linux-image-amd64\n"));
+    let own = "distro: debian\nkernel: {packages: proxmox-default-kernel, confidence: documented}\n";
+    write("etc/kata-osinfo/debian.yaml", own);
+    let told = call(&["packages", "kernel"]);
+    assert!(told.contains("proxmox-default-kernel\n") && told.ends_with("exit code 0"), "{told}");
+}
+
 /// A hint that is followed leads on: the distro of a relative is not the place for the system's release.
 #[test]
 fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
