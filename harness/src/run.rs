@@ -91,7 +91,7 @@ pub struct Request {
     pub facts: RunFacts,
     /// Candidates are under test, not what the record names.
     pub candidate: bool,
-    /// Keys or an image of the caller's vouch for packages.
+    /// Keys, an image or records of the caller's vouch for packages.
     pub shaped: bool,
     /// Where run locks lie.
     pub locks: PathBuf,

@@ -439,15 +439,15 @@ fn an_image_that_may_be_anybodys_is_not_written_beside_the_shipped_records() {
     for (option, image) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
         let run = ["run", "debian:13", "--write-back", "--cache", "cache", option];
         let said = |more: &[&str]| said_in(&dir, &[run.as_slice(), more].concat());
-        let is_anybodys =
-            format!("error: --write-back: an image without its publisher's checksum is anybody's ({option}), ");
-        for more in [&[image][..], &[image, "--records", &checkout]] {
+        let is_anybodys = format!("error: --write-back: an image that is handed over is anybody's ({option}), ");
+        // Its checksum is its own, whoever made it.
+        let named = format!("{image}#{sum}");
+        for more in [&[image][..], &[image, "--records", &checkout], &[&named], &[&named, "--records", &checkout]] {
             let said = said(more);
             assert!(said.starts_with(&is_anybodys) && said.ends_with("exit 2\n"), "{more:?}: {said}");
         }
-        // The next mistake is found where the folder is one's own, or the image is named by its checksum.
-        let named = format!("{image}#{sum}");
-        for more in [&[image, "--records", "mine"][..], &[&named, "--records", &checkout]] {
+        // The next mistake is found where the folder is one's own.
+        for more in [&[image, "--records", "mine"][..], &[&named, "--records", "mine"]] {
             let said = said(more);
             assert!(said.starts_with(&format!("error: {option}: {image} is n")), "{more:?}: {said}");
         }

@@ -156,6 +156,12 @@ pub enum ImageErrorKind {
         /// `an OCI base`.
         needed_for: &'static str,
     },
+    /// The repositories that the record's OCI image names lack something.
+    #[error("no repository that its OCI image names has {what}")]
+    ImageLacks {
+        /// By the record: `QEMU, which …`.
+        what: String,
+    },
     /// No mirror of a suite is known.
     #[error("no mirror of {suite} is known")]
     NoMirror {
@@ -312,6 +318,9 @@ impl ImageErrorKind {
             }
             ImageErrorKind::WrongArchitecture { .. } => "install Debian's qemu-user-binfmt (qemu-user-static up to 12), with which this machine runs programs of that architecture, or run on a machine of it".to_owned(),
             ImageErrorKind::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
+            ImageErrorKind::ImageLacks { .. } => {
+                "name repositories that have it with --mirror and their keys with --mirror-key, or begin from an image that knows them (--cloud-image, --oci-image)".to_owned()
+            }
             ImageErrorKind::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })

@@ -30,6 +30,7 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
         modules: vec![],
         module_platform: None,
         oci_image: None,
+        image_lacks: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),
             packages: vec!["qemu-system-x86".parse().unwrap()],

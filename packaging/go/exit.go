@@ -105,6 +105,8 @@ type Problem struct {
 	File string `json:"file"`
 	// Line in it, from 1; 0 where it is about the whole file.
 	Line int `json:"line"`
+	// Hint is what to do about it, where that is known.
+	Hint string `json:"hint"`
 }
 
 // Document is what all answers have.

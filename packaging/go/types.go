@@ -181,7 +181,7 @@ type Run struct {
 	Environment string `json:"environment"`
 	// Basis is `hardware` or `emulated`.
 	Basis string `json:"basis"`
-	// Shaped says that keys of the caller's vouched for the packages, which may not have been the distro's own.
+	// Shaped says that keys, an image or records of the caller's vouched for the packages, which may not have been the distro's own.
 	Shaped bool `json:"shaped"`
 	// Tested is the day, `2026-11-29`.
 	Tested string `json:"tested"`

@@ -183,7 +183,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     unlike("--test", &first.tests(), &now.tests());
     unlike("options", &first.options_beside(&now), &now.options_beside(&first));
     unlike("candidates", word(first.candidate), word(now.candidate));
-    unlike("a caller's keys or image", word(first.shaped), word(now.shaped));
+    unlike("a caller's keys, image or records", word(first.shaped), word(now.shaped));
     all
 }
 

@@ -30,7 +30,7 @@ pub struct Run {
     pub filter: Option<RunFilter>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
-    /// Whether keys or an image of the caller's vouched for packages.
+    /// Whether keys, an image or records of the caller's vouched for packages.
     pub shaped: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,

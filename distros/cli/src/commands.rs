@@ -42,9 +42,9 @@ pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
     })
 }
 
-/// The machine's own architecture; x86_64 on one that Kata does not know.
-pub(crate) fn this_arch() -> Arch {
-    Arch::of_machine().unwrap_or(Arch::X86_64)
+/// The machine's own architecture, where it is one of Kata's: an answer about another would be none about this machine.
+pub(crate) fn this_arch() -> Result<Arch, Failed> {
+    Arch::of_machine().ok_or_else(|| Failed::foreign(&format!("this machine is of {}", std::env::consts::ARCH)))
 }
 
 /// How the program ends.
@@ -119,6 +119,12 @@ impl Failed {
         Failed { exit, kind, message: message.into(), hint: None }
     }
 
+    /// That something is of an architecture that Kata does not have.
+    pub(crate) fn foreign(what: &str) -> Failed {
+        Failed::new(Exit::Unknown, "foreign-architecture", format!("{what}, an architecture that Kata does not have"))
+            .hint("name one of Kata's with --arch, to be told of systems of that one")
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failed {
         self.hint = Some(hint.into());
         self
@@ -146,6 +152,15 @@ pub(crate) fn unprinted(error: anyhow::Error) -> anyhow::Error {
 /// What stands behind an exit code that is not 0, for programs: what people are told.
 pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
     messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
+}
+
+/// One of them, of what a call failed by: with the hint that people get.
+pub(crate) fn problem(failed: &Failed) -> serde_json::Value {
+    let mut problem = serde_json::json!({ "message": failed.message });
+    if let Some(hint) = &failed.hint {
+        problem["hint"] = hint.as_str().into();
+    }
+    problem
 }
 
 /// Prints text on standard output, its control characters made visible.

@@ -101,8 +101,9 @@ impl Command {
             Command::Fallback(arguments) => arguments.machine.about.format,
             Command::Requirements(arguments) => arguments.format,
             Command::List(arguments) => arguments.format,
-            // Its errors are findings.
-            Command::Lint(_) | Command::Schema { .. } | Command::Generate(_) => Format::Human,
+            // Its findings are answers, and that there is nothing to check is an error as any.
+            Command::Lint(arguments) => return arguments.is_json(),
+            Command::Schema { .. } | Command::Generate(_) => Format::Human,
         };
         format == Format::Json
     }

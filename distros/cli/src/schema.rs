@@ -123,6 +123,8 @@ struct Problem {
     line: Option<u64>,
     /// For people.
     message: String,
+    /// What to do, where that is known.
+    hint: Option<String>,
 }
 
 /// A release, in every answer.

@@ -238,6 +238,44 @@ fn what_was_verified_stands_while_the_versions_do() {
     assert!(answer.ends_with("exit code 1"), "{answer}");
 }
 
+/// What is known of a release is about the architectures of Kata, and says nothing of a system of another.
+#[test]
+fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {
+    let dir = root();
+    let installed = dir.path().join("lib/apk/db/installed");
+    std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
+    std::fs::create_dir(dir.path().join("bin")).expect("made");
+    // 64-bit RISC-V, 32-bit Arm and 32-bit x86.
+    for (class, machine, name) in [(2, 243, "64-bit RISC-V"), (1, 40, "32-bit Arm"), (1, 3, "32-bit x86")] {
+        let mut header = vec![0x7f, b'E', b'L', b'F', class, 1, 1];
+        header.resize(18, 0);
+        header.extend([machine, 0]);
+        std::fs::write(dir.path().join("bin/sh"), header).expect("written");
+        let why = format!("the system is built for {name}, an architecture that Kata does not have");
+        for call in [
+            &["detect"][..],
+            &["detect", "--format", "json"],
+            &["show"],
+            &["check"],
+            &["verified", "--profile", "rs-4.0"],
+            &["verified", "--profile", "rs-4.0", "--target", "alpine:3.20"],
+            &["packages"],
+            &["packages", "kernel"],
+            &["installer"],
+            &["install", "--dry-run", "vmm"],
+            &["configure", "--profile", "go-3.29", "--dry-run"],
+            &["fallback", "--profile", "go-3.29"],
+        ] {
+            let told = run(dir.path(), call);
+            assert!(told.contains(&why) && told.ends_with("exit code 3"), "{call:?}: {told}");
+            assert!(!told.contains("qemu-system-x86_64"), "{call:?}: {told}");
+        }
+        // Whoever names one is told of systems of that one.
+        let told = run(dir.path(), &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+        assert!(told.starts_with("rs-4.0: verified") && told.ends_with("exit code 0"), "{told}");
+    }
+}
+
 #[test]
 fn records_come_from_the_variable_and_the_option_too() {
     let dir = root();
@@ -420,6 +458,40 @@ fn what_comes_as_an_image_says_where_its_parts_come_from() {
     assert_eq!(install(), "no packages are needed\nexit code 0");
 }
 
+/// Proxmox VE has Debian's os-release, and a kernel that Debian's must not take the place of.
+#[test]
+fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
+    let dir = tempfile::tempdir().expect("a root");
+    let write = |path: &str, text: &str| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+    };
+    write("etc/os-release", "ID=debian\nVERSION_ID=13\n");
+    write("var/lib/dpkg/status", "");
+    let call = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+    let calls = [
+        &["packages", "kernel"][..],
+        &["packages", "--with", "kernel"],
+        &["install", "kernel"],
+        &["install", "--dry-run", "--with", "kernel", "--allow-assumed"],
+    ];
+    assert!(call(calls[0]).starts_with("linux-image-amd64\n"));
+    write("usr/bin/pveversion", "");
+    for words in calls {
+        let told = call(words);
+        assert!(told.contains("Proxmox VE has a kernel of its own") && told.ends_with("exit code 3"), "{told}");
+        assert!(!told.contains("linux-image-amd64"), "{words:?}: {told}");
+    }
+    // All else is Debian's; and whoever names the release, or the kernel's own packages, is heard.
+    assert!(call(&["packages"]).contains("qemu-system-x86\n"));
+    assert!(call(&["packages", "kernel", "--target", "debian:13"]).starts_with("linux-image-amd64\n"));
+    let own = "distro: debian\nkernel: {packages: proxmox-default-kernel, confidence: documented}\n";
+    write("etc/kata-osinfo/debian.yaml", own);
+    let told = call(&["packages", "kernel"]);
+    assert!(told.contains("proxmox-default-kernel\n") && told.ends_with("exit code 0"), "{told}");
+}
+
 /// A hint that is followed leads on: the distro of a relative is not the place for the system's release.
 #[test]
 fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
@@ -429,13 +501,31 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     std::fs::write(dir.path().join("etc/os-release"), kali).expect("written");
     let told = run(dir.path(), &["detect"]);
     let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
-        `releases: [{version: 2019.4, derives-from: 13}]`; or name the nearest with --target";
+        `releases: [{version: 2019.4, derives-from: 13, confidence: assumed}]`; or name the nearest with --target";
     assert!(told.contains(hint), "{told}");
+    // A program gets it with the answer, which has what the system says of itself.
+    let told = run(dir.path(), &["detect", "--format", "json"]);
+    let document = told.strip_suffix("exit code 3").expect("a system that is not known");
+    let value: serde_json::Value = serde_json::from_str(document).expect("one document");
+    assert_eq!(value["problems"][0]["hint"].as_str(), hint.strip_prefix("hint: "), "{value}");
+    assert_valid("detect", &value);
     std::fs::create_dir(dir.path().join("etc/kata-osinfo")).expect("made");
-    let own = "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13}]\n";
+    let own =
+        "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13, confidence: assumed}]\n";
     std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own).expect("written");
     let told = run(dir.path(), &["detect"]);
     assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
+    // What it guesses is nothing to install by, until somebody says how well it is known.
+    let told = run(dir.path(), &["packages", "--arch", "x86_64"]);
+    assert!(told.contains("in the record of kali:2019.4 are only assumed") && told.ends_with("exit code 3"), "{told}");
+    let allowed = run(dir.path(), &["packages", "--allow-assumed", "--arch", "x86_64"]);
+    assert!(allowed.contains("qemu-system-x86\n") && allowed.ends_with("exit code 0"), "{allowed}");
+    std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own.replace(", confidence: assumed", ""))
+        .expect("written");
+    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), told, "an admin's release, whatever it leaves out");
+    let checked = own.replace("confidence: assumed", "confidence: packaging");
+    std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), checked).expect("written");
+    assert_eq!(run(dir.path(), &["packages", "--arch", "x86_64"]), allowed);
 }
 
 /// A program that misuses a call reads why where it reads the answer.

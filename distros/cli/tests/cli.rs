@@ -259,6 +259,11 @@ fn lint_takes_a_folder_with_all_that_belongs_to_records() {
     assert_eq!(lines(&["records/mini.yaml"]).1, ["error file=records/mini.yaml,line=1,col=1,title=no-source"]);
     let output = run(dir.path(), &["lint", "empty"]);
     assert_eq!((output.code, output.stderr.as_str()), (2, "error: no file *.yaml is in empty\n"));
+    // A program is told on standard output, too.
+    let output = run(dir.path(), &["lint", "--format", "json", "empty"]);
+    let told: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
+    assert_eq!((output.code, &told["version"], &told["error"]["kind"]), (2, &1.into(), &"no-records".into()));
+    assert_eq!(told["error"]["message"], "no file *.yaml is in empty");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use model::arch::Arch;
 use model::database::Database;
 use model::lint::{FileForm, lint_as};
+use model::record::Confidence;
 use operator::detect::{Detection, detect, own_record};
 use root::Root;
 use std::path::Path;
@@ -158,10 +159,21 @@ fn the_record_that_a_hint_asks_for_makes_the_system_known() {
         assert!(database.problems().is_empty(), "{}: {:?}", section.name, database.problems());
         let found = detect(&root, &database).expect("readable");
         assert_eq!(found.releases.len(), 1, "{}: {text}", section.name);
+        // What it inherits is a guess.
+        let target = &found.releases[0];
+        let record = database.record(&target.distro).expect("the record");
+        let entry = record.require_release(&target.version).expect("the release");
+        for fact in Arch::ALL.iter().flat_map(|arch| record.facts(entry, *arch)) {
+            assert_eq!(fact.confidence, Confidence::Assumed, "{}: {}", section.name, fact.subject);
+        }
+        if section.name == "alinux-3" {
+            assert_eq!(entry.derives_from.as_deref(), Some("8"), "{text}");
+        }
         followed.push(section.name);
     }
-    // A release of a distro, of the one whose packages they are, of a relative, and of nothing that is known.
-    for kind in ["sles-12.5", "bazzite-40", "kali-2019.4", "void"] {
+    // A release of a distro, of the one whose packages they are, of a relative, and of nothing that is known; and names
+    // that YAML takes for something else.
+    for kind in ["sles-12.5", "bazzite-40", "kali-2019.4", "void", "alinux-3", "null", "4mlinux"] {
         assert!(followed.iter().any(|name| name == kind), "{kind} is known by now: {followed:?}");
     }
 }

@@ -3,10 +3,12 @@
 //! Keys at the top level are defaults; an entry of `releases:` overrides what differs, key by key.
 //! `version: [32, rawhide]` is short for releases that override nothing.
 //! Every fact has a [`Confidence`]: that of the nearest `confidence:` key on the map that holds the fact or on one around it.
+//! What a release inherits is known no better of it than its own `confidence:` says, where it has one.
 //! What nobody knows is the word `unknown`.
 
 mod component;
 mod facts;
+mod inherited;
 mod kind;
 mod layer;
 mod names;
@@ -57,6 +59,8 @@ pub struct CommonFields {
     pub modules: Option<Fact<Vec<String>>>,
     /// `image:`, the OCI image.
     pub image: Option<Fact<String>>,
+    /// `image-lacks:`, what is in none of the repositories that the OCI image names: in words.
+    pub image_lacks: Option<Fact<String>>,
     /// `parts-from:`, where Kata's parts come from where they are no packages: in words.
     pub parts_from: Option<Fact<String>>,
     /// `vmm:`, the preferred one first.
@@ -96,6 +100,10 @@ pub struct ReleaseEntry {
     pub package_manager: Option<PackageManager>,
     /// `module-platform:`, what the package manager's modules are built for: `el8`.
     pub module_platform: Option<String>,
+    /// `confidence:`, which what it inherits does not exceed; its place is that of the map that states it.
+    pub confidence: Option<Fact<Confidence>>,
+    /// Whether a layer of the admin's adds it to the releases that are shipped.
+    pub is_added: bool,
     /// What differs from the defaults.
     pub parts: CommonFields,
     /// Where it stands in the file.

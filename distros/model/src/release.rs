@@ -35,6 +35,9 @@ pub struct Release {
     pub module_platform: Option<String>,
     /// The OCI image of the release, without a digest: `docker.io/library/debian:13`.
     pub oci_image: Option<String>,
+    /// What is in none of the repositories that the image names, in words: who begins from it needs others.
+    #[serde(default)]
+    pub image_lacks: Option<String>,
     /// VMMs, the first one preferred.
     pub vmms: Vec<Vmm>,
     /// Filesystem drivers, the preferred one first.

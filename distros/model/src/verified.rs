@@ -147,7 +147,7 @@ pub struct VerifiedEntry {
     pub harness: String,
     /// A digest of what the catalogue required.
     pub test_set: String,
-    /// Whether keys or an image of the caller's vouched for the packages: nobody knows that they are the distro's own.
+    /// Whether keys, an image or records of the caller's vouched for the packages, which may not be the distro's own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shaped: bool,
     /// The Kata that was run, where the verdicts are Kata's own.

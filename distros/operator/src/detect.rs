@@ -6,17 +6,18 @@
 //! that is unlike the relative that it names borrows nothing.
 
 mod apt_sources;
+mod built_for;
 mod derivative;
 mod own_record;
 mod unlike;
 
+pub use built_for::{BuiltFor, ForeignArch, built_for};
 pub use derivative::Derivative;
 pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
-use model::arch::Arch;
 use model::database::{Database, DatabaseError};
-use model::record::{Record, ReleaseEntry};
+use model::record::{Record, ReleaseEntry, known};
 use model::target::Target;
 use root::{Root, RootError};
 use serde::Serialize;
@@ -137,7 +138,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     let chosen = candidate.as_ref().map(|c| c.record.distro.as_str());
     detection.unusable = unusable(&os, database, chosen).map(|why| why.to_string());
     let has_own = candidate.as_ref().is_some_and(|c| c.by == FoundBy::Id);
-    detection.refused = unlike::why(&os, has_own).map(str::to_owned);
+    detection.refused = unlike::why(root, &os, has_own)?;
     let Some(Candidate { record, by, names }) = candidate.filter(|_| detection.refused.is_none()) else {
         return Ok(detection);
     };
@@ -173,7 +174,7 @@ struct Candidate<'d> {
 
 /// The record of the system's own; else the first relative's of which a release fits, else the first relative's at all.
 fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<Option<Candidate<'d>>, RootError> {
-    if let Some(record) = database.by_os_release_id(&os.id()) {
+    if let Some(record) = own_ids(os).iter().find_map(|id| database.by_os_release_id(id)) {
         return Ok(Some(Candidate { record, by: FoundBy::Id, names: names(root, os, record)? }));
     }
     let platform = Platform::of(os);
@@ -192,11 +193,22 @@ fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<
     Ok((first < all.len()).then(|| all.swap_remove(first)))
 }
 
+/// The ids of the system's own record, the first that has one: RHEL CoreOS has RHEL's `ID` from OpenShift 4.19 on, and
+/// comes as an image.
+fn own_ids(os: &OsRelease) -> Vec<String> {
+    let id = os.id();
+    let is_coreos = os.get("VARIANT_ID") == Some("coreos") || os.get("OPENSHIFT_VERSION").is_some();
+    match id == "rhel" && is_coreos {
+        true => vec!["rhcos".to_owned(), id],
+        false => vec![id],
+    }
+}
+
 /// Why a record cannot be used that the system has, or a relative of it that is closer than the one that was chosen.
 fn unusable(os: &OsRelease, database: &Database, chosen: Option<&str>) -> Option<DatabaseError> {
     let platform = Platform::of(os);
     let of_platform = platform.iter().flat_map(|platform| platform.distros).map(|distro| (*distro).to_owned());
-    let ids = std::iter::once(os.id()).chain(of_platform).chain(os.id_like());
+    let ids = own_ids(os).into_iter().chain(of_platform).chain(os.id_like());
     let is_before = |id: &String| {
         let record = database.by_os_release_id(id).map(|record| record.distro.as_str());
         chosen.is_none() || record != chosen
@@ -249,15 +261,22 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootErro
 
 /// Whether it is NixOS's unstable, which calls itself after the release that comes next.
 ///
-/// A channel's build says it, `26.11pre895432.a1b2c3d`, and a flake's does not; then a version that is later than every
-/// release of the record is unstable's.
+/// A channel's build says it: `26.11pre895432.a1b2c3d`, and `26.11.1234.a1b2c3d` on the release's branch, counted from
+/// where that began. A flake's, `26.11.20261120.a1b2c3d`, has the day; then a version that is later than every release of
+/// the record that is out, or that the admin added, is unstable's.
 fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
     let Some(version) = os.get("VERSION_ID") else { return false };
-    if os.get("BUILD_ID").and_then(|build| build.strip_prefix(version)).is_some_and(|rest| rest.starts_with("pre")) {
+    let build = os.get("BUILD_ID").and_then(|build| build.strip_prefix(version)).unwrap_or_default();
+    if build.starts_with("pre") {
         return true;
     }
+    let counted = build.strip_prefix('.').and_then(|rest| rest.split('.').next()).unwrap_or_default();
+    if (1..8).contains(&counted.len()) && counted.bytes().all(|b| b.is_ascii_digit()) {
+        return false;
+    }
     let numbers = |text: &str| text.split('.').map(|part| part.parse::<u32>().ok()).collect::<Option<Vec<u32>>>();
-    let newest = record.releases.iter().filter_map(|r| numbers(&r.version)).max();
+    let is_out = |release: &&ReleaseEntry| release.is_added || known(&release.released).is_some();
+    let newest = record.releases.iter().filter(is_out).filter_map(|r| numbers(&r.version)).max();
     numbers(version).zip(newest).is_some_and(|(version, newest)| version > newest)
 }
 
@@ -352,67 +371,5 @@ fn fitting<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntr
     match record.releases.as_slice() {
         [only] if !only.version.starts_with(|c: char| c.is_ascii_digit()) => Some((vec![only], Fit::Rolling)),
         _ => None,
-    }
-}
-
-/// The architecture of the root's programs, where it is one of Kata's, by the ELF header of its shell or another that most
-/// systems have.
-///
-/// # Errors
-///
-/// That one of them cannot be read, and none of the others tells it.
-pub fn arch(root: &Root) -> Result<Option<Arch>, RootError> {
-    let mut unreadable = None;
-    for program in ["/bin/sh", "/usr/bin/env", "/sbin/init", "/usr/bin/rpm", "/run/current-system/sw/bin/sh"] {
-        let header = match root.head(Path::new(program), 20) {
-            Ok(header) => header,
-            Err(error) => {
-                unreadable = unreadable.or(Some(error).filter(RootError::is_unreadable));
-                continue;
-            }
-        };
-        let [0x7f, b'E', b'L', b'F', 2, data, .., first, second] = header.as_slice() else { continue };
-        let machine = [*first, *second];
-        // e_ident[EI_DATA]: 1 is little-endian, 2 big-endian.
-        let said = match data {
-            1 => (true, u16::from_le_bytes(machine)),
-            2 => (false, u16::from_be_bytes(machine)),
-            _ => return Ok(None),
-        };
-        return Ok(Arch::ALL.iter().copied().find(|arch| arch.elf() == said));
-    }
-    unreadable.map_or(Ok(None), Err)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_architecture_is_read_from_a_programs_header() {
-        if let Some(here) = Arch::of_machine() {
-            assert_eq!(arch(&Root::default()).unwrap(), Some(here));
-        }
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("bin")).unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        assert_eq!(arch(&root).unwrap(), None);
-        for (data, machine, expected) in [
-            (1, [183, 0], Some(Arch::Aarch64)),
-            (1, [21, 0], Some(Arch::Ppc64le)),
-            (2, [0, 21], None),
-            (2, [0, 22], Some(Arch::S390x)),
-            // RISC-V.
-            (1, [243, 0], None),
-            (3, [62, 0], None),
-        ] {
-            let mut header = vec![0x7f, b'E', b'L', b'F', 2, data, 1, 0];
-            header.resize(18, 0);
-            header.extend(machine);
-            std::fs::write(dir.path().join("bin/sh"), header).unwrap();
-            assert_eq!(arch(&root).unwrap(), expected);
-        }
-        std::fs::write(dir.path().join("bin/sh"), "#!/bin/x").unwrap();
-        assert_eq!(arch(&root).unwrap(), None);
     }
 }

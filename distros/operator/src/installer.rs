@@ -194,7 +194,7 @@ fn can_run_inside(root: &Root) -> io::Result<bool> {
     if !rustix::process::geteuid().is_root() || machine.is_none() {
         return Ok(false);
     }
-    Ok(crate::detect::arch(root).map_err(io::Error::other)? == machine)
+    Ok(crate::detect::built_for(root).map_err(io::Error::other)?.arch() == machine)
 }
 
 /// The installer of a root whose record names `manager`.
@@ -208,14 +208,16 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoic
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
     let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
-    let ostree = || Ok::<_, io::Error>(has("rpm-ostree")? && (is_there("/run/ostree-booted")? || is_there("/ostree")?));
+    let is_ostree = || Ok::<_, io::Error>(is_there("/run/ostree-booted")? || is_there("/ostree")?);
     // Since dnf took yum's place its name is a link.
     let yum_is_dnf = || {
         let yum = which(root, "yum")?.and_then(|yum| root.resolve(&yum).ok());
         Ok::<_, io::Error>(yum.is_some_and(|yum| yum.ends_with("dnf-3") || yum.ends_with("dnf5")) && has("dnf")?)
     };
     let installer = match manager {
-        PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
+        PackageManager::Dnf | PackageManager::Yum if has("rpm-ostree")? && is_ostree()? => Installer::RpmOstree,
+        // As bootc makes it: the next image replaces what a package manager put there, if it can put anything there.
+        _ if is_ostree()? => Installer::ImageBased,
         PackageManager::Dnf if has("dnf")? => Installer::Dnf,
         PackageManager::Dnf if has("tdnf")? => Installer::Tdnf,
         PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,

@@ -18,7 +18,7 @@ pub struct VerifiedStanding {
     pub environment: Environment,
     /// What the verdicts were found on.
     pub basis: Basis,
-    /// Whether keys of the caller's vouched for the packages, so that they may not be the distro's own.
+    /// Whether keys, an image or records of the caller's vouched for the packages, which may not be the distro's own.
     pub shaped: bool,
     /// The day of the run, UTC.
     pub tested: Date,

@@ -299,13 +299,12 @@ pub(super) struct ImageArguments {
     #[arg(long, value_enum, default_value = "auto")]
     pub source: SourceArgument,
     /// The vendor's cloud image (qcow2) as the base of the one release that is named, with its checksum, `#sha256:HEX` or
-    /// `#sha512:HEX`; an address must have one, a path may have one. Without one the run is shaped, as with --mirror-key.
+    /// `#sha512:HEX`; an address must have one, a path may have one. The run is shaped, as with --mirror-key.
     #[arg(long, value_name = "PATH|URL#CHECKSUM", conflicts_with = "source")]
     pub cloud_image: Option<String>,
     /// An OCI image as the base of the one release that is named: an archive of `docker save`, or an OCI layout as a folder
     /// or in a tar archive. Its checksum is the archive's, or of a folder the digest of the image in it; an address must
-    /// have one, a path may have one. Without one the run is shaped, as with --mirror-key. No Docker engine is needed for
-    /// it.
+    /// have one, a path may have one. The run is shaped, as with --mirror-key. No Docker engine is needed for it.
     #[arg(long, value_name = "PATH|URL[#CHECKSUM]", conflicts_with_all = ["source", "cloud_image"])]
     pub oci_image: Option<String>,
     /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.

@@ -2,12 +2,15 @@
 
 use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Here, NO_ENGINE, Refusal};
+use crate::cli::vouched::{self, ShippedRecords};
 use crate::cli::{Exit, UsageError, print, records, redact, request, runtime, times};
 use crate::progress::tell;
 use crate::shards::{self, ExpectedCell, Shard};
 use images::ImageRoute;
+use jiff::civil::Date;
 use model::arch::Arch;
-use model::record::ResolveError;
+use model::database::Database;
+use model::record::{ResolveError, known};
 use model::release::Release;
 use model::target::Target;
 use reports::journal::{CellId, Environment};
@@ -76,6 +79,9 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         tell(NO_ENGINE);
     }
     let here = Here::new(&environments, &images, &pinned, &engine);
+    let (by_options, shipped) =
+        (vouched::by_options(&arguments.images), ShippedRecords::under(arguments.records.as_deref()));
+    let today = jiff::Zoned::now().date();
     let judge = |(target, release): &(Target, Result<Release, ResolveError>)| {
         let refusal = |why: String| Refusal { release: target.to_string(), why, hint: None };
         let way = match release {
@@ -91,8 +97,13 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         });
         let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
         let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
-        let note = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
-        PlanLine { release: target.to_string(), way, note }
+        let lacks_qemu = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
+        let records = || shipped.as_ref().zip(release.as_ref().ok()).and_then(|(shipped, one)| shipped.differ(one));
+        let shaped = way.as_ref().ok().and_then(|_| by_options.clone().or_else(records));
+        let shaped = shaped.map(|what| format!("a run is shaped: {what}"));
+        let ended = way.as_ref().is_ok_and(|way| *way != ImageRoute::Cache).then(|| ended(target, &database, today));
+        let notes: Vec<String> = lacks_qemu.into_iter().chain(shaped).chain(ended.flatten()).collect();
+        PlanLine { release: target.to_string(), way, note: (!notes.is_empty()).then(|| notes.join("; ")) }
     };
     let rows: Vec<PlanLine> = named.iter().map(judge).collect();
     let cells = shards::expected(&cells(&named, &rows, &environments), &times::runs(&arguments.runs)?);
@@ -115,6 +126,13 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::AsRecorded)
+}
+
+/// That a release's support has ended, after which mirrors drop it; none is asked before a run.
+fn ended(target: &Target, database: &Database, today: Date) -> Option<String> {
+    let entry = database.record(&target.distro).ok()?.find_release(&target.version)?;
+    let last = [known(&entry.eol), known(&entry.lts)].into_iter().flatten().max()?;
+    (*last < today).then(|| format!("its support ended on {last}, and whether a mirror still has it was not asked"))
 }
 
 /// What can be run: each release that can be brought up, in each environment.
@@ -207,6 +225,18 @@ mod tests {
         amzn:2023       container, vm, from: OCI image of its registry (note: the record names no QEMU on x86_64: no guest can be started)
         gentoo:rolling  cannot: no installer is written
         ");
+    }
+
+    #[test]
+    fn a_release_whose_support_has_ended_says_that_no_mirror_was_asked() {
+        let database = Database::embedded();
+        let of = |version: &str, today: Date| {
+            ended(&Target { distro: "fedora".to_owned(), version: version.to_owned() }, &database, today)
+        };
+        let today = jiff::civil::date(2026, 11, 30);
+        let said = of("32", today).unwrap();
+        assert!(said.starts_with("its support ended on 2021-") && said.ends_with("was not asked"), "{said}");
+        assert_eq!((of("44", today), of("rawhide", today)), (None, None));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::environments::vm::pinned::Pinned;
 use bollard::Docker;
 use images::{ImageError, ImageRoute, Source};
 use model::diagnostic::error_chain;
+use model::package_manager::PackageManager;
 use model::release::Release;
 use reports::journal::Environment;
 use std::cell::OnceCell;
@@ -99,6 +100,13 @@ fn machine(pinned: &Pinned, engine: &Engine) -> Result<(), Refusal> {
 /// Why there is none.
 pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refusal> {
     let way = image(release, here.images, here.engine)?;
+    if here.environments.contains(&Environment::Vm) && !has_systemd(release) {
+        return Err(Refusal {
+            release: release.name(),
+            why: "its init is not systemd, which virtual machines (--in vm) are booted with".to_owned(),
+            hint: Some("bring it up as a container alone: --in container".to_owned()),
+        });
+    }
     // A cloud image is read in a guest.
     let boots = here.environments.contains(&Environment::Vm) || way == ImageRoute::Base(Source::Cloud);
     if !boots {
@@ -115,6 +123,11 @@ pub(super) fn way(release: &Release, here: &Here<'_>) -> Result<ImageRoute, Refu
             hint: lack.hint.clone(),
         }),
     }
+}
+
+/// Whether a release's machines are booted by systemd: of the families that images are made of, all but apk's.
+fn has_systemd(release: &Release) -> bool {
+    release.package_manager != PackageManager::Apk
 }
 
 /// The way to an image of a release.
@@ -200,6 +213,56 @@ mod tests {
         // Its own reason comes first.
         let why = refused(Environment::Vm, &made, &without).unwrap();
         assert!(!why.starts_with("virtual machines"), "{why}");
+    }
+
+    #[test]
+    fn a_release_without_systemd_is_brought_up_as_a_container_alone() {
+        let Some(arch) = Arch::of_machine() else { return };
+        let cache = tempfile::tempdir().unwrap();
+        let release = Database::embedded().record("alpine").unwrap().release("3.23", arch).unwrap();
+        let folder = cache.path().join("cache");
+        cached::empty_images(&folder, &["debian:13", "alpine:3.23"]).unwrap();
+        let offline = images::Options { offline: true, ..images::Options::new(&folder) };
+        let pinned = Pinned::new(offline.clone(), std::slice::from_ref(&release));
+        let engine: Engine = Err("none".to_owned());
+        let of = |environments: &[Environment]| {
+            way(&release, &Here::new(environments, &offline, &pinned, &engine)).map_err(|refusal| refusal.why)
+        };
+        assert_eq!(of(&[Environment::Container]), Ok(ImageRoute::Cache));
+        for environments in [&[Environment::Vm][..], &[Environment::Container, Environment::Vm]] {
+            assert!(of(environments).is_err_and(|why| why.contains("its init is not systemd")), "{environments:?}");
+        }
+    }
+
+    /// The record says it, and nothing is fetched to find it out.
+    #[test]
+    fn a_base_whose_repositories_lack_the_vmm_is_refused_unless_others_are_named() {
+        let cache = tempfile::tempdir().unwrap();
+        let database = Database::embedded();
+        let engine: Engine = Err("none".to_owned());
+        for (distro, version) in [("rhel", "10"), ("sles", "16.0")] {
+            let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
+            let made = images::Options { source: Source::Oci, ..images::Options::new(cache.path()) };
+            let of = |images: &images::Options| {
+                let pinned = Pinned::new(images.clone(), std::slice::from_ref(&release));
+                let environments = [Environment::Container];
+                let Err(refusal) = way(&release, &Here::new(&environments, images, &pinned, &engine)) else {
+                    panic!("without an engine there is no way")
+                };
+                refusal.why
+            };
+            // A machine that cannot make images at all says that first.
+            if images::attainable(&database.record("debian").unwrap().release("13", Arch::X86_64).unwrap(), &made)
+                .is_err()
+            {
+                return;
+            }
+            let why = of(&made);
+            assert!(why.starts_with("no repository that its OCI image names has QEMU, which "), "{why}");
+            let mirror = Some("http://mirror.example/repository".to_owned());
+            let why = of(&images::Options { mirror, ..made.clone() });
+            assert!(!why.contains("no repository that its OCI image names"), "{why}");
+        }
     }
 
     #[test]

@@ -2,24 +2,63 @@
 
 use crate::cli::UsageError;
 use crate::cli::arguments::ImageArguments;
-use images::external_file::ExternalFile;
 use model::database::Database;
+use model::release::Release;
 use std::path::Path;
 
-/// What vouches for the packages in the distro's place, if anything does: keys of the caller's, or an image by its path
-/// alone, which brings packages, and of most distros the repositories and their keys, too.
+/// What vouches for the packages of `releases` in the distro's place, if anything does: keys of the caller's; an image of
+/// the caller's, which brings packages, and of most distros the repositories and their keys, too; or records of the
+/// caller's, by which a release comes from elsewhere than by the shipped ones.
 ///
-/// With the checksum that its publisher names, an image is the one that was published.
-pub(super) fn in_the_distros_place(arguments: &ImageArguments) -> Option<String> {
-    if !arguments.mirror_keys.is_empty() {
+/// A checksum says which image it is, and not whose: whoever names the one names the other. No shipped record has the
+/// checksum of an image.
+pub(super) fn in_the_distros_place(
+    images: &ImageArguments,
+    records: Option<&Path>,
+    releases: &[Release],
+) -> Option<String> {
+    by_options(images).or_else(|| {
+        // Without a folder the records are the shipped ones.
+        let shipped = ShippedRecords::under(records)?;
+        releases.iter().find_map(|release| shipped.differ(release))
+    })
+}
+
+/// What options have in the distro's place, whichever release it is about.
+pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
+    if !images.mirror_keys.is_empty() {
         return Some("keys that --mirror-key names vouch for the packages".to_owned());
     }
-    let images = [("--cloud-image", &arguments.cloud_image), ("--oci-image", &arguments.oci_image)];
-    images.into_iter().find_map(|(option, given)| {
-        // What cannot be read is refused elsewhere.
-        let image = ExternalFile::parse(given.as_deref()?).ok()?;
-        image.checksum.is_none().then(|| format!("an image without its publisher's checksum is anybody's ({option})"))
-    })
+    let handed_over = [("--cloud-image", &images.cloud_image), ("--oci-image", &images.oci_image)];
+    let (option, _) = handed_over.into_iter().find(|(_, given)| given.is_some())?;
+    Some(format!("an image that is handed over is anybody's ({option})"))
+}
+
+/// The records that are shipped, below those of the caller's.
+pub(super) struct ShippedRecords(Database);
+
+impl ShippedRecords {
+    /// Those below the records of that folder; nothing where no folder is given.
+    pub(super) fn under(records: Option<&Path>) -> Option<ShippedRecords> {
+        records.map(|_| ShippedRecords(Database::embedded()))
+    }
+
+    /// That a release comes from elsewhere than by these, if it does.
+    pub(super) fn differ(&self, release: &Release) -> Option<String> {
+        let record = self.0.record(&release.distro).ok();
+        let known = record.and_then(|record| record.release(&release.version, release.arch).ok());
+        let is_from_there = known.is_some_and(|known| {
+            known.oci_image == release.oci_image
+                && known.suites == release.suites
+                && known.repositories == release.repositories
+                && known.modules == release.modules
+                && known.package_manager == release.package_manager
+                && known.based_on == release.based_on
+                && known.codename == release.codename
+        });
+        let name = release.name();
+        (!is_from_there).then(|| format!("records of yours say where {name} comes from, and not the shipped ones"))
+    }
 }
 
 /// Refuses to write what only the caller vouches for beside the shipped records, which speak of distros' own packages.
@@ -42,23 +81,55 @@ mod tests {
     use super::*;
     use crate::cli::arguments::{Arguments, Command};
     use clap::Parser as _;
+    use model::arch::Arch;
+
+    fn images(more: &[&str]) -> ImageArguments {
+        let words = [&["kata-qualify", "run", "debian:13"], more].concat();
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+        arguments.images.clone()
+    }
 
     #[test]
-    fn an_image_by_its_path_alone_is_anybodys_and_one_by_its_checksum_is_its_publishers() {
+    fn an_image_that_is_handed_over_is_anybodys_also_by_its_own_checksum() {
         let sum = format!("#sha256:{}", "0".repeat(64));
-        let vouched = |more: &[&str]| {
-            let words = [&["kata-qualify", "run", "debian:13"], more].concat();
-            let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
-            in_the_distros_place(&arguments.images)
-        };
+        let vouched = |more: &[&str]| in_the_distros_place(&images(more), None, &[]);
         assert_eq!(vouched(&[]), None);
         assert_eq!(vouched(&["--source", "oci", "--mirror", "http://a.example/debian"]), None);
         for (option, file) in [("--oci-image", "x.tar"), ("--cloud-image", "x.qcow2")] {
-            assert!(vouched(&[option, file]).unwrap().contains(option));
             let named = format!("{file}{sum}");
-            assert_eq!(vouched(&[option, &named]), None);
+            for image in [file, &named] {
+                assert!(vouched(&[option, image]).unwrap().contains(option), "{image}");
+            }
             let with_key = vouched(&[option, &named, "--mirror", "file:///m", "--mirror-key", "k"]);
             assert!(with_key.unwrap().contains("--mirror-key"));
+        }
+    }
+
+    /// What a record says of packages and paths is a correction; where they come from is whose they are.
+    #[test]
+    fn records_that_lead_elsewhere_are_the_callers_and_corrections_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let by = |name: &str, text: &str, target: &str| {
+            let folder = tempfile::tempdir_in(dir.path()).unwrap();
+            std::fs::write(folder.path().join(format!("{name}.yaml")), format!("distro: {name}\n{text}\n")).unwrap();
+            let database = Database::load(&[folder.path().to_owned()]).unwrap();
+            assert!(database.problems().is_empty(), "{:?}", database.problems());
+            let release = database.record(name).unwrap().release(target, Arch::X86_64).unwrap();
+            in_the_distros_place(&images(&[]), Some(folder.path()), &[release])
+        };
+        for text in [
+            "releases: [{version: 44, image: registry.evil.example/fedora:44}]",
+            "releases: [{version: 44, repositories: [theirs]}]",
+            "releases: [{version: 44, modules: ['virt:theirs']}]",
+        ] {
+            let said = by("fedora", text, "44").unwrap();
+            assert!(said.contains("fedora:44"), "{text}: {said}");
+        }
+        assert!(by("debian", "releases: [{version: 13, suites: trixie-theirs}]", "13").is_some());
+        let new = "package-manager: apt\narch: x86_64\nreleases: [{version: 1, suites: mine}]";
+        assert!(by("mine", new, "1").is_some(), "no shipped record says where it comes from");
+        for text in ["vmm: {name: qemu, path: /usr/bin/qemu}", "releases: [{version: 44, eol: 2099-01-01}]"] {
+            assert_eq!(by("fedora", text, "44"), None, "{text}");
         }
     }
 }

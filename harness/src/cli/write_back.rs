@@ -35,7 +35,10 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let journal = join(&whole, joined.path())?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), joined.path());
     if matrix.shaped {
-        vouched::is_not_shipped("keys or an image of the caller's vouch for the packages", Some(&what.records))?;
+        vouched::is_not_shipped(
+            "keys, an image or records of the caller's vouch for the packages",
+            Some(&what.records),
+        )?;
     }
     let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
     records::write_back(&standings, &database, &folder)?;

@@ -4,7 +4,7 @@ use model::arch::Arch;
 use model::database::Database;
 use model::redact::{one_line, without_controls};
 use model::release::Release;
-use operator::detect::{self, Detection, detect};
+use operator::detect::{self, BuiltFor, Detection, detect};
 use root::{Root, RootError};
 use std::path::Path;
 
@@ -26,12 +26,12 @@ pub enum WrongSystem {
         wanted: String,
     },
     /// It is for another architecture.
-    #[error("{name} is for {}, not for {}", .found.name(), .wanted.name())]
+    #[error("{name} is for {found}, not for {wanted}")]
     Arch {
         /// The image.
         name: String,
-        /// That of what is in it.
-        found: Arch,
+        /// That of what is in it: `aarch64`, `64-bit RISC-V`.
+        found: String,
         /// That of the release.
         wanted: Arch,
     },
@@ -49,10 +49,12 @@ pub fn accept(tree: &Path, name: &str, release: &Release, database: &Database) -
     if !is_it {
         return Err(WrongSystem::Release { name: name.to_owned(), found: named(&found), wanted });
     }
-    match detect::arch(&root)?.filter(|arch| *arch != release.arch) {
-        Some(found) => Err(WrongSystem::Arch { name: name.to_owned(), found, wanted: release.arch }),
-        None => Ok(()),
-    }
+    let found = match detect::built_for(&root)? {
+        BuiltFor::Kata(arch) if arch != release.arch => arch.to_string(),
+        BuiltFor::Foreign(foreign) => foreign.to_string(),
+        BuiltFor::Kata(_) | BuiltFor::Unknown => return Ok(()),
+    };
+    Err(WrongSystem::Arch { name: name.to_owned(), found, wanted: release.arch })
 }
 
 /// What a system says it is.

@@ -67,6 +67,11 @@ pub(super) fn any_way(release: &Release, options: &Options) -> Result<ImageRoute
     let missing = |program: &str| ImageErrorKind::ToolMissing { program: program.to_owned() };
     match source {
         Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
+        Source::Oci if options.mirror.is_none() => {
+            if let Some(what) = &release.image_lacks {
+                return Err(ImageErrorKind::ImageLacks { what: what.clone() }.into());
+            }
+        }
         Source::Bootstrap if !has_program(family.bootstrap_program()) => {
             return Err(missing(family.bootstrap_program()).into());
         }

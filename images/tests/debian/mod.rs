@@ -35,6 +35,7 @@ pub(crate) fn release(version: &str) -> Release {
         modules: vec![],
         module_platform: None,
         oci_image: Some(format!("docker.io/library/debian:{version}")),
+        image_lacks: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),
             packages: vec![name("qemu-system-x86")],

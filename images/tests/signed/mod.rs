@@ -90,6 +90,7 @@ pub(crate) fn release(distro: &str, version: &str, package_manager: PackageManag
         modules: vec![],
         module_platform: None,
         oci_image: None,
+        image_lacks: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),
             packages: vec!["kq-hello".parse().unwrap()],

@@ -74,8 +74,8 @@ fn of_candidates(failed: &FailedTest<'_>) -> Option<Route> {
         let why = "The run was about candidates or another record: what it shows is not said of the release.";
         return Some(Route::new(Ruling::Nobody, why));
     }
-    let why = "The run is shaped: keys or an image of the caller's vouch for the packages, and nobody knows that they are \
-               the distro's own.";
+    let why = "The run is shaped: keys, an image or records of the caller's vouch for the packages, and nobody knows that \
+               they are the distro's own.";
     failed.matrix.shaped.then(|| Route::new(Ruling::Nobody, why))
 }
 

@@ -207,7 +207,7 @@ pub enum Event {
         filter: Option<String>,
         /// Whether it was about candidates or another record: such a run is never written back.
         candidate: bool,
-        /// Whether keys or an image of the caller's vouched for packages: what was found is not said of the distro.
+        /// Whether keys, an image or records of the caller's vouched for packages: what was found is not said of the distro.
         #[serde(default)]
         shaped: bool,
         /// Options that the results depend on, in words.

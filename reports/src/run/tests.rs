@@ -175,7 +175,7 @@ fn what_a_run_was_asked_for_is_read_as_data_and_of_an_older_journal_in_words() {
     let told = RunFacts {
         filter: Some(RunFilter::Matching("http://mirror.example/x \u{1b}[1m".to_owned())),
         repeat: Some(5),
-        has_unchecked_image: true,
+        has_callers_image: true,
         ..RunFacts::default()
     };
     for own in [None, Some(&told)] {

@@ -62,7 +62,7 @@ pub(crate) struct Document<'a> {
     filter: Option<String>,
     /// Whether something was laid over the distro or the records.
     candidate: bool,
-    /// Whether keys or an image of the caller's vouched for packages.
+    /// Whether keys, an image or records of the caller's vouched for packages.
     shaped: bool,
     options: &'a [String],
     /// What has changed against the record, or makes the exit code.

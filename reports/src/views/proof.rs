@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn what_may_not_be_written_says_why() {
         type Change = fn(&mut Event);
-        let table: [(Change, &str); 5] = [
+        let table: [(Change, &str); 6] = [
             (
                 |event| {
                     if let Event::RunStarted { shaped, .. } = event {
@@ -174,6 +174,15 @@ mod tests {
                 |event| {
                     if let Event::RunStarted { options, .. } = event {
                         options.push("--oci-image image.tar".to_owned());
+                    }
+                },
+                "not for the records: it is shaped",
+            ),
+            (
+                // By its checksum it is that image, and still anybody's.
+                |event| {
+                    if let Event::RunStarted { options, .. } = event {
+                        options.push("--oci-image image.tar#sha256:00".to_owned());
                     }
                 },
                 "not for the records: it is shaped",
@@ -202,7 +211,7 @@ mod tests {
         // As data it is said once more.
         for facts in [
             RunFacts { has_callers_keys: true, ..RunFacts::default() },
-            RunFacts { has_unchecked_image: true, ..RunFacts::default() },
+            RunFacts { has_callers_image: true, ..RunFacts::default() },
         ] {
             let said = render(&sample::standings(&changed(|event| {
                 if let Event::RunStarted { facts: told, .. } = event {
@@ -211,13 +220,6 @@ mod tests {
             })));
             assert!(said.contains("not for the records: it is shaped"), "{said}");
         }
-        // With its checksum an image is its publisher's.
-        let said = render(&sample::standings(&changed(|event| {
-            if let Event::RunStarted { options, .. } = event {
-                options.push("--oci-image image.tar#sha256:00".to_owned());
-            }
-        })));
-        assert!(!said.contains("shaped"), "{said}");
         let lost = changed(|event| {
             if matches!(event, Event::CellFinished { .. }) {
                 let (phase, message) = (crate::journal::Phase::Tests, "lost".to_owned());

@@ -128,8 +128,8 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         out.push(format!("Brought along: {what}; nothing but Kata's own results is written back."));
     }
     if matrix.shaped {
-        let why = "keys that --mirror-key names, or an image without its checksum, vouch for the packages, so that \
-                   nothing is said of the distro's own";
+        let why = "keys that --mirror-key names, an image that was handed over, or records of the caller's vouch for the \
+                   packages, so that nothing is said of the distro's own";
         out.push(format!("The run is shaped: {why}."));
     }
     out.extend(disagreements(matrix));

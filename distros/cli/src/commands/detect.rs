@@ -2,9 +2,9 @@
 
 use super::support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
-use super::{Exit, Format, json, print, problems};
+use super::{Exit, Format, json, print, problem};
 use clap::Args;
-use operator::detect::{self, Fit};
+use operator::detect::{self, BuiltFor, Fit};
 use std::fmt::Write as _;
 
 /// Arguments of `detect`.
@@ -19,8 +19,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     let root = common.root()?;
     let database = common.database(&root)?;
     let found = system::detect(&root, &database)?;
-    let arch = detect::arch(&root)?;
-    let exit = if found.releases.is_empty() { Exit::Unknown } else { Exit::Ok };
+    let built_for = detect::built_for(&root)?;
+    let arch = built_for.arch();
+    let failed = match (found.releases.is_empty(), built_for) {
+        (true, _) => Some(system::unknown(&root, &database, &found)),
+        (false, BuiltFor::Foreign(foreign)) => Some(system::is_foreign(foreign)),
+        (false, BuiltFor::Kata(_) | BuiltFor::Unknown) => None,
+    };
     if arguments.format == Format::Json {
         let mut system = serde_json::to_value(&found)?;
         system["arch"] = serde_json::to_value(arch)?;
@@ -30,14 +35,15 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
             releases.push(release_json(&release.distro, entry));
         }
         system["releases"] = releases.into();
-        let unknown = found.releases.is_empty().then(|| system::unknown(&root, &database, &found).message);
+        let exit = failed.as_ref().map_or(Exit::Ok, |failed| failed.exit);
+        let problems: Vec<serde_json::Value> = failed.iter().map(problem).collect();
         json(&serde_json::json!({
-            "version": 1, "root": root.path(), "system": system, "problems": problems(unknown),
+            "version": 1, "root": root.path(), "system": system, "problems": problems,
         }))?;
         return Ok(exit);
     }
-    if found.releases.is_empty() {
-        return Err(system::unknown(&root, &database, &found).into());
+    if let Some(failed) = failed {
+        return Err(failed.into());
     }
     let mut out = String::new();
     for release in &found.releases {
@@ -66,5 +72,5 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
         _ => {}
     }
     print(&out)?;
-    Ok(exit)
+    Ok(Exit::Ok)
 }

@@ -29,6 +29,13 @@ pub(crate) struct LintArguments {
     format: LintFormat,
 }
 
+impl LintArguments {
+    /// Whether the answer is for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == LintFormat::Json
+    }
+}
+
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LintFormat {
@@ -63,7 +70,7 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     let unread = checked.iter().filter_map(|file| file.unread).max_by_key(|exit| *exit as u8);
     let all: Vec<Diagnostic> = checked.into_iter().flat_map(|file| file.found).collect();
     drop(out);
-    if arguments.format == LintFormat::Json {
+    if arguments.is_json() {
         json(&serde_json::json!({ "version": 1, "diagnostics": all }))?;
     }
     Ok(unread.unwrap_or(if all.is_empty() { Exit::Ok } else { Exit::No }))

@@ -107,7 +107,7 @@ impl Machine {
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
         let system = System::find(common, &arguments.about)?;
         let components = system.stated();
-        let System { root, record, entry, target, arch, borrowed: _ } = system;
+        let System { root, record, entry, target, arch, borrowed: _, derivative: _ } = system;
         let release = record.release(&target.version, arch)?;
         let guest = guest(arguments)?;
         let read = installed(&root, &release);

@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     }
     let options = match (&arguments.check, component) {
         (Some(file), _) => Some(held(file, arguments.arch, profile)?),
-        (None, Component::Kernel) => Some(KernelOptions::listed(arguments.arch.unwrap_or_else(this_arch), profile)),
+        (None, Component::Kernel) => Some(KernelOptions::listed(arguments.arch.map_or_else(this_arch, Ok)?, profile)),
         (None, _) => None,
     };
     let all = requirements::requirements(profile, component);

@@ -9,7 +9,7 @@ use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry, known};
 use model::target::{self, Target};
 use operator::check::{StatedComponent, stated};
-use operator::detect::{self, Detection};
+use operator::detect::{self, BuiltFor, Derivative, Detection, ForeignArch};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
@@ -94,6 +94,8 @@ pub(crate) struct System {
     pub(crate) arch: Arch,
     /// The relative's record that is used, where the system has none of its own.
     pub(crate) borrowed: Option<BorrowedRecord>,
+    /// What it is beside what its os-release says; its kernel is not the record's.
+    pub(crate) derivative: Option<Derivative>,
 }
 
 /// That a system has no record of its own, and which one it is taken for.
@@ -132,11 +134,11 @@ impl System {
         let root = common.root()?;
         let database = common.database(&root)?;
         let arch = arch(&root, about.arch)?;
-        let (target, borrowed) = match &about.target {
-            Some(text) => (named(text, &database)?, None),
+        let (target, borrowed, derivative) = match &about.target {
+            Some(text) => (named(text, &database)?, None, None),
             None => {
                 let found = detect(&root, &database)?;
-                (only(&root, &database, &found)?, BorrowedRecord::of(&found))
+                (only(&root, &database, &found)?, BorrowedRecord::of(&found), found.derivative)
             }
         };
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
@@ -144,7 +146,7 @@ impl System {
         let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
         // That it exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;
-        Ok(System { root, record, entry, target, arch, borrowed })
+        Ok(System { root, record, entry, target, arch, borrowed, derivative })
     }
 
     /// What installs its packages.
@@ -169,15 +171,26 @@ impl System {
 }
 
 /// The architecture that is named, else the system's; this machine's where nothing of the system tells.
+///
+/// A system of another than Kata's has none: what is known of a release would be taken for what is known of it.
 pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
     if let Some(arch) = named {
         return Ok(arch);
     }
-    let own = detect::arch(root).map_err(|e| {
+    let own = detect::built_for(root).map_err(|e| {
         Failed::new(Exit::Unknown, "unreadable", format!("the system's architecture is not known: {e}"))
             .hint("name it with --arch, or run it as a user who may read that, such as root")
     })?;
-    Ok(own.unwrap_or_else(this_arch))
+    match own {
+        BuiltFor::Kata(arch) => Ok(arch),
+        BuiltFor::Foreign(foreign) => Err(is_foreign(foreign)),
+        BuiltFor::Unknown => this_arch(),
+    }
+}
+
+/// That the system is of an architecture that Kata does not have.
+pub(crate) fn is_foreign(foreign: ForeignArch) -> Failed {
+    Failed::foreign(&format!("the system is built for {foreign}"))
 }
 
 /// That something cannot be read which the answer depends on.

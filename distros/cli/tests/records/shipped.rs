@@ -31,6 +31,7 @@ const ORDER: [&str; 19] = [
     "confidence",
     "repositories",
     "modules",
+    "image-lacks",
     "parts-from",
     "vmm",
     "fs",

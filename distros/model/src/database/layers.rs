@@ -1,6 +1,6 @@
 //! Files of records and of verdicts as they are read, layer on layer.
 
-use super::{Database, DatabaseError, KNOWN_ISSUES, RECORDS, VERDICTS};
+use super::{Database, DatabaseError, KNOWN_ISSUES, RECORDS, SYSTEM_FOLDERS, VERDICTS};
 use crate::diagnostic::{Diagnostic, UNREADABLE, finish};
 use crate::known_issues::{self, KnownIssue, KnownIssuesFile};
 use crate::record::{Draft, RecordError};
@@ -40,7 +40,8 @@ impl Layers {
 
     pub(super) fn directory(&mut self, directory: &Path) -> Result<(), DatabaseError> {
         for file in yaml_files(directory)? {
-            self.add(&file, Draft::of_text(&file, text_of(&file, bytes(&file))?));
+            let draft = Draft::of_text(&file, text_of(&file, bytes(&file))?);
+            self.add(&file, draft.map(Draft::of_an_admin));
         }
         for file in yaml_files_below(directory, verified::FOLDER)? {
             self.add_verdicts(&file, text_of(&file, bytes(&file))?);
@@ -52,9 +53,11 @@ impl Layers {
     }
 
     pub(super) fn system_folder(&mut self, root: &Root, folder: &Path) -> Result<(), DatabaseError> {
+        let is_packaged = folder == Path::new(SYSTEM_FOLDERS[0]);
         for inside in self.yaml_files_in(root, folder)? {
             let path = root.shown(&inside);
-            self.add(&path, Draft::of_text(&path, text_of(&path, bytes_in(root, &inside))?));
+            let draft = Draft::of_text(&path, text_of(&path, bytes_in(root, &inside))?);
+            self.add(&path, if is_packaged { draft } else { draft.map(Draft::of_an_admin) });
         }
         for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER))? {
             let path = root.shown(&inside);

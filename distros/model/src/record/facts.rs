@@ -1,6 +1,6 @@
 //! What a record says about a release, fact by fact: for people, with its confidence.
 
-use super::resolve::{listed, merged, preferred_first, stated_for};
+use super::resolve::{listed, preferred_first, stated_for};
 use super::{ComponentEntry, ComponentKind, Confidence, Fact, Record, ReleaseEntry, SourceLocation, known};
 use crate::arch::Arch;
 use serde::{Serialize, Serializer};
@@ -43,6 +43,8 @@ pub enum FactSubject {
     Lts,
     /// The OCI image.
     Image,
+    /// What is in none of the repositories that the OCI image names.
+    ImageLacks,
     /// Where Kata's parts come from where they are no packages.
     PartsFrom,
     /// The package suites.
@@ -66,6 +68,7 @@ impl fmt::Display for FactSubject {
             FactSubject::Eol => return f.pad("eol"),
             FactSubject::Lts => return f.pad("lts"),
             FactSubject::Image => return f.pad("image"),
+            FactSubject::ImageLacks => return f.pad("image lacks"),
             FactSubject::PartsFrom => return f.pad("parts from"),
             FactSubject::Suites => return f.pad("suites"),
             FactSubject::Repositories => return f.pad("repositories"),
@@ -97,8 +100,9 @@ impl Record {
         for (subject, date) in dates {
             self.state(&mut facts, subject, date, |d| Some(vec![d.to_string()]));
         }
-        let parts = merged(&self.defaults, &release.parts);
+        let parts = self.parts(release);
         self.state(&mut facts, FactSubject::Image, &parts.image, |image| Some(vec![image.clone()]));
+        self.state(&mut facts, FactSubject::ImageLacks, &parts.image_lacks, |what| Some(vec![what.clone()]));
         self.state(&mut facts, FactSubject::PartsFrom, &parts.parts_from, |from| Some(vec![from.clone()]));
         self.state(&mut facts, FactSubject::Suites, &parts.suites, |suites| {
             Some(suites.iter().map(|suite| suite.name.clone()).collect())

@@ -3,6 +3,7 @@
 //! The shipped records are the lowest layer, the admin's the highest; what a higher one states wins, key by key.
 //! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
 
+use super::inherited::parts;
 use super::resolve::merged;
 use super::{CommonFields, ComponentEntry, Fact, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
@@ -170,12 +171,16 @@ impl Draft {
                     released: None,
                     eol: None,
                     lts: None,
-                    parts: CommonFields { image: None, ..parent.parts },
+                    // How well it is known of the parent is in its facts now; the child says how well it is of itself.
+                    parts: CommonFields { image: None, image_lacks: None, ..parts(&self.defaults, &parent) },
+                    confidence: None,
+                    is_added: release.is_added,
                     ..parent
                 })
             };
             self.releases = Some(own.iter().filter_map(stands_on).collect());
             self.defaults.image = None;
+            self.defaults.image_lacks = None;
         }
         self.under(child)
     }
@@ -189,8 +194,15 @@ impl Draft {
             for date in [&mut release.released, &mut release.eol, &mut release.lts].into_iter().flatten() {
                 date.source += by;
             }
+            release.confidence.iter_mut().for_each(|confidence| confidence.source += by);
             renumber(&mut release.parts, by);
         }
+    }
+
+    /// The same as a layer of the admin's, who vouches for no more than it states.
+    pub(crate) fn of_an_admin(mut self) -> Draft {
+        self.releases.iter_mut().flatten().for_each(|release| release.is_added = true);
+        self
     }
 }
 
@@ -209,6 +221,8 @@ fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
         based_on: if over.based_on.is_empty() { below.based_on.clone() } else { over.based_on },
         package_manager: over.package_manager.or(below.package_manager),
         module_platform: over.module_platform.or_else(|| below.module_platform.clone()),
+        confidence: over.confidence.or_else(|| below.confidence.clone()),
+        is_added: below.is_added,
         parts: merged(&below.parts, &over.parts),
         span: over.span,
         source: over.source,
@@ -230,6 +244,7 @@ fn renumber(parts: &mut CommonFields, by: usize) {
     fact(&mut parts.repositories, by);
     fact(&mut parts.modules, by);
     fact(&mut parts.image, by);
+    fact(&mut parts.image_lacks, by);
     fact(&mut parts.parts_from, by);
     for list in [&mut parts.vmms, &mut parts.filesystems] {
         fact(list, by).into_iter().flatten().for_each(|c| component(c, by));

@@ -2,7 +2,7 @@
 
 use super::component::{PART_KEYS, parts};
 use super::layer::Position;
-use super::{CommonFields, Confidence, Draft, RecordError, ReleaseEntry, Source, read_text};
+use super::{CommonFields, Confidence, Draft, Fact, RecordError, ReleaseEntry, Source, read_text};
 use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::package_manager::PackageManager;
@@ -178,6 +178,8 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 based_on: Vec::new(),
                 package_manager: None,
                 module_platform: None,
+                confidence: None,
+                is_added: false,
                 parts: CommonFields::default(),
                 span,
                 source: 0,
@@ -224,6 +226,13 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
         based_on: Vec::new(),
         package_manager,
         module_platform,
+        confidence: node.get("confidence").map(|_| Fact {
+            value: Some(confidence),
+            confidence,
+            span: node.span.clone(),
+            source: 0,
+        }),
+        is_added: false,
         parts: parts(d, node, confidence),
         span: node.span.clone(),
         source: 0,

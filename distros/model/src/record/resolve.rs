@@ -72,7 +72,7 @@ impl Record {
 
     /// Where Kata's parts come from in a release where they are no packages, in words.
     pub fn parts_from(&self, release: &ReleaseEntry) -> Option<String> {
-        known(&merged(&self.defaults, &release.parts).parts_from).cloned()
+        known(&self.parts(release).parts_from).cloned()
     }
 
     /// The architectures of a release.
@@ -98,7 +98,7 @@ impl Record {
                 known: known.join(", "),
             });
         }
-        let parts = merged(&self.defaults, &entry.parts);
+        let parts = self.parts(entry);
         let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
         let manager = |c: &ComponentEntry| {
             Some(ContainerManager { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? })
@@ -118,6 +118,7 @@ impl Record {
             repositories: known(&parts.repositories).cloned().unwrap_or_default(),
             modules: known(&parts.modules).cloned().unwrap_or_default(),
             oci_image: known(&parts.image).cloned(),
+            image_lacks: known(&parts.image_lacks).cloned(),
             vmms: known(&parts.vmms)
                 .into_iter()
                 .flatten()
@@ -148,7 +149,7 @@ impl Record {
         arch: Arch,
         kinds: &[ComponentKind],
     ) -> Vec<(ComponentKind, String)> {
-        let parts = merged(&self.defaults, &release.parts);
+        let parts = self.parts(release);
         let names = |list: &[ComponentEntry]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let of = |kind: ComponentKind| match kind {
             ComponentKind::Vmm => names(known(&parts.vmms).map_or(&[], Vec::as_slice)),
@@ -190,7 +191,7 @@ impl Record {
 
     /// The component of that name, with the record's defaults applied.
     fn component(&self, release: &ReleaseEntry, kind: ComponentKind, name: &str) -> Option<ComponentEntry> {
-        let parts = merged(&self.defaults, &release.parts);
+        let parts = self.parts(release);
         let list = |fact| known(fact).cloned().unwrap_or_default();
         let all: Vec<ComponentEntry> = match kind {
             ComponentKind::Vmm => list(&parts.vmms),
@@ -203,7 +204,7 @@ impl Record {
 
     /// Repositories and modules that must be enabled for a release, with the confidence of the weaker.
     pub fn enables(&self, release: &ReleaseEntry) -> (Vec<String>, Vec<String>, Confidence) {
-        let parts = merged(&self.defaults, &release.parts);
+        let parts = self.parts(release);
         let stated = [&parts.repositories, &parts.modules];
         let confidence = stated.into_iter().flatten().map(|f| f.confidence).min();
         let list = |fact| known(fact).cloned().unwrap_or_default();
@@ -250,6 +251,7 @@ pub(super) fn merged(defaults: &CommonFields, over: &CommonFields) -> CommonFiel
         repositories: pick(&defaults.repositories, &over.repositories),
         modules: pick(&defaults.modules, &over.modules),
         image: pick(&defaults.image, &over.image),
+        image_lacks: pick(&defaults.image_lacks, &over.image_lacks),
         parts_from: pick(&defaults.parts_from, &over.parts_from),
         vmms: merge_fact(&defaults.vmms, &over.vmms, merge_components),
         filesystems: merge_fact(&defaults.filesystems, &over.filesystems, merge_components),

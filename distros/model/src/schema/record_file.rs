@@ -82,6 +82,8 @@ struct Offers {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// What is in none of the repositories that the OCI image names.
+    image_lacks: Option<String>,
     /// Where Kata's parts come from, where they are no packages.
     parts_from: Option<String>,
     /// VMMs, the preferred one first.

@@ -39,7 +39,7 @@ struct Entry {
     harness: Version,
     /// A digest of what was required.
     test_set: Version,
-    /// Whether keys or an image of the caller's vouched for the packages.
+    /// Whether keys, an image or records of the caller's vouched for the packages.
     shaped: Option<bool>,
     /// The Kata that was run, where the verdicts are Kata's own.
     kata: Option<Kata>,

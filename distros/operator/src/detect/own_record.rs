@@ -21,8 +21,8 @@ pub struct OwnRecord {
 /// The record that makes the system in `root` known, of which `found` has no release.
 ///
 /// Of a distro that has a record it names the release; of a relative's it names what it is built from, and of others the
-/// package manager, which are guesses for the admin to look at. `None` where the system's own names cannot stand in a
-/// record, and where it is to borrow none.
+/// package manager, which are guesses for the admin to look at: what the release inherits is assumed. `None` where the
+/// system's own names cannot stand in a record, and where it is to borrow none.
 pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option<OwnRecord> {
     if found.refused.is_some() {
         return None;
@@ -31,23 +31,24 @@ pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option
     let version = version(&os)?;
     let whole = |distro: &str, lines: &[String]| OwnRecord {
         file: format!("{distro}.yaml"),
-        lines: std::iter::once(format!("distro: {distro}")).chain(lines.iter().cloned()).collect(),
+        lines: std::iter::once(format!("distro: {}", scalar(distro))).chain(lines.iter().cloned()).collect(),
     };
-    let releases = |version: &str| format!("releases: [{{version: {version}}}]");
+    let release = |keys: &str| format!("releases: [{{{keys}}}]");
+    let assumed = |version: &str| release(&format!("version: {}, confidence: assumed", scalar(version)));
     match (&found.distro, found.by) {
-        (Some(distro), Some(FoundBy::Id)) => Some(whole(distro, &[releases(&version)])),
-        (Some(distro), Some(FoundBy::PlatformId)) => Some(whole(distro, &[releases(&Platform::of(&os)?.version)])),
+        (Some(distro), Some(FoundBy::Id)) => Some(whole(distro, &[assumed(&version)])),
+        (Some(distro), Some(FoundBy::PlatformId)) => Some(whole(distro, &[assumed(&Platform::of(&os)?.version)])),
         (Some(distro), _) => {
-            let parent = built_from(database.record(distro).ok()?, &version)?;
-            let release = format!("releases: [{{version: {version}, derives-from: {parent}}}]");
-            is_distro(&found.id).then(|| whole(&found.id, &[format!("derives-from: {distro}"), release]))
+            let parent = built_from(database.record(distro).ok()?, &os, &version)?;
+            let keys = format!("version: {}, derives-from: {parent}, confidence: assumed", scalar(&version));
+            is_distro(&found.id).then(|| whole(&found.id, &[format!("derives-from: {distro}"), release(&keys)]))
         }
         (None, _) => {
             let arches: Vec<&str> = Arch::ALL.iter().map(|arch| arch.name()).collect();
             let lines = [
                 format!("package-manager: {}", manager(root)),
                 format!("arch: [{}]", arches.join(", ")),
-                releases(&version),
+                release(&format!("version: {}", scalar(&version))),
             ];
             is_distro(&found.id).then(|| whole(&found.id, &lines))
         }
@@ -66,17 +67,33 @@ fn version(os: &OsRelease) -> Option<String> {
     (begins && version.len() <= 64 && version.chars().all(is_plain)).then(|| version.to_owned())
 }
 
+/// Whether an `ID` can be a record's name: os-release(5) lets it begin with a digit.
 fn is_distro(id: &str) -> bool {
-    id.starts_with(|c: char| c.is_ascii_lowercase())
+    id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
 }
 
-/// The release of the parent that has the same major version, else its latest numbered one.
-fn built_from<'r>(parent: &'r Record, version: &str) -> Option<&'r str> {
-    let major = version.split('.').next().unwrap_or_default();
+/// A plain word as a scalar of YAML, between quotes where it would be something else than text.
+fn scalar(word: &str) -> String {
+    let means_something = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "unknown"];
+    let is_number =
+        || word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(|c: char| c.is_ascii_alphabetic());
+    match means_something.contains(&word.to_ascii_lowercase().as_str()) || is_number() {
+        true => format!("\"{word}\""),
+        false => word.to_owned(),
+    }
+}
+
+/// The release of the parent that the system's platform numbers, as `platform:al8` does, else that of the same major
+/// version, else the latest numbered one.
+fn built_from<'r>(parent: &'r Record, os: &OsRelease, version: &str) -> Option<&'r str> {
+    let platform = os.get("PLATFORM_ID").and_then(|id| id.strip_prefix("platform:")).unwrap_or_default();
+    let platform = platform.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let majors = [platform, version].map(|numbers| numbers.split('.').next().unwrap_or_default());
     let versions = || parent.releases.iter().map(|r| r.version.as_str());
+    let same = majors.into_iter().find_map(|major| versions().find(|version| *version == major));
     let mut numbered = versions().filter(|v| v.starts_with(|c: char| c.is_ascii_digit()));
-    versions().find(|v| *v == major).or_else(|| numbered.next_back()).or_else(|| versions().next_back())
+    same.or_else(|| numbered.next_back()).or_else(|| versions().next_back())
 }
 
 /// The package manager whose database is there.

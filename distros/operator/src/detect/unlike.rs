@@ -1,23 +1,61 @@
 //! Systems that name a relative, or have its `ID`, and are unlike it in what its record is about.
 
 use crate::os_release::OsRelease;
+use root::{Root, RootError};
+use std::path::Path;
+
+/// Systems that are replaced as a whole, by their `ID`: their names, and whose package manager they have.
+const REPLACED: [(&str, &str, &str); 7] = [
+    ("blendos", "blendOS", "Arch"),
+    ("chimeraos", "ChimeraOS", "Arch"),
+    ("endless", "Endless OS", "Debian"),
+    ("holoiso", "HoloISO", "Arch"),
+    ("kde-linux", "KDE Linux", "Arch"),
+    ("steamos", "SteamOS", "Arch"),
+    ("vanilla", "Vanilla OS", "Debian"),
+];
+
+/// Programs of systems that are replaced as a whole, whose os-release may be any: what has them, and who says so.
+///
+/// `midclt` asks the middleware of TrueNAS; frzr and ABRoot deploy images (README.md of ChimeraOS/frzr and
+/// Vanilla-OS/ABRoot).
+const SIGNS: [(&str, &str); 4] = [
+    ("/usr/bin/midclt", "TrueNAS is an appliance"),
+    ("/usr/bin/frzr", "what frzr deploys is image-based"),
+    ("/usr/bin/frzr-deploy", "what frzr deploys is image-based"),
+    ("/usr/bin/abroot", "what ABRoot deploys is image-based"),
+];
 
 /// Why no relative's record is the system's; `has_own` where there is a record of its `ID`.
-pub(super) fn why(os: &OsRelease, has_own: bool) -> Option<&'static str> {
+///
+/// # Errors
+///
+/// That a folder on the way to a sign cannot be searched.
+pub(super) fn why(root: &Root, os: &OsRelease, has_own: bool) -> Result<Option<String>, RootError> {
     // It keeps the os-release of the SUSE Linux Micro that its image is built from, and says what it is beside it.
     if os.get("VARIANT") == Some("Harvester") {
-        return Some(
-            "Harvester is image-based: its system is replaced as a whole, and no package can be installed into it",
-        );
+        let why =
+            "Harvester is image-based: its system is replaced as a whole, and no package can be installed into it";
+        return Ok(Some(why.to_owned()));
     }
-    if has_own {
-        return None;
+    let id = os.id();
+    if !has_own {
+        if id == "arch32" {
+            let why = "Arch Linux 32 is built for i686, an architecture that Kata does not have";
+            return Ok(Some(why.to_owned()));
+        }
+        if let Some((_, name, whose)) = REPLACED.iter().find(|(known, _, _)| *known == id) {
+            return Ok(Some(replaced(&format!("{name} is image-based"), &format!("{whose}'s"))));
+        }
     }
-    match os.id().as_str() {
-        "steamos" => Some(
-            "SteamOS is image-based: its system is replaced as a whole, and what Arch's package manager put there is lost",
-        ),
-        "arch32" => Some("Arch Linux 32 is built for i686, an architecture that Kata does not have"),
-        _ => None,
+    for (sign, what) in SIGNS {
+        if root.look(Path::new(sign))?.is_some() {
+            return Ok(Some(replaced(what, "a")));
+        }
     }
+    Ok(None)
+}
+
+fn replaced(what: &str, whose: &str) -> String {
+    format!("{what}: its system is replaced as a whole, and what {whose} package manager put there is lost")
 }

@@ -21,6 +21,11 @@ fn the_system_decides_where_the_record_cannot() {
     assert_eq!(choice(&["usr/bin/microdnf"], dnf), Installer::Microdnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree"], dnf), Installer::Dnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree", "run/ostree-booted"], dnf), Installer::RpmOstree);
+    // bootc's systems, and Endless OS, which is built of Debian's packages.
+    for booted in ["run/ostree-booted", "ostree/repo"] {
+        assert_eq!(choice(&["usr/bin/dnf", "usr/bin/bootc", booted], dnf), Installer::ImageBased);
+        assert_eq!(choice(&["usr/bin/apt-get", booted], PackageManager::Apt), Installer::ImageBased);
+    }
     assert_eq!(choice(&["usr/bin/yum"], dnf), Installer::Yum);
     assert_eq!(choice(&["usr/bin/tdnf"], dnf), Installer::Tdnf);
     // Enterprise Linux 8 and Amazon Linux 2023 have dnf under its old name; Amazon Linux 2 may have it beside yum.

@@ -13,7 +13,7 @@ pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
         repeat: (arguments.repeat > 1).then_some(arguments.repeat),
         vm_memory_mib: arguments.environments.contains(&In::Vm).then_some(arguments.vm_memory),
         has_callers_keys: !arguments.images.mirror_keys.is_empty(),
-        has_unchecked_image: given_images(&arguments.images).any(|(_, image)| image.checksum.is_none()),
+        has_callers_image: given_images(&arguments.images).next().is_some(),
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
             [&["--oci-image", "x.tar"][..], &["--cloud-image", "x.qcow2"], &["--oci-image", checked.as_str()], &key]
         {
             let arguments = parsed(more);
-            let by_caller = crate::cli::vouched::in_the_distros_place(&arguments.images);
+            let by_caller = crate::cli::vouched::by_options(&arguments.images);
             assert_eq!(facts(&arguments).is_shaped(), by_caller.is_some(), "{more:?}");
             // As an older program would have it.
             assert_eq!(RunFacts::told(None, None, &options(&arguments)), facts(&arguments), "{more:?}");

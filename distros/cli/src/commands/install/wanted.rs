@@ -3,6 +3,7 @@
 use super::super::check::chosen;
 use super::super::system::System;
 use super::super::{Exit, Failed};
+use model::database::{Database, SYSTEM_FOLDERS};
 use model::package::PackageName;
 use model::record::{ComponentKind, Confidence};
 use operator::check::StatedComponent;
@@ -39,6 +40,7 @@ pub(super) fn wanted(
         Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
             .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
     };
+    not_anothers_kernel(system, components)?;
     let mut packages: Vec<PackageName> = Vec::new();
     // A filesystem that comes with the VMM is given by the VMM's packages.
     let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
@@ -60,6 +62,31 @@ pub(super) fn wanted(
         return Err(assumed("the repositories and modules"));
     }
     Ok(InstallRequest { packages, repositories, modules })
+}
+
+/// Refuses the kernel of the distro for a derivative that has one of its own, which the other would stand beside or in
+/// the place of. What the admin's records say is another matter.
+fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Result<(), Failed> {
+    let Some(derivative) = &system.derivative else { return Ok(()) };
+    let Some(kernel) = components.iter().find(|stated| stated.kind == ComponentKind::Kernel) else { return Ok(()) };
+    let database = Database::embedded();
+    let shipped = database.record(&system.target.distro).ok().and_then(|record| {
+        let entry = record.find_release(&system.target.version)?;
+        record.packages_of(entry, system.arch, ComponentKind::Kernel, &kernel.name)
+    });
+    if kernel.packages != shipped {
+        return Ok(());
+    }
+    let (name, target) = (derivative.name, &system.target);
+    Err(Failed::new(
+        Exit::Unknown,
+        "own-kernel",
+        format!("{name} has a kernel of its own, and the record of {target} has the packages of another"),
+    )
+    .hint(format!(
+        "state its packages in {}/{}.yaml, or pass --target {target}, if that one is wanted all the same",
+        SYSTEM_FOLDERS[1], target.distro
+    )))
 }
 
 /// The components that are packaged and for which there is nothing to install, as the record says.

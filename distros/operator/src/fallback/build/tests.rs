@@ -47,6 +47,7 @@ fn nothing_of_a_record_becomes_a_command() {
         modules: Vec::new(),
         module_platform: None,
         oci_image: None,
+        image_lacks: None,
         vmms: Vec::new(),
         filesystems: Vec::new(),
         kernel: None,

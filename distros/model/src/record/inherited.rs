@@ -1,0 +1,158 @@
+//! What a release inherits, and how well that is known of it.
+//!
+//! What somebody has read of a distro's releases says little of one that somebody else adds, or that is yet to come: a
+//! release may state a `confidence` that what it inherits does not exceed, and what one inherits that a layer of the
+//! admin's adds is assumed, unless it states one.
+
+use super::resolve::merged;
+use super::{CommonFields, ComponentEntry, Confidence, Fact, PerArch, Record, ReleaseEntry};
+use crate::package::PackageName;
+use std::ops::Range;
+
+impl Record {
+    /// What is stated of a release, with the record's defaults applied.
+    pub(super) fn parts(&self, release: &ReleaseEntry) -> CommonFields {
+        parts(&self.defaults, release)
+    }
+}
+
+/// What a release has over these defaults, each fact as well known as it is of that release.
+pub(super) fn parts(defaults: &CommonFields, release: &ReleaseEntry) -> CommonFields {
+    let mut parts = merged(defaults, &release.parts);
+    let at_most = |source: usize, span: &Range<usize>| match &release.confidence {
+        // What stands in the release's own map has its confidence from there, and what a higher layer states from that.
+        Some(own) => {
+            let is_inside = source == own.source && own.span.contains(&span.start);
+            own.value.filter(|_| source <= own.source && !is_inside)
+        }
+        None => (release.is_added && source < release.source).then_some(Confidence::Assumed),
+    };
+    bound(&mut parts, &at_most);
+    parts
+}
+
+/// How well a fact is known at most, by its source and its place in that.
+type AtMost<'a> = dyn Fn(usize, &Range<usize>) -> Option<Confidence> + 'a;
+
+/// Takes from every fact the confidence that it has too much.
+fn bound(parts: &mut CommonFields, at_most: &AtMost<'_>) {
+    fn fact<'f, T>(fact: &'f mut Option<Fact<T>>, at_most: &AtMost<'_>) -> Option<&'f mut T> {
+        let fact = fact.as_mut()?;
+        lower(fact, at_most);
+        fact.value.as_mut()
+    }
+    fn lower<T>(fact: &mut Fact<T>, at_most: &AtMost<'_>) {
+        if let Some(most) = at_most(fact.source, &fact.span) {
+            fact.confidence = fact.confidence.min(most);
+        }
+    }
+    let component = |component: &mut ComponentEntry| {
+        fact::<PerArch<Vec<PackageName>>>(&mut component.packages, at_most);
+        fact::<PerArch<String>>(&mut component.path, at_most);
+    };
+    fact(&mut parts.suites, at_most);
+    fact(&mut parts.repositories, at_most);
+    fact(&mut parts.modules, at_most);
+    fact(&mut parts.image, at_most);
+    fact(&mut parts.image_lacks, at_most);
+    fact(&mut parts.parts_from, at_most);
+    for list in [&mut parts.vmms, &mut parts.filesystems] {
+        fact(list, at_most).into_iter().flatten().for_each(component);
+    }
+    for list in parts.listed.values_mut() {
+        lower(list, at_most);
+        list.value.iter_mut().flatten().for_each(component);
+    }
+    fact(&mut parts.kernel, at_most).into_iter().for_each(component);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::Arch;
+    use crate::record::{Draft, FactSubject};
+    use std::path::Path;
+
+    const LOW: &str = "distro: d
+package-manager: dnf
+arch: x86_64
+confidence: packaging
+repositories: [crb]
+vmm: {name: qemu, packages: q, path: /q}
+releases:
+  - version: 1
+  - version: 2
+    confidence: assumed
+    vmm: {name: qemu, path: /q2, confidence: measured}
+";
+
+    fn draft(path: &str, text: &str) -> Draft {
+        Draft::parse(Path::new(path), text).unwrap()
+    }
+
+    /// Of a release: subject and confidence of what is stated of its VMM, and of what is to be enabled.
+    fn known(record: &Record, version: &str) -> Vec<(String, Confidence)> {
+        let entry = record.find_release(version).unwrap();
+        let facts = record.facts(entry, Arch::X86_64).into_iter().filter(|fact| fact.subject != FactSubject::Eol);
+        let mut all: Vec<(String, Confidence)> =
+            facts.map(|fact| (fact.subject.to_string(), fact.confidence)).collect();
+        all.push(("enables".to_owned(), record.enables(entry).2));
+        all.sort();
+        all
+    }
+
+    fn expected(repositories: Confidence, packages: Confidence, path: Confidence) -> Vec<(String, Confidence)> {
+        let all = [
+            ("enables", repositories),
+            ("repositories", repositories),
+            ("vmm qemu packages", packages),
+            ("vmm qemu path", path),
+        ];
+        all.map(|(subject, confidence)| (subject.to_owned(), confidence)).to_vec()
+    }
+
+    #[test]
+    fn a_release_may_know_less_of_what_it_inherits() {
+        use Confidence::{Assumed, Documented, Measured, Packaging};
+        let record = draft("low", LOW).complete().unwrap();
+        assert_eq!(known(&record, "1"), expected(Packaging, Packaging, Packaging));
+        assert_eq!(known(&record, "2"), expected(Assumed, Assumed, Measured), "its own is as it says");
+        // A higher layer knows what it says, of what it adds to also.
+        let high = "distro: d\nvmm: {name: qemu, packages: r, confidence: documented}\n";
+        let record = draft("low", LOW).under(draft("high", high)).complete().unwrap();
+        assert_eq!(known(&record, "2"), expected(Assumed, Documented, Measured));
+    }
+
+    #[test]
+    fn what_an_added_release_inherits_is_assumed_unless_it_says_how_well_it_is_known() {
+        use Confidence::{Assumed, Documented, Measured, Packaging};
+        let over = |release: &str| {
+            let high = format!("distro: d\nreleases:\n  - {{{release}}}\n");
+            let record = draft("low", LOW).under(draft("high", &high).of_an_admin()).complete().unwrap();
+            known(&record, record.releases.last().map(|last| last.version.as_str()).unwrap())
+        };
+        assert_eq!(over("version: 3"), expected(Assumed, Assumed, Assumed));
+        let own = "vmm: {name: qemu, path: /opt/q, confidence: measured}";
+        assert_eq!(over(&format!("version: 3, {own}")), expected(Assumed, Assumed, Measured));
+        assert_eq!(over("version: 3, confidence: documented"), expected(Documented, Documented, Documented));
+        assert_eq!(over("version: 3, confidence: measured"), expected(Packaging, Packaging, Packaging));
+        // One that is there beneath is none that was added.
+        assert_eq!(over("version: 2, eol: unknown"), expected(Assumed, Assumed, Measured));
+    }
+
+    #[test]
+    fn a_release_that_stands_on_a_parents_knows_no_more_than_that_one() {
+        use Confidence::{Assumed, Measured, Packaging};
+        let child = |parent: &str, more: &str| {
+            let text =
+                format!("distro: e\nderives-from: d\nreleases:\n  - {{version: 9, derives-from: {parent}{more}}}\n");
+            draft("child", &text)
+        };
+        let of = |child: Draft| known(&draft("low", LOW).parent_of(child).complete().unwrap(), "9");
+        assert_eq!(of(child("1", "")), expected(Packaging, Packaging, Packaging), "a shipped record was read");
+        assert_eq!(of(child("1", "").of_an_admin()), expected(Assumed, Assumed, Assumed));
+        assert_eq!(of(child("1", ", confidence: assumed")), expected(Assumed, Assumed, Assumed));
+        assert_eq!(of(child("2", ", confidence: packaging")), expected(Assumed, Assumed, Packaging));
+        assert_eq!(of(child("2", "")), expected(Assumed, Assumed, Measured));
+    }
+}
