@@ -1,6 +1,7 @@
 //! What CI does with bundles: the commands, and the scripts that its workflow calls.
 
 use crate::made::{End, Made, Said, journal, make, said};
+use model::verified::Basis;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -198,6 +199,23 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("vouch"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
+}
+
+/// Its journal says `hardware`, and that its guests were emulated.
+#[test]
+fn nothing_is_written_back_as_hardware_that_was_emulated() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
+    make(&dir.path().join("run"), &Made { basis, accelerator: Some("tcg"), fails, at: 60, ..Made::default() });
+    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
+    assert!(text.contains("no vhost-user-blk") && !text.contains("basis: hardware"), "{text}");
+    make(&dir.path().join("real"), &Made { run: "r2", basis, fails, at: 120, ..Made::default() });
+    let written = said(dir.path(), &["write-back", "real", "--records", "records"]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    assert!(fs::read_to_string(records.join("verified/debian.yaml")).unwrap().contains("basis: hardware"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
+use super::contradicted::{Claims, hardware_contradicted, is_emulated_guest};
 use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
@@ -45,6 +46,7 @@ pub fn fold(journal: &Journal) -> Run {
     // One, unless the journal was merged: each run's ending, by its id.
     let mut endings: BTreeMap<String, RunEnding> = BTreeMap::new();
     let mut current = String::new();
+    let mut claims = Claims::default();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
         // Of runs that were merged, one that began earlier may have ended later.
@@ -82,9 +84,10 @@ pub fn fold(journal: &Journal) -> Run {
                 // Together with the run that it reruns it is of all that this one was of.
                 let of_all = |filter: &&String| filter.strip_prefix(RERUN).is_some_and(|run| endings.contains_key(run));
                 run.filter = filter.as_ref().filter(|f| !of_all(f)).map(|f| redactor.line(f)).or(run.filter);
-                run.candidate |= *candidate;
-                // Also where somebody took the stamp away.
-                run.shaped |= *shaped || options.iter().any(|option| is_of_the_callers(option));
+                // Also where somebody took a stamp away.
+                claims = Claims::of(options, argv);
+                run.candidate |= *candidate || claims.candidate;
+                run.shaped |= *shaped || claims.shaped;
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
@@ -101,7 +104,7 @@ pub fn fold(journal: &Journal) -> Run {
                 for cell in event.cells() {
                     let folding = folding.entry(cell.clone()).or_default();
                     folding.of_run(&current);
-                    folding.event(entry.at, event, written_as, &mut names);
+                    folding.event(entry.at, event, written_as, &claims, &mut names);
                 }
             }
         }
@@ -146,6 +149,8 @@ struct Folding {
     /// Tests that began and have not ended.
     open: BTreeSet<(String, Vec<String>)>,
     phase: Option<(Phase, Timestamp)>,
+    /// Whether a guest of it was started without KVM.
+    emulated_guest: bool,
 }
 
 impl Folding {
@@ -171,7 +176,17 @@ impl Folding {
         whole
     }
 
-    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, names: &mut Names<'_>) {
+    /// Has what was claimed count only as far as nothing else in the journal speaks against it.
+    fn weigh_basis(&mut self) {
+        let Some(facts) = self.cell.facts.as_mut().filter(|facts| facts.basis == Basis::Hardware) else { return };
+        if let Some(why) = hardware_contradicted(facts, self.emulated_guest) {
+            facts.basis = Basis::Emulated;
+            facts.notes.push(format!("it counts as emulated: {why}"));
+            self.cell.contradicted = Some(why);
+        }
+    }
+
+    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, claims: &Claims, names: &mut Names<'_>) {
         let redactor = names.redactor;
         if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
             // Nobody worked on it since.
@@ -195,9 +210,14 @@ impl Folding {
                 if schema < 2 {
                     take_out_candidates(&mut facts);
                 }
+                for (component, what) in &claims.brought {
+                    facts.candidates.entry(*component).or_insert_with(|| redactor.line(what));
+                }
                 add_facts(&mut self.cell.facts, facts);
+                self.weigh_basis();
             }
             Event::GuestStarted { guest, profiles, configuration, argv, daemon, deviations, .. } => {
+                self.emulated_guest |= is_emulated_guest(argv);
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
                 let guest = self.guest(*guest);
                 self.launched(GuestLaunch {
@@ -281,6 +301,7 @@ impl Folding {
         if let (Some(at), false) = (self.cell.last, self.cell.complete) {
             self.end_phase(at);
         }
+        self.weigh_basis();
         let message = match (self.cell.errors.first(), ending) {
             (Some(_), _) => "the cell could not go on during this test",
             (None, RunEnding::Killed) => "the run was killed during this test",
@@ -369,11 +390,4 @@ fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     known.image_manifest = new.image_manifest.or(known.image_manifest.take());
     extend(&mut known.image_options, new.image_options.into_iter());
     extend(&mut known.notes, new.notes.into_iter());
-}
-
-/// Whether an option of a run has somebody else than the distro vouch for the packages: a key, or an image without
-/// its checksum.
-fn is_of_the_callers(option: &str) -> bool {
-    let image = ["--cloud-image ", "--oci-image "].iter().any(|word| option.starts_with(word));
-    option == "--mirror-key" || (image && !option.contains('#'))
 }

@@ -35,6 +35,11 @@ pub fn render(standings: &Standings<'_>) -> String {
             }
         }
     }
+    for cell in &standings.cells {
+        if let Some(why) = &cell.report.contradicted {
+            let _ = writeln!(out, "not believed: {} counts as emulated: {why}", cell.report.cell);
+        }
+    }
     for held in doubts(standings) {
         let _ = writeln!(out, "not for the records: {held}");
     }
@@ -108,7 +113,7 @@ mod tests {
 
     fn on_hardware(event: &mut Event) {
         if let Event::CellFacts { facts, .. } = event {
-            facts.basis = Basis::Hardware;
+            (facts.basis, facts.accelerator) = (Basis::Hardware, "kvm".to_owned());
         }
     }
 
@@ -124,6 +129,24 @@ mod tests {
         assert!(said.contains("; hardware\n"), "{said}");
         let line = said.lines().find(|line| line.contains("on hardware, where the record rests on emulation"));
         assert!(line.unwrap().contains("vmm.boot"), "{said}");
+    }
+
+    /// It must not take the place of what the record has.
+    #[test]
+    fn hardware_beside_an_emulating_accelerator_is_not_believed() {
+        let said = render(&beside(
+            &changed(|event| {
+                if let Event::CellFacts { facts, .. } = event {
+                    facts.basis = Basis::Hardware;
+                }
+            }),
+            &recorded(),
+        ));
+        assert!(said.contains("; emulated\n") && !said.contains("; hardware"), "{said}");
+        assert!(!said.contains("on hardware, where the record rests on emulation"), "{said}");
+        let line = "not believed: debian:13/x86_64/container counts as emulated: it says hardware, and of the \
+                    accelerator: tcg\n";
+        assert!(said.contains(line), "{said}");
     }
 
     #[test]
