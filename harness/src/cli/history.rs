@@ -10,6 +10,7 @@ use model::profile::Profile;
 use model::target::Target;
 use model::verified::VerifiedEntry;
 use reports::standing::{Answer, Recorded, ReleaseAnswer, Standings, recorded_answer};
+use reports::views::record::ended_to_come;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -136,6 +137,9 @@ fn of_run(run: &Path, target: &Target, arch: Arch, profiles: &[Profile]) -> anyh
     let Some(day) = matrix.finished.map(|at| at.to_zoned(TimeZone::UTC).date()) else { return Ok(Vec::new()) };
     if matrix.candidate || matrix.shaped {
         return Ok(Vec::new());
+    }
+    if let Some(why) = ended_to_come(&matrix) {
+        anyhow::bail!("{why}");
     }
     let standings = Standings::new(&matrix, Recorded::default(), false);
     let is_its =

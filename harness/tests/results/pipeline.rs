@@ -129,6 +129,35 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     }
 }
 
+/// Of several runs of a cell the later one counts, and so would a made-up day.
+#[test]
+fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    bundle(dir.path(), "r1", ONE, End::Passes);
+    let to_come = Made { run: "r2", at: 100 * 365 * 86_400, ..Made::default() };
+    make(&dir.path().join("r2"), &to_come);
+    let packed = said(dir.path(), &["bundle", "r2", "--out", "bundles/r2.tar.zst"]);
+    assert_eq!(packed.code, Some(0), "{}", packed.stderr);
+    plan(dir.path(), &[ONE]);
+    let ended = merged(dir.path());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("r2.tar.zst: it ended on 2126-"), "{}", ended.stderr);
+    assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
+    let told = read(dir.path(), "annotations");
+    assert!(told.contains("r2.tar.zst") && told.contains("yet to come"), "{told}");
+    // Without a plan nobody would see that it is missing.
+    let refused = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    let shown = said(dir.path(), &["site", "r1", "r2", "--out", "site"]);
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let page = |name: &str| fs::read_to_string(dir.path().join("site").join(name)).unwrap();
+    assert!(page("runs.html").contains("it ended on 2126-"));
+    assert!(!page("cell/debian-13-x86_64-container.html").contains("no q35"));
+    let known = said(dir.path(), &["history", "debian:13", "--runs", "r2"]);
+    assert!(known.stderr.contains("warning: r2: it ended on 2126-"), "{}", known.stderr);
+    assert!(!known.stdout.contains("2126-"), "{}", known.stdout);
+}
+
 /// The repository's records in a folder.
 fn records(folder: &Path) -> PathBuf {
     let records = folder.join("records");

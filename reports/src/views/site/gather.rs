@@ -136,9 +136,7 @@ pub(super) fn of_history<'a>(
         .map(|((_, _, withheld), standings)| SiteRun { standings, withheld: withheld.clone() })
         .collect();
     runs.reverse();
-    // What is about something else than the distro's own packages is named, and not shown.
-    let shown = |run: &SiteRun<'_>| !run.standings.matrix.candidate && !run.standings.matrix.shaped;
-    for (place, run) in runs.iter().enumerate().filter(|(_, run)| shown(run)) {
+    for (place, run) in runs.iter().enumerate().filter(|(_, run)| run.is_shown()) {
         for cell in &run.standings.cells {
             let id = &cell.report.cell;
             let known = cells.entry(id.clone()).or_insert_with(|| empty(id.clone()));
@@ -147,7 +145,7 @@ pub(super) fn of_history<'a>(
             }
         }
     }
-    let changes = runs.iter().enumerate().filter(|(_, run)| shown(run)).flat_map(|(run, of)| {
+    let changes = runs.iter().enumerate().filter(|(_, run)| run.is_shown()).flat_map(|(run, of)| {
         let rows = of.standings.changes().into_iter();
         rows.map(move |row| SiteChange { row, run })
     });
@@ -155,7 +153,7 @@ pub(super) fn of_history<'a>(
     let cells = in_order(cells, history.records);
     let by_release = by_release(&history.known);
     let mut all = releases(&cells, |id| answers(&by_release, profiles, id));
-    trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| shown(run)));
+    trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| run.is_shown()));
     let heads = heads(&cells, profiles);
     Site {
         is_run: false,

@@ -240,6 +240,27 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
     }
 }
 
+/// It would win over every later night until its day.
+#[test]
+fn a_run_of_a_day_to_come_counts_nowhere_and_is_named() {
+    let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "of a day to come"));
+    let to_come = of_day(100 * 365, broken);
+    let runs = [three_days(), vec![to_come]].concat();
+    let with = site_of(&[], &runs, &sample::catalogue(), &sample::profiles());
+    let without = site_of(&[], &runs[..3], &sample::catalogue(), &sample::profiles());
+    for path in without.keys() {
+        // These name all runs that were given.
+        if !matches!(path.as_str(), "runs.html" | "api/v1/index.json") {
+            assert!(!with[path].contains("of a day to come") && !with[path].contains("2126-"), "{path}");
+        }
+    }
+    assert_eq!(with["feed.atom"], without["feed.atom"]);
+    let verdicts = "api/v1/cell/debian-13-x86_64-container.json";
+    assert_eq!(with[verdicts], without[verdicts]);
+    assert!(with["runs.html"].contains("it ended on 2126-"), "{}", with["runs.html"]);
+    assert!(with["runs.html"].contains("which is yet to come"));
+}
+
 #[test]
 fn the_record_counts_where_it_is_of_a_later_day() {
     let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
