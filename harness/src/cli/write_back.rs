@@ -28,7 +28,9 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
         }
     }
     if whole.is_empty() {
-        return Err(UsageError("no run is given that can be written back".to_owned()).into());
+        // A night whose runs were all killed is that: a pipeline goes on with the records as they are.
+        tell(format_args!("error: no run is given that can be written back"));
+        return Ok(Exit::Infrastructure);
     }
     let joined = tempfile::tempdir().context("creating a folder")?;
     let journal = join(&whole, joined.path())?;

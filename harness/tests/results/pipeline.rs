@@ -216,7 +216,8 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(files(&records.join("verified")), after);
-    assert_eq!(write(&bundles[2..3]).code, Some(2), "nothing is left of it");
+    assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
+    assert_eq!(files(&records.join("verified")), after);
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
     let before = files(&records.join("verified"));
     make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
-    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert!(refused.code == Some(3) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
     make(&dir.path().join("good"), &Made::default());
     fs::create_dir(dir.path().join("empty")).unwrap();
@@ -311,6 +312,30 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     assert_eq!(files(&tree.join("records/verified")), files(&dir.path().join("verified")));
     let usage = script("pipeline", dir.path(), &["publish", "."], &[]);
     assert!(usage.code == Some(2) && usage.stderr.contains("Usage:"), "{}", usage.stderr);
+}
+
+/// A night in which every machine was lost still has a site and a history, and the records stay.
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn bundles_without_an_end_leave_the_records_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    bundle(dir.path(), "r1", ONE, End::Killed);
+    bundle(dir.path(), "r2", OTHER, End::Killed);
+    plan(dir.path(), &[ONE, OTHER]);
+    assert_eq!(script("pipeline", dir.path(), &["merge", "."], &[]).code, Some(3));
+    let verified = script("pipeline", dir.path(), &["verified", ".", "records"], &[]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    assert!(verified.stderr.contains("bundles/r1.tar.zst: it has no end"), "{}", verified.stderr);
+    assert!(verified.stderr.contains("note: nothing can be written back"), "{}", verified.stderr);
+    assert_eq!(files(&dir.path().join("verified")), files(&records.join("verified")));
+    assert_eq!(fs::read_to_string(dir.path().join("verified.patch")).unwrap(), "");
+    let site = script("pipeline", dir.path(), &["site", "."], &[]);
+    assert_eq!(site.code, Some(0), "{}", site.stderr);
+    assert!(dir.path().join("site/index.html").is_file());
+    // What is wrong with the call is no night without results.
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    assert_eq!(script("pipeline", dir.path(), &["verified", ".", "empty"], &[]).code, Some(2));
 }
 
 /// A repository with the records, a clone of it, and what a merge job hands on.
