@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use model::arch::Arch;
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::{VerifiedEntry, give_way};
+use model::verified::{VerifiedEntry, give_way, leave_inapplicable};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::Test;
 
@@ -65,9 +65,10 @@ impl<'a> History<'a> {
                 new.entry(distro).or_default().push(entry);
             }
             for (distro, new) in new {
-                let below = before.entry(distro.clone()).or_default();
-                give_way(below, &new);
-                below.extend(new.iter().cloned());
+                let (below, mut above) = (before.entry(distro.clone()).or_default(), new.clone());
+                leave_inapplicable(below, &mut above);
+                give_way(below, &above);
+                below.extend(above);
                 take_over(known.entry(distro).or_default(), new);
             }
             runs.push((matrix, snapshot, withheld));
@@ -98,6 +99,7 @@ fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
         capabilities.retain(|capability, _| latest.get(&(key, *capability)).is_none_or(|day| *day <= *tested));
         !capabilities.is_empty()
     });
+    leave_inapplicable(known, &mut new);
     give_way(known, &new);
     known.extend(new);
 }
