@@ -6,7 +6,7 @@ use crate::sample::{self, BOOT, HOSTILE, Maker, QMP, RENAME, cell, fail, judged,
 use crate::standing::Recorded;
 use model::database::Database;
 use model::profile::Profile;
-use model::verified::{Basis, Verdict};
+use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeSet;
 use std::path::Path;
 use suites::outcome::{Component, Outcome};
@@ -277,6 +277,50 @@ fn the_record_counts_where_it_is_of_a_later_day() {
     assert_eq!(verdict(1), ("unsupported".to_owned(), 1));
     // The change is told, and the record has the last word.
     assert_eq!(verdict(-1), ("supported".to_owned(), 1));
+}
+
+/// The record of Debian, in which QEMU is at fault under three profiles for what is needed, what is optional and a wish.
+fn blaming_qemu() -> Record {
+    let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+    let entry = &sample::recorded()[0];
+    let lacks = |cause: &str| VerifiedCapability {
+        causes: vec![cause.into()],
+        ..VerifiedCapability::plain(Verdict::Unsupported)
+    };
+    let of = |(number, profile): (usize, Profile)| {
+        let source = format!("src/runtime/q.go@3.{number}.0");
+        let tdx = format!("qemu: /usr/bin/q does not offer -object tdx-guest ({source}) (smoke::qemu_has_tdx)");
+        let capabilities = [
+            (Capability::VmmTdx, lacks(&tdx)),
+            (Capability::VmmHotplugBlk, lacks("qemu: zz: no disk came (smoke::a_disk_is_plugged)")),
+            (Capability::VmmNuma, lacks("qemu: no node (smoke::there_are_nodes)")),
+        ];
+        VerifiedEntry { profile: profile.name, capabilities: capabilities.into(), ..entry.clone() }
+    };
+    record.verified = sample::profiles().into_iter().enumerate().map(of).collect();
+    record
+}
+
+/// A maintainer reads the first lines: what decides the answer is among them, and each cause is there once.
+#[test]
+fn a_packages_page_has_each_cause_once_and_what_kata_needs_first() {
+    let record = blaming_qemu();
+    let pages = site_of(&[&record], &[], &sample::catalogue(), &sample::profiles());
+    let page = &pages["package/qemu.html"];
+    let place = |words: &str| {
+        assert_eq!(page.matches(words).count(), 1, "{words}: {page}");
+        page.find(words).unwrap()
+    };
+    assert!(place("no disk came") < place("no node") && place("no node") < place("-object tdx-guest"), "{page}");
+    assert!(!page.contains("q.go@"), "who asks for it is on the cell's page: {page}");
+    for (words, count) in [
+        ("go-3.2, go-3.29, rs-4.0</span>", 1),
+        ("go-3.2, go-3.29, rs-4.0, optional</span>", 1),
+        ("go-3.2, go-3.29, rs-4.0, optional and no bug: a wish</span>", 1),
+    ] {
+        assert_eq!(page.matches(words).count(), count, "{words}: {page}");
+    }
+    assert_eq!(broken(&pages), Vec::<String>::new());
 }
 
 #[test]
