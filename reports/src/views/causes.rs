@@ -79,7 +79,7 @@ pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
 }
 
 /// What was seen, and on a line of its own where Kata asks for it, under whatever profile.
-fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
+pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
     match sources.is_empty() {
         true => message.to_owned(),
         false => format!("{message}\nKata asks for it in {}", words(sources)),

@@ -323,6 +323,18 @@ fn a_packages_page_has_each_cause_once_and_what_kata_needs_first() {
     assert_eq!(broken(&pages), Vec::<String>::new());
 }
 
+/// Records name a file and a tag of Kata's behind a cause, which differ from profile to profile.
+#[test]
+fn a_cells_page_has_a_cause_of_many_profiles_once_with_all_who_ask_for_it() {
+    let record = blaming_qemu();
+    let pages = site_of(&[&record], &[], &sample::catalogue(), &sample::profiles());
+    let page = &pages["cell/debian-13-x86_64-container.html"];
+    assert_eq!(page.matches("does not offer -object tdx-guest").count(), 1, "{page}");
+    assert!(page.contains("go-3.2, go-3.29, rs-4.0: vmm.tdx"), "{page}");
+    let sources = "Kata asks for it in src/runtime/q.go@3.0.0, src/runtime/q.go@3.1.0, src/runtime/q.go@3.2.0";
+    assert!(page.contains(sources), "{page}");
+}
+
 #[test]
 fn the_feed_is_atom_and_tells_each_change_once() {
     let runs = three_days();
