@@ -587,6 +587,40 @@ fn an_issue_is_opened_once_for_each_signature() {
     assert!(refused.code != Some(0) && refused.stderr.contains("no digest of a signature"), "{}", refused.stderr);
 }
 
+/// A bad night does not flood the list of issues, and loses no signature.
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night() {
+    let published = Published::new();
+    let signatures: Vec<String> = (0..24).map(|number| format!("{number:012x}")).collect();
+    let issue = |signature: &String| serde_json::json!({"signature": signature, "title": format!("[{signature}] x"), "body": "b"});
+    let issues: Vec<Value> = signatures.iter().map(issue).collect();
+    fs::write(published.at("from/merged/pipeline/issues.json"), Value::from(issues).to_string()).unwrap();
+    let known = |signatures: &[String]| {
+        let one = |(number, signature): (usize, &String)| serde_json::json!({"number": number + 1, "title": format!("[{signature}] x")});
+        let known: Vec<Value> = signatures.iter().enumerate().map(one).collect();
+        fs::write(published.at("known"), Value::from(known).to_string()).unwrap();
+    };
+    // The last one has an issue, which is brought up to date whatever else there is.
+    known(&signatures[23..]);
+    let told = published.script(&["issues", "from"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let asked = published.asked();
+    assert_eq!(asked.matches("issue create ").count(), 20, "{asked}");
+    assert!(asked.contains("issue edit 1 "), "{asked}");
+    let warning = format!(
+        "::warning title=issues::3 new signatures have no issue yet, of which the next run opens 20: {}\n",
+        signatures[20..23].join(" ")
+    );
+    assert!(told.stdout.ends_with(&warning), "{}", told.stdout);
+    known(&[&signatures[..20], &signatures[23..]].concat());
+    fs::remove_file(published.at("log")).unwrap();
+    let told = published.script(&["issues", "from"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert_eq!(published.asked().matches("issue create ").count(), 3, "{}", published.asked());
+    assert!(!told.stdout.contains("::warning"), "{}", told.stdout);
+}
+
 #[test]
 #[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
 fn a_site_is_files_and_folders() {
