@@ -53,7 +53,8 @@ pub enum Exit {
     Worse = 1,
     /// Bad usage or bad input, or a release that cannot be brought up here; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged, as where no mirror answers, or `clean` could not remove everything.
+    /// Infrastructure: something could not be judged, as where no mirror answers, no run that is given can be written
+    /// back, or `clean` could not remove everything.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,

@@ -6,7 +6,7 @@
 
 mod command;
 
-use command::{end, in_a_guest, kata_qualify, results, wait_for};
+use command::{end, ids, in_a_guest, kata_qualify, results, wait_for};
 use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
@@ -142,14 +142,6 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
-}
-
-/// What `docker` lists of a run.
-fn ids(arguments: &[&str], run: &str) -> Vec<String> {
-    let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
-    let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
-    assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
-    ended.stdout.lines().map(str::to_owned).collect()
 }
 
 /// The processes of a container: number on this machine, and name.

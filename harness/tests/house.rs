@@ -150,6 +150,43 @@ fn every_dependency_is_used() {
     );
 }
 
+/// A test that nothing runs holds nothing: where its reason names a step of `.ci/nightly`, the step is there.
+#[test]
+fn a_step_of_the_nightly_script_that_an_ignored_test_names_is_there() {
+    let script = read(&repository().join(".ci/nightly"));
+    let all = script.split_once("\n    all)\n").and_then(|(_, rest)| rest.split_once(";;")).unwrap_or_default().0;
+    let mut named = BTreeSet::new();
+    for member in members() {
+        for folder in ["src", "tests"] {
+            rust_files(&repository().join(&member).join(folder), &mut |text: &str| {
+                let reasons = text.lines().filter(|line| line.trim_start().starts_with("#[ignore = \""));
+                let steps = reasons.filter_map(|line| line.split_once(".ci/nightly ")?.1.split([' ', '"']).next());
+                named.extend(steps.map(str::to_owned));
+            });
+        }
+    }
+    assert!(named.contains("large") && named.contains("faults"), "{named:?}");
+    for step in named {
+        assert!(script.contains(&format!("\n{step}() {{\n")), "there is no step `{step}`");
+        assert!(all.lines().any(|line| line.trim() == step), "without an argument `{step}` is not run");
+    }
+    // What it names must be the test's name.
+    let sites = read(&repository().join("reports/src/views/site/tests.rs"));
+    assert!(script.contains("--ignored --nocapture thousand") && sites.contains("fn a_thousand_targets_"));
+}
+
+/// The texts of the Rust files in a folder and below it.
+fn rust_files(folder: &Path, with: &mut impl FnMut(&str)) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            rust_files(&path, with);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            with(&read(&path));
+        }
+    }
+}
+
 #[test]
 fn a_dependency_is_used_where_a_path_begins_with_it() {
     let manifest = "[package]\nname = \"x\"\n\n[dependencies]\n# Why.\nserde.workspace = true\n\

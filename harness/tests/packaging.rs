@@ -174,6 +174,35 @@ fn debians_test_fails_for_what_is_worse_and_is_skipped_for_what_cannot_be_judged
     }
 }
 
+/// Testing and unstable have the same os-release, so that a test that reads it judges unstable as testing.
+#[test]
+#[cfg_attr(lacks = "jq", ignore = "needs jq")]
+fn debians_test_of_a_machine_is_of_the_release_that_the_testbed_is() {
+    for (releases, code, expected) in [
+        (&["debian:unstable"][..], 0, Some("run debian:unstable --in vm ")),
+        (&["debian:testing"], 0, Some("run debian:testing --in vm ")),
+        (&["debian:testing", "debian:unstable"], 0, None),
+        (&[], 3, None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let releases: Vec<_> = releases.iter().map(|name| serde_json::json!({"name": name})).collect();
+        let found = serde_json::json!({"version": 1, "system": {"releases": releases}});
+        program(dir.path(), "kata-osinfo", &format!("#!/bin/sh\necho '{found}'\nexit {code}\n"));
+        let log = dir.path().join("log");
+        program(dir.path(), "kata-qualify", &format!("#!/bin/sh\necho \"$*\" >>\"{}\"\n", log.display()));
+        let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        let mut test = Command::new(repository("debian/tests/machine"));
+        let (ended, said) = run(test.env("PATH", path).env("AUTOPKGTEST_TMP", dir.path()));
+        let asked = fs::read_to_string(log).unwrap_or_default();
+        match expected {
+            Some(words) => assert!(ended == 0 && asked.starts_with(words), "{ended} {asked}: {said}"),
+            None => {
+                assert!(ended == 77 && asked.is_empty() && said.contains("nothing tells"), "{ended} {asked}: {said}")
+            }
+        }
+    }
+}
+
 /// Time that runs out hides no failure that was seen before.
 #[test]
 fn debians_test_that_is_cut_short_fails_for_what_had_failed() {

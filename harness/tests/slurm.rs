@@ -8,9 +8,10 @@
 
 mod command;
 
-use command::{Ended, PROGRAM, cell, end, in_a_guest, kata_qualify, outcomes, results, verdicts, wait_for};
+use command::{
+    Ended, PROGRAM, cell, end, events, finished, ids, in_a_guest, kata_qualify, outcomes, results, verdicts, wait_for,
+};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -292,31 +293,8 @@ fn free_ports<const MANY: usize>() -> [u16; MANY] {
     listening.map(|one| one.local_addr().unwrap().port())
 }
 
-/// How often each attempt at a test has ended: by profiles, test and number.
-fn finished(journal: &Path) -> BTreeMap<[String; 3], u32> {
-    let mut all = BTreeMap::new();
-    for event in events(journal).iter().filter(|event| event["event"] == "test-finished") {
-        *all.entry(["profiles", "test", "attempt"].map(|key| event[key].to_string())).or_default() += 1;
-    }
-    all
-}
-
 fn ended(journal: &Path) -> bool {
     events(journal).iter().any(|event| event["event"] == "run-finished")
-}
-
-fn events(journal: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(journal).unwrap_or_default();
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.map(|mut line| line["event"].take()).collect()
-}
-
-/// What `docker` lists of a run.
-fn ids(arguments: &[&str], run: &str) -> Vec<String> {
-    let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
-    let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
-    assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
-    ended.stdout.lines().map(str::to_owned).collect()
 }
 
 fn repository(path: &str) -> PathBuf {

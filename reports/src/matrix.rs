@@ -76,6 +76,8 @@ pub struct CellReport {
     pub cell: CellId,
     /// What the verdicts rest on.
     pub facts: Option<CellFacts>,
+    /// Why they count as emulated, though the journal calls them hardware.
+    pub contradicted: Option<String>,
     /// Why it could not go on.
     pub errors: Vec<CellFailure>,
     /// The guests that it started.
@@ -303,6 +305,7 @@ fn report(
     CellReport {
         cell: id,
         facts: cell.facts,
+        contradicted: cell.contradicted,
         errors: cell.errors,
         launches: cell.launches,
         started: cell.started,

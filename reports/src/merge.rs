@@ -16,6 +16,7 @@
 use crate::digest;
 use crate::journal::{CellId, Event, Journal, JournalEntry};
 use crate::package_change::{PackageChange, differing};
+use crate::run::fold;
 use jiff::Timestamp;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
@@ -194,7 +195,7 @@ impl Basics {
 
 /// Leaves cells out of the runs that do not count for them.
 fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<String>) {
-    let all: Vec<BTreeMap<CellId, Basics>> = runs.iter().map(|(_, entries)| basics(entries)).collect();
+    let all: Vec<BTreeMap<CellId, Basics>> = runs.iter_mut().map(|(_, entries)| basics(entries)).collect();
     let cells: BTreeSet<CellId> = all.iter().flat_map(|cells| cells.keys().cloned()).collect();
     for cell in cells {
         let of_cell = |number: &usize| all.get(*number).and_then(|cells| cells.get(&cell));
@@ -225,33 +226,22 @@ fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<
     }
 }
 
-/// What the verdicts of each cell rest on, of one run.
-fn basics(entries: &[JournalEntry]) -> BTreeMap<CellId, Basics> {
+/// What the verdicts of each cell rest on, of one run: as the fold has it, which does not believe all.
+fn basics(entries: &mut Vec<JournalEntry>) -> BTreeMap<CellId, Basics> {
     let mut all: BTreeMap<CellId, Basics> = BTreeMap::new();
-    let (mut is_candidate, mut is_shaped) = (false, false);
-    for entry in entries {
-        match &entry.event {
-            Event::RunStarted { candidate, shaped, .. } => {
-                is_candidate |= candidate;
-                is_shaped |= shaped;
-            }
-            event => {
-                for cell in event.cells() {
-                    all.entry(cell.clone()).or_default().last = Some(entry.at);
-                }
-            }
-        }
-        if let Event::CellFacts { cell, facts } = &entry.event {
-            let known = all.entry(cell.clone()).or_default();
-            // As the fold has it: what was once emulated is emulated.
-            known.basis = Some(if known.basis == Some(Basis::Emulated) { Basis::Emulated } else { facts.basis });
-            known.versions.extend(facts.versions.clone());
-            known.brought.extend(facts.candidates.clone());
-            known.kernel = facts.kernel.clone().or(known.kernel.take());
+    for entry in entries.iter().filter(|entry| !matches!(entry.event, Event::RunStarted { .. })) {
+        for cell in entry.event.cells() {
+            all.entry(cell.clone()).or_default().last = Some(entry.at);
         }
     }
-    for basics in all.values_mut() {
-        (basics.candidate, basics.shaped) = (is_candidate, is_shaped);
+    let journal = Journal { entries: std::mem::take(entries), cut: false };
+    let mut run = fold(&journal);
+    *entries = journal.entries;
+    for (cell, basics) in &mut all {
+        (basics.candidate, basics.shaped) = (run.candidate, run.shaped);
+        let Some(facts) = run.cells.remove(cell).and_then(|cell| cell.facts) else { continue };
+        basics.basis = Some(facts.basis);
+        (basics.versions, basics.brought, basics.kernel) = (facts.versions, facts.candidates, facts.kernel);
     }
     all
 }

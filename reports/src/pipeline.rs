@@ -20,8 +20,8 @@ use std::fmt::Write as _;
 const MOST_ANNOTATIONS: usize = 10;
 /// Bytes of one.
 const ANNOTATION: usize = 500;
-/// Issues of one run: with more signatures at once something else has happened.
-const MOST_ISSUES: usize = 20;
+/// Issues of one run, so that the file stays one that is taken; how many of them are opened, is for whoever opens them.
+const MOST_ISSUES: usize = 400;
 /// Bytes of a signature in an issue's title.
 const TITLE: usize = 120;
 /// Bytes of what was seen, in an issue.
@@ -162,12 +162,26 @@ impl<'s, 'm> Pipeline<'s, 'm> {
                 Gap::Optional(what) => writeln!(out, "- – {cell}: {OPTIONAL}: {}; {STAYS}", short(what)),
             };
         }
+        let signatures = self.new_causes().len();
+        if signatures > MOST_ISSUES {
+            let _ = writeln!(out, "- ! {signatures} signatures are new: {MOST_ISSUES} of them are in `issues.json`");
+        }
         out.push('\n');
         out
     }
 
     /// One issue for each signature by which something is worse than recorded, or fails that Kata needs and no record has.
+    ///
+    /// The summary says how many are left out, if any are.
     pub fn issues(&self) -> Vec<Issue> {
+        let matrix = self.standings.matrix;
+        let day = matrix.finished.map_or_else(|| "no day".to_owned(), |at| at.strftime("%F").to_string());
+        let by = format!("run {} of {day}", one_line(&matrix.run, ANNOTATION));
+        self.new_causes().iter().take(MOST_ISSUES).map(|(signature, cause)| cause.issue(signature, &by)).collect()
+    }
+
+    /// What an issue is to be of, by its signature.
+    fn new_causes(&self) -> BTreeMap<&str, NewCause<'_>> {
         let mut new: BTreeMap<&str, NewCause<'_>> = BTreeMap::new();
         for cell in &self.standings.cells {
             for (profile, standing) in &cell.profiles {
@@ -181,10 +195,7 @@ impl<'s, 'm> Pipeline<'s, 'm> {
                 }
             }
         }
-        let matrix = self.standings.matrix;
-        let day = matrix.finished.map_or_else(|| "no day".to_owned(), |at| at.strftime("%F").to_string());
-        let by = format!("run {} of {day}", one_line(&matrix.run, ANNOTATION));
-        new.iter().take(MOST_ISSUES).map(|(signature, cause)| cause.issue(signature, &by)).collect()
+        new
     }
 
     /// What is worse, what is new, and what is better.

@@ -1,9 +1,11 @@
 //! What became of a run: of each cell and of each test.
 
 mod clean;
+mod contradicted;
 mod fold;
 
 pub use clean::redactor;
+pub use contradicted::is_said_of_hardware;
 pub use fold::fold;
 
 use crate::journal::{CellFacts, CellId, Phase, RunFilter};
@@ -81,6 +83,8 @@ pub enum RunEnding {
 pub struct CellRun {
     /// What its verdicts rest on; `None` if it never got that far.
     pub facts: Option<CellFacts>,
+    /// Why they count as emulated, though the journal calls them hardware.
+    pub contradicted: Option<String>,
     /// The guests that it started.
     pub launches: Vec<GuestLaunch>,
     /// Why it could not go on.

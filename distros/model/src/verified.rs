@@ -12,7 +12,7 @@ pub use cause::VerifiedCause;
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
-pub use kata::{VerifiedKata, give_way, joined};
+pub use kata::{VerifiedKata, give_way, joined, leave_inapplicable};
 pub use test_sets::{same_tests, test_set_of_today};
 pub use write::{MAX_CAUSES, WriteError, apply, write_file};
 

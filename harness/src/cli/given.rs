@@ -7,6 +7,7 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use reports::journal::{Journal, MAX_CELLS, Writer};
 use reports::merge::{self, FOLDER, Merged};
+use reports::views::record::day_to_come;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -47,6 +48,15 @@ pub(super) fn given(path: &Path) -> Result<Given, UsageError> {
         tell(format_args!("note: {name}: the last line of its journal was cut off and is left out"));
     }
     Ok(Given { name, journal, folder, _unpacked: unpacked })
+}
+
+/// Refuses a run that ended on a day to come: of several it would count, and in a record it would be called forged.
+pub(super) fn is_over(one: &Given) -> Result<(), UsageError> {
+    let Some(day) = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come) else {
+        return Ok(());
+    };
+    let name = &one.name;
+    Err(UsageError(format!("{name}: it ended on {day}, which is yet to come: its clock or journal is wrong")))
 }
 
 /// Joins runs in an empty folder: their journals as one, and their files.

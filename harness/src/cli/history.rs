@@ -12,6 +12,7 @@ use model::verified::VerifiedEntry;
 use reports::journal::CellId;
 use reports::matrix::{CellReport, Matrix};
 use reports::standing::{Answer, Recorded, ReleaseAnswer, Standings, recorded_answer};
+use reports::views::record::ended_to_come;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,7 +86,10 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     }
     for run in runs(&what.runs) {
         match report::judged(&run, Profile::all(), None) {
-            Ok(matrix) => all.extend(of_run(&matrix, &run.display().to_string(), target, arch, &profiles)),
+            Ok(matrix) => match ended_to_come(&matrix) {
+                Some(why) => tell(format_args!("warning: {}: {why}", run.display())),
+                None => all.extend(of_run(&matrix, &run.display().to_string(), target, arch, &profiles)),
+            },
             Err(e) => tell(format_args!("warning: {}: {e:#}", run.display())),
         }
     }

@@ -1,7 +1,7 @@
 //! `kata-qualify merge`: several runs as one, and what a pipeline makes of them.
 
 use crate::cli::arguments::MergeArguments;
-use crate::cli::given::{given, join};
+use crate::cli::given::{given, is_over, join};
 use crate::cli::{Exit, UsageError, part, records, redact, report};
 use crate::progress::tell;
 use crate::shards::{self, AgainPlan, ExpectedCell};
@@ -22,9 +22,9 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let plan = what.plan.as_deref().map(planned).transpose()?;
     let (mut runs, mut unread) = (Vec::new(), Vec::new());
     for path in &what.runs {
-        match given(path) {
+        match given(path).and_then(|one| is_over(&one).map(|()| one)) {
             Ok(one) => runs.push(one),
-            // One that cannot be read must not hide the others, and is not forgotten.
+            // One that cannot be used must not hide the others, and is not forgotten.
             Err(why) if plan.is_some() => {
                 let why = redact(&why.to_string());
                 tell(format_args!("warning: left out {why}"));

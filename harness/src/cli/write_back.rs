@@ -4,7 +4,7 @@
 //! folder that is named, and nowhere else.
 
 use crate::cli::arguments::WriteBackArguments;
-use crate::cli::given::{Given, given, join};
+use crate::cli::given::{Given, given, is_over, join};
 use crate::cli::{Exit, UsageError, records, redact, report, vouched};
 use crate::progress::tell;
 use anyhow::Context as _;
@@ -12,7 +12,6 @@ use model::profile::Profile;
 use model::verified::FOLDER;
 use reports::run::RunEnding;
 use reports::standing::{Recorded, Standings};
-use reports::views::record::day_to_come;
 use std::path::Path;
 
 /// Runs the command.
@@ -29,7 +28,9 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
         }
     }
     if whole.is_empty() {
-        return Err(UsageError("no run is given that can be written back".to_owned()).into());
+        // A night whose runs were all killed is that: a pipeline goes on with the records as they are.
+        tell(format_args!("error: no run is given that can be written back"));
+        return Ok(Exit::Infrastructure);
     }
     let joined = tempfile::tempdir().context("creating a folder")?;
     let journal = join(&whole, joined.path())?;
@@ -61,12 +62,7 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
 
 /// Whether a run came to its end, by now, and is about the distros' own packages.
 fn is_whole(one: &Given) -> Result<(), UsageError> {
-    if let Some(day) = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come) {
-        let name = &one.name;
-        return Err(UsageError(format!(
-            "{name}: it ended on {day}, which is yet to come: its clock or journal is wrong"
-        )));
-    }
+    is_over(one)?;
     let run = reports::run::fold(&one.journal);
     match (run.ending, run.candidate) {
         (RunEnding::Finished, false) => Ok(()),

@@ -109,6 +109,30 @@ pub(crate) fn in_a_guest(journal: &Path) -> Result<String, String> {
     }
 }
 
+/// What `docker` lists of a run.
+pub(crate) fn ids(arguments: &[&str], run: &str) -> Vec<String> {
+    let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
+    let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
+    assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
+    ended.stdout.lines().map(str::to_owned).collect()
+}
+
+/// How often each attempt at a test has ended: by profiles, test and number.
+pub(crate) fn finished(journal: &Path) -> BTreeMap<[String; 3], u32> {
+    let mut all = BTreeMap::new();
+    for event in events(journal).iter().filter(|event| event["event"] == "test-finished") {
+        *all.entry(["profiles", "test", "attempt"].map(|key| event[key].to_string())).or_default() += 1;
+    }
+    all
+}
+
+/// The events of a journal that is being written, without their times.
+pub(crate) fn events(journal: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(journal).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.map(|mut line| line["event"].take()).collect()
+}
+
 /// A small disk in memory, unmounted when dropped.
 pub(crate) struct SmallDisk(pub(crate) PathBuf);
 

@@ -44,6 +44,8 @@ pub(crate) struct Made<'a> {
     /// The version of virtiofsd.
     pub(crate) virtiofsd: &'a str,
     pub(crate) basis: Basis,
+    /// What the journal says of the accelerator, where that does not fit the basis.
+    pub(crate) accelerator: Option<&'a str>,
     /// Seconds since some day.
     pub(crate) at: i64,
     /// What becomes of it.
@@ -67,7 +69,8 @@ impl Default for Made<'_> {
     fn default() -> Self {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
         let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
-        Made { run, cell, shaped: false, fails, log: LOG, virtiofsd, basis: Basis::Emulated, at: 0, end: End::Fails }
+        let (basis, accelerator) = (Basis::Emulated, None);
+        Made { run, cell, shaped: false, fails, log: LOG, virtiofsd, basis, accelerator, at: 0, end: End::Fails }
     }
 }
 
@@ -86,12 +89,16 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
         std::fs::write(path, text).unwrap();
     }
     let version = |text: &str| text.parse::<PackageVersion>().unwrap();
+    let (accelerator, kernel) = match made.basis {
+        Basis::Hardware => ("kvm", Some("6.12.41+deb13-amd64".to_owned())),
+        Basis::Emulated => ("tcg", None),
+    };
     let facts = CellFacts {
         basis: made.basis,
-        accelerator: "tcg".to_owned(),
+        accelerator: made.accelerator.unwrap_or(accelerator).to_owned(),
         versions: [("virtiofsd".parse::<PackageName>().unwrap(), version(made.virtiofsd))].into(),
         suites: BTreeMap::new(),
-        kernel: None,
+        kernel,
         image: made.cell.to_owned(),
         image_made: None,
         image_cached: true,

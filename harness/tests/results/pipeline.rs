@@ -1,6 +1,7 @@
 //! What CI does with bundles: the commands, and the scripts that its workflow calls.
 
 use crate::made::{End, Made, Said, journal, make, said};
+use model::verified::Basis;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -128,6 +129,35 @@ fn a_bundle_that_cannot_be_read_counts_as_missing() {
     }
 }
 
+/// Of several runs of a cell the later one counts, and so would a made-up day.
+#[test]
+fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    bundle(dir.path(), "r1", ONE, End::Passes);
+    let to_come = Made { run: "r2", at: 100 * 365 * 86_400, ..Made::default() };
+    make(&dir.path().join("r2"), &to_come);
+    let packed = said(dir.path(), &["bundle", "r2", "--out", "bundles/r2.tar.zst"]);
+    assert_eq!(packed.code, Some(0), "{}", packed.stderr);
+    plan(dir.path(), &[ONE]);
+    let ended = merged(dir.path());
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stderr.contains("r2.tar.zst: it ended on 2126-"), "{}", ended.stderr);
+    assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
+    let told = read(dir.path(), "annotations");
+    assert!(told.contains("r2.tar.zst") && told.contains("yet to come"), "{told}");
+    // Without a plan nobody would see that it is missing.
+    let refused = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    let shown = said(dir.path(), &["site", "r1", "r2", "--out", "site"]);
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let page = |name: &str| fs::read_to_string(dir.path().join("site").join(name)).unwrap();
+    assert!(page("runs.html").contains("it ended on 2126-"));
+    assert!(!page("cell/debian-13-x86_64-container.html").contains("no q35"));
+    let known = said(dir.path(), &["history", "debian:13", "--runs", "r2"]);
+    assert!(known.stderr.contains("warning: r2: it ended on 2126-"), "{}", known.stderr);
+    assert!(!known.stdout.contains("2126-"), "{}", known.stdout);
+}
+
 /// The repository's records in a folder.
 fn records(folder: &Path) -> PathBuf {
     let records = folder.join("records");
@@ -186,7 +216,8 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
     assert_eq!(files(&records.join("verified")), after);
-    assert_eq!(write(&bundles[2..3]).code, Some(2), "nothing is left of it");
+    assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
+    assert_eq!(files(&records.join("verified")), after);
 }
 
 #[test]
@@ -200,6 +231,26 @@ fn nothing_that_a_caller_vouches_for_gets_beside_the_shipped_records() {
     assert_eq!(files(&records.join("verified")), before);
 }
 
+/// Its journal says `hardware`, and that its guests were emulated.
+#[test]
+fn nothing_is_written_back_as_hardware_that_was_emulated() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
+    make(&dir.path().join("run"), &Made { basis, accelerator: Some("tcg"), fails, at: 60, ..Made::default() });
+    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
+    assert!(text.contains("no vhost-user-blk") && !text.contains("basis: hardware"), "{text}");
+    make(&dir.path().join("real"), &Made { run: "r2", basis, fails, at: 120, ..Made::default() });
+    let written = said(dir.path(), &["write-back", "real", "--records", "records"]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
+    let entry = text.split("  - release: ").find(|entry| entry.contains("basis: hardware")).unwrap();
+    // What is not applicable is no verdict, and stays with those that rest on emulation.
+    assert!(entry.contains("no vhost-user-blk") && !entry.contains("not-applicable"), "{entry}");
+}
+
 #[test]
 fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -207,7 +258,7 @@ fn a_run_of_a_day_to_come_and_a_folder_without_records_are_refused() {
     let before = files(&records.join("verified"));
     make(&dir.path().join("run"), &Made { at: 100 * 365 * 86_400, ..Made::default() });
     let refused = said(dir.path(), &["write-back", "run", "--records", "records"]);
-    assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
+    assert!(refused.code == Some(3) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
     assert_eq!(files(&records.join("verified")), before);
     make(&dir.path().join("good"), &Made::default());
     fs::create_dir(dir.path().join("empty")).unwrap();
@@ -264,6 +315,30 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     assert_eq!(files(&tree.join("records/verified")), files(&dir.path().join("verified")));
     let usage = script("pipeline", dir.path(), &["publish", "."], &[]);
     assert!(usage.code == Some(2) && usage.stderr.contains("Usage:"), "{}", usage.stderr);
+}
+
+/// A night in which every machine was lost still has a site and a history, and the records stay.
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn bundles_without_an_end_leave_the_records_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    bundle(dir.path(), "r1", ONE, End::Killed);
+    bundle(dir.path(), "r2", OTHER, End::Killed);
+    plan(dir.path(), &[ONE, OTHER]);
+    assert_eq!(script("pipeline", dir.path(), &["merge", "."], &[]).code, Some(3));
+    let verified = script("pipeline", dir.path(), &["verified", ".", "records"], &[]);
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    assert!(verified.stderr.contains("bundles/r1.tar.zst: it has no end"), "{}", verified.stderr);
+    assert!(verified.stderr.contains("note: nothing can be written back"), "{}", verified.stderr);
+    assert_eq!(files(&dir.path().join("verified")), files(&records.join("verified")));
+    assert_eq!(fs::read_to_string(dir.path().join("verified.patch")).unwrap(), "");
+    let site = script("pipeline", dir.path(), &["site", "."], &[]);
+    assert_eq!(site.code, Some(0), "{}", site.stderr);
+    assert!(dir.path().join("site/index.html").is_file());
+    // What is wrong with the call is no night without results.
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    assert_eq!(script("pipeline", dir.path(), &["verified", ".", "empty"], &[]).code, Some(2));
 }
 
 /// A repository with the records, a clone of it, and what a merge job hands on.
@@ -510,6 +585,40 @@ fn an_issue_is_opened_once_for_each_signature() {
     fs::write(&list, serde_json::json!([issue("$(touch /tmp/x)")]).to_string()).unwrap();
     let refused = published.script(&["issues", "from"]);
     assert!(refused.code != Some(0) && refused.stderr.contains("no digest of a signature"), "{}", refused.stderr);
+}
+
+/// A bad night does not flood the list of issues, and loses no signature.
+#[test]
+#[cfg_attr(lacks = "pipeline", ignore = "needs bash, jq, git and diff")]
+fn so_many_new_issues_are_opened_and_the_rest_is_named_and_opened_the_next_night() {
+    let published = Published::new();
+    let signatures: Vec<String> = (0..24).map(|number| format!("{number:012x}")).collect();
+    let issue = |signature: &String| serde_json::json!({"signature": signature, "title": format!("[{signature}] x"), "body": "b"});
+    let issues: Vec<Value> = signatures.iter().map(issue).collect();
+    fs::write(published.at("from/merged/pipeline/issues.json"), Value::from(issues).to_string()).unwrap();
+    let known = |signatures: &[String]| {
+        let one = |(number, signature): (usize, &String)| serde_json::json!({"number": number + 1, "title": format!("[{signature}] x")});
+        let known: Vec<Value> = signatures.iter().enumerate().map(one).collect();
+        fs::write(published.at("known"), Value::from(known).to_string()).unwrap();
+    };
+    // The last one has an issue, which is brought up to date whatever else there is.
+    known(&signatures[23..]);
+    let told = published.script(&["issues", "from"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let asked = published.asked();
+    assert_eq!(asked.matches("issue create ").count(), 20, "{asked}");
+    assert!(asked.contains("issue edit 1 "), "{asked}");
+    let warning = format!(
+        "::warning title=issues::3 new signatures have no issue yet, of which the next run opens 20: {}\n",
+        signatures[20..23].join(" ")
+    );
+    assert!(told.stdout.ends_with(&warning), "{}", told.stdout);
+    known(&[&signatures[..20], &signatures[23..]].concat());
+    fs::remove_file(published.at("log")).unwrap();
+    let told = published.script(&["issues", "from"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert_eq!(published.asked().matches("issue create ").count(), 3, "{}", published.asked());
+    assert!(!told.stdout.contains("::warning"), "{}", told.stdout);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::journal::{RunFacts, RunFilter};
-use crate::run::{Run, RunEnding, fold};
+use crate::run::{Run, RunEnding};
 use crate::sample::{BOOT, INSTALL, Maker, QMP, cell, facts, fail};
 use suites::outcome::Outcome;
 
@@ -140,7 +140,7 @@ fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
         (
             |event| {
                 if let Event::CellFacts { facts, .. } = event {
-                    facts.basis = Basis::Hardware;
+                    (facts.basis, facts.accelerator) = (Basis::Hardware, "kvm".to_owned());
                 }
             },
             "emulated and hardware",
@@ -173,6 +173,15 @@ fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
         let (one, other) = (fold(&one), fold(&other));
         assert_eq!((run.shaped, run.candidate), (one.shaped || other.shaped, one.candidate || other.candidate));
     }
+    // Hardware that is only said is none, and no conflict.
+    let one = run("a", 0, "13", &[(BOOT, 1, Outcome::Pass)]);
+    let mut other = run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)]);
+    changed(&mut other, |event| {
+        if let Event::CellFacts { facts, .. } = event {
+            facts.basis = Basis::Hardware;
+        }
+    });
+    assert_eq!(merge(&[one, other]).conflicts, Vec::<String>::new());
     // Of another cell, too: nobody is to take the whole for the distro's own.
     let plain = run("a", 0, "12", &[(BOOT, 1, Outcome::Pass)]);
     let mut shaped = run("b", 5, "13", &[(BOOT, 1, Outcome::Pass)]);

@@ -203,6 +203,28 @@ fn one_signature_is_one_issue_wherever_it_is_seen() {
     assert_eq!(Pipeline::new(&beside(&matrix, &[]), &[]).issues(), []);
 }
 
+/// What is left out is said: nobody may take a part for all.
+#[test]
+fn no_signature_is_left_out_silently() {
+    let names: Vec<String> = (0..MOST_ISSUES + 3).map(|number| format!("no {}", "x".repeat(number + 1))).collect();
+    let releases: Vec<String> = (0..names.len()).map(|number| format!("r{number}")).collect();
+    let failing = |count: usize| -> Vec<(&str, &str, Outcome)> {
+        let all = releases.iter().zip(&names).take(count);
+        all.map(|(release, name)| (release.as_str(), QMP, fail(Component::Qemu, name))).collect()
+    };
+    let said = |count: usize| {
+        let (matrix, entries) = of(&failing(count));
+        let standings = beside(&matrix, &entries);
+        let pipeline = Pipeline::new(&standings, &planned(&[]));
+        (pipeline.issues().len(), pipeline.summary())
+    };
+    let (issues, summary) = said(25);
+    assert!(issues == 25 && !summary.contains("issues.json"), "{issues} {summary}");
+    let (issues, summary) = said(MOST_ISSUES + 3);
+    assert_eq!(issues, MOST_ISSUES);
+    assert!(summary.contains("- ! 403 signatures are new: 400 of them are in `issues.json`\n"), "{summary}");
+}
+
 /// A mention would be sent to whoever a guest names.
 #[test]
 fn nothing_ends_the_block_that_what_was_seen_stands_in() {

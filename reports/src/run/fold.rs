@@ -1,6 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
+use super::contradicted::{Claims, hardware_contradicted, is_emulated_guest};
 use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase, RunFacts, RunFilter};
@@ -45,6 +46,7 @@ pub fn fold(journal: &Journal) -> Run {
     // One, unless the journal was merged: each run's ending, by its id.
     let mut endings: BTreeMap<String, RunEnding> = BTreeMap::new();
     let mut current = String::new();
+    let mut claims = Claims::default();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
         // Of runs that were merged, one that began earlier may have ended later.
@@ -87,9 +89,10 @@ pub fn fold(journal: &Journal) -> Run {
                 let own = facts.filter.as_ref().filter(|filter| !of_all(filter));
                 run.filter = own.map(|filter| clean_filter(filter, &redactor)).or(run.filter);
                 run.repeat = run.repeat.max(facts.repeat);
-                run.candidate |= *candidate;
-                // Also where somebody took the stamp away.
-                run.shaped |= *shaped || facts.is_shaped();
+                // Also where somebody took a stamp away.
+                claims = Claims::of(options, argv);
+                run.candidate |= *candidate || claims.candidate;
+                run.shaped |= *shaped || facts.is_shaped() || claims.shaped;
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
@@ -106,7 +109,7 @@ pub fn fold(journal: &Journal) -> Run {
                 for cell in event.cells() {
                     let folding = folding.entry(cell.clone()).or_default();
                     folding.of_run(&current);
-                    folding.event(entry.at, event, written_as, &mut names);
+                    folding.event(entry.at, event, written_as, &claims, &mut names);
                 }
             }
         }
@@ -151,6 +154,8 @@ struct Folding {
     /// Tests that began and have not ended.
     open: BTreeSet<(String, Vec<String>)>,
     phase: Option<(Phase, Timestamp)>,
+    /// Whether a guest of it was started without KVM.
+    emulated_guest: bool,
 }
 
 impl Folding {
@@ -176,7 +181,17 @@ impl Folding {
         whole
     }
 
-    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, names: &mut Names<'_>) {
+    /// Has what was claimed count only as far as nothing else in the journal speaks against it.
+    fn weigh_basis(&mut self) {
+        let Some(facts) = self.cell.facts.as_mut().filter(|facts| facts.basis == Basis::Hardware) else { return };
+        if let Some(why) = hardware_contradicted(facts, self.emulated_guest) {
+            facts.basis = Basis::Emulated;
+            facts.notes.push(format!("it counts as emulated: {why}"));
+            self.cell.contradicted = Some(why);
+        }
+    }
+
+    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, claims: &Claims, names: &mut Names<'_>) {
         let redactor = names.redactor;
         if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
             // Nobody worked on it since.
@@ -200,9 +215,14 @@ impl Folding {
                 if schema < 2 {
                     take_out_candidates(&mut facts);
                 }
+                for (component, what) in &claims.brought {
+                    facts.candidates.entry(*component).or_insert_with(|| redactor.line(what));
+                }
                 add_facts(&mut self.cell.facts, facts);
+                self.weigh_basis();
             }
             Event::GuestStarted { guest, profiles, configuration, argv, daemon, deviations, .. } => {
+                self.emulated_guest |= is_emulated_guest(argv);
                 let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
                 let guest = self.guest(*guest);
                 self.launched(GuestLaunch {
@@ -286,6 +306,7 @@ impl Folding {
         if let (Some(at), false) = (self.cell.last, self.cell.complete) {
             self.end_phase(at);
         }
+        self.weigh_basis();
         let message = match (self.cell.errors.first(), ending) {
             (Some(_), _) => "the cell could not go on during this test",
             (None, RunEnding::Killed) => "the run was killed during this test",

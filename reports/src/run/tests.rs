@@ -116,6 +116,78 @@ fn later_facts_add_to_earlier_ones_and_emulation_sticks() {
     assert!(facts.kernel.is_some());
 }
 
+/// Whoever claims hardware and says otherwise anywhere in the journal gets no hardware.
+#[test]
+fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
+    type Change = fn(&mut Maker);
+    let table: [(Change, Basis); 4] = [
+        (
+            |maker| {
+                maker.push(said_to_be_hardware("kvm"));
+            },
+            Basis::Hardware,
+        ),
+        (
+            |maker| {
+                maker.push(said_to_be_hardware("tcg"));
+            },
+            Basis::Emulated,
+        ),
+        (
+            |maker| {
+                maker.push(said_to_be_hardware("tcg"));
+                // Said once, it stays.
+                maker.push(said_to_be_hardware("kvm"));
+            },
+            Basis::Emulated,
+        ),
+        (
+            |maker| {
+                maker.push(Event::GuestStarted {
+                    cell: cell("13"),
+                    guest: 1,
+                    test: BOOT.to_owned(),
+                    attempt: 1,
+                    profiles: strings(&["go-3.29"]),
+                    configuration: "plain".to_owned(),
+                    argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=tcg"]),
+                    daemon: Vec::new(),
+                    deviations: Vec::new(),
+                });
+                maker.push(said_to_be_hardware("kvm"));
+            },
+            Basis::Emulated,
+        ),
+    ];
+    for (number, (change, basis)) in table.into_iter().enumerate() {
+        let mut maker = Maker::default();
+        change(&mut maker);
+        let cell = &fold(&maker.journal).cells[&cell("13")];
+        let facts = cell.facts.as_ref().unwrap();
+        assert_eq!((facts.basis, cell.contradicted.is_none()), (basis, basis == Basis::Hardware), "{number}");
+        assert_eq!(facts.notes.len(), usize::from(basis == Basis::Emulated), "{number}: {:?}", facts.notes);
+    }
+}
+
+fn said_to_be_hardware(accelerator: &str) -> Event {
+    let facts = crate::sample::facts(Basis::Hardware);
+    Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned(), ..facts } }
+}
+
+#[test]
+fn what_a_runs_options_say_counts_where_its_stamps_are_gone() {
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    if let Event::RunStarted { options, .. } = &mut maker.journal.entries[0].event {
+        options.extend(strings(&["--install hello", "--component qemu mine (sha256 0123)"]));
+    }
+    maker.push(said_to_be_hardware("kvm"));
+    let run = fold(&maker.journal);
+    assert!(run.candidate && !run.shaped);
+    let candidates = &run.cells[&cell("13")].facts.as_ref().unwrap().candidates;
+    assert_eq!(*candidates, [(Component::Qemu, "mine (sha256 0123)".to_owned())].into());
+}
+
 #[test]
 fn a_result_is_found_by_every_profile_that_it_counts_for() {
     let run = fold(&journal());
@@ -197,5 +269,6 @@ fn what_a_run_was_asked_for_is_read_as_data_and_of_an_older_journal_in_words() {
             *facts = Some(RunFacts::default());
         }
     });
-    assert_eq!((nothing.shaped, nothing.repeat, nothing.filter), (false, None, None), "it is told that there is none");
+    // An image in the words is the lesser claim, and counts.
+    assert_eq!((nothing.shaped, nothing.repeat, nothing.filter), (true, None, None), "it is told that there is none");
 }

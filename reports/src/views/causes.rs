@@ -1,6 +1,7 @@
 //! Why capabilities are not supported, each cause once with all that it takes away.
 
 use crate::matrix::CellReport;
+use crate::signature;
 use crate::verdict::{Flaky, ReasonSource, with_tests};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -78,11 +79,31 @@ pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
 }
 
 /// What was seen, and on a line of its own where Kata asks for it, under whatever profile.
-fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
+pub(crate) fn asked_for(message: &str, sources: &BTreeSet<&str>) -> String {
     match sources.is_empty() {
         true => message.to_owned(),
         false => format!("{message}\nKata asks for it in {}", words(sources)),
     }
+}
+
+/// What a cause says was seen, and the places of Kata's source that older records have behind it in parentheses.
+pub(crate) fn without_sources(text: &str) -> (&str, Vec<&str>) {
+    let ends = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("));
+    let Some((seen, sources)) = ends else { return (text, Vec::new()) };
+    let sources: Vec<&str> = sources.split(", ").collect();
+    if sources.iter().all(|source| is_source(source)) { (seen, sources) } else { (text, Vec::new()) }
+}
+
+/// `src/runtime/virtcontainers/qemu_amd64.go@3.29.0`.
+fn is_source(word: &str) -> bool {
+    let has_tag = |(file, tag): (&str, &str)| file.contains('/') && !tag.is_empty();
+    !word.contains(' ') && word.split_once('@').is_some_and(has_tag)
+}
+
+/// By what a reason is known again, whatever profile shows it: the signature of a cause, and else what it says.
+pub(crate) fn key(component: Option<Component>, text: &str) -> String {
+    let (seen, _) = without_sources(text);
+    component.map_or_else(|| seen.to_owned(), |component| signature::of(component, seen))
 }
 
 /// The tests of a cell that passed only when repeated, each once.
@@ -116,6 +137,25 @@ mod tests {
     use super::*;
     use crate::sample::{Maker, TDX, catalogue, profiles};
     use suites::outcome::{Failure, Outcome};
+
+    #[test]
+    fn where_kata_asks_for_something_is_no_part_of_a_cause() {
+        let seen = "/usr/bin/a does not offer -object tdx-guest";
+        let sources = ["src/runtime/a.go@3.29.0", "src/runtime-rs/b.rs@main"];
+        assert_eq!(without_sources(seen), (seen, vec![]));
+        assert_eq!(without_sources(&format!("{seen} ({})", sources[0])), (seen, sources[..1].to_vec()));
+        assert_eq!(without_sources(&format!("{seen} ({})", sources.join(", "))), (seen, sources.to_vec()));
+        for other in
+            ["it ended (exit code 1)", "it ended (exit code 1, a/b.go@3.0)", "no (user@host)", "(a/b@1)", "x ()"]
+        {
+            assert_eq!(without_sources(other), (other, vec![]), "{other}");
+        }
+        let keys = [("/usr/bin/a", sources[0]), ("/usr/libexec/b", sources[1])]
+            .map(|(path, source)| key(Some(Component::Qemu), &format!("{path} does not offer x ({source})")));
+        assert_eq!(keys[0], keys[1]);
+        assert_ne!(keys[0], key(Some(Component::Qemu), "/usr/bin/a does not offer y"));
+        assert_eq!(key(None, "no /dev/kvm, 3 times"), "no /dev/kvm, 3 times");
+    }
 
     #[test]
     fn one_cause_under_two_profiles_is_told_once_with_all_citations() {

@@ -2,7 +2,7 @@
 
 use crate::run::RunEnding;
 use crate::standing::{CapabilityStanding, Standings};
-use crate::views::record::{SHAPED, day_to_come, verified_entries};
+use crate::views::record::{SHAPED, verified_entries};
 use crate::views::wording;
 use model::verified::{Basis, Verdict};
 use std::collections::BTreeMap;
@@ -33,6 +33,11 @@ pub fn render(standings: &Standings<'_>) -> String {
             for (what, capabilities) in news(&standing.capabilities) {
                 let _ = writeln!(out, "  {what}: {}", capabilities.join(", "));
             }
+        }
+    }
+    for cell in &standings.cells {
+        if let Some(why) = &cell.report.contradicted {
+            let _ = writeln!(out, "not believed: {} counts as emulated: {why}", cell.report.cell);
         }
     }
     for held in doubts(standings) {
@@ -83,10 +88,6 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
     if matrix.shaped {
         all.push(SHAPED.to_owned());
     }
-    let ends = matrix.cells.iter().filter_map(|cell| cell.finished).chain(matrix.finished);
-    if let Some(day) = ends.max().and_then(day_to_come) {
-        all.push(format!("it ended on {day}, which is yet to come"));
-    }
     if matrix.ending == RunEnding::Finished && matrix.cells.is_empty() {
         all.push("it has no cell".to_owned());
     }
@@ -108,7 +109,7 @@ mod tests {
 
     fn on_hardware(event: &mut Event) {
         if let Event::CellFacts { facts, .. } = event {
-            facts.basis = Basis::Hardware;
+            (facts.basis, facts.accelerator) = (Basis::Hardware, "kvm".to_owned());
         }
     }
 
@@ -124,6 +125,24 @@ mod tests {
         assert!(said.contains("; hardware\n"), "{said}");
         let line = said.lines().find(|line| line.contains("on hardware, where the record rests on emulation"));
         assert!(line.unwrap().contains("vmm.boot"), "{said}");
+    }
+
+    /// It must not take the place of what the record has.
+    #[test]
+    fn hardware_beside_an_emulating_accelerator_is_not_believed() {
+        let said = render(&beside(
+            &changed(|event| {
+                if let Event::CellFacts { facts, .. } = event {
+                    facts.basis = Basis::Hardware;
+                }
+            }),
+            &recorded(),
+        ));
+        assert!(said.contains("; emulated\n") && !said.contains("; hardware"), "{said}");
+        assert!(!said.contains("on hardware, where the record rests on emulation"), "{said}");
+        let line = "not believed: debian:13/x86_64/container counts as emulated: it says hardware, and of the \
+                    accelerator: tcg\n";
+        assert!(said.contains(line), "{said}");
     }
 
     #[test]
@@ -145,8 +164,8 @@ mod tests {
             entry.at = jiff::Timestamp::from_second(entry.at.as_second() + 100 * 365 * 86_400).unwrap();
         }
         let said = render(&sample::standings(&judged(&maker)));
-        assert!(said.contains("not for the records: it ended on 2126-07-"), "{said}");
-        assert!(said.contains(", which is yet to come\n"), "{said}");
+        assert!(said.contains("not for the records: the whole run: it ended on 2126-07-"), "{said}");
+        assert!(said.contains(", which is yet to come: its clock or journal is wrong\n"), "{said}");
     }
 
     #[test]

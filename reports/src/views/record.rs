@@ -43,6 +43,12 @@ pub fn day_to_come(end: Timestamp) -> Option<Date> {
     Some(day(end)).filter(|day| verified::is_yet_to_come(*day))
 }
 
+/// Why nothing counts of a run that ended on a day to come: it would win over every run until then.
+pub fn ended_to_come(matrix: &Matrix) -> Option<String> {
+    let day = matrix.finished.and_then(day_to_come)?;
+    Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
+}
+
 /// The entries that a run may write, each with its distro, and what is withheld.
 ///
 /// A capability is written when its whole required set ran, in a filtered run too; the rest stays in the record with its
@@ -52,7 +58,7 @@ pub fn day_to_come(end: Timestamp) -> Option<Date> {
 /// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
 /// Kata's own results have an entry of their own, with the Kata and what was brought along; where something was, nothing
 /// else is written, because a record says what the distro ships.
-/// Runs that are unfinished or about candidates write nothing, nor do cells in error.
+/// Runs that are unfinished, about candidates or of a day to come write nothing, nor do cells in error.
 pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
     let matrix = standings.matrix;
     if let Some(reason) = withheld_run(matrix) {
@@ -76,6 +82,9 @@ pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntr
 }
 
 fn withheld_run(matrix: &Matrix) -> Option<String> {
+    if let Some(why) = ended_to_come(matrix) {
+        return Some(why);
+    }
     match (matrix.candidate, matrix.ending) {
         (true, _) => Some("the run was about candidates or another record".to_owned()),
         (_, RunEnding::Interrupted) => Some("the run was interrupted".to_owned()),

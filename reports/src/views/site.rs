@@ -43,6 +43,7 @@ use crate::journal::CellId;
 use crate::matrix::{CellReport, ProfileHead};
 use crate::run::day;
 use crate::standing::{ChangeRow, ReleaseAnswer, Standings};
+use crate::views::record::ended_to_come;
 use crate::views::wording::{self, Labels};
 use address::Page;
 use jiff::Timestamp;
@@ -179,6 +180,12 @@ impl<'a> Site<'a> {
 }
 
 impl SiteRun<'_> {
+    /// Whether it says anything of the distros' own packages. What does not is named, and not shown.
+    fn is_shown(&self) -> bool {
+        let matrix = self.standings.matrix;
+        !matrix.candidate && !matrix.shaped && ended_to_come(matrix).is_none()
+    }
+
     /// The last moment of it.
     fn at(&self) -> Option<Timestamp> {
         let matrix = self.standings.matrix;

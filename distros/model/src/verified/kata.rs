@@ -1,6 +1,7 @@
 //! The Kata that was run, and entries of one place told together.
 
-use super::VerifiedEntry;
+use super::{Verdict, VerifiedCapability, VerifiedEntry};
+use crate::capability::Capability;
 use crate::component::Component;
 use crate::kata_version::KataVersion;
 use crate::profile::Runtime;
@@ -64,12 +65,35 @@ pub fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
     });
 }
 
+/// Takes out of new entries what is not applicable and stays in an older one: such a row is no verdict, so that it does not
+/// move to what a later run rests on. It goes along where the older entry has no verdict left.
+pub fn leave_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
+    let mut taken = BTreeSet::new();
+    for entry in new.iter() {
+        taken.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));
+    }
+    let mut stay = BTreeSet::new();
+    for entry in old {
+        let is_verdict = |(_, said): &(&Capability, &VerifiedCapability)| said.verdict != Verdict::NotApplicable;
+        let mut verdicts = entry.capabilities.iter().filter(is_verdict);
+        if verdicts.any(|(capability, _)| !taken.contains(&(entry.key(), *capability))) {
+            let rows = entry.capabilities.iter().filter(|row| !is_verdict(row));
+            stay.extend(rows.map(|(capability, _)| (entry.key(), *capability)));
+        }
+    }
+    new.retain_mut(|entry| {
+        let VerifiedEntry { release, arch, profile, environment, capabilities, .. } = entry;
+        let key = (release.as_str(), *arch, profile.as_str(), *environment);
+        capabilities
+            .retain(|capability, said| said.verdict != Verdict::NotApplicable || !stay.contains(&(key, *capability)));
+        !capabilities.is_empty()
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capability::Capability;
     use crate::database::Database;
-    use crate::verified::{Verdict, VerifiedCapability};
 
     #[test]
     fn entries_that_rest_on_the_same_are_told_together() {
@@ -89,6 +113,34 @@ mod tests {
         let mut other = newer.clone();
         other.versions.clear();
         assert_eq!(joined([&other, &older]).len(), 2, "they are of other packages");
+    }
+
+    /// They say nothing of the hardware, or of the packages, of a later run.
+    #[test]
+    fn what_is_not_applicable_stays_with_the_verdicts_beside_it() {
+        use Verdict::{NotApplicable, Supported, Unsupported};
+        let database = Database::embedded();
+        let shipped = database.records().flat_map(|record| &record.verified).next().unwrap();
+        let of = |said: &[(Capability, Verdict)]| VerifiedEntry {
+            capabilities: said.iter().map(|(c, verdict)| (*c, VerifiedCapability::plain(*verdict))).collect(),
+            ..shipped.clone()
+        };
+        let (boot, vsock, runc) = (Capability::VmmBoot, Capability::VmmVsock, Capability::ContainersRunc);
+        let old = [of(&[(boot, Supported), (vsock, Supported), (runc, NotApplicable)])];
+        let left = |new: &VerifiedEntry| {
+            let mut new = vec![new.clone()];
+            leave_inapplicable(&old, &mut new);
+            new
+        };
+        assert_eq!(left(&of(&[(boot, Unsupported), (runc, NotApplicable)])), [of(&[(boot, Unsupported)])]);
+        assert_eq!(left(&of(&[(runc, NotApplicable)])), []);
+        // What was a verdict and is not applicable by now is told, and so is a row that would be left alone.
+        let now = of(&[(boot, NotApplicable)]);
+        assert_eq!(left(&now), std::slice::from_ref(&now));
+        let whole = of(&[(boot, Supported), (vsock, Unsupported), (runc, NotApplicable)]);
+        assert_eq!(left(&whole), std::slice::from_ref(&whole));
+        let elsewhere = VerifiedEntry { profile: "another".to_owned(), ..of(&[(runc, NotApplicable)]) };
+        assert_eq!(left(&elsewhere), std::slice::from_ref(&elsewhere));
     }
 
     /// A layer, or a run, that has a part of what is known hides no more than that part.

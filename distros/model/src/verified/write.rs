@@ -7,7 +7,7 @@
 //! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
 //! record that has `verified:` itself is refused.
 
-use super::{VerifiedEntry, VerifiedFile, give_way};
+use super::{VerifiedEntry, VerifiedFile, give_way, leave_inapplicable};
 use crate::diagnostic::is_direction_control;
 use crate::source::RecordError;
 use crate::syntax;
@@ -97,9 +97,9 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 /// Old entries without what is replaced and the new ones, made safe, in the order of the record's releases.
 ///
 /// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
-/// versions.
+/// versions, and what is not applicable stays with it.
 fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
-    let new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
+    let mut new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut taken = BTreeSet::new();
     for entry in &new {
         for capability in entry.capabilities.keys() {
@@ -110,8 +110,9 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
         }
     }
     let mut all: Vec<VerifiedEntry> = old.iter().map(safe).collect();
+    leave_inapplicable(&all, &mut new);
     give_way(&mut all, &new);
-    all.extend(new.iter().cloned());
+    all.extend(new);
     let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {
         let place = |e: &VerifiedEntry| order.get(e.release.as_str()).copied();

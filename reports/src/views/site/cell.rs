@@ -2,6 +2,7 @@
 
 use super::address::{self, Page};
 use super::evidence;
+use super::known::Why;
 use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
 use super::results;
 use super::{Put, Site, SiteCell};
@@ -13,6 +14,7 @@ use model::verified::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use suites::capability::Capability;
+use suites::outcome::Component;
 
 /// Puts the page of a cell.
 pub(super) fn put(site: &Site<'_>, cell: &SiteCell<'_>, put: &mut Put<'_>) -> io::Result<()> {
@@ -144,30 +146,48 @@ fn of_report(here: &Here<'_>, report: &CellReport) -> Vec<Markup> {
     errors.chain(causes).chain(flaky).collect()
 }
 
-/// Each reason once, with the profiles and capabilities that it holds for.
+/// A reason, with all that it holds for.
+struct Recorded<'k> {
+    component: Option<Component>,
+    test: Option<&'k str>,
+    /// In the words of the first profile.
+    text: &'k str,
+    /// Where Kata asks for it, under whatever profile.
+    sources: BTreeSet<&'k str>,
+    profiles: BTreeSet<&'k str>,
+    capabilities: BTreeSet<Capability>,
+}
+
+impl<'k> Recorded<'k> {
+    fn of(why: &'k Why) -> Recorded<'k> {
+        let (component, test) = (why.component, why.test.as_deref());
+        let (text, _) = causes::without_sources(&why.text);
+        let (sources, profiles, capabilities) = Default::default();
+        Recorded { component, test, text, sources, profiles, capabilities }
+    }
+}
+
+/// Each reason once: profiles differ in which file of Kata's asks for something, and in paths.
 fn recorded(here: &Here<'_>, cell: &SiteCell<'_>) -> Vec<Markup> {
-    type Reason<'k> = (bool, &'k str, Option<suites::outcome::Component>, Option<&'k str>);
-    let mut all: BTreeMap<Reason<'_>, (BTreeSet<&str>, BTreeSet<Capability>)> = BTreeMap::new();
+    let mut all: BTreeMap<(bool, String, Option<&str>), Recorded<'_>> = BTreeMap::new();
     for (profile, row) in &cell.rows {
         for (capability, known) in &row.capabilities {
             for why in &known.why {
-                let key = (why.component.is_none(), why.text.as_str(), why.component, why.test.as_deref());
-                let (profiles, capabilities) = all.entry(key).or_default();
-                profiles.insert(profile);
-                capabilities.insert(*capability);
+                let key = (why.component.is_none(), causes::key(why.component, &why.text), why.test.as_deref());
+                let one = all.entry(key).or_insert_with(|| Recorded::of(why));
+                one.sources.extend(causes::without_sources(&why.text).1);
+                one.profiles.insert(profile);
+                one.capabilities.insert(*capability);
             }
         }
     }
-    let item = |((_, text, component, test), (profiles, capabilities)): (
-        Reason<'_>,
-        (BTreeSet<&str>, BTreeSet<Capability>),
-    )| {
-        html! { li class=(if component.is_some() { "fail" } else { "gap" }) {
-            @if let Some(component) = component { b { (component) } " " }
-            @if let Some(test) = test { (here.test(test)) " " }
-            span.muted { (causes::words(&profiles)) ": " (causes::names(&capabilities)) }
-            (message(text))
+    let item = |one: &Recorded<'_>| {
+        html! { li class=(if one.component.is_some() { "fail" } else { "gap" }) {
+            @if let Some(component) = one.component { b { (component) } " " }
+            @if let Some(test) = one.test { (here.test(test)) " " }
+            span.muted { (causes::words(&one.profiles)) ": " (causes::names(&one.capabilities)) }
+            (message(&causes::asked_for(one.text, &one.sources)))
         } }
     };
-    all.into_iter().map(item).collect()
+    all.values().map(item).collect()
 }

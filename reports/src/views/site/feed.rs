@@ -65,7 +65,7 @@ fn entry(site: &Site<'_>, change: &SiteChange<'_>) -> PreEscaped<String> {
 
 /// When the newest run ended, or else the last day that anything is of.
 fn updated(site: &Site<'_>) -> String {
-    if let Some(at) = site.runs.iter().filter_map(|run| run.at()).max() {
+    if let Some(at) = site.runs.iter().filter(|run| run.is_shown()).filter_map(|run| run.at()).max() {
         return at.to_string();
     }
     let days = site.cells.iter().flat_map(|cell| cell.rows.values()).filter_map(SiteRow::days);

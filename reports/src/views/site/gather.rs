@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use model::arch::Arch;
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::{VerifiedEntry, give_way};
+use model::verified::{VerifiedEntry, give_way, leave_inapplicable};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::Test;
 
@@ -65,9 +65,10 @@ impl<'a> History<'a> {
                 new.entry(distro).or_default().push(entry);
             }
             for (distro, new) in new {
-                let below = before.entry(distro.clone()).or_default();
-                give_way(below, &new);
-                below.extend(new.iter().cloned());
+                let (below, mut above) = (before.entry(distro.clone()).or_default(), new.clone());
+                leave_inapplicable(below, &mut above);
+                give_way(below, &above);
+                below.extend(above);
                 take_over(known.entry(distro).or_default(), new);
             }
             runs.push((matrix, snapshot, withheld));
@@ -98,6 +99,7 @@ fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
         capabilities.retain(|capability, _| latest.get(&(key, *capability)).is_none_or(|day| *day <= *tested));
         !capabilities.is_empty()
     });
+    leave_inapplicable(known, &mut new);
     give_way(known, &new);
     known.extend(new);
 }
@@ -136,9 +138,7 @@ pub(super) fn of_history<'a>(
         .map(|((_, _, withheld), standings)| SiteRun { standings, withheld: withheld.clone() })
         .collect();
     runs.reverse();
-    // What is about something else than the distro's own packages is named, and not shown.
-    let shown = |run: &SiteRun<'_>| !run.standings.matrix.candidate && !run.standings.matrix.shaped;
-    for (place, run) in runs.iter().enumerate().filter(|(_, run)| shown(run)) {
+    for (place, run) in runs.iter().enumerate().filter(|(_, run)| run.is_shown()) {
         for cell in &run.standings.cells {
             let id = &cell.report.cell;
             let known = cells.entry(id.clone()).or_insert_with(|| empty(id.clone()));
@@ -147,7 +147,7 @@ pub(super) fn of_history<'a>(
             }
         }
     }
-    let changes = runs.iter().enumerate().filter(|(_, run)| shown(run)).flat_map(|(run, of)| {
+    let changes = runs.iter().enumerate().filter(|(_, run)| run.is_shown()).flat_map(|(run, of)| {
         let rows = of.standings.changes().into_iter();
         rows.map(move |row| SiteChange { row, run })
     });
@@ -155,7 +155,7 @@ pub(super) fn of_history<'a>(
     let cells = in_order(cells, history.records);
     let by_release = by_release(&history.known);
     let mut all = releases(&cells, |id| answers(&by_release, history.records, profiles, id));
-    trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| shown(run)));
+    trends(&mut all, &cells, runs.iter().enumerate().filter(|(_, run)| run.is_shown()));
     let heads = heads(&cells, profiles);
     Site {
         is_run: false,

@@ -99,16 +99,55 @@ impl<'a> Packages<'a> {
     }
 }
 
-/// Profiles and capabilities.
-type Scope<'s> = (BTreeSet<&'s str>, BTreeSet<Capability>);
+/// What a source package is blamed for on a cell.
+struct Blamed<'s> {
+    /// What was seen, in the words of the first profile.
+    text: &'s str,
+    test: Option<&'s str>,
+    profiles: BTreeSet<&'s str>,
+    capabilities: BTreeSet<Capability>,
+}
+
+/// How much it matters, the most first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    /// Kata does not run without it.
+    Needed,
+    /// Nobody needs it for running Kata.
+    Optional,
+    /// All that is looked at is a list, and no release claims to have it: a bug report calls it a wish, too.
+    Wish,
+}
+
+impl Blamed<'_> {
+    fn need(&self) -> Need {
+        let of = |capability: &Capability| match (capability.is_needed(), capability.is_only_listed()) {
+            (true, _) => Need::Needed,
+            (false, false) => Need::Optional,
+            (false, true) => Need::Wish,
+        };
+        self.capabilities.iter().map(of).min().unwrap_or(Need::Optional)
+    }
+}
+
+impl Need {
+    /// What stands beside a reason, where a maintainer should know it.
+    fn words(self) -> &'static str {
+        match self {
+            Need::Needed => "",
+            Need::Optional => ", optional",
+            Need::Wish => ", optional and no bug: a wish",
+        }
+    }
+}
 
 /// A source package on a cell.
 #[derive(Default)]
 struct OnCell<'s> {
     /// Binary packages with their versions.
     versions: BTreeSet<(&'s str, &'s str)>,
-    /// What it is blamed for: what was seen, in which test, and the profiles and capabilities.
-    blamed: BTreeMap<(&'s str, Option<&'s str>), Scope<'s>>,
+    /// What it is blamed for, by the cause ([`causes::key`]) and the test.
+    blamed: BTreeMap<(String, Option<&'s str>), Blamed<'s>>,
 }
 
 /// Source package → cell, by its place.
@@ -164,9 +203,12 @@ fn all<'s>(site: &'s Site<'_>) -> All<'s> {
                     let Some((source, installed)) = blamed else { continue };
                     let on = all.entry(source).or_default().entry(place).or_default();
                     on.versions.extend(installed.map(|package| (package.name.as_str(), package.version.as_str())));
-                    let (profiles, capabilities) = on.blamed.entry((&why.text, why.test.as_deref())).or_default();
-                    profiles.insert(profile);
-                    capabilities.insert(*capability);
+                    let (test, (text, _)) = (why.test.as_deref(), causes::without_sources(&why.text));
+                    let (profiles, capabilities) = (BTreeSet::new(), BTreeSet::new());
+                    let key = (causes::key(why.component, &why.text), test);
+                    let blamed = on.blamed.entry(key).or_insert(Blamed { text, test, profiles, capabilities });
+                    blamed.profiles.insert(profile);
+                    blamed.capabilities.insert(*capability);
                 }
             }
         }
@@ -191,7 +233,7 @@ fn one(site: &Site<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>, put: 
         source,
         |_| {
             html! {
-                p.muted { "A source package: what each release has of it, and what failed for which it is to blame." }
+                p.muted { "A source package: what each release has of it, and what failed for which it is to blame, what Kata needs first." }
                 (issues(site, source))
             }
         },
@@ -209,17 +251,23 @@ fn one(site: &Site<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>, put: 
 }
 
 fn row(here: &Here<'_>, cell: &SiteCell<'_>, on: &OnCell<'_>) -> Markup {
+    let is_maintained = |name: &&str| here.site.profiles.iter().any(|one| one.maintained && one.name == *name);
+    let mut blamed: Vec<&Blamed<'_>> = on.blamed.values().collect();
+    // What makes the answer `no` comes first, and what only a Kata at its end of life asks for comes last.
+    blamed.sort_by_key(|one| (one.need(), !one.profiles.iter().any(is_maintained)));
     html! { tr data-arch=(cell.id.arch) data-in=(cell.id.environment) {
         th scope="row" { a href=(here.to(Page::Cell(&cell.id))) { (here.site.labels.of_id(&cell.id)) } }
         td { @for (name, version) in &on.versions { p { (name) " " code { (version) } } } }
         td {
-            @if on.blamed.is_empty() { span.muted { "nothing" } }
-            @for ((text, test), (profiles, capabilities)) in on.blamed.iter().take(REASONS) {
-                p { span.u { "no" } " " @for capability in capabilities { (here.capability(*capability)) " " }
-                    span.muted { (causes::words(profiles)) } }
-                p.detail { (text) @if let Some(test) = test { " (" (here.test(test)) ")" } }
+            @if blamed.is_empty() { span.muted { "nothing" } }
+            @for one in blamed.iter().take(REASONS) {
+                p { span.u { "no" } " " @for capability in &one.capabilities { (here.capability(*capability)) " " }
+                    span.muted { (causes::words(&one.profiles)) (one.need().words()) } }
+                p.detail { (one.text) @if let Some(test) = one.test { " (" (here.test(test)) ")" } }
             }
-            @if on.blamed.len() > REASONS { p.muted { "and " (on.blamed.len() - REASONS) " more" } }
+            @if blamed.len() > REASONS {
+                p { a href=(format!("{}#why", here.to(Page::Cell(&cell.id)))) { "and " (blamed.len() - REASONS) " more" } }
+            }
         }
     } }
 }

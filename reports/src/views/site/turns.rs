@@ -82,8 +82,7 @@ pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
 
 /// Whether a run says something of the distros' own packages, and came to its end.
 fn counts(run: &SiteRun<'_>) -> bool {
-    let matrix = run.standings.matrix;
-    matrix.ending == RunEnding::Finished && !matrix.candidate && !matrix.shaped
+    run.is_shown() && run.standings.matrix.ending == RunEnding::Finished
 }
 
 fn is_the_distros(report: &CellReport) -> bool {
@@ -199,13 +198,14 @@ mod tests {
             told(&[of_day(1, |_| None), other])
         };
         assert_eq!(elsewhere(&|_| {}).len(), 1);
-        let changes: [&dyn Fn(&mut Matrix); 6] = [
+        let changes: [&dyn Fn(&mut Matrix); 7] = [
             &|matrix| matrix.cells[0].cell.release = "12".to_owned(),
             &|matrix| matrix.cells[0].cell.environment = model::environment::Environment::Vm,
             &|matrix| matrix.cells[0].cell.arch = model::arch::Arch::Aarch64,
             &|matrix| matrix.candidate = true,
             &|matrix| matrix.shaped = true,
             &|matrix| matrix.ending = RunEnding::Killed,
+            &|matrix| matrix.finished = Some(jiff::Timestamp::MAX),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             assert_eq!(elsewhere(change), Vec::<String>::new(), "{number}");

@@ -1,0 +1,192 @@
+//! A run that is killed comes to the same verdicts when it goes on, wherever that was: real kills of real runs, in a
+//! container.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod command;
+
+use command::{Verdicts, cell, end, events, finished, ids, kata_qualify, outcomes, results, verdicts};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+const RELEASE: &str = "debian:13";
+/// What is run of it: several tests, with guests and without.
+const OF_RUN: [&str; 6] = ["--in", "container", "--profile", "go-3.32", "--test", "hotplugged"];
+/// Until a point is reached: under emulation, beside other work.
+const REACHED: Duration = Duration::from_secs(1800);
+/// Between two looks at the journal. Some points are passed within a tenth of a second.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// When a run is killed.
+#[derive(Debug, Clone, Copy)]
+enum Point {
+    /// Its environment is being brought up.
+    BringUp,
+    /// It knows what the environment provides, and has begun no test.
+    AfterProbe,
+    /// A test has begun, not the first one with a guest, and has not ended.
+    MidTest,
+    /// Every test has ended, and the run has not.
+    End,
+    /// After so long, whatever it is doing.
+    After(Duration),
+}
+
+impl Point {
+    fn is_reached(self, events: &[Value], began: Instant) -> bool {
+        let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+        let planned = || {
+            let of_cells = events.first().and_then(|event| event["planned"].as_object());
+            of_cells.map(|cells| cells.values().filter_map(Value::as_u64).sum::<u64>())
+        };
+        match self {
+            Point::BringUp => {
+                let is_up = |event: &Value| event["event"] == "phase-started" && event["phase"] == "environment";
+                events.iter().any(is_up)
+            }
+            Point::AfterProbe => count("cell-facts") > 0,
+            Point::MidTest => {
+                count("guest-started") > 0 && events.last().is_some_and(|event| event["event"] == "test-started")
+            }
+            Point::End => {
+                count("cell-finished") > 0 || planned().is_some_and(|planned| count("test-finished") as u64 >= planned)
+            }
+            Point::After(time) => !events.is_empty() && began.elapsed() >= time,
+        }
+    }
+}
+
+/// What became of a run: its exit code, verdicts and outcomes.
+#[derive(Debug, PartialEq)]
+struct Became {
+    code: Option<i32>,
+    verdicts: Verdicts,
+    outcomes: BTreeMap<String, String>,
+}
+
+impl Became {
+    fn of(out: &Path, code: Option<i32>) -> Became {
+        let results = results(out);
+        let cell = cell(&results, "debian:13/");
+        Became { code, verdicts: verdicts(cell), outcomes: outcomes(cell) }
+    }
+}
+
+/// A run that is killed at its end, if it is not by then.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+#[ignore = "takes an hour: .ci/nightly killed"]
+fn a_run_that_is_killed_anywhere_comes_to_the_same_verdicts() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Makes the image, too.
+    let first = end(kata_qualify(dir.path()).args(["run", RELEASE]).args(OF_RUN).args(["--out", "first"]));
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    let began = Instant::now();
+    let whole = end(kata_qualify(dir.path()).args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", "whole"]));
+    let took = began.elapsed();
+    let undisturbed = Became::of(&dir.path().join("whole"), whole.code);
+    assert_eq!(whole.code, Some(0), "{}", whole.stderr);
+    let points = [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End, Point::After(somewhere(took))];
+    for (number, point) in points.into_iter().enumerate() {
+        let out = format!("killed-{number}");
+        let run = killed_at(point, dir.path(), &out);
+        let journal = dir.path().join(&out).join("journal.jsonl");
+        let before = finished(&journal);
+        // Whoever is fast comes to the end before the kill.
+        let is_over = events(&journal).iter().any(|event| event["event"] == "run-finished");
+        let again =
+            if is_over { vec!["report", out.as_str()] } else { vec!["run", "--offline", "--resume", out.as_str()] };
+        let ended = end(kata_qualify(dir.path()).args(again));
+        assert_eq!(Became::of(&dir.path().join(&out), ended.code), undisturbed, "{point:?}: {}", ended.stderr);
+        let after = finished(&journal);
+        for (attempt, times) in &before {
+            assert_eq!(after.get(attempt), Some(times), "{point:?}: {attempt:?} had ended, and was run again");
+        }
+        for what in [&["ps", "--all", "--quiet"][..], &["volume", "ls", "--quiet"]] {
+            assert_eq!(ids(what, &run), Vec::<String>::new(), "{point:?} left {what:?}");
+        }
+    }
+}
+
+/// A time within a run of that length that is another one each time; it is printed, so that it can be tried again.
+fn somewhere(took: Duration) -> Duration {
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos();
+    let time = took.mul_f64(0.1 + 0.85 * f64::from(nanos % 1000) / 1000.0);
+    eprintln!("the last kill comes {time:?} after the start, of {took:?}");
+    time
+}
+
+/// Begins a run and kills it at a point; its id.
+fn killed_at(point: Point, folder: &Path, out: &str) -> String {
+    let mut command = kata_qualify(folder);
+    command.args(["run", RELEASE, "--offline"]).args(OF_RUN).args(["--out", out]);
+    let began = Instant::now();
+    let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let journal = folder.join(out).join("journal.jsonl");
+    loop {
+        let events = events(&journal);
+        if point.is_reached(&events, began) {
+            running.kill();
+            return events[0]["run"].as_str().unwrap().to_owned();
+        }
+        let ended = running.0.try_wait().unwrap();
+        assert!(ended.is_none(), "{point:?}: the run ended before it was reached: {ended:?}");
+        assert!(began.elapsed() < REACHED, "{point:?}: waited {REACHED:?}, saw last: {:?}", events.last());
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The points are told by what a journal has, one after the other.
+#[test]
+fn each_point_is_reached_once_its_events_are_there() {
+    let event = |name: &str| serde_json::json!({"event": name});
+    let mut events = vec![serde_json::json!({"event": "run-started", "run": "r", "planned": {"c": 2}})];
+    let began = Instant::now();
+    let mut reached = Vec::new();
+    for next in [
+        serde_json::json!({"event": "phase-started", "phase": "image"}),
+        serde_json::json!({"event": "phase-started", "phase": "environment"}),
+        event("cell-facts"),
+        event("test-started"),
+        event("test-finished"),
+        event("guest-started"),
+        event("test-started"),
+        event("test-finished"),
+        event("cell-finished"),
+    ] {
+        events.push(next);
+        let points = [Point::BringUp, Point::AfterProbe, Point::MidTest, Point::End];
+        reached.push(points.map(|point| u8::from(point.is_reached(&events, began))));
+    }
+    let expected = [
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+        [1, 1, 0, 0],
+        [1, 1, 0, 0],
+        [1, 1, 0, 0],
+        [1, 1, 0, 0],
+        [1, 1, 1, 0],
+        [1, 1, 0, 1],
+        [1, 1, 0, 1],
+    ];
+    assert_eq!(reached, expected);
+    assert!(!Point::After(Duration::ZERO).is_reached(&[], began), "there is no run yet");
+    assert!(Point::After(Duration::ZERO).is_reached(&events, began));
+}

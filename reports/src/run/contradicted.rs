@@ -1,0 +1,165 @@
+//! What a journal claims and says otherwise elsewhere.
+//!
+//! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
+//! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
+
+use crate::journal::CellFacts;
+use crate::redact::one_line;
+use suites::outcome::Component;
+
+/// Bytes of what is quoted of a journal.
+const QUOTED: usize = 200;
+
+/// What the processor of a machine says of itself where guests under KVM rest on hardware: how that begins. Of a virtual
+/// one the hypervisor is named; of one of unknown make it is not.
+const OF_HARDWARE: [&str; 2] = ["the processor is no virtual one", "the processor is a virtual one of `"];
+
+/// Whether these words of the evidence, about the processor, are said of hardware.
+pub fn is_said_of_hardware(words: &str) -> bool {
+    OF_HARDWARE.iter().any(|beginning| words.starts_with(beginning))
+}
+
+/// Why facts that claim hardware cannot be of any.
+///
+/// What is not stated counts as emulated, because `hardware` is the claim.
+pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
+    let said = |name: &str| facts.environment.get(name).map(|words| one_line(words, QUOTED));
+    let accelerator = facts.accelerator.as_str();
+    if !matches!(accelerator, "kvm" | "kvm in kvm") {
+        let given = if accelerator.is_empty() { "none".to_owned() } else { one_line(accelerator, QUOTED) };
+        return Some(format!("it says hardware, and of the accelerator: {given}"));
+    }
+    if let Some(why) = said("kvm").filter(|words| words != "yes") {
+        return Some(format!("it says hardware, and of KVM: {why}"));
+    }
+    if let Some(why) = said("machine-without-kvm") {
+        return Some(format!("it says hardware, and of its machine that it has no KVM: {why}"));
+    }
+    if let Some(words) = said("processor").filter(|words| !is_said_of_hardware(words)) {
+        return Some(format!("it says hardware, and of the processor: {words}"));
+    }
+    if emulated_guest {
+        return Some("it says hardware, and a guest was started with accel=tcg".to_owned());
+    }
+    facts.kernel.is_none().then(|| "it says hardware, and names no kernel that guests boot".to_owned())
+}
+
+/// Whether a guest with these arguments is emulated.
+pub(super) fn is_emulated_guest(argv: &[String]) -> bool {
+    argv.iter().flat_map(|word| word.split(',')).any(|part| part == "accel=tcg")
+}
+
+/// What a run's options and its command line say of it, whatever its stamps are.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Something was laid over the distro.
+    pub(super) candidate: bool,
+    /// Somebody else than the distro vouches for the packages.
+    pub(super) shaped: bool,
+    /// What took the place of the distro's own components.
+    pub(super) brought: Vec<(Component, String)>,
+}
+
+impl Claims {
+    /// By the options as the journal keeps them, `--oci-image image.tar`, and by the words of the command line.
+    ///
+    /// A base run has the command line of its candidates, which are none of its own: what these are, options alone say.
+    pub(super) fn of(options: &[String], argv: &[String]) -> Claims {
+        let mut claims = Claims::default();
+        for option in options {
+            let (name, value) = option.split_once(' ').unwrap_or((option.as_str(), ""));
+            claims.candidate |= matches!(name, "--install" | "--with-packages" | "--overlay");
+            claims.shaped |= shapes(name);
+            if name == "--component" {
+                let (component, what) = value.split_once(' ').unwrap_or((value, ""));
+                claims.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
+            }
+        }
+        // What follows a `--` is no option of ours.
+        let words = argv.iter().map(String::as_str).take_while(|word| *word != "--");
+        for word in words {
+            let name = word.split_once('=').map_or(word, |(name, _)| name);
+            claims.shaped |= shapes(name);
+        }
+        claims
+    }
+}
+
+/// Whether an option has somebody else than the distro vouch for the packages: a key, or an image.
+fn shapes(name: &str) -> bool {
+    matches!(name, "--mirror-key" | "--cloud-image" | "--oci-image")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{facts, strings};
+    use model::verified::Basis;
+
+    #[test]
+    fn hardware_is_believed_where_nothing_else_says_otherwise() {
+        let hardware = facts(Basis::Hardware);
+        assert_eq!(hardware_contradicted(&hardware, false), None);
+        let nested = CellFacts { accelerator: "kvm in kvm".to_owned(), ..hardware.clone() };
+        assert_eq!(hardware_contradicted(&nested, false), None);
+        for accelerator in ["tcg", "kvm in tcg", "", "KVM", "kvm,tcg"] {
+            let facts = CellFacts { accelerator: accelerator.to_owned(), ..hardware.clone() };
+            let why = hardware_contradicted(&facts, false).unwrap();
+            assert!(why.starts_with("it says hardware, and of the accelerator: "), "{why}");
+        }
+        assert!(hardware_contradicted(&hardware, true).unwrap().ends_with("accel=tcg"));
+        let unnamed = CellFacts { kernel: None, ..hardware.clone() };
+        assert!(hardware_contradicted(&unnamed, false).unwrap().contains("names no kernel"));
+    }
+
+    #[test]
+    fn what_the_environment_answered_counts_against_hardware() {
+        for (name, words, is_believed) in [
+            ("kvm", "yes", true),
+            ("kvm", "there is no /dev/kvm", false),
+            ("machine-without-kvm", "no guest boots under it", false),
+            ("processor", "the processor is no virtual one", true),
+            ("processor", "the processor is a virtual one of `KVMKVMKVM`", true),
+            ("processor", "the processor is a virtual one of unknown make: `SomethingNew`", false),
+            ("processor", "the processor is emulated by QEMU", false),
+            ("processor", "nothing tells whether the processor is emulated", false),
+        ] {
+            let mut facts = facts(Basis::Hardware);
+            facts.environment.insert(name.to_owned(), words.to_owned());
+            assert_eq!(hardware_contradicted(&facts, false).is_none(), is_believed, "{name}: {words}");
+        }
+    }
+
+    #[test]
+    fn options_and_the_command_line_say_what_a_stamp_may_not() {
+        for (options, argv, candidate, shaped) in [
+            (&[][..], &["kata-qualify", "run", "debian:13", "--mirror", "x"][..], false, false),
+            (&["--install hello"], &[], true, false),
+            (&["--with-packages qemu.deb"], &[], true, false),
+            (&["--overlay"], &[], true, false),
+            (&["--mirror-key"], &[], false, true),
+            (&["--oci-image image.tar"], &[], false, true),
+            (&["--oci-image image.tar#sha256:00"], &[], false, true),
+            // A base run's.
+            (&[], &["kata-qualify", "run", "--with-packages", "qemu.deb"], false, false),
+            (&[], &["kata-qualify", "run", "--mirror-key", "mine.asc"], false, true),
+            (&[], &["kata-qualify", "run", "--cloud-image", "image.qcow2"], false, true),
+            (&[], &["kata-qualify", "run", "--cloud-image=image.qcow2#sha256:00"], false, true),
+            (&[], &["kata-qualify", "shell", "r", "t", "--", "x", "--mirror-key"], false, false),
+        ] {
+            let claims = Claims::of(&strings(options), &strings(argv));
+            assert_eq!((claims.candidate, claims.shaped), (candidate, shaped), "{options:?} {argv:?}");
+        }
+        let claims = Claims::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
+        assert_eq!(claims.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
+    }
+
+    #[test]
+    fn a_guest_without_kvm_is_told_by_its_arguments() {
+        for (word, is_emulated) in
+            [("q35,accel=tcg", true), ("accel=tcg", true), ("q35,accel=kvm", false), ("-name=accel=tcg2", false)]
+        {
+            assert_eq!(is_emulated_guest(&strings(&["-machine", word])), is_emulated, "{word}");
+        }
+    }
+}
