@@ -238,6 +238,20 @@ fn what_was_verified_stands_while_the_versions_do() {
     assert!(answer.ends_with("exit code 1"), "{answer}");
 }
 
+/// A database may have packages for another architecture, of the same version.
+#[test]
+fn what_is_installed_for_another_architecture_is_not_what_was_verified() {
+    let dir = root();
+    let installed = dir.path().join("lib/apk/db/installed");
+    for (arch, code) in [("x86_64", 0), ("noarch", 0), ("riscv64", 1), ("x86", 1)] {
+        let text = INSTALLED.replace("V:9.0.1-r0\n", &format!("V:9.0.0-r0\nA:{arch}\n"));
+        std::fs::write(&installed, text).expect("written");
+        let told = run(dir.path(), &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+        assert!(told.ends_with(&format!("exit code {code}")), "{arch}: {told}");
+        assert_eq!(told.contains("the same versions here"), code == 0, "{arch}: {told}");
+    }
+}
+
 /// What is known of a release is about the architectures of Kata, and says nothing of a system of another.
 #[test]
 fn a_system_of_another_architecture_has_no_verdict_and_no_packages() {

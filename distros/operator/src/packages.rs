@@ -13,6 +13,7 @@ pub mod rpm;
 pub(crate) use rpm::folder as rpm_folder;
 
 use crate::process::ProcessError;
+use model::arch::Arch;
 use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
@@ -56,6 +57,20 @@ pub struct Installed {
     pub package: String,
     /// Its version.
     pub version: PackageVersion,
+    /// The package manager's name of its architecture; empty where the database does not say it.
+    #[serde(skip)]
+    pub arch: String,
+}
+
+impl Installed {
+    /// Whether it is for an architecture, or for all: a database may have a package for several.
+    pub(crate) fn is_for(&self, arch: Arch, format: Format) -> bool {
+        let native = match format {
+            Format::Dpkg => arch.debian_name(),
+            Format::Rpm | Format::Pacman | Format::Apk | Format::Portage => arch.name(),
+        };
+        ["", "all", "noarch", "any", native].contains(&self.arch.as_str())
+    }
 }
 
 /// A package as its database describes it.
@@ -63,6 +78,8 @@ pub struct Installed {
 struct Entry {
     name: String,
     version: PackageVersion,
+    /// As [`Installed::arch`].
+    arch: String,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
 }
@@ -102,7 +119,7 @@ fn version_of(text: &str, line: usize) -> Result<Option<PackageVersion>, Damage>
 
 impl Entry {
     fn installed(&self) -> Installed {
-        Installed { package: self.name.clone(), version: self.version.clone() }
+        Installed { package: self.name.clone(), version: self.version.clone(), arch: self.arch.clone() }
     }
 }
 

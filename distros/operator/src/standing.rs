@@ -82,7 +82,11 @@ pub fn standing(
     let mut versions = Vec::new();
     for (package, verified) in &entry.versions {
         let installed = match packages {
-            Some(packages) => packages.installed(package.as_str())?.into_iter().map(|i| i.version).next(),
+            // What is there for another architecture is not what was verified, whatever its version is.
+            Some(packages) => {
+                let mut all = packages.installed(package.as_str())?.into_iter();
+                all.find(|one| one.is_for(entry.arch, packages.format())).map(|one| one.version)
+            }
             None => None,
         };
         versions.push(VersionPair { package: package.clone(), verified: verified.clone(), installed });

@@ -45,22 +45,24 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
 /// The packages of a list; its last one need not have an empty line behind it.
 fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
     let mut entries = Vec::new();
-    let (mut name, mut version, mut provides) = (String::new(), None, Vec::new());
+    let (mut name, mut version, mut arch, mut provides) = (String::new(), None, String::new(), Vec::new());
     let mut begun = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
-            let (name, version, provides) = (take(&mut name), take(&mut version), take(&mut provides));
+            let (name, version) = (take(&mut name), take(&mut version));
+            let (arch, provides) = (take(&mut arch), take(&mut provides));
             let Some(line) = begun.take() else { continue };
             let Some(version) = version.filter(|_| !name.is_empty()) else {
                 return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
             };
-            entries.push(Entry { name, version, provides });
+            entries.push(Entry { name, version, arch, provides });
             continue;
         }
         begun = begun.or(Some(number));
         match line.split_once(':') {
             Some(("P", text)) => text.clone_into(&mut name),
             Some(("V", text)) => version = version_of(text, number)?,
+            Some(("A", text)) => text.clone_into(&mut arch),
             Some(("p", list)) => {
                 provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
             }

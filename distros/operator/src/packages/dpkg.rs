@@ -33,8 +33,12 @@ pub(crate) struct ConfiguredPackage {
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
-    let entry =
-        |ConfiguredPackage { package, provides, .. }| Entry { name: package.name, version: package.version, provides };
+    let entry = |ConfiguredPackage { package: Package { name, version, arch, .. }, provides, .. }| Entry {
+        name,
+        version,
+        arch,
+        provides,
+    };
     Ok(configured(root)?.into_iter().map(entry).collect())
 }
 

@@ -65,6 +65,7 @@ fn entry(desc: &str) -> Result<Entry, Damage> {
     Ok(Entry {
         name,
         version: version_of(&text, at)?.ok_or_else(lacks)?,
+        arch: field(desc, "ARCH").into_iter().next().unwrap_or_default(),
         provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
     })
 }

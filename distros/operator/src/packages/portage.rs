@@ -51,8 +51,8 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
             if let Some((package, version)) = split(&name)
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
-                let entry =
-                    Entry { name: format!("{category}/{package}"), version, provides: vec![package.to_owned()] };
+                let (name, arch) = (format!("{category}/{package}"), String::new());
+                let entry = Entry { name, version, arch, provides: vec![package.to_owned()] };
                 found.push((folder.join(&name), entry));
             }
         }

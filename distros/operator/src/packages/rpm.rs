@@ -30,7 +30,7 @@ pub(super) const FILES: &[&str] = &[
 const WITHIN: Duration = Duration::from_secs(60);
 /// A line a package: its name, version, architecture and the file of its source package.
 const WHOLE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SOURCERPM}\\n";
-const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
+const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n";
 
 /// All installed packages, in no order; the keys that the database holds as if they were packages are left out.
 ///
@@ -144,10 +144,11 @@ impl RpmDatabase {
     /// What an answer in [`FORMAT`] names.
     fn lines(&self, text: &str) -> Result<Vec<Installed>, QueryError> {
         let mut installed = Vec::new();
-        for (package, version) in text.lines().filter_map(|line| line.split_once('\t')) {
+        for (package, rest) in text.lines().filter_map(|line| line.split_once('\t')) {
+            let (version, arch) = rest.split_once('\t').unwrap_or((rest, ""));
             let version = version.parse::<PackageVersion>();
             let version = version.map_err(|e| self.refused(e.to_string()))?;
-            installed.push(Installed { package: package.to_owned(), version });
+            installed.push(Installed { package: package.to_owned(), version, arch: arch.to_owned() });
         }
         Ok(installed)
     }
