@@ -661,6 +661,19 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
     assert!(with_token > 0);
 }
 
+/// It is no program of a registry that `.ci/run` can take, so that GitHub alone runs it: built of one commit.
+#[test]
+fn githubs_checks_ask_actionlint_of_one_commit() {
+    let text = fs::read_to_string(repository().join(".github/workflows/ci.yml")).unwrap();
+    let workflow: Value = serde_yaml::from_str(&text).unwrap();
+    let jobs = workflow["jobs"].as_object().unwrap().values();
+    let mut scripts = jobs.flat_map(|job| job["steps"].as_array().unwrap()).filter_map(|step| step["run"].as_str());
+    let script = scripts.find(|script| script.contains("actionlint")).expect("a step that runs it");
+    let commit = script.split_once("/cmd/actionlint@").and_then(|(_, rest)| rest.lines().next()).unwrap();
+    assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
+    assert!(script.lines().any(|line| line.contains("/bin/actionlint\"")), "it is built and not run: {script}");
+}
+
 /// zizmor's opinion of the workflows; `ZIZMOR` is the program.
 #[test]
 #[ignore = "takes a program of PyPI: .ci/run"]
