@@ -661,6 +661,27 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
     assert!(with_token > 0);
 }
 
+/// `kernel.host` and `host.*` are shown in virtual machines alone.
+#[test]
+fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
+    let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
+    let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
+    let crons: Vec<&str> =
+        workflow.lines().filter_map(|line| line.trim().strip_prefix("- cron: \"")?.strip_suffix('"')).collect();
+    let [_, machines] = crons[..] else { panic!("{crons:?}") };
+    let parsed: Value = serde_yaml::from_str(&workflow).unwrap();
+    let steps = parsed["jobs"]["build"]["steps"].as_array().unwrap();
+    let plan = steps.iter().find(|step| step["id"] == "plan").unwrap();
+    let chosen = plan["env"]["IN"].as_str().unwrap();
+    assert!(chosen.contains(&format!("github.event.schedule == '{machines}' && 'vm' || 'container'")), "{chosen}");
+    assert!(plan["run"].as_str().unwrap().contains("--in \"$IN\""), "{plan}");
+    for job in ["run", "again"] {
+        let shard = &parsed["jobs"][job]["steps"][1]["with"];
+        assert_eq!(shard["profiles"], "${{ needs.build.outputs.profiles }}", "{job}");
+    }
+    assert!(action.contains("options+=(--profile \"$PROFILES\")") && action.contains("\"${options[@]}\" || code=$?"));
+}
+
 /// It is no program of a registry that `.ci/run` can take, so that GitHub alone runs it: built of one commit.
 #[test]
 fn githubs_checks_ask_actionlint_of_one_commit() {
