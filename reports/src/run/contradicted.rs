@@ -51,7 +51,7 @@ pub(super) fn is_emulated_guest(argv: &[String]) -> bool {
 
 /// What a run's options and its command line say of it, whatever its stamps are.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct Stated {
     /// Something was laid over the distro.
     pub(super) candidate: bool,
     /// Somebody else than the distro vouches for the packages.
@@ -60,19 +60,19 @@ pub(super) struct Claims {
     pub(super) brought: Vec<(Component, String)>,
 }
 
-impl Claims {
+impl Stated {
     /// By the options as the journal keeps them, `--oci-image image.tar`, and by the words of the command line.
     ///
     /// A base run has the command line of its candidates, which are none of its own: what these are, options alone say.
-    pub(super) fn of(options: &[String], argv: &[String]) -> Claims {
-        let mut claims = Claims::default();
+    pub(super) fn of(options: &[String], argv: &[String]) -> Stated {
+        let mut stated = Stated::default();
         for option in options {
             let (name, value) = option.split_once(' ').unwrap_or((option.as_str(), ""));
-            claims.candidate |= matches!(name, "--install" | "--with-packages" | "--overlay");
-            claims.shaped |= shapes(name, value);
+            stated.candidate |= matches!(name, "--install" | "--with-packages" | "--overlay");
+            stated.shaped |= shapes(name, value);
             if name == "--component" {
                 let (component, what) = value.split_once(' ').unwrap_or((value, ""));
-                claims.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
+                stated.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
             }
         }
         // What follows a `--` is no option of ours.
@@ -80,9 +80,9 @@ impl Claims {
         for (place, word) in words.iter().enumerate() {
             let next = words.get(place + 1).copied().unwrap_or_default();
             let (name, value) = word.split_once('=').unwrap_or((*word, next));
-            claims.shaped |= shapes(name, value);
+            stated.shaped |= shapes(name, value);
         }
-        claims
+        stated
     }
 }
 
@@ -148,11 +148,11 @@ mod tests {
             (&[], &["kata-qualify", "run", "--cloud-image=image.qcow2#sha256:00"], false, false),
             (&[], &["kata-qualify", "shell", "r", "t", "--", "x", "--mirror-key"], false, false),
         ] {
-            let claims = Claims::of(&strings(options), &strings(argv));
-            assert_eq!((claims.candidate, claims.shaped), (candidate, shaped), "{options:?} {argv:?}");
+            let stated = Stated::of(&strings(options), &strings(argv));
+            assert_eq!((stated.candidate, stated.shaped), (candidate, shaped), "{options:?} {argv:?}");
         }
-        let claims = Claims::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
-        assert_eq!(claims.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
+        let stated = Stated::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
+        assert_eq!(stated.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
     }
 
     #[test]
