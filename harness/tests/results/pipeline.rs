@@ -242,13 +242,28 @@ fn nothing_is_written_back_as_hardware_that_was_emulated() {
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
     assert!(text.contains("no vhost-user-blk") && !text.contains("basis: hardware"), "{text}");
-    make(&dir.path().join("real"), &Made { run: "r2", basis, fails, at: 120, ..Made::default() });
-    let written = said(dir.path(), &["write-back", "real", "--records", "records"]);
+}
+
+/// Of hardware a few tests are known: what is not applicable is no verdict, and stays with those that rest on emulation.
+#[test]
+fn a_run_on_hardware_takes_its_verdicts_and_nothing_else_out_of_an_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let read = || fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
+    let inapplicable = |text: &str| -> usize {
+        let emulated = text.split("  - release: ").filter(|entry| entry.contains("basis: emulated"));
+        emulated.map(|entry| entry.matches(": not-applicable").count()).sum()
+    };
+    let before = inapplicable(&read());
+    let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
+    make(&dir.path().join("run"), &Made { basis, fails, at: 60, ..Made::default() });
+    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
-    let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();
-    let entry = text.split("  - release: ").find(|entry| entry.contains("basis: hardware")).unwrap();
-    // What is not applicable is no verdict, and stays with those that rest on emulation.
-    assert!(entry.contains("no vhost-user-blk") && !entry.contains("not-applicable"), "{entry}");
+    let text = read();
+    let hardware: Vec<&str> = text.split("  - release: ").filter(|entry| entry.contains("basis: hardware")).collect();
+    assert!(hardware.len() == 1 && hardware[0].contains("no vhost-user-blk"), "{hardware:?}");
+    assert!(before > 0);
+    assert_eq!(inapplicable(&text), before);
 }
 
 #[test]
@@ -659,6 +674,40 @@ fn tools_are_checked_before_they_run_and_no_token_stands_beside_them() {
         }
     }
     assert!(with_token > 0);
+}
+
+/// `kernel.host` and `host.*` are shown in virtual machines alone.
+#[test]
+fn containers_and_machines_are_qualified_each_at_an_hour_of_their_own() {
+    let text = |name: &str| fs::read_to_string(repository().join(".github").join(name)).unwrap();
+    let (workflow, action) = (text("workflows/qualify.yml"), text("actions/shard/action.yml"));
+    let crons: Vec<&str> =
+        workflow.lines().filter_map(|line| line.trim().strip_prefix("- cron: \"")?.strip_suffix('"')).collect();
+    let [_, machines] = crons[..] else { panic!("{crons:?}") };
+    let parsed: Value = serde_yaml::from_str(&workflow).unwrap();
+    let steps = parsed["jobs"]["build"]["steps"].as_array().unwrap();
+    let plan = steps.iter().find(|step| step["id"] == "plan").unwrap();
+    let chosen = plan["env"]["IN"].as_str().unwrap();
+    assert!(chosen.contains(&format!("github.event.schedule == '{machines}' && 'vm' || 'container'")), "{chosen}");
+    assert!(plan["run"].as_str().unwrap().contains("--in \"$IN\""), "{plan}");
+    for job in ["run", "again"] {
+        let shard = &parsed["jobs"][job]["steps"][1]["with"];
+        assert_eq!(shard["profiles"], "${{ needs.build.outputs.profiles }}", "{job}");
+    }
+    assert!(action.contains("options+=(--profile \"$PROFILES\")") && action.contains("\"${options[@]}\" || code=$?"));
+}
+
+/// It is no program of a registry that `.ci/run` can take, so that GitHub alone runs it: built of one commit.
+#[test]
+fn githubs_checks_ask_actionlint_of_one_commit() {
+    let text = fs::read_to_string(repository().join(".github/workflows/ci.yml")).unwrap();
+    let workflow: Value = serde_yaml::from_str(&text).unwrap();
+    let jobs = workflow["jobs"].as_object().unwrap().values();
+    let mut scripts = jobs.flat_map(|job| job["steps"].as_array().unwrap()).filter_map(|step| step["run"].as_str());
+    let script = scripts.find(|script| script.contains("actionlint")).expect("a step that runs it");
+    let commit = script.split_once("/cmd/actionlint@").and_then(|(_, rest)| rest.lines().next()).unwrap();
+    assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{commit}");
+    assert!(script.lines().any(|line| line.contains("/bin/actionlint\"")), "it is built and not run: {script}");
 }
 
 /// zizmor's opinion of the workflows; `ZIZMOR` is the program.

@@ -1,6 +1,6 @@
-//! What a journal claims and says otherwise elsewhere.
+//! What a journal stated and says otherwise elsewhere.
 //!
-//! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
+//! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that stated less:
 //! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
 
 use crate::journal::CellFacts;
@@ -51,7 +51,7 @@ pub(super) fn is_emulated_guest(argv: &[String]) -> bool {
 
 /// What a run's options and its command line say of it, whatever its stamps are.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub(super) struct Stated {
     /// Something was laid over the distro.
     pub(super) candidate: bool,
     /// Somebody else than the distro vouches for the packages.
@@ -60,28 +60,28 @@ pub(super) struct Claims {
     pub(super) brought: Vec<(Component, String)>,
 }
 
-impl Claims {
+impl Stated {
     /// By the options as the journal keeps them, `--oci-image image.tar`, and by the words of the command line.
     ///
     /// A base run has the command line of its candidates, which are none of its own: what these are, options alone say.
-    pub(super) fn of(options: &[String], argv: &[String]) -> Claims {
-        let mut claims = Claims::default();
+    pub(super) fn of(options: &[String], argv: &[String]) -> Stated {
+        let mut stated = Stated::default();
         for option in options {
             let (name, value) = option.split_once(' ').unwrap_or((option.as_str(), ""));
-            claims.candidate |= matches!(name, "--install" | "--with-packages" | "--overlay");
-            claims.shaped |= shapes(name);
+            stated.candidate |= matches!(name, "--install" | "--with-packages" | "--overlay");
+            stated.shaped |= shapes(name);
             if name == "--component" {
                 let (component, what) = value.split_once(' ').unwrap_or((value, ""));
-                claims.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
+                stated.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
             }
         }
         // What follows a `--` is no option of ours.
         let words = argv.iter().map(String::as_str).take_while(|word| *word != "--");
         for word in words {
             let name = word.split_once('=').map_or(word, |(name, _)| name);
-            claims.shaped |= shapes(name);
+            stated.shaped |= shapes(name);
         }
-        claims
+        stated
     }
 }
 
@@ -147,11 +147,11 @@ mod tests {
             (&[], &["kata-qualify", "run", "--cloud-image=image.qcow2#sha256:00"], false, true),
             (&[], &["kata-qualify", "shell", "r", "t", "--", "x", "--mirror-key"], false, false),
         ] {
-            let claims = Claims::of(&strings(options), &strings(argv));
-            assert_eq!((claims.candidate, claims.shaped), (candidate, shaped), "{options:?} {argv:?}");
+            let stated = Stated::of(&strings(options), &strings(argv));
+            assert_eq!((stated.candidate, stated.shaped), (candidate, shaped), "{options:?} {argv:?}");
         }
-        let claims = Claims::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
-        assert_eq!(claims.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
+        let stated = Stated::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
+        assert_eq!(stated.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
     }
 
     #[test]

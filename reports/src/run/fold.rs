@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
-use super::contradicted::{Claims, hardware_contradicted, is_emulated_guest};
+use super::contradicted::{Stated, hardware_contradicted, is_emulated_guest};
 use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase, RunFacts, RunFilter};
@@ -46,7 +46,7 @@ pub fn fold(journal: &Journal) -> Run {
     // One, unless the journal was merged: each run's ending, by its id.
     let mut endings: BTreeMap<String, RunEnding> = BTreeMap::new();
     let mut current = String::new();
-    let mut claims = Claims::default();
+    let mut stated = Stated::default();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
         // Of runs that were merged, one that began earlier may have ended later.
@@ -90,9 +90,9 @@ pub fn fold(journal: &Journal) -> Run {
                 run.filter = own.map(|filter| clean_filter(filter, &redactor)).or(run.filter);
                 run.repeat = run.repeat.max(facts.repeat);
                 // Also where somebody took a stamp away.
-                claims = Claims::of(options, argv);
-                run.candidate |= *candidate || claims.candidate;
-                run.shaped |= *shaped || facts.is_shaped() || claims.shaped;
+                stated = Stated::of(options, argv);
+                run.candidate |= *candidate || stated.candidate;
+                run.shaped |= *shaped || facts.is_shaped() || stated.shaped;
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
@@ -109,7 +109,7 @@ pub fn fold(journal: &Journal) -> Run {
                 for cell in event.cells() {
                     let folding = folding.entry(cell.clone()).or_default();
                     folding.of_run(&current);
-                    folding.event(entry.at, event, written_as, &claims, &mut names);
+                    folding.event(entry.at, event, written_as, &stated, &mut names);
                 }
             }
         }
@@ -191,7 +191,7 @@ impl Folding {
         }
     }
 
-    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, claims: &Claims, names: &mut Names<'_>) {
+    fn event(&mut self, at: Timestamp, event: &Event, schema: u32, stated: &Stated, names: &mut Names<'_>) {
         let redactor = names.redactor;
         if let (Event::CellStarted { .. }, Some(last)) = (event, self.cell.last) {
             // Nobody worked on it since.
@@ -215,7 +215,7 @@ impl Folding {
                 if schema < 2 {
                     take_out_candidates(&mut facts);
                 }
-                for (component, what) in &claims.brought {
+                for (component, what) in &stated.brought {
                     facts.candidates.entry(*component).or_insert_with(|| redactor.line(what));
                 }
                 add_facts(&mut self.cell.facts, facts);
