@@ -369,6 +369,24 @@ fn every_fact_that_was_read_somewhere_names_its_source() {
     }
 }
 
+/// The sources of Fedora's VMMs and releases are not those of one that somebody adds.
+#[test]
+fn what_is_added_to_a_shipped_record_is_not_taken_for_read() {
+    let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records");
+    let text = |path: &str| std::fs::read_to_string(records.join(path)).expect(path);
+    let (record, file) = (text("fedora.yaml"), Path::new("sources/fedora.yaml"));
+    let told = Sources::parse(file, &text("sources/fedora.yaml")).expect("sources");
+    let lacking = |record: &str| -> Vec<String> {
+        let found = sources::lint_record(Path::new("fedora.yaml"), record, Some(&told));
+        found.iter().filter_map(|one| Some(one.message.split_once(": ")?.0.to_owned())).collect()
+    };
+    assert_eq!(lacking(&record), Vec::<String>::new());
+    let added = "  - version: 46\n    eol: 2099-01-01\n    image: registry.fedoraproject.org/fedora:46\n    vmm:\n      \
+                 - {name: made-up, confidence: packaging, packages: made-up, path: /usr/bin/made-up}\n";
+    let expected = ["eol", "image", "vmm made-up packages", "vmm made-up path"];
+    assert_eq!(lacking(&format!("{record}{added}")), expected);
+}
+
 /// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.
 #[test]
 fn what_is_assumed_or_unknown_is_marked() {
