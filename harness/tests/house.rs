@@ -1,5 +1,5 @@
 //! The rules of this house that a program can check: how long files are, that imports make no circle at any depth,
-//! that every dependency is used, and that a share's name is written once.
+//! that every dependency is used, that a share's name is written once, and that what only a release build proves is run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -199,6 +199,48 @@ fn a_dependency_is_used_where_a_path_begins_with_it() {
         assert!(!uses(unused, "tokio-util"), "{unused}");
     }
     assert!(!uses(&code("/// See serde::Serialize.\nfn x() {}\n"), "serde"));
+}
+
+/// A test that is ignored in a debug build is run by nobody, unless a step of .ci/nightly makes a release build of it.
+#[test]
+fn what_only_a_release_build_proves_is_run_by_a_step_of_nightly() {
+    let nightly = read(&repository().join(".ci/nightly"));
+    let mut found = Vec::new();
+    for member in members() {
+        let folder = repository().join(&member).join("tests");
+        let Ok(files) = fs::read_dir(&folder) else { continue };
+        for file in files.map(|entry| entry.unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())).path()) {
+            let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+            let asks = |line: &str| line.trim_start().starts_with("#[cfg_attr(debug_assertions, ignore");
+            if file.is_file() && read(&file).lines().any(asks) {
+                let of = package(&read(&repository().join(&member).join("Cargo.toml")));
+                let is_run = nightly.lines().any(|line| is_release_of(line, &of, &name));
+                assert!(is_run, "no step of .ci/nightly makes a release build of {of} for its test {name}");
+                found.push(name);
+            }
+        }
+    }
+    found.sort();
+    assert_eq!(found, ["hostile", "size"], "the tests that ask for a release build");
+    let step = "    step x cargo test --release --locked --package p --test a --test b -- --nocapture";
+    assert!(is_release_of(step, "p", "a") && is_release_of(step, "p", "b"));
+    let debug = step.replace(" --release", "");
+    assert!(!is_release_of(step, "p", "c") && !is_release_of(step, "q", "a") && !is_release_of(&debug, "p", "a"));
+    assert!(!is_release_of(&step.replacen("    step", "    # step", 1), "p", "a"), "that is a comment");
+}
+
+/// Whether a line of a script is a step that runs a test file of a package in a release build, all of it.
+fn is_release_of(line: &str, package: &str, test: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().take_while(|word| *word != "--").collect();
+    let has = |option: &str, value: &str| words.windows(2).any(|pair| pair == [option, value]);
+    let is_step = words.first() == Some(&"step") && has("cargo", "test") && words.contains(&"--release");
+    is_step && has("--package", package) && has("--test", test)
+}
+
+/// The name that a manifest gives its package.
+fn package(manifest: &str) -> String {
+    let name = manifest.lines().find_map(|line| line.strip_prefix("name = "));
+    name.unwrap_or_else(|| panic!("a manifest without a name")).trim_matches('"').to_owned()
 }
 
 /// A file of a crate.

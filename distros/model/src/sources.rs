@@ -1,13 +1,16 @@
 //! Where the facts of a record are from: a file `sources/DISTRO.yaml` beside the records.
 //!
-//! An entry names facts by their subjects, or by how these begin: `vmm qemu` is all that is said of QEMU.
+//! An entry names facts by their subjects, or a component by its kind and name: `vmm qemu` is all that is said of QEMU.
+//! It is of what the record says of all releases; what a release states itself has its source where an entry names that
+//! release, too, so that nothing that is added is taken for read because something like it was.
 
 use crate::decode::{Decoder, file_about_distro};
-use crate::diagnostic::{Diagnostic, Severity, finish};
-use crate::record::{Confidence, Draft, Record, RecordError, StatedFact};
+use crate::diagnostic::{Diagnostic, Severity, finish, line_column};
+use crate::record::{Confidence, Draft, Record, RecordError, ReleaseEntry, StatedFact};
 use crate::syntax::{Node, NodeKind};
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 /// The folder of such files, within one of records.
@@ -25,8 +28,18 @@ pub struct Sources {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     facts: Vec<String>,
+    /// The releases whose own facts it is of, besides what the record says of all.
+    releases: Vec<String>,
     from: String,
     span: Range<usize>,
+}
+
+impl Entry {
+    /// Whether it is of a subject, as `release` states it, or the record of all releases.
+    fn is_of(&self, subject: &str, release: Option<&str>) -> bool {
+        self.facts.iter().any(|fact| names(fact, subject))
+            && release.is_none_or(|release| self.releases.iter().any(|own| own == release))
+    }
 }
 
 impl Sources {
@@ -45,27 +58,40 @@ impl Sources {
         }
     }
 
-    /// Where a fact is from, by its subject.
-    pub fn of(&self, subject: &str) -> Option<&str> {
-        let entry = self.entries.iter().find(|entry| entry.facts.iter().any(|fact| is_of(subject, fact)));
+    /// Where a fact is from, by its subject and the release that states it; `None` is what the record says of all.
+    pub fn of(&self, subject: &str, release: Option<&str>) -> Option<&str> {
+        let entry = self.entries.iter().find(|entry| entry.is_of(subject, release));
         entry.map(|entry| entry.from.as_str())
     }
 
     /// The subjects of which `record` itself says that they are documented, or read from packages, and that have no source
-    /// here.
+    /// here: what a release states itself after its version.
     pub fn lacking(&self, record: &Record) -> Vec<String> {
-        sourced(record).into_iter().filter(|subject| self.of(subject).is_none()).collect()
+        let lacking = sourced(record).into_iter().filter(|(release, subject)| self.of(subject, *release).is_none());
+        let told = |(release, subject): (Option<&str>, String)| match release {
+            Some(release) => format!("{release}: {subject}"),
+            None => subject,
+        };
+        lacking.map(told).collect()
     }
 
-    /// What is named here and is no fact of `record` that needs a source.
+    /// What is named here and is no fact of `record` that needs a source, or no release that states one.
     pub fn idle(&self, record: &Record) -> Vec<&str> {
-        self.unused(record).into_iter().map(|(_, fact)| fact).collect()
+        self.unused(record).into_iter().map(|(_, word)| word).collect()
     }
 
     fn unused(&self, record: &Record) -> Vec<(&Entry, &str)> {
-        let subjects = sourced(record);
-        let named = self.entries.iter().flat_map(|entry| entry.facts.iter().map(move |fact| (entry, fact.as_str())));
-        named.filter(|(_, fact)| !subjects.iter().any(|subject| is_of(subject, fact))).collect()
+        let sourced = sourced(record);
+        let mut unused = Vec::new();
+        for entry in &self.entries {
+            let is_of = |(release, subject): &&(Option<&str>, String)| entry.is_of(subject, *release);
+            let of_it: Vec<&(Option<&str>, String)> = sourced.iter().filter(is_of).collect();
+            let facts = entry.facts.iter().filter(|fact| !of_it.iter().any(|(_, subject)| names(fact, subject)));
+            let states = |version: &str| of_it.iter().any(|(release, _)| *release == Some(version));
+            let releases = entry.releases.iter().filter(|release| !states(release));
+            unused.extend(facts.chain(releases).map(|word| (entry, word.as_str())));
+        }
+        unused
     }
 }
 
@@ -81,9 +107,15 @@ pub fn lint(path: &Path, text: &str, record: Option<&Record>) -> Vec<Diagnostic>
         let message = format!("the record beside its folder is of {}, not of {}", record.distro, sources.distro);
         found.push(Diagnostic::error("wrong-distro", text, 0..0, message));
     }
-    for (entry, fact) in sources.unused(record) {
-        let message = format!("`{fact}` is nothing that the record says to be documented or of packages");
-        let hint = "`kata-osinfo show` lists the subjects of facts; the beginning of one is enough";
+    for (entry, word) in sources.unused(record) {
+        let (message, hint) = if entry.facts.iter().any(|fact| fact == word) {
+            let hint =
+                "`kata-osinfo show` lists the subjects of facts; a component's kind and name are enough: `vmm qemu`";
+            (format!("`{word}` is nothing that the record says to be documented or of packages"), hint)
+        } else {
+            let hint = "only releases that state one of them in their own entry of the record are named";
+            (format!("the release `{word}` states none of these facts, documented or of packages"), hint)
+        };
         found.push(Diagnostic::error("idle-source", text, entry.span.clone(), message).hint(hint));
     }
     finish(found, text, &path.display().to_string())
@@ -98,7 +130,7 @@ pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Di
     let Some(record) = Draft::parse(path, text).ok().and_then(Draft::for_rules) else { return Vec::new() };
     let file = path.display().to_string();
     let Some(sources) = sources else {
-        if read_facts(&record).next().is_none() {
+        if read(&record).next().is_none() {
             return Vec::new();
         }
         let hint = format!("write {FOLDER}/{}.yaml, or see what lint says of it", record.distro);
@@ -107,13 +139,16 @@ pub fn lint_record(path: &Path, text: &str, sources: Option<&Sources>) -> Vec<Di
     };
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
-    for fact in read_facts(&record).filter(|fact| sources.of(&fact.subject.to_string()).is_none()) {
-        let Some(origin) = fact.origin else { continue };
-        if seen.insert(fact.subject.clone()) {
-            let message = format!("{}: {}, and nothing says where it was read", fact.subject, fact.confidence.name());
-            let hint = format!("name it in {FOLDER}/{}.yaml, or say `confidence: assumed`", record.distro);
-            found.push(Diagnostic::error("no-source", text, line(text, origin.line), message).hint(hint));
+    for ReadFact { fact, release } in read(&record) {
+        let subject = fact.subject.to_string();
+        let Some(origin) = fact.origin.filter(|_| sources.of(&subject, release).is_none()) else { continue };
+        if !seen.insert((release, subject.clone())) {
+            continue;
         }
+        let message = format!("{subject}: {}, and nothing says where it was read", fact.confidence.name());
+        let with = release.map(|release| format!(", with `releases: [{release}]`")).unwrap_or_default();
+        let hint = format!("name it in {FOLDER}/{}.yaml{with}, or say `confidence: assumed`", record.distro);
+        found.push(Diagnostic::error("no-source", text, line(text, origin.line), message).hint(hint));
     }
     finish(found, text, &file)
 }
@@ -125,26 +160,54 @@ fn line(text: &str, number: usize) -> Range<usize> {
     start + line.len() - line.trim_start().len()..start + line.len()
 }
 
-/// Whether a subject is the one that `fact` names, or begins with its words.
-fn is_of(subject: &str, fact: &str) -> bool {
-    subject.strip_prefix(fact).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+/// Whether `fact`, as an entry has it, names a subject: by all of its words, or by the component's kind and name.
+fn names(fact: &str, subject: &str) -> bool {
+    let is_component = || fact.contains(' ') && subject.strip_prefix(fact).is_some_and(|rest| rest.starts_with(' '));
+    fact == subject || is_component()
+}
+
+/// A fact that somebody has read somewhere.
+struct ReadFact<'r> {
+    fact: StatedFact,
+    /// The release whose own it is; `None` of what the record says of all.
+    release: Option<&'r str>,
 }
 
 /// A record's facts that somebody has read somewhere, over all releases and architectures; those of a distro that it
 /// derives from stand in another file, which has sources of its own.
-fn read_facts(record: &Record) -> impl Iterator<Item = StatedFact> {
+fn read(record: &Record) -> impl Iterator<Item = ReadFact<'_>> {
     let file = record.path.display().to_string();
-    let is_read = |fact: &StatedFact| matches!(fact.confidence, Confidence::Documented | Confidence::Packaging);
-    let is_own = move |fact: &StatedFact| fact.origin.as_ref().is_some_and(|origin| origin.file == file);
-    let releases = record.releases.iter();
-    let each = releases.flat_map(move |entry| record.release_arches(entry).iter().map(move |arch| (entry, *arch)));
-    let facts = each.flat_map(move |(entry, arch)| record.facts(entry, arch));
-    facts.filter(move |fact| fact.values.is_some() && is_read(fact) && is_own(fact))
+    let line_of = move |fact: &StatedFact| {
+        let is_read = matches!(fact.confidence, Confidence::Documented | Confidence::Packaging);
+        let origin = fact.origin.as_ref().filter(|origin| is_read && fact.values.is_some() && origin.file == file);
+        origin.map(|origin| origin.line)
+    };
+    record.releases.iter().flat_map(move |entry| {
+        // Counting lines takes time, and few releases of a long record have such a fact.
+        let own = OnceCell::new();
+        let facts = record.release_arches(entry).iter().flat_map(|arch| record.facts(entry, *arch));
+        let read = facts.filter_map(|fact| {
+            let line = line_of(&fact)?;
+            let own = own.get_or_init(|| lines_of(record, entry));
+            let is_its_own = own.as_ref().is_some_and(|lines| lines.contains(&line));
+            Some(ReadFact { fact, release: is_its_own.then_some(entry.version.as_str()) })
+        });
+        read.collect::<Vec<_>>()
+    })
 }
 
-/// Their subjects, in words.
-fn sourced(record: &Record) -> BTreeSet<String> {
-    read_facts(record).map(|fact| fact.subject.to_string()).collect()
+/// The lines of a release's own entry, where that stands in the record's own file.
+fn lines_of(record: &Record, entry: &ReleaseEntry) -> Option<RangeInclusive<usize>> {
+    let source = record.sources.get(entry.source).filter(|source| source.path == record.path)?;
+    // What follows a list's last entry up to the next key is none of it.
+    let end = source.text.get(..entry.span.end)?.trim_end().len();
+    let line = |at: usize| line_column(&source.text, at).0;
+    Some(line(entry.span.start)..=line(end))
+}
+
+/// The releases that state them, and their subjects, in words.
+fn sourced(record: &Record) -> BTreeSet<(Option<&str>, String)> {
+    read(record).map(|read| (read.release, read.fact.subject.to_string())).collect()
 }
 
 fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
@@ -152,10 +215,14 @@ fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
         return d.wrong(node, "sources", "a list of maps with `facts` and `from`");
     };
     d.all(items, |d, item| {
-        d.fields(item, "a source", &["facts", "from"])?;
+        d.fields(item, "a source", &["facts", "releases", "from"])?;
         let facts = d.required(item, "facts").and_then(|n| d.strings(n, "facts"));
+        let releases = match item.get("releases") {
+            Some(node) => d.names(node, "releases"),
+            None => Some(Vec::new()),
+        };
         let from = d.required(item, "from").and_then(|n| d.string(n, "from"));
-        Some(Entry { facts: facts?, from: from?, span: item.span.clone() })
+        Some(Entry { facts: facts?, releases: releases?, from: from?, span: item.span.clone() })
     })
 }
 
@@ -182,18 +249,51 @@ releases:
     #[test]
     fn what_somebody_read_has_a_source_and_what_nobody_knows_needs_none() {
         let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
-        let all = ["eol", "kernel linux image", "vmm qemu packages", "vmm qemu path"];
+        let all = ["kernel linux image", "vmm qemu packages", "vmm qemu path", "1: eol"];
         assert_eq!(sources(" []").lacking(&record), all);
-        let some = sources("\n  - {facts: [vmm qemu, fs], from: the spec}\n  - {facts: eol, from: the site}");
+        let site = "\n  - {facts: eol, releases: 1, from: the site}";
+        let some = sources(&format!("\n  - {{facts: [vmm qemu, fs virtio-fs], from: the spec}}{site}"));
         assert_eq!(some.lacking(&record), ["kernel linux image"]);
-        assert_eq!(some.idle(&record), ["fs"], "it is assumed");
-        assert_eq!((some.of("vmm qemu path"), some.of("vmm qemu-kvm path")), (Some("the spec"), None));
+        assert_eq!(some.idle(&record), ["fs virtio-fs"], "it is assumed");
+        let of = |subject: &str| some.of(subject, None);
+        assert_eq!((of("vmm qemu path"), of("vmm qemu-kvm path")), (Some("the spec"), None));
+        assert_eq!((some.of("eol", Some("1")), some.of("eol", Some("2"))), (Some("the site"), None));
+    }
+
+    /// A component or a release that somebody adds is not read because others are.
+    #[test]
+    fn what_is_added_needs_a_source_of_its_own() {
+        let entries = "\n  - {facts: [vmm qemu, kernel linux], from: the spec}\n  \
+                       - {facts: [eol, vmm qemu], releases: [1], from: the site}";
+        let lacking = |text: &str| {
+            let found = lint_record(Path::new("d.yaml"), text, Some(&sources(entries)));
+            found.iter().map(|one| (one.line, one.message.clone())).collect::<Vec<_>>()
+        };
+        assert!(lacking(RECORD).is_empty(), "{:?}", lacking(RECORD));
+        let vmm = "vmm:\n  - {name: qemu, packages: q, path: /q}\n  - {name: made-up, packages: m, path: /m}\n";
+        let made_up = RECORD.replace("vmm: {name: qemu, packages: q, path: /q}\n", vmm);
+        let said = |subject: &str| format!("{subject}: packaging, and nothing says where it was read");
+        let both = [said("vmm made-up packages"), said("vmm made-up path")];
+        assert_eq!(lacking(&made_up), both.map(|message| (7, message)));
+        let newer = format!("{RECORD}  - version: 2\n    eol: 2099-01-01\n    vmm: {{name: qemu, path: /q2}}\n");
+        assert_eq!(lacking(&newer), [(11, said("eol")), (12, said("vmm qemu path"))]);
+        // What is said of all releases stands in none, also after the last.
+        let after = format!("{RECORD}firmware: {{name: ovmf, packages: o}}\n");
+        assert_eq!(lacking(&after), [(10, said("firmware ovmf packages"))]);
+        // Nor is a kind of component, or a release that states nothing, an entry of its own.
+        let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
+        let wide = sources("\n  - {facts: [vmm, kernel linux], releases: [1, 2], from: the spec}");
+        assert_eq!(wide.idle(&record), ["vmm", "1", "2"]);
+        assert_eq!(wide.lacking(&record), ["vmm qemu packages", "vmm qemu path", "1: eol"]);
+        let text = "distro: d\nsources:\n  - {facts: eol, releases: [1, 2], from: the site}\n";
+        let told = lint(Path::new("sources/d.yaml"), text, Some(&record));
+        assert!(told[0].one_line().contains("the release `2` states none of these facts"), "{told:?}");
     }
 
     #[test]
     fn lint_tells_each_where_it_stands() {
         let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
-        let some = sources("\n  - {facts: [vmm qemu, kernel], from: the spec}");
+        let some = sources("\n  - {facts: [vmm qemu, kernel linux], from: the spec}");
         let only = |found: Vec<Diagnostic>| {
             assert_eq!(found.len(), 1, "{found:?}");
             found[0].one_line()
@@ -201,13 +301,15 @@ releases:
         let path = Path::new("d.yaml");
         let one = only(lint_record(path, RECORD, Some(&some)));
         assert!(one.starts_with("d.yaml:9:3: eol: packaging, and nothing says where it was read"), "{one}");
+        assert!(one.contains("sources/d.yaml, with `releases: [1]`, or say"), "{one}");
         let none = only(lint_record(path, RECORD, None));
         assert!(none.starts_with("d.yaml:1:1: no file says"), "{none}");
-        let (file, text) = (Path::new("sources/d.yaml"), "distro: d\nsources:\n  - {facts: [vmm qemu, fs], from: x}\n");
+        let (file, text) =
+            (Path::new("sources/d.yaml"), "distro: d\nsources:\n  - {facts: [vmm qemu, fs virtio-fs], from: x}\n");
         let idle = only(lint(file, text, Some(&record)));
-        assert!(idle.starts_with("sources/d.yaml:3:") && idle.contains("`fs` is nothing that"), "{idle}");
+        assert!(idle.starts_with("sources/d.yaml:3:") && idle.contains("`fs virtio-fs` is nothing that"), "{idle}");
         assert!(lint(file, text, None).is_empty());
-        let other = text.replace("distro: d", "distro: e").replace(", fs", "");
+        let other = text.replace("distro: d", "distro: e").replace(", fs virtio-fs", "");
         assert!(only(lint(file, &other, Some(&record))).contains("is of d, not of e"));
     }
 
@@ -226,7 +328,7 @@ releases:
             (lacking, lint_record(&path, &text, None).iter().map(|one| one.line).collect::<Vec<_>>())
         };
         assert_eq!(of("assumed"), (vec![], vec![]), "it needs no file of sources");
-        assert_eq!(of("documented"), (vec!["released".to_owned()], vec![1]));
+        assert_eq!(of("documented"), (vec!["6: released".to_owned()], vec![1]));
     }
 
     #[test]

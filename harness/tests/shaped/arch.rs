@@ -20,7 +20,8 @@
 //!
 //! What is not Arch's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under Debian's
 //! names, QEMU's modules where Debian's emulator looks for them, the kernel's configuration, which is a file beside its
-//! modules here and in the image there, no mkinitcpio, no firmware for UEFI, no languages and no manuals.
+//! modules here and in the image there, no mkinitcpio, no firmware for UEFI, no languages and no manuals. Firecracker, which
+//! Debian does not have, is a program that does nothing.
 
 use crate::debian::Packages;
 use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
@@ -120,6 +121,7 @@ const BESIDES: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("bash", "bash", "bash", &["Provides: sh"]),
     ("filesystem", "filesystem", "2025.05.03-1", &["backup = etc/group", "backup = etc/passwd", "backup = etc/shadow"]),
+    ("firecracker", "firecracker", "1.14.1-1", &["Requires: glibc"]),
     ("glibc", "glibc", "libc6", &["Requires: filesystem"]),
     ("linux", "linux", KERNEL, &["Requires: coreutils", "Requires: initramfs", "Requires: kmod"]),
     ("mkinitcpio", "mkinitcpio", "39.2-3", &["Provides: initramfs", "Requires: bash", "Requires: coreutils"]),
@@ -269,6 +271,7 @@ fn complete(making: &mut Making<'_>, kernel: &Kernel) {
     making.put("filesystem", "/etc/os-release", Content::Link("../usr/lib/os-release"));
     making.write("filesystem", "/etc/arch-release", 0o644, "");
     making.put("bash", "/usr/bin/sh", Content::Link("bash"));
+    making.write("firecracker", "/usr/bin/firecracker", 0o755, "#!/bin/sh\nexit 1\n");
     making.put("systemd-sysvcompat", "/usr/bin/init", Content::Link("../lib/systemd/systemd"));
     making.write("linux", &format!("{}/pkgbase", kernel.modules()), 0o644, "linux\n");
     for (package, hook, text, script, lines) in [

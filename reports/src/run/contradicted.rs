@@ -1,6 +1,6 @@
-//! What a journal stated and says otherwise elsewhere.
+//! What a journal claims and says otherwise elsewhere.
 //!
-//! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that stated less:
+//! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
 //! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
 
 use crate::journal::CellFacts;

@@ -278,14 +278,20 @@ fn images_come_from_the_distros_registries() {
 /// Beside QEMU, virtiofsd and containerd; a container manager that is added takes no other's place.
 #[test]
 fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
-    use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter};
+    use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter, Vmm};
     let database = Database::embedded();
     for (target, kind, name, packages) in [
         ("almalinux:9", Firmware, "ovmf", &["edk2-ovmf"][..]),
         ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"]),
+        ("alpine:3.22", Jailer, "jailer", &["firecracker"]),
+        ("alpine:3.22", Vmm, "firecracker", &["firecracker"]),
         ("alpine:3.24", Firmware, "ovmf", &["ovmf"]),
+        ("alpine:3.24", Vmm, "firecracker", &["firecracker"]),
+        ("alpine:edge", Jailer, "jailer", &["firecracker"]),
+        ("alpine:edge", Vmm, "cloud-hypervisor", &["cloud-hypervisor"]),
         ("arch:rolling", Firmware, "ovmf", &["edk2-ovmf"]),
         ("arch:rolling", ContainerManager, "cri-o", &["cri-o"]),
+        ("arch:rolling", Vmm, "firecracker", &["firecracker"]),
         ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
         ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
         ("debian:12", Firmware, "ovmf", &["ovmf"]),
@@ -298,10 +304,14 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
         ("gentoo:rolling", ContainerManager, "cri-o", &["app-containers/cri-o"]),
         ("debian:13", Snapshotter, "nydus", &["nydus-snapshotter"]),
         ("opensuse:tumbleweed", Firmware, "ovmf", &["qemu-ovmf-x86_64"]),
+        ("opensuse:tumbleweed", Jailer, "jailer", &["firecracker"]),
+        ("opensuse:tumbleweed", Vmm, "firecracker", &["firecracker"]),
         ("rhel:8", Firmware, "ovmf", &["edk2-ovmf"]),
         ("rocky:10", Firmware, "ovmf", &["edk2-ovmf"]),
         ("sles:16.0", Firmware, "ovmf", &["qemu-ovmf-x86_64"]),
+        ("ubuntu:25.10", Snapshotter, "nydus", &["nydus-snapshotter"]),
         ("ubuntu:26.04", Firmware, "ovmf", &["ovmf"]),
+        ("ubuntu:27.04", Vmm, "cloud-hypervisor", &["cloud-hypervisor"]),
         ("nixos:26.05", Kata, "kata-runtime", &["kata-runtime"]),
         ("nixos:26.05", Jailer, "jailer", &["firecracker"]),
         ("talos:rolling", Kata, "kata-static", &[]),
@@ -311,8 +321,28 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
         let entry = record.require_release(version).expect(target);
         let found = record.packages_of(entry, Arch::X86_64, kind, name).expect(target);
         assert_eq!(found, packages, "{target} {name}");
-        let first = record.release(version, Arch::X86_64).expect(target).container_manager;
-        assert!(first.is_none_or(|manager| manager.name == "containerd"), "{target}");
+        let release = record.release(version, Arch::X86_64).expect(target);
+        assert!(release.container_manager.is_none_or(|manager| manager.name == "containerd"), "{target}");
+        assert!(release.vmms.first().is_none_or(|vmm| vmm.name == "qemu"), "{target}");
+    }
+    // And nothing of it where no source says so: older, not built for it, or without it.
+    for (target, arch, kind, name, expected) in [
+        ("alpine:3.21", Arch::X86_64, Vmm, "firecracker", None),
+        ("alpine:3.24", Arch::S390x, Vmm, "firecracker", Some(0)),
+        ("fedora:45", Arch::X86_64, Jailer, "jailer", None),
+        ("ubuntu:26.04", Arch::X86_64, Vmm, "cloud-hypervisor", None),
+        ("ubuntu:27.04", Arch::S390x, Vmm, "cloud-hypervisor", Some(0)),
+    ] {
+        let (distro, version) = target.split_once(':').expect("a target");
+        let record = database.record(distro).expect(distro);
+        let found = record.packages_of(record.require_release(version).expect(target), arch, kind, name);
+        assert_eq!(found.map(|packages| packages.len()), expected, "{target} {name} on {arch}");
+    }
+    let ubuntu = database.record("ubuntu").expect("ubuntu");
+    let facts = ubuntu.facts(ubuntu.require_release("27.04").expect("27.04"), Arch::X86_64);
+    let looked_up = |subject: &str| facts.iter().find(|f| f.subject.to_string() == subject).map(|f| f.confidence);
+    for subject in ["vmm cloud-hypervisor path", "fs virtio-fs path", "container-manager containerd path"] {
+        assert_eq!(looked_up(subject), Some(Confidence::Packaging), "{subject}");
     }
 }
 
@@ -338,6 +368,24 @@ fn every_fact_that_was_read_somewhere_names_its_source() {
         let name = file.file_stem().and_then(|stem| stem.to_str()).expect("a name");
         assert!(database.record(name).is_ok(), "{} is of no record", file.display());
     }
+}
+
+/// The sources of Fedora's VMMs and releases are not those of one that somebody adds.
+#[test]
+fn what_is_added_to_a_shipped_record_is_not_taken_for_read() {
+    let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records");
+    let text = |path: &str| std::fs::read_to_string(records.join(path)).expect(path);
+    let (record, file) = (text("fedora.yaml"), Path::new("sources/fedora.yaml"));
+    let told = Sources::parse(file, &text("sources/fedora.yaml")).expect("sources");
+    let lacking = |record: &str| -> Vec<String> {
+        let found = sources::lint_record(Path::new("fedora.yaml"), record, Some(&told));
+        found.iter().filter_map(|one| Some(one.message.split_once(": ")?.0.to_owned())).collect()
+    };
+    assert_eq!(lacking(&record), Vec::<String>::new());
+    let added = "  - version: 46\n    eol: 2099-01-01\n    image: registry.fedoraproject.org/fedora:46\n    vmm:\n      \
+                 - {name: made-up, confidence: packaging, packages: made-up, path: /usr/bin/made-up}\n";
+    let expected = ["eol", "image", "vmm made-up packages", "vmm made-up path"];
+    assert_eq!(lacking(&format!("{record}{added}")), expected);
 }
 
 /// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.
