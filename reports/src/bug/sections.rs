@@ -352,7 +352,7 @@ impl Report<'_> {
         vec![Block::Text(format!(
             "By the test {test} of kata-qualify {} in the run {}{day}. kata-qualify ({HOME}) boots guests with a release's own \
              QEMU, virtiofsd and kernel as Kata Containers does. {} has the whole run; `kata-qualify verify {}` judges it \
-             anew.",
+             again.",
             matrix.harness, matrix.run, self.bundle, self.bundle
         ))]
     }
