@@ -146,13 +146,13 @@ mod tests {
     }
 
     /// A process that runs one of the above, and what it says.
-    struct Part {
+    struct TestProcess {
         child: Child,
         said: Lines<BufReader<ChildStderr>>,
     }
 
-    impl Part {
-        fn start(name: &str) -> Part {
+    impl TestProcess {
+        fn start(name: &str) -> TestProcess {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", &format!("interrupt::tests::{name}"), "--ignored", "--nocapture"])
                 .env(PART, "1")
@@ -162,7 +162,7 @@ mod tests {
                 .spawn()
                 .unwrap();
             let said = BufReader::new(child.stderr.take().unwrap()).lines();
-            Part { child, said }
+            TestProcess { child, said }
         }
 
         fn says(&mut self, expected: &str) -> bool {
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    impl Drop for Part {
+    impl Drop for TestProcess {
         fn drop(&mut self) {
             let _ = self.child.kill();
             let _ = self.child.wait();
@@ -195,30 +195,30 @@ mod tests {
     #[test]
     fn the_second_signal_ends_what_the_first_one_cannot() {
         for first in [UnixSignal::INT, UnixSignal::TERM] {
-            let mut part = Part::start("hangs");
-            assert!(part.says("listens"));
-            part.signal(first);
-            assert!(part.says("cleans up"));
-            assert_eq!(part.ends_within(Duration::from_millis(500)), None, "it hangs");
-            part.signal(UnixSignal::INT);
-            assert_eq!(part.ends_within(Duration::from_secs(30)), Some(CODE));
+            let mut process = TestProcess::start("hangs");
+            assert!(process.says("listens"));
+            process.signal(first);
+            assert!(process.says("cleans up"));
+            assert_eq!(process.ends_within(Duration::from_millis(500)), None, "it hangs");
+            process.signal(UnixSignal::INT);
+            assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
         }
     }
 
     #[test]
     fn each_run_listens_and_between_them_a_signal_ends_the_process() {
-        let mut part = Part::start("runs_twice");
-        assert!(part.says("between"));
-        part.signal(UnixSignal::INT);
-        assert_eq!(part.ends_within(Duration::from_secs(30)), Some(CODE));
-        let mut part = Part::start("runs_twice");
-        assert!(part.says("between"));
+        let mut process = TestProcess::start("runs_twice");
+        assert!(process.says("between"));
+        process.signal(UnixSignal::INT);
+        assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
+        let mut process = TestProcess::start("runs_twice");
+        assert!(process.says("between"));
         // Its input ends.
-        drop(part.child.stdin.take());
-        assert!(part.says("listens"));
-        part.signal(UnixSignal::INT);
-        assert!(part.says("cleans up"), "the second run heard nothing");
-        part.signal(UnixSignal::INT);
-        assert_eq!(part.ends_within(Duration::from_secs(30)), Some(CODE));
+        drop(process.child.stdin.take());
+        assert!(process.says("listens"));
+        process.signal(UnixSignal::INT);
+        assert!(process.says("cleans up"), "the second run heard nothing");
+        process.signal(UnixSignal::INT);
+        assert_eq!(process.ends_within(Duration::from_secs(30)), Some(CODE));
     }
 }

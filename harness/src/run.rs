@@ -12,12 +12,12 @@ use crate::interrupt::Interrupts;
 use crate::kata::{KataError, SuppliedKata};
 use crate::memory;
 use crate::output::Output;
-use crate::part::Part;
 use crate::progress::Progress;
 use crate::record_places::RecordPlaces;
 use crate::replacement::Replacement;
 use crate::resources::{Machines, Resources};
 use crate::schedule::Attempts;
+use crate::scope::RunScope;
 use crate::shell::Visit;
 use crate::sweep::{OwnCache, RunLock, SweepReport, SweepScope, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::provided::Provided;
@@ -65,8 +65,8 @@ pub struct Request {
     pub donations: Vec<Donation>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
-    /// Which part of all this is run.
-    pub part: Part,
+    /// Which of all this is run.
+    pub scope: RunScope,
     /// The output folder, which is empty or does not exist yet, unless it has the run that goes on.
     pub out: PathBuf,
     /// How images are made.
@@ -195,7 +195,7 @@ pub async fn run(
         let _ = std::fs::remove_file(journal.path());
         return Err(BadRequest::Nothing.into());
     }
-    let filter = request.part.filter().or_else(|| request.facts.filter.clone());
+    let filter = request.scope.filter().or_else(|| request.facts.filter.clone());
     let begins = Event::RunStarted {
         schema: SCHEMA,
         run: before.as_ref().map_or_else(|| process.clone(), |before| before.run.clone()),

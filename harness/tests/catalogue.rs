@@ -90,7 +90,7 @@ fn a_demand_is_counted_by_what_proves_it() {
     assert_eq!(state("ephemeral-volumes"), State::InPart, "under Kata, too, what is left out is told first");
     assert_eq!(state("cri"), State::ByUse, "its controls are of the distro's containerd alone");
     assert_eq!(state("runtime-class"), State::UnderKata);
-    assert!(matches!(state("nerdctl"), State::Left(_)));
+    assert!(matches!(state("nerdctl"), State::Unproved(_)));
 }
 
 /// What is unsupported under a maintained profile is looked into, and told to whom it concerns.

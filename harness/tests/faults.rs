@@ -20,10 +20,10 @@ use model::database::Database;
 use model::environment::Environment;
 use model::profile::Profile;
 use model::verified::Verdict;
-use seeded::corpus::{Fault, Means, MirrorFault, Part, corpus};
+use seeded::corpus::{Fault, FaultGroup, Means, MirrorFault, corpus};
 use seeded::lent;
 use seeded::overlay::{Overlay, Subject, replaced};
-use seeded::table::{AllTried, Judged, Row, Seen, Tried, markdown, percent, still_true};
+use seeded::table::{AllTried, FaultRun, Judged, Seen, Tried, markdown, percent, still_true};
 use seeded::trouble;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,9 +55,9 @@ fn the_corpus_names_what_exists() {
     let all = corpus();
     assert!(all.len() >= FAULTS, "{} faults", all.len());
     assert!(all.iter().filter(|(_, fault)| fault.quick).count() >= QUICK);
-    assert!(all.iter().filter(|(part, _)| *part == Part::Infrastructure).count() >= INFRASTRUCTURE);
+    assert!(all.iter().filter(|(group, _)| *group == FaultGroup::Infrastructure).count() >= INFRASTRUCTURE);
     let mut ids = BTreeSet::new();
-    for (part, fault) in &all {
+    for (group, fault) in &all {
         let id = &fault.id;
         assert!(ids.insert(id.as_str()), "two faults are called {id}");
         let test = catalogue::find(&fault.test).unwrap_or_else(|| panic!("{id}: there is no test {}", fault.test));
@@ -68,7 +68,7 @@ fn the_corpus_names_what_exists() {
         }
         assert!(test.applies_in(fault.environment), "{id}: {} does not run there", test.id);
         assert_eq!(fault.turns.is_empty(), fault.blames.is_none(), "{id}: what is lost is somebody's fault");
-        assert!(*part != Part::Infrastructure || fault.blames.is_none(), "{id} counts against a release");
+        assert!(*group != FaultGroup::Infrastructure || fault.blames.is_none(), "{id} counts against a release");
         let (distro, version) = fault.release.split_once(':').unwrap();
         assert!(DATABASE.record(distro).unwrap().release(version, Arch::X86_64).is_ok(), "{id}: {}", fault.release);
         for capability in &fault.turns {
@@ -93,15 +93,15 @@ fn the_document_is_current() {
 #[test]
 fn a_fault_that_was_changed_counts_as_not_tried() {
     let mut all = corpus();
-    let (part, fault) = all.remove(0);
-    let row = Row { part, fault: fault.clone(), seen: Ok(Seen::default()), seconds: 1 };
-    let changed = Row {
+    let (group, fault) = all.remove(0);
+    let row = FaultRun { group, fault: fault.clone(), seen: Ok(Seen::default()), seconds: 1 };
+    let changed = FaultRun {
         fault: Fault { says: "another".to_owned(), ..fault.clone() },
-        part,
+        group,
         seen: Ok(Seen::default()),
         seconds: 1,
     };
-    let of = |row: &Row| still_true(AllTried::from([(fault.id.clone(), Tried::today(row))]));
+    let of = |row: &FaultRun| still_true(AllTried::from([(fault.id.clone(), Tried::today(row))]));
     assert_eq!((of(&row).len(), of(&changed).len()), (1, 0));
 }
 
@@ -186,13 +186,13 @@ fn a_programs_words_and_a_mirrors_answers_are_changed_where_they_are_meant() {
 #[test]
 #[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn quick_faults_of_releases_and_infrastructure_are_caught() {
-    are_right(&tried(|part, fault| fault.quick && part != Part::Containers, |_| ()));
+    are_right(&tried(|group, fault| fault.quick && group != FaultGroup::Containers, |_| ()));
 }
 
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn quick_faults_of_containers_are_caught() {
-    are_right(&tried(|part, fault| fault.quick && part == Part::Containers, |_| ()));
+    are_right(&tried(|group, fault| fault.quick && group == FaultGroup::Containers, |_| ()));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn every_fault_is_caught() {
         part => fault.id.contains(part),
     };
     // After each, because hours are not to be lost.
-    let keep = |row: &Row| {
+    let keep = |row: &FaultRun| {
         all.insert(row.fault.id.clone(), Tried::today(row));
         std::fs::write(file_of_kept(), serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
         std::fs::write(document(), markdown(&corpus(), &all)).unwrap();
@@ -214,27 +214,28 @@ fn every_fault_is_caught() {
     let rows = tried(|_, fault| is_chosen(fault) && lent::is_here(&fault.by), keep);
     assert!(!rows.is_empty(), "{CHOSEN}={chosen} chooses no fault");
     println!("{}", page(&rows));
-    let judged: Vec<Judged> = rows.iter().map(Row::judged).collect();
+    let judged: Vec<Judged> = rows.iter().map(FaultRun::judged).collect();
     let caught = percent(&judged, |judged| judged.caught);
     let blamed = percent(&judged, |judged| judged.component);
     assert_eq!(caught, 100, "not every fault was caught");
     assert!(blamed >= BLAMED_RIGHT, "{blamed} % were blamed right, expected {BLAMED_RIGHT} % or more");
-    let counted = rows.iter().filter(|row| row.part == Part::Infrastructure && !row.judged().is_right());
+    let counted = rows.iter().filter(|row| row.group == FaultGroup::Infrastructure && !row.judged().is_right());
     let counted: Vec<&str> = counted.map(|row| row.fault.id.as_str()).collect();
     assert!(counted.is_empty(), "trouble of the infrastructure is not told as that: {counted:?}");
 }
 
 /// Tries the chosen faults, one after the other, because what is measured under one is not to wait for another.
-fn tried(is_chosen: impl Fn(Part, &Fault) -> bool, mut keep: impl FnMut(&Row)) -> Vec<Row> {
-    let chosen: Vec<(Part, Fault)> = corpus().into_iter().filter(|(part, fault)| is_chosen(*part, fault)).collect();
+fn tried(is_chosen: impl Fn(FaultGroup, &Fault) -> bool, mut keep: impl FnMut(&FaultRun)) -> Vec<FaultRun> {
+    let chosen: Vec<(FaultGroup, Fault)> =
+        corpus().into_iter().filter(|(group, fault)| is_chosen(*group, fault)).collect();
     let count = chosen.len();
-    let one = |(at, (part, fault)): (usize, (Part, Fault))| {
+    let one = |(at, (group, fault)): (usize, (FaultGroup, Fault))| {
         let began = Instant::now();
         let seen = catch_unwind(AssertUnwindSafe(|| seen(&fault))).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
         });
-        let row = Row { part, fault, seen, seconds: began.elapsed().as_secs() };
+        let row = FaultRun { group, fault, seen, seconds: began.elapsed().as_secs() };
         let word = if row.judged().is_right() { "right" } else { "WRONG" };
         eprintln!("{}/{count} {}: {word}, {} s", at + 1, row.fault.id, row.seconds);
         keep(&row);
@@ -244,13 +245,13 @@ fn tried(is_chosen: impl Fn(Part, &Fault) -> bool, mut keep: impl FnMut(&Row)) -
 }
 
 /// The document of what was just tried alone.
-fn page(rows: &[Row]) -> String {
-    let faults: Vec<(Part, Fault)> = rows.iter().map(|row| (row.part, row.fault.clone())).collect();
+fn page(rows: &[FaultRun]) -> String {
+    let faults: Vec<(FaultGroup, Fault)> = rows.iter().map(|row| (row.group, row.fault.clone())).collect();
     markdown(&faults, &rows.iter().map(|row| (row.fault.id.clone(), Tried::today(row))).collect())
 }
 
 /// Asserts that every one was caught and is right.
-fn are_right(rows: &[Row]) {
+fn are_right(rows: &[FaultRun]) {
     assert!(!rows.is_empty(), "no fault was tried");
     assert!(rows.iter().all(|row| row.judged().is_right()), "{}", page(rows));
 }

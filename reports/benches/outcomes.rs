@@ -68,8 +68,8 @@ fn measure() -> Result<bool, Box<dyn Error>> {
     let now = step("folding and judging", now)?;
     let standings = Standings::new(&matrix, Recorded::default(), false);
     let now = step("beside the record", now)?;
-    let left = junit::Left { folder: dir.path(), tail: &|_: &str| None };
-    for (name, text) in junit::render(&standings, catalogue::tests(), left)? {
+    let run_files = junit::RunFiles { folder: dir.path(), tail: &|_: &str| None };
+    for (name, text) in junit::render(&standings, catalogue::tests(), run_files)? {
         std::fs::write(dir.path().join(name), text)?;
     }
     let now = step("JUnit", now)?;

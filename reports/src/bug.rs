@@ -13,10 +13,10 @@ mod log;
 mod mended;
 mod older;
 mod options;
-mod parts;
 mod refused;
 mod route;
 pub mod script;
+mod sections;
 mod shared;
 mod tracker;
 
@@ -25,8 +25,8 @@ pub use feature::Series;
 pub use form::Form;
 pub use forms::Written;
 pub use log::Log;
-pub use parts::{Report, Reproduced};
 pub use route::{Owner, Route, Ruling};
+pub use sections::{Report, Reproduced};
 pub use tracker::{Destination, destination};
 
 #[cfg(test)]

@@ -189,20 +189,20 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
     let mut causes = BTreeSet::new();
     let (mut errors, mut gaps) = (Reasons::default(), Reasons::default());
     for test in tests {
-        match answer(requirements, evidence, &test.id) {
-            Answer::Passed => {
+        match required_outcome(requirements, evidence, &test.id) {
+            RequiredOutcome::Passed => {
                 judgement.passed += 1;
                 if let Some(last) = evidence.outcomes.get(&test.id).filter(|last| last.is_flaky()) {
                     judgement.flaky.push(Flaky { test: test.id.clone(), passed: last.passed, attempts: last.decided });
                 }
             }
-            Answer::Failed(cause) => {
+            RequiredOutcome::Failed(cause) => {
                 causes.insert(cause);
             }
-            Answer::InError(why) => errors.add(why, ReasonSource::Test, &test.id),
-            Answer::CellFailed(why) => errors.add(why.to_owned(), ReasonSource::Cell, &test.id),
-            Answer::Skipped(why) => gaps.add(why, ReasonSource::Test, &test.id),
-            Answer::NeverRan => {
+            RequiredOutcome::InError(why) => errors.add(why, ReasonSource::Test, &test.id),
+            RequiredOutcome::CellFailed(why) => errors.add(why.to_owned(), ReasonSource::Cell, &test.id),
+            RequiredOutcome::Skipped(why) => gaps.add(why, ReasonSource::Test, &test.id),
+            RequiredOutcome::NeverRan => {
                 judgement.unrun += 1;
                 match &evidence.error {
                     Some(error) => errors.add(error.clone(), ReasonSource::Cell, &test.id),
@@ -257,8 +257,8 @@ fn rests_on(capability: Capability, candidate: Component, what: &str) -> bool {
     }
 }
 
-/// What a required test answers, blocked ones traced to their root.
-enum Answer<'a> {
+/// What came of a required test, blocked ones traced to their root.
+enum RequiredOutcome<'a> {
     Passed,
     Failed(Cause),
     InError(String),
@@ -268,7 +268,11 @@ enum Answer<'a> {
     NeverRan,
 }
 
-fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required: &'a str) -> Answer<'a> {
+fn required_outcome<'a>(
+    requirements: &Requirements<'_>,
+    evidence: &'a Evidence,
+    required: &'a str,
+) -> RequiredOutcome<'a> {
     let mut test = required;
     let mut seen = BTreeSet::new();
     loop {
@@ -279,17 +283,19 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
         let Some(last) = evidence.outcomes.get(test) else {
             // What is required is in the catalogue.
             return match &evidence.error {
-                _ if test == required => Answer::NeverRan,
-                _ if !requirements.is_in_catalogue(test) => Answer::InError(blocked("the catalogue has no such test")),
-                Some(error) => Answer::CellFailed(error),
-                None => Answer::Skipped(blocked("never ran")),
+                _ if test == required => RequiredOutcome::NeverRan,
+                _ if !requirements.is_in_catalogue(test) => {
+                    RequiredOutcome::InError(blocked("the catalogue has no such test"))
+                }
+                Some(error) => RequiredOutcome::CellFailed(error),
+                None => RequiredOutcome::Skipped(blocked("never ran")),
             };
         };
         match &last.outcome {
-            Outcome::Pass if test == required => return Answer::Passed,
-            Outcome::Pass => return Answer::InError(blocked("which passed in the end")),
+            Outcome::Pass if test == required => return RequiredOutcome::Passed,
+            Outcome::Pass => return RequiredOutcome::InError(blocked("which passed in the end")),
             Outcome::Fail(failure) => {
-                return Answer::Failed(Cause {
+                return RequiredOutcome::Failed(Cause {
                     test: test.to_owned(),
                     component: failure.component,
                     message: without_varying(&failure.observed),
@@ -298,11 +304,11 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
                     asked_for: failure.asked_for.clone(),
                 });
             }
-            Outcome::Error { message } => return Answer::InError(blocked(message)),
-            Outcome::Skip { reason } => return Answer::Skipped(blocked(reason)),
+            Outcome::Error { message } => return RequiredOutcome::InError(blocked(message)),
+            Outcome::Skip { reason } => return RequiredOutcome::Skipped(blocked(reason)),
             Outcome::Blocked { by } => {
                 if !seen.insert(test) {
-                    return Answer::InError(blocked("the tests block each other"));
+                    return RequiredOutcome::InError(blocked("the tests block each other"));
                 }
                 test = by;
             }

@@ -9,7 +9,7 @@ mod judgement;
 mod uses;
 mod version;
 
-pub use config::{ConfigError, KernelConfig, Setting};
+pub use config::{ConfigError, KernelConfig, OptionValue};
 pub use fragments::{Condition, FOLDER, Fragment, Fragments, KernelOption, Wanted, folder_of};
 pub use judgement::{Judged, State};
 pub use uses::{KernelUse, Use, Weight};

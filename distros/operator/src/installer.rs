@@ -33,7 +33,7 @@ mod zypper;
 pub use dnf::QUIETLY as DNF_QUIETLY;
 pub use failure::{Failure, FailureKind, FailureReason, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
-pub use plan::{InstallRequest, PackageAction, PackageChange, Plan};
+pub use plan::{InstallPlan, InstallRequest, PackageAction, PackageChange};
 pub use run::{InstallError, Installation, Options, install, plan};
 pub use settings::ini;
 

@@ -70,7 +70,7 @@ pub(super) enum Command {
     /// Join the output folders or bundles of runs: of shards, of a run and its rerun, of copies of a run.
     Merge(MergeArguments),
     /// Write what runs showed that are over, here or elsewhere, into the folder verified/ of records, for people to review;
-    /// bundles are judged anew.
+    /// bundles are judged again.
     WriteBack(WriteBackArguments),
     /// Pack a run into one file for others: journal, reports, manifests, and the logs of what failed.
     Bundle(BundleArguments),

@@ -5,7 +5,7 @@
 use crate::bundle::{lay_out, people};
 use crate::cli::arguments::BugArguments;
 use crate::cli::chosen::{Case, chosen};
-use crate::cli::{Exit, UsageError, blame, bundle, given, history, print, records, report, usage};
+use crate::cli::{Exit, UsageError, blame, bundle, history, input_run, print, records, report, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use images::packed::is_plain;
@@ -40,9 +40,9 @@ const MOST_LOG: usize = 64 << 10;
 /// Runs the command.
 pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
-    let given = given::given(&what.failed.dir)?;
-    let run = &given.folder;
-    given::is_free(&what.out)?;
+    let input = input_run::read(&what.failed.dir)?;
+    let run = &input.folder;
+    input_run::is_free(&what.out)?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let journal = lay_out(run, folder.path()).context("packing the run")?;
     let redactor = reports::run::redactor(&journal).hiding(people());

@@ -1,8 +1,8 @@
 //! `kata-qualify merge`: several runs as one, and what a pipeline makes of them.
 
 use crate::cli::arguments::MergeArguments;
-use crate::cli::given::{given, is_over, join};
-use crate::cli::{Exit, UsageError, part, records, redact, report};
+use crate::cli::input_run::{self, is_over, join};
+use crate::cli::{Exit, UsageError, records, redact, report, resolved};
 use crate::progress::tell;
 use crate::shards::{self, AgainPlan, ExpectedCell};
 use anyhow::Context as _;
@@ -22,7 +22,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let plan = what.plan.as_deref().map(planned).transpose()?;
     let (mut runs, mut unread) = (Vec::new(), Vec::new());
     for path in &what.runs {
-        match given(path).and_then(|one| is_over(&one).map(|()| one)) {
+        match input_run::read(path).and_then(|one| is_over(&one).map(|()| one)) {
             Ok(one) => runs.push(one),
             // One that cannot be used must not hide the others, and is not forgotten.
             Err(why) if plan.is_some() => {
@@ -44,7 +44,7 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
 /// The cells of a plan.
 fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
     let failed = |why: String| UsageError(format!("--plan {}: {why}", file.display()));
-    shards::planned(&part::read(file).map_err(|e| failed(e.to_string()))?).map_err(|e| failed(e.to_string()))
+    shards::planned(&resolved::read(file).map_err(|e| failed(e.to_string()))?).map_err(|e| failed(e.to_string()))
 }
 
 /// Writes what a pipeline takes, says what was not judged, and exits as it is to end.

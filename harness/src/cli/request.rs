@@ -12,11 +12,11 @@ use crate::environments::vm::Size;
 use crate::environments::vm::cloud::CloudImage;
 use crate::environments::vm::pinned::Pinned;
 use crate::environments::{Keep, host};
-use crate::part::Part;
 use crate::progress::tell;
 use crate::record_places::RecordPlaces;
 use crate::run::Request;
 use crate::schedule::Attempts;
+use crate::scope::RunScope;
 use crate::sweep::locks_folder;
 use anyhow::Context as _;
 use images::ExtraPackage;
@@ -92,7 +92,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
         profiles,
         filter: arguments.filter.clone(),
-        part: Part::default(),
+        scope: RunScope::default(),
         out: out(arguments.out.as_deref())?,
         images,
         pinned,

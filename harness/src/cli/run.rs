@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{Format, RerunArguments, RunArguments, RunFormat};
 use crate::cli::bring_up::bring_up;
-use crate::cli::part::{self, Asked};
+use crate::cli::resolved::{self, ResolvedRun};
 use crate::cli::{Exit, base, blame, records, redact, report, runtime, shut_down, stale, times, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{BadRequest, CLEANING, RunEnd};
@@ -15,10 +15,10 @@ use reports::views::closing::closing;
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.records.as_deref())?;
     if !arguments.stale {
-        return go(&part::asked(arguments)?, &database);
+        return go(&resolved::of_arguments(arguments)?, &database);
     }
     match stale::cells(arguments, &database)? {
-        Some(cells) => go(&part::of_chosen(arguments, &cells), &database),
+        Some(cells) => go(&resolved::of_chosen(arguments, &cells), &database),
         None => {
             tell("nothing is stale: nothing is run");
             Ok(Exit::AsRecorded)
@@ -29,18 +29,18 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
 /// Runs what another run did not show.
 pub(super) fn rerun(arguments: &RerunArguments) -> anyhow::Result<Exit> {
     let database = records::database(arguments.options.records.as_deref())?;
-    go(&part::again(arguments)?, &database)
+    go(&resolved::of_rerun(arguments)?, &database)
 }
 
 /// Runs what is asked for.
-fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
-    let arguments = &asked.arguments;
-    let request = asked.request(database)?;
+fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
+    let arguments = &resolved.arguments;
+    let request = resolved.request(database)?;
     let records = arguments.write_back.then(|| records::folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     progress.expect(times::minutes(&request, arguments.cells.as_deref(), &arguments.times_of)?);
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
-    let before = asked.base_request(&request, database)?;
+    let before = resolved.base_request(&request, database)?;
     let is_named = !arguments.environments.is_empty();
     let runtime = runtime()?;
     let over = runtime.block_on(async {

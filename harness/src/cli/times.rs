@@ -1,6 +1,6 @@
 //! How long cells took in earlier runs, as `plan` and `run` say.
 
-use crate::cli::{UsageError, history, part};
+use crate::cli::{UsageError, history, resolved};
 use crate::run::Request;
 use crate::shards::{self, ExpectedCell, MinutesFrom};
 use model::diagnostic::error_chain;
@@ -36,7 +36,7 @@ pub(super) fn minutes(
     plan: Option<&Path>,
     named: &[PathBuf],
 ) -> Result<BTreeMap<CellId, u64>, UsageError> {
-    let planned = plan.and_then(|file| shards::planned(&part::read(file).ok()?).ok());
+    let planned = plan.and_then(|file| shards::planned(&resolved::read(file).ok()?).ok());
     let expected = match planned {
         Some(planned) if named.is_empty() => planned,
         _ => shards::expected(&cells(request), &if named.is_empty() { last_runs() } else { runs(named)? }),

@@ -4,7 +4,7 @@
 //! folder that is named, and nowhere else.
 
 use crate::cli::arguments::WriteBackArguments;
-use crate::cli::given::{Given, given, is_over, join};
+use crate::cli::input_run::{self, InputRun, is_over, join};
 use crate::cli::{Exit, UsageError, records, redact, report, vouched};
 use crate::progress::tell;
 use anyhow::Context as _;
@@ -20,9 +20,9 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     has_records(&folder)?;
     let database = records::database(Some(&what.records))?;
     // What is of no use must not keep the others from being written.
-    let mut whole: Vec<Given> = Vec::new();
+    let mut whole: Vec<InputRun> = Vec::new();
     for path in &what.runs {
-        match given(path).and_then(|one| is_whole(&one).map(|()| one)) {
+        match input_run::read(path).and_then(|one| is_whole(&one).map(|()| one)) {
             Ok(one) => whole.push(one),
             Err(why) => tell(format_args!("not written back: {}", redact(&why.to_string()))),
         }
@@ -61,7 +61,7 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
 }
 
 /// Whether a run came to its end, by now, and is about the distros' own packages.
-fn is_whole(one: &Given) -> Result<(), UsageError> {
+fn is_whole(one: &InputRun) -> Result<(), UsageError> {
     is_over(one)?;
     let run = reports::run::fold(&one.journal);
     match (run.ending, run.candidate) {

@@ -12,7 +12,7 @@ use suites::catalogue::Test;
 
 /// The journal of a new run, or of the one that goes on, with what that did before.
 pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)> {
-    if !request.part.resumes {
+    if !request.scope.resumes {
         return Ok((Writer::create(&request.out)?, None));
     }
     let (writer, journal) = Writer::resume(&request.out)?;
@@ -71,13 +71,13 @@ pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progre
         .iter()
         .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
         .map(|(release, environment)| (cell_id(release, environment), release, environment))
-        .filter(|(id, ..)| request.part.has(id))
+        .filter(|(id, ..)| request.scope.has(id))
         .filter_map(|(id, release, environment)| {
             let provided = provided(environment, kvm);
             let same = |profile: &Profile, configuration| normalised(profile, release.arch, configuration, provided);
-            let units = request.part.units(&id, plan::units(&request.profiles, environment, wanted, same));
+            let units = request.scope.units(&id, plan::units(&request.profiles, environment, wanted, same));
             // Nothing of it is to be run again.
-            if request.part.again.is_some() && units.is_empty() {
+            if request.scope.again.is_some() && units.is_empty() {
                 return None;
             }
             Some(Cell {

@@ -50,7 +50,7 @@ pub(crate) struct Demand {
     pub(crate) listed: Vec<String>,
     /// Why no test proves it.
     #[serde(default)]
-    pub(crate) left: Option<Left>,
+    pub(crate) left: Option<Unproved>,
     /// The same in a sentence.
     #[serde(default)]
     pub(crate) why: Option<String>,
@@ -59,7 +59,7 @@ pub(crate) struct Demand {
 /// Why no test proves a demand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Left {
+pub(crate) enum Unproved {
     /// A test could be made.
     NotBuilt,
     /// It takes a device or a processor that no machine of ours has.
@@ -72,16 +72,17 @@ pub(crate) enum Left {
     NotAsked,
 }
 
-impl Left {
-    const ALL: [Left; 5] = [Left::NotBuilt, Left::Hardware, Left::NotPackaged, Left::Emulation, Left::NotAsked];
+impl Unproved {
+    const ALL: [Unproved; 5] =
+        [Unproved::NotBuilt, Unproved::Hardware, Unproved::NotPackaged, Unproved::Emulation, Unproved::NotAsked];
 
     fn name(self) -> &'static str {
         match self {
-            Left::NotBuilt => "not built yet",
-            Left::Hardware => "hardware",
-            Left::NotPackaged => "not packaged",
-            Left::Emulation => "emulation",
-            Left::NotAsked => "not asked of a distro",
+            Unproved::NotBuilt => "not built yet",
+            Unproved::Hardware => "hardware",
+            Unproved::NotPackaged => "not packaged",
+            Unproved::Emulation => "emulation",
+            Unproved::NotAsked => "not asked of a distro",
         }
     }
 }
@@ -96,7 +97,7 @@ pub(crate) enum State {
     /// Tests use a part of it.
     InPart,
     /// No test uses it.
-    Left(Left),
+    Unproved(Unproved),
 }
 
 impl State {
@@ -105,7 +106,7 @@ impl State {
             State::ByUse => "by use",
             State::UnderKata => "by use, under Kata",
             State::InPart => "in part",
-            State::Left(left) => left.name(),
+            State::Unproved(left) => left.name(),
         }
     }
 }
@@ -113,7 +114,7 @@ impl State {
 impl Demand {
     pub(crate) fn state(&self) -> State {
         if let Some(left) = self.left {
-            return State::Left(left);
+            return State::Unproved(left);
         }
         let under_kata = named(&self.tests).all(|test| test.place == Place::Kata);
         match (&self.but, under_kata) {
@@ -240,7 +241,7 @@ pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
         let reason = match demand.state() {
             State::ByUse | State::UnderKata => continue,
             State::InPart => format!("not: {}", demand.but.as_deref().unwrap_or_default()),
-            State::Left(_) => demand.why.clone().unwrap_or_default(),
+            State::Unproved(_) => demand.why.clone().unwrap_or_default(),
         };
         let _ = writeln!(out, "- `{}`, {}: {}; {reason}", demand.id, demand.state().name(), demand.demand);
     }
@@ -270,8 +271,8 @@ fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
     }
     row("by use, under Kata", of(State::UnderKata));
     row("in part", of(State::InPart));
-    for left in Left::ALL {
-        row(&format!("left: {}", left.name()), of(State::Left(left)));
+    for left in Unproved::ALL {
+        row(&format!("left: {}", left.name()), of(State::Unproved(left)));
     }
 }
 

@@ -5,9 +5,9 @@ use model::component::Component;
 use model::environment::Environment;
 use serde::Deserialize;
 
-/// What is broken.
+/// What is broken: a file of faults each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
+pub(crate) enum FaultGroup {
     /// The release's QEMU.
     Qemu,
     /// The release's virtiofsd.
@@ -24,28 +24,28 @@ pub(crate) enum Part {
     Infrastructure,
 }
 
-/// Each part with its file.
-const FILES: [(Part, &str); 7] = [
-    (Part::Qemu, include_str!("corpus/qemu.yaml")),
-    (Part::Virtiofsd, include_str!("corpus/virtiofsd.yaml")),
-    (Part::Kernel, include_str!("corpus/kernel.yaml")),
-    (Part::Packages, include_str!("corpus/packages.yaml")),
-    (Part::Containers, include_str!("corpus/containers.yaml")),
-    (Part::OtherVmms, include_str!("corpus/other-vmms.yaml")),
-    (Part::Infrastructure, include_str!("corpus/infrastructure.yaml")),
+/// Each group with its file.
+const FILES: [(FaultGroup, &str); 7] = [
+    (FaultGroup::Qemu, include_str!("corpus/qemu.yaml")),
+    (FaultGroup::Virtiofsd, include_str!("corpus/virtiofsd.yaml")),
+    (FaultGroup::Kernel, include_str!("corpus/kernel.yaml")),
+    (FaultGroup::Packages, include_str!("corpus/packages.yaml")),
+    (FaultGroup::Containers, include_str!("corpus/containers.yaml")),
+    (FaultGroup::OtherVmms, include_str!("corpus/other-vmms.yaml")),
+    (FaultGroup::Infrastructure, include_str!("corpus/infrastructure.yaml")),
 ];
 
-impl Part {
+impl FaultGroup {
     /// The word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Part::Qemu => "qemu",
-            Part::Virtiofsd => "virtiofsd",
-            Part::Kernel => "kernel",
-            Part::Packages => "packages",
-            Part::Containers => "containers",
-            Part::OtherVmms => "other-vmms",
-            Part::Infrastructure => "infrastructure",
+            FaultGroup::Qemu => "qemu",
+            FaultGroup::Virtiofsd => "virtiofsd",
+            FaultGroup::Kernel => "kernel",
+            FaultGroup::Packages => "packages",
+            FaultGroup::Containers => "containers",
+            FaultGroup::OtherVmms => "other-vmms",
+            FaultGroup::Infrastructure => "infrastructure",
         }
     }
 }
@@ -190,12 +190,12 @@ pub(crate) enum Event {
     OutOfMemory,
 }
 
-/// Every fault with its part, in the order of the files.
-pub(crate) fn corpus() -> Vec<(Part, Fault)> {
-    let of = |(part, text): (Part, &str)| {
+/// Every fault with its group, in the order of the files.
+pub(crate) fn corpus() -> Vec<(FaultGroup, Fault)> {
+    let of = |(group, text): (FaultGroup, &str)| {
         let faults: Vec<Fault> =
-            serde_yaml::from_str(text).unwrap_or_else(|e| panic!("corpus/{}.yaml: {e}", part.name()));
-        faults.into_iter().map(move |fault| (part, fault))
+            serde_yaml::from_str(text).unwrap_or_else(|e| panic!("corpus/{}.yaml: {e}", group.name()));
+        faults.into_iter().map(move |fault| (group, fault))
     };
     FILES.into_iter().flat_map(of).collect()
 }

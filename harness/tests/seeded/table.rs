@@ -1,6 +1,6 @@
 //! What runs said of the faults, held against what they must say.
 
-use super::corpus::{Fault, Part, corpus};
+use super::corpus::{Fault, FaultGroup, corpus};
 use model::capability::Capability;
 use model::component::Component;
 use model::environment::Environment;
@@ -121,15 +121,15 @@ impl Judged {
 }
 
 /// A fault that was tried.
-pub(crate) struct Row {
-    pub(crate) part: Part,
+pub(crate) struct FaultRun {
+    pub(crate) group: FaultGroup,
     pub(crate) fault: Fault,
     /// What the run said, or why it could not be tried.
     pub(crate) seen: Result<Seen, String>,
     pub(crate) seconds: u64,
 }
 
-impl Row {
+impl FaultRun {
     pub(crate) fn judged(&self) -> Judged {
         let nothing = Judged { caught: false, capability: false, component: false };
         self.seen.as_ref().map_or(nothing, |seen| Judged::of(&self.fault, seen))
@@ -179,7 +179,7 @@ pub(crate) type AllTried = BTreeMap<String, Tried>;
 
 impl Tried {
     /// What came of one today.
-    pub(crate) fn today(row: &Row) -> Tried {
+    pub(crate) fn today(row: &FaultRun) -> Tried {
         let on = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
         let of = checksum(&row.fault);
         Tried { of, on, judged: row.judged(), seconds: row.seconds, wrong: row.wrong() }
@@ -222,7 +222,7 @@ The corpus is `harness/tests/seeded/corpus`; how it is tried stands in `CONTRIBU
 ";
 
 /// The document.
-pub(crate) fn markdown(faults: &[(Part, Fault)], tried: &AllTried) -> String {
+pub(crate) fn markdown(faults: &[(FaultGroup, Fault)], tried: &AllTried) -> String {
     let mut text = HEAD.to_owned();
     let judged: Vec<Judged> = faults.iter().filter_map(|(_, fault)| Some(tried.get(&fault.id)?.judged)).collect();
     let _ = writeln!(
@@ -236,7 +236,7 @@ pub(crate) fn markdown(faults: &[(Part, Fault)], tried: &AllTried) -> String {
     );
     text += "| fault | of | what is wrong | must turn | must blame | caught | capability | component | tried |\n";
     text += "|---|---|---|---|---|---|---|---|---|\n";
-    for (part, fault) in faults {
+    for (group, fault) in faults {
         let result = tried.get(&fault.id);
         let mark = |is_right: fn(Judged) -> bool| match result.map(|tried| is_right(tried.judged)) {
             Some(true) => "✓",
@@ -247,7 +247,7 @@ pub(crate) fn markdown(faults: &[(Part, Fault)], tried: &AllTried) -> String {
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             fault.id,
-            part.name(),
+            group.name(),
             fault.breaks,
             names(fault.turns.iter().map(|capability| capability.name())),
             fault.blames.map_or("nobody", Component::name),
@@ -257,7 +257,7 @@ pub(crate) fn markdown(faults: &[(Part, Fault)], tried: &AllTried) -> String {
             result.map_or_else(|| "–".to_owned(), |tried| format!("{}, {} s", tried.on, tried.seconds)),
         );
     }
-    let wrong = |(_, fault): &(Part, Fault)| Some((fault.id.clone(), tried.get(&fault.id)?.wrong.clone()?));
+    let wrong = |(_, fault): &(FaultGroup, Fault)| Some((fault.id.clone(), tried.get(&fault.id)?.wrong.clone()?));
     let wrong: Vec<(String, String)> = faults.iter().filter_map(wrong).collect();
     if !wrong.is_empty() {
         text += "\n## What was not right\n\n";

@@ -7,7 +7,7 @@
 //! `null`.
 
 use crate::deviation::Deviation;
-use crate::guest::{GUEST_CID, Guest, Plan};
+use crate::guest::{GUEST_CID, Guest, LaunchPlan};
 use crate::http::Request;
 use crate::kernel_parameters;
 use model::profile::fixed::SHARE_TAG;
@@ -35,7 +35,7 @@ pub(crate) fn ping() -> Request {
     Request::get(&format!("{API}vmm.ping"))
 }
 
-pub(crate) fn plan(profile: &Profile, guest: &Guest) -> Plan {
+pub(crate) fn plan(profile: &Profile, guest: &Guest) -> LaunchPlan {
     let machine = match profile.runtime {
         Runtime::Go => of_go(guest),
         Runtime::Rs => of_rust(guest),
@@ -46,7 +46,7 @@ pub(crate) fn plan(profile: &Profile, guest: &Guest) -> Plan {
         Runtime::Go => vec![create.then(CREATED), boot.then(RUNNING)],
         Runtime::Rs => vec![create, boot],
     };
-    Plan {
+    LaunchPlan {
         argv: vec![guest.program.clone(), "--api-socket".to_owned(), guest.api.clone()],
         file: None,
         ready: ping(),

@@ -5,13 +5,13 @@
 //! ([`Deviation::Initrd`]); that it is without a jailer and a network stands in the evidence, too.
 
 use crate::deviation::Deviation;
-use crate::guest::{GUEST_CID, Guest, Plan};
+use crate::guest::{GUEST_CID, Guest, LaunchPlan};
 use crate::http::Request;
 use crate::kernel_parameters;
 use model::profile::Runtime;
 use serde_json::{Value, json};
 
-pub(crate) fn plan(runtime: Runtime, guest: &Guest) -> Plan {
+pub(crate) fn plan(runtime: Runtime, guest: &Guest) -> LaunchPlan {
     let drives = names_of_waiting(runtime).into_iter().zip(&guest.waiting).map(|(name, file)| drive(&name, file));
     let drives: Vec<Value> = drives.collect();
     let boot = json!({
@@ -49,7 +49,7 @@ pub(crate) fn plan(runtime: Runtime, guest: &Guest) -> Plan {
             (None, requests)
         }
     };
-    Plan {
+    LaunchPlan {
         argv,
         file,
         ready: ping(),

@@ -55,9 +55,9 @@ impl Guest {
     }
 }
 
-/// What is started, and what it is told.
+/// A launch plan: what is started, and what it is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct LaunchPlan {
     /// The command line, the program first.
     pub argv: Vec<String>,
     /// A file that must be there before, and its content.

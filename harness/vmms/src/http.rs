@@ -27,7 +27,7 @@ pub struct Request {
 
 /// What is answered to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// 204.
     pub status: u16,
     /// The body as text, what is no UTF-8 in it replaced.
@@ -59,7 +59,7 @@ pub enum HttpError {
         /// The request.
         request: String,
         /// In the VMM's words.
-        answer: Answer,
+        answer: Response,
     },
 }
 
@@ -89,7 +89,7 @@ impl Request {
     ///
     /// # Errors
     /// When there is no answer by the deadline, or it is none with a status of 200 to 299.
-    pub fn send(&self, socket: &Path, within: Duration) -> Result<Answer, HttpError> {
+    pub fn send(&self, socket: &Path, within: Duration) -> Result<Response, HttpError> {
         let line = |source| HttpError::Line { request: self.name(), source };
         let end = Instant::now() + within;
         let mut stream = UnixStream::connect(socket).map_err(line)?;
@@ -123,7 +123,7 @@ impl Request {
         &self,
         stream: &mut S,
         mut before: impl FnMut(&mut S) -> io::Result<()>,
-    ) -> Result<Answer, HttpError> {
+    ) -> Result<Response, HttpError> {
         let mut seen: Vec<u8> = Vec::new();
         let mut chunk = [0; 4096];
         loop {
@@ -142,7 +142,7 @@ impl Request {
 }
 
 /// An answer that is there whole.
-fn whole(seen: &[u8]) -> Option<Answer> {
+fn whole(seen: &[u8]) -> Option<Response> {
     let head_ends = seen.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&seen[..head_ends]).ok()?;
     let mut lines = head.split("\r\n");
@@ -153,7 +153,7 @@ fn whole(seen: &[u8]) -> Option<Answer> {
     });
     let length = length.transpose().ok()?.unwrap_or(0);
     let body = seen.get(head_ends + 4..)?.get(..length)?;
-    Some(Answer { status, body: String::from_utf8_lossy(body).into_owned() })
+    Some(Response { status, body: String::from_utf8_lossy(body).into_owned() })
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     /// Sends to somebody who answers with these pieces, and gives what was heard.
-    fn sent(request: &Request, pieces: &[&str]) -> (Result<Answer, HttpError>, String) {
+    fn sent(request: &Request, pieces: &[&str]) -> (Result<Response, HttpError>, String) {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("api");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -187,7 +187,7 @@ mod tests {
         let request = Request::put("/api/v1/vm.create", Some(json!({"cpus": 1})));
         let pieces = ["HTTP/1.1 200 \r\nServer: x\r\nContent-", "Length: 5\r\n\r\nhe", "llo and more"];
         let (answer, heard) = sent(&request, &pieces);
-        assert_eq!(answer.unwrap(), Answer { status: 200, body: "hello".to_owned() });
+        assert_eq!(answer.unwrap(), Response { status: 200, body: "hello".to_owned() });
         assert!(heard.starts_with("PUT /api/v1/vm.create HTTP/1.1\r\n"), "{heard}");
         assert!(heard.ends_with("Content-Length: 10\r\n\r\n{\"cpus\":1}"), "{heard}");
         let (nothing, heard) = sent(&Request::put("/api/v1/vm.boot", None), &["HTTP/1.1 204 No Content\r\n\r\n"]);

@@ -1,6 +1,6 @@
 //! The two VMMs, each by the module that is about it.
 
-use crate::guest::{Guest, Plan};
+use crate::guest::{Guest, LaunchPlan};
 use crate::http::Request;
 use crate::{cloud_hypervisor, firecracker};
 use model::profile::{Profile, Runtime};
@@ -15,7 +15,7 @@ pub enum Kind {
 }
 
 /// What Kata's runtime does to start this guest, with the deviations that every guest here has.
-pub fn plan(kind: Kind, profile: &Profile, guest: &Guest) -> Plan {
+pub fn plan(kind: Kind, profile: &Profile, guest: &Guest) -> LaunchPlan {
     match kind {
         Kind::CloudHypervisor => cloud_hypervisor::plan(profile, guest),
         Kind::Firecracker => firecracker::plan(profile.runtime, guest),

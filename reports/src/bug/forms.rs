@@ -6,7 +6,7 @@ mod markdown;
 mod plain;
 
 use super::form::Form;
-use super::parts::Report;
+use super::sections::Report;
 
 /// A report in its form.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use suites::outcome::Component;
 /// What each face says, on one line, markup and escapes taken away.
 fn faces(standings: &Standings<'_>) -> Vec<(&'static str, String)> {
     let catalogue = sample::catalogue();
-    let left = junit::Left { folder: Path::new("out"), tail: &|_: &str| None };
-    let junit = junit::render(standings, &catalogue, left).unwrap();
+    let run_files = junit::RunFiles { folder: Path::new("out"), tail: &|_: &str| None };
+    let junit = junit::render(standings, &catalogue, run_files).unwrap();
     let all = [
         ("terminal", terminal::terminal(standings, 60, false)),
         ("coloured terminal", terminal::terminal(standings, 200, true)),

@@ -29,9 +29,9 @@ use suites::catalogue::Test;
 /// The file of what is wrong with the whole run.
 pub const OF_THE_RUN: &str = "run.xml";
 
-/// What the tests left beside the journal.
+/// The files that the tests left beside the journal.
 #[derive(Clone, Copy)]
-pub struct Left<'a> {
+pub struct RunFiles<'a> {
     /// The run's folder, as readers of the XML find it.
     pub folder: &'a Path,
     /// The last lines of a file in it.
@@ -48,7 +48,7 @@ pub struct Left<'a> {
 pub fn render(
     standings: &Standings<'_>,
     catalogue: &[Test],
-    left: Left<'_>,
+    run_files: RunFiles<'_>,
 ) -> Result<Vec<(String, String)>, quick_junit::SerializeError> {
     let matrix = standings.matrix;
     let mut names = BTreeSet::from([OF_THE_RUN.to_owned()]);
@@ -68,7 +68,7 @@ pub fn render(
                 (profile.name.as_str(), standing),
                 instances,
                 catalogue,
-                left,
+                run_files,
             ));
         }
         files.push((file_name(&cell.report.cell, &mut names), text(&report)?));
@@ -140,7 +140,7 @@ fn suite(
     (profile, standing): (&str, &ProfileStanding<'_>),
     instances: &[&TestRun],
     catalogue: &[Test],
-    left: Left<'_>,
+    run_files: RunFiles<'_>,
 ) -> TestSuite {
     let (matrix, id) = (standings.matrix, &cell.report.cell);
     let mut suite = TestSuite::new(format!("{id} {profile}"));
@@ -149,7 +149,7 @@ fn suite(
         suite.add_property(Property::new(clean(&name), clean(&value)));
     }
     let class = class(id, Some(profile));
-    let cases = Cases::new(cell, profile, instances, left);
+    let cases = Cases::new(cell, profile, instances, run_files);
     let (mut failed, mut in_error) = (BTreeSet::new(), BTreeSet::new());
     for instance in instances {
         let case = cases.of(instance, &class);

@@ -73,8 +73,8 @@ pub fn write_all(
 ) -> Result<(), ReportError> {
     let folder = out_dir.join(JUNIT);
     std::fs::create_dir_all(&folder).map_err(|e| ReportError::Write(folder.clone(), e))?;
-    let left = junit::Left { folder: named, tail: &|file: &str| tail(&out_dir.join(file)) };
-    let rendered = junit::render(standings, catalogue, left)?;
+    let run_files = junit::RunFiles { folder: named, tail: &|file: &str| tail(&out_dir.join(file)) };
+    let rendered = junit::render(standings, catalogue, run_files)?;
     if rendered.iter().all(|(name, _)| name != junit::OF_THE_RUN) {
         // What was wrong with a run that was killed is so no more once it was resumed.
         let old = folder.join(junit::OF_THE_RUN);

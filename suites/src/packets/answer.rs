@@ -101,7 +101,7 @@ fn ipv6(packet: &mut [u8]) -> Option<()> {
     }
 }
 
-/// Sends a datagram back; its checksum is made anew, because a sender may leave it to its device.
+/// Sends a datagram back; its checksum is computed again, because a sender may leave it to its device.
 fn udp(addresses: &[u8], body: &mut [u8]) -> Option<()> {
     if body[2..4] != PORT.to_be_bytes() {
         return None;

@@ -18,7 +18,7 @@ use crate::smoke::guest_files::{list, load, read};
 use crate::test::{Need, Place};
 use crate::under;
 use crate::vsock;
-use model::kernel::Setting as KernelSetting;
+use model::kernel::OptionValue;
 use model::profile::{ModuleUse, Runtime};
 use std::fs;
 use std::time::Duration;
@@ -157,7 +157,7 @@ fn kernel_finds_devices_without_pci(env: &dyn EnvironmentSide) -> Check {
     }
     let (path, config) = configuration(env)?;
     let option = "VIRTIO_MMIO_CMDLINE_DEVICES";
-    ensure!(matches!(config.get(option), Some(KernelSetting::BuiltIn)), "{path} has no {option}");
+    ensure!(matches!(config.get(option), Some(OptionValue::BuiltIn)), "{path} has no {option}");
     Ok(())
 }
 

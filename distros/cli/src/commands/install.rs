@@ -13,7 +13,7 @@ use model::record::ComponentKind;
 use model::shell::quoted;
 use operator::check::{ComponentStatus, Presence, StatedComponent, component};
 use operator::installer::{
-    self, FailureKind, InstallError, Installer, InstallerChoice, InstallerLocation, Options, Plan,
+    self, FailureKind, InstallError, InstallPlan, Installer, InstallerChoice, InstallerLocation, Options,
 };
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -299,12 +299,12 @@ fn is_nowhere(chosen: &InstallerChoice, system: &System) -> String {
     format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
 }
 
-fn not_run(plan: &Plan) -> String {
+fn not_run(plan: &InstallPlan) -> String {
     let what = if plan.commands.len() == 1 { "command" } else { "commands" };
     format!("{} is not run by this program: run the {what} yourself", plan.installer.name())
 }
 
-fn told(plan: &Plan) -> String {
+fn told(plan: &InstallPlan) -> String {
     let mut out = plan.told();
     if plan.commands.is_empty() {
         out += "nothing is to be done\n";

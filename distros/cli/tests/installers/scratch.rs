@@ -3,7 +3,7 @@
 use crate::situations::Situation;
 use model::package_manager::PackageManager;
 use operator::installer::{
-    self, Failure, FailureKind, InstallError, InstallRequest, Installation, InstallerLocation, Options, Plan,
+    self, Failure, FailureKind, InstallError, InstallPlan, InstallRequest, Installation, InstallerLocation, Options,
 };
 use operator::packages::Packages;
 use root::Root;
@@ -94,7 +94,7 @@ releases: [{{version: 1}}]
     }
 
     /// What a dry run says of a package; nothing is installed.
-    pub(crate) fn dry_run(&self, package: &str) -> Result<Plan, InstallError> {
+    pub(crate) fn dry_run(&self, package: &str) -> Result<InstallPlan, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// How an option is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Setting {
+pub enum OptionValue {
     /// `y`: part of the kernel's image.
     BuiltIn,
     /// `m`: a module.
@@ -22,7 +22,7 @@ pub enum Setting {
 pub struct KernelConfig {
     /// Which Linux it is of, where its head says so.
     pub version: Option<KernelVersion>,
-    options: BTreeMap<String, Setting>,
+    options: BTreeMap<String, OptionValue>,
 }
 
 /// Why a text is no configuration of a kernel.
@@ -65,7 +65,7 @@ impl KernelConfig {
         for (number, line) in text.lines().enumerate() {
             let (line_number, line) = (number + 1, line.trim_end());
             if let Some(option) = line.strip_prefix("# CONFIG_").and_then(|rest| rest.strip_suffix(" is not set")) {
-                config.options.insert(option.to_owned(), Setting::Off);
+                config.options.insert(option.to_owned(), OptionValue::Off);
             } else if let Some(comment) = line.strip_prefix('#') {
                 config.version = config.version.or_else(|| version_in(comment));
             } else if !line.is_empty() {
@@ -87,13 +87,13 @@ impl KernelConfig {
 
     /// How an option is set, by its name without the prefix; none where the text does not name it, because this kernel has
     /// no such option or lacks what the option needs.
-    pub fn get(&self, option: &str) -> Option<&Setting> {
+    pub fn get(&self, option: &str) -> Option<&OptionValue> {
         self.options.get(option)
     }
 
     /// Whether an option is built in or a module.
     pub fn has(&self, option: &str) -> bool {
-        matches!(self.get(option), Some(Setting::BuiltIn | Setting::Module))
+        matches!(self.get(option), Some(OptionValue::BuiltIn | OptionValue::Module))
     }
 
     /// How many options are named.
@@ -108,7 +108,7 @@ impl KernelConfig {
 
     /// The architecture it is for; none where it is for none of Kata's, or does not say.
     pub fn arch(&self) -> Option<Arch> {
-        let is = |option: &str| self.get(option) == Some(&Setting::BuiltIn);
+        let is = |option: &str| self.get(option) == Some(&OptionValue::BuiltIn);
         Arch::ALL.iter().copied().find(|arch| match arch {
             Arch::X86_64 => is("X86_64"),
             Arch::Aarch64 => is("ARM64"),
@@ -128,13 +128,13 @@ fn is_name(option: &str) -> bool {
     !option.is_empty() && option.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn setting(value: &str) -> Option<Setting> {
+fn option_value(value: &str) -> Option<OptionValue> {
     let is_text = value.len() >= 2 && value.starts_with('"') && value.ends_with('"');
     match value {
-        "y" => Some(Setting::BuiltIn),
-        "m" => Some(Setting::Module),
-        "n" => Some(Setting::Off),
-        _ if is_text || is_number(value) => Some(Setting::Value(value.to_owned())),
+        "y" => Some(OptionValue::BuiltIn),
+        "m" => Some(OptionValue::Module),
+        "n" => Some(OptionValue::Off),
+        _ if is_text || is_number(value) => Some(OptionValue::Value(value.to_owned())),
         _ => None,
     }
 }
@@ -160,9 +160,9 @@ mod tests {
                     CONFIG_LOCALVERSION=\"-a=b\"\nCONFIG_PHYSICAL_START=0x1000000\n# CONFIG_SMP and more\nCONFIG_64BIT=y\n";
         let config = KernelConfig::parse(text).unwrap();
         assert_eq!(config.len(), 8);
-        assert_eq!(config.get("FUSE_FS"), Some(&Setting::Module));
-        assert_eq!(config.get("LOCALVERSION"), Some(&Setting::Value("\"-a=b\"".to_owned())));
-        assert_eq!(config.get("EISA"), Some(&Setting::Off));
+        assert_eq!(config.get("FUSE_FS"), Some(&OptionValue::Module));
+        assert_eq!(config.get("LOCALVERSION"), Some(&OptionValue::Value("\"-a=b\"".to_owned())));
+        assert_eq!(config.get("EISA"), Some(&OptionValue::Off));
         assert!(config.has("SMP") && config.has("64BIT") && !config.has("IOMMUFD") && !config.has("HZ"));
         assert_eq!((config.version, config.arch()), (None, None));
     }
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn of_two_lines_about_one_option_the_later_counts() {
         let config = KernelConfig::parse("CONFIG_A=m\n# CONFIG_A is not set\nCONFIG_B=n\nCONFIG_B=y\n").unwrap();
-        assert_eq!((config.get("A"), config.get("B")), (Some(&Setting::Off), Some(&Setting::BuiltIn)));
+        assert_eq!((config.get("A"), config.get("B")), (Some(&OptionValue::Off), Some(&OptionValue::BuiltIn)));
     }
 
     #[test]

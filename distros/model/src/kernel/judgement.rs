@@ -1,7 +1,7 @@
 //! A kernel's configuration held against what Kata sets in its own: pure, of text alone.
 
 use super::uses::Symbol;
-use super::{Fragments, KernelConfig, KernelOption, KernelUse, Setting, Wanted};
+use super::{Fragments, KernelConfig, KernelOption, KernelUse, OptionValue, Wanted};
 
 /// What became of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,14 +100,14 @@ impl<'a> Judged<'a> {
 
 fn state(config: &KernelConfig, option: &KernelOption<'_>, built_in: bool) -> State {
     match (config.get(option.name), option.wanted) {
-        (Some(Setting::Off), _) => State::Off,
-        (Some(Setting::BuiltIn), Wanted::BuiltIn) => State::Met,
-        (Some(Setting::Module), Wanted::BuiltIn) if built_in => State::OnlyModule,
-        (Some(Setting::Module), Wanted::BuiltIn) => State::Module,
-        (Some(Setting::Value(found)), Wanted::Value(wanted)) if serves(found, wanted) => State::Met,
-        (Some(Setting::Value(found)), _) => State::Value(found.clone()),
-        (Some(Setting::BuiltIn), Wanted::Value(_)) => State::Value("y".to_owned()),
-        (Some(Setting::Module), Wanted::Value(_)) => State::Value("m".to_owned()),
+        (Some(OptionValue::Off), _) => State::Off,
+        (Some(OptionValue::BuiltIn), Wanted::BuiltIn) => State::Met,
+        (Some(OptionValue::Module), Wanted::BuiltIn) if built_in => State::OnlyModule,
+        (Some(OptionValue::Module), Wanted::BuiltIn) => State::Module,
+        (Some(OptionValue::Value(found)), Wanted::Value(wanted)) if serves(found, wanted) => State::Met,
+        (Some(OptionValue::Value(found)), _) => State::Value(found.clone()),
+        (Some(OptionValue::BuiltIn), Wanted::Value(_)) => State::Value("y".to_owned()),
+        (Some(OptionValue::Module), Wanted::Value(_)) => State::Value("m".to_owned()),
         (None, _) => not_here(config, option.name).map_or(State::Absent, State::NotHere),
     }
 }

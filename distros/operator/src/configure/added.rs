@@ -222,7 +222,7 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
         return None;
     }
     let (path, how) = (file.path.display(), differences(now, &file.after));
-    Some(format!("{path} is kata-osinfo's, and no state knows how it was written: it is written anew, and {how}"))
+    Some(format!("{path} is kata-osinfo's, and no state knows how it was written: it is written again, and {how}"))
 }
 
 /// That a file of ours was changed.

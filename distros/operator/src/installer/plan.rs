@@ -21,7 +21,7 @@ pub struct InstallRequest {
 /// What an installer would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Plan {
+pub struct InstallPlan {
     /// The installer's name.
     pub installer: Installer,
     /// Whether it is run here; else its commands are told only.
@@ -68,7 +68,7 @@ pub enum PackageAction {
     Remove,
 }
 
-impl Plan {
+impl InstallPlan {
     /// The plan for people.
     pub fn told(&self) -> String {
         let mut out = String::new();

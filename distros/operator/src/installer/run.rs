@@ -1,6 +1,8 @@
 //! From what is wanted to what is installed.
 
-use super::{Failure, FailureKind, InstallRequest, Installer, InstallerChoice, InstallerLocation, Plan, Simulation};
+use super::{
+    Failure, FailureKind, InstallPlan, InstallRequest, Installer, InstallerChoice, InstallerLocation, Simulation,
+};
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Invocation, to_stderr};
 use model::package::{PackageName, is_plain};
@@ -41,7 +43,7 @@ impl Default for Options {
 #[serde(rename_all = "kebab-case")]
 pub struct Installation {
     /// What was to be done.
-    pub plan: Plan,
+    pub plan: InstallPlan,
     /// The packages that were asked for, as they are installed now.
     pub installed: Vec<Installed>,
     /// Seconds that another package manager's lock was waited for.
@@ -90,7 +92,7 @@ pub enum InstallError {
     Settings(io::Error),
     /// It is not run here; the commands are in the plan.
     #[error("{} is not run by this program, because nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
-    NotExercised(Box<Plan>),
+    NotExercised(Box<InstallPlan>),
     /// The package database cannot be read.
     #[error(transparent)]
     Query(#[from] QueryError),
@@ -107,7 +109,7 @@ pub enum InstallError {
     },
 }
 
-fn commands(plan: &Plan) -> String {
+fn commands(plan: &InstallPlan) -> String {
     let lines: Vec<String> = plan.commands.iter().map(|c| c.join(" ")).collect();
     lines.join(" && ")
 }
@@ -125,7 +127,7 @@ pub fn plan(
     root: &Root,
     wanted: &InstallRequest,
     options: &Options,
-) -> Result<Plan, InstallError> {
+) -> Result<InstallPlan, InstallError> {
     plan_as(chosen, root, wanted, options, Simulation::DryRun)
 }
 
@@ -136,7 +138,7 @@ fn plan_as(
     wanted: &InstallRequest,
     options: &Options,
     simulation: Simulation,
-) -> Result<Plan, InstallError> {
+) -> Result<InstallPlan, InstallError> {
     let enabled = wanted.repositories.iter().chain(&wanted.modules);
     if let Some(bad) = enabled.into_iter().find(|name| !is_plain(name)) {
         return Err(InstallError::BadName(bad.clone()));
@@ -160,7 +162,7 @@ fn plan_as(
         }
     };
     let (commands, shell, guarded) = chosen.told(steps);
-    Ok(Plan {
+    Ok(InstallPlan {
         installer: chosen.installer,
         exercised: chosen.installer.is_exercised(),
         place: chosen.place,
@@ -248,7 +250,7 @@ pub fn install(
         installed.extend(found);
     }
     let (commands, shell, guarded) = chosen.told(steps);
-    let plan = told.unwrap_or_else(|| Plan {
+    let plan = told.unwrap_or_else(|| InstallPlan {
         installer: chosen.installer,
         exercised: true,
         place: chosen.place,

@@ -21,13 +21,13 @@ pub struct KernelOptions {
     /// Which Linux the configuration is of; none where it does not say, or none is held.
     pub linux: Option<String>,
     /// What they are for, in the order of their weight.
-    pub uses: Vec<Row>,
+    pub uses: Vec<UseRow>,
 }
 
 /// One use of options.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Row {
+pub struct UseRow {
     /// In a word.
     pub name: &'static str,
     /// How much it weighs for the profile.
@@ -88,19 +88,19 @@ impl KernelOptions {
         KernelOptions::of(arch, config.version.map(|version| version.to_string()), rows.collect())
     }
 
-    fn of(arch: Arch, linux: Option<String>, mut uses: Vec<Row>) -> KernelOptions {
+    fn of(arch: Arch, linux: Option<String>, mut uses: Vec<UseRow>) -> KernelOptions {
         uses.sort_by_key(|one| one.weight);
         KernelOptions { tag: &Fragments::kata().tag, arch, linux, uses }
     }
 
     /// What is missing that Kata's default path needs, with what does not work without it.
     pub fn problems(&self) -> Vec<String> {
-        let lacking = |one: &Row| one.lacking().collect::<Vec<_>>().join(", ");
+        let lacking = |one: &UseRow| one.lacking().collect::<Vec<_>>().join(", ");
         let missing = self.missing(Weight::Required);
         missing.map(|one| format!("{}: {}; without it, {}", one.name, lacking(one), one.without)).collect()
     }
 
-    fn missing(&self, weight: Weight) -> impl Iterator<Item = &Row> {
+    fn missing(&self, weight: Weight) -> impl Iterator<Item = &UseRow> {
         self.uses.iter().filter(move |one| one.weight == weight && one.missing == Some(true))
     }
 
@@ -134,7 +134,7 @@ impl KernelOptions {
         for (weight, for_whom) in
             [(Weight::Required, format!(" for {}", profile.name)), (Weight::Wanted, String::new())]
         {
-            let missing: Vec<&Row> = self.missing(weight).collect();
+            let missing: Vec<&UseRow> = self.missing(weight).collect();
             let word = weight.name();
             let _ = match missing.is_empty() {
                 true => writeln!(out, "{word}{for_whom}: nothing is missing"),
@@ -159,7 +159,7 @@ impl KernelOptions {
     }
 
     /// Names of all uses behind a head, each once; nothing where there are none.
-    fn listed_with(&self, out: &mut String, head: &str, names: impl Fn(&Row) -> Vec<String>) {
+    fn listed_with(&self, out: &mut String, head: &str, names: impl Fn(&UseRow) -> Vec<String>) {
         let mut all: Vec<String> = self.uses.iter().flat_map(names).collect();
         all.sort();
         all.dedup();
@@ -190,7 +190,7 @@ impl KernelOptions {
     }
 }
 
-impl Row {
+impl UseRow {
     fn capability(&self) -> String {
         self.serves.as_ref().map(|name| format!(" ({name})")).unwrap_or_default()
     }
@@ -208,8 +208,8 @@ impl OptionRow {
     }
 }
 
-fn row(one: &KernelUse<'static>, options: Vec<OptionRow>, missing: Option<bool>, modules: Vec<String>) -> Row {
-    Row {
+fn row(one: &KernelUse<'static>, options: Vec<OptionRow>, missing: Option<bool>, modules: Vec<String>) -> UseRow {
+    UseRow {
         name: &one.of.name,
         weight: one.weight,
         serves: one.of.serves.map(|capability| capability.to_string()),

@@ -113,8 +113,8 @@ pub(in crate::cli) struct BugArguments {
     /// The folder for the report, the reproducer, the bundle, and where they should go; must be empty or absent.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Run the reproducer three times, each in a container of the release's image that is made anew. Packages that it
-    /// needs are installed into that image first.
+    /// Run the reproducer three times, each in a new container of the release's image. Packages that it needs are
+    /// installed into that image first.
     #[arg(long)]
     pub reproduce: bool,
     /// Folders of runs, or folders that have such folders in them, that say when the test last passed [default:

@@ -2,7 +2,7 @@
 //! (<https://bugzilla.readthedocs.io/en/latest/api/core/v1/bug.html#create-bug>).
 
 use super::plain;
-use crate::bug::parts::Report;
+use crate::bug::sections::Report;
 use serde_json::json;
 
 /// Characters that a summary may have.

@@ -4,7 +4,7 @@
 
 use super::plain;
 use crate::bug::mended::mended;
-use crate::bug::parts::Report;
+use crate::bug::sections::Report;
 
 /// Headers of a mail that is plain text.
 fn headers(to: &str, subject: &str) -> String {

@@ -1,28 +1,36 @@
 //! An issue in Markdown, under the heads that a template asks for.
 
 use crate::bug::form::Form;
-use crate::bug::parts::{Block, Part, Report};
 use crate::bug::route::{Owner, Ruling};
+use crate::bug::sections::{Block, Report, Section};
 use crate::views::markdown::{escape, fence};
 
 /// Parts under a head.
-type Head = (&'static str, &'static [Part]);
+type Head = (&'static str, &'static [Section]);
 
 /// QEMU's template (`.gitlab/issue_templates/bug.md`).
 const QEMU: &[Head] = &[
-    ("Host environment", &[Part::Versions, Part::System]),
-    ("Description of problem", &[Part::Notice, Part::Observed, Part::Expected]),
-    ("Steps to reproduce", &[Part::Reproducer, Part::Script]),
-    ("Additional information", &[Part::Swap, Part::Worked, Part::Also, Part::Log, Part::Origin]),
+    ("Host environment", &[Section::Versions, Section::System]),
+    ("Description of problem", &[Section::Notice, Section::Observed, Section::Expected]),
+    ("Steps to reproduce", &[Section::Reproducer, Section::Script]),
+    ("Additional information", &[Section::Swap, Section::Worked, Section::Also, Section::Log, Section::Origin]),
 ];
 /// Kata's template (`.github/ISSUE_TEMPLATE/bug_report.md`).
 const KATA: &[Head] = &[
-    ("Description of problem", &[Part::Notice, Part::Versions, Part::Reproducer]),
-    ("Expected result", &[Part::Expected]),
-    ("Actual result", &[Part::Observed]),
+    ("Description of problem", &[Section::Notice, Section::Versions, Section::Reproducer]),
+    ("Expected result", &[Section::Expected]),
+    ("Actual result", &[Section::Observed]),
     (
         "Further information",
-        &[Part::Swap, Part::Worked, Part::Also, Part::Log, Part::System, Part::Origin, Part::Script],
+        &[
+            Section::Swap,
+            Section::Worked,
+            Section::Also,
+            Section::Log,
+            Section::System,
+            Section::Origin,
+            Section::Script,
+        ],
     ),
 ];
 
@@ -33,25 +41,26 @@ pub(super) fn issue(report: &Report<'_>, form: Form) -> String {
         (_, Ruling::Bug(Owner::Upstream)) => Some(QEMU),
         _ => None,
     };
-    let parts = report.parts();
+    let sections = report.sections();
     let mut out = format!("{}\n", report.subject());
-    let mut add = |head: &str, wanted: &[Part]| {
-        let under: Vec<&(Part, Vec<Block>)> = parts.iter().filter(|(part, _)| wanted.contains(part)).collect();
+    let mut add = |head: &str, wanted: &[Section]| {
+        let under: Vec<&(Section, Vec<Block>)> =
+            sections.iter().filter(|(section, _)| wanted.contains(section)).collect();
         if under.is_empty() {
             return;
         }
         out.push_str(&format!("\n## {head}\n"));
-        for part in wanted {
-            let Some((_, blocks)) = under.iter().find(|(of, _)| of == part) else { continue };
+        for section in wanted {
+            let Some((_, blocks)) = under.iter().find(|(of, _)| of == section) else { continue };
             if wanted.len() > 1 {
-                out.push_str(&format!("\n### {}\n", part.title()));
+                out.push_str(&format!("\n### {}\n", section.title()));
             }
             blocks.iter().for_each(|block| out.push_str(&format!("\n{}\n", markdown(block))));
         }
     };
     match heads {
         Some(heads) => heads.iter().for_each(|(head, wanted)| add(head, wanted)),
-        None => parts.iter().for_each(|(part, _)| add(part.title(), &[*part])),
+        None => sections.iter().for_each(|(section, _)| add(section.title(), &[*section])),
     }
     out
 }

@@ -1,15 +1,15 @@
 //! A report as plain text, for mail and for a Bugzilla's description.
 
-use crate::bug::parts::{Block, Part, Report};
+use crate::bug::sections::{Block, Report, Section};
 
 /// Columns of prose: a quoted line still has room on 80.
 const WIDTH: usize = 76;
 
-/// Its parts, each with its head.
+/// Its sections, each with its head.
 pub(super) fn body(report: &Report<'_>) -> String {
     let mut out = String::new();
-    for (part, blocks) in report.parts() {
-        out.push_str(&head(part));
+    for (section, blocks) in report.sections() {
+        out.push_str(&head(section));
         for block in blocks {
             match block {
                 Block::Text(text) => out.push_str(&format!("{}\n\n", wrapped(&text))),
@@ -39,8 +39,8 @@ pub(super) fn in_plain_signs(text: &str) -> String {
     out
 }
 
-fn head(part: Part) -> String {
-    format!("{}\n{}\n\n", part.title(), "-".repeat(part.title().len()))
+fn head(section: Section) -> String {
+    format!("{}\n{}\n\n", section.title(), "-".repeat(section.title().len()))
 }
 
 /// Prose in lines of at most [`WIDTH`] columns, unless a word is longer.

@@ -1,6 +1,6 @@
 //! One test as a case.
 
-use super::{Left, clean};
+use super::{RunFiles, clean};
 use crate::run::{Attempt, TestRun, last_words};
 use crate::standing::{CellStanding, Effect, Weight};
 use crate::verdict::FinalOutcome;
@@ -16,7 +16,7 @@ pub(super) struct Cases<'a> {
     profile: &'a str,
     /// The last word on each test.
     last: BTreeMap<&'a str, FinalOutcome>,
-    left: Left<'a>,
+    run_files: RunFiles<'a>,
 }
 
 impl<'a> Cases<'a> {
@@ -24,9 +24,9 @@ impl<'a> Cases<'a> {
         cell: &'a CellStanding<'a>,
         profile: &'a str,
         instances: &[&'a TestRun],
-        left: Left<'a>,
+        run_files: RunFiles<'a>,
     ) -> Cases<'a> {
-        Cases { cell, profile, last: last_words(instances), left }
+        Cases { cell, profile, last: last_words(instances), run_files }
     }
 
     /// The case of a test.
@@ -97,11 +97,12 @@ impl<'a> Cases<'a> {
             Outcome::Fail(failure) => Some(failure.component),
             _ => None,
         };
-        if let Some((file, tail)) = relevant(&files, blamed).and_then(|file| Some((file, (self.left.tail)(file)?))) {
+        if let Some((file, tail)) = relevant(&files, blamed).and_then(|file| Some((file, (self.run_files.tail)(file)?)))
+        {
             lines.push(format!("the end of {file}:\n{tail}"));
         }
         // Each on a line of its own, as Jenkins and GitLab look for them.
-        lines.extend(files.iter().map(|file| format!("[[ATTACHMENT|{}]]", self.left.folder.join(file).display())));
+        lines.extend(files.iter().map(|file| format!("[[ATTACHMENT|{}]]", self.run_files.folder.join(file).display())));
         lines.join("\n")
     }
 }

@@ -11,7 +11,7 @@ use suites::outcome::{Component, Outcome};
 /// The files of a run whose tests left these files, each with its last lines.
 fn files(standings: &Standings<'_>, catalogue: &[Test], logs: &[(&str, &str)]) -> Vec<(String, String)> {
     let tail = |file: &str| logs.iter().find(|(name, _)| *name == file).map(|(_, text)| (*text).to_owned());
-    render(standings, catalogue, Left { folder: Path::new("out"), tail: &tail }).unwrap()
+    render(standings, catalogue, RunFiles { folder: Path::new("out"), tail: &tail }).unwrap()
 }
 
 /// All files of a run as one document.

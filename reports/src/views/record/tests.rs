@@ -56,8 +56,8 @@ fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
     let pages = crate::views::site::pages(&crate::views::site::of_run(&standings, &[], &tests));
     assert!(pages["index.html"].contains(line));
     assert!(crate::views::json::render(&standings).unwrap().contains("\"shaped\":true"));
-    let left = crate::views::junit::Left { folder: std::path::Path::new("out"), tail: &|_: &str| None };
-    let junit = crate::views::junit::render(&standings, &tests, left).unwrap();
+    let run_files = crate::views::junit::RunFiles { folder: std::path::Path::new("out"), tail: &|_: &str| None };
+    let junit = crate::views::junit::render(&standings, &tests, run_files).unwrap();
     assert!(junit[0].1.contains("<property name=\"shaped\" value=\"true\"/>"), "{junit:?}");
 }
 

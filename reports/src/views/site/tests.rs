@@ -584,7 +584,7 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_
     let (profiles, ids) = (newest(4), ids());
     let matrix = large(1000, &profiles, &ids[..400.min(ids.len())], &[Container]);
     let dir = tempfile::tempdir().unwrap();
-    // The peak begins anew (proc(5)): the journal that was made here is not the site's.
+    // The peak starts again (proc(5)): the journal that was made here is not the site's.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS");
     let since = std::time::Instant::now();

@@ -25,7 +25,7 @@ use suites::environment::{Claims, ElfKernel};
 use suites::outcome::Component;
 use suites::share::Share;
 use vmms::cloud_hypervisor;
-use vmms::guest::{Guest, LINE_PORT, Plan};
+use vmms::guest::{Guest, LINE_PORT, LaunchPlan};
 use vmms::http::{HttpError, Request};
 use vmms::hybrid_vsock;
 use vmms::vmm::{Kind, plan, waiting};
@@ -121,7 +121,7 @@ impl ApiGuest {
     }
 
     /// Waits for the API and tells it what is planned, each request as soon as the one before it is done.
-    fn tell(&mut self, plan: &Plan) -> Result<(), Stop> {
+    fn tell(&mut self, plan: &LaunchPlan) -> Result<(), Stop> {
         let (api, vmm) = (self.api(), self.vmm);
         let end = Instant::now() + self.deadlines.start;
         loop {
@@ -262,7 +262,7 @@ fn modules(kind: Kind, claims: &Claims) -> Vec<String> {
 }
 
 /// Writes down what the VMM is told, as evidence; Firecracker reads its machine there under the Go runtime.
-fn keep(plan: &Plan, folder: &Path) -> io::Result<()> {
+fn keep(plan: &LaunchPlan, folder: &Path) -> io::Result<()> {
     match &plan.file {
         Some((path, machine)) => fs::write(path, machine.to_string()),
         None => {

@@ -7,9 +7,9 @@ use reports::journal::{CellId, RunFilter};
 use reports::resume::{Begun, CellProgress};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which part of its releases and environments a run is about.
+/// The cells and tests that a run is about, of all that its releases and environments have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Part {
+pub struct RunScope {
     /// The cells; `None` for each release in each environment.
     pub cells: Option<BTreeSet<CellId>>,
     /// Whether the run in the output folder goes on.
@@ -27,7 +27,7 @@ pub struct Again {
     pub progress: BTreeMap<CellId, CellProgress>,
 }
 
-impl Part {
+impl RunScope {
     /// Whether a cell is in it.
     pub fn has(&self, cell: &CellId) -> bool {
         self.cells.as_ref().is_none_or(|cells| cells.contains(cell))
@@ -95,23 +95,23 @@ mod tests {
         let other: CellId = "debian:12/x86_64/container".parse().unwrap();
         let progress = CellProgress { tests: tests.collect(), ..CellProgress::default() };
         let again = Again { run: "r1".to_owned(), progress: [(known.clone(), progress)].into() };
-        let part = Part { again: Some(again), ..Part::default() };
+        let scope = RunScope { again: Some(again), ..RunScope::default() };
         let mut expected = all.clone();
         expected.retain(|test| test != &all[0] && test != &all[2]);
-        assert_eq!(ids(&part.units(&known, units.clone())), expected);
-        assert_eq!(ids(&part.units(&other, units.clone())), all, "it did not get that far");
-        assert_eq!(ids(&Part::default().units(&known, units)), all);
-        assert_eq!(part.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
+        assert_eq!(ids(&scope.units(&known, units.clone())), expected);
+        assert_eq!(ids(&scope.units(&other, units.clone())), all, "it did not get that far");
+        assert_eq!(ids(&RunScope::default().units(&known, units)), all);
+        assert_eq!(scope.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
     }
 
     #[test]
     fn cells_that_are_not_named_are_not_in_it() {
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
-        assert!(Part::default().has(&cell));
-        let part = |cells: &[&CellId]| Part {
+        assert!(RunScope::default().has(&cell));
+        let scope = |cells: &[&CellId]| RunScope {
             cells: Some(cells.iter().map(|cell| (*cell).clone()).collect()),
-            ..Part::default()
+            ..RunScope::default()
         };
-        assert!(part(&[&cell]).has(&cell) && !part(&[]).has(&cell));
+        assert!(scope(&[&cell]).has(&cell) && !scope(&[]).has(&cell));
     }
 }

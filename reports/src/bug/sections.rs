@@ -1,4 +1,4 @@
-//! What a report says, part by part; the forms give the parts their order and heads.
+//! What a report says, section by section; the forms give the sections their order and heads.
 
 use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
 use super::form::Form;
@@ -75,9 +75,9 @@ pub struct Report<'a> {
     pub bundle: String,
 }
 
-/// A part of a report.
+/// A section of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Section {
     /// What must be known before all else.
     Notice,
     /// What it is about.
@@ -104,22 +104,22 @@ pub(super) enum Part {
     Origin,
 }
 
-impl Part {
+impl Section {
     /// Its head, where the form has none of its own.
     pub(super) fn title(self) -> &'static str {
         match self {
-            Part::Notice => "Read this first",
-            Part::Versions => "Versions",
-            Part::Expected => "What is expected",
-            Part::Observed => "What happened",
-            Part::Reproducer => "How to reproduce it",
-            Part::Script => "repro.sh",
-            Part::Swap => "With a component of another release",
-            Part::Worked => "When it last worked",
-            Part::Also => "The same cause elsewhere",
-            Part::Log => "Log",
-            Part::System => "System information of the release",
-            Part::Origin => "How this was found",
+            Section::Notice => "Read this first",
+            Section::Versions => "Versions",
+            Section::Expected => "What is expected",
+            Section::Observed => "What happened",
+            Section::Reproducer => "How to reproduce it",
+            Section::Script => "repro.sh",
+            Section::Swap => "With a component of another release",
+            Section::Worked => "When it last worked",
+            Section::Also => "The same cause elsewhere",
+            Section::Log => "Log",
+            Section::System => "System information of the release",
+            Section::Origin => "How this was found",
         }
     }
 }
@@ -134,22 +134,22 @@ pub(super) enum Block {
 }
 
 impl Report<'_> {
-    /// All parts that have something to say.
-    pub(super) fn parts(&self) -> Vec<(Part, Vec<Block>)> {
+    /// All sections that have something to say.
+    pub(super) fn sections(&self) -> Vec<(Section, Vec<Block>)> {
         let all = [
-            (Part::Notice, self.notice()),
-            (Part::Versions, self.versions()),
-            (Part::Expected, self.expected()),
-            (Part::Observed, self.observed()),
-            (Part::Reproducer, self.reproducer()),
-            (Part::Swap, self.swap()),
-            (Part::Worked, self.worked()),
-            (Part::Also, self.also()),
-            (Part::Log, self.log()),
-            (Part::System, self.system()),
-            (Part::Origin, self.origin()),
+            (Section::Notice, self.notice()),
+            (Section::Versions, self.versions()),
+            (Section::Expected, self.expected()),
+            (Section::Observed, self.observed()),
+            (Section::Reproducer, self.reproducer()),
+            (Section::Swap, self.swap()),
+            (Section::Worked, self.worked()),
+            (Section::Also, self.also()),
+            (Section::Log, self.log()),
+            (Section::System, self.system()),
+            (Section::Origin, self.origin()),
             // The longest, and what is said of it stands above.
-            (Part::Script, self.script_itself()),
+            (Section::Script, self.script_itself()),
         ];
         all.into_iter().filter(|(_, blocks)| !blocks.is_empty()).collect()
     }
@@ -352,7 +352,7 @@ impl Report<'_> {
         vec![Block::Text(format!(
             "By the test {test} of kata-qualify {} in the run {}{day}. kata-qualify ({HOME}) boots guests with a release's own \
              QEMU, virtiofsd and kernel as Kata Containers does. {} has the whole run; `kata-qualify verify {}` judges it \
-             anew.",
+             again.",
             matrix.harness, matrix.run, self.bundle, self.bundle
         ))]
     }

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 /// The folders of a run's files; its reports are made again.
 const FOLDERS: [&str; 2] = ["artifacts", "images"];
 
-/// A run that is given.
-pub(super) struct Given {
+/// A run that a command is given to read.
+pub(super) struct InputRun {
     /// As the caller names it.
     pub(super) name: String,
     /// Its journal.
@@ -29,7 +29,7 @@ pub(super) struct Given {
 ///
 /// # Errors
 /// What is wrong with it, or that its candidates are judged beside a base run, which would be left out.
-pub(super) fn given(path: &Path) -> Result<Given, UsageError> {
+pub(super) fn read(path: &Path) -> Result<InputRun, UsageError> {
     let name = path.display().to_string();
     let failed = |why: String| UsageError(format!("{name}: {why}"));
     let (folder, unpacked) = match path.is_file() {
@@ -47,11 +47,11 @@ pub(super) fn given(path: &Path) -> Result<Given, UsageError> {
     if journal.cut {
         tell(format_args!("note: {name}: the last line of its journal was cut off and is left out"));
     }
-    Ok(Given { name, journal, folder, _unpacked: unpacked })
+    Ok(InputRun { name, journal, folder, _unpacked: unpacked })
 }
 
 /// Refuses a run that ended on a day to come: of several it would count, and in a record it would be called forged.
-pub(super) fn is_over(one: &Given) -> Result<(), UsageError> {
+pub(super) fn is_over(one: &InputRun) -> Result<(), UsageError> {
     let Some(day) = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come) else {
         return Ok(());
     };
@@ -63,8 +63,8 @@ pub(super) fn is_over(one: &Given) -> Result<(), UsageError> {
 ///
 /// # Errors
 /// When there is nothing in them, or too much, or the folder has something in it.
-pub(super) fn join(all: &[Given], out: &Path) -> anyhow::Result<Journal> {
-    let journals: Vec<Journal> = all.iter().map(|given| given.journal.clone()).collect();
+pub(super) fn join(all: &[InputRun], out: &Path) -> anyhow::Result<Journal> {
+    let journals: Vec<Journal> = all.iter().map(|one| one.journal.clone()).collect();
     let Merged { journal, conflicts } = merge::merge(&journals);
     let cells = reports::run::fold(&journal).cells.len();
     if journal.entries.is_empty() {
@@ -88,7 +88,7 @@ pub(super) fn join(all: &[Given], out: &Path) -> anyhow::Result<Journal> {
 }
 
 /// Copies the files of a run to where the merged journal has them.
-fn gather(gathered: &mut Gathered, one: &Given, out: &Path) -> std::io::Result<()> {
+fn gather(gathered: &mut Gathered, one: &InputRun, out: &Path) -> std::io::Result<()> {
     gathered.copy(&one.folder.join(FOLDER), &out.join(FOLDER))?;
     // Files that are not below a run's folder are of the one run that the folder is of.
     if let [run] = &merge::runs(&one.journal)[..] {

@@ -2,8 +2,8 @@
 
 use crate::cli::arguments::{In, RerunArguments, RunArguments};
 use crate::cli::{UsageError, base, request};
-use crate::part::{Again, Part};
 use crate::run::Request;
+use crate::scope::{Again, RunScope};
 use crate::shards;
 use model::arch::Arch;
 use model::database::Database;
@@ -14,11 +14,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// What a run is asked for.
-pub(super) struct Asked {
+/// A run as it is asked for: arguments with what they leave open, from the journals and files that they name.
+pub(super) struct ResolvedRun {
     /// The arguments, with what a journal says in the place of what it leaves open.
     pub(super) arguments: RunArguments,
-    part: Part,
+    scope: RunScope,
     /// The folder of the run that goes on.
     folder: Option<PathBuf>,
 }
@@ -27,34 +27,34 @@ pub(super) struct Asked {
 ///
 /// # Errors
 /// When the file of cells or the journal that they name cannot be used.
-pub(super) fn asked(arguments: &RunArguments) -> Result<Asked, UsageError> {
+pub(super) fn of_arguments(arguments: &RunArguments) -> Result<ResolvedRun, UsageError> {
     if let Some(file) = &arguments.cells {
         let cells = cells(file, arguments.shard, arguments.arch)?;
         return Ok(of_chosen(arguments, &cells));
     }
     let Some(folder) = &arguments.resume else {
-        return Ok(Asked { arguments: arguments.clone(), part: Part::default(), folder: None });
+        return Ok(ResolvedRun { arguments: arguments.clone(), scope: RunScope::default(), folder: None });
     };
     let failed = |why: String| UsageError(format!("--resume {}: {why}", folder.display()));
     let begun = begun("--resume", folder)?.of_one_run().map_err(|e| failed(e.to_string()))?;
     if is_rerun(&begun) {
         return Err(failed("it is a rerun: `kata-qualify rerun RUN --resume DIR` goes on with it".to_owned()));
     }
-    let part = Part { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
-    Ok(Asked { arguments: of_journal(arguments, &begun), part, folder: Some(folder.clone()) })
+    let scope = RunScope { cells: Some(begun.cells.iter().cloned().collect()), resumes: true, again: None };
+    Ok(ResolvedRun { arguments: of_journal(arguments, &begun), scope, folder: Some(folder.clone()) })
 }
 
 /// What arguments ask for, with these cells in the place of their releases and environments.
-pub(super) fn of_chosen(arguments: &RunArguments, cells: &[CellId]) -> Asked {
-    let part = Part { cells: Some(cells.iter().cloned().collect()), ..Part::default() };
-    Asked { arguments: of_cells(arguments, cells), part, folder: None }
+pub(super) fn of_chosen(arguments: &RunArguments, cells: &[CellId]) -> ResolvedRun {
+    let scope = RunScope { cells: Some(cells.iter().cloned().collect()), ..RunScope::default() };
+    ResolvedRun { arguments: of_cells(arguments, cells), scope, folder: None }
 }
 
 /// What is asked for by arguments that name a run to be run again.
 ///
 /// # Errors
 /// When its journal cannot be used.
-pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
+pub(super) fn of_rerun(arguments: &RerunArguments) -> Result<ResolvedRun, UsageError> {
     let RerunArguments { run, options } = arguments;
     let begun = begun("RUN", run)?;
     if is_rerun(&begun) {
@@ -72,12 +72,12 @@ pub(super) fn again(arguments: &RerunArguments) -> Result<Asked, UsageError> {
         filter: filter_of(&begun),
         ..options.clone()
     };
-    let part = Part {
+    let scope = RunScope {
         cells: Some(begun.cells.iter().cloned().collect()),
         resumes: options.resume.is_some(),
         again: Some(Again::of(&begun)),
     };
-    Ok(Asked { arguments, part, folder: options.resume.clone() })
+    Ok(ResolvedRun { arguments, scope, folder: options.resume.clone() })
 }
 
 /// Bytes of a file that names cells: a plan of all releases has less than a tenth.
@@ -157,7 +157,7 @@ fn of_cells(arguments: &RunArguments, cells: &[CellId]) -> RunArguments {
     RunArguments { targets, environments, arch, ..arguments.clone() }
 }
 
-impl Asked {
+impl ResolvedRun {
     /// A valid request of it.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Asked {
             return Err(UsageError(why.to_owned()).into());
         }
         let mut request = request::request(&self.arguments, database)?;
-        request.part = self.part.clone();
+        request.scope = self.scope.clone();
         if let Some(folder) = &self.folder {
             request.out.clone_from(folder);
         }
@@ -180,10 +180,10 @@ impl Asked {
     /// A valid request of the base run of this one, if there is to be one: of the same cells and tests.
     ///
     /// # Errors
-    /// As [`Asked::request`].
+    /// As [`ResolvedRun::request`].
     pub(super) fn base_request(&self, request: &Request, database: &Database) -> anyhow::Result<Option<Request>> {
         let Some(plain) = base::plain(&self.arguments, &request.out) else { return Ok(None) };
-        Ok(Some(Request { part: self.part.clone(), ..request::request(&plain, database)? }))
+        Ok(Some(Request { scope: self.scope.clone(), ..request::request(&plain, database)? }))
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
         let rerun = |more: &[&str]| {
             let words = [&["kata-qualify", "rerun", run], more].concat();
             let Command::Rerun(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
-            again(&arguments).unwrap()
+            of_rerun(&arguments).unwrap()
         };
         let all = rerun(&[]);
         assert_eq!(all.arguments.targets, ["debian:13", "debian:12"]);
@@ -235,8 +235,8 @@ mod tests {
             (&[In::Vm][..], &["go-3.32".to_owned()][..])
         );
         assert_eq!(all.arguments.filter.as_deref(), Some("host::"));
-        assert_eq!(all.part.cells, Some(cells.into_iter().collect()));
-        assert_eq!(all.part.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
+        assert_eq!(all.scope.cells, Some(cells.into_iter().collect()));
+        assert_eq!(all.scope.filter(), Some(RunFilter::RerunOf("r1".to_owned())));
         let some = rerun(&["debian:12", "--profile", "rs-4.1"]);
         assert_eq!(
             (&some.arguments.targets[..], &some.arguments.profiles[..]),
@@ -259,8 +259,8 @@ mod tests {
             let run = dir.path().to_str().unwrap();
             let words = ["kata-qualify", "rerun", run];
             let Command::Rerun(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
-            let tests = |asked: Asked| asked.arguments.filter;
-            (again(&arguments).map(tests).ok(), asked(&parsed(&["--resume", run])).map(tests).ok())
+            let tests = |run: ResolvedRun| run.arguments.filter;
+            (of_rerun(&arguments).map(tests).ok(), of_arguments(&parsed(&["--resume", run])).map(tests).ok())
         };
         assert_eq!(refused(RunFilter::RerunOf("r1".to_owned())), (None, None));
         let text = "rerun of r1".to_owned();
@@ -272,7 +272,7 @@ mod tests {
     fn a_run_with_a_base_run_goes_on_without_it() {
         let asked = |more: &[&str]| {
             let words = [&["--resume", "out", "--with-packages", "a.deb"], more].concat();
-            Asked { arguments: parsed(&words), part: Part::default(), folder: Some(PathBuf::from("out")) }
+            ResolvedRun { arguments: parsed(&words), scope: RunScope::default(), folder: Some(PathBuf::from("out")) }
         };
         let refused = |more: &[&str]| asked(more).request(&Database::embedded()).err().map(|e| e.to_string());
         assert!(refused(&[]).is_some_and(|why| why.contains("--no-base")));
@@ -288,7 +288,7 @@ mod tests {
             (&asked.arguments.targets[..], &asked.arguments.environments[..]),
             (&["debian:13".to_owned()][..], &[In::Vm][..])
         );
-        assert_eq!(asked.part.cells, Some(cells.into_iter().collect()));
+        assert_eq!(asked.scope.cells, Some(cells.into_iter().collect()));
         for more in [&["--cells", "plan.json"][..], &["--resume", "out"]] {
             let words = [&["kata-qualify", "run", "--stale"], more].concat();
             assert!(Arguments::try_parse_from(words).is_err(), "{more:?}");
