@@ -74,7 +74,7 @@ impl KernelConfig {
                 let Some((option, value)) = set.filter(|(option, _)| is_name(option)) else {
                     return Err(ConfigError::Line { line: line_number, found: found() });
                 };
-                let setting = setting(value).ok_or_else(|| ConfigError::Value {
+                let setting = option_value(value).ok_or_else(|| ConfigError::Value {
                     line: line_number,
                     option: format!("CONFIG_{option}"),
                     found: value.chars().take(MAX_FOUND).collect(),
