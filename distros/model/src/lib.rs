@@ -40,9 +40,11 @@ pub mod syntax; // YAML as a tree that keeps every scalar's text and place
 
 // What every crate needs.
 pub mod hex; // bytes as people read digests
-#[cfg(test)]
-mod lists; // whether lists of all variants have all of them
 pub mod procfs; // what the kernel says in files of /proc: mounts, memory, limits, the processor
 pub mod redact; // what may be told: no mirror, no password, no control character
 pub mod shell; // words of a shell's command line
 pub mod sync; // locks that survive a panic
+
+// For tests alone: whether lists of all variants have all of them.
+#[cfg(test)]
+mod lists;
