@@ -1,4 +1,4 @@
-//! Lists the shipped records, so that a new one is one new file.
+//! Lists the shipped records and what Kata asks of VMMs besides QEMU, so that a new one is one new file.
 #![expect(clippy::expect_used, reason = "a build that cannot read its sources must stop")]
 
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ fn main() {
         + &list(root, "VERDICTS", "records/verified")
         + &list(root, "KNOWN_ISSUES", "known-issues");
     std::fs::write(out.join("shipped.rs"), text).expect("the list is written");
+    std::fs::write(out.join("vmms.rs"), list(root, "VMMS", "profiles/vmms")).expect("the list is written");
 }
 
 /// `const NAME: &[(&str, &str)]` of a folder's YAML files: the name in the repository, the text.

@@ -86,4 +86,19 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
     }
+
+    #[test]
+    fn every_component_that_is_one_file_of_a_guests_can_be_replaced() {
+        for component in Component::ALL {
+            let is_one_file = match component {
+                Component::Qemu
+                | Component::CloudHypervisor
+                | Component::Firecracker
+                | Component::Virtiofsd
+                | Component::Kernel => true,
+                Component::Containerd | Component::Packages | Component::Record | Component::Kata => false,
+            };
+            assert_eq!(Replacement::COMPONENTS.contains(component), is_one_file, "{component}");
+        }
+    }
 }

@@ -239,21 +239,35 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
 ///
 /// When in doubt it was: a distro gets no credit for what it does not ship.
 fn rests_on(capability: Capability, candidate: Component, what: &str) -> bool {
-    match (capability.area(), candidate) {
+    let area = capability.area();
+    let is_of_a_release = what.starts_with(OF_A_RELEASE);
+    match candidate {
         // Nothing else is started with these; Kata's own containers are QEMU's.
-        (_, Component::CloudHypervisor) => capability == Capability::VmmCloudHypervisor,
-        (_, Component::Firecracker) => capability == Capability::VmmFirecracker,
-        (Area::Kata, _) => true,
-        (area, Component::Virtiofsd) => {
-            area == Area::Fs(Share::VirtioFs) || capability == Capability::VmmCloudHypervisor
-        }
+        Component::CloudHypervisor | Component::Firecracker => capability.other_vmm() == Some(candidate),
+        Component::Virtiofsd => match area {
+            Area::Fs(share) => share == Share::VirtioFs,
+            // Firecracker alone has no virtio-fs.
+            Area::Vmm => capability.other_vmm().is_some_and(|vmm| vmm != Component::Firecracker),
+            Area::Kata => true,
+            Area::Packages | Area::Kernel | Area::Host | Area::Containers => false,
+        },
         // The release's modules do not fit another kernel, so that only Kata's guests get one without its own.
-        (Area::Vmm | Area::Fs(_), Component::Kernel) => what.starts_with(OF_A_RELEASE),
-        (Area::Kernel, Component::Kernel) => what.starts_with(OF_A_RELEASE) && capability != Capability::KernelHost,
-        (_, Component::Kernel) => false,
-        (Area::Packages | Area::Host | Area::Containers, _) => false,
-        (Area::Kernel, _) => capability != Capability::KernelHost,
-        (Area::Vmm | Area::Fs(_), _) => true,
+        Component::Kernel => match area {
+            Area::Vmm | Area::Fs(_) => is_of_a_release,
+            Area::Kernel => is_of_a_release && capability != Capability::KernelHost,
+            Area::Kata => true,
+            Area::Packages | Area::Host | Area::Containers => false,
+        },
+        // QEMU is in all guests but those of other VMMs. The rest is never brought along.
+        Component::Qemu | Component::Containerd | Component::Packages | Component::Record | Component::Kata => {
+            match area {
+                Area::Vmm => candidate != Component::Qemu || capability.other_vmm().is_none(),
+                Area::Kernel => capability != Capability::KernelHost,
+                Area::Fs(_) | Area::Kata => true,
+                Area::Host => capability == Capability::HostIoUring,
+                Area::Packages | Area::Containers => false,
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::environment::Setting;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
-use model::other_vmm::OtherVmm;
+use model::other_vmm::{OtherVmm, VmmName};
 use model::profile::{BlkSource, DaemonStyle, Profile, Runtime};
 use model::share::Share;
 use std::path::PathBuf;
@@ -83,11 +83,17 @@ pub(crate) static EROFS: Names = LazyLock::new(|| {
     })
 });
 
-/// What Kata asks of VMMs besides QEMU has been read.
-pub(crate) static OTHER_VMMS: Names =
-    LazyLock::new(|| of(|p| OtherVmm::all().iter().filter(|vmm| vmm.tried).all(|vmm| vmm.under(p).is_some())));
+/// What Kata asks of Cloud Hypervisor has been read.
+pub(crate) static CLOUD_HYPERVISOR: Names = LazyLock::new(|| read_of(VmmName::CloudHypervisor, OtherVmm::all()));
+/// What Kata asks of Firecracker has been read.
+pub(crate) static FIRECRACKER: Names = LazyLock::new(|| read_of(VmmName::Firecracker, OtherVmm::all()));
 
-fn of(demands: fn(&Profile) -> bool) -> Vec<&'static str> {
+/// The profiles that one VMM has been read for, whatever was read of the others: not every runtime drives each.
+fn read_of(vmm: VmmName, among: &[OtherVmm]) -> Vec<&'static str> {
+    of(|p| among.iter().any(|other| other.vmm == vmm && other.under(p).is_some()))
+}
+
+fn of(demands: impl Fn(&Profile) -> bool) -> Vec<&'static str> {
     Profile::all().iter().filter(|profile| demands(profile)).map(|profile| profile.name.as_str()).collect()
 }
 
@@ -102,12 +108,25 @@ mod tests {
         let of_forms = [&FDSETS, &BY_PATH, &RECLAIM, &SANDBOX, &NUMA, &IO_THREAD, &LEGACY_SERIAL, &MONITOR];
         let of_disks = [&DISK_QUEUES, &SECTORS, &DISCARDS, &RS_BY_PATH, &EROFS, &CONTROL_GROUPS];
         let of_daemons = [&CACHES, &CACHE_METADATA, &SUBMOUNTS];
-        for names in of_gates.iter().chain(&of_forms).chain(&of_disks).chain(&of_daemons).copied() {
+        let of_vmms = [&CLOUD_HYPERVISOR, &FIRECRACKER];
+        let all = of_gates.iter().chain(&of_forms).chain(&of_disks).chain(&of_daemons).chain(&of_vmms);
+        for names in all.copied() {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }
         assert_eq!(NINEP.last(), Some(&"go-3.24"));
         assert_eq!(*READY_LINE, *RS);
         assert_eq!(*BUILD_GATE, ["go-3.32", "rs-4.1", "rs-main"]);
         assert_eq!(*AMD_IOMMU, *BUILD_GATE);
+    }
+
+    #[test]
+    fn a_vmm_of_one_runtime_takes_no_profile_away_from_the_others() {
+        let mut among = OtherVmm::all().to_vec();
+        for one in among.iter_mut().filter(|one| one.vmm == VmmName::Firecracker) {
+            one.profiles.retain(|under| under.profile == "rs-4.1");
+        }
+        assert_eq!(read_of(VmmName::Firecracker, &among), ["rs-4.1"]);
+        assert_eq!(read_of(VmmName::CloudHypervisor, &among), *CLOUD_HYPERVISOR);
+        assert_eq!(*CLOUD_HYPERVISOR, ["go-3.32", "rs-4.1"]);
     }
 }

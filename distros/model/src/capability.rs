@@ -1,6 +1,7 @@
 // Over 400 lines: one table, a row a capability.
 //! Capabilities, the columns of the matrix: the one table of them, for records, profiles, suites and reports.
 
+use crate::component::Component;
 use crate::share::Share;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -570,6 +571,26 @@ impl Capability {
         }
     }
 
+    /// The capability that is about a VMM besides QEMU; none of what is no such VMM.
+    pub fn of_other_vmm(vmm: Component) -> Option<Capability> {
+        match vmm {
+            Component::CloudHypervisor => Some(Capability::VmmCloudHypervisor),
+            Component::Firecracker => Some(Capability::VmmFirecracker),
+            Component::Qemu
+            | Component::Virtiofsd
+            | Component::Kernel
+            | Component::Containerd
+            | Component::Packages
+            | Component::Record
+            | Component::Kata => None,
+        }
+    }
+
+    /// The VMM besides QEMU that it is about.
+    pub fn other_vmm(self) -> Option<Component> {
+        Component::ALL.iter().copied().find(|vmm| Capability::of_other_vmm(*vmm) == Some(self))
+    }
+
     /// The capability that a share works at all.
     pub fn of_share(share: Share) -> Capability {
         match share {
@@ -630,6 +651,7 @@ impl<'de> Deserialize<'de> for Capability {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::other_vmm::OtherVmm;
 
     #[test]
     fn names_are_unique_and_read_again() {
@@ -660,6 +682,24 @@ mod tests {
         for share in Share::ALL {
             assert_eq!(Capability::of_share(*share).name(), format!("fs.{share}"));
         }
+    }
+
+    /// What is brought along makes partial what was shown with it, so that each VMM needs a capability of its own.
+    #[test]
+    fn every_other_vmm_that_is_tried_has_a_capability_of_its_own() {
+        let tried = OtherVmm::all().iter().filter(|vmm| vmm.tried).map(|vmm| vmm.vmm.component().unwrap());
+        for vmm in tried {
+            let capability = Capability::of_other_vmm(vmm).unwrap();
+            assert_eq!((capability.area(), capability.other_vmm()), (Area::Vmm, Some(vmm)));
+        }
+        for component in Component::ALL {
+            assert_eq!(
+                Capability::of_other_vmm(*component).is_some(),
+                OtherVmm::of(*component).is_some(),
+                "{component}"
+            );
+        }
+        assert_eq!(Capability::VmmBoot.other_vmm(), None);
     }
 
     #[test]

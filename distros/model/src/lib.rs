@@ -44,3 +44,7 @@ pub mod procfs; // what the kernel says in files of /proc: mounts, memory, limit
 pub mod redact; // what may be told: no mirror, no password, no control character
 pub mod shell; // words of a shell's command line
 pub mod sync; // locks that survive a panic
+
+// For tests alone: whether lists of all variants have all of them.
+#[cfg(test)]
+mod lists;

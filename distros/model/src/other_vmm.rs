@@ -10,15 +10,14 @@ use crate::profile::Profile;
 use serde::Deserialize;
 use std::sync::LazyLock;
 
-const EMBEDDED: [&str; 5] = [
-    include_str!("../../profiles/vmms/cloud-hypervisor.yaml"),
-    include_str!("../../profiles/vmms/firecracker.yaml"),
-    include_str!("../../profiles/vmms/dragonball.yaml"),
-    include_str!("../../profiles/vmms/remote.yaml"),
-    include_str!("../../profiles/vmms/stratovirt.yaml"),
-];
+// `VMMS`: the name in the repository and the text of every file of `distros/profiles/vmms`, in the order of their names.
+include!(concat!(env!("OUT_DIR"), "/vmms.rs"));
 
-static ALL: LazyLock<Vec<OtherVmm>> = LazyLock::new(|| EMBEDDED.iter().map(|text| embedded(text)).collect());
+static ALL: LazyLock<Vec<OtherVmm>> = LazyLock::new(|| {
+    let mut all: Vec<OtherVmm> = VMMS.iter().map(|(_, text)| embedded(text)).collect();
+    all.sort_by_key(|one| !one.tried);
+    all
+});
 
 #[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
 fn embedded(text: &str) -> OtherVmm {
@@ -173,11 +172,18 @@ impl DemandKind {
 mod tests {
     use super::*;
     use crate::profile::Runtime;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
-    fn every_file_is_of_another_vmm_and_says_why() {
-        let names: Vec<&str> = OtherVmm::all().iter().map(|one| one.vmm.name()).collect();
-        assert_eq!(names, ["cloud-hypervisor", "firecracker", "dragonball", "remote", "stratovirt"]);
+    fn every_file_of_the_folder_is_of_the_vmm_that_it_is_named_after_and_says_why() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles/vmms");
+        let files = std::fs::read_dir(folder).unwrap();
+        let files: BTreeSet<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        let read: BTreeSet<String> = OtherVmm::all().iter().map(|one| format!("{}.yaml", one.vmm.name())).collect();
+        assert_eq!(read, files);
+        assert_eq!(OtherVmm::all().len(), files.len(), "a VMM has one file");
+        assert!(OtherVmm::all().is_sorted_by_key(|one| !one.tried), "those that are tried come first");
         for one in OtherVmm::all() {
             assert!(!one.why.is_empty(), "{}", one.vmm.name());
             assert_eq!(one.tried, one.vmm.component().is_some(), "{}", one.vmm.name());
@@ -206,9 +212,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_has_been_read_for_every_maintained_profile() {
+    fn what_is_tried_has_been_read_for_every_maintained_profile_of_its_runtimes() {
         for one in OtherVmm::all().iter().filter(|one| one.tried) {
-            for profile in Profile::maintained() {
+            let runtimes: Vec<Runtime> =
+                one.profiles.iter().map(|under| Profile::find(&under.profile).unwrap().runtime).collect();
+            assert!(!runtimes.is_empty(), "{} under no profile", one.vmm.name());
+            for profile in Profile::maintained().filter(|profile| runtimes.contains(&profile.runtime)) {
                 assert!(one.under(profile).is_some(), "{} under {}", one.vmm.name(), profile.name);
             }
         }

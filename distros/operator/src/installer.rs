@@ -53,6 +53,7 @@ use std::time::Duration;
 
 /// A program that installs packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(serde::Deserialize))]
 #[serde(rename_all = "kebab-case")]
 pub enum Installer {
     /// Debian, Ubuntu.

@@ -162,6 +162,7 @@ pub enum QueryError {
 
 /// The package databases that are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(Deserialize))]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Debian's.
@@ -177,6 +178,10 @@ pub enum Format {
 }
 
 impl Format {
+    /// All of them, in the order in which they are looked for in an unknown system: a Debian system with rpm installed for
+    /// its tools has both, and is dpkg's.
+    const ALL: &'static [Format] = &[Format::Dpkg, Format::Pacman, Format::Apk, Format::Portage, Format::Rpm];
+
     /// The format that a package manager's database has; `None` of Nix's, which is not read, and where there is none.
     pub(crate) fn of_manager(manager: PackageManager) -> Option<Format> {
         match manager {
@@ -203,8 +208,7 @@ impl Format {
     ///
     /// That a folder on the way to one cannot be looked into.
     pub fn of(root: &Root) -> Result<Option<Format>, RootError> {
-        // A Debian system with rpm installed for its tools has both, and is dpkg's.
-        for format in [Format::Dpkg, Format::Pacman, Format::Apk, Format::Portage, Format::Rpm] {
+        for format in Format::ALL.iter().copied() {
             if format.is_there(root)? {
                 return Ok(Some(format));
             }

@@ -15,13 +15,14 @@ const THREADS: u32 = 8;
 
 /// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
 ///
+/// The architecture is the guest's: by its machine's name it cannot be told, because QEMU has a `virt` on several.
+///
 /// # Errors
 /// When an argument that one of them changes is not there, or it has been applied before. Those before it stay applied.
-pub fn apply(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
-    deviations
-        .iter()
-        .filter(|deviation| deviation.program() != Program::Virtiofsd)
-        .try_for_each(|deviation| record(launch, deviation, |args, form, qmp| change_qemu(deviation, args, form, qmp)))
+pub fn apply(launch: &mut Launch, arch: Arch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
+    deviations.iter().filter(|deviation| deviation.program() != Program::Virtiofsd).try_for_each(|deviation| {
+        record(launch, deviation, |args, form, qmp| change_qemu(deviation, arch, args, form, qmp))
+    })
 }
 
 /// Applies those deviations of the list that change virtiofsd's arguments, in the order of the list, and records them.
@@ -83,7 +84,7 @@ fn has_a_serial_port(args: &[Arg]) -> bool {
 }
 
 /// `qmp` is the descriptor of the socket that QEMU serves QMP on.
-fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> EditResult {
+fn change_qemu(deviation: &Deviation, arch: Arch, args: &mut Vec<Arg>, form: ArgumentForm, qmp: i32) -> EditResult {
     match deviation {
         Deviation::Accelerator => {
             replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm")?;
@@ -103,13 +104,13 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             Ok(())
         }
         Deviation::NoVsock => {
-            let device = format!("vhost-vsock-{}", bus(args));
+            let device = format!("vhost-vsock-{}", arch.virtio_bus());
             remove(args, "-device", &device, "-device vhost-vsock-pci")
         }
         Deviation::NoNetwork => {
             remove(args, "-netdev", "tap", "-netdev tap")?;
             // The Go runtime writes the driver as an option.
-            let device = format!("virtio-net-{}", bus(args));
+            let device = format!("virtio-net-{}", arch.virtio_bus());
             let of_go = format!("driver={device}");
             let device = if args.iter().any(|a| a.is("-device", &of_go)) { of_go } else { device };
             remove(args, "-device", &device, "-device virtio-net-pci")
@@ -131,7 +132,7 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             Ok(())
         }
         Deviation::RpcPort { socket } => {
-            let device = format!("virtio-serial-{}", bus(args));
+            let device = format!("virtio-serial-{}", arch.virtio_bus());
             let serial = args.iter().any(|a| a.is("-device", &device) && has(a, "id=serial0"));
             if !serial {
                 // Kata has one or the other.
@@ -152,7 +153,7 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
             args.insert(kernel + 1, Arg::new("-initrd", form.pick(path, "initramfs")));
             Ok(())
         }
-        Deviation::SerialLog { socket, terse } => serial_log(args, &form.pick(socket, "serial-log"), *terse),
+        Deviation::SerialLog { socket, terse } => serial_log(args, arch, &form.pick(socket, "serial-log"), *terse),
         Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonSetting { .. } => {
             Err("arguments of virtiofsd")
         }
@@ -160,8 +161,7 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: ArgumentForm, q
 }
 
 /// The machine's first serial line on a socket, and the kernel's log there.
-fn serial_log(args: &mut Vec<Arg>, socket: &str, terse: bool) -> EditResult {
-    let arch = arch(args).ok_or("-machine of an architecture")?;
+fn serial_log(args: &mut Vec<Arg>, arch: Arch, socket: &str, terse: bool) -> EditResult {
     // The first port is Kata's, where Kata has one.
     let port = match has_a_serial_port(args) {
         true => arch.second_serial_console().ok_or("machine that has two serial lines")?,
@@ -182,16 +182,6 @@ fn serial_log(args: &mut Vec<Arg>, socket: &str, terse: bool) -> EditResult {
         Arch::S390x => Arg::new("-device", "sclpconsole,chardev=charserial0,id=serial-log0"),
     });
     Ok(())
-}
-
-/// The architecture of Kata's machine.
-fn arch(args: &[Arg]) -> Option<Arch> {
-    Arch::ALL.iter().copied().find(|arch| args.iter().any(|arg| arg.is("-machine", arch.machine_type())))
-}
-
-/// How the names of its virtio devices end.
-fn bus(args: &[Arg]) -> &'static str {
-    arch(args).map_or("pci", Arch::virtio_bus)
 }
 
 fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> EditResult {

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use model::arch::Arch;
 use model::profile::{BlkSource, DaemonStyle, Profile};
 use model::share::Share;
 use qemu::apply::apply;
@@ -111,7 +112,7 @@ fn every_profile_is_accepted_and_answers_query_status() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let mut launch = argv::launch(profile, &sandbox(profile, dir)).unwrap();
-        apply(&mut launch, &without_hardware(profile, dir)).unwrap();
+        apply(&mut launch, Arch::X86_64, &without_hardware(profile, dir)).unwrap();
         let (_qemu, mut qmp) = connect(&launch, dir);
         let status = qmp.execute("query-status", Value::Null).unwrap();
         assert_eq!(status["status"], "prelaunch", "{}", profile.name);
@@ -137,7 +138,7 @@ fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let mut launch = argv::launch(profile, &Sandbox { disks: Vec::new(), ..sandbox(profile, dir) }).unwrap();
-    apply(&mut launch, &without_hardware(profile, dir)).unwrap();
+    apply(&mut launch, Arch::X86_64, &without_hardware(profile, dir)).unwrap();
     let (_qemu, mut qmp) = connect(&launch, dir);
     let file = std::fs::OpenOptions::new().read(true).write(true).open(dir.join("disk")).unwrap();
     let opaque = "kata-block:drive-0:block-source";
@@ -166,7 +167,7 @@ fn ninep_is_accepted_where_the_family_has_it() {
         let dir = dir.path();
         let shared = SharedFilesystem::Virtio9p { dir: dir.display().to_string(), tag: SHARE_TAG.to_owned() };
         let mut launch = argv::launch(profile, &Sandbox { shared, ..sandbox(profile, dir) }).unwrap();
-        apply(&mut launch, &without_hardware(profile, dir)).unwrap();
+        apply(&mut launch, Arch::X86_64, &without_hardware(profile, dir)).unwrap();
         let (_qemu, mut qmp) = connect(&launch, dir);
         let devices = qmp.execute("query-pci", Value::Null).unwrap();
         assert!(devices.to_string().contains("\"device\":4105"), "{}: no 9p device in {devices}", profile.name);
@@ -183,7 +184,7 @@ fn kata_s_own_arguments_need_what_the_deviations_take_away() {
     let mut launch = argv::launch(profile, &sandbox(profile, dir)).unwrap();
     let all_but_the_model: Vec<Deviation> =
         without_hardware(profile, dir).into_iter().filter(|d| *d != Deviation::CpuModel).collect();
-    apply(&mut launch, &all_but_the_model).unwrap();
+    apply(&mut launch, Arch::X86_64, &all_but_the_model).unwrap();
     let socket = dir.join("qmp.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     let stream = UnixStream::connect(&socket).unwrap();

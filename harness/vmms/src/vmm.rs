@@ -3,6 +3,7 @@
 use crate::guest::{Guest, LaunchPlan};
 use crate::http::Request;
 use crate::{cloud_hypervisor, firecracker};
+use model::component::Component;
 use model::profile::{Profile, Runtime};
 
 /// Which of the two VMMs.
@@ -12,6 +13,23 @@ pub enum Kind {
     CloudHypervisor,
     /// Firecracker.
     Firecracker,
+}
+
+impl Kind {
+    /// That of a component; none of what is no VMM that is told by an API.
+    pub fn of(component: Component) -> Option<Kind> {
+        match component {
+            Component::CloudHypervisor => Some(Kind::CloudHypervisor),
+            Component::Firecracker => Some(Kind::Firecracker),
+            Component::Qemu
+            | Component::Virtiofsd
+            | Component::Kernel
+            | Component::Containerd
+            | Component::Packages
+            | Component::Record
+            | Component::Kata => None,
+        }
+    }
 }
 
 /// What Kata's runtime does to start this guest, with the deviations that every guest here has.
@@ -43,5 +61,19 @@ pub fn waiting(kind: Kind, runtime: Runtime) -> usize {
     match kind {
         Kind::CloudHypervisor => 0,
         Kind::Firecracker => firecracker::names_of_waiting(runtime).len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::other_vmm::OtherVmm;
+
+    #[test]
+    fn what_is_tried_can_be_started() {
+        for component in Component::ALL {
+            let is_tried = OtherVmm::of(*component).is_some_and(|vmm| vmm.tried);
+            assert_eq!(Kind::of(*component).is_some(), is_tried, "{component}");
+        }
     }
 }

@@ -28,23 +28,28 @@ struct Tracker {
     form: Form,
     address: &'static str,
     search: &'static str,
+    /// Where the bugs of a binary package are, where its source is not known; `{}` is its name.
+    search_binary: &'static str,
     product: &'static str,
     has_packages: bool,
 }
 
 const fn tracker(distro: &'static str, form: Form, address: &'static str, search: &'static str) -> Tracker {
-    Tracker { distro, form, address, search, product: "", has_packages: true }
+    Tracker { distro, form, address, search, search_binary: "", product: "", has_packages: true }
 }
 
 const fn bugzilla(distro: &'static str, address: &'static str, search: &'static str, product: &'static str) -> Tracker {
-    Tracker { distro, form: Form::Bugzilla, address, search, product, has_packages: false }
+    Tracker { product, has_packages: false, ..tracker(distro, Form::Bugzilla, address, search) }
 }
 
 const GITHUB: &str = "?q={}";
 
 /// The trackers of the distros, as they name themselves.
 const TRACKERS: &[Tracker] = &[
-    tracker("debian", Form::Debian, "submit@bugs.debian.org", "https://bugs.debian.org/src:{}"),
+    Tracker {
+        search_binary: "https://bugs.debian.org/{}",
+        ..tracker("debian", Form::Debian, "submit@bugs.debian.org", "https://bugs.debian.org/src:{}")
+    },
     tracker("ubuntu", Form::Launchpad, "new@bugs.launchpad.net", "https://bugs.launchpad.net/ubuntu/+source/{}"),
     Tracker {
         has_packages: true,
@@ -150,15 +155,7 @@ fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, String> {
         Some(source) => tracker.address.replace("{}", source),
         None => tracker.address.replace("/{}", ""),
     };
-    let search = match (source, tracker.form) {
-        (None, Form::Debian) => package.binary.map(|name| format!("https://bugs.debian.org/{name}")),
-        (None, _) => None,
-        (Some(source), _) => Some(match tracker.search {
-            "" => address.clone(),
-            GITHUB => format!("{address}{GITHUB}").replace("{}", source),
-            search => search.replace("{}", source),
-        }),
-    };
+    let search = search(tracker, &address, source, package.binary.as_deref());
     Ok(Destination {
         form: tracker.form,
         address,
@@ -169,10 +166,46 @@ fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, String> {
     })
 }
 
+/// Where one looks first: in what the tracker itself has of the package.
+fn search(tracker: &Tracker, address: &str, source: Option<&str>, binary: Option<&str>) -> Option<String> {
+    match (source, binary) {
+        (Some(source), _) => Some(match tracker.search {
+            "" => address.to_owned(),
+            GITHUB => format!("{address}{GITHUB}").replace("{}", source),
+            search => search.replace("{}", source),
+        }),
+        (None, Some(binary)) if !tracker.search_binary.is_empty() => Some(tracker.search_binary.replace("{}", binary)),
+        (None, _) => None,
+    }
+}
+
 /// openSUSE's rolling release is a product of its own there.
 fn product(tracker: &Tracker, failed: &FailedTest<'_>) -> String {
     match (tracker.distro, failed.release.version.as_str()) {
         ("opensuse", "tumbleweed") => "openSUSE Tumbleweed".to_owned(),
         _ => tracker.product.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That a distro takes bugs in Debian's form does not make Debian's tracker its own.
+    #[test]
+    fn one_looks_where_the_distro_itself_takes_bugs() {
+        let derived = Tracker {
+            search_binary: "https://bugs.derived.example/{}",
+            ..tracker("derived", Form::Debian, "submit@derived.example", "https://bugs.derived.example/src:{}")
+        };
+        let silent = tracker("silent", Form::Debian, "submit@silent.example", "https://bugs.silent.example/src:{}");
+        let found = |tracker: &Tracker, source| search(tracker, tracker.address, source, Some("qemu-system-x86"));
+        assert_eq!(found(&derived, None).unwrap(), "https://bugs.derived.example/qemu-system-x86");
+        assert_eq!(found(&derived, Some("qemu")).unwrap(), "https://bugs.derived.example/src:qemu");
+        assert_eq!(found(&silent, None), None);
+        let debian = TRACKERS.iter().find(|tracker| tracker.distro == "debian").unwrap();
+        assert_eq!(found(debian, None).unwrap(), "https://bugs.debian.org/qemu-system-x86");
+        let of_debian = TRACKERS.iter().filter(|tracker| tracker.search_binary.contains("debian.org"));
+        assert_eq!(of_debian.count(), 1);
     }
 }

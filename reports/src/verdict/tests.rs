@@ -270,6 +270,24 @@ fn another_releases_kernel_is_in_all_guests_and_a_file_in_katas_alone() {
 }
 
 #[test]
+fn a_vmm_that_is_brought_along_is_in_its_own_guests_alone() {
+    let with = |component| -> Vec<Capability> {
+        Capability::ALL.iter().copied().filter(|capability| rests_on(*capability, component, "mine")).collect()
+    };
+    for component in Component::ALL {
+        if let Some(own) = Capability::of_other_vmm(*component) {
+            assert_eq!(with(*component), [own]);
+        }
+    }
+    let of_qemu = with(Qemu);
+    assert!(of_qemu.contains(&Capability::VmmBoot) && of_qemu.contains(&Capability::HostIoUring));
+    assert!(!of_qemu.contains(&Capability::VmmCloudHypervisor) && !of_qemu.contains(&Capability::VmmFirecracker));
+    let of_virtiofsd = with(Virtiofsd);
+    assert!(of_virtiofsd.contains(&Capability::VmmCloudHypervisor) && of_virtiofsd.contains(&Capability::KataFs));
+    assert!(!of_virtiofsd.contains(&Capability::VmmFirecracker) && !of_virtiofsd.contains(&Capability::VmmBoot));
+}
+
+#[test]
 fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
     let pass = [Outcome::Pass];

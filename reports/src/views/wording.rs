@@ -218,7 +218,8 @@ pub(crate) fn relevant<'f>(files: &BTreeSet<&'f str>, blamed: Option<Component>)
         Some(Component::Virtiofsd) => "virtiofsd",
         Some(Component::Qemu) => "qemu",
         Some(Component::CloudHypervisor | Component::Firecracker) => "vmm",
-        _ => "serial",
+        Some(Component::Kernel | Component::Containerd | Component::Packages | Component::Record | Component::Kata)
+        | None => "serial",
     };
     let is_wanted = |file: &&&str| file.rsplit('/').next().is_some_and(|name| name.contains(wanted));
     files.iter().rfind(is_wanted).or_else(|| files.last()).copied()
@@ -251,6 +252,7 @@ mod tests {
     use super::*;
     use crate::sample::{self, DAEMON, RENAME, beside, judged, recorded, run};
     use crate::standing::Recorded;
+    use model::capability::Capability;
     use model::known_issues::KnownIssuesFile;
     use model::package_manager::PackageManager;
     use std::path::Path;
@@ -277,5 +279,20 @@ mod tests {
         let standings = Standings::new(&as_recorded, known, false);
         let words = no_changes(&standings);
         assert!(words.starts_with("None, and yet the exit code is 1: known issue neither-name of "), "{words}");
+    }
+
+    #[test]
+    fn a_vmm_that_is_blamed_is_shown_by_what_it_said_itself() {
+        let files = BTreeSet::from(["a/qemu.log", "a/serial.log", "a/virtiofsd.log", "a/vmm.log"]);
+        for component in Component::ALL {
+            let shown = relevant(&files, Some(*component)).unwrap();
+            if Capability::of_other_vmm(*component).is_some() {
+                assert_eq!(shown, "a/vmm.log", "{component}");
+            } else if *component != Component::Qemu && *component != Component::Virtiofsd {
+                assert_eq!(shown, "a/serial.log", "{component}");
+            }
+        }
+        assert_eq!(relevant(&files, Some(Component::Qemu)), Some("a/qemu.log"));
+        assert_eq!(relevant(&files, None), Some("a/serial.log"));
     }
 }

@@ -33,42 +33,49 @@ const FIRECRACKER: &[Capability] = &[Capability::VmmFirecracker];
 const BOOTS_CLOUD_HYPERVISOR: &[&str] = &["smoke::cloud_hypervisor_boots_to_userspace"];
 const BOOTS_FIRECRACKER: &[&str] = &["smoke::firecracker_boots_to_userspace"];
 
+/// One of Cloud Hypervisor's.
+const fn of_cloud_hypervisor(row: Row) -> Row {
+    row.environments(IN).under(&under::CLOUD_HYPERVISOR)
+}
+
+/// One of Firecracker's.
+const fn of_firecracker(row: Row) -> Row {
+    row.environments(IN).under(&under::FIRECRACKER)
+}
+
 /// One that boots guests of its own.
 const fn with_guests(row: Row, blocked_by: &'static [&'static str]) -> Row {
-    row.places(&[Place::OwnGuest])
-        .environments(IN)
-        .needs(NEEDS)
-        .under(&under::OTHER_VMMS)
-        .blocked_by(blocked_by)
-        .seconds(180)
+    row.places(&[Place::OwnGuest]).needs(NEEDS).blocked_by(blocked_by).seconds(180)
 }
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Environment(kernel_comes_as_an_elf_file_for_cloud_hypervisor), CLOUD_HYPERVISOR, Kernel)
-        .environments(IN)
-        .under(&under::OTHER_VMMS),
-    row!(Environment(kernel_comes_as_an_elf_file_for_firecracker), FIRECRACKER, Kernel)
-        .environments(IN)
-        .under(&under::OTHER_VMMS),
-    row!(Environment(kernel_says_where_a_guest_without_firmware_begins), CLOUD_HYPERVISOR, Kernel)
-        .environments(IN)
-        .under(&under::OTHER_VMMS)
+    of_cloud_hypervisor(row!(Environment(kernel_comes_as_an_elf_file_for_cloud_hypervisor), CLOUD_HYPERVISOR, Kernel)),
+    of_firecracker(row!(Environment(kernel_comes_as_an_elf_file_for_firecracker), FIRECRACKER, Kernel)),
+    of_cloud_hypervisor(row!(Environment(kernel_says_where_a_guest_without_firmware_begins), CLOUD_HYPERVISOR, Kernel))
         .blocked_by(&["smoke::kernel_comes_as_an_elf_file_for_cloud_hypervisor"]),
-    row!(Environment(kernel_finds_devices_without_pci), FIRECRACKER, Kernel).environments(IN).under(&under::OTHER_VMMS),
+    of_firecracker(row!(Environment(kernel_finds_devices_without_pci), FIRECRACKER, Kernel)),
     with_guests(
-        row!(Environment(cloud_hypervisor_boots_to_userspace), CLOUD_HYPERVISOR, CloudHypervisor),
+        of_cloud_hypervisor(row!(Environment(cloud_hypervisor_boots_to_userspace), CLOUD_HYPERVISOR, CloudHypervisor)),
         &["smoke::kernel_says_where_a_guest_without_firmware_begins", "smoke::kernel_has_the_modules_of_vsock"],
     ),
     with_guests(
-        row!(Environment(cloud_hypervisor_carries_vsock_both_ways), CLOUD_HYPERVISOR, CloudHypervisor),
+        of_cloud_hypervisor(row!(
+            Environment(cloud_hypervisor_carries_vsock_both_ways),
+            CLOUD_HYPERVISOR,
+            CloudHypervisor
+        )),
         BOOTS_CLOUD_HYPERVISOR,
     ),
     with_guests(
-        row!(Environment(cloud_hypervisor_plugs_a_disk), CLOUD_HYPERVISOR, CloudHypervisor),
+        of_cloud_hypervisor(row!(Environment(cloud_hypervisor_plugs_a_disk), CLOUD_HYPERVISOR, CloudHypervisor)),
         &["smoke::cloud_hypervisor_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"],
     ),
     with_guests(
-        row!(Environment(cloud_hypervisor_shares_files_by_virtiofsd), CLOUD_HYPERVISOR, CloudHypervisor),
+        of_cloud_hypervisor(row!(
+            Environment(cloud_hypervisor_shares_files_by_virtiofsd),
+            CLOUD_HYPERVISOR,
+            CloudHypervisor
+        )),
         &[
             "smoke::cloud_hypervisor_boots_to_userspace",
             "smoke::virtiofsd_accepts_the_profiles_flags",
@@ -76,16 +83,19 @@ pub(super) static ROWS: &[Row] = &[
         ],
     ),
     with_guests(
-        row!(Environment(firecracker_boots_to_userspace), FIRECRACKER, Firecracker),
+        of_firecracker(row!(Environment(firecracker_boots_to_userspace), FIRECRACKER, Firecracker)),
         &[
             "smoke::kernel_comes_as_an_elf_file_for_firecracker",
             "smoke::kernel_finds_devices_without_pci",
             "smoke::kernel_has_the_modules_of_vsock",
         ],
     ),
-    with_guests(row!(Environment(firecracker_carries_vsock_both_ways), FIRECRACKER, Firecracker), BOOTS_FIRECRACKER),
     with_guests(
-        row!(Environment(firecracker_fills_a_drive_that_waits), FIRECRACKER, Firecracker),
+        of_firecracker(row!(Environment(firecracker_carries_vsock_both_ways), FIRECRACKER, Firecracker)),
+        BOOTS_FIRECRACKER,
+    ),
+    with_guests(
+        of_firecracker(row!(Environment(firecracker_fills_a_drive_that_waits), FIRECRACKER, Firecracker)),
         &["smoke::firecracker_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"],
     ),
 ];
@@ -296,6 +306,8 @@ mod tests {
     use super::*;
     use crate::environment::ModuleSet;
     use crate::smoke::fake_machine::FakeEnvironment;
+    use crate::test::Suite;
+    use model::other_vmm::OtherVmm;
 
     fn skipped(check: Check) -> String {
         match check {
@@ -312,6 +324,23 @@ mod tests {
             let reason = skipped(body(&env));
             assert!(reason.starts_with("not packaged: the record of debian:13 names no "), "{}: {reason}", row.name);
             assert!(reason.contains("--component "), "{}: {reason}", row.name);
+        }
+    }
+
+    /// A VMM that was read for no profile has no test here, because no name would mean every profile.
+    #[test]
+    fn a_test_applies_where_its_own_vmm_has_been_read() {
+        for row in ROWS {
+            let vmm = match row.proves {
+                [Capability::VmmCloudHypervisor] => Component::CloudHypervisor,
+                [Capability::VmmFirecracker] => Component::Firecracker,
+                other => panic!("{} proves {other:?}", row.name),
+            };
+            let [place] = row.places else { panic!("{} has several places", row.name) };
+            let read: Vec<&str> =
+                OtherVmm::of(vmm).unwrap().profiles.iter().map(|under| under.profile.as_str()).collect();
+            assert_eq!(row.test(Suite::Smoke, "smoke", *place, None).profiles, read, "{}", row.name);
+            assert!(!read.is_empty(), "{vmm}");
         }
     }
 

@@ -49,17 +49,23 @@ enum ComponentName {
     Containerd,
 }
 
+impl ComponentName {
+    fn component(self) -> Component {
+        match self {
+            ComponentName::Qemu => Component::Qemu,
+            ComponentName::CloudHypervisor => Component::CloudHypervisor,
+            ComponentName::Firecracker => Component::Firecracker,
+            ComponentName::Virtiofsd => Component::Virtiofsd,
+            ComponentName::Kernel => Component::Kernel,
+            ComponentName::Containerd => Component::Containerd,
+        }
+    }
+}
+
 /// Prints what a package must have, or what a kernel lacks.
 pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     let profile = Profile::find(&arguments.profile)?;
-    let component = match arguments.component {
-        ComponentName::Qemu => Component::Qemu,
-        ComponentName::CloudHypervisor => Component::CloudHypervisor,
-        ComponentName::Firecracker => Component::Firecracker,
-        ComponentName::Virtiofsd => Component::Virtiofsd,
-        ComponentName::Kernel => Component::Kernel,
-        ComponentName::Containerd => Component::Containerd,
-    };
+    let component = arguments.component.component();
     if component != Component::Kernel && (arguments.check.is_some() || arguments.arch.is_some()) {
         let message = format!("--check and --arch are about a kernel, and the component is {component}");
         return Err(Failed::new(Exit::BadInput, "usage", message).hint("pass --component kernel").into());
@@ -124,4 +130,30 @@ fn held(file: &Path, asked: Option<Arch>, profile: &Profile) -> anyhow::Result<K
 /// What a file is called in messages.
 fn called(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_component_that_a_distro_packages_can_be_asked_for_by_its_name() {
+        let names = ComponentName::value_variants();
+        for component in Component::ALL {
+            let is_packaged = match component {
+                Component::Qemu
+                | Component::CloudHypervisor
+                | Component::Firecracker
+                | Component::Virtiofsd
+                | Component::Kernel
+                | Component::Containerd => true,
+                Component::Packages | Component::Record | Component::Kata => false,
+            };
+            let name = names.iter().find(|name| name.component() == *component);
+            assert_eq!(name.is_some(), is_packaged, "{component}");
+            if let Some(name) = name {
+                assert_eq!(name.to_possible_value().unwrap().get_name(), component.name());
+            }
+        }
+    }
 }

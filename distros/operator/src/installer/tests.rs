@@ -47,6 +47,15 @@ fn the_system_decides_where_the_record_cannot() {
     }
 }
 
+/// Where the own program of a package manager is not listed, nothing would be installed and nothing said.
+#[test]
+fn every_installer_is_listed() {
+    let error = serde_json::from_str::<Installer>("\"?\"").unwrap_err().to_string();
+    let known: Vec<String> = error.split('`').skip(3).step_by(2).map(|name| format!("\"{name}\"")).collect();
+    let listed: Vec<String> = Installer::ALL.iter().map(|one| serde_json::to_string(one).unwrap()).collect();
+    assert_eq!(listed, known, "{error}");
+}
+
 #[test]
 fn what_nobody_tried_here_is_told_word_for_word() {
     let (_dir, root) = root(&[]);

@@ -152,10 +152,19 @@ fn damage_is_told_with_file_and_line() {
 
 #[test]
 fn a_format_leads_back_to_a_package_manager_that_has_it() {
-    for format in [Format::Dpkg, Format::Rpm, Format::Pacman, Format::Apk, Format::Portage] {
-        assert_eq!(Format::of_manager(format.manager()), Some(format));
+    for format in Format::ALL {
+        assert_eq!(Format::of_manager(format.manager()), Some(*format));
     }
     assert_eq!(Format::Rpm.manager(), PackageManager::Dnf, "where nothing tells more");
+}
+
+/// One that is not listed would never be found in an unknown system.
+#[test]
+fn every_format_is_looked_for() {
+    let error = serde_json::from_str::<Format>("\"?\"").unwrap_err().to_string();
+    let known: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(|name| format!("\"{name}\"")).collect();
+    let listed: BTreeSet<String> = Format::ALL.iter().map(|format| serde_json::to_string(format).unwrap()).collect();
+    assert_eq!(listed, known, "{error}");
 }
 
 #[test]

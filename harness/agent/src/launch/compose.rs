@@ -209,7 +209,7 @@ fn launches(
     changes.extend(stand_in.map(|file| Deviation::StandIn { file }));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
-    apply(&mut launch, &changes).map_err(|e| ours(&e))?;
+    apply(&mut launch, sandbox.arch, &changes).map_err(|e| ours(&e))?;
     let setting = match configuration {
         Configuration::VirtioFs => None,
         Configuration::VirtioFsWith(setting) => Some(setting),

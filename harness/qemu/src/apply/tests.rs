@@ -43,7 +43,7 @@ fn the_record_says_what_went_and_what_came() {
         let mut text = Vec::new();
         for deviation in all().into_iter().filter(|deviation| deviation.program() == Program::Qemu) {
             let before = launch.args.clone();
-            apply(&mut launch, std::slice::from_ref(&deviation)).unwrap();
+            apply(&mut launch, Arch::X86_64, std::slice::from_ref(&deviation)).unwrap();
             assert_eq!(launch.deviations.last(), Some(&deviation));
             let name = serde_json::to_value(&deviation).unwrap()["deviation"].as_str().unwrap().to_owned();
             let (removed, added) = (only_in(&before, &launch.args, '-'), only_in(&launch.args, &before, '+'));
@@ -60,7 +60,7 @@ fn every_profile_takes_every_deviation_exactly_once() {
         // Only a daemon can be kept in the foreground.
         let mut applied = all();
         applied.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
-        apply(&mut launch, &applied).unwrap();
+        apply(&mut launch, Arch::X86_64, &applied).unwrap();
         let argv = launch.argv().join(" ");
         assert!(!argv.contains("kvm,") && !argv.contains(" host,"), "{argv}");
         assert!(!argv.contains("vsock") && !argv.contains("tap") && !argv.contains("quiet"), "{argv}");
@@ -69,7 +69,7 @@ fn every_profile_takes_every_deviation_exactly_once() {
         assert!(argv.contains(&format!("-qmp unix:fd={qmp},")) && !argv.contains("-daemonize"), "{argv}");
         let before = launch.clone();
         for deviation in all().into_iter().chain([Deviation::Foreground]).filter(|d| d.program() == Program::Qemu) {
-            assert!(apply(&mut launch, &[deviation]).is_err());
+            assert!(apply(&mut launch, Arch::X86_64, &[deviation]).is_err());
         }
         assert_eq!(launch, before, "a refused deviation changes nothing");
     }
@@ -81,16 +81,16 @@ fn what_is_not_there_cannot_be_removed() {
     let sandbox = Sandbox::new(profile, "/bin/qemu", "s1", "/boot/vmlinuz");
     let mut launch = argv::launch(profile, &sandbox).unwrap();
     let before = launch.clone();
-    let error = apply(&mut launch, &[Deviation::NoVsock]).unwrap_err();
+    let error = apply(&mut launch, Arch::X86_64, &[Deviation::NoVsock]).unwrap_err();
     assert_eq!(error.to_string(), "applying NoVsock to /bin/qemu: its arguments have no -device vhost-vsock-pci");
-    assert!(apply(&mut launch, &[Deviation::NoNetwork]).is_err());
+    assert!(apply(&mut launch, Arch::X86_64, &[Deviation::NoNetwork]).is_err());
     assert_eq!(launch, before);
 }
 
 #[test]
 fn removing_the_network_keeps_the_vsock_descriptor() {
     let mut launch = launch("go-3.29");
-    apply(&mut launch, &[Deviation::NoNetwork]).unwrap();
+    apply(&mut launch, Arch::X86_64, &[Deviation::NoNetwork]).unwrap();
     assert_eq!(launch.fd(FdPurpose::Vsock), Some(4));
     assert_eq!(launch.fds.len(), 2);
 }
@@ -98,7 +98,7 @@ fn removing_the_network_keeps_the_vsock_descriptor() {
 #[test]
 fn evidence_survives_serialisation_and_knows_no_run() {
     let mut one = launch("go-3.29");
-    apply(&mut one, &all()).unwrap();
+    apply(&mut one, Arch::X86_64, &all()).unwrap();
     let text = serde_json::to_string(&one).unwrap();
     assert_eq!(serde_json::from_str::<Launch>(&text).unwrap(), one);
     let normal = one.normalised().join(" ");
@@ -119,7 +119,7 @@ fn each_architecture_has_its_own_serial_line_bus_and_interrupt_controller() {
             ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz")
         };
         let mut launch = argv::launch(profile, &sandbox).unwrap();
-        apply(&mut launch, &all()).unwrap();
+        apply(&mut launch, arch, &all()).unwrap();
         launch.argv().join(" ")
     };
     for name in ["go-3.32", "rs-4.1"] {
@@ -145,9 +145,27 @@ fn beside_a_serial_port_of_katas_the_kernels_log_is_on_the_second_one() {
         let sandbox = Sandbox { arch, legacy_serial: true, ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz") };
         let mut launch = argv::launch(profile, &sandbox).unwrap();
         let socket = "/run/serial.sock".to_owned();
-        apply(&mut launch, &[Deviation::SerialLog { socket, terse: false }]).unwrap();
+        apply(&mut launch, arch, &[Deviation::SerialLog { socket, terse: false }]).unwrap();
         let argv = launch.argv().join(" ");
         assert!(argv.contains("-serial chardev:charconsole0"), "{arch}: {argv}");
         assert!(argv.contains(&format!(" console={console}")), "{arch}: {argv}");
     }
+}
+
+/// A machine of that name is QEMU's on Arm, and on RISC-V, too.
+#[test]
+fn the_architecture_is_told_and_not_guessed_by_the_machine() {
+    let profile = Profile::find("go-3.32").unwrap();
+    let sandbox = Sandbox {
+        arch: Arch::S390x,
+        vsock: Some(Vsock { guest_cid: 5 }),
+        ..Sandbox::new(profile, "qemu", "s1", "/boot/vmlinuz")
+    };
+    let mut launch = argv::launch(profile, &sandbox).unwrap();
+    launch.edit(|args, _| replace(args, "-machine", "s390-ccw-virtio", "virt", "-machine s390-ccw-virtio")).unwrap();
+    let log = Deviation::SerialLog { socket: "/run/serial.sock".to_owned(), terse: false };
+    apply(&mut launch, Arch::S390x, &[Deviation::NoVsock, log]).unwrap();
+    let argv = launch.argv().join(" ");
+    assert!(argv.contains("-machine virt") && !argv.contains("vsock"), "{argv}");
+    assert!(argv.contains("console=ttysclp0") && argv.contains("-device sclpconsole,"), "{argv}");
 }

@@ -43,11 +43,7 @@ impl ApiGuest {
         claims: &Claims,
         paths: GuestPaths,
     ) -> Result<ApiGuest, Box<NotStarted>> {
-        let kind = match vmm {
-            Component::CloudHypervisor => Kind::CloudHypervisor,
-            Component::Firecracker => Kind::Firecracker,
-            other => return Err(Stop::error(format!("{other} is no VMM that is told by an API")).into()),
-        };
+        let kind = Kind::of(vmm).ok_or_else(|| Stop::error(format!("{vmm} is no VMM that is told by an API")))?;
         let deadlines = Deadlines::of(provided.nested);
         let guest = guest(kind, vmm, profile, share, provided, claims, &paths)?;
         let plan = plan(kind, profile, &guest);
@@ -225,7 +221,9 @@ fn guest(
     let program = claims.other_vmm(vmm).ok_or_else(|| Stop::error(format!("there is no {vmm}")))?.to_owned();
     let vmlinux = match &claims.elf_kernel {
         Some(ElfKernel::Made { path, .. }) => path.clone(),
-        _ => return Err(Stop::error("there is no kernel as an ELF file")),
+        Some(ElfKernel::Absent | ElfKernel::Refused { .. }) | None => {
+            return Err(Stop::error("there is no kernel as an ELF file"));
+        }
     };
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let at = |name: &str| text(&paths.sockets.join(name));
