@@ -50,7 +50,7 @@ fn rename_is_atomic(site: &Site) -> Check {
         });
         let start = Instant::now();
         let mut version = 0_u8;
-        let writer = (|| {
+        let writer = (|| -> Result<u8, Stop> {
             while start.elapsed() < Duration::from_secs(1) || version < 20 {
                 version = version.wrapping_add(1);
                 let mut file = OpenOptions::new()

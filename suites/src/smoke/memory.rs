@@ -71,7 +71,7 @@ fn is_given_back(env: &dyn EnvironmentSide, machine: &mut dyn Machine, peak: u64
     // The kernel reports two seconds after something was freed, a few pieces at a time.
     let what = format!("QEMU gave {GIVEN_BACK} of its {peak} MiB back to the host");
     let wait = Wait::of_test(machine, Duration::from_secs(15), &what);
-    let back = |machine: &mut dyn Machine| Ok(peak.saturating_sub(resident_mib(env, machine, "VmRSS")?));
+    let back = |machine: &mut dyn Machine| Ok::<u64, Stop>(peak.saturating_sub(resident_mib(env, machine, "VmRSS")?));
     let given = |machine: &mut dyn Machine| Ok((back(machine)? >= GIVEN_BACK).then_some(()));
     let progress = |machine: &mut dyn Machine| {
         let back = back(machine)?;

@@ -101,7 +101,7 @@ fn is_migrated(env: &dyn EnvironmentSide, machine: &mut dyn Machine, what: &str)
     let wait = Wait::of_test(machine, MIGRATED, what);
     let state = |machine: &mut dyn Machine| {
         let reply = reply::<qapi::MigrationInfo, go::MigrationStatus>(machine, "query-migrate")?;
-        Ok((reply.get("status").and_then(Value::as_str).unwrap_or("none").to_owned(), reply))
+        Ok::<_, Stop>((reply.get("status").and_then(Value::as_str).unwrap_or("none").to_owned(), reply))
     };
     let done = |machine: &mut dyn Machine| {
         let (status, reply) = state(machine)?;

@@ -51,9 +51,10 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
             if let Some((package, version)) = split(&name)
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
+                let at = folder.join(&name);
                 let (name, arch) = (format!("{category}/{package}"), String::new());
                 let entry = Entry { name, version, arch, provides: vec![package.to_owned()] };
-                found.push((folder.join(&name), entry));
+                found.push((at, entry));
             }
         }
     }
