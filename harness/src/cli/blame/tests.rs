@@ -130,7 +130,14 @@ fn what_was_found_is_said_with_the_commands() {
          \x20 with virtiofsd of debian:13: passes\n    kata-qualify run b\n\
          it passes with virtiofsd of debian:13: the smallest swap that turns it green\n"
     );
+    let (both, qemu) = (vec![Component::Virtiofsd, Component::Qemu], vec![vec![Component::Qemu]]);
     for (finding, expected) in [
+        (Finding::Green(both.clone()), "virtiofsd and qemu of debian:13, and fails with each part of these alone"),
+        (
+            Finding::MayBeLess { green: both, parts: qemu },
+            "no verdict: it passes with virtiofsd and qemu of debian:13, and so it may with less, which was not judged \
+             for certain: qemu of debian:13",
+        ),
         (Finding::None, "no swap with components of debian:13 turns it green"),
         (Finding::Control(Seen::Passed), "no verdict: with nothing swapped it passes now"),
         (Finding::OtherFailure("t".to_owned()), "fails in another way now: t"),

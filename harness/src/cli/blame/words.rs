@@ -59,8 +59,19 @@ pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, See
         out.push_str(&format!("  with {}: {seen}\n    {command}\n", named(swap, from)));
     }
     out.push_str(&match finding {
+        Finding::Green(swap) if swap.len() > 1 => {
+            format!("it passes with {}, and fails with each part of these alone\n", named(swap, from))
+        }
         Finding::Green(swap) => {
             format!("it passes with {}: the smallest swap that turns it green\n", named(swap, from))
+        }
+        Finding::MayBeLess { green, parts } => {
+            let parts: Vec<String> = parts.iter().map(|swap| named(swap, from)).collect();
+            format!(
+                "no verdict: it passes with {}, and so it may with less, which was not judged for certain: {}\n",
+                named(green, from),
+                parts.join("; ")
+            )
         }
         Finding::None => format!("no swap with components of {from} turns it green\n"),
         Finding::NoneJudged(unjudged) => {
