@@ -25,6 +25,8 @@ struct Known {
     failures: BTreeMap<String, BTreeSet<String>>,
     /// By signature, the tests that failed so and then passed.
     flaky: BTreeMap<String, BTreeSet<String>>,
+    /// By signature of what is so long that a record has it cut, those that it has there.
+    cut: BTreeMap<String, BTreeSet<String>>,
     passed: BTreeSet<String>,
 }
 
@@ -98,10 +100,18 @@ impl Side {
 impl Known {
     fn add(&mut self, cell: &CellReport, profile: &str, instance: &TestRun) {
         let Some(last) = instance.final_outcome() else { return };
-        let seen = instance.attempts.iter().filter_map(|attempt| match &attempt.outcome {
-            Outcome::Fail(failure) => Some(failure.signature.clone()),
+        let failures = instance.attempts.iter().filter_map(|attempt| match &attempt.outcome {
+            Outcome::Fail(failure) => Some(failure),
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => None,
         });
+        let mut seen = Vec::new();
+        for failure in failures {
+            let once_recorded = signature::once_recorded(failure, &instance.test).map(|(_, signature)| signature);
+            if let Some(cut) = once_recorded.filter(|cut| *cut != failure.signature) {
+                self.cut.entry(failure.signature.clone()).or_default().insert(cut);
+            }
+            seen.push(failure.signature.clone());
+        }
         match &last.outcome {
             // What blames nobody is no finding.
             Outcome::Fail(failure) if cell.doubted(profile, &instance.test).is_none() => {
@@ -115,6 +125,22 @@ impl Known {
             }
             Outcome::Fail(_) | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => {}
         }
+    }
+
+    /// Whether something failed so, be it that it then passed.
+    fn has_failed(&self, signature: &str) -> bool {
+        self.failures.contains_key(signature) || self.flaky.contains_key(signature)
+    }
+
+    /// Whether this side has seen a failure of another one, which a record may have cut.
+    fn knows(&self, other: &Known, signature: &str) -> bool {
+        let mut cut = other.cut.get(signature).into_iter().flatten();
+        self.has_failed(signature) || cut.any(|cut| self.has_failed(cut))
+    }
+
+    /// Whether this side shows what a record has, be it cut there.
+    fn shows(&self, recorded: &str) -> bool {
+        self.has_failed(recorded) || self.cut.values().any(|cut| cut.contains(recorded))
     }
 }
 
@@ -320,14 +346,14 @@ fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
             places.insert(format!("{cell} {profile}"));
         };
         for (signature, tests) in &now.failures {
-            let is_known = before.failures.contains_key(signature) || before.flaky.contains_key(signature);
+            let is_known = before.knows(now, signature);
             add(if is_known { SignatureState::Known } else { SignatureState::New }, signature.as_str(), tests);
         }
         for (signature, tests) in &now.flaky {
             add(SignatureState::Flaky, signature.as_str(), tests);
         }
         for (signature, tests) in &before.failures {
-            if !now.failures.contains_key(signature) && !now.flaky.contains_key(signature) {
+            if !now.shows(signature) {
                 let is_fixed = tests.iter().all(|test| now.passed.contains(test));
                 add(if is_fixed { SignatureState::Fixed } else { SignatureState::Unseen }, signature.as_str(), tests);
             }

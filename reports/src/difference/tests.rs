@@ -67,6 +67,36 @@ fn a_run_is_held_against_the_record() {
     assert!(Difference::between(&Side::of_record(&matrix, &nothing), &after).is_of_nothing(&after));
 }
 
+/// A run beside the record that it has written: however long its causes are, they are those of the record.
+#[test]
+fn a_cause_that_the_record_has_cut_is_known() {
+    let long = format!("refused: {}", "a long reason ".repeat(40));
+    let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
+    let entries = crate::views::record::verified_entries(&crate::sample::standings(&matrix)).0;
+    let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
+    let recorded = Recorded::of_distro("debian", &entries);
+    let before = Side::of_record(&matrix, &recorded);
+    let difference = Difference::between(&before, &Side::of_run("b", &matrix));
+    let known: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
+    assert_eq!(known, [SignatureState::Known, SignatureState::Known], "{difference:?}");
+    assert!(!difference.is_worse());
+    let other = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long.replace("long", "short")))));
+    let difference = Difference::between(&before, &Side::of_run("b", &other));
+    let states: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
+    assert_eq!(states, [SignatureState::New, SignatureState::Unseen, SignatureState::Known]);
+}
+
+/// Older records say where Kata's source asks for it; runs have that apart.
+#[test]
+fn a_cause_that_the_record_has_with_a_citation_is_known() {
+    let mut entries = recorded();
+    let tdx = entries[0].capabilities.get_mut(&Capability::VmmTdx).unwrap();
+    tdx.causes = vec![format!("qemu: no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0) ({TDX})").into()];
+    let matrix = judged(&run(|_| None));
+    let before = Side::of_record(&matrix, &Recorded::of_distro("debian", &entries));
+    assert_eq!(states(&Difference::between(&before, &Side::of_run("b", &matrix))), [TDX_IS_MISSING]);
+}
+
 #[test]
 fn packages_that_differ_are_told() {
     let mut matrix = judged(&run(|_| None));
