@@ -141,6 +141,8 @@ pub enum Finding {
     OtherFailure(String),
     /// No component of the test can be swapped: no verdict.
     NothingToSwap,
+    /// No release is recorded whose components could take their place: no verdict.
+    NoDonor,
 }
 
 impl Finding {
@@ -324,6 +326,7 @@ mod tests {
             (Finding::NoneJudged(vec![]), false),
             (Finding::Control(Seen::Passed), false),
             (Finding::NothingToSwap, false),
+            (Finding::NoDonor, false),
         ] {
             assert_eq!(finding.is_verdict(), is_verdict, "{finding:?}");
         }

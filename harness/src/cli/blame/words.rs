@@ -82,6 +82,11 @@ pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, See
         Finding::OtherFailure(signature) => {
             format!("no verdict: with nothing swapped it fails in another way now: {signature}\n")
         }
+        Finding::NoDonor => format!(
+            "no verdict: no release is recorded where it passes under {}: name one by `kata-qualify blame RUN {} --from \
+             RELEASE`\n",
+            case.profile, case.test
+        ),
         Finding::NothingToSwap => {
             format!("no verdict: nothing that takes part in this test can be swapped for that of {from}\n")
         }
