@@ -66,11 +66,17 @@ pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -
 ///
 /// One that was cut to be recorded has the signature of what is cut alike ([`recorded_cause`]), and of nothing that is whole.
 pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<(String, String)> {
+    let (component, seen, test) = parts_of_recorded(cause)?;
+    Some((test, of(component, &seen)))
+}
+
+/// The component, what was seen and the test of a cause as a record has it.
+pub(crate) fn parts_of_recorded(cause: &VerifiedCause) -> Option<(Component, String, String)> {
     let component = cause.blames()?;
     let text = cause.to_string();
     let (observed, test) = text.strip_suffix(')')?.rsplit_once(" (")?;
     let observed = observed.strip_prefix(component.name())?.strip_prefix(": ")?;
-    Some((test.to_owned(), of(component, observed)))
+    Some((component, without_citation(observed).to_owned(), test.to_owned()))
 }
 
 /// Test and signature that a failure has in a record that is made of it; another signature than its own, where it is so
