@@ -3,7 +3,7 @@
 use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Journal, Phase, RunFilter};
 use crate::run::{
-    CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
+    CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
 };
 use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
@@ -56,6 +56,8 @@ pub struct Matrix {
     pub unknown_profiles: Vec<String>,
     /// The cells.
     pub cells: Vec<CellReport>,
+    /// Where runs that were merged did not go together.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// What a report says about a profile itself.
@@ -179,6 +181,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         mut cells,
         order,
         profiles: _,
+        conflicts,
     } = run;
     let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
     // Of candidates the records say nothing.
@@ -214,6 +217,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
             .collect(),
         unknown_profiles,
         cells,
+        conflicts,
     }
 }
 

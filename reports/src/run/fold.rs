@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
-use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
+use super::{Attempt, CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
@@ -37,6 +37,7 @@ pub fn fold(journal: &Journal) -> Run {
         ending: RunEnding::Killed,
         cells: BTreeMap::new(),
         order: Vec::new(),
+        conflicts: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
     // Of the oldest schema, until the journal says it.
@@ -101,6 +102,12 @@ pub fn fold(journal: &Journal) -> Run {
             Event::RunFinished { interrupted } => {
                 let ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
                 endings.insert(current.clone(), ending);
+            }
+            Event::Conflict { cell, what } => {
+                let conflict = Conflict { cell: cell.clone(), what: redactor.line(what) };
+                if run.conflicts.len() < MAX_ITEMS && !run.conflicts.contains(&conflict) {
+                    run.conflicts.push(conflict);
+                }
             }
             event => {
                 for cell in event.cells() {
@@ -241,7 +248,7 @@ impl Folding {
                 self.end_phase(at);
                 self.cell.complete = true;
             }
-            Event::RunStarted { .. } | Event::RunFinished { .. } => {}
+            Event::RunStarted { .. } | Event::RunFinished { .. } | Event::Conflict { .. } => {}
         }
     }
 

@@ -245,6 +245,8 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
         ("candidate".to_owned(), matrix.candidate.to_string()),
         ("shaped".to_owned(), matrix.shaped.to_string()),
     ]);
+    let conflicts = matrix.conflicts.iter().filter(|conflict| conflict.cell == cell.cell);
+    all.extend(conflicts.map(|conflict| ("conflict".to_owned(), conflict.what.clone())));
     if let Some(facts) = &cell.facts {
         all.push(("accelerator".to_owned(), facts.accelerator.clone()));
         all.push(("image".to_owned(), facts.image.clone()));
