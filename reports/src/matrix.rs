@@ -40,6 +40,8 @@ pub struct Matrix {
     pub candidate: bool,
     /// Whether keys or an image of the caller's vouched for packages.
     pub shaped: bool,
+    /// Whether the run's exit code asked that all that is required is supported.
+    pub strict: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,
     /// How often each test was run, where that is more than once.
@@ -173,6 +175,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         filter,
         candidate,
         shaped,
+        strict,
         options,
         repeat,
         started,
@@ -206,6 +209,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         filter,
         candidate,
         shaped,
+        strict,
         options,
         repeat,
         started,

@@ -32,6 +32,8 @@ pub struct Run {
     pub candidate: bool,
     /// Whether keys or an image of the caller's vouched for packages.
     pub shaped: bool,
+    /// Whether its exit code asked that all that is required is supported.
+    pub strict: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,
     /// How often each test was run, where that is more than once.

@@ -82,7 +82,9 @@ fn go(asked: &Asked, database: &Database) -> anyhow::Result<Exit> {
     }
     let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
-    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), arguments.strict);
+    // Also where it was begun so and goes on.
+    let strict = arguments.strict || matrix.strict;
+    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     report::write(&standings, database, &out)?;
     match arguments.format {
         RunFormat::Human => report::print(&standings, Format::Human)?,

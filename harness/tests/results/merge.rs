@@ -43,6 +43,23 @@ fn what_differs_is_named_and_the_later_run_counts() {
     assert_eq!(attempts.collect::<Vec<_>>(), [1, 1]);
 }
 
+/// What a run was asked to judge by, its reports need not be told again.
+#[test]
+fn a_strict_run_is_strict_when_it_is_reported_or_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    // No record has this machine, so that nothing is worse.
+    let cell = "debian:13/x86_64/host";
+    for (name, strict, code) in [("plain", false, 0), ("strict", true, 1)] {
+        make(&dir.path().join(name), &Made { cell, strict, ..Made::default() });
+        let out = format!("merged-{name}");
+        for arguments in [&["report", name][..], &["merge", name, "--out", &out]] {
+            let ended = said(dir.path(), arguments);
+            assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        }
+    }
+    assert_eq!(said(dir.path(), &["report", "plain", "--strict"]).code, Some(1));
+}
+
 #[test]
 fn a_run_whose_cell_was_lost_is_not_as_the_one_before() {
     let dir = tempfile::tempdir().unwrap();

@@ -30,6 +30,7 @@ pub fn fold(journal: &Journal) -> Run {
         filter: None,
         candidate: false,
         shaped: false,
+        strict: false,
         options: Vec::new(),
         repeat: None,
         started: None,
@@ -81,6 +82,7 @@ pub fn fold(journal: &Journal) -> Run {
                 };
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
+                run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
                 let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
                 // Together with the run that it reruns it is of all that this one was of.
                 let of_all =
