@@ -103,6 +103,22 @@ fn no_face_finds_a_change_where_nothing_has_changed() {
     }
 }
 
+/// What is unsupported and no news: since when the record has it.
+#[test]
+fn every_face_tells_on_which_day_a_verdict_was_recorded() {
+    let mut entries = recorded();
+    entries[0].tested = jiff::civil::date(2026, 1, 31);
+    let matrix = judged(&run(|_| None));
+    for (face, said) in faces(&beside(&matrix, &entries)) {
+        let words = match face {
+            "JSON" => r#""recorded":"unsupported","since":"2026-01-31""#,
+            "JUnit" => r#"name="recorded.vmm.tdx" value="2026-01-31""#,
+            _ => "vmm.tdx, as recorded on 2026-01-31",
+        };
+        assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+    }
+}
+
 /// An expected failure is shown as such, with where it is reported; so is an entry that is itself at fault.
 #[test]
 fn every_face_tells_known_issues() {

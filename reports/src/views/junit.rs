@@ -259,6 +259,9 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     }
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         all.push((format!("verdict.{capability}"), one.verdict().name().to_owned()));
+        // Of what the run found itself its own day is the day.
+        let since = one.since.filter(|_| one.recorded == Some(one.verdict()));
+        all.extend(since.map(|day| (format!("recorded.{capability}"), day.to_string())));
     }
     all
 }
