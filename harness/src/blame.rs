@@ -131,10 +131,10 @@ pub enum Finding {
         /// The parts with which it was not judged, or passed now and then.
         parts: Vec<Vec<Component>>,
     },
-    /// With none of the swaps it passes.
+    /// With each of the swaps it fails, each time.
     None,
-    /// With none of those that could be judged; those that could not.
-    NoneJudged(Vec<Vec<Component>>),
+    /// With none of them it passes each time, and these do not say that it fails: no verdict.
+    NoneCertain(Vec<(Vec<Component>, Seen)>),
     /// The control did not fail again: no verdict.
     Control(Seen),
     /// The control failed in another way, known by that: no verdict.
@@ -175,9 +175,9 @@ pub fn next(swaps: &[Vec<Component>], signature: &str, seen: &[Seen]) -> Next {
     if let Some(swap) = swaps.get(tried.len()) {
         return Next::Run(swap.clone());
     }
-    let unjudged = swaps.iter().zip(tried).filter(|(_, seen)| matches!(seen, Seen::Unjudged(_)));
-    let unjudged: Vec<Vec<Component>> = unjudged.map(|(swap, _)| swap.clone()).collect();
-    Next::Done(if unjudged.is_empty() { Finding::None } else { Finding::NoneJudged(unjudged) })
+    let uncertain = swaps.iter().zip(tried).filter(|(_, seen)| !seen.is_failure());
+    let uncertain: Vec<_> = uncertain.map(|(swap, seen)| (swap.clone(), seen.clone())).collect();
+    Next::Done(if uncertain.is_empty() { Finding::None } else { Finding::NoneCertain(uncertain) })
 }
 
 /// Whether all of one swap is in another, which has more.
@@ -303,8 +303,15 @@ mod tests {
             // What is no part of it says nothing against it.
             (vec![failed(), unjudged(), Seen::Passed], Next::Done(Finding::Green(vec![Qemu]))),
             (vec![failed(), failed(), failed(), failed()], Next::Done(Finding::None)),
-            (vec![failed(), failed(), sometimes(), failed()], Next::Done(Finding::None)),
-            (vec![failed(), failed(), unjudged(), failed()], Next::Done(Finding::NoneJudged(vec![vec![Qemu]]))),
+            // A swap that helps now and then is not one that changes nothing.
+            (
+                vec![failed(), failed(), sometimes(), failed()],
+                Next::Done(Finding::NoneCertain(vec![(vec![Qemu], sometimes())])),
+            ),
+            (
+                vec![failed(), failed(), unjudged(), failed()],
+                Next::Done(Finding::NoneCertain(vec![(vec![Qemu], unjudged())])),
+            ),
             (vec![Seen::Passed], Next::Done(Finding::Control(Seen::Passed))),
             (vec![sometimes()], Next::Done(Finding::Control(sometimes()))),
             (vec![unjudged()], Next::Done(Finding::Control(unjudged()))),
@@ -323,7 +330,7 @@ mod tests {
             (Finding::Green(vec![Qemu]), true),
             (Finding::None, true),
             (Finding::MayBeLess { green: vec![Virtiofsd, Qemu], parts: vec![vec![Qemu]] }, false),
-            (Finding::NoneJudged(vec![]), false),
+            (Finding::NoneCertain(vec![]), false),
             (Finding::Control(Seen::Passed), false),
             (Finding::NothingToSwap, false),
             (Finding::NoDonor, false),

@@ -147,7 +147,10 @@ fn what_was_found_is_said_with_the_commands() {
             "no verdict: no release is recorded where it passes under go-3.32: name one by `kata-qualify",
         ),
         (Finding::NothingToSwap, "no verdict: nothing that takes part"),
-        (Finding::NoneJudged(vec![vec![Component::Qemu]]), "could not be judged: qemu of debian:13"),
+        (
+            Finding::NoneCertain(vec![(vec![Component::Qemu], Seen::Sometimes { passed: 1, of: 2 })]),
+            "no verdict: no swap turned it green each time, and with qemu of debian:13 it passes 1 of 2 times",
+        ),
     ] {
         let text = said(&case(), "debian:13", &[], &finding);
         assert!(text.contains(expected), "{text}");

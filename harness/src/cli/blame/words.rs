@@ -74,9 +74,10 @@ pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, See
             )
         }
         Finding::None => format!("no swap with components of {from} turns it green\n"),
-        Finding::NoneJudged(unjudged) => {
-            let lost: Vec<String> = unjudged.iter().map(|swap| named(swap, from)).collect();
-            format!("no verdict: no swap turned it green, and these could not be judged: {}\n", lost.join("; "))
+        Finding::NoneCertain(uncertain) => {
+            let told: Vec<String> =
+                uncertain.iter().map(|(swap, seen)| format!("with {} it {seen}", named(swap, from))).collect();
+            format!("no verdict: no swap turned it green each time, and {}\n", told.join("; "))
         }
         Finding::Control(seen) => format!("no verdict: with nothing swapped it {seen} now\n"),
         Finding::OtherFailure(signature) => {
