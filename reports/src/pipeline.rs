@@ -8,7 +8,7 @@
 use crate::digest;
 use crate::journal::CellId;
 use crate::redact::one_line;
-use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Effect, Held, Standings};
+use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Effect, Held, MISSING, Standings, UNREAD};
 use crate::verdict::Cause;
 use crate::views::causes::words;
 use crate::views::markdown::{escape, fence};
@@ -208,8 +208,6 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     }
 }
 
-pub(crate) const UNREAD: &str = "a bundle cannot be read";
-pub(crate) const MISSING: &str = "no bundle has it to its end";
 const STAYS: &str = "what the record says of it stays";
 const OPTIONAL: &str = "not judged, and optional";
 /// Where no verdict tells why a cell was not judged.

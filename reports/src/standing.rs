@@ -24,6 +24,7 @@ pub use change::{Change, Effect, compare};
 pub use changes::ChangeRow;
 pub(crate) use changes::by_profiles;
 pub use held::Held;
+pub(crate) use held::{MISSING, UNREAD};
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
 pub use recorded::Recorded;

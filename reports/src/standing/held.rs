@@ -1,11 +1,16 @@
 //! A merged run as a pipeline holds it: what it comes to beside what was planned.
 //!
-//! [`crate::pipeline`] decides that. What it decides takes the place of what the run alone would come to, so that each
+//! The module `pipeline` decides that. What it decides takes the place of what the run alone would come to, so that each
 //! face and the exit code say the same.
 
 use super::{Change, Effect, Standings};
 use crate::journal::CellId;
 use std::collections::BTreeSet;
+
+/// Why a run that was given says nothing.
+pub(crate) const UNREAD: &str = "a bundle cannot be read";
+/// Why a planned cell says nothing.
+pub(crate) const MISSING: &str = "no bundle has it to its end";
 
 /// What a pipeline makes of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,10 +18,9 @@ mod case;
 
 use crate::journal::CellId;
 use crate::matrix::Matrix;
-use crate::pipeline::{MISSING, UNREAD};
 use crate::redact::is_unprintable;
 use crate::run::{TestRun, by_profile};
-use crate::standing::{CellStanding, Change, Effect, ProfileStanding, Standings};
+use crate::standing::{CellStanding, Change, Effect, MISSING, ProfileStanding, Standings, UNREAD};
 use crate::views::wording;
 use case::{Cases, case, non_success, skipped, unjudged};
 use model::verified::Verdict;
