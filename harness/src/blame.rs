@@ -5,7 +5,8 @@
 //! First the control: the same test again, with nothing swapped. Unless it fails again, each time and in the same
 //! way, a swap that turns it green would prove nothing, and there is no verdict. Then the swaps, the smallest first:
 //! one component, two, all; of as many the daemon before the VMM, and that before the kernel. The first one with
-//! which the test passes each time is the answer.
+//! which the test passes each time is the answer, if it failed each time with every part of it: where a part was not
+//! judged, or passed now and then, that part may be all of it, and whoever is named beside it would be blamed for nothing.
 
 use model::arch::Arch;
 use model::environment::Environment;
@@ -62,6 +63,14 @@ impl Seen {
             (_, None, None) => Seen::Passed,
         }
     }
+
+    /// Whether it failed each time, so that the swap is known to change nothing.
+    fn is_failure(&self) -> bool {
+        match self {
+            Seen::Failed { .. } => true,
+            Seen::Passed | Seen::Sometimes { .. } | Seen::Unjudged(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Seen {
@@ -113,18 +122,27 @@ pub enum Next {
 /// What it all comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// The smallest swap with which the test passes.
+    /// A swap with which the test passes, and with no part of which it does.
     Green(Vec<Component>),
-    /// With none of the swaps it passes.
+    /// A swap with which it passes, and parts of it that may do so, too: no verdict.
+    MayBeLess {
+        /// The swap.
+        green: Vec<Component>,
+        /// The parts with which it was not judged, or passed now and then.
+        parts: Vec<Vec<Component>>,
+    },
+    /// With each of the swaps it fails, each time.
     None,
-    /// With none of those that could be judged; those that could not.
-    NoneJudged(Vec<Vec<Component>>),
+    /// With none of them it passes each time, and these do not say that it fails: no verdict.
+    NoneCertain(Vec<(Vec<Component>, Seen)>),
     /// The control did not fail again: no verdict.
     Control(Seen),
     /// The control failed in another way, known by that: no verdict.
     OtherFailure(String),
     /// No component of the test can be swapped: no verdict.
     NothingToSwap,
+    /// No release is recorded whose components could take their place: no verdict.
+    NoDonor,
 }
 
 impl Finding {
@@ -148,16 +166,23 @@ pub fn next(swaps: &[Vec<Component>], signature: &str, seen: &[Seen]) -> Next {
         Seen::Failed { .. } => {}
         other => return Next::Done(Finding::Control(other.clone())),
     }
-    let mut both = swaps.iter().zip(tried);
-    if let Some((swap, _)) = both.find(|(_, seen)| **seen == Seen::Passed) {
-        return Next::Done(Finding::Green(swap.clone()));
+    if let Some((green, _)) = swaps.iter().zip(tried).find(|(_, seen)| **seen == Seen::Passed) {
+        let may_do = |(swap, seen): &(&Vec<Component>, &Seen)| is_a_part(swap, green) && !seen.is_failure();
+        let parts: Vec<Vec<Component>> = swaps.iter().zip(tried).filter(may_do).map(|(swap, _)| swap.clone()).collect();
+        let green = green.clone();
+        return Next::Done(if parts.is_empty() { Finding::Green(green) } else { Finding::MayBeLess { green, parts } });
     }
     if let Some(swap) = swaps.get(tried.len()) {
         return Next::Run(swap.clone());
     }
-    let unjudged = swaps.iter().zip(tried).filter(|(_, seen)| matches!(seen, Seen::Unjudged(_)));
-    let unjudged: Vec<Vec<Component>> = unjudged.map(|(swap, _)| swap.clone()).collect();
-    Next::Done(if unjudged.is_empty() { Finding::None } else { Finding::NoneJudged(unjudged) })
+    let uncertain = swaps.iter().zip(tried).filter(|(_, seen)| !seen.is_failure());
+    let uncertain: Vec<_> = uncertain.map(|(swap, seen)| (swap.clone(), seen.clone())).collect();
+    Next::Done(if uncertain.is_empty() { Finding::None } else { Finding::NoneCertain(uncertain) })
+}
+
+/// Whether all of one swap is in another, which has more.
+fn is_a_part(one: &[Component], whole: &[Component]) -> bool {
+    one.len() < whole.len() && one.iter().all(|component| whole.contains(component))
 }
 
 /// Where a test failed.
@@ -263,9 +288,30 @@ mod tests {
             (vec![failed(), other.clone()], Next::Run(vec![Qemu])),
             (vec![failed(), failed(), failed()], Next::Run(vec![Virtiofsd, Qemu])),
             (vec![failed(), failed(), failed(), Seen::Passed], Next::Done(Finding::Green(vec![Virtiofsd, Qemu]))),
+            // Nobody knows whether a part of it would have done: neither is blamed.
+            (
+                vec![failed(), failed(), unjudged(), Seen::Passed],
+                Next::Done(Finding::MayBeLess { green: vec![Virtiofsd, Qemu], parts: vec![vec![Qemu]] }),
+            ),
+            (
+                vec![failed(), sometimes(), unjudged(), Seen::Passed],
+                Next::Done(Finding::MayBeLess {
+                    green: vec![Virtiofsd, Qemu],
+                    parts: vec![vec![Virtiofsd], vec![Qemu]],
+                }),
+            ),
+            // What is no part of it says nothing against it.
+            (vec![failed(), unjudged(), Seen::Passed], Next::Done(Finding::Green(vec![Qemu]))),
             (vec![failed(), failed(), failed(), failed()], Next::Done(Finding::None)),
-            (vec![failed(), failed(), sometimes(), failed()], Next::Done(Finding::None)),
-            (vec![failed(), failed(), unjudged(), failed()], Next::Done(Finding::NoneJudged(vec![vec![Qemu]]))),
+            // A swap that helps now and then is not one that changes nothing.
+            (
+                vec![failed(), failed(), sometimes(), failed()],
+                Next::Done(Finding::NoneCertain(vec![(vec![Qemu], sometimes())])),
+            ),
+            (
+                vec![failed(), failed(), unjudged(), failed()],
+                Next::Done(Finding::NoneCertain(vec![(vec![Qemu], unjudged())])),
+            ),
             (vec![Seen::Passed], Next::Done(Finding::Control(Seen::Passed))),
             (vec![sometimes()], Next::Done(Finding::Control(sometimes()))),
             (vec![unjudged()], Next::Done(Finding::Control(unjudged()))),
@@ -276,12 +322,18 @@ mod tests {
         let unknown = [Seen::Failed { signature: "t".to_owned() }];
         assert_eq!(next(&swaps, "", &unknown), Next::Run(vec![Virtiofsd]), "nobody knows how it failed before");
         assert_eq!(next(&[], "s", &[]), Next::Done(Finding::NothingToSwap));
+        // A pair that could not be judged is no part of another one.
+        let three = super::swaps(&[Virtiofsd, Qemu, Kernel]);
+        let seen = [failed(), failed(), failed(), failed(), unjudged(), Seen::Passed];
+        assert_eq!(next(&three, "s", &seen), Next::Done(Finding::Green(vec![Virtiofsd, Kernel])));
         for (finding, is_verdict) in [
             (Finding::Green(vec![Qemu]), true),
             (Finding::None, true),
-            (Finding::NoneJudged(vec![]), false),
+            (Finding::MayBeLess { green: vec![Virtiofsd, Qemu], parts: vec![vec![Qemu]] }, false),
+            (Finding::NoneCertain(vec![]), false),
             (Finding::Control(Seen::Passed), false),
             (Finding::NothingToSwap, false),
+            (Finding::NoDonor, false),
         ] {
             assert_eq!(finding.is_verdict(), is_verdict, "{finding:?}");
         }

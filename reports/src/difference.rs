@@ -1,153 +1,21 @@
 //! Two runs side by side, or a run beside the record: verdicts, causes by their signatures, packages.
 
+mod side;
+
+pub use side::Side;
+
 use crate::journal::CellId;
-use crate::matrix::{CellReport, Matrix};
 use crate::package_change::differing;
-use crate::run::{TestRun, by_profile};
-use crate::signature;
-use crate::standing::{Recorded, rank};
-use model::package::{PackageName, PackageVersion};
+use crate::standing::rank;
 use model::verified::Verdict;
 use serde::Serialize;
+use side::Known;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use suites::capability::Capability;
-use suites::outcome::Outcome;
 
 /// The version of the document.
 const SCHEMA: u32 = 1;
-
-/// What one side knows of a cell under a profile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Known {
-    verdicts: BTreeMap<Capability, Verdict>,
-    /// By signature, the tests that failed so.
-    failures: BTreeMap<String, BTreeSet<String>>,
-    /// By signature, the tests that failed so and then passed.
-    flaky: BTreeMap<String, BTreeSet<String>>,
-    passed: BTreeSet<String>,
-}
-
-/// One side of a comparison.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
-    /// What people call it: a folder, or the record.
-    name: String,
-    known: BTreeMap<(CellId, String), Known>,
-    packages: BTreeMap<CellId, Packages>,
-}
-
-/// What a side knows to be installed in a cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Packages {
-    /// All of it, as an image's manifest has it.
-    All(BTreeMap<String, PackageVersion>),
-    /// The packages of components alone: of others nothing is known.
-    Components(BTreeMap<String, PackageVersion>),
-}
-
-impl Side {
-    /// What a run showed.
-    pub fn of_run(name: &str, matrix: &Matrix) -> Side {
-        let mut side = Side { name: name.to_owned(), known: BTreeMap::new(), packages: BTreeMap::new() };
-        for cell in &matrix.cells {
-            let runs = by_profile(&cell.instances);
-            for (profile, judgements) in &cell.judgements {
-                let judged = judgements.iter().filter(|(_, judgement)| judgement.required > 0);
-                let verdicts = judged.map(|(capability, judgement)| (*capability, judgement.verdict)).collect();
-                let mut known = Known { verdicts, ..Known::default() };
-                for instance in runs.get(profile.as_str()).into_iter().flatten() {
-                    known.add(cell, profile, instance);
-                }
-                side.known.insert((cell.cell.clone(), profile.clone()), known);
-            }
-            side.packages.insert(cell.cell.clone(), Packages::of(cell));
-        }
-        side
-    }
-
-    /// What the record says of a run's cells; it has component packages alone, and of each cause its words.
-    pub fn of_record(matrix: &Matrix, recorded: &Recorded<'_>) -> Side {
-        let mut side = Side { name: "the record".to_owned(), known: BTreeMap::new(), packages: BTreeMap::new() };
-        for cell in &matrix.cells {
-            let mut components = BTreeMap::new();
-            for profile in &matrix.profiles {
-                for entry in recorded.entries(&cell.cell, &profile.name) {
-                    let known = side.known.entry((cell.cell.clone(), profile.name.clone())).or_default();
-                    // What the run has no tests for is not compared.
-                    let is_judged = |capability: Capability| {
-                        cell.judgement(&profile.name, capability).is_some_and(|judgement| judgement.required > 0)
-                    };
-                    for (capability, said) in entry.capabilities.iter().filter(|(c, _)| is_judged(**c)) {
-                        known.verdicts.insert(*capability, said.verdict);
-                        for (test, signature) in said.causes.iter().filter_map(signature::of_recorded) {
-                            known.failures.entry(signature).or_default().insert(test);
-                        }
-                    }
-                    components.extend(by_text(&entry.versions));
-                }
-            }
-            if !components.is_empty() {
-                side.packages.insert(cell.cell.clone(), Packages::Components(components));
-            }
-        }
-        side
-    }
-}
-
-impl Known {
-    fn add(&mut self, cell: &CellReport, profile: &str, instance: &TestRun) {
-        let Some(last) = instance.final_outcome() else { return };
-        let seen = instance.attempts.iter().filter_map(|attempt| match &attempt.outcome {
-            Outcome::Fail(failure) => Some(failure.signature.clone()),
-            Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => None,
-        });
-        match &last.outcome {
-            // What blames nobody is no finding.
-            Outcome::Fail(failure) if cell.doubted(profile, &instance.test).is_none() => {
-                self.failures.entry(failure.signature.clone()).or_default().insert(instance.test.clone());
-            }
-            Outcome::Pass => {
-                for signature in seen {
-                    self.flaky.entry(signature).or_default().insert(instance.test.clone());
-                }
-                self.passed.insert(instance.test.clone());
-            }
-            Outcome::Fail(_) | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => {}
-        }
-    }
-}
-
-impl Packages {
-    /// Everything that is installed, or the component packages where nobody kept the rest.
-    fn of(cell: &CellReport) -> Packages {
-        match cell.packages.is_empty() {
-            false => Packages::All(cell.packages.iter().map(|p| (p.name.clone(), p.version.clone())).collect()),
-            true => Packages::Components(cell.facts.iter().flat_map(|facts| by_text(&facts.versions)).collect()),
-        }
-    }
-
-    fn versions(&self) -> &BTreeMap<String, PackageVersion> {
-        match self {
-            Packages::All(versions) | Packages::Components(versions) => versions,
-        }
-    }
-
-    /// Whether this side and another know whether a package is installed.
-    fn both_know(&self, other: &Packages, name: &str) -> bool {
-        match (self, other) {
-            (Packages::All(_), Packages::Components(few)) | (Packages::Components(few), Packages::All(_)) => {
-                few.contains_key(name)
-            }
-            (Packages::All(_), Packages::All(_)) | (Packages::Components(_), Packages::Components(_)) => true,
-        }
-    }
-}
-
-/// Versions by names that are texts, as manifests have them.
-fn by_text(versions: &BTreeMap<PackageName, PackageVersion>) -> impl Iterator<Item = (String, PackageVersion)> {
-    versions.iter().map(|(name, version)| (name.to_string(), version.clone()))
-}
 
 /// What differs between two sides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -175,6 +43,8 @@ struct VerdictTurn {
     is: Option<Verdict>,
     /// Whether it is worse now.
     worse: bool,
+    /// Whether nobody knows if it is: it was better than unsupported, or could not be judged now.
+    unjudged: bool,
 }
 
 /// How a cause compares.
@@ -253,6 +123,12 @@ impl Difference {
         self.verdicts.iter().any(|turn| turn.worse) || self.signatures.iter().any(is_new)
     }
 
+    /// Whether something that was known before is not known now: a verdict was not decided, or the later side lacks a cell
+    /// or a profile.
+    pub fn is_unjudged(&self) -> bool {
+        !self.only_before.is_empty() || self.verdicts.iter().any(|turn| turn.unjudged)
+    }
+
     /// Whether the sides have a cell and a profile in common.
     pub fn is_of_nothing(&self, after: &Side) -> bool {
         self.only_after.len() == after.known.len()
@@ -268,9 +144,13 @@ impl Difference {
         }
         let none = |is_empty: bool| if is_empty { " none" } else { "" };
         let _ = writeln!(out, "\nVerdicts that differ:{}", none(self.verdicts.is_empty()));
-        for VerdictTurn { cell, capability, profiles, was, is, worse } in &self.verdicts {
+        for VerdictTurn { cell, capability, profiles, was, is, worse, unjudged } in &self.verdicts {
             let word = |verdict: &Option<Verdict>| verdict.map_or("not judged", Verdict::name);
-            let mark = if *worse { "worse " } else { "" };
+            let mark = match (worse, unjudged) {
+                (true, _) => "worse ",
+                (false, true) => "unjudged ",
+                (false, false) => "",
+            };
             let profiles = profiles.join(", ");
             let _ = writeln!(out, "  {mark}{cell} {capability}: {} → {} [{profiles}]", word(was), word(is));
         }
@@ -294,7 +174,9 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
     type Turn<'s> = (&'s CellId, Capability, Option<Verdict>, Option<Verdict>);
     let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
     for ((cell, profile), before, now) in both {
-        for capability in before.verdicts.keys().chain(now.verdicts.keys()).collect::<BTreeSet<_>>() {
+        let is_asked = |c: &&Capability| !before.unasked.contains(*c) && !now.unasked.contains(*c);
+        let all_of = before.verdicts.keys().chain(now.verdicts.keys()).filter(is_asked);
+        for capability in all_of.collect::<BTreeSet<_>>() {
             let (was, is) = (before.verdicts.get(capability).copied(), now.verdicts.get(capability).copied());
             if was != is {
                 all.entry((cell, *capability, was, is)).or_default().push(profile.clone());
@@ -302,10 +184,13 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
         }
     }
     let turn = |((cell, capability, was, is), profiles): (Turn<'_>, Vec<String>)| {
-        // What is not judged any more is no worse for certain.
-        let ranks = was.and_then(rank).zip(is.and_then(rank));
-        let worse = ranks.is_some_and(|(was, is)| is < was);
-        VerdictTurn { cell: cell.clone(), capability, profiles, was, is, worse }
+        // What is not judged any more is no worse for certain, and no better.
+        let (then, now) = (was.and_then(rank), is.and_then(rank));
+        let worse = then.zip(now).is_some_and(|(then, now)| now < then);
+        // As beside the record: what was unsupported and was not tried stays as it was.
+        let was_more = was.is_some_and(|was| was.is_decided() && was != Verdict::Unsupported);
+        let unjudged = is.is_some_and(|is| is == Verdict::Inconclusive || was_more && !is.is_decided());
+        VerdictTurn { cell: cell.clone(), capability, profiles, was, is, worse, unjudged }
     };
     all.into_iter().map(turn).collect()
 }
@@ -320,14 +205,14 @@ fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
             places.insert(format!("{cell} {profile}"));
         };
         for (signature, tests) in &now.failures {
-            let is_known = before.failures.contains_key(signature) || before.flaky.contains_key(signature);
+            let is_known = before.knows(now, signature);
             add(if is_known { SignatureState::Known } else { SignatureState::New }, signature.as_str(), tests);
         }
         for (signature, tests) in &now.flaky {
             add(SignatureState::Flaky, signature.as_str(), tests);
         }
         for (signature, tests) in &before.failures {
-            if !now.failures.contains_key(signature) && !now.flaky.contains_key(signature) {
+            if !now.shows(signature) {
                 let is_fixed = tests.iter().all(|test| now.passed.contains(test));
                 add(if is_fixed { SignatureState::Fixed } else { SignatureState::Unseen }, signature.as_str(), tests);
             }

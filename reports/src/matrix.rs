@@ -3,7 +3,7 @@
 use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Journal, Phase, RunFilter};
 use crate::run::{
-    CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
+    CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
 };
 use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
@@ -40,6 +40,8 @@ pub struct Matrix {
     pub candidate: bool,
     /// Whether keys, an image or records of the caller's vouched for packages.
     pub shaped: bool,
+    /// Whether the run's exit code asked that all that is required is supported.
+    pub strict: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,
     /// How often each test was run, where that is more than once.
@@ -56,6 +58,8 @@ pub struct Matrix {
     pub unknown_profiles: Vec<String>,
     /// The cells.
     pub cells: Vec<CellReport>,
+    /// Where runs that were merged did not go together.
+    pub conflicts: Vec<Conflict>,
 }
 
 /// What a report says about a profile itself.
@@ -173,6 +177,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         filter,
         candidate,
         shaped,
+        strict,
         options,
         repeat,
         started,
@@ -181,6 +186,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         mut cells,
         order,
         profiles: _,
+        conflicts,
     } = run;
     let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
     // Of candidates the records say nothing.
@@ -205,6 +211,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
         filter,
         candidate,
         shaped,
+        strict,
         options,
         repeat,
         started,
@@ -216,6 +223,7 @@ pub fn matrix_beside(journal: &Journal, catalogue: &[Test], profiles: &[Profile]
             .collect(),
         unknown_profiles,
         cells,
+        conflicts,
     }
 }
 

@@ -11,6 +11,7 @@
 //!   alone, and the conflict is named.
 //! - A run that did not get as far as facts about a cell says nothing where another did.
 //!
+//! Conflicts stand at the end of the merged journal, so that its reports tell them.
 //! Files have their run in their path, so that none takes another's place.
 
 use crate::digest;
@@ -31,13 +32,13 @@ pub const FOLDER: &str = "runs";
 pub struct Merged {
     /// All events, run by run; a run that began earlier comes first.
     pub journal: Journal,
-    /// What could not be joined, in words.
+    /// What could not be joined, in words; the journal has them, too, so that its reports tell them.
     pub conflicts: Vec<String>,
 }
 
 /// Joins journals.
 pub fn merge(journals: &[Journal]) -> Merged {
-    let mut conflicts = BTreeSet::new();
+    let mut conflicts: BTreeSet<(CellId, String)> = journals.iter().flat_map(told).collect();
     let mut copies: BTreeMap<String, Vec<Vec<JournalEntry>>> = BTreeMap::new();
     for journal in journals {
         for (run, entries) in by_run(journal) {
@@ -48,8 +49,21 @@ pub fn merge(journals: &[Journal]) -> Merged {
         copies.into_iter().map(|(run, copies)| (run.clone(), union(&run, copies, &mut conflicts))).collect();
     leave_out(&mut runs, &mut conflicts);
     runs.sort_by(|(a, one), (b, other)| began(one).cmp(&began(other)).then_with(|| a.cmp(b)));
-    let entries = runs.into_iter().flat_map(|(_, entries)| entries).collect();
-    Merged { journal: Journal { entries, cut: false }, conflicts: conflicts.into_iter().collect() }
+    let mut entries: Vec<JournalEntry> = runs.into_iter().flat_map(|(_, entries)| entries).collect();
+    if let Some(at) = entries.iter().map(|entry| entry.at).max() {
+        let event = |(cell, what): &(CellId, String)| Event::Conflict { cell: cell.clone(), what: what.clone() };
+        entries.extend(conflicts.iter().map(|conflict| JournalEntry { at, event: event(conflict) }));
+    }
+    let conflicts = conflicts.into_iter().map(|(cell, what)| format!("{cell}: {what}")).collect();
+    Merged { journal: Journal { entries, cut: false }, conflicts }
+}
+
+/// The conflicts that a merged journal tells.
+fn told(journal: &Journal) -> impl Iterator<Item = (CellId, String)> {
+    journal.entries.iter().filter_map(|entry| match &entry.event {
+        Event::Conflict { cell, what } => Some((cell.clone(), what.clone())),
+        _ => None,
+    })
 }
 
 /// Where a file of a run lies in a merged folder.
@@ -95,6 +109,8 @@ fn by_run(journal: &Journal) -> BTreeMap<String, Vec<JournalEntry>> {
         let Some(run) = &current else { continue };
         let mut entry = entry.clone();
         match &mut entry.event {
+            // It is of no run, and stands at the end of all.
+            Event::Conflict { .. } => continue,
             Event::TestFinished { artifacts, .. } => artifacts.iter_mut().for_each(|file| *file = place(run, file)),
             Event::CellFacts { facts, .. } => facts.image_manifest.iter_mut().for_each(|file| *file = place(run, file)),
             _ => {}
@@ -123,7 +139,7 @@ fn attempt(event: &Event) -> Option<String> {
 }
 
 /// All events of the copies of one run.
-fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<String>) -> Vec<JournalEntry> {
+fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<(CellId, String)>) -> Vec<JournalEntry> {
     let line = |entry: &JournalEntry| serde_json::to_string(entry).unwrap_or_default();
     let mut copies: Vec<(Vec<String>, Vec<JournalEntry>)> =
         copies.into_iter().map(|entries| (entries.iter().map(line).collect(), entries)).collect();
@@ -143,9 +159,10 @@ fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Str
             if !is_known {
                 all.push(entry);
             } else if let Event::TestFinished { cell, test, attempt, .. } = &entry.event {
-                conflicts.insert(format!(
-                    "{cell}: {test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
-                ));
+                let what = format!(
+                    "{test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
+                );
+                conflicts.insert((cell.clone(), what));
             }
         }
     }
@@ -194,7 +211,7 @@ impl Basics {
 }
 
 /// Leaves cells out of the runs that do not count for them.
-fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<String>) {
+fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<(CellId, String)>) {
     let all: Vec<BTreeMap<CellId, Basics>> = runs.iter_mut().map(|(_, entries)| basics(entries)).collect();
     let cells: BTreeSet<CellId> = all.iter().flat_map(|cells| cells.keys().cloned()).collect();
     for cell in cells {
@@ -214,10 +231,11 @@ fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<
                 if differences.is_empty() {
                     continue;
                 }
-                conflicts.insert(format!(
-                    "{cell}: run {run} rests on something else than run {winner}, which ended later and counts: {}",
+                let what = format!(
+                    "run {run} rests on something else than run {winner}, which ended later and counts: {}",
                     differences.join(", ")
-                ));
+                );
+                conflicts.insert((cell.clone(), what));
             }
             entries.retain(|entry| {
                 matches!(entry.event, Event::RunStarted { .. }) || !entry.event.cells().contains(&cell)

@@ -8,7 +8,7 @@
 use crate::digest;
 use crate::journal::CellId;
 use crate::redact::one_line;
-use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Effect, Standings};
+use crate::standing::{CapabilityStanding, CellStanding, Change, ChangeRow, Effect, Held, MISSING, Standings, UNREAD};
 use crate::verdict::Cause;
 use crate::views::causes::words;
 use crate::views::markdown::{escape, fence};
@@ -91,11 +91,26 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     pub fn effect(&self) -> Effect {
         let is_worse = self.standings.effect() == Effect::Worse || self.changes().any(|row| row.needs_a_person());
         let is_missing = !self.unread.is_empty() || self.gaps.values().any(|gap| *gap == Gap::Missing);
-        match (is_worse, is_missing || self.unjudged() == self.planned.len()) {
+        match (is_worse, is_missing || self.is_nothing_judged()) {
             (true, _) => Effect::Worse,
             (false, true) => Effect::Unjudged,
             (false, false) => Effect::None,
         }
+    }
+
+    /// The same for the run's reports, by [`Standings::held`].
+    pub fn held(&self) -> Held {
+        let missing = self.gaps.iter().filter(|(_, gap)| **gap == Gap::Missing);
+        Held {
+            effect: self.effect(),
+            nothing_judged: self.is_nothing_judged(),
+            missing: missing.map(|(cell, _)| cell.clone()).collect(),
+            unread: self.unread.clone(),
+        }
+    }
+
+    fn is_nothing_judged(&self) -> bool {
+        self.unjudged() == self.planned.len()
     }
 
     /// How many of the planned cells do not count as judged.
@@ -204,8 +219,6 @@ impl<'s, 'm> Pipeline<'s, 'm> {
     }
 }
 
-const UNREAD: &str = "a bundle cannot be read";
-const MISSING: &str = "no bundle has it to its end";
 const STAYS: &str = "what the record says of it stays";
 const OPTIONAL: &str = "not judged, and optional";
 /// Where no verdict tells why a cell was not judged.

@@ -34,6 +34,8 @@ pub struct Run {
     pub candidate: bool,
     /// Whether keys, an image or records of the caller's vouched for packages.
     pub shaped: bool,
+    /// Whether its exit code asked that all that is required is supported.
+    pub strict: bool,
     /// Options that the results depend on, in words.
     pub options: Vec<String>,
     /// How often each test was run, where that is more than once.
@@ -48,6 +50,18 @@ pub struct Run {
     pub cells: BTreeMap<CellId, CellRun>,
     /// The cells in the order asked for, which is the record's order of releases.
     pub order: Vec<CellId>,
+    /// Where runs that were merged did not go together.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Runs that were merged and did not go together in a cell.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Conflict {
+    /// The cell.
+    pub cell: CellId,
+    /// In what they differ, and which counts.
+    pub what: String,
 }
 
 /// What made a run, and what it rests on; empty where the journal is of schema 2 or before.

@@ -2,7 +2,8 @@
 //!
 //! A signature is the component at fault and what was seen of it, on one line, without what differs though the cause is
 //! the same: paths become `PATH`, names of profiles `PROFILE`, and ids, addresses, times, sizes, versions and other
-//! numbers `N`.
+//! numbers `N`. Where Kata's source asks for it is no part of it: older runs and records have that at the end of what was
+//! seen, another one for each profile.
 //! What tells causes apart stays: names of errnos, numbers of signals, exit codes and errors, options, devices, and what
 //! the kernel shows below `/dev`, `/proc` and `/sys`.
 
@@ -39,12 +40,21 @@ pub fn signed(failure: Failure) -> Failure {
 
 /// The signature of what was seen of a component.
 pub fn of(component: Component, observed: &str) -> String {
-    let text = normalised(observed);
+    let text = normalised(without_citation(observed));
     if text.len() <= MAX_TEXT {
         return format!("{component}: {text}");
     }
     let end = (0..=BEGINNING).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     format!("{component}: {}… #{}", &text[..end], digest::short(&text))
+}
+
+/// What was seen, without the place in Kata's source that stands at its end: ` (src/runtime/Makefile@3.32.0)`.
+fn without_citation(observed: &str) -> &str {
+    let split = observed.strip_suffix(')').and_then(|text| text.rsplit_once(" (src/"));
+    match split {
+        Some((seen, place)) if place.contains('@') && !place.contains(char::is_whitespace) => seen,
+        Some(_) | None => observed,
+    }
 }
 
 /// A cause as a record has it: on one line, cut in the middle with the component's name where it is long.
@@ -56,11 +66,23 @@ pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -
 ///
 /// One that was cut to be recorded has the signature of what is cut alike ([`recorded_cause`]), and of nothing that is whole.
 pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<(String, String)> {
+    let (component, seen, test) = parts_of_recorded(cause)?;
+    Some((test, of(component, &seen)))
+}
+
+/// The component, what was seen and the test of a cause as a record has it.
+pub(crate) fn parts_of_recorded(cause: &VerifiedCause) -> Option<(Component, String, String)> {
     let component = cause.blames()?;
     let text = cause.to_string();
     let (observed, test) = text.strip_suffix(')')?.rsplit_once(" (")?;
     let observed = observed.strip_prefix(component.name())?.strip_prefix(": ")?;
-    Some((test.to_owned(), of(component, observed)))
+    Some((component, without_citation(observed).to_owned(), test.to_owned()))
+}
+
+/// Test and signature that a failure has in a record that is made of it; another signature than its own, where it is so
+/// long that it is cut there.
+pub(crate) fn once_recorded(failure: &Failure, test: &str) -> Option<(String, String)> {
+    of_recorded(&recorded_cause(failure.component, &without_varying(&failure.observed), test))
 }
 
 /// A text on one line, without what differs though the cause is the same.
@@ -245,6 +267,27 @@ mod tests {
         assert_ne!(of(Component::Kernel, "/usr/bin/qemu-kvm does not offer -object tdx-guest"), debian);
         let failure = signed(Failure::new(Component::Qemu, "no q35"));
         assert_eq!(failure.signature, "qemu: no q35");
+        // Older records say where Kata asks for it, each profile in another place.
+        let place = "src/runtime/virtcontainers/qemu_amd64.go@3.29.0";
+        let cause =
+            format!("qemu: /usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place}) (smoke::tdx)");
+        assert_eq!(of_recorded(&cause.as_str().into()), Some(("smoke::tdx".to_owned(), debian)));
+        for no_place in ["no file (src/a)", "no file (src/a b@1)", "no file (a@1)"] {
+            assert_eq!(without_citation(no_place), no_place);
+        }
+    }
+
+    #[test]
+    fn a_long_failure_has_another_signature_once_it_is_recorded() {
+        let of = |observed: &str| {
+            let failure = signed(Failure::new(Component::Qemu, observed));
+            let known = once_recorded(&failure, "smoke::x").map(|(_, signature)| signature);
+            (known.as_ref() == Some(&failure.signature), known)
+        };
+        assert!(of("no q35").0);
+        let long = |process: &str| of(&format!("{}process {process} ended", "a long reason ".repeat(40)));
+        assert!(!long("1").0);
+        assert_eq!(long("1"), long("2345"), "what varies does not move where it is cut");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod base;
 mod causes;
 mod change;
 mod changes;
+mod held;
 mod known;
 mod need;
 mod newest;
@@ -24,6 +25,8 @@ pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::ChangeRow;
 pub(crate) use changes::by_profiles;
+pub use held::Held;
+pub(crate) use held::{MISSING, UNREAD};
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
 pub(crate) use newest::Measured;
@@ -60,6 +63,8 @@ pub struct Standings<'m> {
     by_release: BTreeMap<(&'m str, &'m str, Arch), Vec<&'m CellReport>>,
     /// Whether the record speaks of the same packages: of candidates it says nothing.
     counts_record: bool,
+    /// What a pipeline makes of it, if it is one's.
+    pub held: Option<Held>,
 }
 
 /// A cell beside the record.
@@ -139,7 +144,7 @@ impl<'m> Standings<'m> {
         }
         let brought = |cell: &CellReport| cell.facts.as_ref().is_some_and(|f| !f.candidates.is_empty());
         let counts_record = !matrix.candidate && !matrix.cells.iter().any(brought);
-        Standings { matrix, recorded, strict, cells, issues, by_release, counts_record }
+        Standings { matrix, recorded, strict, cells, issues, by_release, counts_record, held: None }
     }
 
     /// What a capability of a cell comes to; `None` where the run judged no such profile.
@@ -162,8 +167,11 @@ impl<'m> Standings<'m> {
     }
 
     /// What the whole run comes to: what is worse counts before what could not be judged, because the first is a finding
-    /// and the second a gap.
+    /// and the second a gap. Of a pipeline's run it is what the pipeline makes of it.
     pub fn effect(&self) -> Effect {
+        if let Some(held) = &self.held {
+            return held.effect;
+        }
         let whole = if self.problems().is_empty() { Effect::None } else { Effect::Unjudged };
         let issues = self.issues.iter().any(IssueStanding::is_at_fault);
         let whole = if issues { Effect::Worse } else { whole };

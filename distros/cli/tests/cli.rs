@@ -82,7 +82,7 @@ fn show_prints_what_is_known() {
       vmm qemu packages  qemu  [assumed]
       vmm qemu path      /usr/bin/qemu  [assumed]
       verified
-        go-3.29/container: 1 of 2 supported, not fs.virtio-fs, on emulated basis, by an older set of tests, [AGE] ago
+        go-3.29/container: no: fs.virtio-fs; 1 of 2 supported, on emulated basis, by an older set of tests, [AGE] ago
                       go-3.29/container
         vmm.boot      supported
         fs.virtio-fs  unsupported

@@ -38,7 +38,7 @@ pub(super) fn name(journal: &Journal) -> String {
 /// [`UsageError`] where the file cannot be made.
 pub(super) fn pack(journal: &Journal, folder: &Path, database: &Database, out: &Path) -> anyhow::Result<usize> {
     let matrix = report::matrix_in(journal, Profile::all(), Some(database), folder);
-    let standings = Standings::new(&matrix, Recorded::of(database.records()), false);
+    let standings = Standings::new(&matrix, Recorded::of(database.records()), matrix.strict);
     report::write_as(&standings, database, folder, Path::new(""))?;
     let mut files = packed::files(folder, LIMITS).context("packing the run")?;
     files.insert(SUMS.to_owned(), sums(&files).into_bytes());

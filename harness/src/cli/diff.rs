@@ -9,7 +9,7 @@ use reports::matrix::Matrix;
 use reports::standing::Recorded;
 use std::path::Path;
 
-/// Runs the command: exit code 1 where a verdict is worse or a cause is new.
+/// Runs the command: exit code 1 where a verdict is worse or a cause is new, else 3 where nobody knows whether one is.
 pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     let judged = |dir: &Path| judged(dir, &database);
@@ -31,7 +31,11 @@ pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&difference)?))?,
         Format::Human => print(&difference.text())?,
     }
-    Ok(if difference.is_worse() { Exit::Worse } else { Exit::AsRecorded })
+    Ok(match (difference.is_worse(), difference.is_unjudged()) {
+        (true, _) => Exit::Worse,
+        (false, true) => Exit::Infrastructure,
+        (false, false) => Exit::AsRecorded,
+    })
 }
 
 /// A folder without a readable journal is bad input.

@@ -10,7 +10,7 @@ use model::database::Database;
 use model::profile::Profile;
 use reports::journal::{CellId, Journal};
 use reports::pipeline::{Gap, Pipeline};
-use reports::standing::{Effect, Recorded, Standings};
+use reports::standing::{Recorded, Standings};
 use std::path::Path;
 
 /// The folder of what a pipeline takes from a merged run.
@@ -34,10 +34,9 @@ pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
         }
     }
     let journal = join(&runs, &what.out)?;
-    let exit = report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format)?;
     match plan {
         Some(plan) => pipeline(&journal, &plan, unread, &database, what),
-        None => Ok(exit),
+        None => report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format),
     }
 }
 
@@ -47,7 +46,7 @@ fn planned(file: &Path) -> Result<Vec<ExpectedCell>, UsageError> {
     shards::planned(&resolved::read(file).map_err(|e| failed(e.to_string()))?).map_err(|e| failed(e.to_string()))
 }
 
-/// Writes what a pipeline takes, says what was not judged, and exits as it is to end.
+/// Writes the reports and what a pipeline takes, says what was not judged, and exits as it is to end.
 fn pipeline(
     journal: &Journal,
     plan: &[ExpectedCell],
@@ -59,6 +58,11 @@ fn pipeline(
     let standings = Standings::new(&matrix, Recorded::of(database.records()), what.judged.strict);
     let cells: Vec<CellId> = plan.iter().map(|one| one.cell.clone()).collect();
     let pipeline = Pipeline::new(&standings, &cells).without(unread);
+    // The reports say what the pipeline does, and not what the run alone would come to.
+    let held = standings.clone().held(pipeline.held());
+    report::write(&held, database, &what.out)?;
+    report::print(&held, what.judged.format)?;
+    tell(format_args!("reports: {}", what.out.display()));
     let again = AgainPlan::of(plan, |cell| pipeline.gaps().contains_key(cell));
     let json = |value: serde_json::Result<String>| Ok::<String, serde_json::Error>(value? + "\n");
     let folder = what.out.join(FOLDER);
@@ -79,9 +83,5 @@ fn pipeline(
             Gap::Optional(what) => tell(format_args!("note: {cell}: what is optional was not judged: {what}")),
         }
     }
-    Ok(match pipeline.effect() {
-        Effect::None => Exit::AsRecorded,
-        Effect::Worse => Exit::Worse,
-        Effect::Unjudged => Exit::Infrastructure,
-    })
+    Ok(report::exit(&held))
 }

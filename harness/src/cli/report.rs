@@ -35,6 +35,8 @@ pub(super) fn reports_of(
 ) -> anyhow::Result<Exit> {
     let matrix = matrix_in(journal, Profile::all(), Some(database), folder);
     let before = base::below(folder).map_err(|e| UsageError(format!("{e:#}")))?;
+    // As the run was asked to judge.
+    let strict = strict || matrix.strict;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     write(&standings, database, folder)?;
     print(&standings, format)?;

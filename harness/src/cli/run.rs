@@ -3,6 +3,7 @@
 use crate::cli::arguments::{Format, RerunArguments, RunArguments, RunFormat};
 use crate::cli::bring_up::bring_up;
 use crate::cli::resolved::{self, ResolvedRun};
+use crate::cli::stale::StaleCells;
 use crate::cli::{Exit, base, blame, records, redact, report, runtime, shut_down, stale, times, usage};
 use crate::progress::{Progress, tell};
 use crate::run::{BadRequest, CLEANING, RunEnd};
@@ -17,13 +18,21 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     if !arguments.stale {
         return go(&resolved::of_arguments(arguments)?, &database);
     }
-    match stale::cells(arguments, &database)? {
-        Some(cells) => go(&resolved::of_chosen(arguments, &cells), &database),
-        None => {
-            tell("nothing is stale: nothing is run");
-            Ok(Exit::AsRecorded)
+    let StaleCells { cells, is_unknown } = stale::cells(arguments, &database)?;
+    let ended = match cells.is_empty() {
+        false => go(&resolved::of_chosen(arguments, &cells), &database)?,
+        true => {
+            let known = if is_unknown { "nothing is known to be stale" } else { "nothing is stale" };
+            tell(format_args!("{known}: nothing is run"));
+            Exit::AsRecorded
         }
-    }
+    };
+    Ok(with_unknown(ended, is_unknown))
+}
+
+/// The exit code where a mirror could not be asked what is stale: as that of `stale`.
+fn with_unknown(ended: Exit, is_unknown: bool) -> Exit {
+    if is_unknown && ended == Exit::AsRecorded { Exit::Infrastructure } else { ended }
 }
 
 /// Runs what another run did not show.
@@ -73,7 +82,9 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     }
     let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
-    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), arguments.strict);
+    // Also where it was begun so and goes on.
+    let strict = arguments.strict || matrix.strict;
+    let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     report::write(&standings, database, &out)?;
     match arguments.format {
         RunFormat::Human => report::print(&standings, Format::Human)?,
@@ -116,5 +127,12 @@ mod tests {
         assert_eq!(exit(RunEnd::Interrupted), Some(Exit::Interrupted));
         assert_eq!(exit(RunEnd::Broken), Some(Exit::Infrastructure));
         assert_eq!(Exit::Interrupted as i32, 130);
+    }
+
+    #[test]
+    fn what_could_not_be_asked_is_no_green_run() {
+        assert_eq!(with_unknown(Exit::AsRecorded, true), Exit::Infrastructure);
+        assert_eq!(with_unknown(Exit::AsRecorded, false), Exit::AsRecorded);
+        assert_eq!(with_unknown(Exit::Worse, true), Exit::Worse);
     }
 }

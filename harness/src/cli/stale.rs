@@ -109,29 +109,46 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The cells that are stale of those that the arguments of a run name; none where nothing is.
+/// What of the record `run --stale` runs again.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StaleCells {
+    /// The cells that are stale.
+    pub(super) cells: Vec<CellId>,
+    /// Whether nobody knows of others, because a mirror could not be asked.
+    pub(super) is_unknown: bool,
+}
+
+/// The cells that are stale of those that the arguments of a run name.
 ///
 /// What a Kata that was supplied showed, and what this machine did, `run --stale` does not repeat.
-pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<Option<Vec<CellId>>> {
+pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Result<StaleCells> {
     let RunArguments { targets, profiles, offline, images, .. } = arguments;
     let rows = rows(&Question { targets, profiles, age: AGE, offline: *offline, images }, database)?;
-    for row in rows.iter().filter(|row| row.unknown.is_some() && row.reasons.is_empty()) {
-        tell(format_args!("note: {}: {}", row.release, row.unknown.as_deref().unwrap_or_default()));
-    }
     let asked = request::environments(&arguments.environments)?;
-    let is_asked = |row: &&Row| match arguments.environments.is_empty() {
-        true => row.environment != Environment::Host,
-        false => asked.contains(&row.environment),
-    };
-    let mut cells: Vec<CellId> = Vec::new();
-    for row in rows.iter().filter(|row| !row.reasons.is_empty()).filter(is_asked) {
-        // Each profile has a row of its own.
-        if !cells.contains(&row.cell) {
-            tell(format_args!("stale: {} {}", row.release, row.environment));
-            cells.push(row.cell.clone());
+    Ok(chosen(&rows, |environment| match arguments.environments.is_empty() {
+        true => environment != Environment::Host,
+        false => asked.contains(&environment),
+    }))
+}
+
+/// What of these entries is stale, or not known to be so, in the environments that were asked for.
+fn chosen(rows: &[Row], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
+    let mut chosen = StaleCells { cells: Vec::new(), is_unknown: false };
+    for row in rows.iter().filter(|row| is_asked(row.environment)) {
+        match (&row.unknown, row.reasons.is_empty()) {
+            // Each profile has a row of its own.
+            (_, false) if !chosen.cells.contains(&row.cell) => {
+                tell(format_args!("stale: {} {}", row.release, row.environment));
+                chosen.cells.push(row.cell.clone());
+            }
+            (Some(why), true) => {
+                tell(format_args!("note: {}: the mirror could not be asked: {why}", row.release));
+                chosen.is_unknown = true;
+            }
+            (_, false) | (None, true) => {}
         }
     }
-    Ok(Some(cells).filter(|cells| !cells.is_empty()))
+    chosen
 }
 
 fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Row>> {
@@ -307,9 +324,8 @@ mod tests {
         assert_eq!(words(None, date(2026, 12, 1), "then"), ["another set of tests (now, now then) for vmm.boot"]);
     }
 
-    #[test]
-    fn people_see_what_is_stale_once_for_all_profiles() {
-        let row = |profile: &str, reasons: Vec<Reason>| Row {
+    fn row(profile: &str, reasons: Vec<Reason>) -> Row {
+        Row {
             cell: "debian:13/x86_64/vm".parse().unwrap(),
             release: "debian:13".to_owned(),
             arch: Arch::X86_64,
@@ -318,7 +334,29 @@ mod tests {
             tested: date(2026, 11, 1),
             reasons,
             unknown: None,
+        }
+    }
+
+    /// Where a mirror could not be asked, nobody knows that nothing is stale.
+    #[test]
+    fn what_could_not_be_asked_is_not_up_to_date() {
+        let old = || row("go-3.32", vec![Reason::Age { days: 31 }]);
+        let lost = || Row { unknown: Some("no answer".to_owned()), ..row("rs-4.0", Vec::new()) };
+        let cell = || vec![old().cell];
+        let of = |rows: &[Row], is_asked: bool| {
+            let StaleCells { cells, is_unknown } = chosen(rows, |_| is_asked);
+            (cells, is_unknown)
         };
+        assert_eq!(of(&[row("go-3.32", Vec::new())], true), (Vec::new(), false));
+        assert_eq!(of(&[lost()], true), (Vec::new(), true));
+        assert_eq!(of(&[old(), old(), lost()], true), (cell(), true));
+        // It is run anyway.
+        assert_eq!(of(&[Row { unknown: Some("no answer".to_owned()), ..old() }], true), (cell(), false));
+        assert_eq!(of(&[old(), lost()], false), (Vec::new(), false), "nobody asked for it");
+    }
+
+    #[test]
+    fn people_see_what_is_stale_once_for_all_profiles() {
         let old = || vec![Reason::Age { days: 31 }];
         let shown = text(&[row("go-3.32", old()), row("rs-4.0", old())]);
         assert_eq!(shown, "debian:13 vm: stale or unknown\n  31 days old [go-3.32, rs-4.0]\n");

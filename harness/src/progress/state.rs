@@ -162,7 +162,7 @@ impl State {
                 self.cells.values_mut().for_each(|cell| cell.stage = Stage::Over);
                 Vec::new()
             }
-            Event::CellFacts { .. } | Event::GuestStarted { .. } => Vec::new(),
+            Event::CellFacts { .. } | Event::GuestStarted { .. } | Event::Conflict { .. } => Vec::new(),
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Made<'a> {
     pub(crate) run: &'a str,
     pub(crate) cell: &'a str,
     pub(crate) shaped: bool,
+    /// Whether it asked that all that is required is supported.
+    pub(crate) strict: bool,
     /// The test that fails, whom that blames, and what was seen.
     pub(crate) fails: (&'a str, Component, &'a str),
     /// The log that it leaves, below the cell's folder.
@@ -69,8 +71,8 @@ impl Default for Made<'_> {
     fn default() -> Self {
         let (run, cell, virtiofsd) = ("r1", "debian:13/x86_64/container", "1.13.2-1");
         let fails = (FAILS, Component::Qemu, "no q35 from mirror.example");
-        let (basis, accelerator) = (Basis::Emulated, None);
-        Made { run, cell, shaped: false, fails, log: LOG, virtiofsd, basis, accelerator, at: 0, end: End::Fails }
+        let (shaped, strict, basis, accelerator) = (false, false, Basis::Emulated, None);
+        Made { run, cell, shaped, strict, fails, log: LOG, virtiofsd, basis, accelerator, at: 0, end: End::Fails }
     }
 }
 
@@ -127,6 +129,7 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
             facts: Some(RunFacts {
                 filter: (made.end == End::Passes).then(|| RunFilter::Matching(PASSES.to_owned())),
                 has_callers_keys: made.shaped,
+                strict: made.strict,
                 ..RunFacts::default()
             }),
         },

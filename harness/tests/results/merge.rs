@@ -1,4 +1,4 @@
-use crate::made::{LOG, Made, artifacts, journal, make, said};
+use crate::made::{End, LOG, Made, artifacts, journal, make, said};
 use reports::journal::read;
 use reports::run::fold;
 
@@ -41,6 +41,34 @@ fn what_differs_is_named_and_the_later_run_counts() {
     let run = fold(&read(&dir.path().join("ab")).unwrap());
     let attempts = run.cells.values().flat_map(|cell| &cell.instances).map(|instance| instance.attempts.len());
     assert_eq!(attempts.collect::<Vec<_>>(), [1, 1]);
+}
+
+/// What a run was asked to judge by, its reports need not be told again.
+#[test]
+fn a_strict_run_is_strict_when_it_is_reported_or_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    // No record has this machine, so that nothing is worse.
+    let cell = "debian:13/x86_64/host";
+    for (name, strict, code) in [("plain", false, 0), ("strict", true, 1)] {
+        make(&dir.path().join(name), &Made { cell, strict, ..Made::default() });
+        let out = format!("merged-{name}");
+        for arguments in [&["report", name][..], &["merge", name, "--out", &out]] {
+            let ended = said(dir.path(), arguments);
+            assert_eq!(ended.code, Some(code), "{arguments:?}: {}", ended.stderr);
+        }
+    }
+    assert_eq!(said(dir.path(), &["report", "plain", "--strict"]).code, Some(1));
+}
+
+#[test]
+fn a_run_whose_cell_was_lost_is_not_as_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    make(&dir.path().join("a"), &Made::default());
+    make(&dir.path().join("lost"), &Made { run: "r2", end: End::Lost, at: 60, ..Made::default() });
+    for (one, other, code) in [("a", "a", 0), ("a", "lost", 3), ("lost", "a", 1)] {
+        let compared = said(dir.path(), &["diff", one, other]);
+        assert_eq!(compared.code, Some(code), "{one} {other}: {}{}", compared.stdout, compared.stderr);
+    }
 }
 
 /// Nobody is to take it for the distro's own because it came together with what is.

@@ -93,6 +93,7 @@ fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
         plan(dir.path(), &cells);
         let ended = merged(dir.path());
         assert_eq!(ended.code, Some(code), "{cells:?}: {}", ended.stderr);
+        says_the_same(dir.path(), code);
         let again_plan = json(&read(dir.path(), "again.json"));
         let shards = again_plan["shards"].as_array().unwrap();
         let mut cells: Vec<&str> = shards.iter().map(|shard| shard["cells"][0].as_str().unwrap()).collect();
@@ -106,6 +107,21 @@ fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
             assert!(ways.iter().any(|way| told.contains(way.as_str())), "{cell}: {told}");
         }
     }
+}
+
+/// The reports of a merged run have the pipeline's exit code, and say why.
+fn says_the_same(folder: &Path, code: i32) {
+    let merged = folder.join("merged");
+    assert_eq!(json(&fs::read_to_string(merged.join("results.json")).unwrap())["exit-code"], code);
+    let files = fs::read_dir(merged.join("junit")).unwrap();
+    let junit: String = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let (failures, errors) = (junit.matches("<failure").count(), junit.matches("<error").count());
+    let are_right = match code {
+        0 => failures == 0 && errors == 0,
+        1 => failures > 0,
+        _ => failures == 0 && errors > 0,
+    };
+    assert!(are_right, "exit code {code}, {failures} failures and {errors} errors: {junit}");
 }
 
 #[test]

@@ -259,10 +259,15 @@ impl<'m> FailedTest<'m> {
     /// Other releases whose record has the cause, with the versions that it was seen with last.
     fn recorded_too(&self) -> Vec<String> {
         let mut seen: BTreeMap<(&str, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
+        // A long cause is cut where it is recorded.
+        let ours = [
+            Some((self.test.id.clone(), self.failure.signature.clone())),
+            signature::once_recorded(&self.failure, &self.test.id),
+        ];
         for entry in self.record.verified.iter().filter(|entry| entry.release != self.cell.cell.release) {
             let causes = entry.capabilities.values().flat_map(|known| &known.causes);
             let mut causes = causes.filter_map(signature::of_recorded);
-            if causes.any(|(test, known)| test == self.test.id && known == self.failure.signature) {
+            if causes.any(|known| ours.iter().flatten().any(|one| *one == known)) {
                 let key = (entry.release.as_str(), entry.environment.to_string());
                 let (last, profiles) = seen.entry(key).or_insert_with(|| (entry, BTreeSet::new()));
                 if entry.tested > last.tested {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::installed::InstalledPackage;
 use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, fail, judged, recorded, run};
-use suites::outcome::Component;
+use crate::standing::Recorded;
+use suites::outcome::{Component, Outcome};
 
 fn between(before: &Maker, after: &Maker) -> Difference {
     Difference::between(&Side::of_run("a", &judged(before)), &Side::of_run("b", &judged(after)))
@@ -41,6 +42,50 @@ fn causes_are_new_known_fixed_or_not_seen_again() {
     assert_eq!(states(&between(&broken, &blocked)), [unseen, TDX_IS_MISSING]);
 }
 
+/// A mirror that did not answer is no green comparison.
+#[test]
+fn what_was_lost_is_unjudged_and_not_green() {
+    let lost = run(|test| (test == BLK).then(|| crate::sample::error("no mirror answers")));
+    let difference = between(&run(|_| None), &lost);
+    let turn = &difference.verdicts[0];
+    assert_eq!((turn.capability, turn.is), (Capability::FsVirtioBlk, Some(Verdict::Inconclusive)));
+    assert!(turn.unjudged && !turn.worse && difference.is_unjudged() && !difference.is_worse());
+    assert!(
+        difference.text().contains("  unjudged debian:13/x86_64/container fs.virtio-blk: supported → inconclusive")
+    );
+    assert!(!between(&lost, &lost).is_unjudged(), "nothing has changed");
+    assert!(!between(&lost, &run(|_| None)).is_unjudged());
+    let skipped = |test: &'static str| run(move |one| (one == test).then(|| crate::sample::skip("no room")));
+    assert!(between(&run(|_| None), &skipped(BLK)).is_unjudged(), "it was supported");
+    assert!(!between(&run(|_| None), &skipped(TDX)).is_unjudged(), "it was unsupported, and stays so");
+}
+
+#[test]
+fn a_cell_that_only_the_first_side_has_is_unjudged() {
+    let (whole, mut none) = (judged(&run(|_| None)), judged(&run(|_| None)));
+    none.cells[0].cell.release = "12".to_owned();
+    none.cells.push(whole.cells[0].clone());
+    let (one, two) = (Side::of_run("a", &whole), Side::of_run("b", &none));
+    assert!(Difference::between(&two, &one).is_unjudged());
+    assert!(!Difference::between(&one, &two).is_unjudged(), "what is new is not lost");
+}
+
+/// Of what both know: a run of some tests says nothing of the others.
+#[test]
+fn what_a_run_was_not_asked_for_is_not_compared() {
+    let mut few = judged(&run(|test| (test == BLK).then(|| crate::sample::skip("no room"))));
+    for matrix_is_filtered in [false, true] {
+        if matrix_is_filtered {
+            few.filter = Some(crate::journal::RunFilter::Matching("smoke::".to_owned()));
+            few.cells[0].judgements.get_mut("go-3.29").unwrap().get_mut(&Capability::FsVirtioBlk).unwrap().unrun = 1;
+        }
+        let whole = judged(&run(|_| None));
+        let difference = Difference::between(&Side::of_run("a", &whole), &Side::of_run("b", &few));
+        assert_eq!(difference.is_unjudged(), !matrix_is_filtered, "{difference:?}");
+        assert_eq!(difference.verdicts.is_empty(), matrix_is_filtered, "{difference:?}");
+    }
+}
+
 #[test]
 fn what_then_passed_is_flaky_and_not_new() {
     let mut flaky = Maker::default();
@@ -65,6 +110,36 @@ fn a_run_is_held_against_the_record() {
     assert!(!difference.is_of_nothing(&after));
     let nothing = Recorded::default();
     assert!(Difference::between(&Side::of_record(&matrix, &nothing), &after).is_of_nothing(&after));
+}
+
+/// A run beside the record that it has written: however long its causes are, they are those of the record.
+#[test]
+fn a_cause_that_the_record_has_cut_is_known() {
+    let long = format!("refused: {}", "a long reason ".repeat(40));
+    let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
+    let entries = crate::views::record::verified_entries(&crate::sample::standings(&matrix)).0;
+    let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
+    let recorded = Recorded::of_distro("debian", &entries);
+    let before = Side::of_record(&matrix, &recorded);
+    let difference = Difference::between(&before, &Side::of_run("b", &matrix));
+    let known: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
+    assert_eq!(known, [SignatureState::Known, SignatureState::Known], "{difference:?}");
+    assert!(!difference.is_worse());
+    let other = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long.replace("long", "short")))));
+    let difference = Difference::between(&before, &Side::of_run("b", &other));
+    let states: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
+    assert_eq!(states, [SignatureState::New, SignatureState::Unseen, SignatureState::Known]);
+}
+
+/// Older records say where Kata's source asks for it; runs have that apart.
+#[test]
+fn a_cause_that_the_record_has_with_a_citation_is_known() {
+    let mut entries = recorded();
+    let tdx = entries[0].capabilities.get_mut(&Capability::VmmTdx).unwrap();
+    tdx.causes = vec![format!("qemu: no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0) ({TDX})").into()];
+    let matrix = judged(&run(|_| None));
+    let before = Side::of_record(&matrix, &Recorded::of_distro("debian", &entries));
+    assert_eq!(states(&Difference::between(&before, &Side::of_run("b", &matrix))), [TDX_IS_MISSING]);
 }
 
 #[test]

@@ -315,6 +315,13 @@ pub enum Event {
         /// Whether somebody stopped it.
         interrupted: bool,
     },
+    /// Runs that were merged did not go together in a cell; only a merged journal has it, and after all else.
+    Conflict {
+        /// The cell.
+        cell: CellId,
+        /// In what they differ, and which counts.
+        what: String,
+    },
 }
 
 impl Event {
@@ -330,7 +337,8 @@ impl Event {
             | Event::TestStarted { cell, .. }
             | Event::TestFinished { cell, .. }
             | Event::CellError { cell, .. }
-            | Event::CellFinished { cell } => std::slice::from_ref(cell),
+            | Event::CellFinished { cell }
+            | Event::Conflict { cell, .. } => std::slice::from_ref(cell),
         }
     }
 }

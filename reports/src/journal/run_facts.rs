@@ -18,6 +18,8 @@ pub struct RunFacts {
     pub has_callers_keys: bool,
     /// Whether an image was handed over, of which a checksum says which one it is, and not whose.
     pub has_callers_image: bool,
+    /// Whether its exit code was to ask that all that is required is supported.
+    pub strict: bool,
 }
 
 /// Which tests were asked for.
@@ -51,9 +53,15 @@ impl fmt::Display for RunFilter {
 }
 
 impl RunFacts {
-    /// What a journal says: as data, or if it is an older one in the words of its filter and its options.
+    /// What a journal says: as data, or if it is an older one in the words of its filter and its options; whether it was
+    /// strict then stands in its command line alone ([`RunFacts::was_strict`]).
     pub fn told(facts: Option<&RunFacts>, filter: Option<&str>, options: &[String]) -> RunFacts {
         facts.cloned().unwrap_or_else(|| RunFacts::of_words(filter, options))
+    }
+
+    /// Whether a run was strict: by its facts, or if it has none by its command line.
+    pub fn was_strict(facts: Option<&RunFacts>, argv: &[String]) -> bool {
+        facts.map_or_else(|| argv.iter().any(|word| word == "--strict"), |facts| facts.strict)
     }
 
     /// Whether somebody else than the distro vouches for packages.
@@ -79,6 +87,7 @@ impl RunFacts {
             vm_memory_mib: value("--vm-memory").and_then(|mib| mib.parse().ok()),
             has_callers_keys: options.iter().any(|option| option == "--mirror-key"),
             has_callers_image: options.iter().any(image),
+            strict: false,
         }
     }
 }
@@ -106,6 +115,14 @@ mod tests {
                 assert!(of_words(None, &[&named]).is_shaped(), "{named}");
             }
         }
+    }
+
+    #[test]
+    fn an_older_journals_command_line_says_whether_it_was_strict() {
+        let argv = strings(&["kata-qualify", "run", "--strict"]);
+        assert!(RunFacts::was_strict(None, &argv) && !RunFacts::was_strict(None, &argv[..2]));
+        assert!(!RunFacts::was_strict(Some(&RunFacts::default()), &argv));
+        assert!(RunFacts::was_strict(Some(&RunFacts { strict: true, ..RunFacts::default() }), &[]));
     }
 
     #[test]

@@ -201,6 +201,7 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
             list(artifacts, &mut text);
         }
         Event::CellError { message, .. } => text(message),
+        Event::Conflict { what, .. } => text(what),
         Event::CellStarted { .. }
         | Event::PhaseStarted { .. }
         | Event::TestStarted { .. }

@@ -1,8 +1,12 @@
 use super::*;
 use crate::journal::{Event, Phase};
 use crate::matrix::Matrix;
-use crate::sample::{BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, beside, cell, error, fail, judged, recorded, run};
+use crate::sample::{
+    BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, beside, catalogue, cell, error, fail, judged, recorded, run,
+};
+use crate::views::{json, junit};
 use model::verified::VerifiedEntry;
+use std::path::Path;
 use suites::capability::Capability;
 use suites::outcome::{Component, Outcome};
 
@@ -50,7 +54,25 @@ fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
         let standings = beside(&matrix, &entries);
         let pipeline = Pipeline::new(&standings, &planned(&plan));
         assert_eq!(pipeline.effect(), effect, "{cells:?} of {plan:?}: {:?}", pipeline.gaps());
+        says_the_same(&standings, &pipeline);
     }
+}
+
+/// The run's reports as the pipeline holds it: red where it is, by a failure or an error, and nowhere else.
+fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
+    let held = standings.clone().held(pipeline.held());
+    let left = junit::Left { folder: Path::new("out"), tail: &|_: &str| None };
+    let files = junit::render(&held, &catalogue(), left).unwrap();
+    let count = |tag: &str| files.iter().map(|(_, text)| text.matches(tag).count()).sum::<usize>();
+    let (failures, errors) = (count("<failure"), count("<error"));
+    let (are_right, code) = match pipeline.effect() {
+        Effect::None => (failures == 0 && errors == 0, 0),
+        Effect::Worse => (failures > 0, 1),
+        Effect::Unjudged => (failures == 0 && errors > 0, 3),
+    };
+    assert!(are_right, "{failures} failures and {errors} errors: {:?}, {files:?}", pipeline.effect());
+    let results: serde_json::Value = serde_json::from_str(&json::render(&held).unwrap()).unwrap();
+    assert_eq!(results["exit-code"], code);
 }
 
 #[test]
@@ -63,6 +85,10 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
     assert_eq!(standings.effect(), Effect::None, "of a run it is a first record");
     let pipeline = Pipeline::new(&standings, &planned(&["13"]));
     assert_eq!((pipeline.effect(), pipeline.gaps().len()), (Effect::Worse, 0));
+    says_the_same(&standings, &pipeline);
+    let held = standings.clone().held(pipeline.held());
+    let first = &held.changes()[0];
+    assert_eq!((first.title(), first.effect), ("new verdict", Effect::Worse));
     let told = pipeline.annotations();
     let expected = "::error title=debian%3A13/x86_64/container%3A new verdict::vmm.qmp had no record, is unsupported \
                     (go-3.29); qemu: no reply (smoke::qmp_replies_parse)\n";
@@ -77,6 +103,7 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
     let standings = beside(&matrix, &entries);
     let pipeline = Pipeline::new(&standings, &planned(&["13"]));
     assert_eq!((pipeline.effect(), pipeline.issues().len()), (Effect::None, 0));
+    says_the_same(&standings, &pipeline);
     let told = pipeline.annotations();
     let notice = "::notice title=debian%3A13/x86_64/container%3A new verdict::vmm.tdx had no record, is unsupported";
     assert!(told.starts_with(notice) && told.lines().count() == 1, "{told}");
@@ -91,6 +118,7 @@ fn what_is_optional_and_could_not_be_judged_is_a_note() {
     assert_eq!(standings.effect(), Effect::Unjudged, "of a run it is what could not be judged");
     let pipeline = Pipeline::new(&standings, &planned(&["13", "12"]));
     assert_eq!(pipeline.effect(), Effect::None);
+    says_the_same(&standings, &pipeline);
     assert!(pipeline.gaps().values().all(Gap::is_optional) && pipeline.gaps().len() == 2, "{:?}", pipeline.gaps());
     let (said, told) = (pipeline.summary(), pipeline.annotations());
     assert!(said.starts_with("**2 of 2 planned cells were judged.**\n"), "{said}");
@@ -131,6 +159,7 @@ fn a_cell_without_an_end_is_missing_and_one_in_error_says_where() {
     let gaps: Vec<_> = pipeline.gaps().iter().map(|(cell, gap)| (cell.release.as_str(), gap.clone())).collect();
     let unjudged = Gap::Unjudged("image: no mirror answers".to_owned());
     assert_eq!(gaps, [("12", unjudged), ("13", Gap::Missing)]);
+    says_the_same(&standings, &pipeline);
     let said = pipeline.summary();
     assert!(said.starts_with("**0 of 2 planned cells were judged.**\n"), "{said}");
     assert!(said.contains("debian:12/x86\\_64/container: image: no mirror answers; what the record says"), "{said}");
@@ -145,6 +174,7 @@ fn a_bundle_that_cannot_be_read_is_red_though_all_that_was_planned_is_judged() {
         let pipeline = Pipeline::new(&standings, &planned(&["13"])).without(unread);
         assert!(pipeline.gaps().is_empty());
         assert_eq!(pipeline.effect(), effect);
+        says_the_same(&standings, &pipeline);
         let (said, told) = (pipeline.summary(), pipeline.annotations());
         assert!(said.contains("- ✗ a bundle cannot be read: b.tar.zst: no bundle"), "{said}");
         assert!(told.contains("::error title=a bundle cannot be read::b.tar.zst: no bundle"), "{told}");

@@ -2,7 +2,7 @@
 
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
 use super::contradicted::{Stated, hardware_contradicted, is_emulated_guest};
-use super::{Attempt, CellFailure, CellRun, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
+use super::{Attempt, CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
@@ -31,6 +31,7 @@ pub fn fold(journal: &Journal) -> Run {
         filter: None,
         candidate: false,
         shaped: false,
+        strict: false,
         options: Vec::new(),
         repeat: None,
         started: None,
@@ -38,6 +39,7 @@ pub fn fold(journal: &Journal) -> Run {
         ending: RunEnding::Killed,
         cells: BTreeMap::new(),
         order: Vec::new(),
+        conflicts: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
     // Of the oldest schema, until the journal says it.
@@ -82,6 +84,7 @@ pub fn fold(journal: &Journal) -> Run {
                 };
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
+                run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
                 let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
                 // Together with the run that it reruns it is of all that this one was of.
                 let of_all =
@@ -104,6 +107,12 @@ pub fn fold(journal: &Journal) -> Run {
             Event::RunFinished { interrupted } => {
                 let ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
                 endings.insert(current.clone(), ending);
+            }
+            Event::Conflict { cell, what } => {
+                let conflict = Conflict { cell: cell.clone(), what: redactor.line(what) };
+                if run.conflicts.len() < MAX_ITEMS && !run.conflicts.contains(&conflict) {
+                    run.conflicts.push(conflict);
+                }
             }
             event => {
                 for cell in event.cells() {
@@ -261,7 +270,7 @@ impl Folding {
                 self.end_phase(at);
                 self.cell.complete = true;
             }
-            Event::RunStarted { .. } | Event::RunFinished { .. } => {}
+            Event::RunStarted { .. } | Event::RunFinished { .. } | Event::Conflict { .. } => {}
         }
     }
 

@@ -90,12 +90,11 @@ impl<'m> CapabilityStanding<'m> {
     }
 }
 
-/// What is as recorded, or better, makes the exit code only because `--strict` objects to it.
+/// What is as recorded, or better, makes the exit code only because `--strict` objects to it. What nobody has seen before
+/// is told as that.
 fn title(effect: Effect, change: Change) -> &'static str {
     match (effect, change) {
-        (Effect::Worse, Change::Known | Change::Same | Change::Fixed | Change::NewVerdict | Change::ChangedCause) => {
-            "lacking"
-        }
+        (Effect::Worse, Change::Known | Change::Same | Change::Fixed | Change::ChangedCause) => "lacking",
         (_, change) => change.name(),
     }
 }

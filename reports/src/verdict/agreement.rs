@@ -131,7 +131,7 @@ pub fn weigh(
         }
         let failed = (test.id.clone(), failure.signature.clone());
         // A long cause is cut where it is recorded: it is the same if this one would be cut to the same.
-        let cut = signature::of_recorded(&signature::recorded_cause(failure.component, &failure.observed, &test.id));
+        let cut = signature::once_recorded(failure, &test.id);
         let is_recorded = recorded.contains(&failed) || cut.is_some_and(|cut| recorded.contains(&cut));
         let elsewhere = container.and_then(|c| c.outcomes.get(&test.id)).map(|last| &last.outcome);
         let doubt = match (repetition, elsewhere) {

@@ -2,7 +2,9 @@
 
 use crate::matrix::CellReport;
 use crate::signature;
+use crate::standing::CellStanding;
 use crate::verdict::{Flaky, ReasonSource, with_tests};
+use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -16,6 +18,16 @@ pub(crate) struct Explanation<'a> {
     pub(crate) text: String,
     pub(crate) profiles: BTreeSet<&'a str>,
     pub(crate) capabilities: BTreeSet<Capability>,
+    /// Since when the record has the verdict, where it has the same one for all that it takes away: the latest of its days.
+    pub(crate) since: Option<Date>,
+}
+
+impl Explanation<'_> {
+    /// What it holds for: `go-3.32, rs-4.1: vmm.tdx, as recorded on 2026-11-21`.
+    pub(crate) fn place(&self) -> String {
+        let since = self.since.map(|day| format!(", as recorded on {day}")).unwrap_or_default();
+        format!("{}: {}{since}", words(&self.profiles), names(&self.capabilities))
+    }
 }
 
 /// A failing test, and the component at fault.
@@ -32,13 +44,22 @@ struct Scope<'a> {
     capabilities: BTreeSet<Capability>,
     tests: BTreeSet<&'a str>,
     asked_for: BTreeSet<&'a str>,
+    /// Since when each verdict is recorded.
+    since: Vec<Option<Date>>,
 }
 
 impl<'a> Scope<'a> {
-    fn add(&mut self, profile: &'a str, capability: Capability, tests: &'a [String]) {
+    fn add(&mut self, profile: &'a str, capability: Capability, tests: &'a [String], since: Option<Date>) {
+        self.since.push(since);
         self.profiles.insert(profile);
         self.capabilities.insert(capability);
         self.tests.extend(tests.iter().map(String::as_str));
+    }
+
+    /// The latest day, where all have one.
+    fn since(&self) -> Option<Date> {
+        let days: Option<Vec<Date>> = self.since.iter().copied().collect();
+        days?.into_iter().max()
     }
 }
 
@@ -46,32 +67,36 @@ impl<'a> Scope<'a> {
 ///
 /// Capabilities that no test exists for are left out: that holds for every distro.
 /// What the cell's own error explains is left out too: the reports show the error itself.
-pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
+pub(crate) fn explanations<'a>(cell: &'a CellStanding<'_>) -> Vec<Explanation<'a>> {
     let mut failures: BTreeMap<(&str, Component, &str), (&str, Scope<'_>)> = BTreeMap::new();
     let mut reasons: BTreeMap<&str, Scope<'_>> = BTreeMap::new();
-    for (profile, judgements) in &cell.judgements {
-        for (capability, judgement) in judgements.iter().filter(|(_, j)| j.required > 0) {
+    for (profile, standing) in &cell.profiles {
+        for (capability, one) in standing.capabilities.iter().filter(|(_, one)| one.judgement.required > 0) {
+            let judgement = one.judgement;
+            let since = one.since.filter(|_| one.recorded == Some(judgement.verdict));
             for cause in &judgement.causes {
                 // Of one cause the words may differ by profile: the first ones stand for all.
                 let key = (cause.test.as_str(), cause.component, cause.signature.as_str());
                 let (_, scope) = failures.entry(key).or_insert_with(|| (cause.message.as_str(), Scope::default()));
-                scope.add(profile, *capability, &[]);
+                scope.add(profile, *capability, &[], since);
                 scope.asked_for.extend(cause.asked_for.iter().map(String::as_str));
             }
             for reason in judgement.reasons.iter().filter(|reason| reason.source != ReasonSource::Cell) {
-                reasons.entry(&reason.why).or_default().add(profile, *capability, &reason.tests);
+                reasons.entry(&reason.why).or_default().add(profile, *capability, &reason.tests, since);
             }
         }
     }
     let failures = failures.into_iter().map(|((test, component, _), (message, scope))| Explanation {
         blame: Some(Blame { component, test }),
         text: asked_for(message, &scope.asked_for),
+        since: scope.since(),
         profiles: scope.profiles,
         capabilities: scope.capabilities,
     });
     let reasons = reasons.into_iter().map(|(why, scope)| Explanation {
         blame: None,
         text: with_tests(why, scope.tests.iter().copied()),
+        since: scope.since(),
         profiles: scope.profiles,
         capabilities: scope.capabilities,
     });
@@ -169,11 +194,33 @@ mod tests {
             maker.done("13", &[profile], TDX, Outcome::Fail(failure));
         }
         let matrix = crate::matrix::matrix(&maker.journal, &catalogue(), &profiles());
-        let told = explanations(&matrix.cells[0]);
+        let standings = crate::sample::standings(&matrix);
+        let told = explanations(&standings.cells[0]);
         let blaming: Vec<&Explanation<'_>> = told.iter().filter(|told| told.blame.is_some()).collect();
         assert_eq!(blaming.len(), 1, "{blaming:?}");
         let text = "/usr/bin/a does not offer -object tdx-guest\nKata asks for it in a.go@3.29.0, b.rs@4.0.0";
         assert_eq!(blaming[0].text, text);
         assert_eq!(blaming[0].profiles, BTreeSet::from(["go-3.29", "rs-4.0"]));
+        assert_eq!(blaming[0].since, None, "nothing was recorded");
+    }
+
+    /// Where a part of what it takes away was never recorded so, it is not known since then.
+    #[test]
+    fn a_day_is_told_only_where_all_is_recorded_so() {
+        let boots = |test: &str| (test == crate::sample::BOOT).then(|| crate::sample::fail(Component::Qemu, "no q35"));
+        let matrix = crate::sample::judged(&crate::sample::run(boots));
+        let told = |entries: &[model::verified::VerifiedEntry]| {
+            let standings = crate::sample::beside(&matrix, entries);
+            let told = explanations(&standings.cells[0]);
+            told.iter().find(|why| why.text == "no q35").map(|why| (why.since, why.place())).unwrap()
+        };
+        let written = crate::views::record::verified_entries(&crate::sample::standings(&matrix)).0;
+        let mut entries: Vec<_> = written.into_iter().map(|(_, entry)| entry).collect();
+        let (since, place) = told(&entries);
+        assert_eq!(since, Some(entries[0].tested));
+        assert!(place.ends_with(&format!(", as recorded on {}", entries[0].tested)), "{place}");
+        let plain = model::verified::VerifiedCapability::plain(model::verified::Verdict::Supported);
+        entries[0].capabilities.insert(Capability::VmmBoot, plain);
+        assert_eq!(told(&entries).0, None);
     }
 }

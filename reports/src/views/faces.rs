@@ -1,5 +1,6 @@
 //! Every face at once: what one says of the exit code, all say.
 
+use crate::journal::Event;
 use crate::matrix::Matrix;
 use crate::sample::{self, TDX, beside, fail, judged, recorded, run};
 use crate::standing::{Recorded, Standings};
@@ -102,6 +103,22 @@ fn no_face_finds_a_change_where_nothing_has_changed() {
     }
 }
 
+/// What is unsupported and no news: since when the record has it.
+#[test]
+fn every_face_tells_on_which_day_a_verdict_was_recorded() {
+    let mut entries = recorded();
+    entries[0].tested = jiff::civil::date(2026, 1, 31);
+    let matrix = judged(&run(|_| None));
+    for (face, said) in faces(&beside(&matrix, &entries)) {
+        let words = match face {
+            "JSON" => r#""recorded":"unsupported","since":"2026-01-31""#,
+            "JUnit" => r#"name="recorded.vmm.tdx" value="2026-01-31""#,
+            _ => "vmm.tdx, as recorded on 2026-01-31",
+        };
+        assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+    }
+}
+
 /// An expected failure is shown as such, with where it is reported; so is an entry that is itself at fault.
 #[test]
 fn every_face_tells_known_issues() {
@@ -123,6 +140,34 @@ known-issues:
         }
         let words = if face == "JSON" { "unexpected-pass" } else { "its test passes in debian:13" };
         assert!(said.contains(words), "{face} does not say {words:?}: {said}");
+    }
+}
+
+/// What a merge left out of a cell is known to whoever reads any of its reports, and not only to who merged.
+#[test]
+fn every_face_tells_the_conflicts_of_a_merge() {
+    let of = |id: &str, hour: i64, virtiofsd: &str| {
+        let mut maker = run(|_| None);
+        for entry in &mut maker.journal.entries {
+            entry.at += jiff::SignedDuration::from_hours(hour);
+            match &mut entry.event {
+                Event::RunStarted { run, .. } => *run = id.to_owned(),
+                Event::CellFacts { facts, .. } => {
+                    facts.versions.insert("virtiofsd".parse().unwrap(), virtiofsd.parse().unwrap());
+                }
+                _ => {}
+            }
+        }
+        maker.journal
+    };
+    let merged = crate::merge::merge(&[of("a", 0, "1.0-1"), of("b", 5, "2.0-1")]);
+    assert_eq!(merged.conflicts.len(), 1);
+    let again = crate::merge::merge(std::slice::from_ref(&merged.journal));
+    assert_eq!(again, merged, "what is merged again has them, too");
+    let matrix = crate::matrix::matrix(&again.journal, &sample::catalogue(), &sample::profiles());
+    for (face, said) in faces(&sample::standings(&matrix)) {
+        let words = "run a rests on something else than run b, which ended later and counts: virtiofsd 1.0-1 and 2.0-1";
+        assert!(said.contains(words), "{face}: {said}");
     }
 }
 

@@ -25,7 +25,7 @@
 //! ```
 
 use crate::journal::{CellFacts, CellId, Phase};
-use crate::run::{CellFailure, GuestLaunch, Provenance, RunEnding};
+use crate::run::{CellFailure, Conflict, GuestLaunch, Provenance, RunEnding};
 use crate::standing::{
     CapabilityStanding, CellStanding, Change, ChangeRow, IssueStanding, IssueState, ReleaseAnswer, Standings,
 };
@@ -74,6 +74,8 @@ pub(crate) struct Document<'a> {
     profiles: Vec<Profile<'a>>,
     /// Profiles in the journal that cannot be judged, being unknown here.
     unknown_profiles: &'a [String],
+    /// Where runs that were merged did not go together, and which counts.
+    conflicts: &'a [Conflict],
     cells: Vec<Cell<'a>>,
 }
 
@@ -262,6 +264,7 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
             .map(|p| Profile { name: &p.name, range: &p.range, maintained: p.maintained })
             .collect(),
         unknown_profiles: &matrix.unknown_profiles,
+        conflicts: &matrix.conflicts,
         cells: standings.cells.iter().map(cell).collect(),
     }
 }

@@ -9,7 +9,10 @@
 //!
 //! The dialect is the one that Jenkins' schema allows: properties stand on suites, every failure and rerun has a `type`,
 //! and the root counts no skipped tests.
-//! `skipped` has the type `skip`, `blocked`, `untested` or `excused`; `error` is never the distro's fault.
+//! `skipped` has the type `skip`, `blocked`, `untested`, `excused` or `unjudged`; `error` is never the distro's fault.
+//!
+//! Of a merged run that is held against a plan the exit code is the pipeline's: what that tolerates could not be judged
+//! and is `skipped`, and what it is red for besides is a case of the run.
 
 mod case;
 
@@ -17,9 +20,9 @@ use crate::journal::CellId;
 use crate::matrix::Matrix;
 use crate::redact::is_unprintable;
 use crate::run::{TestRun, by_profile};
-use crate::standing::{CellStanding, Change, Effect, ProfileStanding, Standings};
+use crate::standing::{CellStanding, Change, Effect, MISSING, ProfileStanding, Standings, UNREAD};
 use crate::views::wording;
-use case::{Cases, case, non_success, skipped};
+use case::{Cases, case, non_success, skipped, unjudged};
 use model::verified::Verdict;
 use quick_junit::{NonSuccessKind, Property, Report, TestCaseStatus, TestSuite};
 use std::collections::BTreeSet;
@@ -55,7 +58,7 @@ pub fn render(
     let mut files = Vec::new();
     for cell in &standings.cells {
         let mut report = report(matrix);
-        if let Some(lost) = lost(cell) {
+        if let Some(lost) = lost(cell, standings.tolerates_gaps(Some(&cell.report.cell))) {
             report.add_test_suite(lost);
         }
         let of = by_profile(&cell.report.instances);
@@ -75,7 +78,8 @@ pub fn render(
     }
     let problems = standings.problems();
     let at_fault: Vec<_> = standings.issues.iter().filter(|issue| issue.is_at_fault()).collect();
-    if !problems.is_empty() || !at_fault.is_empty() {
+    let of_plan = of_plan(standings);
+    if !problems.is_empty() || !at_fault.is_empty() || !of_plan.is_empty() {
         let mut report = report(matrix);
         let mut suite = TestSuite::new("run");
         for issue in at_fault {
@@ -83,14 +87,27 @@ pub fn render(
             let status = non_success(NonSuccessKind::Failure, "known-issue", &message);
             suite.add_test_case(case(&format!("known-issue::{}", issue.issue.id), "run", status, 0));
         }
+        for (name, message) in of_plan {
+            let status = non_success(NonSuccessKind::Error, "plan", &message);
+            suite.add_test_case(case(&name, "run", status, 0));
+        }
         for (what, problem) in problems {
-            let status = non_success(NonSuccessKind::Error, "run", &problem);
+            let status = unjudged("run", &problem, standings.tolerates_gaps(None));
             suite.add_test_case(case(&format!("run::{what}"), "run", status, 0));
         }
         report.add_test_suite(suite);
         files.push((OF_THE_RUN.to_owned(), text(&report)?));
     }
     Ok(files)
+}
+
+/// What a pipeline is red for beside what the run shows: the name of each case, and why.
+fn of_plan(standings: &Standings<'_>) -> Vec<(String, String)> {
+    let Some(held) = &standings.held else { return Vec::new() };
+    let missing = held.missing.iter().map(|cell| (format!("plan::{cell}"), MISSING.to_owned()));
+    let unread = held.unread.iter().map(|unread| ("plan::unread".to_owned(), format!("{UNREAD}: {unread}")));
+    let nothing = ("plan::nothing".to_owned(), "no planned cell could be judged".to_owned());
+    missing.chain(unread).chain(held.nothing_judged.then_some(nothing)).collect()
 }
 
 fn report(matrix: &Matrix) -> Report {
@@ -119,7 +136,7 @@ fn file_name(cell: &CellId, taken: &mut BTreeSet<String>) -> String {
 }
 
 /// Why the cell is lost or has no end, if so.
-fn lost(cell: &CellStanding<'_>) -> Option<TestSuite> {
+fn lost(cell: &CellStanding<'_>, is_tolerated: bool) -> Option<TestSuite> {
     let problems = cell.problems();
     if problems.is_empty() {
         return None;
@@ -128,7 +145,7 @@ fn lost(cell: &CellStanding<'_>) -> Option<TestSuite> {
     started(&mut suite, cell);
     let class = class(&cell.report.cell, None);
     for (phase, message) in problems {
-        let status = non_success(NonSuccessKind::Error, "cell", message);
+        let status = unjudged("cell", message, is_tolerated);
         suite.add_test_case(case(&format!("cell::{phase}"), &class, status, 0));
     }
     Some(suite)
@@ -149,7 +166,8 @@ fn suite(
         suite.add_property(Property::new(clean(&name), clean(&value)));
     }
     let class = class(id, Some(profile));
-    let cases = Cases::new(cell, profile, instances, run_files);
+    let is_tolerated = standings.tolerates_gaps(Some(id));
+    let cases = Cases::new(cell, profile, instances, run_files, is_tolerated);
     let (mut failed, mut in_error) = (BTreeSet::new(), BTreeSet::new());
     for instance in instances {
         let case = cases.of(instance, &class);
@@ -175,19 +193,22 @@ fn suite(
     let is_lost = !problems.is_empty();
     for (capability, one) in &standing.capabilities {
         let causes = &one.judgement.causes;
-        let kind = match one.effect {
+        let is_worse = match one.effect {
             Effect::None => continue,
             Effect::Worse if causes.iter().any(|cause| failed.contains(cause.test.as_str())) => continue,
-            Effect::Worse => NonSuccessKind::Failure,
+            Effect::Worse => true,
             // The case of the test or of the cell that is in error says it.
             Effect::Unjudged if causes.iter().any(|cause| in_error.contains(cause.test.as_str())) => continue,
             Effect::Unjudged if one.verdict() == Verdict::Inconclusive && (is_lost || suite.errors > 0) => continue,
-            Effect::Unjudged => NonSuccessKind::Error,
+            Effect::Unjudged => false,
         };
         let why: Vec<String> = one.judgement.reasons.iter().map(ToString::to_string).collect();
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
         let message = format!("{capability} {}{why}", one.turn());
-        let status = non_success(kind, one.title(), &message);
+        let status = match is_worse {
+            true => non_success(NonSuccessKind::Failure, one.title(), &message),
+            false => unjudged(one.title(), &message, is_tolerated),
+        };
         suite.add_test_case(case(&format!("capability::{capability}"), &class, status, 0));
     }
     suite
@@ -223,6 +244,8 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
         ("candidate".to_owned(), matrix.candidate.to_string()),
         ("shaped".to_owned(), matrix.shaped.to_string()),
     ]);
+    let conflicts = matrix.conflicts.iter().filter(|conflict| conflict.cell == cell.cell);
+    all.extend(conflicts.map(|conflict| ("conflict".to_owned(), conflict.what.clone())));
     if let Some(facts) = &cell.facts {
         all.push(("accelerator".to_owned(), facts.accelerator.clone()));
         all.push(("image".to_owned(), facts.image.clone()));
@@ -235,6 +258,9 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     }
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
         all.push((format!("verdict.{capability}"), one.verdict().name().to_owned()));
+        // Of what the run found itself its own day is the day.
+        let since = one.since.filter(|_| one.recorded == Some(one.verdict()));
+        all.extend(since.map(|day| (format!("recorded.{capability}"), day.to_string())));
     }
     all
 }

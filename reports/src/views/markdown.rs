@@ -1,8 +1,8 @@
 //! `matrix.md`: what is supported where, for a README or a pull request.
 
-use crate::matrix::{CellReport, Matrix};
+use crate::matrix::Matrix;
 use crate::redact::one_line;
-use crate::standing::{Change, Effect, Standings};
+use crate::standing::{CellStanding, Change, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
@@ -73,8 +73,8 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
     }
     if shows("causes") {
         writeln!(out, "## Causes\n")?;
-        for cell in &matrix.cells {
-            cell_causes(out, &labels.of(cell), cell)?;
+        for cell in &standings.cells {
+            cell_causes(out, &labels.of(cell.report), cell)?;
         }
     }
     if shows("evidence") {
@@ -173,8 +173,8 @@ pub(crate) fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
     format!("{mark}{}", if emulated { "ᵉ" } else { "" })
 }
 
-fn cell_causes(out: &mut String, label: &str, cell: &CellReport) -> std::fmt::Result {
-    let explanations = causes::explanations(cell);
+fn cell_causes(out: &mut String, label: &str, standing: &CellStanding<'_>) -> std::fmt::Result {
+    let (cell, explanations) = (standing.report, causes::explanations(standing));
     let flaky = causes::flaky(cell);
     if explanations.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
         return Ok(());
@@ -184,13 +184,13 @@ fn cell_causes(out: &mut String, label: &str, cell: &CellReport) -> std::fmt::Re
         writeln!(out, "- ? **the cell could not go on** ({}): {}", failure.phase, short(&failure.message))?;
     }
     for why in explanations {
+        let place = why.place();
         match why.blame {
             Some(blame) => {
                 writeln!(out, "- ✗ **{}**: {} — {}", blame.component, short(&why.text), code(blame.test))?;
             }
             None => writeln!(out, "- – {}", short(&why.text))?,
         }
-        let place = format!("{}: {}", causes::words(&why.profiles), causes::names(&why.capabilities));
         writeln!(out, "  ({})", escape(&place))?;
     }
     for test in flaky {

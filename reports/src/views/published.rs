@@ -1,5 +1,6 @@
 //! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
 
+use crate::signature::{self, parts_of_recorded};
 use crate::standing::{is_main, recorded_answer};
 use crate::views::markdown::{escape, mark, short, table};
 use model::arch::Arch;
@@ -185,24 +186,89 @@ fn named(entry: &VerifiedEntry) -> String {
     }
 }
 
+/// Tests of one cause that are named; the rest is counted.
+const MOST_TESTS: usize = 3;
+
+/// A cause, known by its signature.
+#[derive(Default)]
+struct SeenCause {
+    /// What was seen, without where it was cut or cited; more than one, where the words differ.
+    words: BTreeSet<String>,
+    tests: BTreeSet<String>,
+    /// Where, in the entries' order, with the capabilities that it takes away there.
+    places: Vec<(String, BTreeSet<Capability>)>,
+}
+
 /// Each cause once, with the capabilities that it takes away and where it was seen.
 fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
-    let mut seen: BTreeMap<(Capability, String), Vec<String>> = BTreeMap::new();
+    let mut seen: BTreeMap<String, SeenCause> = BTreeMap::new();
     for entry in entries {
         let place = format!("{} ({})", named(entry), entry.environment);
         for (capability, found) in entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Unsupported) {
             for cause in &found.causes {
-                seen.entry((*capability, cause.to_string())).or_default().push(place.clone());
+                let (signature, words, test) = match parts_of_recorded(cause) {
+                    Some((component, seen, test)) => {
+                        (signature::of(component, &seen), format!("{component}: {seen}"), Some(test))
+                    }
+                    None => (cause.to_string(), cause.to_string(), None),
+                };
+                let one = seen.entry(signature).or_default();
+                one.words.insert(words);
+                one.tests.extend(test);
+                match one.places.iter_mut().find(|(known, _)| *known == place) {
+                    Some((_, capabilities)) => {
+                        capabilities.insert(*capability);
+                    }
+                    None => one.places.push((place.clone(), BTreeSet::from([*capability]))),
+                }
             }
         }
     }
-    for ((capability, cause), places) in &seen {
-        writeln!(out, "- ✗ `{capability}` on {}: {}", places.join(", "), short(cause))?;
+    let mut all: Vec<(&String, &SeenCause)> = seen.iter().collect();
+    let first = |cause: &SeenCause| cause.places.iter().filter_map(|(_, c)| c.first().copied()).min();
+    all.sort_by_key(|(_, cause)| first(cause));
+    for (signature, cause) in &all {
+        writeln!(out, "- ✗ {}: {}", cause.places(), short(&cause.words(signature)))?;
     }
-    if !seen.is_empty() {
+    if !all.is_empty() {
         writeln!(out)?;
     }
     Ok(())
+}
+
+impl SeenCause {
+    /// The capabilities that it takes away with where: `vmm.tdx` on 12 (container), 13 (vm).
+    fn places(&self) -> String {
+        let mut alike: Vec<(&BTreeSet<Capability>, Vec<&str>)> = Vec::new();
+        for (place, capabilities) in &self.places {
+            match alike.iter_mut().find(|(known, _)| *known == capabilities) {
+                Some((_, places)) => places.push(place.as_str()),
+                None => alike.push((capabilities, vec![place.as_str()])),
+            }
+        }
+        let told = alike.into_iter().map(|(capabilities, places)| {
+            let names: Vec<String> = capabilities.iter().map(|c| format!("`{c}`")).collect();
+            format!("{} on {}", names.join(", "), places.join(", "))
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// What was seen, and in which tests; where the words differ, what they have in common.
+    fn words(&self, signature: &str) -> String {
+        let seen = match self.words.first() {
+            Some(only) if self.words.len() == 1 => only.as_str(),
+            Some(_) | None => signature,
+        };
+        if self.tests.is_empty() {
+            return seen.to_owned();
+        }
+        let named: Vec<&str> = self.tests.iter().take(MOST_TESTS).map(String::as_str).collect();
+        let more = match self.tests.len().saturating_sub(MOST_TESTS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{seen} ({}{more})", named.join(", "))
+    }
 }
 
 fn versions(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
@@ -323,6 +389,51 @@ mod tests {
         let answer = can_run(&record, &first.release, profile);
         assert!(answer.contains("– not known yet: incomplete, 0 of 12 "), "{answer}");
         assert!(answer.contains("aarch64: ✓ᵉ yes, all 12"), "{answer}");
+    }
+
+    /// Whatever takes what away, under whatever profile's citation, of whichever kernel.
+    #[test]
+    fn a_cause_is_told_once_with_all_that_it_takes_away() {
+        let record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
+        let entry = |release: &str, of: &[(Capability, &[&str])]| {
+            let mut entry = record.verified[0].clone();
+            (entry.release, entry.environment) = (release.to_owned(), model::environment::Environment::Container);
+            let of = of.iter().map(|(capability, causes)| {
+                let plain = model::verified::VerifiedCapability::plain(Verdict::Unsupported);
+                let causes = causes.iter().map(|cause| (*cause).into()).collect();
+                (*capability, model::verified::VerifiedCapability { causes, ..plain })
+            });
+            entry.capabilities = of.collect();
+            entry
+        };
+        let (flags, xattrs) =
+            ("virtiofsd: exit code 1: unknown option (smoke::flags)", "virtiofsd: exit code 1: unknown option (x::a)");
+        let old = entry(
+            "12",
+            &[
+                (Capability::VmmTdx, &["qemu: no tdx-guest (src/runtime/qemu_amd64.go@3.32.0) (smoke::tdx)"]),
+                (Capability::VmmVfio, &["kernel: /boot/config-6.1.0-56-amd64 lacks: IOMMUFD (smoke::iommufd)"]),
+                (Capability::FsVirtioFs, &[flags]),
+                (Capability::FsVirtioFsAcl, &[flags, xattrs]),
+            ],
+        );
+        let new = entry(
+            "13",
+            &[
+                (Capability::VmmTdx, &["qemu: no tdx-guest (smoke::tdx)"]),
+                (Capability::VmmVfio, &["kernel: /boot/config-6.12.118-amd64 lacks: IOMMUFD (smoke::iommufd)"]),
+                (Capability::FsVirtioFs, &[flags]),
+            ],
+        );
+        let mut out = String::new();
+        causes(&mut out, &[&old, &new]).unwrap();
+        let lines = [
+            "- ✗ `vmm.vfio` on 12 (container), 13 (container): kernel: PATH lacks: IOMMUFD (smoke::iommufd)",
+            "- ✗ `vmm.tdx` on 12 (container), 13 (container): qemu: no tdx-guest (smoke::tdx)",
+            "- ✗ `fs.virtio-fs`, `fs.virtio-fs.acl` on 12 (container); `fs.virtio-fs` on 13 (container): virtiofsd: \
+             exit code 1: unknown option (smoke::flags, x::a)",
+        ];
+        assert_eq!(out.trim_end().lines().collect::<Vec<_>>(), lines);
     }
 
     #[test]

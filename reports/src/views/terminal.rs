@@ -1,8 +1,8 @@
 //! A run on a terminal, or in a log: what has changed, the answers, the matrix, the causes.
 
-use crate::matrix::{CellReport, Matrix};
+use crate::matrix::Matrix;
 use crate::redact::one_line;
-use crate::standing::{Change, Effect, Standings};
+use crate::standing::{CellStanding, Change, Effect, Standings};
 use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
@@ -39,8 +39,8 @@ pub fn terminal(standings: &Standings<'_>, width: usize, colour: bool) -> String
     }
     out.legend();
     let labels = Labels::new(matrix);
-    for cell in &matrix.cells {
-        out.causes(&labels.of(cell), cell);
+    for cell in &standings.cells {
+        out.causes(&labels.of(cell.report), cell);
     }
     out.text
 }
@@ -207,8 +207,8 @@ impl Out {
         }
     }
 
-    fn causes(&mut self, label: &str, cell: &CellReport) {
-        let explanations = causes::explanations(cell);
+    fn causes(&mut self, label: &str, standing: &CellStanding<'_>) {
+        let (cell, explanations) = (standing.report, causes::explanations(standing));
         let flaky = causes::flaky(cell);
         if explanations.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
             return;
@@ -220,7 +220,7 @@ impl Out {
             self.wrapped(Colour::Yellow, "  ?  ", &text);
         }
         for why in explanations.iter().take(MAX_CAUSES) {
-            let place = format!("[{}: {}]", causes::words(&why.profiles), causes::names(&why.capabilities));
+            let place = format!("[{}]", why.place());
             let text = one_line(&why.text, MAX_CAUSE);
             match why.blame {
                 Some(blame) => {

@@ -132,6 +132,11 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
                    packages, so that nothing is said of the distro's own";
         out.push(format!("The run is shaped: {why}."));
     }
+    out.extend(
+        matrix.conflicts.iter().map(|conflict| {
+            format!("Runs that were merged do not go together in {}: {}.", conflict.cell, conflict.what)
+        }),
+    );
     out.extend(disagreements(matrix));
     out.extend(standings.notes());
     out.extend(standings.issues.iter().filter_map(|issue| sentence(&issue.words()?)));

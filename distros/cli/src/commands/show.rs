@@ -1,5 +1,9 @@
 //! What `show` prints.
 
+mod recorded;
+
+pub(super) use recorded::{OLDER_TESTS, ago, named};
+
 use super::support::Support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};
 use super::{Exit, Format, arch_parser, json};
@@ -7,20 +11,19 @@ use anyhow::Result;
 use clap::Args;
 use jiff::civil::Date;
 use model::arch::Arch;
-use model::capability::Capability;
 use model::database::Database;
 use model::diagnostic::printable;
+use model::package::PackageName;
 use model::record::{ReleaseEntry, ResolveError, StatedFact};
 use model::release::Release;
 use model::target;
-use model::verified::{Verdict, VerifiedEntry};
+use model::verified::VerifiedEntry;
+use operator::packages::Packages;
+use recorded::InstalledVersions;
+use root::Root;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
-
-/// What is named in one line; the rest is counted.
-const MOST_NAMED: usize = 3;
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
@@ -56,6 +59,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
             for target in &found.releases {
                 all.extend(releases(&database, &target.to_string(), arch)?);
             }
+            if arguments.format == Format::Human {
+                all.iter_mut().for_each(|one| one.installed = installed(&root, one));
+            }
             all
         }
     };
@@ -72,6 +78,22 @@ struct Shown {
     entry: ReleaseEntry,
     facts: Vec<StatedFact>,
     verified: Vec<VerifiedEntry>,
+    /// What is installed of what was verified, where the release is the system's and its packages can be asked.
+    installed: Option<InstalledVersions>,
+}
+
+/// What is installed of the packages that a release was verified with; nothing where that cannot be asked.
+fn installed(root: &Root, shown: &Shown) -> Option<InstalledVersions> {
+    if shown.verified.is_empty() {
+        return None;
+    }
+    let packages = Packages::read(root, Some(shown.release.package_manager)).ok()?;
+    let names = shown.verified.iter().flat_map(|entry| entry.versions.keys());
+    let version = |name: &PackageName| {
+        let found = packages.installed(name.as_str()).ok()?;
+        Some((name.clone(), found.into_iter().next().map(|one| one.version)))
+    };
+    names.map(version).collect()
 }
 
 /// The releases that `text` names; those that lack the architecture are left out unless none is left.
@@ -100,6 +122,7 @@ fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
                 .collect(),
             release,
             entry: entry.clone(),
+            installed: None,
         });
     }
     match lacking {
@@ -147,101 +170,11 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
     if shown.verified.is_empty() {
         out += "  nothing verified yet: run `kata-qualify`\n";
     } else {
-        out += &matrix(&shown.verified, today);
+        out += &recorded::matrix(&shown.verified, shown.installed.as_ref(), today);
     }
     // Records may come from anywhere: each line is made safe for the terminal.
     let safe: Vec<String> = out.lines().map(printable).collect();
     safe.join("\n") + "\n"
-}
-
-/// Capabilities by profile and environment, then the causes.
-fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
-    let head = |e: &VerifiedEntry| format!("{}/{}", e.profile, e.environment);
-    let capabilities: BTreeSet<Capability> = entries.iter().flat_map(|e| e.capabilities.keys().copied()).collect();
-    let first = capabilities.iter().map(|c| c.name().len()).max().unwrap_or(0);
-    let width = |e: &VerifiedEntry| head(e).len().max("not-applicable".len());
-    let mut out = String::from("  verified\n");
-    for entry in entries {
-        let _ = writeln!(out, "    {}: {}", head(entry), summary(entry, today));
-    }
-    let mut row = |name: &str, cell: &dyn Fn(&VerifiedEntry) -> String| {
-        let mut line = format!("    {name:first$}");
-        for entry in entries {
-            let _ = write!(line, "  {:1$}", cell(entry), width(entry));
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-    };
-    row("", &head);
-    for shown in &capabilities {
-        row(shown.name(), &|e| match e.capabilities.get(shown) {
-            Some(capability) => capability.verdict.to_string(),
-            None => "-".to_owned(),
-        });
-    }
-    row("basis", &|e| e.basis.to_string());
-    if entries.iter().any(|e| e.shaped) {
-        // The packages may not have been the distro's own.
-        row("shaped", &|e| if e.shaped { "yes" } else { "-" }.to_owned());
-    }
-    row("tested", &|e| e.tested.to_string());
-    row("age", &|e| age(e.tested, today));
-    let mut said = BTreeSet::new();
-    for entry in entries {
-        for (name, capability) in &entry.capabilities {
-            for cause in &capability.causes {
-                said.insert(format!("    {} {name}: {cause}", head(entry)));
-            }
-            if let Some(workaround) = &capability.workaround {
-                said.insert(format!("    {} {name}: workaround: {workaround}", head(entry)));
-            }
-        }
-    }
-    for line in said {
-        let _ = writeln!(out, "{line}");
-    }
-    out
-}
-
-/// What is said of an entry that another set of tests judged than this version's.
-pub(super) const OLDER_TESTS: &str = ", by an older set of tests";
-
-/// An entry in one line: `7 of 8 supported, not vmm.vsock, on emulated basis, 12 days ago`.
-fn summary(entry: &VerifiedEntry, today: Date) -> String {
-    let judged = entry.capabilities.iter().filter(|(_, said)| said.verdict.is_decided());
-    let (supported, others): (Vec<_>, Vec<_>) = judged.partition(|(_, said)| said.verdict == Verdict::Supported);
-    let others: Vec<&str> = others.iter().map(|(capability, _)| capability.name()).collect();
-    let lacking = match others.as_slice() {
-        [] => String::new(),
-        some => format!(", not {}", named(some)),
-    };
-    let (count, basis) = (supported.len() + others.len(), entry.basis.marked(entry.shaped));
-    let (older, ago) = (if entry.is_by_older_tests() { OLDER_TESTS } else { "" }, ago(entry.tested, today));
-    format!("{} of {count} supported{lacking}, on {basis} basis{older}, {ago}", supported.len())
-}
-
-/// A few of what there is; the rest is counted.
-pub(super) fn named(all: &[&str]) -> String {
-    match all.len().saturating_sub(MOST_NAMED) {
-        0 => all.join(", "),
-        more => format!("{} and {more} more", all[..MOST_NAMED].join(", ")),
-    }
-}
-
-/// How long ago a day was, for the end of a sentence.
-pub(super) fn ago(tested: Date, today: Date) -> String {
-    let age = age(tested, today);
-    if tested < today { format!("{age} ago") } else { age }
-}
-
-/// How long ago a day was, in words.
-fn age(tested: Date, today: Date) -> String {
-    let days = tested.until(today).map_or(0, |span| span.get_days());
-    match days {
-        ..0 => "in the future".to_owned(),
-        0 => "today".to_owned(),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
-    }
 }
 
 /// For programs.
@@ -298,27 +231,4 @@ fn run_json(entry: &VerifiedEntry) -> Value {
         "versions": versions,
         "capabilities": capabilities,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use jiff::civil::date;
-
-    #[test]
-    fn ages_are_told_in_days() {
-        let today = date(2026, 11, 21);
-        assert_eq!(age(today, today), "today");
-        assert_eq!(age(date(2026, 11, 20), today), "1 day");
-        assert_eq!(age(date(2025, 11, 21), today), "365 days");
-        assert_eq!(age(date(2027, 1, 1), today), "in the future");
-        assert_eq!(ago(today, today), "today");
-        assert_eq!(ago(date(2026, 11, 19), today), "2 days ago");
-    }
-
-    #[test]
-    fn of_many_a_few_are_named() {
-        assert_eq!(named(&["a", "b", "c"]), "a, b, c");
-        assert_eq!(named(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
-    }
 }

@@ -108,9 +108,10 @@ fn candidates_are_held_against_their_own_release_and_others_against_one_that_is_
     let of = |like: &RunArguments, from: Option<&str>| {
         donor(&case(), like, from, test, &database).map_err(|e| e.to_string())
     };
-    assert_eq!(of(&run_arguments(&["--install", "strace"]), None).unwrap(), "debian:12");
-    assert_eq!(of(&run_arguments(&["--install", "strace"]), Some("debian:trixie")).unwrap(), "debian:13");
-    assert_ne!(of(&run_arguments(&[]), None).unwrap(), "debian:12");
+    let named = |like: &RunArguments, from: Option<&str>| of(like, from).unwrap().unwrap();
+    assert_eq!(named(&run_arguments(&["--install", "strace"]), None), "debian:12");
+    assert_eq!(named(&run_arguments(&["--install", "strace"]), Some("debian:trixie")), "debian:13");
+    assert_ne!(named(&run_arguments(&[]), None), "debian:12");
     assert!(of(&run_arguments(&[]), Some("debian")).unwrap_err().contains("expected one release"));
 }
 
@@ -130,12 +131,26 @@ fn what_was_found_is_said_with_the_commands() {
          \x20 with virtiofsd of debian:13: passes\n    kata-qualify run b\n\
          it passes with virtiofsd of debian:13: the smallest swap that turns it green\n"
     );
+    let (both, qemu) = (vec![Component::Virtiofsd, Component::Qemu], vec![vec![Component::Qemu]]);
     for (finding, expected) in [
+        (Finding::Green(both.clone()), "virtiofsd and qemu of debian:13, and fails with each part of these alone"),
+        (
+            Finding::MayBeLess { green: both, parts: qemu },
+            "no verdict: it passes with virtiofsd and qemu of debian:13, and so it may with less, which was not judged \
+             for certain: qemu of debian:13",
+        ),
         (Finding::None, "no swap with components of debian:13 turns it green"),
         (Finding::Control(Seen::Passed), "no verdict: with nothing swapped it passes now"),
         (Finding::OtherFailure("t".to_owned()), "fails in another way now: t"),
+        (
+            Finding::NoDonor,
+            "no verdict: no release is recorded where it passes under go-3.32: name one by `kata-qualify",
+        ),
         (Finding::NothingToSwap, "no verdict: nothing that takes part"),
-        (Finding::NoneJudged(vec![vec![Component::Qemu]]), "could not be judged: qemu of debian:13"),
+        (
+            Finding::NoneCertain(vec![(vec![Component::Qemu], Seen::Sometimes { passed: 1, of: 2 })]),
+            "no verdict: no swap turned it green each time, and with qemu of debian:13 it passes 1 of 2 times",
+        ),
     ] {
         let text = said(&case(), "debian:13", &[], &finding);
         assert!(text.contains(expected), "{text}");
@@ -150,6 +165,30 @@ fn each_case_has_a_folder_of_its_own() {
     assert_eq!(names, ["001-rename_is_atomic", "002-rename_is_atomic"].map(|name| below.join(name)));
     std::fs::write(dir.path().join("file"), "").unwrap();
     assert!(free_folder(&dir.path().join("file"), &case()).is_err());
+}
+
+/// A case without a release to take components from is over, and hides no other one.
+#[test]
+fn without_a_donor_there_is_no_verdict_and_the_next_case_is_looked_into() {
+    let database = Database::embedded();
+    let dir = tempfile::tempdir().unwrap();
+    // No record has such a profile.
+    let case = Case { profile: "go-none".to_owned(), ..case() };
+    let below = dir.path().join(FOLDER);
+    let cases: Vec<(Case, PathBuf)> = (0..2).map(|_| (case.clone(), free_folder(&below, &case).unwrap())).collect();
+    let all = looked_into(&cases, &run_arguments(&["--format", "json"]), None, &database).unwrap();
+    assert!(matches!(all[..], [Ended::Found(Finding::NoDonor), Ended::Found(Finding::NoDonor)]));
+    for (_, folder) in &cases {
+        let told = std::fs::read_to_string(folder.join(FILE)).unwrap();
+        assert!(told.contains("no verdict: no release is recorded where it passes under go-none"), "{told}");
+    }
+}
+
+/// What follows a document of JSON, or stands among events, no program can read.
+#[test]
+fn standard_output_has_findings_for_people_alone() {
+    let of = |words: &[&str]| is_for_people(run_arguments(words).format);
+    assert_eq!([of(&[]), of(&["--format", "json"]), of(&["--format", "ndjson"])], [true, false, false]);
 }
 
 #[test]

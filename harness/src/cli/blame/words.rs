@@ -59,18 +59,35 @@ pub(super) fn said(case: &Case, from: &str, seen: &[(Vec<Component>, String, See
         out.push_str(&format!("  with {}: {seen}\n    {command}\n", named(swap, from)));
     }
     out.push_str(&match finding {
+        Finding::Green(swap) if swap.len() > 1 => {
+            format!("it passes with {}, and fails with each part of these alone\n", named(swap, from))
+        }
         Finding::Green(swap) => {
             format!("it passes with {}: the smallest swap that turns it green\n", named(swap, from))
         }
+        Finding::MayBeLess { green, parts } => {
+            let parts: Vec<String> = parts.iter().map(|swap| named(swap, from)).collect();
+            format!(
+                "no verdict: it passes with {}, and so it may with less, which was not judged for certain: {}\n",
+                named(green, from),
+                parts.join("; ")
+            )
+        }
         Finding::None => format!("no swap with components of {from} turns it green\n"),
-        Finding::NoneJudged(unjudged) => {
-            let lost: Vec<String> = unjudged.iter().map(|swap| named(swap, from)).collect();
-            format!("no verdict: no swap turned it green, and these could not be judged: {}\n", lost.join("; "))
+        Finding::NoneCertain(uncertain) => {
+            let told: Vec<String> =
+                uncertain.iter().map(|(swap, seen)| format!("with {} it {seen}", named(swap, from))).collect();
+            format!("no verdict: no swap turned it green each time, and {}\n", told.join("; "))
         }
         Finding::Control(seen) => format!("no verdict: with nothing swapped it {seen} now\n"),
         Finding::OtherFailure(signature) => {
             format!("no verdict: with nothing swapped it fails in another way now: {signature}\n")
         }
+        Finding::NoDonor => format!(
+            "no verdict: no release is recorded where it passes under {}: name one by `kata-qualify blame RUN {} --from \
+             RELEASE`\n",
+            case.profile, case.test
+        ),
         Finding::NothingToSwap => {
             format!("no verdict: nothing that takes part in this test can be swapped for that of {from}\n")
         }

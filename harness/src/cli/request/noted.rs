@@ -14,6 +14,7 @@ pub(super) fn facts(arguments: &RunArguments) -> RunFacts {
         vm_memory_mib: arguments.environments.contains(&In::Vm).then_some(arguments.vm_memory),
         has_callers_keys: !arguments.images.mirror_keys.is_empty(),
         has_callers_image: given_images(&arguments.images).next().is_some(),
+        strict: arguments.strict,
     }
 }
 
@@ -95,6 +96,7 @@ mod tests {
         };
         assert_eq!(facts(&all), told);
         assert_eq!(options(&all), ["--vm-memory 4096", "--repeat 5"]);
+        assert!(facts(&parsed(&["--strict"])).strict);
         let checked = format!("x.tar#{}", "0".repeat(64));
         let key = ["--mirror", "file:///m", "--mirror-key", "k"];
         for more in

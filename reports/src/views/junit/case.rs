@@ -17,6 +17,8 @@ pub(super) struct Cases<'a> {
     /// The last word on each test.
     last: BTreeMap<&'a str, FinalOutcome>,
     run_files: RunFiles<'a>,
+    /// Whether what could not be judged makes no exit code.
+    tolerates_gaps: bool,
 }
 
 impl<'a> Cases<'a> {
@@ -25,8 +27,9 @@ impl<'a> Cases<'a> {
         profile: &'a str,
         instances: &[&'a TestRun],
         run_files: RunFiles<'a>,
+        tolerates_gaps: bool,
     ) -> Cases<'a> {
-        Cases { cell, profile, last: last_words(instances), run_files }
+        Cases { cell, profile, last: last_words(instances), run_files, tolerates_gaps }
     }
 
     /// The case of a test.
@@ -39,7 +42,7 @@ impl<'a> Cases<'a> {
                 let message = format!("{}\n{}", failure.observed, self.turns(&instance.test));
                 non_success(NonSuccessKind::Failure, failure.component.name(), &message)
             }
-            (Weight::Error(why), _) => non_success(NonSuccessKind::Error, "error", &why),
+            (Weight::Error(why), _) => unjudged("error", &why, self.tolerates_gaps),
             (Weight::Excused(why), outcome) => excused(&why, &wording::detail(outcome)),
             (_, Outcome::Skip { reason }) => skipped("skip", reason),
             (_, Outcome::Blocked { by }) => skipped("blocked", &self.blocked(by)),
@@ -129,6 +132,11 @@ pub(super) fn non_success(kind: NonSuccessKind, ty: &str, message: &str) -> Test
     let mut status = TestCaseStatus::non_success(kind);
     status.set_type(ty).set_message(head(message)).set_description(clean(message));
     status
+}
+
+/// What could not be judged: an error, or skipped where a pipeline tolerates it.
+pub(super) fn unjudged(ty: &str, message: &str, is_tolerated: bool) -> TestCaseStatus {
+    if is_tolerated { skipped("unjudged", message) } else { non_success(NonSuccessKind::Error, ty, message) }
 }
 
 pub(super) fn skipped(ty: &str, reason: &str) -> TestCaseStatus {

@@ -264,10 +264,19 @@ fn no_two_cells_have_one_file() {
     assert_eq!(file_name(&id("a", "b-c"), &mut taken), "a-b-c-x86_64-container-2.xml");
 }
 
-/// A run that is made up: what became of each test under two profiles, and what may be wrong with cell and run.
+/// A run that is made up: what became of each test under two profiles, what may be wrong with cell and run, and what it is
+/// held against.
 #[derive(Debug, Clone)]
 struct Made {
     outcomes: Vec<u8>,
+    /// Those of a base run, if it has one: then neither record nor known issues count.
+    base: Option<Vec<u8>>,
+    /// Which of [`ISSUES`] is known; none of them beyond their number.
+    issue: usize,
+    /// Which cells a pipeline planned, if it is one's.
+    planned: Option<Vec<&'static str>>,
+    brought: bool,
+    candidate: bool,
     /// What the record says of each capability; nothing above the number of verdicts.
     recorded: Vec<usize>,
     is_recorded: bool,
@@ -283,10 +292,18 @@ struct Made {
 fn made() -> impl Strategy<Value = Made> {
     let tests = 2 * sample::catalogue().len();
     let capabilities = suites::capability::Capability::ALL.len();
-    let flags = prop::collection::vec(prop::bool::weighted(0.3), 8);
-    let outcomes = prop::collection::vec(prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4, 5]), tests);
-    (outcomes, prop::collection::vec(0..9usize, capabilities), flags).prop_map(|(outcomes, recorded, flags)| Made {
+    let flags = prop::collection::vec(prop::bool::weighted(0.3), 11);
+    let outcomes = || prop::collection::vec(prop::sample::select(vec![0, 0, 0, 0, 1, 1, 2, 3, 4, 5]), tests);
+    let recorded = prop::collection::vec(0..9usize, capabilities);
+    let planned = prop::sample::select(vec![vec!["13"], vec!["13", "12"], vec!["12"], vec![]]);
+    let beside = (0..2 * ISSUES.len(), prop::option::weighted(0.4, planned));
+    (outcomes(), outcomes(), recorded, flags, beside).prop_map(|(outcomes, base, recorded, flags, beside)| Made {
         outcomes,
+        base: flags[8].then_some(base),
+        issue: beside.0,
+        planned: beside.1,
+        brought: flags[9],
+        candidate: flags[10],
         recorded,
         is_recorded: !flags[0],
         same_tests: !flags[1],
@@ -299,21 +316,89 @@ fn made() -> impl Strategy<Value = Made> {
     })
 }
 
+/// What may be known of the sample's virtiofsd: that a test or a cause fails, what matches nothing, and what has expired.
+const ISSUES: &[&str] = &[
+    "test: 'filesystem::virtio_fs::rename_is_atomic', expires: 2027-01-31",
+    "test: 'filesystem::virtio_fs::rename_is_atomic', expires: 2026-07-01",
+    "test: 'smoke::qmp_replies_parse', environments: vm, expires: 2027-01-31",
+    "signature: 'virtiofsd: it fails', expires: 2027-01-31",
+    "signature: 'virtiofsd: something else', expires: 2027-01-31",
+];
+
+/// What is known to fail where the number is that of an entry.
+fn known(number: usize) -> Vec<model::known_issues::KnownIssue> {
+    let Some(entry) = ISSUES.get(number) else { return Vec::new() };
+    let text = format!(
+        "distro: debian\nknown-issues:\n  - {{id: one, package: virtiofsd, versions: all, url: 'https://bugs.example/1', \
+         owner: somebody, {entry}}}\n"
+    );
+    model::known_issues::KnownIssuesFile::parse(Path::new("debian.yaml"), &text).unwrap().issues
+}
+
 /// Its exit code, and how many failures and errors its files have.
 fn counted(made: &Made) -> (u8, usize, usize) {
     let catalogue: Vec<Test> = sample::catalogue()
         .into_iter()
         .map(|test| Test { place: suites::catalogue::Place::OwnGuest, ..test })
         .collect();
+    let matrix = matrix(&journal(made, &made.outcomes, &catalogue), &catalogue, &sample::profiles());
+    let said = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
+        let verdict = Verdict::ALL.get(*number)?;
+        Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
+    });
+    let entry = model::verified::VerifiedEntry {
+        environment: matrix.cells[0].cell.environment,
+        profile: "go-3.2".to_owned(),
+        test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
+        capabilities: said.collect(),
+        ..sample::recorded().remove(0)
+    };
+    let (entries, issues) = (if made.is_recorded { vec![entry] } else { Vec::new() }, known(made.issue));
+    let base = made.base.as_ref().map(|outcomes| {
+        let journal = journal(made, outcomes, &catalogue);
+        crate::standing::BaseRun::new(crate::matrix::matrix(&journal, &catalogue, &sample::profiles()))
+    });
+    let recorded = match &base {
+        Some(base) => base.recorded(),
+        None => {
+            let recorded = crate::standing::Recorded::of_distro("debian", &entries);
+            recorded.knowing("debian", model::package_manager::PackageManager::Apt, &issues)
+        }
+    };
+    let mut standings = Standings::new(&matrix, recorded, made.strict);
+    if let Some(releases) = &made.planned {
+        let environment = matrix.cells[0].cell.environment;
+        let planned = releases.iter().map(|release| CellId { environment, ..cell(release) });
+        let planned: Vec<CellId> = planned.collect();
+        let held = crate::pipeline::Pipeline::new(&standings, &planned).held();
+        standings = standings.clone().held(held);
+    }
+    let files = files(&standings, &catalogue, &[]);
+    let sum = |name: &str| -> usize {
+        let of = |text: &String| {
+            let xml = roxmltree::Document::parse(text).unwrap();
+            xml.root_element().attribute(name).unwrap().parse::<usize>().unwrap()
+        };
+        files.iter().map(|(_, text)| of(text)).sum()
+    };
+    (standings.effect().exit_code(), sum("failures"), sum("errors"))
+}
+
+/// The journal of a run with these outcomes.
+fn journal(made: &Made, outcomes: &[u8], catalogue: &[Test]) -> Journal {
     let profiles: &[&str] = if made.unknown_profile { &["go-3.2", "go-0.1"] } else { &["go-3.2", "rs-4.0"] };
     let mut maker = Maker::default();
     maker.start(profiles, &["13"]);
-    if let Some(Event::RunStarted { filter, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
+    if let Some(Event::RunStarted { filter, candidate, .. }) = maker.journal.entries.last_mut().map(|e| &mut e.event) {
         *filter = made.filtered.then(|| "some".to_owned());
+        *candidate = made.candidate;
     }
     maker.push(Event::CellStarted { cell: cell("13") });
-    maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(model::verified::Basis::Emulated) });
-    for (number, kind) in made.outcomes.iter().enumerate() {
+    let mut facts = sample::facts(model::verified::Basis::Emulated);
+    let mine = (Component::Virtiofsd, "mine (sha256 0123)".to_owned());
+    facts.candidates.extend(made.brought.then_some(mine));
+    maker.push(Event::CellFacts { cell: cell("13"), facts });
+    for (number, kind) in outcomes.iter().enumerate() {
         let (test, profile) = (&catalogue[number / 2], profiles[number % 2]);
         let outcome = match kind {
             0 => Outcome::Pass,
@@ -337,30 +422,7 @@ fn counted(made: &Made) -> (u8, usize, usize) {
         let text = serde_json::to_string(&maker.journal.entries).unwrap().replace("/container", "/vm");
         maker.journal.entries = serde_json::from_str(&text).unwrap();
     }
-    let matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
-    let said = suites::capability::Capability::ALL.iter().zip(&made.recorded).filter_map(|(capability, number)| {
-        let verdict = Verdict::ALL.get(*number)?;
-        Some((*capability, model::verified::VerifiedCapability::plain(*verdict)))
-    });
-    let entry = model::verified::VerifiedEntry {
-        environment: matrix.cells[0].cell.environment,
-        profile: "go-3.2".to_owned(),
-        test_set: if made.same_tests { matrix.test_set.clone() } else { "0123456789ab".to_owned() },
-        capabilities: said.collect(),
-        ..sample::recorded().remove(0)
-    };
-    let entries = if made.is_recorded { vec![entry] } else { Vec::new() };
-    let recorded = crate::standing::Recorded::of_distro("debian", &entries);
-    let standings = Standings::new(&matrix, recorded, made.strict);
-    let files = files(&standings, &catalogue, &[]);
-    let sum = |name: &str| -> usize {
-        let of = |text: &String| {
-            let xml = roxmltree::Document::parse(text).unwrap();
-            xml.root_element().attribute(name).unwrap().parse::<usize>().unwrap()
-        };
-        files.iter().map(|(_, text)| of(text)).sum()
-    };
-    (standings.effect().exit_code(), sum("failures"), sum("errors"))
+    maker.journal
 }
 
 proptest! {

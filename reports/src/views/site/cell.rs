@@ -6,8 +6,8 @@ use super::known::Why;
 use super::page::{Here, MOST, document, fitting, left_out, legend, mark, message, scroll, time};
 use super::results;
 use super::{Put, Site, SiteCell};
-use crate::matrix::{CellReport, ProfileHead};
-use crate::standing::is_main;
+use crate::matrix::ProfileHead;
+use crate::standing::{CellStanding, is_main};
 use crate::views::{causes, wording};
 use maud::{Markup, PreEscaped, html};
 use model::verified::Verdict;
@@ -106,7 +106,9 @@ fn one(here: &Here<'_>, cell: &SiteCell<'_>, profile: &str, capability: Capabili
 /// Why capabilities are not supported: what the run of its tests showed, and what is known from elsewhere.
 fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     let mut for_causes = *room / 2;
-    let items = cell.report.map(|report| of_report(here, report)).unwrap_or_default();
+    let run = cell.run.and_then(|run| here.site.runs.get(run));
+    let standing = run.and_then(|run| run.standings.cells.iter().find(|one| one.report.cell == cell.id));
+    let items = standing.map(|standing| of_run(here, standing)).unwrap_or_default();
     let (shown, left) = fitting(items.into_iter(), &mut for_causes, |item| item);
     // In a run's own pages all is of the run.
     let recorded = if here.site.is_run { Vec::new() } else { recorded(here, cell) };
@@ -127,15 +129,16 @@ fn why(here: &Here<'_>, cell: &SiteCell<'_>, room: &mut usize) -> Markup {
     }
 }
 
-fn of_report(here: &Here<'_>, report: &CellReport) -> Vec<Markup> {
+fn of_run(here: &Here<'_>, standing: &CellStanding<'_>) -> Vec<Markup> {
+    let report = standing.report;
     let errors = report.errors.iter().map(|failure| {
         html! { li.error { b { "The cell could not go on" } " (" (failure.phase) ")" (message(&failure.message)) } }
     });
-    let causes = causes::explanations(report);
+    let causes = causes::explanations(standing);
     let causes = causes.iter().map(|why| {
         html! { li class=(if why.blame.is_some() { "fail" } else { "gap" }) {
             @if let Some(blame) = why.blame { b { (blame.component.name()) } " " (here.test(blame.test)) " " }
-            span.muted { (causes::words(&why.profiles)) ": " (causes::names(&why.capabilities)) }
+            span.muted { (why.place()) }
             (message(&why.text))
         } }
     });
