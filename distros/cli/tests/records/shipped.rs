@@ -21,7 +21,7 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// A record's top-level keys in the order in which a reader looks for them.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "apiVersion",
     "distro",
     "ids",

@@ -214,7 +214,8 @@ mod tests {
     fn what_is_late_on_hardware_has_failed_where_kata_has_a_deadline() {
         let env = FakeEnvironment::of("go-3.32").with("/boot/config-6.12", &["CONFIG_HOTPLUG_PCI=y\n"]);
         let late = |emulated: bool, wait: fn(&dyn Machine, Duration, &str) -> Wait, seen: Option<&str>| {
-            let mut machine = FakeMachine { emulated, ..FakeMachine::of("go-3.32") };
+            let mut machine = FakeMachine::of("go-3.32");
+            machine.emulated = emulated;
             let wait = wait(&machine, Duration::ZERO, "the guest had it");
             let progress = |_: &mut dyn Machine| Ok(seen.map(str::to_owned));
             within(&env, &mut machine, &wait, &["HOTPLUG_PCI"], |_| Ok(None::<()>), progress).unwrap_err()
