@@ -304,10 +304,10 @@ impl MergedConfiguration {
     /// Another VMM beside QEMU: the Go runtime runs whichever its map hands over last, by chance
     /// (`updateRuntimeConfigHypervisor` in `src/runtime/pkg/katautils/config.go@3.30.0`).
     ///
-    /// The Rust runtime goes by `hypervisor_name`.
+    /// The Rust runtime goes by `hypervisor_name`, and reads the other section, too.
     pub(super) fn other_vmm(&self, runtime: Runtime) -> Option<Problem> {
-        let is_other = |path: &Vec<String>| path.len() > 2 && path[0] == "hypervisor" && path[1] != "qemu";
-        let (path, leaf) = self.leaves.iter().find(|(path, _)| is_other(path) && runtime == Runtime::Go)?;
+        let mut set = self.leaves.iter().filter(|_| runtime == Runtime::Go);
+        let (path, leaf) = set.find(|(path, _)| path.len() > 2 && path[0] == "hypervisor" && path[1] != "qemu")?;
         let message = format!(
             "hypervisor.{} is set beside hypervisor.qemu: Kata takes either of the two VMMs, by chance",
             path[1]
