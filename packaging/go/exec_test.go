@@ -75,7 +75,7 @@ func system(t *testing.T) *Client {
 		{"usr/libexec/virtiofsd", "\x7fELF --shared-dir"},
 		{"boot/vmlinuz-6.1", ""},
 		{"opt/kata/vmlinux", ""},
-		{"opt/kata/image", ""},
+		{"opt/kata/image", "image"},
 		{"opt/kata/bin/containerd-shim-kata-v2", ""},
 		{base + "/configuration-qemu.toml", kata},
 	} {

@@ -224,6 +224,31 @@ fn what_undoes_katas_configuration_is_told() {
             "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n",
             "2: hypervisor.qemu.virtio_fs_cache_size is 1024",
         ),
+        (
+            "a flash that is missing",
+            "[hypervisor.qemu]\npflashes = [\"/nowhere\"]\n",
+            "2: hypervisor.qemu.pflashes is /nowhere, which is not there",
+        ),
+        (
+            "an image that is empty",
+            "[hypervisor.qemu]\nimage = \"/usr/bin/crio\"\n",
+            "2: hypervisor.qemu.image is /usr/bin/crio, which is empty",
+        ),
+        (
+            "a key of the other runtime",
+            "[agent.kata]\nreconnect_timeout_ms = 9000\n",
+            "2: Kata 3.30.0 does not know `reconnect_timeout_ms` and would refuse",
+        ),
+        (
+            "a value of another kind",
+            "[hypervisor.qemu]\nkernel = 1\n",
+            "2: hypervisor.qemu.kernel is a number, and text in /opt/kata/",
+        ),
+        (
+            "a second VMM",
+            "[hypervisor.clh]\nenable_debug = true\n",
+            "2: hypervisor.clh is set beside hypervisor.qemu: Kata takes either",
+        ),
         ("no TOML", "x = [\n", "1: not TOML, Kata would not start"),
     ] {
         tell_one(&machine, name, |m| later(m, text), &format!("/{LATER}:{expected}"));
@@ -248,6 +273,21 @@ fn what_undoes_katas_configuration_is_told() {
             ),
         ],
     );
+}
+
+/// The Rust runtime minds it in the main file, too, and `configure` says so at once.
+#[test]
+fn a_key_below_agent_that_the_rust_runtime_refuses_is_told() {
+    let machine = Machine::new();
+    let main = format!("/{BASE}/configuration-qemu.toml");
+    let call = ["configure", "--profile", "rs-4.0", "--kata-config", main.as_str()];
+    assert_eq!(machine.run(&call).code, 0);
+    replace(&machine, &format!("m{main}"), "kernel_modules=[]", "dial_timeout = 90");
+    let expected = format!("{main}:17: Kata 4.0.0 does not know `dial_timeout`");
+    let told = machine.told_by_check();
+    assert!(told.iter().any(|t| t.starts_with(&expected)), "{told:?}");
+    let output = machine.run(&call);
+    assert!(output.code == 13 && output.stderr.contains(&expected), "{}", output.stderr);
 }
 
 #[test]

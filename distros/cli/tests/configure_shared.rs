@@ -245,20 +245,20 @@ fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
 fn drop_ins_that_a_copy_does_not_have_are_told() {
     let machine = everything_in_one_folder();
     // Of these, ours takes the place of one, another is another VMM's, and two would be lost.
-    let mine = "[hypervisor.qemu]\nenable_debug = true\npath = \"/mine\"\n[hypervisor.clh]\nx = 1\n[agent.kata]\ny = [\"z\"]\n";
+    let mine = "[hypervisor.qemu]\nenable_debug = true\npath = \"/mine\"\n[hypervisor.clh]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
     machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), mine);
     for _ in 0..2 {
         let output = machine.run(&["configure", "--profile", "go-3.29"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
         let told = format!(
             "warning: /{BASE}/config.d/60-mine.toml is not read by it: what it is to have (hypervisor.qemu.enable_debug = true, \
-             agent.kata.y = [\"z\"]) goes to /etc/kata-containers/config.d\n"
+             agent.kata.enable_tracing = true) goes to /etc/kata-containers/config.d\n"
         );
         assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
         assert_eq!(output.stderr.matches("is not read by it").count(), 1, "{}", output.stderr);
     }
     // Where it has them, there is nothing to tell.
-    let theirs = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\ny = [\"z\"]\n";
+    let theirs = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\nenable_tracing = true\n";
     machine.file("m/etc/kata-containers/config.d/60-mine.toml", theirs);
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert!(output.code == 0 && !output.stderr.contains("is not read by it"), "{}", output.stderr);

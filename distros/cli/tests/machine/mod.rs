@@ -89,7 +89,7 @@ impl Machine {
         machine.file("m/boot/vmlinuz-6.1", "");
         machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/6.1/virtiofs.ko"]));
         machine.file("m/opt/kata/vmlinux", "");
-        machine.file("m/opt/kata/image", "");
+        machine.file("m/opt/kata/image", "image");
         machine.file("m/opt/kata/bin/containerd-shim-kata-v2", "");
         machine.file(&format!("m/{BASE}/configuration-qemu.toml"), KATA);
         symlink("configuration-qemu.toml", machine.path(&format!("m/{BASE}/configuration.toml"))).expect("a link");

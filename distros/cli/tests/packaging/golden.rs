@@ -80,7 +80,7 @@ impl System {
         system.file("usr/bin/qemu-system-x86_64", "\x7fELF libc.so.6 libaio.so.1");
         system.file("opt/kata/bin/containerd-shim-kata-v2", "");
         system.file("opt/kata/vmlinux", "");
-        system.file("opt/kata/image", "");
+        system.file("opt/kata/image", "image");
         system.file(&format!("{BASE}/configuration-qemu.toml"), KATA);
         system.file(&format!("{BASE}/config.d/10-theirs.toml"), "[hypervisor.qemu]\npath = \"/opt/q\"\n");
         symlink("configuration-qemu.toml", system.path(&format!("{BASE}/configuration.toml"))).expect("a link");

@@ -92,8 +92,9 @@ fn of_configuration(
             "it is not for ordinary guests of QEMU, and has the same drop-ins, ours among them: configure again";
         Problem { file: s.path, line: None, message: message.to_owned() }
     });
-    let missing = merged.missing_files(root)?;
-    let others = merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime)).chain(confidential);
+    let missing = merged.missing_files(root, runtime)?;
+    let others = merged.problems().iter().cloned().chain(missing);
+    let others = others.chain(merged.dax_window(runtime)).chain(merged.other_vmm(runtime)).chain(confidential);
     Ok(others.chain(unlike).chain(not_effective).collect())
 }
 

@@ -1,9 +1,12 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
+mod kinds;
+mod known;
+
 use super::edit::DROP_IN;
 use super::found::against;
 use super::toml::{line_of, value_of};
-use super::version::{key_since, reads_drop_ins};
+use super::version::reads_drop_ins;
 use super::{LocatedConfiguration, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -14,6 +17,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, TableLike};
+
+/// MiB of a guest's memory where the Go runtime is told none, or less than [`MIN_MEMORY`] (`defaultMemSz` in
+/// `src/runtime/pkg/katautils/config.go@3.30.0`).
+const DEFAULT_MEMORY: u64 = 2048;
+
+/// MiB below which the Go runtime takes its own default.
+const MIN_MEMORY: u64 = 256;
 
 /// A value and where it was set.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,10 +80,12 @@ impl MergedConfiguration {
     ///
     /// Both runtimes read every file in `config.d` by the order of its name's bytes, whatever its extension, and a later
     /// file's keys win, key by key; lists are replaced.
-    /// They differ in what they refuse: Go anything that is a directory, and keys below `hypervisor` and `agent` that it
-    /// does not know; Rust everything that is not itself a regular file, symbolic links included.
+    /// They differ in what they refuse: Go anything that is a directory, keys of a drop-in below `hypervisor` and `agent`
+    /// that it does not know, and a value of a wrong kind in any file; Rust everything that is not itself a regular file,
+    /// symbolic links included, keys below `agent` that it does not know, and a value of a wrong kind that wins.
     /// Go: `decodeDropIns`, `updateFromDropIn` in `src/runtime/pkg/katautils/config.go@3.30.0`.
     /// Rust: `src/libs/kata-types/src/config/drop_in.rs@4.0.0`.
+    /// What both have answered themselves stands in the tests.
     ///
     /// # Errors
     ///
@@ -123,9 +135,13 @@ impl MergedConfiguration {
             let replaced = replaced.iter().filter(|(p, _)| beside(p));
             drop_ins.extend(replaced.filter_map(|(p, t)| Some((p.clone(), t.clone()?))));
         }
-        merged.add(&located.path, &main, None);
+        merged.add(&located.path, &main, (runtime, kata), false);
+        let shipped = MergedConfiguration { leaves: merged.leaves.clone(), problems: Vec::new() };
         for (path, text) in drop_ins {
-            merged.add(&path, &text, Some((runtime, kata)));
+            merged.add(&path, &text, (runtime, kata), true);
+        }
+        if runtime == Runtime::Rs {
+            merged.compare_kinds(&shipped);
         }
         Ok(merged)
     }
@@ -146,8 +162,8 @@ impl MergedConfiguration {
         MergedConfiguration::read_with(root, located, runtime, kata, &replaced)
     }
 
-    /// Merges one file; `drop_in` says that the stricter rules of drop-ins hold.
-    fn add(&mut self, file: &Path, text: &str, drop_in: Option<(Runtime, KataVersion)>) {
+    /// Merges one file; the rules of drop-ins are stricter.
+    fn add(&mut self, file: &Path, text: &str, (runtime, kata): (Runtime, KataVersion), is_drop_in: bool) {
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(e) => {
@@ -160,15 +176,17 @@ impl MergedConfiguration {
         let mut leaves = Vec::new();
         flatten(document.as_table(), &mut Vec::new(), text, &mut leaves);
         for (path, value, line) in leaves {
-            if let Some((Runtime::Go, kata)) = drop_in
-                && matches!(path.first().map(String::as_str), Some("hypervisor" | "agent"))
-                && let Some(key) = path.get(2)
-                && let Some(since) = key_since(Runtime::Go, key).filter(|since| kata < *since)
-            {
-                let message = format!(
-                    "Kata {kata} does not know `{key}` (it came with {since}) and would refuse its configuration"
-                );
+            if runtime == Runtime::Go && kinds::is_passed_over(&path) {
+                continue;
+            }
+            let unknown = known::refused(runtime, kata, &path, is_drop_in);
+            let clash = if runtime == Runtime::Go { self.clash(&path, &value) } else { None };
+            let is_refused = clash.is_some();
+            for message in unknown.into_iter().chain(clash) {
                 self.problems.push(Problem { file: file.to_owned(), line: Some(line), message });
+            }
+            if is_refused {
+                continue;
             }
             // A value in the place of a table, or a table in the place of a value, replaces it.
             self.leaves.retain(|old, _| !(old.starts_with(&path) || path.starts_with(old)) || *old == path);
@@ -180,26 +198,60 @@ impl MergedConfiguration {
     ///
     /// Both runtimes resolve these paths when they load the configuration (`resolve_path!` in
     /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`, `ResolvePath` in
-    /// `src/runtime/pkg/katautils/config.go@3.30.0`).
+    /// `src/runtime/pkg/katautils/config.go@3.30.0`); of the daemon's, the Go runtime finds out when it starts it.
     ///
     /// # Errors
     ///
     /// That one may be there: a folder on the way cannot be looked into.
-    pub fn missing_files(&self, root: &Root) -> Result<Vec<Problem>, RootError> {
+    pub fn missing_files(&self, root: &Root, runtime: Runtime) -> Result<Vec<Problem>, RootError> {
         let virtio_fs =
             self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some(Share::VirtioFs.name());
         let daemon = virtio_fs.then_some("virtio_fs_daemon");
+        let volume = (runtime == Runtime::Go).then_some("firmware_volume");
+        let keys = ["path", "kernel", "initrd", "image", "firmware", "pflashes"];
         let mut problems = Vec::new();
-        for key in ["path", "kernel", "initrd", "image", "firmware"].into_iter().chain(daemon) {
+        for key in keys.into_iter().chain(volume).chain(daemon) {
             let path = ["hypervisor", "qemu", key].map(str::to_owned).to_vec();
             let Some(leaf) = self.leaves.get(&path) else { continue };
-            let Some(named) = leaf.value.as_str().filter(|n| n.starts_with('/')) else { continue };
-            if let Some(why) = against(root, key, Path::new(named))? {
-                let message = format!("hypervisor.qemu.{key} is {named}, which {why}: Kata would not start");
-                problems.push(Problem { file: leaf.file.clone(), line: Some(leaf.line), message });
+            let all = leaf.value.as_array().map_or_else(|| std::slice::from_ref(&leaf.value), Vec::as_slice);
+            for named in all.iter().filter_map(Value::as_str).filter(|n| n.starts_with('/')) {
+                let against = match against(root, key, Path::new(named))? {
+                    Some(why) => Some(why.to_owned()),
+                    None => self.size_refused(root, runtime, key, Path::new(named))?,
+                };
+                if let Some(why) = against {
+                    let message = format!("hypervisor.qemu.{key} is {named}, which {why}: Kata would not start");
+                    problems.push(Problem { file: leaf.file.clone(), line: Some(leaf.line), message });
+                }
             }
         }
         Ok(problems)
+    }
+
+    /// Why the Go runtime refuses a file for its size: an initrd or an image that is empty, or an initrd that fills the
+    /// guest's memory (`checkHypervisorConfig` in `src/runtime/pkg/katautils/config.go@3.30.0`).
+    fn size_refused(
+        &self,
+        root: &Root,
+        runtime: Runtime,
+        key: &str,
+        named: &Path,
+    ) -> Result<Option<String>, RootError> {
+        if runtime != Runtime::Go || !["initrd", "image"].contains(&key) {
+            return Ok(None);
+        }
+        let Some(bytes) = root.look(named)?.map(|found| found.len()) else { return Ok(None) };
+        let set =
+            self.get(&["hypervisor", "qemu", "default_memory"]).and_then(Value::as_u64).filter(|m| *m >= MIN_MEMORY);
+        let memory = set.unwrap_or(DEFAULT_MEMORY);
+        let megabytes = bytes >> 20;
+        Ok(match key {
+            _ if bytes == 0 => Some("is empty".to_owned()),
+            "initrd" if megabytes >= memory => {
+                Some(format!("has {megabytes} MiB, and guests have {memory} (default_memory)"))
+            }
+            _ => None,
+        })
     }
 
     /// What would keep Kata from starting, or surprises.
@@ -247,6 +299,20 @@ impl MergedConfiguration {
             "hypervisor.qemu.virtio_fs_cache_size is {megabytes}, a DAX window, which no distro's QEMU has: it would not start; set it to 0"
         );
         Some(Problem { file: size.file.to_owned(), line: Some(size.line), message })
+    }
+
+    /// Another VMM beside QEMU: the Go runtime runs whichever its map hands over last, by chance
+    /// (`updateRuntimeConfigHypervisor` in `src/runtime/pkg/katautils/config.go@3.30.0`).
+    ///
+    /// The Rust runtime goes by `hypervisor_name`, and reads the other section, too.
+    pub(super) fn other_vmm(&self, runtime: Runtime) -> Option<Problem> {
+        let mut set = self.leaves.iter().filter(|_| runtime == Runtime::Go);
+        let (path, leaf) = set.find(|(path, _)| path.len() > 2 && path[0] == "hypervisor" && path[1] != "qemu")?;
+        let message = format!(
+            "hypervisor.{} is set beside hypervisor.qemu: Kata takes either of the two VMMs, by chance",
+            path[1]
+        );
+        Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })
     }
 
     /// The settings that did not take effect, in their order.
@@ -317,12 +383,15 @@ fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &m
 }
 
 #[cfg(test)]
+mod answers;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     /// A machine with a configuration and drop-ins.
-    fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, LocatedConfiguration) {
+    pub(super) fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, LocatedConfiguration) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("k/config.d")).unwrap();
         std::fs::write(dir.path().join("k/configuration.toml"), main).unwrap();

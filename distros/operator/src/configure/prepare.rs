@@ -388,6 +388,7 @@ fn problems(
         Some(WrittenHandler::Crio(written)) => written.problems(root, replaced)?,
         None => Vec::new(),
     };
-    let missing = merged.missing_files(root)?;
-    Ok(merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime)).chain(handler).collect())
+    let missing = merged.missing_files(root, runtime)?;
+    let of_kata = missing.into_iter().chain(merged.dax_window(runtime)).chain(merged.other_vmm(runtime));
+    Ok(merged.problems().iter().cloned().chain(of_kata).chain(handler).collect())
 }

@@ -28,8 +28,8 @@ pub fn knows_no_shared_fs(runtime: Runtime, kata: KataVersion) -> bool {
 /// Since when a runtime knows a key that is not as old as the runtime; `None` for all others.
 ///
 /// From `src/runtime/pkg/katautils/config.go` at the tags before and at each version.
-/// It matters: the Go runtime refuses a drop-in with a key below `hypervisor` or `agent` that it does not know
-/// (`copyFieldValue` in the same file at 2.5.0).
+/// It matters: what is to be written is left out for an older one, which refuses a drop-in with a key that it does not
+/// know; of keys that others write, `known.rs` beside `merged.rs` says so.
 pub(super) fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
     match (runtime, key) {
         (Runtime::Go, "block_device_aio") => Some(KataVersion::new(3, 0, 0)),

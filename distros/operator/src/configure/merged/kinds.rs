@@ -1,0 +1,62 @@
+//! Values of a kind that Kata does not take in their place: text for a number, a value for a table.
+//!
+//! What is the right one is told by another file that sets the same key.
+//! The Go runtime decodes each file by itself and refuses any wrong value (`updateFromDropIn` in
+//! `src/runtime/pkg/katautils/config.go@3.30.0`); the Rust runtime merges before it decodes, so that only the value that
+//! wins counts (`load` in `src/libs/kata-types/src/config/drop_in.rs@4.1.0`).
+
+use super::{DROP_IN, MergedConfiguration, Problem};
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// Whether the Go runtime takes no notice of a value, because it stands where it has a map: `hypervisor = 1`.
+pub(super) fn is_passed_over(path: &[String]) -> bool {
+    matches!(path, [only] if ["hypervisor", "agent"].contains(&only.as_str()))
+}
+
+/// The word for what kind of value it is.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a table",
+    }
+}
+
+impl MergedConfiguration {
+    /// That a value is of another kind than what is there already.
+    pub(super) fn clash(&self, path: &[String], value: &Value) -> Option<String> {
+        let (old, leaf) = self.leaves.iter().find(|(old, leaf)| {
+            if old.as_slice() == path {
+                kind(&leaf.value) != kind(value)
+            } else {
+                old.starts_with(path) || path.starts_with(old)
+            }
+        })?;
+        let (key, here, there) = match old.len().cmp(&path.len()) {
+            Ordering::Equal => (path, kind(value), kind(&leaf.value)),
+            Ordering::Less => (old.as_slice(), "a table", kind(&leaf.value)),
+            Ordering::Greater => (path, kind(value), "a table"),
+        };
+        Some(format!(
+            "{} is {here}, and {there} in {}:{}: Kata would refuse its configuration",
+            key.join("."),
+            leaf.file.display(),
+            leaf.line
+        ))
+    }
+
+    /// Tells what wins and is of another kind than in the main file; ours is of the right one.
+    pub(super) fn compare_kinds(&mut self, main: &MergedConfiguration) {
+        let of_others = self.leaves.iter().filter(|(_, leaf)| !leaf.file.ends_with(DROP_IN));
+        let told = of_others.filter_map(|(path, leaf)| {
+            let message = main.clash(path, &leaf.value)?;
+            Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })
+        });
+        let told: Vec<Problem> = told.collect();
+        self.problems.extend(told);
+    }
+}
