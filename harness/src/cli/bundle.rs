@@ -63,7 +63,7 @@ pub(super) fn verify(what: &VerifyArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
     let folder = tempfile::tempdir().context("creating a folder")?;
     let failed = |why: String| UsageError(format!("{}: {why}", what.bundle.display()));
-    open(&what.bundle, folder.path()).map_err(failed)?;
+    open(&what.bundle, folder.path()).map_err(|e| failed(e.to_string()))?;
     // Its reports are not looked at: what they say follows from the journal, or is not true.
     let file = folder.path().join(reports::journal::FILE);
     let journal = reports::journal::read(&file).map_err(|e| failed(usage(&e).to_string()))?;

@@ -249,6 +249,7 @@ mod tests {
             cells: vec![cell.clone()],
             planned: BTreeMap::new(),
             filter: None,
+            facts: None,
             candidate: false,
             shaped: false,
             options: Vec::new(),

@@ -61,8 +61,8 @@ fn it_is_red_for_what_is_worse_or_missing_and_where_nothing_was_judged() {
 /// The run's reports as the pipeline holds it: red where it is, by a failure or an error, and nowhere else.
 fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
     let held = standings.clone().held(pipeline.held());
-    let left = junit::Left { folder: Path::new("out"), tail: &|_: &str| None };
-    let files = junit::render(&held, &catalogue(), left).unwrap();
+    let files = junit::RunFiles { folder: Path::new("out"), tail: &|_: &str| None };
+    let files = junit::render(&held, &catalogue(), files).unwrap();
     let count = |tag: &str| files.iter().map(|(_, text)| text.matches(tag).count()).sum::<usize>();
     let (failures, errors) = (count("<failure"), count("<error"));
     let (are_right, code) = match pipeline.effect() {

@@ -10,7 +10,7 @@
 //! The guest's initrd on the distro's kernel has our agent as PID 1, which inserts the modules and then executes Kata's
 //! agent.
 
-use model::profile::Profile;
+use model::profile::{Profile, Runtime};
 use model::virtiofsd::Flavour;
 use operator::configure::{
     DROP_IN, Guest, Inputs, Inventory, KataConfiguration, LocatedConfiguration, MergedConfiguration, PlanError,
@@ -97,7 +97,7 @@ fn configure_guest(
     let (file, text) = written(root, &located, &configuration, &settings, &doing("configuring"))?;
     let merged = MergedConfiguration::read(root, &located, kata.kind, kata.version)
         .map_err(|e| doing("reading the configuration")(&e))?;
-    took_effect(root, &merged, &settings)?;
+    took_effect(root, &merged, kata.kind, &settings)?;
     let mut notes = vec![format!("Kata {} reads {} with {}", kata.version, located.path.display(), file.display())];
     notes.extend(configuration.notes.iter().map(|note| format!("{}: {}", note.about, note.text)));
     if kata.emulated {
@@ -176,12 +176,13 @@ fn written(
     Ok((path, text))
 }
 
-fn took_effect(root: &Root, merged: &MergedConfiguration, settings: &[Setting]) -> Result<(), Stop> {
+fn took_effect(root: &Root, merged: &MergedConfiguration, runtime: Runtime, settings: &[Setting]) -> Result<(), Stop> {
     let differs = merged.not_effective(settings).into_iter().map(|n| {
         let file = n.file.map(|file| file.display().to_string()).unwrap_or_default();
         format!("{} is {} by {file}, not {}", n.key, n.found.unwrap_or_default(), n.wanted)
     });
-    let missing = merged.missing_files(root).map_err(|e| Stop::error(format!("looking for Kata's files: {e}")))?;
+    let missing = merged.missing_files(root, runtime);
+    let missing = missing.map_err(|e| Stop::error(format!("looking for Kata's files: {e}")))?;
     let problems = merged.problems().iter().cloned().chain(missing);
     let wrong: Vec<String> = differs.chain(problems.map(|p| format!("{}: {}", p.file.display(), p.message))).collect();
     if wrong.is_empty() {
