@@ -1,14 +1,16 @@
 //! What can go wrong between a release and its image, by phase and cause.
 
+mod base_error;
+
+pub use base_error::BaseError;
+
 use crate::progress::Phase;
 use crate::source::Source;
 use model::arch::Arch;
-use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
 use model::release::Archive;
 use operator::installer::FailureReason;
 use serde::{Deserialize, Serialize};
-use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -355,25 +357,6 @@ pub fn age_words(seconds: i64) -> String {
     };
     format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
-
-/// Why a base that the caller reads cannot be used: an error of the caller's, whose kinds this crate does not know.
-#[derive(Debug)]
-pub struct BaseError(Box<dyn Error + Send + Sync>);
-
-impl BaseError {
-    /// Takes the caller's error.
-    pub fn new(error: impl Error + Send + Sync + 'static) -> BaseError {
-        BaseError(Box::new(error))
-    }
-}
-
-impl fmt::Display for BaseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(&*self.0))
-    }
-}
-
-impl Error for BaseError {}
 
 /// A cause with the command behind it, before the release and phase are known.
 #[derive(Debug)]

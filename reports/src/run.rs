@@ -2,6 +2,7 @@
 
 mod clean;
 mod contradicted;
+mod facts;
 mod fold;
 
 pub use clean::redactor;

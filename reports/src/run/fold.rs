@@ -2,20 +2,18 @@
 
 use super::clean::{clean_facts, clean_filter, clean_outcome, redactor};
 use super::contradicted::{Stated, hardware_contradicted, is_emulated_guest};
+use super::facts::{MAX_ITEMS, add_facts, extend, take_out_candidates};
 use super::{Attempt, CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, between};
 use crate::digest;
-use crate::journal::{CellFacts, CellId, Event, Journal, Phase, RunFacts, RunFilter};
+use crate::journal::{CellId, Event, Journal, Phase, RunFacts, RunFilter};
 use crate::redact::Redactor;
 use jiff::Timestamp;
 use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
-use suites::outcome::{Component, Outcome};
+use suites::outcome::Outcome;
 
 /// Most guests of one cell whose arguments a report shows.
 const MAX_LAUNCHES: usize = 200;
-
-/// Most notes, options or errors of one cell, and notes and files of one attempt, that a report shows.
-const MAX_ITEMS: usize = 1000;
 
 /// Folds a journal into what became of its run.
 ///
@@ -357,51 +355,4 @@ fn sorted(mut items: Vec<String>) -> Vec<String> {
     items.sort();
     items.dedup();
     items
-}
-
-fn extend(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
-    for item in items {
-        if list.len() < MAX_ITEMS && !list.contains(&item) {
-            list.push(item);
-        }
-    }
-}
-
-/// Candidates of a journal of schema 1, which are facts of the environment whose names begin so.
-fn take_out_candidates(facts: &mut CellFacts) {
-    let CellFacts { environment, candidates, .. } = facts;
-    environment.retain(|name, what| {
-        let prefixes = ["candidate-", "brought-"];
-        let Some(name) = prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)) else { return true };
-        // A name that nobody knows counts against as much as any.
-        let component = Component::of_name(name).unwrap_or(Component::Qemu);
-        candidates.entry(component).or_insert_with(|| what.clone());
-        false
-    });
-}
-
-/// Later facts add to earlier ones; a cell that was once emulated is emulated.
-fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
-    let Some(known) = known else {
-        *known = Some(new);
-        return;
-    };
-    if new.basis == Basis::Emulated {
-        known.basis = Basis::Emulated;
-    }
-    for (old, new) in [(&mut known.accelerator, new.accelerator), (&mut known.image, new.image)] {
-        if !new.is_empty() {
-            *old = new;
-        }
-    }
-    known.versions.extend(new.versions);
-    known.suites.extend(new.suites);
-    known.environment.extend(new.environment);
-    known.candidates.extend(new.candidates);
-    known.kernel = new.kernel.or(known.kernel.take());
-    known.image_made = new.image_made.or(known.image_made);
-    known.image_cached = new.image_cached;
-    known.image_manifest = new.image_manifest.or(known.image_manifest.take());
-    extend(&mut known.image_options, new.image_options.into_iter());
-    extend(&mut known.notes, new.notes.into_iter());
 }

@@ -1,8 +1,7 @@
 //! `results.json`: the matrix for programs.
 //!
 //! The document has a `schema`, raised whenever a field changes its meaning or goes; new fields may come without.
-//! Words are those of the records: verdicts `supported`, `partial`, `offered`, `unsupported`, `not-applicable`, `untested`, `inconclusive`; bases `hardware`, `emulated`; outcomes `pass`, `fail`, `skip`, `blocked`, `error`.
-//! Times are RFC 3339 in UTC, durations are milliseconds.
+//! Words are those of the records: verdicts `supported`, `partial`, `offered`, `unsupported`, `not-applicable`, `untested`, `inconclusive`; bases `hardware`, `emulated`; outcomes `pass`, `fail`, `skip`, `blocked`, `error`. Times are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
 //! { "schema": 2, "exit-code": 1, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
