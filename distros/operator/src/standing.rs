@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use model::capability::Capability;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
-use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, same_tests, test_set_of_today};
 use serde::Serialize;
 
 /// What one entry of `verified:` says of the system at hand.
@@ -40,9 +40,10 @@ pub struct VerifiedStanding {
 }
 
 impl VerifiedStanding {
-    /// The run's verdict on a capability that was asked for.
-    pub fn verdict(&self, capability: Capability) -> Option<Verdict> {
-        self.capabilities.iter().find(|judged| judged.capability == capability)?.verdict
+    /// The run's verdict on a capability that was asked for, and whether older tests gave it.
+    pub fn verdict(&self, capability: Capability) -> Option<(Verdict, bool)> {
+        let judged = self.capabilities.iter().find(|judged| judged.capability == capability)?;
+        Some((judged.verdict?, judged.older_tests))
     }
 }
 
@@ -55,6 +56,9 @@ pub struct CapabilityStanding {
     pub verdict: Option<Verdict>,
     /// Why it is not supported.
     pub causes: Vec<VerifiedCause>,
+    /// Whether other tests of it than today's gave the verdict.
+    #[serde(skip)]
+    pub older_tests: bool,
 }
 
 /// A package's version then and now.
@@ -97,6 +101,7 @@ pub fn standing(
             capability: *capability,
             verdict: found.map(|c| c.verdict),
             causes: found.map(|c| c.causes.clone()).unwrap_or_default(),
+            older_tests: !same_tests(&entry.test_set, test_set_of_today(), *capability),
         }
     };
     let capabilities: Vec<CapabilityStanding> = capabilities.iter().map(judged).collect();

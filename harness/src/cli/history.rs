@@ -6,6 +6,7 @@ use crate::progress::tell;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use model::arch::Arch;
+use model::package_manager::PackageManager;
 use model::profile::Profile;
 use model::target::Target;
 use model::verified::VerifiedEntry;
@@ -76,13 +77,8 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
     let profiles = request::profiles(&[])?;
     let mut all: Vec<(String, Sighting)> = Vec::new();
     for profile in &profiles {
-        let own = known.iter().filter(|entry| entry.profile == profile.name);
-        if let Some(last) = own.map(|entry| entry.tested).max() {
-            let answer = recorded_answer(&known, profile, Some(record.package_manager));
-            // Of what decided it, and not of what else was tried since.
-            let day = answer.day.unwrap_or(last);
-            all.push((profile.name.clone(), sighting(day, "the record", &answer)));
-        }
+        let own = of_record(&known, profile, record.package_manager);
+        all.extend(own.into_iter().map(|sighting| (profile.name.clone(), sighting)));
     }
     for run in runs(&what.runs) {
         match report::judged(&run, Profile::all(), None) {
@@ -103,6 +99,26 @@ pub(super) fn history(what: &HistoryArguments) -> anyhow::Result<Exit> {
         Format::Human => print(&text(&release, arch, &histories))?,
     }
     Ok(Exit::AsRecorded)
+}
+
+/// What the entries of a release in the record say under a profile: all of them, and those until an earlier day where these
+/// say yes, because what was measured since may be of newer packages.
+fn of_record(known: &[&VerifiedEntry], profile: &Profile, manager: PackageManager) -> Vec<Sighting> {
+    let own = known.iter().filter(|entry| entry.profile == profile.name);
+    let days: BTreeSet<Date> = own.map(|entry| entry.tested).collect();
+    let mut sightings = Vec::new();
+    for day in &days {
+        let is_last = Some(day) == days.last();
+        let until: Vec<&VerifiedEntry> =
+            known.iter().copied().filter(|entry| is_last || entry.tested <= *day).collect();
+        let answer = recorded_answer(&until, profile, Some(manager));
+        // Of what decided it, and not of what else was tried since.
+        let seen = sighting(answer.day.unwrap_or(*day), "the record", &answer);
+        if (is_last || seen.works) && !sightings.contains(&seen) {
+            sightings.push(seen);
+        }
+    }
+    sightings
 }
 
 fn sighting(day: Date, source: &str, answer: &ReleaseAnswer) -> Sighting {
@@ -191,7 +207,8 @@ mod tests {
     use super::*;
     use jiff::civil::date;
     use model::component::Component;
-    use model::verified::Basis;
+    use model::database::Database;
+    use model::verified::{Basis, Verdict, VerifiedCapability};
     use reports::journal::{CellFacts, Event, Journal, JournalEntry, SCHEMA};
     use reports::matrix::matrix;
     use std::collections::BTreeMap;
@@ -284,6 +301,31 @@ mod tests {
         let own = seen(BTreeMap::new());
         assert_eq!((own.len(), own[0].1.works, own[0].1.words.as_str()), (1, true, "yes, all 12"));
         assert_eq!(seen([(Component::Virtiofsd, "1.14".to_owned())].into()), []);
+    }
+
+    /// What a newer package has lost is no reason to forget the day on which the one before worked.
+    #[test]
+    fn the_record_still_knows_the_day_before_a_newer_package_failed() {
+        let profile = Profile::find("go-3.32").unwrap();
+        let database = Database::embedded();
+        let shipped = database.record("debian").unwrap().verified.first().unwrap();
+        let entry = |day, version: &str, verdict| VerifiedEntry {
+            profile: profile.name.clone(),
+            tested: date(2026, 11, day),
+            test_set: model::verified::test_set_of_today().to_owned(),
+            versions: [("virtiofsd".parse().unwrap(), version.parse().unwrap())].into(),
+            capabilities: profile.needs().map(|needed| (needed, VerifiedCapability::plain(verdict))).collect(),
+            ..shipped.clone()
+        };
+        let (works, fails) = (entry(1, "1-1", Verdict::Supported), entry(2, "1-2", Verdict::Unsupported));
+        let seen = |known: &[&VerifiedEntry]| {
+            let all = of_record(known, profile, PackageManager::Apt);
+            all.into_iter().map(|sighting| (sighting.day.day(), sighting.works)).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(&[&works]), [(1, true)]);
+        assert_eq!(seen(&[&works, &fails]), [(1, true), (2, false)]);
+        assert_eq!(seen(&[&fails]), [(2, false)]);
+        assert_eq!(seen(&[]), []);
     }
 
     #[test]

@@ -112,17 +112,28 @@ struct Proof<'s> {
     by: Vec<&'s VerifiedStanding>,
 }
 
-/// What runs of the same packages prove together: of each capability, the environment that shows most has the word.
+/// What runs of the same packages prove together.
+///
+/// Of each capability the environment that shows most has the word, of those that today's tests have judged. Where all
+/// together are against it, it stays so: older tests asked for less, and what failed them was not seen to be mended.
+/// The answer of the reports follows the same rule (`reports::standing::answer`).
 fn proof<'s>(asked: &[Capability], runs: impl Iterator<Item = &'s VerifiedStanding>) -> Proof<'s> {
     let runs: Vec<&VerifiedStanding> = runs.collect();
     let mut proof = Proof { lacking: Vec::new(), by: Vec::new() };
     for capability in asked {
-        let said = || runs.iter().filter_map(move |run| Some((*run, run.verdict(*capability)?)));
-        let counts = decisive(said().map(|(run, verdict)| (run.environment, verdict)));
+        let said = |of_today: bool| {
+            runs.iter().filter_map(move |run| {
+                let (verdict, by_older_tests) = run.verdict(*capability)?;
+                (!of_today || !by_older_tests).then_some((*run, verdict))
+            })
+        };
+        let counts = |of_today| decisive(said(of_today).map(|(run, verdict)| (run.environment, verdict)));
+        let by_any = counts(false).filter(|(_, verdict)| *verdict == Verdict::Supported);
+        let counts = by_any.map(|by_any| counts(true).unwrap_or(by_any));
         let shows = |(run, verdict): &(&VerifiedStanding, Verdict)| {
             *verdict == Verdict::Supported && counts == Some((run.environment, *verdict))
         };
-        match said().find(shows) {
+        match said(true).chain(said(false)).find(shows) {
             Some((run, _)) if proof.by.contains(&run) => {}
             Some((run, _)) => proof.by.push(run),
             None => proof.lacking.push(*capability),
@@ -224,7 +235,12 @@ mod tests {
     /// A run in a container that judged booting.
     fn standing(supported: bool, installed: Option<&str>) -> VerifiedStanding {
         let verdict = if supported { Verdict::Supported } else { Verdict::Unsupported };
-        let capability = CapabilityStanding { capability: Capability::VmmBoot, verdict: Some(verdict), causes: vec![] };
+        let capability = CapabilityStanding {
+            capability: Capability::VmmBoot,
+            verdict: Some(verdict),
+            causes: vec![],
+            older_tests: false,
+        };
         let installed: Option<PackageVersion> = installed.map(|version| version.parse().unwrap());
         let verified: PackageVersion = "1-1".parse().unwrap();
         let matches = installed.as_ref() == Some(&verified);
@@ -270,7 +286,7 @@ mod tests {
     fn runs_in_several_environments_prove_it_together() {
         let asked = [Capability::VmmBoot, Capability::VmmVsock];
         let machine = |capability, verdict, installed| {
-            let judged = CapabilityStanding { capability, verdict: Some(verdict), causes: vec![] };
+            let judged = CapabilityStanding { capability, verdict: Some(verdict), causes: vec![], older_tests: false };
             VerifiedStanding {
                 environment: Environment::Vm,
                 capabilities: vec![judged],
@@ -297,5 +313,16 @@ mod tests {
         assert!(!answer(&asked[..1], &[container(), no_boot]).0, "the machine outranks the container");
         let unknown = machine(Capability::VmmBoot, Verdict::Untested, Some("1-1"));
         assert!(answer(&asked[..1], &[container(), unknown]).0, "and not where it has not decided");
+        let by_older_tests = |mut run: VerifiedStanding| {
+            run.capabilities.iter_mut().for_each(|judged| judged.older_tests = true);
+            run
+        };
+        let machine = |verdict| machine(Capability::VmmBoot, verdict, Some("1-1"));
+        let failed = || standing(false, Some("1-1"));
+        let runs = [failed(), by_older_tests(machine(Verdict::Supported))];
+        assert!(!answer(&asked[..1], &runs).0, "today's tests of a container come before older ones of a machine");
+        let runs = [container(), by_older_tests(machine(Verdict::Unsupported))];
+        assert!(!answer(&asked[..1], &runs).0, "nobody has seen that what failed older tests is mended");
+        assert!(answer(&asked[..1], &[by_older_tests(container())]).0, "older tests alone still show it");
     }
 }
