@@ -1,7 +1,7 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
 //!
 //! What counts are the runs whose packages are all installed in their versions; of each capability that was asked for, the
-//! verdict of the environment that shows most.
+//! verdict of the environment that shows most, by today's tests where any run has them ([`proof`]).
 //! By default that is all that the profile's Katas do not run without, the same list that reports ask whether Kata can run:
 //! a container shows no vsock, and what nobody has shown is not verified.
 
