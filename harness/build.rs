@@ -7,8 +7,8 @@
 //! (coverage, sanitizers, another target) does not end up in a guest.
 //! It also tells the tests what this machine lacks, and the program which commit it is of.
 //!
-//! The agent is package `agent`, profile `agent`, `+crt-static`, in a target folder below `OUT_DIR`; its bytes are
-//! embedded.
+//! The agent is package `agent`, profile `agent` or in a debug build `agent-debug`, `+crt-static`, in a target folder below
+//! `OUT_DIR`; its bytes are embedded.
 //! pjdfstest and fsx, test suites of others, are built from the registry in the same way; where that fails, the build
 //! warns and their tests are skipped.
 //! They are programs of their own, which nothing of ours is linked with: fsx has another licence (APSL-2.0).
@@ -65,13 +65,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let target_dir = out.join("agent");
     let machine = of_machine(&env::var("HOST")?)?;
-    let (binary, status) = agent(&root, &target_dir, machine, None)?;
-    if !status.success() {
-        return Err(format!("building the agent: cargo ended with {status}").into());
-    }
-    println!("cargo::rustc-env=KATA_QUALIFY_AGENT={}", binary.display());
-    foreign(&root, &out, &target_dir, machine)?;
-    external(&out, machine)
+    // The last step of each is one long call of the linker: they fill each other's gaps.
+    std::thread::scope(|scope| -> Result<(), Box<dyn std::error::Error>> {
+        let others = scope.spawn(|| external(&out, machine).map_err(|err| err.to_string()));
+        let (binary, status) = agent(&root, &target_dir, machine, None)?;
+        if !status.success() {
+            return Err(format!("building the agent: cargo ended with {status}").into());
+        }
+        println!("cargo::rustc-env=KATA_QUALIFY_AGENT={}", binary.display());
+        foreign(&root, &out, &target_dir, machine)?;
+        Ok(others.join().map_err(|_| "building the test suites of others panicked")??)
+    })
 }
 
 /// The target of the machine that builds, by rustc's name of it; the agent is linked with glibc there, too.
@@ -88,9 +92,13 @@ fn agent(
     target: &str,
     linker: Option<&str>,
 ) -> Result<(PathBuf, ExitStatus), Box<dyn std::error::Error>> {
+    let profile = match env::var("PROFILE")?.as_str() {
+        "release" => "agent",
+        _ => "agent-debug",
+    };
     let mut build = cargo()?;
     build
-        .args(["build", "--locked", "--package", "agent", "--profile", "agent", "--target", target])
+        .args(["build", "--locked", "--package", "agent", "--profile", profile, "--target", target])
         .arg("--manifest-path")
         .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
@@ -98,7 +106,7 @@ fn agent(
     if let Some(linker) = linker {
         build.env(format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase()), linker);
     }
-    Ok((target_dir.join(target).join("agent/kata-qualify-agent"), build.status()?))
+    Ok((target_dir.join(target).join(profile).join("kata-qualify-agent"), build.status()?))
 }
 
 /// Builds the agents of the other architectures whose toolchains are here, and lists all of them.
