@@ -56,6 +56,8 @@ func TestDetectListShow(t *testing.T) {
 	equal(t, "an unknown value", shown.Facts[1].Value == nil, true)
 	equal(t, "shaped", shown.Verified[0].Shaped, true)
 	equal(t, "verdict", shown.Verified[0].Capabilities[1].Verdict, "unsupported")
+	cause := Cause{Component: "virtiofsd", Test: "fs::x", Message: "it ended at once"}
+	equal(t, "cause", shown.Verified[0].Capabilities[1].Causes[0], cause)
 }
 
 func TestCheckAndVerified(t *testing.T) {

@@ -225,7 +225,17 @@ type Judged struct {
 	// where the run had none.
 	Verdict string `json:"verdict"`
 	// Causes of what is not supported.
-	Causes []string `json:"causes"`
+	Causes []Cause `json:"causes"`
 	// Workaround with which it works in part.
 	Workaround string `json:"workaround"`
+}
+
+// Cause is why a capability has its verdict.
+type Cause struct {
+	// Component at fault, `qemu`; empty where nobody could be shown to be.
+	Component string `json:"component"`
+	// Test that showed it; empty where it is not one test's.
+	Test string `json:"test"`
+	// Message is what was seen, or what was lacking.
+	Message string `json:"message"`
 }

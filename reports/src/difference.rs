@@ -51,7 +51,7 @@ struct VerdictTurn {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum SignatureState {
-    /// Only now.
+    /// Only now; beside the record, what is not among the causes that it has of the capability.
     New,
     /// It was seen before, and its tests have passed.
     Fixed,
@@ -205,8 +205,8 @@ fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
             places.insert(format!("{cell} {profile}"));
         };
         for (signature, tests) in &now.failures {
-            let is_known = before.knows(now, signature);
-            add(if is_known { SignatureState::Known } else { SignatureState::New }, signature.as_str(), tests);
+            let is_new = before.lacks(now, signature);
+            add(if is_new { SignatureState::New } else { SignatureState::Known }, signature.as_str(), tests);
         }
         for (signature, tests) in &now.flaky {
             add(SignatureState::Flaky, signature.as_str(), tests);

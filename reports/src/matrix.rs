@@ -359,7 +359,7 @@ mod tests {
     use crate::sample::{BOOT, Maker, catalogue, cell, facts, fail, profiles, recorded};
     use model::database::Database;
     use model::record::Record;
-    use model::verified::{Basis, Verdict, VerifiedCapability};
+    use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause};
     use suites::capability::Capability;
     use suites::catalogue::Place;
     use suites::outcome::{Component, Failure, Grounds, Outcome};
@@ -442,9 +442,9 @@ mod tests {
         in_machines(&mut maker);
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         record.verified = recorded();
-        let cause = format!("qemu: it says no ({BOOT})");
+        let cause = VerifiedCause::new(Component::Qemu, "it says no").shown_by(BOOT);
         let boot = VerifiedCapability::plain(Verdict::Unsupported);
-        let boot = VerifiedCapability { causes: vec![cause.as_str().into()], ..boot };
+        let boot = VerifiedCapability { causes: vec![cause], ..boot };
         record.verified[0].capabilities.insert(Capability::VmmBoot, boot);
         let verdict = |maker: &Maker, records: &[&Record]| {
             let matrix = matrix_beside(&maker.journal, &catalogue, &profiles(), records);

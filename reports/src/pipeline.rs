@@ -229,7 +229,7 @@ fn is_for_an_issue(one: &CapabilityStanding<'_>) -> bool {
     match one.change {
         Change::NewFailure | Change::TestSetChanged => one.effect == Effect::Worse,
         Change::NewVerdict => !one.optional,
-        Change::Unjudged | Change::Fixed | Change::ChangedCause | Change::Known | Change::Same => false,
+        Change::Unjudged | Change::Fixed | Change::Known | Change::Same => false,
     }
 }
 

@@ -49,7 +49,7 @@ pub fn of(component: Component, observed: &str) -> String {
 }
 
 /// What was seen, without the place in Kata's source that stands at its end: ` (src/runtime/Makefile@3.32.0)`.
-fn without_citation(observed: &str) -> &str {
+pub(crate) fn without_citation(observed: &str) -> &str {
     let split = observed.strip_suffix(')').and_then(|text| text.rsplit_once(" (src/"));
     match split {
         Some((seen, place)) if place.contains('@') && !place.contains(char::is_whitespace) => seen,
@@ -57,32 +57,28 @@ fn without_citation(observed: &str) -> &str {
     }
 }
 
-/// A cause as a record has it: on one line, cut in the middle with the component's name where it is long.
+/// A cause as a record has it: on one line, its middle left out where it is long.
 pub(crate) fn recorded_cause(component: Component, observed: &str, test: &str) -> VerifiedCause {
-    VerifiedCause::from(redact::one_line(&format!("{component}: {observed} ({test})"), MAX_CAUSE))
+    // Where it is cut hangs on the lengths of the names beside it: what older harnesses cut, when a cause was one text, is
+    // to be cut alike.
+    let (before, after) = (format!("{component}: "), format!(" ({test})"));
+    let whole = redact::one_line(&format!("{before}{observed}{after}"), MAX_CAUSE);
+    let message = whole.strip_prefix(before.as_str()).and_then(|rest| rest.strip_suffix(after.as_str()));
+    let message = message.map_or_else(|| redact::one_line(observed, MAX_CAUSE), str::to_owned);
+    VerifiedCause::new(component, message).shown_by(test)
 }
 
-/// Test and signature of a cause as a record has it: `qemu: no q35 (smoke::guest_boots)`.
+/// The signature of a cause as a record has it; none where it blames nobody.
 ///
 /// One that was cut to be recorded has the signature of what is cut alike ([`recorded_cause`]), and of nothing that is whole.
-pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<(String, String)> {
-    let (component, seen, test) = parts_of_recorded(cause)?;
-    Some((test, of(component, &seen)))
+pub(crate) fn of_recorded(cause: &VerifiedCause) -> Option<String> {
+    Some(of(cause.component?, &cause.message))
 }
 
-/// The component, what was seen and the test of a cause as a record has it.
-pub(crate) fn parts_of_recorded(cause: &VerifiedCause) -> Option<(Component, String, String)> {
-    let component = cause.blames()?;
-    let text = cause.to_string();
-    let (observed, test) = text.strip_suffix(')')?.rsplit_once(" (")?;
-    let observed = observed.strip_prefix(component.name())?.strip_prefix(": ")?;
-    Some((component, without_citation(observed).to_owned(), test.to_owned()))
-}
-
-/// Test and signature that a failure has in a record that is made of it; another signature than its own, where it is so
-/// long that it is cut there.
-pub(crate) fn once_recorded(failure: &Failure, test: &str) -> Option<(String, String)> {
-    of_recorded(&recorded_cause(failure.component, &without_varying(&failure.observed), test))
+/// The signature that a failure has in a record that is made of it; another one than its own, where it is so long that it
+/// is cut there.
+pub(crate) fn once_recorded(component: Component, observed: &str, test: &str) -> String {
+    of(component, &recorded_cause(component, &without_varying(observed), test).message)
 }
 
 /// A text on one line, without what differs though the cause is the same.
@@ -269,9 +265,8 @@ mod tests {
         assert_eq!(failure.signature, "qemu: no q35");
         // Older records say where Kata asks for it, each profile in another place.
         let place = "src/runtime/virtcontainers/qemu_amd64.go@3.29.0";
-        let cause =
-            format!("qemu: /usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place}) (smoke::tdx)");
-        assert_eq!(of_recorded(&cause.as_str().into()), Some(("smoke::tdx".to_owned(), debian)));
+        let seen = format!("/usr/bin/qemu-system-x86_64 does not offer -object tdx-guest ({place})");
+        assert_eq!(of_recorded(&VerifiedCause::new(Component::Qemu, seen)), Some(debian));
         for no_place in ["no file (src/a)", "no file (src/a b@1)", "no file (a@1)"] {
             assert_eq!(without_citation(no_place), no_place);
         }
@@ -281,13 +276,26 @@ mod tests {
     fn a_long_failure_has_another_signature_once_it_is_recorded() {
         let of = |observed: &str| {
             let failure = signed(Failure::new(Component::Qemu, observed));
-            let known = once_recorded(&failure, "smoke::x").map(|(_, signature)| signature);
-            (known.as_ref() == Some(&failure.signature), known)
+            let known = once_recorded(failure.component, &failure.observed, "smoke::x");
+            (known == failure.signature, known)
         };
         assert!(of("no q35").0);
         let long = |process: &str| of(&format!("{}process {process} ended", "a long reason ".repeat(40)));
         assert!(!long("1").0);
         assert_eq!(long("1"), long("2345"), "what varies does not move where it is cut");
+    }
+
+    /// Records of older harnesses have such a cause, cut as one text of at most 240 bytes.
+    #[test]
+    fn a_long_cause_is_cut_where_it_was_when_it_was_one_text() {
+        let observed = "a long reason ".repeat(40);
+        let cause = recorded_cause(Component::Qemu, &observed, "smoke::guest_boots");
+        let text = redact::one_line(&format!("qemu: {observed} (smoke::guest_boots)"), 240);
+        assert_eq!(cause.to_string(), text);
+        assert!(cause.message.contains(" […] "), "{cause}");
+        // A name that is longer than what is kept at the end.
+        let cause = recorded_cause(Component::Qemu, &observed, &"long_name".repeat(20));
+        assert_eq!((cause.message.len() <= 250, cause.test.map(|test| test.len())), (true, Some(180)));
     }
 
     #[test]

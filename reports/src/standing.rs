@@ -36,13 +36,13 @@ pub use tested::Weight;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::{RunEnding, day};
-use crate::verdict::{Cause, Judgement};
+use crate::verdict::{Cause, Judgement, unrecorded};
 use base::BaseCell;
 use jiff::civil::Date;
 use known::{Known, KnownTests};
 use model::arch::Arch;
 use model::known_issues::KnownIssue;
-use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, same_tests};
+use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, same_tests};
 use std::collections::BTreeMap;
 use suites::capability::{Area, Capability};
 
@@ -100,7 +100,7 @@ pub struct CapabilityStanding<'m> {
     pub effect: Effect,
     /// What the record said.
     pub recorded: Option<Verdict>,
-    /// Why, as the record has it.
+    /// The failures that the record has of it.
     pub recorded_causes: &'m [VerifiedCause],
     /// Where it says so.
     pub entry: Option<&'m VerifiedEntry>,
@@ -112,9 +112,7 @@ impl<'m> CapabilityStanding<'m> {
     /// The causes that make it what it comes to: where others were recorded, those that were not.
     pub fn telling_causes(&self) -> Vec<&'m Cause> {
         let new = match self.change {
-            Change::NewFailure | Change::TestSetChanged | Change::ChangedCause => {
-                causes::new(self.recorded_causes, &self.judgement.causes)
-            }
+            Change::NewFailure | Change::TestSetChanged => unrecorded(self.recorded_causes, &self.judgement.causes),
             Change::NewVerdict | Change::Unjudged | Change::Fixed | Change::Known | Change::Same => Vec::new(),
         };
         if new.is_empty() { self.judgement.causes.iter().collect() } else { new }
@@ -265,7 +263,7 @@ fn cell<'m>(
             let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
             let (entry, said) = found.unzip();
             let recorded = said.map(|said| said.verdict);
-            let recorded_causes = said.map(|said| said.causes.as_slice()).unwrap_or_default();
+            let recorded_causes = said.map(VerifiedCapability::failures).unwrap_or_default();
             let as_then = entry.is_none_or(|e: &VerifiedEntry| same_tests(&e.test_set, &matrix.test_set, capability));
             // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
             let left_out = filtered && judgement.unrun > 0;

@@ -17,9 +17,11 @@
 
 pub mod agreement;
 mod final_outcome;
+mod new_failures;
 mod requirements;
 
 pub use final_outcome::FinalOutcome;
+pub(crate) use new_failures::unrecorded;
 pub use requirements::{Requirements, test_set};
 
 use crate::signature::without_varying;

@@ -68,7 +68,7 @@ fn show_prints_what_is_known() {
       vmm.boot: supported
       fs.virtio-fs:
         verdict: unsupported
-        causes: [\"no daemon\"]
+        causes: [{message: no daemon}]
 ";
     let dir = folder(&[("mini.yaml", RECORD), ("verified/mini.yaml", verified)]);
     let arguments = ["--records", ".", "show", "mini:stable", "--arch", "x86_64"];

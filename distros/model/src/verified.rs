@@ -173,7 +173,7 @@ impl VerifiedEntry {
 pub struct VerifiedCapability {
     /// The verdict.
     pub verdict: Verdict,
-    /// Every independent cause.
+    /// Every independent cause; of what could not be shown, what was lacking.
     pub causes: Vec<VerifiedCause>,
     /// What makes it work.
     pub workaround: Option<String>,
@@ -183,6 +183,16 @@ impl VerifiedCapability {
     /// A verdict about which there is nothing more to say.
     pub fn plain(verdict: Verdict) -> Self {
         VerifiedCapability { verdict, causes: Vec::new(), workaround: None }
+    }
+
+    /// The causes that are failures: what could not be shown, or does not exist, has not failed.
+    pub fn failures(&self) -> &[VerifiedCause] {
+        match self.verdict {
+            Verdict::Untested | Verdict::NotApplicable => &[],
+            Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported | Verdict::Inconclusive => {
+                &self.causes
+            }
+        }
     }
 
     /// Whether the word says it all.
@@ -262,7 +272,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&plain).unwrap(), "\"not-applicable\"");
         let full = VerifiedCapability {
             verdict: Verdict::Partial,
-            causes: vec!["slow".into()],
+            causes: vec![VerifiedCause::of_nobody("slow")],
             workaround: Some("wait".into()),
         };
         for capability in [plain, full] {
@@ -273,5 +283,15 @@ mod tests {
         assert!(error.to_string().contains("a verdict's word"), "{error}");
         let error = serde_json::from_str::<VerifiedCapability>("{\"cause\":1}").unwrap_err();
         assert!(error.to_string().contains("`causes`"), "{error}");
+    }
+
+    #[test]
+    fn what_was_not_shown_has_not_failed() {
+        let failures = |verdict| {
+            let causes = vec![VerifiedCause::new(crate::component::Component::Qemu, "no q35")];
+            VerifiedCapability { causes, ..VerifiedCapability::plain(verdict) }.failures().len()
+        };
+        assert_eq!(failures(Verdict::Unsupported), 1);
+        assert_eq!((failures(Verdict::Untested), failures(Verdict::NotApplicable)), (0, 0));
     }
 }

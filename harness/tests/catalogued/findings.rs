@@ -44,7 +44,7 @@ pub(crate) fn failures(database: &Database) -> Vec<Failure> {
                 if verified.causes.is_empty() {
                     all.push(failure(String::new()));
                 }
-                all.extend(verified.causes.iter().cloned().map(String::from).map(failure));
+                all.extend(verified.causes.iter().map(ToString::to_string).map(failure));
             }
         }
     }

@@ -263,7 +263,7 @@ impl Shaped {
                 let needs_users = [Capability::FsVirtioFsPosix, Capability::FsVirtioBlkPosix].contains(capability);
                 let told = entry.capabilities.get(capability).is_some_and(|c| {
                     c.verdict == Verdict::Untested
-                        && c.causes.iter().any(|cause| cause.to_string().contains("needs two users"))
+                        && c.causes.iter().any(|cause| cause.message.contains("needs two users"))
                 });
                 if needs_users && told && ["opensuse", "arch"].contains(&self.distro) {
                     continue;

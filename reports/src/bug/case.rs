@@ -9,6 +9,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::day;
 use crate::signature;
 use crate::verdict::FinalOutcome;
+use crate::verdict::agreement::recorded_failure;
 use crate::views::causes::words;
 use jiff::civil::Date;
 use model::package::{PackageName, PackageVersion};
@@ -16,7 +17,7 @@ use model::profile::Profile;
 use model::record::{Record, known};
 use model::release::Release;
 use model::share::Share;
-use model::verified::{Verdict, VerifiedEntry};
+use model::verified::{Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::Test;
 use suites::outcome::{Component, Failure, FailureDetail, Outcome};
@@ -260,14 +261,11 @@ impl<'m> FailedTest<'m> {
     fn recorded_too(&self) -> Vec<String> {
         let mut seen: BTreeMap<(&str, String), (&VerifiedEntry, BTreeSet<&str>)> = BTreeMap::new();
         // A long cause is cut where it is recorded.
-        let ours = [
-            Some((self.test.id.clone(), self.failure.signature.clone())),
-            signature::once_recorded(&self.failure, &self.test.id),
-        ];
+        let cut = signature::once_recorded(self.failure.component, &self.failure.observed, &self.test.id);
+        let ours = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
         for entry in self.record.verified.iter().filter(|entry| entry.release != self.cell.cell.release) {
-            let causes = entry.capabilities.values().flat_map(|known| &known.causes);
-            let mut causes = causes.filter_map(signature::of_recorded);
-            if causes.any(|known| ours.iter().flatten().any(|one| *one == known)) {
+            let causes = entry.capabilities.values().flat_map(VerifiedCapability::failures);
+            if causes.filter_map(recorded_failure).any(|known| ours.contains(&known)) {
                 let key = (entry.release.as_str(), entry.environment.to_string());
                 let (last, profiles) = seen.entry(key).or_insert_with(|| (entry, BTreeSet::new()));
                 if entry.tested > last.tested {

@@ -5,8 +5,10 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::{TestRun, by_profile};
 use crate::signature;
 use crate::standing::Recorded;
+use crate::verdict::agreement::recorded_failure;
+use crate::verdict::{Cause, unrecorded};
 use model::package::{PackageName, PackageVersion};
-use model::verified::Verdict;
+use model::verified::{Verdict, VerifiedCause};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::{Area, Capability};
 use suites::outcome::Outcome;
@@ -21,6 +23,10 @@ pub(super) struct Known {
     pub(super) failures: BTreeMap<String, BTreeSet<String>>,
     /// By signature, the tests that failed so and then passed.
     pub(super) flaky: BTreeMap<String, BTreeSet<String>>,
+    /// The causes of what a run calls unsupported.
+    causes: BTreeMap<Capability, Vec<Cause>>,
+    /// The causes of what the record calls unsupported.
+    unsupported: BTreeMap<Capability, Vec<VerifiedCause>>,
     /// By signature of what is so long that a record has it cut, those that it has there.
     cut: BTreeMap<String, BTreeSet<String>>,
     pub(super) passed: BTreeSet<String>,
@@ -59,7 +65,9 @@ impl Side {
                     (left_out || lacks_kata) && judgement.verdict == Verdict::Untested
                 });
                 let unasked = unasked.map(|(capability, _)| *capability).collect();
-                let mut known = Known { verdicts, unasked, ..Known::default() };
+                let causes = judgements.iter().filter(|(_, judgement)| !judgement.causes.is_empty());
+                let causes = causes.map(|(capability, judgement)| (*capability, judgement.causes.clone())).collect();
+                let mut known = Known { verdicts, unasked, causes, ..Known::default() };
                 for instance in runs.get(profile.as_str()).into_iter().flatten() {
                     known.add(cell, profile, instance);
                 }
@@ -70,7 +78,7 @@ impl Side {
         side
     }
 
-    /// What the record says of a run's cells; it has component packages alone, and of each cause its words.
+    /// What the record says of a run's cells; it has component packages alone, and of each cause what fits in one line.
     pub fn of_record(matrix: &Matrix, recorded: &Recorded<'_>) -> Side {
         let mut side = Side { name: "the record".to_owned(), known: BTreeMap::new(), packages: BTreeMap::new() };
         for cell in &matrix.cells {
@@ -84,7 +92,10 @@ impl Side {
                     };
                     for (capability, said) in entry.capabilities.iter().filter(|(c, _)| is_judged(**c)) {
                         known.verdicts.insert(*capability, said.verdict);
-                        for (test, signature) in said.causes.iter().filter_map(signature::of_recorded) {
+                        if said.verdict == Verdict::Unsupported {
+                            known.unsupported.insert(*capability, said.causes.clone());
+                        }
+                        for (test, signature) in said.failures().iter().filter_map(recorded_failure) {
                             known.failures.entry(signature).or_default().insert(test);
                         }
                     }
@@ -108,8 +119,8 @@ impl Known {
         });
         let mut seen = Vec::new();
         for failure in failures {
-            let once_recorded = signature::once_recorded(failure, &instance.test).map(|(_, signature)| signature);
-            if let Some(cut) = once_recorded.filter(|cut| *cut != failure.signature) {
+            let cut = signature::once_recorded(failure.component, &failure.observed, &instance.test);
+            if cut != failure.signature {
                 self.cut.entry(failure.signature.clone()).or_default().insert(cut);
             }
             seen.push(failure.signature.clone());
@@ -134,8 +145,21 @@ impl Known {
         self.failures.contains_key(signature) || self.flaky.contains_key(signature)
     }
 
+    /// Whether a failure of the later side is none of this one's.
+    ///
+    /// Of what the record calls unsupported that is what every report says of it ([`unrecorded`]).
+    pub(super) fn lacks(&self, later: &Known, signature: &str) -> bool {
+        let is_it = |cause: &Cause| cause.signature == signature;
+        let judged = later.causes.iter().filter(|(_, causes)| causes.iter().any(is_it));
+        let is_new = judged.map(|(capability, causes)| match self.unsupported.get(capability) {
+            Some(recorded) => unrecorded(recorded, causes).into_iter().any(is_it),
+            None => !self.knows(later, signature),
+        });
+        is_new.reduce(|one, other| one || other).unwrap_or_else(|| !self.knows(later, signature))
+    }
+
     /// Whether this side has seen a failure of another one, which a record may have cut.
-    pub(super) fn knows(&self, other: &Known, signature: &str) -> bool {
+    fn knows(&self, other: &Known, signature: &str) -> bool {
         let mut cut = other.cut.get(signature).into_iter().flatten();
         self.has_failed(signature) || cut.any(|cut| self.has_failed(cut))
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::installed::InstalledPackage;
 use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, fail, judged, recorded, run};
 use crate::standing::Recorded;
+use model::verified::VerifiedCause;
 use suites::outcome::{Component, Outcome};
 
 fn between(before: &Maker, after: &Maker) -> Difference {
@@ -136,7 +137,8 @@ fn a_cause_that_the_record_has_cut_is_known() {
 fn a_cause_that_the_record_has_with_a_citation_is_known() {
     let mut entries = recorded();
     let tdx = entries[0].capabilities.get_mut(&Capability::VmmTdx).unwrap();
-    tdx.causes = vec![format!("qemu: no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0) ({TDX})").into()];
+    let cited = "no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0)";
+    tdx.causes = vec![VerifiedCause::new(Component::Qemu, cited).shown_by(TDX)];
     let matrix = judged(&run(|_| None));
     let before = Side::of_record(&matrix, &Recorded::of_distro("debian", &entries));
     assert_eq!(states(&Difference::between(&before, &Side::of_run("b", &matrix))), [TDX_IS_MISSING]);

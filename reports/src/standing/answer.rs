@@ -326,7 +326,7 @@ fn recorded(sides: &Sides<'_>, entry: &VerifiedEntry, capability: Capability) ->
         is_by_older_tests: !same_tests(&entry.test_set, sides.test_set, capability),
         verdict: known.verdict,
         basis: Some(entry.basis),
-        blames: known.causes.iter().filter_map(|cause| cause.blames()).collect(),
+        blames: known.failures().iter().filter_map(|cause| cause.component).collect(),
         workaround: known.workaround.as_deref().map(without_preface),
         day: Some(entry.tested),
         recorded: Some(entry.tested),

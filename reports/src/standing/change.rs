@@ -7,7 +7,7 @@ use model::verified::Verdict;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// Worse than recorded.
+    /// Worse than recorded, or unsupported by a cause that is not recorded.
     NewFailure,
     /// Unsupported, where no record decides either way: nobody has seen it before.
     NewVerdict,
@@ -15,11 +15,9 @@ pub enum Change {
     Unjudged,
     /// The verdict differs, and so do the tests behind it: the distro need not have changed.
     TestSetChanged,
-    /// Unsupported, as recorded, and not by the same causes alone.
-    ChangedCause,
     /// Better than recorded.
     Fixed,
-    /// Unsupported, as recorded or as a known issue says.
+    /// Unsupported by causes that are recorded, or as a known issue says.
     Known,
     /// As recorded, or recorded for the first time.
     Same,
@@ -33,7 +31,6 @@ impl Change {
             Change::NewVerdict => "new verdict",
             Change::Unjudged => "unjudged",
             Change::TestSetChanged => "test set changed",
-            Change::ChangedCause => "changed cause",
             Change::Fixed => "fixed",
             Change::Known => "known",
             Change::Same => "same",

@@ -94,7 +94,7 @@ impl<'m> CapabilityStanding<'m> {
 /// is told as that.
 fn title(effect: Effect, change: Change) -> &'static str {
     match (effect, change) {
-        (Effect::Worse, Change::Known | Change::Same | Change::Fixed | Change::ChangedCause) => "lacking",
+        (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
         (_, change) => change.name(),
     }
 }

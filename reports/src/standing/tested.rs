@@ -67,20 +67,13 @@ impl CellStanding<'_> {
             let why = "so whether this failure is the candidates' is not known";
             return Weight::Error(format!("the base run could not judge {unjudged}, {why}: {observed}"));
         }
-        let (known, rest): (Vec<_>, Vec<_>) =
+        let (known, new): (Vec<_>, Vec<_>) =
             taken.iter().partition(|(_, c)| c.change == Change::Known || !is_telling(c));
-        let (changed, new): (Vec<_>, Vec<_>) = rest.into_iter().partition(|(_, c)| c.change == Change::ChangedCause);
-        let entry = known.iter().chain(&changed).find_map(|(_, c)| c.entry);
-        let (known, changed, new) = (names(&known), names(&changed), names(&new));
+        let entry = known.iter().find_map(|(_, c)| c.entry);
+        let (known, new) = (names(&known), names(&new));
         let mut why = Vec::new();
         if let Some(entry) = entry {
-            let recorded = format!("recorded as {} on {}", Verdict::Unsupported, entry.tested);
-            if !known.is_empty() {
-                why.push(format!("known: {known} {recorded}"));
-            }
-            if !changed.is_empty() {
-                why.push(format!("changed cause: {changed} {recorded} for another one"));
-            }
+            why.push(format!("known: {known} recorded as {} on {}", Verdict::Unsupported, entry.tested));
         }
         if !new.is_empty() {
             why.push(format!("{new} judged for the first time"));

@@ -6,7 +6,6 @@ use crate::verdict::Requirements;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::VerifiedCapability;
 use std::collections::BTreeSet;
 use suites::outcome::{Component, Outcome};
 
@@ -211,7 +210,8 @@ fn the_record_alone_answers_too() {
         entries[0].capabilities.insert(capability, VerifiedCapability::plain(Verdict::Supported));
     }
     assert_eq!(words(&entries), "yes, all 12");
-    let daemon = VerifiedCapability { causes: vec!["virtiofsd: it ends".into()], ..plain(Verdict::Unsupported) };
+    let daemon = VerifiedCause::new(Component::Virtiofsd, "it ends");
+    let daemon = VerifiedCapability { causes: vec![daemon], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, daemon);
     assert_eq!(words(&entries), "no: virtio-fs (virtiofsd)");
 }
@@ -411,9 +411,9 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
 }
 
-/// The old failure has blocked what fails now: nobody knows that it is worse, and everybody is told.
+/// What no record has is new, though the capability was lost before.
 #[test]
-fn a_capability_that_is_lost_by_another_cause_is_told() {
+fn a_capability_that_is_lost_by_another_cause_is_worse() {
     let flags = judged(&run(|t| match t {
         sample::DAEMON => Some(fail(Component::Virtiofsd, "unknown option")),
         RENAME => Some(sample::blocked(sample::DAEMON)),
@@ -431,14 +431,60 @@ fn a_capability_that_is_lost_by_another_cause_is_told() {
     }));
     let beside = beside(&matrix, &known);
     let (day, rows) = (known[0].tested, beside.changes());
-    assert_eq!(beside.effect(), Effect::None);
-    let words = format!("changed cause: fs.virtio-fs, fs.virtio-fs.posix was unsupported ({day}), is unsupported");
+    assert_eq!(beside.effect(), Effect::Worse);
+    let words = format!("new failure: fs.virtio-fs, fs.virtio-fs.posix was unsupported ({day}), is unsupported");
     assert_eq!(rows.iter().map(ChangeRow::words).collect::<Vec<_>>(), [words]);
     assert_eq!(rows[0].why, [format!("virtiofsd: lost both names ({RENAME})")]);
     let last = crate::verdict::FinalOutcome::of([&lost()]).unwrap();
-    let why =
-        format!("changed cause: fs.virtio-fs, fs.virtio-fs.posix recorded as unsupported on {day} for another one");
-    assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Excused(why));
+    assert_eq!(beside.cells[0].weight("go-3.29", RENAME, &last), Weight::Failure);
+}
+
+/// Reports and `diff` say the same of a test that fails as recorded, and of one that fails by another cause.
+#[test]
+fn the_same_test_by_another_cause_is_new_on_every_face() {
+    let lost = |why: &'static str| judged(&run(move |t| (t == QMP).then(|| fail(Component::Qemu, why))));
+    let (old, new) = (lost("no reply"), lost("it ends at once"));
+    let known = crate::views::record::verified_entries(&standings(&old)).0;
+    let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
+    let said = |matrix: &Matrix, known: &[VerifiedEntry]| {
+        let one = *beside(matrix, known).of(0, "go-3.29", Capability::VmmQmp).unwrap();
+        let recorded = Recorded::of_distro("debian", known);
+        let record = crate::difference::Side::of_record(matrix, &recorded);
+        let difference = crate::difference::Difference::between(&record, &crate::difference::Side::of_run("b", matrix));
+        (one.change, one.effect, difference.is_worse())
+    };
+    assert_eq!(said(&old, &known), (Change::Known, Effect::None, false));
+    assert_eq!(said(&new, &known), (Change::NewFailure, Effect::Worse, true));
+    let mut of_other_tests = known.clone();
+    of_other_tests[0].test_set = "0123456789ab".to_owned();
+    assert_eq!(said(&new, &of_other_tests), (Change::TestSetChanged, Effect::Worse, true));
+    // A record without causes has nothing to compare with.
+    let mut without = known.clone();
+    without[0].capabilities.insert(Capability::VmmQmp, plain(Verdict::Unsupported));
+    assert_eq!(said(&new, &without), (Change::Known, Effect::None, false));
+    // What was untested has not failed: its reason is no cause.
+    let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP);
+    let untested = VerifiedCapability { causes: vec![lacking], ..plain(Verdict::Untested) };
+    without[0].capabilities.insert(Capability::VmmQmp, untested);
+    assert_eq!(said(&new, &without), (Change::NewVerdict, Effect::None, true));
+}
+
+/// A known issue excuses a cause that is not recorded, too; of several causes one that it does not know is enough.
+#[test]
+fn a_cause_that_is_excused_is_not_new() {
+    let cause = |test: &str, why: &str| Cause {
+        test: test.to_owned(),
+        component: Component::Qemu,
+        message: why.to_owned(),
+        signature: format!("qemu: {why}"),
+        expected: String::new(),
+        asked_for: Vec::new(),
+    };
+    let recorded = [VerifiedCause::new(Component::Qemu, "no reply").shown_by(QMP)];
+    let found = [cause(BOOT, "it ends at once"), cause(BLK, "no disk")];
+    let of = |excused: &[&str]| causes::compare(&recorded, true, &found, |test| excused.contains(&test));
+    assert_eq!(of(&[BOOT, BLK]), (Change::Known, Effect::None));
+    assert_eq!(of(&[BOOT]), (Change::NewFailure, Effect::Worse));
 }
 
 /// What failed before fails again, and with it a test that must have passed then.
@@ -455,8 +501,8 @@ fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_befo
     };
     causes.insert(0, flags);
     let mut entries = recorded();
-    let cause = format!("virtiofsd: unknown option ({})", sample::DAEMON);
-    let before = VerifiedCapability { causes: vec![cause.as_str().into()], ..plain(Verdict::Unsupported) };
+    let cause = VerifiedCause::new(Component::Virtiofsd, "unknown option").shown_by(sample::DAEMON);
+    let before = VerifiedCapability { causes: vec![cause], ..plain(Verdict::Unsupported) };
     entries[0].capabilities.insert(Capability::FsVirtioFs, before);
     let beside = beside(&matrix, &entries);
     assert_eq!(beside.effect(), Effect::Worse);

@@ -42,7 +42,7 @@ use super::Evidence;
 use crate::signature;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
-use model::verified::{Basis, Verdict, VerifiedEntry, decisive};
+use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, decisive};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{Place, Test};
 use suites::outcome::{Failure, Grounds, Outcome};
@@ -100,7 +100,12 @@ pub fn recorded<'e>(
     };
     let judged = entries.filter(is_the_same).flat_map(|entry| entry.capabilities.values());
     let against = judged.filter(|known| known.verdict == Verdict::Unsupported);
-    against.flat_map(|known| &known.causes).filter_map(signature::of_recorded).collect()
+    against.flat_map(|known| &known.causes).filter_map(recorded_failure).collect()
+}
+
+/// A failure as a record has it; none where it names no component or no test.
+pub(crate) fn recorded_failure(cause: &VerifiedCause) -> Option<Failed> {
+    Some((cause.test.clone()?, signature::of_recorded(cause)?))
 }
 
 /// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
@@ -131,8 +136,8 @@ pub fn weigh(
         }
         let failed = (test.id.clone(), failure.signature.clone());
         // A long cause is cut where it is recorded: it is the same if this one would be cut to the same.
-        let cut = signature::once_recorded(failure, &test.id);
-        let is_recorded = recorded.contains(&failed) || cut.is_some_and(|cut| recorded.contains(&cut));
+        let cut = signature::once_recorded(failure.component, &failure.observed, &test.id);
+        let is_recorded = recorded.contains(&failed) || recorded.contains(&(test.id.clone(), cut));
         let elsewhere = container.and_then(|c| c.outcomes.get(&test.id)).map(|last| &last.outcome);
         let doubt = match (repetition, elsewhere) {
             (None, _) => "it was not tried in a fresh virtual machine",

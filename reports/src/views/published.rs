@@ -1,6 +1,6 @@
 //! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
 
-use crate::signature::{self, parts_of_recorded};
+use crate::signature::{self, without_citation};
 use crate::standing::{is_main, recorded_answer};
 use crate::views::markdown::{escape, mark, short, table};
 use model::arch::Arch;
@@ -206,15 +206,13 @@ fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
         let place = format!("{} ({})", named(entry), entry.environment);
         for (capability, found) in entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Unsupported) {
             for cause in &found.causes {
-                let (signature, words, test) = match parts_of_recorded(cause) {
-                    Some((component, seen, test)) => {
-                        (signature::of(component, &seen), format!("{component}: {seen}"), Some(test))
-                    }
-                    None => (cause.to_string(), cause.to_string(), None),
+                let words = match cause.component {
+                    Some(component) => format!("{component}: {}", without_citation(&cause.message)),
+                    None => cause.message.clone(),
                 };
-                let one = seen.entry(signature).or_default();
+                let one = seen.entry(signature::of_recorded(cause).unwrap_or_else(|| words.clone())).or_default();
                 one.words.insert(words);
-                one.tests.extend(test);
+                one.tests.extend(cause.test.clone());
                 match one.places.iter_mut().find(|(known, _)| *known == place) {
                     Some((_, capabilities)) => {
                         capabilities.insert(*capability);
@@ -286,7 +284,9 @@ fn versions(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::component::Component;
     use model::database::Database;
+    use model::verified::VerifiedCause;
 
     #[test]
     fn every_listed_release_is_shown_and_those_that_nobody_ran_are_untested() {
@@ -395,33 +395,36 @@ mod tests {
     #[test]
     fn a_cause_is_told_once_with_all_that_it_takes_away() {
         let record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
-        let entry = |release: &str, of: &[(Capability, &[&str])]| {
+        let entry = |release: &str, of: &[(Capability, &[VerifiedCause])]| {
             let mut entry = record.verified[0].clone();
             (entry.release, entry.environment) = (release.to_owned(), model::environment::Environment::Container);
             let of = of.iter().map(|(capability, causes)| {
                 let plain = model::verified::VerifiedCapability::plain(Verdict::Unsupported);
-                let causes = causes.iter().map(|cause| (*cause).into()).collect();
+                let causes = causes.to_vec();
                 (*capability, model::verified::VerifiedCapability { causes, ..plain })
             });
             entry.capabilities = of.collect();
             entry
         };
-        let (flags, xattrs) =
-            ("virtiofsd: exit code 1: unknown option (smoke::flags)", "virtiofsd: exit code 1: unknown option (x::a)");
+        let seen = |component, seen: &str, test: &str| VerifiedCause::new(component, seen).shown_by(test);
+        let unknown = |test| seen(Component::Virtiofsd, "exit code 1: unknown option", test);
+        let (flags, xattrs) = (unknown("smoke::flags"), unknown("x::a"));
+        let tdx = |text| seen(Component::Qemu, text, "smoke::tdx");
+        let lacks = |text| seen(Component::Kernel, text, "smoke::iommufd");
         let old = entry(
             "12",
             &[
-                (Capability::VmmTdx, &["qemu: no tdx-guest (src/runtime/qemu_amd64.go@3.32.0) (smoke::tdx)"]),
-                (Capability::VmmVfio, &["kernel: /boot/config-6.1.0-56-amd64 lacks: IOMMUFD (smoke::iommufd)"]),
-                (Capability::FsVirtioFs, &[flags]),
-                (Capability::FsVirtioFsAcl, &[flags, xattrs]),
+                (Capability::VmmTdx, &[tdx("no tdx-guest (src/runtime/qemu_amd64.go@3.32.0)")]),
+                (Capability::VmmVfio, &[lacks("/boot/config-6.1.0-56-amd64 lacks: IOMMUFD")]),
+                (Capability::FsVirtioFs, &[flags.clone()]),
+                (Capability::FsVirtioFsAcl, &[flags.clone(), xattrs]),
             ],
         );
         let new = entry(
             "13",
             &[
-                (Capability::VmmTdx, &["qemu: no tdx-guest (smoke::tdx)"]),
-                (Capability::VmmVfio, &["kernel: /boot/config-6.12.118-amd64 lacks: IOMMUFD (smoke::iommufd)"]),
+                (Capability::VmmTdx, &[tdx("no tdx-guest")]),
+                (Capability::VmmVfio, &[lacks("/boot/config-6.12.118-amd64 lacks: IOMMUFD")]),
                 (Capability::FsVirtioFs, &[flags]),
             ],
         );
@@ -450,7 +453,7 @@ mod tests {
     fn katas_own_results_are_shown_with_the_kata_and_what_was_brought_along() {
         let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
         let entry = record.verified.iter().find(|entry| entry.profile == "go-3.29").unwrap().clone();
-        let brought = [(model::component::Component::Virtiofsd, "1.13.3".to_owned())].into();
+        let brought = [(Component::Virtiofsd, "1.13.3".to_owned())].into();
         let kata = model::verified::VerifiedKata { version: "3.30.0".parse().unwrap(), runtime: Runtime::Go, brought };
         let verdict = model::verified::VerifiedCapability::plain(Verdict::Partial);
         record.verified =

@@ -177,7 +177,11 @@ fn kata(text: &str, profile: &str, facts: &CellFacts) -> Option<VerifiedKata> {
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
     let blaming = |c: &Cause| recorded_cause(c.component, &c.message, &c.test);
-    let of_nobody = |r: &Reason| VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE));
+    let of_nobody = |r: &Reason| match r.tests.as_slice() {
+        [test] => VerifiedCause::of_nobody(redact::one_line(&r.why, MAX_CAUSE)).shown_by(test),
+        // Of several some are named in the words, and the rest is counted.
+        _ => VerifiedCause::of_nobody(redact::one_line(&r.to_string(), MAX_CAUSE)),
+    };
     VerifiedCapability {
         verdict: judgement.verdict,
         causes: match judgement.verdict {

@@ -203,8 +203,21 @@ struct Judged {
     capability: Capability,
     /// Null where the run had none.
     verdict: Option<Verdict>,
-    causes: Vec<String>,
+    causes: Vec<Cause>,
     workaround: Option<String>,
+}
+
+/// Why a capability has its verdict.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Cause {
+    /// `qemu`; none where nobody could be shown to be at fault.
+    component: Option<String>,
+    /// The test that showed it.
+    test: Option<String>,
+    /// What was seen, or what was lacking.
+    message: String,
 }
 
 /// The head of an answer about a system.

@@ -36,7 +36,7 @@ verified:
     versions: {qemu-system-x86_64: 9.0.0-r0}
     capabilities:
       vmm.boot: supported
-      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: it ended at once (fs::x)\"]}
+      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, test: fs::x, message: it ended at once}]}
 ";
 
 /// apk's database.

@@ -1,10 +1,10 @@
 //! The form of a file of verdicts.
 
-use super::{ApiVersion, Day, OneOrMany, Version};
+use super::{ApiVersion, Day, Version};
 use crate::arch::Arch;
 use crate::environment::Environment;
 use crate::profile::Runtime;
-use crate::verified::{Basis, Verdict};
+use crate::verified::{Basis, Verdict, VerifiedCause};
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
@@ -82,6 +82,6 @@ enum Judged {
 #[expect(dead_code, reason = "only its schema is used")]
 struct JudgedMap {
     verdict: Verdict,
-    causes: Option<OneOrMany<String>>,
+    causes: Option<Vec<VerifiedCause>>,
     workaround: Option<String>,
 }

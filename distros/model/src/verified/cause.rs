@@ -1,93 +1,52 @@
-//! Why a capability has its verdict, and whom that blames.
+//! Why a capability has its verdict: whom that blames, the test that showed it, and what was seen.
 
 use crate::component::Component;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Stands before a cause that blames nobody and would be read as if it did.
-const NOBODY: &str = "nobody: ";
-
-/// Why a capability has its verdict; one text where it is written, `qemu: exited with 1`.
-///
-/// One that blames nobody is its message alone; a message that begins as if it blamed somebody, `kernel: too old`, is
-/// written after `nobody: `.
+/// Why a capability has its verdict, as a record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct VerifiedCause {
-    blames: Option<Component>,
-    message: String,
+    /// The component at fault; none where it could not be shown that any is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<Component>,
+    /// The test that showed it; none where it is not one test's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// What was seen, or what was lacking, on one line.
+    pub message: String,
 }
 
 impl VerifiedCause {
     /// What a component is at fault for.
-    pub fn new(blames: Component, message: impl Into<String>) -> VerifiedCause {
-        VerifiedCause { blames: Some(blames), message: message.into() }
+    pub fn new(component: Component, message: impl Into<String>) -> VerifiedCause {
+        VerifiedCause { component: Some(component), test: None, message: message.into() }
     }
 
     /// What no component could be shown to be at fault for.
     pub fn of_nobody(message: impl Into<String>) -> VerifiedCause {
-        VerifiedCause { blames: None, message: message.into() }
+        VerifiedCause { component: None, test: None, message: message.into() }
     }
 
-    /// It with another message.
-    pub(super) fn with_message(&self, change: impl FnOnce(&str) -> String) -> VerifiedCause {
-        VerifiedCause { blames: self.blames, message: change(&self.message) }
-    }
-
-    /// The component at fault; `None` where it could not be shown that any is.
-    pub fn blames(&self) -> Option<Component> {
-        self.blames
-    }
-
-    /// The word that stands where a component would, and names none.
-    pub(super) fn unknown_component(&self) -> Option<&str> {
-        let text = if self.is_ambiguous() { NOBODY } else { self.message.as_str() };
-        let (word, _) = text.split_once(": ").filter(|_| self.blames.is_none())?;
-        (!word.contains(' ')).then_some(word)
-    }
-
-    /// Whether it blames nobody, and its message alone would be read as if it did.
-    fn is_ambiguous(&self) -> bool {
-        self.blames.is_none() && blamed(self.message.trim_start_matches(NOBODY)).is_some()
+    /// It with the test that showed it.
+    #[must_use]
+    pub fn shown_by(self, test: impl Into<String>) -> VerifiedCause {
+        VerifiedCause { test: Some(test.into()), ..self }
     }
 }
 
-impl From<String> for VerifiedCause {
-    fn from(text: String) -> VerifiedCause {
-        if let Some((component, message)) = blamed(&text) {
-            return VerifiedCause::new(component, message);
-        }
-        match text.strip_prefix(NOBODY).map(VerifiedCause::of_nobody).filter(VerifiedCause::is_ambiguous) {
-            Some(cause) => cause,
-            None => VerifiedCause::of_nobody(text),
-        }
-    }
-}
-
-/// The component that a text begins with, and what it is at fault for.
-fn blamed(text: &str) -> Option<(Component, &str)> {
-    let (name, message) = text.split_once(": ")?;
-    Some((Component::of_name(name)?, message))
-}
-
-impl From<&str> for VerifiedCause {
-    fn from(text: &str) -> VerifiedCause {
-        VerifiedCause::from(text.to_owned())
-    }
-}
-
-impl From<VerifiedCause> for String {
-    fn from(cause: VerifiedCause) -> String {
-        cause.to_string()
-    }
-}
-
+/// For people: `qemu: no q35 (smoke::guest_boots)`.
 impl fmt::Display for VerifiedCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.blames {
-            Some(component) => write!(f, "{component}: {}", self.message),
-            None if self.is_ambiguous() => write!(f, "{NOBODY}{}", self.message),
-            None => f.write_str(&self.message),
+        if let Some(component) = self.component {
+            write!(f, "{component}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.test {
+            Some(test) => write!(f, " ({test})"),
+            None => Ok(()),
         }
     }
 }
@@ -97,35 +56,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_read_as_it_is_written() {
-        for component in Component::ALL {
-            let cause = VerifiedCause::new(*component, "it: exited");
-            assert_eq!(VerifiedCause::from(cause.to_string()), cause);
-            let json = serde_json::to_string(&cause).unwrap();
-            assert_eq!(json, format!("\"{component}: it: exited\""));
-            assert_eq!(serde_json::from_str::<VerifiedCause>(&json).unwrap(), cause);
-        }
-        for text in ["the environment lacks vhost-net: no such file", "qemu", "qmeu: exited", "nobody: exited"] {
-            let cause = VerifiedCause::from(text);
-            assert_eq!((cause.blames(), cause.to_string().as_str()), (None, text));
-            assert_eq!(cause, VerifiedCause::of_nobody(text));
+    fn a_cause_is_a_map_and_people_have_it_in_one_text() {
+        let whole = VerifiedCause::new(Component::Qemu, "no q35").shown_by("smoke::guest_boots");
+        for (cause, json, text) in [
+            (
+                whole,
+                r#"{"component":"qemu","test":"smoke::guest_boots","message":"no q35"}"#,
+                "qemu: no q35 (smoke::guest_boots)",
+            ),
+            // What begins as if it blamed somebody blames nobody.
+            (VerifiedCause::of_nobody("kernel: too old"), r#"{"message":"kernel: too old"}"#, "kernel: too old"),
+        ] {
+            assert_eq!(serde_json::to_string(&cause).unwrap(), json);
+            assert_eq!(serde_json::from_str::<VerifiedCause>(json).unwrap(), cause);
+            assert_eq!(cause.to_string(), text);
         }
     }
 
     #[test]
-    fn what_blames_nobody_blames_nobody_when_it_is_read_again() {
-        for component in Component::ALL {
-            for message in [format!("{component}: too old"), format!("nobody: {component}: too old")] {
-                let cause = VerifiedCause::of_nobody(message.as_str());
-                let text = cause.to_string();
-                assert_eq!(text, format!("nobody: {message}"));
-                let read = VerifiedCause::from(text.as_str());
-                assert_eq!((read.blames(), &read), (None, &cause), "{text}");
-                assert_eq!(read.to_string(), text);
-                assert_eq!(read.unknown_component(), Some("nobody"));
-            }
+    fn a_text_is_no_cause() {
+        for wrong in
+            [r#""qemu: no q35 (smoke::guest_boots)""#, r#"{"component":"qemu"}"#, r#"{"message":"x","of":"y"}"#]
+        {
+            assert!(serde_json::from_str::<VerifiedCause>(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(VerifiedCause::from("qmeu: exited").unknown_component(), Some("qmeu"));
-        assert_eq!(VerifiedCause::from("qemu: exited").unknown_component(), None);
     }
 }

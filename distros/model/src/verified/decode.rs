@@ -8,6 +8,7 @@ use crate::environment::Environment;
 use crate::kata_version::KataVersion;
 use crate::package::{PackageName, PackageVersion};
 use crate::profile::Runtime;
+use crate::suggest::listed;
 use crate::syntax::{MapEntry, Node, NodeKind};
 use std::collections::BTreeMap;
 
@@ -25,6 +26,12 @@ const ENTRY_KEYS: &[&str] = &[
     "versions",
     "capabilities",
 ];
+
+const CAUSE_KEYS: &[&str] = &["component", "test", "message"];
+
+/// What to do with a cause that is a text.
+const NO_TEXT: &str = "qualify the release again; or write of `qemu: no q35 (smoke::guest_boots)`, as older harnesses wrote \
+                       it, `{component: qemu, test: smoke::guest_boots, message: no q35}`";
 
 /// All entries, or `None` when one is wrong.
 pub(super) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
@@ -100,10 +107,13 @@ fn kata(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedKata> {
     Some(VerifiedKata { version, runtime, brought })
 }
 
-/// A component's name.
+/// A component's name, as a key.
 fn component(d: &mut Decoder<'_>, entry: &MapEntry) -> Option<Component> {
-    let known: Vec<(&str, Component)> = Component::ALL.iter().map(|c| (c.name(), *c)).collect();
-    d.known("component", "unknown-component", &entry.key, &entry.key_span, &known)
+    d.known("component", "unknown-component", &entry.key, &entry.key_span, &components())
+}
+
+fn components() -> Vec<(&'static str, Component)> {
+    Component::ALL.iter().map(|c| (c.name(), *c)).collect()
 }
 
 fn by_name<K: Ord, T>(
@@ -186,14 +196,41 @@ fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
     d.fields(node, "a capability", &["verdict", "causes", "workaround"])?;
     let verdict = d.required(node, "verdict")?;
     let verdict = d.word(verdict, "verdict", "unknown-verdict", &words);
-    let causes = node.get("causes").map(|n| d.strings(n, "causes"));
+    let causes = node.get("causes").map(|n| causes(d, n));
     let workaround = node.get("workaround").map(|n| d.string(n, "workaround"));
     Some(VerifiedCapability {
         verdict: verdict?,
-        causes: causes.unwrap_or_else(|| Some(Vec::new()))?.into_iter().map(VerifiedCause::from).collect(),
-        workaround: match workaround {
-            Some(text) => Some(text?),
-            None => None,
-        },
+        causes: causes.unwrap_or_else(|| Some(Vec::new()))?,
+        workaround: stated(workaround)?,
     })
+}
+
+fn causes(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedCause>> {
+    match &node.kind {
+        NodeKind::List(items) => d.all(items, cause),
+        _ => d.wrong(node, "causes", &format!("a list of maps with {}", listed(CAUSE_KEYS))),
+    }
+}
+
+/// A cause; older harnesses wrote a text, which is not taken apart.
+fn cause(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCause> {
+    if let NodeKind::Scalar(_) = node.kind {
+        let message = format!("a cause: expected a map with {}, found {}", listed(CAUSE_KEYS), node.describe());
+        d.error("wrong-type", node.span.clone(), message).hint = Some(NO_TEXT.to_owned());
+        return None;
+    }
+    d.fields(node, "a cause", CAUSE_KEYS)?;
+    let component = node.get("component").map(|n| d.word(n, "component", "unknown-component", &components()));
+    let test = node.get("test").map(|n| d.string(n, "test"));
+    let message = d.required(node, "message").and_then(|n| d.string(n, "message"));
+    // What is there and wrong is no cause without it.
+    Some(VerifiedCause { component: stated(component)?, test: stated(test)?, message: message? })
+}
+
+/// What a key that may be left out says; `None` where it is there and wrong.
+fn stated<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        Some(read) => read.map(Some),
+        None => Some(None),
+    }
 }

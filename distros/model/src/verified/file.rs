@@ -63,6 +63,7 @@ fn decode_file(path: &Path, text: &str) -> (Option<VerifiedFile>, Vec<Diagnostic
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verified::VerifiedCause;
 
     #[test]
     fn a_file_of_verdicts_has_nothing_else() {
@@ -73,6 +74,35 @@ mod tests {
         let told = wrong("distro: d\nvmm: {name: qemu}\nverified: []\n");
         assert!(told.starts_with("verified/d.yaml:2:") && told.contains("has no key `vmm`"), "{told}");
         assert!(wrong("distro: d\nverified: {}\n").contains("a list that the harness writes"));
+    }
+
+    /// An entry of which `capabilities:` is what is given.
+    fn with_capabilities(capabilities: &str) -> Result<VerifiedFile, RecordError> {
+        let head = "distro: d\nverified:\n  - release: \"1\"\n    arch: x86_64\n    profile: p\n    environment: vm\n";
+        let run = "    basis: emulated\n    tested: 2026-01-01\n    harness: \"1\"\n    test-set: x\n";
+        let text = format!("{head}{run}    capabilities: {capabilities}\n");
+        VerifiedFile::parse(Path::new("verified/d.yaml"), &text)
+    }
+
+    #[test]
+    fn a_cause_is_a_map_and_a_text_is_told_with_its_line_and_what_to_do() {
+        let of = |cause: &str| with_capabilities(&format!("{{vmm.boot: {{verdict: unsupported, causes: [{cause}]}}}}"));
+        let read = of("{component: qemu, test: smoke::guest_boots, message: \"no q35\"}, {message: x}").unwrap();
+        let causes = &read.entries[0].capabilities[&crate::capability::Capability::VmmBoot].causes;
+        let qemu = VerifiedCause::new(crate::component::Component::Qemu, "no q35").shown_by("smoke::guest_boots");
+        assert_eq!(*causes, [qemu, VerifiedCause::of_nobody("x")]);
+        for (cause, told) in [
+            ("\"qemu: no q35 (smoke::guest_boots)\"", "expected a map with `component`, `test`, `message`, found text"),
+            ("\"qemu: no q35 (smoke::guest_boots)\"", "qualify the release again; or write of `qemu: no q35"),
+            ("{component: qmeu, message: x}", "did you mean `qemu`?"),
+            ("{component: qemu}", "the key `message` is missing"),
+            ("{tests: a, message: x}", "a cause has no key `tests`"),
+        ] {
+            let found = of(cause).unwrap_err().to_string();
+            assert!(found.starts_with("verified/d.yaml:11:") && found.contains(told), "{found}");
+        }
+        let alone = with_capabilities("{vmm.boot: {verdict: unsupported, causes: \"qemu: x\"}}").unwrap_err();
+        assert!(alone.to_string().contains("causes: expected a list of maps with `component`"), "{alone}");
     }
 
     #[test]

@@ -2,10 +2,8 @@
 
 use super::{Verdict, VerifiedEntry, test_sets};
 use crate::capability::Capability;
-use crate::component::Component;
 use crate::diagnostic::Diagnostic;
 use crate::profile::Profile;
-use crate::suggest::{listed, nearest};
 use crate::syntax::{self, Node, NodeKind};
 use jiff::ToSpan;
 use jiff::civil::Date;
@@ -74,38 +72,8 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
             let message = format!("verified: `{name}` is supported, and causes are given why it is not");
             forged("capabilities", message, "qualify the release again");
         }
-        for (capability, place, word) in blaming_no_component(entry) {
-            let span = cause(node, capability, place).map_or_else(|| node.span.clone(), |n| n.span.clone());
-            let message = format!("verified: `{capability}` is unsupported, and `{word}` is no component to blame");
-            let known = Component::ALL.iter().map(|component| component.name());
-            let hint = match nearest(word, known.clone()) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("known are {}", listed(&known.collect::<Vec<_>>())),
-            };
-            found.push((number, Diagnostic::error("forged", text, span, message).hint(hint)));
-        }
     }
     found
-}
-
-/// The causes of unsupported capabilities that blame something unknown: capability, number and word.
-///
-/// Elsewhere what stands before a colon may be what was lacking.
-fn blaming_no_component(entry: &VerifiedEntry) -> impl Iterator<Item = (Capability, usize, &str)> {
-    let against = entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Unsupported);
-    against.flat_map(|(capability, c)| {
-        let causes = c.causes.iter().enumerate();
-        causes.filter_map(move |(number, cause)| Some((*capability, number, cause.unknown_component()?)))
-    })
-}
-
-/// Where a cause of a capability stands.
-fn cause(node: &Node, capability: Capability, number: usize) -> Option<&Node> {
-    let causes = node.get("capabilities")?.get(capability.name())?.get("causes")?;
-    match &causes.kind {
-        NodeKind::List(items) => items.get(number),
-        _ => Some(causes),
-    }
 }
 
 /// Capabilities that are supported against stated causes.

@@ -7,7 +7,7 @@
 //! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
 //! record that has `verified:` itself is refused.
 
-use super::{VerifiedEntry, VerifiedFile, give_way, leave_inapplicable};
+use super::{VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable};
 use crate::diagnostic::is_direction_control;
 use crate::source::RecordError;
 use crate::syntax;
@@ -135,7 +135,8 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     for capability in entry.capabilities.values_mut() {
         capability.causes.truncate(MAX_CAUSES);
         for cause in &mut capability.causes {
-            *cause = cause.with_message(line);
+            cause.message = line(&cause.message);
+            cause.test = cause.test.as_deref().map(line);
         }
         if let Some(workaround) = &mut capability.workaround {
             *workaround = line(workaround);
@@ -222,7 +223,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
                 out += "        causes:\n";
             }
             for cause in &capability.causes {
-                let _ = writeln!(out, "          - {}", double_quoted(&cause.to_string()));
+                render_cause(&mut out, cause);
             }
             if let Some(workaround) = &capability.workaround {
                 let _ = writeln!(out, "        workaround: {}", double_quoted(workaround));
@@ -230,6 +231,25 @@ fn render(entries: &[VerifiedEntry]) -> String {
         }
     }
     out
+}
+
+/// An item of `causes`.
+fn render_cause(out: &mut String, cause: &VerifiedCause) {
+    let component = cause.component.map(|component| format!("component: {component}"));
+    let test = cause.test.as_deref().map(|test| format!("test: {}", test_id(test)));
+    let message = format!("message: {}", double_quoted(&cause.message));
+    for (place, key) in component.into_iter().chain(test).chain([message]).enumerate() {
+        let _ = writeln!(out, "          {} {key}", if place == 0 { "-" } else { " " });
+    }
+}
+
+/// A test's id stands plain: in YAML a colon that no blank follows is part of a word.
+fn test_id(id: &str) -> String {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    if id.contains("::") && id.split("::").all(is_name) { id.to_owned() } else { quoted(id) }
 }
 
 /// A word that YAML can only read as text stands plain; all else in quotes.

@@ -81,7 +81,7 @@ pub enum Blamed {
 impl Blamed {
     /// Whom a verdict's cause blames.
     fn by(cause: &VerifiedCause) -> Blamed {
-        match cause.blames() {
+        match cause.component {
             Some(Component::Qemu) => Blamed::Vmm,
             _ => Blamed::Server,
         }

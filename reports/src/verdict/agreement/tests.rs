@@ -86,9 +86,8 @@ fn a_container_of_the_record_agrees_by_test_and_cause() {
 #[test]
 fn the_record_is_of_the_same_packages_in_a_container() {
     let mut entry = crate::sample::recorded().remove(0);
-    let cause = format!("kernel: broken ({NESTED})");
-    let known =
-        VerifiedCapability { causes: vec![cause.as_str().into()], ..VerifiedCapability::plain(Verdict::Unsupported) };
+    let cause = VerifiedCause::new(Component::Kernel, "broken").shown_by(NESTED);
+    let known = VerifiedCapability { causes: vec![cause], ..VerifiedCapability::plain(Verdict::Unsupported) };
     entry.capabilities = [(Capability::VmmBoot, known)].into();
     let mut versions = entry.versions.clone();
     versions.insert("containerd".parse().unwrap(), "1.7-1".parse().unwrap());
@@ -113,7 +112,7 @@ fn the_record_is_of_the_same_packages_in_a_container() {
 fn a_cause_that_was_cut_to_be_recorded_is_the_one_that_would_be_cut_alike() {
     let observed = format!("refused: {}", "a long reason ".repeat(40));
     let cause = signature::recorded_cause(Component::Kernel, &observed, NESTED);
-    let recorded: BTreeSet<Failed> = signature::of_recorded(&cause).into_iter().collect();
+    let recorded: BTreeSet<Failed> = recorded_failure(&cause).into_iter().collect();
     let counts = |observed: &str| {
         let failure = Outcome::Fail(signed(Failure::new(Component::Kernel, observed)));
         let repeated = [(NESTED.to_owned(), Repetition::Failed)].into();

@@ -37,7 +37,7 @@ pub(super) fn render(site: &Site<'_>) -> String {
 /// Whether a change is news: that something could not be judged is none.
 fn is_told(row: &ChangeRow<'_>) -> bool {
     match row.change {
-        Change::NewFailure | Change::NewVerdict | Change::Fixed | Change::TestSetChanged | Change::ChangedCause => true,
+        Change::NewFailure | Change::NewVerdict | Change::Fixed | Change::TestSetChanged => true,
         Change::Unjudged | Change::Known | Change::Same => false,
     }
 }

@@ -2,11 +2,10 @@
 
 use super::{Basics, SiteRow};
 use crate::redact::one_line;
-use crate::signature;
 use crate::standing::{CapabilityStanding, Change, Effect, ProfileStanding};
 use crate::views::wording;
 use jiff::civil::Date;
-use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use suites::capability::Capability;
 use suites::outcome::Component;
 
@@ -87,13 +86,12 @@ impl Known {
     /// What the record says.
     fn of_record(entry: &VerifiedEntry, said: &VerifiedCapability) -> Known {
         let why = said.causes.iter().map(|cause| {
-            let text = cause.to_string();
-            let test = signature::of_recorded(cause).map(|(test, _)| test);
-            let seen = cause.blames().and_then(|component| text.strip_prefix(component.name())?.strip_prefix(": "));
-            let seen = seen.unwrap_or(&text);
-            let end = test.as_ref().map(|test| format!(" ({test})")).unwrap_or_default();
-            let text = one_line(seen.strip_suffix(end.as_str()).unwrap_or(seen), MAX_WHY);
-            Why { component: cause.blames(), test, text }
+            let VerifiedCause { component, test, message } = cause;
+            match component {
+                Some(_) => Why { component: *component, test: test.clone(), text: one_line(message, MAX_WHY) },
+                // As of a run, whose reasons have their tests in their words.
+                None => Why { component: None, test: None, text: one_line(&cause.to_string(), MAX_WHY) },
+            }
         });
         Known {
             verdict: said.verdict,

@@ -6,7 +6,7 @@ use crate::sample::{self, BOOT, HOSTILE, Maker, QMP, RENAME, cell, fail, judged,
 use crate::standing::Recorded;
 use model::database::Database;
 use model::profile::Profile;
-use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeSet;
 use std::path::Path;
 use suites::outcome::{Component, Outcome};
@@ -283,17 +283,17 @@ fn the_record_counts_where_it_is_of_a_later_day() {
 fn blaming_qemu() -> Record {
     let mut record = Database::embedded().records().find(|record| record.distro == "debian").unwrap().clone();
     let entry = &sample::recorded()[0];
-    let lacks = |cause: &str| VerifiedCapability {
-        causes: vec![cause.into()],
+    let lacks = |seen: &str, test: &str| VerifiedCapability {
+        causes: vec![VerifiedCause::new(Component::Qemu, seen).shown_by(test)],
         ..VerifiedCapability::plain(Verdict::Unsupported)
     };
     let of = |(number, profile): (usize, Profile)| {
         let source = format!("src/runtime/q.go@3.{number}.0");
-        let tdx = format!("qemu: /usr/bin/q does not offer -object tdx-guest ({source}) (smoke::qemu_has_tdx)");
+        let tdx = format!("/usr/bin/q does not offer -object tdx-guest ({source})");
         let capabilities = [
-            (Capability::VmmTdx, lacks(&tdx)),
-            (Capability::VmmHotplugBlk, lacks("qemu: zz: no disk came (smoke::a_disk_is_plugged)")),
-            (Capability::VmmNuma, lacks("qemu: no node (smoke::there_are_nodes)")),
+            (Capability::VmmTdx, lacks(&tdx, "smoke::qemu_has_tdx")),
+            (Capability::VmmHotplugBlk, lacks("zz: no disk came", "smoke::a_disk_is_plugged")),
+            (Capability::VmmNuma, lacks("no node", "smoke::there_are_nodes")),
         ];
         VerifiedEntry { profile: profile.name, capabilities: capabilities.into(), ..entry.clone() }
     };

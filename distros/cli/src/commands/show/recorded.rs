@@ -115,7 +115,7 @@ fn answer(entry: &VerifiedEntry) -> Option<String> {
             Some(Verdict::Partial) => with = " with a workaround",
             Some(Verdict::Unsupported | Verdict::Offered) => {
                 let causes = said.iter().flat_map(|said| &said.causes);
-                let blamed: BTreeSet<&str> = causes.filter_map(|cause| cause.blames()).map(Component::name).collect();
+                let blamed: BTreeSet<&str> = causes.filter_map(|cause| cause.component).map(Component::name).collect();
                 let blamed: Vec<&str> = blamed.into_iter().collect();
                 let blamed = if blamed.is_empty() { String::new() } else { format!(" ({})", blamed.join(", ")) };
                 against.push(format!("{capability}{blamed}"));
@@ -182,7 +182,7 @@ mod tests {
     use jiff::civil::date;
     use model::arch::Arch;
     use model::environment::Environment;
-    use model::verified::{Basis, VerifiedCapability};
+    use model::verified::{Basis, VerifiedCapability, VerifiedCause};
 
     #[test]
     fn ages_are_told_in_days() {
@@ -202,7 +202,7 @@ mod tests {
         let mut capabilities: BTreeMap<Capability, VerifiedCapability> = all.collect();
         for (capability, verdict) in change {
             capabilities.remove(capability);
-            let causes = vec!["qemu: it is not there".into()];
+            let causes = vec![VerifiedCause::new(Component::Qemu, "it is not there")];
             let said = |verdict| VerifiedCapability { causes, ..VerifiedCapability::plain(verdict) };
             capabilities.extend(verdict.map(|verdict| (*capability, said(verdict))));
         }

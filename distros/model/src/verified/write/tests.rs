@@ -1,6 +1,7 @@
 use super::*;
 use crate::arch::Arch;
 use crate::capability::Capability;
+use crate::component::Component;
 use crate::lint::{FileForm, lint_as};
 use crate::package::{PackageName, PackageVersion};
 use crate::profile::Runtime;
@@ -23,10 +24,10 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
     let unsupported = VerifiedCapability {
         verdict: Verdict::Unsupported,
         causes: vec![
-            "virtiofsd: \"--fd\" is refused: it's C # really\n".into(),
-            "\u{1b}[31mred\u{0}\u{202e} ]]> <b>".into(),
-            "x".repeat(100_000).into(),
-            "\\".into(),
+            VerifiedCause::new(Component::Virtiofsd, "\"--fd\" is refused: it's C # really\n").shown_by("smoke::flags"),
+            VerifiedCause::of_nobody("\u{1b}[31mred\u{0}\u{202e} ]]> <b>"),
+            VerifiedCause::of_nobody("x".repeat(100_000)),
+            VerifiedCause::of_nobody("\\").shown_by("what: is \"no\n\" id"),
         ],
         workaround: Some("key: value".into()),
     };
@@ -85,8 +86,10 @@ fn what_is_written_is_plain_to_read() {
           fs.virtio-fs:
             verdict: unsupported
             causes:
-              - "virtiofsd: \"--fd\" is refused: it's C # really"
-              - "[31mred ]]> <b>"
+              - component: virtiofsd
+                test: smoke::flags
+                message: "\"--fd\" is refused: it's C # really"
+              - message: "[31mred ]]> <b>"
             workaround: "key: value"
           vmm.boot: supported
     "#);
@@ -133,7 +136,7 @@ fn the_kata_that_was_run_is_read_back() {
     one.kata = Some(crate::verified::VerifiedKata {
         version: "3.30.0".parse().unwrap(),
         runtime: Runtime::Go,
-        brought: [(crate::component::Component::Virtiofsd, what.to_owned())].into(),
+        brought: [(Component::Virtiofsd, what.to_owned())].into(),
     });
     let text = written(None, &[one]).unwrap();
     let expected = "    kata:\n      version: \"3.30.0\"\n      runtime: go\n      brought:\n        \
@@ -155,19 +158,19 @@ fn the_kata_that_was_run_is_read_back() {
 fn guest_output_is_one_short_safe_line() {
     let text = written(None, &[entry("13", "go-3.29")]).unwrap();
     let causes = &read_back(&text)[0].capabilities[&Capability::FsVirtioFs].causes;
-    assert_eq!(causes[1].to_string(), "[31mred ]]> <b>");
-    assert_eq!(causes[2].to_string().chars().count(), MAX_CAUSE);
+    assert_eq!(causes[1].message, "[31mred ]]> <b>");
+    assert_eq!(causes[2].message.chars().count(), MAX_CAUSE);
     assert!(text.lines().all(|l| l.len() < 2 * MAX_CAUSE));
 }
 
 #[test]
 fn what_blames_nobody_is_read_back_so_whatever_it_begins_with() {
-    let causes = ["kernel: too old", "\n kernel:\ttoo old", "nobody: kernel: too old"].map(VerifiedCause::of_nobody);
+    let causes = ["kernel: too old", "\n kernel:\ttoo old"].map(VerifiedCause::of_nobody);
     let mut one = entry("13", "go-3.29");
     one.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes = causes.to_vec();
     let text = written(None, &[one]).unwrap();
     let read = &read_back(&text)[0].capabilities[&Capability::FsVirtioFs].causes;
-    let expected = ["kernel: too old", "kernel: too old", "nobody: kernel: too old"].map(VerifiedCause::of_nobody);
+    let expected = ["kernel: too old", "kernel: too old"].map(VerifiedCause::of_nobody);
     assert_eq!(*read, expected, "{text}");
 }
 
@@ -210,7 +213,7 @@ proptest! {
     ) {
         let mut new = entry("13", "go-3.29");
         new.versions.extend([versioned(&package, &version)]);
-        new.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes.push(cause.into());
+        new.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes.push(VerifiedCause::of_nobody(cause));
         let old = existing.then(|| written(None, &[entry("13", "rs-4.0")]).unwrap());
         let once = written(old.as_deref(), &[new.clone()]).unwrap();
         prop_assert_eq!(&written(Some(&once), &[new]).unwrap(), &once);

@@ -182,8 +182,7 @@ fn the_machine_type_follows_the_architecture() {
 
 #[test]
 fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
-    let no_fs =
-        "      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: too old\"]}\n      fs.virtio-9p: supported\n";
+    let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n      fs.virtio-9p: supported\n";
     let case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_fs)), "go-3.2");
     let configuration = case.plan().unwrap();
     assert_eq!(configuration.share, SharedFs::Virtio9p);
@@ -194,7 +193,7 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
     let ninep_first = RECORD
         .replace("fs:\n", "fs:\n  preferred: virtio-9p\n  drivers:\n")
         .replace("  - {name: virtio", "    - {name: virtio");
-    let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [\"qemu: no virtio-9p-pci\"]}\n";
+    let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [{component: qemu, message: no virtio-9p-pci}]}\n";
     let case = Case::new(&format!("{ninep_first}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share.name(), configuration.passed_over[0].name.as_str()), ("virtio-fs", "virtio-9p"));
@@ -232,7 +231,7 @@ fn the_c_daemon_serves_only_profiles_that_pass_its_options() {
 fn an_admins_own_daemon_is_not_judged_by_the_distros() {
     let own_daemon =
         RECORD.replace("packages: virtiofsd, path: /usr/libexec", "packages: [], path: /usr/local/libexec");
-    let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: too old\"]}\n";
+    let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [{component: virtiofsd, message: too old}]}\n";
     let mut case = Case::new(&format!("{own_daemon}verified:\n{}", entry("rs-4.0", "vm", no_fs)), "rs-4.0");
     case.found.daemon = Some(FoundVirtiofsd { path: "/usr/local/libexec/virtiofsd".into(), flavour: Flavour::Rust });
     let configuration = case.plan().unwrap();
@@ -242,7 +241,7 @@ fn an_admins_own_daemon_is_not_judged_by_the_distros() {
 
 #[test]
 fn a_run_in_a_vm_outranks_a_containers() {
-    let no = "      fs.virtio-fs: {verdict: unsupported, causes: [\"x\"]}\n";
+    let no = "      fs.virtio-fs: {verdict: unsupported, causes: [{message: x}]}\n";
     let yes = "      fs.virtio-fs: supported\n";
     let with = |container: &str, vm: &str| {
         let entries = entry("rs-4.0", "container", container) + &entry("rs-4.0", "vm", vm);
@@ -282,7 +281,7 @@ fn who_shares_nothing_needs_no_daemon_and_is_told_what_it_takes() {
 
 #[test]
 fn what_is_known_not_to_work_is_refused_unless_forced() {
-    let no_boot = "      vmm.boot: {verdict: unsupported, causes: [\"qemu: exits\"]}\n";
+    let no_boot = "      vmm.boot: {verdict: unsupported, causes: [{component: qemu, message: exits}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
     let error = case.plan().unwrap_err();
     assert!(error.to_string().starts_with("vmm.boot is known not to work: qemu: exits"), "{error}");
@@ -295,7 +294,7 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
     assert!(!configuration.production);
     assert!(configuration.notes[0].text.starts_with("forced although"));
     // The distro's kernel likewise, but not one that was named.
-    let no_kernel = "      kernel.guest: {verdict: unsupported, causes: [\"kernel: panics\"]}\n";
+    let no_kernel = "      kernel.guest: {verdict: unsupported, causes: [{component: kernel, message: panics}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_kernel)), "go-3.29");
     assert!(matches!(case.plan(), Err(PlanError::Unsupported { what: Capability::KernelGuest, .. })));
     case.guest = Guest::Own { kernel: Some("/k".into()), initrd: "/i".into() };
@@ -324,7 +323,7 @@ fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
 
 #[test]
 fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
-    let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [\"qemu: mtime\"]}\n";
+    let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [{component: qemu, message: mtime}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
     case.found.daemon = None;
     case.force = true;
@@ -504,8 +503,8 @@ fn an_image_is_what_was_verified_of_it() {
         case
     };
     let nvdimm = "      vmm.image.nvdimm: supported\n";
-    let no_nvdimm = "      vmm.image.nvdimm: {verdict: unsupported, causes: [\"qemu: exits\"]}\n";
-    let no_disk = "      vmm.image.blk: {verdict: unsupported, causes: [\"qemu: no disk\"]}\n";
+    let no_nvdimm = "      vmm.image.nvdimm: {verdict: unsupported, causes: [{component: qemu, message: exits}]}\n";
+    let no_disk = "      vmm.image.blk: {verdict: unsupported, causes: [{component: qemu, message: no disk}]}\n";
     // What nobody tried is not known to run.
     let untried = with("go-3.29", "      vmm.boot: supported\n").plan().unwrap();
     assert!(untried.unproven_image && !untried.image_as_disk, "{untried:?}");
@@ -545,7 +544,7 @@ fn a_qemu_that_cannot_plug_is_refused() {
             entry(
                 "go-3.29",
                 "container",
-                "      vmm.hotplug.blk: {verdict: unsupported, causes: [\"qemu: no bus\"]}\n"
+                "      vmm.hotplug.blk: {verdict: unsupported, causes: [{component: qemu, message: no bus}]}\n"
             )
         ),
         "go-3.29",
@@ -561,7 +560,8 @@ fn a_qemu_that_cannot_plug_is_refused() {
 #[test]
 fn a_qemu_that_plugs_nothing_into_its_bridge_runs_pods_and_is_in_doubt_for_what_comes_later() {
     let with = |lost: &str| {
-        let verdict = format!("      {lost}: {{verdict: unsupported, causes: [\"qemu: no hotplug\"]}}\n");
+        let verdict =
+            format!("      {lost}: {{verdict: unsupported, causes: [{{component: qemu, message: no hotplug}}]}}\n");
         let record = format!("{RECORD}verified:\n{}", entry("go-3.29", "container", &verdict));
         Case::new(&record, "go-3.29").plan().unwrap()
     };

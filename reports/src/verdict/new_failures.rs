@@ -1,0 +1,96 @@
+//! Which failures of a capability are new beside the record: the one answer that reports and `diff` give.
+//!
+//! A failure is known by its signature, component and what was seen, be it in another test: equal ones are one cause.
+//! One that was cut to be recorded is known by what would be cut alike.
+//! Where the record has no failure of the capability that can be compared, nobody knows, and nothing is new.
+
+use super::Cause;
+use crate::signature::{self, of_recorded};
+use model::verified::{MAX_CAUSES, VerifiedCause};
+use std::collections::BTreeSet;
+
+/// The failures that are not among those that the record has of the same capability.
+pub(crate) fn unrecorded<'c>(recorded: &[VerifiedCause], found: &'c [Cause]) -> Vec<&'c Cause> {
+    let known: BTreeSet<String> = recorded.iter().filter_map(of_recorded).collect();
+    if known.is_empty() {
+        return Vec::new();
+    }
+    let is_known = |cause: &Cause| {
+        known.contains(&cause.signature)
+            || known.contains(&signature::once_recorded(cause.component, &cause.message, &cause.test))
+    };
+    // A list that is full may have lost some: of a test that it does not name nobody knows.
+    let is_full = recorded.len() >= MAX_CAUSES;
+    let is_named = |cause: &Cause| recorded.iter().any(|one| one.test.as_deref() == Some(cause.test.as_str()));
+    found.iter().filter(|cause| !is_known(cause) && (!is_full || is_named(cause))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::recorded_cause;
+    use suites::outcome::Component;
+
+    fn cause((test, observed): &(&str, &str)) -> Cause {
+        Cause {
+            test: (*test).to_owned(),
+            component: Component::Virtiofsd,
+            message: (*observed).to_owned(),
+            signature: signature::of(Component::Virtiofsd, observed),
+            expected: String::new(),
+            asked_for: Vec::new(),
+        }
+    }
+
+    /// As a record has them.
+    fn written(causes: &[(&str, &str)]) -> Vec<VerifiedCause> {
+        causes.iter().map(|(test, observed)| recorded_cause(Component::Virtiofsd, observed, test)).collect()
+    }
+
+    /// The tests of those that are new.
+    fn new(recorded: &[VerifiedCause], found: &[(&str, &str)]) -> Vec<String> {
+        let found: Vec<Cause> = found.iter().map(cause).collect();
+        unrecorded(recorded, &found).into_iter().map(|cause| cause.test.clone()).collect()
+    }
+
+    #[test]
+    fn the_whole_table_of_what_is_new() {
+        let (flags, ends) = (("smoke::flags", "unknown option -o xattr"), ("smoke::flags", "it ends at once"));
+        let (lost, other) = (("fs::rename", "lost both names"), ("fs::mmap", "an old page"));
+        type Causes<'c> = &'c [(&'c str, &'c str)];
+        let table: [(Causes<'_>, Causes<'_>, &[&str], &str); 8] = [
+            (&[flags], &[flags], &[], "the same"),
+            (&[flags, lost], &[lost], &[], "less than before"),
+            (&[], &[lost], &[], "nothing to compare with"),
+            (&[flags], &[ends], &["smoke::flags"], "the same test by another cause"),
+            (&[flags, lost], &[ends, lost], &["smoke::flags"], "likewise"),
+            (&[flags], &[lost], &["fs::rename"], "another test by another cause"),
+            (&[flags, other], &[flags, lost], &["fs::rename"], "likewise"),
+            (&[flags], &[("fs::rename", flags.1)], &[], "another test by the same cause"),
+        ];
+        for (recorded, found, expected, why) in table {
+            assert_eq!(new(&written(recorded), found), expected, "{why}");
+        }
+        let nobodys = [VerifiedCause::of_nobody("something").shown_by(flags.0)];
+        assert_eq!(new(&nobodys, &[flags]), Vec::<String>::new(), "it cannot be compared");
+    }
+
+    #[test]
+    fn a_full_list_says_nothing_of_a_test_that_it_does_not_name() {
+        let (flags, ends, lost) = (("a", "no flags"), ("a", "it ends at once"), ("b", "lost both names"));
+        let full: Vec<VerifiedCause> = std::iter::repeat_n(written(&[flags]), MAX_CAUSES).flatten().collect();
+        assert_eq!(new(&full, &[lost]), Vec::<String>::new());
+        assert_eq!(new(&full, &[ends, lost]), ["a"]);
+    }
+
+    #[test]
+    fn a_cause_that_was_cut_is_known_again() {
+        let long = format!("{} end", "a long story ".repeat(30));
+        let cut = ("fs::rename", long.as_str());
+        let recorded = written(&[cut]);
+        assert!(recorded[0].message.contains('…'), "{}", recorded[0]);
+        assert_eq!(new(&recorded, &[cut]), Vec::<String>::new());
+        let other = long.replace("story", "tale");
+        assert_eq!(new(&recorded, &[("fs::rename", other.as_str())]), ["fs::rename"]);
+    }
+}
