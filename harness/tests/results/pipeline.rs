@@ -1,6 +1,6 @@
 //! What CI does with bundles: the commands, and the scripts that its workflow calls.
 
-use crate::made::{End, Made, Said, journal, make, said};
+use crate::made::{End, Made, PROFILE, Said, journal, make, said};
 use model::verified::Basis;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -217,6 +217,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     {
         assert!(written.stderr.contains(&format!("not written back: {why}")), "{why}: {}", written.stderr);
     }
+    assert!(written.stderr.contains("written back: 1 entry into records/verified/debian.yaml"), "{}", written.stderr);
     let after = files(&records.join("verified"));
     let changed: Vec<&String> = after.keys().filter(|name| before.get(*name) != after.get(*name)).collect();
     assert_eq!(changed, ["debian.yaml"]);
@@ -231,9 +232,31 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     // Again, it is the same.
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
+    let already = "nothing written: records/verified/debian.yaml has already what was judged whole";
+    assert!(again.stderr.contains(already) && !again.stderr.contains("written back: 1"), "{}", again.stderr);
     assert_eq!(files(&records.join("verified")), after);
     assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
     assert_eq!(files(&records.join("verified")), after);
+}
+
+/// A test failed, and most of those never ran that are required for the same capability.
+#[test]
+fn a_partial_run_says_that_nothing_is_written_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    make(&dir.path().join("run"), &Made::default());
+    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    for words in [
+        format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all that are required ran"),
+        format!("not written back: {ONE}: {PROFILE}: not all tests ran that are required for "),
+        "nothing written: nothing was judged whole; records/verified/debian.yaml stays as it is".to_owned(),
+    ] {
+        assert!(written.stderr.contains(&words), "{words}: {}", written.stderr);
+    }
+    assert!(!written.stderr.contains("\nwritten back: "), "{}", written.stderr);
+    assert_eq!(files(&records.join("verified")), before);
 }
 
 #[test]
