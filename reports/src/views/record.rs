@@ -87,7 +87,10 @@ pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
     let cells = standings.cells.iter().filter(|cell| withheld_cell(cell.report).is_none());
     for cell in cells.filter(|_| withheld_run(standings.matrix).is_none()) {
         for (profile, standing) in &cell.profiles {
-            let in_part = standing.capabilities.iter().filter(|(_, one)| one.judgement.unrun > 0);
+            // Nobody asked for Kata's own results without a Kata.
+            let is_unasked = |one: Capability| one.area() == Area::Kata && cell.report.kata(profile).is_none();
+            let in_part = standing.capabilities.iter();
+            let in_part = in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_unasked(**capability));
             let (failed, rest): (Vec<_>, Vec<_>) = in_part.partition(|(_, one)| one.verdict().is_decided());
             let failed: Vec<&str> = failed.into_iter().map(|(capability, _)| capability.name()).collect();
             let mut reasons = Vec::new();
