@@ -33,7 +33,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
         return Ok(Exit::Infrastructure);
     }
     let joined = tempfile::tempdir().context("creating a folder")?;
-    let journal = join(&whole, joined.path())?;
+    let journal = join(&whole, &[], joined.path())?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), joined.path());
     if matrix.shaped {
         vouched::is_not_shipped(
