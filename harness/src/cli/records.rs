@@ -89,8 +89,8 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
         std::fs::create_dir_all(folder.join(verified::FOLDER))
             .and_then(|()| verified::write_file(&path, &written))
             .with_context(|| format!("writing {}", path.display()))?;
-        let entries = if count == 1 { "entry" } else { "entries" };
-        tell(format_args!("written back: {count} {entries} into {}", path.display()));
+        let what = if count == 1 { "entry" } else { "entries" };
+        tell(format_args!("written back: {count} {what} into {}", path.display()));
     }
     Ok(())
 }
