@@ -28,6 +28,8 @@ pub struct Difference {
     only_before: Vec<String>,
     only_after: Vec<String>,
     verdicts: Vec<VerdictTurn>,
+    /// What cannot be compared, because the earlier side could not judge it.
+    not_compared: Vec<NotCompared>,
     signatures: Vec<SignatureTurn>,
     packages: Vec<PackageTurn>,
 }
@@ -47,12 +49,25 @@ struct VerdictTurn {
     unjudged: bool,
 }
 
+/// Capabilities of which the earlier side has no verdict, so that nobody knows what has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct NotCompared {
+    cell: CellId,
+    capabilities: Vec<Capability>,
+    profiles: Vec<String>,
+    /// Why the whole cell was not judged; null where tests of it were in error.
+    why: Option<String>,
+}
+
 /// How a cause compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum SignatureState {
     /// Only now; beside the record, what is not among the causes that it has of the capability.
     New,
+    /// Only now, and its tests could not be judged before.
+    NotCompared,
     /// It was seen before, and its tests have passed.
     Fixed,
     /// It failed and then passed.
@@ -67,6 +82,7 @@ impl SignatureState {
     fn name(self) -> &'static str {
         match self {
             SignatureState::New => "new",
+            SignatureState::NotCompared => "not compared",
             SignatureState::Fixed => "fixed",
             SignatureState::Flaky => "flaky",
             SignatureState::Unseen => "not seen again",
@@ -112,6 +128,7 @@ impl Difference {
             only_before: only(before, after),
             only_after: only(after, before),
             verdicts: verdicts(&both),
+            not_compared: not_compared(&both),
             signatures: signatures(&both),
             packages: package_turns(before, after),
         }
@@ -123,10 +140,13 @@ impl Difference {
         self.verdicts.iter().any(|turn| turn.worse) || self.signatures.iter().any(is_new)
     }
 
-    /// Whether something that was known before is not known now: a verdict was not decided, or the later side lacks a cell
-    /// or a profile.
+    /// Whether nobody knows if something is worse: a verdict was not decided, the later side lacks a cell or a profile, or
+    /// what fails now could not be judged before.
     pub fn is_unjudged(&self) -> bool {
-        !self.only_before.is_empty() || self.verdicts.iter().any(|turn| turn.unjudged)
+        let is_open = |turn: &SignatureTurn| turn.state == SignatureState::NotCompared;
+        !self.only_before.is_empty()
+            || self.verdicts.iter().any(|turn| turn.unjudged)
+            || self.signatures.iter().any(is_open)
     }
 
     /// Whether the sides have a cell and a profile in common.
@@ -154,6 +174,14 @@ impl Difference {
             let profiles = profiles.join(", ");
             let _ = writeln!(out, "  {mark}{cell} {capability}: {} → {} [{profiles}]", word(was), word(is));
         }
+        if !self.not_compared.is_empty() {
+            let _ = writeln!(out, "\nNot compared, because {} has no verdict:", self.before);
+        }
+        for NotCompared { cell, capabilities, profiles, why } in &self.not_compared {
+            let names: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
+            let why = why.as_deref().unwrap_or("a test of it was not judged");
+            let _ = writeln!(out, "  {cell} {} [{}]: {why}", names.join(", "), profiles.join(", "));
+        }
         let _ = writeln!(out, "\nCauses:{}", none(self.signatures.is_empty()));
         for SignatureTurn { state, signature, tests, places } in &self.signatures {
             let (tests, places) = (tests.join(", "), places.join(", "));
@@ -178,7 +206,7 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
         let all_of = before.verdicts.keys().chain(now.verdicts.keys()).filter(is_asked);
         for capability in all_of.collect::<BTreeSet<_>>() {
             let (was, is) = (before.verdicts.get(capability).copied(), now.verdicts.get(capability).copied());
-            if was != is {
+            if was != is && was != Some(Verdict::Inconclusive) {
                 all.entry((cell, *capability, was, is)).or_default().push(profile.clone());
             }
         }
@@ -195,6 +223,28 @@ fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
     all.into_iter().map(turn).collect()
 }
 
+/// What the earlier side could not judge, each list of capabilities once for all profiles that it is true of.
+fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
+    type Place<'s> = (&'s CellId, Vec<Capability>, Option<&'s str>);
+    let mut all: BTreeMap<Place<'_>, Vec<String>> = BTreeMap::new();
+    for ((cell, profile), before, now) in both {
+        let is_open = |(capability, verdict): &(&Capability, &Verdict)| {
+            **verdict == Verdict::Inconclusive && !now.unasked.contains(*capability)
+        };
+        let open: Vec<Capability> = before.verdicts.iter().filter(is_open).map(|(capability, _)| *capability).collect();
+        if !open.is_empty() {
+            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.clone());
+        }
+    }
+    let told = |((cell, capabilities, why), profiles): (Place<'_>, Vec<String>)| NotCompared {
+        cell: cell.clone(),
+        capabilities,
+        profiles,
+        why: why.map(str::to_owned),
+    };
+    all.into_iter().map(told).collect()
+}
+
 fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
     type Places = (BTreeSet<String>, BTreeSet<String>);
     let mut all: BTreeMap<(SignatureState, &str), Places> = BTreeMap::new();
@@ -205,8 +255,12 @@ fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
             places.insert(format!("{cell} {profile}"));
         };
         for (signature, tests) in &now.failures {
-            let is_new = before.lacks(now, signature);
-            add(if is_new { SignatureState::New } else { SignatureState::Known }, signature.as_str(), tests);
+            let state = match before.lacks(now, signature) {
+                false => SignatureState::Known,
+                true if tests.iter().all(|test| before.could_not_judge(test)) => SignatureState::NotCompared,
+                true => SignatureState::New,
+            };
+            add(state, signature.as_str(), tests);
         }
         for (signature, tests) in &now.flaky {
             add(SignatureState::Flaky, signature.as_str(), tests);

@@ -10,6 +10,7 @@
 //!   basis, package versions, kernel, candidates, who vouches for them. Otherwise the run that ended later counts
 //!   alone, and the conflict is named.
 //! - A run that did not get as far as facts about a cell says nothing where another did.
+//! - A run that cannot count at all is left out, and is a conflict in each of its cells.
 //!
 //! Conflicts stand at the end of the merged journal, so that its reports tell them.
 //! Files have their run in their path, so that none takes another's place.
@@ -17,7 +18,7 @@
 use crate::digest;
 use crate::journal::{CellId, Event, Journal, JournalEntry};
 use crate::package_change::{PackageChange, differing};
-use crate::run::fold;
+use crate::run::{Conflict, fold};
 use jiff::Timestamp;
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
@@ -36,9 +37,24 @@ pub struct Merged {
     pub conflicts: Vec<String>,
 }
 
+/// A journal that is given and not joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The journal.
+    pub journal: Journal,
+    /// Why, in words.
+    pub why: String,
+}
+
 /// Joins journals.
 pub fn merge(journals: &[Journal]) -> Merged {
-    let mut conflicts: BTreeSet<(CellId, String)> = journals.iter().flat_map(told).collect();
+    merge_without(journals, &[])
+}
+
+/// Joins journals, and tells in each of their cells those that are not joined.
+pub fn merge_without(journals: &[Journal], refused: &[Refused]) -> Merged {
+    let mut conflicts: BTreeSet<Conflict> = journals.iter().flat_map(told).collect();
+    conflicts.extend(refused.iter().flat_map(left_out));
     let mut copies: BTreeMap<String, Vec<Vec<JournalEntry>>> = BTreeMap::new();
     for journal in journals {
         for (run, entries) in by_run(journal) {
@@ -51,19 +67,31 @@ pub fn merge(journals: &[Journal]) -> Merged {
     runs.sort_by(|(a, one), (b, other)| began(one).cmp(&began(other)).then_with(|| a.cmp(b)));
     let mut entries: Vec<JournalEntry> = runs.into_iter().flat_map(|(_, entries)| entries).collect();
     if let Some(at) = entries.iter().map(|entry| entry.at).max() {
-        let event = |(cell, what): &(CellId, String)| Event::Conflict { cell: cell.clone(), what: what.clone() };
+        let event = |conflict: &Conflict| {
+            let Conflict { cell, what, refused } = conflict.clone();
+            Event::Conflict { cell, what, refused }
+        };
         entries.extend(conflicts.iter().map(|conflict| JournalEntry { at, event: event(conflict) }));
     }
-    let conflicts = conflicts.into_iter().map(|(cell, what)| format!("{cell}: {what}")).collect();
+    let conflicts = conflicts.into_iter().map(|Conflict { cell, what, .. }| format!("{cell}: {what}")).collect();
     Merged { journal: Journal { entries, cut: false }, conflicts }
 }
 
 /// The conflicts that a merged journal tells.
-fn told(journal: &Journal) -> impl Iterator<Item = (CellId, String)> {
+fn told(journal: &Journal) -> impl Iterator<Item = Conflict> {
     journal.entries.iter().filter_map(|entry| match &entry.event {
-        Event::Conflict { cell, what } => Some((cell.clone(), what.clone())),
+        Event::Conflict { cell, what, refused } => {
+            Some(Conflict { cell: cell.clone(), what: what.clone(), refused: *refused })
+        }
         _ => None,
     })
+}
+
+/// That a run is left out, in each cell that it was to have or has.
+fn left_out(Refused { journal, why }: &Refused) -> impl Iterator<Item = Conflict> {
+    let what = format!("run {} is left out: {why}", runs(journal).join(", "));
+    let cells: BTreeSet<CellId> = journal.entries.iter().flat_map(|entry| entry.event.cells()).cloned().collect();
+    cells.into_iter().map(move |cell| Conflict { cell, what: what.clone(), refused: true })
 }
 
 /// Where a file of a run lies in a merged folder.
@@ -139,7 +167,7 @@ fn attempt(event: &Event) -> Option<String> {
 }
 
 /// All events of the copies of one run.
-fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<(CellId, String)>) -> Vec<JournalEntry> {
+fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<Conflict>) -> Vec<JournalEntry> {
     let line = |entry: &JournalEntry| serde_json::to_string(entry).unwrap_or_default();
     let mut copies: Vec<(Vec<String>, Vec<JournalEntry>)> =
         copies.into_iter().map(|entries| (entries.iter().map(line).collect(), entries)).collect();
@@ -162,7 +190,7 @@ fn union(run: &str, copies: Vec<Vec<JournalEntry>>, conflicts: &mut BTreeSet<(Ce
                 let what = format!(
                     "{test}: two copies of run {run} differ in attempt {attempt}: the one that has more counts"
                 );
-                conflicts.insert((cell.clone(), what));
+                conflicts.insert(Conflict { cell: cell.clone(), what, refused: false });
             }
         }
     }
@@ -211,7 +239,7 @@ impl Basics {
 }
 
 /// Leaves cells out of the runs that do not count for them.
-fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<(CellId, String)>) {
+fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<Conflict>) {
     let all: Vec<BTreeMap<CellId, Basics>> = runs.iter_mut().map(|(_, entries)| basics(entries)).collect();
     let cells: BTreeSet<CellId> = all.iter().flat_map(|cells| cells.keys().cloned()).collect();
     for cell in cells {
@@ -235,7 +263,7 @@ fn leave_out(runs: &mut [(String, Vec<JournalEntry>)], conflicts: &mut BTreeSet<
                     "run {run} rests on something else than run {winner}, which ended later and counts: {}",
                     differences.join(", ")
                 );
-                conflicts.insert((cell.clone(), what));
+                conflicts.insert(Conflict { cell: cell.clone(), what, refused: false });
             }
             entries.retain(|entry| {
                 matches!(entry.event, Event::RunStarted { .. }) || !entry.event.cells().contains(&cell)

@@ -56,13 +56,15 @@ pub struct Run {
 }
 
 /// Runs that were merged and did not go together in a cell.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Conflict {
     /// The cell.
     pub cell: CellId,
     /// In what they differ, and which counts.
     pub what: String,
+    /// Whether a whole run was left out for it, so that what that run has of the cell is not judged.
+    pub refused: bool,
 }
 
 /// What made a run, and what it rests on; empty where the journal is of schema 2 or before.

@@ -43,8 +43,11 @@ use known::{Known, KnownTests};
 use model::arch::Arch;
 use model::known_issues::KnownIssue;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, same_tests};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::{Area, Capability};
+
+/// The exit code where somebody ended the run, whatever it has found.
+const INTERRUPTED: u8 = 130;
 
 /// A run beside the record.
 #[derive(Debug, Clone)]
@@ -161,6 +164,11 @@ impl<'m> Standings<'m> {
         for profile in &self.matrix.unknown_profiles {
             all.push(("profile", format!("profile {profile} is not known here, so that it is not judged")));
         }
+        let mut refused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for conflict in self.matrix.conflicts.iter().filter(|conflict| conflict.refused) {
+            refused.entry(&conflict.what).or_default().push(conflict.cell.to_string());
+        }
+        all.extend(refused.into_iter().map(|(what, cells)| ("refused", format!("{what} ({})", cells.join(", ")))));
         all
     }
 
@@ -177,16 +185,28 @@ impl<'m> Standings<'m> {
         cells.fold(whole, Effect::max)
     }
 
-    /// What makes the exit code beside the verdicts, which [`changes`](Standings::changes) has, in words: how the run ended,
-    /// known issues at fault, cells that are lost, tests in error.
-    pub fn beside_the_verdicts(&self) -> Vec<String> {
+    /// The exit code of the process that judges the run: `report`, and `run` where it came to its end or was interrupted.
+    pub fn exit_code(&self) -> u8 {
+        match (&self.held, self.matrix.ending) {
+            (None, RunEnding::Interrupted) => INTERRUPTED,
+            (Some(_), _) | (None, RunEnding::Finished | RunEnding::Killed) => self.effect().exit_code(),
+        }
+    }
+
+    /// What was not judged, in words, beside the verdicts that [`changes`](Standings::changes) has: how the run ended, cells
+    /// that are lost, tests in error, required tests that never ran.
+    pub fn not_judged(&self) -> Vec<String> {
         let mut all: Vec<String> = self.problems().into_iter().map(|(_, words)| words).collect();
-        all.extend(self.issues.iter().filter(|issue| issue.is_at_fault()).filter_map(IssueStanding::words));
         for cell in &self.cells {
             let id = &cell.report.cell;
             all.extend(cell.problems().into_iter().map(|(phase, why)| format!("{id}: {phase}: {why}")));
             let errors: BTreeMap<&str, String> = cell.in_error(self.matrix).map(|(_, test, why)| (test, why)).collect();
             all.extend(errors.into_iter().map(|(test, why)| format!("{test} in {id} is in error: {why}")));
+            let unrun = cell.unrun(self.matrix);
+            if !unrun.is_empty() {
+                let names: Vec<&str> = unrun.into_iter().map(Capability::name).collect();
+                all.push(format!("not all tests ran in {id} that are required for {}", names.join(", ")));
+            }
         }
         all
     }
@@ -222,6 +242,24 @@ impl<'m> CellStanding<'m> {
             report.errors.iter().map(|e| (e.phase.to_string(), e.message.as_str())).collect();
         if all.is_empty() && !report.complete {
             all.push(("end".to_owned(), "the journal has no end of this cell"));
+        }
+        all
+    }
+
+    /// The capabilities that are as untested as they were, because tests never ran that nobody left out and nothing broke.
+    fn unrun(&self, matrix: &Matrix) -> BTreeSet<Capability> {
+        if matrix.filter.is_some() || !self.problems().is_empty() {
+            return BTreeSet::new();
+        }
+        let mut all = BTreeSet::new();
+        for (profile, standing) in &self.profiles {
+            let has_kata = self.report.kata(profile).is_some();
+            let unrun = standing.capabilities.iter().filter(|(capability, one)| {
+                let is_unasked = capability.area() == Area::Kata && !has_kata;
+                let is_unrun = one.judgement.unrun > 0 && one.verdict() == Verdict::Untested;
+                is_unrun && !is_unasked && one.effect == Effect::None
+            });
+            all.extend(unrun.map(|(capability, _)| *capability));
         }
         all
     }

@@ -220,13 +220,29 @@ fn what_was_verified_stands_while_the_versions_do() {
     let machine = machine.replace("environment: container", "environment: vm");
     let rest = "packages.install: supported, vmm.vsock: supported, vmm.net: supported, vmm.hotplug.cpu: supported";
     let both = format!("{VERIFIED}{machine}    capabilities: {{{rest}, fs.virtio-blk: supported}}\n");
-    std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), both).expect("written");
+    std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), &both).expect("written");
     let answer = run(dir.path(), &verified);
     assert!(
         answer.starts_with("rs-4.0: verified, by runs in container and vm on emulated basis, ")
             && answer.ends_with("exit code 0"),
         "{answer}"
     );
+    // A machine has a container manager, too, which no guest rests on: without it the same is verified.
+    let managed = machine.replace("9.0.0-r0}", "9.0.0-r0, containerd: 1.7.17-r0}");
+    let also = "vmm.vsock: supported, vmm.net: supported, vmm.hotplug.cpu: supported, containers.runc: supported";
+    let rest = "packages.install: supported, fs.virtio-blk: supported";
+    let managed = format!("{VERIFIED}{managed}    capabilities: {{{rest}, {also}}}\n");
+    std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), &managed).expect("written");
+    let without = run(dir.path(), &verified);
+    assert!(
+        without.starts_with("rs-4.0: verified, by runs in container and vm ") && without.ends_with("code 0"),
+        "{without}"
+    );
+    assert!(!without.contains("containerd"), "{without}");
+    let controls = [&verified[..], &["--capability", "containers.runc"]].concat();
+    let without = run(dir.path(), &controls);
+    assert!(without.contains("containerd 1.7.17-r0 → not installed") && without.ends_with("code 1"), "{without}");
+    std::fs::write(dir.path().join("usr/share/kata-osinfo/verified/alpine.yaml"), both).expect("written");
     // Quiet when all is well, for timers and hooks; not when the kernel is missing.
     let answer = run(dir.path(), &["check", "--all", "--quiet", "vmm", "--arch", "x86_64"]);
     assert_eq!(answer, "exit code 0");
@@ -498,6 +514,9 @@ fn the_distros_kernel_is_none_for_a_derivative_with_its_own() {
         let told = call(words);
         assert!(told.contains("Proxmox VE has a kernel of its own") && told.ends_with("exit code 3"), "{told}");
         assert!(!told.contains("linux-image-amd64"), "{words:?}: {told}");
+        // Packages without a confidence are assumed, and refused again.
+        let hint = "hint: state its packages in /etc/kata-osinfo/debian.yaml with a confidence, or pass --target";
+        assert!(told.contains(hint), "{told}");
     }
     // All else is Debian's; and whoever names the release, or the kernel's own packages, is heard.
     assert!(call(&["packages"]).contains("qemu-system-x86\n"));

@@ -14,7 +14,7 @@ pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
 pub use kata::{VerifiedKata, give_way, joined, leave_inapplicable};
 pub use test_sets::{same_tests, test_set_of_today};
-pub use write::{MAX_CAUSES, WriteError, apply, write_file};
+pub use write::{MAX_CAUSES, WriteError, apply, changed, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;

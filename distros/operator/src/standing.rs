@@ -2,11 +2,12 @@
 
 use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
-use model::capability::Capability;
+use model::capability::{Area, Capability};
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
 use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, same_tests, test_set_of_today};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What one entry of `verified:` says of the system at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,11 +32,11 @@ pub struct VerifiedStanding {
     pub older_tests: bool,
     /// The capabilities that were asked for, with their verdicts; `None` where the run had none.
     pub capabilities: Vec<CapabilityStanding>,
-    /// The versions that were verified beside those that are installed.
+    /// The versions that were verified beside those that are installed, of the packages that count for what was asked for.
     pub versions: Vec<VersionPair>,
     /// Whether every capability that was asked for is supported.
     pub supported: bool,
-    /// Whether every version is the one that was verified.
+    /// Whether every one of these versions is the one that was verified.
     pub matches: bool,
 }
 
@@ -44,6 +45,12 @@ impl VerifiedStanding {
     pub fn verdict(&self, capability: Capability) -> Option<(Verdict, bool)> {
         let judged = self.capabilities.iter().find(|judged| judged.capability == capability)?;
         Some((judged.verdict?, judged.older_tests))
+    }
+
+    /// Whether all packages that a capability rests on are here in the versions that were verified.
+    pub fn matches_for(&self, capability: Capability) -> bool {
+        let mut pairs = self.versions.iter().filter(|pair| pair.counts_for(capability)).peekable();
+        pairs.peek().is_some() && pairs.all(VersionPair::is_the_same)
     }
 }
 
@@ -70,9 +77,34 @@ pub struct VersionPair {
     pub verified: PackageVersion,
     /// The version that is installed.
     pub installed: Option<PackageVersion>,
+    /// Whether it is a container manager's and of nothing else that the release has.
+    #[serde(skip)]
+    pub of_manager: bool,
 }
 
-/// Compares an entry with what is installed.
+impl VersionPair {
+    /// Whether the version is the one that was verified.
+    pub fn is_the_same(&self) -> bool {
+        self.installed.as_ref() == Some(&self.verified)
+    }
+
+    fn counts_for(&self, capability: Capability) -> bool {
+        !self.of_manager || rests_on_a_manager(capability)
+    }
+}
+
+/// Whether it needs a container manager: the guests of all else are started without one.
+fn rests_on_a_manager(capability: Capability) -> bool {
+    match capability.area() {
+        Area::Containers | Area::Kata => true,
+        Area::Packages | Area::Vmm | Area::Kernel | Area::Host | Area::Fs(_) => false,
+    }
+}
+
+/// Compares an entry with what is installed; `of_managers` are the packages of container managers alone.
+///
+/// A machine's run has a container manager beside what starts guests. What it showed of guests holds without that, too: a
+/// package counts where something that is asked for rests on it, and where nothing in particular is asked for.
 ///
 /// # Errors
 ///
@@ -80,6 +112,7 @@ pub struct VersionPair {
 pub fn standing(
     entry: &VerifiedEntry,
     capabilities: &[Capability],
+    of_managers: &BTreeSet<PackageName>,
     packages: Option<&Packages<'_>>,
     today: Date,
 ) -> Result<VerifiedStanding, QueryError> {
@@ -93,7 +126,11 @@ pub fn standing(
             }
             None => None,
         };
-        versions.push(VersionPair { package: package.clone(), verified: verified.clone(), installed });
+        let of_manager = of_managers.contains(package);
+        let pair = VersionPair { package: package.clone(), verified: verified.clone(), installed, of_manager };
+        if capabilities.is_empty() || capabilities.iter().any(|capability| pair.counts_for(*capability)) {
+            versions.push(pair);
+        }
     }
     let judged = |capability: &Capability| {
         let found = entry.capabilities.get(capability);
@@ -115,7 +152,7 @@ pub fn standing(
         harness: entry.harness.clone(),
         older_tests: entry.is_by_older_tests(),
         supported: !capabilities.is_empty() && capabilities.iter().all(|c| c.verdict == Some(Verdict::Supported)),
-        matches: !versions.is_empty() && versions.iter().all(|v| v.installed.as_ref() == Some(&v.verified)),
+        matches: !versions.is_empty() && versions.iter().all(VersionPair::is_the_same),
         capabilities,
         versions,
     })

@@ -6,7 +6,7 @@ use crate::gather::Gathered;
 use crate::progress::tell;
 use anyhow::Context as _;
 use reports::journal::{Journal, MAX_CELLS, Writer};
-use reports::merge::{self, FOLDER, Merged};
+use reports::merge::{self, FOLDER, Merged, Refused};
 use reports::views::record::day_to_come;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -52,20 +52,22 @@ pub(super) fn read(path: &Path) -> Result<InputRun, UsageError> {
 
 /// Refuses a run that ended on a day to come: of several it would count, and in a record it would be called forged.
 pub(super) fn is_over(one: &InputRun) -> Result<(), UsageError> {
-    let Some(day) = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come) else {
-        return Ok(());
-    };
-    let name = &one.name;
-    Err(UsageError(format!("{name}: it ended on {day}, which is yet to come: its clock or journal is wrong")))
+    ended_to_come(one).map_or(Ok(()), |why| Err(UsageError(format!("{}: {why}", one.name))))
 }
 
-/// Joins runs in an empty folder: their journals as one, and their files.
+/// Why a run that ended on a day to come does not count.
+pub(super) fn ended_to_come(one: &InputRun) -> Option<String> {
+    let day = one.journal.entries.iter().map(|entry| entry.at).max().and_then(day_to_come)?;
+    Some(format!("it ended on {day}, which is yet to come: its clock or journal is wrong"))
+}
+
+/// Joins runs in an empty folder: their journals as one, which tells those that are `refused`, and their files.
 ///
 /// # Errors
 /// When there is nothing in them, or too much, or the folder has something in it.
-pub(super) fn join(all: &[InputRun], out: &Path) -> anyhow::Result<Journal> {
+pub(super) fn join(all: &[InputRun], refused: &[Refused], out: &Path) -> anyhow::Result<Journal> {
     let journals: Vec<Journal> = all.iter().map(|one| one.journal.clone()).collect();
-    let Merged { journal, conflicts } = merge::merge(&journals);
+    let Merged { journal, conflicts } = merge::merge_without(&journals, refused);
     let cells = reports::run::fold(&journal).cells.len();
     if journal.entries.is_empty() {
         return Err(UsageError("no run is in these folders".to_owned()).into());

@@ -1,7 +1,7 @@
 //! `kata-qualify merge`: several runs as one, and what a pipeline makes of them.
 
 use crate::cli::arguments::MergeArguments;
-use crate::cli::input_run::{self, is_over, join};
+use crate::cli::input_run::{self, ended_to_come, join};
 use crate::cli::{Exit, UsageError, records, redact, report, resolved};
 use crate::progress::tell;
 use crate::shards::{self, AgainPlan, ExpectedCell};
@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use model::database::Database;
 use model::profile::Profile;
 use reports::journal::{CellId, Journal};
+use reports::merge::Refused;
 use reports::pipeline::{Gap, Pipeline};
 use reports::standing::{Recorded, Standings};
 use std::path::Path;
@@ -20,20 +21,33 @@ const FOLDER: &str = "pipeline";
 pub(super) fn merge(what: &MergeArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.judged.records.as_deref())?;
     let plan = what.plan.as_deref().map(planned).transpose()?;
-    let (mut runs, mut unread) = (Vec::new(), Vec::new());
+    let (mut runs, mut refused, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    // One that cannot be used must not hide the others, and is not forgotten.
+    let mut leave_out = |why: String| {
+        let why = redact(&why);
+        tell(format_args!("warning: left out {why}"));
+        unread.push(why);
+    };
     for path in &what.runs {
-        match input_run::read(path).and_then(|one| is_over(&one).map(|()| one)) {
-            Ok(one) => runs.push(one),
-            // One that cannot be used must not hide the others, and is not forgotten.
-            Err(why) if plan.is_some() => {
-                let why = redact(&why.to_string());
-                tell(format_args!("warning: left out {why}"));
-                unread.push(why);
-            }
+        match input_run::read(path) {
+            Ok(one) => match ended_to_come(&one) {
+                None => runs.push(one),
+                Some(why) => {
+                    leave_out(format!("{}: {why}", one.name));
+                    refused.push(Refused { journal: one.journal, why });
+                }
+            },
+            Err(why) if plan.is_some() => leave_out(why.to_string()),
+            // Of what cannot be read nobody knows what it is about, so that no report could tell it.
             Err(why) => return Err(why.into()),
         }
     }
-    let journal = join(&runs, &what.out)?;
+    if runs.is_empty() && !refused.is_empty() {
+        return Err(UsageError("no run is left to be merged".to_owned()).into());
+    }
+    // A pipeline is red for them by itself.
+    let told: &[Refused] = if plan.is_some() { &[] } else { &refused };
+    let journal = join(&runs, told, &what.out)?;
     match plan {
         Some(plan) => pipeline(&journal, &plan, unread, &database, what),
         None => report::reports_of(&journal, &database, &what.out, what.judged.strict, what.judged.format),

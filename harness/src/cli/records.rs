@@ -5,8 +5,10 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use model::database::Database;
 use model::known_issues::{KnownFailure, KnownIssue};
-use model::verified;
+use model::verified::{self, Verdict, VerifiedCapability, VerifiedEntry};
 use reports::standing::Standings;
+use reports::views::record::{judged_in_part, verified_entries};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use suites::catalogue;
 
@@ -51,14 +53,17 @@ pub(super) fn folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     Err(UsageError(format!("--write-back: {} is not a folder of records; name one with --records", dir.display())))
 }
 
-/// Writes what was verified beside the records, each file at once or not at all.
+/// Writes what was verified beside the records, each file at once or not at all, and says what was written and what not.
 pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder: &Path) -> anyhow::Result<()> {
-    let (entries, withheld) = reports::views::record::verified_entries(standings);
-    for held in &withheld {
+    let (entries, withheld) = verified_entries(standings);
+    for held in withheld.iter().chain(&judged_in_part(standings)) {
         tell(format_args!("not written back: {held}"));
     }
-    let mut distros: Vec<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
-    distros.dedup();
+    let distros: BTreeSet<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
+    if distros.is_empty() {
+        let why = withheld.iter().find(|held| held.cell.is_none()).map(|held| held.reason.as_str());
+        tell(format_args!("nothing written: {}", why.unwrap_or(NOTHING_WHOLE)));
+    }
     for distro in distros {
         let path = folder.join(verified::FOLDER).join(format!("{distro}.yaml"));
         let old = if path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
@@ -66,18 +71,36 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
         } else {
             None
         };
-        let new: Vec<verified::VerifiedEntry> =
-            entries.iter().filter(|(d, _)| d == distro).map(|(_, e)| e.clone()).collect();
+        let new: Vec<VerifiedEntry> = entries.iter().filter(|(d, _)| d == distro).map(|(_, e)| e.clone()).collect();
         let record = database.record(distro)?;
         let releases: Vec<&str> = record.releases.iter().map(|release| release.version.as_str()).collect();
         let written = verified::apply(old.as_deref(), distro, &releases, &new)
             .with_context(|| format!("writing verdicts into {}", path.display()))?;
+        let count = verified::changed(old.as_deref(), &written, &new)
+            .with_context(|| format!("comparing what {} had", path.display()))?;
+        if count == 0 {
+            let has_verdicts = new.iter().flat_map(|entry| entry.capabilities.values()).any(is_verdict);
+            match has_verdicts {
+                true => tell(format_args!("nothing written: {} has already what was judged whole", path.display())),
+                false => tell(format_args!("nothing written: {NOTHING_WHOLE}; {} stays as it is", path.display())),
+            }
+            continue;
+        }
         std::fs::create_dir_all(folder.join(verified::FOLDER))
             .and_then(|()| verified::write_file(&path, &written))
             .with_context(|| format!("writing {}", path.display()))?;
-        tell(format_args!("written back: {} entries into {}", new.len(), path.display()));
+        let what = if count == 1 { "entry" } else { "entries" };
+        tell(format_args!("written back: {count} {what} into {}", path.display()));
     }
     Ok(())
+}
+
+/// Why a run that came to its end writes nothing.
+const NOTHING_WHOLE: &str = "nothing was judged whole";
+
+/// What does not apply stands in an entry beside verdicts, and is none.
+fn is_verdict(said: &VerifiedCapability) -> bool {
+    said.verdict != Verdict::NotApplicable
 }
 
 #[cfg(test)]

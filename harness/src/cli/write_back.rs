@@ -29,11 +29,11 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     }
     if whole.is_empty() {
         // A night whose runs were all killed is that: a pipeline goes on with the records as they are.
-        tell(format_args!("error: no run is given that can be written back"));
+        tell(format_args!("error: nothing written: no run is given that can be written back"));
         return Ok(Exit::Infrastructure);
     }
     let joined = tempfile::tempdir().context("creating a folder")?;
-    let journal = join(&whole, joined.path())?;
+    let journal = join(&whole, &[], joined.path())?;
     let matrix = report::matrix_in(&journal, Profile::all(), Some(&database), joined.path());
     if matrix.shaped {
         vouched::is_not_shipped(

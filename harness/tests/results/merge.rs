@@ -65,9 +65,11 @@ fn a_run_whose_cell_was_lost_is_not_as_the_one_before() {
     let dir = tempfile::tempdir().unwrap();
     make(&dir.path().join("a"), &Made::default());
     make(&dir.path().join("lost"), &Made { run: "r2", end: End::Lost, at: 60, ..Made::default() });
-    for (one, other, code) in [("a", "a", 0), ("a", "lost", 3), ("lost", "a", 1)] {
+    for (one, other, code) in [("a", "a", 0), ("a", "lost", 3), ("lost", "a", 3)] {
         let compared = said(dir.path(), &["diff", one, other]);
         assert_eq!(compared.code, Some(code), "{one} {other}: {}{}", compared.stdout, compared.stderr);
+        let is_told = compared.stdout.contains("Not compared, because lost has no verdict:");
+        assert_eq!(is_told, one == "lost", "{}", compared.stdout);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What CI does with bundles: the commands, and the scripts that its workflow calls.
 
-use crate::made::{End, Made, Said, journal, make, said};
+use crate::made::{End, Made, PROFILE, Said, journal, make, said};
 use model::verified::Basis;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -112,7 +112,13 @@ fn a_pipeline_is_red_for_what_is_worse_or_missing_and_a_gap_is_a_warning() {
 /// The reports of a merged run have the pipeline's exit code, and say why.
 fn says_the_same(folder: &Path, code: i32) {
     let merged = folder.join("merged");
-    assert_eq!(json(&fs::read_to_string(merged.join("results.json")).unwrap())["exit-code"], code);
+    let results = json(&fs::read_to_string(merged.join("results.json")).unwrap());
+    assert_eq!(results["exit-code"], code);
+    assert!(!results["exit-reasons"].as_array().unwrap().is_empty(), "{results}");
+    let codes: Vec<&Value> = results["changes"].as_array().unwrap().iter().map(|row| &row["exit-code"]).collect();
+    assert!(code != 0 || codes.iter().all(|one| **one == 0), "what is tolerated makes no exit code: {codes:?}");
+    let matrix = fs::read_to_string(merged.join("matrix.md")).unwrap();
+    assert!(matrix.contains(&format!("Exit code {code}: ")), "{matrix}");
     let files = fs::read_dir(merged.join("junit")).unwrap();
     let junit: String = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
     let (failures, errors) = (junit.matches("<failure").count(), junit.matches("<error").count());
@@ -161,8 +167,17 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(!journal(&dir.path().join("merged")).contains("\"r2\""));
     let told = read(dir.path(), "annotations");
     assert!(told.contains("r2.tar.zst") && told.contains("yet to come"), "{told}");
-    // Without a plan nobody would see that it is missing.
-    let refused = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
+    // Without a plan it is a conflict, which each report tells, and the others are merged.
+    let both = said(dir.path(), &["merge", "r1", "r2", "--out", "both"]);
+    let conflict = format!("conflict: {ONE}: run r2 is left out: it ended on 2126-");
+    assert!(both.code == Some(3) && both.stderr.contains(&conflict), "{}", both.stderr);
+    assert!(both.stdout.contains("run r2 is left out"), "{}", both.stdout);
+    assert!(!journal(&dir.path().join("both")).contains("no q35"));
+    let results = json(&fs::read_to_string(dir.path().join("both/results.json")).unwrap());
+    assert_eq!(results["exit-code"], 3);
+    assert_eq!(results["conflicts"][0]["refused"], true);
+    assert_eq!(said(dir.path(), &["report", "both"]).code, Some(3), "its journal tells it");
+    let refused = said(dir.path(), &["merge", "r2", "--out", "none"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("yet to come"), "{}", refused.stderr);
     let shown = said(dir.path(), &["site", "r1", "r2", "--out", "site"]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
@@ -217,6 +232,7 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     {
         assert!(written.stderr.contains(&format!("not written back: {why}")), "{why}: {}", written.stderr);
     }
+    assert!(written.stderr.contains("written back: 1 entry into records/verified/debian.yaml"), "{}", written.stderr);
     let after = files(&records.join("verified"));
     let changed: Vec<&String> = after.keys().filter(|name| before.get(*name) != after.get(*name)).collect();
     assert_eq!(changed, ["debian.yaml"]);
@@ -231,9 +247,31 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     // Again, it is the same.
     let again = write(&bundles[..1]);
     assert_eq!(again.code, Some(0), "{}", again.stderr);
+    let already = "nothing written: records/verified/debian.yaml has already what was judged whole";
+    assert!(again.stderr.contains(already) && !again.stderr.contains("written back: 1"), "{}", again.stderr);
     assert_eq!(files(&records.join("verified")), after);
     assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
     assert_eq!(files(&records.join("verified")), after);
+}
+
+/// A test failed, and most of those never ran that are required for the same capability.
+#[test]
+fn a_partial_run_says_that_nothing_is_written_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let before = files(&records.join("verified"));
+    make(&dir.path().join("run"), &Made::default());
+    let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    for words in [
+        format!("not written back: {ONE}: {PROFILE}: vmm.boot: a test failed, and not all that are required ran"),
+        format!("not written back: {ONE}: {PROFILE}: not all tests ran that are required for "),
+        "nothing written: nothing was judged whole; records/verified/debian.yaml stays as it is".to_owned(),
+    ] {
+        assert!(written.stderr.contains(&words), "{words}: {}", written.stderr);
+    }
+    assert!(!written.stderr.contains("\nwritten back: "), "{}", written.stderr);
+    assert_eq!(files(&records.join("verified")), before);
 }
 
 #[test]

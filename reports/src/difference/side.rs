@@ -30,6 +30,12 @@ pub(super) struct Known {
     /// By signature of what is so long that a record has it cut, those that it has there.
     cut: BTreeMap<String, BTreeSet<String>>,
     pub(super) passed: BTreeSet<String>,
+    /// The tests that ended in error, or whose failure nobody believes.
+    unjudged: BTreeSet<String>,
+    /// The tests that ran at all.
+    ran: BTreeSet<String>,
+    /// Why the cell was lost, or did not come to its end.
+    pub(super) lost: Option<String>,
 }
 
 /// One side of a comparison.
@@ -67,13 +73,17 @@ impl Side {
                 let unasked = unasked.map(|(capability, _)| *capability).collect();
                 let causes = judgements.iter().filter(|(_, judgement)| !judgement.causes.is_empty());
                 let causes = causes.map(|(capability, judgement)| (*capability, judgement.causes.clone())).collect();
-                let mut known = Known { verdicts, unasked, causes, ..Known::default() };
+                let lost = cell.error().or_else(|| (!cell.complete).then(|| "it has no end".to_owned()));
+                let mut known = Known { verdicts, unasked, causes, lost, ..Known::default() };
                 for instance in runs.get(profile.as_str()).into_iter().flatten() {
                     known.add(cell, profile, instance);
                 }
                 side.known.insert((cell.cell.clone(), profile.clone()), known);
             }
-            side.packages.insert(cell.cell.clone(), Packages::of(cell));
+            // Of a cell that was lost on the way to its packages nobody knows what they are.
+            if cell.facts.is_some() || !cell.packages.is_empty() {
+                side.packages.insert(cell.cell.clone(), Packages::of(cell));
+            }
         }
         side
     }
@@ -113,6 +123,7 @@ impl Side {
 impl Known {
     fn add(&mut self, cell: &CellReport, profile: &str, instance: &TestRun) {
         let Some(last) = instance.final_outcome() else { return };
+        self.ran.insert(instance.test.clone());
         let failures = instance.attempts.iter().filter_map(|attempt| match &attempt.outcome {
             Outcome::Fail(failure) => Some(failure),
             Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => None,
@@ -136,8 +147,16 @@ impl Known {
                 }
                 self.passed.insert(instance.test.clone());
             }
-            Outcome::Fail(_) | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => {}
+            Outcome::Fail(_) | Outcome::Error { .. } => {
+                self.unjudged.insert(instance.test.clone());
+            }
+            Outcome::Skip { .. } | Outcome::Blocked { .. } => {}
         }
+    }
+
+    /// Whether this side says nothing of a test because something broke.
+    pub(super) fn could_not_judge(&self, test: &str) -> bool {
+        self.unjudged.contains(test) || (self.lost.is_some() && !self.ran.contains(test))
     }
 
     /// Whether something failed so, be it that it then passed.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::installed::InstalledPackage;
+use crate::journal::{Event, Phase};
 use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, fail, judged, recorded, run};
 use crate::standing::Recorded;
 use model::verified::VerifiedCause;
@@ -59,6 +60,33 @@ fn what_was_lost_is_unjudged_and_not_green() {
     let skipped = |test: &'static str| run(move |one| (one == test).then(|| crate::sample::skip("no room")));
     assert!(between(&run(|_| None), &skipped(BLK)).is_unjudged(), "it was supported");
     assert!(!between(&run(|_| None), &skipped(TDX)).is_unjudged(), "it was unsupported, and stays so");
+}
+
+/// Of what the earlier side could not judge nobody knows whether it is new or better.
+#[test]
+fn what_was_lost_before_is_not_compared() {
+    let broken = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
+    let error = run(|test| (test == BLK).then(|| crate::sample::error("the line ended")));
+    let difference = between(&error, &broken);
+    assert_eq!(states(&difference)[0], (SignatureState::NotCompared, "kernel: no disk"));
+    assert!(difference.is_unjudged() && !difference.is_worse() && difference.verdicts.is_empty(), "{difference:?}");
+    let text = difference.text();
+    for words in [
+        "Not compared, because a has no verdict:\n  debian:13/x86_64/container fs.virtio-blk [go-3.29]: a test of it",
+        "  not compared: kernel: no disk (",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    let mut lost = Maker::default();
+    lost.start(&["go-3.29"], &["13"]);
+    let cell = crate::sample::cell("13");
+    lost.push(Event::CellStarted { cell: cell.clone() });
+    lost.push(Event::CellError { cell, phase: Phase::Image, message: "no mirror answers".to_owned() });
+    let difference = between(&lost, &broken);
+    assert!(states(&difference).iter().all(|(state, _)| *state == SignatureState::NotCompared), "{difference:?}");
+    assert!(difference.is_unjudged() && !difference.is_worse(), "{difference:?}");
+    assert!(difference.verdicts.is_empty() && difference.packages.is_empty(), "{difference:?}");
+    assert!(difference.text().contains("no mirror answers"), "{}", difference.text());
 }
 
 #[test]

@@ -321,6 +321,9 @@ pub enum Event {
         cell: CellId,
         /// In what they differ, and which counts.
         what: String,
+        /// Whether a whole run was left out for it, so that what that run has of the cell is not judged.
+        #[serde(default)]
+        refused: bool,
     },
 }
 

@@ -4,7 +4,7 @@ use crate::matrix::Matrix;
 use crate::sample::{
     BOOT, DAEMON, HOSTILE, Maker, QMP, TDX, VSOCK, beside, catalogue, cell, error, fail, judged, recorded, run,
 };
-use crate::views::{json, junit};
+use crate::views::{json, junit, markdown};
 use model::verified::VerifiedEntry;
 use std::path::Path;
 use suites::capability::Capability;
@@ -73,6 +73,12 @@ fn says_the_same(standings: &Standings<'_>, pipeline: &Pipeline<'_, '_>) {
     assert!(are_right, "{failures} failures and {errors} errors: {:?}, {files:?}", pipeline.effect());
     let results: serde_json::Value = serde_json::from_str(&json::render(&held).unwrap()).unwrap();
     assert_eq!(results["exit-code"], code);
+    let codes: Vec<u64> =
+        results["changes"].as_array().unwrap().iter().map(|row| row["exit-code"].as_u64().unwrap()).collect();
+    assert!(code != 0 || codes.iter().all(|code| *code == 0), "what is tolerated makes no exit code: {codes:?}");
+    let said = markdown::render(&held);
+    assert!(said.contains(&format!("Exit code {code}: ")), "{said}");
+    assert!(held.not_judged().is_empty() || !said.contains("all is as recorded"), "{said}");
 }
 
 #[test]

@@ -106,8 +106,8 @@ pub fn fold(journal: &Journal) -> Run {
                 let ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
                 endings.insert(current.clone(), ending);
             }
-            Event::Conflict { cell, what } => {
-                let conflict = Conflict { cell: cell.clone(), what: redactor.line(what) };
+            Event::Conflict { cell, what, refused } => {
+                let conflict = Conflict { cell: cell.clone(), what: redactor.line(what), refused: *refused };
                 if run.conflicts.len() < MAX_ITEMS && !run.conflicts.contains(&conflict) {
                     run.conflicts.push(conflict);
                 }

@@ -3,7 +3,7 @@
 //! The module `pipeline` decides that. What it decides takes the place of what the run alone would come to, so that each
 //! face and the exit code say the same.
 
-use super::{Change, Effect, Standings};
+use super::{Change, ChangeRow, Effect, Standings};
 use crate::journal::CellId;
 use std::collections::BTreeSet;
 
@@ -37,6 +37,14 @@ impl<'m> Standings<'m> {
         }
         self.held = Some(held);
         self
+    }
+
+    /// What a change does to the exit code of the whole: in a pipeline a gap may do nothing.
+    pub fn effect_of(&self, row: &ChangeRow<'_>) -> Effect {
+        match row.effect {
+            Effect::Unjudged if self.tolerates_gaps(Some(row.cell)) => Effect::None,
+            effect => effect,
+        }
     }
 
     /// Whether what could not be judged makes no exit code: of a cell, or of the whole run.

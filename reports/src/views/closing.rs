@@ -41,7 +41,7 @@ fn answers(standings: &Standings<'_>) -> Vec<String> {
 fn changes(standings: &Standings<'_>) -> Vec<String> {
     let labels = Labels::new(standings.matrix);
     let rows = standings.changes();
-    if rows.is_empty() && standings.effect() != Effect::None {
+    if rows.is_empty() && (standings.effect() != Effect::None || !standings.not_judged().is_empty()) {
         return vec![one_line(&format!("changes: {}", wording::no_changes(standings)), MAX_LINE)];
     }
     if rows.is_empty() {

@@ -71,8 +71,11 @@ fn every_face_explains_what_a_doctored_record_makes_worse() {
             has("\"was\":\"supported\"");
             has("\"is\":\"unsupported\"");
             has("\"then\":\"1.0-1\",\"now\":\"1.13.2-1\"");
-            has("\"exit-code\":1");
+            has("\"exit-code\":1,\"exit-reasons\":[\"new failure (1)\"]");
         } else {
+            if face != "JUnit" {
+                has("Exit code 1: new failure (1).");
+            }
             has("new failure");
             has("was supported");
             has("is unsupported");

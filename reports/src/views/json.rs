@@ -4,7 +4,7 @@
 //! Words are those of the records: verdicts `supported`, `partial`, `offered`, `unsupported`, `not-applicable`, `untested`, `inconclusive`; bases `hardware`, `emulated`; outcomes `pass`, `fail`, `skip`, `blocked`, `error`. Times are RFC 3339 in UTC, durations are milliseconds.
 //!
 //! ```json
-//! { "schema": 2, "exit-code": 1, "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
+//! { "schema": 2, "exit-code": 1, "exit-reasons": ["new failure (1)"], "not-judged": [], "run": "…", "harness": "…", "test-set": "…", "ending": "finished",
 //!   "changes": [{ "cell": "debian:13/x86_64/container", "change": "new-failure", "exit-code": 1,
 //!     "capabilities": ["vmm.tdx"], "profiles": ["go-3.29"],
 //!     "was": "offered", "recorded": "2026-11-21", "is": "unsupported", "why": ["qemu: … (smoke::…)"],
@@ -23,12 +23,15 @@
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass", "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
 
+mod change;
+
+pub(crate) use change::{ChangeView, change};
+
 use crate::journal::{CellFacts, CellId, Phase};
 use crate::run::{CellFailure, Conflict, GuestLaunch, Provenance, RunEnding};
-use crate::standing::{
-    CapabilityStanding, CellStanding, Change, ChangeRow, IssueStanding, IssueState, ReleaseAnswer, Standings,
-};
+use crate::standing::{CapabilityStanding, CellStanding, Change, IssueStanding, IssueState, ReleaseAnswer, Standings};
 use crate::verdict::{Cause, Flaky, Reason};
+use crate::views::wording;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use model::arch::Arch;
@@ -48,6 +51,10 @@ pub(crate) struct Document<'a> {
     schema: u32,
     /// The exit code of `run`, and of `report` with the same records.
     exit_code: u8,
+    /// Why it is that: changes by their titles, known issues at fault, what a pipeline lacks.
+    exit_reasons: Vec<String>,
+    /// What was not judged, beside the verdicts among `changes`.
+    not_judged: Vec<String>,
     run: &'a str,
     harness: &'a str,
     provenance: &'a Provenance,
@@ -76,35 +83,6 @@ pub(crate) struct Document<'a> {
     /// Where runs that were merged did not go together, and which counts.
     conflicts: &'a [Conflict],
     cells: Vec<Cell<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct ChangeView<'a> {
-    cell: &'a CellId,
-    change: Change,
-    /// What it alone would make the exit code.
-    exit_code: u8,
-    capabilities: Vec<Capability>,
-    profiles: Vec<&'a str>,
-    /// What the record said; null if nothing.
-    was: Option<Verdict>,
-    /// The day of the record.
-    #[schemars(with = "Option<String>")]
-    recorded: Option<Date>,
-    is: Verdict,
-    /// Whom it blames and the test, or why it could not be judged.
-    why: Vec<String>,
-    /// The packages whose versions differ from the record's.
-    packages: Vec<PackageView<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-struct PackageView<'a> {
-    name: &'a str,
-    then: Option<&'a str>,
-    now: Option<&'a str>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -242,7 +220,9 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
     let matrix = standings.matrix;
     Document {
         schema: SCHEMA,
-        exit_code: standings.effect().exit_code(),
+        exit_code: standings.exit_code(),
+        exit_reasons: wording::exit_reasons(standings),
+        not_judged: standings.not_judged(),
         run: &matrix.run,
         harness: &matrix.harness,
         provenance: &matrix.provenance,
@@ -269,28 +249,7 @@ fn document<'a>(standings: &'a Standings<'_>) -> Document<'a> {
 }
 
 fn changes<'a>(standings: &'a Standings<'_>) -> Vec<ChangeView<'a>> {
-    standings.changes().into_iter().map(change).collect()
-}
-
-/// A change, for programs.
-pub(crate) fn change(row: ChangeRow<'_>) -> ChangeView<'_> {
-    ChangeView {
-        cell: row.cell,
-        change: row.change,
-        exit_code: row.effect.exit_code(),
-        was: row.was.map(|(verdict, _)| verdict),
-        recorded: row.was.map(|(_, day)| day),
-        is: row.is,
-        packages: row
-            .packages
-            .iter()
-            .flatten()
-            .map(|p| PackageView { name: p.name, then: p.then, now: p.now })
-            .collect(),
-        why: row.why,
-        capabilities: row.capabilities,
-        profiles: row.profiles,
-    }
+    standings.changes().into_iter().map(|row| change(standings, row)).collect()
 }
 
 fn answers<'a>(standings: &'a Standings<'_>) -> Vec<AnswerView<'a>> {

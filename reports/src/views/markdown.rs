@@ -113,7 +113,7 @@ fn changes(out: &mut String, standings: &Standings<'_>, most: usize) -> std::fmt
             writeln!(out, "  - {}", escape(&packages))?;
         }
     }
-    writeln!(out)
+    writeln!(out, "\n{}\n", escape(&wording::exit_code(standings)))
 }
 
 /// Can Kata run here? By release and profile.

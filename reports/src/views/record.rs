@@ -81,6 +81,36 @@ pub fn verified_entries(standings: &Standings<'_>) -> (Vec<(String, VerifiedEntr
     (entries, withheld)
 }
 
+/// What was judged in part, and is in no entry therefore: capabilities whose required tests did not all run.
+pub fn judged_in_part(standings: &Standings<'_>) -> Vec<Withheld> {
+    let mut all = Vec::new();
+    let cells = standings.cells.iter().filter(|cell| withheld_cell(cell.report).is_none());
+    for cell in cells.filter(|_| withheld_run(standings.matrix).is_none()) {
+        for (profile, standing) in &cell.profiles {
+            // Nobody asked for Kata's own results without a Kata.
+            let is_unasked = |one: Capability| one.area() == Area::Kata && cell.report.kata(profile).is_none();
+            let in_part = standing.capabilities.iter();
+            let in_part = in_part.filter(|(capability, one)| one.judgement.unrun > 0 && !is_unasked(**capability));
+            let (failed, rest): (Vec<_>, Vec<_>) = in_part.partition(|(_, one)| one.verdict().is_decided());
+            let failed: Vec<&str> = failed.into_iter().map(|(capability, _)| capability.name()).collect();
+            let mut reasons = Vec::new();
+            if !failed.is_empty() {
+                reasons.push(format!(
+                    "{profile}: {}: a test failed, and not all that are required ran",
+                    failed.join(", ")
+                ));
+            }
+            if !rest.is_empty() {
+                let of =
+                    if rest.len() == 1 { "1 capability".to_owned() } else { format!("{} capabilities", rest.len()) };
+                reasons.push(format!("{profile}: not all tests ran that are required for {of}"));
+            }
+            all.extend(reasons.into_iter().map(|reason| Withheld { cell: Some(cell.report.cell.clone()), reason }));
+        }
+    }
+    all
+}
+
 fn withheld_run(matrix: &Matrix) -> Option<String> {
     if let Some(why) = ended_to_come(matrix) {
         return Some(why);

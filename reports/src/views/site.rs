@@ -87,6 +87,8 @@ pub struct Site<'a> {
     changes: Vec<SiteChange<'a>>,
     /// What is said where there are no changes.
     no_changes: String,
+    /// Why the exit code is what it is; `None` where several runs have one each.
+    exit_code: Option<String>,
     packages: package::Packages<'a>,
     labels: Labels,
 }
@@ -237,6 +239,7 @@ pub(crate) fn of_run<'a>(standings: &'a Standings<'a>, records: &[&'a Record], c
         runs: vec![SiteRun { standings, withheld: Vec::new() }],
         changes: standings.changes().into_iter().map(|row| SiteChange { row, run: 0 }).collect(),
         no_changes: wording::no_changes(standings),
+        exit_code: Some(wording::exit_code(standings)),
         packages: package::Packages::new(
             records,
             std::slice::from_ref(standings),

@@ -91,6 +91,9 @@ impl Out {
         if changes.len() > MAX_CHANGES {
             self.line(Colour::Plain, &format!("     and {} more, in the reports", changes.len() - MAX_CHANGES));
         }
+        if !changes.is_empty() {
+            self.wrapped(Colour::Plain, "  ", &wording::exit_code(standings));
+        }
         self.text.push('\n');
     }
 

@@ -4,14 +4,14 @@ use crate::journal::{CellFacts, CellId, RunFilter};
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::one_line;
 use crate::run::RunEnding;
-use crate::standing::Standings;
+use crate::standing::{Effect, Held, IssueStanding, MISSING, Standings, UNREAD};
 use crate::views::disagreement::disagreements;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::{Component, Outcome};
 
-/// Reasons for an exit code that are named where no verdict has changed.
+/// Reasons of one kind that are named for an exit code.
 const MOST_REASONS: usize = 3;
 /// Bytes of one.
 const MAX_REASON: usize = 400;
@@ -132,11 +132,10 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
                    packages, so that nothing is said of the distro's own";
         out.push(format!("The run is shaped: {why}."));
     }
-    out.extend(
-        matrix.conflicts.iter().map(|conflict| {
-            format!("Runs that were merged do not go together in {}: {}.", conflict.cell, conflict.what)
-        }),
-    );
+    out.extend(matrix.conflicts.iter().map(|conflict| match conflict.refused {
+        true => format!("Not all that was to be merged counts in {}: {}.", conflict.cell, conflict.what),
+        false => format!("Runs that were merged do not go together in {}: {}.", conflict.cell, conflict.what),
+    }));
     out.extend(disagreements(matrix));
     out.extend(standings.notes());
     out.extend(standings.issues.iter().filter_map(|issue| sentence(&issue.words()?)));
@@ -157,24 +156,72 @@ pub(crate) fn compared_with(standings: &Standings<'_>) -> &'static str {
     if standings.recorded.is_of_a_base_run() { "the base run" } else { "the record" }
 }
 
-/// What the section of changes says where there are none, untrusted; what makes the exit code without a change is named.
+/// What the section of changes says where there are none, untrusted; with the exit code, and what was not judged.
 pub(crate) fn no_changes(standings: &Standings<'_>) -> String {
-    let code = standings.effect().exit_code();
-    if code != 0 {
-        return format!("None, and yet the exit code is {code}: {}.", reasons(standings));
+    if standings.exit_code() != 0 || !standings.not_judged().is_empty() {
+        return format!("None is known. {}", exit_code(standings));
     }
     let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
-    let words = match (standings.recorded.is_of_a_base_run(), is_recorded) {
-        (true, _) => "None: all is as in the base run.",
-        (false, true) => "None: all is as recorded.",
-        (false, false) => "None: nothing was recorded of these cells before.",
+    let words = match (standings.recorded.is_of_a_base_run(), is_recorded, &standings.matrix.filter) {
+        (true, _, _) => "None: all is as in the base run.",
+        (false, true, None) => "None: all is as recorded.",
+        (false, true, Some(_)) => "None: what was asked for is as recorded.",
+        (false, false, _) => "None: nothing was recorded of these cells before.",
     };
-    words.to_owned()
+    format!("{words} {}", exit_code(standings))
 }
 
-/// What makes the exit code beside the verdicts: the first of it, and how much more there is.
-fn reasons(standings: &Standings<'_>) -> String {
-    let all = standings.beside_the_verdicts();
+/// Why the exit code is what it is, and what was not judged, untrusted: the last words of the section of changes.
+pub(crate) fn exit_code(standings: &Standings<'_>) -> String {
+    let mut words = vec![few(&exit_reasons(standings))];
+    let not_judged = standings.not_judged();
+    if !not_judged.is_empty() {
+        words.push(format!("not judged: {}", few(&not_judged)));
+    }
+    format!("Exit code {}: {}.", standings.exit_code(), words.join("; "))
+}
+
+/// What makes the exit code: changes by their titles, known issues at fault, what a pipeline lacks.
+pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
+    let effect = standings.effect();
+    let mut all = Vec::new();
+    if standings.held.is_none() && standings.matrix.ending == RunEnding::Interrupted {
+        all.push("somebody ended the run".to_owned());
+    }
+    let rows = standings.changes();
+    let mut titles: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| effect != Effect::None && standings.effect_of(row) == effect) {
+        *titles.entry(row.title()).or_default() += 1;
+    }
+    all.extend(titles.into_iter().map(|(title, count)| format!("{title} ({count})")));
+    if effect == Effect::Worse {
+        all.extend(standings.issues.iter().filter(|issue| issue.is_at_fault()).filter_map(IssueStanding::words));
+    }
+    if let Some(held) = standings.held.as_ref().filter(|_| effect == Effect::Unjudged) {
+        all.extend(lacking(held));
+    }
+    let has_gaps = || rows.iter().any(|row| row.effect == Effect::Unjudged) || !standings.not_judged().is_empty();
+    match effect {
+        Effect::None if standings.held.is_some() && has_gaps() => {
+            all.push("nothing is worse, and a pipeline goes on with what could not be judged".to_owned());
+        }
+        Effect::None if all.is_empty() => all.push(format!("nothing is worse than {}", compared_with(standings))),
+        Effect::Unjudged if all.is_empty() => all.push("not everything was judged".to_owned()),
+        Effect::None | Effect::Unjudged | Effect::Worse => {}
+    }
+    all
+}
+
+/// What a pipeline lacks of what was planned.
+fn lacking(held: &Held) -> impl Iterator<Item = String> {
+    let missing = held.missing.iter().map(|cell| format!("{cell}: {MISSING}"));
+    let unread = held.unread.iter().map(|unread| format!("{UNREAD}: {unread}"));
+    let nothing = held.nothing_judged.then(|| "no planned cell could be judged".to_owned());
+    missing.chain(unread).chain(nothing)
+}
+
+/// The first of some words, and how much more there is.
+fn few(all: &[String]) -> String {
     let mut words: Vec<String> = all.iter().take(MOST_REASONS).map(|why| one_line(why, MAX_REASON)).collect();
     if all.len() > MOST_REASONS {
         words.push(format!("and {} more", all.len() - MOST_REASONS));
@@ -255,7 +302,8 @@ pub(crate) fn head(matrix: &Matrix) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{self, DAEMON, RENAME, beside, judged, recorded, run};
+    use crate::pipeline::Pipeline;
+    use crate::sample::{self, BLK, DAEMON, RENAME, beside, judged, recorded, run};
     use crate::standing::Recorded;
     use model::capability::Capability;
     use model::known_issues::KnownIssuesFile;
@@ -267,14 +315,26 @@ mod tests {
     fn what_makes_the_exit_code_without_a_change_is_named() {
         let entries = recorded();
         let as_recorded = judged(&run(|_| None));
-        assert_eq!(no_changes(&beside(&as_recorded, &entries)), "None: all is as recorded.");
+        let words = "None: all is as recorded. Exit code 0: nothing is worse than the record.";
+        assert_eq!(no_changes(&beside(&as_recorded, &entries)), words);
         let matrix = judged(&run(|test| (test == DAEMON).then(|| sample::error("the line ended"))));
         let standings = beside(&matrix, &entries);
         assert_eq!((standings.changes(), standings.effect().exit_code()), (Vec::new(), 3));
-        let expected = format!(
-            "None, and yet the exit code is 3: {DAEMON} in debian:13/x86_64/container is in error: the line ended."
-        );
+        let error = format!("not judged: {DAEMON} in debian:13/x86_64/container is in error: the line ended.");
+        let expected = format!("None is known. Exit code 3: not everything was judged; {error}");
         assert_eq!(no_changes(&standings), expected);
+        // A pipeline goes on, and does not say that all is as recorded.
+        let pipeline = Pipeline::new(&standings, &[standings.cells[0].report.cell.clone()]);
+        let held = standings.clone().held(Held { nothing_judged: false, effect: Effect::None, ..pipeline.held() });
+        let goes_on = "nothing is worse, and a pipeline goes on with what could not be judged";
+        assert_eq!(no_changes(&held), format!("None is known. Exit code 0: {goes_on}; {error}"));
+        let missing = Held { unread: vec!["r2: cut off".to_owned()], effect: Effect::Unjudged, ..pipeline.held() };
+        let held = standings.clone().held(Held { nothing_judged: false, ..missing });
+        let words = no_changes(&held);
+        assert!(
+            words.starts_with("None is known. Exit code 3: a bundle cannot be read: r2: cut off; not judged: "),
+            "{words}"
+        );
         let issues = format!(
             "distro: debian\nknown-issues:\n  - {{id: neither-name, test: '{RENAME}', package: virtiofsd, versions: all, \
              url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
@@ -283,7 +343,36 @@ mod tests {
         let known = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
         let standings = Standings::new(&as_recorded, known, false);
         let words = no_changes(&standings);
-        assert!(words.starts_with("None, and yet the exit code is 1: known issue neither-name of "), "{words}");
+        assert!(words.starts_with("None is known. Exit code 1: known issue neither-name of "), "{words}");
+    }
+
+    /// Also a test that never ran is no verdict, whatever else has changed.
+    #[test]
+    fn the_exit_code_is_told_with_its_reason_beside_changes() {
+        let entries = recorded();
+        let broken = judged(&run(|test| match test {
+            BLK => Some(sample::fail(Component::Kernel, "no disk")),
+            DAEMON => Some(sample::error("the line ended")),
+            _ => None,
+        }));
+        let words = exit_code(&beside(&broken, &entries));
+        assert!(words.starts_with("Exit code 1: new failure (1); not judged: "), "{words}");
+        assert!(
+            words.contains(&format!("{DAEMON} in debian:13/x86_64/container is in error: the line ended")),
+            "{words}"
+        );
+        let mut unrun = judged(&run(|_| None));
+        unrun.cells[0].judgements.get_mut("go-3.29").unwrap().get_mut(&Capability::VmmVsock).unwrap().unrun = 1;
+        let words = no_changes(&beside(&unrun, &entries));
+        let never = "not judged: not all tests ran in debian:13/x86_64/container that are required for vmm.vsock.";
+        assert_eq!(words, format!("None is known. Exit code 0: nothing is worse than the record; {never}"));
+        let mut interrupted = judged(&run(|_| None));
+        interrupted.ending = RunEnding::Interrupted;
+        let standings = beside(&interrupted, &entries);
+        assert_eq!(standings.exit_code(), 130);
+        let words = exit_code(&standings);
+        let expected = "Exit code 130: somebody ended the run; not judged: the run was interrupted.";
+        assert_eq!(words, expected);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use model::share::Share;
 use operator::check::{ComponentStatus, Presence, ProgramAnswer, StatedComponent, ask, component};
 use operator::packages::{Packages, QueryError};
 use operator::standing::{VerifiedStanding, standing};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Arguments of `check`.
@@ -164,7 +165,8 @@ fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result
     let today = jiff::Zoned::now().date();
     let of_this = system.record.verified.iter();
     let of_this = of_this.filter(|v| v.release == system.target.version && v.arch == system.arch);
-    Ok(of_this.map(|v| standing(v, &[], packages, today)).collect::<Result<_, _>>().map_err(|e| unreadable(&e))?)
+    let all = of_this.map(|v| standing(v, &[], &BTreeSet::new(), packages, today));
+    Ok(all.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?)
 }
 
 /// The components that were named, all if none was.

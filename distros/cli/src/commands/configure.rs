@@ -63,7 +63,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         for fact in &machine.assumed {
             eprintln!("error: nobody has checked the record's {}", printable(fact));
         }
-        eprintln!("hint: check it and state it in /etc/kata-osinfo, or pass --allow-assumed");
+        eprintln!("hint: check it and state it in /etc/kata-osinfo with a confidence, or pass --allow-assumed");
         if format == Format::Json {
             let all = problems(machine.assumed.iter().map(|fact| format!("nobody has checked the record's {fact}")));
             json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all }))?;

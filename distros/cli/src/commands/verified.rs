@@ -1,7 +1,8 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
 //!
-//! What counts are the runs whose packages are all installed in their versions; of each capability that was asked for, the
-//! verdict of the environment that shows most, by today's tests where any run has them ([`proof`]).
+//! What counts of each capability that was asked for are the runs whose packages that it rests on are installed in their
+//! versions, and of these the verdict of the environment that shows most, by today's tests where any has them ([`proof`]).
+//! Of a container manager's packages nothing is asked where no container is started.
 //! By default that is all that the profile's Katas do not run without, the same list that reports ask whether Kata can run:
 //! a container shows no vsock, and what nobody has shown is not verified.
 
@@ -13,9 +14,11 @@ use super::{Exit, Failed, Format, json, print, problems, yes_no};
 use clap::Args;
 use jiff::civil::Date;
 use model::capability::Capability;
+use model::database::Database;
 use model::environment::Environment;
-use model::package::PackageVersion;
+use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
+use model::record::{ComponentKind, Record};
 use model::verified::{Verdict, decisive, joined};
 use operator::standing::{VerifiedStanding, standing};
 use std::collections::BTreeSet;
@@ -44,6 +47,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     };
     let system = System::find(common, &arguments.about)?;
     let packages = packages(&system)?;
+    let of_managers = of_managers(&system);
     let today = jiff::Zoned::now().date();
     let mut answers = Vec::new();
     for profile in &profiles {
@@ -56,7 +60,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
             .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
         // Each run that judged a part has an entry; what rests on the same packages is told together.
         let entries = joined(entries);
-        let runs = entries.iter().map(|v| standing(v, &asked, packages.as_ref(), today));
+        let runs = entries.iter().map(|v| standing(v, &asked, &of_managers, packages.as_ref(), today));
         let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push(ProfileAnswer { profile: &profile.name, asked, runs });
     }
@@ -95,6 +99,29 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
     Ok(exit)
 }
 
+/// The packages that nothing but the release's container managers has, by the system's records and by those that were
+/// shipped: an admin's may have none, because theirs come from elsewhere, and what was verified had some.
+fn of_managers(system: &System) -> BTreeSet<PackageName> {
+    let shipped = Database::embedded();
+    let mut all = BTreeSet::new();
+    let mut others = BTreeSet::new();
+    for record in [Some(&system.record), shipped.record(&system.target.distro).ok()].into_iter().flatten() {
+        for kind in ComponentKind::ALL {
+            let into = if kind == ComponentKind::ContainerManager { &mut all } else { &mut others };
+            into.extend(packages_of(record, system, kind));
+        }
+    }
+    all.retain(|package| !others.contains(package));
+    all
+}
+
+/// The packages that a record has of a kind of component.
+fn packages_of(record: &Record, system: &System, kind: ComponentKind) -> Vec<PackageName> {
+    let Some(entry) = record.find_release(&system.target.version) else { return Vec::new() };
+    let named = record.components(entry, system.arch, &[kind]);
+    named.into_iter().filter_map(|(kind, name)| record.packages_of(entry, system.arch, kind, &name)).flatten().collect()
+}
+
 /// What is known under a profile.
 struct ProfileAnswer<'p> {
     profile: &'p str,
@@ -112,15 +139,19 @@ struct Proof<'s> {
     by: Vec<&'s VerifiedStanding>,
 }
 
-/// What runs of the same packages prove together.
+/// What runs prove together, each of the capabilities that it counts for.
 ///
 /// Of each capability the environment that shows most has the word, of those that today's tests have judged. Where all
 /// together are against it, it stays so: older tests asked for less, and what failed them was not seen to be mended.
 /// The answer of the reports follows the same rule (`reports::standing::answer`).
-fn proof<'s>(asked: &[Capability], runs: impl Iterator<Item = &'s VerifiedStanding>) -> Proof<'s> {
-    let runs: Vec<&VerifiedStanding> = runs.collect();
+fn proof<'s>(
+    asked: &[Capability],
+    all: &'s [VerifiedStanding],
+    is_one: impl Fn(&VerifiedStanding, Capability) -> bool,
+) -> Proof<'s> {
     let mut proof = Proof { lacking: Vec::new(), by: Vec::new() };
     for capability in asked {
+        let runs: Vec<&'s VerifiedStanding> = all.iter().filter(|run| is_one(run, *capability)).collect();
         let said = |of_today: bool| {
             runs.iter().filter_map(move |run| {
                 let (verdict, by_older_tests) = run.verdict(*capability)?;
@@ -143,13 +174,13 @@ fn proof<'s>(asked: &[Capability], runs: impl Iterator<Item = &'s VerifiedStandi
 }
 
 impl ProfileAnswer<'_> {
-    /// What the runs prove whose packages are as they are here, or those where some are not.
-    fn proof(&self, matches: bool) -> Proof<'_> {
-        proof(&self.asked, self.runs.iter().filter(|run| run.matches == matches))
+    /// What the runs prove by packages that are as they are here.
+    fn proof(&self) -> Proof<'_> {
+        proof(&self.asked, &self.runs, VerifiedStanding::matches_for)
     }
 
     fn is_yes(&self) -> bool {
-        let proof = self.proof(true);
+        let proof = self.proof();
         proof.lacking.is_empty() && !proof.by.is_empty()
     }
 
@@ -158,7 +189,7 @@ impl ProfileAnswer<'_> {
     /// `, by a run in container on emulated basis, 12 days ago; differs here: qemu 1 → 2`.
     fn in_one_line(&self, today: Date) -> String {
         if self.is_yes() {
-            return format!("{}; the same versions here", by(&self.proof(true).by, today));
+            return format!("{}; the same versions here", by(&self.proof().by, today));
         }
         let shown = |run: &VerifiedStanding| {
             run.capabilities.iter().filter(|judged| judged.verdict == Some(Verdict::Supported)).count()
@@ -167,12 +198,15 @@ impl ProfileAnswer<'_> {
             return String::new();
         };
         let mut out = by(&[best], today);
-        let lacking = self.proof(best.matches).lacking;
+        let lacking = match best.matches {
+            true => self.proof().lacking,
+            false => proof(&self.asked, &self.runs, |run, _| !run.matches).lacking,
+        };
         let lacking: Vec<&str> = lacking.iter().map(|capability| capability.name()).collect();
         if !lacking.is_empty() {
             let _ = write!(out, "; not supported: {}", named(&lacking));
         }
-        let differing = best.versions.iter().filter(|pair| pair.installed.as_ref() != Some(&pair.verified));
+        let differing = best.versions.iter().filter(|pair| !pair.is_the_same());
         let differing: Vec<String> = differing
             .map(|pair| {
                 let now = pair.installed.as_ref().map_or("not installed", PackageVersion::as_str);
@@ -218,7 +252,7 @@ fn told(standing: &VerifiedStanding) -> String {
         let _ = writeln!(out, "    {} {verdict}", judged.capability);
         judged.causes.iter().for_each(|cause| out += &format!("      {cause}\n"));
     }
-    for pair in standing.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
+    for pair in standing.versions.iter().filter(|pair| !pair.is_the_same()) {
         let now = pair.installed.as_ref().map_or("not installed", PackageVersion::as_str);
         let _ = writeln!(out, "    {} was {}, is {now}", pair.package, pair.verified);
     }
@@ -254,7 +288,7 @@ mod tests {
             harness: "0.1.0".to_owned(),
             older_tests: false,
             capabilities: vec![capability],
-            versions: vec![VersionPair { package: "qemu".parse().unwrap(), verified, installed }],
+            versions: vec![VersionPair { package: "qemu".parse().unwrap(), verified, installed, of_manager: false }],
             supported,
             matches,
         }
@@ -324,5 +358,35 @@ mod tests {
         let runs = [container(), by_older_tests(machine(Verdict::Unsupported))];
         assert!(!answer(&asked[..1], &runs).0, "nobody has seen that what failed older tests is mended");
         assert!(answer(&asked[..1], &[by_older_tests(container())]).0, "older tests alone still show it");
+    }
+
+    /// A run of an older container manager still shows its guests, and none of its containers.
+    #[test]
+    fn a_container_managers_version_counts_for_containers_alone() {
+        let judged = |capability| CapabilityStanding {
+            capability,
+            verdict: Some(Verdict::Supported),
+            causes: vec![],
+            older_tests: false,
+        };
+        let asked = [Capability::VmmBoot, Capability::KataControl];
+        let machine = |capability, installed: Option<&str>| {
+            let mut run = standing(true, Some("1-1"));
+            run.capabilities = vec![judged(capability)];
+            run.versions.push(VersionPair {
+                package: "containerd".parse().unwrap(),
+                verified: "2-1".parse().unwrap(),
+                installed: installed.map(|version| version.parse().unwrap()),
+                of_manager: true,
+            });
+            run.matches = run.versions.iter().all(VersionPair::is_the_same);
+            run
+        };
+        let (boots, controls) = (Capability::VmmBoot, Capability::KataControl);
+        assert!(answer(&asked, &[machine(boots, Some("1-1")), machine(controls, Some("2-1"))]).0);
+        let runs = [machine(boots, Some("2-1")), machine(controls, Some("1-1"))];
+        let (is_yes, line) = answer(&asked, &runs);
+        assert!(!is_yes && line.contains("kata.control"), "{line}");
+        assert!(!answer(&asked[1..], &[machine(controls, None)]).0, "without a manager there are no containers");
     }
 }

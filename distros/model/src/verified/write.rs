@@ -81,6 +81,23 @@ pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[Verified
     Ok(text)
 }
 
+/// How many entries of `new` a text has that the old one has not: what [`apply`] changed, apart from what gave way to it.
+///
+/// # Errors
+///
+/// That either cannot be read.
+pub fn changed(old: Option<&str>, text: &str, new: &[VerifiedEntry]) -> Result<usize, WriteError> {
+    let read = |text| VerifiedFile::parse(Path::new("the verdicts"), text).map(|file| file.entries).map_err(Box::new);
+    let old = old.map(read).transpose()?.unwrap_or_default();
+    // What gave way has nothing in common with what it gave way to.
+    let is_of = |entry: &VerifiedEntry, new: &VerifiedEntry| {
+        entry.key() == new.key()
+            && entry.capabilities.keys().all(|capability| new.capabilities.contains_key(capability))
+    };
+    let is_new = |entry: &&VerifiedEntry| !old.contains(entry) && new.iter().any(|one| is_of(entry, one));
+    Ok(read(text)?.iter().filter(is_new).count())
+}
+
 /// Replaces a file atomically: a crash leaves the old text or the new one, whole; owner, permissions and attributes stay.
 ///
 /// A symbolic link stays one: its target is replaced.

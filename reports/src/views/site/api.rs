@@ -245,7 +245,11 @@ fn index<'s>(site: &'s Site<'_>) -> IndexDocument<'s> {
 fn changes<'s>(site: &'s Site<'_>) -> ChangesDocument<'s> {
     let found = site.changes.iter().filter_map(|found| {
         let run = site.runs.get(found.run)?;
-        Some(FoundChange { run: &run.standings.matrix.run, ended: run.at(), change: change(found.row.clone()) })
+        Some(FoundChange {
+            run: &run.standings.matrix.run,
+            ended: run.at(),
+            change: change(run.standings, found.row.clone()),
+        })
     });
     ChangesDocument { schema: SCHEMA, changes: found.collect() }
 }

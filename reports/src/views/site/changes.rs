@@ -53,6 +53,7 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
                         a href=(here.to(Page::Feed)) { "As a feed" } "." }
                 }
                 @if site.changes.is_empty() { p { (site.no_changes) } }
+                @else if let Some(exit_code) = &site.exit_code { p { (exit_code) } }
             }
         },
         |here| site.changes.iter().map(|change| item(here, change)).collect(),

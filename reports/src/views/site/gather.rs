@@ -171,6 +171,7 @@ pub(super) fn of_history<'a>(
             true => "No run was given: this is what the records say.".to_owned(),
             false => "None: the runs show what was known before them.".to_owned(),
         },
+        exit_code: None,
         packages: Packages::new(history.records, standings, cells.iter().map(|cell| &cell.id)),
         labels: Labels::among(cells.iter().map(|cell| &cell.id)),
         releases: all,

@@ -57,6 +57,7 @@ fn first_changes(here: &Here<'_>, room: &mut usize) -> Markup {
                 details { summary { "What could not be judged (" (lost.len()) ")" } ul.causes { (lost_list) } }
             }
         } @else { p { a href=(here.to(Page::Changes)) { (rows.len()) " changes" } ", on a page of their own." } }
+        @if let Some(exit_code) = here.site.exit_code.as_ref().filter(|_| !rows.is_empty()) { p { (exit_code) } }
     }
 }
 

@@ -48,7 +48,8 @@ pub(super) fn wanted(
         let Some(names) = &component.packages else {
             let message =
                 format!("nobody knows the packages of {} on {} {}", component.name, system.target, system.arch);
-            return Err(Failed::new(Exit::Unknown, "unknown-packages", message).hint("state them in /etc/kata-osinfo"));
+            return Err(Failed::new(Exit::Unknown, "unknown-packages", message)
+                .hint("state them in /etc/kata-osinfo with a confidence"));
         };
         if component.packages_confidence == Confidence::Assumed && !names.is_empty() && !allow_assumed {
             return Err(assumed(&format!("the packages of {}", component.name)));
@@ -84,7 +85,7 @@ fn not_anothers_kernel(system: &System, components: &[&StatedComponent]) -> Resu
         format!("{name} has a kernel of its own, and the record of {target} has the packages of another"),
     )
     .hint(format!(
-        "state its packages in {}/{}.yaml, or pass --target {target}, if that one is wanted all the same",
+        "state its packages in {}/{}.yaml with a confidence, or pass --target {target}, if that one is wanted all the same",
         SYSTEM_FOLDERS[1], target.distro
     )))
 }

@@ -1,0 +1,59 @@
+//! What has changed, for programs.
+
+use crate::journal::CellId;
+use crate::standing::{Change, ChangeRow, Standings};
+use jiff::civil::Date;
+use model::verified::Verdict;
+use schemars::JsonSchema;
+use serde::Serialize;
+use suites::capability::Capability;
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ChangeView<'a> {
+    cell: &'a CellId,
+    change: Change,
+    /// What it alone makes the exit code; in a pipeline 0 where that goes on without it.
+    exit_code: u8,
+    capabilities: Vec<Capability>,
+    profiles: Vec<&'a str>,
+    /// What the record said; null if nothing.
+    was: Option<Verdict>,
+    /// The day of the record.
+    #[schemars(with = "Option<String>")]
+    recorded: Option<Date>,
+    is: Verdict,
+    /// Whom it blames and the test, or why it could not be judged.
+    why: Vec<String>,
+    /// The packages whose versions differ from the record's.
+    packages: Vec<PackageView<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct PackageView<'a> {
+    name: &'a str,
+    then: Option<&'a str>,
+    now: Option<&'a str>,
+}
+
+/// A change, for programs.
+pub(crate) fn change<'a>(standings: &Standings<'_>, row: ChangeRow<'a>) -> ChangeView<'a> {
+    ChangeView {
+        cell: row.cell,
+        change: row.change,
+        exit_code: standings.effect_of(&row).exit_code(),
+        was: row.was.map(|(verdict, _)| verdict),
+        recorded: row.was.map(|(_, day)| day),
+        is: row.is,
+        packages: row
+            .packages
+            .iter()
+            .flatten()
+            .map(|p| PackageView { name: p.name, then: p.then, now: p.now })
+            .collect(),
+        why: row.why,
+        capabilities: row.capabilities,
+        profiles: row.profiles,
+    }
+}
