@@ -416,7 +416,7 @@ mod tests {
             &[
                 (Capability::VmmTdx, &[tdx("no tdx-guest (src/runtime/qemu_amd64.go@3.32.0)")]),
                 (Capability::VmmVfio, &[lacks("/boot/config-6.1.0-56-amd64 lacks: IOMMUFD")]),
-                (Capability::FsVirtioFs, &[flags.clone()]),
+                (Capability::FsVirtioFs, std::slice::from_ref(&flags)),
                 (Capability::FsVirtioFsAcl, &[flags.clone(), xattrs]),
             ],
         );
