@@ -45,7 +45,7 @@
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
-//!   (`configure_crash` kills at every system call).
+//!   (the command's tests `configure::crash` kill at every system call).
 //!   A call that fails in the middle takes back itself what it has written (`rollback`), or names it.
 //!   A file is exchanged for the new one and looked at once more, by whoever comes next after a kill: what others wrote up
 //!   to that moment has its place again (`lock`), or lies aside and is named by every call (`displaced`).

@@ -1,15 +1,12 @@
 //! What an admin has set, and what was configured before: kept, extended, or told with file and line.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, KATA, Machine};
+use crate::machine::{BASE, KATA, Machine};
 use serde_json::{Value, json};
 
 const GO: &[&str] = &["configure", "--profile", "go-3.29", "--kata-version", "3.30.0"];
 const RS: &[&str] = &["configure", "--profile", "rs-4.0", "--kata-version", "4.0.0"];
 
-fn call(machine: &Machine, call: &[&str], more: &[&str]) -> machine::Output {
+fn call(machine: &Machine, call: &[&str], more: &[&str]) -> crate::machine::Output {
     machine.run(&[call, more].concat())
 }
 

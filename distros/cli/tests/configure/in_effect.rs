@@ -1,8 +1,6 @@
 //! `check --all` tells what keeps that which was configured from having an effect, and nothing else.
 
-mod machine;
-
-use machine::{BASE, Machine};
+use crate::machine::{BASE, Machine};
 
 const MAIN: &str = "m/etc/containerd/config.toml";
 const CONF_D: &str = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";

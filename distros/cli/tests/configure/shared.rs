@@ -1,9 +1,6 @@
 //! `configure` where several of Kata's configurations lie in one folder, and so have the same drop-ins.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, KATA, Machine};
+use crate::machine::{BASE, KATA, Machine};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use operator::configure::{MergedConfiguration, locate};

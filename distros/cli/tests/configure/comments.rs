@@ -1,9 +1,6 @@
 //! What others write into our lists and our handler: their comments, elements and keys stay, whoever configures again.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::Machine;
+use crate::machine::Machine;
 use serde_json::{Value, json};
 
 const GO: &[&str] = &["configure", "--profile", "go-3.29", "--kata-version", "3.30.0"];
@@ -12,7 +9,7 @@ const OURS: &str = "\"/etc/containerd/conf.d/50-kata-osinfo.toml\"";
 const A: &str = "\"/etc/containerd/a.toml\"";
 const SECTION: &str = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes";
 
-fn configure(machine: &Machine, version: &str, more: &[&str]) -> machine::Output {
+fn configure(machine: &Machine, version: &str, more: &[&str]) -> crate::machine::Output {
     let output = machine.run(&[GO, &["--handler", "containerd", "--containerd-version", version][..], more].concat());
     assert_eq!(output.code, 0, "{version}: {}", output.stderr);
     output

@@ -1,9 +1,6 @@
 //! `unconfigure` where the state is damaged, or gone.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, Machine};
+use crate::machine::{BASE, Machine};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
@@ -20,8 +17,10 @@ fn configured(version: &str, snp: bool) -> (Machine, String) {
     machine.file("m/etc/theirs.toml", "version = 2\n");
     if snp {
         // Then a copy of Kata's configuration is made.
-        let other =
-            format!("{}\nconfidential_guest = true\n", machine::KATA.split("machine_type").next().expect("text"));
+        let other = format!(
+            "{}\nconfidential_guest = true\n",
+            crate::machine::KATA.split("machine_type").next().expect("text")
+        );
         machine.file(&format!("m/{BASE}/configuration-qemu-snp.toml"), &other);
     }
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
@@ -274,7 +273,7 @@ fn a_text_out_of_its_place_is_named_after_a_damaged_state() {
 #[test]
 fn a_text_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
     let machine = Machine::new();
-    machine.file("m/k/configuration.toml", machine::KATA);
+    machine.file("m/k/configuration.toml", crate::machine::KATA);
     let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
     assert_eq!(machine.run(&call).code, 0);
     let text = TAKEN_OUT.replace("/etc/containerd", "/k");
@@ -324,7 +323,7 @@ fn a_text_that_lies_aside_since_an_earlier_call_is_named_by_every_call() {
 #[test]
 fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
     let machine = Machine::new();
-    machine.file("m/k/configuration.toml", machine::KATA);
+    machine.file("m/k/configuration.toml", crate::machine::KATA);
     let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
     assert_eq!(machine.run(&call).code, 0);
     machine.file(STATE, &machine.read(STATE)[..300]);

@@ -1,8 +1,6 @@
 //! What of others needs our files, and so keeps them: a default handler, lines that nothing would read any more, comments.
 
-mod machine;
-
-use machine::{BASE, Machine};
+use crate::machine::{BASE, Machine};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs::{create_dir, read, remove_dir, remove_file, rename, write};
@@ -17,7 +15,7 @@ const CONTAINERD: [&str; 4] = ["--handler", "containerd", "--containerd-version"
 const V3: &str = "[plugins.\"io.containerd.cri.v1.runtime\".containerd";
 const V2: &str = "[plugins.\"io.containerd.grpc.v1.cri\".containerd";
 
-fn call(machine: &Machine, call: &[&str], more: &[&str]) -> machine::Output {
+fn call(machine: &Machine, call: &[&str], more: &[&str]) -> crate::machine::Output {
     machine.run(&[call, more].concat())
 }
 

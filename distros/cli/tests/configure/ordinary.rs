@@ -1,10 +1,7 @@
 //! `configure`, `unconfigure`, `fallback` and `requirements`, from outside, on machines made up in a folder.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
+use crate::machine::{BASE, Machine, RECORD, cpio, debian_mirror, with};
 use assert_cmd::Command;
-use machine::{BASE, Machine, RECORD, cpio, debian_mirror, with};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

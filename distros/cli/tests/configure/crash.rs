@@ -1,9 +1,6 @@
 //! `configure` and `unconfigure` that are killed, run out of space, run at the same time, or find others' edits.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, Machine, Output, with};
+use crate::machine::{BASE, Machine, Output, with};
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,6 @@
 //! `configure --handler` on the layouts of container managers that there are, and what containerd itself makes of them.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, Machine, debian_mirror};
+use crate::machine::{BASE, Machine, debian_mirror};
 use serde_json::{Value, json};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -216,7 +213,7 @@ fn machine_with(layout: &Layout) -> Machine {
     machine
 }
 
-fn end(output: &machine::Output) -> End {
+fn end(output: &crate::machine::Output) -> End {
     match (output.code, output.stderr.contains("error: ")) {
         (0, false) => Yes,
         (13, false) => Not,
@@ -232,7 +229,7 @@ fn call(version: &str) -> Vec<String> {
     call.iter().chain(&["--containerd-version", version]).map(|a| (*a).to_owned()).collect()
 }
 
-fn configured(machine: &Machine, version: &str) -> machine::Output {
+fn configured(machine: &Machine, version: &str) -> crate::machine::Output {
     machine.run(&call(version).iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -565,7 +562,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
              [plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.kata-qemu.options]\nConfigPath = \"/k/configuration.toml\"\n"
         );
         machine.file(&format!("m/{folder}/config.toml"), &main);
-        machine.file("m/k/configuration.toml", machine::KATA);
+        machine.file("m/k/configuration.toml", crate::machine::KATA);
         let before = machine.everything();
         let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
         assert_eq!(output.code, 0, "{}", output.stderr);

@@ -1,8 +1,6 @@
 //! An initrd is judged by what is in it, when it is configured and afterwards.
 
-mod machine;
-
-use machine::{Machine, cpio, with};
+use crate::machine::{Machine, cpio, with};
 
 const CONFIGURE: &[&str] = &["configure", "--profile", "go-3.29"];
 const FALLBACK: &[&str] = &["fallback", "--profile", "go-3.29", "--initrd", "/boot/kata.img"];

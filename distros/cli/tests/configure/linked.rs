@@ -1,9 +1,6 @@
 //! What was a file when it was configured and is a link now, or the other way round: contents count, not kinds of paths.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, Machine};
+use crate::machine::{BASE, Machine};
 use serde_json::json;
 use std::fs::{copy, remove_file, rename};
 use std::os::unix::fs::symlink;
@@ -39,7 +36,7 @@ fn to_copy(machine: &Machine) {
     copy(machine.path(REAL), machine.path(MAIN)).expect("copied");
 }
 
-fn configure(machine: &Machine, call: &[&str]) -> machine::Output {
+fn configure(machine: &Machine, call: &[&str]) -> crate::machine::Output {
     let output = machine.run(&[&["configure", "--format", "json"], call].concat());
     assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
     output

@@ -1,9 +1,6 @@
 //! `configure` and `unconfigure` on a disk that is full, or nearly.
-#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-mod machine;
-
-use machine::{BASE, Machine, Output, Small};
+use crate::machine::{BASE, Machine, Output, Small};
 
 const MAIN: &str = "m/etc/containerd/config.toml";
 const STATE: &str = "m/var/lib/kata-osinfo/configured.json";
