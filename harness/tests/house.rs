@@ -1,14 +1,19 @@
 //! The rules of this house that a program can check: how long files are, that imports make no circle at any depth,
-//! that every dependency is used, that a share's name is written once, and that what only a release build proves is run.
+//! that every dependency is used and compiled once, that a share's name is written once, and that what only a release
+//! build proves is run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Lines that a file may have, tests aside, without saying why.
 const MOST_LINES: usize = 400;
 /// How the first line of a longer file begins; the reason follows.
 const REASON: &str = "// Over 400 lines: ";
+
+/// Libraries that nothing of ours calls: they are named for their features, which tests need.
+const FOR_THEIR_FEATURES: [&str; 3] = ["idna", "num-traits", "regex-automata"];
 
 /// How many files the crates have at least: files that are not found must not pass for files that are right.
 const FILES: usize = 200;
@@ -126,6 +131,30 @@ fn a_circle_is_told_with_who_imports_whom() {
     assert_eq!(circles_of(&[error, base, tests, sample]), Vec::<String>::new());
 }
 
+/// `cargo run` and `cargo test` want the same features of every library, or all that is above one is compiled twice.
+#[test]
+fn what_runs_and_what_is_tested_are_compiled_once() {
+    let run = features(&["--package", "harness", "--edges", "no-dev"]);
+    let tested = features(&["--workspace"]);
+    assert!(run.len() > 100, "only {} libraries were found", run.len());
+    let apart: Vec<&str> = run.difference(&tested).map(String::as_str).collect();
+    assert!(
+        apart.is_empty(),
+        "compiled again with other features for the tests:\n{}\nname the features that tests need of it among the \
+         harness's dependencies",
+        apart.join("\n")
+    );
+}
+
+/// The libraries of these options, with the features that are wanted of each.
+fn features(options: &[&str]) -> BTreeSet<String> {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--locked", "--no-dedupe", "--prefix", "none", "--format", "{p} {f}"]);
+    let output = tree.args(options).current_dir(repository()).output().unwrap_or_else(|e| panic!("cargo tree: {e}"));
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn every_dependency_is_used() {
     let root = repository();
@@ -136,7 +165,7 @@ fn every_dependency_is_used() {
         let code: String = sources(&member).iter().map(|source| code(&source.text)).collect();
         for name in dependencies(&manifest) {
             found += 1;
-            if !uses(&code, name) {
+            if !uses(&code, name) && !FOR_THEIR_FEATURES.contains(&name) {
                 unused.push(format!("{member}/Cargo.toml: {name}"));
             }
         }
