@@ -449,8 +449,8 @@ fn json_of(item: &toml_edit::Item) -> Value {
 #[test]
 fn a_debian_site_is_no_other_distros() {
     let sites = "http://mirror.example/ubuntu\nhttp://mirror.example/debian-security\nhttp://mirror.example/debian/\n";
-    assert_eq!(machine::debian_among(sites), Some("http://mirror.example/debian"));
-    assert_eq!(machine::debian_among("http://mirror.example/ubuntu\n"), None);
+    assert_eq!(crate::machine::debian_among(sites), Some("http://mirror.example/debian"));
+    assert_eq!(crate::machine::debian_among("http://mirror.example/ubuntu\n"), None);
 }
 
 #[test]
@@ -994,7 +994,7 @@ fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
 /// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.
 ///
 /// Of a main file of version 3 with our drop-in it prints the same, except for the imports that it had.
-const MIGRATED: &str = include_str!("fixtures/containerd/migrated-by-2.1.9.toml");
+const MIGRATED: &str = include_str!("../fixtures/containerd/migrated-by-2.1.9.toml");
 const EDITED: &str =
     "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";
 const MAIN: &str = "m/etc/containerd/config.toml";

@@ -102,7 +102,7 @@ fn what_undoes_an_edit_of_containerds_file_is_told() {
             ),
             (
                 "it was migrated",
-                |m| m.file(MAIN, include_str!("fixtures/containerd/migrated-by-2.1.9.toml")),
+                |m| m.file(MAIN, include_str!("../fixtures/containerd/migrated-by-2.1.9.toml")),
                 "/etc/containerd/config.toml:86: handler kata is not where kata-osinfo wrote it",
             ),
             (
