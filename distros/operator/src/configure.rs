@@ -131,7 +131,9 @@ mod today;
 
 pub use added::ForeignAdditions;
 pub use configuration::{BlockAio, Boot, KataConfiguration, MissingComponent, Note, PlanError};
-pub use containerd::{ContainerdConfig, ContainerdVersion, find_containerd_config, kata_handler};
+pub use containerd::{
+    ContainerdConfig, ContainerdVersion, NotAContainerdVersion, find_containerd_config, kata_handler,
+};
 pub use edit::{DROP_IN, drop_in, edited};
 pub use found::{FoundVirtiofsd, Inventory, PackageDatabase};
 pub use guest::Guest;

@@ -56,21 +56,12 @@ fn numbers(packages: &Packages<'_>, program: &Path) -> Option<Vec<u32>> {
 /// `containerd github.com/containerd/containerd v2.1.3 …`, and without the `v` as Debian's 1.7 and 2.1 say it.
 fn says(program: &Path, within: Duration) -> Option<ContainerdVersion> {
     match Invocation::new(program, &["--version"]).run(within, None) {
-        Ok(finished) => finished.stdout.split_whitespace().find_map(version),
+        Ok(finished) => finished.stdout.split_whitespace().find_map(|word| word.parse().ok()),
         Err(error) => {
             eprintln!("warning: {}: name it with --containerd-version", printable(&error.to_string()));
             None
         }
     }
-}
-
-fn version(word: &str) -> Option<ContainerdVersion> {
-    let mut parts = word.trim_start_matches('v').split('.');
-    let mut number = || parts.next()?.parse::<u32>().ok();
-    let (major, minor) = (number()?, number()?);
-    // `24~ds1`
-    let patch = parts.next().and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
-    Some(ContainerdVersion { major, minor, patch })
 }
 
 #[cfg(test)]

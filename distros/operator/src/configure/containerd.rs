@@ -24,7 +24,7 @@ pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use config::{Unread, each};
 pub(super) use files::Replaced;
 pub(super) use handler::WantedHandler;
-pub use loading::ContainerdVersion;
+pub use loading::{ContainerdVersion, NotAContainerdVersion};
 pub(super) use loss::{loss, lost, names_default};
 pub(super) use reads::{ReadFiles, config_paths, read_files, say_they_are_ours};
 pub(super) use written::ContainerdHandler;

@@ -48,8 +48,8 @@ pub struct ContainerdInstance {
     snapshotter: &'static str,
     /// What that stands on, where it is none that needs nothing.
     prepared: Option<Prepared>,
-    /// The version of `ctr`.
-    version: String,
+    /// The version of `ctr`, if it is one that drops last words.
+    drops_last_words: Option<String>,
 }
 
 impl ContainerdInstance {
@@ -102,9 +102,9 @@ impl ContainerdInstance {
             next: AtomicU64::new(1),
             snapshotter,
             prepared,
-            version: String::new(),
+            drops_last_words: None,
         };
-        instance.version = ctr::client_version(&instance.wait_until_it_serves()?.text());
+        instance.drops_last_words = ctr::version_that_drops_last_words(&instance.wait_until_it_serves()?.text());
         instance.import()?;
         *locked(&instance.events) = Attached::start(&mut instance.command(&["events"]), &[]).ok();
         Ok(instance)
@@ -153,7 +153,7 @@ impl ContainerdInstance {
 
     /// The version of `ctr`, if it is one that drops what it has not yet read of a task's output when the task ends.
     pub fn drops_last_words(&self) -> Option<&str> {
-        ctr::drops_last_words(&self.version).then_some(&self.version)
+        self.drops_last_words.as_deref()
     }
 
     /// What `ctr tasks list` says.

@@ -1,26 +1,25 @@
 //! What containerd's `ctr` says, as its versions 1.4 to 2.3 do: the one place that reads it.
 
+use operator::configure::ContainerdVersion;
 use serde_json::Value;
 use suites::containers::{ContainerOutput, ContainerUsage};
 
-/// The client's version in what `ctr version` says, which tells the server's after it.
-pub(super) fn client_version(said: &str) -> String {
-    let version = said.lines().find_map(|line| line.trim().strip_prefix("Version:"));
-    version.unwrap_or_default().trim().to_owned()
-}
-
+/// The client's version in what `ctr version` says, which tells the server's after it, if it is one that drops what it has
+/// not yet read of a task's output when the task ends.
+///
 /// Deleting a task, these close their ends of its streams first and wait for the copying afterwards (`task.Delete` in
 /// containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): what was still in the pipes is lost, and the shim waits
 /// two seconds for somebody to read it.
-pub(super) fn drops_last_words(version: &str) -> bool {
-    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
-    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(1), Some(6), Some(patch)) => patch <= 21,
-        (Some(1), Some(7), Some(patch)) => patch <= 2,
-        (Some::<u32>(_), Some::<u32>(_), Some::<u32>(_)) => false,
+pub(super) fn version_that_drops_last_words(said: &str) -> Option<String> {
+    let told = said.lines().find_map(|line| line.trim().strip_prefix("Version:")).unwrap_or_default().trim();
+    let drops = match told.parse::<ContainerdVersion>() {
+        Ok(ContainerdVersion { major: 1, minor: 6, patch: Some(patch) }) => patch <= 21,
+        Ok(ContainerdVersion { major: 1, minor: 7, patch: Some(patch) }) => patch <= 2,
+        Ok(ContainerdVersion { patch: Some(_), .. }) => false,
         // Of an unknown one nothing is lost by lingering.
         _ => true,
-    }
+    };
+    drops.then(|| told.to_owned())
 }
 
 /// The process of a container in what `ctr tasks list` says: a row a task, its id and its process first.
@@ -67,13 +66,15 @@ mod tests {
 
     #[test]
     fn the_versions_that_drop_output_are_known() {
-        let said = "Client:\n  Version:  1.6.20~ds1\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n";
-        assert_eq!(client_version(said), "1.6.20~ds1");
+        let of = |version: &str| {
+            let said = format!("Client:\n  Version:  {version}\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n");
+            version_that_drops_last_words(&said)
+        };
         for version in ["1.6.0", "1.6.20~ds1", "v1.6.21", "1.7.2", "", "unknown"] {
-            assert!(drops_last_words(version), "{version}");
+            assert_eq!(of(version).as_deref(), Some(version));
         }
         for version in ["1.4.13~ds1", "1.5.18", "1.6.22", "1.7.3", "1.7.24~ds1", "v2.1.9", "2.3.4+unknown"] {
-            assert!(!drops_last_words(version), "{version}");
+            assert_eq!(of(version), None, "{version}");
         }
     }
 

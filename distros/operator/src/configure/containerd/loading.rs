@@ -1,5 +1,7 @@
 //! Which containerd it is, and how that joins the files of its configuration.
 
+use std::str::FromStr;
+
 /// containerd's version, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContainerdVersion {
@@ -16,6 +18,27 @@ impl ContainerdVersion {
     pub fn of_numbers(numbers: &[u32]) -> Option<ContainerdVersion> {
         let [major, minor, rest @ ..] = numbers else { return None };
         Some(ContainerdVersion { major: *major, minor: *minor, patch: rest.first().copied() })
+    }
+}
+
+/// A text is no version of containerd.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no version of containerd, expected `1.7.24` or `v2.1` and what may follow")]
+pub struct NotAContainerdVersion(String);
+
+impl FromStr for ContainerdVersion {
+    type Err = NotAContainerdVersion;
+
+    /// As containerd and `ctr` say it: with or without a `v`, and what a distro adds to the last number does not count.
+    fn from_str(text: &str) -> Result<ContainerdVersion, NotAContainerdVersion> {
+        let mut parts = text.trim_start_matches('v').split('.');
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        let (Some(major), Some(minor)) = (number(), number()) else {
+            return Err(NotAContainerdVersion(text.chars().take(40).collect()));
+        };
+        // `24~ds1`
+        let patch = parts.next().and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+        Ok(ContainerdVersion { major, minor, patch })
     }
 }
 
@@ -139,5 +162,24 @@ mod tests {
         }
         assert_eq!(Patterns::all(None), [InWorkingFolder, BesideFile]);
         assert_eq!(ContainerdVersion::of_numbers(&[1]), None);
+    }
+
+    #[test]
+    fn a_version_is_read_as_containerd_and_ctr_say_it() {
+        let read = |text: &str| text.parse::<ContainerdVersion>().ok();
+        for (text, numbers) in [
+            ("v2.1.3", &[2, 1, 3][..]),
+            ("1.7.24~ds1", &[1, 7, 24]),
+            ("2.3.4+unknown", &[2, 3, 4]),
+            ("2.1", &[2, 1]),
+            ("1.6.x", &[1, 6]),
+        ] {
+            assert_eq!(read(text), ContainerdVersion::of_numbers(numbers), "{text}");
+        }
+        for text in ["", "unknown", "2", "2.x", "github.com/containerd/containerd"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let error = "what".parse::<ContainerdVersion>().unwrap_err().to_string();
+        assert!(error.starts_with("\"what\" is no version of containerd"), "{error}");
     }
 }
