@@ -1,5 +1,6 @@
 //! Docker's engine, with everything that goes with it.
 
+use super::version::EngineVersion;
 use crate::containers::capture::Attached;
 use crate::containers::containerd::folders::{clean_up, configuration, lay_out, search_path, sweep};
 use crate::containers::containerd::{COMMAND, RUN, Running, START, begin, has_containerd};
@@ -42,8 +43,8 @@ pub struct DockerInstance {
     disk: PathBuf,
     containerd: Mutex<Running>,
     engine: Mutex<Option<Running>>,
-    /// The engine's version, as it tells it.
-    pub(super) version: String,
+    /// The engine's version, from when it serves.
+    version: Option<EngineVersion>,
     next: AtomicU64,
     /// The containers that were made, by their ids.
     made: Mutex<Vec<String>>,
@@ -58,7 +59,7 @@ impl DockerInstance {
     ///
     /// # Errors
     /// A skip where there is no engine or no client, or another engine runs; a failure of the container manager's where it
-    /// does not serve.
+    /// does not serve; an error where its version cannot be read.
     pub fn start(settings: &Settings) -> Result<DockerInstance, Stop> {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         sweep();
@@ -80,7 +81,7 @@ impl DockerInstance {
             disk,
             containerd,
             engine: Mutex::new(None),
-            version: String::new(),
+            version: None,
             next: AtomicU64::new(1),
             made: Mutex::default(),
             has_second: Mutex::new(false),
@@ -88,7 +89,7 @@ impl DockerInstance {
         };
         instance.make_bridge()?;
         *locked(&instance.engine) = Some(instance.begin_engine(program)?);
-        instance.version = instance.wait_until_it_serves()?;
+        instance.version = Some(instance.wait_until_it_serves()?);
         instance.import()?;
         Ok(instance)
     }
@@ -130,12 +131,12 @@ impl DockerInstance {
     }
 
     /// Gives the engine's version.
-    fn wait_until_it_serves(&self) -> Result<String, Stop> {
+    fn wait_until_it_serves(&self) -> Result<EngineVersion, Stop> {
         let end = Instant::now() + SERVES;
         loop {
             let asked = self.docker(&["version", "--format", "{{.Server.Version}}"], COMMAND)?;
             if asked.code == 0 {
-                return Ok(asked.text());
+                return asked.text().parse::<EngineVersion>().map_err(|e| Stop::error(e.to_string()));
             }
             if self.ended() {
                 let message = format!("Docker's engine ended before it served: {}", self.last_words());
@@ -160,6 +161,14 @@ impl DockerInstance {
             0 => Ok(()),
             _ => Err(Stop::blame(Component::Containerd, format!("docker import: {}", imported.summary()))),
         }
+    }
+
+    /// The engine's version.
+    ///
+    /// # Errors
+    /// Before it serves.
+    pub(super) fn version(&self) -> Result<&EngineVersion, Stop> {
+        self.version.as_ref().ok_or_else(|| Stop::error("Docker's engine does not serve yet"))
     }
 
     fn socket(&self) -> String {
