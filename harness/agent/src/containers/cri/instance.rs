@@ -52,7 +52,7 @@ pub struct CriInstance {
     running: Mutex<Running>,
     registry: Registry,
     client: Client,
-    /// containerd's own version.
+    /// containerd's own version as it tells it: it is shown, and nothing depends on it.
     pub(super) version: String,
     next: AtomicU64,
     /// The pods that were started, for what is left of them.
