@@ -137,17 +137,17 @@ impl InstallerProgram for AptInstaller {
         let one = |line: &str| {
             let mut words = line.split_whitespace();
             let action = words.next()?;
-            let package = words.next()?.to_owned();
-            let within = |open: char| line.split_once(open)?.1.split([' ', ']', ')']).next().map(str::to_owned);
+            let package = words.next()?;
+            let within = |open: char| line.split_once(open)?.1.split([' ', ']', ')']).next();
             let (action, version) = match action {
                 "Inst" if line.split(" (").next()?.contains('[') => (PackageAction::Upgrade, within('(')),
                 "Inst" => (PackageAction::Install, within('(')),
                 "Remv" | "Purg" => (PackageAction::Remove, within('[')),
                 _ => return None,
             };
-            Some(PackageChange { action, package, version: version.unwrap_or_default() })
+            Some(PackageChange::of(action, package, version.unwrap_or_default()))
         };
-        Some(finished.stdout.lines().filter_map(one).collect())
+        finished.stdout.lines().filter_map(one).collect()
     }
 
     fn signs(&self) -> &'static FailureSigns {
@@ -255,10 +255,14 @@ Acquire::https::Proxy "x\u{1}y";
     #[test]
     fn the_simulation_is_read() {
         let stdout = "Inst a (1.2 Debian:13/stable [amd64])\nInst b [1] (2 x [amd64]) []\nRemv c [3]\nConf a (1.2 x)\n";
-        let found = AptInstaller
-            .changes(&ProcessOutput { code: Some(0), stdout: stdout.into(), stderr: String::new() })
-            .unwrap();
+        let changes = |stdout: &str| {
+            AptInstaller.changes(&ProcessOutput { code: Some(0), stdout: stdout.to_owned(), stderr: String::new() })
+        };
+        let found = changes(stdout).unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(shown, ["Install a 1.2", "Upgrade b 2", "Remove c 3"]);
+        for strange in ["Inst -a (1.2 x)\n", "Remv c\n", "Inst a (http://x.example x)\n"] {
+            assert_eq!(changes(&format!("{stdout}{strange}")), None, "{strange}");
+        }
     }
 }

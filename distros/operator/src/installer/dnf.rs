@@ -169,7 +169,7 @@ impl InstallerProgram for DnfInstaller {
             match words[..] {
                 [only] => name = Some(only.to_owned()),
                 [package, _, version, ..] if package != "replacing" => {
-                    found.push(PackageChange { action, package: package.to_owned(), version: version.to_owned() });
+                    found.push(PackageChange::of(action, package, version)?);
                     name = None;
                 }
                 _ => name = None,
@@ -232,5 +232,7 @@ mod tests {
                 "Upgrade c 5-6"
             ]
         );
+        let strange = ProcessOutput { stdout: finished.stdout.replace(" b  noarch", " $b  noarch"), ..finished };
+        assert_eq!(DnfInstaller.changes(&strange), None);
     }
 }

@@ -131,13 +131,9 @@ impl InstallerProgram for PacmanInstaller {
             let (package, version) = line.split_once(' ')?;
             // Messages have more words.
             let plain = !version.contains(' ') && !package.ends_with(':');
-            plain.then(|| PackageChange {
-                action: PackageAction::Install,
-                package: package.to_owned(),
-                version: version.to_owned(),
-            })
+            plain.then(|| PackageChange::of(PackageAction::Install, package, version))
         };
-        Some(finished.stdout.lines().filter_map(one).collect())
+        finished.stdout.lines().filter_map(one).collect()
     }
 
     fn signs(&self) -> &'static FailureSigns {

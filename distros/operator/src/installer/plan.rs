@@ -3,7 +3,7 @@
 use super::{Installer, InstallerLocation};
 use crate::packages::Installed;
 use crate::process::sandbox::TARGET;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::shell::quoted;
 use serde::Serialize;
 
@@ -46,14 +46,14 @@ pub struct InstallPlan {
 }
 
 /// One package that an installer would change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PackageChange {
     /// What would happen to it.
     pub action: PackageAction,
     /// Its name.
-    pub package: String,
+    pub package: PackageName,
     /// The new version, or the one that would go.
-    pub version: String,
+    pub version: PackageVersion,
 }
 
 /// What would happen to a package.
@@ -66,6 +66,14 @@ pub enum PackageAction {
     Upgrade,
     /// It goes.
     Remove,
+}
+
+impl PackageChange {
+    /// What a simulation tells of a package; `None` where that is no name or no version, so that the answer was not
+    /// understood.
+    pub(super) fn of(action: PackageAction, package: &str, version: &str) -> Option<PackageChange> {
+        Some(PackageChange { action, package: package.parse().ok()?, version: version.parse().ok()? })
+    }
 }
 
 impl InstallPlan {

@@ -69,7 +69,7 @@ pub(super) trait InstallerProgram: Sync {
         &[]
     }
 
-    /// Reads the simulation's answer; `None` if it failed.
+    /// Reads the simulation's answer; `None` if it failed, or tells what is no package or no version.
     fn changes(&self, _: &ProcessOutput) -> Option<Vec<PackageChange>> {
         None
     }

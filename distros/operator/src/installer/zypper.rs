@@ -125,8 +125,8 @@ impl InstallerProgram for ZypperInstaller {
                 _ => continue,
             };
             for solvable in section.children().filter(|n| n.has_tag_name("solvable")) {
-                let text = |name| solvable.attribute(name).unwrap_or_default().to_owned();
-                found.push(PackageChange { action, package: text("name"), version: text("edition") });
+                let text = |name| solvable.attribute(name).unwrap_or_default();
+                found.push(PackageChange::of(action, text("name"), text("edition"))?);
             }
         }
         Some(found)
