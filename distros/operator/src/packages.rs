@@ -36,6 +36,25 @@ impl Budget {
     }
 }
 
+/// An architecture by a package manager's name of it: `amd64`, `x86_64`, `noarch`, `any`.
+///
+/// It is empty where the database does not say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PackageArch(String);
+
+impl PackageArch {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for PackageArch {
+    fn from(name: &str) -> PackageArch {
+        PackageArch(name.to_owned())
+    }
+}
+
 /// One of all packages that are installed; images' manifests list them so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -44,8 +63,8 @@ pub struct Package {
     pub name: String,
     /// With the epoch, where there is one: `17:9.1.0-15.el9`.
     pub version: PackageVersion,
-    /// The package manager's name of the architecture: `x86_64`, `noarch`, `any`.
-    pub arch: String,
+    /// Its architecture.
+    pub arch: PackageArch,
     /// The source package's name, or what packages that are built together have in common: `qemu`.
     pub source: String,
 }
@@ -57,9 +76,9 @@ pub struct Installed {
     pub package: String,
     /// Its version.
     pub version: PackageVersion,
-    /// The package manager's name of its architecture; empty where the database does not say it.
+    /// Its architecture.
     #[serde(skip)]
-    pub arch: String,
+    pub arch: PackageArch,
 }
 
 impl Installed {
@@ -78,8 +97,7 @@ impl Installed {
 struct Entry {
     name: String,
     version: PackageVersion,
-    /// As [`Installed::arch`].
-    arch: String,
+    arch: PackageArch,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
 }

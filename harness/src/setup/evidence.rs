@@ -122,7 +122,7 @@ mod tests {
         let [qemu, libc] = ["qemu-system-x86", "libc6"].map(|name| Package {
             name: name.to_owned(),
             version: "1:10".parse().unwrap(),
-            arch: "amd64".to_owned(),
+            arch: "amd64".into(),
             source: format!("source-of-{name}"),
         });
         let origin = |package: &Package| PackageOrigin {

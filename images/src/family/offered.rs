@@ -71,7 +71,7 @@ mod tests {
         let installed = |name: &str| Package {
             name: name.to_owned(),
             version: "0:2-1".parse().unwrap(),
-            arch: "x86_64".to_owned(),
+            arch: "x86_64".into(),
             source: "qemu".to_owned(),
         };
         // Of two architectures, say.

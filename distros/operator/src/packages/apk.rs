@@ -2,7 +2,9 @@
 //!
 //! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
 
-use super::{Damage, Entry, MAX_BYTES, Package, QueryError, ends_with_a_line, names_of, version_of, without_version};
+use super::{
+    Damage, Entry, MAX_BYTES, Package, PackageArch, QueryError, ends_with_a_line, names_of, version_of, without_version,
+};
 use root::{Root, RootError};
 use std::mem::take;
 use std::path::Path;
@@ -22,8 +24,8 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
     let package = |(entry, paragraph): (Entry, &str)| {
         let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
-        let (arch, source) = (of("A:").unwrap_or_default(), of("o:").unwrap_or_else(|| entry.name.clone()));
-        Package { name: entry.name, version: entry.version, arch, source }
+        let source = of("o:").unwrap_or_else(|| entry.name.clone());
+        Package { name: entry.name, version: entry.version, arch: entry.arch, source }
     };
     Ok(entries.into_iter().zip(paragraphs).map(package).collect())
 }
@@ -45,7 +47,7 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
 /// The packages of a list; its last one need not have an empty line behind it.
 fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
     let mut entries = Vec::new();
-    let (mut name, mut version, mut arch, mut provides) = (String::new(), None, String::new(), Vec::new());
+    let (mut name, mut version, mut arch, mut provides) = (String::new(), None, PackageArch::default(), Vec::new());
     let mut begun = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
@@ -62,7 +64,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
         match line.split_once(':') {
             Some(("P", text)) => text.clone_into(&mut name),
             Some(("V", text)) => version = version_of(text, number)?,
-            Some(("A", text)) => text.clone_into(&mut arch),
+            Some(("A", text)) => arch = text.into(),
             Some(("p", list)) => {
                 provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
             }
@@ -106,7 +108,7 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = installed(&root).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         assert_eq!(found, [["qemu-system-x86_64", "9.2.2-r1", "x86_64", "qemu"], ["local", "2-r0", "noarch", "local"]]);
         let owners = owners(&root, &[Path::new("/usr/bin/qemu"), Path::new("/usr/bin/none")]).unwrap();
         assert_eq!(owners, [Some("qemu-system-x86_64".to_owned()), None]);

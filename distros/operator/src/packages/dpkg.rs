@@ -101,7 +101,7 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
 struct Stanza {
     name: String,
     version: Option<PackageVersion>,
-    arch: String,
+    arch: PackageArch,
     source: String,
     provides: Vec<String>,
     depends: Vec<String>,
@@ -166,7 +166,7 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
             }
             Some(("Package", name)) => stanza.name = name.trim().to_owned(),
             Some(("Version", text)) => stanza.version = version_of(text.trim(), number)?,
-            Some(("Architecture", arch)) => stanza.arch = arch.trim().to_owned(),
+            Some(("Architecture", arch)) => stanza.arch = arch.trim().into(),
             // `qemu (1:10.0.3+ds-0+deb13u1)`, where its version is another one.
             Some(("Source", source)) => stanza.source = without_version(source.trim()).to_owned(),
             Some(("Status", status)) => {

@@ -27,9 +27,9 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let mut all = Vec::new();
     for (folder, desc) in folders(root)? {
-        let Entry { name, version, .. } = entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
+        let Entry { name, version, arch, .. } = entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
         let of = |key: &str| field(&desc, key).into_iter().next();
-        let (arch, source) = (of("ARCH").unwrap_or_default(), of("BASE").unwrap_or_else(|| name.clone()));
+        let source = of("BASE").unwrap_or_else(|| name.clone());
         all.push(Package { name, version, arch, source });
     }
     Ok(all)
@@ -65,7 +65,7 @@ fn entry(desc: &str) -> Result<Entry, Damage> {
     Ok(Entry {
         name,
         version: version_of(&text, at)?.ok_or_else(lacks)?,
-        arch: field(desc, "ARCH").into_iter().next().unwrap_or_default(),
+        arch: field(desc, "ARCH").first().map(|name| name.as_str().into()).unwrap_or_default(),
         provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
     })
 }
@@ -124,7 +124,7 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = installed(&root).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         let local = ["local", "1:10.1-1", "x86_64", "local"];
         assert_eq!(found, [local, ["qemu-system-x86", "1:10.1-1", "x86_64", "qemu"]]);
         let owners = owners(&root, &[Path::new("/usr/local"), Path::new("/usr/none")]).unwrap();

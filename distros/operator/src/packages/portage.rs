@@ -2,7 +2,7 @@
 //!
 //! The tests' folders are made by hand: no emerge was asked.
 
-use super::{Entry, MAX_BYTES};
+use super::{Entry, MAX_BYTES, PackageArch};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
                 let at = folder.join(&name);
-                let (name, arch) = (format!("{category}/{package}"), String::new());
+                let (name, arch) = (format!("{category}/{package}"), PackageArch::default());
                 let entry = Entry { name, version, arch, provides: vec![package.to_owned()] };
                 found.push((at, entry));
             }

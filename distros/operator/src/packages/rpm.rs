@@ -59,7 +59,7 @@ fn packages_of(text: &str) -> Result<Vec<Package>, String> {
         }
         let version = version.parse::<PackageVersion>().map_err(|e| e.to_string())?;
         let source = source_name(source).unwrap_or(name).to_owned();
-        packages.push(Package { name: name.to_owned(), version, arch: arch.to_owned(), source });
+        packages.push(Package { name: name.to_owned(), version, arch: arch.into(), source });
     }
     Ok(packages)
 }
@@ -148,7 +148,7 @@ impl RpmDatabase {
             let (version, arch) = rest.split_once('\t').unwrap_or((rest, ""));
             let version = version.parse::<PackageVersion>();
             let version = version.map_err(|e| self.refused(e.to_string()))?;
-            installed.push(Installed { package: package.to_owned(), version, arch: arch.to_owned() });
+            installed.push(Installed { package: package.to_owned(), version, arch: arch.into() });
         }
         Ok(installed)
     }
@@ -261,7 +261,7 @@ mod tests {
             firmware\t20260101-1\tnoarch\tlinux-firmware-20260101-1.nosrc.rpm\nlocal\t2.0-1\tnoarch\t(none)\n";
         let found = packages_of(said).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         assert_eq!(
             found,
             [
@@ -319,7 +319,7 @@ mod tests {
         let mut found = installed(&root).unwrap();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         let one = |name| [name, "10.0.2-160000.2.2", "x86_64", "qemu"];
         assert_eq!(found, [one("qemu-tools"), one("qemu-x86")]);
         let owners = owners(&root, &[Path::new("/usr/bin/qemu-system-x86_64"), Path::new("/usr/bin/none")]).unwrap();

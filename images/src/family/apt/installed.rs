@@ -83,7 +83,7 @@ mod tests {
         std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
         let found = packages(dir.path()).unwrap();
         let found: Vec<[&str; 4]> =
-            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+            found.iter().map(|p| [&*p.name, p.version.as_str(), p.arch.as_str(), &*p.source]).collect();
         assert_eq!(found, [["adduser", "3.134", "all", "adduser"], ["qemu-utils", "1:7.2", "amd64", "qemu"]]);
     }
 
