@@ -2,7 +2,7 @@
 
 use super::{BugError, FailedTest, WORK, line, qemu, quoted, word};
 use crate::bug::options::lacking;
-use crate::bug::refused::{Refusal, given, refusal};
+use crate::bug::refused::{Refusal, property_of, refusal};
 use serde_json::json;
 use suites::outcome::{FailureDetail, ListedName};
 use suites::reproducer::Plug;
@@ -105,9 +105,9 @@ fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, BugE
     // QEMU may quote another argument than the one that has the property.
     let launches = failed.cell.launches.iter().filter(|launch| launch.profiles.contains(&failed.profile.name));
     let mut arguments = std::iter::once(value).chain(launches.flat_map(|launch| &launch.argv));
-    let given = arguments.find_map(|argument| given(argument, of, name));
-    let given = given.ok_or_else(|| BugError::UnknownValue { of: of.to_owned(), name: name.to_owned() })?;
-    Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{given}") })
+    let property = arguments.find_map(|argument| property_of(argument, of, name));
+    let property = property.ok_or_else(|| BugError::UnknownValue { of: of.to_owned(), name: name.to_owned() })?;
+    Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{property}") })
 }
 
 /// An object with what it was given; what it reads is a file of the script's.
