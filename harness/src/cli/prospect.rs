@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// The record says it, and nothing is fetched to find it out. A machine that cannot make images at all says that first.
+    /// The record says it, and nothing is fetched to find it out. A machine that cannot make images says that first.
     #[test]
     #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
     fn a_base_whose_repositories_lack_the_vmm_is_refused_unless_others_are_named() {

@@ -140,7 +140,7 @@ pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &st
     judge(&said).map_err(|error| ImageErrorKind::Untrusted { detail: format!("{name}: {error}") }.into())
 }
 
-/// A signature is good, and its key is not trusted, or it is not.
+/// A signature is not good, or its key is not trusted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("none of the release's keys vouches for {key}")]
 struct UntrustedSignature {
