@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         lacks::CONTAINERS,
         lacks::DEBHELPER,
         lacks::DOCKER_COMMAND,
+        lacks::IMAGES,
         lacks::JQ,
         lacks::LDD,
         lacks::LINTIAN,
@@ -79,10 +80,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The target of the machine that builds, by rustc's name of it; the agent is linked with glibc there, too.
-fn of_machine(host: &str) -> Result<&'static str, String> {
+fn of_machine(host: &str) -> Result<&'static str, Box<dyn std::error::Error>> {
     let processor = host.split('-').next().unwrap_or_default();
     let found = TARGETS.iter().find(|(_, target, _)| target.split('-').next() == Some(processor));
-    found.map(|(_, target, _)| *target).ok_or_else(|| format!("Kata does not support {host}"))
+    found.map(|(_, target, _)| *target).ok_or_else(|| format!("Kata does not support {host}").into())
 }
 
 /// Builds the agent for a target, with this linker or the compiler's own; returns where it is then, and how cargo ended.

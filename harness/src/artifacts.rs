@@ -41,11 +41,11 @@ impl Default for Limits {
 #[derive(Default)]
 pub(crate) struct Artifacts {
     limits: Limits,
-    state: Mutex<State>,
+    state: Mutex<CopiedFiles>,
 }
 
 #[derive(Default)]
-struct State {
+struct CopiedFiles {
     /// By path below the output folder, including what could not be copied.
     known: BTreeMap<String, Known>,
     /// What there was no room for; no more names than files are kept.
@@ -112,7 +112,7 @@ impl Artifacts {
     }
 }
 
-impl State {
+impl CopiedFiles {
     /// How many bytes of a file may be taken; `None` if nothing is new, or there is no room.
     fn room(&mut self, limits: &Limits, target: &str, size: u64) -> Option<u64> {
         let known = self.known.get(target).copied();

@@ -139,14 +139,6 @@ fn dispatch(arguments: Arguments, style: ExitStyle) -> anyhow::Result<ExitCode> 
     Ok(exit?.code(style))
 }
 
-/// The JSON Schema of what `plan --format json` prints.
-///
-/// # Errors
-/// None that is known.
-pub fn plan_schema() -> serde_json::Result<String> {
-    model::schema::of::<plan::Document>()
-}
-
 /// The cache of a command without an option for it.
 ///
 /// # Errors

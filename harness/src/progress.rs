@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use model::sync::locked;
 use render::Size;
 use reports::journal::{CellId, Event};
-use state::{News, State};
+use state::{News, RunProgress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::io::Write as _;
@@ -36,7 +36,7 @@ const UNKNOWN: Size = Size { columns: 80, rows: 24 };
 pub struct Progress(Arc<Shared>);
 
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<RunProgress>,
     /// The live lines, as one text.
     lines: Option<ProgressBar>,
     began: Instant,

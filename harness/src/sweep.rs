@@ -95,7 +95,7 @@ impl Drop for RunLock {
 
 /// What a lock says of the run that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum LockState {
     /// Somebody holds it.
     Held,
     /// Nobody does: the run is over.
@@ -106,15 +106,15 @@ enum State {
     Unknown,
 }
 
-fn state(lock: &Path) -> State {
+fn state(lock: &Path) -> LockState {
     match trust::existing_lock(lock) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => State::Gone,
-        Err(_) => State::Unknown,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => LockState::Gone,
+        Err(_) => LockState::Unknown,
         // Shared, so that two runs that sweep at the same time do not think that the other one holds it.
         Ok(file) => match file.try_lock_shared() {
-            Ok(()) => State::Free,
-            Err(TryLockError::WouldBlock) => State::Held,
-            Err(TryLockError::Error(_)) => State::Unknown,
+            Ok(()) => LockState::Free,
+            Err(TryLockError::WouldBlock) => LockState::Held,
+            Err(TryLockError::Error(_)) => LockState::Unknown,
         },
     }
 }
@@ -134,17 +134,19 @@ impl OwnCache<'_> {
     /// Runs of this cache have their locks in this folder, whatever its path is where they run.
     /// Another cache's lock says something only while it is there.
     /// What is held by its path goes on in any case: in a copy of its cache there is no lock, or one that nobody holds.
-    fn state(&self, labels: &HashMap<String, String>) -> State {
-        let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else { return State::Unknown };
+    fn state(&self, labels: &HashMap<String, String>) -> LockState {
+        let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else {
+            return LockState::Unknown;
+        };
         let there = state(Path::new(lock));
-        if there == State::Held {
-            return State::Held;
+        if there == LockState::Held {
+            return LockState::Held;
         }
         if labels.get(CACHE_LABEL).is_some_and(|cache| cache == self.cache) && !run.contains('/') {
             return state(&lock_of(self.locks, run));
         }
         match there {
-            State::Gone => State::Unknown,
+            LockState::Gone => LockState::Unknown,
             known => known,
         }
     }
@@ -315,9 +317,9 @@ fn choose(labels: &HashMap<String, String>, which: SweepScope<'_>) -> Choice {
         SweepScope::Kept(name) if labels.get(KEPT_LABEL).is_some_and(|kept| kept == name) => Choice::Remove,
         SweepScope::Kept(_) => Choice::Leave,
         SweepScope::Over(mine) | SweepScope::OverAndKept(mine) => match mine.state(labels) {
-            State::Free | State::Gone => Choice::Remove,
-            State::Held => Choice::Leave,
-            State::Unknown => Choice::Ask(labels.get(LOCK_LABEL).cloned().unwrap_or_default()),
+            LockState::Free | LockState::Gone => Choice::Remove,
+            LockState::Held => Choice::Leave,
+            LockState::Unknown => Choice::Ask(labels.get(LOCK_LABEL).cloned().unwrap_or_default()),
         },
     }
 }

@@ -10,7 +10,7 @@ mod catalogued;
 #[allow(dead_code, reason = "the documents read what a fault breaks, and not how")]
 mod corpus;
 
-use catalogued::demands::{self, State};
+use catalogued::demands::{self, ProofExtent};
 use catalogued::{findings, tests_page};
 use corpus::Fault;
 use model::database::Database;
@@ -85,12 +85,12 @@ fn a_demand_is_counted_by_what_proves_it() {
         let demand = groups.iter().flat_map(|group| &group.demands).find(|demand| demand.id == id).cloned();
         demand.unwrap().state()
     };
-    assert_eq!(state("machine-q35"), State::ByUse);
-    assert_eq!(state("pod"), State::UnderKata);
-    assert_eq!(state("ephemeral-volumes"), State::InPart, "under Kata, too, what is left out is told first");
-    assert_eq!(state("cri"), State::ByUse, "its controls are of the distro's containerd alone");
-    assert_eq!(state("runtime-class"), State::UnderKata);
-    assert!(matches!(state("nerdctl"), State::Unproved(_)));
+    assert_eq!(state("machine-q35"), ProofExtent::ByUse);
+    assert_eq!(state("pod"), ProofExtent::UnderKata);
+    assert_eq!(state("ephemeral-volumes"), ProofExtent::InPart, "under Kata, too, what is left out is told first");
+    assert_eq!(state("cri"), ProofExtent::ByUse, "its controls are of the distro's containerd alone");
+    assert_eq!(state("runtime-class"), ProofExtent::UnderKata);
+    assert!(matches!(state("nerdctl"), ProofExtent::Unproved(_)));
 }
 
 /// What is unsupported under a maintained profile is looked into, and told to whom it concerns.

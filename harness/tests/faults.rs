@@ -160,7 +160,7 @@ fn a_lent_program_loads_the_library_first() {
     let library = seeded::library("int lent(void) { return 1; }");
     let dir = tempfile::tempdir().unwrap();
     let whole = lent::with_library(&std::fs::read("/usr/bin/env").unwrap(), &library);
-    brought(dir.path(), Component::CloudHypervisor, &whole);
+    component_option(dir.path(), Component::CloudHypervisor, &whole);
     // By its shell: what was just written may be open in a process that another test has begun.
     let mut run = Command::new("sh");
     run.env("TMPDIR", dir.path()).arg(dir.path().join(Component::CloudHypervisor.name()));
@@ -309,13 +309,13 @@ fn of_a_release(fault: &Fault) -> Seen {
     let overlay = needs_a_tree(&fault.by).then(|| Overlay::of(&fault.by, &Subject::new(&fault.release)).unwrap());
     let mut disk = None;
     match &fault.by {
-        Means::Brought { component, text } => {
-            with(&["--component", &brought(dir.path(), *component, text.as_bytes())]);
+        Means::AddedComponent { component, text } => {
+            with(&["--component", &component_option(dir.path(), *component, text.as_bytes())]);
         }
         Means::Lent { component, functions } => {
             let program = lent::program(*component).unwrap_or_else(|| panic!("no {component} was lent"));
             let whole = lent::with_library(&std::fs::read(program).unwrap(), &seeded::library(functions));
-            with(&["--component", &brought(dir.path(), *component, &whole)]);
+            with(&["--component", &component_option(dir.path(), *component, &whole)]);
         }
         Means::NoMirror => with(&[own.as_slice(), &["--mirror", trouble::NO_MIRROR]].concat()),
         Means::SmallDisk => {
@@ -349,7 +349,7 @@ fn of_a_release(fault: &Fault) -> Seen {
 }
 
 /// Puts a program into the folder, and gives what is said of it on the command line.
-fn brought(folder: &Path, component: Component, program: &[u8]) -> String {
+fn component_option(folder: &Path, component: Component, program: &[u8]) -> String {
     let path = folder.join(component.name());
     std::fs::write(&path, program).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -360,7 +360,7 @@ fn brought(folder: &Path, component: Component, program: &[u8]) -> String {
 fn needs_a_tree(by: &Means) -> bool {
     !matches!(
         by,
-        Means::Brought { .. }
+        Means::AddedComponent { .. }
             | Means::Lent { .. }
             | Means::NoMirror
             | Means::Mirror { .. }

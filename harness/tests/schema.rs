@@ -1,30 +1,20 @@
-//! What the command prints and a run writes is valid by the checked-in JSON Schemas, and the plan's is current.
+//! What the command prints and a run writes is valid by the checked-in JSON Schemas.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may fail loudly")]
 
 mod cached;
 
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 #[test]
-fn the_plan_is_valid_and_its_schema_current() {
-    let (current, file) = (harness::cli::plan_schema().unwrap(), file("schema/plan.schema.json"));
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, &current).unwrap();
-    }
-    let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(checked_in == current, "{} is old: run the test with UPDATE_SCHEMA=1", file.display());
+fn the_plan_is_valid() {
     let dir = tempfile::tempdir().unwrap();
     let said = in_folder(dir.path(), &["plan", "--in", "vm", "--cache", "cache", "--format", "json"]);
     let plan: Value = serde_json::from_slice(&said).unwrap();
     assert!(plan["releases"].as_array().unwrap().len() > 10, "{plan}");
-    let validator = validator(&serde_json::from_str(&checked_in).unwrap());
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/plan.schema.json");
+    let validator = validator(&read(&schema));
     assert_valid(&validator, &plan);
     let mut other = plan;
     other["releases"][0]["in"] = "cloud".into();

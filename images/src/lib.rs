@@ -54,7 +54,7 @@ pub use family::credentials::check_mirror;
 pub use family::{Tool, addresses, tools};
 pub use job::runs_programs_of;
 pub use manifest::Manifest;
-pub use operator::process::sandbox::confines;
+pub use operator::process::sandbox::{NotConfined, confines};
 pub use options::Options;
 pub use package::ExtraPackage;
 pub use prepare::{ImageRoute, attainable, newest_versions, prepare, request_of};

@@ -6,6 +6,7 @@
 //! is shown without this program, and [`Report`] all of that in the form that is taken there.
 
 mod case;
+mod error;
 mod feature;
 mod form;
 mod forms;
@@ -21,6 +22,7 @@ mod shared;
 mod tracker;
 
 pub use case::{FailedTest, Package, Sighting, passed_in};
+pub use error::BugError;
 pub use feature::Series;
 pub use form::Form;
 pub use forms::Written;

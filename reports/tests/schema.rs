@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[test]
-fn the_files_are_current() {
+fn the_schemas_are_current() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
     let all = [
         ("journal", reports::schema::journal()),

@@ -23,7 +23,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_files_are_current() {
+fn the_schemas_are_current() {
     for (name, current) in
         [("record", schema::record()), ("verified", schema::verified()), ("known-issues", schema::known_issues())]
     {
@@ -60,7 +60,7 @@ fn of_answer(call: &str) -> String {
 }
 
 #[test]
-fn the_files_of_answers_are_current() {
+fn the_schemas_of_answers_are_current() {
     for call in CALLS {
         let (current, file) = (of_answer(call), here(&format!("schema/{call}-answer.schema.json")));
         if std::env::var_os("UPDATE_SCHEMA").is_some() {

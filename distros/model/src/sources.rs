@@ -21,12 +21,12 @@ pub const FOLDER: &str = "sources";
 pub struct Sources {
     /// `debian`.
     pub distro: String,
-    entries: Vec<Entry>,
+    entries: Vec<SourcedFacts>,
 }
 
 /// Some facts and where they are from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct SourcedFacts {
     facts: Vec<String>,
     /// The releases whose own facts it is of, besides what the record says of all.
     releases: Vec<String>,
@@ -34,7 +34,7 @@ struct Entry {
     span: Range<usize>,
 }
 
-impl Entry {
+impl SourcedFacts {
     /// Whether it is of a subject, as `release` states it, or the record of all releases.
     fn is_of(&self, subject: &str, release: Option<&str>) -> bool {
         self.facts.iter().any(|fact| names(fact, subject))
@@ -80,7 +80,7 @@ impl Sources {
         self.unused(record).into_iter().map(|(_, word)| word).collect()
     }
 
-    fn unused(&self, record: &Record) -> Vec<(&Entry, &str)> {
+    fn unused(&self, record: &Record) -> Vec<(&SourcedFacts, &str)> {
         let sourced = sourced(record);
         let mut unused = Vec::new();
         for entry in &self.entries {
@@ -210,7 +210,7 @@ fn sourced(record: &Record) -> BTreeSet<(Option<&str>, String)> {
     read(record).map(|read| (read.release, read.fact.subject.to_string())).collect()
 }
 
-fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
+fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<SourcedFacts>> {
     let NodeKind::List(items) = &node.kind else {
         return d.wrong(node, "sources", "a list of maps with `facts` and `from`");
     };
@@ -222,7 +222,7 @@ fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
             None => Some(Vec::new()),
         };
         let from = d.required(item, "from").and_then(|n| d.string(n, "from"));
-        Some(Entry { facts: facts?, releases: releases?, from: from?, span: item.span.clone() })
+        Some(SourcedFacts { facts: facts?, releases: releases?, from: from?, span: item.span.clone() })
     })
 }
 

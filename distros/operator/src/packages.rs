@@ -94,7 +94,7 @@ impl Installed {
 
 /// A package as its database describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct PackageEntry {
     name: String,
     version: PackageVersion,
     arch: PackageArch,
@@ -135,7 +135,7 @@ fn version_of(text: &str, line: usize) -> Result<Option<PackageVersion>, Damage>
     }
 }
 
-impl Entry {
+impl PackageEntry {
     fn installed(&self) -> Installed {
         Installed { package: self.name.clone(), version: self.version.clone(), arch: self.arch.clone() }
     }
@@ -280,29 +280,30 @@ trait Answers: fmt::Debug + Send + Sync {
 /// A database that is a list of all packages.
 #[derive(Debug)]
 struct Listed {
-    entries: Vec<Entry>,
+    entries: Vec<PackageEntry>,
     owner: Owner,
 }
 
 /// Names the package that owns a file, by any of its paths.
 type Owner = fn(&Root, &[String]) -> Result<Option<String>, RootError>;
 
-fn listed(entries: Vec<Entry>, owner: Owner) -> Result<Box<dyn Answers>, QueryError> {
+fn listed(entries: Vec<PackageEntry>, owner: Owner) -> Result<Box<dyn Answers>, QueryError> {
     Ok(Box::new(Listed { entries, owner }))
 }
 
 impl Answers for Listed {
     fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
-        let named: Vec<Installed> = self.entries.iter().filter(|e| e.name == name).map(Entry::installed).collect();
+        let named: Vec<Installed> =
+            self.entries.iter().filter(|e| e.name == name).map(PackageEntry::installed).collect();
         if !named.is_empty() {
             return Ok(named);
         }
-        Ok(self.entries.iter().filter(|e| e.provides.iter().any(|p| p == name)).map(Entry::installed).collect())
+        Ok(self.entries.iter().filter(|e| e.provides.iter().any(|p| p == name)).map(PackageEntry::installed).collect())
     }
 
     fn owner(&self, root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
         let owner = (self.owner)(root, paths)?;
-        Ok(owner.and_then(|name| self.entries.iter().find(|e| e.name == name)).map(Entry::installed))
+        Ok(owner.and_then(|name| self.entries.iter().find(|e| e.name == name)).map(PackageEntry::installed))
     }
 }
 

@@ -13,7 +13,7 @@ pub const DISK_CAP: u64 = 8 << 20;
 const MEMORY_CAP: usize = 256 << 10;
 
 #[derive(Debug, Default)]
-struct State {
+struct LogContents {
     tail: Vec<u8>,
     total: u64,
     closed: bool,
@@ -23,7 +23,7 @@ struct State {
 #[derive(Debug, Clone)]
 pub struct Log {
     path: PathBuf,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<LogContents>>,
 }
 
 impl Log {

@@ -42,7 +42,7 @@ const VM_RATIO: f64 = 1.3;
 const MEMORY: f64 = 100.0;
 
 /// What is measured, and how often.
-struct Settings {
+struct BenchSettings {
     release: Release,
     profiles: Vec<Profile>,
     cache: PathBuf,
@@ -53,7 +53,7 @@ struct Settings {
 }
 
 /// One line of the table.
-struct Row {
+struct MeasuredValue {
     what: String,
     value: f64,
     limit: f64,
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     match measure(&arguments) {
         Ok(rows) => {
             print(&rows);
-            ExitCode::from(u8::from(strict && rows.iter().any(Row::exceeds)))
+            ExitCode::from(u8::from(strict && rows.iter().any(MeasuredValue::exceeds)))
         }
         Err(e) => {
             eprintln!("error: {e:#}");
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &[String]) -> anyhow::Result<Vec<Row>> {
+fn measure(arguments: &[String]) -> anyhow::Result<Vec<MeasuredValue>> {
     const PARTS: [&str; 4] = ["warm", "memory", "cold", "vm"];
     let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with("--")).collect();
     if let Some(unknown) = named.iter().find(|name| !PARTS.contains(name)) {
@@ -104,7 +104,7 @@ fn measure(arguments: &[String]) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn settings() -> anyhow::Result<Settings> {
+fn settings() -> anyhow::Result<BenchSettings> {
     let number = |name: &str, default: usize| match std::env::var(name) {
         Err(_) => Ok(default),
         Ok(text) => match text.parse() {
@@ -120,7 +120,7 @@ fn settings() -> anyhow::Result<Settings> {
         None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("image-cache"),
     };
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
-    Ok(Settings {
+    Ok(BenchSettings {
         release,
         profiles: Profile::maintained().cloned().collect(),
         cache,
@@ -131,7 +131,7 @@ fn settings() -> anyhow::Result<Settings> {
 }
 
 /// Run and bare script in turns, so that a noisy neighbour disturbs both alike.
-fn warm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+fn warm(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let name = settings.release.name();
     // Makes and imports the image if need be, and brings all of it into the page cache.
     Run::of(settings, &settings.cache, &name, &["--test", measured::CHEAP])?;
@@ -153,17 +153,27 @@ fn warm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
         peaks.push(run.peak);
     }
     let (least, median) = least_and_median(&mut ratios);
-    rows.push(Row { what: "warm run / bare script, least".to_owned(), value: least, limit: RATIO, unit: "" });
-    rows.push(Row { what: "warm run / bare script, median".to_owned(), value: median, limit: RATIO, unit: "" });
+    rows.push(MeasuredValue { what: "warm run / bare script, least".to_owned(), value: least, limit: RATIO, unit: "" });
+    rows.push(MeasuredValue {
+        what: "warm run / bare script, median".to_owned(),
+        value: median,
+        limit: RATIO,
+        unit: "",
+    });
     let peak = peaks.into_iter().fold(0.0, f64::max);
-    rows.push(Row { what: "memory, warm run".to_owned(), value: peak, limit: MEMORY, unit: " MiB" });
+    rows.push(MeasuredValue { what: "memory, warm run".to_owned(), value: peak, limit: MEMORY, unit: " MiB" });
     Ok(())
 }
 
 /// The peaks of what the warm run does not do: several releases at once, and an image made and imported.
-fn memory(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+fn memory(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let all = Run::of(settings, &settings.cache, "debian", &["--profile", "all", "--test", measured::CHEAP])?;
-    rows.push(Row { what: "memory, five releases at once".to_owned(), value: all.peak, limit: MEMORY, unit: " MiB" });
+    rows.push(MeasuredValue {
+        what: "memory, five releases at once".to_owned(),
+        value: all.peak,
+        limit: MEMORY,
+        unit: " MiB",
+    });
     // An overlay makes the image differ from any that Docker has, so that it is imported.
     let overlay = settings.scratch.path().join("overlay");
     std::fs::create_dir_all(&overlay)?;
@@ -178,12 +188,17 @@ fn memory(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
             eprintln!("warning: the image {image} is left; docker image rm removes it");
         }
     }
-    rows.push(Row { what: "memory, image made, imported".to_owned(), value: made.peak, limit: MEMORY, unit: " MiB" });
+    rows.push(MeasuredValue {
+        what: "memory, image made, imported".to_owned(),
+        value: made.peak,
+        limit: MEMORY,
+        unit: " MiB",
+    });
     Ok(())
 }
 
 /// Runs the bench that measures it and takes its ratio.
-fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+fn cold(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["bench", "--package", "images", "--bench", "bootstrap"])
@@ -201,12 +216,12 @@ fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
         rest.split(')').next()?.parse::<f64>().ok()
     });
     let ratio = ratio.with_context(|| format!("the bench of images ({}) printed no ratio", output.status))?;
-    rows.push(Row { what: "cold image / bare mmdebstrap".to_owned(), value: ratio, limit: RATIO, unit: "" });
+    rows.push(MeasuredValue { what: "cold image / bare mmdebstrap".to_owned(), value: ratio, limit: RATIO, unit: "" });
     Ok(())
 }
 
 /// Machine and bare machine in turns.
-fn vm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+fn vm(settings: &BenchSettings, rows: &mut Vec<MeasuredValue>) -> anyhow::Result<()> {
     let name = settings.release.name();
     let options = images::Options { accept_expired: true, ..images::Options::new(&settings.cache) };
     let disk = images::prepare_disk(
@@ -229,8 +244,18 @@ fn vm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
         ratios.push(start / floor);
     }
     let (least, median) = least_and_median(&mut ratios);
-    rows.push(Row { what: "start of a VM / bare QEMU, least".to_owned(), value: least, limit: VM_RATIO, unit: "" });
-    rows.push(Row { what: "start of a VM / bare QEMU, median".to_owned(), value: median, limit: VM_RATIO, unit: "" });
+    rows.push(MeasuredValue {
+        what: "start of a VM / bare QEMU, least".to_owned(),
+        value: least,
+        limit: VM_RATIO,
+        unit: "",
+    });
+    rows.push(MeasuredValue {
+        what: "start of a VM / bare QEMU, median".to_owned(),
+        value: median,
+        limit: VM_RATIO,
+        unit: "",
+    });
     Ok(())
 }
 
@@ -241,17 +266,17 @@ fn least_and_median(values: &mut [f64]) -> (f64, f64) {
     (at(0), (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0)
 }
 
-impl Row {
+impl MeasuredValue {
     fn exceeds(&self) -> bool {
         // Also true of what is no number.
         !matches!(self.value.partial_cmp(&self.limit), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))
     }
 }
 
-fn print(rows: &[Row]) {
+fn print(rows: &[MeasuredValue]) {
     println!("\n{:34} {:>12} {:>12}", "", "measured", "limit");
     for row in rows {
-        let Row { what, value, limit, unit } = row;
+        let MeasuredValue { what, value, limit, unit } = row;
         let word = if row.exceeds() { "EXCEEDED" } else { "ok" };
         println!("{what:34} {:>12} {:>12}  {word}", format!("{value:.2}{unit}"), format!("{limit:.2}{unit}"));
     }

@@ -1,6 +1,6 @@
 //! One run of the real command, timed and watched from outside.
 
-use crate::Settings;
+use crate::BenchSettings;
 use anyhow::Context as _;
 use reports::journal::{Event, Journal, Phase};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Runs the command for these targets to its end.
-    pub(crate) fn of(settings: &Settings, cache: &Path, targets: &str, more: &[&str]) -> anyhow::Result<Run> {
+    pub(crate) fn of(settings: &BenchSettings, cache: &Path, targets: &str, more: &[&str]) -> anyhow::Result<Run> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let out = settings.scratch.path().join(format!("run{}", NEXT.fetch_add(1, Ordering::Relaxed)));
         let stderr = out.with_extension("stderr");

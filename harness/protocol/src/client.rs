@@ -32,7 +32,7 @@ pub enum ClientError {
     Write(std::io::Error),
 }
 
-struct State<R> {
+struct InboxContents<R> {
     hello: Option<u32>,
     heard: Instant,
     replies: BTreeMap<u64, R>,
@@ -41,7 +41,7 @@ struct State<R> {
 
 /// What the thread that listens and those who wait have in common.
 struct Inbox<R> {
-    state: Mutex<State<R>>,
+    state: Mutex<InboxContents<R>>,
     changed: Condvar,
 }
 
@@ -56,7 +56,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
     /// Takes over a connected socket and begins to listen.
     pub fn new(stream: UnixStream) -> std::io::Result<Client<R>> {
         let mut input = stream.try_clone()?;
-        let state = State { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false };
+        let state = InboxContents { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false };
         let inbox = Arc::new(Inbox { state: Mutex::new(state), changed: Condvar::new() });
         let listener = Arc::clone(&inbox);
         std::thread::spawn(move || {
@@ -146,7 +146,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         &self,
         deadline: Duration,
         mut alive: impl FnMut() -> bool,
-        mut take: impl FnMut(&mut State<R>) -> Option<T>,
+        mut take: impl FnMut(&mut InboxContents<R>) -> Option<T>,
     ) -> Result<T, ClientError> {
         let end = Instant::now() + deadline;
         let mut state = locked(&self.inbox.state);

@@ -68,7 +68,7 @@ pub(super) fn bug(what: &BugArguments) -> anyhow::Result<Exit> {
             UsageError(format!("nothing is written: it is no bug. {why} --wishlist writes it as a wish")).into()
         );
     }
-    let destination = destination(&failed, &route, what.to.map(Form::from)).map_err(UsageError)?;
+    let destination = destination(&failed, &route, what.to.map(Form::from)).map_err(|e| usage(&e))?;
     let script = script(&failed, &daemon(&failed));
     let tried = match (&script, what.reproduce) {
         (Ok(script), true) => Some(reproduced::in_clean_trees(what, &failed, script, &database)?),

@@ -33,7 +33,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     if half.removed > 0 {
         printed.removed(format_args!("{} half images", half.removed));
     }
-    half.leftovers.iter().for_each(|left| printed.left(left));
+    half.leftovers.iter().for_each(|left| printed.leftover(left));
     if !what.images {
         return Ok(printed.exit());
     }
@@ -42,14 +42,14 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     for key in &cleaned.in_use {
         tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
     }
-    cleaned.leftovers.iter().for_each(|left| printed.left(left));
+    cleaned.leftovers.iter().for_each(|left| printed.leftover(left));
     cleaned.others.iter().for_each(|other| printed.other(other));
     if let Ok(docker) = &docker {
         // A run may be about to start in Docker what it holds in the cache.
         match runtime.block_on(images::docker::remove_orphans(docker, &cache)) {
             Ok(done) => {
                 done.removed.iter().for_each(|tag| printed.removed(format_args!("image {tag}")));
-                done.in_use.iter().for_each(|left| printed.left(format_args!("image {left}")));
+                done.in_use.iter().for_each(|left| printed.leftover(format_args!("image {left}")));
             }
             Err(e) => printed.failed("Docker's images", &e),
         }
@@ -75,7 +75,7 @@ impl Printed {
         let _ = writeln!(std::io::stdout(), "removed {what}");
     }
 
-    fn left(&mut self, what: impl Display) {
+    fn leftover(&mut self, what: impl Display) {
         self.incomplete = true;
         tell(format_args!("warning: left {what}"));
     }
@@ -93,7 +93,7 @@ impl Printed {
 
     fn swept(&mut self, swept: &SweepReport) {
         swept.removed.iter().for_each(|removed| self.removed(removed));
-        swept.leftovers.iter().for_each(|left| self.left(left));
+        swept.leftovers.iter().for_each(|left| self.leftover(left));
         swept.others.iter().for_each(|other| self.other(other));
     }
 

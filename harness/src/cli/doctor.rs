@@ -1,10 +1,10 @@
 //! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to fix it.
 
 use crate::cli::arguments::home;
-use crate::cli::{Exit, cache_folder, print, request};
+use crate::cli::{Exit, UsageError, cache_folder, print, request};
 use crate::environments::container;
 use crate::environments::container::handed_in::{self, KvmWithheld};
-use crate::environments::vm::outer::{Accelerator, OuterQemu, release_name};
+use crate::environments::vm::outer::{Accelerator, OuterError, OuterQemu, release_name};
 use crate::environments::vm::pinned;
 use crate::external::ExternalSuite;
 use crate::level;
@@ -130,7 +130,7 @@ fn namespaces() -> Finding {
         ok: can.is_ok(),
         seen: match can {
             Ok(()) => format!("ids are mapped on the filesystem of {}", home.display()),
-            Err(why) => why,
+            Err(why) => why.to_string(),
         },
         packages: &[],
         needed: true,
@@ -242,15 +242,26 @@ fn docker() -> (bool, String) {
     })
 }
 
+/// Why it is not known whether virtual machines can be booted.
+#[derive(Debug, thiserror::Error)]
+enum PinnedQemuError {
+    /// There is no cache to look for it in.
+    #[error(transparent)]
+    Cache(#[from] UsageError),
+    /// It cannot be used.
+    #[error(transparent)]
+    Outer(#[from] OuterError),
+}
+
 /// The pinned QEMU with the accelerator that works here, or why not; `None` while its image is not in the cache.
-fn pinned_qemu() -> Result<Option<OuterQemu>, String> {
-    let cache = cache_folder().map_err(|e| e.to_string())?;
+fn pinned_qemu() -> Result<Option<OuterQemu>, PinnedQemuError> {
+    let cache = cache_folder()?;
     let Some(image) = pinned::cached(&cache) else { return Ok(None) };
-    pinned::try_cached(&image).map(Some).map_err(|e| error_chain(&e))
+    Ok(Some(pinned::try_cached(&image)?))
 }
 
 /// Virtual machines are booted by a pinned QEMU, under KVM if a guest boots under it.
-fn machines(outer: Result<Option<OuterQemu>, String>) -> Finding {
+fn machines(outer: Result<Option<OuterQemu>, PinnedQemuError>) -> Finding {
     let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
     match outer {
         Ok(None) => finding(
@@ -269,7 +280,7 @@ fn machines(outer: Result<Option<OuterQemu>, String>) -> Finding {
             };
             finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))
         }
-        Err(why) => finding(false, why),
+        Err(why) => finding(false, error_chain(&why)),
     }
 }
 

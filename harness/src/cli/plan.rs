@@ -27,7 +27,7 @@ struct PlanLine {
 
 /// What programs get.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Document {
+struct Document {
     /// The architecture that releases would be brought up on: this machine's, unless another one was asked for.
     arch: Arch,
     /// In the order of the records, or as they were named.
@@ -198,6 +198,7 @@ mod tests {
     use images::Source;
     use insta::assert_snapshot;
     use serde_json::{Value, json};
+    use std::path::Path;
 
     fn rows() -> Vec<PlanLine> {
         let row = |release: &str, way| PlanLine { release: release.to_owned(), way, note: None };
@@ -215,6 +216,17 @@ mod tests {
             },
             row("gentoo:rolling", Err(refused("gentoo:rolling", "no installer is written", Some("run it elsewhere")))),
         ]
+    }
+
+    #[test]
+    fn the_schema_is_current() {
+        let current = model::schema::of::<Document>().unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/plan.schema.json");
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&file, &current).unwrap();
+        }
+        let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(checked_in == current, "{} is old: run the test with UPDATE_SCHEMA=1", file.display());
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Reason {
 /// An entry of the record, and whether it is stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Row {
+struct RecordedEntry {
     #[serde(skip)]
     cell: CellId,
     release: String,
@@ -76,7 +76,7 @@ struct Row {
 struct Document {
     schema: u32,
     stale: bool,
-    entries: Vec<Row>,
+    entries: Vec<RecordedEntry>,
 }
 
 /// What is asked of the record.
@@ -132,7 +132,7 @@ pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Re
 }
 
 /// What of these entries is stale, or not known to be so, in the environments that were asked for.
-fn chosen(rows: &[Row], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
+fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
     let mut chosen = StaleCells { cells: Vec::new(), is_unknown: false };
     for row in rows.iter().filter(|row| is_asked(row.environment)) {
         match (&row.unknown, row.reasons.is_empty()) {
@@ -151,7 +151,7 @@ fn chosen(rows: &[Row], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
     chosen
 }
 
-fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Row>> {
+fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<RecordedEntry>> {
     let arch = request::machine()?;
     let profiles = request::profiles(question.profiles)?;
     let all = ["all".to_owned()];
@@ -192,7 +192,7 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Row>
                 Some(Err(why)) => (None, Some(why.clone())),
                 None => (None, None),
             };
-            Row {
+            RecordedEntry {
                 cell: CellId {
                     distro: release.distro.clone(),
                     release: release.version.clone(),
@@ -245,7 +245,7 @@ fn reasons(
 }
 
 /// A line for each release and environment, with what is stale about it, and for which profiles.
-fn text(rows: &[Row]) -> String {
+fn text(rows: &[RecordedEntry]) -> String {
     if rows.is_empty() {
         return "the record has no such entry\n".to_owned();
     }
@@ -324,8 +324,8 @@ mod tests {
         assert_eq!(words(None, date(2026, 12, 1), "then"), ["another set of tests (now, now then) for vmm.boot"]);
     }
 
-    fn row(profile: &str, reasons: Vec<Reason>) -> Row {
-        Row {
+    fn row(profile: &str, reasons: Vec<Reason>) -> RecordedEntry {
+        RecordedEntry {
             cell: "debian:13/x86_64/vm".parse().unwrap(),
             release: "debian:13".to_owned(),
             arch: Arch::X86_64,
@@ -341,9 +341,9 @@ mod tests {
     #[test]
     fn what_could_not_be_asked_is_not_up_to_date() {
         let old = || row("go-3.32", vec![Reason::Age { days: 31 }]);
-        let lost = || Row { unknown: Some("no answer".to_owned()), ..row("rs-4.0", Vec::new()) };
+        let lost = || RecordedEntry { unknown: Some("no answer".to_owned()), ..row("rs-4.0", Vec::new()) };
         let cell = || vec![old().cell];
-        let of = |rows: &[Row], is_asked: bool| {
+        let of = |rows: &[RecordedEntry], is_asked: bool| {
             let StaleCells { cells, is_unknown } = chosen(rows, |_| is_asked);
             (cells, is_unknown)
         };
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(of(&[lost()], true), (Vec::new(), true));
         assert_eq!(of(&[old(), old(), lost()], true), (cell(), true));
         // It is run anyway.
-        assert_eq!(of(&[Row { unknown: Some("no answer".to_owned()), ..old() }], true), (cell(), false));
+        assert_eq!(of(&[RecordedEntry { unknown: Some("no answer".to_owned()), ..old() }], true), (cell(), false));
         assert_eq!(of(&[old(), lost()], false), (Vec::new(), false), "nobody asked for it");
     }
 

@@ -9,7 +9,7 @@
 //! ```
 
 use super::fit::{filled, shortened, width};
-use super::state::{Cell, Shown, Stage, State, seconds};
+use super::state::{Cell, RunProgress, Shown, Stage, seconds};
 use jiff::Timestamp;
 
 /// After how many seconds a test is slow.
@@ -31,7 +31,7 @@ pub(super) struct Size {
 }
 
 /// The lines that are drawn over: two for each cell at work as far as there is room, and one for all the others.
-pub(super) fn live(state: &State, size: Size, now: Timestamp) -> Vec<String> {
+pub(super) fn live(state: &RunProgress, size: Size, now: Timestamp) -> Vec<String> {
     let at_work: Vec<&Cell> = state.cells().filter(|cell| cell.stage == Stage::AtWork).collect();
     let count = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();
     let (waiting, over) = (count(Stage::Waiting), count(Stage::Over));
@@ -139,7 +139,7 @@ fn in_words(cell: &Cell, doing: &str) -> String {
 }
 
 /// One line for all that goes on, where nothing can be drawn over; nothing where nothing goes on.
-pub(super) fn beat(state: &State, now: Timestamp) -> Option<String> {
+pub(super) fn beat(state: &RunProgress, now: Timestamp) -> Option<String> {
     let at_work: Vec<&Cell> = state.cells().filter(|cell| cell.stage == Stage::AtWork).collect();
     let count = |stage: Stage| state.cells().filter(|cell| cell.stage == stage).count();
     let (waiting, over) = (count(Stage::Waiting), count(Stage::Over));

@@ -1,6 +1,6 @@
 //! Runs for the tests of what people see of one.
 
-use super::state::State;
+use super::state::RunProgress;
 use crate::fixtures;
 use jiff::Timestamp;
 use reports::journal::{CellId, Event};
@@ -53,9 +53,9 @@ pub(super) fn in_error() -> Outcome {
 }
 
 /// A run of one cell that took ten minutes before: one test failed, one passed, three are left.
-pub(super) fn one_cell() -> State {
+pub(super) fn one_cell() -> RunProgress {
     let cell = "debian:13/x86_64/container";
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     state.expect([(id(cell), 10)].into());
     for (event, seconds) in [
         (begins(&[cell], 5, None), 0),

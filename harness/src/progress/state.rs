@@ -23,7 +23,7 @@ pub(super) enum News {
 
 /// A run, as far as it has come.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct RunProgress {
     cells: BTreeMap<CellId, Cell>,
     /// The cells in the order asked for.
     order: Vec<CellId>,
@@ -109,7 +109,7 @@ struct Open {
     waits_for: Vec<usize>,
 }
 
-impl State {
+impl RunProgress {
     /// How many minutes cells took in earlier runs, for runs that begin from now on.
     pub(super) fn expect(&mut self, minutes: BTreeMap<CellId, u64>) {
         self.expected = minutes;

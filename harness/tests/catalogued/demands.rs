@@ -89,7 +89,7 @@ impl Unproved {
 
 /// How far a demand is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ProofExtent {
     /// Tests fail where it does not work.
     ByUse,
     /// The same, and they take a Kata that is brought along.
@@ -100,27 +100,27 @@ pub(crate) enum State {
     Unproved(Unproved),
 }
 
-impl State {
+impl ProofExtent {
     fn name(self) -> &'static str {
         match self {
-            State::ByUse => "by use",
-            State::UnderKata => "by use, under Kata",
-            State::InPart => "in part",
-            State::Unproved(left) => left.name(),
+            ProofExtent::ByUse => "by use",
+            ProofExtent::UnderKata => "by use, under Kata",
+            ProofExtent::InPart => "in part",
+            ProofExtent::Unproved(left) => left.name(),
         }
     }
 }
 
 impl Demand {
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> ProofExtent {
         if let Some(left) = self.left {
-            return State::Unproved(left);
+            return ProofExtent::Unproved(left);
         }
         let under_kata = named(&self.tests).all(|test| test.place == Place::Kata);
         match (&self.but, under_kata) {
-            (Some(_), _) => State::InPart,
-            (None, true) => State::UnderKata,
-            (None, false) => State::ByUse,
+            (Some(_), _) => ProofExtent::InPart,
+            (None, true) => ProofExtent::UnderKata,
+            (None, false) => ProofExtent::ByUse,
         }
     }
 
@@ -223,8 +223,8 @@ A fault that turns a test red need not be a fault of the demand itself; which fa
 pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
     let mut out = HEAD.to_owned();
     let all: Vec<&Demand> = groups.iter().flat_map(|group| &group.demands).collect();
-    let (used, used_by_default) = count(&all, |demand| demand.state() == State::ByUse);
-    let (_, under_kata_by_default) = count(&all, |demand| demand.state() == State::UnderKata);
+    let (used, used_by_default) = count(&all, |demand| demand.state() == ProofExtent::ByUse);
+    let (_, under_kata_by_default) = count(&all, |demand| demand.state() == ProofExtent::UnderKata);
     let (total, by_default) = count(&all, |_| true);
     // Writing to a string cannot fail.
     let _ = writeln!(
@@ -239,9 +239,9 @@ pub(crate) fn markdown(groups: &[Group], faults: &[Fault]) -> String {
     }
     for demand in all.iter().filter(|demand| demand.default_path) {
         let reason = match demand.state() {
-            State::ByUse | State::UnderKata => continue,
-            State::InPart => format!("not: {}", demand.but.as_deref().unwrap_or_default()),
-            State::Unproved(_) => demand.why.clone().unwrap_or_default(),
+            ProofExtent::ByUse | ProofExtent::UnderKata => continue,
+            ProofExtent::InPart => format!("not: {}", demand.but.as_deref().unwrap_or_default()),
+            ProofExtent::Unproved(_) => demand.why.clone().unwrap_or_default(),
         };
         let _ = writeln!(out, "- `{}`, {}: {}; {reason}", demand.id, demand.state().name(), demand.demand);
     }
@@ -262,17 +262,17 @@ fn totals(out: &mut String, all: &[&Demand], faults: &[Fault]) {
     let mut row = |name: &str, (count, by_default): (usize, usize)| {
         let _ = writeln!(out, "| {name} | {count} | {by_default} |");
     };
-    let of = |state: State| count(all, |demand| demand.state() == state);
+    let of = |state: ProofExtent| count(all, |demand| demand.state() == state);
     row("all", count(all, |_| true));
-    row("by use", of(State::ByUse));
+    row("by use", of(ProofExtent::ByUse));
     for mark in Marked::ALL {
-        let those = count(all, |demand| demand.state() == State::ByUse && marked(&demand.tests, faults) == mark);
+        let those = count(all, |demand| demand.state() == ProofExtent::ByUse && marked(&demand.tests, faults) == mark);
         row(&format!("by use: {}", mark.meaning()), those);
     }
-    row("by use, under Kata", of(State::UnderKata));
-    row("in part", of(State::InPart));
+    row("by use, under Kata", of(ProofExtent::UnderKata));
+    row("in part", of(ProofExtent::InPart));
     for left in Unproved::ALL {
-        row(&format!("left: {}", left.name()), of(State::Unproved(left)));
+        row(&format!("left: {}", left.name()), of(ProofExtent::Unproved(left)));
     }
 }
 

@@ -148,7 +148,8 @@ pub(crate) enum Means {
     /// This stands in the place of this machine's containerd.
     Containerd { text: String },
     /// A program of this text is brought along as a component that the release does not have.
-    Brought { component: Component, text: String },
+    #[serde(rename = "brought")]
+    AddedComponent { component: Component, text: String },
     /// The component of whoever tries it is brought along, and calls functions in C in the place of the C library's.
     /// Where none is lent (`CLOUD_HYPERVISOR=PATH`, `FIRECRACKER=PATH`) it is not tried.
     Lent { component: Component, functions: String },

@@ -135,7 +135,7 @@ impl Overlay {
             }
             Means::Bundle { .. }
             | Means::Containerd { .. }
-            | Means::Brought { .. }
+            | Means::AddedComponent { .. }
             | Means::Lent { .. }
             | Means::NoMirror
             | Means::Mirror { .. }

@@ -97,6 +97,11 @@ pub enum CheckoutError {
     },
 }
 
+/// What git said where a command of it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct GitComplaint(String);
+
 /// Some files at one tag, by path.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
@@ -139,6 +144,13 @@ impl Tree {
     }
 }
 
+impl GitComplaint {
+    /// That it cannot read an object.
+    fn about(self, object: &str) -> CheckoutError {
+        CheckoutError::Object { object: object.to_owned(), said: self.0 }
+    }
+}
+
 impl Checkout {
     /// Opens a repository that is to be read within that time.
     ///
@@ -154,7 +166,7 @@ impl Checkout {
         }
         match checkout.git(&["rev-parse", "--git-dir"])? {
             Ok(_) => Ok(checkout),
-            Err(said) => Err(refused(said)),
+            Err(GitComplaint(said)) => Err(refused(said)),
         }
     }
 
@@ -174,7 +186,7 @@ impl Checkout {
     fn versions_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {
         // Not `git tag`, whose output the configuration changes.
         let list = ["for-each-ref", "--format=%(refname:strip=2)", "refs/tags/[0-9]*.[0-9]*.[0-9]*"];
-        let tags = self.git(&list)?.map_err(|said| CheckoutError::Object { object: "refs/tags".to_owned(), said })?;
+        let tags = self.git(&list)?.map_err(|complaint| complaint.about("refs/tags"))?;
         let mut versions: Vec<(KataVersion, String)> = tags
             .lines()
             .filter_map(|tag| tag.parse::<KataVersion>().ok().map(|version| (version, tag.to_owned())))
@@ -198,7 +210,7 @@ impl Checkout {
         let Some(tree) = listed else { return Ok(None) };
         let mut arguments = vec!["ls-tree", "-r", "--full-tree", &tree, "--"];
         arguments.extend(paths);
-        let objects = self.git(&arguments)?.map_err(|said| CheckoutError::Object { object: tag.to_owned(), said })?;
+        let objects = self.git(&arguments)?.map_err(|complaint| complaint.about(tag))?;
         let mut files = BTreeMap::new();
         for line in objects.lines() {
             // `100644 blob OBJECT<tab>PATH`
@@ -214,7 +226,7 @@ impl Checkout {
             return Ok(Rc::clone(text));
         }
         let read = self.git(&["cat-file", "blob", object])?;
-        let text: Rc<str> = read.map_err(|said| CheckoutError::Object { object: object.to_owned(), said })?.into();
+        let text: Rc<str> = read.map_err(|complaint| complaint.about(object))?.into();
         let length = self.length.get() + text.len();
         if length > MAX_TEXTS {
             return Err(CheckoutError::TooLong);
@@ -225,7 +237,7 @@ impl Checkout {
     }
 
     /// Runs git; what it printed, or what it complained about.
-    fn git(&self, arguments: &[&str]) -> Result<Result<String, String>, CheckoutError> {
+    fn git(&self, arguments: &[&str]) -> Result<Result<String, GitComplaint>, CheckoutError> {
         let left = self.deadline.map_or(CALL, |deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return Err(CheckoutError::Deadline { within: self.within });
@@ -238,7 +250,7 @@ impl Checkout {
         let finished = call.run(left.min(CALL), None)?;
         Ok(match finished.code {
             Some(0) => Ok(finished.stdout),
-            _ => Err(finished.stderr.trim().to_owned()),
+            _ => Err(GitComplaint(finished.stderr.trim().to_owned())),
         })
     }
 }

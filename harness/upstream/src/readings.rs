@@ -49,7 +49,7 @@ pub struct Readings {
     #[serde(default)]
     read: Vec<FileItems>,
     #[serde(default)]
-    settings: Vec<Settings>,
+    settings: Vec<ReadAssignments>,
     changes: Vec<UpstreamChange>,
 }
 
@@ -66,7 +66,7 @@ struct FileItems {
 /// Assignments of some files: of a Makefile, of the shipped configuration, of the guest kernel's.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Settings {
+struct ReadAssignments {
     /// Their paths; a folder stands for the files below it that end in `.conf`, and what is in a folder of its own there is
     /// told by that: `signing/CONFIG_MODULES`.
     files: Vec<String>,
@@ -78,7 +78,7 @@ struct Settings {
     others: Vec<String>,
 }
 
-impl Settings {
+impl ReadAssignments {
     fn is_read(&self, name: &str) -> bool {
         let begins = self.begin.is_empty() || self.begin.iter().any(|begin| name.starts_with(begin.as_str()));
         begins && !self.others.iter().any(|other| name.split('_').skip(1).any(|word| word == other))

@@ -49,7 +49,7 @@ pub enum Qcow2Error {
         /// The file.
         path: PathBuf,
         /// Why, and what to do where that is known.
-        what: String,
+        what: Qcow2Flaw,
     },
     /// It cannot be read.
     #[error("reading {path}: {source}")]
@@ -59,6 +59,60 @@ pub enum Qcow2Error {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+/// Why a qcow2 is not taken, as it continues "a qcow2 image that".
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Qcow2Flaw {
+    /// The file is shorter than its header.
+    #[error("ends within its header: fetch it again")]
+    ShortHeader,
+    /// Another version of the format.
+    #[error("is of version {0}: expected 2 or 3")]
+    Version(u32),
+    /// Its data is in part another file's.
+    #[error(
+        "is laid over a backing file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)"
+    )]
+    BackingFile,
+    /// Nobody reads it without its key.
+    #[error("is encrypted: expected a clear one")]
+    Encrypted,
+    /// Its data is another file's.
+    #[error(
+        "keeps its data in another file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)"
+    )]
+    DataFile,
+    /// The program that wrote it found it broken.
+    #[error("is marked as corrupt: fetch it again")]
+    Corrupt,
+    /// Features that are not known here, as the header's bits.
+    #[error("uses features that are not known here ({0:#x}): `qemu-img convert -O qcow2` makes one without")]
+    Features(u64),
+    /// Clusters of a size that QEMU does not take, as its logarithm.
+    #[error("has clusters of 2^{0} bytes: expected 2^9 to 2^21")]
+    ClusterBits(u32),
+    /// A disk of no bytes, or of too many.
+    #[error("is a disk of {0} bytes: expected more than 0 and at most {max}", max = SIZE)]
+    Size(u64),
+    /// A first table of more bytes than QEMU takes.
+    #[error("has a first table of {0} bytes: expected at most {max}", max = TABLE)]
+    FirstTable(u64),
+    /// The file ends before what its tables point at.
+    #[error("was cut short: it has {length} bytes and points behind them, at {from}: fetch it again")]
+    CutShort {
+        /// How long the file is.
+        length: u64,
+        /// The offset that a table has.
+        from: u64,
+    },
+    /// A table is longer than this machine's memory can be.
+    #[error(transparent)]
+    Memory(#[from] std::num::TryFromIntError),
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
 }
 
 /// Opens an image for reading, once its header and tables say that it is whole, clear, and stands by itself.
@@ -129,62 +183,60 @@ struct Header {
 
 impl Header {
     /// Reads what is needed and refuses what QEMU must not be given.
-    fn read(bytes: &[u8]) -> Result<Header, String> {
-        let word = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-        let long = |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
-        let short = || "ends within its header: fetch it again".to_owned();
-        let version = word(4).ok_or_else(short)?;
+    fn read(bytes: &[u8]) -> Result<Header, Qcow2Flaw> {
+        let word = |at: usize| {
+            bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes).ok_or(Qcow2Flaw::ShortHeader)
+        };
+        let long = |at: usize| {
+            bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes).ok_or(Qcow2Flaw::ShortHeader)
+        };
+        let version = word(4)?;
         let features = match version {
             2 => 0,
-            3 => long(72).ok_or_else(short)?,
-            other => return Err(format!("is of version {other}: expected 2 or 3")),
+            3 => long(72)?,
+            other => return Err(Qcow2Flaw::Version(other)),
         };
-        let (backing, size, bits) =
-            (long(8).ok_or_else(short)?, long(24).ok_or_else(short)?, word(20).ok_or_else(short)?);
+        let (backing, size, bits) = (long(8)?, long(24)?, word(20)?);
         if backing != 0 {
-            return Err("is laid over a backing file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)".to_owned());
+            return Err(Qcow2Flaw::BackingFile);
         }
-        if word(32).ok_or_else(short)? != 0 {
-            return Err("is encrypted: expected a clear one".to_owned());
+        if word(32)? != 0 {
+            return Err(Qcow2Flaw::Encrypted);
         }
         if features & DATA_FILE != 0 {
-            return Err("keeps its data in another file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)".to_owned());
+            return Err(Qcow2Flaw::DataFile);
         }
         if features & CORRUPT != 0 {
-            return Err("is marked as corrupt: fetch it again".to_owned());
+            return Err(Qcow2Flaw::Corrupt);
         }
         if features & !KNOWN != 0 {
-            return Err(format!(
-                "uses features that are not known here ({features:#x}): `qemu-img convert -O qcow2` makes one without"
-            ));
+            return Err(Qcow2Flaw::Features(features));
         }
         if !CLUSTER_BITS.contains(&bits) {
-            return Err(format!("has clusters of 2^{bits} bytes: expected 2^9 to 2^21"));
+            return Err(Qcow2Flaw::ClusterBits(bits));
         }
         if size == 0 || size > SIZE {
-            return Err(format!("is a disk of {size} bytes: expected more than 0 and at most {SIZE}"));
+            return Err(Qcow2Flaw::Size(size));
         }
-        let tables = u64::from(word(36).ok_or_else(short)?) * 8;
+        let tables = u64::from(word(36)?) * 8;
         if tables > TABLE {
-            return Err(format!("has a first table of {tables} bytes: expected at most {TABLE}"));
+            return Err(Qcow2Flaw::FirstTable(tables));
         }
         let entry = if features & EXTENDED != 0 { 16 } else { 8 };
-        Ok(Header { cluster: 1 << bits, tables, table: long(40).ok_or_else(short)?, entry })
+        Ok(Header { cluster: 1 << bits, tables, table: long(40)?, entry })
     }
 
     /// Whether everything that the tables point at is within the file.
-    fn whole(&self, file: &File, length: u64) -> Result<(), String> {
+    fn whole(&self, file: &File, length: u64) -> Result<(), Qcow2Flaw> {
         let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
             true => Ok(()),
-            false => {
-                Err(format!("was cut short: it has {length} bytes and points behind them, at {from}: fetch it again"))
-            }
+            false => Err(Qcow2Flaw::CutShort { length, from }),
         };
         let read = |from: u64, bytes: u64| {
             within(from, bytes)?;
-            let mut table = vec![0; usize::try_from(bytes).map_err(|e| e.to_string())?];
-            file.read_exact_at(&mut table, from).map_err(|e| format!("cannot be read: {e}"))?;
-            Ok::<_, String>(table)
+            let mut table = vec![0; usize::try_from(bytes)?];
+            file.read_exact_at(&mut table, from)?;
+            Ok::<_, Qcow2Flaw>(table)
         };
         let first = read(self.table, self.tables)?;
         for table in words(&first, 8).map(|word| word & OFFSET).filter(|offset| *offset != 0) {

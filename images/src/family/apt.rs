@@ -29,7 +29,7 @@ use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::Package;
 use root::Root;
-use settings::Settings;
+use settings::AptSettings;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -166,7 +166,7 @@ struct AptArchives<'a> {
 /// How the network is reached, and the credentials that only the program that fetches may get.
 struct Access {
     mirrors: Mirrors,
-    settings: Settings,
+    settings: AptSettings,
     logins: Vec<Login>,
     /// Files of keys that the caller names.
     keys: Vec<PathBuf>,
@@ -176,7 +176,7 @@ impl Access {
     /// The mirrors and their credentials, as far as the caller and the machine's apt know them.
     fn of_machine(runner: &mut Runner<'_>, release: &Release, options: &Options) -> Result<Access, Failure> {
         let trimmed = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-        let settings = Settings::of_machine(runner, options.accept_expired)?;
+        let settings = AptSettings::of_machine(runner, options.accept_expired)?;
         let named = Mirrors { main: trimmed(&options.mirror), security: trimmed(&options.security_mirror) };
         // What the caller names needs nothing of this machine's apt, whose files may be unreadable.
         let whole = match named.has_all_of(release) {

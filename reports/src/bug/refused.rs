@@ -31,7 +31,7 @@ pub(super) fn refusal(observed: &str) -> Option<Refusal> {
 }
 
 /// The property of an argument of a type, where it is given there: `scsi=off` of `virtio-blk-pci,drive=x,scsi=off`.
-pub(super) fn given<'a>(argument: &'a str, of: &str, name: &str) -> Option<&'a str> {
+pub(super) fn property_of<'a>(argument: &'a str, of: &str, name: &str) -> Option<&'a str> {
     let mut parts = argument.split(',');
     let first = parts.next()?;
     let is_its =
@@ -57,9 +57,9 @@ mod tests {
     #[test]
     fn a_property_is_found_in_its_types_argument_alone() {
         let device = "virtio-blk-pci,drive=x,scsi=off";
-        assert_eq!(given(device, "virtio-blk-pci", "scsi"), Some("scsi=off"));
-        assert_eq!(given("driver=virtio-blk-pci,scsi=off", "virtio-blk-pci", "scsi"), Some("scsi=off"));
-        assert_eq!(given(device, "virtio-blk-pci", "serial"), None);
-        assert_eq!(given("scsi-hd,scsi=off", "virtio-blk-pci", "scsi"), None);
+        assert_eq!(property_of(device, "virtio-blk-pci", "scsi"), Some("scsi=off"));
+        assert_eq!(property_of("driver=virtio-blk-pci,scsi=off", "virtio-blk-pci", "scsi"), Some("scsi=off"));
+        assert_eq!(property_of(device, "virtio-blk-pci", "serial"), None);
+        assert_eq!(property_of("scsi-hd,scsi=off", "virtio-blk-pci", "scsi"), None);
     }
 }

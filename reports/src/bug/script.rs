@@ -8,6 +8,7 @@ mod command;
 mod guest;
 
 use super::case::{FailedTest, HEADLINE};
+use super::error::BugError;
 use model::package_manager::PackageManager;
 use model::shell::quoted;
 use suites::reproducer::Reproducer;
@@ -22,8 +23,8 @@ pub const WORK: &str = "$work";
 ///
 /// # Errors
 /// Why there is none, as a fragment.
-pub fn script(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, String> {
-    let kind = failed.test.reproducer.ok_or("no way is known to show this test's failure by a script alone")?;
+pub fn script(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugError> {
+    let kind = failed.test.reproducer.ok_or(BugError::NoReproducer)?;
     let body = match kind {
         Reproducer::QemuLists => command::qemu_lists(failed),
         Reproducer::QemuRefuses => command::qemu_refuses(failed),
@@ -121,8 +122,8 @@ fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
 }
 
 /// QEMU's path by the record, checked.
-fn qemu(failed: &FailedTest<'_>) -> Result<String, String> {
-    let qemu = failed.release.qemu().ok_or("the record names no QEMU for the release")?;
+fn qemu(failed: &FailedTest<'_>) -> Result<String, BugError> {
+    let qemu = failed.release.qemu().ok_or(BugError::NoQemu)?;
     Ok(format!(
         "\nqemu={}\n[ -x \"$qemu\" ] || cannot_tell \"$qemu is not there\"\n\"$qemu\" --version | head -n 1\n",
         quoted(&qemu.path)

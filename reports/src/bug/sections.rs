@@ -1,6 +1,7 @@
 //! What a report says, section by section; the forms give the sections their order and heads.
 
 use super::case::{FailedTest, HEADLINE, Package, Sighting, versions};
+use super::error::BugError;
 use super::form::Form;
 use super::log::Log;
 use super::mended::mended;
@@ -62,7 +63,7 @@ pub struct Report<'a> {
     /// Where it goes.
     pub destination: &'a Destination,
     /// The script, or why there is none.
-    pub script: Result<String, String>,
+    pub script: Result<String, BugError>,
     /// What came of it.
     pub reproduced: Reproduced,
     /// Where the same test was seen to pass, the last one first.

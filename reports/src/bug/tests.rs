@@ -390,7 +390,7 @@ fn a_report_goes_only_where_it_is_taken() {
         (&BLK_OF_TRIXIE, Form::Debian, "there is nothing to report. Only Kata "),
     ] {
         let refused = to(finding, Some(form)).unwrap_err();
-        assert!(refused.starts_with(why), "{refused}");
+        assert!(refused.to_string().starts_with(why), "{refused}");
     }
 }
 
@@ -508,7 +508,7 @@ fn each_form_has_what_its_tracker_asks_for() {
                 failed: &failed,
                 route: &route,
                 destination: &destination,
-                script: Err("nobody wrote one".to_owned()),
+                script: Err(BugError::NoReproducer),
                 reproduced: Reproduced::NotRun,
                 worked: Vec::new(),
                 swap: None,
@@ -517,7 +517,7 @@ fn each_form_has_what_its_tracker_asks_for() {
             };
             let written = report.written().unwrap();
             let to = report.where_to(&written);
-            Ok::<_, String>((written.file, written.text, to))
+            Ok::<_, BugError>((written.file, written.text, to))
         })
     };
     let (file, text, to) = written("fedora").unwrap();
@@ -549,7 +549,8 @@ fn each_form_has_what_its_tracker_asks_for() {
     assert!(mail.contains("\n\n affects ubuntu/qemu\n done\n\nVersions\n"), "{mail}");
     let to = one_line(&to);
     assert!(to.contains("signed by an OpenPGP key") && to.contains("Signing is left to you"), "{to}");
-    assert!(written("rhel").unwrap_err().starts_with("where rhel takes bugs"), "its tracker has none of the forms");
+    let refused = written("rhel").unwrap_err().to_string();
+    assert!(refused.starts_with("where rhel takes bugs"), "its tracker has none of the forms: {refused}");
     let mail = one_line(&written("debian").unwrap().1);
     assert!(mail.contains("neither the record nor a run that is kept has seen it work"), "{mail}");
 }
@@ -714,7 +715,7 @@ fn a_script_tells_who_has_the_fault() {
 fn a_failure_that_no_script_shows_says_so() {
     let none = |finding: &Finding| {
         let matrix = run(finding, |_| {});
-        with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err()
+        with(finding, &matrix, None, |failed| script::script(failed, &daemon("/x"))).unwrap_err().to_string()
     };
     let slow = Finding { observed: "the guest was not heard of for 20 s", ..BLK_OF_TRIXIE };
     assert_eq!(none(&slow), "what failed is no argument that QEMU refuses");
@@ -782,5 +783,5 @@ fn what_a_journal_says_is_never_run() {
     let flag = Finding { observed: hostile("x does not offer -x;CALL y"), ..TDX_OF_TRIXIE };
     let matrix = run(&flag, |_| {});
     let none = with(&flag, &matrix, None, |failed| script::script(failed, &[])).unwrap_err();
-    assert_eq!(none, "what is missing is not named");
+    assert_eq!(none.to_string(), "what is missing is not named");
 }

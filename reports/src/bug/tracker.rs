@@ -1,6 +1,7 @@
 //! Where bugs are taken: the trackers, what each calls the release, and where one looks first.
 
 use super::case::FailedTest;
+use super::error::BugError;
 use super::form::Form;
 use super::route::{Owner, Route, Ruling};
 use suites::outcome::Component;
@@ -92,10 +93,10 @@ const OURS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 ///
 /// # Errors
 /// Why it cannot go there.
-pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> Result<Destination, String> {
+pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> Result<Destination, BugError> {
     let owner = match route.ruling {
         Ruling::Bug(owner) | Ruling::Wish(owner) => owner,
-        Ruling::Nobody => return Err(format!("there is nothing to report. {}", route.why)),
+        Ruling::Nobody => return Err(BugError::NothingToReport { why: route.why.clone() }),
     };
     let found = match owner {
         Owner::Kata => plain(Form::Kata, KATA),
@@ -111,13 +112,13 @@ pub fn destination(failed: &FailedTest<'_>, route: &Route, to: Option<Form>) -> 
                 Owner::Upstream if found.form != Form::Gitlab => format!("{} or {}", Form::Gitlab, found.form),
                 Owner::Upstream | Owner::Distro | Owner::Kata | Owner::Records => found.form.to_string(),
             };
-            Err(format!("--to {to} does not go with this failure: it is taken as {forms}. {}", route.why))
+            Err(BugError::NotTakenAs { to, forms, why: route.why.clone() })
         }
     }
 }
 
 /// Where the makers of what is to blame take bugs.
-fn upstream(failed: &FailedTest<'_>) -> Result<Destination, String> {
+fn upstream(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
     let component = failed.failure.component;
     match component {
         Component::Qemu => Ok(plain(Form::Gitlab, "https://gitlab.com/qemu-project/qemu/-/issues")),
@@ -128,7 +129,7 @@ fn upstream(failed: &FailedTest<'_>) -> Result<Destination, String> {
         | Component::Containerd
         | Component::Packages
         | Component::Record
-        | Component::Kata => Err(format!("where the makers of {component} take bugs is not known here")),
+        | Component::Kata => Err(BugError::UnknownMakers { component }),
     }
 }
 
@@ -144,10 +145,10 @@ fn plain(form: Form, address: &str) -> Destination {
     }
 }
 
-fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, String> {
+fn of_distro(failed: &FailedTest<'_>) -> Result<Destination, BugError> {
     let distro = failed.record.distro.as_str();
     let Some(tracker) = TRACKERS.iter().find(|tracker| tracker.distro == distro) else {
-        return Err(format!("where {distro} takes bugs, in one of these forms, is not known here"));
+        return Err(BugError::UnknownTracker { distro: distro.to_owned() });
     };
     let package = failed.package();
     let source = package.source.as_deref();

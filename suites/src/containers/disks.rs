@@ -35,7 +35,7 @@ fn a_disk_of_the_hosts_is_a_containers_volume(containers: &dyn Containers) -> Ch
     let mut file = File::create_new(&path).doing("making a disk's file")?;
     file.write_all(FROM_HOST.as_bytes()).and_then(|()| file.set_len(SIZE)).doing("filling a disk's file")?;
     let attached = LoopDevice::of_host(&file)?;
-    let container = Container { disks: vec![given(&attached)?], ..Container::new(&["stay"]) };
+    let container = Container { disks: vec![described(&attached)?], ..Container::new(&["stay"]) };
     let task = containers.start(&container)?;
     let facts = parse_disk(&task.exec(&["disk", NODE], &[])?)?;
     ensure!(facts.size == SIZE, "a disk of {SIZE} bytes has {} in the container", facts.size);
@@ -60,7 +60,7 @@ fn a_disk_of_the_hosts_is_a_containers_volume(containers: &dyn Containers) -> Ch
 }
 
 /// The disk as a container is to have it.
-fn given(attached: &LoopDevice) -> Result<Disk, Stop> {
+fn described(attached: &LoopDevice) -> Result<Disk, Stop> {
     let unread = |why: String| Stop::error(format!("asking for the number of {}: {why}", attached.path.display()));
     let number = attached.number().map_err(|e| unread(e.to_string()))?;
     let (major, minor) = number.split_once(':').ok_or_else(|| unread(number.clone()))?;

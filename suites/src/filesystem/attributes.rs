@@ -176,7 +176,7 @@ const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
 
 /// An entry of an ACL: its tag, permissions, and the id that goes with a named user or group.
-type Entry = (u16, u16, u32);
+type AclEntry = (u16, u16, u32);
 
 const OWNER: u16 = 0x01;
 const USER: u16 = 0x02;
@@ -186,7 +186,7 @@ const OTHERS: u16 = 0x20;
 const NO_ID: u32 = u32::MAX;
 
 /// An ACL as the kernel takes it: version 2, then entries in the order of their tags (linux/posix_acl_xattr.h).
-fn acl(entries: &[Entry]) -> Vec<u8> {
+fn acl(entries: &[AclEntry]) -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         bytes.extend_from_slice(&tag.to_le_bytes());

@@ -71,7 +71,7 @@ fn filters(load: impl FnOnce(&mut Rules) -> std::io::Result<()>) -> Check {
     // What is sent later arrives later: when it is there, the packets before it have been seen.
     send(&sender, SECOND, 1)?;
     received(&second, "a packet that no rule is about")?;
-    let passed = std::iter::from_fn(|| left(&first)).count();
+    let passed = std::iter::from_fn(|| waiting_packet(&first)).count();
     ensure!(passed == 0, "a rule drops what goes to port {FIRST}, and {passed} packets of {PACKETS} came through");
     let end = Instant::now() + PATIENCE;
     let counted = loop {
@@ -242,7 +242,7 @@ fn received(socket: &UdpSocket, what: &str) -> Check {
 }
 
 /// One packet more that has arrived already.
-fn left(socket: &UdpSocket) -> Option<()> {
+fn waiting_packet(socket: &UdpSocket) -> Option<()> {
     socket.set_nonblocking(true).ok()?;
     loop {
         match socket.recv(&mut [0; 16]) {

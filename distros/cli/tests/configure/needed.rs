@@ -299,12 +299,12 @@ fn comments_of_others_stay_when_ours_goes() {
         }
         let output = machine.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        assert_eq!(machine.read(MAIN), format!("{main}{}# Last.\n", left(&changed)), "{version}");
+        assert_eq!(machine.read(MAIN), format!("{main}{}# Last.\n", comments_of_the_middle(&changed)), "{version}");
     }
 }
 
 /// The comments of the middle, each on a line of its own.
-fn left(changed: &str) -> String {
+fn comments_of_the_middle(changed: &str) -> String {
     let comments = ["# Above.", "# Beside."].into_iter();
     comments.filter(|c| changed.contains(c)).map(|c| format!("{c}\n")).collect()
 }

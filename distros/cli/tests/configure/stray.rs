@@ -490,7 +490,7 @@ fn what_nobody_reads_is_not_told_as_a_copy() {
 
 /// Nobody can tell whose it is: it goes, and that is said.
 #[test]
-fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_anew() {
+fn what_a_drop_in_says_that_no_state_knows_is_told_when_it_is_written_again() {
     let machine = Machine::new();
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     let configure = ["configure", "--profile", "go-3.29"];

@@ -8,7 +8,7 @@ use std::ops::Range;
 const KEYS: [&str; 3] = ["login", "password", "account"];
 
 /// An entry that has a password, by its places in the text.
-struct Entry {
+struct NetrcEntry {
     /// The host, or an address that has it; none of `default`.
     machine: Option<Range<usize>>,
     /// What stands behind the keys.
@@ -44,7 +44,7 @@ fn host(text: &str, machine: Range<usize>) -> Option<Range<usize>> {
     (!cited).then_some(machine.start..machine.start + name.len())
 }
 
-fn entries(text: &str) -> Vec<Entry> {
+fn entries(text: &str) -> Vec<NetrcEntry> {
     let mut entries = Vec::new();
     if !text.contains("password") {
         return entries;
@@ -71,7 +71,7 @@ fn entries(text: &str) -> Vec<Entry> {
             next += 2;
         }
         if has_password {
-            entries.push(Entry { machine, values });
+            entries.push(NetrcEntry { machine, values });
             at = next;
         }
     }

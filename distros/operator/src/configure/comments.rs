@@ -117,7 +117,7 @@ mod tests {
     const BEFORE: &str = "# Theirs.\nversion = 2\n";
     const AFTER: &str = "# Theirs.\nversion = 2\nimports = [\"/ours\"]\n\n[a.kata] # Ours.\ntype = \"k\"\n";
 
-    fn left(now: &str, left: &str) -> String {
+    fn text_without_ours(now: &str, left: &str) -> String {
         kept(now, Some(BEFORE), AFTER, Some(left.to_owned())).unwrap_or_default()
     }
 
@@ -127,20 +127,23 @@ mod tests {
             .replace("imports = [\"/ours\"]", "# Above.\nimports = [\"/ours\"] # Beside.")
             .replace("type", "  # Between, a \"#\".\n  type")
             .replace("# Ours.", "# Ours.\r");
-        assert_eq!(left(&now, BEFORE), "# Theirs.\nversion = 2\n# Above.\n# Beside.\n  # Between, a \"#\".\n");
-        assert_eq!(left(AFTER, BEFORE), BEFORE);
+        assert_eq!(
+            text_without_ours(&now, BEFORE),
+            "# Theirs.\nversion = 2\n# Above.\n# Beside.\n  # Between, a \"#\".\n"
+        );
+        assert_eq!(text_without_ours(AFTER, BEFORE), BEFORE);
         let now = AFTER.replace("[a.kata] # Ours.", "[a.kata] # Mine.");
-        assert_eq!(left(&now, BEFORE), format!("{BEFORE}# Mine.\n"));
+        assert_eq!(text_without_ours(&now, BEFORE), format!("{BEFORE}# Mine.\n"));
     }
 
     #[test]
     fn what_is_left_has_no_comment_twice() {
         let now = AFTER.replace("[\"/ours\"]", "[\"/ours\", \"/mine\"] # Beside.");
         let bare = format!("{BEFORE}imports = [\"/mine\"] # Beside.\n");
-        assert_eq!(left(&now, &bare), bare);
+        assert_eq!(text_without_ours(&now, &bare), bare);
         // One of the same words, once in a place that goes.
         let now = AFTER.replace("type", "# Theirs.\ntype");
-        assert_eq!(left(&now, BEFORE), format!("{BEFORE}# Theirs.\n"));
+        assert_eq!(text_without_ours(&now, BEFORE), format!("{BEFORE}# Theirs.\n"));
     }
 
     #[test]
@@ -155,10 +158,10 @@ mod tests {
         let now = format!("{}z = 1\n", AFTER.replace("imports = [\"/ours\"]", list));
         let bare = format!("{BEFORE}\n[a.kata] # Ours.\nz = 1\n");
         let kept = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
-        assert_eq!(left(&now, &bare), kept);
+        assert_eq!(text_without_ours(&now, &bare), kept);
         // What is left has the list on one line.
         let bare = bare.replace("2\n", "2\nimports = [\"/b\"]\n");
-        let text = left(&now, &bare);
+        let text = text_without_ours(&now, &bare);
         assert_eq!(values(&text), values(&bare));
         assert!(["# x", "# alone", "# mine", "# end"].iter().all(|c| text.contains(c)), "{text}");
     }
@@ -167,7 +170,7 @@ mod tests {
     fn a_comment_that_has_no_place_goes_to_the_end() {
         let bare = format!("{BEFORE}x = \"\"\"\na\nb\n\"\"\"\n");
         let now = format!("{BEFORE}x = \"\"\"\na\n\"\"\" # Mine.\ny = \"\"\"\nb\n\"\"\"\n");
-        assert_eq!(left(&now, &bare), format!("{bare}# Mine.\n"));
+        assert_eq!(text_without_ours(&now, &bare), format!("{bare}# Mine.\n"));
     }
 
     #[test]
@@ -192,6 +195,6 @@ d = '''
     #[test]
     fn what_looks_like_a_comment_in_a_value_is_none() {
         let now = AFTER.replace("type = \"k\"", "type = \"k # no\"");
-        assert_eq!(left(&now, BEFORE), BEFORE);
+        assert_eq!(text_without_ours(&now, BEFORE), BEFORE);
     }
 }

@@ -97,7 +97,7 @@ fn words(path: &Path, how: &Rescued) -> String {
             "{at_that_moment}, and once more since: what they wrote first lies in {} now, for you to merge",
             aside.display()
         ),
-        Rescued::Left { path, why } => {
+        Rescued::NotPutBack { path, why } => {
             format!(
                 "{at_that_moment}: what they wrote is called {} now, and cannot be brought back: {why}",
                 path.display()
@@ -116,7 +116,7 @@ impl Lock {
     pub fn aside(&self) -> Vec<(PathBuf, String)> {
         let lies = |(path, how): &(PathBuf, Rescued)| match how {
             Rescued::Back => None,
-            Rescued::Aside(text) | Rescued::Left { path: text, .. } => Some((text.clone(), words(path, how))),
+            Rescued::Aside(text) | Rescued::NotPutBack { path: text, .. } => Some((text.clone(), words(path, how))),
         };
         self.rescued.iter().filter_map(lies).collect()
     }

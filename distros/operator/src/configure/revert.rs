@@ -2,7 +2,7 @@
 //!
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
-mod left;
+mod remaining_state;
 
 use super::added::{self, ForeignAdditions};
 use super::change::{PendingFile, not_toml};
@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::needed::{hold, needed};
 use super::state::{self, ChangeError, FileChange, NotReverted, State, TORN, VERSION};
 use super::today::{FileState, halfway, is_cut_short, taken, today};
-use left::{keep_state, remove_folders, remove_state};
+use remaining_state::{keep_state, remove_folders, remove_state};
 use root::{Root, may_be_half};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -149,9 +149,9 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         }
     }
     let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
-    let left = migrated::left(&mains, state, &texts);
-    let told: Vec<NotReverted> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
-    reverted.kept.extend(told);
+    let mut remaining = migrated::remaining_handlers(&mains, state, &texts);
+    remaining.retain(|handler| !reverted.kept.iter().any(|kept| kept.path == handler.path));
+    reverted.kept.extend(remaining);
     Ok(reverted)
 }
 

@@ -3,7 +3,8 @@
 //! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
 
 use super::{
-    Damage, Entry, MAX_BYTES, Package, PackageArch, QueryError, ends_with_a_line, names_of, version_of, without_version,
+    Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
+    without_version,
 };
 use root::{Root, RootError};
 use std::mem::take;
@@ -22,7 +23,7 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let entries = parse(&text).map_err(|damage| damage.of(root, Path::new(INSTALLED)))?;
     // The list is sound, so that each of its paragraphs with a name is an entry.
     let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
-    let package = |(entry, paragraph): (Entry, &str)| {
+    let package = |(entry, paragraph): (PackageEntry, &str)| {
         let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
         let source = of("o:").unwrap_or_else(|| entry.name.clone());
         Package { name: entry.name, version: entry.version, arch: entry.arch, source }
@@ -39,13 +40,13 @@ pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, Query
     paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
 }
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
+pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
     let text = root.read_text(Path::new(INSTALLED), MAX_BYTES)?;
     parse(&text).map_err(|damage| damage.of(root, Path::new(INSTALLED)))
 }
 
 /// The packages of a list; its last one need not have an empty line behind it.
-fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
+fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
     let mut entries = Vec::new();
     let (mut name, mut version, mut arch, mut provides) = (String::new(), None, PackageArch::default(), Vec::new());
     let mut begun = None;
@@ -57,7 +58,7 @@ fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
             let Some(version) = version.filter(|_| !name.is_empty()) else {
                 return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
             };
-            entries.push(Entry { name, version, arch, provides });
+            entries.push(PackageEntry { name, version, arch, provides });
             continue;
         }
         begun = begun.or(Some(number));

@@ -4,7 +4,8 @@
 //! is found with what this machine's own dpkg-query says.
 
 use super::{
-    Budget, Damage, Entry, MAX_BYTES, Package, QueryError, ends_with_a_line, names_of, version_of, without_version,
+    Budget, Damage, MAX_BYTES, Package, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
+    without_version,
 };
 use model::package::PackageVersion;
 use root::{Root, RootError};
@@ -32,8 +33,8 @@ pub(crate) struct ConfiguredPackage {
     pub(crate) depends: Vec<String>,
 }
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
-    let entry = |ConfiguredPackage { package: Package { name, version, arch, .. }, provides, .. }| Entry {
+pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
+    let entry = |ConfiguredPackage { package: Package { name, version, arch, .. }, provides, .. }| PackageEntry {
         name,
         version,
         arch,

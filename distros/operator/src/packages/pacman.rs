@@ -3,7 +3,8 @@
 //! The form is 9, by its `ALPM_DB_VERSION`, as pacman 6.0 of Debian 12 writes it in the tests of the installers.
 
 use super::{
-    Budget, Damage, Entry, MAX_BYTES, Package, QueryError, ends_with_a_line, names_of, version_of, without_version,
+    Budget, Damage, MAX_BYTES, Package, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
+    without_version,
 };
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) const FILES: &[&str] = &[LOCAL];
 const LOCAL: &str = "/var/lib/pacman/local";
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
+pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
     let mut entries = Vec::new();
     for (folder, desc) in folders(root)? {
         entries.push(entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?);
@@ -27,7 +28,8 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let mut all = Vec::new();
     for (folder, desc) in folders(root)? {
-        let Entry { name, version, arch, .. } = entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
+        let PackageEntry { name, version, arch, .. } =
+            entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
         let of = |key: &str| field(&desc, key).into_iter().next();
         let source = of("BASE").unwrap_or_else(|| name.clone());
         all.push(Package { name, version, arch, source });
@@ -44,7 +46,7 @@ pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, Query
     paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
 }
 
-fn entry(desc: &str) -> Result<Entry, Damage> {
+fn entry(desc: &str) -> Result<PackageEntry, Damage> {
     let mut within = false;
     for (line, number) in desc.lines().zip(1..) {
         let is_head = line.len() > 2 && line.starts_with('%') && line.ends_with('%');
@@ -62,7 +64,7 @@ fn entry(desc: &str) -> Result<Entry, Damage> {
     let of = |name: &str| field(desc, name).into_iter().next().ok_or_else(lacks);
     let (name, text) = (of("NAME")?, of("VERSION")?);
     let at = desc.lines().position(|line| line == "%VERSION%").map_or(lines, |head| head + 2);
-    Ok(Entry {
+    Ok(PackageEntry {
         name,
         version: version_of(&text, at)?.ok_or_else(lacks)?,
         arch: field(desc, "ARCH").first().map(|name| name.as_str().into()).unwrap_or_default(),

@@ -2,7 +2,7 @@
 //!
 //! The tests' folders are made by hand: no emerge was asked.
 
-use super::{Entry, MAX_BYTES, PackageArch};
+use super::{MAX_BYTES, PackageArch, PackageEntry};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(super) const FILES: &[&str] = &[FOLDER];
 const FOLDER: &str = "/var/db/pkg";
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, RootError> {
     Ok(packages(root)?.into_iter().map(|(_, entry)| entry).collect())
 }
 
@@ -37,7 +37,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
     Ok(None)
 }
 
-fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
+fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
     let mut found = Vec::new();
     for category in root.list(Path::new(FOLDER))? {
         let folder = Path::new(FOLDER).join(&category);
@@ -52,8 +52,7 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
                 let at = folder.join(&name);
-                let (name, arch) = (format!("{category}/{package}"), PackageArch::default());
-                let entry = Entry { name, version, arch, provides: vec![package.to_owned()] };
+                use super::{MAX_BYTES, PackageArch, PackageEntry};
                 found.push((at, entry));
             }
         }

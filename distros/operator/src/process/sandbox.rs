@@ -54,15 +54,21 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Packages' scripts cannot be kept to a tree on the filesystem of a folder.
+#[derive(Debug, thiserror::Error)]
+#[error("ids cannot be mapped on the filesystem of {}: {source}", .folder.display())]
+pub struct NotConfined {
+    folder: PathBuf,
+    source: io::Error,
+}
+
 /// Whether packages' scripts can be kept to a tree on the filesystem of this folder.
 ///
 /// # Errors
 ///
 /// Why not.
-pub fn confines(folder: &Path) -> Result<(), String> {
-    ids::mapped(folder, 0)
-        .map(drop)
-        .map_err(|e| format!("ids cannot be mapped on the filesystem of {}: {e}", folder.display()))
+pub fn confines(folder: &Path) -> Result<(), NotConfined> {
+    ids::mapped(folder, 0).map(drop).map_err(|source| NotConfined { folder: folder.to_owned(), source })
 }
 
 /// What a program in a sandbox sees of the network.

@@ -35,7 +35,7 @@ pub enum Rescued {
     /// Others have written there since, so it lies beside it under this name, which nobody reads.
     Aside(PathBuf),
     /// It can be given neither place: it lies where the call has put it.
-    Left {
+    NotPutBack {
         /// Under this name, which nobody reads.
         path: PathBuf,
         /// What the operating system refused.
@@ -189,7 +189,7 @@ impl PinnedPath {
                 // What became of the others is told all the same.
                 Err(error) if self.is_of_others(&displaced).unwrap_or(true) => {
                     let path = self.staged_path(&displaced.name);
-                    rescued.push(Rescued::Left { path, why: error.to_string() });
+                    rescued.push(Rescued::NotPutBack { path, why: error.to_string() });
                 }
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -371,7 +371,7 @@ fn read(place: &PinnedPath) -> Option<FileContents> {
 pub(super) fn is_back(how: Rescued) -> io::Result<()> {
     match how {
         Rescued::Back => Ok(()),
-        Rescued::Left { path, why } => {
+        Rescued::NotPutBack { path, why } => {
             Err(io::Error::other(format!("a text of others is called {} now, and stays there: {why}", path.display())))
         }
         Rescued::Aside(path) => Err(io::Error::other(format!(
@@ -582,7 +582,7 @@ mod tests {
         let rescued = machine.place.sweep().unwrap();
         let is_aside = |how: &&Rescued| matches!(how, Rescued::Aside(path) if path.ends_with(format!("{ASIDE}.1")));
         let is_left = |how: &&Rescued| {
-            matches!(how, Rescued::Left { path, .. }
+            matches!(how, Rescued::NotPutBack { path, .. }
             if path.ends_with(&first.name) || path.ends_with(&second))
         };
         assert_eq!((rescued.iter().filter(is_aside).count(), rescued.iter().filter(is_left).count()), (1, 1));

@@ -17,9 +17,29 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, Environment, Setting};
+use suites::environment::{Claims, Environment, Setting, VcpuError};
 use suites::outcome::Component;
 use suites::share::Share;
+
+/// Why KVM boots no guest.
+#[derive(Debug, thiserror::Error)]
+enum NoKvmGuest {
+    /// KVM runs no vCPU.
+    #[error(transparent)]
+    Vcpu(#[from] VcpuError),
+    /// What a guest is started with is not there.
+    #[error("{message}")]
+    Unprepared { message: String },
+    /// It was started, and did not come up.
+    #[error("no guest boots under KVM: {message}")]
+    NotBooted { message: String },
+}
+
+impl NoKvmGuest {
+    fn unprepared(stop: Stop) -> NoKvmGuest {
+        NoKvmGuest::Unprepared { message: message_of(stop) }
+    }
+}
 
 /// Starts guests, and knows what all of them have in common.
 pub(super) struct Launcher {
@@ -122,16 +142,16 @@ impl Launcher {
         locked(&self.kvm).get_or_insert_with(|| EnvironmentFact::of(self.boots_under_kvm(profile))).clone()
     }
 
-    fn boots_under_kvm(&self, profile: &Profile) -> Result<(), String> {
-        kvm::works().map_err(|e| e.to_string())?;
-        let claims = self.claims().map_err(message_of)?;
-        let paths = self.paths(Setting::Shipped).map_err(message_of)?;
+    fn boots_under_kvm(&self, profile: &Profile) -> Result<(), NoKvmGuest> {
+        kvm::works()?;
+        let claims = self.claims().map_err(NoKvmGuest::unprepared)?;
+        let paths = self.paths(Setting::Shipped).map_err(NoKvmGuest::unprepared)?;
         let provided = Provided { kvm: true, ..Provided::default() };
         let deadlines = Deadlines::under_kvm(system::is_under_a_hypervisor());
         let none = RequiredDevice::None;
         RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines)
             .map(drop)
-            .map_err(|e| format!("no guest boots under KVM: {}", message_of(e.stop)))
+            .map_err(|e| NoKvmGuest::NotBooted { message: message_of(e.stop) })
     }
 }
 

@@ -122,21 +122,34 @@ fn io_uring() -> EnvironmentFact {
     }
 }
 
+/// Why a small guest's memory does not fit into huge pages.
+#[derive(Debug, thiserror::Error)]
+enum NoHugepages {
+    #[error("nothing is mounted at {}", hugepages::MOUNT)]
+    NotMounted,
+    #[error("/proc/meminfo: {0}")]
+    Unread(#[from] std::io::Error),
+    #[error("the kernel has no huge pages")]
+    NotInKernel,
+    #[error("{free} MiB of huge pages are free, expected {wanted} or more")]
+    TooFew { free: u64, wanted: u64 },
+}
+
 /// Whether a small guest's memory fits into huge pages: those that are free, or in a virtual machine of ours, which a test
 /// may change, those that there is memory for.
-fn hugepages(kind: Environment) -> Result<(), String> {
+fn hugepages(kind: Environment) -> Result<(), NoHugepages> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mounted = mounts.lines().any(|line| line.split(' ').nth(1) == Some(hugepages::MOUNT));
     if !mounted {
-        return Err(format!("nothing is mounted at {}", hugepages::MOUNT));
+        return Err(NoHugepages::NotMounted);
     }
-    let memory = fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;
-    let free = hugepages::Free::of(&memory).ok_or("the kernel has no huge pages")?;
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let free = hugepages::Free::of(&memory).ok_or(NoHugepages::NotInKernel)?;
     let available = if kind == Environment::Vm { free.available_mib } else { 0 };
     let wanted = u64::from(SMALL_MIB);
     match free.mib() >= wanted || available >= 2 * wanted {
         true => Ok(()),
-        false => Err(format!("{} MiB of huge pages are free, expected {wanted} or more", free.mib())),
+        false => Err(NoHugepages::TooFew { free: free.mib(), wanted }),
     }
 }
 

@@ -11,17 +11,37 @@ pub(super) const SPIN: &[u8] = &[0xfa, 0xeb, 0xfe];
 /// What ends a signed module; without it the module is an unsigned one, which taints but loads.
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
+/// Why a module cannot be given other instructions.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotPoisoned {
+    #[error("reading the module: {0}")]
+    Unreadable(object::read::Error),
+    #[error("the module has no init_module")]
+    NoFunction,
+    #[error("init_module is in no section")]
+    NoSection,
+    #[error("init_module's section has no bytes in the file")]
+    NoBytes,
+    #[error("init_module's section is cut off")]
+    CutOff,
+    #[error("init_module has no room for an instruction")]
+    NoRoom,
+    /// An offset is none that this machine has.
+    #[error(transparent)]
+    Offset(#[from] std::num::TryFromIntError),
+}
+
 /// The module with these instructions as the first of its initialisation.
-pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, String> {
-    let file: ElfFile64 = ElfFile64::parse(module).map_err(|e| format!("reading the module: {e}"))?;
-    let symbol = file.symbols().find(|s| s.name() == Ok("init_module")).ok_or("the module has no init_module")?;
+pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, NotPoisoned> {
+    let file: ElfFile64 = ElfFile64::parse(module).map_err(NotPoisoned::Unreadable)?;
+    let symbol = file.symbols().find(|s| s.name() == Ok("init_module")).ok_or(NotPoisoned::NoFunction)?;
     let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
-    let section = section.ok_or("init_module is in no section")?;
-    let (offset, size) = section.file_range().ok_or("init_module's section has no bytes in the file")?;
-    let begin = usize::try_from(offset).map_err(|e| e.to_string())?;
+    let section = section.ok_or(NotPoisoned::NoSection)?;
+    let (offset, size) = section.file_range().ok_or(NotPoisoned::NoBytes)?;
+    let begin = usize::try_from(offset)?;
     let code = usize::try_from(size).ok().and_then(|size| module.get(begin..begin + size));
-    let code = code.ok_or("init_module's section is cut off")?;
-    let mut at = usize::try_from(symbol.address()).map_err(|e| e.to_string())?;
+    let code = code.ok_or(NotPoisoned::CutOff)?;
+    let mut at = usize::try_from(symbol.address())?;
     // Behind the landing pad (endbr64), and behind calls: tracing rewrites the first one, relocation fills them in.
     if code.get(at..).is_some_and(|rest| rest.starts_with(&[0xf3, 0x0f, 0x1e, 0xfa])) {
         at += 4;
@@ -30,7 +50,7 @@ pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, St
         at += 5;
     }
     if code.len() < at + instructions.len() {
-        return Err("init_module has no room for an instruction".to_owned());
+        return Err(NotPoisoned::NoRoom);
     }
     let mut poisoned = module.strip_suffix(SIGNATURE).unwrap_or(module).to_vec();
     poisoned[begin + at..begin + at + instructions.len()].copy_from_slice(instructions);

@@ -54,7 +54,7 @@ impl Confined {
     /// # Errors
     /// When a file is not there, or with `kvm` `/dev/kvm` cannot be opened.
     pub(super) fn to(tree: &Path, files: [(&Path, &str); 2], kvm: bool) -> io::Result<Confined> {
-        let [first, second] = files.map(|(file, name)| given(file, name));
+        let [first, second] = files.map(|(file, name)| readable_bind(file, name));
         let binds = [first?, second?, (c_string(Path::new(RANDOM))?, c_string(Path::new(RANDOM))?)];
         // Out of the way of the numbers that QEMU is given.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
@@ -120,7 +120,7 @@ impl Confined {
 }
 
 /// A file that QEMU is given by this name, and where it sees it.
-fn given(file: &Path, name: &str) -> io::Result<(CString, CString)> {
+fn readable_bind(file: &Path, name: &str) -> io::Result<(CString, CString)> {
     let mode = std::fs::metadata(file)?.permissions().mode();
     // The image's copy; some distros keep their kernels from all but root.
     if mode & 0o444 != 0o444 {

@@ -6,7 +6,7 @@ use suites::outcome::Outcome;
 const CELL: &str = "debian:13/x86_64/container";
 const WIDE: Size = Size { columns: 80, rows: 24 };
 
-fn at_columns(state: &State, columns: usize, seconds: i64) -> Vec<String> {
+fn at_columns(state: &RunProgress, columns: usize, seconds: i64) -> Vec<String> {
     live(state, Size { columns, rows: 24 }, at(seconds))
 }
 
@@ -27,7 +27,7 @@ fn a_cell_has_two_lines_at_any_width() {
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     let cells = ["opensuse:tumbleweed/x86_64/container", "opensuse:tumbleweed/x86_64/vm", "debian:13/x86_64/vm"];
     state.expect(cells.iter().map(|name| (id(name), 12_345)).collect());
     state.saw(&begins(&cells, 1240, None), at(0));
@@ -113,9 +113,9 @@ fn a_lost_machine_is_told_and_the_next_one_boots() {
 }
 
 /// Cells by number, of which the first `at_work` do something and the last `over` have ended.
-fn many(count: usize, at_work: usize, over: usize) -> State {
+fn many(count: usize, at_work: usize, over: usize) -> RunProgress {
     let names: Vec<String> = (0..count).map(|number| format!("a:{number:02}/x86_64/vm")).collect();
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     state.saw(&begins(&names.iter().map(String::as_str).collect::<Vec<_>>(), 5, None), at(0));
     let ids: Vec<CellId> = names.iter().map(|name| id(name)).collect();
     for cell in &ids[..at_work] {
@@ -150,7 +150,7 @@ fn more_cells_than_a_terminal_has_rows_are_counted() {
 
 #[test]
 fn what_is_over_or_hidden_has_no_lines() {
-    assert_eq!(live(&State::default(), WIDE, at(0)), Vec::<String>::new());
+    assert_eq!(live(&RunProgress::default(), WIDE, at(0)), Vec::<String>::new());
     let mut state = one_cell();
     state.is_hidden = true;
     assert_eq!((live(&state, WIDE, at(0)), beat(&state, at(0))), (Vec::new(), None));
@@ -161,7 +161,7 @@ fn what_is_over_or_hidden_has_no_lines() {
 
 #[test]
 fn of_a_visit_no_tests_are_told() {
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 2, None), at(0));
     state.is_visit = true;
     state.saw(&Event::CellStarted { cell: id(CELL) }, at(0));

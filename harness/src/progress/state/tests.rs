@@ -23,7 +23,7 @@ fn failures_are_told_at_once_and_the_end_is_counted() {
         (Event::CellFinished { cell: id(CELL) }, vec![News::Done("debian:13: 1 fail, 1 pass".to_owned())]),
         (Event::RunFinished { interrupted: false }, vec![]),
     ];
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     for (event, news) in table {
         assert_eq!(state.saw(&event, at(0)), news, "{event:?}");
     }
@@ -33,7 +33,7 @@ fn failures_are_told_at_once_and_the_end_is_counted() {
 fn a_failure_counts_until_the_test_passes() {
     let mut state = one_cell();
     let cell = "debian:13/x86_64/container";
-    let counts = |state: &State| state.cells().map(|cell| (cell.done(), cell.failed(), cell.in_error())).next();
+    let counts = |state: &RunProgress| state.cells().map(|cell| (cell.done(), cell.failed(), cell.in_error())).next();
     assert_eq!(counts(&state), Some((2, 1, 0)));
     state.saw(&finished(cell, "c", profiles(), in_error()), at(21));
     assert_eq!(counts(&state), Some((3, 1, 1)));
@@ -45,12 +45,12 @@ fn a_failure_counts_until_the_test_passes() {
 #[test]
 fn tests_are_counted_by_the_plan_where_it_is_known() {
     let all = profiles();
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 3, None), at(0));
     let plan: [(&str, &[String]); 3] = [("x", &all), ("y", &all), ("z", &all[..1])];
     let before = [("go-3.32".to_owned(), "z".to_owned())].into();
     state.plan(&id(CELL), &plan, &before);
-    let done = |state: &State| state.cells().map(Cell::done).next();
+    let done = |state: &RunProgress| state.cells().map(Cell::done).next();
     assert_eq!(done(&state), Some(1), "it had ended before the run went on");
     let blocked = || Outcome::Blocked { by: "a".to_owned() };
     state.saw(&finished(CELL, "x", all[..1].to_vec(), blocked()), at(1));
@@ -64,7 +64,7 @@ fn tests_are_counted_by_the_plan_where_it_is_known() {
 #[test]
 fn what_is_left_is_known_from_earlier_runs_of_all_tests_alone() {
     let left = |filter: Option<&str>, seconds: i64, ended: usize| {
-        let mut state = State::default();
+        let mut state = RunProgress::default();
         state.expect([(id(CELL), 10)].into());
         state.saw(&begins(&[CELL, "debian:12/x86_64/vm"], 4, filter), at(0));
         state.saw(&Event::CellStarted { cell: id(CELL) }, at(0));
@@ -85,7 +85,7 @@ fn what_is_left_is_known_from_earlier_runs_of_all_tests_alone() {
 #[test]
 fn cells_are_named_by_what_differs_between_them() {
     let names = |cells: &[&str]| {
-        let mut state = State::default();
+        let mut state = RunProgress::default();
         state.saw(&begins(cells, 1, None), at(0));
         state.cells().map(|cell| cell.name.clone()).collect::<Vec<_>>()
     };
@@ -96,7 +96,7 @@ fn cells_are_named_by_what_differs_between_them() {
 
 #[test]
 fn the_same_words_are_no_news_and_a_strangers_text_is_one_line() {
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 1, None), at(0));
     let said = vec![News::Doing("debian:13: installing packages".to_owned())];
     assert_eq!(state.doing(&id(CELL), "installing\u{1b}[2J\npackages", at(0)), said);
@@ -107,7 +107,7 @@ fn the_same_words_are_no_news_and_a_strangers_text_is_one_line() {
 
 #[test]
 fn of_a_visit_the_end_is_not_told_and_what_goes_wrong_is() {
-    let mut state = State::default();
+    let mut state = RunProgress::default();
     state.saw(&begins(&[CELL], 2, None), at(0));
     state.is_visit = true;
     let wrong = Event::CellError { cell: id(CELL), phase: Phase::Image, message: "no mirror".to_owned() };

@@ -3,7 +3,7 @@
 //! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
 //! root that is removed with [`Fetch`], and in no argument and no tree.
 
-use super::settings::{PHASED, Settings};
+use super::settings::{AptSettings, PHASED};
 use crate::error::{Context, Failure, ImageErrorKind};
 use crate::family::credentials::Login;
 use crate::family::{self, folder};
@@ -57,7 +57,7 @@ impl Fetch {
     /// [`Options::keys`]: crate::options::Options::keys
     pub(crate) fn new(
         folder: &Path,
-        settings: &Settings,
+        settings: &AptSettings,
         logins: &[Login],
         named: &[PathBuf],
         arch: Arch,
@@ -241,7 +241,7 @@ fn credentials_of_machine() -> String {
 }
 
 /// Settings of fetching, which mmdebstrap's own apt reads, too.
-fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
+fn acquire(settings: &AptSettings, seen: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     for (key, value) in settings.all() {
         if value.contains(['"', '\n', '\r']) || key.contains(char::is_whitespace) {
@@ -323,7 +323,7 @@ mod tests {
             std::fs::write(path, file).unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        let fetch = Fetch::new(folder.path(), &Settings::default(), &[], &[], Arch::X86_64).unwrap();
+        let fetch = Fetch::new(folder.path(), &AptSettings::default(), &[], &[], Arch::X86_64).unwrap();
         let root = tree::open(machine.path()).unwrap();
         fetch.copy_keys(&root, MACHINE_KEYS, |name| is_keyring_of(name, "devuan")).unwrap();
         let names = folder::names(&fetch.private().join(MACHINE_KEYS)).unwrap();
@@ -342,7 +342,7 @@ mod tests {
         std::fs::write(&binary, b"\x99\x01").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let named = [text.clone(), binary];
-        let fetch = Fetch::new(folder.path(), &Settings::default(), &[], &named, Arch::X86_64).unwrap();
+        let fetch = Fetch::new(folder.path(), &AptSettings::default(), &[], &named, Arch::X86_64).unwrap();
         let root = tree::open(machine.path()).unwrap();
         fetch.copy_keys(&root, KEYS, |_| true).unwrap();
         assert_eq!(folder::names(&fetch.private().join(KEYS)).unwrap(), ["0.asc", "1.gpg"]);
@@ -365,7 +365,7 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let desk = tempfile::tempdir().unwrap();
         let login = credentials::split("http://user:pw@mirror.example/debian").unwrap().1.unwrap();
-        let fetch = Fetch::new(desk.path(), &Settings::default(), &[login], &[], Arch::X86_64).unwrap();
+        let fetch = Fetch::new(desk.path(), &AptSettings::default(), &[login], &[], Arch::X86_64).unwrap();
         let folder = desk.path().join(FOLDER);
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
         let auth = folder.join("auth.conf");

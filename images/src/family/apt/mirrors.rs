@@ -70,7 +70,7 @@ impl Mirrors {
 
 /// One `deb` source of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct DebSource {
     uri: String,
     suite: String,
     components: Vec<String>,
@@ -110,14 +110,14 @@ fn unreadable(error: RootError) -> Failure {
     ImageErrorKind::Io { context, source: io::Error::other(error) }.into()
 }
 
-fn choose(entries: &[Entry], distro: &str, codename: Option<&str>, root: &Root) -> Result<Mirrors, RootError> {
-    let security = |e: &Entry| {
+fn choose(entries: &[DebSource], distro: &str, codename: Option<&str>, root: &Root) -> Result<Mirrors, RootError> {
+    let security = |e: &DebSource| {
         e.suite.ends_with("-security")
             || e.suite.ends_with("/updates")
             || e.uri.trim_end_matches('/').ends_with("-security")
     };
     // Third parties offer packages beside the distro's, some even under its suites' names.
-    let score = |e: &Entry| {
+    let score = |e: &DebSource| {
         let path = e.uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let own_path = path == distro || path == format!("{distro}-security");
         let own_suite = codename.is_some_and(|c| {
@@ -127,7 +127,7 @@ fn choose(entries: &[Entry], distro: &str, codename: Option<&str>, root: &Root) 
         2 * u8::from(own_path) + 2 * u8::from(own_suite) + u8::from(rolling)
     };
     let best = |wanted: bool| {
-        let mut found: Option<(u8, &Entry)> = None;
+        let mut found: Option<(u8, &DebSource)> = None;
         for entry in entries.iter().filter(|e| e.components.iter().any(|c| c == "main") && security(e) == wanted) {
             let score = score(entry);
             let enough = score >= 2 || codename.is_none();
@@ -151,7 +151,7 @@ fn follow(uri: &str, root: &Root) -> Result<Option<String>, RootError> {
     Ok(first.map(|uri| uri.trim_end_matches('/').to_owned()))
 }
 
-fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+fn entries(root: &Root) -> Result<Vec<DebSource>, RootError> {
     let mut all = Vec::new();
     for file in files(root)? {
         all.extend(entries_of(root, &file)?);
@@ -185,7 +185,7 @@ impl Style {
     }
 }
 
-fn entries_of(root: &Root, file: &Path) -> Result<Vec<Entry>, RootError> {
+fn entries_of(root: &Root, file: &Path) -> Result<Vec<DebSource>, RootError> {
     let (Some(style), Some(text)) = (Style::of(file), text(root, file)?) else { return Ok(Vec::new()) };
     Ok(match style {
         Style::OneLine => list_entries(&text),
@@ -202,7 +202,7 @@ fn text(root: &Root, file: &Path) -> Result<Option<String>, RootError> {
 }
 
 /// sources.list(5), one-line style: `deb [options] uri suite component…`.
-fn list_entries(text: &str) -> Vec<Entry> {
+fn list_entries(text: &str) -> Vec<DebSource> {
     let mut all = Vec::new();
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -216,14 +216,14 @@ fn list_entries(text: &str) -> Vec<Entry> {
         };
         let mut words = rest.split_whitespace().map(str::to_owned);
         if let (Some(uri), Some(suite)) = (words.next(), words.next()) {
-            all.push(Entry { uri, suite, components: words.collect() });
+            all.push(DebSource { uri, suite, components: words.collect() });
         }
     }
     usable(all)
 }
 
 /// sources.list(5), deb822 style.
-fn deb822_entries(text: &str) -> Vec<Entry> {
+fn deb822_entries(text: &str) -> Vec<DebSource> {
     let mut all = Vec::new();
     let text: String = text.lines().filter(|l| !l.starts_with('#')).flat_map(|l| [l.trim_end(), "\n"]).collect();
     for stanza in text.split("\n\n") {
@@ -250,7 +250,7 @@ fn deb822_entries(text: &str) -> Vec<Entry> {
         }
         for uri in field("URIs") {
             for suite in field("Suites") {
-                all.push(Entry { uri: uri.clone(), suite, components: field("Components") });
+                all.push(DebSource { uri: uri.clone(), suite, components: field("Components") });
             }
         }
     }
@@ -258,7 +258,7 @@ fn deb822_entries(text: &str) -> Vec<Entry> {
 }
 
 /// A CD is no mirror.
-fn usable(mut entries: Vec<Entry>) -> Vec<Entry> {
+fn usable(mut entries: Vec<DebSource>) -> Vec<DebSource> {
     entries.retain(|e| !e.uri.starts_with("cdrom:"));
     entries
 }

@@ -10,22 +10,22 @@ pub(super) const PHASED: &str = "APT::Get::Always-Include-Phased-Updates";
 
 /// apt's settings for one image.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Settings {
+pub(crate) struct AptSettings {
     /// `Acquire::http::Proxy`, certificates and the like, as the machine's apt has them.
     pub(crate) machine: Vec<(String, String)>,
     pub(crate) accept_expired: bool,
 }
 
-impl Settings {
+impl AptSettings {
     /// The machine's proxy settings; a machine without apt has none.
-    pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<Settings, Failure> {
+    pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<AptSettings, Failure> {
         let dump = runner
             .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
             .or_else(|failure| match failure.cause {
                 ImageErrorKind::Cancelled | ImageErrorKind::DeadlineExceeded { .. } => Err(failure),
                 _ => Ok(String::new()),
             })?;
-        Ok(Settings { machine: of_dump(&dump), accept_expired })
+        Ok(AptSettings { machine: of_dump(&dump), accept_expired })
     }
 
     /// URLs of proxies, to be redacted.
@@ -79,7 +79,7 @@ mod tests {
     fn what_the_machine_says_of_its_network_is_taken() {
         let dump = "APT::Architecture\tamd64\nAcquire::http::Proxy\thttp://proxy.example:3128\n\
             Acquire::http::Proxy::mirror.example\tDIRECT\nAcquire::http::Timeout\t5\nAcquire::ftp::Proxy\tx\n";
-        let settings = Settings { machine: of_dump(dump), accept_expired: false };
+        let settings = AptSettings { machine: of_dump(dump), accept_expired: false };
         let keys: Vec<_> = settings.machine.iter().map(|(k, _)| k.as_str()).collect();
         assert_eq!(keys, ["Acquire::http::Proxy", "Acquire::http::Proxy::mirror.example", "Acquire::http::Timeout"]);
         assert_eq!(settings.all().last().unwrap().1, "30");
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn dates_are_checked_unless_accepted() {
         let check = |accept_expired| {
-            let settings = Settings { machine: vec![], accept_expired };
+            let settings = AptSettings { machine: vec![], accept_expired };
             settings.all().contains(&("Acquire::Check-Valid-Until".to_owned(), "true".to_owned()))
         };
         assert!(check(false));

@@ -137,25 +137,27 @@ pub(super) fn verify(runner: &Runner<'_>, folder: &Path, phase: Phase, name: &st
         },
         _ => failure,
     })?;
-    match judge(&said) {
-        Ok(()) => Ok(()),
-        Err(key) => {
-            Err(ImageErrorKind::Untrusted { detail: format!("{name}: none of the release's keys vouches for {key}") }
-                .into())
-        }
-    }
+    judge(&said).map_err(|error| ImageErrorKind::Untrusted { detail: format!("{name}: {error}") }.into())
+}
+
+/// A signature is not good, or its key is not trusted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("none of the release's keys vouches for {key}")]
+struct UntrustedSignature {
+    /// The key's fingerprint, or what is said in its place.
+    key: String,
 }
 
 /// Reads gpg's status: good, and by a key that is trusted; else which key it is.
-fn judge(said: &str) -> Result<(), String> {
+fn judge(said: &str) -> Result<(), UntrustedSignature> {
     let status = |word: &str| {
         said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] ")).find(|line| line.split(' ').next() == Some(word))
     };
     let is_trusted = status("TRUST_FULLY").or_else(|| status("TRUST_ULTIMATE")).is_some();
     match status("VALIDSIG") {
         Some(_) if is_trusted => Ok(()),
-        Some(valid) => Err(valid.split(' ').nth(1).unwrap_or_default().to_owned()),
-        None => Err("a key that is not there".to_owned()),
+        Some(valid) => Err(UntrustedSignature { key: valid.split(' ').nth(1).unwrap_or_default().to_owned() }),
+        None => Err(UntrustedSignature { key: "a key that is not there".to_owned() }),
     }
 }
 
@@ -210,7 +212,7 @@ mod tests {
         for trust in
             ["[GNUPG:] TRUST_UNDEFINED 0 pgp", "[GNUPG:] TRUST_NEVER", "[GNUPG:] TRUST_MARGINAL 0 pgp", "TRUST_FULLY"]
         {
-            assert_eq!(judge(&of(trust)), Err("A595FFA1".to_owned()), "{trust}");
+            assert_eq!(judge(&of(trust)), Err(UntrustedSignature { key: "A595FFA1".to_owned() }), "{trust}");
         }
         assert!(judge("[GNUPG:] BADSIG 2433 good\n[GNUPG:] TRUST_FULLY 0 pgp\n").is_err());
         // The name of a key may say anything.

@@ -1,8 +1,8 @@
 //! Scripts that need a command line only, and no guest that runs.
 
-use super::{FailedTest, WORK, line, qemu, quoted, word};
+use super::{BugError, FailedTest, WORK, line, qemu, quoted, word};
 use crate::bug::options::lacking;
-use crate::bug::refused::{Refusal, given, refusal};
+use crate::bug::refused::{Refusal, property_of, refusal};
 use serde_json::json;
 use suites::outcome::{FailureDetail, ListedName};
 use suites::reproducer::Plug;
@@ -17,12 +17,11 @@ const FEWEST: usize = 8;
 const IDLE: &str = "-nodefaults -display none -S";
 
 /// QEMU's lists lack names.
-pub(super) fn qemu_lists(failed: &FailedTest<'_>) -> Result<String, String> {
-    const UNNAMED: &str = "what is missing is not named";
-    let FailureDetail::NotListed { names } = &failed.failure.detail else { return Err(UNNAMED.to_owned()) };
+pub(super) fn qemu_lists(failed: &FailedTest<'_>) -> Result<String, BugError> {
+    let FailureDetail::NotListed { names } = &failed.failure.detail else { return Err(BugError::UnnamedInLists) };
     let mut flags: Vec<&str> = names.iter().map(|listed| listed.flag.as_str()).collect();
     if flags.is_empty() || !flags.iter().all(|flag| LISTED.contains(flag)) {
-        return Err(UNNAMED.to_owned());
+        return Err(BugError::UnnamedInLists);
     }
     flags.dedup();
     let mut out = qemu(failed)?;
@@ -53,8 +52,8 @@ echo "== control: the lists have something in them"
 }
 
 /// QEMU refuses an argument, or a property of one.
-pub(super) fn qemu_refuses(failed: &FailedTest<'_>) -> Result<String, String> {
-    let refused = refusal(&failed.failure.observed).ok_or("what failed is no argument that QEMU refuses")?;
+pub(super) fn qemu_refuses(failed: &FailedTest<'_>) -> Result<String, BugError> {
+    let refused = refusal(&failed.failure.observed).ok_or(BugError::NoRefusedArgument)?;
     let Smallest { before, flag, value } = smallest(failed, &refused)?;
     let machine = quoted(&failed.profile.qemu.machine);
     let argument = line([flag.as_str(), &value]);
@@ -91,13 +90,13 @@ struct Smallest {
     value: String,
 }
 
-fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, String> {
+fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, BugError> {
     let Refusal { flag, value, .. } = refused;
     let Some((of, name)) = refused.property() else {
         let argument = Smallest { before: String::new(), flag: flag.clone(), value: value.clone() };
         return match ALONE.contains(&flag.as_str()) {
             true => Ok(argument),
-            false => Err(format!("the {flag} that QEMU refuses names other arguments of Kata's")),
+            false => Err(BugError::NamesOtherArguments { flag: flag.clone() }),
         };
     };
     if flag == "-object" && value.split(',').next() == Some(of) {
@@ -106,9 +105,9 @@ fn smallest(failed: &FailedTest<'_>, refused: &Refusal) -> Result<Smallest, Stri
     // QEMU may quote another argument than the one that has the property.
     let launches = failed.cell.launches.iter().filter(|launch| launch.profiles.contains(&failed.profile.name));
     let mut arguments = std::iter::once(value).chain(launches.flat_map(|launch| &launch.argv));
-    let given = arguments.find_map(|argument| given(argument, of, name));
-    let given = given.ok_or_else(|| format!("to what Kata sets {of}.{name} is not in the run"))?;
-    Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{given}") })
+    let property = arguments.find_map(|argument| property_of(argument, of, name));
+    let property = property.ok_or_else(|| BugError::UnknownValue { of: of.to_owned(), name: name.to_owned() })?;
+    Ok(Smallest { before: String::new(), flag: "-device".to_owned(), value: format!("{of},{property}") })
 }
 
 /// An object with what it was given; what it reads is a file of the script's.
@@ -128,12 +127,12 @@ fn object(value: &str) -> Smallest {
 }
 
 /// virtiofsd refuses the profile's flags.
-pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, String> {
+pub(super) fn daemon_refuses(failed: &FailedTest<'_>, daemon: &[String]) -> Result<String, BugError> {
     let FailureDetail::DaemonEnded { said } = &failed.failure.detail else {
-        return Err("the daemon did not say what it refuses".to_owned());
+        return Err(BugError::SilentDaemon);
     };
-    let words = fixed(said).ok_or("the daemon's words have nothing that stays the same")?;
-    let [path, flags @ ..] = daemon else { return Err("the record names no virtiofsd for the release".to_owned()) };
+    let words = fixed(said).ok_or(BugError::NoSteadyWords)?;
+    let [path, flags @ ..] = daemon else { return Err(BugError::NoVirtiofsd) };
     // What it says would go to the system's log.
     let flags = line(flags.iter().filter(|flag| *flag != "--syslog"));
     Ok(format!(
@@ -168,8 +167,8 @@ fn fixed(said: &str) -> Option<&str> {
 }
 
 /// The kernel's configuration lacks options.
-pub(super) fn kernel_options(failed: &FailedTest<'_>) -> Result<String, String> {
-    let lacking = lacking(&failed.failure).ok_or("which options lack is not named")?;
+pub(super) fn kernel_options(failed: &FailedTest<'_>) -> Result<String, BugError> {
+    let lacking = lacking(&failed.failure).ok_or(BugError::UnnamedOptions)?;
     let (names, value) = (lacking.names, if lacking.built_in { "y" } else { "[ym]" });
     Ok(format!(
         r#"
@@ -198,18 +197,17 @@ not_reproduced "the kernel has all of it"
 }
 
 /// QEMU refuses to plug a device.
-pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, String> {
-    const OTHER: &str = "what failed is not that QEMU refuses the device";
+pub(super) fn plugs(failed: &FailedTest<'_>, plug: &Plug) -> Result<String, BugError> {
     let FailureDetail::QmpRefusal { command, description: said, .. } = &failed.failure.detail else {
-        return Err(OTHER.to_owned());
+        return Err(BugError::NoRefusedDevice);
     };
     if command != "device_add" {
-        return Err(OTHER.to_owned());
+        return Err(BugError::NoRefusedDevice);
     }
     // In an older journal what this program says of it comes behind.
     let words = said.split(['\n', ';']).next().unwrap_or(said).trim();
     if words.is_empty() {
-        return Err("QEMU did not say why it refuses the device".to_owned());
+        return Err(BugError::SilentQemu);
     }
     let add = |device: &serde_json::Value| quoted(&json!({ "execute": "device_add", "arguments": device }).to_string());
     let control = match plug.typed == plug.device {

@@ -1,6 +1,6 @@
 //! Scripts that boot a guest: the distro's kernel, and a busybox as its initrd.
 
-use super::{FailedTest, line, qemu, quoted};
+use super::{BugError, FailedTest, line, qemu, quoted};
 use model::profile::{ModuleUse, Profile};
 use model::share::Share;
 use suites::reproducer::GuestCommands;
@@ -9,7 +9,7 @@ use suites::reproducer::GuestCommands;
 const NINEP: &str = "trans=virtio,version=9p2000.L,cache=mmap,msize=8192";
 
 /// A guest that does something.
-pub(super) fn of_commands(failed: &FailedTest<'_>, guest: &GuestCommands) -> Result<String, String> {
+pub(super) fn of_commands(failed: &FailedTest<'_>, guest: &GuestCommands) -> Result<String, BugError> {
     let up = match guest.is_about_booting {
         true => "reproduced \"the guest does not come up\"",
         false => "cannot_tell \"the guest does not come up\"",
@@ -53,7 +53,7 @@ struct Served {
 }
 
 impl Served {
-    fn of(failed: &FailedTest<'_>) -> Result<Served, String> {
+    fn of(failed: &FailedTest<'_>) -> Result<Served, BugError> {
         match failed.test.share {
             Some(Share::Virtio9p) => Ok(Served {
                 mount: format!("mount -t 9p -o {NINEP} share /share"),
@@ -70,13 +70,13 @@ impl Served {
                             -numa node,memdev=memory -chardev \"socket,id=share,path=$work/socket\" \\\n    \
                             -device vhost-user-fs-pci,chardev=share,tag=share",
             }),
-            Some(Share::VirtioBlk) | None => Err("the test has no share that the host serves".to_owned()),
+            Some(Share::VirtioBlk) | None => Err(BugError::NoServedShare),
         }
     }
 }
 
 /// A program that is tried natively, in the guest's memory, and on the share.
-pub(super) fn of_system_calls(failed: &FailedTest<'_>, program: &str) -> Result<String, String> {
+pub(super) fn of_system_calls(failed: &FailedTest<'_>, program: &str) -> Result<String, BugError> {
     let Served { mount, modules, before, arguments } = Served::of(failed)?;
     Ok(format!(
         r#"{setup}
@@ -127,11 +127,9 @@ while [ ! -S "$work/socket" ]; do
 done
 "#;
 
-fn daemon(failed: &FailedTest<'_>) -> Result<String, String> {
+fn daemon(failed: &FailedTest<'_>) -> Result<String, BugError> {
     let driver = failed.release.filesystem(Share::VirtioFs);
-    driver
-        .and_then(|driver| driver.path.clone())
-        .ok_or_else(|| "the record names no virtiofsd for the release".to_owned())
+    driver.and_then(|driver| driver.path.clone()).ok_or(BugError::NoVirtiofsd)
 }
 
 /// What the profile loads at boot and for a share.
@@ -144,7 +142,7 @@ fn terminated(text: &str) -> String {
 }
 
 /// Finds the kernel, and lays out an initrd that loads the modules and runs `/commands`.
-fn setup<'m>(failed: &FailedTest<'_>, modules: impl Iterator<Item = &'m str>) -> Result<String, String> {
+fn setup<'m>(failed: &FailedTest<'_>, modules: impl Iterator<Item = &'m str>) -> Result<String, BugError> {
     let modules: Vec<&str> = modules.collect();
     let load = match modules.is_empty() {
         true => String::new(),

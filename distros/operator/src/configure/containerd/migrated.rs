@@ -273,7 +273,7 @@ fn without_ours(
 /// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
 ///
 /// `texts` are files as they are to be.
-pub(in super::super) fn left(mains: &[Main<'_>], state: &State, texts: &Replaced) -> Vec<NotReverted> {
+pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, texts: &Replaced) -> Vec<NotReverted> {
     let mut handlers = handlers(state);
     if handlers.is_empty() {
         // An edit that changed nothing.

@@ -1,0 +1,85 @@
+//! Why a failure has no script, or is taken nowhere.
+
+use super::form::Form;
+use suites::outcome::Component;
+
+/// Why there is no script of a failure, or no place that takes a report of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BugError {
+    /// Nobody has done anything wrong.
+    #[error("there is nothing to report. {why}")]
+    NothingToReport {
+        /// Why nobody has, as a sentence.
+        why: String,
+    },
+    /// It is not taken in the form that was asked for.
+    #[error("--to {to} does not go with this failure: it is taken as {forms}. {why}")]
+    NotTakenAs {
+        /// The form that was asked for.
+        to: Form,
+        /// Those in which it is taken.
+        forms: String,
+        /// Whose it is, as a sentence.
+        why: String,
+    },
+    /// The tracker of a component's makers is not known.
+    #[error("where the makers of {component} take bugs is not known here")]
+    UnknownMakers {
+        /// What is to blame.
+        component: Component,
+    },
+    /// The tracker of a distro is not known.
+    #[error("where {distro} takes bugs, in one of these forms, is not known here")]
+    UnknownTracker {
+        /// Its name.
+        distro: String,
+    },
+    /// The test has no reproducer.
+    #[error("no way is known to show this test's failure by a script alone")]
+    NoReproducer,
+    /// The record has no path of QEMU.
+    #[error("the record names no QEMU for the release")]
+    NoQemu,
+    /// The record has no path of virtiofsd.
+    #[error("the record names no virtiofsd for the release")]
+    NoVirtiofsd,
+    /// The failure does not say what QEMU's lists lack.
+    #[error("what is missing is not named")]
+    UnnamedInLists,
+    /// The failure does not say which options the kernel lacks.
+    #[error("which options lack is not named")]
+    UnnamedOptions,
+    /// The failure is another one than the test's reproducer shows.
+    #[error("what failed is no argument that QEMU refuses")]
+    NoRefusedArgument,
+    /// The argument that QEMU refuses cannot be passed alone.
+    #[error("the {flag} that QEMU refuses names other arguments of Kata's")]
+    NamesOtherArguments {
+        /// The argument's flag.
+        flag: String,
+    },
+    /// The run has no arguments with the property that QEMU refuses.
+    #[error("to what Kata sets {of}.{name} is not in the run")]
+    UnknownValue {
+        /// What has the property.
+        of: String,
+        /// The property.
+        name: String,
+    },
+    /// The failure has no words of the daemon.
+    #[error("the daemon did not say what it refuses")]
+    SilentDaemon,
+    /// The daemon's words are all paths, names and numbers.
+    #[error("the daemon's words have nothing that stays the same")]
+    NoSteadyWords,
+    /// The failure is another one than the test's reproducer shows.
+    #[error("what failed is not that QEMU refuses the device")]
+    NoRefusedDevice,
+    /// The failure has no words of QEMU.
+    #[error("QEMU did not say why it refuses the device")]
+    SilentQemu,
+    /// The test needs no share, or one that no daemon serves.
+    #[error("the test has no share that the host serves")]
+    NoServedShare,
+}
