@@ -346,7 +346,7 @@ fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) ->
         outcomes: outcomes.collect(),
         error: cell.errors.first().map(CellFailure::to_string),
         basis: cell.facts.as_ref().map(|f| f.basis),
-        runs_kvm: cell.facts.as_ref().is_some_and(|f| f.accelerator.starts_with("kvm")),
+        runs_kvm: cell.facts.as_ref().is_some_and(|f| f.accelerator.is_kvm()),
         environment: Some(environment),
         candidates: cell.facts.as_ref().map(|f| f.candidates.clone()).unwrap_or_default(),
     }

@@ -1,6 +1,6 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
+use crate::journal::{Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
 use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -105,7 +105,7 @@ fn map<K: FromStr<Err: Debug> + Ord, V: FromStr<Err: Debug>>(items: &[(&str, &st
 pub(crate) fn facts(basis: Basis) -> CellFacts {
     CellFacts {
         basis,
-        accelerator: if basis == Basis::Emulated { "tcg" } else { "kvm" }.to_owned(),
+        accelerator: if basis == Basis::Emulated { Accelerator::Tcg } else { Accelerator::Kvm },
         versions: map(&[("qemu-system-x86", "1:10.0.2+ds-2"), ("virtiofsd", "1.13.2-1")]),
         suites: map(&[("qemu-system-x86", "trixie"), ("virtiofsd", "trixie")]),
         kernel: Some("6.12.41+deb13-amd64".to_owned()),

@@ -209,7 +209,7 @@ mod tests {
     use model::component::Component;
     use model::database::Database;
     use model::verified::{Basis, Verdict, VerifiedCapability};
-    use reports::journal::{CellFacts, Event, Journal, JournalEntry, SCHEMA};
+    use reports::journal::{Accelerator, CellFacts, Event, Journal, JournalEntry, SCHEMA};
     use reports::matrix::matrix;
     use std::collections::BTreeMap;
     use suites::catalogue;
@@ -241,7 +241,7 @@ mod tests {
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
         let facts = CellFacts {
             basis: Basis::Emulated,
-            accelerator: "tcg".to_owned(),
+            accelerator: Accelerator::Tcg,
             versions: [("virtiofsd".parse().unwrap(), "1.13.2-1".parse().unwrap())].into(),
             suites: BTreeMap::new(),
             kernel: None,

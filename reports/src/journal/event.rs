@@ -1,5 +1,6 @@
 //! The events, and the names of what they speak of.
 
+use super::evidence::Accelerator;
 use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -132,7 +133,8 @@ pub struct CellFacts {
     /// Hardware virtualization or emulation.
     pub basis: Basis,
     /// `kvm`, `tcg`.
-    pub accelerator: String,
+    #[schemars(with = "String")]
+    pub accelerator: Accelerator,
     /// Component package → exact version.
     #[schemars(with = "BTreeMap<String, String>")]
     pub versions: BTreeMap<PackageName, PackageVersion>,

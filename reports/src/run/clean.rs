@@ -88,7 +88,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
     let list = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect();
     CellFacts {
         basis: facts.basis,
-        accelerator: redactor.line(&facts.accelerator),
+        accelerator: redactor.line(facts.accelerator.name()).into(),
         versions: facts.versions.clone(),
         suites: facts.suites.iter().map(|(package, suite)| (package.clone(), redactor.line(suite))).collect(),
         kernel: facts.kernel.as_ref().map(|k| own.line(k)),

@@ -3,7 +3,7 @@
 //! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
 //! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
 
-use crate::journal::CellFacts;
+use crate::journal::{Accelerator, CellFacts};
 use crate::redact::one_line;
 use suites::outcome::Component;
 
@@ -24,10 +24,13 @@ pub fn is_said_of_hardware(words: &str) -> bool {
 /// What is not stated counts as emulated, because `hardware` is the claim.
 pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
     let said = |name: &str| facts.environment.get(name).map(|words| one_line(words, QUOTED));
-    let accelerator = facts.accelerator.as_str();
-    if !matches!(accelerator, "kvm" | "kvm in kvm") {
-        let given = if accelerator.is_empty() { "none".to_owned() } else { one_line(accelerator, QUOTED) };
-        return Some(format!("it says hardware, and of the accelerator: {given}"));
+    match &facts.accelerator {
+        Accelerator::Kvm | Accelerator::KvmInKvm => {}
+        other @ (Accelerator::KvmInTcg | Accelerator::Tcg | Accelerator::Other(_)) => {
+            let given = one_line(other.name(), QUOTED);
+            let given = if given.is_empty() { "none" } else { &given };
+            return Some(format!("it says hardware, and of the accelerator: {given}"));
+        }
     }
     if let Some(why) = said("kvm").filter(|words| words != "yes") {
         return Some(format!("it says hardware, and of KVM: {why}"));
@@ -100,10 +103,10 @@ mod tests {
     fn hardware_is_believed_where_nothing_else_says_otherwise() {
         let hardware = facts(Basis::Hardware);
         assert_eq!(hardware_contradicted(&hardware, false), None);
-        let nested = CellFacts { accelerator: "kvm in kvm".to_owned(), ..hardware.clone() };
+        let nested = CellFacts { accelerator: Accelerator::KvmInKvm, ..hardware.clone() };
         assert_eq!(hardware_contradicted(&nested, false), None);
         for accelerator in ["tcg", "kvm in tcg", "", "KVM", "kvm,tcg"] {
-            let facts = CellFacts { accelerator: accelerator.to_owned(), ..hardware.clone() };
+            let facts = CellFacts { accelerator: accelerator.to_owned().into(), ..hardware.clone() };
             let why = hardware_contradicted(&facts, false).unwrap();
             assert!(why.starts_with("it says hardware, and of the accelerator: "), "{why}");
         }

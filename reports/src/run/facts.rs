@@ -29,10 +29,11 @@ pub(super) fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     if new.basis == Basis::Emulated {
         known.basis = Basis::Emulated;
     }
-    for (old, new) in [(&mut known.accelerator, new.accelerator), (&mut known.image, new.image)] {
-        if !new.is_empty() {
-            *old = new;
-        }
+    if !new.accelerator.name().is_empty() {
+        known.accelerator = new.accelerator;
+    }
+    if !new.image.is_empty() {
+        known.image = new.image;
     }
     known.versions.extend(new.versions);
     known.suites.extend(new.suites);

@@ -171,7 +171,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
 
 fn said_to_be_hardware(accelerator: &str) -> Event {
     let facts = crate::sample::facts(Basis::Hardware);
-    Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned(), ..facts } }
+    Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned().into(), ..facts } }
 }
 
 #[test]

@@ -247,7 +247,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     let conflicts = matrix.conflicts.iter().filter(|conflict| conflict.cell == cell.cell);
     all.extend(conflicts.map(|conflict| ("conflict".to_owned(), conflict.what.clone())));
     if let Some(facts) = &cell.facts {
-        all.push(("accelerator".to_owned(), facts.accelerator.clone()));
+        all.push(("accelerator".to_owned(), facts.accelerator.to_string()));
         all.push(("image".to_owned(), facts.image.clone()));
         all.extend(facts.kernel.iter().map(|k| ("kernel".to_owned(), k.clone())));
         all.extend(facts.versions.iter().map(|(k, v)| (format!("version.{k}"), v.to_string())));

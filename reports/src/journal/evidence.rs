@@ -1,0 +1,82 @@
+//! What the evidence of a cell says in words of a closed list, and what it says in words of its own.
+//!
+//! A journal has all of it as text, and one of somebody else's may have any: what nobody knows is kept as it is.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What runs the processors of guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Accelerator {
+    /// KVM of the machine that runs the tests.
+    Kvm,
+    /// KVM in a virtual machine of ours, which has KVM below it.
+    KvmInKvm,
+    /// KVM in a virtual machine of ours that is emulated.
+    KvmInTcg,
+    /// Emulation.
+    Tcg,
+    /// What no version of ours writes; empty where nothing is stated.
+    Other(String),
+}
+
+impl Accelerator {
+    /// The word for it.
+    pub fn name(&self) -> &str {
+        match self {
+            Accelerator::Kvm => "kvm",
+            Accelerator::KvmInKvm => "kvm in kvm",
+            Accelerator::KvmInTcg => "kvm in tcg",
+            Accelerator::Tcg => "tcg",
+            Accelerator::Other(text) => text,
+        }
+    }
+
+    /// Whether guests run under KVM, whatever that rests on.
+    pub(crate) fn is_kvm(&self) -> bool {
+        match self {
+            Accelerator::Kvm | Accelerator::KvmInKvm | Accelerator::KvmInTcg => true,
+            Accelerator::Tcg | Accelerator::Other(_) => false,
+        }
+    }
+}
+
+impl From<String> for Accelerator {
+    fn from(text: String) -> Accelerator {
+        let known = [Accelerator::Kvm, Accelerator::KvmInKvm, Accelerator::KvmInTcg, Accelerator::Tcg];
+        known.into_iter().find(|one| one.name() == text).unwrap_or(Accelerator::Other(text))
+    }
+}
+
+impl From<Accelerator> for String {
+    fn from(accelerator: Accelerator) -> String {
+        accelerator.to_string()
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journals_have_the_words_that_they_always_had() {
+        for (word, accelerator) in [
+            ("kvm", Accelerator::Kvm),
+            ("kvm in kvm", Accelerator::KvmInKvm),
+            ("kvm in tcg", Accelerator::KvmInTcg),
+            ("tcg", Accelerator::Tcg),
+            ("", Accelerator::Other(String::new())),
+            ("kvm,tcg", Accelerator::Other("kvm,tcg".to_owned())),
+        ] {
+            assert_eq!(serde_json::to_value(&accelerator).unwrap(), word);
+            assert_eq!(serde_json::from_value::<Accelerator>(word.into()).unwrap(), accelerator);
+        }
+    }
+}
