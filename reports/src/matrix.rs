@@ -382,7 +382,7 @@ mod tests {
         let mut facts = facts(Basis::Hardware);
         facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned());
         assert_eq!(verdict(SCHEMA, Event::CellFacts { cell: cell("13"), facts: facts.clone() }), Verdict::Supported);
-        facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned());
+        facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned().into());
         let line = serde_json::to_string(&Event::CellFacts { cell: cell("13"), facts }).unwrap();
         assert_eq!(verdict(SCHEMA, serde_json::from_str(&line).unwrap()), Verdict::Partial);
     }

@@ -5,7 +5,7 @@ use crate::environments::vm::outer::{self, OuterQemu};
 use crate::level;
 use images::ImageOrigin;
 use model::verified::Basis;
-use reports::journal::{Accelerator, CellFacts, CellId};
+use reports::journal::{Accelerator, Candidate, CellFacts, CellId};
 use std::collections::BTreeMap;
 use std::path::Path;
 use suites::outcome::Component;
@@ -38,7 +38,7 @@ pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Resu
 pub fn evidence(
     prepared: &PreparedCell,
     environment: BTreeMap<String, String>,
-    candidates: BTreeMap<Component, String>,
+    candidates: BTreeMap<Component, Candidate>,
     runs_kvm: bool,
     outer: Option<&OuterQemu>,
 ) -> CellFacts {

@@ -1,6 +1,6 @@
 //! The events, and the names of what they speak of.
 
-use super::evidence::Accelerator;
+use super::evidence::{Accelerator, Candidate};
 use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -159,7 +159,8 @@ pub struct CellFacts {
     pub environment: BTreeMap<String, String>,
     /// What took the place of the distro's own components: the file's name and checksum, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub candidates: BTreeMap<Component, String>,
+    #[schemars(with = "BTreeMap<Component, String>")]
+    pub candidates: BTreeMap<Component, Candidate>,
     /// Anything else a reader should know.
     pub notes: Vec<String>,
 }

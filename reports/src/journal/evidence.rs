@@ -61,9 +61,66 @@ impl fmt::Display for Accelerator {
     }
 }
 
+/// What took the place of a distro's own component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Candidate {
+    /// Another release's, `debian:13 (linux-image-amd64 6.12)`: its kernel comes with its modules, for all guests.
+    OfRelease(String),
+    /// A file, by its name and checksum: `mine (sha256 0123)`.
+    File(String),
+}
+
+/// How the words begin for a component that is another release's.
+const OF_A_RELEASE: &str = "of ";
+
+impl Candidate {
+    /// What is said of it, which is to be cleaned.
+    pub(crate) fn text_mut(&mut self) -> &mut String {
+        match self {
+            Candidate::OfRelease(text) | Candidate::File(text) => text,
+        }
+    }
+}
+
+impl From<String> for Candidate {
+    fn from(text: String) -> Candidate {
+        match text.strip_prefix(OF_A_RELEASE) {
+            Some(release) => Candidate::OfRelease(release.to_owned()),
+            None => Candidate::File(text),
+        }
+    }
+}
+
+impl From<Candidate> for String {
+    fn from(candidate: Candidate) -> String {
+        candidate.to_string()
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Candidate::OfRelease(release) => write!(f, "{OF_A_RELEASE}{release}"),
+            Candidate::File(file) => f.write_str(file),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn journals_have_candidates_in_the_words_that_they_always_had() {
+        for (words, candidate) in [
+            ("of debian:13 (qemu 1:10)", Candidate::OfRelease("debian:13 (qemu 1:10)".to_owned())),
+            ("mine (sha256 0123)", Candidate::File("mine (sha256 0123)".to_owned())),
+        ] {
+            assert_eq!(serde_json::to_value(&candidate).unwrap(), words);
+            assert_eq!(serde_json::from_value::<Candidate>(words.into()).unwrap(), candidate);
+        }
+    }
 
     #[test]
     fn journals_have_the_words_that_they_always_had() {

@@ -2,7 +2,7 @@
 //!
 //! Every text of a run passes through here once, so that no report needs to think of it.
 
-use crate::journal::{CellFacts, Event, Journal, RunFilter};
+use crate::journal::{Candidate, CellFacts, Event, Journal, RunFilter};
 use crate::redact::{self, Redactor};
 use crate::signature::signed;
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ pub fn redactor(journal: &Journal) -> Redactor {
             }
             Event::CellFacts { facts, .. } => {
                 fetched.extend(facts.notes.iter().chain(&facts.image_options).filter_map(|t| cut(t)));
-                let values = facts.environment.values().chain(facts.candidates.values());
-                fetched.extend(values.chain(facts.suites.values()).filter_map(|t| cut(t)));
+                fetched.extend(facts.environment.values().chain(facts.suites.values()).filter_map(|t| cut(t)));
+                fetched.extend(facts.candidates.values().filter_map(|what| cut(&what.to_string())));
                 fetched.extend(cut(&facts.image));
             }
             Event::CellError { message, .. } => fetched.extend(cut(message)),
@@ -98,7 +98,11 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
         image_manifest: facts.image_manifest.as_ref().map(|file| redactor.line(file)),
         image_options: list(&facts.image_options),
         environment: facts.environment.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect(),
-        candidates: facts.candidates.iter().map(|(one, what)| (*one, redactor.line(what))).collect(),
+        candidates: facts
+            .candidates
+            .iter()
+            .map(|(one, what)| (*one, Candidate::from(redactor.line(&what.to_string()))))
+            .collect(),
         notes: list(&facts.notes),
     }
 }

@@ -3,7 +3,7 @@
 //! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
 //! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
 
-use crate::journal::{Accelerator, CellFacts};
+use crate::journal::{Accelerator, Candidate, CellFacts};
 use crate::redact::one_line;
 use suites::outcome::Component;
 
@@ -60,7 +60,7 @@ pub(super) struct Stated {
     /// Somebody else than the distro vouches for the packages.
     pub(super) shaped: bool,
     /// What took the place of the distro's own components.
-    pub(super) brought: Vec<(Component, String)>,
+    pub(super) brought: Vec<(Component, Candidate)>,
 }
 
 impl Stated {
@@ -75,7 +75,9 @@ impl Stated {
             stated.shaped |= shapes(name);
             if name == "--component" {
                 let (component, what) = value.split_once(' ').unwrap_or((value, ""));
-                stated.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
+                stated.brought.extend(
+                    Component::of_name(component).map(|component| (component, Candidate::from(what.to_owned()))),
+                );
             }
         }
         // What follows a `--` is no option of ours.
@@ -154,7 +156,7 @@ mod tests {
             assert_eq!((stated.candidate, stated.shaped), (candidate, shaped), "{options:?} {argv:?}");
         }
         let stated = Stated::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
-        assert_eq!(stated.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
+        assert_eq!(stated.brought, [(Component::Qemu, Candidate::OfRelease("debian:12 (sha256 0123)".to_owned()))]);
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
         all.extend(facts.kernel.iter().map(|k| ("kernel".to_owned(), k.clone())));
         all.extend(facts.versions.iter().map(|(k, v)| (format!("version.{k}"), v.to_string())));
         all.extend(facts.suites.iter().map(|(k, v)| (format!("suite.{k}"), v.clone())));
-        all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.clone())));
+        all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.to_string())));
         all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.clone())));
         all.extend(facts.image_options.iter().map(|v| ("image-option".to_owned(), v.clone())));
     }

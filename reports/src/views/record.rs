@@ -202,7 +202,8 @@ fn entry(
 /// The Kata of a cell from its evidence, `3.30.0 (Go, sha256 …)`.
 fn kata(text: &str, profile: &str, facts: &CellFacts) -> Option<VerifiedKata> {
     let version = text.split(' ').next()?.parse().ok()?;
-    Some(VerifiedKata { version, runtime: Runtime::of_profile(profile)?, brought: facts.candidates.clone() })
+    let brought = facts.candidates.iter().map(|(component, what)| (*component, what.to_string())).collect();
+    Some(VerifiedKata { version, runtime: Runtime::of_profile(profile)?, brought })
 }
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {

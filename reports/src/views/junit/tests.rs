@@ -395,7 +395,7 @@ fn journal(made: &Made, outcomes: &[u8], catalogue: &[Test]) -> Journal {
     }
     maker.push(Event::CellStarted { cell: cell("13") });
     let mut facts = sample::facts(model::verified::Basis::Emulated);
-    let mine = (Component::Virtiofsd, "mine (sha256 0123)".to_owned());
+    let mine = (Component::Virtiofsd, crate::journal::Candidate::File("mine (sha256 0123)".to_owned()));
     facts.candidates.extend(made.brought.then_some(mine));
     maker.push(Event::CellFacts { cell: cell("13"), facts });
     for (number, kind) in outcomes.iter().enumerate() {

@@ -212,7 +212,7 @@ mod tests {
         }
         let brought = |matrix: &mut Matrix| {
             let facts = matrix.cells[0].facts.as_mut().unwrap();
-            facts.candidates.insert(Component::Qemu, "mine".to_owned());
+            facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
         };
         assert_eq!(elsewhere(&brought), Vec::<String>::new());
         let under_another = |matrix: &mut Matrix| {
