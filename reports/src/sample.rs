@@ -55,6 +55,7 @@ pub(crate) fn test(
         seconds: 60,
         reproducer: None,
         random: false,
+        untold: None,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }
