@@ -12,7 +12,9 @@ use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::verified::Basis;
-use reports::journal::{Accelerator, CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, SCHEMA};
+use reports::journal::{
+    Accelerator, CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, ProbeAnswer, SCHEMA,
+};
 use reports::standing::{Recorded, Standings};
 use reports::views::{json, junit, markdown, write};
 use std::collections::BTreeMap;
@@ -185,7 +187,7 @@ fn facts() -> Result<CellFacts, Box<dyn Error>> {
         image_cached: true,
         image_manifest: None,
         image_options: Vec::new(),
-        environment: BTreeMap::from([("cpus".to_owned(), "2".to_owned())]),
+        environment: BTreeMap::from([("cpus".to_owned(), ProbeAnswer::Words("2".to_owned()))]),
         candidates: BTreeMap::new(),
         notes: Vec::new(),
     })

@@ -17,7 +17,7 @@ mod run_facts;
 mod writer;
 
 pub use event::{CellFacts, CellId, CellIdError, Environment, Event, JournalEntry, Phase};
-pub use evidence::{Accelerator, Candidate};
+pub use evidence::{Accelerator, Candidate, ProbeAnswer};
 pub use reader::{Journal, read};
 pub use run_facts::{RunFacts, RunFilter};
 pub use writer::Writer;

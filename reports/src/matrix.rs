@@ -330,7 +330,8 @@ fn report(
         (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
     });
     let facts = cell.facts.iter().flat_map(|facts| &facts.environment);
-    let katas = facts.filter_map(|(name, words)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(words))));
+    let katas =
+        facts.filter_map(|(name, said)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(said.words()))));
     CellReport {
         cell: id,
         katas: katas.collect(),
@@ -402,7 +403,7 @@ mod tests {
     #[test]
     fn a_candidate_counts_and_no_fact_of_the_environment_is_one() {
         let mut facts = facts(Basis::Hardware);
-        facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned());
+        facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned().into());
         assert_eq!(verdict(SCHEMA, Event::CellFacts { cell: cell("13"), facts: facts.clone() }), Verdict::Supported);
         facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned().into());
         let line = serde_json::to_string(&Event::CellFacts { cell: cell("13"), facts }).unwrap();

@@ -1,6 +1,8 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
+use crate::journal::{
+    Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, ProbeAnswer, SCHEMA,
+};
 use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -115,7 +117,9 @@ pub(crate) fn facts(basis: Basis) -> CellFacts {
         image_cached: true,
         image_manifest: Some("images/debian-13.json".to_owned()),
         image_options: vec!["accepted an expired Release from http://user:pass@mirror.example/debian".to_owned()],
-        environment: map(&[("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]),
+        environment: [("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]
+            .map(|(probe, words)| (probe.to_owned(), ProbeAnswer::Words(words.to_owned())))
+            .into(),
         candidates: BTreeMap::new(),
         notes: vec![],
     }

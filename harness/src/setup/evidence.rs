@@ -5,7 +5,7 @@ use crate::environments::vm::outer::{self, OuterQemu};
 use crate::level;
 use images::ImageOrigin;
 use model::verified::Basis;
-use reports::journal::{Accelerator, Candidate, CellFacts, CellId};
+use reports::journal::{Accelerator, Candidate, CellFacts, CellId, ProbeAnswer};
 use std::collections::BTreeMap;
 use std::path::Path;
 use suites::outcome::Component;
@@ -37,7 +37,7 @@ pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Resu
 /// `runs_kvm` is whether guests run under KVM in it.
 pub fn evidence(
     prepared: &PreparedCell,
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, ProbeAnswer>,
     candidates: BTreeMap<Component, Candidate>,
     runs_kvm: bool,
     outer: Option<&OuterQemu>,

@@ -1,6 +1,6 @@
 //! The events, and the names of what they speak of.
 
-use super::evidence::{Accelerator, Candidate};
+use super::evidence::{Accelerator, Candidate, ProbeAnswer};
 use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -156,7 +156,8 @@ pub struct CellFacts {
     /// What was accepted to make it: "accepted an expired Release".
     pub image_options: Vec<String>,
     /// What the environment answered to each probe.
-    pub environment: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub environment: BTreeMap<String, ProbeAnswer>,
     /// What took the place of the distro's own components: the file's name and checksum, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "BTreeMap<Component, String>")]

@@ -107,9 +107,65 @@ impl fmt::Display for Candidate {
     }
 }
 
+/// What an environment answered to a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum ProbeAnswer {
+    /// It is there, or can be done.
+    Yes,
+    /// Why it is not, how much of it there is, or what is told of it, for people.
+    Words(String),
+}
+
+impl ProbeAnswer {
+    /// The words for it.
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            ProbeAnswer::Yes => "yes",
+            ProbeAnswer::Words(words) => words,
+        }
+    }
+
+    /// Words that are to be cleaned.
+    pub(crate) fn words_mut(&mut self) -> Option<&mut String> {
+        match self {
+            ProbeAnswer::Yes => None,
+            ProbeAnswer::Words(words) => Some(words),
+        }
+    }
+}
+
+impl From<String> for ProbeAnswer {
+    fn from(words: String) -> ProbeAnswer {
+        if words == ProbeAnswer::Yes.words() { ProbeAnswer::Yes } else { ProbeAnswer::Words(words) }
+    }
+}
+
+impl From<ProbeAnswer> for String {
+    fn from(answer: ProbeAnswer) -> String {
+        answer.to_string()
+    }
+}
+
+impl fmt::Display for ProbeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn journals_have_answers_in_the_words_that_they_always_had() {
+        for (words, answer) in
+            [("yes", ProbeAnswer::Yes), ("there is no /dev/kvm", ProbeAnswer::Words("there is no /dev/kvm".to_owned()))]
+        {
+            assert_eq!(serde_json::to_value(&answer).unwrap(), words);
+            assert_eq!(serde_json::from_value::<ProbeAnswer>(words.into()).unwrap(), answer);
+        }
+    }
 
     #[test]
     fn journals_have_candidates_in_the_words_that_they_always_had() {

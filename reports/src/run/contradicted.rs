@@ -3,7 +3,7 @@
 //! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
 //! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
 
-use crate::journal::{Accelerator, Candidate, CellFacts};
+use crate::journal::{Accelerator, Candidate, CellFacts, ProbeAnswer};
 use crate::redact::one_line;
 use suites::outcome::Component;
 
@@ -23,7 +23,8 @@ pub fn is_said_of_hardware(words: &str) -> bool {
 ///
 /// What is not stated counts as emulated, because `hardware` is the claim.
 pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
-    let said = |name: &str| facts.environment.get(name).map(|words| one_line(words, QUOTED));
+    let quoted = |answer: &ProbeAnswer| one_line(answer.words(), QUOTED);
+    let said = |name: &str| facts.environment.get(name).map(quoted);
     match &facts.accelerator {
         Accelerator::Kvm | Accelerator::KvmInKvm => {}
         other @ (Accelerator::KvmInTcg | Accelerator::Tcg | Accelerator::Other(_)) => {
@@ -32,7 +33,7 @@ pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> 
             return Some(format!("it says hardware, and of the accelerator: {given}"));
         }
     }
-    if let Some(why) = said("kvm").filter(|words| words != "yes") {
+    if let Some(why) = facts.environment.get("kvm").filter(|answer| **answer != ProbeAnswer::Yes).map(quoted) {
         return Some(format!("it says hardware, and of KVM: {why}"));
     }
     if let Some(why) = said("machine-without-kvm") {
@@ -130,7 +131,7 @@ mod tests {
             ("processor", "nothing tells whether the processor is emulated", false),
         ] {
             let mut facts = facts(Basis::Hardware);
-            facts.environment.insert(name.to_owned(), words.to_owned());
+            facts.environment.insert(name.to_owned(), words.to_owned().into());
             assert_eq!(hardware_contradicted(&facts, false).is_none(), is_believed, "{name}: {words}");
         }
     }

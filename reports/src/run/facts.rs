@@ -15,7 +15,7 @@ pub(super) fn take_out_candidates(facts: &mut CellFacts) {
         let Some(name) = prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)) else { return true };
         // A name that nobody knows counts against as much as any.
         let component = Component::of_name(name).unwrap_or(Component::Qemu);
-        candidates.entry(component).or_insert_with(|| what.clone().into());
+        candidates.entry(component).or_insert_with(|| what.to_string().into());
         false
     });
 }

@@ -253,7 +253,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
         all.extend(facts.versions.iter().map(|(k, v)| (format!("version.{k}"), v.to_string())));
         all.extend(facts.suites.iter().map(|(k, v)| (format!("suite.{k}"), v.clone())));
         all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.to_string())));
-        all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.clone())));
+        all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.to_string())));
         all.extend(facts.image_options.iter().map(|v| ("image-option".to_owned(), v.clone())));
     }
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {

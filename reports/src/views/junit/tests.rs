@@ -452,7 +452,7 @@ proptest! {
             _ => skip(&printed),
         };
         let mut facts = sample::facts(model::verified::Basis::Emulated);
-        facts.environment.insert(printed.clone(), printed.clone());
+        facts.environment.insert(printed.clone(), printed.clone().into());
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);
         maker.push(Event::CellFacts { cell: cell("13"), facts });
