@@ -12,9 +12,9 @@ use crate::setup::{self, PreparedCell};
 use crate::shell::Visit;
 use model::diagnostic::error_chain;
 use model::sync::locked;
-use protocol::facts;
+use protocol::facts::{self, EnvironmentFact};
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
-use reports::journal::{Environment, Event, Phase};
+use reports::journal::{Environment, Event, Phase, ProbeAnswer};
 use std::sync::{Arc, Mutex};
 use suites::environment::Effort;
 use suites::outcome::Outcome;
@@ -165,7 +165,7 @@ async fn test(
     };
     running.is_closed(&facts).map_err(broken(Phase::Environment))?;
     let mut environment = bring_up::evidence(running, resources);
-    environment.extend(facts.texts());
+    environment.extend(facts.all().map(|(name, fact)| (name.clone(), answer(fact))));
     let runs_kvm = facts.has(facts::KVM);
     let (mut candidates, outer) = (resources.kata.candidates(), resources.machines.outer_if_known());
     candidates.extend(resources.donors.evidence());
@@ -198,6 +198,16 @@ async fn test(
     testing.fetch_artifacts().await;
     std::mem::swap(schedule, &mut *locked(&testing.schedule));
     result.map_err(broken(Phase::Tests))
+}
+
+/// What the evidence says of a fact.
+fn answer(fact: &EnvironmentFact) -> ProbeAnswer {
+    match fact {
+        EnvironmentFact::Has => ProbeAnswer::Yes,
+        EnvironmentFact::Lacks(_) | EnvironmentFact::Limited(_) | EnvironmentFact::Told(_) => {
+            ProbeAnswer::Words(fact.to_string())
+        }
+    }
 }
 
 /// Whether virtual machines run without hardware virtualization.

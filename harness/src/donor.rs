@@ -16,7 +16,7 @@ use model::record::ResolveError;
 use model::release::Release;
 use model::share::Share;
 use model::target::{self, TargetError};
-use reports::verdict::OF_A_RELEASE;
+use reports::journal::Candidate;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -143,7 +143,7 @@ pub struct Donor {
     /// The root filesystem.
     pub tree: PathBuf,
     /// `of debian:13 (qemu-system-x86 1:10.0.2)`.
-    words: String,
+    words: Candidate,
     _hold: ImageLock,
 }
 
@@ -174,7 +174,7 @@ impl Donors {
     }
 
     /// What the evidence says of every cell.
-    pub fn evidence(&self) -> impl Iterator<Item = (Component, String)> {
+    pub fn evidence(&self) -> impl Iterator<Item = (Component, Candidate)> {
         self.0.iter().map(|donor| (donor.component, donor.words.clone()))
     }
 
@@ -261,13 +261,13 @@ fn packages(release: &Release, component: Component) -> Result<Vec<PackageName>,
     found.ok_or_else(|| DonorError::Lacks { release: release.name(), component })
 }
 
-fn words(release: &Release, packages: &[PackageName], image: &Image) -> String {
+fn words(release: &Release, packages: &[PackageName], image: &Image) -> Candidate {
     let version = |name: &PackageName| {
         image.manifest.package(name.as_str()).map(|package| format!("{name} {}", package.version.as_str()))
     };
     let versions: Vec<String> = packages.iter().filter_map(version).collect();
     let versions = if versions.is_empty() { String::new() } else { format!(" ({})", versions.join(", ")) };
-    format!("{OF_A_RELEASE}{}{versions}", release.name())
+    Candidate::OfRelease(format!("{}{versions}", release.name()))
 }
 
 impl Donor {

@@ -21,6 +21,7 @@ use images::external_file::ExternalFile;
 use model::kata_version::KataVersion;
 use model::profile::{ModuleUse, Profile, Runtime};
 use model::release::Release;
+use reports::journal::Candidate;
 use std::collections::BTreeMap;
 use std::iter;
 use std::path::Path;
@@ -194,8 +195,8 @@ impl SuppliedKata {
     }
 
     /// What the evidence says of every cell with replaced components.
-    pub fn candidates(&self) -> BTreeMap<Component, String> {
-        self.replacements.iter().map(|(one, evidence)| (one.component, evidence.clone())).collect()
+    pub fn candidates(&self) -> BTreeMap<Component, Candidate> {
+        self.replacements.iter().map(|(one, evidence)| (one.component, Candidate::File(evidence.clone()))).collect()
     }
 
     /// Claims the replacements, and gives their files.
@@ -387,7 +388,7 @@ mod tests {
             "the packages' tests are about the distro's own"
         );
         assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what no candidate replaces is the release's");
-        let evidence = "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned();
+        let evidence = Candidate::File("my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned());
         assert_eq!(supplied.candidates(), BTreeMap::from([(Component::Virtiofsd, evidence)]));
     }
 }

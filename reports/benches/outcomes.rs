@@ -12,7 +12,9 @@ use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::verified::Basis;
-use reports::journal::{CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, SCHEMA};
+use reports::journal::{
+    Accelerator, CellFacts, CellId, Environment, Event, FILE, JournalEntry, Phase, ProbeAnswer, SCHEMA,
+};
 use reports::standing::{Recorded, Standings};
 use reports::views::{json, junit, markdown, write};
 use std::collections::BTreeMap;
@@ -176,7 +178,7 @@ fn facts() -> Result<CellFacts, Box<dyn Error>> {
     let (qemu, version): (PackageName, PackageVersion) = ("qemu-system-x86".parse()?, "1:10.0.2+ds-2".parse()?);
     Ok(CellFacts {
         basis: Basis::Emulated,
-        accelerator: "tcg".to_owned(),
+        accelerator: Accelerator::Tcg,
         versions: BTreeMap::from([(qemu.clone(), version)]),
         suites: BTreeMap::from([(qemu, "trixie".to_owned())]),
         kernel: Some("6.12.41+deb13-amd64".to_owned()),
@@ -185,7 +187,7 @@ fn facts() -> Result<CellFacts, Box<dyn Error>> {
         image_cached: true,
         image_manifest: None,
         image_options: Vec::new(),
-        environment: BTreeMap::from([("cpus".to_owned(), "2".to_owned())]),
+        environment: BTreeMap::from([("cpus".to_owned(), ProbeAnswer::Words("2".to_owned()))]),
         candidates: BTreeMap::new(),
         notes: Vec::new(),
     })

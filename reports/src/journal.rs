@@ -11,11 +11,13 @@
 //! A killed run's journal is read as far as it goes, and `run --resume` goes on with it in the same file.
 
 mod event;
+mod evidence;
 mod reader;
 mod run_facts;
 mod writer;
 
 pub use event::{CellFacts, CellId, CellIdError, Environment, Event, JournalEntry, Phase};
+pub use evidence::{Accelerator, Candidate, ProbeAnswer};
 pub use reader::{Journal, read};
 pub use run_facts::{RunFacts, RunFilter};
 pub use writer::Writer;

@@ -9,6 +9,7 @@ use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
+use model::kata_version::KataVersion;
 use model::profile::Profile;
 use model::record::Record;
 use model::verified::Basis;
@@ -98,12 +99,30 @@ pub struct CellReport {
     pub phases: BTreeMap<Phase, u64>,
     /// Its tests.
     pub instances: Vec<TestRun>,
+    /// Profile → the Kata that its containers ran under.
+    pub katas: BTreeMap<String, RunKata>,
     /// What is said of its capabilities.
     pub judgements: Judgements,
     /// Profile → test → why its failure blames nobody.
     pub doubts: Doubts,
     /// Everything that is installed, where the image's manifest is kept beside the journal.
     pub packages: Vec<InstalledPackage>,
+}
+
+/// A Kata that containers ran under, as the evidence has it among the facts of the environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunKata {
+    /// `None` where the evidence does not begin with one.
+    pub version: Option<KataVersion>,
+    /// `3.30.0 (Go, sha256 …)`.
+    pub words: String,
+}
+
+impl RunKata {
+    fn of(words: &str) -> RunKata {
+        let version = words.split(' ').next().and_then(|word| word.parse().ok());
+        RunKata { version, words: words.to_owned() }
+    }
 }
 
 impl CellReport {
@@ -117,9 +136,9 @@ impl CellReport {
         self.errors.first().map(CellFailure::to_string)
     }
 
-    /// The Kata that its containers ran under, of a profile: `3.30.0 (Go)`.
-    pub fn kata(&self, profile: &str) -> Option<&str> {
-        self.facts.as_ref()?.environment.get(&format!("kata-{profile}")).map(String::as_str)
+    /// The Kata that its containers ran under, of a profile.
+    pub fn kata(&self, profile: &str) -> Option<&RunKata> {
+        self.katas.get(profile)
     }
 
     /// The version of a source package; without the image's manifest, that of the component package of that name.
@@ -310,8 +329,12 @@ fn report(
         let place = |i: &TestRun| places.get(i.test.as_str()).copied().unwrap_or(usize::MAX);
         (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
     });
+    let facts = cell.facts.iter().flat_map(|facts| &facts.environment);
+    let katas =
+        facts.filter_map(|(name, said)| Some((name.strip_prefix("kata-")?.to_owned(), RunKata::of(said.words()))));
     CellReport {
         cell: id,
+        katas: katas.collect(),
         facts: cell.facts,
         contradicted: cell.contradicted,
         errors: cell.errors,
@@ -346,7 +369,7 @@ fn evidence(environment: Environment, cell: &CellRun, instances: &[&TestRun]) ->
         outcomes: outcomes.collect(),
         error: cell.errors.first().map(CellFailure::to_string),
         basis: cell.facts.as_ref().map(|f| f.basis),
-        runs_kvm: cell.facts.as_ref().is_some_and(|f| f.accelerator.starts_with("kvm")),
+        runs_kvm: cell.facts.as_ref().is_some_and(|f| f.accelerator.is_kvm()),
         environment: Some(environment),
         candidates: cell.facts.as_ref().map(|f| f.candidates.clone()).unwrap_or_default(),
     }
@@ -380,9 +403,9 @@ mod tests {
     #[test]
     fn a_candidate_counts_and_no_fact_of_the_environment_is_one() {
         let mut facts = facts(Basis::Hardware);
-        facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned());
+        facts.environment.insert("candidate-qemu".to_owned(), "what an agent may say".to_owned().into());
         assert_eq!(verdict(SCHEMA, Event::CellFacts { cell: cell("13"), facts: facts.clone() }), Verdict::Supported);
-        facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned());
+        facts.candidates.insert(Component::Qemu, "mine (sha256 0123)".to_owned().into());
         let line = serde_json::to_string(&Event::CellFacts { cell: cell("13"), facts }).unwrap();
         assert_eq!(verdict(SCHEMA, serde_json::from_str(&line).unwrap()), Verdict::Partial);
     }

@@ -16,7 +16,7 @@
 //! Files have their run in their path, so that none takes another's place.
 
 use crate::digest;
-use crate::journal::{CellId, Event, Journal, JournalEntry};
+use crate::journal::{Candidate, CellId, Event, Journal, JournalEntry};
 use crate::package_change::{PackageChange, differing};
 use crate::run::{Conflict, fold};
 use jiff::Timestamp;
@@ -206,7 +206,7 @@ struct Basics {
     basis: Option<Basis>,
     versions: BTreeMap<PackageName, PackageVersion>,
     kernel: Option<String>,
-    brought: BTreeMap<Component, String>,
+    brought: BTreeMap<Component, Candidate>,
     candidate: bool,
     shaped: bool,
     /// When the cell's last event was.

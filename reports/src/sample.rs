@@ -1,6 +1,8 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, SCHEMA};
+use crate::journal::{
+    Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, ProbeAnswer, SCHEMA,
+};
 use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -55,6 +57,7 @@ pub(crate) fn test(
         seconds: 60,
         reproducer: None,
         random: false,
+        untold: None,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
 }
@@ -105,7 +108,7 @@ fn map<K: FromStr<Err: Debug> + Ord, V: FromStr<Err: Debug>>(items: &[(&str, &st
 pub(crate) fn facts(basis: Basis) -> CellFacts {
     CellFacts {
         basis,
-        accelerator: if basis == Basis::Emulated { "tcg" } else { "kvm" }.to_owned(),
+        accelerator: if basis == Basis::Emulated { Accelerator::Tcg } else { Accelerator::Kvm },
         versions: map(&[("qemu-system-x86", "1:10.0.2+ds-2"), ("virtiofsd", "1.13.2-1")]),
         suites: map(&[("qemu-system-x86", "trixie"), ("virtiofsd", "trixie")]),
         kernel: Some("6.12.41+deb13-amd64".to_owned()),
@@ -114,7 +117,9 @@ pub(crate) fn facts(basis: Basis) -> CellFacts {
         image_cached: true,
         image_manifest: Some("images/debian-13.json".to_owned()),
         image_options: vec!["accepted an expired Release from http://user:pass@mirror.example/debian".to_owned()],
-        environment: map(&[("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]),
+        environment: [("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]
+            .map(|(probe, words)| (probe.to_owned(), ProbeAnswer::Words(words.to_owned())))
+            .into(),
         candidates: BTreeMap::new(),
         notes: vec![],
     }

@@ -24,6 +24,7 @@ pub use final_outcome::FinalOutcome;
 pub(crate) use new_failures::unrecorded;
 pub use requirements::{Requirements, test_set};
 
+use crate::journal::Candidate;
 use crate::signature::without_varying;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
@@ -101,9 +102,6 @@ pub enum ReasonSource {
 /// How a workaround begins that is a component in the place of the distro's own.
 pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
 
-/// How the words for a component begin that is another release's: its kernel comes with its modules, for all guests.
-pub const OF_A_RELEASE: &str = "of ";
-
 /// Tests named with a reason; the rest is counted.
 const NAMED: usize = 3;
 
@@ -149,8 +147,8 @@ pub struct Evidence {
     pub runs_kvm: bool,
     /// Where the cell was brought up; tests that it cannot show are not part of the cell.
     pub environment: Option<Environment>,
-    /// What took the place of the distro's own components, in words.
-    pub candidates: BTreeMap<Component, String>,
+    /// What took the place of the distro's own components.
+    pub candidates: BTreeMap<Component, Candidate>,
 }
 
 /// Judges every capability of a cell under the profile that the requirements are of.
@@ -240,9 +238,9 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
 /// Whether a capability was shown with a component that took the place of the distro's own.
 ///
 /// When in doubt it was: a distro gets no credit for what it does not ship.
-fn rests_on(capability: Capability, candidate: Component, what: &str) -> bool {
+fn rests_on(capability: Capability, candidate: Component, what: &Candidate) -> bool {
     let area = capability.area();
-    let is_of_a_release = what.starts_with(OF_A_RELEASE);
+    let is_of_a_release = matches!(what, Candidate::OfRelease(_));
     match candidate {
         // Nothing else is started with these; Kata's own containers are QEMU's.
         Component::CloudHypervisor | Component::Firecracker => capability.other_vmm() == Some(candidate),

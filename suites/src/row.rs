@@ -6,6 +6,7 @@
 
 use crate::capability::Capability;
 use crate::docs::doc_of;
+use crate::elsewhere::Untold;
 use crate::environment::Environment;
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
@@ -49,6 +50,8 @@ pub(crate) struct Row {
     pub(crate) as_shipped: bool,
     /// Whether what it does depends on the run's seed and effort.
     random: bool,
+    /// Of which architectures' releases it says nothing, whatever it proves.
+    untold: Option<Untold>,
     /// A system call that lies, in strace's words (`--inject`), which makes it fail.
     pub(crate) finds: Option<&'static str>,
 }
@@ -91,6 +94,7 @@ impl Row {
             settings: &[],
             as_shipped: true,
             random: false,
+            untold: None,
             finds: None,
         }
     }
@@ -162,6 +166,12 @@ impl Row {
         self
     }
 
+    /// It says nothing of releases of these architectures, whatever it proves.
+    pub(crate) const fn untold(mut self, architectures: Untold) -> Row {
+        self.untold = Some(architectures);
+        self
+    }
+
     /// It fails where a system call is made to succeed without being done, or to fail: `/^rename:retval=0`, as
     /// `strace --inject` takes it.
     pub(crate) const fn finds(mut self, lie: &'static str) -> Row {
@@ -192,6 +202,7 @@ impl Row {
             seconds: self.seconds,
             reproducer: self.reproducer,
             random: self.random,
+            untold: self.untold,
             doc: doc_of(self.source, self.name),
         }
     }

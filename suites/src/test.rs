@@ -15,6 +15,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
+use crate::elsewhere::Untold;
 use crate::environment::{Containers, Effort, Environment, EnvironmentSide, Machine, Pair, Site};
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
@@ -168,6 +169,8 @@ pub struct Test {
     pub reproducer: Option<Reproducer>,
     /// Whether what it does depends on [`Effort`].
     pub random: bool,
+    /// Of which architectures' releases it says nothing, whatever it proves.
+    pub untold: Option<Untold>,
     /// The body's doc comment.
     pub doc: String,
 }

@@ -133,9 +133,9 @@ impl Facts {
         self.get(name) == Some(&EnvironmentFact::Has)
     }
 
-    /// Everything as text, for the evidence.
-    pub fn texts(&self) -> BTreeMap<String, String> {
-        self.0.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect()
+    /// Everything, for the evidence.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &EnvironmentFact)> {
+        self.0.iter()
     }
 }
 

@@ -16,7 +16,7 @@ use model::diagnostic::error_chain;
 use model::profile::Profile;
 use protocol::facts::{self, EnvironmentFact};
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
-use reports::journal::Environment;
+use reports::journal::{Environment, ProbeAnswer};
 use std::collections::BTreeMap;
 
 /// How many seconds an agent may take to say what its environment provides: it may boot a guest to find out, which may be
@@ -139,19 +139,19 @@ async fn boots_under_kvm(line: &Line, prepared: &PreparedCell, profile: &Profile
 }
 
 /// What the evidence says of an environment, beyond what its agent finds.
-pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<String, String> {
-    let mut evidence = BTreeMap::from([("processor".to_owned(), level::here().why)]);
+pub(super) fn evidence(running: &Running, resources: &Resources) -> BTreeMap<String, ProbeAnswer> {
+    let mut evidence = BTreeMap::from([("processor".to_owned(), ProbeAnswer::Words(level::here().why))]);
     if let Running::Container(container) = running {
         let given = match (container.has_kvm(), &resources.kvm) {
             (true, _) => "the device of KVM, and a broker of vhost and tap drivers".to_owned(),
             (false, Ok(())) => "nothing: no guest of the release boots under KVM here".to_owned(),
             (false, Err(why)) => format!("nothing: {why}"),
         };
-        evidence.insert("handed-in".to_owned(), given);
+        evidence.insert("handed-in".to_owned(), ProbeAnswer::Words(given));
     }
     if let (Running::Vm(vm), Some(outer)) = (running, resources.machines.outer_if_known()) {
         let size = vm.size;
-        let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), value));
+        let mut say = |name: &str, value: String| drop(evidence.insert(name.to_owned(), ProbeAnswer::Words(value)));
         say("machine-qemu", format!("{} of {}, whatever this machine has", outer.version, release_name()));
         say("machine-accelerator", outer.processor().join(" "));
         say("machine-memory-mib", size.memory_mib.to_string());

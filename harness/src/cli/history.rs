@@ -209,7 +209,7 @@ mod tests {
     use model::component::Component;
     use model::database::Database;
     use model::verified::{Basis, Verdict, VerifiedCapability};
-    use reports::journal::{CellFacts, Event, Journal, JournalEntry, SCHEMA};
+    use reports::journal::{Accelerator, Candidate, CellFacts, Event, Journal, JournalEntry, SCHEMA};
     use reports::matrix::matrix;
     use std::collections::BTreeMap;
     use suites::catalogue;
@@ -237,11 +237,11 @@ mod tests {
     }
 
     /// A run of Debian 13 in a container in which all passes.
-    fn passing(candidates: BTreeMap<Component, String>) -> Matrix {
+    fn passing(candidates: BTreeMap<Component, Candidate>) -> Matrix {
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
         let facts = CellFacts {
             basis: Basis::Emulated,
-            accelerator: "tcg".to_owned(),
+            accelerator: Accelerator::Tcg,
             versions: [("virtiofsd".parse().unwrap(), "1.13.2-1".parse().unwrap())].into(),
             suites: BTreeMap::new(),
             kernel: None,
@@ -300,7 +300,7 @@ mod tests {
             |candidates| of_run(&passing(candidates), "r1", &target, Arch::X86_64, std::slice::from_ref(profile));
         let own = seen(BTreeMap::new());
         assert_eq!((own.len(), own[0].1.works, own[0].1.words.as_str()), (1, true, "yes, all 12"));
-        assert_eq!(seen([(Component::Virtiofsd, "1.14".to_owned())].into()), []);
+        assert_eq!(seen([(Component::Virtiofsd, Candidate::File("1.14".to_owned()))].into()), []);
     }
 
     /// What a newer package has lost is no reason to forget the day on which the one before worked.

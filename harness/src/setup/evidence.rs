@@ -1,11 +1,11 @@
 //! What a run keeps of a prepared cell: the facts for the journal, and the image's manifest beside it.
 
 use super::{EnvironmentBase, PreparedCell, SetupError};
-use crate::environments::vm::outer::OuterQemu;
+use crate::environments::vm::outer::{self, OuterQemu};
 use crate::level;
 use images::ImageOrigin;
 use model::verified::Basis;
-use reports::journal::{CellFacts, CellId};
+use reports::journal::{Accelerator, Candidate, CellFacts, CellId, ProbeAnswer};
 use std::collections::BTreeMap;
 use std::path::Path;
 use suites::outcome::Component;
@@ -37,17 +37,20 @@ pub fn keep_manifest(prepared: &PreparedCell, out: &Path, cell: &CellId) -> Resu
 /// `runs_kvm` is whether guests run under KVM in it.
 pub fn evidence(
     prepared: &PreparedCell,
-    environment: BTreeMap<String, String>,
-    candidates: BTreeMap<Component, String>,
+    environment: BTreeMap<String, ProbeAnswer>,
+    candidates: BTreeMap<Component, Candidate>,
     runs_kvm: bool,
     outer: Option<&OuterQemu>,
 ) -> CellFacts {
     let manifest = prepared.manifest();
     let machine = match &prepared.base {
-        EnvironmentBase::Vm { .. } => Some(outer.map_or("tcg", |outer| outer.accelerator.name())),
+        EnvironmentBase::Vm { .. } => Some(match outer.map(|outer| &outer.accelerator) {
+            Some(outer::Accelerator::Kvm) => Accelerator::Kvm,
+            Some(outer::Accelerator::Tcg { .. }) | None => Accelerator::Tcg,
+        }),
         EnvironmentBase::Container { .. } | EnvironmentBase::Host { .. } => None,
     };
-    let (basis, accelerator) = rests_on(machine, runs_kvm, level::here().basis);
+    let (basis, accelerator) = rests_on(machine.as_ref(), runs_kvm, level::here().basis);
     let (image, made, cached) = match &prepared.base {
         EnvironmentBase::Container { image, docker_image } => {
             (docker_image.clone(), Some(image.made), image.origin != ImageOrigin::Built)
@@ -96,12 +99,12 @@ pub fn evidence(
 ///
 /// `machine` is the accelerator of the virtual machine of ours that they run in, if they do; `level` is what this machine
 /// rests on.
-fn rests_on(machine: Option<&str>, runs_kvm: bool, level: Basis) -> (Basis, String) {
+fn rests_on(machine: Option<&Accelerator>, runs_kvm: bool, level: Basis) -> (Basis, Accelerator) {
     match (machine, runs_kvm) {
-        (_, false) => (Basis::Emulated, "tcg".to_owned()),
-        (None, true) => (level, "kvm".to_owned()),
-        (Some("kvm"), true) => (level, "kvm in kvm".to_owned()),
-        (Some(machine), true) => (Basis::Emulated, format!("kvm in {machine}")),
+        (_, false) => (Basis::Emulated, Accelerator::Tcg),
+        (None, true) => (level, Accelerator::Kvm),
+        (Some(Accelerator::Kvm), true) => (level, Accelerator::KvmInKvm),
+        (Some(_), true) => (Basis::Emulated, Accelerator::KvmInTcg),
     }
 }
 
@@ -188,18 +191,20 @@ mod tests {
 
     #[test]
     fn guests_rest_on_hardware_only_where_everything_below_them_does() {
+        use Accelerator::{Kvm, KvmInKvm, KvmInTcg, Tcg};
         use Basis::{Emulated, Hardware};
         for (machine, runs_kvm, level, basis, accelerator) in [
-            (None, true, Hardware, Hardware, "kvm"),
-            (None, true, Emulated, Emulated, "kvm"),
-            (None, false, Hardware, Emulated, "tcg"),
-            (Some("kvm"), true, Hardware, Hardware, "kvm in kvm"),
-            (Some("kvm"), true, Emulated, Emulated, "kvm in kvm"),
-            (Some("kvm"), false, Hardware, Emulated, "tcg"),
-            (Some("tcg"), true, Hardware, Emulated, "kvm in tcg"),
-            (Some("tcg"), false, Emulated, Emulated, "tcg"),
+            (None, true, Hardware, Hardware, Kvm),
+            (None, true, Emulated, Emulated, Kvm),
+            (None, false, Hardware, Emulated, Tcg),
+            (Some(Kvm), true, Hardware, Hardware, KvmInKvm),
+            (Some(Kvm), true, Emulated, Emulated, KvmInKvm),
+            (Some(Kvm), false, Hardware, Emulated, Tcg),
+            (Some(Tcg), true, Hardware, Emulated, KvmInTcg),
+            (Some(Tcg), false, Emulated, Emulated, Tcg),
         ] {
-            assert_eq!(rests_on(machine, runs_kvm, level), (basis, accelerator.to_owned()), "{machine:?} {runs_kvm}");
+            let found = rests_on(machine.as_ref(), runs_kvm, level);
+            assert_eq!(found, (basis, accelerator), "{machine:?} {runs_kvm}");
         }
     }
 

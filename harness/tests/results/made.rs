@@ -2,7 +2,9 @@
 
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
-use reports::journal::{CellFacts, CellId, Event, FILE, JournalEntry, Phase, RunFacts, RunFilter, SCHEMA, Writer};
+use reports::journal::{
+    Accelerator, CellFacts, CellId, Event, FILE, JournalEntry, Phase, RunFacts, RunFilter, SCHEMA, Writer,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -47,7 +49,7 @@ pub(crate) struct Made<'a> {
     pub(crate) virtiofsd: &'a str,
     pub(crate) basis: Basis,
     /// What the journal says of the accelerator, where that does not fit the basis.
-    pub(crate) accelerator: Option<&'a str>,
+    pub(crate) accelerator: Option<Accelerator>,
     /// Seconds since some day.
     pub(crate) at: i64,
     /// What becomes of it.
@@ -92,12 +94,12 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
     }
     let version = |text: &str| text.parse::<PackageVersion>().unwrap();
     let (accelerator, kernel) = match made.basis {
-        Basis::Hardware => ("kvm", Some("6.12.41+deb13-amd64".to_owned())),
-        Basis::Emulated => ("tcg", None),
+        Basis::Hardware => (Accelerator::Kvm, Some("6.12.41+deb13-amd64".to_owned())),
+        Basis::Emulated => (Accelerator::Tcg, None),
     };
     let facts = CellFacts {
         basis: made.basis,
-        accelerator: made.accelerator.unwrap_or(accelerator).to_owned(),
+        accelerator: made.accelerator.clone().unwrap_or(accelerator),
         versions: [("virtiofsd".parse::<PackageName>().unwrap(), version(made.virtiofsd))].into(),
         suites: BTreeMap::new(),
         kernel,

@@ -2,6 +2,7 @@
 
 use crate::made::{End, Made, PROFILE, Said, journal, make, said};
 use model::verified::Basis;
+use reports::journal::Accelerator;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -291,7 +292,10 @@ fn nothing_is_written_back_as_hardware_that_was_emulated() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
     let (basis, fails) = (Basis::Hardware, (OFFERED, Component::Qemu, "no vhost-user-blk"));
-    make(&dir.path().join("run"), &Made { basis, accelerator: Some("tcg"), fails, at: 60, ..Made::default() });
+    make(
+        &dir.path().join("run"),
+        &Made { basis, accelerator: Some(Accelerator::Tcg), fails, at: 60, ..Made::default() },
+    );
     let written = said(dir.path(), &["write-back", "run", "--records", "records"]);
     assert_eq!(written.code, Some(0), "{}", written.stderr);
     let text = fs::read_to_string(records.join("verified/debian.yaml")).unwrap();

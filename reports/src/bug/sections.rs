@@ -219,7 +219,7 @@ impl Report<'_> {
             row("QEMU", qemu);
         }
         row("release", release(failed));
-        let kata = failed.cell.kata(&failed.profile.name).map(|kata| format!(", run as {kata}"));
+        let kata = failed.cell.kata(&failed.profile.name).map(|kata| format!(", run as {}", kata.words));
         let range = format!("Kata Containers {} (profile {})", failed.profile.range, failed.profile.name);
         row("asked for by", format!("{range}{}", kata.unwrap_or_default()));
         vec![Block::Lines(lines.join("\n"))]

@@ -354,7 +354,7 @@ fn what_is_not_the_releases_own_is_nobodys() {
     assert_eq!(ruling(&|maker| begins(maker, |_, shaped| *shaped = true)), Ruling::Nobody);
     let brought = |maker: &mut Maker| {
         if let Event::CellFacts { facts, .. } = &mut maker.journal.entries[1].event {
-            facts.candidates.insert(Component::Qemu, "mine".to_owned());
+            facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
         }
     };
     assert_eq!(ruling(&brought), Ruling::Nobody);

@@ -1,5 +1,6 @@
 //! The events, and the names of what they speak of.
 
+use super::evidence::{Accelerator, Candidate, ProbeAnswer};
 use super::run_facts::RunFacts;
 use jiff::Timestamp;
 use model::arch::Arch;
@@ -132,7 +133,8 @@ pub struct CellFacts {
     /// Hardware virtualization or emulation.
     pub basis: Basis,
     /// `kvm`, `tcg`.
-    pub accelerator: String,
+    #[schemars(with = "String")]
+    pub accelerator: Accelerator,
     /// Component package → exact version.
     #[schemars(with = "BTreeMap<String, String>")]
     pub versions: BTreeMap<PackageName, PackageVersion>,
@@ -154,10 +156,12 @@ pub struct CellFacts {
     /// What was accepted to make it: "accepted an expired Release".
     pub image_options: Vec<String>,
     /// What the environment answered to each probe.
-    pub environment: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub environment: BTreeMap<String, ProbeAnswer>,
     /// What took the place of the distro's own components: the file's name and checksum, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub candidates: BTreeMap<Component, String>,
+    #[schemars(with = "BTreeMap<Component, String>")]
+    pub candidates: BTreeMap<Component, Candidate>,
     /// Anything else a reader should know.
     pub notes: Vec<String>,
 }

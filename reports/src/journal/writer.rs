@@ -1,7 +1,7 @@
 //! Appending to a journal.
 
 use super::reader::{Journal, read_to_end};
-use super::{Event, FILE, JournalEntry, JournalError, MAX_LINE};
+use super::{Candidate, Event, FILE, JournalEntry, JournalError, MAX_LINE, ProbeAnswer};
 use crate::redact::{self, Redactor};
 use crate::signature;
 use jiff::Timestamp;
@@ -173,8 +173,8 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
         }
         Event::CellFacts { facts, .. } => {
             facts.suites.values_mut().for_each(&mut text);
-            facts.environment.values_mut().for_each(&mut text);
-            facts.candidates.values_mut().for_each(&mut text);
+            facts.environment.values_mut().filter_map(ProbeAnswer::words_mut).for_each(&mut text);
+            facts.candidates.values_mut().map(Candidate::text_mut).for_each(&mut text);
             facts.kernel.iter_mut().for_each(&mut text);
             list(&mut facts.image_options, &mut text);
             list(&mut facts.notes, &mut text);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::{RunFacts, RunFilter};
+use crate::journal::{Accelerator, RunFacts, RunFilter};
 use crate::run::{Run, RunEnding};
 use crate::sample::{BOOT, INSTALL, Maker, QMP, cell, facts, fail};
 use suites::outcome::Outcome;
@@ -140,7 +140,7 @@ fn what_cells_rest_on_is_never_mixed_and_a_shaped_run_stays_shaped() {
         (
             |event| {
                 if let Event::CellFacts { facts, .. } = event {
-                    (facts.basis, facts.accelerator) = (Basis::Hardware, "kvm".to_owned());
+                    (facts.basis, facts.accelerator) = (Basis::Hardware, Accelerator::Kvm);
                 }
             },
             "emulated and hardware",

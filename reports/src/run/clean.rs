@@ -2,7 +2,7 @@
 //!
 //! Every text of a run passes through here once, so that no report needs to think of it.
 
-use crate::journal::{CellFacts, Event, Journal, RunFilter};
+use crate::journal::{Candidate, CellFacts, Event, Journal, ProbeAnswer, RunFilter};
 use crate::redact::{self, Redactor};
 use crate::signature::signed;
 use std::collections::BTreeSet;
@@ -24,8 +24,9 @@ pub fn redactor(journal: &Journal) -> Redactor {
             }
             Event::CellFacts { facts, .. } => {
                 fetched.extend(facts.notes.iter().chain(&facts.image_options).filter_map(|t| cut(t)));
-                let values = facts.environment.values().chain(facts.candidates.values());
-                fetched.extend(values.chain(facts.suites.values()).filter_map(|t| cut(t)));
+                fetched.extend(facts.suites.values().filter_map(|t| cut(t)));
+                fetched.extend(facts.environment.values().filter_map(|answer| cut(answer.words())));
+                fetched.extend(facts.candidates.values().filter_map(|what| cut(&what.to_string())));
                 fetched.extend(cut(&facts.image));
             }
             Event::CellError { message, .. } => fetched.extend(cut(message)),
@@ -88,7 +89,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
     let list = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect();
     CellFacts {
         basis: facts.basis,
-        accelerator: redactor.line(&facts.accelerator),
+        accelerator: redactor.line(facts.accelerator.name()).into(),
         versions: facts.versions.clone(),
         suites: facts.suites.iter().map(|(package, suite)| (package.clone(), redactor.line(suite))).collect(),
         kernel: facts.kernel.as_ref().map(|k| own.line(k)),
@@ -97,8 +98,16 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
         image_cached: facts.image_cached,
         image_manifest: facts.image_manifest.as_ref().map(|file| redactor.line(file)),
         image_options: list(&facts.image_options),
-        environment: facts.environment.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect(),
-        candidates: facts.candidates.iter().map(|(one, what)| (*one, redactor.line(what))).collect(),
+        environment: facts
+            .environment
+            .iter()
+            .map(|(k, v)| (own.line(k), ProbeAnswer::from(redactor.line(v.words()))))
+            .collect(),
+        candidates: facts
+            .candidates
+            .iter()
+            .map(|(one, what)| (*one, Candidate::from(redactor.line(&what.to_string()))))
+            .collect(),
         notes: list(&facts.notes),
     }
 }

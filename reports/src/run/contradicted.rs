@@ -3,7 +3,7 @@
 //! A journal is whatever its maker says. Of two things in it that cannot both be true, the one counts that claims less:
 //! emulated and not hardware, candidates and not the distro's own packages, shaped and not the distro's keys.
 
-use crate::journal::CellFacts;
+use crate::journal::{Accelerator, Candidate, CellFacts, ProbeAnswer};
 use crate::redact::one_line;
 use suites::outcome::Component;
 
@@ -23,13 +23,17 @@ pub fn is_said_of_hardware(words: &str) -> bool {
 ///
 /// What is not stated counts as emulated, because `hardware` is the claim.
 pub(super) fn hardware_contradicted(facts: &CellFacts, emulated_guest: bool) -> Option<String> {
-    let said = |name: &str| facts.environment.get(name).map(|words| one_line(words, QUOTED));
-    let accelerator = facts.accelerator.as_str();
-    if !matches!(accelerator, "kvm" | "kvm in kvm") {
-        let given = if accelerator.is_empty() { "none".to_owned() } else { one_line(accelerator, QUOTED) };
-        return Some(format!("it says hardware, and of the accelerator: {given}"));
+    let quoted = |answer: &ProbeAnswer| one_line(answer.words(), QUOTED);
+    let said = |name: &str| facts.environment.get(name).map(quoted);
+    match &facts.accelerator {
+        Accelerator::Kvm | Accelerator::KvmInKvm => {}
+        other @ (Accelerator::KvmInTcg | Accelerator::Tcg | Accelerator::Other(_)) => {
+            let given = one_line(other.name(), QUOTED);
+            let given = if given.is_empty() { "none" } else { &given };
+            return Some(format!("it says hardware, and of the accelerator: {given}"));
+        }
     }
-    if let Some(why) = said("kvm").filter(|words| words != "yes") {
+    if let Some(why) = facts.environment.get("kvm").filter(|answer| **answer != ProbeAnswer::Yes).map(quoted) {
         return Some(format!("it says hardware, and of KVM: {why}"));
     }
     if let Some(why) = said("machine-without-kvm") {
@@ -57,7 +61,7 @@ pub(super) struct Stated {
     /// Somebody else than the distro vouches for the packages.
     pub(super) shaped: bool,
     /// What took the place of the distro's own components.
-    pub(super) brought: Vec<(Component, String)>,
+    pub(super) brought: Vec<(Component, Candidate)>,
 }
 
 impl Stated {
@@ -72,7 +76,9 @@ impl Stated {
             stated.shaped |= shapes(name);
             if name == "--component" {
                 let (component, what) = value.split_once(' ').unwrap_or((value, ""));
-                stated.brought.extend(Component::of_name(component).map(|component| (component, what.to_owned())));
+                stated.brought.extend(
+                    Component::of_name(component).map(|component| (component, Candidate::from(what.to_owned()))),
+                );
             }
         }
         // What follows a `--` is no option of ours.
@@ -100,10 +106,10 @@ mod tests {
     fn hardware_is_believed_where_nothing_else_says_otherwise() {
         let hardware = facts(Basis::Hardware);
         assert_eq!(hardware_contradicted(&hardware, false), None);
-        let nested = CellFacts { accelerator: "kvm in kvm".to_owned(), ..hardware.clone() };
+        let nested = CellFacts { accelerator: Accelerator::KvmInKvm, ..hardware.clone() };
         assert_eq!(hardware_contradicted(&nested, false), None);
         for accelerator in ["tcg", "kvm in tcg", "", "KVM", "kvm,tcg"] {
-            let facts = CellFacts { accelerator: accelerator.to_owned(), ..hardware.clone() };
+            let facts = CellFacts { accelerator: accelerator.to_owned().into(), ..hardware.clone() };
             let why = hardware_contradicted(&facts, false).unwrap();
             assert!(why.starts_with("it says hardware, and of the accelerator: "), "{why}");
         }
@@ -125,7 +131,7 @@ mod tests {
             ("processor", "nothing tells whether the processor is emulated", false),
         ] {
             let mut facts = facts(Basis::Hardware);
-            facts.environment.insert(name.to_owned(), words.to_owned());
+            facts.environment.insert(name.to_owned(), words.to_owned().into());
             assert_eq!(hardware_contradicted(&facts, false).is_none(), is_believed, "{name}: {words}");
         }
     }
@@ -151,7 +157,7 @@ mod tests {
             assert_eq!((stated.candidate, stated.shaped), (candidate, shaped), "{options:?} {argv:?}");
         }
         let stated = Stated::of(&strings(&["--component qemu of debian:12 (sha256 0123)", "--component what x"]), &[]);
-        assert_eq!(stated.brought, [(Component::Qemu, "of debian:12 (sha256 0123)".to_owned())]);
+        assert_eq!(stated.brought, [(Component::Qemu, Candidate::OfRelease("debian:12 (sha256 0123)".to_owned()))]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) fn take_out_candidates(facts: &mut CellFacts) {
         let Some(name) = prefixes.into_iter().find_map(|prefix| name.strip_prefix(prefix)) else { return true };
         // A name that nobody knows counts against as much as any.
         let component = Component::of_name(name).unwrap_or(Component::Qemu);
-        candidates.entry(component).or_insert_with(|| what.clone());
+        candidates.entry(component).or_insert_with(|| what.to_string().into());
         false
     });
 }
@@ -29,10 +29,11 @@ pub(super) fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
     if new.basis == Basis::Emulated {
         known.basis = Basis::Emulated;
     }
-    for (old, new) in [(&mut known.accelerator, new.accelerator), (&mut known.image, new.image)] {
-        if !new.is_empty() {
-            *old = new;
-        }
+    if !new.accelerator.name().is_empty() {
+        known.accelerator = new.accelerator;
+    }
+    if !new.image.is_empty() {
+        known.image = new.image;
     }
     known.versions.extend(new.versions);
     known.suites.extend(new.suites);

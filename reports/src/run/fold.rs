@@ -223,7 +223,7 @@ impl Folding {
                     take_out_candidates(&mut facts);
                 }
                 for (component, what) in &stated.brought {
-                    facts.candidates.entry(*component).or_insert_with(|| redactor.line(what));
+                    facts.candidates.entry(*component).or_insert_with(|| redactor.line(&what.to_string()).into());
                 }
                 add_facts(&mut self.cell.facts, facts);
                 self.weigh_basis();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::{Event, RunFacts, RunFilter};
+use crate::journal::{Candidate, Event, RunFacts, RunFilter};
 use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, strings};
 use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
@@ -61,7 +61,7 @@ fn nothing_of_a_mirror_or_a_terminal_is_left() {
 #[test]
 fn nothing_of_a_mirror_or_a_terminal_is_left_of_a_candidate() {
     let mut facts = crate::sample::facts(Basis::Hardware);
-    facts.candidates.insert(Component::Qemu, "http://user:pass@mirror.example/qemu \u{1b}[1m".to_owned());
+    facts.candidates.insert(Component::Qemu, "http://user:pass@mirror.example/qemu \u{1b}[1m".to_owned().into());
     let mut maker = Maker::default();
     maker.push(Event::CellFacts { cell: cell("13"), facts });
     let run = fold(&maker.journal);
@@ -171,7 +171,7 @@ fn a_cell_whose_journal_contradicts_hardware_is_emulated() {
 
 fn said_to_be_hardware(accelerator: &str) -> Event {
     let facts = crate::sample::facts(Basis::Hardware);
-    Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned(), ..facts } }
+    Event::CellFacts { cell: cell("13"), facts: CellFacts { accelerator: accelerator.to_owned().into(), ..facts } }
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn what_a_runs_options_say_counts_where_its_stamps_are_gone() {
     let run = fold(&maker.journal);
     assert!(run.candidate && !run.shaped);
     let candidates = &run.cells[&cell("13")].facts.as_ref().unwrap().candidates;
-    assert_eq!(*candidates, [(Component::Qemu, "mine (sha256 0123)".to_owned())].into());
+    assert_eq!(*candidates, [(Component::Qemu, Candidate::File("mine (sha256 0123)".to_owned()))].into());
 }
 
 #[test]

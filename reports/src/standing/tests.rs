@@ -401,7 +401,7 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     let mut maker = run(|t| (t == VSOCK).then_some(Outcome::Pass));
     for entry in &mut maker.journal.entries {
         if let crate::journal::Event::CellFacts { facts, .. } = &mut entry.event {
-            facts.candidates.insert(Component::Virtiofsd, "mine (sha256 0123)".to_owned());
+            facts.candidates.insert(Component::Virtiofsd, "mine (sha256 0123)".to_owned().into());
         }
     }
     let (matrix, entries) = (judged(&maker), recorded());

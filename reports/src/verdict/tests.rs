@@ -255,7 +255,7 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
 
 #[test]
 fn another_releases_kernel_is_in_all_guests_and_a_file_in_katas_alone() {
-    let own = |capability, what: &str| !rests_on(capability, Component::Kernel, what);
+    let own = |capability, what: &str| !rests_on(capability, Component::Kernel, &what.to_owned().into());
     for (capability, is_own) in [
         (Capability::VmmBoot, false),
         (Capability::FsVirtioFs, false),
@@ -271,8 +271,9 @@ fn another_releases_kernel_is_in_all_guests_and_a_file_in_katas_alone() {
 
 #[test]
 fn a_vmm_that_is_brought_along_is_in_its_own_guests_alone() {
+    let mine = Candidate::File("mine".to_owned());
     let with = |component| -> Vec<Capability> {
-        Capability::ALL.iter().copied().filter(|capability| rests_on(*capability, component, "mine")).collect()
+        Capability::ALL.iter().copied().filter(|capability| rests_on(*capability, component, &mine)).collect()
     };
     for component in Component::ALL {
         if let Some(own) = Capability::of_other_vmm(*component) {
@@ -294,7 +295,7 @@ fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
     let mut evidence = evidence(&all);
     evidence.environment = Some(Environment::Vm);
-    evidence.candidates = [(Virtiofsd, "mine (sha256 0123)".to_owned())].into();
+    evidence.candidates = [(Virtiofsd, Candidate::File("mine (sha256 0123)".to_owned()))].into();
     let profile = Profile::find("go-3.29").unwrap();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
@@ -303,7 +304,7 @@ fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     assert_eq!(judged[&Capability::FsVirtioFs].verdict, Verdict::Partial);
     assert_eq!(judged[&Capability::VmmBoot].verdict, Verdict::Supported);
     assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
-    evidence.candidates = [(Qemu, "mine (sha256 4567)".to_owned())].into();
+    evidence.candidates = [(Qemu, Candidate::File("mine (sha256 4567)".to_owned()))].into();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     for (capability, expected) in [
         (Capability::VmmBoot, Verdict::Partial),
@@ -349,8 +350,10 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
     }
     // A candidate changes nothing about it, but is named.
     let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
-    let evidence =
-        Evidence { candidates: [(Qemu, "mine (sha256 1)".to_owned())].into(), ..evidence(&[(A, &[Outcome::Pass])]) };
+    let evidence = Evidence {
+        candidates: [(Qemu, Candidate::File("mine (sha256 1)".to_owned()))].into(),
+        ..evidence(&[(A, &[Outcome::Pass])])
+    };
     let judgement = judge(&catalogue, &go(), &evidence).remove(&Capability::VmmVfio).unwrap();
     assert_eq!(judgement.verdict, Verdict::Offered);
     assert!(judgement.workaround.unwrap().contains("qemu mine"));

@@ -247,13 +247,13 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     let conflicts = matrix.conflicts.iter().filter(|conflict| conflict.cell == cell.cell);
     all.extend(conflicts.map(|conflict| ("conflict".to_owned(), conflict.what.clone())));
     if let Some(facts) = &cell.facts {
-        all.push(("accelerator".to_owned(), facts.accelerator.clone()));
+        all.push(("accelerator".to_owned(), facts.accelerator.to_string()));
         all.push(("image".to_owned(), facts.image.clone()));
         all.extend(facts.kernel.iter().map(|k| ("kernel".to_owned(), k.clone())));
         all.extend(facts.versions.iter().map(|(k, v)| (format!("version.{k}"), v.to_string())));
         all.extend(facts.suites.iter().map(|(k, v)| (format!("suite.{k}"), v.clone())));
-        all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.clone())));
-        all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.clone())));
+        all.extend(facts.candidates.iter().map(|(k, v)| (format!("candidate.{k}"), v.to_string())));
+        all.extend(facts.environment.iter().map(|(k, v)| (format!("environment.{k}"), v.to_string())));
         all.extend(facts.image_options.iter().map(|v| ("image-option".to_owned(), v.clone())));
     }
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {

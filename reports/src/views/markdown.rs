@@ -214,7 +214,7 @@ fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
                     .collect::<Vec<_>>()
                     .join("<br>")
             });
-            let accelerator = facts.map_or("", |f| f.accelerator.as_str());
+            let accelerator = facts.map_or("", |f| f.accelerator.name());
             vec![
                 escape(&labels.of(cell)),
                 escape(&format!("{} {accelerator}", wording::basis(cell.basis()))),

@@ -98,7 +98,7 @@ fn doubts(standings: &Standings<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{Event, RunFacts};
+    use crate::journal::{Accelerator, Event, RunFacts};
     use crate::sample::{self, TDX, beside, cell, judged, recorded, run};
 
     fn changed(change: impl Fn(&mut Event)) -> crate::matrix::Matrix {
@@ -109,7 +109,7 @@ mod tests {
 
     fn on_hardware(event: &mut Event) {
         if let Event::CellFacts { facts, .. } = event {
-            (facts.basis, facts.accelerator) = (Basis::Hardware, "kvm".to_owned());
+            (facts.basis, facts.accelerator) = (Basis::Hardware, Accelerator::Kvm);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a run writes back into the records.
 
 use crate::journal::CellFacts;
-use crate::matrix::{CellReport, Matrix};
+use crate::matrix::{CellReport, Matrix, RunKata};
 use crate::redact;
 use crate::run::{RunEnding, day};
 use crate::signature::{MAX_CAUSE, recorded_cause};
@@ -170,7 +170,7 @@ fn entry(
     katas: bool,
 ) -> Option<VerifiedEntry> {
     let facts = cell.facts.as_ref()?;
-    let kata = cell.kata(profile).filter(|_| katas).and_then(|text| kata(text, profile, facts));
+    let kata = cell.kata(profile).filter(|_| katas).and_then(|kata| verified_kata(kata, profile, facts));
     // Without a Kata its results are as untested as all else.
     let is_katas = |capability: Capability| capability.area() == Area::Kata && cell.kata(profile).is_some();
     if (katas && kata.is_none()) || (!katas && !facts.candidates.is_empty()) {
@@ -199,10 +199,10 @@ fn entry(
     })
 }
 
-/// The Kata of a cell from its evidence, `3.30.0 (Go, sha256 …)`.
-fn kata(text: &str, profile: &str, facts: &CellFacts) -> Option<VerifiedKata> {
-    let version = text.split(' ').next()?.parse().ok()?;
-    Some(VerifiedKata { version, runtime: Runtime::of_profile(profile)?, brought: facts.candidates.clone() })
+fn verified_kata(kata: &RunKata, profile: &str, facts: &CellFacts) -> Option<VerifiedKata> {
+    let version = kata.version?;
+    let brought = facts.candidates.iter().map(|(component, what)| (*component, what.to_string())).collect();
+    Some(VerifiedKata { version, runtime: Runtime::of_profile(profile)?, brought })
 }
 
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {

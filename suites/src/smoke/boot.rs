@@ -5,6 +5,7 @@ use super::guest_files::{memory_kib, read};
 use super::hotplug::waits::Wait;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
+use crate::elsewhere::Untold;
 use crate::ensure;
 use crate::environment::{Machine, Question};
 use crate::reproducer::{GuestCommands, Reproducer};
@@ -29,7 +30,9 @@ pub(super) static ROWS: &[Row] = &[
             is_about_booting: true,
         })),
     row!(Machine(guest_has_the_cpus_and_memory_asked_for), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
-    row!(Machine(guest_console_reaches_the_host), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
+    row!(Machine(guest_console_reaches_the_host), &[Capability::VmmBoot], Qemu)
+        .blocked_by(BOOTS)
+        .untold(Untold::OnPower),
 ];
 
 /// The kernel boots under the profile's QEMU arguments to userspace, and it is the kernel of the record's package.

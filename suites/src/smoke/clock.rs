@@ -5,6 +5,7 @@ use super::guest_files::{has_module, list, load, read};
 use super::hotplug::waits::lacking;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
+use crate::elsewhere::Untold;
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question};
 use crate::outcome::Component;
@@ -20,6 +21,7 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(guest_reads_its_hosts_clock)
     .places(&[Place::OwnGuest])
     .blocked_by(BOOTS)
     .needs(&[Need::Kvm])
+    .untold(Untold::Elsewhere)
     .seconds(120)];
 
 /// How long the guest is paused.

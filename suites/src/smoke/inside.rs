@@ -4,6 +4,7 @@ use super::BOOTS;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, OwnProcess};
+use crate::elsewhere::Untold;
 use crate::ensure;
 use crate::group::Group;
 use crate::reproducer::{GuestCommands, Reproducer};
@@ -18,15 +19,16 @@ use std::path::{Path, PathBuf};
 const SOURCE: &str = include_str!("inside.rs");
 
 pub(super) static ROWS: &[Row] = &[
-    row!(Inside(guest_has_entropy_from_virtio_rng), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS).reproduced(
-        Reproducer::Guest(GuestCommands {
+    row!(Inside(guest_has_entropy_from_virtio_rng), &[Capability::VmmBoot], Qemu)
+        .blocked_by(BOOTS)
+        .untold(Untold::OnZ)
+        .reproduced(Reproducer::Guest(GuestCommands {
             arguments: &["-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"],
             modules: &["virtio_pci", "virtio_rng"],
             commands: "grep '^virtio_rng' /sys/class/misc/hw_random/rng_current && \
                        [ \"$(head -c 4096 /dev/hwrng | wc -c)\" -eq 4096 ]",
             is_about_booting: false,
-        }),
-    ),
+        })),
     row!(Inside(guest_has_cgroup_v2_and_its_controllers), &[Capability::KernelGuest], Kernel)
         .blocked_by(BOOTS)
         .reproduced(Reproducer::Guest(GuestCommands {

@@ -118,7 +118,7 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// The word in the evidence.
+    /// The word for it.
     pub fn name(&self) -> &'static str {
         match self {
             Accelerator::Kvm => "kvm",

@@ -395,7 +395,7 @@ fn journal(made: &Made, outcomes: &[u8], catalogue: &[Test]) -> Journal {
     }
     maker.push(Event::CellStarted { cell: cell("13") });
     let mut facts = sample::facts(model::verified::Basis::Emulated);
-    let mine = (Component::Virtiofsd, "mine (sha256 0123)".to_owned());
+    let mine = (Component::Virtiofsd, crate::journal::Candidate::File("mine (sha256 0123)".to_owned()));
     facts.candidates.extend(made.brought.then_some(mine));
     maker.push(Event::CellFacts { cell: cell("13"), facts });
     for (number, kind) in outcomes.iter().enumerate() {
@@ -452,7 +452,7 @@ proptest! {
             _ => skip(&printed),
         };
         let mut facts = sample::facts(model::verified::Basis::Emulated);
-        facts.environment.insert(printed.clone(), printed.clone());
+        facts.environment.insert(printed.clone(), printed.clone().into());
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);
         maker.push(Event::CellFacts { cell: cell("13"), facts });

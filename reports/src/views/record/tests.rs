@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::Event;
+use crate::journal::{Candidate, Event, ProbeAnswer};
 use crate::sample::{self, BOOT, RENAME, cell, judged, recorded, run, skip};
 use model::verified::{Basis, VerifiedCapability};
 use suites::capability::Capability;
@@ -131,8 +131,8 @@ fn under_kata(kata: Option<&str>, brought: Option<&str>) -> Vec<(String, Verifie
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
         if let Event::CellFacts { facts, .. } = &mut entry.event {
-            facts.environment.extend(kata.map(|kata| ("kata-go-3.29".to_owned(), kata.to_owned())));
-            facts.candidates.extend(brought.map(|what| (Component::Virtiofsd, what.to_owned())));
+            facts.environment.extend(kata.map(|kata| ("kata-go-3.29".to_owned(), ProbeAnswer::Words(kata.to_owned()))));
+            facts.candidates.extend(brought.map(|what| (Component::Virtiofsd, Candidate::File(what.to_owned()))));
         }
     }
     let end = maker.journal.entries.split_off(maker.journal.entries.len() - 2);

@@ -37,8 +37,8 @@ fn of_run(here: &Here<'_>, cell: &SiteCell<'_>, report: &CellReport, facts: &Cel
         text("image made", format!("{}{cached}", made.strftime("%Y-%m-%d %H:%M UTC")));
     }
     facts.image_options.iter().for_each(|option| text("image option", option.clone()));
-    facts.candidates.iter().for_each(|(component, what)| text(&format!("candidate {component}"), what.clone()));
-    facts.environment.iter().for_each(|(probe, answer)| text(probe, answer.clone()));
+    facts.candidates.iter().for_each(|(component, what)| text(&format!("candidate {component}"), what.to_string()));
+    facts.environment.iter().for_each(|(probe, answer)| text(probe, answer.to_string()));
     facts.notes.iter().for_each(|note| text("note", note.clone()));
     report.phases.iter().for_each(|(phase, millis)| text(&format!("phase {phase}"), wording::duration(*millis)));
     let packages = facts.versions.keys().map(|name| {

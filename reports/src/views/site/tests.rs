@@ -386,7 +386,7 @@ fn what_a_journal_names_neither_leaves_the_folder_nor_becomes_markup() {
         for name in bad {
             let mut facts = sample::facts(Basis::Emulated);
             facts.kernel = Some(name.to_owned());
-            facts.environment.insert(name.to_owned(), name.to_owned());
+            facts.environment.insert(name.to_owned(), name.to_owned().into());
             facts.image_manifest = Some(name.to_owned());
             facts.image_options = sample::strings(&bad);
             maker.push(Event::CellFacts { cell: id.clone(), facts });

@@ -6,7 +6,7 @@
 
 use super::{Site, SiteRun};
 use crate::journal::CellId;
-use crate::matrix::CellReport;
+use crate::matrix::{CellReport, RunKata};
 use crate::package_change::differing;
 use crate::run::RunEnding;
 use crate::standing::by_profiles;
@@ -96,6 +96,7 @@ fn is_clear(verdict: Verdict) -> bool {
 /// What else differs between what two runs showed of a cell.
 fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String> {
     let mut all = Vec::new();
+    let (katas_then, katas_now) = (&then.report.katas, &now.report.katas);
     if let (Some(then), Some(now)) = (&then.report.facts, &now.report.facts) {
         let packages = differing(&then.versions, &now.versions);
         all.extend(packages.iter().take(MOST_PACKAGES).map(|package| format!("{} {}", package.name, package.turn())));
@@ -109,12 +110,11 @@ fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String
             now.kernel.as_deref().unwrap_or(unknown),
         ));
         all.extend(turned("basis", wording::basis(Some(then.basis)), wording::basis(Some(now.basis))));
-        // The Kata that was run, by profile, is a fact of the environment.
-        let katas = |name: &&String| name.starts_with("kata-");
-        let names = then.environment.keys().chain(now.environment.keys()).filter(katas);
-        for name in names.collect::<BTreeSet<&String>>() {
-            let of = |facts: &BTreeMap<String, String>| facts.get(name).map_or("none", String::as_str).to_owned();
-            all.extend(turned(name, &of(&then.environment), &of(&now.environment)));
+        for profile in katas_then.keys().chain(katas_now.keys()).collect::<BTreeSet<&String>>() {
+            let of = |katas: &BTreeMap<String, RunKata>| {
+                katas.get(profile).map_or_else(|| "none".to_owned(), |kata| kata.words.clone())
+            };
+            all.extend(turned(&format!("kata-{profile}"), &of(katas_then), &of(katas_now)));
         }
     }
     if let (Some(then), Some(now)) = (site.runs.get(then.run), site.runs.get(now.run)) {
@@ -212,7 +212,7 @@ mod tests {
         }
         let brought = |matrix: &mut Matrix| {
             let facts = matrix.cells[0].facts.as_mut().unwrap();
-            facts.candidates.insert(Component::Qemu, "mine".to_owned());
+            facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
         };
         assert_eq!(elsewhere(&brought), Vec::<String>::new());
         let under_another = |matrix: &mut Matrix| {

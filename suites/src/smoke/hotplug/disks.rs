@@ -7,6 +7,7 @@ use super::waits::{Wait, within};
 use super::{CONTAINERS, DEVICE, FOR_ROOT_PORT, VIRTIO_BLK, behind, thing_of};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
+use crate::elsewhere::Untold;
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question, Setting};
 use crate::row::{Row, row};
@@ -35,6 +36,7 @@ pub(in crate::smoke) static ROWS: &[Row] = &[
         .places(&[Place::OwnGuest])
         .blocked_by(CONTAINERS)
         .needs(&[Need::IoUring])
+        .untold(Untold::Elsewhere)
         .seconds(180),
 ];
 

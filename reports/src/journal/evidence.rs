@@ -1,0 +1,195 @@
+//! What the evidence of a cell says in words of a closed list, and what it says in words of its own.
+//!
+//! A journal has all of it as text, and one of somebody else's may have any: what nobody knows is kept as it is.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What runs the processors of guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Accelerator {
+    /// KVM of the machine that runs the tests.
+    Kvm,
+    /// KVM in a virtual machine of ours, which has KVM below it.
+    KvmInKvm,
+    /// KVM in a virtual machine of ours that is emulated.
+    KvmInTcg,
+    /// Emulation.
+    Tcg,
+    /// What no version of ours writes; empty where nothing is stated.
+    Other(String),
+}
+
+impl Accelerator {
+    /// The word for it.
+    pub fn name(&self) -> &str {
+        match self {
+            Accelerator::Kvm => "kvm",
+            Accelerator::KvmInKvm => "kvm in kvm",
+            Accelerator::KvmInTcg => "kvm in tcg",
+            Accelerator::Tcg => "tcg",
+            Accelerator::Other(text) => text,
+        }
+    }
+
+    /// Whether guests run under KVM, whatever that rests on.
+    pub(crate) fn is_kvm(&self) -> bool {
+        match self {
+            Accelerator::Kvm | Accelerator::KvmInKvm | Accelerator::KvmInTcg => true,
+            Accelerator::Tcg | Accelerator::Other(_) => false,
+        }
+    }
+}
+
+impl From<String> for Accelerator {
+    fn from(text: String) -> Accelerator {
+        let known = [Accelerator::Kvm, Accelerator::KvmInKvm, Accelerator::KvmInTcg, Accelerator::Tcg];
+        known.into_iter().find(|one| one.name() == text).unwrap_or(Accelerator::Other(text))
+    }
+}
+
+impl From<Accelerator> for String {
+    fn from(accelerator: Accelerator) -> String {
+        accelerator.to_string()
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What took the place of a distro's own component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Candidate {
+    /// Another release's, `debian:13 (linux-image-amd64 6.12)`: its kernel comes with its modules, for all guests.
+    OfRelease(String),
+    /// A file, by its name and checksum: `mine (sha256 0123)`.
+    File(String),
+}
+
+/// How the words begin for a component that is another release's.
+const OF_A_RELEASE: &str = "of ";
+
+impl Candidate {
+    /// What is said of it, which is to be cleaned.
+    pub(crate) fn text_mut(&mut self) -> &mut String {
+        match self {
+            Candidate::OfRelease(text) | Candidate::File(text) => text,
+        }
+    }
+}
+
+impl From<String> for Candidate {
+    fn from(text: String) -> Candidate {
+        match text.strip_prefix(OF_A_RELEASE) {
+            Some(release) => Candidate::OfRelease(release.to_owned()),
+            None => Candidate::File(text),
+        }
+    }
+}
+
+impl From<Candidate> for String {
+    fn from(candidate: Candidate) -> String {
+        candidate.to_string()
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Candidate::OfRelease(release) => write!(f, "{OF_A_RELEASE}{release}"),
+            Candidate::File(file) => f.write_str(file),
+        }
+    }
+}
+
+/// What an environment answered to a probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum ProbeAnswer {
+    /// It is there, or can be done.
+    Yes,
+    /// Why it is not, how much of it there is, or what is told of it, for people.
+    Words(String),
+}
+
+impl ProbeAnswer {
+    /// The words for it.
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            ProbeAnswer::Yes => "yes",
+            ProbeAnswer::Words(words) => words,
+        }
+    }
+
+    /// Words that are to be cleaned.
+    pub(crate) fn words_mut(&mut self) -> Option<&mut String> {
+        match self {
+            ProbeAnswer::Yes => None,
+            ProbeAnswer::Words(words) => Some(words),
+        }
+    }
+}
+
+impl From<String> for ProbeAnswer {
+    fn from(words: String) -> ProbeAnswer {
+        if words == ProbeAnswer::Yes.words() { ProbeAnswer::Yes } else { ProbeAnswer::Words(words) }
+    }
+}
+
+impl From<ProbeAnswer> for String {
+    fn from(answer: ProbeAnswer) -> String {
+        answer.to_string()
+    }
+}
+
+impl fmt::Display for ProbeAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journals_have_answers_in_the_words_that_they_always_had() {
+        for (words, answer) in
+            [("yes", ProbeAnswer::Yes), ("there is no /dev/kvm", ProbeAnswer::Words("there is no /dev/kvm".to_owned()))]
+        {
+            assert_eq!(serde_json::to_value(&answer).unwrap(), words);
+            assert_eq!(serde_json::from_value::<ProbeAnswer>(words.into()).unwrap(), answer);
+        }
+    }
+
+    #[test]
+    fn journals_have_candidates_in_the_words_that_they_always_had() {
+        for (words, candidate) in [
+            ("of debian:13 (qemu 1:10)", Candidate::OfRelease("debian:13 (qemu 1:10)".to_owned())),
+            ("mine (sha256 0123)", Candidate::File("mine (sha256 0123)".to_owned())),
+        ] {
+            assert_eq!(serde_json::to_value(&candidate).unwrap(), words);
+            assert_eq!(serde_json::from_value::<Candidate>(words.into()).unwrap(), candidate);
+        }
+    }
+
+    #[test]
+    fn journals_have_the_words_that_they_always_had() {
+        for (word, accelerator) in [
+            ("kvm", Accelerator::Kvm),
+            ("kvm in kvm", Accelerator::KvmInKvm),
+            ("kvm in tcg", Accelerator::KvmInTcg),
+            ("tcg", Accelerator::Tcg),
+            ("", Accelerator::Other(String::new())),
+            ("kvm,tcg", Accelerator::Other("kvm,tcg".to_owned())),
+        ] {
+            assert_eq!(serde_json::to_value(&accelerator).unwrap(), word);
+            assert_eq!(serde_json::from_value::<Accelerator>(word.into()).unwrap(), accelerator);
+        }
+    }
+}
