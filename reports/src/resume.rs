@@ -172,7 +172,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     let mut all = Vec::new();
     let mut unlike = |what: &str, first: &str, now: &str| {
         if first != now {
-            all.push(format!("{what}: it was begun with {}, and this is {}", shown(first), shown(now)));
+            all.push(format!("{what}: it was started with {}, now it is {}", shown(first), shown(now)));
         }
     };
     unlike("kata-qualify", &first.program, &now.program);
@@ -450,7 +450,7 @@ mod tests {
             event
         };
         assert_eq!(differences(&of(4096), &of(4096)), Vec::<String>::new());
-        let expected = "options: it was begun with --vm-memory 4096, and this is --vm-memory 2048";
+        let expected = "options: it was started with --vm-memory 4096, now it is --vm-memory 2048";
         assert_eq!(differences(&of(4096), &of(2048)), [expected]);
     }
 

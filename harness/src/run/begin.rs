@@ -30,7 +30,7 @@ pub enum NotResumable {
     #[error("it came to its end: `kata-qualify rerun` runs what did not pass")]
     Finished,
     /// It is asked for otherwise than it was begun: a line of words for each difference.
-    #[error("it goes on only as it was begun, or its verdicts would rest on two things:\n{}", .0.join("\n"))]
+    #[error("it goes on only with what it was started with, so that all its verdicts rest on the same:\n{}", .0.join("\n"))]
     Differs(Vec<String>),
 }
 

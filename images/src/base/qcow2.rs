@@ -177,7 +177,7 @@ impl Header {
         let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
             true => Ok(()),
             false => {
-                Err(format!("was cut short: it has {length} bytes and points behind them, at {from}: fetch it again"))
+                Err(format!("was cut short: it ends at byte {length}, but its tables point to {from}: fetch it again"))
             }
         };
         let read = |from: u64, bytes: u64| {

@@ -116,7 +116,7 @@ pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<
 fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, Failure> {
     let path = Path::new(&file.place);
     if file.checksum.is_none() || file.is_address() {
-        let reason = "expected a file of this machine with the checksum that its export told: FILE#sha256:HEX";
+        let reason = "expected a file on this machine with the checksum that its export printed: FILE#sha256:HEX";
         return Err(refused(file.name().as_bytes(), reason));
     }
     let go_on = || match cancel.load(Ordering::Relaxed) {
@@ -292,7 +292,7 @@ mod tests {
         let sum = export(&made(&here), &to).unwrap();
         let said = |file: &ExternalFile| import(file, &there, &cancel()).unwrap_err().to_string();
         let without = ExternalFile { checksum: None, ..file(&to, &sum) };
-        assert!(said(&without).contains("with the checksum that its export told"));
+        assert!(said(&without).contains("with the checksum that its export printed"));
         let mut bytes = std::fs::read(&to).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&to, bytes).unwrap();

@@ -310,7 +310,7 @@ impl PreparedFiles {
         });
         // All is written by now, and in effect perhaps.
         let (not_effective, mut problems) = read.unwrap_or_else(|error| {
-            let message = format!("it is written, and whether it has an effect cannot be told: {error}");
+            let message = format!("it is written, but whether it has an effect is not known: {error}");
             (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
         });
         let dangling = self.old.iter().flat_map(|old| dangling::remove(root, old));

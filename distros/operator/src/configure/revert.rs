@@ -99,7 +99,7 @@ pub(super) fn revert_but(
                     _ if changed.is_empty() => {}
                     _ if force => {
                         let path = file.path.display();
-                        reverted.forced.push(format!("{path}: {keys} had another value by now, and goes too"));
+                        reverted.forced.push(format!("{path}: {keys} had been changed, and goes too"));
                     }
                     in_handler => {
                         let why = match in_handler {
@@ -107,7 +107,7 @@ pub(super) fn revert_but(
                                 let how = to_mend(step.text().unwrap_or_default(), state, &changed);
                                 format!("others have changed the handler, which stays whole: {how}")
                             }
-                            false => format!("{keys} has another value by now"),
+                            false => format!("{keys} has another value now"),
                         };
                         reverted.kept.push(NotReverted { path: file.path.clone(), why, by_force: true });
                     }
@@ -363,7 +363,7 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         // What others have in it would go with what is ours.
         FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
-            let why = format!("it is not TOML any more, so that nobody can tell what of it is ours: {why}: mend it");
+            let why = format!("it is not TOML any more, so nobody can see what in it is ours: {why}: mend it");
             return Err(stays(why, false));
         }
         FileState::Foreign if !force => {

@@ -89,7 +89,7 @@ impl Distribution {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
             Ok(stated) => stated,
-            Err(why) => return Ok(Err(format!("{why}: mend it, it may say where the data is"))),
+            Err(why) => return Ok(Err(format!("{why}: mend it, because this file can set the data directory"))),
         };
         let mut data = PathBuf::from(default);
         for (file, keys) in stated {

@@ -43,7 +43,7 @@ impl ApiGuest {
         claims: &Claims,
         paths: GuestPaths,
     ) -> Result<ApiGuest, Box<NotStarted>> {
-        let kind = Kind::of(vmm).ok_or_else(|| Stop::error(format!("{vmm} is no VMM that is told by an API")))?;
+        let kind = Kind::of(vmm).ok_or_else(|| Stop::error(format!("{vmm} is no VMM that is driven by an API")))?;
         let deadlines = Deadlines::of(provided.nested);
         let guest = guest(kind, vmm, profile, share, provided, claims, &paths)?;
         let plan = plan(kind, profile, &guest);
