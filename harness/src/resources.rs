@@ -24,7 +24,7 @@ pub struct Resources {
     pub docker: Option<Docker>,
     /// Whether containers may be given this machine's KVM, or why not.
     pub kvm: Result<(), KvmWithheld>,
-    /// Whom the run's containers and volumes belong to.
+    /// The run that its containers and volumes are labelled with.
     pub owner: OwningRun,
     /// Virtual machines.
     pub machines: Machines,

@@ -64,9 +64,9 @@ fn key(planned: &PlannedTest, profile: &str) -> Key {
 pub struct Schedule {
     /// All of them.
     units: Vec<Unit>,
-    /// Those of the current environment, or of the next one.
+    /// The units of the current environment, or of the next one.
     left: Vec<Unit>,
-    /// Those that wait for a machine with several CPUs.
+    /// The units that wait for a machine with several CPUs.
     later: Vec<Unit>,
     /// Whether the current machine, or the next one, needs several CPUs.
     is_wide: bool,

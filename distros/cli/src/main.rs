@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     };
     let exit = match run(&arguments) {
         Ok(exit) => exit,
-        // Whoever read the output has seen enough: `kata-osinfo show | head`.
+        // The reader of the output has seen enough: `kata-osinfo show | head`.
         Err(error) if is_broken_pipe(&error) => Exit::Ok,
         Err(error) => report(&error, arguments.command.is_json()),
     };

@@ -280,7 +280,7 @@ impl Invocation {
         let confinement = self.confinement;
         let filter = Filter::of_strangers()?;
         let prepare = move || {
-            // Whoever ends this program ends what it runs.
+            // The death of this program ends what it runs.
             let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
             rustix::process::set_parent_process_death_signal(Some(signal))?;
             if let Some(root) = &chroot {

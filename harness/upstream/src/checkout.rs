@@ -184,7 +184,7 @@ impl Checkout {
         Ok(versions)
     }
 
-    /// Those of the files that are there at a tag; `None` without the tag.
+    /// The files among these that exist at a tag; `None` without the tag.
     pub(crate) fn tree(&self, tag: &str, paths: &[&str]) -> Result<Option<Tree>, CheckoutError> {
         let references = ["refs/tags/", "refs/heads/", "refs/remotes/origin/"];
         let mut listed = None;

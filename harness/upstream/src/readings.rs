@@ -100,7 +100,7 @@ struct UpstreamChange {
 }
 
 impl Readings {
-    /// Those of a runtime that are part of the program.
+    /// The readings of a runtime that are part of the program.
     pub fn of(runtime: Runtime) -> &'static Readings {
         match runtime {
             Runtime::Go => &GO,

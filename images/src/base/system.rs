@@ -30,9 +30,9 @@ pub enum WrongSystem {
     Arch {
         /// The image.
         name: String,
-        /// That of what is in it: `aarch64`, `64-bit RISC-V`.
+        /// The architecture of its programs: `aarch64`, `64-bit RISC-V`.
         found: String,
-        /// That of the release.
+        /// The architecture of the release.
         wanted: Arch,
     },
 }

@@ -75,7 +75,7 @@ pub struct Site<'a> {
     caveats: Vec<String>,
     catalogue: &'a [Test],
     records: Vec<&'a Record>,
-    /// Those that upstream maintains come first.
+    /// The profiles that upstream maintains come first.
     profiles: Vec<ProfileHead>,
     cells: Vec<SiteCell<'a>>,
     releases: Vec<SiteRelease>,

@@ -85,7 +85,7 @@ impl<'a> Judged<'a> {
         self.kernel_use.options.iter().zip(&self.states)
     }
 
-    /// Those that the use goes without, in words: `SECCOMP is not set`.
+    /// The options that the use goes without, in words: `SECCOMP is not set`.
     pub fn missing(&self) -> Vec<String> {
         let missing = self.options().filter(|(_, state)| state.is_missing());
         missing.map(|(option, state)| format!("{} {state}", option.name)).collect()

@@ -110,7 +110,7 @@ pub(super) fn hold_only_ours(
 pub(super) struct Originals {
     /// Their texts; `None` is a file that goes.
     pub(super) texts: BTreeMap<PathBuf, Option<String>>,
-    /// Those that were changed by hand, and stay as they are, each with what was changed.
+    /// The files that were changed by hand, and stay as they are, each with what was changed.
     pub(super) kept: Vec<(PathBuf, ChangeError)>,
     /// The files of handlers that stay because a file of theirs was changed.
     pub(super) handler: Vec<PathBuf>,
@@ -135,7 +135,7 @@ pub(super) fn originals(
             Err(why) if stays(&why) => {
                 all.kept.push((path.clone(), why));
                 match text(root, Some(state), &path) {
-                    // Whoever reads it is told.
+                    // The code that reads it reports this.
                     Err(RootError::NotText { .. }) => continue,
                     text => text?,
                 }
@@ -280,7 +280,7 @@ fn carry_out(
     let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     let (mut kept, dropped): (Vec<FileChange>, Vec<FileChange>) =
         before.cloned().partition(|f| new.owner(&f.path).is_some());
-    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    // A file that imports another goes before it: containerd does not start with an import of a missing file.
     for file in dropped.iter().rev() {
         match without_ours(root, old, &file.path, false) {
             Err(why) if stays(&why) => kept.push(file.clone()),

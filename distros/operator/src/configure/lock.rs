@@ -53,7 +53,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
                 Err(errno) => return Err(failed(errno.into()).into()),
             }
         }
-        // Whoever had it before may have removed the folder.
+        // The process that had it before may have removed the folder.
         if !is_still_there(root, &folder)? {
             continue;
         }

@@ -67,7 +67,7 @@ pub struct PreparedFiles {
     new: State,
 }
 
-/// What is to be found of a handler when everything is read again.
+/// The handler that must be found when everything is read again.
 #[derive(Debug, Clone)]
 enum WrittenHandler {
     Containerd(containerd::ContainerdHandler),
@@ -99,7 +99,7 @@ pub fn prepare(
     };
     let mut added = recorded.as_ref().map(|old| added::all(root, old, &|file| by_force(old, file))).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
-    // What is written again is ours by force, whatever others have made of it; what is not written again stays theirs.
+    // A file that is written again is ours by force, even if others have changed it; any other file stays theirs.
     let changed = recorded.as_ref().filter(|_| force).map(|old| added::changed_otherwise(root, old, &added));
     let changed = changed.unwrap_or_default();
     let forced = old.clone().map(|old| old.with_earlier(&changed, |_| true));
@@ -145,7 +145,7 @@ pub fn prepare(
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
-        // What stands there without ours decides what need not be said again.
+        // Settings that are there without our file need not be written again.
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
@@ -203,7 +203,7 @@ pub fn prepare(
             "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
         ));
     }
-    // Those of other configurations stay as they are.
+    // Additions to other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().flat_map(|added| [added.words(), added.forced_words()]).flatten());
     let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));

@@ -35,7 +35,7 @@ pub struct RevertReport {
 /// Why a file stays that an edit names.
 const NAMED: &str = "what may name it is not taken back";
 
-/// What has become of a file that goes by force, and was torn.
+/// The message about a file that goes by force, and was torn.
 const CUT_SHORT: &str = "a call was cut short while it wrote this file, and others have changed it since: their text goes, because it is forced";
 
 /// Why a file stays whose handler does.
@@ -203,7 +203,7 @@ pub(super) fn revert_but(
             }
         }
     }
-    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    // A file that imports another goes before it: containerd does not start with an import of a missing file.
     let is_handler = |step: &PendingFile| is_handler(&step.file.path);
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
@@ -245,7 +245,7 @@ pub(super) fn revert_but(
         let goes = steps.iter().filter(|step| step.target.is_none());
         left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
         for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(s)) {
-            // What stands there to the byte is told from what this call makes of it, and from there on from what the calls
+            // The text that is there is compared with what this call makes of it, and then with what the calls
             // before have made.
             match (step.text().or_else(|| standing(state, step)), &step.target) {
                 (Some(was), Some(target)) => left.halfway.insert(

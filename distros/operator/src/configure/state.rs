@@ -106,7 +106,7 @@ pub struct ManagedConfiguration {
     pub notes: Vec<String>,
     /// Every file that was written for it.
     pub files: Vec<PathBuf>,
-    /// Those of them that make it the handler.
+    /// The files among them that make it the handler.
     pub handler: Vec<PathBuf>,
 }
 

@@ -128,7 +128,7 @@ impl InstallerProgram for DnfInstaller {
         true
     }
 
-    /// Those of version 4; version 5 has none.
+    /// The lock files of version 4; version 5 has none.
     fn number_files(&self) -> &'static [&'static str] {
         &["/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/download_lock.pid", "/var/cache/dnf/metadata_lock.pid"]
     }

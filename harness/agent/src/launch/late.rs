@@ -1,4 +1,4 @@
-//! Whom a request blames that a living guest with a living virtiofsd does not finish: every fact at once, and the first
+//! Who is blamed for a request that a living guest and a living virtiofsd do not finish: all facts, and the first
 //! row that fits.
 //!
 //! A request that never reaches virtiofsd is not virtiofsd's.

@@ -294,7 +294,7 @@ mod tests {
     use model::profile::Profile;
     use suites::outcome::Failure;
 
-    /// Whoever reads that a package is to blame, and then has it reported, must find the same package in the report.
+    /// A reader who sees which package is to blame, and then reports it, must find the same package in the report.
     #[test]
     fn a_page_and_a_bug_report_name_the_same_package_of_every_component() {
         let database = Database::embedded();

@@ -51,7 +51,7 @@ pub(in super::super) fn strays(
     Ok(found)
 }
 
-/// Those of one containerd.
+/// The stray parts of one containerd's configuration.
 fn of_one(
     root: &Root,
     place: &ContainerdConfig,
