@@ -55,7 +55,7 @@ impl Machines {
         }
     }
 
-    /// The same, if it is known by now.
+    /// The same, if it is known already.
     pub fn outer_if_known(&self) -> Option<&OuterQemu> {
         self.pinned.if_known()
     }

@@ -111,7 +111,7 @@ pub enum EnvironmentEnd {
     Broken,
 }
 
-/// What comes after an environment.
+/// The next step after an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterEnvironment {
     /// Another one.
@@ -148,7 +148,7 @@ pub struct Interrupted {
     pub began: Instant,
 }
 
-/// What comes after an attempt of a test.
+/// The next step after an attempt of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterAttempt {
     /// Another attempt, in a fresh guest.

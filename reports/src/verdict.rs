@@ -273,7 +273,7 @@ fn rests_on(capability: Capability, candidate: Component, what: &str) -> bool {
     }
 }
 
-/// What came of a required test, blocked ones traced to their root.
+/// The result of a required test; blocked ones are traced to their root.
 enum RequiredOutcome<'a> {
     Passed,
     Failed(Cause),

@@ -149,7 +149,7 @@ pub(crate) fn unprinted(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What stands behind an exit code that is not 0, for programs: what people are told.
+/// The reasons for an exit code that is not 0, for programs: the messages that people see.
 pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
     messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
 }

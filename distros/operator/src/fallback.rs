@@ -47,7 +47,7 @@ pub enum Fallback {
     WrongInitrd {
         /// Its path.
         initrd: String,
-        /// What speaks against it.
+        /// The reason against it.
         why: String,
         /// What to do instead.
         instead: String,

@@ -37,8 +37,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("GIT_NO_REPLACE_OBJECTS", "1"),
 ];
 
-/// What stands before each command: the checkout may be another user's, and what follows is run by no command here,
-/// whatever a later git makes of them.
+/// Options before each command: the checkout may be another user's, and no command here may run what they switch off,
+/// with a later git, too.
 const OPTIONS: &[&str] = &[
     "-c",
     "safe.directory=*",

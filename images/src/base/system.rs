@@ -20,7 +20,7 @@ pub enum WrongSystem {
     Release {
         /// The image.
         name: String,
-        /// What is in it.
+        /// The system in it.
         found: String,
         /// `debian:13`.
         wanted: String,

@@ -37,7 +37,7 @@ const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, re
 /// Bytes that are looked at together for holes.
 const BLOCK: usize = 64 << 10;
 
-/// What became of a file that was imported.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The image.
@@ -213,7 +213,7 @@ fn put<R: Read>(
 
 /// Writes a file without the blocks that are all zeros.
 fn with_holes(from: &mut impl Read, to: &Path, go_on: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
-    // What stands there was not made by this import, which makes each once.
+    // A file that is there was not made by this import, which makes each once.
     let mut file = File::options().write(true).create_new(true).open(to).context("creating", to)?;
     let (mut block, mut length) = (Vec::with_capacity(BLOCK), 0_u64);
     loop {

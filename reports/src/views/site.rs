@@ -85,7 +85,7 @@ pub struct Site<'a> {
     runs: Vec<SiteRun<'a>>,
     /// What has changed, the newest first.
     changes: Vec<SiteChange<'a>>,
-    /// What is said where there are no changes.
+    /// The text where there are no changes.
     no_changes: String,
     /// Why the exit code is what it is; `None` where several runs have one each.
     exit_code: Option<String>,

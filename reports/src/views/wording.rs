@@ -181,7 +181,7 @@ pub(crate) fn exit_code(standings: &Standings<'_>) -> String {
     format!("Exit code {}: {}.", standings.exit_code(), words.join("; "))
 }
 
-/// What makes the exit code: changes by their titles, known issues at fault, what a pipeline lacks.
+/// The reasons for the exit code: changes by their titles, known issues at fault, what a pipeline lacks.
 pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
     let effect = standings.effect();
     let mut all = Vec::new();

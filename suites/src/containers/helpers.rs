@@ -1,4 +1,4 @@
-//! What stands beside a container on its host, killed: its shim, and under Kata its virtiofsd.
+//! Processes beside a container on its host, killed: its shim, and under Kata its virtiofsd.
 
 use super::lifecycle::{gone, names};
 use crate::capability::Capability;

@@ -66,7 +66,7 @@ impl ForeignAdditions {
         self.theirs.as_ref()
     }
 
-    /// What becomes of it, on one line.
+    /// The message about where it goes, on one line.
     pub fn words(&self) -> Option<String> {
         let theirs = self.theirs.as_ref()?.path.display();
         let how = differences(&self.ours.after, &self.now);

@@ -105,7 +105,7 @@ pub(super) fn hold_only_ours(
     Ok(forced)
 }
 
-/// What files go back to when they are written no more.
+/// The texts that files go back to when they are no longer written.
 #[derive(Debug, Default)]
 pub(super) struct Originals {
     /// Their texts; `None` is a file that goes.
@@ -160,11 +160,11 @@ pub(super) fn originals(
 /// A file on its way from one text to another.
 pub(super) struct PendingFile {
     pub(super) file: FileChange,
-    /// What is to stand there.
+    /// The file's content afterwards.
     pub(super) target: Option<String>,
     /// The folder that it lies in; `None` where that is missing.
     pub(super) place: Option<PinnedPath>,
-    /// What stands there.
+    /// The file's content now.
     pub(super) now: Option<FileContents>,
     /// Whether something that is no file of ours stands in the way.
     pub(super) blocked: bool,
@@ -209,7 +209,7 @@ impl PendingFile {
         if self.blocked {
             self.place.iter().try_for_each(PinnedPath::remove)?;
         }
-        // What others have written there since it was looked at stays.
+        // Text that others have written since the file was looked at stays.
         let taken = match (&self.target, self.place, &self.now) {
             (None, Some(place), Some(now)) => place.remove_seen(now)?,
             (None, ..) => true,
@@ -311,7 +311,7 @@ fn carry_out(
     let dropped = steps.iter().map(|s| &s.file).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     both.files.extend(dropped.cloned());
     new.attributes.retain(|path, _| new.files.iter().any(|f| f.path == *path));
-    // What a crash left of other configurations is still to be known.
+    // The state must keep what a crash left of other configurations.
     if let Some(old) = old {
         new.earlier =
             old.earlier.iter().filter(|(p, _)| others.contains(p)).map(|(p, t)| (p.clone(), t.clone())).collect();

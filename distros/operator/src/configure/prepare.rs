@@ -51,18 +51,18 @@ pub struct PreparedFiles {
     pub changes: Vec<FileChange>,
     /// Keys that would not take effect.
     pub not_effective: Vec<NotEffective>,
-    /// What else would keep Kata from starting.
+    /// Other problems that would keep Kata from starting.
     pub problems: Vec<Problem>,
-    /// What others have set: overridden, extended, or kept although the release was qualified with something else.
+    /// Values of others: overridden, extended, or kept although the release was qualified with something else.
     pub theirs: Vec<ForeignValue>,
-    /// What others have added to files of ours, and moves to files of theirs.
+    /// Additions of others to files of ours, which move to files of theirs.
     pub added: Vec<ForeignAdditions>,
-    /// What changes besides, and a reader may not expect.
+    /// Other changes, which a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written and change with that, and what they go back to; `None` is a file that goes.
     pub back: BTreeMap<PathBuf, Option<String>>,
     handler: Option<WrittenHandler>,
-    /// What is configured now.
+    /// The configuration now.
     old: Option<State>,
     new: State,
 }

@@ -19,16 +19,16 @@ use root::{Root, may_be_half};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What became of everything that was written.
+/// The result for everything that was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RevertReport {
     /// Each as a change from what stood there to what stands there now; an empty `after` with the file gone.
     pub restored: Vec<FileChange>,
-    /// What is still there.
+    /// The files that are still there.
     pub kept: Vec<NotReverted>,
-    /// What others had added to files of ours, and has moved.
+    /// Additions of others to files of ours, which have moved.
     pub added: Vec<ForeignAdditions>,
-    /// What others had changed, and goes by force, in words.
+    /// Changes of others that go by force, in words.
     pub forced: Vec<String>,
 }
 
@@ -360,7 +360,7 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         FileState::Torn if !force => {
             return Err(stays(TORN.to_owned(), true));
         }
-        // What others have in it would go with what is ours.
+        // The parts of others in it would go with ours.
         FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
             let why = format!("it is not TOML any more, so nobody can see what in it is ours: {why}: mend it");

@@ -8,7 +8,7 @@ use super::state::{FileChange, State};
 use root::may_be_half;
 use std::path::Path;
 
-/// What became of a file that this program wrote.
+/// The state of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     /// As it was written, or as a call that was cut short left it.
@@ -75,7 +75,7 @@ pub(super) fn without_our_keys(state: &State, file: &FileChange, now: &str) -> R
     Ok(edited(state, file, now, Changed::KeepsTheirs)?.text)
 }
 
-/// What stood in a file of several names when a call began to write it in place that was cut short, where all that is there
+/// The text of a file of several names before a call that was cut short wrote it in place, where all that is there
 /// now is what such a write can have left.
 pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&'s str> {
     traced(state, path, now).0
@@ -109,7 +109,7 @@ pub(super) fn is_cut_short(state: &State, path: &Path) -> bool {
     state.in_place.iter().any(|p| p == path) || state.halfway.iter().any(|f| f.path == path)
 }
 
-/// What stood in a file when a call began to write it in place that was cut short, and what it was to be, the likeliest
+/// The text of a file before a call that was cut short wrote it in place, and the text that it wanted, the likeliest
 /// first; the last call first.
 fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
     let mut all = Vec::new();

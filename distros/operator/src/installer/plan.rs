@@ -1,4 +1,4 @@
-//! What is to be installed, and what an installer would do for it.
+//! The packages to install, and what an installer would do for them.
 
 use super::{Installer, InstallerLocation};
 use crate::packages::Installed;
@@ -7,7 +7,7 @@ use model::package::PackageName;
 use model::shell::quoted;
 use serde::Serialize;
 
-/// What is to be installed.
+/// The packages to install.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstallRequest {
     /// Packages by name.

@@ -27,7 +27,7 @@ pub(super) const MOST_ASIDE: u32 = 100;
 /// In the place of a digest: nothing was put there.
 const NOTHING: &str = "none";
 
-/// What became of a text of others that a write or a removal had taken out of its place.
+/// The fate of a text of others that a write or a removal had taken out of its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rescued {
     /// It has its place again.
@@ -53,7 +53,7 @@ pub struct DisplacedText {
     pub is_aside: bool,
 }
 
-/// What became of a file that was taken out of its place.
+/// The fate of a file that was taken out of its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// It was what had been looked at, or ours, and is gone.

@@ -64,7 +64,7 @@ pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile>
     all
 }
 
-/// What is to be there in the end: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
+/// The package and version in the end: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
 fn change(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.trim().strip_prefix('(')?.split_once(") ")?;
     let (verb, rest) = rest.split_once(' ')?;

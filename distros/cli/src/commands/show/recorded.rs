@@ -17,7 +17,7 @@ const WIDTH: usize = 100;
 /// What is installed of each package, if it is.
 pub(super) type InstalledVersions = BTreeMap<PackageName, Option<PackageVersion>>;
 
-/// What each run came to, the capabilities by profile and environment, then the causes.
+/// The result of each run, the capabilities by profile and environment, then the causes.
 pub(super) fn matrix(entries: &[VerifiedEntry], installed: Option<&InstalledVersions>, today: Date) -> String {
     let mut out = String::from("  verified\n");
     let answers: Vec<Option<Answer>> = entries.iter().map(answer).collect();
@@ -94,7 +94,7 @@ fn table(out: &mut String, entries: &[VerifiedEntry], today: Date) {
     }
 }
 
-/// What is said of an entry that another set of tests judged than this version's.
+/// The note on an entry that another version's set of tests has judged.
 pub(in crate::commands) const OLDER_TESTS: &str = ", by an older set of tests";
 
 /// An entry in one line: `yes, all 12 that Kata needs; 40 of 42 supported, on emulated basis, 12 days ago`.
