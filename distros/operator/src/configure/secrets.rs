@@ -1,5 +1,5 @@
-//! The parts of a configuration that are not shown: passwords of registries in container managers' files, and what others
-//! have added to ours may have any.
+//! The parts of a configuration that are not shown: passwords of registries in container managers' files, and what
+//! others have added to ours, which may be one.
 //!
 //! Only what is printed is without them, never what is written. In doubt a text is hidden.
 
