@@ -20,7 +20,7 @@ pub enum Keep {
     /// None.
     #[default]
     Nothing,
-    /// Those of cells in which a test failed.
+    /// The environments of cells in which a test failed.
     Failed,
     /// All.
     All,

@@ -2,7 +2,7 @@
 
 use reports::journal::{CellId, Event, RunFacts, RunFilter, SCHEMA};
 
-/// That a run of these cells under one profile has begun, with so many tests for each.
+/// The event that a run of these cells under one profile has started, with so many tests for each.
 pub(crate) fn begins(run: &str, cells: &[CellId], tests: u64, filter: Option<&str>) -> Event {
     Event::RunStarted {
         schema: SCHEMA,

@@ -125,7 +125,7 @@ mod tests {
             let level = of(processor.clone(), mark);
             assert_eq!(level.basis, basis, "{processor:?} {mark}");
             assert!(level.why.contains(why), "{processor:?} {mark}: {}", level.why);
-            // Whoever folds a journal tells the one from the other by these words.
+            // The code that folds a journal tells the one from the other by these words.
             assert_eq!(reports::run::is_said_of_hardware(&level.why), basis == Hardware, "{}", level.why);
         }
     }

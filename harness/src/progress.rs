@@ -71,7 +71,7 @@ impl Progress {
         progress
     }
 
-    /// The lines of a cell, which are shown once a run with it has begun.
+    /// The lines of a cell, which are shown once a run with it has started.
     pub fn cell(&self, cell: &CellId) -> CellLine {
         CellLine { progress: self.clone(), cell: cell.clone() }
     }

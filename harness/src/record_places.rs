@@ -33,7 +33,7 @@ struct Stated {
 }
 
 impl RecordPlaces {
-    /// Those of the records in use; what they say beyond the built-in ones is the admin's.
+    /// The places of the records in use; what they say beyond the built-in ones is the admin's.
     pub fn of(database: &Database, releases: &[Release]) -> RecordPlaces {
         let embedded = Database::embedded();
         let of_release = |release: &Release| {

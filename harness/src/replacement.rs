@@ -4,7 +4,7 @@ use images::artifacts::{self, ArtifactsError};
 use std::path::PathBuf;
 use suites::outcome::Component;
 
-/// What is to be used in the place of the distro's own.
+/// A component that is used in the place of the distro's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
     /// The component.
@@ -19,7 +19,7 @@ pub enum ReplacementError {
     /// It is not written as expected, or names no component.
     #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::COMPONENTS.map(Component::name).join(", "))]
     Form {
-        /// What stood there.
+        /// The text that was given.
         text: String,
     },
     /// There is no such file.

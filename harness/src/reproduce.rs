@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(900);
 /// Bytes of what is said that are kept.
 const MOST: usize = 256 << 10;
 
-/// What came of one time.
+/// The result of one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tried {
     /// The script's exit code; `None` where it was ended from outside.

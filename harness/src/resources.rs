@@ -24,7 +24,7 @@ pub struct Resources {
     pub docker: Option<Docker>,
     /// Whether containers may be given this machine's KVM, or why not.
     pub kvm: Result<(), KvmWithheld>,
-    /// Whom the run's containers and volumes belong to.
+    /// The run that its containers and volumes are labelled with.
     pub owner: OwningRun,
     /// Virtual machines.
     pub machines: Machines,
@@ -55,7 +55,7 @@ impl Machines {
         }
     }
 
-    /// The same, if it is known by now.
+    /// The same, if it is known already.
     pub fn outer_if_known(&self) -> Option<&OuterQemu> {
         self.pinned.if_known()
     }

@@ -64,9 +64,9 @@ fn key(planned: &PlannedTest, profile: &str) -> Key {
 pub struct Schedule {
     /// All of them.
     units: Vec<Unit>,
-    /// Those of the current environment, or of the next one.
+    /// The units of the current environment, or of the next one.
     left: Vec<Unit>,
-    /// Those that wait for a machine with several CPUs.
+    /// The units that wait for a machine with several CPUs.
     later: Vec<Unit>,
     /// Whether the current machine, or the next one, needs several CPUs.
     is_wide: bool,
@@ -111,7 +111,7 @@ pub enum EnvironmentEnd {
     Broken,
 }
 
-/// What comes after an environment.
+/// The next step after an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterEnvironment {
     /// Another one.
@@ -148,7 +148,7 @@ pub struct Interrupted {
     pub began: Instant,
 }
 
-/// What comes after an attempt of a test.
+/// The next step after an attempt of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterAttempt {
     /// Another attempt, in a fresh guest.

@@ -16,7 +16,7 @@ const MAX_SIZE: u64 = 2 << 30;
 pub struct SeedFile {
     /// `kata/go-3.29/initrd`.
     pub name: String,
-    /// What is in it.
+    /// The content.
     pub content: Content,
 }
 

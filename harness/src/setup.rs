@@ -108,7 +108,7 @@ pub struct PreparedCell {
     pub claims: Claims,
     /// The guests' initramfs.
     pub initramfs: Content,
-    /// What else the agent is given.
+    /// Other files for the agent.
     pub files: Vec<SeedFile>,
 }
 

@@ -203,7 +203,7 @@ pub struct AgainPlan {
 }
 
 impl AgainPlan {
-    /// That of the chosen cells of a plan.
+    /// The plan of the chosen cells of another plan.
     pub fn of(planned: &[ExpectedCell], chosen: impl Fn(&CellId) -> bool) -> AgainPlan {
         let cells: Vec<ExpectedCell> = planned.iter().filter(|one| chosen(&one.cell)).cloned().collect();
         AgainPlan { shards: pack(&cells, cells.len()), cells }

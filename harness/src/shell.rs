@@ -22,7 +22,7 @@ use suites::check::Stop;
 
 /// What a visit is for.
 pub struct Visit {
-    /// What is told at the beginning.
+    /// The text at the beginning.
     pub greeting: Greeting,
     /// The guest that the test shares with others; none where it boots its own, or needs none.
     pub guest: Option<(Profile, Configuration)>,

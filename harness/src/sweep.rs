@@ -155,13 +155,13 @@ impl OwnCache<'_> {
 /// Which runs' belongings to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepScope<'a> {
-    /// Those of runs that are over, however they ended; what was kept stays.
+    /// Containers and volumes of runs that are over, however they ended; kept ones stay.
     Over(OwnCache<'a>),
     /// The same, and what was kept.
     OverAndKept(OwnCache<'a>),
     /// What was kept under this name.
     Kept(&'a str),
-    /// Those of this run.
+    /// Containers and volumes of this run.
     Run(&'a str),
 }
 

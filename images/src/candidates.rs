@@ -73,7 +73,7 @@ impl Candidates {
         Ok(Some(Candidates { packages, updates, overlay, hash: fields.hex() }))
     }
 
-    /// What is to be installed over an image: the updates of packages that it has, and all else.
+    /// The packages to install over an image: the updates of packages that it has, and all others.
     fn over(&self, family: &dyn PackageFamily, plain: &Image) -> Result<Vec<ExtraPackage>, Failure> {
         let is_there = |path: &&PathBuf| {
             family.name_in_file(path).is_some_and(|name| plain.manifest.package(name.as_str()).is_some())

@@ -147,7 +147,7 @@ pub enum ImageErrorKind {
     UnsupportedPackageManager {
         /// The release's.
         manager: PackageManager,
-        /// Those for which one is written.
+        /// The package managers for which one is written.
         written: Vec<PackageManager>,
     },
     /// The record lacks what making the image needs.

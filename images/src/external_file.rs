@@ -44,7 +44,7 @@ pub enum ExternalFileError {
     /// The text behind `#` is no checksum.
     #[error("`{text}` is no checksum: expected 64 hexadecimal digits (sha-256) or 128 (sha-512) behind the #")]
     Checksum {
-        /// What stood there.
+        /// The text that was given.
         text: String,
     },
     /// The file is not the one that the checksum is of.

@@ -60,7 +60,7 @@ impl Options {
         }
     }
 
-    /// Those for another release as its distro ships it, without candidates and without a base of the caller's; mirrors
+    /// The options for another release as its distro ships it, without candidates or a base of the caller's; mirrors
     /// and keys stay only where they are of that distro.
     pub fn plain(&self, same_distro: bool) -> Options {
         let plain =

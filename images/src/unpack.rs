@@ -14,7 +14,7 @@ pub(crate) struct UnpackLimits {
     pub(crate) entries: u64,
     /// Bytes that it unpacks to, holes included.
     pub(crate) bytes: u64,
-    /// What is said of an archive that has more.
+    /// The message about an archive that has more.
     pub(crate) reason: &'static str,
 }
 
@@ -56,7 +56,7 @@ impl<'p> ArchiveFile<'p> {
         self.file.read_exact_at(&mut head, 0).is_ok() && head == ZSTD
     }
 
-    /// What is in it, from its beginning on; only one such reader can be used at a time.
+    /// The content, from its beginning on; only one such reader can be used at a time.
     pub(crate) fn content(&self) -> Result<Box<dyn Read>, Failure> {
         let rewound = (&self.file).rewind().and_then(|()| decompressed(self.file.try_clone()?));
         rewound.context("reading", self.path)

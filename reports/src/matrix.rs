@@ -101,7 +101,7 @@ pub struct CellReport {
     pub instances: Vec<TestRun>,
     /// Profile → the Kata that its containers ran under.
     pub katas: BTreeMap<String, RunKata>,
-    /// What is said of its capabilities.
+    /// The judgements of its capabilities.
     pub judgements: Judgements,
     /// Profile → test → why its failure blames nobody.
     pub doubts: Doubts,
@@ -147,7 +147,7 @@ impl CellReport {
         source_version(&self.packages, source).or_else(component)
     }
 
-    /// What is said of a capability under a profile.
+    /// The judgement of a capability under a profile.
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)
     }
@@ -269,7 +269,7 @@ impl Before<'_> {
     }
 }
 
-/// What is said of a cell's capabilities; a virtual machine's failures are weighed by what a container of the same
+/// The judgements of a cell's capabilities; a virtual machine's failures are weighed by what a container of the same
 /// release showed, in this run or before it.
 fn judgements(
     id: &CellId,

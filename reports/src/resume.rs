@@ -22,7 +22,7 @@ pub struct Begun {
     pub cells: Vec<CellId>,
     /// The test filter, if not all tests were asked for.
     pub filter: Option<RunFilter>,
-    /// How often it was begun: once, and once more each time it was resumed.
+    /// How often it was started: once, and once more each time it was resumed.
     pub begun: u32,
     /// Whether it came to its end; one that was interrupted did not.
     pub is_finished: bool,
@@ -50,7 +50,7 @@ pub struct Tried {
     pub machine: u32,
     /// Counted from 1.
     pub attempt: u32,
-    /// What became of it.
+    /// The outcome of the attempt.
     pub outcome: Outcome,
 }
 
@@ -162,7 +162,7 @@ impl CellProgress {
     }
 }
 
-/// In what a run that goes on differs from what was begun, each in words; both are the event that begins a run.
+/// The differences between a run as it goes on and as it was started, in words; both are the event that begins a run.
 ///
 /// What its verdicts rest on must be the same, or the journal would be of two runs.
 pub fn differences(first: &Event, now: &Event) -> Vec<String> {
@@ -172,7 +172,7 @@ pub fn differences(first: &Event, now: &Event) -> Vec<String> {
     let mut all = Vec::new();
     let mut unlike = |what: &str, first: &str, now: &str| {
         if first != now {
-            all.push(format!("{what}: it was begun with {}, and this is {}", shown(first), shown(now)));
+            all.push(format!("{what}: it was started with {}, now it is {}", shown(first), shown(now)));
         }
     };
     unlike("kata-qualify", &first.program, &now.program);
@@ -450,7 +450,7 @@ mod tests {
             event
         };
         assert_eq!(differences(&of(4096), &of(4096)), Vec::<String>::new());
-        let expected = "options: it was begun with --vm-memory 4096, and this is --vm-memory 2048";
+        let expected = "options: it was started with --vm-memory 4096, now it is --vm-memory 2048";
         assert_eq!(differences(&of(4096), &of(2048)), [expected]);
     }
 

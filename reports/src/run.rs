@@ -1,4 +1,4 @@
-//! What became of a run: of each cell and of each test.
+//! The outcome of a run: of each cell and of each test.
 
 mod clean;
 mod contradicted;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use suites::outcome::Outcome;
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// Its id.
@@ -95,7 +95,7 @@ pub enum RunEnding {
     Killed,
 }
 
-/// What became of a cell.
+/// The outcome of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CellRun {
     /// What its verdicts rest on; `None` if it never got that far.
@@ -226,7 +226,7 @@ pub struct Attempt {
     pub machine: u32,
     /// The guests that it ran in or started, by their numbers in the cell.
     pub guests: Vec<u32>,
-    /// What became of it.
+    /// The outcome of the attempt.
     pub outcome: Outcome,
     /// How long it took.
     pub millis: u64,

@@ -4,7 +4,7 @@ use crate::journal::JournalEntry;
 use crate::views::json::Document;
 use model::schema;
 
-/// That of a line of the journal.
+/// The schema of a line of the journal.
 ///
 /// # Errors
 /// None that is known.
@@ -12,7 +12,7 @@ pub fn journal() -> serde_json::Result<String> {
     schema::of::<JournalEntry>()
 }
 
-/// That of `results.json`.
+/// The schema of `results.json`.
 ///
 /// # Errors
 /// None that is known.
@@ -20,7 +20,7 @@ pub fn results() -> serde_json::Result<String> {
     schema::of::<Document<'static>>()
 }
 
-/// That of the documents of a site: an object with each of them by its name.
+/// The schema of the documents of a site: an object with each of them by its name.
 ///
 /// # Errors
 /// None that is known.

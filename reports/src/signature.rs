@@ -24,7 +24,7 @@ const BEGINNING: usize = 160;
 pub(crate) const MAX_CAUSE: usize = 240;
 /// Words before a number that tells causes apart.
 const TELLING: &[&str] = &["signal", "code", "errno", "error", "status"];
-/// What stands behind a number without making another name of it.
+/// Units behind a number, which make no other name of it.
 const UNITS: &[&str] = &[
     "ns", "us", "µs", "ms", "s", "min", "h", "d", "B", "k", "K", "M", "G", "T", "kB", "KB", "MB", "GB", "KiB", "MiB",
     "GiB", "TiB", "x", "th",

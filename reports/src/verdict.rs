@@ -271,7 +271,7 @@ fn rests_on(capability: Capability, candidate: Component, what: &Candidate) -> b
     }
 }
 
-/// What came of a required test, blocked ones traced to their root.
+/// The result of a required test; blocked ones are traced to their root.
 enum RequiredOutcome<'a> {
     Passed,
     Failed(Cause),

@@ -18,7 +18,7 @@ const LOWER: u16 = 5;
 const MASTER: u16 = 10;
 const INFO: u16 = 18;
 const NAMESPACE_OF: u16 = 19;
-// Those of its kind.
+// Attributes of its kind.
 const KIND: u16 = 1;
 const DATA: u16 = 2;
 const PEER: u16 = 1;
@@ -32,7 +32,7 @@ const IPVLAN_MODE: u16 = 1;
 /// The port of VXLAN (RFC 7348).
 const PORT: u16 = 4789;
 
-/// Whom a macvlan reaches of those upon the same interface (`MACVLAN_MODE_*` of linux/if_link.h).
+/// The neighbours on the same interface that a macvlan reaches (`MACVLAN_MODE_*` of linux/if_link.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MacvlanMode {
     /// Nobody.

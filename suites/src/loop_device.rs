@@ -53,7 +53,7 @@ impl LoopDevice {
     /// A failure that blames a kernel that has none; a skip where the environment keeps them back.
     pub fn of_host(file: &File) -> Result<LoopDevice, Stop> {
         LoopDevice::attach(file).map_err(|e| match e.raw_os_error() {
-            // What stands in `/dev` for a module that is not there.
+            // The errors of a node in `/dev` whose module is not there.
             Some(libc::ENODEV | libc::ENXIO) => {
                 Stop::blame(Component::Kernel, format!("the kernel has no loop devices: {e}"))
             }

@@ -1,10 +1,10 @@
-//! What became of a test, and whom a failure blames.
+//! The outcome of a test, and whom a failure blames.
 
 pub use model::component::Component;
 
 use serde::{Deserialize, Serialize};
 
-/// What became of one attempt at a test.
+/// The outcome of one attempt at a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "outcome")]

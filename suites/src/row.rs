@@ -28,7 +28,7 @@ pub(crate) struct Row {
     pub(crate) places: &'static [Place],
     /// What it is required for; in the filesystem suite also the shares that it is tried on, a test for each.
     pub(crate) proves: &'static [Capability],
-    /// Whom a failure blames unless the body knows better; `None` is what serves the share.
+    /// The component that a failure blames unless the body knows better; `None` is what serves the share.
     blames: Option<Component>,
     /// What the environment must provide.
     pub(crate) needs: &'static [Need],

@@ -151,7 +151,7 @@ pub struct Test {
     pub setting: Option<DaemonSetting>,
     /// The capabilities it is required for.
     pub proves: Vec<Capability>,
-    /// Whom a failure blames unless the body knows better.
+    /// The component that a failure blames unless the body knows better.
     pub blames: Component,
     /// What its row says that the environment must provide; see [`Test::all_needs`].
     pub needs: &'static [Need],

@@ -97,8 +97,8 @@ Exit codes:
  13  written, or taken back, but not everything took effect; or nothing
      was written, because the handler would not be the intended one; or
      this call has put a text of others aside, or has not put it back,
-     which a call that was killed had taken out of its place; one that
-     lies aside since an earlier call is told, and is no 13";
+     which a call that was killed had taken out of its place; a text
+     that an earlier call has put aside is reported, and is no 13";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ impl Failed {
     /// That something is of an architecture that Kata does not have.
     pub(crate) fn foreign(what: &str) -> Failed {
         Failed::new(Exit::Unknown, "foreign-architecture", format!("{what}, an architecture that Kata does not have"))
-            .hint("name one of Kata's with --arch, to be told of systems of that one")
+            .hint("to ask about systems of an architecture that Kata has, name it with --arch")
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failed {
@@ -149,7 +149,7 @@ pub(crate) fn unprinted(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What stands behind an exit code that is not 0, for programs: what people are told.
+/// The reasons for an exit code that is not 0, for programs: the messages that people see.
 pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
     messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
 }

@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     };
     let exit = match run(&arguments) {
         Ok(exit) => exit,
-        // Whoever read the output has seen enough: `kata-osinfo show | head`.
+        // The reader of the output has seen enough: `kata-osinfo show | head`.
         Err(error) if is_broken_pipe(&error) => Exit::Ok,
         Err(error) => report(&error, arguments.command.is_json()),
     };
@@ -184,7 +184,7 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     exit
 }
 
-/// What of the root could not be used, by whichever error it was handed on.
+/// The error about the root, by whichever error it was handed on.
 fn root_error(error: &anyhow::Error) -> Option<&RootError> {
     fn of_change(error: &ChangeError) -> Option<&RootError> {
         if let ChangeError::Root(error) = error { Some(error) } else { None }

@@ -144,7 +144,7 @@ impl Arch {
     }
 }
 
-/// That of a program which Rust calls `name`: POWER's name is the same in both byte orders, of which Kata supports one.
+/// The architecture that Rust calls `name`: POWER's name is the same in both byte orders, of which Kata supports one.
 fn of_target(name: &str, little_endian: bool) -> Option<Arch> {
     match (name, little_endian) {
         ("powerpc64", true) => Some(Arch::Ppc64le),

@@ -292,7 +292,7 @@ capabilities! {
     }
     KernelGuestMemory {
         "kernel.guest.memory", "k memory", Kernel, Detail,
-        "what Kata's settings ask of a guest's memory: volumes of huge pages, pressure that is told (PSI), generations of \
+        "what Kata's settings ask of a guest's memory: volumes of huge pages, reports of pressure (PSI), generations of \
          pages (LRU_GEN)"
     }
     KernelGuestDevices {
@@ -475,7 +475,7 @@ capabilities! {
     KataControl {
         "kata.control", "kata control", Kata, Detail,
         "containers under Kata itself are paused, resumed and started again, run in several sandboxes at once, share their \
-         processes where asked to, have the limits of processes and sysctls asked for, and what they use is told"
+         processes where asked to, have the limits of processes and sysctls asked for, and what they use is reported"
     }
     KataBlock {
         "kata.block", "kata block", Kata, Detail,
@@ -531,7 +531,7 @@ capabilities! {
     }
     KataCriResources {
         "kata.cri.resources", "kata cri resources", Kata, Detail,
-        "CPUs and memory of a pod that runs can be changed and are told by CRI under Kata itself, and it is in the control \
+        "CPUs and memory of a pod that runs can be changed and are reported by CRI under Kata itself, and it is in the control \
          group that was asked for"
     }
     KataCriSecurity {

@@ -42,7 +42,7 @@ impl Component {
         Component::Kata,
     ];
 
-    /// That of the name.
+    /// The component of this name.
     pub fn of_name(name: &str) -> Option<Component> {
         Component::ALL.iter().copied().find(|component| component.name() == name)
     }

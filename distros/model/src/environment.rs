@@ -19,7 +19,7 @@ pub enum Environment {
 impl Environment {
     /// All of them.
     pub const ALL: &'static [Environment] = &[Environment::Container, Environment::Vm, Environment::Host];
-    /// Those with the release's own kernel as Kata's host.
+    /// The environments with the release's own kernel as Kata's host.
     pub const WITH_A_KERNEL: &'static [Environment] = &[Environment::Vm, Environment::Host];
 
     /// The word in records, reports and on the command line.

@@ -28,7 +28,7 @@ pub const FOLDER: &str = "known-issues";
 pub enum KnownFailure {
     /// All with this signature: `virtiofsd: --shared-dir: unknown option`.
     Signature(String),
-    /// Those of this test: `filesystem::virtio_fs::rename_is_atomic`.
+    /// All failures of this test: `filesystem::virtio_fs::rename_is_atomic`.
     Test(String),
 }
 

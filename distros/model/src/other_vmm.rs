@@ -142,7 +142,7 @@ impl VmmName {
         }
     }
 
-    /// Whom a failure of a guest of it blames; none of what is no program that guests are started by here.
+    /// The component that a failure of its guests blames; none for a VMM that no guest is started by here.
     pub fn component(self) -> Option<Component> {
         match self {
             VmmName::CloudHypervisor => Some(Component::CloudHypervisor),

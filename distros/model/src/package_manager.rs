@@ -216,7 +216,7 @@ fn is_gentoos(name: &str) -> bool {
     has_only(category, "+-._") && has_only(package, "+-._:") && !name.ends_with(".ebuild")
 }
 
-/// That of Gentoo's profiles.
+/// The name in Gentoo's profiles.
 fn gentoo_arch(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "amd64",

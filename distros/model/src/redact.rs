@@ -21,10 +21,10 @@ use netrc::without_entries;
 use passwords::spellings;
 use std::collections::BTreeSet;
 
-/// What stands in place of a mirror's host.
+/// The word in place of a mirror's host.
 pub const MIRROR: &str = "<mirror>";
 
-/// What stands in place of a password.
+/// The word in place of a password.
 pub const SECRET: &str = "<redacted>";
 
 /// Shorter passwords are only known where they stand in an address: every word would have them.

@@ -18,7 +18,7 @@ pub enum Share {
 impl Share {
     /// All of them, in the order of the matrix.
     pub const ALL: &'static [Share] = &[Share::VirtioFs, Share::Virtio9p, Share::VirtioBlk];
-    /// Those in which the host sees the guest's files.
+    /// The shares in which the host sees the guest's files.
     pub const SHARED: &'static [Share] = &[Share::VirtioFs, Share::Virtio9p];
 
     /// The name as a path segment of a test id: `virtio_fs`.

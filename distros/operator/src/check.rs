@@ -108,7 +108,7 @@ pub struct ComponentStatus {
     pub said: Option<ProgramAnswer>,
 }
 
-/// What came of asking a program for its version.
+/// The result of asking a program for its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProgramAnswer {

@@ -24,12 +24,12 @@ pub enum Fallback {
     },
     /// Packages of the distro are missing.
     Install {
-        /// What is missing and what brings it.
+        /// A component that is missing, and what brings it.
         missing: MissingComponent,
     },
     /// The distro does not package it: the admin's own must be described.
     Describe {
-        /// What is to be described.
+        /// The component that must be described.
         component: Component,
         /// A record for `/etc/kata-osinfo`, to be completed.
         record: String,
@@ -47,7 +47,7 @@ pub enum Fallback {
     WrongInitrd {
         /// Its path.
         initrd: String,
-        /// What speaks against it.
+        /// The reason against it.
         why: String,
         /// What to do instead.
         instead: String,
@@ -56,7 +56,7 @@ pub enum Fallback {
     Build {
         /// All that were tried, with the evidence.
         passed_over: Vec<PassedOver>,
-        /// What takes less than a build, the best first.
+        /// Ways that need no build, the best first.
         choices: Vec<Choice>,
         /// How to build what would, one component each.
         instructions: Vec<Instructions>,

@@ -54,7 +54,7 @@ pub struct Invocation {
     pub env: Vec<(String, String)>,
     /// Whether it gets the caller's variables, too; what is confined never does.
     pub inherits: bool,
-    /// What is kept from it.
+    /// The restrictions on it.
     pub confinement: Confinement,
     /// What it has around it in place of this machine: then there is neither `chroot` nor `confinement`, and of the
     /// caller's variables it gets those of proxies alone, if it has a network.
@@ -63,7 +63,7 @@ pub struct Invocation {
     pub input: Option<PathBuf>,
 }
 
-/// What is kept from a program: it runs as nobody, gains no privileges, has namespaces of its own, without a network, none
+/// The restrictions on a program: it runs as nobody, gains no privileges, has its own namespaces, no network, none
 /// of the caller's keys and a filter of system calls ([`Filter`]), and whatever it started ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
@@ -80,7 +80,7 @@ pub enum Confinement {
 /// The user and group without rights, `nobody`: 65534, the kernel's overflow id, on every distro.
 const NOBODY: u32 = 65534;
 
-/// What became of a program.
+/// The end and the output of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessOutput {
     /// Its exit code; `None` if a signal ended it.
@@ -102,7 +102,7 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
-    /// What it is to have around it cannot be made; nothing was started.
+    /// The sandbox that it needs cannot be made; nothing was started.
     #[error("failed to make a sandbox for {program}: {source}")]
     Sandbox {
         /// Its path.
@@ -280,7 +280,7 @@ impl Invocation {
         let confinement = self.confinement;
         let filter = Filter::of_strangers()?;
         let prepare = move || {
-            // Whoever ends this program ends what it runs.
+            // The death of this program ends what it runs.
             let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
             rustix::process::set_parent_process_death_signal(Some(signal))?;
             if let Some(root) = &chroot {

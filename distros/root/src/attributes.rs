@@ -23,7 +23,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Those of a file that only this process's user may read.
+    /// The attributes of a file that only this process's user may read.
     pub fn private() -> Attributes {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Attributes { uid, gid, mode: 0o600, extended: BTreeMap::new() }

@@ -27,7 +27,7 @@ const FOLDER: u32 = 0o755;
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileContents {
-    /// What is in it.
+    /// The content.
     pub bytes: Vec<u8>,
     /// What it is.
     pub attributes: Attributes,

@@ -83,7 +83,7 @@ impl Root {
         self.open(inside, OFlags::PATH | OFlags::DIRECTORY).map_err(self.cannot_read(inside))
     }
 
-    /// What stands at a path, without opening it, because opening a device can have effects.
+    /// The file at a path, without opening it, because opening a device can have effects.
     pub(crate) fn seen(&self, inside: &Path) -> io::Result<Metadata> {
         File::from(self.open(inside, OFlags::PATH)?).metadata()
     }
@@ -157,7 +157,7 @@ impl Root {
         }
     }
 
-    /// What stands at a path, links followed; `None` if nothing does.
+    /// The file at a path, links followed; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Root {
         opened.map(drop).map_err(self.cannot_read(inside))
     }
 
-    /// What stands at a path; a link in the last component is not followed.
+    /// The file at a path; a link in the last component is not followed.
     ///
     /// # Errors
     ///

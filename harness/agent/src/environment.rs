@@ -64,7 +64,7 @@ fn serve(home: AgentHome, input: impl Read, output: impl Write + Send + 'static)
     let containers = Arc::clone(&agent.containers);
     let stays = Arc::clone(&agent.stays);
     let result = server::serve(input, output, "environment", move |request| agent.handle(request));
-    // Whoever asked for what still runs is gone, by SIGKILL perhaps: tests in the middle of their work keep their guests.
+    // The caller of what still runs is gone, perhaps by SIGKILL: tests in the middle of work keep their guests.
     if home.kind == Environment::Container && !stays.load(Ordering::Relaxed) {
         home.end();
     }

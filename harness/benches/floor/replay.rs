@@ -31,7 +31,7 @@ pub(crate) struct Unit {
     pub(crate) tests: Vec<(&'static Test, usize)>,
 }
 
-/// What is to be done again: every attempt whose body ran.
+/// The work to do again: every attempt whose body ran.
 pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work> {
     let image = image(journal).ok_or_else(|| anyhow::anyhow!("the journal names no image: the cell broke"))?;
     let mut tried: Vec<(&str, &[String], bool)> = Vec::new();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Where it is said: by a packager to cargo, whose sources have no git, and by the build script to the compiler.
 const VARIABLE: &str = "KATA_QUALIFY_COMMIT";
-/// What is said where nobody knows.
+/// The word where nobody knows.
 const UNKNOWN: &str = "unknown";
 
 /// For build scripts: sets the variable `KATA_QUALIFY_COMMIT` of the compiler, for `env!`.

@@ -80,17 +80,17 @@ pub const DOCKER: Need = need("docker", &[DockerEngine]);
 pub const DOCKER_COMMAND: Need = need("docker-command", &[DockerEngine, Program("docker")]);
 /// A registry of container images.
 pub const DOCKER_REGISTRY: Need = need("docker-registry", &[Program("docker-registry")]);
-/// What makes images of releases.
+/// Tools that make images of releases.
 pub const IMAGES: Need = need("images", &[Root, MOUNTS, Architecture("x86_64"), Program("mmdebstrap")]);
-/// What makes images of releases with apt, and signed archives for them.
+/// Tools that make images of releases with apt, and signed archives for them.
 pub const APT_IMAGES: Need =
     need("apt-images", &[Root, MOUNTS, Architecture("x86_64"), Program("mmdebstrap"), Program("gpg")]);
-/// What makes images of releases and runs containers of them.
+/// Tools that make images of releases and run containers of them.
 pub const CONTAINERS: Need =
     need("containers", &[Root, MOUNTS, Architecture("x86_64"), Program("mmdebstrap"), DockerEngine, Program("docker")]);
 /// containerd's daemon.
 pub const CONTAINERD: Need = need("containerd", &[Program("containerd")]);
-/// What runs containers without Docker.
+/// Tools that run containers without Docker.
 pub const RUNC: Need = need("runc", &[Root, MOUNTS, File(&["/usr/bin/containerd"]), Program("ctr"), Program("runc")]);
 
 /// A QEMU for x86_64, where Kata looks for it.
@@ -119,7 +119,7 @@ pub const DNF: Need = need(
         Program("modifyrepo_c"),
     ],
 );
-/// What makes images of releases with RPMs, and signed repositories for them.
+/// Tools that make images of releases with RPMs, and signed repositories for them.
 pub const DNF_IMAGES: Need = need(
     "dnf-images",
     &[
@@ -141,7 +141,7 @@ pub const ZYPPER: Need =
 /// pacman, and what makes a repository for it, in scratch roots.
 pub const PACMAN: Need =
     need("pacman", &[Root, MOUNTS, Program("pacman"), Program("repo-add"), Program("bsdtar"), Program("zstd")]);
-/// What makes images of releases with pacman, and signed repositories for them.
+/// Tools that make images of releases with pacman, and signed repositories for them.
 pub const PACMAN_IMAGES: Need = need(
     "pacman-images",
     &[
@@ -157,24 +157,24 @@ pub const PACMAN_IMAGES: Need = need(
         Program("ldd"),
     ],
 );
-/// What makes images of releases with apk by recorded calls, and of bash.
+/// Tools that make images of releases with apk by recorded calls, and of bash.
 pub const APK_IMAGES: Need =
     need("apk-images", &[Root, MOUNTS, Architecture("x86_64"), Program("curl"), Program("bash"), Program("ldd")]);
 /// A machine with apt, under an overlay.
 pub const DEBIAN_SYSTEM: Need =
     need("debian-system", &[Root, MOUNTS, Program("apt-get"), Program("dpkg"), Program("unshare"), Program("chroot")]);
-/// What builds Debian packages.
+/// The tool that builds Debian packages.
 pub const DEBHELPER: Need = need("debhelper", &[Program("dpkg-buildpackage"), Program("dh"), Program("dpkg-deb")]);
 /// Debian's opinion of packages.
 pub const LINTIAN: Need = need("lintian", &[Program("lintian")]);
-/// What packs and unpacks Debian packages.
+/// The tool that packs and unpacks Debian packages.
 pub const DPKG_DEB: Need = need("dpkg-deb", &[Program("dpkg-deb")]);
 /// A machine whose packages are dpkg's.
 pub const DPKG_QUERY: Need = need("dpkg-query", &[File(&["/usr/bin/dpkg-query"])]);
 /// What reads apt's configuration.
 pub const APT_CONFIG: Need = need("apt-config", &[Program("apt-config")]);
 
-/// What makes ext4 filesystems.
+/// The tool that makes ext4 filesystems.
 pub const MKE2FS: Need = need("mke2fs", &[Program("mke2fs")]);
 /// Tells which libraries a program has.
 pub const LDD: Need = need("ldd", &[Program("ldd")]);

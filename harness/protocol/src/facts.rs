@@ -14,7 +14,7 @@ pub enum EnvironmentFact {
     Lacks(String),
     /// So much of it one may have.
     Limited(Limit),
-    /// What is told about it, for people.
+    /// A description, for people.
     Told(String),
 }
 

@@ -42,7 +42,7 @@ const PATIENCE: u64 = 16;
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
-    /// What of the buffer has been dealt with.
+    /// Bytes of the buffer that have been dealt with.
     done: usize,
     /// Bytes that have come.
     taken: u64,

@@ -76,7 +76,7 @@ pub enum QmpError {
         #[source]
         source: std::io::Error,
     },
-    /// What came is not QMP.
+    /// The message is not QMP.
     #[error("expected {expected} during {doing}, got {got}")]
     Protocol {
         /// The command, or `the greeting`.

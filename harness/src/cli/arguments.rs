@@ -53,7 +53,7 @@ Exit codes:
 pub(super) enum Command {
     /// Qualify releases: `debian:13`, `debian`, `debian:11,12`, `all`.
     Run(Box<RunArguments>),
-    /// Run again what did not pass in a run, what it did not reach, and what it did not know; `merge` joins the two.
+    /// Run again the tests that did not pass, were not reached or did not exist in a run; `merge` joins the two.
     Rerun(Box<RerunArguments>),
     /// Say of each release whether `run` could bring it up here, how, and if not, why; nothing is booted or fetched.
     Plan(Box<PlanArguments>),
@@ -182,7 +182,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "K", requires = "cells", value_parser = clap::value_parser!(u16).range(0..256))]
     pub shard: Option<u16>,
     /// Go on with the run in this folder, which was killed or interrupted: what had ended is not run again. Releases,
-    /// environments, profiles and tests are those of its journal; give the other options again that it was begun with.
+    /// environments, profiles and tests are those of its journal; give again the other options that it had.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["targets", "environments", "profiles", "filter", "out"])]
     pub resume: Option<PathBuf>,
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].

@@ -290,7 +290,7 @@ fn of_cell(cell: &CellReport, case: &Case) -> Seen {
     let of_test =
         cell.instances.iter().filter(|instance| instance.test == case.test && instance.counts_for(&case.profile));
     match (Seen::of(of_test.flat_map(|instance| &instance.attempts).map(|attempt| &attempt.outcome)), cell.error()) {
-        // What the cell could not go on with is why.
+        // The error that stopped the cell is the reason.
         (Seen::Unjudged(_), Some(error)) => Seen::Unjudged(error),
         (seen, _) => seen,
     }

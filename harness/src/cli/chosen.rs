@@ -18,7 +18,7 @@ pub(super) struct Case {
     pub(super) test: String,
     /// By what the failure is known.
     pub(super) signature: String,
-    /// Whom it blames by itself.
+    /// The component that it blames by itself.
     pub(super) blames: Component,
 }
 

@@ -8,7 +8,7 @@ use model::database::Database;
 use model::diagnostic::error_chain;
 use std::collections::BTreeSet;
 
-/// What is to be used in the place of the distro's own: `NAME=PATH` a file, `NAME@RELEASE` another release's.
+/// The component to use in the place of the distro's own: `NAME=PATH` a file, `NAME@RELEASE` another release's.
 ///
 /// # Errors
 /// What was expected, or that a component is given twice.

@@ -35,7 +35,7 @@ pub(super) async fn engine() -> Engine {
     container::connect().await
 }
 
-/// What is said where [`settle`] has changed where releases are brought up.
+/// The note where [`settle`] has changed where releases are brought up.
 pub(super) const NO_ENGINE: &str = "note: no Docker engine answers: releases are booted as virtual machines (--in vm)";
 
 /// Whether containers can be brought up, if any are to be. If no engine answers and nobody asked for containers, virtual
@@ -70,7 +70,7 @@ pub(super) struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    /// What is to be looked at; neither network nor Docker is asked.
+    /// The prospect of these releases; neither network nor Docker is asked.
     pub(super) fn new(
         environments: &'a [Environment],
         images: &'a images::Options,

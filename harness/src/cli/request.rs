@@ -111,7 +111,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     })
 }
 
-/// What is to be qualified, and whether that stands in for a relative of it that this machine runs.
+/// The releases to qualify, and whether one stands in for a relative of it that this machine runs.
 fn releases(
     arguments: &RunArguments,
     environments: &[Environment],

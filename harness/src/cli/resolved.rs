@@ -129,7 +129,7 @@ fn of_journal(arguments: &RunArguments, begun: &Begun) -> RunArguments {
     RunArguments { profiles: begun.profiles.clone(), filter: filter_of(begun), ..of_cells(arguments, &begun.cells) }
 }
 
-/// Whether what was begun is a rerun of another run.
+/// Whether the run that was started is a rerun of another run.
 fn is_rerun(begun: &Begun) -> bool {
     matches!(begun.filter, Some(RunFilter::RerunOf(_)))
 }

@@ -82,7 +82,7 @@ fn go(resolved: &ResolvedRun, database: &Database) -> anyhow::Result<Exit> {
     }
     let matrix = report::judged(&out, &profiles, Some(database))?;
     let before = base::below(&out)?;
-    // Also where it was begun so and goes on.
+    // Also where it was started so and goes on.
     let strict = arguments.strict || matrix.strict;
     let standings = Standings::new(&matrix, base::recorded(before.as_ref(), database), strict);
     report::write(&standings, database, &out)?;

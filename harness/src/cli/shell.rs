@@ -177,7 +177,7 @@ fn nearest<'n>(names: impl Iterator<Item = &'n str>, asked: &str) -> Vec<&'n str
     all.into_iter().take(NEAREST).map(|(_, name)| name).collect()
 }
 
-/// What is told of a failure, by the journal.
+/// The greeting about a failure, by the journal.
 fn greeting(journal: &Journal, case: &Case, folder: &Path) -> Greeting {
     let mut greeting = Greeting {
         cell: case.cell.to_string(),

@@ -1,7 +1,7 @@
 //! `kata-qualify stale`: which entries of the record are stale. Nothing is booted.
 //!
 //! An entry is stale when the mirror offers another version of one of its packages, when it is old, or when the tests
-//! require something else by now.
+//! require something else now.
 
 use crate::cli::arguments::{AGE, Format, ImageArguments, RunArguments, StaleArguments};
 use crate::cli::{Exit, print, records, redact, request};
@@ -109,7 +109,7 @@ pub(super) fn stale(what: &StaleArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// What of the record `run --stale` runs again.
+/// The part of the record that `run --stale` runs again.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StaleCells {
     /// The cells that are stale.
@@ -131,7 +131,7 @@ pub(super) fn cells(arguments: &RunArguments, database: &Database) -> anyhow::Re
     }))
 }
 
-/// What of these entries is stale, or not known to be so, in the environments that were asked for.
+/// The part of these entries that is stale, or may be, in the environments that were asked for.
 fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> StaleCells {
     let mut chosen = StaleCells { cells: Vec::new(), is_unknown: false };
     for row in rows.iter().filter(|row| is_asked(row.environment)) {

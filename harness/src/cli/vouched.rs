@@ -38,7 +38,7 @@ pub(super) fn by_options(images: &ImageArguments) -> Option<String> {
 pub(super) struct ShippedRecords(Database);
 
 impl ShippedRecords {
-    /// Those below the records of that folder; nothing where no folder is given.
+    /// The records below those of that folder; nothing where no folder is given.
     pub(super) fn under(records: Option<&Path>) -> Option<ShippedRecords> {
         records.map(|_| ShippedRecords(Database::embedded()))
     }

@@ -19,7 +19,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
     let folder = records::folder(Some(&what.records))?;
     has_records(&folder)?;
     let database = records::database(Some(&what.records))?;
-    // What is of no use must not keep the others from being written.
+    // A run that cannot be used must not keep the others from being written.
     let mut whole: Vec<InputRun> = Vec::new();
     for path in &what.runs {
         match input_run::read(path).and_then(|one| is_whole(&one).map(|()| one)) {
@@ -28,7 +28,7 @@ pub(super) fn write_back(what: &WriteBackArguments) -> anyhow::Result<Exit> {
         }
     }
     if whole.is_empty() {
-        // A night whose runs were all killed is that: a pipeline goes on with the records as they are.
+        // If all runs of a night were killed, a pipeline goes on with the records as they are.
         tell(format_args!("error: nothing written: no run is given that can be written back"));
         return Ok(Exit::Infrastructure);
     }
@@ -60,7 +60,7 @@ fn has_records(folder: &Path) -> Result<(), UsageError> {
     }
 }
 
-/// Whether a run came to its end, by now, and is about the distros' own packages.
+/// Whether a run has come to its end, and is about the distros' own packages.
 fn is_whole(one: &InputRun) -> Result<(), UsageError> {
     is_over(one)?;
     let run = reports::run::fold(&one.journal);

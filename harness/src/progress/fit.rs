@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Bytes of a text that becomes one line; no terminal is so wide.
 const MAX: usize = 2 << 10;
-/// What stands where a text was cut.
+/// The mark where a text was cut.
 const CUT: char = '…';
 
 /// A text as one line without anything that acts on a terminal.

@@ -80,7 +80,7 @@ fn head(cell: &Cell, longest: usize, columns: usize, now: Timestamp) -> String {
     shortened(&line, columns)
 }
 
-/// What is said of how far a cell is, in several forms, the one that says most first.
+/// The progress of a cell in words, in several forms, the longest first.
 fn facts(cell: &Cell, now: Timestamp) -> Vec<Vec<String>> {
     let tests = format!("{}/{}", cell.done(), cell.planned);
     let failed = format!("{} failed", cell.failed());

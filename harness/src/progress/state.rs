@@ -15,7 +15,7 @@ use suites::outcome::Outcome;
 pub(super) enum News {
     /// A failure: a line that stays.
     Line(String),
-    /// What a cell has begun to do; live lines show it.
+    /// The work that a cell has started; live lines show it.
     Doing(String),
     /// How a cell ended: a line that stays.
     Done(String),
@@ -38,7 +38,7 @@ pub(super) struct RunProgress {
 /// How far a cell is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stage {
-    /// It has not begun, or waits for its turn.
+    /// It has not started, or waits for its turn.
     #[default]
     Waiting,
     /// It does something.
@@ -62,7 +62,7 @@ pub(super) struct Cell {
     pub(super) lost: u32,
     /// What it does besides tests, in words, and since when.
     pub(super) doing: Option<(String, Timestamp)>,
-    /// What that says of itself.
+    /// The text that this work has reported last.
     pub(super) detail: String,
     began: Option<Timestamp>,
     minutes: Option<u64>,
@@ -86,7 +86,7 @@ struct Running {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shown<'s> {
     pub(super) test: &'s str,
-    /// Those that it counts for: `go-3.32+rs-4.1`.
+    /// The profiles that it counts for: `go-3.32+rs-4.1`.
     pub(super) profiles: String,
     pub(super) attempt: u32,
     pub(super) seconds: u64,
@@ -166,7 +166,7 @@ impl RunProgress {
         }
     }
 
-    /// A cell has begun something; the same words say nothing new.
+    /// A cell has started something; the same words say nothing new.
     pub(super) fn doing(&mut self, id: &CellId, what: &str, at: Timestamp) -> Vec<News> {
         let (cell, what) = (self.cell(id), clean(what));
         cell.stage = Stage::AtWork;
@@ -221,7 +221,7 @@ impl RunProgress {
         for id in cells {
             let minutes = self.expected.get(id).copied().filter(|_| all_tests);
             let planned = planned.get(id).copied().unwrap_or_default();
-            // What is known of a cell of that name is of the run before: of the base run, say.
+            // A cell of that name is known from the run before: from the base run, say.
             if self.cells.insert(id.clone(), Cell { planned, minutes, ..Cell::default() }).is_none() {
                 self.order.push(id.clone());
             }

@@ -23,14 +23,14 @@ pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)>
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum NotResumable {
-    /// It has hardly begun, or is no one run.
+    /// It has hardly started, or is not one run.
     #[error(transparent)]
     NotBegun(#[from] NotBegun),
     /// There is nothing left of it.
     #[error("it came to its end: `kata-qualify rerun` runs what did not pass")]
     Finished,
-    /// It is asked for otherwise than it was begun: a line of words for each difference.
-    #[error("it goes on only as it was begun, or its verdicts would rest on two things:\n{}", .0.join("\n"))]
+    /// It is not asked for as it was started: a line of words for each difference.
+    #[error("it goes on only with what it was started with, so that all its verdicts rest on the same:\n{}", .0.join("\n"))]
     Differs(Vec<String>),
 }
 

@@ -114,7 +114,7 @@ async fn hand_on(line: &Line, mut typed: Receiver<Vec<u8>>) -> LineError {
     }
 }
 
-/// What comes on standard input. The thread may wait for more when nobody listens any more, and ends with the process.
+/// The bytes from standard input. The thread may wait for more when nobody listens any more, and ends with the process.
 fn typed() -> Receiver<Vec<u8>> {
     let (say, heard) = channel(WAITING);
     std::thread::spawn(move || {

@@ -22,7 +22,7 @@ pub struct Launch {
     pub daemon: Vec<String>,
 }
 
-/// What is told.
+/// The greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
     /// `debian:13/x86_64/container`.

@@ -156,7 +156,7 @@ fn insisted(script: &str) -> BTreeSet<String> {
     names
 }
 
-/// What stands in the script for x86_64 where what was built is verified; the lines of a command are one.
+/// The script's branch for x86_64 that verifies what was built; the lines of a command are joined.
 fn arm(script: &str) -> String {
     let verified = script.split_once("verify_devices()").map(|(_, rest)| rest).unwrap_or_default();
     let arms = verified.split("case \"${ARCH}\" in").nth(1).unwrap_or_default();

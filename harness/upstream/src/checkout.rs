@@ -37,8 +37,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("GIT_NO_REPLACE_OBJECTS", "1"),
 ];
 
-/// What stands before each command: the checkout may be another user's, and what follows is run by no command here,
-/// whatever a later git makes of them.
+/// Options before each command: the checkout may be another user's, and no command here may run what they switch off,
+/// with a later git, too.
 const OPTIONS: &[&str] = &[
     "-c",
     "safe.directory=*",
@@ -196,7 +196,7 @@ impl Checkout {
         Ok(versions)
     }
 
-    /// Those of the files that are there at a tag; `None` without the tag.
+    /// The files among these that exist at a tag; `None` without the tag.
     pub(crate) fn tree(&self, tag: &str, paths: &[&str]) -> Result<Option<Tree>, CheckoutError> {
         let references = ["refs/tags/", "refs/heads/", "refs/remotes/origin/"];
         let mut listed = None;

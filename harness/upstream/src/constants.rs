@@ -30,7 +30,7 @@ struct Constant {
     since: KataVersion,
     /// Where: a file, and how the line begins that has it, with single blanks; the first that is there counts.
     places: &'static [(&'static str, &'static str)],
-    /// What stands behind the line's equals sign.
+    /// The text behind the line's equals sign.
     value: String,
 }
 

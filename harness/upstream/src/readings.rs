@@ -100,7 +100,7 @@ struct UpstreamChange {
 }
 
 impl Readings {
-    /// Those of a runtime that are part of the program.
+    /// The readings of a runtime that are part of the program.
     pub fn of(runtime: Runtime) -> &'static Readings {
         match runtime {
             Runtime::Go => &GO,
@@ -184,7 +184,7 @@ impl ReleaseReader<'_> {
                 Some((Some(profile), _)) => {
                     let begins = family.profiles().iter().any(|p| p.name == *profile && p.tag == tag);
                     (!begins).then(|| {
-                        format!("`{name}` changed; the profile {profile}, said to have it, does not begin here")
+                        format!("`{name}` changed; it is assigned to the profile {profile}, which does not begin here")
                     })
                 }
                 Some((None, Some(why))) if !why.trim().is_empty() => None,

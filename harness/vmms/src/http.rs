@@ -45,7 +45,7 @@ pub enum HttpError {
         /// What the system says.
         source: io::Error,
     },
-    /// What came back is no answer.
+    /// The reply is no HTTP answer.
     #[error("{request}: the answer is no HTTP: {seen:?}")]
     Answer {
         /// The request.

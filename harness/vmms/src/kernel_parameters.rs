@@ -36,7 +36,7 @@ pub(crate) fn of_cloud_hypervisor(runtime: Runtime, guest: &Guest) -> String {
     with_line(&words, guest)
 }
 
-/// Those of Firecracker: `fcKernelParams` in src/runtime/virtcontainers/fc.go@3.32.0, behind what is shipped;
+/// Parameters for Firecracker: `fcKernelParams` in src/runtime/virtcontainers/fc.go@3.32.0, behind what is shipped;
 /// `prepare_vmm_resources` in src/runtime-rs/crates/hypervisor/src/firecracker/fc_api.rs@4.1.0, and `KERNELPARAMS_FC` in
 /// src/runtime-rs/Makefile@4.1.0.
 pub(crate) fn of_firecracker(runtime: Runtime, guest: &Guest) -> String {

@@ -16,7 +16,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// That of a component; none of what is no VMM that is told by an API.
+    /// The kind of a component; none for one that is no VMM driven by an API.
     pub fn of(component: Component) -> Option<Kind> {
         match component {
             Component::CloudHypervisor => Some(Kind::CloudHypervisor),

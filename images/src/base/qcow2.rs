@@ -100,7 +100,7 @@ pub enum Qcow2Flaw {
     #[error("has a first table of {0} bytes: expected at most {max}", max = TABLE)]
     FirstTable(u64),
     /// The file ends before what its tables point at.
-    #[error("was cut short: it has {length} bytes and points behind them, at {from}: fetch it again")]
+    #[error("was cut short: it ends at byte {length}, but its tables point to {from}: fetch it again")]
     CutShort {
         /// How long the file is.
         length: u64,

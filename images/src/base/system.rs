@@ -20,7 +20,7 @@ pub enum WrongSystem {
     Release {
         /// The image.
         name: String,
-        /// What is in it.
+        /// The system in it.
         found: String,
         /// `debian:13`.
         wanted: String,
@@ -30,9 +30,9 @@ pub enum WrongSystem {
     Arch {
         /// The image.
         name: String,
-        /// That of what is in it: `aarch64`, `64-bit RISC-V`.
+        /// The architecture of its programs: `aarch64`, `64-bit RISC-V`.
         found: String,
-        /// That of the release.
+        /// The architecture of the release.
         wanted: Arch,
     },
 }

@@ -19,7 +19,7 @@ pub struct Module {
     pub path: PathBuf,
 }
 
-/// What became of the modules that were wanted.
+/// The result for the modules that were wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Resolution {

@@ -18,7 +18,7 @@ pub struct Image {
     pub made: Timestamp,
     /// Where this call got it from.
     pub origin: ImageOrigin,
-    /// What is in it.
+    /// Its content and how it was made.
     pub manifest: Manifest,
 }
 

@@ -41,7 +41,7 @@ pub struct CleanReport {
 pub struct SweptImages {
     /// How many half images it removed.
     pub removed: usize,
-    /// Those that could not be removed; what living makers work on is not among them.
+    /// The images that could not be removed; those that living makers work on are not among them.
     pub leftovers: Vec<Leftover>,
 }
 

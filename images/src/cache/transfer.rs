@@ -37,7 +37,7 @@ const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, re
 /// Bytes that are looked at together for holes.
 const BLOCK: usize = 64 << 10;
 
-/// What became of a file that was imported.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
     /// The image.
@@ -116,7 +116,7 @@ pub fn import(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<
 fn imported(file: &ExternalFile, cache: &Path, cancel: &AtomicBool) -> Result<Imported, Failure> {
     let path = Path::new(&file.place);
     if file.checksum.is_none() || file.is_address() {
-        let reason = "expected a file of this machine with the checksum that its export told: FILE#sha256:HEX";
+        let reason = "expected a file on this machine with the checksum that its export printed: FILE#sha256:HEX";
         return Err(refused(file.name().as_bytes(), reason));
     }
     let go_on = || match cancel.load(Ordering::Relaxed) {
@@ -213,7 +213,7 @@ fn put<R: Read>(
 
 /// Writes a file without the blocks that are all zeros.
 fn with_holes(from: &mut impl Read, to: &Path, go_on: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
-    // What stands there was not made by this import, which makes each once.
+    // A file that is there was not made by this import, which makes each once.
     let mut file = File::options().write(true).create_new(true).open(to).context("creating", to)?;
     let (mut block, mut length) = (Vec::with_capacity(BLOCK), 0_u64);
     loop {
@@ -292,7 +292,7 @@ mod tests {
         let sum = export(&made(&here), &to).unwrap();
         let said = |file: &ExternalFile| import(file, &there, &cancel()).unwrap_err().to_string();
         let without = ExternalFile { checksum: None, ..file(&to, &sum) };
-        assert!(said(&without).contains("with the checksum that its export told"));
+        assert!(said(&without).contains("with the checksum that its export printed"));
         let mut bytes = std::fs::read(&to).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&to, bytes).unwrap();

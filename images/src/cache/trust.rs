@@ -98,7 +98,7 @@ fn check_way(folder: &Path) -> io::Result<()> {
         }
         let next = at.join(&part);
         let meta = match std::fs::symlink_metadata(&next) {
-            // Whoever makes it checks it then.
+            // The maker of the folder checks it then.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             meta => meta?,
         };

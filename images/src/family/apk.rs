@@ -40,7 +40,7 @@ pub(crate) struct Apk;
 /// The program.
 const PROGRAM: &str = "apk";
 
-/// What is kept beside the tree, for candidates and disks that are made of it.
+/// The folder that is kept beside the tree, for candidates and disks that are made of it.
 const KEPT: &str = "apk";
 const KEYS: &str = "apk/keys";
 const INDEX: &str = "APKINDEX.tar.gz";

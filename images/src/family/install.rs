@@ -1,4 +1,4 @@
-//! What is to be installed in a tree, as every family takes it.
+//! The packages to install in a tree, as every family takes them.
 
 use crate::error::{Context as _, Failure, ImageErrorKind};
 use crate::package::ExtraPackage;

@@ -24,7 +24,7 @@ pub(super) struct OfferedFile {
     pub(super) sha256: Option<String>,
 }
 
-/// Those of the named packages among what files are offered.
+/// The named packages among the files that are offered.
 pub(super) fn named(files: Vec<OfferedFile>, names: &BTreeSet<&str>) -> Vec<Offered> {
     let all = files.into_iter().map(|file| file.offered);
     all.filter(|offered| names.contains(offered.name.as_str())).collect()

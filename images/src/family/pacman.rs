@@ -39,7 +39,7 @@ pub(crate) struct Pacman;
 /// The program.
 const PROGRAM: &str = "pacman";
 
-/// What is kept beside the tree, for candidates and disks that are made of it.
+/// The folder that is kept beside the tree, for candidates and disks that are made of it.
 const KEPT: &str = "pacman";
 const SYNC: &str = "pacman/sync";
 

@@ -57,7 +57,7 @@ pub(crate) struct Rpm {
     signs_indexes: bool,
     /// What a tree is made of at least.
     base: &'static [&'static str],
-    /// What makes a machine of it.
+    /// The packages that make a machine of it.
     machine: &'static [&'static str],
 }
 

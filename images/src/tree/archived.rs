@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Bytes of a tree's files, holes included, that are archived at most: as many as an archive may unpack to.
 pub(crate) const BYTES: u64 = 64 << 30;
 
-/// What an archive of a tree has by now.
+/// The part of an archive of a tree that is written so far.
 pub(crate) struct Entries {
     /// Files with several names, by device and inode.
     seen: HashMap<(u64, u64), PathBuf>,

@@ -28,7 +28,7 @@ const MOST_PLACES: usize = 20;
 pub(super) const HEADLINE: usize = 120;
 /// Bytes of a clause that says enough alone.
 const SHORTEST_CLAUSE: usize = 24;
-/// What stands for words that are left out, in signs that every mail has.
+/// The mark for words that are left out, in signs that every mail has.
 const CUT: &str = "...";
 
 /// A test that failed in a cell under a profile.

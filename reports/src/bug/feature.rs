@@ -27,7 +27,7 @@ impl Series {
         Series { major, minor }
     }
 
-    /// That of a package's version, of whichever distro: `1:10.0.13+ds-0+deb13u1`.
+    /// The series of a package's version, of any distro: `1:10.0.13+ds-0+deb13u1`.
     pub fn of_package(version: &str) -> Option<Series> {
         let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
         let mut numbers = upstream.split(|c: char| !c.is_ascii_digit());

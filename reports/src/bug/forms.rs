@@ -13,7 +13,7 @@ use super::sections::Report;
 pub struct Written {
     /// The file's name.
     pub file: &'static str,
-    /// What is in it.
+    /// The text.
     pub text: String,
     /// How it gets there, for a person.
     pub send: String,

@@ -5,7 +5,7 @@
 pub(super) struct Refusal {
     /// `-device`.
     pub(super) flag: String,
-    /// What stands behind it.
+    /// The value behind it.
     pub(super) value: String,
     /// What QEMU says of it.
     pub(super) words: String,

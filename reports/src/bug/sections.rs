@@ -16,10 +16,10 @@ use suites::reproducer::Reproducer;
 
 /// Where this program is.
 const HOME: &str = env!("CARGO_PKG_REPOSITORY");
-/// Releases that are told of as working at most.
+/// At most so many releases are named as working.
 const MOST_SIGHTINGS: usize = 6;
 
-/// What came of running the script.
+/// The result of running the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reproduced {
     /// It was not run.
@@ -64,7 +64,7 @@ pub struct Report<'a> {
     pub destination: &'a Destination,
     /// The script, or why there is none.
     pub script: Result<String, BugError>,
-    /// What came of it.
+    /// The result of running it.
     pub reproduced: Reproduced,
     /// Where the same test was seen to pass, the last one first.
     pub worked: Vec<Sighting>,
@@ -83,9 +83,9 @@ pub(super) enum Section {
     Notice,
     /// What it is about.
     Versions,
-    /// What was to be.
+    /// The expected behaviour.
     Expected,
-    /// What was.
+    /// The observed behaviour.
     Observed,
     /// How to see it.
     Reproducer,
@@ -97,7 +97,7 @@ pub(super) enum Section {
     Worked,
     /// Where else it is.
     Also,
-    /// What was logged.
+    /// The log.
     Log,
     /// The release that it was seen on.
     System,

@@ -232,7 +232,7 @@ pub enum Event {
         /// The phase.
         phase: Phase,
     },
-    /// What is known about a cell by now; later facts add to earlier ones.
+    /// What is known about a cell so far; later facts add to earlier ones.
     CellFacts {
         /// The cell.
         cell: CellId,

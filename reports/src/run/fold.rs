@@ -154,7 +154,7 @@ struct Folding {
     run: Option<String>,
     /// How many machines and guests it had in earlier runs, each of which counts them from 1.
     before: (u32, u32),
-    /// How many it has had by now.
+    /// How many it has had so far.
     had: (u32, u32),
     /// Test and profiles → its place in the cell's instances.
     places: BTreeMap<(String, Vec<String>), usize>,
@@ -166,7 +166,7 @@ struct Folding {
 }
 
 impl Folding {
-    /// What comes now is of this run.
+    /// The next events are of this run.
     fn of_run(&mut self, run: &str) {
         if self.run.as_deref() != Some(run) {
             self.run = Some(run.to_owned());

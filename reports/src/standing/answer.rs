@@ -53,9 +53,9 @@ pub struct ReleaseAnswer {
     pub supported: usize,
     /// How many capabilities Kata needs.
     pub needed: usize,
-    /// Those that nobody knows of with the newest packages.
+    /// The capabilities that no run has judged with the newest packages.
     pub missing: Vec<Capability>,
-    /// Those of them that worked with other packages, which says nothing of these.
+    /// The missing ones that worked with other packages, which says nothing about these.
     pub outdated: Vec<Capability>,
     /// What is supported by older tests alone.
     pub older_tests: Vec<Capability>,

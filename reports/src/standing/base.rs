@@ -22,7 +22,7 @@ pub struct BaseRun {
 }
 
 impl BaseRun {
-    /// That of a matrix.
+    /// The base run of a matrix.
     pub fn new(matrix: Matrix) -> BaseRun {
         let mut entries: BTreeMap<String, Vec<VerifiedEntry>> = BTreeMap::new();
         for report in &matrix.cells {
@@ -62,7 +62,7 @@ fn entry(matrix: &Matrix, report: &CellReport, profile: &str) -> VerifiedEntry {
 pub(super) struct BaseCell<'a>(Option<&'a CellReport>);
 
 impl<'a> BaseCell<'a> {
-    /// That of a cell; `None` without a base run.
+    /// The base run's part for a cell; `None` without a base run.
     pub(super) fn of(base: Option<&'a Matrix>, cell: &CellId) -> Option<BaseCell<'a>> {
         Some(BaseCell(base?.cells.iter().find(|report| report.cell == *cell)))
     }

@@ -23,7 +23,7 @@ pub struct ChangeRow<'m> {
     pub was: Option<(Verdict, Date)>,
     /// What the run says.
     pub is: Verdict,
-    /// What is behind it: whom it blames, what was seen and in which test, or why it could not be judged.
+    /// The reasons for it: whom it blames, what was seen and in which test, or why it could not be judged.
     pub why: Vec<String>,
     /// The packages whose versions differ from those that the record is of; `None` where no versions are known.
     pub packages: Option<Vec<PackageChange<'m>>>,
@@ -109,7 +109,7 @@ fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
 /// Same cell, change, effect, verdicts and causes, by their signatures: one row.
 type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<String>, Option<Vec<PackageChange<'m>>>);
 
-/// What is behind a row in words, and by capability the profiles that it is true of.
+/// The reasons for a row in words, and by capability the profiles that it is true of.
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);
 
 impl<'m> Standings<'m> {
@@ -155,7 +155,7 @@ pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTre
     all
 }
 
-/// What is behind what a capability comes to, with `seen` of each cause.
+/// The reasons for a capability's standing, with `seen` of each cause.
 fn reasons(one: &CapabilityStanding<'_>, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
     let causes = one.telling_causes().into_iter().map(|c| format!("{}: {} ({})", c.component, seen(c), c.test));
     let reasons = one.judgement.reasons.iter().map(|reason| match reason.source {

@@ -32,13 +32,13 @@ pub(crate) struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    /// Those of a cell of the run; none where it never had any.
+    /// The versions in a cell of the run; none where it never had any.
     pub(crate) fn in_cell(cell: &'a CellReport) -> Option<Measured<'a>> {
         let versions = &cell.facts.as_ref()?.versions;
         Some(Measured { versions, day: cell.finished.map(day), is_of_the_run: true })
     }
 
-    /// Those of an entry of the record.
+    /// The versions in an entry of the record.
     pub(super) fn in_entry(entry: &'a VerifiedEntry) -> Measured<'a> {
         Measured { versions: &entry.versions, day: Some(entry.tested), is_of_the_run: false }
     }

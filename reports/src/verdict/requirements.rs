@@ -19,7 +19,7 @@ pub struct Requirements<'a> {
 }
 
 impl<'a> Requirements<'a> {
-    /// Those of a profile.
+    /// The requirements of a profile.
     pub fn new(catalogue: &'a [Test], profile: &'a Profile) -> Requirements<'a> {
         let mut tests: BTreeMap<Capability, Vec<&Test>> = BTreeMap::new();
         let mut provable = BTreeSet::new();

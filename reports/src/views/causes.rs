@@ -12,7 +12,7 @@ use suites::outcome::Component;
 /// Why some of a cell's capabilities are not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explanation<'a> {
-    /// Whom it blames; nobody, where nothing could be shown.
+    /// The component that it blames; none, where nothing could be shown.
     pub(crate) blame: Option<Blame<'a>>,
     /// What happened; of a failing test it may have several lines.
     pub(crate) text: String,

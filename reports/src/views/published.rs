@@ -14,7 +14,7 @@ use std::fmt::Write;
 /// The mark of what was judged by an older set of tests.
 const OLDER: &str = "†";
 
-/// What else the tables of the record's verdicts have.
+/// The legend of the tables of the record's verdicts.
 const LEGEND: &str = "\
 **† older tests**: judged by the tests of its day, which were fewer or did less than today's  
 an empty cell: nothing is recorded, because the run is older than the capability, or than what its tests do today";
@@ -325,7 +325,7 @@ mod tests {
     const BEGIN: &str = "<!-- Made from distros/records/verified; do not edit. -->\n";
     const END: &str = "<!-- Until here. -->\n";
 
-    /// What stands between the two lines of the README: nothing until a run under Kata is recorded.
+    /// The text between the two lines of the README: nothing until a run under Kata is recorded.
     fn block(table: &str) -> String {
         match table {
             "" => String::new(),

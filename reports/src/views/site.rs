@@ -75,7 +75,7 @@ pub struct Site<'a> {
     caveats: Vec<String>,
     catalogue: &'a [Test],
     records: Vec<&'a Record>,
-    /// Those that upstream maintains come first.
+    /// The profiles that upstream maintains come first.
     profiles: Vec<ProfileHead>,
     cells: Vec<SiteCell<'a>>,
     releases: Vec<SiteRelease>,
@@ -85,7 +85,7 @@ pub struct Site<'a> {
     runs: Vec<SiteRun<'a>>,
     /// What has changed, the newest first.
     changes: Vec<SiteChange<'a>>,
-    /// What is said where there are no changes.
+    /// The text where there are no changes.
     no_changes: String,
     /// Why the exit code is what it is; `None` where several runs have one each.
     exit_code: Option<String>,

@@ -34,12 +34,12 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    /// Those of a matrix.
+    /// The labels of a matrix.
     pub(crate) fn new(matrix: &Matrix) -> Labels {
         Labels::among(matrix.cells.iter().map(|cell| &cell.cell))
     }
 
-    /// Those of cells that are shown together.
+    /// The labels of cells that are shown together.
     pub(crate) fn among<'c>(mut cells: impl Iterator<Item = &'c CellId>) -> Labels {
         let mut labels = Labels { has_arch: false, has_environment: false };
         let Some(first) = cells.next() else { return labels };
@@ -50,12 +50,12 @@ impl Labels {
         labels
     }
 
-    /// That of a cell.
+    /// The label of a cell.
     pub(crate) fn of(self, cell: &CellReport) -> String {
         self.of_id(&cell.cell)
     }
 
-    /// That of a cell by its id.
+    /// The label of a cell by its id.
     pub(crate) fn of_id(self, id: &CellId) -> String {
         let mut label = self.of_release(id);
         if self.has_environment {
@@ -64,7 +64,7 @@ impl Labels {
         label
     }
 
-    /// That of a cell's release, whatever its environment.
+    /// The label of a cell's release, in any environment.
     pub(crate) fn of_release(self, id: &CellId) -> String {
         let mut label = format!("{} {}", id.distro, id.release);
         if self.has_arch {
@@ -181,7 +181,7 @@ pub(crate) fn exit_code(standings: &Standings<'_>) -> String {
     format!("Exit code {}: {}.", standings.exit_code(), words.join("; "))
 }
 
-/// What makes the exit code: changes by their titles, known issues at fault, what a pipeline lacks.
+/// The reasons for the exit code: changes by their titles, known issues at fault, what a pipeline lacks.
 pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
     let effect = standings.effect();
     let mut all = Vec::new();

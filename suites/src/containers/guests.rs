@@ -70,7 +70,7 @@ fn katas_own_image_boots(containers: &dyn Containers) -> Check {
     let root = guest.split(' ').find_map(|word| word.strip_prefix("root="));
     ensure!(
         root.is_some_and(|device| ROOTS.contains(&device)),
-        "the guest's root filesystem is to be one of {}, its kernel was told: {}",
+        "the guest's root filesystem is to be one of {}, and its kernel was given: {}",
         ROOTS.join(" and "),
         finished.summary()
     );

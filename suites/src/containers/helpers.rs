@@ -1,4 +1,4 @@
-//! What stands beside a container on its host, killed: its shim, and under Kata its virtiofsd.
+//! Processes beside a container on its host, killed: its shim, and under Kata its virtiofsd.
 
 use super::lifecycle::{gone, names};
 use crate::capability::Capability;
@@ -77,7 +77,7 @@ fn ends(containers: &dyn Containers, task: &mut dyn Task, why: &str) -> Check {
     let began = Instant::now();
     match task.wait(END) {
         Ok(finished) => {
-            ensure!(finished.code != 0, "{why}, and the container is said to have exited with 0");
+            ensure!(finished.code != 0, "{why}, and the reported exit code of the container is 0");
         }
         // A client that was waiting is told that nobody answers any more.
         Err(Stop::Fail { message, .. }) if began.elapsed() < END => {

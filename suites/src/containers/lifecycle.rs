@@ -236,7 +236,7 @@ fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> Check {
     let victim = victim.ok_or_else(|| Stop::error(format!("nothing to kill among {}", names(&processes))))?;
     containers.kill_process(victim.pid)?;
     let finished = task.wait(Duration::from_secs(90))?;
-    ensure!(finished.code != 0, "its carrier was killed, and the container is said to have exited with 0");
+    ensure!(finished.code != 0, "its carrier was killed, and the reported exit code of the container is 0");
     gone(containers, &|| containers.traces(), &before, "after the kill")
 }
 

@@ -101,7 +101,7 @@ fn use_of_memory_and_cpu_time_is_told(containers: &dyn Containers) -> Check {
     let before = task.usage()?;
     ensure!(
         before.memory >= held << 20,
-        "a container holds {held} MiB of memory, and is said to use {} bytes",
+        "a container holds {held} MiB of memory, and its reported use is {} bytes",
         before.memory
     );
     let worked = task.exec(&["spin", "500"], &[])?;
@@ -109,7 +109,7 @@ fn use_of_memory_and_cpu_time_is_told(containers: &dyn Containers) -> Check {
     let after = task.usage()?;
     ensure!(
         after.cpu > before.cpu,
-        "a container worked for 500 ms, and the CPU time that it is said to have used went from {} to {}",
+        "a container worked for 500 ms, and its reported CPU time went from {} to {}",
         before.cpu,
         after.cpu
     );

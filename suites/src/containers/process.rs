@@ -76,7 +76,9 @@ fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     // `!` tells the engine that the word is a program of its own and not one for the probe.
     let told = match task.exec(&["!/no/such/program"], &[]) {
-        Ok(finished) if finished.code == 0 => return Err(Stop::fail("/no/such/program is said to have succeeded")),
+        Ok(finished) if finished.code == 0 => {
+            return Err(Stop::fail("the reported exit code of /no/such/program is 0"));
+        }
         Ok(finished) => finished.summary(),
         Err(Stop::Fail { message, .. }) => message,
         Err(other) => return Err(other),

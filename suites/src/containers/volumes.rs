@@ -68,7 +68,7 @@ fn a_configmap_that_changes_is_noticed(containers: &dyn Containers) -> Check {
     reads_soon(task.as_ref(), "/etc/settings/key", "after")?;
     wait_for(
         || task.stdout().len() > earlier.len(),
-        || format!("a ConfigMap has changed, and inotify told nothing of it in the container: {:?}", task.stdout()),
+        || format!("a ConfigMap has changed, and inotify reported nothing of it in the container: {:?}", task.stdout()),
     )
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What stands as `%XX` besides all that is not ASCII: what JSON would escape, and the escape itself.
+/// Characters written as `%XX` besides all that is not ASCII: those that JSON would escape, and the escape itself.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'"').add(b'\\');
 
 /// Bytes of a file or a path; in messages, printable ASCII stands as it is and the rest as `%XX`.
@@ -293,7 +293,7 @@ impl Status {
     }
 }
 
-/// What came of an action.
+/// The result of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "reply")]
 pub enum Reply {

@@ -44,7 +44,7 @@ pub enum GuestFiles {
     KatasImage,
 }
 
-/// What of containerd's provides root filesystems, besides the one that all other tests have.
+/// The snapshotters of containerd besides the one that all other tests have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snapshotter {
     /// Thin volumes of the kernel's device mapper, each a disk.

@@ -143,7 +143,7 @@ impl From<Stop> for NoCri {
     }
 }
 
-/// What it is to a test that is about something else.
+/// The stop of a test that is about something else.
 impl From<NoCri> for Stop {
     fn from(none: NoCri) -> Stop {
         match none {

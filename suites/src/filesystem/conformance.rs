@@ -22,7 +22,7 @@ pub const NATIVE_FAILURES: &str = "pjdfstest-native.json";
 /// How long the whole suite may take: 20 s over virtio-fs in an emulated guest, minutes over 9p.
 const DEADLINE: Duration = Duration::from_secs(900);
 
-/// Those that start a program of the system or mount something, which a guest without one cannot; they say nothing of a share.
+/// Tests that start a program of the system or mount something, which a guest without one cannot; they judge no share.
 const NEED_A_SYSTEM: &[&str] = &["open::etxtbsy", "truncate::etxtbsy", "rmdir::ebusy"];
 
 /// It makes links until LINK_MAX, which the C library tells by the filesystem's magic number.

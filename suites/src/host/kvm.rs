@@ -39,7 +39,7 @@ pub(super) struct Virtualization {
     pub(super) flags: &'static [&'static str],
     /// Its modules; one that is built in and has no parameters is in no list, as Arm's.
     pub(super) modules: &'static [&'static str],
-    /// Those of vhost that `kata-runtime check` insists on beside them.
+    /// The vhost modules that `kata-runtime check` demands beside them.
     pub(super) vhost: &'static [&'static str],
 }
 

@@ -16,7 +16,7 @@ const HANDLE: u32 = 0xffff_0000;
 // Attributes of both.
 pub(super) const KIND: u16 = 1;
 pub(super) const OPTIONS: u16 = 2;
-// Those of a u32 filter, and of an action.
+// Attributes of a u32 filter, and of an action.
 const SELECTOR: u16 = 5;
 const ACTIONS: u16 = 7;
 const FIRST: u16 = 1;

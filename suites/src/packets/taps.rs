@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
-/// What stands before each packet of a tap interface.
+/// The header before each packet of a tap interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TapHeader {
     /// Nothing.

@@ -94,7 +94,7 @@ fn is_told(epoll: &OwnedFd, source: &impl AsFd, what: &str, happen: impl FnOnce(
     ensure!(before.is_empty(), "an epoll tells of {what} that has not come");
     happen().doing(format!("causing {what}"))?;
     let after = told(PATIENCE)?;
-    ensure!(after == [NUMBER], "{what} came, and an epoll told of {after:?} within {} s", PATIENCE.as_secs());
+    ensure!(after == [NUMBER], "{what} came, and an epoll reported {after:?} within {} s", PATIENCE.as_secs());
     epoll::delete(epoll, source).doing(format!("having an epoll look no more at {what}"))
 }
 

@@ -72,7 +72,7 @@ pub(super) fn configuration(env: &dyn EnvironmentSide) -> Result<(String, Kernel
 fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>) -> Result<(String, String), Stop> {
     let Claims { kernel, kernel_config, vmlinuz, .. } = claims;
     let [in_boot, with_modules] = [format!("/boot/config-{kernel}"), format!("/lib/modules/{kernel}/config")];
-    // What is told is that the usual file is missing.
+    // The message says that the usual file is missing.
     let missing = match read(&in_boot) {
         Ok(text) => return Ok((in_boot, text)),
         Err(missing) => missing,

@@ -68,7 +68,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         }
         false => Vec::new(),
     };
-    // What a record never had is no news to a timer or a hook.
+    // A component that the record never had is no news to a timer or a hook.
     let asked = arguments.components.is_empty() && !arguments.quiet;
     let lacking = if asked { lacking(&stated) } else { Vec::new() };
     let there = needed.iter().all(|c| c.installed) && lacking.is_empty();

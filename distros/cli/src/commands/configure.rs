@@ -86,7 +86,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     for words in lock.iter().flat_map(Lock::rescued) {
         eprintln!("warning: {}", printable(&words));
     }
-    // Those that this call has not put back are told by now.
+    // Texts that this call has not put back are reported already.
     let aside = lock.as_ref().map(Lock::aside).unwrap_or_default();
     let lying = displaced_now(&machine.root);
     tell(lying.iter().filter(|text| !aside.iter().any(|(path, _)| *path == text.path)));
@@ -126,7 +126,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         },
     };
     // One rule for `configure` and `unconfigure`: what this call has put aside, and what it has not put back, is no success;
-    // what lies aside since an earlier one is told.
+    // a text that an earlier call has put aside is reported.
     let now = displaced_now(&machine.root);
     let new = come_since(&lying, now.clone());
     tell(new.iter());
@@ -171,7 +171,7 @@ fn tell<'t>(texts: impl Iterator<Item = &'t Displaced>) {
     }
 }
 
-/// Those that were not there before.
+/// The texts that were not there before.
 fn come_since(before: &[Displaced], mut now: Vec<Displaced>) -> Vec<Displaced> {
     now.retain(|text| !before.iter().any(|earlier| earlier.path == text.path));
     now

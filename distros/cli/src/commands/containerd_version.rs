@@ -28,7 +28,7 @@ pub(super) fn find(
         let patch = has_patch.then_some(version.patch);
         return Ok(Some(ContainerdVersion { patch, ..(version.major, version.minor).into() }));
     }
-    // Those of Kubernetes' distributions are in no search path.
+    // The containerd of a Kubernetes distribution is in no search path.
     let program = if place.is_standard() { root.which("containerd")? } else { None };
     let Some(program) = program else { return Ok(None) };
     let packages = Packages::read(root, Some(manager)).ok();
@@ -41,7 +41,7 @@ pub(super) fn find(
     Ok(says(&program, WITHIN))
 }
 
-/// That of the package that owns the machine's own containerd; nothing is run.
+/// The version of the package that owns the machine's own containerd; nothing is run.
 pub(crate) fn of_package(root: &Root, packages: Option<&Packages<'_>>) -> Option<ContainerdVersion> {
     let place = find_containerd_config(root, None).ok()?;
     let program = root.which("containerd").ok().flatten().filter(|_| place.is_standard())?;

@@ -23,7 +23,7 @@ pub(crate) enum Support {
 }
 
 impl Support {
-    /// That of a release on a day.
+    /// The support of a release on a day.
     pub(crate) fn of(entry: &ReleaseEntry, day: Date) -> Support {
         let (eol, lts) = (known(&entry.eol).copied(), known(&entry.lts).copied());
         if known(&entry.released).is_some_and(|released| day < *released) {
@@ -54,7 +54,7 @@ impl Support {
     }
 }
 
-/// That of a release today.
+/// The support of a release today.
 pub(crate) fn today(entry: &ReleaseEntry) -> Support {
     Support::of(entry, jiff::Zoned::now().date())
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         is_there => is_there?,
     };
     let mut found = recorded()?;
-    // What is to be taken back is looked at again under the lock: a `configure` may have begun just now. Nothing is
+    // The files to take back are looked at again under the lock: a `configure` may have started just now. Nothing is
     // written on a machine that has nothing of ours.
     let is_known = is_there || found.0.is_some() || found.1.is_some();
     let looked = (arguments.force && !is_known).then(|| strays(&root, true)).transpose()?;
@@ -70,7 +70,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         Some(state) => stray::take_back(&root, lock.as_ref(), state, arguments.force).map_err(anyhow::Error::from),
         None => match looked.filter(|_| lock.is_none()).map_or_else(|| strays(&root, arguments.force), Ok) {
             // There was nothing to take back, nor anything to force: what is there now was written by a `configure` that
-            // has begun since, where it has made its folder.
+            // has started since, where it has made its folder.
             Ok(found) if lock.is_none() && !arguments.dry_run && !found.is_empty() && state::has_folder(&root)? => {
                 return run(common, arguments);
             }

@@ -820,7 +820,7 @@ fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
     assert!(output.stderr.contains(&how), "{}", output.stderr);
     assert_eq!(machine.read(MAIN), theirs);
     let output = must(&machine, &["unconfigure", "--force"]);
-    assert!(output.stderr.contains("snapshotter had another value by now, and goes too"), "{}", output.stderr);
+    assert!(output.stderr.contains("snapshotter had been changed, and goes too"), "{}", output.stderr);
     assert_eq!(machine.everything(), before);
 }
 

@@ -568,7 +568,7 @@ fn half_a_handler_is_not_left_behind() {
     // By force it goes as a whole, and what goes with it is named.
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!((output.code, machine.read(MAIN)), (0, main), "{}", output.stderr);
-    assert!(output.stderr.contains("kata.snapshotter had another value by now, and goes too"), "{}", output.stderr);
+    assert!(output.stderr.contains("kata.snapshotter had been changed, and goes too"), "{}", output.stderr);
     // A file of theirs with one key of it, beside ours.
     let glob = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
     let (machine, _) = configured("2.1", &format!("{glob}{V3}]\ndefault_runtime_name = \"kata\"\n"));

@@ -599,7 +599,7 @@ fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
     let calls: [&[&str]; 3] = [&["unconfigure"], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]];
     for (text, code, told) in [
         ("version = [\n", 0, "note: nothing is configured"),
-        ("version = [\n# kata\n", 3, "config.toml: it is no TOML: what of it is ours"),
+        ("version = [\n# kata\n", 3, "config.toml: it is no TOML, so nobody can see what in it is ours"),
     ] {
         machine.file(MAIN, text);
         let before = machine.everything();

@@ -82,7 +82,7 @@ pub struct KernelOption<'a> {
 }
 
 impl Fragments {
-    /// Those of Kata's newest release that was read.
+    /// The fragments of Kata's newest release that was read.
     pub fn kata() -> &'static Fragments {
         &KATA
     }

@@ -3,7 +3,7 @@
 use super::uses::Symbol;
 use super::{Fragments, KernelConfig, KernelOption, KernelUse, OptionValue, Wanted};
 
-/// What became of an option.
+/// The state of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Built in, or with a value that serves.
@@ -48,7 +48,7 @@ impl State {
 /// The longest piece of a value that a message repeats.
 const MAX_SHOWN: usize = 60;
 
-/// What stands behind an option's name: `SECCOMP is not set`.
+/// The words behind an option's name: `SECCOMP is not set`.
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -68,7 +68,7 @@ impl std::fmt::Display for State {
 pub struct Judged<'a> {
     /// What they are for.
     pub kernel_use: KernelUse<'a>,
-    /// What became of them, in their order.
+    /// Their states, in the same order.
     pub states: Vec<State>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Judged<'a> {
         self.kernel_use.options.iter().zip(&self.states)
     }
 
-    /// Those that the use goes without, in words: `SECCOMP is not set`.
+    /// The options that the use goes without, in words: `SECCOMP is not set`.
     pub fn missing(&self) -> Vec<String> {
         let missing = self.options().filter(|(_, state)| state.is_missing());
         missing.map(|(option, state)| format!("{} {state}", option.name)).collect()

@@ -198,7 +198,7 @@ impl fmt::Display for ModuleUse {
 }
 
 impl Modules {
-    /// Those for a use.
+    /// The modules for a use.
     pub fn of(&self, used_for: ModuleUse) -> &[String] {
         match used_for {
             ModuleUse::Boot => &self.boot,

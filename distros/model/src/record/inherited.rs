@@ -20,7 +20,7 @@ impl Record {
 pub(super) fn parts(defaults: &CommonFields, release: &ReleaseEntry) -> CommonFields {
     let mut parts = merged(defaults, &release.parts);
     let at_most = |source: usize, span: &Range<usize>| match &release.confidence {
-        // What stands in the release's own map has its confidence from there, and what a higher layer states from that.
+        // A fact in the release's own map has its confidence from there, and a fact of a higher layer from that layer.
         Some(own) => {
             let is_inside = source == own.source && own.span.contains(&span.start);
             own.value.filter(|_| source <= own.source && !is_inside)

@@ -25,7 +25,7 @@ pub enum ComponentKind {
 }
 
 impl ComponentKind {
-    /// Those that a record states as one component or as a list, the preferred one first.
+    /// Kinds that a record states as one component or as a list, the preferred one first.
     pub(crate) const LISTED: [ComponentKind; 5] = [
         ComponentKind::ContainerManager,
         ComponentKind::Kata,

@@ -30,7 +30,7 @@ pub enum ResolveError {
         release: String,
         /// What was asked for.
         arch: Arch,
-        /// Those that it has.
+        /// The architectures that it has.
         known: String,
     },
 }

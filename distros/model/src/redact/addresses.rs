@@ -37,7 +37,7 @@ const NEAR: usize = 64;
 const ARCHIVES: &[&str] =
     &["/dists/", "/pool/", "/debian", "/ubuntu", "/alpine", "/fedora", "/repodata", "/os/", "inrelease"];
 
-/// What stands between a scheme and its host: as it is, and as programs write an address into another one.
+/// The signs between a scheme and its host: as they are, and as programs write an address into another one.
 const SEPARATORS: &[&str] = &["://", ":%2f%2f", "%3a%2f%2f"];
 
 /// Phrases of apt, dnf, curl and resolvers that a bare host follows.
@@ -125,7 +125,7 @@ fn is_name(host: &str) -> bool {
 
 /// Whether what stands before an address, or its path, says that something is fetched from there.
 fn is_fetched(before: &str, path: &str) -> bool {
-    // What stands far away says nothing.
+    // A word that is far away says nothing.
     let near = &before[before.floor_char_boundary(before.len().saturating_sub(NEAR))..];
     let near = near.trim_end_matches(|c: char| c.is_whitespace() || "='\"([".contains(c));
     let word = near.rsplit(char::is_whitespace).next().unwrap_or_default();

@@ -11,7 +11,7 @@ const KEYS: [&str; 3] = ["login", "password", "account"];
 struct NetrcEntry {
     /// The host, or an address that has it; none of `default`.
     machine: Option<Range<usize>>,
-    /// What stands behind the keys.
+    /// The values behind the keys.
     values: Vec<Range<usize>>,
 }
 

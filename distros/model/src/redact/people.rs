@@ -2,11 +2,11 @@
 //!
 //! On the machine itself they are no secret; what is sent to strangers does without them.
 
-/// What stands in place of a user's name.
+/// The word in place of a user's name.
 const USER: &str = "<user>";
-/// What stands in place of a machine's name.
+/// The word in place of a machine's name.
 const HOST: &str = "<host>";
-/// What stands in place of the folders that a path begins with.
+/// The word in place of the folders that a path begins with.
 const FOLDER: &str = "<folder>";
 /// Folders that have the users' own.
 const HOMES: &[&str] = &["/home/", "/Users/"];

@@ -66,7 +66,7 @@ impl ForeignAdditions {
         self.theirs.as_ref()
     }
 
-    /// What becomes of it, on one line.
+    /// The message about where it goes, on one line.
     pub fn words(&self) -> Option<String> {
         let theirs = self.theirs.as_ref()?.path.display();
         let how = differences(&self.ours.after, &self.now);
@@ -112,7 +112,7 @@ impl ForeignAdditions {
     /// Writes their file.
     pub(super) fn write(&self, root: &Root) -> Result<(), ChangeError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
-        // Whoever may read the one may read the other.
+        // A user who may read the one file may read the other.
         let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
         let place = root.make_pinned(&theirs.path)?;
         let held = place.read(MAX_CONFIGURATION)?;
@@ -148,7 +148,7 @@ impl ForeignAdditions {
 pub(super) fn all(root: &Root, state: &State, by_force: &dyn Fn(&PathBuf) -> bool) -> Vec<ForeignAdditions> {
     let mut all = Vec::new();
     for file in state.files.iter().filter(|f| is_whole(f)) {
-        // What cannot be read is told by whoever writes it.
+        // A file that cannot be read is reported when it is written.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == FileState::Foreign {
             // A call that was cut short has not written ours of today, perhaps.
@@ -274,7 +274,7 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     let rest = without(&rest, &in_handler).ok()?;
     let is_our_comment = |line: &str| line.starts_with('#') && written.lines().any(|l| l == line);
     let rest = rest.lines().filter(|line| !is_our_comment(line)).collect::<Vec<_>>().join("\n");
-    // Those beside a key of ours, or in a list of ours, go with it.
+    // Comments beside a key of ours, or in a list of ours, go with it.
     let comments = comments::lost(&now, &written, &rest).join("\n");
     let name = file.path.file_name().unwrap_or_default().display();
     let head = format!("# Others have added this to {name}; kata-osinfo has moved it here and leaves it alone.");
@@ -284,7 +284,7 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     let then = settings_in(&text);
     let [of_ours, of_all, of_theirs] = [&written, &now, &text].map(|text| tables(text));
     let mut tables = of_all.iter().filter(|table| !of_ours.contains(table));
-    // Those of our handler go by force.
+    // Tables of our handler go by force.
     let is_whole = (!changed.is_empty() || tables.all(|table| of_theirs.contains(table)))
         && !then.iter().any(is_of_handler)
         && comments::lost(&now, &written, &text).is_empty()

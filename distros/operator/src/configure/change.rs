@@ -105,12 +105,12 @@ pub(super) fn hold_only_ours(
     Ok(forced)
 }
 
-/// What files go back to when they are written no more.
+/// The texts that files go back to when they are no longer written.
 #[derive(Debug, Default)]
 pub(super) struct Originals {
     /// Their texts; `None` is a file that goes.
     pub(super) texts: BTreeMap<PathBuf, Option<String>>,
-    /// Those that were changed by hand, and stay as they are, each with what was changed.
+    /// The files that were changed by hand, and stay as they are, each with what was changed.
     pub(super) kept: Vec<(PathBuf, ChangeError)>,
     /// The files of handlers that stay because a file of theirs was changed.
     pub(super) handler: Vec<PathBuf>,
@@ -135,7 +135,7 @@ pub(super) fn originals(
             Err(why) if stays(&why) => {
                 all.kept.push((path.clone(), why));
                 match text(root, Some(state), &path) {
-                    // Whoever reads it is told.
+                    // The code that reads it reports this.
                     Err(RootError::NotText { .. }) => continue,
                     text => text?,
                 }
@@ -160,11 +160,11 @@ pub(super) fn originals(
 /// A file on its way from one text to another.
 pub(super) struct PendingFile {
     pub(super) file: FileChange,
-    /// What is to stand there.
+    /// The file's content afterwards.
     pub(super) target: Option<String>,
     /// The folder that it lies in; `None` where that is missing.
     pub(super) place: Option<PinnedPath>,
-    /// What stands there.
+    /// The file's content now.
     pub(super) now: Option<FileContents>,
     /// Whether something that is no file of ours stands in the way.
     pub(super) blocked: bool,
@@ -209,7 +209,7 @@ impl PendingFile {
         if self.blocked {
             self.place.iter().try_for_each(PinnedPath::remove)?;
         }
-        // What others have written there since it was looked at stays.
+        // Text that others have written since the file was looked at stays.
         let taken = match (&self.target, self.place, &self.now) {
             (None, Some(place), Some(now)) => place.remove_seen(now)?,
             (None, ..) => true,
@@ -280,7 +280,7 @@ fn carry_out(
     let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     let (mut kept, dropped): (Vec<FileChange>, Vec<FileChange>) =
         before.cloned().partition(|f| new.owner(&f.path).is_some());
-    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    // A file that imports another goes before it: containerd does not start with an import of a missing file.
     for file in dropped.iter().rev() {
         match without_ours(root, old, &file.path, false) {
             Err(why) if stays(&why) => kept.push(file.clone()),
@@ -311,7 +311,7 @@ fn carry_out(
     let dropped = steps.iter().map(|s| &s.file).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     both.files.extend(dropped.cloned());
     new.attributes.retain(|path, _| new.files.iter().any(|f| f.path == *path));
-    // What a crash left of other configurations is still to be known.
+    // The state must keep what a crash left of other configurations.
     if let Some(old) = old {
         new.earlier =
             old.earlier.iter().filter(|(p, _)| others.contains(p)).map(|(p, t)| (p.clone(), t.clone())).collect();

@@ -45,7 +45,7 @@ pub(super) fn lost<'t>(now: &'t str, after: &str, other: &str) -> Vec<&'t str> {
     missing(&comments(now), &comments(after), other)
 }
 
-/// Those of all comments that are neither ours nor in what is left.
+/// The comments that are neither ours nor in the text that is left.
 fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], left: &str) -> Vec<&'t str> {
     let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
     missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));

@@ -143,7 +143,7 @@ pub enum PlanError {
     WrongInitrd {
         /// Its path.
         initrd: String,
-        /// What speaks against it.
+        /// The reason against it.
         why: String,
         /// What to do instead.
         instead: String,

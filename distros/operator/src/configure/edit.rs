@@ -128,7 +128,7 @@ pub(super) enum LineEnds {
 }
 
 impl LineEnds {
-    /// What makes the unchanged document the text that it was parsed from.
+    /// The line ends that make the unchanged document the text that it was parsed from.
     pub(super) fn of(text: &str, document: &DocumentMut) -> Result<LineEnds, EditError> {
         if text.starts_with(BYTE_ORDER_MARK) {
             return Err(EditError::ByteOrderMark);

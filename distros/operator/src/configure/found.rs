@@ -54,7 +54,7 @@ pub struct Inventory {
     pub database: PackageDatabase,
 }
 
-/// What came of asking the package database.
+/// The answers of the package database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageDatabase {
@@ -129,7 +129,7 @@ pub(super) fn no_program(path: &str) -> String {
     format!("{path} is no program: make it executable, or install it again")
 }
 
-/// What speaks against a file that a key of Kata's configuration for QEMU names, after `which`.
+/// The reason against a file that a key of Kata's configuration for QEMU names, after `which`.
 ///
 /// # Errors
 ///

@@ -21,7 +21,7 @@ pub(super) struct ImageBoot {
     pub(super) changed: bool,
     /// Whether a run proved it.
     pub(super) proven: bool,
-    /// What is to be said of it.
+    /// Notes for the user about it.
     pub(super) notes: Vec<String>,
 }
 

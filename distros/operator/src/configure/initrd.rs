@@ -22,7 +22,7 @@ pub enum Initrd {
 }
 
 impl Initrd {
-    /// What speaks against it as the initrd of a kernel.
+    /// The reason against it as the initrd of a kernel.
     pub(super) fn against(&self, kernel: &str) -> Option<String> {
         match self {
             Initrd::Has { modules, .. } => {

@@ -75,13 +75,13 @@ pub(super) fn remove(list: &mut Array, at: usize) {
     }
 }
 
-/// What stands before and behind an element.
+/// The text before and behind an element.
 fn decor(value: &Value) -> (String, String) {
     let text = |raw: Option<&toml_edit::RawString>| raw.and_then(|raw| raw.as_str()).unwrap_or_default().to_owned();
     (text(value.decor().prefix()), text(value.decor().suffix()))
 }
 
-/// What stands between two elements when the one between them is gone: all comments, and the layout of the first.
+/// The text between two elements when the one between them is gone: all comments, and the layout of the first.
 fn joined(first: &str, then: &str) -> String {
     match (then.contains('#'), first.contains('\n')) {
         (false, _) => first.to_owned(),

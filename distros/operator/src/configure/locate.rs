@@ -31,7 +31,7 @@ const RS: &[&str] = &[
 /// Why no configuration was found.
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
-    /// It is not where it is said to be.
+    /// It is not at the named place.
     #[error("no Kata configuration at {0}: give the file that Kata reads with --kata-config")]
     Missing(PathBuf),
     /// What a copy was made of is gone.
@@ -115,7 +115,7 @@ pub(super) fn first_place(runtime: Runtime) -> &'static Path {
     })
 }
 
-/// What stands there, or what it is this program's copy of.
+/// The configuration at that place, or the one that it is this program's copy of.
 fn at(root: &Root, named: &Path, by: &str) -> Result<LocatedConfiguration, LocateError> {
     if !root.has_file(named)? {
         return Err(LocateError::Missing(named.to_owned()));

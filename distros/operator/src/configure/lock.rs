@@ -53,7 +53,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
                 Err(errno) => return Err(failed(errno.into()).into()),
             }
         }
-        // Whoever had it before may have removed the folder.
+        // The process that had it before may have removed the folder.
         if !is_still_there(root, &folder)? {
             continue;
         }
@@ -87,7 +87,7 @@ fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
     files.flat_map(swept).collect()
 }
 
-/// What became of a text of others, on one line.
+/// The fate of a text of others, on one line.
 fn words(path: &Path, how: &Rescued) -> String {
     let at_that_moment =
         format!("{} was changed by others in the moment in which a call that was cut short wrote it", path.display());
@@ -107,7 +107,7 @@ fn words(path: &Path, how: &Rescued) -> String {
 }
 
 impl Lock {
-    /// What became of texts of others that a call which was cut short had taken out of their places, in words.
+    /// The fate of texts of others that a call which was cut short had taken out of their places, in words.
     pub fn rescued(&self) -> Vec<String> {
         self.rescued.iter().map(|(path, how)| words(path, how)).collect()
     }

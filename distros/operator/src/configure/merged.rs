@@ -65,7 +65,7 @@ pub struct Problem {
 pub struct NotEffective {
     /// `hypervisor.qemu.path`.
     pub key: String,
-    /// What it was to be.
+    /// The value that was wanted.
     pub wanted: Value,
     /// What it is; `None` where it is nowhere set.
     pub found: Option<Value>,
@@ -119,7 +119,7 @@ impl MergedConfiguration {
         let mut merged = MergedConfiguration::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
         if reads_drop_ins(runtime, kata) {
-            // What is to be replaced is named without links.
+            // Files to be replaced are named without links.
             let folder = root.resolve_new(&located.drop_ins())?;
             for name in root.list(&folder)? {
                 let path = folder.join(&name);

@@ -1,4 +1,4 @@
-//! What of others needs files that are to go: a container manager that would not come up without our handler, and lines
+//! Parts of others that need files that are to go: a container manager that needs our handler to start, and lines
 //! of theirs that nothing would read any more.
 //!
 //! It is decided on what container managers and Kata make of all files together, before and after.

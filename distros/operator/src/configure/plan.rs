@@ -15,7 +15,7 @@ use model::profile::{ImageDriver, Profile};
 use model::release::Release;
 use model::virtiofsd::Flavour;
 
-/// What is to be known where no filesystem is shared (kata-containers issue 7207).
+/// The note where no filesystem is shared (kata-containers issue 7207).
 const WITHOUT_SHARE: &str = "nothing is shared: containers' root filesystems must be block devices, of a snapshotter \
      such as containerd's devmapper; files that Kubernetes mounts, secrets among them, are copied when a container \
      starts and not updated after";
@@ -88,7 +88,7 @@ impl Reasons<'_> {
         self.notes.push(Note { about: about.to_owned(), text });
     }
 
-    /// What speaks against a capability, and what for it.
+    /// The reasons against a capability, and those for it.
     fn evidence(&self, what: Capability) -> (Vec<String>, Vec<String>) {
         evidence(self.inputs.verified, self.inputs.release, self.inputs.profile, what, self.inputs.found)
     }

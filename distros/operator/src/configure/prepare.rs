@@ -51,23 +51,23 @@ pub struct PreparedFiles {
     pub changes: Vec<FileChange>,
     /// Keys that would not take effect.
     pub not_effective: Vec<NotEffective>,
-    /// What else would keep Kata from starting.
+    /// Other problems that would keep Kata from starting.
     pub problems: Vec<Problem>,
-    /// What others have set: overridden, extended, or kept although the release was qualified with something else.
+    /// Values of others: overridden, extended, or kept although the release was qualified with something else.
     pub theirs: Vec<ForeignValue>,
-    /// What others have added to files of ours, and moves to files of theirs.
+    /// Additions of others to files of ours, which move to files of theirs.
     pub added: Vec<ForeignAdditions>,
-    /// What changes besides, and a reader may not expect.
+    /// Other changes, which a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written and change with that, and what they go back to; `None` is a file that goes.
     pub back: BTreeMap<PathBuf, Option<String>>,
     handler: Option<WrittenHandler>,
-    /// What is configured now.
+    /// The configuration now.
     old: Option<State>,
     new: State,
 }
 
-/// What is to be found of a handler when everything is read again.
+/// The handler that must be found when everything is read again.
 #[derive(Debug, Clone)]
 enum WrittenHandler {
     Containerd(containerd::ContainerdHandler),
@@ -99,7 +99,7 @@ pub fn prepare(
     };
     let mut added = recorded.as_ref().map(|old| added::all(root, old, &|file| by_force(old, file))).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
-    // What is written again is ours by force, whatever others have made of it; what is not written again stays theirs.
+    // A file that is written again is ours by force, even if others have changed it; any other file stays theirs.
     let changed = recorded.as_ref().filter(|_| force).map(|old| added::changed_otherwise(root, old, &added));
     let changed = changed.unwrap_or_default();
     let forced = old.clone().map(|old| old.with_earlier(&changed, |_| true));
@@ -145,7 +145,7 @@ pub fn prepare(
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
-        // What stands there without ours decides what need not be said again.
+        // Settings that are there without our file need not be written again.
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
@@ -203,7 +203,7 @@ pub fn prepare(
             "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
         ));
     }
-    // Those of other configurations stay as they are.
+    // Additions to other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().flat_map(|added| [added.words(), added.forced_words()]).flatten());
     let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));
@@ -310,7 +310,7 @@ impl PreparedFiles {
         });
         // All is written by now, and in effect perhaps.
         let (not_effective, mut problems) = read.unwrap_or_else(|error| {
-            let message = format!("it is written, and whether it has an effect cannot be told: {error}");
+            let message = format!("it is written, but whether it has an effect is not known: {error}");
             (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
         });
         let dangling = self.old.iter().flat_map(|old| dangling::remove(root, old));

@@ -19,23 +19,23 @@ use root::{Root, may_be_half};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What became of everything that was written.
+/// The result for everything that was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RevertReport {
     /// Each as a change from what stood there to what stands there now; an empty `after` with the file gone.
     pub restored: Vec<FileChange>,
-    /// What is still there.
+    /// The files that are still there.
     pub kept: Vec<NotReverted>,
-    /// What others had added to files of ours, and has moved.
+    /// Additions of others to files of ours, which have moved.
     pub added: Vec<ForeignAdditions>,
-    /// What others had changed, and goes by force, in words.
+    /// Changes of others that go by force, in words.
     pub forced: Vec<String>,
 }
 
 /// Why a file stays that an edit names.
 const NAMED: &str = "what may name it is not taken back";
 
-/// What has become of a file that goes by force, and was torn.
+/// The message about a file that goes by force, and was torn.
 const CUT_SHORT: &str = "a call was cut short while it wrote this file, and others have changed it since: their text goes, because it is forced";
 
 /// Why a file stays whose handler does.
@@ -99,7 +99,7 @@ pub(super) fn revert_but(
                     _ if changed.is_empty() => {}
                     _ if force => {
                         let path = file.path.display();
-                        reverted.forced.push(format!("{path}: {keys} had another value by now, and goes too"));
+                        reverted.forced.push(format!("{path}: {keys} had been changed, and goes too"));
                     }
                     in_handler => {
                         let why = match in_handler {
@@ -107,7 +107,7 @@ pub(super) fn revert_but(
                                 let how = to_mend(step.text().unwrap_or_default(), state, &changed);
                                 format!("others have changed the handler, which stays whole: {how}")
                             }
-                            false => format!("{keys} has another value by now"),
+                            false => format!("{keys} has another value now"),
                         };
                         reverted.kept.push(NotReverted { path: file.path.clone(), why, by_force: true });
                     }
@@ -203,7 +203,7 @@ pub(super) fn revert_but(
             }
         }
     }
-    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    // A file that imports another goes before it: containerd does not start with an import of a missing file.
     let is_handler = |step: &PendingFile| is_handler(&step.file.path);
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
@@ -245,7 +245,7 @@ pub(super) fn revert_but(
         let goes = steps.iter().filter(|step| step.target.is_none());
         left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
         for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(s)) {
-            // What stands there to the byte is told from what this call makes of it, and from there on from what the calls
+            // The text that is there is compared with what this call makes of it, and then with what the calls
             // before have made.
             match (step.text().or_else(|| standing(state, step)), &step.target) {
                 (Some(was), Some(target)) => left.halfway.insert(
@@ -360,10 +360,10 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         FileState::Torn if !force => {
             return Err(stays(TORN.to_owned(), true));
         }
-        // What others have in it would go with what is ours.
+        // The parts of others in it would go with ours.
         FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
-            let why = format!("it is not TOML any more, so that nobody can tell what of it is ours: {why}: mend it");
+            let why = format!("it is not TOML any more, so nobody can see what in it is ours: {why}: mend it");
             return Err(stays(why, false));
         }
         FileState::Foreign if !force => {

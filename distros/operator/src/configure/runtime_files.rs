@@ -24,7 +24,7 @@ pub enum HandlerError {
     /// Kata itself is not there.
     #[error("no Kata shim at {}: install Kata first", .0.join(", "))]
     NoShim(Vec<&'static str>),
-    /// What stands where Kata's is can be executed by nobody.
+    /// The file in the place of Kata's program can be executed by nobody.
     #[error("{0} is no program: make it executable, or install Kata again")]
     NoProgram(PathBuf),
     /// The container manager's configuration cannot be read.

@@ -1,5 +1,5 @@
-//! What of a configuration is not shown: passwords of registries stand in container managers' own, and what others have
-//! added to ours may have any.
+//! The parts of a configuration that are not shown: passwords of registries in container managers' files, and what
+//! others have added to ours, which may be one.
 //!
 //! Only what is printed is without them, never what is written. In doubt a text is hidden.
 
@@ -183,13 +183,13 @@ impl Places<'_> {
         out + &self.text[from..]
     }
 
-    /// What of comments is not shown: secrets, and every comment beside one.
+    /// The parts of comments that are not shown: secrets, and every comment beside one.
     fn comments(&self) -> Vec<Range<usize>> {
         let mut values: Vec<&Range<usize>> = self.shown.iter().chain(&self.secret).collect();
         values.sort_by_key(|span| span.start);
         let mut found = Vec::new();
         let mut from = 0;
-        // What ends a secret of several lines that is commented out.
+        // The end of a secret of several lines that is commented out.
         let mut open: Option<&str> = None;
         while let Some(at) = self.text[from..].find('#').map(|i| i + from) {
             let next = values.partition_point(|span| span.end <= at);

@@ -79,7 +79,7 @@ pub enum Blamed {
 }
 
 impl Blamed {
-    /// Whom a verdict's cause blames.
+    /// The part that a verdict's cause blames.
     fn by(cause: &VerifiedCause) -> Blamed {
         match cause.component {
             Some(Component::Qemu) => Blamed::Vmm,
@@ -95,12 +95,12 @@ pub struct ShareChoice {
     pub share: Option<SharedFs>,
     /// What is verified of it: one line each; empty is never verified.
     pub evidence: Vec<String>,
-    /// Those preferred to it that do not.
+    /// The shares that are preferred to it and do not work.
     pub passed_over: Vec<PassedOver>,
 }
 
 impl ShareChoice {
-    /// That of somebody who shares nothing.
+    /// The choice of a caller who shares nothing.
     pub(super) fn none() -> ShareChoice {
         ShareChoice { share: Some(SharedFs::None), evidence: Vec::new(), passed_over: Vec::new() }
     }

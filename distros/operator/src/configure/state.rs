@@ -102,11 +102,11 @@ pub struct ManagedConfiguration {
     pub profile: String,
     /// Whether it is fit for production.
     pub production: bool,
-    /// What was to be known about it.
+    /// Notes for the user about it.
     pub notes: Vec<String>,
     /// Every file that was written for it.
     pub files: Vec<PathBuf>,
-    /// Those of them that make it the handler.
+    /// The files among them that make it the handler.
     pub handler: Vec<PathBuf>,
 }
 

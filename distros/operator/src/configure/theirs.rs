@@ -1,4 +1,4 @@
-//! What stands in a configuration already: kept where nothing forces a change, extended where it is a list, and told
+//! Values that a configuration has already: kept where no change is forced, extended where it is a list, and reported
 //! with its file and line wherever it is not what the release was qualified with.
 
 use super::edit::toml_value;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
-/// What becomes of a value that somebody else has set.
+/// The fate of a value that somebody else has set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
@@ -34,11 +34,11 @@ pub struct ForeignValue {
     pub file: PathBuf,
     /// The line in it, from 1.
     pub line: Option<usize>,
-    /// What becomes of it.
+    /// Its fate.
     pub fate: Fate,
     /// What it is.
     pub was: Value,
-    /// What it is to be; what ours would be where theirs is kept, `null` where ours has no such key.
+    /// The new value; what ours would be where theirs is kept, `null` where ours has no such key.
     pub ours: Value,
 }
 

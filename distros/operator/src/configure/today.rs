@@ -1,4 +1,4 @@
-//! What stands in a written file today, seen against what was written.
+//! The text of a written file today, compared with what was written.
 
 use super::comments;
 use super::containerd::migrated::{self, Changed};
@@ -8,7 +8,7 @@ use super::state::{FileChange, State};
 use root::may_be_half;
 use std::path::Path;
 
-/// What became of a file that this program wrote.
+/// The state of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileState {
     /// As it was written, or as a call that was cut short left it.
@@ -55,9 +55,9 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
     }
 }
 
-/// What others have edited without what is ours in it.
+/// A file that others have edited, without our part of it.
 fn edited(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
-    // A crash and an edit: what was ours then is not ours any more.
+    // After a crash and an edit, the text of the earlier call is no longer ours.
     let as_it_was = state.earlier.get(&file.path).map(|e| FileChange { after: e.clone(), ..file.clone() });
     let text = match as_it_was.map(|then| taken_as(state, &then, now, how)) {
         Some(Ok(StrippedText { text: Some(text), .. })) => text,
@@ -75,7 +75,7 @@ pub(super) fn without_our_keys(state: &State, file: &FileChange, now: &str) -> R
     Ok(edited(state, file, now, Changed::KeepsTheirs)?.text)
 }
 
-/// What stood in a file of several names when a call began to write it in place that was cut short, where all that is there
+/// The text of a file of several names before a call that was cut short wrote it in place, where all that is there
 /// now is what such a write can have left.
 pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&'s str> {
     traced(state, path, now).0
@@ -86,7 +86,7 @@ pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&
 fn traced<'s>(state: &'s State, path: &Path, now: &[u8]) -> (Option<&'s str>, bool) {
     let mut stood: Option<&'s str> = None;
     let all = cut_short(state, path);
-    // What the last call found may be half of what the one before was to write.
+    // The text that the last call found may be half of what the call before was to write.
     for (was, new) in &all {
         let now = stood.map_or(now, str::as_bytes);
         if new.iter().any(|new| may_be_half(now, was.as_bytes(), new.as_bytes())) {
@@ -109,7 +109,7 @@ pub(super) fn is_cut_short(state: &State, path: &Path) -> bool {
     state.in_place.iter().any(|p| p == path) || state.halfway.iter().any(|f| f.path == path)
 }
 
-/// What stood in a file when a call began to write it in place that was cut short, and what it was to be, the likeliest
+/// The text of a file before a call that was cut short wrote it in place, and the text that it wanted, the likeliest
 /// first; the last call first.
 fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
     let mut all = Vec::new();
@@ -204,7 +204,7 @@ mod tests {
                 }
             }
         }
-        // What is whole is not torn, and what is left behind it is.
+        // A whole text is not torn, and a rest behind it is.
         let whole = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
         assert!(whole(EARLIER) && whole(AFTER) && !whole(&halves[AFTER.len()]));
     }

@@ -1,4 +1,4 @@
-//! What of Kata's configuration came with which of its versions.
+//! Parts of Kata's configuration, with the version that each came with.
 
 use model::kata_version::KataVersion;
 use model::profile::Runtime;

@@ -9,7 +9,7 @@ use model::package_manager::PackageManager;
 use model::record::Record;
 use root::Root;
 
-/// What is to be written, and where; with it the system is found.
+/// The record to write, and where; with it the system is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnRecord {
     /// The file's name in `/etc/kata-osinfo`.

@@ -1,4 +1,4 @@
-//! What takes less than a build, where no shared filesystem of the distro's works.
+//! Ways that need no build, where no shared filesystem of the distro works.
 
 use super::build::Buildable;
 use super::own_record;

@@ -30,7 +30,7 @@ const QUIETLY: [&str; 10] = [
     "Dpkg::Options::=--force-confold",
 ];
 
-/// What of the root's configuration says where packages come from and which are taken; a `*` is any one part.
+/// Keys of the root's configuration that say where packages come from and which are taken; a `*` is any one part.
 const DATA: [&str; 11] = [
     "acquire::check-valid-until",
     "acquire::forceipv4",

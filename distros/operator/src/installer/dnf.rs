@@ -18,7 +18,7 @@ use std::path::Path;
 pub const QUIETLY: [&str; 3] =
     ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--setopt=color=never"];
 
-/// What of the root's `[main]` says how packages are fetched, chosen and verified.
+/// Keys of the root's `[main]` that say how packages are fetched, chosen and verified.
 const DATA: [&str; 25] = [
     "best",
     "exclude",
@@ -128,7 +128,7 @@ impl InstallerProgram for DnfInstaller {
         true
     }
 
-    /// Those of version 4; version 5 has none.
+    /// The lock files of version 4; version 5 has none.
     fn number_files(&self) -> &'static [&'static str] {
         &["/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/download_lock.pid", "/var/cache/dnf/metadata_lock.pid"]
     }

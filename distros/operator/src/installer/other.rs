@@ -17,11 +17,11 @@ pub(super) struct ToldInstaller {
     outside: fn(&Root, &str) -> Vec<String>,
     /// What has it fetch its package lists, where it does not see to them itself.
     refreshing: Option<&'static [&'static str]>,
-    /// What it is told before the names of packages; a system that comes as an image is told nothing.
+    /// The arguments before the names of packages; a system that comes as an image has none.
     verb: &'static [&'static str],
     /// Before that, where it takes `--enablerepo`.
     enabling: Option<&'static [&'static str]>,
-    /// What stands before each name.
+    /// The option before each name.
     within: &'static str,
     /// Nothing where nobody runs it.
     signs: &'static FailureSigns,

@@ -13,7 +13,7 @@ use std::path::Path;
 
 const CONFIGURATION: &str = "pacman.conf";
 
-/// What of the root's `[options]` says which packages are taken and how they are verified.
+/// Keys of the root's `[options]` that say which packages are taken and how they are verified.
 const DATA: [&str; 13] = [
     "Architecture",
     "CheckSpace",

@@ -1,4 +1,4 @@
-//! What is to be installed, and what an installer would do for it.
+//! The packages to install, and what an installer would do for them.
 
 use super::{Installer, InstallerLocation};
 use crate::packages::Installed;
@@ -7,7 +7,7 @@ use model::package::{PackageName, PackageVersion};
 use model::shell::quoted;
 use serde::Serialize;
 
-/// What is to be installed.
+/// The packages to install.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstallRequest {
     /// Packages by name.
@@ -104,7 +104,7 @@ impl InstallPlan {
             out += &format!("  {verb} {} {}\n", change.package, change.version);
         }
         if self.changes.is_none() && !self.commands.is_empty() {
-            out += "  what it changes besides cannot be told before it runs\n";
+            out += "  what it changes besides is not known before it runs\n";
         }
         let lines: Vec<String> = out.lines().map(model::diagnostic::printable).collect();
         lines.iter().map(|l| format!("{l}\n")).collect()

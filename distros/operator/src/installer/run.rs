@@ -42,7 +42,7 @@ impl Default for Options {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Installation {
-    /// What was to be done.
+    /// The plan that was carried out.
     pub plan: InstallPlan,
     /// The packages that were asked for, as they are installed now.
     pub installed: Vec<Installed>,

@@ -11,7 +11,7 @@ use root::{Root, RootError};
 use std::io;
 use std::path::Path;
 
-/// What of the root's zypp.conf says which packages are taken and how they are verified.
+/// Keys of the root's zypp.conf that say which packages are taken and how they are verified.
 const DATA: [&str; 8] = [
     "arch",
     "gpgcheck",

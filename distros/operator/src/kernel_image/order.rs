@@ -62,7 +62,7 @@ mod tests {
                 ],
             );
             rises(format, &["7.2~rc1", "7.2", "7.2.1"]);
-            // What stands before the last dash is compared first, and ends before a plus.
+            // The part before the last dash is compared first, and ends before a plus.
             rises(format, &["6.12.5", "6.12.5-amd64", "6.12.5+deb13-amd64", "6.12.5+deb13+1-amd64", "6.12.6-amd64"]);
             rises(format, &["6.12.31-gentoo-x86_64", "6.12.31-gentoo-r1-x86_64"]);
             // A number of any length, and leading zeros.

@@ -350,7 +350,7 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/sh"), Path::new("/none")]).unwrap();
         assert_eq!(found, [Some("zzz".to_owned()), None]);
-        // What is in it has an owner.
+        // The paths in it have an owner.
         let huge = std::fs::File::create(info.join("eee.list")).unwrap();
         huge.set_len(MAX_LIST + 1).unwrap();
         let error = owners(&root, &[Path::new("/none")]).unwrap_err();

@@ -58,7 +58,7 @@ pub struct OptionRow {
     pub when: Option<Condition>,
     /// File and tag of Kata.
     pub source: String,
-    /// What became of it in the configuration that is held, for programs.
+    /// Its state in the configuration that is compared, for programs.
     pub state: Option<&'static str>,
     /// The same in words.
     pub found: Option<String>,

@@ -1,4 +1,4 @@
-//! What has been taken out of its place and is looked at once more: others may have written to it up to that moment.
+//! Files that were taken out of their place and are looked at once more: others may have written to them until then.
 //!
 //! Its name says whose place it had, what was put there, and what it was when it was looked at. So whoever comes after a
 //! kill can tell whether it may go, as the killed call would have.
@@ -27,7 +27,7 @@ pub(super) const MOST_ASIDE: u32 = 100;
 /// In the place of a digest: nothing was put there.
 const NOTHING: &str = "none";
 
-/// What became of a text of others that a write or a removal had taken out of its place.
+/// The fate of a text of others that a write or a removal had taken out of its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rescued {
     /// It has its place again.
@@ -53,7 +53,7 @@ pub struct DisplacedText {
     pub is_aside: bool,
 }
 
-/// What became of a file that was taken out of its place.
+/// The fate of a file that was taken out of its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// It was what had been looked at, or ours, and is gone.
@@ -73,7 +73,7 @@ pub(super) struct Displaced {
 }
 
 impl Displaced {
-    /// What is at a place and was looked at (`seen`), when `ours` takes it.
+    /// The file at a place, with what was `seen` of it, when `ours` takes the place.
     pub(super) fn at(place: &PinnedPath, ours: Option<&FileContents>, seen: &FileContents) -> Displaced {
         let (ours, seen) = (ours.map(text), digest(seen));
         let name = format!("{}{}.{seen}", prefix(place), ours.as_deref().unwrap_or(NOTHING));
@@ -162,7 +162,7 @@ impl Root {
             let is_displaced = || {
                 let displaced = Displaced::of_any(&name)?;
                 let staged = self.pin_itself(&path).ok()??;
-                // Whoever is writing just now may have dropped it since.
+                // The caller that is writing just now may have dropped it since.
                 (displaced.is_of_others(&staged) && !matches!(staged.opened(), Ok(None))).then_some(())
             };
             if is_aside || is_displaced().is_some() {
@@ -186,7 +186,7 @@ impl PinnedPath {
             match self.settle(&displaced) {
                 Ok(Settled::Removed) => {}
                 Ok(Settled::Rescued(how)) => rescued.push(how),
-                // What became of the others is told all the same.
+                // The outcome of the others is reported all the same.
                 Err(error) if self.is_of_others(&displaced).unwrap_or(true) => {
                     let path = self.staged_path(&displaced.name);
                     rescued.push(Rescued::NotPutBack { path, why: error.to_string() });
@@ -323,11 +323,11 @@ impl PinnedPath {
         }
     }
 
-    /// What was taken out of this place and has not been looked at again.
+    /// The files that were taken out of this place and have not been looked at again.
     fn displaced(&self) -> io::Result<Vec<Displaced>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = match rustix::fs::openat(self.stage(), c".", flags, Mode::empty()) {
-            // Whoever may not list it has left nothing there.
+            // A user who may not list the folder has left nothing there.
             Err(Errno::ACCESS) => return Ok(Vec::new()),
             folder => folder?,
         };
@@ -416,7 +416,7 @@ mod tests {
             std::fs::write(self.at(name), text).unwrap();
         }
 
-        /// What stands in the place.
+        /// The text in the place.
         fn text(&self) -> Option<String> {
             std::fs::read_to_string(self.dir.path().join(&self.place.path.to_str().unwrap()[1..])).ok()
         }

@@ -39,7 +39,7 @@ pub struct ContainerdInstance {
     name: String,
     settings: Settings,
     run: PathBuf,
-    /// What lies on the disk.
+    /// The folder of data on the disk.
     disk: PathBuf,
     child: Mutex<Child>,
     log: Log,

@@ -30,7 +30,7 @@ pub struct Engine {
     docker: Shared<DockerInstance>,
     /// What each body did under runc, by its name.
     controls: Mutex<BTreeMap<&'static str, Check>>,
-    /// What became of each Kata's configuration, by profile.
+    /// The result of configuring each Kata, by profile.
     configured: Mutex<BTreeMap<String, Check>>,
     /// One test of a runtime at a time: what stays behind is counted.
     runc: Mutex<()>,

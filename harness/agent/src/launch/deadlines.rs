@@ -120,7 +120,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use suites::catalogue;
 
-    /// Those within which no answer of a guest's agent is awaited.
+    /// The deadlines within which no answer of a guest's agent is awaited.
     const NO_ANSWERS: [&str; 11] = [
         "silence",
         "qmp",

@@ -28,7 +28,7 @@ impl Growth {
     }
 }
 
-/// What is said of a guest that did not boot in time and still said something.
+/// The message about a guest that did not boot in time and still said something.
 pub(super) fn slow(deadline: Duration, still: Duration, last: &str) -> String {
     format!(
         "booting the guest to userspace: not within {} s, and it said something {} s before that: it is emulated and \

@@ -1,4 +1,4 @@
-//! Whom a request blames that a living guest with a living virtiofsd does not finish: every fact at once, and the first
+//! Who is blamed for a request that a living guest and a living virtiofsd do not finish: all facts, and the first
 //! row that fits.
 //!
 //! A request that never reaches virtiofsd is not virtiofsd's.
@@ -169,7 +169,7 @@ fn judge_queues(queues: &Queues, memory: Memory, heard: Heard, is_emulated: bool
         (0, Heard::Request | Heard::Unknown) => Finding::AsTheTestSays,
         (0, Heard::Mount | Heard::Nothing) => Finding::Undecided(
             "virtiofsd has answered all that it was asked: whether the guest's kernel holds a request back, or was not \
-             told of an answer, is not known",
+             notified of an answer, is not known",
         ),
         _ if queues.moving && is_emulated => {
             Finding::Undecided("requests are answered meanwhile: the guest is emulated and slow, and nothing hangs")

@@ -18,7 +18,7 @@ pub(crate) struct Lowered {
 }
 
 impl Lowered {
-    /// That of a program with all that it has started, where this process gave it more.
+    /// The limit of a program and all that it has started, where this process gave it more.
     pub(crate) fn of(pid: u32, effort: Effort) -> Option<Lowered> {
         let family = process::family(pid).into_iter();
         let limits = family.filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/limits")).ok());

@@ -18,7 +18,7 @@ pub(crate) const TAP: &str = "tap0_kata";
 
 /// The driver of vsock.
 pub const VSOCK: &str = "/dev/vhost-vsock";
-/// That of the network.
+/// The device for the network.
 pub const NET: &str = "/dev/vhost-net";
 const TUN: &str = "/dev/net/tun";
 

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 pub(in crate::cli) enum ExitStyle {
     /// This program's.
     Own,
-    /// Those of a test with autopkgtest's restriction `skippable`.
+    /// Exit codes of a test with autopkgtest's restriction `skippable`.
     Autopkgtest,
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct RerunArguments {
     /// The output folder of the run. Its cells and profiles are run again, unless others are named here; give the other
-    /// options again that it was begun with.
+    /// options again that it was started with.
     #[arg(value_name = "RUN", conflicts_with_all = ["filter", "cells", "stale"])]
     pub run: PathBuf,
     #[command(flatten)]

@@ -43,7 +43,7 @@ impl Broker {
             if over.load(Ordering::Relaxed) {
                 return;
             }
-            // Whoever cannot be answered asks again, or does without; one after the other is fast enough.
+            // A caller that gets no answer asks again, or does without; one after the other is fast enough.
             let _ = stream.and_then(|stream| self.answer(stream));
         }
     }
@@ -223,7 +223,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(20));
                 let mut buffer = [0; 2048];
                 while let Ok(count) = tap.read(&mut buffer) {
-                    // Whoever answers does so by an address of its own.
+                    // The answering side uses its own address.
                     came_back |= buffer[10..16] == own && buffer[22..count] == frame(all, own)[22..];
                 }
             }

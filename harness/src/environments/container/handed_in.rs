@@ -1,4 +1,4 @@
-//! What of this machine's a container's guests are given: KVM as a device, and vhost and taps by a broker.
+//! Devices of this machine that a container's guests get: KVM as a device, and vhost and taps by a broker.
 //!
 //! Nothing is given where KVM is not there or runs nothing, and nothing to an engine of another machine, of which no probe
 //! here knows.
@@ -115,7 +115,7 @@ impl Drop for HandedIn {
         // The broker waits for a connection.
         let _ = short(&self.folder, |folder| UnixStream::connect(folder.join(SOCKET)));
         let _ = fs::remove_dir_all(&self.folder);
-        // That of the run, if this was all that was in it.
+        // The folder of the run goes, too, if this was all that was in it.
         let _ = self.folder.parent().map(fs::remove_dir);
     }
 }

@@ -11,13 +11,13 @@ use std::path::Path;
 
 /// The number of the descriptor of the agent's line.
 pub(super) const LINE_FD: i32 = 10;
-/// That of the serial line.
+/// The descriptor of the serial line.
 pub(super) const SERIAL_FD: i32 = 11;
-/// That of the archive with the agent.
+/// The descriptor of the archive with the agent.
 pub(super) const SEED_FD: i32 = 12;
-/// That of the disk.
+/// The descriptor of the disk.
 pub(super) const ROOT_FD: i32 = 13;
-/// That of the layer over it.
+/// The descriptor of the layer over it.
 pub(super) const LAYER_FD: i32 = 14;
 
 /// The name of a machine with this disk, made of the disk's folder, which is the key of its image.

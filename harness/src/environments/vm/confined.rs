@@ -105,7 +105,7 @@ impl Confined {
         }
         set_no_new_privs(true)?;
         for capability in 0..64 {
-            // Those that the kernel does not know are refused.
+            // Capabilities that the kernel does not know are refused.
             let _ = remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << capability));
         }
         if let Some(kvm) = &self.kvm {

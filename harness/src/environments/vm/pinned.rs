@@ -46,7 +46,7 @@ impl Pinned {
             .clone()
     }
 
-    /// The same, if it is known by now.
+    /// The same, if it is known already.
     pub fn if_known(&self) -> Option<&OuterQemu> {
         self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
     }

@@ -52,9 +52,9 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> 
     Ok(all)
 }
 
-/// Those of the packages that apk would install, by its lines `(1/2) Installing NAME (VERSION)`.
+/// The files of the packages that apk would install, by its lines `(1/2) Installing NAME (VERSION)`.
 ///
-/// What no index has is left out: it is the caller's.
+/// A package that no index has is left out: it is the caller's.
 pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile> {
     let mut all: Vec<OfferedFile> = Vec::new();
     for (name, version) in printed.lines().filter_map(change) {
@@ -64,7 +64,7 @@ pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile>
     all
 }
 
-/// What is to be there in the end: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
+/// The package and version in the end: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
 fn change(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.trim().strip_prefix('(')?.split_once(") ")?;
     let (verb, rest) = rest.split_once(' ')?;

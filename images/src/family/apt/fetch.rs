@@ -1,4 +1,4 @@
-//! What comes from the network, fetched by the machine's own apt before a program of the tree is run.
+//! Files from the network, fetched by the machine's own apt before a program of the tree is run.
 //!
 //! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
 //! root that is removed with [`Fetch`], and in no argument and no tree.

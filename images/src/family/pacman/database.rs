@@ -54,7 +54,7 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<OfferedF
     Ok(all)
 }
 
-/// Those of the packages that pacman wants to install, by its lines `REPOSITORY NAME VERSION`; what it says besides is no
+/// The files of the packages that pacman wants to install, by its lines `REPOSITORY NAME VERSION`; other output is no
 /// such line.
 ///
 /// # Errors

@@ -24,7 +24,7 @@ const MAX_KEYS: usize = 100;
 
 /// The settings of a repository that say where it is.
 const ADDRESSES: [&str; 3] = ["baseurl", "metalink", "mirrorlist"];
-/// Those that say which of its packages are taken.
+/// Keys that say which of its packages are taken.
 const CHOICES: [&str; 6] = ["cost", "exclude", "excludepkgs", "includepkgs", "module_hotfixes", "priority"];
 
 /// Keys by the names of their files.
@@ -50,7 +50,7 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Those that a system has, and those that the record wants to be enabled.
+    /// The sources that a system has, and those that the record wants to be enabled.
     ///
     /// One that the system can do without is left out: what an image has must not go by whether that one answered.
     ///

@@ -22,7 +22,7 @@ pub(super) const PROGRAM: &str = "dnf";
 
 /// Below the image's folder: settings and credentials.
 const FOLDER: &str = "fetch";
-/// What is kept beside the tree, for candidates and disks that are made of it.
+/// The folder that is kept beside the tree, for candidates and disks that are made of it.
 pub(super) const KEPT: &str = "dnf";
 pub(super) const KEYS: &str = "dnf/keys";
 pub(super) const VARIABLES: &str = "dnf/vars";
@@ -41,7 +41,7 @@ pub(super) struct Workspace {
     version: String,
 }
 
-/// What stands for `$releasever` in addresses: the record's number, else that by which the system calls itself.
+/// The value of `$releasever` in addresses: the record's number, else that by which the system calls itself.
 pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
     let is_number = release.version.starts_with(|c: char| c.is_ascii_digit());
     os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(&release.version).to_owned()

@@ -25,7 +25,7 @@ pub enum SiteError {
     Foreign {
         /// The folder.
         dir: PathBuf,
-        /// What is in it.
+        /// A description of its content.
         what: String,
     },
     /// Something cannot be written.

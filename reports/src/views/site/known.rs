@@ -29,14 +29,14 @@ pub(super) struct Known {
     pub(super) is_flaky: bool,
     /// Whether another set of tests judged it than today's.
     pub(super) is_older: bool,
-    /// What it is called beside the record, where that is to be seen.
+    /// Its name beside the record, where that is shown.
     pub(super) change: Option<&'static str>,
 }
 
 /// Why a capability is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Why {
-    /// Whom it blames; nobody, where nothing could be shown.
+    /// The component that it blames; none, where nothing could be shown.
     pub(super) component: Option<Component>,
     /// The test that failed.
     pub(super) test: Option<String>,
@@ -67,7 +67,7 @@ impl Known {
             test: None,
             text: one_line(&reason.to_string(), MAX_WHY),
         });
-        // What was never recorded is not otherwise than recorded: the list of changes has it.
+        // A capability that was never recorded does not differ from the record: the list of changes has it.
         let is_as_recorded = matches!(one.change, Change::Known | Change::Same | Change::NewVerdict);
         let is_news = one.effect != Effect::None || !is_as_recorded;
         Known {

@@ -13,7 +13,7 @@ use suites::capability::Capability;
 /// Which capabilities a table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Columns {
-    /// Those of the overview.
+    /// The columns of the overview.
     Main,
     /// All of which anything is said.
     All,

@@ -131,7 +131,7 @@ impl Blamed<'_> {
 }
 
 impl Need {
-    /// What stands beside a reason, where a maintainer should know it.
+    /// The note beside a reason, where a maintainer should know it.
     fn words(self) -> &'static str {
         match self {
             Need::Needed => "",
@@ -253,7 +253,7 @@ fn one(site: &Site<'_>, source: &str, cells: &BTreeMap<usize, OnCell<'_>>, put: 
 fn row(here: &Here<'_>, cell: &SiteCell<'_>, on: &OnCell<'_>) -> Markup {
     let is_maintained = |name: &&str| here.site.profiles.iter().any(|one| one.maintained && one.name == *name);
     let mut blamed: Vec<&Blamed<'_>> = on.blamed.values().collect();
-    // What makes the answer `no` comes first, and what only a Kata at its end of life asks for comes last.
+    // Failures that make the answer `no` come first; those that only a Kata at its end of life asks for come last.
     blamed.sort_by_key(|one| (one.need(), !one.profiles.iter().any(is_maintained)));
     html! { tr data-arch=(cell.id.arch) data-in=(cell.id.environment) {
         th scope="row" { a href=(here.to(Page::Cell(&cell.id))) { (here.site.labels.of_id(&cell.id)) } }
@@ -294,7 +294,7 @@ mod tests {
     use model::profile::Profile;
     use suites::outcome::Failure;
 
-    /// Whoever reads that a package is to blame, and then has it reported, must find the same package in the report.
+    /// A reader who sees which package is to blame, and then reports it, must find the same package in the report.
     #[test]
     fn a_page_and_a_bug_report_name_the_same_package_of_every_component() {
         let database = Database::embedded();

@@ -31,7 +31,7 @@ pub(super) fn tests(here: &Here<'_>, report: &CellReport, room: &mut usize) -> M
     for ((id, runs), plain) in all.iter().zip(plain) {
         left -= plain.len();
         let whole = row(here, id, runs, &profiles, true).into_string();
-        // What comes later must find room for its results.
+        // A later test must find room for its results.
         let is_whole = whole.len() + left <= *room;
         silent += usize::from(!is_whole && runs.iter().any(|run| has_more(run)));
         let chosen = if is_whole { whole } else { plain };
@@ -130,7 +130,7 @@ fn what_happened(here: &Here<'_>, runs: &[&TestRun]) -> Markup {
     }
 }
 
-/// What became of a test, as a mark.
+/// The outcome of a test, as a mark.
 pub(super) fn result(run: &TestRun) -> Markup {
     let Some(last) = run.final_outcome() else { return html! {} };
     let millis = run.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));

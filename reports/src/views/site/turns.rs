@@ -30,7 +30,7 @@ pub(super) struct Turn<'s> {
     pub(super) is: Verdict,
     pub(super) capabilities: Vec<Capability>,
     pub(super) profiles: Vec<&'s str>,
-    /// What else differs between the runs, in words; nothing where nothing is known to differ.
+    /// Other differences between the runs, in words; nothing where none is known.
     pub(super) differs: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ fn is_clear(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Supported | Verdict::Unsupported)
 }
 
-/// What else differs between what two runs showed of a cell.
+/// Other differences between what two runs showed of a cell.
 fn differs(site: &Site<'_>, then: &Decided<'_>, now: &Decided<'_>) -> Vec<String> {
     let mut all = Vec::new();
     let (katas_then, katas_now) = (&then.report.katas, &now.report.katas);

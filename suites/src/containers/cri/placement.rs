@@ -109,7 +109,7 @@ fn are_in_its_group(containers: &dyn Containers, pod: &dyn Pod, by_systemd: bool
     Ok(())
 }
 
-/// What stands beside a VMM, and serves no other pod.
+/// A process beside a VMM that serves no other pod.
 fn is_around(process: &Process) -> bool {
     process.is_daemon() || is_shim(process)
 }

@@ -158,7 +158,7 @@ fn is_plugged(containers: &dyn Containers, what: &str) -> Result<bool, Stop> {
 /// The memory of the kernel that a container runs on, MiB.
 fn kernels_memory(container: &dyn PodProcess) -> Result<u64, Stop> {
     let read = container.exec(&["read", "/proc/meminfo"])?;
-    let untold = || Stop::fail(format!("a container is not told the kernel's memory: {}", read.summary()));
+    let untold = || Stop::fail(format!("a container cannot read the kernel's memory: {}", read.summary()));
     memory_of(&read.text()).ok_or_else(untold)
 }
 
@@ -171,7 +171,7 @@ fn memory_of(meminfo: &str) -> Option<u64> {
 fn kernels_cpus(container: &dyn PodProcess) -> Result<u32, Stop> {
     let read = container.exec(&["read", "/sys/devices/system/cpu/online"])?;
     in_list(read.text().trim())
-        .ok_or_else(|| Stop::fail(format!("a container is not told the kernel's CPUs: {}", read.summary())))
+        .ok_or_else(|| Stop::fail(format!("a container cannot read the kernel's CPUs: {}", read.summary())))
 }
 
 /// How many numbers are in a list as the kernel has it: `0-1,3`.
@@ -192,15 +192,15 @@ fn what_a_container_uses_is_told(containers: &dyn Containers) -> Check {
     in_a_pod(containers, &PodWanted::named("kq-usage"), &PodContainer::new(&["stay"]), |container| {
         let before = container.usage()?;
         let (Some(cpu), Some(memory)) = (before.cpu, before.memory) else {
-            return Err(Stop::fail(format!("CRI tells neither or one only: {before:?}")));
+            return Err(Stop::fail(format!("CRI reports neither or one only: {before:?}")));
         };
-        ensure!(memory > 0, "a container that runs is said to use no memory");
+        ensure!(memory > 0, "the reported use of memory of a container that runs is 0");
         let burnt = container.exec(&["spin", "300"])?;
         ensure!(burnt.code == 0, "using a CPU: {}", burnt.summary());
         // containerd tells what it has gathered a moment ago.
         wait_for(
             || container.usage().is_ok_and(|usage| usage.cpu.is_some_and(|now| now >= cpu + 100_000_000)),
-            || format!("300 ms of CPU time were used after {cpu} ns, told is {:?}", container.usage()),
+            || format!("300 ms of CPU time were used after {cpu} ns, reported is {:?}", container.usage()),
         )
     })
 }
@@ -214,11 +214,11 @@ fn a_container_that_ran_out_of_memory_is_told_so(containers: &dyn Containers) ->
     let wanted = PodContainer { limits, ..PodContainer::new(&["eat", "256"]) };
     in_a_pod(containers, &PodWanted::named("kq-oom"), &wanted, |container| {
         let end = container.wait(Duration::from_secs(120))?;
-        ensure!(end.code != 0, "a container of 48 MiB is said to have used 256 MiB and exited with 0");
+        ensure!(end.code != 0, "a container of 48 MiB used 256 MiB, and the reported exit code is 0");
         // The event may come after the end.
         wait_for(
             || matches!(container.end(), Ok(Some(end)) if end.reason == "OOMKilled"),
-            || format!("the container's end is told as {:?}", container.end()),
+            || format!("the reported end of the container is {:?}", container.end()),
         )
     })
 }

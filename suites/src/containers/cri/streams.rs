@@ -42,7 +42,7 @@ fn streams_of_an_executed_process_arrive(containers: &dyn Containers) -> Check {
         let backwards: Vec<u8> = sent.iter().rev().copied().collect();
         same_bytes("standard error", &flooded.stderr, &backwards)?;
         let failed = container.exec_by_streams(&["exit", "7"], &[])?;
-        ensure!(failed.code == 7, "a process exited with 7, its stream told {}", failed.code);
+        ensure!(failed.code == 7, "a process exited with 7, and its stream reported {}", failed.code);
         Ok(())
     })
 }

@@ -31,7 +31,7 @@ fn a_pod_lives_through_a_restart_of_containerd(containers: &dyn Containers) -> C
     ensure!(written.code == 0, "writing before the restart: {}", written.summary());
     cri.restart_containerd()?;
     let end = container.end()?;
-    ensure!(end.is_none(), "containerd was restarted, and the container's end is told as {end:?}");
+    ensure!(end.is_none(), "containerd was restarted, and an end of the container is reported: {end:?}");
     let read = container.exec(&["read", "/tmp/before"])?;
     ensure!(read.text() == "restart", "what was written before the restart is not read after it: {}", read.summary());
     drop(container);
@@ -54,11 +54,11 @@ fn a_container_is_stopped_with_grace(containers: &dyn Containers) -> Check {
     )?;
     obeys.stop(60)?;
     let end = obeys.wait(Duration::from_secs(10))?;
-    ensure!(end.code == 33, "it handles SIGTERM and exits with 33, told is {end:?}");
+    ensure!(end.code == 33, "it handles SIGTERM and exits with 33, reported is {end:?}");
     let defies = pod.start(&PodContainer::new(&["defy"]))?;
     defies.stop(2)?;
     let end = defies.wait(Duration::from_secs(10))?;
-    ensure!(end.code != 0, "it ignores SIGTERM and was to be killed, told is {end:?}");
+    ensure!(end.code != 0, "it ignores SIGTERM and has to be killed, reported is {end:?}");
     drop((obeys, defies));
     pod.remove()
 }

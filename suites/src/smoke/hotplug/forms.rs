@@ -329,7 +329,7 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
     }
 }
 
-/// Whom a refusal blames: Kata, where QEMU refuses an argument's type and takes the same device with the right types.
+/// The stop for a refusal: it blames Kata where QEMU refuses an argument's type and takes the right types.
 fn refused(machine: &mut dyn Machine, arguments: &Value, stop: Stop) -> Stop {
     let Stop::Fail { message, detail, .. } = &stop else { return stop };
     let FailureDetail::QmpRefusal { description, .. } = &**detail else { return stop };

@@ -131,7 +131,7 @@ fn dropped(empty_link_was_up: bool, switched_off: bool, qemu_has: bool) -> Stop 
     ];
     let seen: Vec<&str> = seen.into_iter().filter_map(|(is_so, words)| is_so.then_some(words)).collect();
     let seen = if seen.is_empty() { "nothing was seen of it".to_owned() } else { seen.join("; ") };
-    Stop::error(format!("{what}; whose fault that is cannot be told: {seen}"))
+    Stop::error(format!("{what}; whose fault that is is not known: {seen}"))
 }
 
 /// Waits for the event of this device.

@@ -13,7 +13,7 @@ const HASH: usize = 32;
 pub(super) struct Hashes {
     /// The hash of the topmost block.
     pub(super) root: [u8; HASH],
-    /// What stands before each block that is hashed.
+    /// The bytes before each block that is hashed.
     pub(super) salt: [u8; HASH],
     /// The blocks of hashes: those of the topmost level first.
     pub(super) tree: Vec<u8>,

@@ -98,7 +98,7 @@ pub(super) fn needing_none<'s>(components: &[&'s StatedComponent]) -> Vec<&'s St
     components.iter().copied().filter(|s| none(s) && s.part_of.as_deref().is_none_or(none)).collect()
 }
 
-/// What of the components the distro does not package for the architecture, or at all.
+/// The components that the distro does not package for the architecture, or at all.
 pub(super) fn missing(stated: &[StatedComponent], components: &[&StatedComponent], named: &[String]) -> Vec<String> {
     let elsewhere = |s: &&&StatedComponent| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
     let mut missing: Vec<String> =

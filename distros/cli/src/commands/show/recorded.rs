@@ -17,11 +17,16 @@ const WIDTH: usize = 100;
 /// What is installed of each package, if it is.
 pub(super) type InstalledVersions = BTreeMap<PackageName, Option<PackageVersion>>;
 
-/// What each run came to, the capabilities by profile and environment, then the causes.
+/// The result of each run, the capabilities by profile and environment, then the causes.
 pub(super) fn matrix(entries: &[VerifiedEntry], installed: Option<&InstalledVersions>, today: Date) -> String {
     let mut out = String::from("  verified\n");
-    for entry in entries {
-        let _ = writeln!(out, "    {}: {}", head(entry), summary(entry, today));
+    let answers: Vec<Option<Answer>> = entries.iter().map(answer).collect();
+    let fullest = fullest(entries, &answers);
+    for (place, (entry, answer)) in entries.iter().zip(&answers).enumerate() {
+        // The same profile was tried many times: what is not known of it is said once.
+        let is_said = |answer: &&Answer| answer.open == 0 || fullest.get(entry.profile.as_str()) == Some(&place);
+        let answer = answer.as_ref().filter(is_said);
+        let _ = writeln!(out, "    {}: {}", head(entry), summary(entry, answer, today));
         if let Some(here) = installed.and_then(|installed| here(entry, installed)) {
             let _ = writeln!(out, "      {here}");
         }
@@ -89,23 +94,42 @@ fn table(out: &mut String, entries: &[VerifiedEntry], today: Date) {
     }
 }
 
-/// What is said of an entry that another set of tests judged than this version's.
+/// The note on an entry that another version's set of tests has judged.
 pub(in crate::commands) const OLDER_TESTS: &str = ", by an older set of tests";
 
 /// An entry in one line: `yes, all 12 that Kata needs; 40 of 42 supported, on emulated basis, 12 days ago`.
-fn summary(entry: &VerifiedEntry, today: Date) -> String {
+fn summary(entry: &VerifiedEntry, answer: Option<&Answer>, today: Date) -> String {
     let judged = entry.capabilities.values().filter(|said| said.verdict.is_decided());
     let supported = judged.clone().filter(|said| said.verdict == Verdict::Supported).count();
     let (count, basis) = (judged.count(), entry.basis.marked(entry.shaped));
     let (older, ago) = (if entry.is_by_older_tests() { OLDER_TESTS } else { "" }, ago(entry.tested, today));
-    let answer = answer(entry).map(|answer| format!("{answer}; ")).unwrap_or_default();
+    let answer = answer.map(|answer| format!("{}; ", answer.words)).unwrap_or_default();
     format!("{answer}{supported} of {count} supported, on {basis} basis{older}, {ago}")
 }
 
+/// Whether Kata can run, as far as one run shows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    /// `yes, all 12 that Kata needs`, `no: fs.virtio-fs (virtiofsd)`,
+    /// `not known: of 12 that Kata needs, the run did not judge vmm.vsock`.
+    words: String,
+    /// How many needed capabilities the run would have to judge before it could say yes or no.
+    open: usize,
+}
+
+/// Of each profile the place of the run that leaves least open.
+fn fullest<'a>(entries: &'a [VerifiedEntry], answers: &[Option<Answer>]) -> BTreeMap<&'a str, usize> {
+    let mut least: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (place, (entry, answer)) in entries.iter().zip(answers).enumerate() {
+        let Some(answer) = answer else { continue };
+        let found = (answer.open, place);
+        least.entry(entry.profile.as_str()).and_modify(|known| *known = found.min(*known)).or_insert(found);
+    }
+    least.into_iter().map(|(profile, (_, place))| (profile, place)).collect()
+}
+
 /// Whether Kata can run, as far as this run shows it; nothing where nobody knows what the profile needs.
-///
-/// `yes, all 12 that Kata needs`, `no: fs.virtio-fs (virtiofsd)`, `not known: 9 of 12 that Kata needs, not vmm.vsock`.
-fn answer(entry: &VerifiedEntry) -> Option<String> {
+fn answer(entry: &VerifiedEntry) -> Option<Answer> {
     let needed: Vec<Capability> = Profile::find(&entry.profile).ok()?.needs().collect();
     let (mut against, mut missing, mut with) = (Vec::new(), Vec::new(), "");
     for capability in &needed {
@@ -126,13 +150,13 @@ fn answer(entry: &VerifiedEntry) -> Option<String> {
         }
     }
     let (all, against): (usize, Vec<&str>) = (needed.len(), against.iter().map(String::as_str).collect());
-    Some(match (against.is_empty(), missing.is_empty()) {
+    let open = if against.is_empty() { missing.len() } else { 0 };
+    let words = match (against.is_empty(), missing.is_empty()) {
         (false, _) => format!("no: {}", named(&against)),
         (true, true) => format!("yes{with}, all {all} that Kata needs"),
-        (true, false) => {
-            format!("not known: {} of {all} that Kata needs, not {}", all - missing.len(), named(&missing))
-        }
-    })
+        (true, false) => format!("not known: of {all} that Kata needs, the run did not judge {}", named(&missing)),
+    };
+    Some(Answer { words, open })
 }
 
 /// In what the packages differ from those of a run; nothing where it has none.
@@ -225,19 +249,33 @@ mod tests {
     /// What a reader asks first, and not only how many of all capabilities there are.
     #[test]
     fn a_run_says_whether_kata_can_run() {
-        let of = |change: &[(Capability, Option<Verdict>)]| answer(&entry(change)).unwrap();
+        let of = |change: &[(Capability, Option<Verdict>)]| answer(&entry(change)).unwrap().words;
         let count = Profile::find("go-3.32").unwrap().needs().count();
         assert_eq!(of(&[]), format!("yes, all {count} that Kata needs"));
         let part = (Capability::VmmNet, Some(Verdict::Partial));
         assert_eq!(of(&[part]), format!("yes with a workaround, all {count} that Kata needs"));
         let (no, unknown) = ((Capability::VmmQmp, Some(Verdict::Unsupported)), (Capability::VmmVsock, None));
         assert_eq!(of(&[no, unknown]), "no: vmm.qmp (qemu)");
-        let less = format!("not known: {} of {count} that Kata needs, not vmm.vsock, vmm.net", count - 2);
+        let less = format!("not known: of {count} that Kata needs, the run did not judge vmm.vsock, vmm.net");
         assert_eq!(of(&[unknown, (Capability::VmmNet, Some(Verdict::Untested))]), less);
         assert_eq!(answer(&VerifiedEntry { profile: "go-0.1".to_owned(), ..entry(&[]) }), None);
-        let line = summary(&entry(&[no]), date(2026, 11, 21));
+        let line = summary(&entry(&[no]), answer(&entry(&[no])).as_ref(), date(2026, 11, 21));
         let beginning = format!("no: vmm.qmp (qemu); {} of {count} supported, on emulated basis", count - 1);
         assert!(line.starts_with(&beginning) && line.ends_with(", 2 days ago"), "{line}");
+    }
+
+    /// Three runs of one profile that could not judge all are one answer, and none where another run could.
+    #[test]
+    fn what_is_not_known_is_said_once_for_a_profile() {
+        let (vsock, net) = ((Capability::VmmVsock, None), (Capability::VmmNet, None));
+        let count = |entries: &[VerifiedEntry]| matrix(entries, None, date(2026, 11, 21)).matches("not known").count();
+        let open = [entry(&[vsock, net]), entry(&[vsock]), entry(&[vsock])];
+        assert_eq!(count(&open), 1);
+        let text = matrix(&open, None, date(2026, 11, 21));
+        assert!(text.contains("the run did not judge vmm.vsock;"), "the fullest of them: {text}");
+        assert_eq!(count(&[entry(&[vsock]), entry(&[])]), 0);
+        let other = VerifiedEntry { profile: "rs-4.0".to_owned(), ..entry(&[vsock]) };
+        assert_eq!(count(&[entry(&[vsock]), other]), 2);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) struct Distribution {
     pub(super) owner: ContainerdOwner,
     /// What its containerd reads first, or that this is made from; of k3s and RKE2 in the folder of data by default.
     pub(super) main: &'static str,
-    /// What it is told by or leaves behind, the most telling first.
+    /// Signs of the distribution: files that it reads or leaves behind, the clearest first.
     traces: &'static [&'static str],
 }
 
@@ -89,7 +89,7 @@ impl Distribution {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
             Ok(stated) => stated,
-            Err(why) => return Ok(Err(format!("{why}: mend it, it may say where the data is"))),
+            Err(why) => return Ok(Err(format!("{why}: mend it, because this file can set the data directory"))),
         };
         let mut data = PathBuf::from(default);
         for (file, keys) in stated {
@@ -172,7 +172,7 @@ fn named(key: &serde_yaml::Value) -> Option<&str> {
 /// That one of these files cannot be read.
 pub(super) fn default_runtime(root: &Root, owner: ContainerdOwner) -> Result<Option<(PathBuf, String)>, RootError> {
     let mut found = None;
-    // Whoever looks for the main file tells of what is no YAML.
+    // The search for the main file reports a file that is no YAML.
     for (file, keys) in stated(root, owner)?.unwrap_or_default() {
         for (_, value) in keys.iter().filter(|(key, _)| named(key) == Some("default-runtime")) {
             found = value.as_str().map(|name| (file.clone(), name.to_owned()));

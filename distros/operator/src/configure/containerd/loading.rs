@@ -14,7 +14,7 @@ pub struct ContainerdVersion {
 }
 
 impl ContainerdVersion {
-    /// That of a version's numbers, two of which are needed.
+    /// The version with these numbers; it needs at least two.
     pub fn of_numbers(numbers: &[u32]) -> Option<ContainerdVersion> {
         let [major, minor, rest @ ..] = numbers else { return None };
         Some(ContainerdVersion { major: *major, minor: *minor, patch: rest.first().copied() })

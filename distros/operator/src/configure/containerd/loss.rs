@@ -170,7 +170,7 @@ fn needs_default(place: &str) -> String {
     )
 }
 
-/// What else of others' is not as it was in the files of today.
+/// Any other setting of others that differs from the files of today.
 fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
     for (name, handler) in before.runtimes.iter().filter(|(name, _)| *name != NAME) {
         // The default one, written out, goes with ours.

@@ -59,7 +59,7 @@ pub(in super::super) fn handler_of(file: &FileChange) -> Option<Value> {
     [GRPC, RUNTIME].iter().find_map(written)
 }
 
-/// What becomes of a handler of ours that others have changed, or added a key to.
+/// The fate of a handler of ours that others have changed, or added a key to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Changed {
     /// It stays as a whole: half a handler starts nothing.

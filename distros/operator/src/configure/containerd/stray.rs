@@ -51,7 +51,7 @@ pub(in super::super) fn strays(
     Ok(found)
 }
 
-/// Those of one containerd.
+/// The stray parts of one containerd's configuration.
 fn of_one(
     root: &Root,
     place: &ContainerdConfig,
@@ -67,7 +67,7 @@ fn of_one(
     let (Some(text), Some(Ok(document))) = (bytes.as_ref(), parsed) else {
         // All that this program writes there names Kata; of bytes that are no text nobody can tell whether they do.
         if bytes.map_or(drop_in.is_some(), |text| text.contains(NAME)) {
-            let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
+            let why = "it is no TOML, so nobody can see what in it is ours and whether it imports our file";
             unclear.push(NotReverted { path: main, why: why.to_owned(), by_force: false });
         } else {
             changes.extend(drop_in.map(|after| FileChange { path, before: None, after }));

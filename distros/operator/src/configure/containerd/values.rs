@@ -43,7 +43,7 @@ pub(super) fn at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
     keys.iter().try_fold(handler, |value, key| value.get(key))
 }
 
-/// Those of the handler's keys that say something, and those that this program writes.
+/// The handler's keys that have a value, and those that this program writes.
 pub(super) fn without_unset_keys(handler: &Value) -> Value {
     let said = |(key, value): &(&String, &Value)| is_written(key) || !says_nothing(value);
     let map = handler.as_object().into_iter().flatten().filter(said);

@@ -1,4 +1,4 @@
-//! What of others' drop-ins a copy of Kata's configuration does not have.
+//! Settings in others' drop-ins that a copy of Kata's configuration does not have.
 
 use super::super::added::ForeignAdditions;
 use super::super::merged::settings_in;

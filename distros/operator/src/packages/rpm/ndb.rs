@@ -15,7 +15,7 @@ const BLOCK: usize = 16;
 const HEAD: usize = 32;
 const BLOB_HEAD: usize = 16;
 
-/// What stands before each header in a list of them.
+/// The bytes before each header in a list of them.
 const MAGIC: &[u8] = b"\x8e\xad\xe8\x01\0\0\0\0";
 
 /// The headers of all packages as a list, which `rpmdb --importdb` of any rpm takes.

@@ -81,7 +81,7 @@ pub(super) fn make_devices(devices: &[OwnedFd]) -> io::Result<()> {
     for folder in [c"/dev/pts", c"/dev/shm"] {
         mkdir(folder, Mode::from_raw_mode(0o755))?;
     }
-    // Whoever this is made by.
+    // The mode must not depend on the user who makes this.
     chmod(c"/dev/shm", Mode::from_raw_mode(0o1777))?;
     let links = [
         (c"/proc/self/fd", c"/dev/fd"),

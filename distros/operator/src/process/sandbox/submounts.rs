@@ -43,7 +43,7 @@ fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
         if let Some(other) = elsewhere.get(mount.device.as_str()) {
             let (at, other) = (mount.at.display(), other.display());
             return Err(io::Error::other(format!(
-                "what is mounted at {at} is also at {other}: whether it is the root's or this machine's cannot be told, so unmount one of them"
+                "what is mounted at {at} is also mounted at {other}, and may belong to the root or to this machine: unmount one of them"
             )));
         }
         if inside.as_os_str().len() > MAX_PATH {

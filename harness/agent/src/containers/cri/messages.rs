@@ -160,7 +160,7 @@ pub struct LinuxSandboxSecurityContext {
     pub privileged: bool,
 }
 
-/// What is said of a pod's status.
+/// The answer about a pod's status.
 #[derive(Clone, PartialEq, Message)]
 pub struct PodSandboxStatusResponse {
     /// It.

@@ -117,7 +117,7 @@ fn answer(mut stream: &TcpStream, image: &Image) -> io::Result<()> {
     stream.flush()
 }
 
-/// What lies at a path.
+/// The content at a path.
 struct Found<'a> {
     kind: &'static str,
     digest: String,

@@ -192,7 +192,7 @@ impl DockerInstance {
         let mut command = Command::new("docker");
         command.args(["--host", &self.socket()]).args(words);
         command.env("PATH", search_path(&self.run, &self.settings.programs));
-        // Whoever runs this may have chosen another engine, and credentials for registries.
+        // The user who runs this may have chosen another engine, and credentials for registries.
         command.env("DOCKER_CONFIG", self.run.join("client")).env_remove("DOCKER_CONTEXT").env_remove("DOCKER_HOST");
         Attached::start(&mut command, &[]).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => Stop::skip("the environment has no docker, the client: install docker-cli"),

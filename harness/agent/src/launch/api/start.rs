@@ -43,7 +43,7 @@ impl ApiGuest {
         claims: &Claims,
         paths: GuestPaths,
     ) -> Result<ApiGuest, Box<NotStarted>> {
-        let kind = Kind::of(vmm).ok_or_else(|| Stop::error(format!("{vmm} is no VMM that is told by an API")))?;
+        let kind = Kind::of(vmm).ok_or_else(|| Stop::error(format!("{vmm} is no VMM that is driven by an API")))?;
         let deadlines = Deadlines::of(provided.nested);
         let guest = guest(kind, vmm, profile, share, provided, claims, &paths)?;
         let plan = plan(kind, profile, &guest);
@@ -61,7 +61,7 @@ impl ApiGuest {
         let not_started = |stop, logs| Box::new(NotStarted { stop, launched: Some(launched.clone()), logs });
         let kept =
             keep(&plan, &folder).and_then(|()| guest.waiting.iter().try_for_each(|file| File::create(file).map(drop)));
-        kept.map_err(|e| not_started(Stop::error(format!("writing what a guest is told: {e}")), Vec::new()))?;
+        kept.map_err(|e| not_started(Stop::error(format!("writing the plan of a guest's launch: {e}")), Vec::new()))?;
         let mut daemon = None;
         if let Some(composed) = &composed {
             let mut started =

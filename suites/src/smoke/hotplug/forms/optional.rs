@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// The first of the threads for disks (`indep_iothreads`), which serves all of them.
 pub(in crate::smoke::hotplug) const IO_THREAD: &str = "indep_iothread_0";
 
-/// What is said of a disk besides what is shipped.
+/// Options of a disk besides the shipped ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::smoke::hotplug) struct Options {
     /// Whether the thread for disks serves it.

@@ -202,7 +202,7 @@ impl RunningContainer<'_> {
         let broken = |e: StreamsError| self.session.broken(message(e.to_string()));
         let ended = streams.listen(until, |streams| !streams.came(channel::END).is_empty()).map_err(broken)?;
         if !ended {
-            let lacks = format!("no end was told; {} bytes came", streams.came(channel::OUTPUT).len());
+            let lacks = format!("no end was reported; {} bytes came", streams.came(channel::OUTPUT).len());
             return Err(self.session.lacking(streams, message(lacks)));
         }
         streams.output().map_err(broken)
