@@ -25,11 +25,13 @@ pub struct Gathered {
     depth: usize,
     /// What was left out, in words.
     pub left_out: Vec<String>,
+    /// Whether the last of that was too much, which is told once for all that follow.
+    is_full: bool,
 }
 
 impl Default for Gathered {
     fn default() -> Gathered {
-        Gathered { files: MAX_FILES, bytes: MAX_BYTES, depth: MAX_DEPTH, left_out: Vec::new() }
+        Gathered { files: MAX_FILES, bytes: MAX_BYTES, depth: MAX_DEPTH, left_out: Vec::new(), is_full: false }
     }
 }
 
@@ -47,14 +49,14 @@ impl Gathered {
         match fs::symlink_metadata(from) {
             Ok(meta) if meta.is_dir() => {}
             Ok(_) => {
-                self.left_out.push(format!("{}: no folder", from.display()));
+                self.leave_out(from, "no folder");
                 return Ok(());
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(e),
         }
         if depth >= self.depth {
-            self.left_out.push(format!("{}: too deep", from.display()));
+            self.leave_out(from, "too deep");
             return Ok(());
         }
         fs::create_dir_all(to)?;
@@ -71,7 +73,7 @@ impl Gathered {
             } else if meta.is_file() {
                 self.file(&from, &to, meta.len())?;
             } else {
-                self.left_out.push(format!("{}: neither a file nor a folder", from.display()));
+                self.leave_out(&from, "neither a file nor a folder");
             }
         }
         Ok(())
@@ -79,9 +81,9 @@ impl Gathered {
 
     fn file(&mut self, from: &Path, to: &Path, length: u64) -> io::Result<()> {
         let (Some(files), Some(bytes)) = (self.files.checked_sub(1), self.bytes.checked_sub(length)) else {
-            // Once: what follows is too much, too.
-            if self.left_out.last().is_none_or(|last| !last.ends_with("too much")) {
+            if !self.is_full {
                 self.left_out.push(format!("{} and more: too much", from.display()));
+                self.is_full = true;
             }
             return Ok(());
         };
@@ -92,7 +94,7 @@ impl Gathered {
             Ok(made) => made,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 if !is_same(&mut bytes, to)? {
-                    self.left_out.push(format!("{}: another file of this name is there", from.display()));
+                    self.leave_out(from, "another file of this name is there");
                 }
                 return Ok(());
             }
@@ -100,6 +102,12 @@ impl Gathered {
         };
         io::copy(&mut bytes, &mut made)?;
         made.flush()
+    }
+
+    /// Tells of something that is left out for another reason than that it is too much.
+    fn leave_out(&mut self, from: &Path, why: &str) {
+        self.left_out.push(format!("{}: {why}", from.display()));
+        self.is_full = false;
     }
 }
 
@@ -150,6 +158,20 @@ mod tests {
         assert_eq!(gathered.left_out.len(), 2, "{:?}", gathered.left_out);
         assert_eq!(fs::read_to_string(to.join("x/log")).unwrap(), "one");
         assert_eq!(fs::read_to_string(to.join("y")).unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_too_much_is_told_once_for_all_that_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from: too much", "to"].map(|name| dir.path().join(name));
+        for name in ["a", "b", "d", "e"] {
+            put(&from, name, "12345");
+        }
+        std::os::unix::fs::symlink("/etc", from.join("c")).unwrap();
+        let mut gathered = Gathered { bytes: 3, ..Gathered::default() };
+        gathered.copy(&from, &to).unwrap();
+        let told = ["a and more: too much", "c: neither a file nor a folder", "d and more: too much"];
+        assert_eq!(gathered.left_out, told.map(|what| format!("{}/{what}", from.display())));
     }
 
     #[test]

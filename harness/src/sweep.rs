@@ -242,7 +242,7 @@ pub struct SweepReport {
 
 impl SweepReport {
     fn leave(&mut self, path: &Path, why: &io::Error) {
-        self.leftovers.push(images::Leftover { path: path.to_owned(), why: why.to_string() }.to_string());
+        self.leftovers.push(images::Leftover::of_error(path, why).to_string());
     }
 }
 

@@ -12,6 +12,7 @@ use harness::seed::{Content, SeedFile};
 use images::{Disk, Options, prepare_disk};
 use model::arch::Arch;
 use model::database::Database;
+use model::procfs;
 use model::sync::locked;
 use protocol::message::EnvironmentRequest;
 use rustix::process::Signal;
@@ -160,14 +161,14 @@ fn a_killed_run_leaves_no_machine() {
     run.kill().unwrap();
     run.wait().unwrap();
     assert_eq!((of_run, of_machine), (1, 0), "QEMU has what the run was left with");
-    let line = |key: &str| kept.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
-    for user in ["Uid:", "Gid:"].iter().flat_map(|key| line(key).split_whitespace()) {
+    let line = |key: &str| procfs::status(&kept, key).unwrap_or_default();
+    for user in ["Uid", "Gid"].iter().flat_map(|key| line(key).split_whitespace()) {
         assert!(user.parse::<u32>().unwrap() >= 1_900_000_000, "{kept}");
     }
-    for key in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+    for key in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(line(key), "0000000000000000", "{kept}");
     }
-    assert_eq!(line("NoNewPrivs:"), "1", "{kept}");
+    assert_eq!(line("NoNewPrivs"), "1", "{kept}");
     let gone = || machines.iter().all(|pid| !is_machine(*pid, &ready.disk));
     wait_for(gone, Duration::from_secs(10), "the machine to be gone");
 }

@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// What an archive may have, or what is left of that.
 #[derive(Clone, Copy)]
@@ -82,6 +82,32 @@ pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
     })
 }
 
+/// Which names an archive may have, judged by their words; what links on the way lead to is for whoever puts an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// Those of a tree, whose top is `/` or `.` as well as nothing.
+    OfTree,
+    /// Those that an export of ours has, without any top.
+    Plain,
+}
+
+impl Names {
+    /// Whether a name leads out of where the archive is unpacked; one with `..` is never followed to see where it ends.
+    pub(crate) fn lead_out(self, name: &Path) -> bool {
+        let leads_out = |part| match part {
+            Component::Normal(_) => false,
+            Component::RootDir | Component::CurDir => self == Names::Plain,
+            Component::ParentDir | Component::Prefix(_) => true,
+        };
+        name.components().any(leads_out)
+    }
+
+    /// Whether an entry does: by its own name or, where it is a hard link, by that of the file.
+    pub(crate) fn entry_leads_out(self, path: &Path, target: Option<&Path>, kind: tar::EntryType) -> bool {
+        self.lead_out(path) || (kind.is_hard_link() && target.is_some_and(|target| self.lead_out(target)))
+    }
+}
+
 /// Judges an entry by its path, the target of a link, and its kind; an error is the reason why it is refused.
 pub(crate) type Judge = dyn Fn(&Path, Option<&Path>, tar::EntryType) -> Result<(), &'static str>;
 
@@ -99,7 +125,7 @@ pub(crate) fn unpack<R: Read>(
     judge: &Judge,
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder))
+    each(tar, archive, &mut { *limits }, judge, go_on, |entry| put(entry, folder, "it leads out of the folder"))
 }
 
 /// Has `put` take each entry of an archive; takes what it has from what is `left`.
@@ -172,10 +198,12 @@ pub(crate) fn check_metadata<R: Read>(
     Ok(())
 }
 
-fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
-    match entry.unpack_in(folder).context("unpacking into", folder)? {
+/// Puts an entry into a folder; one that leads out, also through a link, is refused for that `reason` or fails.
+pub(crate) fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path, reason: &'static str) -> Result<(), Failure> {
+    let leads_out = Names::OfTree.lead_out(&entry.path().context("unpacking into", folder)?);
+    match !leads_out && entry.unpack_in(folder).context("unpacking into", folder)? {
         true => Ok(()),
-        false => Err(refused(&entry.path_bytes(), "it leads out of the folder")),
+        false => Err(refused(&entry.path_bytes(), reason)),
     }
 }
 
@@ -183,4 +211,32 @@ fn put<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fail
 pub(crate) fn refused(path: &[u8], reason: &str) -> Failure {
     let entry = one_line(&without_controls(&String::from_utf8_lossy(path), 200), 200);
     ImageErrorKind::BadArchive { entry, reason: reason.to_owned() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tar::EntryType;
+
+    #[test]
+    fn a_name_with_two_dots_leads_out_wherever_it_ends() {
+        for (name, of_tree, plain) in [
+            ("a/b", false, false),
+            ("./a", false, true),
+            ("/a", false, true),
+            ("../a", true, true),
+            ("a/../b", true, true),
+            ("a/..", true, true),
+            ("..a/b..", false, false),
+        ] {
+            let name = Path::new(name);
+            assert_eq!((Names::OfTree.lead_out(name), Names::Plain.lead_out(name)), (of_tree, plain), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_hard_link_is_another_name_of_is_judged_and_what_a_symbolic_one_leads_to_is_not() {
+        let leads_out = |kind| Names::OfTree.entry_leads_out(Path::new("a"), Some(Path::new("../b")), kind);
+        assert!(leads_out(EntryType::Link) && !leads_out(EntryType::Symlink));
+    }
 }

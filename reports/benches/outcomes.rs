@@ -10,6 +10,7 @@
 use jiff::Timestamp;
 use model::arch::Arch;
 use model::package::{PackageName, PackageVersion};
+use model::procfs;
 use model::profile::Profile;
 use model::verified::Basis;
 use reports::journal::{
@@ -207,7 +208,7 @@ fn outcome(target: usize, number: usize, test: &Test) -> Outcome {
 /// The largest resident set of this process by now, MiB.
 fn peak() -> Result<f64, Box<dyn Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("the kernel says no VmHWM")?;
+    let line = procfs::status(&status, "VmHWM").ok_or("the kernel says no VmHWM")?;
     let kib: f64 = line.trim_end_matches("kB").trim().parse()?;
     Ok(kib / 1024.0)
 }

@@ -16,6 +16,7 @@ pub mod write;
 
 pub(crate) mod causes;
 mod disagreement;
+mod marks;
 mod overview;
 pub(crate) mod wording;
 

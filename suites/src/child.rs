@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "seccomp and unshare of every kind have no safe interface")]
 
 use crate::check::{Check, Doing as _, Stop};
+use model::procfs;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -197,7 +198,7 @@ fn refused() -> Check {
         parent()
     );
     let status = std::fs::read_to_string("/proc/self/status").doing("reading /proc/self/status under the filter")?;
-    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).unwrap_or_default().trim();
+    let mode = procfs::status(&status, "Seccomp").unwrap_or_default();
     crate::ensure!(mode == "2", "with a filter the kernel says Seccomp: {mode:?}");
     Ok(())
 }

@@ -76,6 +76,12 @@ pub fn meminfo(table: &str, key: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// A line of `/proc/PID/status` by its key (proc_pid_status(5)), without the blanks around: `2` of `Seccomp`, `2048 kB`
+/// of `VmRSS`.
+pub fn status<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+}
+
 /// The processors' flags of a /proc/cpuinfo: `svm`. Other architectures than x86 have no such line.
 pub fn cpu_flags(cpuinfo: &str) -> Option<Vec<&str>> {
     let line = cpuinfo.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == "flags"))?;
@@ -126,6 +132,14 @@ mod tests {
         assert_eq!(meminfo(table, "MemAvailable"), Some(8_192_128));
         assert_eq!(meminfo(table, "HugePages_Free"), Some(256));
         assert_eq!((meminfo(table, "Mem"), meminfo(table, "MemFree")), (None, None));
+    }
+
+    #[test]
+    fn a_line_of_a_status_is_read_by_its_whole_key() {
+        let text = "Name:\tSeccomp: 9\nVmRSS:\t    2048 kB\nSeccomp_filters:\t3\nSeccomp:\t2\nGroups:\t\n";
+        assert_eq!((status(text, "Seccomp"), status(text, "Seccomp_filters")), (Some("2"), Some("3")));
+        assert_eq!((status(text, "VmRSS"), status(text, "Groups")), (Some("2048 kB"), Some("")));
+        assert_eq!((status(text, "Vm"), status(text, "VmHWM")), (None, None));
     }
 
     #[test]

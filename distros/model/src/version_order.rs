@@ -3,7 +3,7 @@
 use crate::package_manager::PackageManager;
 use std::cmp::Ordering;
 
-/// The order of the versions that a package manager has.
+/// The order of the versions that a package manager has: nothing else decides whose order that is.
 ///
 /// What has no versions of its own (images, Nix's derivations) is ordered as by dpkg.
 pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
@@ -20,12 +20,12 @@ pub fn compare(manager: PackageManager, a: &str, b: &str) -> Ordering {
 }
 
 /// rpm's order of `[epoch:]version[-release]`.
-pub fn rpm(a: &str, b: &str) -> Ordering {
+fn rpm(a: &str, b: &str) -> Ordering {
     rpm_version::rpm_evr_compare(a, b)
 }
 
 /// dpkg's order of `[epoch:]upstream[-revision]` (Debian policy 5.6.12), also of names that are no versions of its.
-pub fn dpkg(a: &str, b: &str) -> Ordering {
+fn dpkg(a: &str, b: &str) -> Ordering {
     let parts = |version: &str| -> (String, String, String) {
         let (epoch, rest) = version.split_once(':').unwrap_or(("", version));
         let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));

@@ -23,8 +23,8 @@ pub fn may_be_spared() -> bool {
 
 /// Whether a process has a capability, by its number in capabilities(7) and its `status` in /proc.
 pub fn has_capability(status: &str, capability: u32) -> bool {
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let effective = procfs::status(status, "CapEff");
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits, 16).ok()).unwrap_or(0);
     bits >> capability & 1 == 1
 }
 

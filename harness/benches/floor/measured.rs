@@ -2,6 +2,7 @@
 
 use crate::BenchSettings;
 use anyhow::Context as _;
+use model::procfs;
 use reports::journal::{Event, Journal, Phase};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -96,8 +97,7 @@ impl Run {
 /// `VmHWM` of a process in MiB.
 fn peak_of(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    let kib: f64 = procfs::status(&status, "VmHWM")?.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
 }
 

@@ -1,4 +1,5 @@
 use crate::made::said;
+use model::procfs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -61,6 +62,6 @@ fn an_import_that_is_interrupted_ends_soon_and_leaves_nothing() {
 
 /// Whether a process has a handler for a signal, by its `/proc/PID/status` (proc_pid_status(5)).
 fn catches(status: &str, signal: Signal) -> bool {
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
-    u64::from_str_radix(caught.trim(), 16).unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1
+    let caught = procfs::status(status, "SigCgt").unwrap_or_default();
+    u64::from_str_radix(caught, 16).unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1
 }

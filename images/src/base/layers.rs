@@ -4,7 +4,7 @@ use super::archive::LIMITS;
 use crate::error::{Context as _, Failure};
 use crate::runner::Runner;
 use crate::tree::{self, whiteout};
-use crate::unpack::{self, UnpackLimits};
+use crate::unpack::{self, Names, UnpackLimits};
 use root::Root;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -56,8 +56,7 @@ fn opened(layer: &Path) -> Result<tar::Archive<BufReader<File>>, Failure> {
 }
 
 fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'static str> {
-    let climbs = |path: &Path| path.components().any(|part| part == Component::ParentDir);
-    match climbs(path) || (kind.is_hard_link() && target.is_some_and(climbs)) {
+    match Names::OfTree.entry_leads_out(path, target, kind) {
         true => Err("it leads out of the tree"),
         false => Ok(()),
     }
@@ -81,6 +80,7 @@ fn make_folder(root: &Root, path: &Path) -> Result<(), Failure> {
     std::fs::create_dir(there.path()).context("creating", &root.shown(path))
 }
 
+/// Unlike [`unpack::put`] it replaces what a layer below has there, and follows the tree's own links inside.
 fn put<R: Read>(root: &Root, entry: &mut tar::Entry<'_, R>) -> Result<(), Failure> {
     let kind = entry.header().entry_type();
     let path = inside(&entry.path().context("unpacking into", root.path())?);

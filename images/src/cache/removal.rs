@@ -3,6 +3,7 @@
 //! What was made here has a key for its name, or stands in a folder that is the cache's alone; all else stays.
 //! No link is followed, and nothing is removed whose lock somebody holds or whose lock cannot be judged.
 
+use super::trust::UntrustedPath;
 use super::{Store, is_still_at, trust};
 use crate::error::{Context as _, Failure, ImageError};
 use crate::progress::Phase;
@@ -58,14 +59,20 @@ impl Leftover {
     pub(super) fn new(path: &Path, why: impl fmt::Display) -> Leftover {
         Leftover { path: path.to_owned(), why: why.to_string() }
     }
+
+    /// What an error says of a path, without the path where the error names it, too.
+    pub fn of_error(path: &Path, error: &io::Error) -> Leftover {
+        let untrusted = error.get_ref().and_then(|inner| inner.downcast_ref::<UntrustedPath>());
+        match untrusted.filter(|untrusted| untrusted.path == path) {
+            Some(untrusted) => Leftover::new(path, untrusted.words()),
+            None => Leftover::new(path, error),
+        }
+    }
 }
 
 impl fmt::Display for Leftover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display().to_string();
-        // `PATH is a link`: once is enough.
-        let why = self.why.strip_prefix(&path).and_then(|why| why.strip_prefix(' ')).unwrap_or(&self.why);
-        write!(f, "{path}: {why}")
+        write!(f, "{}: {}", self.path.display(), self.why)
     }
 }
 
@@ -139,7 +146,7 @@ impl Store {
                 Ok(()) => swept.removed += 1,
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 // Perhaps a process still writes to it; it is in nobody's way.
-                Err(error) => swept.leftovers.push(Leftover::new(path, error)),
+                Err(error) => swept.leftovers.push(Leftover::of_error(path, &error)),
             }
         }
         swept.leftovers.extend(self.remove_stale_locks()?);
@@ -213,12 +220,12 @@ impl Store {
             match trust::existing_lock(&path) {
                 // A process that waits for it finds it gone and makes a new one.
                 Ok(lock) if lock.try_lock().is_ok() && !is_wanted() => match std::fs::remove_file(&path) {
-                    Err(e) if e.kind() != ErrorKind::NotFound => leftovers.push(Leftover::new(&path, e)),
+                    Err(e) if e.kind() != ErrorKind::NotFound => leftovers.push(Leftover::of_error(&path, &e)),
                     _ => {}
                 },
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::NotFound || is_wanted() => {}
-                Err(e) => leftovers.push(Leftover::new(&path, e)),
+                Err(e) => leftovers.push(Leftover::of_error(&path, &e)),
             }
         }
         Ok(leftovers)

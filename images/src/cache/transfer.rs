@@ -15,11 +15,11 @@ use crate::external_file::{Checksum, ExternalFile};
 use crate::manifest::Manifest;
 use crate::progress::Phase;
 use crate::tree::archived::{BYTES, Entries};
-use crate::unpack::{self, ArchiveFile, UnpackLimits, refused};
+use crate::unpack::{self, ArchiveFile, Names, UnpackLimits, refused};
 use model::diagnostic::error_chain;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tar::EntryType;
 
@@ -34,6 +34,8 @@ const MAX_MANIFEST: u64 = 64 << 20;
 /// How hard images are compressed: an archive of a gigabyte is to be written in a few seconds.
 const LEVEL: i32 = 3;
 const LIMITS: UnpackLimits = UnpackLimits { entries: 4_000_000, bytes: BYTES, reason: "it is larger than any image" };
+/// Why an entry is refused that is not the image's.
+const LEADS_OUT: &str = "it leads out of the image";
 /// Bytes that are looked at together for holes.
 const BLOCK: usize = 64 << 10;
 
@@ -180,11 +182,10 @@ fn first(archive: &ArchiveFile<'_>, path: &Path) -> Result<Manifest, Failure> {
 }
 
 fn accept(path: &Path, target: Option<&Path>, kind: EntryType) -> Result<(), &'static str> {
-    let climbs = |path: &Path| path.components().any(|part| !matches!(part, Component::Normal(_)));
     let is_known = kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link();
-    match (is_known, climbs(path) || (kind.is_hard_link() && target.is_some_and(climbs))) {
+    match (is_known, Names::Plain.entry_leads_out(path, target, kind)) {
         (false, _) => Err("it is neither a file, a folder nor a link"),
-        (true, true) => Err("it leads out of the image"),
+        (true, true) => Err(LEADS_OUT),
         (true, false) => Ok(()),
     }
 }
@@ -199,16 +200,13 @@ fn put<R: Read>(
     if entry.header().entry_type().is_file() && !path.starts_with(TREE) {
         // An export has nothing below a link, which may lead anywhere.
         if path.ancestors().skip(1).any(|above| folder.join(above).is_symlink()) {
-            return Err(refused(&entry.path_bytes(), "it leads out of the image"));
+            return Err(refused(&entry.path_bytes(), LEADS_OUT));
         }
         let to = folder.join(&path);
         std::fs::create_dir_all(to.parent().unwrap_or(folder)).context("creating", &to)?;
         return with_holes(entry, &to, go_on);
     }
-    match entry.unpack_in(folder).context("unpacking into", folder)? {
-        true => Ok(()),
-        false => Err(refused(&entry.path_bytes(), "it leads out of the image")),
-    }
+    unpack::put(entry, folder, LEADS_OUT)
 }
 
 /// Writes a file without the blocks that are all zeros.

@@ -14,12 +14,23 @@ use std::path::{Component, Path, PathBuf};
 
 /// A part of a cache that somebody else could have made or could change.
 #[derive(Debug, thiserror::Error)]
-#[error("{} {reason}: expected a folder or file of your own that nobody else may write to", .path.display())]
+#[error("{} {}", .path.display(), distrust(.reason))]
 pub struct UntrustedPath {
     /// Which.
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl UntrustedPath {
+    /// What is wrong with it and what was expected, for whoever names the path already.
+    pub(super) fn words(&self) -> String {
+        distrust(&self.reason)
+    }
+}
+
+fn distrust(reason: &str) -> String {
+    format!("{reason}: expected a folder or file of your own that nobody else may write to")
 }
 
 /// A folder or a link on the way to a cache that lets somebody else put another one in its place.

@@ -145,7 +145,11 @@ impl<'m> FailedTest<'m> {
     /// seen; of a share with its name.
     pub fn summary(&self, most: usize) -> String {
         let said = self.said();
-        let share = self.test.share.map(Share::name).filter(|name| !said.contains(name));
+        // QEMU names the share's own device where it does not find a property of it: `virtio-blk-pci`.
+        let refused = refusal(&self.failure.observed);
+        let of_device = refused.as_ref().and_then(|refused| refused.property()).map(|(device, _)| device);
+        let share = self.test.share.map(Share::name);
+        let share = share.filter(|name| of_device.is_none_or(|device| !device.starts_with(name)));
         headline(&share.map_or_else(|| said.clone(), |name| format!("{name}: {said}")), most)
     }
 

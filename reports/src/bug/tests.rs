@@ -617,6 +617,18 @@ fn script_of(finding: &Finding, path: Option<&Path>) -> String {
 }
 
 #[test]
+fn a_summary_names_the_share_once() {
+    let summary = |finding: &Finding| script_of(finding, None).lines().nth(1).map(str::to_owned);
+    let expected = [
+        (&FIFO_OF_BOOKWORM, "# virtio-9p: making a fifo: No such device or address"),
+        (&BLK_OF_TRIXIE, "# -device: Property 'virtio-blk-pci.scsi' not found"),
+    ];
+    for (finding, line) in expected {
+        assert_eq!(summary(finding).as_deref(), Some(line));
+    }
+}
+
+#[test]
 fn scripts_are_for_a_posix_shell() {
     let scripts = scripts();
     assert!(scripts.len() > 15, "{}", scripts.len());

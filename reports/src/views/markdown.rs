@@ -4,6 +4,7 @@ use crate::matrix::Matrix;
 use crate::redact::one_line;
 use crate::standing::{CellStanding, Change, Effect, Standings};
 use crate::verdict::Judgement;
+use crate::views::marks::{IN_A_LINE, Marks};
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
 use model::verified::{Basis, Verdict};
@@ -14,9 +15,14 @@ use suites::capability::Capability;
 const MAX_CAUSE: usize = 500;
 
 /// What the marks mean.
-pub(crate) const LEGEND: &str = "\
-✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  
-**ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
+pub(crate) fn legend() -> String {
+    let explained = IN_A_LINE.map(|verdict| {
+        let Marks { sign, name, .. } = Marks::of(verdict);
+        format!("{sign} {name}")
+    });
+    let emulated = "**ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
+    format!("{}  \n{emulated}", explained.join(" · "))
+}
 
 /// Most bytes of it: GitHub shows no step summary of more than 1 MiB, and a step may write more than this file.
 const MAX: usize = 1_000_000;
@@ -57,7 +63,7 @@ fn write_all(out: &mut String, standings: &Standings<'_>, left_out: &[&str]) -> 
         let what = left_out.join(", ");
         writeln!(out, "> **Note:** Left out, to be short enough for GitHub: {what}; `index.html` has all of it.\n")?;
     }
-    writeln!(out, "{LEGEND}\n")?;
+    writeln!(out, "{}\n", legend())?;
 
     changes(out, standings, if shows(LATER_CHANGES) { usize::MAX } else { 1000 })?;
     summary(out, standings)?;
@@ -160,17 +166,8 @@ fn judgement(judgement: &Judgement) -> String {
 }
 
 pub(crate) fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
-    let mark = match verdict {
-        Verdict::Supported => "✓",
-        Verdict::Partial => "◐",
-        Verdict::Offered => "○",
-        Verdict::Unsupported => "✗",
-        Verdict::NotApplicable => "n/a",
-        Verdict::Untested => "–",
-        Verdict::Inconclusive => "?",
-    };
     let emulated = basis == Some(Basis::Emulated) && wording::is_shown_on_a_basis(verdict);
-    format!("{mark}{}", if emulated { "ᵉ" } else { "" })
+    format!("{}{}", Marks::of(verdict).sign, if emulated { "ᵉ" } else { "" })
 }
 
 fn cell_causes(out: &mut String, label: &str, standing: &CellStanding<'_>) -> std::fmt::Result {

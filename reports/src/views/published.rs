@@ -2,7 +2,7 @@
 
 use crate::signature::{self, without_citation};
 use crate::standing::{is_main, recorded_answer};
-use crate::views::markdown::{escape, mark, short, table};
+use crate::views::markdown::{escape, legend, mark, short, table};
 use model::arch::Arch;
 use model::capability::{Area, Capability};
 use model::profile::{Profile, Runtime};
@@ -36,7 +36,7 @@ fn write_all<'a>(
 ) -> std::fmt::Result {
     writeln!(out, "# What was verified\n")?;
     writeln!(out, "Made by `kata-qualify matrix` from `distros/records/verified`; do not edit it.\n")?;
-    writeln!(out, "{}  \n{LEGEND}\n", crate::views::markdown::LEGEND)?;
+    writeln!(out, "{}  \n{LEGEND}\n", legend())?;
     let records: Vec<&Record> = records.collect();
     let releases =
         records.iter().flat_map(|record| record.releases.iter().map(move |release| (record, &release.version)));

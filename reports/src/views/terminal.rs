@@ -4,6 +4,7 @@ use crate::matrix::Matrix;
 use crate::redact::one_line;
 use crate::standing::{CellStanding, Change, Effect, Standings};
 use crate::verdict::Judgement;
+use crate::views::marks::{IN_A_LINE, Marks};
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
 use model::verified::{Basis, Verdict};
@@ -16,6 +17,10 @@ const MAX_CAUSE: usize = 400;
 const MAX_CAUSES: usize = 12;
 /// Most changes; the rest is counted.
 const MAX_CHANGES: usize = 20;
+/// What a mark has behind it where emulation alone has shown it.
+const EMULATED: &str = "/e";
+/// What it has behind it where a test was flaky.
+const FLAKY: &str = "~";
 /// The narrowest terminal that is made use of, in columns.
 const MIN_WIDTH: usize = 40;
 
@@ -166,44 +171,38 @@ impl Out {
 
     fn mark(&mut self, judgement: Option<&Judgement>) -> (String, Colour) {
         let Some(judgement) = judgement else { return (String::new(), Colour::Plain) };
-        let (word, colour) = match judgement.verdict {
-            Verdict::Supported => ("yes", Colour::Green),
-            Verdict::Partial => ("part", Colour::Yellow),
-            Verdict::Offered => ("list", Colour::Plain),
-            Verdict::Unsupported => ("NO", Colour::Red),
-            Verdict::NotApplicable => ("n/a", Colour::Dim),
-            Verdict::Untested => ("-", Colour::Dim),
-            Verdict::Inconclusive => ("?", Colour::Yellow),
+        let colour = match judgement.verdict {
+            Verdict::Supported => Colour::Green,
+            Verdict::Partial | Verdict::Inconclusive => Colour::Yellow,
+            Verdict::Offered => Colour::Plain,
+            Verdict::Unsupported => Colour::Red,
+            Verdict::NotApplicable | Verdict::Untested => Colour::Dim,
         };
-        self.used.insert(word);
-        let mut mark = word.to_owned();
+        let short = Marks::of(judgement.verdict).short;
+        self.used.insert(short);
+        let mut mark = short.to_owned();
         if judgement.basis == Some(Basis::Emulated) && wording::is_shown_on_a_basis(judgement.verdict) {
-            self.used.insert("/e");
-            mark.push_str("/e");
+            self.used.insert(EMULATED);
+            mark.push_str(EMULATED);
         }
         if !judgement.flaky.is_empty() {
-            self.used.insert("~");
-            mark.push('~');
+            self.used.insert(FLAKY);
+            mark.push_str(FLAKY);
         }
         (mark, colour)
     }
 
     fn legend(&mut self) {
-        let all = [
-            ("yes", "supported"),
-            ("NO", "unsupported"),
-            ("part", "with a workaround"),
-            ("list", "offered: QEMU lists it, nothing used it"),
-            ("-", "untested"),
-            ("?", "inconclusive"),
-            ("n/a", "not applicable"),
-            ("/e", "emulated, not shown on hardware virtualization"),
-            ("~", "flaky"),
-        ];
-        let known: Vec<String> = all
+        let verdicts = IN_A_LINE.map(|verdict| {
+            let Marks { short, brief, .. } = Marks::of(verdict);
+            (short, brief)
+        });
+        let more = [(EMULATED, "emulated, not shown on hardware virtualization"), (FLAKY, "flaky")];
+        let known: Vec<String> = verdicts
             .iter()
+            .chain(&more)
             .filter(|(mark, _)| self.used.contains(mark))
-            .map(|(mark, word)| format!("{mark} {word}"))
+            .map(|(mark, words)| format!("{mark} {words}"))
             .collect();
         if !known.is_empty() {
             self.wrapped(Colour::Dim, "", &known.join(", "));

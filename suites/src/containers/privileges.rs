@@ -1,11 +1,12 @@
 //! What a container's processes may do, may come to do, and how much of it.
 
-use super::process::{STATUS, line_of, status_line};
+use super::process::{STATUS, status_line};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Container, Containers, Sandbox};
 use crate::row::{Row, row};
+use model::procfs;
 
 const SOURCE: &str = include_str!("privileges.rs");
 
@@ -73,7 +74,7 @@ fn no_new_privileges_are_denied_as_asked_for(containers: &dyn Containers) -> Che
 /// Whether the environment itself gains no privileges, which is noted: that is inherited and never taken away, so that
 /// no container of its can gain some.
 pub(super) fn nobody_gains_privileges(containers: &dyn Containers) -> Result<bool, Stop> {
-    let is_so = line_of(&containers.read_host(STATUS)?, "NoNewPrivs") == Some("1");
+    let is_so = procfs::status(&containers.read_host(STATUS)?, "NoNewPrivs") == Some("1");
     if is_so {
         containers.note("the environment itself gains no privileges, so that no container of its does".to_owned());
     }

@@ -5,6 +5,7 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Container, ContainerOutput, ContainerRuntime, Containers, ProbeFacts, Sandbox};
 use crate::row::{Row, row};
+use model::procfs;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("process.rs");
@@ -245,7 +246,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
     if refused.code == 0 && containers.runtime() == ContainerRuntime::Kata {
         // The Rust shim does not ask whether the agent can apply a profile; the guest's kernel tells whether it could.
         let status = containers.run(&Container { command: vec!["read".into(), STATUS.into()], ..container }, &[])?;
-        if line_of(&status.text(), "Seccomp") == Some("0") {
+        if procfs::status(&status.text(), "Seccomp") == Some("0") {
             return Err(Stop::error("Kata's agent applied no profile: the one given was built without seccomp"));
         }
     }
@@ -263,15 +264,10 @@ pub(super) fn parse_facts(finished: &ContainerOutput) -> Result<ProbeFacts, Stop
 /// Where a process is told of by its kernel.
 pub(super) const STATUS: &str = "/proc/self/status";
 
-/// A line of what the kernel tells of a process.
-pub(super) fn line_of<'a>(status: &'a str, key: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':').map(str::trim))
-}
-
-/// The same of a process in a container, which has read it.
+/// A line of what the kernel tells of a process in a container, which has read it.
 pub(super) fn status_line(read: &ContainerOutput, key: &str) -> Result<String, Stop> {
     let missing = || Stop::fail(format!("{STATUS} of a container has no {key}: {}", read.summary()));
-    line_of(&read.text(), key).map(str::to_owned).ok_or_else(missing)
+    procfs::status(&read.text(), key).map(str::to_owned).ok_or_else(missing)
 }
 
 /// Bytes with a period that divides no buffer size, so that a lost or repeated piece shows.

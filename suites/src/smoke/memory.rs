@@ -10,6 +10,7 @@ use crate::environment::{EnvironmentSide, Machine, Question, SMALL_MIB, Setting,
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::under;
+use model::procfs;
 use model::profile::ModuleUse;
 use std::time::Duration;
 
@@ -84,8 +85,7 @@ fn is_given_back(env: &dyn EnvironmentSide, machine: &mut dyn Machine, peak: u64
 /// A number of QEMU's status, MiB: `VmRSS` is what it has, `VmHWM` the most that it had.
 fn resident_mib(env: &dyn EnvironmentSide, machine: &dyn Machine, key: &str) -> Result<u64, Stop> {
     let status = env.read(&format!("/proc/{}/status", machine.vmm_pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    let kib: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    let kib = procfs::status(&status, key).and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.map(|kib| kib / 1024).ok_or_else(|| Stop::error(format!("QEMU's status has no {key}")))
 }
 

@@ -13,6 +13,7 @@ use crate::environment::{EnvironmentSide, Machine, Setting, firmware};
 use crate::row::{Row, row};
 use crate::test::{Need, Place};
 use crate::under;
+use model::procfs;
 use model::profile::{ModuleUse, Runtime};
 use std::collections::BTreeSet;
 use std::fs;
@@ -92,9 +93,7 @@ struct Filters {
 
 impl Filters {
     fn of(status: &str) -> Filters {
-        let number = |key: &str| {
-            status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')?.trim().parse::<u32>().ok())
-        };
+        let number = |key: &str| procfs::status(status, key)?.parse::<u32>().ok();
         Filters { mode: number("Seccomp").unwrap_or(0), count: number("Seccomp_filters") }
     }
 }

@@ -1,19 +1,16 @@
 //! Which of two kernels is newer, as the package manager counts that installed them.
 
 use crate::packages::Format;
+use model::package_manager::PackageManager;
 use model::version_order;
 use std::cmp::Ordering;
 
-/// Compares two kernels' releases, `6.12.9+deb13-amd64`, in the order of the database's family.
+/// Compares two kernels' releases, `6.12.9+deb13-amd64`, in the order of the package manager whose database it is.
 ///
-/// A root without a database is compared as dpkg would.
+/// A root without a database has no versions of its own.
 pub(super) fn compare(format: Option<Format>, a: &str, b: &str) -> Ordering {
-    let (a, b) = (candidate(a), candidate(b));
-    match format {
-        // pacman's order is rpm's.
-        Some(Format::Rpm | Format::Pacman) => version_order::rpm(&a, &b),
-        Some(Format::Dpkg | Format::Apk | Format::Portage) | None => version_order::dpkg(&a, &b),
-    }
+    let manager = format.map_or(PackageManager::ImageBased, Format::manager);
+    version_order::compare(manager, &candidate(a), &candidate(b))
 }
 
 /// The kernel's own name for a release candidate, `7.2.0-rc1`, as packages write what comes before: `7.2.0~rc1`.
@@ -67,6 +64,24 @@ mod tests {
             rises(format, &["6.12.31-gentoo-x86_64", "6.12.31-gentoo-r1-x86_64"]);
             // A number of any length, and leading zeros.
             rises(format, &["6.09", "6.10", "6.99999999999999999999999999999999999999999"]);
+        }
+    }
+
+    #[test]
+    fn alpines_and_gentoos_order() {
+        for format in [Some(Format::Apk), Some(Format::Portage)] {
+            rises(
+                format,
+                &[
+                    "6.12.9-0-virt",
+                    "6.12.13-0-virt",
+                    "7.2_alpha1-0-virt",
+                    "7.2_pre1-0-virt",
+                    "7.2_rc1-0-virt",
+                    "7.2-0-virt",
+                ],
+            );
+            rises(format, &["7.2-rc1", "7.2_rc2", "7.2", "7.2.1"]);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output; a refused system call is told there by its symbolic name, with exit code 1.
 
+use model::procfs;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -180,8 +181,8 @@ fn flood(length: usize) -> io::Result<()> {
 
 fn facts() -> io::Result<ProbeFacts> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let line = |key: &str| status.lines().find_map(|l| l.strip_prefix(key)).unwrap_or_default().trim().to_owned();
-    let mut groups: Vec<u32> = line("Groups:").split_whitespace().filter_map(|g| g.parse().ok()).collect();
+    let line = |key: &str| procfs::status(&status, key).unwrap_or_default();
+    let mut groups: Vec<u32> = line("Groups").split_whitespace().filter_map(|g| g.parse().ok()).collect();
     groups.sort_unstable();
     let text = |path: &str| fs::read_to_string(path).map(|t| t.trim().to_owned());
     let environment: BTreeMap<String, String> = std::env::vars_os()
@@ -197,7 +198,7 @@ fn facts() -> io::Result<ProbeFacts> {
         kernel: text("/proc/sys/kernel/osrelease")?,
         boot_id: text("/proc/sys/kernel/random/boot_id")?,
         pid: std::process::id(),
-        seccomp: line("Seccomp:"),
+        seccomp: line("Seccomp").to_owned(),
         pids_max: limit("pids", "pids.max", "pids.max"),
         memory_max: limit("memory", "memory.max", "memory.limit_in_bytes"),
         cpu_max: limit("cpu", "cpu.max", "cpu.cfs_quota_us").map(|quota| match quota.contains(' ') {

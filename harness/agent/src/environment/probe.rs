@@ -6,6 +6,7 @@ use crate::home::AgentHome;
 use crate::launch::provided::Provided;
 use crate::{process, system};
 use model::arch::Arch;
+use model::procfs;
 use protocol::facts::{self, EnvironmentFact, Facts};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -110,8 +111,7 @@ fn free_mib(path: &Path) -> String {
 
 fn status_line(key: &str) -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let value = status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).unwrap_or("unknown");
-    value.trim().to_owned()
+    procfs::status(&status, key).unwrap_or("unknown").to_owned()
 }
 
 /// io_uring_setup with no memory to write to: EFAULT means that it is there, EPERM or ENOSYS that it is not.

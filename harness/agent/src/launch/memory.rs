@@ -9,6 +9,7 @@
 //! that cannot be read.
 
 use crate::process;
+use model::procfs;
 use serde_json::Value;
 
 /// What is known of the guest's memory.
@@ -105,8 +106,7 @@ pub(crate) fn wakes(pids: &[u32]) -> Option<u64> {
     for pid in pids {
         for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
             let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
-            sum += line.trim().parse::<u64>().ok()?;
+            sum += procfs::status(&status, "voluntary_ctxt_switches")?.parse::<u64>().ok()?;
         }
     }
     Some(sum)

@@ -144,6 +144,11 @@ fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
         format!("{}: its lock does not tell whether its maker is alive: {}", tmp.join("x").display(), tmp.display());
     assert!(told.len() == 2 && told[0].starts_with(&expected) && told[0].contains("is a link"), "{told:?}");
     assert_eq!(swept.leftovers[1].path, locks.join(key('3')));
+    let lock = locks.join(key('3')).display().to_string();
+    assert_eq!(
+        told[1],
+        format!("{lock}: is a link: expected a folder or file of your own that nobody else may write to")
+    );
     let done = clean(cache.path(), &CleanScope::All).unwrap();
     assert_eq!(done.removed, [key('2')]);
     let left: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();

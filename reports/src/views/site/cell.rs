@@ -8,6 +8,7 @@ use super::results;
 use super::{Put, Site, SiteCell};
 use crate::matrix::ProfileHead;
 use crate::standing::{CellStanding, is_main};
+use crate::views::marks::Marks;
 use crate::views::{causes, wording};
 use maud::{Markup, PreEscaped, html};
 use model::verified::Verdict;
@@ -96,7 +97,7 @@ fn one(here: &Here<'_>, cell: &SiteCell<'_>, profile: &str, capability: Capabili
     // The mark leads to the capability, because it is here already.
     let to = here.to(Page::Capability(capability));
     html! { td id=(id) {
-        @if known.verdict == Verdict::NotApplicable { span.n { "n/a" } } @else { (mark(&to, &label, capability, known)) }
+        @if known.verdict == Verdict::NotApplicable { span.n { (Marks::of(known.verdict).word) } } @else { (mark(&to, &label, capability, known)) }
         @if let Some((passed, required)) = known.passed {
             " " span.muted title="required tests that passed" { (passed) "/" (required) }
         }

@@ -5,6 +5,7 @@ use super::known::Known;
 use super::{Site, SiteCell};
 use crate::matrix::ProfileHead;
 use crate::redact::without_controls;
+use crate::views::marks::Marks;
 use jiff::civil::Date;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use model::verified::{Basis, Verdict};
@@ -124,19 +125,6 @@ pub(super) fn kata(profile: &ProfileHead) -> String {
     format!("Kata {}{}", profile.range, if profile.maintained { "" } else { ", end of life" })
 }
 
-/// The word for a verdict in a table.
-pub(super) fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Supported => "yes",
-        Verdict::Partial => "partial",
-        Verdict::Offered => "offered",
-        Verdict::Unsupported => "no",
-        Verdict::NotApplicable => "n/a",
-        Verdict::Untested => "–",
-        Verdict::Inconclusive => "?",
-    }
-}
-
 /// The classes of a verdict's mark; tables have thousands of them, so each is a letter.
 pub(super) fn class(verdict: Verdict, basis: Option<Basis>) -> &'static str {
     match (verdict, basis) {
@@ -161,7 +149,7 @@ pub(super) fn badge(verdict: Verdict, basis: Option<Basis>, words: &str) -> Mark
 /// A cell of a table: what is known, as a link to why.
 pub(super) fn verdict(to: &str, label: &str, capability: Capability, known: &Known) -> Markup {
     html! {
-        @if known.verdict == Verdict::NotApplicable { td.n { "n/a" } } @else { td { (mark(to, label, capability, known)) } }
+        @if known.verdict == Verdict::NotApplicable { td.n { (Marks::of(known.verdict).word) } } @else { td { (mark(to, label, capability, known)) } }
     }
 }
 
@@ -169,26 +157,27 @@ pub(super) fn verdict(to: &str, label: &str, capability: Capability, known: &Kno
 pub(super) fn mark(to: &str, label: &str, capability: Capability, known: &Known) -> Markup {
     html! {
         a class=(class(known.verdict, known.shown_basis())) href=(to) aria-label=(known.words(label, capability)) {
-            (word(known.verdict)) @if known.is_flaky { "~" } @if known.is_older { "†" } @if known.change.is_some() { "!" }
+            (Marks::of(known.verdict).word) @if known.is_flaky { "~" } @if known.is_older { "†" } @if known.change.is_some() { "!" }
         }
     }
 }
 
 /// What the marks mean.
 pub(super) fn legend() -> Markup {
+    let of = |verdict: Verdict| (verdict, None, Marks::of(verdict).full);
     let all = [
-        (Verdict::Supported, None, "supported"),
+        of(Verdict::Supported),
         (Verdict::Supported, Some(Basis::Emulated), "emulated: shown without hardware virtualization"),
-        (Verdict::Partial, None, "with a component that is named in place of the release's own"),
-        (Verdict::Offered, None, "QEMU lists it, nothing used it"),
-        (Verdict::Unsupported, None, "unsupported"),
-        (Verdict::Untested, None, "untested"),
-        (Verdict::Inconclusive, None, "inconclusive: it says nothing about the distro"),
-        (Verdict::NotApplicable, None, "not applicable"),
+        of(Verdict::Partial),
+        of(Verdict::Offered),
+        of(Verdict::Unsupported),
+        of(Verdict::Untested),
+        of(Verdict::Inconclusive),
+        of(Verdict::NotApplicable),
     ];
     html! {
         details.legend { summary { "How to read a mark" } ul {
-            @for (verdict, basis, words) in all { li { (badge(verdict, basis, word(verdict))) " " (words) } }
+            @for (verdict, basis, words) in all { li { (badge(verdict, basis, Marks::of(verdict).word)) " " (words) } }
             li { b { "~" } " flaky: a test failed, and passed when it was repeated" }
             li { b { "†" } " judged by an older set of tests" }
             li { b { "!" } " not as it was recorded" }

@@ -572,8 +572,8 @@ const MOST_OF_A_THOUSAND: (f64, u64) = (10.0, 500_000_000);
 /// A value of this process's status, `VmHWM` or `VmRSS`, in bytes.
 fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    let line = model::procfs::status(&status, name).unwrap();
+    line.trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// It must be built to be fast: `cargo test --release -p reports --lib -- --ignored thousand`.

@@ -12,6 +12,7 @@ use crate::row::{Row, row};
 use crate::smoke::guest_files::{list, load, read};
 use crate::test::Place;
 use crate::under;
+use model::procfs;
 use model::profile::{ModuleUse, Runtime};
 use rustix::fs::{FallocateFlags, fallocate};
 use serde_json::{Value, json};
@@ -140,8 +141,7 @@ fn number_of(name: &str, answer: &Value) -> Result<u64, Stop> {
 
 /// How often a thread has gone to sleep by itself: what it does ends in one more.
 fn woken(status: &str) -> Result<u64, Stop> {
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    let count = line.and_then(|count| count.trim().parse().ok());
+    let count = procfs::status(status, "voluntary_ctxt_switches").and_then(|count| count.parse().ok());
     count.ok_or_else(|| Stop::error("the status of a thread of QEMU's does not say how often it slept"))
 }
 
