@@ -173,7 +173,7 @@ fn the_releases_apk_is_called_as_its_manual_says() {
     let plain = format!("{SETTINGS} add --simulate e2fsprogs kq-hello\n{SETTINGS} add e2fsprogs kq-hello\n");
     assert_eq!(invocations(&image), plain);
     let package = image.manifest.package("kq-hello").unwrap();
-    assert_eq!([package.version.as_str(), &package.arch, &package.source], ["1.0-r0", "x86_64", "kq"]);
+    assert_eq!([package.version.as_str(), package.arch.as_str(), &package.source], ["1.0-r0", "x86_64", "kq"]);
     let origin = image.manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
     assert_eq!(origin.suites, ["main"]);
     assert_eq!(image.manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));

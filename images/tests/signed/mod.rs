@@ -109,7 +109,7 @@ pub(crate) fn is_whole(image: &Image, hello: [&str; 3], suite: &str, left: &[&st
     let manifest = &image.manifest;
     assert_eq!((manifest.source, image.origin), (Source::Bootstrap, ImageOrigin::Built));
     let package = manifest.package("kq-hello").unwrap();
-    assert_eq!([package.version.as_str(), &package.arch, &package.source], hello);
+    assert_eq!([package.version.as_str(), package.arch.as_str(), &package.source], hello);
     assert!(manifest.package("kq-library").is_some(), "what is needed was left out");
     let origin = manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
     assert_eq!(origin.suites, [suite]);

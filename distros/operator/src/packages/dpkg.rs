@@ -4,7 +4,7 @@
 //! is found with what this machine's own dpkg-query says.
 
 use super::{
-    Budget, Damage, MAX_BYTES, Package, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
+    Budget, Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
     without_version,
 };
 use model::package::PackageVersion;

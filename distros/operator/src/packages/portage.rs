@@ -52,7 +52,8 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
                 let at = folder.join(&name);
-                use super::{MAX_BYTES, PackageArch, PackageEntry};
+                let (name, arch) = (format!("{category}/{package}"), PackageArch::default());
+                let entry = PackageEntry { name, version, arch, provides: vec![package.to_owned()] };
                 found.push((at, entry));
             }
         }
