@@ -426,7 +426,7 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
     let with = VerifiedEntry { kata: Some(kata), ..lost };
     let all = [shaped.clone(), with.clone(), own.clone()];
     let plain = judged(&run(|_| None));
-    let known = |matrix: &crate::matrix::Matrix| -> Vec<VerifiedEntry> {
+    let known = |matrix: &Matrix| -> Vec<VerifiedEntry> {
         let record = Recorded::of_distro("debian", &all);
         record.entries(matrix, &matrix.cells[0], "go-3.29").into_iter().cloned().collect()
     };
@@ -434,7 +434,7 @@ fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
     assert_eq!(beside(&plain, &all).changes(), []);
     let side = crate::difference::Side::of_record(&plain, &Recorded::of_distro("debian", &all));
     assert_eq!(side, crate::difference::Side::of_record(&plain, &Recorded::of_distro("debian", &all[2..])));
-    let as_shaped = crate::matrix::Matrix { shaped: true, ..plain.clone() };
+    let as_shaped = Matrix { shaped: true, ..plain.clone() };
     assert_eq!(known(&as_shaped), [shaped]);
     let mut maker = run(|_| None);
     for entry in &mut maker.journal.entries {
