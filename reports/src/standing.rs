@@ -294,7 +294,7 @@ fn cell<'m>(
     let filtered = matrix.filter.is_some();
     let base = BaseCell::of(recorded.base(), &report.cell);
     let profiles = report.judgements.iter().map(|(profile, judgements)| {
-        let entries = recorded.entries(&report.cell, profile);
+        let entries = recorded.entries(matrix, report, profile);
         let has_kata = report.kata(profile).is_some();
         let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {

@@ -5,6 +5,7 @@ mod decode;
 mod file;
 mod forged;
 mod kata;
+mod key;
 mod test_sets;
 mod write;
 
@@ -13,8 +14,9 @@ pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
 pub use kata::{VerifiedKata, give_way, joined, leave_inapplicable};
+pub use key::{Outdated, VerifiedKey, leave_newer};
 pub use test_sets::{same_tests, test_set_of_today};
-pub use write::{MAX_CAUSES, WriteError, apply, changed, write_file};
+pub use write::{MAX_CAUSES, WriteError, apply, changed, outdated, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;
@@ -157,13 +159,6 @@ pub struct VerifiedEntry {
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Verdicts by capability.
     pub capabilities: BTreeMap<Capability, VerifiedCapability>,
-}
-
-impl VerifiedEntry {
-    /// Where it belongs: a new entry with the same key takes its capabilities over.
-    pub fn key(&self) -> (&str, Arch, &str, Environment) {
-        (&self.release, self.arch, &self.profile, self.environment)
-    }
 }
 
 /// A capability's verdict and what there is to say about it.

@@ -5,9 +5,10 @@ use crate::progress::tell;
 use anyhow::Context as _;
 use model::database::Database;
 use model::known_issues::{KnownFailure, KnownIssue};
-use model::verified::{self, Verdict, VerifiedCapability, VerifiedEntry};
+use model::verified::{self, Outdated, Verdict, VerifiedCapability, VerifiedEntry};
+use reports::journal::CellId;
 use reports::standing::Standings;
-use reports::views::record::{judged_in_part, verified_entries};
+use reports::views::record::{Withheld, judged_in_part, verified_entries};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use suites::catalogue;
@@ -78,10 +79,18 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
             .with_context(|| format!("writing verdicts into {}", path.display()))?;
         let count = verified::changed(old.as_deref(), &written, &new)
             .with_context(|| format!("comparing what {} had", path.display()))?;
+        let outdated = verified::outdated(old.as_deref(), &new)
+            .with_context(|| format!("comparing the days of what {} had", path.display()))?;
+        for one in &outdated {
+            tell(format_args!("not written back: {}", judged_later(distro, one)));
+        }
         if count == 0 {
             let has_verdicts = new.iter().flat_map(|entry| entry.capabilities.values()).any(is_verdict);
+            let later = if outdated.is_empty() { "" } else { ", or a later run of it" };
             match has_verdicts {
-                true => tell(format_args!("nothing written: {} has already what was judged whole", path.display())),
+                true => {
+                    tell(format_args!("nothing written: {} has already what was judged whole{later}", path.display()));
+                }
                 false => tell(format_args!("nothing written: {NOTHING_WHOLE}; {} stays as it is", path.display())),
             }
             continue;
@@ -97,6 +106,15 @@ pub(super) fn write_back(standings: &Standings<'_>, database: &Database, folder:
 
 /// Why a run that came to its end writes nothing.
 const NOTHING_WHOLE: &str = "nothing was judged whole";
+
+/// What stays because the record has it of a later day.
+fn judged_later(distro: &str, one: &Outdated) -> Withheld {
+    let Outdated { release, arch, profile, environment, day, capabilities } = one;
+    let cell = CellId { distro: distro.to_owned(), release: release.clone(), arch: *arch, environment: *environment };
+    let names: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
+    let reason = format!("{profile}: {}: the record has a later run, of {day}", names.join(", "));
+    Withheld { cell: Some(cell), reason }
+}
 
 /// What does not apply stands in an entry beside verdicts, and is none.
 fn is_verdict(said: &VerifiedCapability) -> bool {

@@ -151,6 +151,15 @@ fn chosen(rows: &[RecordedEntry], is_asked: impl Fn(Environment) -> bool) -> Sta
     chosen
 }
 
+/// Whether all of an entry was judged again by a later run that was shaped where this one was not, or the other way round:
+/// they stand beside each other, and whoever has run the one need not run the other.
+fn is_made_up_for(entry: &VerifiedEntry, other: &VerifiedEntry) -> bool {
+    other.shaped != entry.shaped
+        && other.tested > entry.tested
+        && (&other.profile, other.environment) == (&entry.profile, entry.environment)
+        && entry.capabilities.keys().all(|capability| other.capabilities.contains_key(capability))
+}
+
 fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<RecordedEntry>> {
     let arch = request::machine()?;
     let profiles = request::profiles(question.profiles)?;
@@ -166,7 +175,9 @@ fn rows(question: &Question<'_>, database: &Database) -> anyhow::Result<Vec<Reco
                 && entry.kata.is_none()
                 && profiles.iter().any(|profile| profile.name == entry.profile)
         };
-        let known: Vec<&VerifiedEntry> = database.record(&target.distro)?.verified.iter().filter(is_asked).collect();
+        let all: Vec<&VerifiedEntry> = database.record(&target.distro)?.verified.iter().filter(is_asked).collect();
+        let is_last = |entry: &&VerifiedEntry| !all.iter().any(|other| is_made_up_for(entry, other));
+        let known: Vec<&VerifiedEntry> = all.iter().copied().filter(is_last).collect();
         match known.is_empty() {
             true if question.targets.is_empty() => {}
             true => tell(format_args!("note: the record has no entry of {target} on {arch}")),
@@ -290,6 +301,17 @@ mod tests {
             versions: versions(&[("qemu-system-x86", "1:10.0.2-1"), ("virtiofsd", "1.13.2-1")]),
             capabilities: [(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Supported))].into(),
         }
+    }
+
+    #[test]
+    fn of_shaped_and_own_runs_of_the_same_the_later_one_is_asked() {
+        let own = entry();
+        let shaped = VerifiedEntry { shaped: true, tested: date(2026, 11, 2), ..entry() };
+        assert!(is_made_up_for(&own, &shaped) && !is_made_up_for(&shaped, &own));
+        let part = VerifiedEntry { capabilities: BTreeMap::new(), ..shaped.clone() };
+        assert!(!is_made_up_for(&own, &part));
+        let next = VerifiedEntry { shaped: false, ..shaped };
+        assert!(!is_made_up_for(&own, &next), "a part of the same that was judged later");
     }
 
     fn versions(all: &[(&str, &str)]) -> BTreeMap<PackageName, PackageVersion> {

@@ -190,10 +190,18 @@ fn a_run_of_a_day_to_come_is_left_out_of_what_is_merged_and_shown() {
     assert!(!known.stdout.contains("2126-"), "{}", known.stdout);
 }
 
-/// The repository's records in a folder.
+/// The repository's records in a folder, with verdicts of a day before that of the made runs, whose clock stands still.
 fn records(folder: &Path) -> PathBuf {
     let records = folder.join("records");
     succeed(Command::new("cp").arg("-R").arg(repository().join("distros/records")).arg(&records));
+    for (name, text) in files(&records.join("verified")) {
+        let older = |line: &str| match line.trim_start().starts_with("tested: ") {
+            true => "    tested: 2026-09-01\n".to_owned(),
+            false => format!("{line}\n"),
+        };
+        let text: String = String::from_utf8(text).unwrap().lines().map(older).collect();
+        fs::write(records.join("verified").join(name), text).unwrap();
+    }
     records
 }
 
@@ -253,6 +261,28 @@ fn what_was_judged_is_written_back_and_what_was_not_keeps_its_day() {
     assert_eq!(files(&records.join("verified")), after);
     assert_eq!(write(&bundles[2..3]).code, Some(3), "nothing is left of it");
     assert_eq!(files(&records.join("verified")), after);
+}
+
+/// Nights are written back in any order, by hand for one.
+#[test]
+fn an_older_run_takes_no_verdict_of_a_newer_one_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = records(dir.path());
+    let fails = |why| (OFFERED, Component::Qemu, why);
+    let newer = Made { run: "r2", fails: fails("no vhost-user-blk"), at: 2 * 86_400, ..Made::default() };
+    make(&dir.path().join("newer"), &newer);
+    make(&dir.path().join("older"), &Made { run: "r1", fails: fails("no help"), at: 60, ..Made::default() });
+    let write = |run: &str| said(dir.path(), &["write-back", run, "--records", "records"]);
+    assert!(write("newer").stderr.contains("\nwritten back: 1 entry"), "it can be written");
+    let known = files(&records.join("verified"));
+    let written = write("older");
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    let told = written.stderr.lines().find(|line| line.ends_with(": the record has a later run, of 2026-09-23"));
+    let place = format!("not written back: {ONE}: {PROFILE}: ");
+    assert!(told.is_some_and(|line| line.starts_with(&place) && line.contains("vhost-user-blk")), "{}", written.stderr);
+    let nothing = "has already what was judged whole, or a later run of it";
+    assert!(written.stderr.contains(nothing), "{}", written.stderr);
+    assert_eq!(files(&records.join("verified")), known);
 }
 
 /// A test failed, and most of those never ran that are required for the same capability.
@@ -355,6 +385,7 @@ fn script(name: &str, folder: &Path, arguments: &[&str], variables: &[(&str, &st
 fn the_script_merges_shows_and_proposes_what_bundles_show() {
     let dir = tempfile::tempdir().unwrap();
     let records = records(dir.path());
+    let before = files(&records.join("verified"));
     bundle(dir.path(), "r1", ONE, End::Fails);
     bundle(dir.path(), "r2", OTHER, End::Lost);
     plan(dir.path(), &[ONE, OTHER]);
@@ -379,7 +410,7 @@ fn the_script_merges_shows_and_proposes_what_bundles_show() {
     let heads: Vec<&str> = patch.lines().filter(|line| line.starts_with("+++ ")).collect();
     assert!(heads.len() == 1 && heads[0].starts_with("+++ b/distros/records/verified/debian.yaml"), "{heads:?}");
     // The patch is what the files are, and the records have not changed.
-    assert_eq!(files(&records.join("verified")), files(&repository().join("distros/records/verified")));
+    assert_eq!(files(&records.join("verified")), before);
     let tree = dir.path().join("tree/distros");
     fs::create_dir_all(&tree).unwrap();
     fs::rename(&records, tree.join("records")).unwrap();

@@ -267,7 +267,8 @@ impl<'m> FailedTest<'m> {
         // A long cause is cut where it is recorded.
         let cut = signature::once_recorded(self.failure.component, &self.failure.observed, &self.test.id);
         let ours = [self.failure.signature.clone(), cut].map(|signature| (self.test.id.clone(), signature));
-        for entry in self.record.verified.iter().filter(|entry| entry.release != self.cell.cell.release) {
+        let is_another = |entry: &&VerifiedEntry| entry.release != self.cell.cell.release && !entry.shaped;
+        for entry in self.record.verified.iter().filter(is_another) {
             let causes = entry.capabilities.values().flat_map(VerifiedCapability::failures);
             if causes.filter_map(recorded_failure).any(|known| ours.contains(&known)) {
                 let key = (entry.release.as_str(), entry.environment.to_string());

@@ -94,13 +94,16 @@ impl Side {
         for cell in &matrix.cells {
             let mut components = BTreeMap::new();
             for profile in &matrix.profiles {
-                for entry in recorded.entries(&cell.cell, &profile.name) {
+                for entry in recorded.entries(matrix, cell, &profile.name) {
                     let known = side.known.entry((cell.cell.clone(), profile.name.clone())).or_default();
                     // What the run has no tests for is not compared.
                     let is_judged = |capability: Capability| {
                         cell.judgement(&profile.name, capability).is_some_and(|judgement| judgement.required > 0)
                     };
                     for (capability, said) in entry.capabilities.iter().filter(|(c, _)| is_judged(**c)) {
+                        if known.verdicts.contains_key(capability) {
+                            continue;
+                        }
                         known.verdicts.insert(*capability, said.verdict);
                         if said.verdict == Verdict::Unsupported {
                             known.unsupported.insert(*capability, said.causes.clone());

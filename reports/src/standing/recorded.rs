@@ -6,7 +6,8 @@ use model::known_issues::KnownIssue;
 use model::package_manager::PackageManager;
 use model::record::Record;
 use model::verified::VerifiedEntry;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::outcome::Component;
 
 /// What was verified before, by distro.
 #[derive(Debug, Clone, Default)]
@@ -81,10 +82,22 @@ impl<'a> Recorded<'a> {
         self.base
     }
 
-    /// What is known of a cell under a profile: each run that judged a part of it has an entry.
-    pub fn entries(&self, cell: &CellId, profile: &str) -> Vec<&'a VerifiedEntry> {
-        let mut all = self.of_release(cell);
-        all.retain(|entry| entry.environment == cell.environment && entry.profile == profile);
+    /// What is known of a run's cell under a profile: each run that judged a part of it has an entry.
+    ///
+    /// What a caller's keys, image or records vouched for is known of a run alone that is as *shaped*.
+    /// What was shown with components that were brought along is known where the same ones were, and comes first there: of
+    /// a capability that two entries have the first one counts.
+    pub fn entries(&self, matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<&'a VerifiedEntry> {
+        let brought: BTreeSet<Component> =
+            cell.facts.iter().flat_map(|facts| facts.candidates.keys().copied()).collect();
+        let mut all = self.of_release(&cell.cell);
+        all.retain(|entry| {
+            let is_its = entry.environment == cell.cell.environment && entry.profile == profile;
+            let is_as_shaped = self.base.is_some() || entry.shaped == matrix.shaped;
+            let with = entry.brought();
+            is_its && is_as_shaped && (with.is_empty() || with == brought)
+        });
+        all.sort_by_key(|entry| entry.brought().is_empty());
         all
     }
 

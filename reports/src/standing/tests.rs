@@ -411,6 +411,40 @@ fn what_works_with_a_component_that_was_brought_along_is_named() {
     assert_eq!(beside(&matrix, &entries).effect(), Effect::None, "it is no worse than recorded");
 }
 
+/// Neither is known of the distro's own packages, and what is known of these is not of the others.
+#[test]
+fn what_was_shaped_or_brought_along_is_compared_with_its_like() {
+    let own = recorded().remove(0);
+    let lost = VerifiedCapability::plain(Verdict::Unsupported);
+    let lost = VerifiedEntry { capabilities: [(Capability::VmmBoot, lost)].into(), ..own.clone() };
+    let shaped = VerifiedEntry { shaped: true, ..lost.clone() };
+    let kata = model::verified::VerifiedKata {
+        version: "3.30.0".parse().unwrap(),
+        runtime: model::profile::Runtime::Go,
+        brought: [(Component::Virtiofsd, "mine".to_owned())].into(),
+    };
+    let with = VerifiedEntry { kata: Some(kata), ..lost };
+    let all = [shaped.clone(), with.clone(), own.clone()];
+    let plain = judged(&run(|_| None));
+    let known = |matrix: &Matrix| -> Vec<VerifiedEntry> {
+        let record = Recorded::of_distro("debian", &all);
+        record.entries(matrix, &matrix.cells[0], "go-3.29").into_iter().cloned().collect()
+    };
+    assert_eq!(known(&plain), [own.clone()]);
+    assert_eq!(beside(&plain, &all).changes(), []);
+    let side = crate::difference::Side::of_record(&plain, &Recorded::of_distro("debian", &all));
+    assert_eq!(side, crate::difference::Side::of_record(&plain, &Recorded::of_distro("debian", &all[2..])));
+    let as_shaped = Matrix { shaped: true, ..plain.clone() };
+    assert_eq!(known(&as_shaped), [shaped]);
+    let mut maker = run(|_| None);
+    for entry in &mut maker.journal.entries {
+        if let crate::journal::Event::CellFacts { facts, .. } = &mut entry.event {
+            facts.candidates.insert(Component::Virtiofsd, "mine (sha256 0123)".to_owned().into());
+        }
+    }
+    assert_eq!(known(&judged(&maker)), [with, own], "what the same was brought to comes first");
+}
+
 /// What no record has is new, though the capability was lost before.
 #[test]
 fn a_capability_that_is_lost_by_another_cause_is_worse() {

@@ -139,7 +139,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         (release, entry.arch, entry.environment)
     };
     // Who reads this wants to know of the distro's own packages.
-    let of_distro = record.verified.iter().filter(|entry| !entry.shaped);
+    let of_distro = record.verified.iter().filter(|entry| !entry.shaped && entry.brought().is_empty());
     // Each run that judged a part has an entry; what rests on the same packages is one row.
     let joined = joined(of_distro.filter(|entry| entry.profile == profile.name));
     let mut entries: Vec<&VerifiedEntry> = joined.iter().collect();

@@ -59,7 +59,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let entries = entries
             .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
         // Each run that judged a part has an entry; what rests on the same packages is told together.
-        let entries = joined(entries);
+        let mut entries = joined(entries);
+        // Of one environment the distro's own packages have the word.
+        entries.sort_by_key(|entry| (entry.shaped, !entry.brought().is_empty()));
         let runs = entries.iter().map(|v| standing(v, &asked, &of_managers, packages.as_ref(), today));
         let runs: Vec<VerifiedStanding> = runs.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push(ProfileAnswer { profile: &profile.name, asked, runs });
@@ -158,7 +160,8 @@ fn proof<'s>(
                 (!of_today || !by_older_tests).then_some((*run, verdict))
             })
         };
-        let counts = |of_today| decisive(said(of_today).map(|(run, verdict)| (run.environment, verdict)));
+        // Of what is equal the last one counts, and the distro's own stands first.
+        let counts = |of_today| decisive(said(of_today).rev().map(|(run, verdict)| (run.environment, verdict)));
         let by_any = counts(false).filter(|(_, verdict)| *verdict == Verdict::Supported);
         let counts = by_any.map(|by_any| counts(true).unwrap_or(by_any));
         let shows = |(run, verdict): &(&VerifiedStanding, Verdict)| {
@@ -358,6 +361,10 @@ mod tests {
         let runs = [container(), by_older_tests(machine(Verdict::Unsupported))];
         assert!(!answer(&asked[..1], &runs).0, "nobody has seen that what failed older tests is mended");
         assert!(answer(&asked[..1], &[by_older_tests(container())]).0, "older tests alone still show it");
+        // Of one environment the distro's own packages have the word, and they stand first.
+        let shaped = |supported| VerifiedStanding { shaped: true, ..standing(supported, Some("1-1")) };
+        assert!(answer(&asked[..1], &[container(), shaped(false)]).0);
+        assert!(!answer(&asked[..1], &[failed(), shaped(true)]).0);
     }
 
     /// A run of an older container manager still shows its guests, and none of its containers.

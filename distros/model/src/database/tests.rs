@@ -1,7 +1,7 @@
 use super::*;
 use crate::arch::Arch;
 use crate::known_issues::KnownIssuesFile;
-use crate::verified::VerifiedFile;
+use crate::verified::{VerifiedEntry, VerifiedFile};
 
 #[test]
 fn the_embedded_records_are_sound() {
@@ -76,6 +76,21 @@ fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
     let database = with_verdicts(&[("debian.yaml", &inline)], "debian", "");
     assert!(database.record("debian").is_err(), "verdicts have one place");
     assert!(database.problems()[0].to_string().contains("do not stand in a record"), "{:?}", database.problems());
+}
+
+/// Keys of an admin's vouch for other packages than those that were shipped a verdict of.
+#[test]
+fn a_shaped_layer_hides_nothing_of_the_distros_own() {
+    let shipped = Database::embedded().record("debian").unwrap().verified.clone();
+    let shaped = VerifiedEntry { shaped: true, ..shipped[0].clone() };
+    let text = crate::verified::apply(None, "debian", &[], std::slice::from_ref(&shaped)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("verified")).unwrap();
+    std::fs::write(dir.path().join("verified/debian.yaml"), text).unwrap();
+    let database = Database::load(&[dir.path().to_owned()]).unwrap();
+    let known = &database.record("debian").unwrap().verified;
+    assert_eq!(known.len(), shipped.len() + 1);
+    assert!(shipped.iter().all(|entry| known.contains(entry)) && known.contains(&shaped));
 }
 
 #[test]

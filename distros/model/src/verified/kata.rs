@@ -1,5 +1,6 @@
 //! The Kata that was run, and entries of one place told together.
 
+use super::key::{places, retain};
 use super::{Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
 use crate::component::Component;
@@ -21,7 +22,7 @@ pub struct VerifiedKata {
     pub brought: BTreeMap<Component, String>,
 }
 
-/// Entries of one release, architecture, profile and environment told as one, where they rest on the same: a run that
+/// Entries of one key told as one, where they rest on the same: a run that
 /// judges a part leaves the rest to the entry of an older run.
 ///
 /// The day is the oldest of theirs, and the harness and the set of tests are those of this day.
@@ -29,8 +30,7 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
     let mut all: Vec<VerifiedEntry> = Vec::new();
     for entry in entries {
         let rests_on_the_same = |known: &&mut VerifiedEntry| {
-            (known.key(), known.basis, known.shaped) == (entry.key(), entry.basis, entry.shaped)
-                && known.versions == entry.versions
+            (known.key(), known.basis) == (entry.key(), entry.basis) && known.versions == entry.versions
         };
         match all.iter_mut().find(rests_on_the_same) {
             Some(known) => {
@@ -52,26 +52,14 @@ pub fn joined<'e>(entries: impl IntoIterator<Item = &'e VerifiedEntry>) -> Vec<V
 
 /// Takes out of entries what others above them say: an entry above has its own capabilities, and the rest stays below it.
 pub fn give_way(below: &mut Vec<VerifiedEntry>, above: &[VerifiedEntry]) {
-    let mut taken = BTreeSet::new();
-    for entry in above {
-        taken.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));
-    }
-    below.retain_mut(|entry| {
-        let VerifiedEntry { release, arch, profile, environment, capabilities, .. } = entry;
-        let key = (release.as_str(), *arch, profile.as_str(), *environment);
-        let before = capabilities.len();
-        capabilities.retain(|capability, _| !taken.contains(&(key, *capability)));
-        before == capabilities.len() || !capabilities.is_empty()
-    });
+    let taken = places(above);
+    retain(below, |entry, capability, _| !taken.contains(&(entry.key(), capability)));
 }
 
 /// Takes out of new entries what is not applicable and stays in an older one: such a row is no verdict, so that it does not
 /// move to what a later run rests on. It goes along where the older entry has no verdict left.
 pub fn leave_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
-    let mut taken = BTreeSet::new();
-    for entry in new.iter() {
-        taken.extend(entry.capabilities.keys().map(|capability| (entry.key(), *capability)));
-    }
+    let taken = places(new);
     let mut stay = BTreeSet::new();
     for entry in old {
         let is_verdict = |(_, said): &(&Capability, &VerifiedCapability)| said.verdict != Verdict::NotApplicable;
@@ -81,12 +69,8 @@ pub fn leave_inapplicable(old: &[VerifiedEntry], new: &mut Vec<VerifiedEntry>) {
             stay.extend(rows.map(|(capability, _)| (entry.key(), *capability)));
         }
     }
-    new.retain_mut(|entry| {
-        let VerifiedEntry { release, arch, profile, environment, capabilities, .. } = entry;
-        let key = (release.as_str(), *arch, profile.as_str(), *environment);
-        capabilities
-            .retain(|capability, said| said.verdict != Verdict::NotApplicable || !stay.contains(&(key, *capability)));
-        !capabilities.is_empty()
+    retain(new, |entry, capability, said| {
+        said.verdict != Verdict::NotApplicable || !stay.contains(&(entry.key(), capability))
     });
 }
 

@@ -7,7 +7,7 @@
 //! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
 //! record that has `verified:` itself is refused.
 
-use super::{VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable};
+use super::{Outdated, VerifiedCause, VerifiedEntry, VerifiedFile, give_way, leave_inapplicable, leave_newer};
 use crate::diagnostic::is_direction_control;
 use crate::source::RecordError;
 use crate::syntax;
@@ -48,7 +48,7 @@ pub enum WriteError {
 }
 
 /// The text of a distro's file of verdicts: the entries of `old`, its text of today, and over them those of `new`, in the
-/// order of the record's `releases`.
+/// order of the record's `releases`. What the old text has of a later day stays as it is ([`outdated`]).
 ///
 /// Doing it twice gives the same bytes. Causes and workarounds are made one safe line and capped.
 ///
@@ -87,15 +87,28 @@ pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[Verified
 ///
 /// That either cannot be read.
 pub fn changed(old: Option<&str>, text: &str, new: &[VerifiedEntry]) -> Result<usize, WriteError> {
-    let read = |text| VerifiedFile::parse(Path::new("the verdicts"), text).map(|file| file.entries).map_err(Box::new);
     let old = old.map(read).transpose()?.unwrap_or_default();
-    // What gave way has nothing in common with what it gave way to.
+    // What gave way is of another day, or has nothing in common with what it gave way to.
     let is_of = |entry: &VerifiedEntry, new: &VerifiedEntry| {
-        entry.key() == new.key()
+        (entry.key(), entry.tested) == (new.key(), new.tested)
             && entry.capabilities.keys().all(|capability| new.capabilities.contains_key(capability))
     };
     let is_new = |entry: &&VerifiedEntry| !old.contains(entry) && new.iter().any(|one| is_of(entry, one));
     Ok(read(text)?.iter().filter(is_new).count())
+}
+
+/// What of `new` the old text has of a later day, so that [`apply`] leaves it as it is there.
+///
+/// # Errors
+///
+/// That the old text cannot be read.
+pub fn outdated(old: Option<&str>, new: &[VerifiedEntry]) -> Result<Vec<Outdated>, WriteError> {
+    let old = old.map(read).transpose()?.unwrap_or_default();
+    Ok(leave_newer(&old, &mut new.to_vec()))
+}
+
+fn read(text: &str) -> Result<Vec<VerifiedEntry>, Box<RecordError>> {
+    VerifiedFile::parse(Path::new("the verdicts"), text).map(|file| file.entries).map_err(Box::new)
 }
 
 /// Replaces a file atomically: a crash leaves the old text or the new one, whole; owner, permissions and attributes stay.
@@ -114,7 +127,7 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 /// Old entries without what is replaced and the new ones, made safe, in the order of the record's releases.
 ///
 /// A new entry takes over its own capabilities; what else an old entry of the same key has stays there, with its day and
-/// versions, and what is not applicable stays with it.
+/// versions, and what is not applicable stays with it. What an old entry has of a later day stays there, too.
 fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
     let mut new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut taken = BTreeSet::new();
@@ -127,6 +140,7 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
         }
     }
     let mut all: Vec<VerifiedEntry> = old.iter().map(safe).collect();
+    leave_newer(&all, &mut new);
     leave_inapplicable(&all, &mut new);
     give_way(&mut all, &new);
     all.extend(new);

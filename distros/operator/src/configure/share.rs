@@ -235,7 +235,12 @@ fn said(
 ) -> (Vec<(Blamed, String)>, Vec<String>) {
     let Some(packages) = packages else { return (Vec::new(), Vec::new()) };
     let about = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.contains_key(p));
-    let entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
+    let mut entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
+    // An entry of packages that somebody vouched for stands beside the distro's own: those that are installed count.
+    let is_here = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.get(p) == found.packages.get(p));
+    if entries.iter().any(is_here) {
+        entries.retain(is_here);
+    }
     let (mut against, mut evidence) = (Vec::new(), Vec::new());
     for entry in entries {
         let Some(judged) = entry.capabilities.get(&capability) else { continue };

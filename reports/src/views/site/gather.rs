@@ -7,11 +7,10 @@ use crate::matrix::{Matrix, ProfileHead};
 use crate::standing::{Recorded, ReleaseAnswer, Standings, recorded_answer};
 use crate::views::record::{SHAPED, verified_entries};
 use crate::views::wording::Labels;
-use jiff::civil::Date;
 use model::arch::Arch;
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::{VerifiedEntry, give_way, leave_inapplicable};
+use model::verified::{VerifiedEntry, give_way, leave_inapplicable, leave_newer};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::Test;
 
@@ -87,18 +86,7 @@ impl<'a> History<'a> {
 
 /// Adds what a run found, but for what was measured on a later day.
 fn take_over(known: &mut Vec<VerifiedEntry>, mut new: Vec<VerifiedEntry>) {
-    let mut latest: BTreeMap<_, Date> = BTreeMap::new();
-    for entry in known.iter() {
-        for capability in entry.capabilities.keys() {
-            latest.insert((entry.key(), *capability), entry.tested);
-        }
-    }
-    new.retain_mut(|entry| {
-        let VerifiedEntry { release, arch, profile, environment, capabilities, tested, .. } = entry;
-        let key = (release.as_str(), *arch, profile.as_str(), *environment);
-        capabilities.retain(|capability, _| latest.get(&(key, *capability)).is_none_or(|day| *day <= *tested));
-        !capabilities.is_empty()
-    });
+    leave_newer(known, &mut new);
     leave_inapplicable(known, &mut new);
     give_way(known, &new);
     known.extend(new);

@@ -144,10 +144,15 @@ impl SiteRow {
         }
     }
 
-    /// Takes over what an entry says. No capability is in two entries of one place.
+    /// Takes over what an entry says. What a component shows that was brought along stands where nothing is known of the
+    /// distro's own.
     pub(super) fn add(&mut self, entry: &VerifiedEntry) {
-        let known = entry.capabilities.iter().map(|(c, said)| (*c, Known::of_record(entry, said)));
-        self.capabilities.extend(known);
+        let is_own = entry.brought().is_empty();
+        for (capability, said) in &entry.capabilities {
+            if is_own || !self.capabilities.contains_key(capability) {
+                self.capabilities.insert(*capability, Known::of_record(entry, said));
+            }
+        }
         self.basics.push(Basics::of_entry(entry));
         self.basics.sort_by_key(|basics| std::cmp::Reverse(basics.tested));
     }

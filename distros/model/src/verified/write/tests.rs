@@ -129,6 +129,79 @@ fn what_a_run_did_not_judge_stays_in_the_older_entry_with_its_day() {
     assert_eq!(written(Some(&once), &[newer]).unwrap(), once, "the same again changes nothing");
 }
 
+/// Which day has which capabilities.
+fn said(text: &str) -> Vec<(String, BTreeSet<&'static str>)> {
+    let names = |entry: &VerifiedEntry| entry.capabilities.keys().map(|capability| capability.name()).collect();
+    read_back(text).iter().map(|entry| (entry.tested.to_string(), names(entry))).collect()
+}
+
+#[test]
+fn an_older_run_takes_nothing_away_from_a_newer_one() {
+    let newer = entry("13", "go-3.29");
+    let works = VerifiedCapability::plain(Verdict::Supported);
+    let older = VerifiedEntry {
+        tested: jiff::civil::date(2026, 11, 19),
+        capabilities: [(Capability::FsVirtioFs, works.clone()), (Capability::VmmVsock, works.clone())].into(),
+        ..newer.clone()
+    };
+    let (first, both) = (std::slice::from_ref(&newer), std::slice::from_ref(&older));
+    let once = written(None, first).unwrap();
+    let twice = written(Some(&once), both).unwrap();
+    let expected = [("2026-11-19", vec!["vmm.vsock"]), ("2026-11-21", vec!["fs.virtio-fs", "vmm.boot"])];
+    let expected = expected.map(|(day, names)| (day.to_owned(), names.into_iter().collect::<BTreeSet<_>>()));
+    assert_eq!(said(&twice), expected);
+    assert_eq!(written(Some(&written(None, both).unwrap()), first).unwrap(), twice, "in whichever order");
+    assert_eq!(changed(Some(&once), &twice, both).unwrap(), 1);
+    let left = outdated(Some(&once), both).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].day, left[0].capabilities.as_slice()), (newer.tested, &[Capability::FsVirtioFs][..]));
+    assert_eq!(outdated(None, both).unwrap(), []);
+
+    // One of the same day is made again.
+    let again = VerifiedEntry { tested: newer.tested, ..older.clone() };
+    assert_eq!(outdated(Some(&once), std::slice::from_ref(&again)).unwrap(), []);
+    let replaced = read_back(&written(Some(&once), &[again]).unwrap());
+    let mut found = replaced.iter().filter_map(|entry| entry.capabilities.get(&Capability::FsVirtioFs));
+    assert_eq!((found.next(), found.next()), (Some(&works), None));
+
+    // What the newer one could not show is no verdict that would be lost.
+    let untested = VerifiedCapability::plain(Verdict::Untested);
+    let gap = VerifiedEntry { capabilities: [(Capability::VmmVsock, untested)].into(), ..newer };
+    let filled = written(Some(&written(None, &[gap]).unwrap()), both).unwrap();
+    assert_eq!(read_back(&filled), [older]);
+}
+
+/// What a caller vouched for, or brought along, is no verdict on the distro's own packages.
+#[test]
+fn what_is_not_the_distros_own_replaces_nothing_of_it() {
+    let kata = |brought: Option<&str>| crate::verified::VerifiedKata {
+        version: "3.30.0".parse().unwrap(),
+        runtime: Runtime::Go,
+        brought: brought.map(|what| (Component::Virtiofsd, what.to_owned())).into_iter().collect(),
+    };
+    let of = |kata, verdict| VerifiedEntry {
+        kata: Some(kata),
+        capabilities: [(Capability::KataSmoke, VerifiedCapability::plain(verdict))].into(),
+        ..entry("13", "go-3.29")
+    };
+    let own = of(kata(None), Verdict::Supported);
+    let with = of(kata(Some("1.13.3")), Verdict::Partial);
+    let shaped = VerifiedEntry { shaped: true, ..of(kata(None), Verdict::Unsupported) };
+    let mut text = written(None, std::slice::from_ref(&own)).unwrap();
+    for other in [&with, &shaped] {
+        text = written(Some(&text), std::slice::from_ref(other)).unwrap();
+    }
+    assert_eq!(read_back(&text), [own.clone(), with.clone(), shaped.clone()]);
+    // Another version of it takes its place, as the distro's next version would.
+    let next = of(kata(Some("1.13.4")), Verdict::Unsupported);
+    let text = written(Some(&text), std::slice::from_ref(&next)).unwrap();
+    assert_eq!(read_back(&text), [own, next, shaped]);
+    let releases = RELEASES.iter().map(|release| (*release).to_owned()).collect::<Vec<_>>();
+    let second = |found: &crate::diagnostic::Diagnostic| found.message.contains("a second entry");
+    let found = lint_as(Path::new("x"), &text, FileForm::Verified { releases: &releases });
+    assert!(!found.iter().any(second), "{found:?}");
+}
+
 #[test]
 fn the_kata_that_was_run_is_read_back() {
     let mut one = entry("13", "go-3.29");
