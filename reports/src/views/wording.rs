@@ -214,7 +214,7 @@ pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
         all.push("somebody ended the run".to_owned());
     }
     let rows = standings.changes();
-    let mut titles: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut titles: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows.iter().filter(|row| effect != Effect::None && standings.effect_of(row) == effect) {
         *titles.entry(row.title()).or_default() += 1;
     }
