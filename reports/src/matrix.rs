@@ -12,9 +12,9 @@ use model::environment::Environment;
 use model::kata_version::KataVersion;
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::Basis;
+use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use suites::capability::Capability;
+use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
@@ -35,7 +35,7 @@ pub struct Matrix {
     pub provenance: Provenance,
     /// A digest of what is required, by which the verdicts are.
     pub test_set: String,
-    /// The test filter, if not all tests were asked for.
+    /// The test filter, if all tests were asked for in no cell; what is decided by one is decided by its cell's.
     pub filter: Option<RunFilter>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
@@ -93,6 +93,8 @@ pub struct CellReport {
     pub finished: Option<Timestamp>,
     /// Whether work on it was completed.
     pub complete: bool,
+    /// The test filter, if no run asked for all of its tests.
+    pub filter: Option<RunFilter>,
     /// How long it took, in milliseconds.
     pub millis: Option<u64>,
     /// How long each phase took, in milliseconds.
@@ -150,6 +152,22 @@ impl CellReport {
     /// The judgement of a capability under a profile.
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)
+    }
+
+    /// Whether a filter is why a capability is untested: it left tests out, and no other one showed nothing.
+    ///
+    /// A required test that was asked for and then skipped, or blocked, is no gap of the filter's.
+    pub fn is_left_out(&self, judgement: &Judgement) -> bool {
+        let was_tried = judgement.required > judgement.passed + judgement.unrun;
+        let has_filtered = self.filter.is_some() && judgement.unrun > 0;
+        judgement.verdict == Verdict::Untested && has_filtered && !was_tried
+    }
+
+    /// Whether a capability is untested because nobody asked for it: the filter left it out, or it is Kata's own and there
+    /// is no Kata.
+    pub fn is_unasked(&self, profile: &str, capability: Capability, judgement: &Judgement) -> bool {
+        let lacks_kata = capability.area() == Area::Kata && self.kata(profile).is_none();
+        self.is_left_out(judgement) || (lacks_kata && judgement.verdict == Verdict::Untested)
     }
 
     /// Why the failure of a test blames nobody under a profile, if it does not.
@@ -342,6 +360,7 @@ fn report(
         started: cell.started,
         finished: cell.last,
         complete: cell.complete,
+        filter: cell.filter,
         millis,
         phases: cell.phases,
         instances,

@@ -29,7 +29,7 @@ pub struct Run {
     pub provenance: Provenance,
     /// The profiles asked for, in that order.
     pub profiles: Vec<String>,
-    /// The test filter, if not all tests were asked for.
+    /// The test filter, if all tests were asked for in no cell: where several runs were merged, the last one's.
     pub filter: Option<RunFilter>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
@@ -112,6 +112,8 @@ pub struct CellRun {
     pub last: Option<Timestamp>,
     /// Whether work on it was completed.
     pub complete: bool,
+    /// The test filter, if no run asked for all of its tests.
+    pub filter: Option<RunFilter>,
     /// For how long nobody worked on it in between, in milliseconds: until a killed run was resumed.
     pub away: u64,
     /// How long each phase took, in milliseconds.

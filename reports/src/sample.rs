@@ -1,7 +1,7 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
 use crate::journal::{
-    Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, ProbeAnswer, SCHEMA,
+    Accelerator, CellFacts, CellId, Environment, Event, Journal, JournalEntry, Phase, ProbeAnswer, RunFilter, SCHEMA,
 };
 use crate::standing::{Recorded, Standings};
 use jiff::Timestamp;
@@ -346,6 +346,13 @@ fn posix_differs(profiles: &[&str]) -> Event {
         notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
         artifacts: vec![],
     }
+}
+
+/// Has a run be one of the tests that have a text in their ids.
+pub(crate) fn filtered(matrix: &mut crate::matrix::Matrix, text: &str) {
+    let filter = Some(RunFilter::Matching(text.to_owned()));
+    matrix.cells.iter_mut().for_each(|cell| cell.filter.clone_from(&filter));
+    matrix.filter = filter;
 }
 
 /// A run beside no record.

@@ -44,7 +44,7 @@ use model::arch::Arch;
 use model::known_issues::KnownIssue;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry, same_tests};
 use std::collections::{BTreeMap, BTreeSet};
-use suites::capability::{Area, Capability};
+use suites::capability::Capability;
 
 /// The exit code where somebody ended the run, whatever it has found.
 const INTERRUPTED: u8 = 130;
@@ -119,6 +119,19 @@ impl<'m> CapabilityStanding<'m> {
             Change::NewVerdict | Change::Unjudged | Change::Fixed | Change::Known | Change::Same => Vec::new(),
         };
         if new.is_empty() { self.judgement.causes.iter().collect() } else { new }
+    }
+
+    /// Whether only a known issue makes it expected: the record does not have it so.
+    pub fn is_excused(&self) -> bool {
+        let is_recorded = self.recorded == Some(self.verdict())
+            && unrecorded(self.recorded_causes, &self.judgement.causes).is_empty();
+        self.change == Change::Known && !is_recorded
+    }
+
+    /// Whether it is told among the changes: it is not as recorded, or makes the exit code.
+    pub fn is_told(&self) -> bool {
+        let is_as_recorded = matches!(self.change, Change::Known | Change::Same) && !self.is_excused();
+        self.effect != Effect::None || !is_as_recorded
     }
 
     /// The verdict.
@@ -202,7 +215,7 @@ impl<'m> Standings<'m> {
             all.extend(cell.problems().into_iter().map(|(phase, why)| format!("{id}: {phase}: {why}")));
             let errors: BTreeMap<&str, String> = cell.in_error(self.matrix).map(|(_, test, why)| (test, why)).collect();
             all.extend(errors.into_iter().map(|(test, why)| format!("{test} in {id} is in error: {why}")));
-            let unrun = cell.unrun(self.matrix);
+            let unrun = cell.unrun();
             if !unrun.is_empty() {
                 let names: Vec<&str> = unrun.into_iter().map(Capability::name).collect();
                 all.push(format!("not all tests ran in {id} that are required for {}", names.join(", ")));
@@ -247,15 +260,14 @@ impl<'m> CellStanding<'m> {
     }
 
     /// The capabilities that are as untested as they were, because tests never ran that nobody left out and nothing broke.
-    fn unrun(&self, matrix: &Matrix) -> BTreeSet<Capability> {
-        if matrix.filter.is_some() || !self.problems().is_empty() {
+    fn unrun(&self) -> BTreeSet<Capability> {
+        if self.report.filter.is_some() || !self.problems().is_empty() {
             return BTreeSet::new();
         }
         let mut all = BTreeSet::new();
         for (profile, standing) in &self.profiles {
-            let has_kata = self.report.kata(profile).is_some();
             let unrun = standing.capabilities.iter().filter(|(capability, one)| {
-                let is_unasked = capability.area() == Area::Kata && !has_kata;
+                let is_unasked = self.report.is_unasked(profile, **capability, one.judgement);
                 let is_unrun = one.judgement.unrun > 0 && one.verdict() == Verdict::Untested;
                 is_unrun && !is_unasked && one.effect == Effect::None
             });
@@ -291,11 +303,9 @@ fn cell<'m>(
     mut known: KnownTests<'m>,
 ) -> CellStanding<'m> {
     let today = report.finished.map(day);
-    let filtered = matrix.filter.is_some();
     let base = BaseCell::of(recorded.base(), &report.cell);
     let profiles = report.judgements.iter().map(|(profile, judgements)| {
         let entries = recorded.entries(matrix, report, profile);
-        let has_kata = report.kata(profile).is_some();
         let known = known.remove(profile.as_str()).unwrap_or_default();
         let one = |capability: Capability, judgement: &'m Judgement| {
             let found = entries.iter().find_map(|e| Some((*e, e.capabilities.get(&capability)?)));
@@ -303,9 +313,7 @@ fn cell<'m>(
             let recorded = said.map(|said| said.verdict);
             let recorded_causes = said.map(VerifiedCapability::failures).unwrap_or_default();
             let as_then = entry.is_none_or(|e: &VerifiedEntry| same_tests(&e.test_set, &matrix.test_set, capability));
-            // Nobody asked for what the filter left out, nor for Kata's own results without a Kata.
-            let left_out = filtered && judgement.unrun > 0;
-            let unasked = left_out || (capability.area() == Area::Kata && !has_kata);
+            let unasked = report.is_unasked(profile, capability, judgement);
             let (mut change, mut effect) = match &base {
                 None => compare(recorded, as_then, judgement, unasked),
                 Some(base) => base.compare(profile, capability, judgement, unasked),
@@ -320,7 +328,7 @@ fn cell<'m>(
                 (change, effect) = (Change::Known, Effect::None);
             }
             // Under `--strict` a gap is a gap: what is required must be supported. What failed is no gap of the filter's.
-            let is_excused = left_out && causes.is_empty();
+            let is_excused = report.filter.is_some() && judgement.unrun > 0 && causes.is_empty();
             if strict && effect == Effect::None && !is_excused && is_lacking(capability, judgement) {
                 effect = Effect::Worse;
             }

@@ -10,7 +10,7 @@ use crate::verdict::{Cause, unrecorded};
 use model::package::{PackageName, PackageVersion};
 use model::verified::{Verdict, VerifiedCause};
 use std::collections::{BTreeMap, BTreeSet};
-use suites::capability::{Area, Capability};
+use suites::capability::Capability;
 use suites::outcome::Outcome;
 
 /// What one side knows of a cell under a profile.
@@ -65,11 +65,7 @@ impl Side {
             for (profile, judgements) in &cell.judgements {
                 let judged = judgements.iter().filter(|(_, judgement)| judgement.required > 0);
                 let verdicts = judged.map(|(capability, judgement)| (*capability, judgement.verdict)).collect();
-                let unasked = judgements.iter().filter(|(capability, judgement)| {
-                    let left_out = matrix.filter.is_some() && judgement.unrun > 0;
-                    let lacks_kata = capability.area() == Area::Kata && cell.kata(profile).is_none();
-                    (left_out || lacks_kata) && judgement.verdict == Verdict::Untested
-                });
+                let unasked = judgements.iter().filter(|(c, judgement)| cell.is_unasked(profile, **c, judgement));
                 let unasked = unasked.map(|(capability, _)| *capability).collect();
                 let causes = judgements.iter().filter(|(_, judgement)| !judgement.causes.is_empty());
                 let causes = causes.map(|(capability, judgement)| (*capability, judgement.causes.clone())).collect();

@@ -105,7 +105,7 @@ fn what_a_run_was_not_asked_for_is_not_compared() {
     let mut few = judged(&run(|test| (test == BLK).then(|| crate::sample::skip("no room"))));
     for matrix_is_filtered in [false, true] {
         if matrix_is_filtered {
-            few.filter = Some(crate::journal::RunFilter::Matching("smoke::".to_owned()));
+            crate::sample::filtered(&mut few, "smoke::");
             few.cells[0].judgements.get_mut("go-3.29").unwrap().get_mut(&Capability::FsVirtioBlk).unwrap().unrun = 1;
         }
         let whole = judged(&run(|_| None));

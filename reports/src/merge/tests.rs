@@ -104,12 +104,41 @@ fn what_a_rerun_showed_comes_after_what_the_run_did() {
             *facts = Some(RunFacts { filter, ..RunFacts::default() });
         }
     });
-    let of_some = fold(&merge(&[rerun, first]).journal).filter;
-    assert_eq!(of_some, Some(RunFilter::Matching("rerun of a".to_owned())));
+    assert_eq!(fold(&rerun).filter, Some(RunFilter::Matching("rerun of a".to_owned())));
     // Each run numbers its guests from 1; together each guest has one number.
     let guests: Vec<Vec<u32>> =
         run.cells[&cell("13")].instances.iter().flat_map(|i| &i.attempts).map(|a| a.guests.clone()).collect();
     assert_eq!(guests, [vec![1], vec![1], vec![2], vec![1]]);
+}
+
+/// The journal of a run that asked for tests with a text in their ids.
+fn asking(mut journal: Journal, text: &str) -> Journal {
+    changed(&mut journal, |event| {
+        if let Event::RunStarted { filter, .. } = event {
+            *filter = Some(text.to_owned());
+        }
+    });
+    journal
+}
+
+/// What the whole run did not run is lacking, whatever else was asked for beside it.
+#[test]
+fn a_run_of_some_tests_makes_no_other_one_a_run_of_some() {
+    let matching = |text: &str| Some(RunFilter::Matching(text.to_owned()));
+    let whole = run("a", 0, "13", &[(BOOT, 1, Outcome::Pass)]);
+    let few = |release: &str| asking(run("b", 5, release, &[(INSTALL, 1, Outcome::Pass)]), "install");
+    let folded = |journals: &[Journal]| fold(&merge(journals).journal);
+    // Of the same cell all was asked for, and of another one what it says itself.
+    let same = folded(&[whole.clone(), few("13")]);
+    assert_eq!((&same.filter, &same.cells[&cell("13")].filter), (&None, &None));
+    let apart = folded(&[whole, few("12")]);
+    assert_eq!((&apart.filter, &apart.cells[&cell("13")].filter), (&None, &None));
+    assert_eq!(apart.cells[&cell("12")].filter, matching("install"));
+    // A rerun is of what its run was of.
+    let some = asking(run("c", 0, "13", &[(BOOT, 1, Outcome::Pass)]), "smoke::");
+    let again = asking(run("d", 5, "13", &[(BOOT, 1, Outcome::Pass)]), "rerun of c");
+    let both = folded(&[some, again]);
+    assert_eq!((&both.filter, &both.cells[&cell("13")].filter), (&matching("smoke::"), &matching("smoke::")));
 }
 
 #[test]

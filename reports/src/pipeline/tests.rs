@@ -94,7 +94,7 @@ fn what_kata_needs_and_no_record_has_is_red_where_it_is_unsupported() {
     says_the_same(&standings, &pipeline);
     let held = standings.clone().held(pipeline.held());
     let first = &held.changes()[0];
-    assert_eq!((first.title(), first.effect), ("new verdict", Effect::Worse));
+    assert_eq!((first.title().as_str(), first.effect), ("new verdict", Effect::Worse));
     let told = pipeline.annotations();
     let expected = "::error title=debian%3A13/x86_64/container%3A new verdict::vmm.qmp had no record, is unsupported \
                     (go-3.29); qemu: no reply (smoke::qmp_replies_parse)\n";

@@ -84,11 +84,12 @@ pub fn fold(journal: &Journal) -> Run {
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
                 run.strict |= RunFacts::was_strict(facts.as_ref(), argv);
                 let facts = RunFacts::told(facts.as_ref(), filter.as_deref(), options);
+                let filter = facts.filter.as_ref().map(|filter| clean_filter(filter, &redactor));
                 // Together with the run that it reruns it is of all that this one was of.
-                let of_all =
-                    |filter: &&RunFilter| matches!(filter, RunFilter::RerunOf(run) if endings.contains_key(run));
-                let own = facts.filter.as_ref().filter(|filter| !of_all(filter));
-                run.filter = own.map(|filter| clean_filter(filter, &redactor)).or(run.filter);
+                let is_of_another = matches!(&facts.filter, Some(RunFilter::RerunOf(run)) if endings.contains_key(run));
+                if !is_of_another {
+                    run.filter = filter.clone().or(run.filter);
+                }
                 run.repeat = run.repeat.max(facts.repeat);
                 // Also where somebody took a stamp away.
                 stated = Stated::of(options, argv);
@@ -96,7 +97,10 @@ pub fn fold(journal: &Journal) -> Run {
                 run.shaped |= *shaped || facts.is_shaped() || stated.shaped;
                 endings.insert(id.clone(), RunEnding::Killed);
                 for cell in cells {
-                    folding.entry(cell.clone()).or_default();
+                    let folding = folding.entry(cell.clone()).or_default();
+                    if !is_of_another {
+                        folding.asked(filter.clone());
+                    }
                     if listed.insert(cell.clone()) {
                         run.order.push(cell.clone());
                     }
@@ -134,6 +138,9 @@ pub fn fold(journal: &Journal) -> Run {
         }
         run.cells.insert(id, cell.finish(run.ending));
     }
+    if run.cells.values().any(|cell| cell.filter.is_none()) {
+        run.filter = None;
+    }
     run
 }
 
@@ -163,9 +170,17 @@ struct Folding {
     phase: Option<(Phase, Timestamp)>,
     /// Whether a guest of it was started without KVM.
     emulated_guest: bool,
+    /// Whether a run asked for all of its tests.
+    is_of_all: bool,
 }
 
 impl Folding {
+    /// A run began that asks for some of its tests, or for all: what one run asked for, no other one takes back.
+    fn asked(&mut self, filter: Option<RunFilter>) {
+        self.is_of_all |= filter.is_none();
+        self.cell.filter = filter.filter(|_| !self.is_of_all);
+    }
+
     /// The next events are of this run.
     fn of_run(&mut self, run: &str) {
         if self.run.as_deref() != Some(run) {

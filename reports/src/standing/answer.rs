@@ -201,9 +201,7 @@ impl<'m> Standings<'m> {
         let tried = sides.cells.iter().filter_map(|cell| {
             let judgement = cell.judgement(profile, capability)?;
             // What was not asked for says nothing; what was tried and could not be judged takes the record's place.
-            let asked =
-                !(self.matrix.filter.is_some() && judgement.unrun > 0 && judgement.verdict == Verdict::Untested);
-            asked.then(|| Evidence {
+            (!cell.is_left_out(judgement)).then(|| Evidence {
                 environment: cell.cell.environment,
                 is_newest: Measured::in_cell(cell).is_none_or(|one| sides.is_newest(&one)),
                 is_by_older_tests: false,

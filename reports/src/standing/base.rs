@@ -6,7 +6,7 @@ use super::{Change, Effect, Recorded, compare};
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
 use crate::run::day;
-use crate::verdict::{FinalOutcome, Judgement};
+use crate::verdict::{Cause, FinalOutcome, Judgement};
 use jiff::civil::Date;
 use model::verified::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ impl<'a> BaseCell<'a> {
     ///
     /// - What the base run did not decide, and fails now, is unjudged: whose fault it is nobody knows.
     /// - A test that passed in the base run and fails now is a new failure, even if the capability was lost before by
-    ///   another one.
+    ///   another one; so is one that failed there, but never as it does now.
     pub(super) fn compare(
         &self,
         profile: &str,
@@ -82,11 +82,11 @@ impl<'a> BaseCell<'a> {
         unasked: bool,
     ) -> (Change, Effect) {
         let before = self.0.and_then(|cell| cell.judgement(profile, capability)).map(|judgement| judgement.verdict);
-        let is_new_failure = |test: &str| self.0.is_some_and(|cell| passed(cell, profile, test));
+        let is_new_failure = |cause: &Cause| {
+            self.0.is_some_and(|cell| passed(cell, profile, &cause.test) || failed_otherwise(cell, profile, cause))
+        };
         match (before, found.verdict) {
-            (Some(Verdict::Unsupported), Verdict::Unsupported)
-                if found.causes.iter().any(|cause| is_new_failure(&cause.test)) =>
-            {
+            (Some(Verdict::Unsupported), Verdict::Unsupported) if found.causes.iter().any(is_new_failure) => {
                 (Change::NewFailure, Effect::Worse)
             }
             (None | Some(Verdict::Inconclusive | Verdict::Untested), Verdict::Unsupported) => {
@@ -104,6 +104,27 @@ fn passed(cell: &CellReport, profile: &str, test: &str) -> bool {
     let runs = cell.instances.iter().filter(|instance| instance.test == test && instance.counts_for(profile));
     let last = runs.filter_map(|instance| instance.final_outcome());
     last.reduce(FinalOutcome::worse).is_some_and(|last| last.outcome == Outcome::Pass)
+}
+
+/// Whether the test of a cause failed, and neither it nor another test by this cause: equal ones are the same, whatever
+/// the test.
+fn failed_otherwise(cell: &CellReport, profile: &str, cause: &Cause) -> bool {
+    let runs = cell.instances.iter().filter(|instance| instance.counts_for(profile));
+    let failures: Vec<(&str, String)> = runs
+        .filter_map(|instance| match instance.final_outcome()?.outcome {
+            // What blames nobody is no finding.
+            Outcome::Fail(failure) if cell.doubted(profile, &instance.test).is_none() => {
+                Some((instance.test.as_str(), failure.signature))
+            }
+            Outcome::Fail(_)
+            | Outcome::Pass
+            | Outcome::Skip { .. }
+            | Outcome::Blocked { .. }
+            | Outcome::Error { .. } => None,
+        })
+        .collect();
+    failures.iter().any(|(test, _)| *test == cause.test)
+        && !failures.iter().any(|(_, signature)| *signature == cause.signature)
 }
 
 #[cfg(test)]
@@ -126,11 +147,13 @@ mod tests {
     fn the_table_of_one_test_in_both_runs() {
         use Change::{Fixed, Known, NewFailure, Same, Unjudged};
         let (pass, fails, lost) = (Outcome::Pass, fail(Component::Qemu, "no reply"), error("the line ended"));
+        let otherwise = fail(Component::Qemu, "half a reply");
         for (base, candidate, change, exit) in [
             (&pass, &pass, Same, 0),
             (&pass, &fails, NewFailure, 1),
             (&pass, &lost, Unjudged, 3),
             (&fails, &fails, Known, 0),
+            (&fails, &otherwise, NewFailure, 1),
             (&fails, &pass, Fixed, 0),
             (&lost, &fails, Unjudged, 3),
             (&lost, &pass, Same, 0),
@@ -170,6 +193,9 @@ mod tests {
         // The base run never came so far: nobody knows that it is worse.
         assert_eq!(change(outcome(true, blocked(DAEMON)), outcome(false, fails())), Change::Known);
         assert_eq!(change(outcome(false, fails()), outcome(false, fails())), Change::Known);
+        // Of one test that failed by another cause it is known, as `diff` has it.
+        let other = fail(Component::Virtiofsd, "a reader saw both names");
+        assert_eq!(change(outcome(false, fails()), outcome(false, other)), Change::NewFailure);
         // Three capabilities rest on one test, of which each fails by itself.
         let both = |hotplug: Outcome, boot: Outcome| {
             judged(&run(move |test| match test {

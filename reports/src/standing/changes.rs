@@ -1,11 +1,13 @@
 //! What has changed against the record, which every face shows first.
 
-use super::{CapabilityStanding, Change, Effect, Standings};
+use super::known::reason;
+use super::{CapabilityStanding, Change, Effect, ProfileStanding, Standings};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
 use crate::package_change::{PackageChange, differing};
 use crate::verdict::{Cause, ReasonSource};
 use jiff::civil::Date;
+use model::known_issues::KnownIssue;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
@@ -25,6 +27,8 @@ pub struct ChangeRow<'m> {
     pub is: Verdict,
     /// The reasons for it: whom it blames, what was seen and in which test, or why it could not be judged.
     pub why: Vec<String>,
+    /// The known issues by which it is expected, where the record does not have it: their ids.
+    pub issues: Vec<&'m str>,
     /// The packages whose versions differ from those that the record is of; `None` where no versions are known.
     pub packages: Option<Vec<PackageChange<'m>>>,
     /// The capabilities.
@@ -40,9 +44,10 @@ impl ChangeRow<'_> {
         format!("{}: {} {}", self.title(), names.join(", "), self.turn())
     }
 
-    /// The word for it: `new failure`.
-    pub fn title(&self) -> &'static str {
-        title(self.effect, self.change)
+    /// The word for it: `new failure`, `known issue virtiofsd-flags`.
+    pub fn title(&self) -> String {
+        let title = title(self.effect, self.change, !self.issues.is_empty());
+        if title == EXCUSED { format!("{title} {}", self.issues.join(", ")) } else { title.to_owned() }
     }
 
     /// `was offered (2026-11-21), is unsupported`.
@@ -69,7 +74,7 @@ impl ChangeRow<'_> {
 impl<'m> CapabilityStanding<'m> {
     /// The word for what it comes to: `new failure`.
     pub fn title(&self) -> &'static str {
-        title(self.effect, self.change)
+        title(self.effect, self.change, self.is_excused())
     }
 
     /// `was offered (2026-11-21), is unsupported`.
@@ -90,11 +95,15 @@ impl<'m> CapabilityStanding<'m> {
     }
 }
 
+/// The word for what a known issue makes expected, and the record does not have.
+const EXCUSED: &str = "known issue";
+
 /// What is as recorded, or better, makes the exit code only because `--strict` objects to it. What nobody has seen before
 /// is told as that.
-fn title(effect: Effect, change: Change) -> &'static str {
+fn title(effect: Effect, change: Change, is_excused: bool) -> &'static str {
     match (effect, change) {
         (Effect::Worse, Change::Known | Change::Same | Change::Fixed) => "lacking",
+        (_, Change::Known) if is_excused => EXCUSED,
         (_, change) => change.name(),
     }
 }
@@ -106,8 +115,17 @@ fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
     }
 }
 
-/// Same cell, change, effect, verdicts and causes, by their signatures: one row.
-type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<String>, Option<Vec<PackageChange<'m>>>);
+/// Same cell, change, effect, verdicts, known issues and causes, by their signatures: one row.
+type Key<'m> = (
+    usize,
+    Change,
+    Effect,
+    Option<(Verdict, Date)>,
+    Verdict,
+    Vec<&'m str>,
+    Vec<String>,
+    Option<Vec<PackageChange<'m>>>,
+);
 
 /// The reasons for a row in words, and by capability the profiles that it is true of.
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);
@@ -119,30 +137,45 @@ impl<'m> Standings<'m> {
         for (place, cell) in self.cells.iter().enumerate() {
             for (profile, standing) in &cell.profiles {
                 for (capability, one) in &standing.capabilities {
-                    if one.effect == Effect::None && matches!(one.change, Change::Known | Change::Same) {
+                    if !one.is_told() {
                         continue;
                     }
-                    let was = one.was();
+                    let (was, packages) = (one.was(), one.packages(cell.report));
+                    let excused = standing.excused(one);
                     let causes = reasons(one, |cause| cause.signature.as_str());
-                    let key = (place, one.change, one.effect, was, one.verdict(), causes, one.packages(cell.report));
+                    let issues = excused.keys().copied().collect();
+                    let key = (place, one.change, one.effect, was, one.verdict(), issues, causes, packages);
                     // Of one cause the words may differ by profile: the first ones stand for all.
-                    let words = || reasons(one, |cause| cause.message.as_str());
+                    let words = || {
+                        let mut words = reasons(one, |cause| cause.message.as_str());
+                        words.extend(excused.values().map(|issue| reason(issue)));
+                        words
+                    };
                     let (_, row) = rows.entry(key).or_insert_with(|| (words(), BTreeMap::new()));
                     row.entry(*capability).or_default().push(*profile);
                 }
             }
         }
         let mut all: Vec<ChangeRow<'m>> = Vec::new();
-        for ((place, change, effect, was, is, _, packages), (why, capabilities)) in rows {
+        for ((place, change, effect, was, is, issues, _, packages), (why, capabilities)) in rows {
             let Some(cell) = self.cells.get(place).map(|cell| &cell.report.cell) else { continue };
             for (profiles, capabilities) in by_profiles(capabilities) {
-                let (why, packages) = (why.clone(), packages.clone());
-                all.push(ChangeRow { cell, change, effect, was, is, why, packages, capabilities, profiles });
+                let (why, issues, packages) = (why.clone(), issues.clone(), packages.clone());
+                all.push(ChangeRow { cell, change, effect, was, is, why, issues, packages, capabilities, profiles });
             }
         }
         // Stable: within one effect the order of the matrix stays.
         all.sort_by_key(|row| std::cmp::Reverse((row.needs_a_person(), row.effect)));
         all
+    }
+}
+
+impl<'m> ProfileStanding<'m> {
+    /// The known issues by which a capability's failures are expected that the record does not have, by their ids.
+    fn excused(&self, one: &CapabilityStanding<'m>) -> BTreeMap<&'m str, &'m KnownIssue> {
+        let causes: &[Cause] = if one.is_excused() { &one.judgement.causes } else { &[] };
+        let issues = causes.iter().filter_map(|cause| self.known.get(cause.test.as_str()).copied());
+        issues.map(|issue| (issue.id.as_str(), issue)).collect()
     }
 }
 

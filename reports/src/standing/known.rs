@@ -3,7 +3,7 @@
 use super::Recorded;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{by_profile, day, last_words};
+use crate::run::{TestRun, by_profile, day, last_words};
 use crate::verdict::FinalOutcome;
 use model::known_issues::{KnownFailure, KnownIssue};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +25,9 @@ pub enum IssueState {
     Unjudged,
 }
 
+/// Cells, each with profiles of it.
+type Places<'m> = BTreeMap<&'m CellId, BTreeSet<&'m str>>;
+
 /// A known issue that is about packages of the run, and what the run says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssueStanding<'m> {
@@ -34,11 +37,13 @@ pub struct IssueStanding<'m> {
     pub state: IssueState,
     /// The tests that failed as it says.
     pub tests: BTreeSet<&'m str>,
-    /// The cells where they did; where its test passed, the cells of that.
-    pub cells: BTreeSet<&'m CellId>,
+    /// Where they did, be it that they then passed.
+    pub failed: Places<'m>,
+    /// Where its test passed, each time.
+    pub passed: Places<'m>,
 }
 
-impl IssueStanding<'_> {
+impl<'m> IssueStanding<'m> {
     /// Whether the entry itself is at fault, which makes the exit code 1.
     pub fn is_at_fault(&self) -> bool {
         match self.state {
@@ -47,11 +52,19 @@ impl IssueStanding<'_> {
         }
     }
 
+    /// The cells where tests failed as it says; where its test passed, the cells of that.
+    pub fn cells(&self) -> impl Iterator<Item = &'m CellId> {
+        let places = match self.state {
+            IssueState::UnexpectedPass => &self.passed,
+            IssueState::Expected | IssueState::Unmatched | IssueState::Expired | IssueState::Unjudged => &self.failed,
+        };
+        places.keys().copied()
+    }
+
     /// In words, with the entry's address; nothing where the run has nothing to say.
     pub fn words(&self) -> Option<String> {
         let issue = self.issue;
-        let cells: Vec<String> = self.cells.iter().map(ToString::to_string).collect();
-        let cells = cells.join(", ");
+        let cells = self.cells().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let place = format!("{}:{}", issue.origin.file, issue.origin.line);
         let said = match self.state {
             IssueState::Unjudged => return None,
@@ -60,7 +73,15 @@ impl IssueStanding<'_> {
                 format!("expected failure of {} in {cells}", tests.join(", "))
             }
             IssueState::UnexpectedPass => {
-                format!("its test passes in {cells}: remove the entry or narrow its versions, {place}")
+                let passed = in_words(&self.passed);
+                match self.failed.is_empty() {
+                    true => format!("its test passes in {passed}: remove the entry or narrow its versions, {place}"),
+                    false => {
+                        let failed = in_words(&self.failed);
+                        let narrow = "narrow its profiles, environments or versions";
+                        format!("its test passes in {passed}, and fails in {failed}: {narrow}, {place}")
+                    }
+                }
             }
             IssueState::Unmatched => {
                 format!("nothing in this whole run matches it: correct or remove the entry, {place}")
@@ -69,6 +90,14 @@ impl IssueStanding<'_> {
         };
         Some(format!("{}: {said}", reason(issue)))
     }
+}
+
+/// `debian:13/x86_64/container (go-3.29, rs-4.0)`.
+fn in_words(places: &Places<'_>) -> String {
+    let one = |(cell, profiles): (&&CellId, &BTreeSet<&str>)| {
+        format!("{cell} ({})", profiles.iter().copied().collect::<Vec<_>>().join(", "))
+    };
+    places.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The entry in words: `known issue virtiofsd-flags of rust-virtiofsd, https://… (owner somebody, until 2027-03-01)`.
@@ -92,8 +121,8 @@ pub(super) struct Known<'m> {
 struct Seen<'m> {
     issue: &'m KnownIssue,
     tests: BTreeSet<&'m str>,
-    failed: BTreeSet<&'m CellId>,
-    passed: BTreeSet<&'m CellId>,
+    failed: Places<'m>,
+    passed: Places<'m>,
     /// Whether all ran that could have shown it.
     is_whole: bool,
 }
@@ -110,7 +139,8 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
         let runs = if issues.is_empty() { BTreeMap::new() } else { by_profile(&cell.instances) };
         for profile in &matrix.profiles {
             let profile = profile.name.as_str();
-            let last = last_words(runs.get(profile).map(Vec::as_slice).unwrap_or_default());
+            let instances = runs.get(profile).map(Vec::as_slice).unwrap_or_default();
+            let last = last_words(instances);
             for &issue in issues.iter().filter(|issue| issue.is_of(profile, cell.cell.environment)) {
                 let (tests, failed, passed) = Default::default();
                 let fresh = Seen { issue, tests, failed, passed, is_whole: false };
@@ -126,29 +156,44 @@ pub(super) fn of<'m>(matrix: &'m Matrix, recorded: &Recorded<'m>) -> Known<'m> {
                 };
                 for (&test, _) in last.iter().filter(|(test, last)| is_failure(test, last)) {
                     all.tests.insert(test);
-                    all.failed.insert(&cell.cell);
+                    all.failed.entry(&cell.cell).or_default().insert(profile);
                     known.entry(profile).or_default().entry(test).or_insert(issue);
                 }
-                if is_unexpected_pass(issue, &last) {
-                    all.passed.insert(&cell.cell);
+                // What then passed excuses nothing, and shows that the entry is about something.
+                for &instance in instances.iter().filter(|instance| is_flaky_as(issue, instance)) {
+                    all.tests.insert(&instance.test);
+                    all.failed.entry(&cell.cell).or_default().insert(profile);
                 }
-                all.is_whole |= is_whole(matrix, cell, issue, &last);
+                if is_unexpected_pass(issue, &last) {
+                    all.passed.entry(&cell.cell).or_default().insert(profile);
+                }
+                all.is_whole |= is_whole(cell, issue, &last);
             }
         }
         cells.push(known);
     }
     let standing = |seen: Seen<'m>| {
         let Seen { issue, tests, failed, passed, is_whole } = seen;
-        let (state, cells) = match (is_expired(issue), passed.is_empty(), failed.is_empty()) {
-            (true, _, _) => (IssueState::Expired, failed),
-            (false, false, _) => (IssueState::UnexpectedPass, passed),
-            (false, true, false) => (IssueState::Expected, failed),
-            (false, true, true) if is_whole => (IssueState::Unmatched, failed),
-            (false, true, true) => (IssueState::Unjudged, failed),
+        let state = match (is_expired(issue), passed.is_empty(), failed.is_empty()) {
+            (true, _, _) => IssueState::Expired,
+            (false, false, _) => IssueState::UnexpectedPass,
+            (false, true, false) => IssueState::Expected,
+            (false, true, true) if is_whole => IssueState::Unmatched,
+            (false, true, true) => IssueState::Unjudged,
         };
-        IssueStanding { issue, state, tests, cells }
+        IssueStanding { issue, state, tests, failed, passed }
     };
     Known { cells, issues: seen.into_values().map(standing).collect() }
+}
+
+/// Whether a test failed as an entry says, and then passed.
+fn is_flaky_as(issue: &KnownIssue, instance: &TestRun) -> bool {
+    let is_it = |outcome: &Outcome| match outcome {
+        Outcome::Fail(failure) => issue.is(&instance.test, &failure.signature),
+        Outcome::Pass | Outcome::Skip { .. } | Outcome::Blocked { .. } | Outcome::Error { .. } => false,
+    };
+    let is_flaky = instance.final_outcome().is_some_and(|last| last.is_flaky());
+    is_flaky && instance.attempts.iter().any(|attempt| is_it(&attempt.outcome))
 }
 
 /// Whether the test of an entry passed, each time.
@@ -158,7 +203,7 @@ fn is_unexpected_pass(issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -
 }
 
 /// Whether all ran in a cell that could have shown an issue.
-fn is_whole(matrix: &Matrix, cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
+fn is_whole(cell: &CellReport, issue: &KnownIssue, last: &BTreeMap<&str, FinalOutcome>) -> bool {
     let hides = |last: &FinalOutcome| match (&last.outcome, &issue.failure) {
         (Outcome::Pass | Outcome::Fail(_), _) => false,
         (Outcome::Error { .. } | Outcome::Blocked { .. }, _) => true,
@@ -171,7 +216,7 @@ fn is_whole(matrix: &Matrix, cell: &CellReport, issue: &KnownIssue, last: &BTree
         KnownFailure::Test(test) => last.get(test.as_str()).is_none_or(hides),
         KnownFailure::Signature(_) => last.values().any(hides),
     };
-    matrix.filter.is_none() && cell.complete && cell.errors.is_empty() && !is_hidden
+    cell.filter.is_none() && cell.complete && cell.errors.is_empty() && !is_hidden
 }
 
 #[cfg(test)]

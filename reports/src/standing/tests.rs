@@ -1,5 +1,4 @@
 use super::*;
-use crate::journal::RunFilter;
 use crate::matrix::matrix;
 use crate::sample::{self, BLK, BOOT, QMP, RENAME, TDX, VSOCK, beside, cell, fail, judged, recorded, run, standings};
 use crate::verdict::Requirements;
@@ -599,12 +598,34 @@ fn what_strict_objects_to_is_told_as_lacking() {
     assert_eq!(told, [format!("lacking: fs.virtio-blk was unsupported ({day}), is unsupported")]);
 }
 
+/// A run of the tests of one capability, of which there is another one that the filter leaves out.
+#[test]
+fn what_was_asked_for_and_skipped_is_not_as_recorded() {
+    let entries = recorded();
+    let of = |outcome: Outcome| {
+        let mut matrix = judged(&run(|t| (t == BLK).then(|| outcome.clone())));
+        sample::filtered(&mut matrix, "virtio_blk::");
+        let blk = matrix.cells[0].judgements.get_mut("go-3.29").unwrap().get_mut(&Capability::FsVirtioBlk).unwrap();
+        (blk.required, blk.unrun) = (2, 1);
+        if blk.passed == 1 {
+            blk.verdict = Verdict::Untested;
+        }
+        let beside = beside(&matrix, &entries);
+        let answers_by_the_record = beside.answer(beside.releases()[0], "go-3.29").words().contains("[record: ");
+        let blk = beside.of(0, "go-3.29", Capability::FsVirtioBlk).unwrap();
+        (blk.change, beside.effect().exit_code(), answers_by_the_record)
+    };
+    assert_eq!(of(Outcome::Pass), (Change::Same, 0, true), "what it was asked for passed");
+    assert_eq!(of(sample::skip("no room")), (Change::Unjudged, 3, false));
+    assert_eq!(of(sample::blocked(VSOCK)), (Change::Unjudged, 3, false));
+}
+
 /// A test that the filter left out, or that an interrupted run did not reach, excuses no other one.
 #[test]
 fn strict_objects_to_a_failure_beside_tests_that_never_ran() {
     let code = |fails: bool| {
         let mut matrix = judged(&run(|t| (fails && t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
-        matrix.filter = Some(RunFilter::Matching("filesystem::".to_owned()));
+        sample::filtered(&mut matrix, "filesystem::");
         let judgements = matrix.cells.iter_mut().flat_map(|cell| cell.judgements.values_mut());
         for judgement in judgements.flat_map(|of| of.values_mut()) {
             judgement.unrun = 1;

@@ -288,7 +288,7 @@ fn issue<'a>(standing: &'a IssueStanding<'_>) -> IssueView<'a> {
         file: &issue.origin.file,
         line: issue.origin.line,
         tests: standing.tests.iter().copied().collect(),
-        cells: standing.cells.iter().copied().collect(),
+        cells: standing.cells().collect(),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::journal::CellId;
 use crate::matrix::Matrix;
 use crate::redact::is_unprintable;
 use crate::run::{TestRun, by_profile};
-use crate::standing::{CellStanding, Change, Effect, MISSING, ProfileStanding, Standings, UNREAD};
+use crate::standing::{CellStanding, Effect, MISSING, ProfileStanding, Standings, UNREAD};
 use crate::views::wording;
 use case::{Cases, case, non_success, skipped, unjudged};
 use model::verified::Verdict;
@@ -159,7 +159,7 @@ fn suite(
     catalogue: &[Test],
     run_files: RunFiles<'_>,
 ) -> TestSuite {
-    let (matrix, id) = (standings.matrix, &cell.report.cell);
+    let id = &cell.report.cell;
     let mut suite = TestSuite::new(format!("{id} {profile}"));
     started(&mut suite, cell);
     for (name, value) in properties(standings, cell, profile) {
@@ -183,7 +183,7 @@ fn suite(
         Some((phase, message)) => format!("never ran: {phase}: {message}"),
         None => "never ran".to_owned(),
     };
-    if matrix.filter.is_none() {
+    if cell.report.filter.is_none() {
         let ran: BTreeSet<&str> = instances.iter().map(|i| i.test.as_str()).collect();
         let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(id.environment);
         for test in catalogue.iter().filter(applies).filter(|test| !ran.contains(test.id.as_str())) {
@@ -228,7 +228,7 @@ fn properties(standings: &Standings<'_>, standing: &CellStanding<'_>, profile: &
     let of_profile = standing.profiles.get(profile);
     let mut packages = BTreeSet::new();
     for (capability, one) in of_profile.into_iter().flat_map(|p| &p.capabilities) {
-        if one.effect != Effect::None || !matches!(one.change, Change::Known | Change::Same) {
+        if one.is_told() {
             all.push((format!("change.{capability}"), format!("{}: {}", one.title(), one.turn())));
             packages.extend(one.packages(cell).into_iter().flatten());
         }

@@ -110,7 +110,7 @@ fn changes(out: &mut String, standings: &Standings<'_>, most: usize) -> std::fmt
         let names: Vec<String> = row.capabilities.iter().map(|c| code(c.name())).collect();
         let (label, turn) = (escape(&labels.of_id(row.cell)), escape(&row.turn()));
         let profiles = escape(&row.profiles.join(", "));
-        writeln!(out, "- {mark} **{}** {label}: {} {turn} ({profiles})", row.title(), names.join(", "))?;
+        writeln!(out, "- {mark} **{}** {label}: {} {turn} ({profiles})", escape(&row.title()), names.join(", "))?;
         for why in &row.why {
             writeln!(out, "  - {}", short(why))?;
         }

@@ -176,7 +176,7 @@ fn entry(
     if (katas && kata.is_none()) || (!katas && !facts.candidates.is_empty()) {
         return None;
     }
-    let is_filtered = matrix.filter.is_some();
+    let is_filtered = cell.filter.is_some();
     let written =
         standing.capabilities.iter().filter(|(c, one)| is_katas(**c) == katas && is_written(one, is_filtered));
     let capabilities: BTreeMap<_, _> = written.map(|(c, one)| (*c, capability_of(one.judgement))).collect();

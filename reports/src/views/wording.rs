@@ -97,15 +97,7 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
-    if let Some(filter) = &matrix.filter {
-        let asked = match filter {
-            RunFilter::RerunOf(run) => {
-                format!("Only what did not pass in the run {run} was asked for; of what that does")
-            }
-            RunFilter::Matching(text) => format!("Only tests matching `{text}` were asked for; of what they do"),
-        };
-        out.push(format!("{asked} not prove, nothing is said or written back."));
-    }
+    out.extend(filters(matrix));
     if standings.recorded.is_of_a_base_run() {
         out.push(
             "Compared with the base run, not with the record: what is called recorded is what the release showed \
@@ -145,6 +137,38 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
     out
 }
 
+/// Which tests alone were asked for: once for all cells, or by cell where runs of different tests were merged.
+fn filters(matrix: &Matrix) -> Vec<String> {
+    let mut by_filter: Vec<(&RunFilter, Vec<String>)> = Vec::new();
+    for cell in &matrix.cells {
+        let Some(filter) = &cell.filter else { continue };
+        match by_filter.iter_mut().find(|(known, _)| *known == filter) {
+            Some((_, cells)) => cells.push(cell.cell.to_string()),
+            None => by_filter.push((filter, vec![cell.cell.to_string()])),
+        }
+    }
+    let asked = |filter: &RunFilter| {
+        let asked = match filter {
+            RunFilter::RerunOf(run) => {
+                format!("only what did not pass in the run {run} was asked for; of what that does")
+            }
+            RunFilter::Matching(text) => format!("only tests matching `{text}` were asked for; of what they do"),
+        };
+        format!("{asked} not prove, nothing is said or written back")
+    };
+    match &matrix.filter {
+        Some(filter) if by_filter.iter().all(|(one, _)| *one == filter) => {
+            sentence(&asked(filter)).into_iter().collect()
+        }
+        _ => {
+            let of_cells = |(filter, cells): &(&RunFilter, Vec<String>)| {
+                sentence(&format!("in {} {}", cells.join(", "), asked(filter)))
+            };
+            by_filter.iter().filter_map(of_cells).collect()
+        }
+    }
+}
+
 /// A text with a capital at its beginning and a full stop at its end.
 fn sentence(words: &str) -> Option<String> {
     let first = words.chars().next()?;
@@ -162,10 +186,11 @@ pub(crate) fn no_changes(standings: &Standings<'_>) -> String {
         return format!("None is known. {}", exit_code(standings));
     }
     let is_recorded = standings.cells.iter().flat_map(|cell| cell.profiles.values()).any(|p| !p.entries.is_empty());
-    let words = match (standings.recorded.is_of_a_base_run(), is_recorded, &standings.matrix.filter) {
+    let is_filtered = standings.matrix.cells.iter().any(|cell| cell.filter.is_some());
+    let words = match (standings.recorded.is_of_a_base_run(), is_recorded, is_filtered) {
         (true, _, _) => "None: all is as in the base run.",
-        (false, true, None) => "None: all is as recorded.",
-        (false, true, Some(_)) => "None: what was asked for is as recorded.",
+        (false, true, false) => "None: all is as recorded.",
+        (false, true, true) => "None: what was asked for is as recorded.",
         (false, false, _) => "None: nothing was recorded of these cells before.",
     };
     format!("{words} {}", exit_code(standings))
@@ -189,7 +214,7 @@ pub(crate) fn exit_reasons(standings: &Standings<'_>) -> Vec<String> {
         all.push("somebody ended the run".to_owned());
     }
     let rows = standings.changes();
-    let mut titles: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut titles: BTreeMap<String, usize> = BTreeMap::new();
     for row in rows.iter().filter(|row| effect != Effect::None && standings.effect_of(row) == effect) {
         *titles.entry(row.title()).or_default() += 1;
     }
@@ -344,6 +369,22 @@ mod tests {
         let standings = Standings::new(&as_recorded, known, false);
         let words = no_changes(&standings);
         assert!(words.starts_with("None is known. Exit code 1: known issue neither-name of "), "{words}");
+    }
+
+    /// Of two runs that were merged one asked for all, and the other one for some.
+    #[test]
+    fn what_was_not_asked_for_is_told_of_its_cells_alone() {
+        let mut matrix = judged(&run(|_| None));
+        assert_eq!(filters(&matrix), Vec::<String>::new());
+        sample::filtered(&mut matrix, "smoke::");
+        let rest =
+            "only tests matching `smoke::` were asked for; of what they do not prove, nothing is said or written back.";
+        assert_eq!(filters(&matrix), [format!("O{}", &rest[1..])]);
+        let mut other = matrix.cells[0].clone();
+        (other.cell.release, other.filter) = ("12".to_owned(), None);
+        matrix.cells.push(other);
+        matrix.filter = None;
+        assert_eq!(filters(&matrix), [format!("In debian:13/x86_64/container {rest}")]);
     }
 
     /// Also a test that never ran is no verdict, whatever else has changed.

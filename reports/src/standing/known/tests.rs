@@ -1,5 +1,5 @@
 use super::*;
-use crate::journal::RunFilter;
+use crate::journal::Event;
 use crate::sample::{self, BLK, RENAME, TDX, cell, fail, judged, recorded, run};
 use crate::standing::{Change, Effect, Standings, Weight};
 use model::known_issues::KnownIssuesFile;
@@ -108,12 +108,94 @@ fn an_entry_at_fault_is_named_and_makes_the_exit_code() {
     assert!(words.ends_with("known-issues/debian.yaml:3"), "{words}");
 }
 
+/// The verdict turns, and so does the answer: nobody may read that all is as recorded.
+#[test]
+fn what_is_known_and_not_recorded_is_told_with_its_entry() {
+    let (matrix, entries, issues) = (failing(), recorded(), issues(&[]));
+    let told = |entries: &[VerifiedEntry]| -> Vec<String> {
+        let beside = beside(&matrix, entries, &issues);
+        assert_eq!(beside.effect(), Effect::None);
+        for row in beside.changes() {
+            assert_eq!(
+                (row.change, row.issues.as_slice(), row.needs_a_person()),
+                (Change::Known, &["neither-name"][..], false)
+            );
+            assert!(row.why.iter().any(|why| why.contains("https://bugs.example/1")), "{row:?}");
+        }
+        beside.changes().iter().map(|row| row.words()).collect()
+    };
+    let day = entries[0].tested;
+    let turn = format!("was supported ({day}), is unsupported");
+    assert_eq!(told(&entries), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
+    // As recorded, it is no news; by a cause that is not recorded it is.
+    let written = crate::views::record::verified_entries(&beside(&matrix, &entries, &issues)).0;
+    let mut written: Vec<VerifiedEntry> = written.into_iter().map(|(_, entry)| entry).collect();
+    assert_eq!(told(&written), Vec::<String>::new());
+    for cause in &mut written[0].capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes {
+        cause.message = "something else".to_owned();
+    }
+    let turn = format!("was unsupported ({day}), is unsupported");
+    assert_eq!(told(&written), [format!("known issue neither-name: fs.virtio-fs {turn}")]);
+}
+
+/// A run of the test's outcomes under two profiles, each with its attempts.
+fn under_two_profiles(outcomes: [(&str, &[Outcome]); 2]) -> Matrix {
+    let mut maker = run(|_| None);
+    let text = serde_json::to_string(&maker.journal.entries).unwrap();
+    maker.journal.entries = serde_json::from_str(&text.replace(r#"["go-3.29"]"#, r#"["go-3.29","rs-4.0"]"#)).unwrap();
+    let is_rename = |event: &Event| match event {
+        Event::TestStarted { test, .. } | Event::TestFinished { test, .. } => test == RENAME,
+        _ => false,
+    };
+    maker.journal.entries.retain(|entry| !is_rename(&entry.event));
+    // Before the ends of the cell and of the run.
+    let ends = maker.journal.entries.split_off(maker.journal.entries.len() - 2);
+    for (profile, attempts) in outcomes {
+        for (attempt, outcome) in (1..).zip(attempts) {
+            maker.attempt("13", &[profile], RENAME, attempt, outcome.clone());
+        }
+    }
+    for end in ends {
+        maker.push(end.event);
+    }
+    judged(&maker)
+}
+
+/// What passed in a second guest had failed: the entry is about something, and excuses nothing.
+#[test]
+fn a_test_that_then_passed_is_expected_to_have_failed() {
+    let fails = fail(Component::Virtiofsd, "a reader saw neither name");
+    let then = [fails.clone(), Outcome::Pass];
+    let matrix = under_two_profiles([("go-3.29", &then), ("rs-4.0", &then)]);
+    let signature = "signature: \"virtiofsd: a reader saw neither name\"";
+    for change in [&[][..], &[("test: filesystem::virtio_fs::rename_is_atomic", signature)]] {
+        assert_eq!(state(&matrix, &issues(change)), (Some(IssueState::Expected), Effect::None), "{change:?}");
+    }
+    let other = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
+    assert_eq!(state(&matrix, &issues(&[other])).0, Some(IssueState::Unmatched));
+}
+
+#[test]
+fn a_test_that_passes_under_one_profile_alone_is_named_with_both() {
+    let fails = fail(Component::Virtiofsd, "a reader saw neither name");
+    let matrix = under_two_profiles([("go-3.29", &[Outcome::Pass]), ("rs-4.0", &[fails.clone(), fails])]);
+    let (entries, issues) = (recorded(), issues(&[]));
+    let beside = beside(&matrix, &entries, &issues);
+    assert_eq!(beside.issues[0].state, IssueState::UnexpectedPass);
+    let words = beside.issues[0].words().unwrap();
+    let expected =
+        format!("its test passes in {0} (go-3.29), and fails in {0} (rs-4.0): narrow its profiles", cell("13"));
+    assert!(words.contains(&expected), "{words}");
+    let told: Vec<_> = beside.changes().into_iter().filter(|row| !row.issues.is_empty()).collect();
+    assert!(told.len() == 1 && told[0].profiles == ["rs-4.0"], "{told:?}");
+}
+
 /// What a filtered or broken run did not reach, or a test that lacks something, says nothing against an entry.
 #[test]
 fn a_run_that_is_not_whole_leaves_entries_alone() {
     let unmatched = ("test: filesystem::virtio_fs::rename_is_atomic", "signature: \"virtiofsd: something else\"");
     let mut filtered = judged(&run(|_| None));
-    filtered.filter = Some(RunFilter::Matching("tdx".to_owned()));
+    sample::filtered(&mut filtered, "tdx");
     assert_eq!(state(&filtered, &issues(&[unmatched])).0, Some(IssueState::Unjudged));
     let skipped = judged(&run(|test| (test == RENAME).then(|| sample::skip("no room"))));
     assert_eq!(state(&skipped, &issues(&[])).0, Some(IssueState::Unjudged));

@@ -38,7 +38,8 @@ pub(super) fn render(site: &Site<'_>) -> String {
 fn is_told(row: &ChangeRow<'_>) -> bool {
     match row.change {
         Change::NewFailure | Change::NewVerdict | Change::Fixed | Change::TestSetChanged => true,
-        Change::Unjudged | Change::Known | Change::Same => false,
+        Change::Known => !row.issues.is_empty(),
+        Change::Unjudged | Change::Same => false,
     }
 }
 

@@ -68,8 +68,7 @@ impl Known {
             text: one_line(&reason.to_string(), MAX_WHY),
         });
         // A capability that was never recorded does not differ from the record: the list of changes has it.
-        let is_as_recorded = matches!(one.change, Change::Known | Change::Same | Change::NewVerdict);
-        let is_news = one.effect != Effect::None || !is_as_recorded;
+        let is_news = one.is_told() && (one.effect != Effect::None || one.change != Change::NewVerdict);
         Known {
             verdict: one.verdict(),
             basis: one.basis(),
