@@ -541,8 +541,8 @@ fn a_required_test_that_newly_fails_is_worse_though_the_capability_was_lost_befo
     assert_eq!(beside.effect(), Effect::Worse);
     let rows = beside.changes();
     assert_eq!(
-        rows.iter().map(|row| (row.title(), &row.why[..])).collect::<Vec<_>>(),
-        [("new failure", &[format!("virtiofsd: lost both names ({RENAME})")][..])]
+        rows.iter().map(|row| (row.title().to_string(), &row.why[..])).collect::<Vec<_>>(),
+        [("new failure".to_owned(), &[format!("virtiofsd: lost both names ({RENAME})")][..])]
     );
     let weight = |test: &str, observed: &str| {
         let last = crate::verdict::FinalOutcome::of([&fail(Component::Virtiofsd, observed)]).unwrap();
