@@ -1,17 +1,19 @@
 //! Two runs side by side, or a run beside the record: verdicts, causes by their signatures, packages.
 
+mod record;
 mod side;
+mod text;
 
 pub use side::Side;
 
 use crate::journal::CellId;
 use crate::package_change::differing;
-use crate::standing::rank;
+use crate::standing::{Change, Effect, ProfileStanding, Standings, compare};
+use crate::verdict::Judgement;
 use model::verified::Verdict;
 use serde::Serialize;
 use side::Known;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use suites::capability::Capability;
 
 /// The version of the document.
@@ -32,6 +34,16 @@ pub struct Difference {
     not_compared: Vec<NotCompared>,
     signatures: Vec<SignatureTurn>,
     packages: Vec<PackageTurn>,
+    /// Why the later side cannot be believed to be complete; beside the record also what else was not judged, in words.
+    not_judged: Vec<String>,
+    /// What the known issues come to, in words; of two runs none.
+    known_issues: Vec<String>,
+    /// What it does to the exit code: beside the record, what every report says.
+    #[serde(skip)]
+    effect: Effect,
+    /// Whether the sides have no cell and profile in common.
+    #[serde(skip)]
+    is_of_nothing: bool,
 }
 
 /// A verdict that differs.
@@ -43,7 +55,9 @@ struct VerdictTurn {
     profiles: Vec<String>,
     was: Option<Verdict>,
     is: Option<Verdict>,
-    /// Whether it is worse now.
+    /// How it compares, in the reports' words.
+    change: Change,
+    /// Whether it is worse now, or lacking under `--strict`.
     worse: bool,
     /// Whether nobody knows if it is: it was better than unsupported, or could not be judged now.
     unjudged: bool,
@@ -66,7 +80,9 @@ struct NotCompared {
 enum SignatureState {
     /// Only now; beside the record, what is not among the causes that it has of the capability.
     New,
-    /// Only now, and its tests could not be judged before.
+    /// Only now, and the record did not decide its capability either way.
+    NewVerdict,
+    /// Only now, and its tests could not be judged before; beside the record, no capability rests on them.
     NotCompared,
     /// It was seen before, and its tests have passed.
     Fixed,
@@ -76,19 +92,6 @@ enum SignatureState {
     Unseen,
     /// Before and now.
     Known,
-}
-
-impl SignatureState {
-    fn name(self) -> &'static str {
-        match self {
-            SignatureState::New => "new",
-            SignatureState::NotCompared => "not compared",
-            SignatureState::Fixed => "fixed",
-            SignatureState::Flaky => "flaky",
-            SignatureState::Unseen => "not seen again",
-            SignatureState::Known => "known",
-        }
-    }
 }
 
 /// A cause.
@@ -113,127 +116,151 @@ struct PackageTurn {
 }
 
 impl Difference {
-    /// What differs between two sides, of what both know.
+    /// What differs between two runs, of what both know and were asked for.
     pub fn between(before: &Side, after: &Side) -> Difference {
+        Difference::of(before, after, None)
+    }
+
+    /// What differs between the record and a run that people call `name`: the reports' answer, by the same functions.
+    pub fn beside_record(standings: &Standings<'_>, name: &str) -> Difference {
+        Difference::of(&Side::of_record(standings), &Side::of_run(name, standings.matrix), Some(standings))
+    }
+
+    fn of(before: &Side, after: &Side, standings: Option<&Standings<'_>>) -> Difference {
         let only = |one: &Side, other: &Side| {
             let keys = one.known.keys().filter(|key| !other.known.contains_key(key));
             keys.map(|(cell, profile)| format!("{cell} {profile}")).collect()
         };
-        let both: Vec<Pair<'_>> =
-            after.known.iter().filter_map(|(key, now)| Some((key, before.known.get(key)?, now))).collect();
-        Difference {
+        let both = pairs(before, after, standings);
+        let mut difference = Difference {
             schema: SCHEMA,
             before: before.name.clone(),
             after: after.name.clone(),
             only_before: only(before, after),
             only_after: only(after, before),
-            verdicts: verdicts(&both),
-            not_compared: not_compared(&both),
+            verdicts: standings.map_or_else(|| verdicts(&both), |standings| record::verdicts(standings, after)),
+            // What the record did not decide is told as what it is now.
+            not_compared: if standings.is_none() { not_compared(&both) } else { Vec::new() },
             signatures: signatures(&both),
             packages: package_turns(before, after),
-        }
+            not_judged: standings.map_or_else(|| after.problems.clone(), Standings::not_judged),
+            known_issues: standings.map(record::known_issues).unwrap_or_default(),
+            effect: Effect::None,
+            is_of_nothing: both.is_empty(),
+        };
+        difference.effect = standings.map_or_else(|| difference.effect_of_runs(), Standings::effect);
+        difference
     }
 
-    /// Whether anything is worse now: a verdict, or a cause that is new.
-    pub fn is_worse(&self) -> bool {
-        let is_new = |turn: &SignatureTurn| turn.state == SignatureState::New;
-        self.verdicts.iter().any(|turn| turn.worse) || self.signatures.iter().any(is_new)
+    /// What two runs come to: worse where a verdict is or a cause is new, else unjudged where nobody knows if one is.
+    fn effect_of_runs(&self) -> Effect {
+        let has = |state: SignatureState| self.signatures.iter().any(|turn| turn.state == state);
+        if self.verdicts.iter().any(|turn| turn.worse) || has(SignatureState::New) {
+            return Effect::Worse;
+        }
+        let is_lost = !self.only_before.is_empty() || !self.not_judged.is_empty();
+        let is_open = self.verdicts.iter().any(|turn| turn.unjudged) || has(SignatureState::NotCompared);
+        if is_lost || is_open { Effect::Unjudged } else { Effect::None }
     }
 
-    /// Whether nobody knows if something is worse: a verdict was not decided, the later side lacks a cell or a profile, or
-    /// what fails now could not be judged before.
-    pub fn is_unjudged(&self) -> bool {
-        let is_open = |turn: &SignatureTurn| turn.state == SignatureState::NotCompared;
-        !self.only_before.is_empty()
-            || self.verdicts.iter().any(|turn| turn.unjudged)
-            || self.signatures.iter().any(is_open)
+    /// What it does to the exit code.
+    pub fn effect(&self) -> Effect {
+        self.effect
     }
 
-    /// Whether the sides have a cell and a profile in common.
-    pub fn is_of_nothing(&self, after: &Side) -> bool {
-        self.only_after.len() == after.known.len()
-    }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        let mut out = format!("{} → {}\n", self.before, self.after);
-        for (name, only) in [(&self.before, &self.only_before), (&self.after, &self.only_after)] {
-            for place in only {
-                let _ = writeln!(out, "only in {name}: {place}");
-            }
-        }
-        let none = |is_empty: bool| if is_empty { " none" } else { "" };
-        let _ = writeln!(out, "\nVerdicts that differ:{}", none(self.verdicts.is_empty()));
-        for VerdictTurn { cell, capability, profiles, was, is, worse, unjudged } in &self.verdicts {
-            let word = |verdict: &Option<Verdict>| verdict.map_or("not judged", Verdict::name);
-            let mark = match (worse, unjudged) {
-                (true, _) => "worse ",
-                (false, true) => "unjudged ",
-                (false, false) => "",
-            };
-            let profiles = profiles.join(", ");
-            let _ = writeln!(out, "  {mark}{cell} {capability}: {} → {} [{profiles}]", word(was), word(is));
-        }
-        if !self.not_compared.is_empty() {
-            let _ = writeln!(out, "\nNot compared, because {} has no verdict:", self.before);
-        }
-        for NotCompared { cell, capabilities, profiles, why } in &self.not_compared {
-            let names: Vec<&str> = capabilities.iter().map(|capability| capability.name()).collect();
-            let why = why.as_deref().unwrap_or("a test of it was not judged");
-            let _ = writeln!(out, "  {cell} {} [{}]: {why}", names.join(", "), profiles.join(", "));
-        }
-        let _ = writeln!(out, "\nCauses:{}", none(self.signatures.is_empty()));
-        for SignatureTurn { state, signature, tests, places } in &self.signatures {
-            let (tests, places) = (tests.join(", "), places.join(", "));
-            let _ = writeln!(out, "  {}: {signature} ({tests}) [{places}]", state.name());
-        }
-        let _ = writeln!(out, "\nPackages that differ:{}", none(self.packages.is_empty()));
-        for PackageTurn { cell, name, was, is } in &self.packages {
-            let word = |version: &Option<String>| version.clone().unwrap_or_else(|| "not there".to_owned());
-            let _ = writeln!(out, "  {cell} {name}: {} → {}", word(was), word(is));
-        }
-        out
+    /// Whether the sides have no cell and profile in common.
+    pub fn is_of_nothing(&self) -> bool {
+        self.is_of_nothing
     }
 }
 
-type Pair<'s> = (&'s (CellId, String), &'s Known, &'s Known);
+/// A cell under a profile that both sides know.
+struct Pair<'s> {
+    cell: &'s CellId,
+    profile: &'s str,
+    before: &'s Known,
+    now: &'s Known,
+    /// Where it stands beside the record, if that is the earlier side.
+    standing: Option<&'s ProfileStanding<'s>>,
+}
 
+impl Pair<'_> {
+    /// How a failure of the later side compares; none where the earlier one was not asked for its tests.
+    fn state(&self, signature: &str, tests: &BTreeSet<String>) -> Option<SignatureState> {
+        if let Some(standing) = self.standing {
+            return Some(record::state(standing, signature, tests));
+        }
+        if self.before.knows(self.now, signature) {
+            return Some(SignatureState::Known);
+        }
+        let mut asked = tests.iter().filter(|test| !self.before.left_out(test)).peekable();
+        asked.peek()?;
+        let is_open = asked.all(|test| self.before.could_not_judge(test));
+        Some(if is_open { SignatureState::NotCompared } else { SignatureState::New })
+    }
+}
+
+fn pairs<'s>(before: &'s Side, after: &'s Side, standings: Option<&'s Standings<'s>>) -> Vec<Pair<'s>> {
+    let both = after.known.iter().filter_map(|(key, now)| Some((key, before.known.get(key)?, now)));
+    let pair = |((cell, profile), before, now): (&'s (CellId, String), &'s Known, &'s Known)| {
+        let standing = standings.and_then(|standings| record::standing(standings, cell, profile));
+        Pair { cell, profile, before, now, standing }
+    };
+    both.map(pair).collect()
+}
+
+/// A verdict that differs, without the profiles that it is true of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn<'s> {
+    cell: &'s CellId,
+    capability: Capability,
+    was: Option<Verdict>,
+    is: Option<Verdict>,
+    change: Change,
+    effect: Effect,
+}
+
+impl Turn<'_> {
+    fn of(self, profiles: Vec<String>) -> VerdictTurn {
+        let Turn { cell, capability, was, is, change, effect } = self;
+        let (worse, unjudged) = (effect == Effect::Worse, effect == Effect::Unjudged);
+        VerdictTurn { cell: cell.clone(), capability, profiles, was, is, change, worse, unjudged }
+    }
+}
+
+/// The verdicts of two runs that differ, by the rule that holds beside the record ([`compare`]).
 fn verdicts(both: &[Pair<'_>]) -> Vec<VerdictTurn> {
-    type Turn<'s> = (&'s CellId, Capability, Option<Verdict>, Option<Verdict>);
     let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
-    for ((cell, profile), before, now) in both {
+    for &Pair { cell, profile, before, now, .. } in both {
         let is_asked = |c: &&Capability| !before.unasked.contains(*c) && !now.unasked.contains(*c);
-        let all_of = before.verdicts.keys().chain(now.verdicts.keys()).filter(is_asked);
+        let all_of = before.judged.keys().chain(now.judged.keys()).filter(is_asked);
         for capability in all_of.collect::<BTreeSet<_>>() {
-            let (was, is) = (before.verdicts.get(capability).copied(), now.verdicts.get(capability).copied());
-            if was != is && was != Some(Verdict::Inconclusive) {
-                all.entry((cell, *capability, was, is)).or_default().push(profile.clone());
+            let (then, found) = (before.judged.get(capability), now.judged.get(capability));
+            let (was, is) = (then.map(|one| one.verdict), found.map(|one| one.verdict));
+            if was == is || was == Some(Verdict::Inconclusive) {
+                continue;
             }
+            // Both are judged by the same tests.
+            let compared = found.map(|found| compare(was, true, found, false));
+            let (change, effect) = compared.unwrap_or((Change::Same, Effect::None));
+            let turn = Turn { cell, capability: *capability, was, is, change, effect };
+            all.entry(turn).or_default().push(profile.to_owned());
         }
     }
-    let turn = |((cell, capability, was, is), profiles): (Turn<'_>, Vec<String>)| {
-        // What is not judged any more is no worse for certain, and no better.
-        let (then, now) = (was.and_then(rank), is.and_then(rank));
-        let worse = then.zip(now).is_some_and(|(then, now)| now < then);
-        // As beside the record: what was unsupported and was not tried stays as it was.
-        let was_more = was.is_some_and(|was| was.is_decided() && was != Verdict::Unsupported);
-        let unjudged = is.is_some_and(|is| is == Verdict::Inconclusive || was_more && !is.is_decided());
-        VerdictTurn { cell: cell.clone(), capability, profiles, was, is, worse, unjudged }
-    };
-    all.into_iter().map(turn).collect()
+    all.into_iter().map(|(turn, profiles)| turn.of(profiles)).collect()
 }
 
 /// What the earlier side could not judge, each list of capabilities once for all profiles that it is true of.
 fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
     type Place<'s> = (&'s CellId, Vec<Capability>, Option<&'s str>);
     let mut all: BTreeMap<Place<'_>, Vec<String>> = BTreeMap::new();
-    for ((cell, profile), before, now) in both {
-        let is_open = |(capability, verdict): &(&Capability, &Verdict)| {
-            **verdict == Verdict::Inconclusive && !now.unasked.contains(*capability)
+    for &Pair { cell, profile, before, now, .. } in both {
+        let is_open = |(capability, judged): &(&Capability, &Judgement)| {
+            judged.verdict == Verdict::Inconclusive && !now.unasked.contains(*capability)
         };
-        let open: Vec<Capability> = before.verdicts.iter().filter(is_open).map(|(capability, _)| *capability).collect();
+        let open: Vec<Capability> = before.judged.iter().filter(is_open).map(|(capability, _)| *capability).collect();
         if !open.is_empty() {
-            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.clone());
+            all.entry((cell, open, before.lost.as_deref())).or_default().push(profile.to_owned());
         }
     }
     let told = |((cell, capabilities, why), profiles): (Place<'_>, Vec<String>)| NotCompared {
@@ -248,25 +275,24 @@ fn not_compared(both: &[Pair<'_>]) -> Vec<NotCompared> {
 fn signatures(both: &[Pair<'_>]) -> Vec<SignatureTurn> {
     type Places = (BTreeSet<String>, BTreeSet<String>);
     let mut all: BTreeMap<(SignatureState, &str), Places> = BTreeMap::new();
-    for ((cell, profile), before, now) in both {
+    for pair in both {
+        let &Pair { cell, profile, before, now, .. } = pair;
         let mut add = |state, signature, tests: &BTreeSet<String>| {
             let (known, places) = all.entry((state, signature)).or_default();
             known.extend(tests.iter().cloned());
             places.insert(format!("{cell} {profile}"));
         };
         for (signature, tests) in &now.failures {
-            let state = match before.lacks(now, signature) {
-                false => SignatureState::Known,
-                true if tests.iter().all(|test| before.could_not_judge(test)) => SignatureState::NotCompared,
-                true => SignatureState::New,
-            };
-            add(state, signature.as_str(), tests);
+            if let Some(state) = pair.state(signature, tests) {
+                add(state, signature.as_str(), tests);
+            }
         }
         for (signature, tests) in &now.flaky {
             add(SignatureState::Flaky, signature.as_str(), tests);
         }
         for (signature, tests) in &before.failures {
-            if !now.shows(signature) {
+            let is_left_out = tests.iter().all(|test| now.left_out(test));
+            if !is_left_out && !now.shows(signature) {
                 let is_fixed = tests.iter().all(|test| now.passed.contains(test));
                 add(if is_fixed { SignatureState::Fixed } else { SignatureState::Unseen }, signature.as_str(), tests);
             }

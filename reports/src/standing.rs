@@ -21,7 +21,6 @@ mod tested;
 
 pub use answer::{Answer, ReleaseAnswer, recorded_answer};
 pub use base::BaseRun;
-pub(crate) use change::rank;
 pub use change::{Change, Effect, compare};
 pub use changes::ChangeRow;
 pub(crate) use changes::by_profiles;

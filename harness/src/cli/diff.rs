@@ -6,21 +6,26 @@ use model::database::Database;
 use model::profile::Profile;
 use reports::difference::{Difference, Side};
 use reports::matrix::Matrix;
-use reports::standing::Recorded;
+use reports::run::RunEnding;
+use reports::standing::{Recorded, Standings};
 use std::path::Path;
 
-/// Runs the command: exit code 1 where a verdict is worse or a cause is new, else 3 where nobody knows whether one is.
+/// Runs the command: of two runs exit code 1 where a verdict is worse or a cause is new, else 3 where nobody knows whether
+/// one is; beside the record the exit code of `report`.
 pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
     let database = records::database(what.records.as_deref())?;
     let judged = |dir: &Path| judged(dir, &database);
     let first = judged(&what.a)?;
     let of_run = |dir: &Path, matrix: &Matrix| Side::of_run(&dir.display().to_string(), matrix);
-    let (before, after) = match &what.b {
-        Some(second) => (of_run(&what.a, &first), of_run(second, &judged(second)?)),
-        None => (Side::of_record(&first, &Recorded::of(database.records())), of_run(&what.a, &first)),
+    let difference = match &what.b {
+        Some(second) => Difference::between(&of_run(&what.a, &first), &of_run(second, &judged(second)?)),
+        // As the run was asked to judge.
+        None => {
+            let standings = Standings::new(&first, Recorded::of(database.records()), first.strict);
+            Difference::beside_record(&standings, &what.a.display().to_string())
+        }
     };
-    let difference = Difference::between(&before, &after);
-    if difference.is_of_nothing(&after) {
+    if difference.is_of_nothing() {
         let why = match &what.b {
             Some(_) => "the runs have no cell and profile in common: there is nothing to compare",
             None => "the record has no entry of this run's cells and profiles: there is nothing to compare",
@@ -31,10 +36,9 @@ pub(super) fn diff(what: &DiffArguments) -> anyhow::Result<Exit> {
         Format::Json => print(&format!("{}\n", serde_json::to_string_pretty(&difference)?))?,
         Format::Human => print(&difference.text())?,
     }
-    Ok(match (difference.is_worse(), difference.is_unjudged()) {
-        (true, _) => Exit::Worse,
-        (false, true) => Exit::Infrastructure,
-        (false, false) => Exit::AsRecorded,
+    Ok(match (&what.b, first.ending) {
+        (None, RunEnding::Interrupted) => Exit::Interrupted,
+        _ => report::exit_of(difference.effect()),
     })
 }
 

@@ -49,7 +49,12 @@ pub(super) fn reports_of(
 
 /// The exit code of a run that came to its end.
 pub(super) fn exit(standings: &Standings<'_>) -> Exit {
-    match standings.effect() {
+    exit_of(standings.effect())
+}
+
+/// The exit code of what something comes to.
+pub(super) fn exit_of(effect: Effect) -> Exit {
+    match effect {
         Effect::None => Exit::AsRecorded,
         Effect::Worse => Exit::Worse,
         Effect::Unjudged => Exit::Infrastructure,

@@ -6,6 +6,7 @@ mod bug;
 mod bundle;
 #[path = "../cached/mod.rs"]
 mod cached;
+mod difference;
 mod made;
 mod merge;
 mod pipeline;

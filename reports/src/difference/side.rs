@@ -2,13 +2,13 @@
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, Matrix};
-use crate::run::{TestRun, by_profile};
+use crate::run::{RunEnding, TestRun, by_profile};
 use crate::signature;
-use crate::standing::Recorded;
+use crate::standing::{Recorded, Standings};
+use crate::verdict::Judgement;
 use crate::verdict::agreement::recorded_failure;
-use crate::verdict::{Cause, unrecorded};
 use model::package::{PackageName, PackageVersion};
-use model::verified::{Verdict, VerifiedCause};
+use model::verified::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Outcome;
@@ -16,17 +16,14 @@ use suites::outcome::Outcome;
 /// What one side knows of a cell under a profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Known {
-    pub(super) verdicts: BTreeMap<Capability, Verdict>,
+    /// What a run says of each capability that it has tests for; where the record stands, `Standings` say.
+    pub(super) judged: BTreeMap<Capability, Judgement>,
     /// What the run was not asked for, and so says nothing of.
     pub(super) unasked: BTreeSet<Capability>,
     /// By signature, the tests that failed so.
     pub(super) failures: BTreeMap<String, BTreeSet<String>>,
     /// By signature, the tests that failed so and then passed.
     pub(super) flaky: BTreeMap<String, BTreeSet<String>>,
-    /// The causes of what a run calls unsupported.
-    causes: BTreeMap<Capability, Vec<Cause>>,
-    /// The causes of what the record calls unsupported.
-    unsupported: BTreeMap<Capability, Vec<VerifiedCause>>,
     /// By signature of what is so long that a record has it cut, those that it has there.
     cut: BTreeMap<String, BTreeSet<String>>,
     pub(super) passed: BTreeSet<String>,
@@ -34,6 +31,8 @@ pub(super) struct Known {
     unjudged: BTreeSet<String>,
     /// The tests that ran at all.
     ran: BTreeSet<String>,
+    /// Whether what did not run was not asked for: the run has a filter, and it and the cell came to their end.
+    is_filtered: bool,
     /// Why the cell was lost, or did not come to its end.
     pub(super) lost: Option<String>,
 }
@@ -45,6 +44,8 @@ pub struct Side {
     pub(super) name: String,
     pub(super) known: BTreeMap<(CellId, String), Known>,
     pub(super) packages: BTreeMap<CellId, Packages>,
+    /// Why a run cannot be believed to be complete, in words.
+    pub(super) problems: Vec<String>,
 }
 
 /// What a side knows to be installed in a cell.
@@ -59,18 +60,24 @@ pub(super) enum Packages {
 impl Side {
     /// What a run showed.
     pub fn of_run(name: &str, matrix: &Matrix) -> Side {
-        let mut side = Side { name: name.to_owned(), known: BTreeMap::new(), packages: BTreeMap::new() };
+        let mut side = Side::named(name);
+        let problems = Standings::new(matrix, Recorded::default(), false).problems();
+        side.problems = problems.into_iter().map(|(_, words)| words).collect();
         for cell in &matrix.cells {
+            let lost = cell.error().or_else(|| (!cell.complete).then(|| "it has no end".to_owned()));
+            let is_whole = matrix.ending == RunEnding::Finished && lost.is_none();
+            let is_filtered = cell.filter.is_some() && is_whole;
             let runs = by_profile(&cell.instances);
             for (profile, judgements) in &cell.judgements {
                 let judged = judgements.iter().filter(|(_, judgement)| judgement.required > 0);
-                let verdicts = judged.map(|(capability, judgement)| (*capability, judgement.verdict)).collect();
-                let unasked = judgements.iter().filter(|(c, judgement)| cell.is_unasked(profile, **c, judgement));
+                let judged = judged.map(|(capability, judgement)| (*capability, judgement.clone())).collect();
+                // What a run without its end left out may have been asked for.
+                let unasked = judgements.iter().filter(|(capability, judgement)| {
+                    let is_known = is_whole || !cell.is_left_out(judgement);
+                    is_known && cell.is_unasked(profile, **capability, judgement)
+                });
                 let unasked = unasked.map(|(capability, _)| *capability).collect();
-                let causes = judgements.iter().filter(|(_, judgement)| !judgement.causes.is_empty());
-                let causes = causes.map(|(capability, judgement)| (*capability, judgement.causes.clone())).collect();
-                let lost = cell.error().or_else(|| (!cell.complete).then(|| "it has no end".to_owned()));
-                let mut known = Known { verdicts, unasked, causes, lost, ..Known::default() };
+                let mut known = Known { judged, unasked, is_filtered, lost: lost.clone(), ..Known::default() };
                 for instance in runs.get(profile.as_str()).into_iter().flatten() {
                     known.add(cell, profile, instance);
                 }
@@ -85,37 +92,42 @@ impl Side {
     }
 
     /// What the record says of a run's cells; it has component packages alone, and of each cause what fits in one line.
-    pub fn of_record(matrix: &Matrix, recorded: &Recorded<'_>) -> Side {
-        let mut side = Side { name: "the record".to_owned(), known: BTreeMap::new(), packages: BTreeMap::new() };
-        for cell in &matrix.cells {
+    ///
+    /// Of its verdicts the standings themselves are asked.
+    pub(super) fn of_record(standings: &Standings<'_>) -> Side {
+        let mut side = Side::named("the record");
+        for cell in &standings.cells {
+            let id = &cell.report.cell;
             let mut components = BTreeMap::new();
-            for profile in &matrix.profiles {
-                for entry in recorded.entries(matrix, cell, &profile.name) {
-                    let known = side.known.entry((cell.cell.clone(), profile.name.clone())).or_default();
-                    // What the run has no tests for is not compared.
-                    let is_judged = |capability: Capability| {
-                        cell.judgement(&profile.name, capability).is_some_and(|judgement| judgement.required > 0)
+            for (profile, standing) in &cell.profiles {
+                // The first entry of a capability counts.
+                let mut seen = BTreeSet::new();
+                for entry in &standing.entries {
+                    let known = side.known.entry((id.clone(), (*profile).to_owned())).or_default();
+                    // What the run has no tests for has not failed, and was not mended.
+                    let is_judged = |capability: &Capability| {
+                        standing.capabilities.get(capability).is_some_and(|one| one.judgement.required > 0)
                     };
-                    for (capability, said) in entry.capabilities.iter().filter(|(c, _)| is_judged(**c)) {
-                        if known.verdicts.contains_key(capability) {
-                            continue;
-                        }
-                        known.verdicts.insert(*capability, said.verdict);
-                        if said.verdict == Verdict::Unsupported {
-                            known.unsupported.insert(*capability, said.causes.clone());
-                        }
-                        for (test, signature) in said.failures().iter().filter_map(recorded_failure) {
-                            known.failures.entry(signature).or_default().insert(test);
-                        }
+                    let said = entry
+                        .capabilities
+                        .iter()
+                        .filter(|(capability, _)| is_judged(capability) && seen.insert(**capability));
+                    for (test, signature) in said.flat_map(|(_, said)| said.failures()).filter_map(recorded_failure) {
+                        known.failures.entry(signature).or_default().insert(test);
                     }
                     components.extend(by_text(&entry.versions));
                 }
             }
             if !components.is_empty() {
-                side.packages.insert(cell.cell.clone(), Packages::Components(components));
+                side.packages.insert(id.clone(), Packages::Components(components));
             }
         }
         side
+    }
+
+    fn named(name: &str) -> Side {
+        let (known, packages) = (BTreeMap::new(), BTreeMap::new());
+        Side { name: name.to_owned(), known, packages, problems: Vec::new() }
     }
 }
 
@@ -158,26 +170,18 @@ impl Known {
         self.unjudged.contains(test) || (self.lost.is_some() && !self.ran.contains(test))
     }
 
+    /// Whether the run was not asked for a test.
+    pub(super) fn left_out(&self, test: &str) -> bool {
+        self.is_filtered && !self.ran.contains(test)
+    }
+
     /// Whether something failed so, be it that it then passed.
     fn has_failed(&self, signature: &str) -> bool {
         self.failures.contains_key(signature) || self.flaky.contains_key(signature)
     }
 
-    /// Whether a failure of the later side is none of this one's.
-    ///
-    /// Of what the record calls unsupported that is what every report says of it ([`unrecorded`]).
-    pub(super) fn lacks(&self, later: &Known, signature: &str) -> bool {
-        let is_it = |cause: &Cause| cause.signature == signature;
-        let judged = later.causes.iter().filter(|(_, causes)| causes.iter().any(is_it));
-        let is_new = judged.map(|(capability, causes)| match self.unsupported.get(capability) {
-            Some(recorded) => unrecorded(recorded, causes).into_iter().any(is_it),
-            None => !self.knows(later, signature),
-        });
-        is_new.reduce(|one, other| one || other).unwrap_or_else(|| !self.knows(later, signature))
-    }
-
     /// Whether this side has seen a failure of another one, which a record may have cut.
-    fn knows(&self, other: &Known, signature: &str) -> bool {
+    pub(super) fn knows(&self, other: &Known, signature: &str) -> bool {
         let mut cut = other.cut.get(signature).into_iter().flatten();
         self.has_failed(signature) || cut.any(|cut| self.has_failed(cut))
     }

@@ -1,10 +1,24 @@
 use super::*;
 use crate::installed::InstalledPackage;
 use crate::journal::{Event, Phase};
-use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, fail, judged, recorded, run};
+use crate::matrix::Matrix;
+use crate::sample::{BLK, BOOT, Maker, RENAME, TDX, VSOCK, beside, fail, judged, recorded, run, standings};
 use crate::standing::Recorded;
-use model::verified::VerifiedCause;
+use model::known_issues::KnownIssuesFile;
+use model::package_manager::PackageManager;
+use model::verified::{VerifiedCapability, VerifiedCause, VerifiedEntry};
+use std::path::Path;
 use suites::outcome::{Component, Outcome};
+
+impl Difference {
+    fn is_worse(&self) -> bool {
+        self.effect == Effect::Worse
+    }
+
+    fn is_unjudged(&self) -> bool {
+        self.effect == Effect::Unjudged
+    }
+}
 
 fn between(before: &Maker, after: &Maker) -> Difference {
     Difference::between(&Side::of_run("a", &judged(before)), &Side::of_run("b", &judged(after)))
@@ -130,15 +144,12 @@ fn what_then_passed_is_flaky_and_not_new() {
 fn a_run_is_held_against_the_record() {
     let entries = recorded();
     let matrix = judged(&run(|test| (test == VSOCK).then_some(Outcome::Pass)));
-    let after = Side::of_run("b", &matrix);
-    let recorded = Recorded::of_distro("debian", &entries);
-    let difference = Difference::between(&Side::of_record(&matrix, &recorded), &after);
+    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
     assert_eq!(states(&difference), [TDX_IS_MISSING], "{TDX} failed then, too");
     let turns: Vec<_> = difference.verdicts.iter().map(|turn| (turn.capability, turn.was, turn.is)).collect();
     assert!(turns.contains(&(Capability::VmmVsock, Some(Verdict::Untested), Some(Verdict::Supported))), "{turns:?}");
-    assert!(!difference.is_of_nothing(&after));
-    let nothing = Recorded::default();
-    assert!(Difference::between(&Side::of_record(&matrix, &nothing), &after).is_of_nothing(&after));
+    assert!(!difference.is_of_nothing());
+    assert!(Difference::beside_record(&standings(&matrix), "b").is_of_nothing());
 }
 
 /// A run beside the record that it has written: however long its causes are, they are those of the record.
@@ -148,14 +159,12 @@ fn a_cause_that_the_record_has_cut_is_known() {
     let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
     let entries = crate::views::record::verified_entries(&crate::sample::standings(&matrix)).0;
     let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
-    let recorded = Recorded::of_distro("debian", &entries);
-    let before = Side::of_record(&matrix, &recorded);
-    let difference = Difference::between(&before, &Side::of_run("b", &matrix));
+    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
     let known: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(known, [SignatureState::Known, SignatureState::Known], "{difference:?}");
     assert!(!difference.is_worse());
     let other = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long.replace("long", "short")))));
-    let difference = Difference::between(&before, &Side::of_run("b", &other));
+    let difference = Difference::beside_record(&beside(&other, &entries), "b");
     let states: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(states, [SignatureState::New, SignatureState::Unseen, SignatureState::Known]);
 }
@@ -168,8 +177,7 @@ fn a_cause_that_the_record_has_with_a_citation_is_known() {
     let cited = "no tdx-guest (src/runtime/virtcontainers/qemu_amd64.go@3.29.0)";
     tdx.causes = vec![VerifiedCause::new(Component::Qemu, cited).shown_by(TDX)];
     let matrix = judged(&run(|_| None));
-    let before = Side::of_record(&matrix, &Recorded::of_distro("debian", &entries));
-    assert_eq!(states(&Difference::between(&before, &Side::of_run("b", &matrix))), [TDX_IS_MISSING]);
+    assert_eq!(states(&Difference::beside_record(&beside(&matrix, &entries), "b")), [TDX_IS_MISSING]);
 }
 
 #[test]
@@ -209,4 +217,187 @@ fn beside_a_manifest_only_the_packages_of_components_are_compared() {
     matrix.cells[0].packages.remove(0);
     let turn = ("libc6".to_owned(), Some("2.41-1".to_owned()), None);
     assert_eq!(turns(&with, &Side::of_run("c", &matrix)), [turn], "both list all that is installed");
+}
+
+fn without_disk() -> Matrix {
+    judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk"))))
+}
+
+/// How a capability turned, if it is told.
+fn turn(difference: &Difference, capability: Capability) -> Option<&VerdictTurn> {
+    difference.verdicts.iter().find(|turn| turn.capability == capability)
+}
+
+/// What is known to fail is expected here, too.
+#[test]
+fn beside_the_record_a_known_issue_is_known() {
+    let text = format!(
+        "distro: debian\nknown-issues:\n  - {{id: no-disk, test: '{BLK}', package: virtiofsd, versions: all, \
+         url: 'https://bugs.example/1', owner: somebody, expires: 2027-01-31}}\n"
+    );
+    let issues = KnownIssuesFile::parse(Path::new("known-issues/debian.yaml"), &text).unwrap().issues;
+    let (matrix, entries) = (without_disk(), recorded());
+    let plain = Difference::beside_record(&beside(&matrix, &entries), "b");
+    assert!(plain.is_worse(), "{plain:?}");
+    assert_eq!(states(&plain)[0], (SignatureState::New, "kernel: no disk"));
+    let of_debian = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
+    let excused = Difference::beside_record(&Standings::new(&matrix, of_debian, false), "b");
+    assert_eq!(excused.effect(), Effect::None, "{excused:?}");
+    assert_eq!(states(&excused), [(SignatureState::Known, "kernel: no disk"), TDX_IS_MISSING]);
+    let text = excused.text();
+    for words in [
+        "  known debian:13/x86_64/container fs.virtio-blk: supported → unsupported [go-3.29]",
+        "\nKnown issues:\n  known issue no-disk of virtiofsd, https://bugs.example/1",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    // One whose test passes is at fault, as in every report.
+    let passing = judged(&run(|_| None));
+    let of_debian = Recorded::of_distro("debian", &entries).knowing("debian", PackageManager::Apt, &issues);
+    let at_fault = Difference::beside_record(&Standings::new(&passing, of_debian, false), "b");
+    assert!(at_fault.is_worse() && at_fault.text().contains("its test passes"), "{at_fault:?}");
+}
+
+/// It says nothing of the distro's own component.
+#[test]
+fn what_was_shown_with_a_brought_component_is_no_worse() {
+    let mut maker = run(|_| None);
+    for entry in &mut maker.journal.entries {
+        if let Event::CellFacts { facts, .. } = &mut entry.event {
+            facts.candidates.insert(Component::Virtiofsd, "mine (sha256 0123)".to_owned().into());
+        }
+    }
+    let (matrix, entries) = (judged(&maker), recorded());
+    for difference in [Difference::beside_record(&beside(&matrix, &entries), "b"), between(&run(|_| None), &maker)] {
+        assert_eq!(difference.effect(), Effect::None, "{difference:?}");
+        let turn = turn(&difference, Capability::FsVirtioFs).unwrap();
+        assert_eq!((turn.is, turn.worse), (Some(Verdict::Partial), false));
+    }
+}
+
+/// The record decided nothing, so that nothing is worse: a new verdict, as the reports call it, and nothing else besides.
+#[test]
+fn what_the_record_did_not_decide_is_a_new_verdict() {
+    let matrix = without_disk();
+    for before in [Some(Verdict::Untested), Some(Verdict::Inconclusive), None] {
+        let mut entries = recorded();
+        let capabilities = &mut entries[0].capabilities;
+        capabilities.remove(&Capability::FsVirtioBlk);
+        capabilities.extend(before.map(|verdict| (Capability::FsVirtioBlk, VerifiedCapability::plain(verdict))));
+        let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+        assert_eq!(difference.effect(), Effect::None, "{before:?}: {difference:?}");
+        assert_eq!(states(&difference)[0], (SignatureState::NewVerdict, "kernel: no disk"), "{before:?}");
+        let turn = turn(&difference, Capability::FsVirtioBlk).unwrap();
+        assert_eq!((turn.was, turn.change), (before, Change::NewVerdict));
+        assert!(difference.not_compared.is_empty(), "{difference:?}");
+    }
+}
+
+/// What the record has as supported and this environment cannot show was not judged.
+#[test]
+fn what_is_recorded_and_does_not_apply_is_unjudged() {
+    let mut entries = recorded();
+    let supported = VerifiedCapability::plain(Verdict::Supported);
+    entries[0].capabilities.insert(Capability::FsVirtio9p, supported);
+    let matrix = judged(&run(|_| None));
+    let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
+    assert!(difference.is_unjudged(), "{difference:?}");
+    let turn = turn(&difference, Capability::FsVirtio9p).unwrap();
+    assert_eq!((turn.is, turn.unjudged), (Some(Verdict::NotApplicable), true));
+}
+
+/// A run of the whole catalogue, of which only some tests were asked for.
+fn filtered(keep: impl Fn(&str) -> bool) -> Maker {
+    let mut maker = run(|_| None);
+    maker.journal.entries.retain(|entry| match &entry.event {
+        Event::TestStarted { test, .. } | Event::TestFinished { test, .. } => keep(test),
+        _ => true,
+    });
+    if let Event::RunStarted { filter, .. } = &mut maker.journal.entries[0].event {
+        *filter = Some("what was kept".to_owned());
+    }
+    maker
+}
+
+/// What an earlier run was not asked for it does not say to have worked.
+#[test]
+fn a_cause_in_a_test_that_the_other_run_was_not_asked_for_is_left_out() {
+    let whole = run(|test| (test == BLK).then(|| fail(Component::Kernel, "no disk")));
+    let few = filtered(|test| test == TDX);
+    for difference in [between(&few, &whole), between(&whole, &few)] {
+        assert_eq!(states(&difference), [TDX_IS_MISSING]);
+        assert_eq!((difference.effect(), difference.verdicts.len()), (Effect::None, 0), "{difference:?}");
+    }
+    let both = filtered(|test| test == TDX || test == BLK);
+    assert_eq!(states(&between(&both, &whole))[0], (SignatureState::New, "kernel: no disk"));
+    // Without a filter, a test that never ran was asked for.
+    let mut lacking = run(|_| None);
+    lacking.journal.entries.retain(|entry| match &entry.event {
+        Event::TestStarted { test, .. } | Event::TestFinished { test, .. } => test != BLK,
+        _ => true,
+    });
+    assert!(between(&lacking, &whole).is_worse());
+}
+
+/// What a run that was killed did not reach, it was asked for.
+#[test]
+fn how_a_run_ended_and_profiles_that_nobody_knows_are_told() {
+    let mut killed = filtered(|test| test == TDX);
+    killed.journal.entries.truncate(killed.journal.entries.len() - 2);
+    let mut strange = run(|_| None);
+    if let Event::RunStarted { profiles, .. } = &mut strange.journal.entries[0].event {
+        profiles.push("go-9.9".to_owned());
+    }
+    let entries = recorded();
+    for (maker, why) in [(&killed, "the run has no end"), (&strange, "profile go-9.9 is not known here")] {
+        let matrix = judged(maker);
+        let beside = beside(&matrix, &entries);
+        for difference in [between(&run(|_| None), maker), Difference::beside_record(&beside, "b")] {
+            assert!(difference.is_unjudged(), "{difference:?}");
+            assert!(difference.text().contains(&format!("\nNot judged:\n  {why}")), "{}", difference.text());
+        }
+        assert_eq!(beside.effect(), Effect::Unjudged);
+    }
+    let lost = between(&run(|_| None), &killed);
+    let turn = turn(&lost, Capability::FsVirtioBlk).unwrap();
+    assert_eq!((turn.is, turn.unjudged), (Some(Verdict::Untested), true));
+}
+
+/// The one answer: whatever was recorded and however a test ended, `diff` comes to what every report comes to.
+#[test]
+fn beside_the_record_the_effect_is_that_of_every_report() {
+    let outcomes: [fn() -> Option<Outcome>; 6] = [
+        || None,
+        || Some(fail(Component::Kernel, "no disk")),
+        || Some(fail(Component::Kernel, "another cause")),
+        || Some(crate::sample::error("the line ended")),
+        || Some(crate::sample::skip("no room")),
+        || Some(crate::sample::blocked(TDX)),
+    ];
+    let unsupported = |causes| VerifiedCapability { causes, ..VerifiedCapability::plain(Verdict::Unsupported) };
+    let cause = VerifiedCause::new(Component::Kernel, "no disk").shown_by(BLK);
+    let plain =
+        [Verdict::Supported, Verdict::Partial, Verdict::Untested, Verdict::NotApplicable, Verdict::Inconclusive];
+    let mut records: Vec<Option<VerifiedCapability>> =
+        plain.into_iter().map(VerifiedCapability::plain).map(Some).collect();
+    records.extend([None, Some(unsupported(vec![cause])), Some(unsupported(Vec::new()))]);
+    for outcome in outcomes {
+        let matrix = judged(&run(|test| if test == BLK { outcome() } else { None }));
+        for said in &records {
+            let mut entries: Vec<VerifiedEntry> = recorded();
+            entries[0].capabilities.remove(&Capability::FsVirtioBlk);
+            entries[0].capabilities.extend(said.clone().map(|said| (Capability::FsVirtioBlk, said)));
+            for strict in [false, true] {
+                let standings = Standings::new(&matrix, Recorded::of_distro("debian", &entries), strict);
+                let difference = Difference::beside_record(&standings, "b");
+                let case = format!("{said:?}, {:?}, strict: {strict}", outcome());
+                assert_eq!(difference.effect(), standings.effect(), "{case}");
+                let has_new = difference.signatures.iter().any(|turn| turn.state == SignatureState::New);
+                let is_told = has_new || difference.verdicts.iter().any(|turn| turn.worse);
+                assert_eq!(is_told, standings.effect() == Effect::Worse, "{case}: {difference:?}");
+                let is_open = difference.verdicts.iter().any(|turn| turn.unjudged) || !difference.not_judged.is_empty();
+                assert!(is_open || standings.effect() != Effect::Unjudged, "{case}: {difference:?}");
+            }
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Effect {
 }
 
 /// How good a verdict is; none where nothing is decided.
-pub(crate) fn rank(verdict: Verdict) -> Option<u8> {
+fn rank(verdict: Verdict) -> Option<u8> {
     match verdict {
         Verdict::Supported => Some(4),
         Verdict::Partial => Some(3),

@@ -480,11 +480,10 @@ fn the_same_test_by_another_cause_is_new_on_every_face() {
     let known = crate::views::record::verified_entries(&standings(&old)).0;
     let known: Vec<VerifiedEntry> = known.into_iter().map(|(_, entry)| entry).collect();
     let said = |matrix: &Matrix, known: &[VerifiedEntry]| {
-        let one = *beside(matrix, known).of(0, "go-3.29", Capability::VmmQmp).unwrap();
-        let recorded = Recorded::of_distro("debian", known);
-        let record = crate::difference::Side::of_record(matrix, &recorded);
-        let difference = crate::difference::Difference::between(&record, &crate::difference::Side::of_run("b", matrix));
-        (one.change, one.effect, difference.is_worse())
+        let standings = beside(matrix, known);
+        let one = standings.of(0, "go-3.29", Capability::VmmQmp).unwrap();
+        let difference = crate::difference::Difference::beside_record(&standings, "b");
+        (one.change, one.effect, difference.effect() == Effect::Worse)
     };
     assert_eq!(said(&old, &known), (Change::Known, Effect::None, false));
     assert_eq!(said(&new, &known), (Change::NewFailure, Effect::Worse, true));
@@ -499,7 +498,7 @@ fn the_same_test_by_another_cause_is_new_on_every_face() {
     let lacking = VerifiedCause::new(Component::Qemu, "it ends at once").shown_by(QMP);
     let untested = VerifiedCapability { causes: vec![lacking], ..plain(Verdict::Untested) };
     without[0].capabilities.insert(Capability::VmmQmp, untested);
-    assert_eq!(said(&new, &without), (Change::NewVerdict, Effect::None, true));
+    assert_eq!(said(&new, &without), (Change::NewVerdict, Effect::None, false));
 }
 
 /// A known issue excuses a cause that is not recorded, too; of several causes one that it does not know is enough.

@@ -1,0 +1,73 @@
+//! A run beside the record: no rules of its own, but what [`Standings`] say, so that `diff` gives every report's answer.
+
+use super::{Side, SignatureState, Turn, VerdictTurn};
+use crate::journal::CellId;
+use crate::standing::{Change, Effect, ProfileStanding, Standings};
+use crate::verdict::Cause;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a cell stands under a profile.
+pub(super) fn standing<'s>(
+    standings: &'s Standings<'s>,
+    cell: &CellId,
+    profile: &str,
+) -> Option<&'s ProfileStanding<'s>> {
+    standings.cells.iter().find(|one| one.report.cell == *cell)?.profiles.get(profile)
+}
+
+/// The verdicts that differ from the record's, or make the exit code; `after` is the run's side.
+pub(super) fn verdicts(standings: &Standings<'_>, after: &Side) -> Vec<VerdictTurn> {
+    let mut all: BTreeMap<Turn<'_>, Vec<String>> = BTreeMap::new();
+    for cell in &standings.cells {
+        let id = &cell.report.cell;
+        for (profile, standing) in &cell.profiles {
+            let known = after.known.get(&(id.clone(), (*profile).to_owned()));
+            for (capability, one) in &standing.capabilities {
+                let (was, is) = (one.recorded, Some(one.verdict()));
+                let is_asked = known.is_none_or(|known| !known.unasked.contains(capability));
+                let is_compared = is_asked && !standing.entries.is_empty() && one.judgement.required > 0;
+                // Unsupported as before, by a new cause: that is told with the causes.
+                let is_of_a_cause = was == is && matches!(one.change, Change::NewFailure | Change::TestSetChanged);
+                if (is_compared && was != is) || (one.effect != Effect::None && !is_of_a_cause) {
+                    let (change, effect) = (one.change, one.effect);
+                    let turn = Turn { cell: id, capability: *capability, was, is, change, effect };
+                    all.entry(turn).or_default().push((*profile).to_owned());
+                }
+            }
+        }
+    }
+    all.into_iter().map(|(turn, profiles)| turn.of(profiles)).collect()
+}
+
+/// How a failure of these tests compares: by the capability of which it says most.
+pub(super) fn state(standing: &ProfileStanding<'_>, signature: &str, tests: &BTreeSet<String>) -> SignatureState {
+    let is_it = |cause: &Cause| cause.signature == signature;
+    let is_known = |test: &str| standing.known.contains_key(test);
+    let blamed = standing.capabilities.values().filter(|one| one.judgement.causes.iter().any(is_it));
+    let states = blamed.map(|one| {
+        let mut telling = one.telling_causes().into_iter();
+        let is_telling = telling.any(|cause| is_it(cause) && !is_known(&cause.test));
+        match one.change {
+            Change::NewFailure | Change::TestSetChanged if is_telling => SignatureState::New,
+            Change::NewVerdict if is_telling => SignatureState::NewVerdict,
+            Change::Unjudged => SignatureState::NotCompared,
+            Change::NewFailure
+            | Change::TestSetChanged
+            | Change::NewVerdict
+            | Change::Fixed
+            | Change::Known
+            | Change::Same => SignatureState::Known,
+        }
+    });
+    // What no capability rests on is none of the record's.
+    let of_nothing = || match tests.iter().all(|test| is_known(test)) {
+        true => SignatureState::Known,
+        false => SignatureState::NotCompared,
+    };
+    states.min().unwrap_or_else(of_nothing)
+}
+
+/// What the known issues come to, in words.
+pub(super) fn known_issues(standings: &Standings<'_>) -> Vec<String> {
+    standings.issues.iter().filter_map(|issue| issue.words()).collect()
+}
