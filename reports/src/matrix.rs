@@ -147,6 +147,12 @@ impl CellReport {
         source_version(&self.packages, source).or_else(component)
     }
 
+    /// What took the place of the distro's own components, in words: `virtiofsd mine`.
+    pub fn brought(&self) -> Vec<String> {
+        let candidates = self.facts.iter().flat_map(|facts| &facts.candidates);
+        candidates.map(|(component, what)| format!("{component} {what}")).collect()
+    }
+
     /// The judgement of a capability under a profile.
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)
