@@ -661,7 +661,7 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_
 fn a_site_can_be_looked_at() {
     let folder = std::env::var_os("REPORTS_SAMPLE").expect("REPORTS_SAMPLE names the folder to write to");
     let folder = Path::new(&folder);
-    write(&[], &[sample::matrix()], &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
+    write(&[], &three_days(), &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
     for (path, page) in of(&sample::matrix()) {
         let file = folder.join("run").join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
