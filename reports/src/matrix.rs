@@ -3,7 +3,7 @@
 use crate::installed::{InstalledPackage, source_version};
 use crate::journal::{CellFacts, CellId, Journal, Phase, RunFilter};
 use crate::run::{
-    CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, fold, last_words,
+    CellFailure, CellRun, Conflict, GuestLaunch, Provenance, Run, RunEnding, TestRun, by_profile, day, fold, last_words,
 };
 use crate::verdict::agreement::{self, Repetition};
 use crate::verdict::{Evidence, Judgement, Requirements, judge, test_set};
@@ -12,7 +12,7 @@ use model::environment::Environment;
 use model::kata_version::KataVersion;
 use model::profile::Profile;
 use model::record::Record;
-use model::verified::{Basis, Verdict};
+use model::verified::{Basis, Measured, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
@@ -147,6 +147,17 @@ impl CellReport {
     pub fn source_version(&self, source: &str) -> Option<&str> {
         let component = || Some(self.facts.as_ref()?.versions.get(source)?.as_str());
         source_version(&self.packages, source).or_else(component)
+    }
+
+    /// What took the place of the distro's own components, in words: `virtiofsd mine`.
+    pub fn brought(&self) -> Vec<String> {
+        let candidates = self.facts.iter().flat_map(|facts| &facts.candidates);
+        candidates.map(|(component, what)| format!("{component} {what}")).collect()
+    }
+
+    /// The packages that it had; none where it never had any.
+    pub(crate) fn measured(&self) -> Option<Measured<'_>> {
+        Some(Measured::in_run(&self.facts.as_ref()?.versions, self.finished.map(day)))
     }
 
     /// The judgement of a capability under a profile.

@@ -15,7 +15,6 @@ mod changes;
 mod held;
 mod known;
 mod need;
-mod newest;
 mod recorded;
 mod tested;
 
@@ -28,7 +27,6 @@ pub use held::Held;
 pub(crate) use held::{MISSING, UNREAD};
 pub use known::{IssueStanding, IssueState};
 pub use need::{is_lacking, is_main, is_optional};
-pub(crate) use newest::Measured;
 pub use recorded::Recorded;
 pub use tested::Weight;
 

@@ -102,6 +102,9 @@ pub enum ReasonSource {
 /// How a workaround begins that is a component in the place of the distro's own.
 pub(crate) const WITH_CANDIDATES: &str = "with candidates: ";
 
+/// The reason where nothing is known of a test.
+pub(crate) const NEVER_RAN: &str = "never ran";
+
 /// Tests named with a reason; the rest is counted.
 const NAMED: usize = 3;
 
@@ -206,7 +209,7 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
                 judgement.unrun += 1;
                 match &evidence.error {
                     Some(error) => errors.add(error.clone(), ReasonSource::Cell, &test.id),
-                    None => gaps.add("never ran".to_owned(), ReasonSource::Test, &test.id),
+                    None => gaps.add(NEVER_RAN.to_owned(), ReasonSource::Test, &test.id),
                 }
             }
         }
@@ -302,7 +305,7 @@ fn required_outcome<'a>(
                     RequiredOutcome::InError(blocked("the catalogue has no such test"))
                 }
                 Some(error) => RequiredOutcome::CellFailed(error),
-                None => RequiredOutcome::Skipped(blocked("never ran")),
+                None => RequiredOutcome::Skipped(blocked(NEVER_RAN)),
             };
         };
         match &last.outcome {

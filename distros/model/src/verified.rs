@@ -1,20 +1,24 @@
 //! What runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
 
 mod cause;
+mod decided;
 mod decode;
 mod file;
 mod forged;
 mod kata;
 mod key;
+mod newest;
 mod test_sets;
 mod write;
 
 pub use cause::VerifiedCause;
+pub use decided::{Said, decided};
 pub(crate) use file::lint;
 pub use file::{FOLDER, VerifiedFile};
 pub use forged::is_yet_to_come;
 pub use kata::{VerifiedKata, give_way, joined, leave_inapplicable};
 pub use key::{Outdated, VerifiedKey, leave_newer};
+pub use newest::Measured;
 pub use test_sets::{same_tests, test_set_of_today};
 pub use write::{MAX_CAUSES, WriteError, apply, changed, outdated, write_file};
 
@@ -70,6 +74,11 @@ impl Verdict {
     /// Whether something was found out, for or against.
     pub fn is_decided(self) -> bool {
         matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported)
+    }
+
+    /// Whether it speaks against a Kata that needs the capability: nobody has used what is only offered.
+    pub fn is_against(self) -> bool {
+        matches!(self, Verdict::Unsupported | Verdict::Offered)
     }
 
     /// The word in records and reports.

@@ -18,7 +18,6 @@
 //! as far as is known.
 
 use super::Standings;
-use super::newest::Measured;
 use crate::journal::CellId;
 use crate::matrix::CellReport;
 use crate::run::day;
@@ -26,7 +25,7 @@ use jiff::civil::Date;
 use model::environment::Environment;
 use model::package_manager::PackageManager;
 use model::profile::Profile;
-use model::verified::{Basis, Verdict, VerifiedEntry, decisive, same_tests, test_set_of_today};
+use model::verified::{Basis, Measured, Said, Verdict, VerifiedEntry, decided, same_tests, test_set_of_today};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -151,6 +150,13 @@ struct Evidence {
     recorded: Option<Date>,
 }
 
+impl Evidence {
+    fn said(&self) -> Said {
+        let Evidence { environment, verdict, is_newest, is_by_older_tests, .. } = *self;
+        Said { environment, verdict, is_newest, is_by_older_tests }
+    }
+}
+
 /// All that was measured of a release.
 struct Sides<'a> {
     /// By the run.
@@ -189,7 +195,7 @@ impl<'m> Standings<'m> {
         let needed = Capability::ALL.iter().copied().filter(|c| c.is_needed() && is_judged(c));
         let known = if self.counts_record { self.recorded.of_release(release) } else { Vec::new() };
         let known: Vec<&VerifiedEntry> = known.into_iter().filter(|e| e.shaped == self.matrix.shaped).collect();
-        let in_cells: Vec<Measured<'_>> = cells.iter().filter_map(|cell| Measured::in_cell(cell)).collect();
+        let in_cells: Vec<Measured<'_>> = cells.iter().filter_map(|cell| cell.measured()).collect();
         let all: Vec<Measured<'_>> = in_cells.into_iter().chain(known.iter().map(|e| Measured::in_entry(e))).collect();
         let manager = self.recorded.manager(&release.distro);
         let sides = Sides { cells, known, all, manager, test_set: &self.matrix.test_set };
@@ -203,7 +209,7 @@ impl<'m> Standings<'m> {
             // What was not asked for says nothing; what was tried and could not be judged takes the record's place.
             (!cell.is_left_out(judgement)).then(|| Evidence {
                 environment: cell.cell.environment,
-                is_newest: Measured::in_cell(cell).is_none_or(|one| sides.is_newest(&one)),
+                is_newest: cell.measured().is_none_or(|one| sides.is_newest(&one)),
                 is_by_older_tests: false,
                 verdict: judgement.verdict,
                 basis: judgement.basis,
@@ -257,8 +263,9 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
     for (capability, evidence) in needed {
         all.needed += 1;
         of_any.extend(evidence.iter().filter_map(|e| e.day));
-        let older = decided(&evidence, false);
-        let Some(decided) = decided(&evidence, true).or(older.filter(|older| is_against(older.verdict))) else {
+        let older = decided(&evidence, Evidence::said, false);
+        let standing = older.filter(|older| older.verdict.is_against());
+        let Some(decided) = decided(&evidence, Evidence::said, true).or(standing) else {
             all.inconclusive |= evidence.iter().any(|e| e.verdict == Verdict::Inconclusive);
             all.missing.push(capability);
             all.outdated.extend(older.map(|_| capability));
@@ -269,7 +276,7 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         if let Some(day) = decided.recorded {
             all.from_record.insert(decided.environment, day);
         }
-        if is_against(decided.verdict) {
+        if decided.verdict.is_against() {
             of_failures.extend(decided.day);
             against.insert(capability, decided.blames.clone());
         } else {
@@ -291,28 +298,6 @@ fn of(needed: impl Iterator<Item = (Capability, Vec<Evidence>)>) -> ReleaseAnswe
         Answer::NotKnown => of_any.last().copied(),
     };
     all
-}
-
-/// Of the evidence with the newest packages, or of the rest, that which counts: today's tests before older ones, but for a
-/// failure, which stands.
-fn decided(evidence: &[Evidence], is_newest: bool) -> Option<&Evidence> {
-    let of_these = || evidence.iter().filter(move |e| e.is_newest == is_newest);
-    let by_any = most(of_these())?;
-    if is_against(by_any.verdict) {
-        return Some(by_any);
-    }
-    most(of_these().filter(|e| !e.is_by_older_tests)).or(Some(by_any))
-}
-
-/// Of what several environments say, that which counts.
-fn most<'e>(evidence: impl Iterator<Item = &'e Evidence> + Clone) -> Option<&'e Evidence> {
-    let mut all = evidence.clone();
-    let counts = decisive(evidence.map(|e| (e.environment, e.verdict)))?;
-    all.find(|e| (e.environment, e.verdict) == counts)
-}
-
-fn is_against(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Unsupported | Verdict::Offered)
 }
 
 /// What an entry of the record says of a capability.

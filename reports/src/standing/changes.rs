@@ -5,12 +5,13 @@ use super::{CapabilityStanding, Change, Effect, ProfileStanding, Standings};
 use crate::journal::CellId;
 use crate::matrix::CellReport;
 use crate::package_change::{PackageChange, differing};
-use crate::verdict::{Cause, ReasonSource};
+use crate::verdict::{Cause, NEVER_RAN, Reason, ReasonSource};
 use jiff::civil::Date;
 use model::known_issues::KnownIssue;
 use model::verified::Verdict;
 use std::collections::BTreeMap;
-use suites::capability::Capability;
+use suites::capability::{Area, Capability};
+use suites::outcome::Component;
 
 /// What has changed in a cell, once for all capabilities and profiles that it is true of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct ChangeRow<'m> {
     pub issues: Vec<&'m str>,
     /// The packages whose versions differ from those that the record is of; `None` where no versions are known.
     pub packages: Option<Vec<PackageChange<'m>>>,
+    /// Other differences from what the record is of, in words: Kata's version, and components that were brought along.
+    pub besides: Vec<String>,
     /// The capabilities.
     pub capabilities: Vec<Capability>,
     /// The profiles.
@@ -61,13 +64,17 @@ impl ChangeRow<'_> {
         self.effect == Effect::Worse || (self.change == Change::NewVerdict && is_needed())
     }
 
-    /// `qemu-system-x86 1:10.0 → 1:10.1`, or that none has changed; nothing where nobody knows.
+    /// `kata 3.32.0 → 3.33.0, qemu-system-x86 1:10.0 → 1:10.1`, or that no package has changed; nothing where nobody knows.
     pub fn packages(&self) -> String {
-        let Some(packages) = self.packages.as_ref().filter(|_| self.was.is_some()) else { return String::new() };
-        if packages.is_empty() {
-            return "the same packages".to_owned();
+        let mut words = self.besides.clone();
+        if let Some(packages) = self.packages.as_ref().filter(|_| self.was.is_some()) {
+            match (packages.is_empty(), words.is_empty()) {
+                (true, true) => words.push("the same packages".to_owned()),
+                (true, false) => words.push("else the same packages".to_owned()),
+                (false, _) => words.extend(packages.iter().map(|p| format!("{} {}", p.name, p.turn()))),
+            }
         }
-        packages.iter().map(|p| format!("{} {}", p.name, p.turn())).collect::<Vec<_>>().join(", ")
+        words.join(", ")
     }
 }
 
@@ -93,6 +100,26 @@ impl<'m> CapabilityStanding<'m> {
         let now = cell.facts.as_ref().map(|facts| &facts.versions).filter(|versions| !versions.is_empty())?;
         Some(differing(then, now))
     }
+
+    /// What else differs from that which the record is of, in words: Kata, where a result is its own, and what was brought along.
+    fn besides(&self, capability: Capability, cell: &CellReport, profile: &str) -> Vec<String> {
+        let of_record = self.entry.and_then(|entry| entry.kata.as_ref());
+        let mut words = Vec::new();
+        let versions = of_record.map(|kata| kata.version).zip(cell.kata(profile).and_then(|kata| kata.version));
+        if let Some((then, now)) = versions.filter(|(then, now)| capability.area() == Area::Kata && then != now) {
+            words.push(format!("kata {then} → {now}"));
+        }
+        let then: Vec<String> = of_record.map(|kata| in_words(&kata.brought)).unwrap_or_default();
+        let now = cell.brought();
+        words.extend(now.iter().filter(|one| !then.contains(one)).map(|one| format!("{one} brought along")));
+        words.extend(then.iter().filter(|one| !now.contains(one)).map(|one| format!("{one} no longer brought along")));
+        words
+    }
+}
+
+/// `virtiofsd mine`, as of a cell ([`CellReport::brought`]).
+fn in_words(brought: &BTreeMap<Component, String>) -> Vec<String> {
+    brought.iter().map(|(component, what)| format!("{component} {what}")).collect()
 }
 
 /// The word for what a known issue makes expected, and the record does not have.
@@ -115,17 +142,11 @@ fn turn(was: Option<(Verdict, Date)>, is: Verdict) -> String {
     }
 }
 
-/// Same cell, change, effect, verdicts, known issues and causes, by their signatures: one row.
-type Key<'m> = (
-    usize,
-    Change,
-    Effect,
-    Option<(Verdict, Date)>,
-    Verdict,
-    Vec<&'m str>,
-    Vec<String>,
-    Option<Vec<PackageChange<'m>>>,
-);
+/// Same cell, change, effect, verdicts, known issues and causes, by their signatures, and all else that differs: one row.
+type Key<'m> = (usize, Change, Effect, Option<(Verdict, Date)>, Verdict, Vec<&'m str>, Vec<String>, Differing<'m>);
+
+/// Packages that differ from the record's, and what else does.
+type Differing<'m> = (Option<Vec<PackageChange<'m>>>, Vec<String>);
 
 /// The reasons for a row in words, and by capability the profiles that it is true of.
 type Known<'m> = (Vec<String>, BTreeMap<Capability, Vec<&'m str>>);
@@ -140,11 +161,12 @@ impl<'m> Standings<'m> {
                     if !one.is_told() {
                         continue;
                     }
-                    let (was, packages) = (one.was(), one.packages(cell.report));
+                    let was = one.was();
                     let excused = standing.excused(one);
                     let causes = reasons(one, |cause| cause.signature.as_str());
                     let issues = excused.keys().copied().collect();
-                    let key = (place, one.change, one.effect, was, one.verdict(), issues, causes, packages);
+                    let differing = (one.packages(cell.report), one.besides(*capability, cell.report, profile));
+                    let key = (place, one.change, one.effect, was, one.verdict(), issues, causes, differing);
                     // Of one cause the words may differ by profile: the first ones stand for all.
                     let words = || {
                         let mut words = reasons(one, |cause| cause.message.as_str());
@@ -157,11 +179,23 @@ impl<'m> Standings<'m> {
             }
         }
         let mut all: Vec<ChangeRow<'m>> = Vec::new();
-        for ((place, change, effect, was, is, issues, _, packages), (why, capabilities)) in rows {
+        for ((place, change, effect, was, is, issues, _, (packages, besides)), (why, capabilities)) in rows {
             let Some(cell) = self.cells.get(place).map(|cell| &cell.report.cell) else { continue };
             for (profiles, capabilities) in by_profiles(capabilities) {
-                let (why, issues, packages) = (why.clone(), issues.clone(), packages.clone());
-                all.push(ChangeRow { cell, change, effect, was, is, why, issues, packages, capabilities, profiles });
+                let (why, issues, packages, besides) = (why.clone(), issues.clone(), packages.clone(), besides.clone());
+                all.push(ChangeRow {
+                    cell,
+                    change,
+                    effect,
+                    was,
+                    is,
+                    why,
+                    issues,
+                    packages,
+                    besides,
+                    capabilities,
+                    profiles,
+                });
             }
         }
         // Stable: within one effect the order of the matrix stays.
@@ -189,12 +223,17 @@ pub(crate) fn by_profiles(capabilities: BTreeMap<Capability, Vec<&str>>) -> BTre
 }
 
 /// The reasons for a capability's standing, with `seen` of each cause.
+///
+/// Beside a cause it is no reason that other tests never ran: how many did not depends on the profile, and the same failure
+/// would be told once for each.
 fn reasons(one: &CapabilityStanding<'_>, seen: impl Fn(&Cause) -> &str) -> Vec<String> {
-    let causes = one.telling_causes().into_iter().map(|c| format!("{}: {} ({})", c.component, seen(c), c.test));
-    let reasons = one.judgement.reasons.iter().map(|reason| match reason.source {
+    let causes = one.telling_causes();
+    let counts = |reason: &&Reason| causes.is_empty() || reason.why != NEVER_RAN;
+    let reasons = one.judgement.reasons.iter().filter(counts).map(|reason| match reason.source {
         // It holds for all tests of the cell.
         ReasonSource::Cell => reason.why.clone(),
         ReasonSource::Test | ReasonSource::Catalogue => reason.to_string(),
     });
+    let causes = causes.iter().map(|&c| format!("{}: {} ({})", c.component, seen(c), c.test));
     causes.chain(reasons).collect()
 }

@@ -571,6 +571,76 @@ fn a_change_has_its_test_and_the_packages_then_and_now() {
     assert_eq!(row.profiles, ["go-3.29"]);
 }
 
+/// How many other tests never ran depends on the profile, and the failure is the same one.
+#[test]
+fn a_cause_is_told_once_whatever_else_never_ran() {
+    use crate::journal::Event;
+    let profiles = ["go-3.29", "rs-4.0"];
+    let mut maker = sample::Maker::default();
+    maker.start(&profiles, &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: sample::facts(Basis::Emulated) });
+    maker.done("13", &profiles, RENAME, fail(Component::Virtiofsd, "lost both names"));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    let mut catalogue = sample::catalogue();
+    let more = ("filesystem::virtio_fs::more", &[Capability::FsVirtioFs]);
+    catalogue.push(sample::test(more.0, more.1, Component::Virtiofsd, &[], &["rs-4.0"]));
+    let mut matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
+    matrix.filter = Some(RunFilter::Matching("rename_is_atomic".to_owned()));
+    let entry = |profile: &&str| VerifiedEntry {
+        profile: (*profile).to_owned(),
+        test_set: matrix.test_set.clone(),
+        ..recorded().remove(0)
+    };
+    let entries: Vec<VerifiedEntry> = profiles.iter().map(entry).collect();
+    let rows = beside(&matrix, &entries).changes();
+    let told: Vec<_> = rows.iter().map(|row| (row.title(), row.profiles.as_slice(), row.why.join("; "))).collect();
+    let why = format!("virtiofsd: lost both names ({RENAME})");
+    assert_eq!(told, [("new failure", &profiles[..], why)]);
+}
+
+/// Of Kata's own results the Kata counts as much as any package, and what was brought along is no package of the distro's.
+#[test]
+fn a_change_names_another_kata_and_what_was_brought_along() {
+    use crate::matrix::RunKata;
+    const KATA: &str = "containers::kata::exit_codes_come_back";
+    let mut maker = run(|_| None);
+    let end = maker.journal.entries.split_off(maker.journal.entries.len() - 2);
+    maker.done("13", &["go-3.29"], KATA, fail(Component::Kata, "no exit code"));
+    maker.journal.entries.extend(end);
+    let mut catalogue = sample::catalogue();
+    catalogue.push(sample::test(KATA, &[Capability::KataSmoke], Component::Kata, &[], &[]));
+    let mut matrix = matrix(&maker.journal, &catalogue, &sample::profiles());
+    let with = |version: &str| RunKata { version: version.parse().ok(), words: version.to_owned() };
+    let kata = model::verified::VerifiedKata {
+        version: "3.29.0".parse().unwrap(),
+        runtime: model::profile::Runtime::Go,
+        brought: BTreeMap::new(),
+    };
+    let entries = [VerifiedEntry {
+        kata: Some(kata),
+        test_set: matrix.test_set.clone(),
+        capabilities: [(Capability::KataSmoke, VerifiedCapability::plain(Verdict::Supported))].into(),
+        ..recorded().remove(0)
+    }];
+    let told = |matrix: &Matrix| {
+        let rows = beside(matrix, &entries).changes();
+        let row = rows.iter().find(|row| row.capabilities == [Capability::KataSmoke]).unwrap();
+        assert_eq!(row.title(), "new failure");
+        row.packages()
+    };
+    matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.29.0"));
+    assert_eq!(told(&matrix), "the same packages");
+    matrix.cells[0].katas.insert("go-3.29".to_owned(), with("3.30.0"));
+    assert_eq!(told(&matrix), "kata 3.29.0 → 3.30.0, else the same packages");
+    let facts = matrix.cells[0].facts.as_mut().unwrap();
+    facts.candidates.insert(Component::Virtiofsd, "mine".to_owned().into());
+    facts.versions.insert("virtiofsd".parse().unwrap(), "1.14-1".parse().unwrap());
+    let expected = "kata 3.29.0 → 3.30.0, virtiofsd mine brought along, virtiofsd 1.13.2-1 → 1.14-1";
+    assert_eq!(told(&matrix), expected);
+}
+
 /// A cell that was lost before its image was there.
 #[test]
 fn nothing_is_said_of_packages_that_nobody_knows() {

@@ -1,7 +1,6 @@
 //! What the environments of one release see differently.
 
 use crate::matrix::{CellReport, Matrix};
-use crate::standing::Measured;
 use crate::verdict::agreement::settle;
 use model::arch::Arch;
 use model::environment::Environment;
@@ -16,7 +15,7 @@ pub(crate) fn disagreements(matrix: &Matrix) -> Vec<String> {
     let mut said = Vec::new();
     for cell in of(Environment::Vm) {
         let Some(sibling) = containers.get(&target(cell)) else { continue };
-        let both = Measured::in_cell(cell).zip(Measured::in_cell(sibling));
+        let both = cell.measured().zip(sibling.measured());
         let are_the_same = both.is_none_or(|(one, other)| one.is_of_the_same(&other));
         for (profile, judgements) in &cell.judgements {
             for (capability, judgement) in judgements {

@@ -123,7 +123,8 @@ fn withheld_run(matrix: &Matrix) -> Option<String> {
     }
 }
 
-fn withheld_cell(cell: &CellReport) -> Option<String> {
+/// Why nothing of a cell is written back.
+pub(crate) fn withheld_cell(cell: &CellReport) -> Option<String> {
     if let Some(error) = cell.errors.first() {
         return Some(format!("{}: {}", error.phase, error.message));
     }

@@ -41,7 +41,7 @@ pub(crate) use folder::{Folder, beside, replace};
 
 use crate::journal::CellId;
 use crate::matrix::{CellReport, ProfileHead};
-use crate::run::day;
+use crate::run::{RunEnding, day};
 use crate::standing::{ChangeRow, ReleaseAnswer, Standings};
 use crate::views::record::ended_to_come;
 use crate::views::wording::{self, Labels};
@@ -182,10 +182,11 @@ impl<'a> Site<'a> {
 }
 
 impl SiteRun<'_> {
-    /// Whether it says anything of the distros' own packages. What does not is named, and not shown.
+    /// Whether it says anything of the distros' own packages, and came to its end. What does not is named, and not shown.
     fn is_shown(&self) -> bool {
         let matrix = self.standings.matrix;
-        !matrix.candidate && !matrix.shaped && ended_to_come(matrix).is_none()
+        let is_over = matrix.ending == RunEnding::Finished && ended_to_come(matrix).is_none();
+        !matrix.candidate && !matrix.shaped && is_over
     }
 
     /// The last moment of it.

@@ -6,6 +6,7 @@ use crate::redact::one_line;
 use crate::run::RunEnding;
 use crate::standing::{Effect, Held, IssueStanding, MISSING, Standings, UNREAD};
 use crate::views::disagreement::disagreements;
+use crate::views::record::ended_to_come;
 use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +98,8 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         RunEnding::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
         RunEnding::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
     }
+    let to_come = ended_to_come(matrix).map(|why| format!("{why}; it is not written back, and no site shows it"));
+    out.extend(to_come.and_then(|why| sentence(&why)));
     out.extend(filters(matrix));
     if standings.recorded.is_of_a_base_run() {
         out.push(
@@ -109,8 +112,7 @@ pub(crate) fn caveats(standings: &Standings<'_>) -> Vec<String> {
         out.push("Candidate packages or another record were laid over; nothing is written back.".to_owned());
     }
     let mut brought: Vec<String> = Vec::new();
-    for (component, what) in matrix.cells.iter().filter_map(|c| c.facts.as_ref()).flat_map(|f| &f.candidates) {
-        let words = format!("{component} {what}");
+    for words in matrix.cells.iter().flat_map(CellReport::brought) {
         if !brought.contains(&words) {
             brought.push(words);
         }
@@ -385,6 +387,19 @@ mod tests {
         matrix.cells.push(other);
         matrix.filter = None;
         assert_eq!(filters(&matrix), [format!("In debian:13/x86_64/container {rest}")]);
+    }
+
+    /// What it says stands in a report alone, and whoever reads that is told why.
+    #[test]
+    fn a_run_of_a_day_to_come_says_so() {
+        let mut matrix = judged(&run(|_| None));
+        let told = |matrix: &Matrix| caveats(&sample::standings(matrix)).iter().any(|one| one.contains("yet to come"));
+        assert!(!told(&matrix));
+        matrix.finished = Some(jiff::Timestamp::MAX);
+        assert!(told(&matrix));
+        let first = caveats(&sample::standings(&matrix)).remove(0);
+        let ends = "which is yet to come: its clock or journal is wrong; it is not written back, and no site shows it.";
+        assert!(first.starts_with("It ended on 9999-12-") && first.ends_with(ends), "{first}");
     }
 
     /// Also a test that never ran is no verdict, whatever else has changed.

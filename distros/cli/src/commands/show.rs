@@ -1,5 +1,6 @@
 //! What `show` prints.
 
+mod answer;
 mod recorded;
 
 pub(super) use recorded::{OLDER_TESTS, ago, named};
@@ -170,7 +171,7 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
     if shown.verified.is_empty() {
         out += "  nothing verified yet: run `kata-qualify`\n";
     } else {
-        out += &recorded::matrix(&shown.verified, shown.installed.as_ref(), today);
+        out += &recorded::matrix(&shown.verified, shown.installed.as_ref(), release.package_manager, today);
     }
     // Records may come from anywhere: each line is made safe for the terminal.
     let safe: Vec<String> = out.lines().map(printable).collect();

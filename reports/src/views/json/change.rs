@@ -27,6 +27,8 @@ pub(crate) struct ChangeView<'a> {
     why: Vec<String>,
     /// The packages whose versions differ from the record's.
     packages: Vec<PackageView<'a>>,
+    /// Other differences from what the record is of, in words: Kata's version, and components that were brought along.
+    besides: Vec<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -53,6 +55,7 @@ pub(crate) fn change<'a>(standings: &Standings<'_>, row: ChangeRow<'a>) -> Chang
             .map(|p| PackageView { name: p.name, then: p.then, now: p.now })
             .collect(),
         why: row.why,
+        besides: row.besides,
         capabilities: row.capabilities,
         profiles: row.profiles,
     }

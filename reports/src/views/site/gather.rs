@@ -3,15 +3,16 @@
 use super::package::Packages;
 use super::{Site, SiteCell, SiteChange, SiteRelease, SiteRun, by_id};
 use crate::journal::CellId;
-use crate::matrix::{Matrix, ProfileHead};
-use crate::standing::{Recorded, ReleaseAnswer, Standings, recorded_answer};
-use crate::views::record::{SHAPED, verified_entries};
+use crate::matrix::{CellReport, Matrix, ProfileHead};
+use crate::standing::{Change, ChangeRow, Recorded, ReleaseAnswer, Standings, recorded_answer};
+use crate::views::record::{SHAPED, verified_entries, withheld_cell};
 use crate::views::wording::Labels;
 use model::arch::Arch;
 use model::profile::Profile;
 use model::record::Record;
 use model::verified::{VerifiedEntry, give_way, leave_inapplicable, leave_newer};
 use std::collections::{BTreeMap, BTreeSet};
+use suites::capability::Area;
 use suites::catalogue::Test;
 
 /// What is verified, by distro.
@@ -59,6 +60,7 @@ impl<'a> History<'a> {
             if matrix.shaped {
                 withheld.insert(0, SHAPED.to_owned());
             }
+            withheld.extend(matrix.cells.iter().filter_map(brought_along));
             let mut new: Entries = BTreeMap::new();
             for (distro, entry) in entries.into_iter().filter(|(_, entry)| !entry.shaped) {
                 new.entry(distro).or_default().push(entry);
@@ -82,6 +84,15 @@ impl<'a> History<'a> {
         };
         self.runs.iter().map(beside).collect()
     }
+}
+
+/// Why a cell with components that were brought along does not count.
+fn brought_along(cell: &CellReport) -> Option<String> {
+    let brought = cell.brought();
+    (!brought.is_empty()).then(|| {
+        let (id, brought) = (&cell.cell, brought.join(", "));
+        format!("{id}: brought along: {brought}; nothing counts but Kata's own results")
+    })
 }
 
 /// Adds what a run found, but for what was measured on a later day.
@@ -135,10 +146,11 @@ pub(super) fn of_history<'a>(
             }
         }
     }
-    let changes = runs.iter().enumerate().filter(|(_, run)| run.is_shown()).flat_map(|(run, of)| {
-        let rows = of.standings.changes().into_iter();
-        rows.map(move |row| SiteChange { row, run })
-    });
+    let changes = runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| run.is_shown())
+        .flat_map(|(run, of)| changes_that_count(of.standings).into_iter().map(move |row| SiteChange { row, run }));
     let changes = changes.collect();
     let cells = in_order(cells, history.records);
     let by_release = by_release(&history.known);
@@ -155,10 +167,12 @@ pub(super) fn of_history<'a>(
         profiles: heads,
         unrun: unrun(&cells, history.records),
         changes,
-        no_changes: match runs.is_empty() {
-            true => "No run was given: this is what the records say.".to_owned(),
-            false => "None: the runs show what was known before them.".to_owned(),
-        },
+        no_changes: match (runs.is_empty(), runs.iter().any(SiteRun::is_shown)) {
+            (true, _) => "No run was given: this is what the records say.",
+            (false, true) => "None: the runs show what was known before them.",
+            (false, false) => "None: no run that was given counts.",
+        }
+        .to_owned(),
         exit_code: None,
         packages: Packages::new(history.records, standings, cells.iter().map(|cell| &cell.id)),
         labels: Labels::among(cells.iter().map(|cell| &cell.id)),
@@ -166,6 +180,23 @@ pub(super) fn of_history<'a>(
         cells,
         runs,
     }
+}
+
+/// What has changed by a run, as far as that counts: with a component that was brought along Kata's own results alone do,
+/// and of a cell that is not written back a reader is told no more than what could not be judged.
+fn changes_that_count<'a>(standings: &Standings<'a>) -> Vec<ChangeRow<'a>> {
+    let reports: BTreeMap<&CellId, &CellReport> =
+        standings.cells.iter().map(|cell| (&cell.report.cell, cell.report)).collect();
+    let mut rows = standings.changes();
+    rows.retain_mut(|row| {
+        let Some(report) = reports.get(row.cell) else { return false };
+        if !report.brought().is_empty() {
+            row.capabilities.retain(|capability| capability.area() == Area::Kata);
+        }
+        let is_told = row.change == Change::Unjudged || withheld_cell(report).is_none();
+        is_told && !row.capabilities.is_empty()
+    });
+    rows
 }
 
 fn empty<'a>(id: CellId) -> SiteCell<'a> {
@@ -247,7 +278,7 @@ fn answers(
     known.map(|profile| (profile.name.clone(), recorded_answer(entries, profile, manager))).collect()
 }
 
-/// What each run alone said of each release.
+/// What each run alone said of each release by its own components.
 fn trends<'r>(
     releases: &mut [SiteRelease],
     cells: &[SiteCell<'_>],
@@ -260,7 +291,9 @@ fn trends<'r>(
     for (run, of) in runs {
         let matrix = of.standings.matrix;
         let alone = Standings::new(matrix, Recorded::default(), false);
-        for id in alone.releases() {
+        let brought: BTreeSet<_> =
+            matrix.cells.iter().filter(|cell| !cell.brought().is_empty()).map(|cell| key(&cell.cell)).collect();
+        for id in alone.releases().into_iter().filter(|id| !brought.contains(&key(id))) {
             let Some(release) = places.get(&key(id)).and_then(|place| releases.get_mut(*place)) else { continue };
             for profile in &matrix.profiles {
                 let answer = alone.answer(id, &profile.name);

@@ -35,7 +35,7 @@ pub(super) fn put(site: &Site<'_>, put: &mut Put<'_>) -> io::Result<()> {
 
 fn first_changes(here: &Here<'_>, room: &mut usize) -> Markup {
     let rows = &here.site.changes;
-    // What could not be judged is no change, and there may be much of it: it comes last, folded up.
+    // What could not be judged is no change, and there may be much of it: it comes last, below changes folded up.
     let (lost, told): (Vec<_>, Vec<_>) = rows.iter().partition(|change| change.row.effect == Effect::Unjudged);
     let items = |all: &[&SiteChange<'_>]| {
         join(all.iter().take(CHANGES).map(|change| changes::item(here, change)).collect::<Vec<Markup>>())
@@ -49,11 +49,12 @@ fn first_changes(here: &Here<'_>, room: &mut usize) -> Markup {
         h2 #changes { "Changes" }
         @if rows.is_empty() { p { (here.site.no_changes) } }
         @else if fits {
-            @if told.is_empty() { p { "None; not everything could be judged." } } @else { ul.causes { (told_list) } }
+            @if told.is_empty() { p { "None is known; what could not be judged:" } ul.causes { (lost_list) } }
+            @else { ul.causes { (told_list) } }
             @if told.len() > CHANGES || lost.len() > CHANGES {
                 p { a href=(here.to(Page::Changes)) { "All " (rows.len()) " changes" } }
             }
-            @if !lost.is_empty() {
+            @if !lost.is_empty() && !told.is_empty() {
                 details { summary { "What could not be judged (" (lost.len()) ")" } ul.causes { (lost_list) } }
             }
         } @else { p { a href=(here.to(Page::Changes)) { (rows.len()) " changes" } ", on a page of their own." } }

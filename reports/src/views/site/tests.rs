@@ -196,6 +196,21 @@ fn what_could_not_be_judged_is_folded_up_below_the_changes() {
     assert!(page::CSS.contains("td > .n { white-space: nowrap; }"), "`n/a` is one word");
 }
 
+/// Beside nothing else there is no reason to fold it up: a terminal lists it, too.
+#[test]
+fn what_could_not_be_judged_is_listed_where_nothing_else_is() {
+    let matrix = judged(&run(|test| (test == QMP).then(|| sample::error("the line ended"))));
+    let (recorded, catalogue) = (sample::recorded(), sample::catalogue());
+    let beside = sample::beside(&matrix, &recorded);
+    let index = pages(&of_run(&beside, &[], &catalogue)).remove("index.html").unwrap();
+    let told = index.split_once("<h2 id=\"changes\">").unwrap().1.split("<h2").next().unwrap();
+    assert!(
+        told.contains("None is known; what could not be judged:") && !told.contains("<summary>What could not"),
+        "{told}"
+    );
+    assert_eq!(told.matches("<b>unjudged</b>").count(), 1, "{told}");
+}
+
 #[test]
 fn the_recorded_matrix_is_a_site_without_any_run() {
     let pages = shipped();
@@ -238,6 +253,36 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
         let with = [&with[..3], &[other]].concat();
         assert_eq!((verdict(&with).0, verdict(&with).2), (Verdict::Supported, 3), "{candidate} {shaped}");
     }
+}
+
+/// Nobody is told as news what the pages beside it do not count.
+#[test]
+fn a_change_that_does_not_count_is_not_told() {
+    use crate::run::RunEnding;
+    let broken = |test: &str| (test == QMP).then(|| fail(Component::Qemu, "no reply"));
+    // The changes, how often the release was answered for, and what of the last run does not count.
+    let told = |change: &dyn Fn(&mut Matrix)| {
+        let mut last = of_day(4, broken);
+        change(&mut last);
+        let runs = [three_days(), vec![last]].concat();
+        let history = History::new(&[], &runs);
+        let standings = history.standings();
+        let catalogue = sample::catalogue();
+        let site = of_history(&history, &standings, &catalogue, &sample::profiles());
+        (site.changes.len(), site.releases[0].trend["go-3.29"].len(), site.runs[0].withheld.join("; "))
+    };
+    assert_eq!(told(&|_| {}), (4, 4, String::new()));
+    let why = |words: &str| (3, 3, words.to_owned());
+    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Killed), why("the run has no end"));
+    assert_eq!(told(&|matrix| matrix.ending = RunEnding::Interrupted), why("the run was interrupted"));
+    let brought = |matrix: &mut Matrix| {
+        let facts = matrix.cells[0].facts.as_mut().unwrap();
+        facts.candidates.insert(Component::Qemu, "mine".to_owned().into());
+    };
+    let words = "debian:13/x86_64/container: brought along: qemu mine; nothing counts but Kata's own results";
+    assert_eq!(told(&brought), why(words));
+    let (changes, _, words) = told(&|matrix| matrix.cells[0].complete = false);
+    assert_eq!((changes, words.as_str()), (3, "debian:13/x86_64/container: it has no end"));
 }
 
 /// It would win over every later night until its day.
@@ -616,7 +661,7 @@ fn a_thousand_targets_with_four_hundred_tests_are_written_in_seconds_and_half_a_
 fn a_site_can_be_looked_at() {
     let folder = std::env::var_os("REPORTS_SAMPLE").expect("REPORTS_SAMPLE names the folder to write to");
     let folder = Path::new(&folder);
-    write(&[], &[sample::matrix()], &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
+    write(&[], &three_days(), &sample::catalogue(), &sample::profiles(), &folder.join("site")).unwrap();
     for (path, page) in of(&sample::matrix()) {
         let file = folder.join("run").join(path);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

@@ -4,11 +4,10 @@
 //! architecture in an environment, of two runs that both decided it. What a run did not try, could not judge, or showed
 //! with components that were brought along turns nothing. What else differs between the two runs is named beside it.
 
-use super::{Site, SiteRun};
+use super::Site;
 use crate::journal::CellId;
 use crate::matrix::{CellReport, RunKata};
 use crate::package_change::differing;
-use crate::run::RunEnding;
 use crate::standing::by_profiles;
 use crate::views::wording;
 use model::verified::Verdict;
@@ -53,8 +52,8 @@ pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
     let mut last: BTreeMap<(&CellId, &str, Capability), Decided<'_>> = BTreeMap::new();
     let mut found: BTreeMap<Key<'_>, Found<'_>> = BTreeMap::new();
     // The runs are in order of time, the newest first.
-    for (run, of) in site.runs.iter().enumerate().rev().filter(|(_, of)| counts(of)) {
-        for report in of.standings.matrix.cells.iter().filter(|report| is_the_distros(report)) {
+    for (run, of) in site.runs.iter().enumerate().rev().filter(|(_, of)| of.is_shown()) {
+        for report in of.standings.matrix.cells.iter().filter(|report| report.brought().is_empty()) {
             for (profile, judgements) in &report.judgements {
                 let profile = profile.as_str();
                 for (capability, judgement) in judgements.iter().filter(|(_, one)| is_clear(one.verdict)) {
@@ -78,15 +77,6 @@ pub(super) fn turns<'s>(site: &'s Site<'_>) -> Vec<Turn<'s>> {
         }
     }
     all
-}
-
-/// Whether a run says something of the distros' own packages, and came to its end.
-fn counts(run: &SiteRun<'_>) -> bool {
-    run.is_shown() && run.standings.matrix.ending == RunEnding::Finished
-}
-
-fn is_the_distros(report: &CellReport) -> bool {
-    report.facts.as_ref().is_none_or(|facts| facts.candidates.is_empty())
 }
 
 fn is_clear(verdict: Verdict) -> bool {
@@ -138,6 +128,7 @@ mod tests {
     use super::super::tests::{of_day, three_days};
     use super::*;
     use crate::matrix::Matrix;
+    use crate::run::RunEnding;
     use crate::sample::{self, BOOT, HOTPLUG, QMP, VSOCK, error, fail, skip};
     use suites::outcome::{Component, Outcome};
 

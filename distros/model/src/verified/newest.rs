@@ -13,43 +13,40 @@
 //!   manager is not known, the day does.
 //! - What is of the same day then, and in no order, is as old as the other: neither is the newest.
 
-use crate::matrix::CellReport;
-use crate::run::day;
+use super::VerifiedEntry;
+use crate::package::{PackageName, PackageVersion};
+use crate::package_manager::PackageManager;
+use crate::version_order::compare;
 use jiff::civil::Date;
-use model::package::{PackageName, PackageVersion};
-use model::package_manager::PackageManager;
-use model::verified::VerifiedEntry;
-use model::version_order::compare;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Packages that were measured, by the run that is asked or by an earlier one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Measured<'a> {
+pub struct Measured<'a> {
     versions: &'a BTreeMap<PackageName, PackageVersion>,
     day: Option<Date>,
     is_of_the_run: bool,
 }
 
 impl<'a> Measured<'a> {
-    /// The versions in a cell of the run; none where it never had any.
-    pub(crate) fn in_cell(cell: &'a CellReport) -> Option<Measured<'a>> {
-        let versions = &cell.facts.as_ref()?.versions;
-        Some(Measured { versions, day: cell.finished.map(day), is_of_the_run: true })
+    /// The versions of the run that is asked.
+    pub fn in_run(versions: &'a BTreeMap<PackageName, PackageVersion>, day: Option<Date>) -> Measured<'a> {
+        Measured { versions, day, is_of_the_run: true }
     }
 
     /// The versions in an entry of the record.
-    pub(super) fn in_entry(entry: &'a VerifiedEntry) -> Measured<'a> {
+    pub fn in_entry(entry: &'a VerifiedEntry) -> Measured<'a> {
         Measured { versions: &entry.versions, day: Some(entry.tested), is_of_the_run: false }
     }
 
     /// Whether nothing else was measured that is of other packages, and not older.
-    pub(super) fn is_newest_of(&self, all: &[Measured<'_>], manager: Option<PackageManager>) -> bool {
+    pub fn is_newest_of(&self, all: &[Measured<'_>], manager: Option<PackageManager>) -> bool {
         !all.iter().any(|other| !self.is_of_the_same(other) && !other.is_older_than(self, manager))
     }
 
     /// Whether two are of the same packages, as far as both know.
-    pub(crate) fn is_of_the_same(&self, other: &Measured<'_>) -> bool {
+    pub fn is_of_the_same(&self, other: &Measured<'_>) -> bool {
         let (few, more) = match self.versions.len() <= other.versions.len() {
             true => (self.versions, other.versions),
             false => (other.versions, self.versions),
@@ -132,7 +129,7 @@ mod tests {
             let (first, second) = expected;
             assert_eq!(newest(two, one, manager), (second, first), "{why}, the other way round");
         }
-        let run = |versions| Measured { is_of_the_run: true, ..on(1, versions) };
+        let run = |versions| Measured::in_run(versions, Some(date(2026, 11, 1)));
         assert_eq!(newest(run(&old), on(9, &new), apt), (true, false), "a run speaks of its own packages");
         assert_eq!(newest(run(&none), on(9, &new), apt), (true, false), "even if nobody knows them");
         assert_eq!(newest(run(&new), on(9, &more), apt), (true, true));

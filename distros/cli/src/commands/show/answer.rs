@@ -1,0 +1,178 @@
+//! Whether Kata can run on a release, by all that the record has of it, in one line a profile.
+//!
+//! It is the reports' answer (`reports::standing::answer`): of each capability that Kata needs that counts which was measured
+//! with the newest packages, and of several environments the one that shows most.
+
+use super::recorded::named;
+use jiff::civil::Date;
+use model::capability::Capability;
+use model::component::Component;
+use model::environment::Environment;
+use model::package_manager::PackageManager;
+use model::profile::Profile;
+use model::verified::{
+    Measured, Said, Verdict, VerifiedCapability, VerifiedEntry, decided, same_tests, test_set_of_today,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether Kata can run, as far as the record knows.
+pub(super) struct Answer<'e> {
+    /// `yes, all 12 (emulated, container 2026-11-30, vm 2026-11-29)`,
+    /// `not known yet: 7 of 12, without vmm.vsock, vmm.net, vmm.hotplug.cpu and 2 more`.
+    pub(super) words: String,
+    /// The entries that it rests on.
+    pub(super) rests_on: Vec<&'e VerifiedEntry>,
+}
+
+/// What an entry says of a capability.
+struct Evidence<'e> {
+    entry: &'e VerifiedEntry,
+    known: &'e VerifiedCapability,
+    said: Said,
+}
+
+/// What the entries of a release say of a profile. Of shaped ones nobody knows whose packages they had.
+pub(super) fn answer<'e>(entries: &'e [VerifiedEntry], profile: &Profile, manager: PackageManager) -> Answer<'e> {
+    let own = || entries.iter().filter(|entry| !entry.shaped);
+    let all: Vec<Measured<'_>> = own().map(Measured::in_entry).collect();
+    let of_profile: Vec<(&VerifiedEntry, bool)> = own()
+        .filter(|entry| entry.profile == profile.name)
+        .map(|entry| (entry, Measured::in_entry(entry).is_newest_of(&all, Some(manager))))
+        .collect();
+    let (mut against, mut missing, mut by_older_tests) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut shows, mut fails): (Vec<&VerifiedEntry>, Vec<&VerifiedEntry>) = (Vec::new(), Vec::new());
+    let (mut count, mut is_outdated, mut has_workaround) = (0, false, false);
+    for capability in profile.needs() {
+        count += 1;
+        let evidence: Vec<Evidence<'_>> =
+            of_profile.iter().filter_map(|&(entry, is_newest)| said(entry, is_newest, capability)).collect();
+        let older = decided(&evidence, |one| one.said, false);
+        let standing = older.filter(|one| one.said.verdict.is_against());
+        match decided(&evidence, |one| one.said, true).or(standing) {
+            Some(one) if one.said.verdict.is_against() => {
+                against.push(format!("{capability}{}", blamed(one.known)));
+                fails.push(one.entry);
+            }
+            Some(one) => {
+                shows.push(one.entry);
+                has_workaround |= one.said.verdict == Verdict::Partial;
+                by_older_tests.extend(one.said.is_by_older_tests.then_some(capability.name()));
+            }
+            None => {
+                missing.push(capability.name());
+                is_outdated |= older.is_some();
+            }
+        }
+    }
+    let with = if is_outdated { " with the newest packages" } else { "" };
+    let workaround = if has_workaround { " with a workaround" } else { "" };
+    let less = |words: &str, names: &[&str]| match names.is_empty() {
+        true => String::new(),
+        false => format!("{words}{}", named(names)),
+    };
+    let against: Vec<&str> = against.iter().map(String::as_str).collect();
+    let words = match (against.is_empty(), missing.is_empty()) {
+        (false, _) => format!("no: {}{}", named(&against), less(&format!("; not known{with}: "), &missing)),
+        (true, true) => format!("yes{workaround}, all {count}{}", less("; by older tests: ", &by_older_tests)),
+        (true, false) if missing.len() == count => format!("not known yet{with}: nothing of the {count} was shown"),
+        (true, false) => format!("not known yet{with}: {} of {count}, without {}", shows.len(), named(&missing)),
+    };
+    // A yes is as old as the oldest run that it rests on, and a no of the day of the latest failure.
+    let day: fn(Date, Date) -> Date = if against.is_empty() { Ord::min } else { Ord::max };
+    let rests_on = if against.is_empty() { shows } else { fails };
+    Answer { words: format!("{words}{}", evidence_of(&rests_on, day)), rests_on }
+}
+
+fn said(entry: &VerifiedEntry, is_newest: bool, capability: Capability) -> Option<Evidence<'_>> {
+    let known = entry.capabilities.get(&capability)?;
+    let is_by_older_tests = !same_tests(&entry.test_set, test_set_of_today(), capability);
+    let said = Said { environment: entry.environment, verdict: known.verdict, is_newest, is_by_older_tests };
+    Some(Evidence { entry, known, said })
+}
+
+/// ` (kernel, qemu)`; nothing where nobody is blamed.
+fn blamed(known: &VerifiedCapability) -> String {
+    let components = known.failures().iter().filter_map(|cause| cause.component);
+    let names: BTreeSet<&str> = components.map(Component::name).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
+}
+
+/// ` (emulated, container 2026-11-30, vm 2026-11-29)`: the weaker basis, and each environment with one of its days.
+fn evidence_of(entries: &[&VerifiedEntry], which: fn(Date, Date) -> Date) -> String {
+    let Some(basis) = entries.iter().map(|entry| entry.basis).max() else { return String::new() };
+    let mut days: BTreeMap<Environment, Date> = BTreeMap::new();
+    for entry in entries {
+        days.entry(entry.environment).and_modify(|day| *day = which(*day, entry.tested)).or_insert(entry.tested);
+    }
+    let days: Vec<String> = days.iter().map(|(environment, day)| format!("{environment} {day}")).collect();
+    format!(" ({basis}, {})", days.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::recorded::tests::entry;
+    use super::*;
+    use jiff::civil::date;
+
+    const VSOCK: Capability = Capability::VmmVsock;
+    const NET: Capability = Capability::VmmNet;
+
+    fn words(entries: &[VerifiedEntry]) -> String {
+        answer(entries, Profile::find("go-3.32").unwrap(), PackageManager::Apt).words
+    }
+
+    /// The day before the container's, of a machine: this verdict on what the container does not have.
+    fn machine(verdict: Verdict, version: &str) -> VerifiedEntry {
+        let both = [VSOCK, NET].map(|capability| (capability, VerifiedCapability::plain(verdict)));
+        VerifiedEntry {
+            environment: Environment::Vm,
+            tested: date(2026, 11, 18),
+            versions: [("qemu".parse().unwrap(), version.parse().unwrap())].into(),
+            capabilities: both.into(),
+            ..entry(&[])
+        }
+    }
+
+    /// What a reader asks first, and not only how many of all capabilities there are.
+    #[test]
+    fn a_profile_has_one_answer() {
+        let count = Profile::find("go-3.32").unwrap().needs().count();
+        let by = "(emulated, container 2026-11-19)";
+        assert_eq!(words(&[entry(&[])]), format!("yes, all {count} {by}"));
+        let part = (NET, Some(Verdict::Partial));
+        assert_eq!(words(&[entry(&[part])]), format!("yes with a workaround, all {count} {by}"));
+        let (no, unknown) = ((Capability::VmmQmp, Some(Verdict::Unsupported)), (VSOCK, None));
+        assert_eq!(words(&[entry(&[no, unknown])]), format!("no: vmm.qmp (qemu); not known: vmm.vsock {by}"));
+        let less = format!("not known yet: {} of {count}, without vmm.vsock, vmm.net {by}", count - 2);
+        assert_eq!(words(&[entry(&[unknown, (NET, Some(Verdict::Untested))])]), less);
+        let nothing = format!("not known yet: nothing of the {count} was shown");
+        assert_eq!(words(&[]), nothing);
+        assert_eq!(words(&[VerifiedEntry { shaped: true, ..entry(&[]) }]), nothing, "of nobody knows whose packages");
+        let older = VerifiedEntry { test_set: String::new(), ..entry(&[]) };
+        assert!(words(&[older]).starts_with(&format!("yes, all {count}; by older tests: packages.install, ")));
+    }
+
+    /// A container shows the most of it, and a machine what a container cannot.
+    #[test]
+    fn environments_and_runs_answer_together() {
+        let count = Profile::find("go-3.32").unwrap().needs().count();
+        let container = entry(&[(VSOCK, None), (NET, None)]);
+        let both = [container.clone(), machine(Verdict::Supported, "1-1")];
+        let yes = format!("yes, all {count} (emulated, container 2026-11-19, vm 2026-11-18)");
+        assert_eq!(words(&both), yes);
+        assert_eq!(answer(&both, Profile::find("go-3.32").unwrap(), PackageManager::Apt).rests_on.len(), count);
+        let no = words(&[container.clone(), machine(Verdict::Unsupported, "1-1")]);
+        assert_eq!(no, "no: vmm.vsock, vmm.net (emulated, vm 2026-11-18)");
+        // What passed with older packages vouches for nothing, and what failed with them stands.
+        let outdated = words(&[container.clone(), machine(Verdict::Supported, "1-0")]);
+        let expected =
+            format!("not known yet with the newest packages: {} of {count}, without vmm.vsock, vmm.net", count - 2);
+        assert_eq!(outdated, format!("{expected} (emulated, container 2026-11-19)"));
+        assert!(words(&[container, machine(Verdict::Unsupported, "1-0")]).starts_with("no: vmm.vsock, vmm.net "));
+        assert_eq!(
+            words(&[entry(&[]), machine(Verdict::Unsupported, "1-0")]),
+            format!("yes, all {count} (emulated, container 2026-11-19)")
+        );
+    }
+}

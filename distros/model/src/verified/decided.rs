@@ -1,0 +1,64 @@
+//! Of what several environments say of a capability, that which counts.
+//!
+//! Of the same packages, what today's tests showed comes before what older tests did: these were fewer, or did less.
+//! A failure is another matter: it stands, whichever tests showed it.
+
+use super::{Verdict, decisive};
+use crate::environment::Environment;
+
+/// What one environment says of a capability.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said {
+    /// The environment.
+    pub environment: Environment,
+    /// What it says.
+    pub verdict: Verdict,
+    /// Whether it is of the newest packages that were measured ([`Measured`](super::Measured)).
+    pub is_newest: bool,
+    /// Whether other tests judged it than are required now.
+    pub is_by_older_tests: bool,
+}
+
+/// Of the evidence with the newest packages, or of the rest, that which counts.
+pub fn decided<E>(evidence: &[E], said: impl Fn(&E) -> Said, is_newest: bool) -> Option<&E> {
+    let said = &said;
+    let of_these = || evidence.iter().filter(move |&one| said(one).is_newest == is_newest);
+    let by_any = most(of_these(), said)?;
+    if said(by_any).verdict.is_against() {
+        return Some(by_any);
+    }
+    most(of_these().filter(|&one| !said(one).is_by_older_tests), said).or(Some(by_any))
+}
+
+/// Of what several environments say, that which counts.
+fn most<'e, E: 'e>(evidence: impl Iterator<Item = &'e E> + Clone, said: &impl Fn(&E) -> Said) -> Option<&'e E> {
+    let of = |one: &E| (said(one).environment, said(one).verdict);
+    let mut all = evidence.clone();
+    let counts = decisive(evidence.map(of))?;
+    all.find(|&one| of(one) == counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Environment::{Container, Vm};
+    use Verdict::{Supported, Unsupported, Untested};
+
+    fn said(environment: Environment, verdict: Verdict, is_by_older_tests: bool) -> Said {
+        Said { environment, verdict, is_newest: true, is_by_older_tests }
+    }
+
+    #[test]
+    fn a_machine_outranks_a_container_and_todays_tests_outrank_older_ones() {
+        let which = |all: &[Said], is_newest| decided(all, |one| *one, is_newest).map(|one| one.environment);
+        let (container, machine) = (said(Container, Supported, false), said(Vm, Unsupported, false));
+        assert_eq!(which(&[container, machine], true), Some(Vm));
+        assert_eq!(which(&[container, said(Vm, Untested, false)], true), Some(Container), "it has not decided");
+        assert_eq!(which(&[container, said(Vm, Supported, true)], true), Some(Container), "by older tests");
+        assert_eq!(which(&[container, said(Vm, Unsupported, true)], true), Some(Vm), "a failure stands");
+        assert_eq!(which(&[said(Container, Unsupported, false), said(Vm, Supported, true)], true), Some(Container));
+        let other = Said { is_newest: false, ..machine };
+        assert_eq!((which(&[container, other], true), which(&[container, other], false)), (Some(Container), Some(Vm)));
+        assert_eq!(which(&[], true), None);
+    }
+}
