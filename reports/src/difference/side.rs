@@ -8,7 +8,6 @@ use crate::standing::{Recorded, Standings};
 use crate::verdict::Judgement;
 use crate::verdict::agreement::recorded_failure;
 use model::package::{PackageName, PackageVersion};
-use model::verified::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Outcome;

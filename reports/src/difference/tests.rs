@@ -35,7 +35,7 @@ fn a_run_is_no_different_from_itself() {
     let difference = between(&run(|_| None), &run(|_| None));
     assert_eq!((difference.verdicts.as_slice(), difference.packages.as_slice()), (&[][..], &[][..]));
     assert_eq!(states(&difference), [TDX_IS_MISSING]);
-    assert!(!difference.is_worse());
+    assert_eq!(difference.effect(), Effect::None);
 }
 
 #[test]
@@ -157,12 +157,12 @@ fn a_run_is_held_against_the_record() {
 fn a_cause_that_the_record_has_cut_is_known() {
     let long = format!("refused: {}", "a long reason ".repeat(40));
     let matrix = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long))));
-    let entries = crate::views::record::verified_entries(&crate::sample::standings(&matrix)).0;
+    let entries = crate::views::record::verified_entries(&standings(&matrix)).0;
     let entries: Vec<_> = entries.into_iter().map(|(_, entry)| entry).collect();
     let difference = Difference::beside_record(&beside(&matrix, &entries), "b");
     let known: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();
     assert_eq!(known, [SignatureState::Known, SignatureState::Known], "{difference:?}");
-    assert!(!difference.is_worse());
+    assert_eq!(difference.effect(), Effect::None);
     let other = judged(&run(|test| (test == BLK).then(|| fail(Component::Kernel, &long.replace("long", "short")))));
     let difference = Difference::beside_record(&beside(&other, &entries), "b");
     let states: Vec<SignatureState> = difference.signatures.iter().map(|turn| turn.state).collect();

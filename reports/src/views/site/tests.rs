@@ -244,7 +244,7 @@ fn verdicts_are_those_of_the_last_run_that_judged_them() {
     assert_eq!(verdict(&runs[1..]), (Verdict::Unsupported, "2026-07-27".to_owned(), 2, 2));
     assert_eq!(verdict(&runs), (Verdict::Supported, "2026-07-28".to_owned(), 3, 3), "in the order of time");
     let mut killed = of_day(4, |test| (test == QMP).then(|| fail(Component::Qemu, "no reply")));
-    killed.ending = crate::run::RunEnding::Killed;
+    killed.ending = RunEnding::Killed;
     let with = [runs, vec![killed]].concat();
     assert_eq!(verdict(&with).0, Verdict::Supported, "a run without an end does not count");
     for (candidate, shaped) in [(true, false), (false, true)] {
