@@ -238,7 +238,7 @@ mod tests {
             (&[(MAIN, "data-dir: /a/../b\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
             (
                 &[(ONE, "my-secret\n")],
-                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is no map in YAML: mend it, it may"),
+                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is no map in YAML: mend it, because"),
             ),
         ];
         for (files, expected) in cases {
