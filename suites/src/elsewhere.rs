@@ -2,7 +2,7 @@
 //! harness itself does to a guest there.
 
 use crate::capability::{Area, Capability};
-use crate::test::{Place, Test};
+use crate::test::{Place, Test, Untold};
 use model::arch::Arch;
 
 /// What a guest is started with, which was read of Kata on each architecture (`harness/qemu/src/argv/arch.rs`), and what
@@ -32,18 +32,6 @@ const READ_OF_EACH: [Capability; 17] = [
     Capability::VmmLongArguments,
     Capability::VmmImageBlk,
 ];
-
-/// Where a test says nothing, whatever it proves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untold {
-    /// Anywhere but on x86_64: what it expects was read of Kata there alone.
-    Elsewhere,
-    /// On POWER: the harness's serial line is the first terminal of a guest there, so that Kata's console is the second.
-    OnPower,
-    /// On IBM Z: Kata gives no device for random numbers to guests there (`CreateVM` in
-    /// src/runtime/virtcontainers/qemu.go@3.32.0).
-    OnZ,
-}
 
 /// Why a test says nothing of releases of an architecture; `None` where it does.
 pub fn untold(test: &Test, arch: Arch) -> Option<String> {

@@ -6,12 +6,11 @@
 
 use crate::capability::Capability;
 use crate::docs::doc_of;
-use crate::elsewhere::Untold;
 use crate::environment::Environment;
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
 use crate::share::{Share, served_by};
-use crate::test::{Body, Need, Place, Suite, Test};
+use crate::test::{Body, Need, Place, Suite, Test, Untold};
 use crate::under::Names;
 use model::profile::{DaemonSetting, ModuleUse};
 

@@ -15,7 +15,6 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
-use crate::elsewhere::Untold;
 use crate::environment::{Containers, Effort, Environment, EnvironmentSide, Machine, Pair, Site};
 use crate::outcome::Component;
 use crate::reproducer::Reproducer;
@@ -133,6 +132,18 @@ impl Need {
 
 /// How many times as long a test of random work may take with all the effort there is.
 const THOROUGH: u32 = 10;
+
+/// Where a test says nothing, whatever it proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// Anywhere but on x86_64: what it expects was read of Kata there alone.
+    Elsewhere,
+    /// On POWER: the harness's serial line is the first terminal of a guest there, so that Kata's console is the second.
+    OnPower,
+    /// On IBM Z: Kata gives no device for random numbers to guests there (`CreateVM` in
+    /// src/runtime/virtcontainers/qemu.go@3.32.0).
+    OnZ,
+}
 
 /// One named check.
 #[derive(Debug, Clone)]

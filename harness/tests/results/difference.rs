@@ -9,7 +9,7 @@ use suites::outcome::{Component, Failure, Outcome};
 
 const CELL: &str = "ubuntu:24.04/x86_64/container";
 const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
-const FAILS: &str = " fs.virtio-fs: unsupported";
+const FAILS: &str = " fs.virtio-fs:\n        verdict: unsupported";
 const SHOWN: &str = " fs.virtio-fs: supported";
 const DAY: i64 = 24 * 60 * 60;
 

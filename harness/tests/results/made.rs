@@ -124,12 +124,12 @@ pub(crate) fn make(folder: &Path, made: &Made<'_>) {
             profiles: vec![PROFILE.to_owned()],
             cells: vec![cell.clone()],
             planned: [(cell.clone(), 2)].into(),
-            filter: (made.end == End::Passes).then(|| PASSES.to_owned()),
+            filter: matches!(made.end, End::Passes | End::Lost).then(|| PASSES.to_owned()),
             candidate: false,
             shaped: made.shaped,
             options: if made.shaped { vec!["--mirror-key".to_owned()] } else { Vec::new() },
             facts: Some(RunFacts {
-                filter: (made.end == End::Passes).then(|| RunFilter::Matching(PASSES.to_owned())),
+                filter: matches!(made.end, End::Passes | End::Lost).then(|| RunFilter::Matching(PASSES.to_owned())),
                 has_callers_keys: made.shaped,
                 strict: made.strict,
                 ..RunFacts::default()

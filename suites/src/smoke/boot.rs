@@ -5,11 +5,11 @@ use super::guest_files::{memory_kib, read};
 use super::hotplug::waits::Wait;
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
-use crate::elsewhere::Untold;
 use crate::ensure;
 use crate::environment::{Machine, Question};
 use crate::reproducer::{GuestCommands, Reproducer};
 use crate::row::{Row, row};
+use crate::test::Untold;
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("boot.rs");

@@ -1,9 +1,11 @@
 //! What `show` prints.
 
 mod answer;
+mod named;
 mod recorded;
 
-pub(super) use recorded::{OLDER_TESTS, ago, named};
+pub(super) use named::named;
+pub(super) use recorded::{OLDER_TESTS, ago};
 
 use super::support::Support;
 use super::system::{self, BorrowedRecord, GlobalArguments, release_json};

@@ -347,7 +347,7 @@ fn a_disk_that_is_mounted_in_a_root_is_the_roots() {
     let refused = scratch.install("kq-big", Duration::ZERO);
     unmount(&at);
     let said = refused.expect_err("it cannot be told whose that is").to_string();
-    assert!(said.contains("/root/usr is also at "), "{said}");
+    assert!(said.contains("/root/usr is also mounted at "), "{said}");
 }
 
 #[test]

@@ -7,12 +7,11 @@ use super::waits::{Wait, within};
 use super::{CONTAINERS, DEVICE, FOR_ROOT_PORT, VIRTIO_BLK, behind, thing_of};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
-use crate::elsewhere::Untold;
 use crate::ensure;
 use crate::environment::{EnvironmentSide, Machine, Question, Setting};
 use crate::row::{Row, row};
 use crate::smoke::guest_files::{list, load, read};
-use crate::test::{Need, Place};
+use crate::test::{Need, Place, Untold};
 use crate::under;
 use model::profile::{ModuleUse, Runtime};
 

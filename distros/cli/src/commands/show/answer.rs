@@ -3,7 +3,7 @@
 //! It is the reports' answer (`reports::standing::answer`): of each capability that Kata needs that counts which was measured
 //! with the newest packages, and of several environments the one that shows most.
 
-use super::recorded::named;
+use super::named::named;
 use jiff::civil::Date;
 use model::capability::Capability;
 use model::component::Component;

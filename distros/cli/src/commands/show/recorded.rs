@@ -1,6 +1,7 @@
 //! What `show` prints of what was verified: for each profile whether Kata can run, and what is not supported.
 
 use super::answer::answer;
+use super::named::named;
 use jiff::civil::Date;
 use model::capability::Capability;
 use model::package::{PackageName, PackageVersion};
@@ -10,8 +11,6 @@ use model::verified::{Verdict, VerifiedCapability, VerifiedEntry, joined};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What is named in one line; the rest is counted.
-const MOST_NAMED: usize = 3;
 /// The columns that a table may take; what has more runs is continued below.
 const WIDTH: usize = 100;
 
@@ -145,14 +144,6 @@ fn here(entries: &[&VerifiedEntry], installed: &InstalledVersions) -> Option<Str
     }
 }
 
-/// A few of what there is; the rest is counted.
-pub(in crate::commands) fn named(all: &[&str]) -> String {
-    match all.len().saturating_sub(MOST_NAMED) {
-        0 => all.join(", "),
-        more => format!("{} and {more} more", all[..MOST_NAMED].join(", ")),
-    }
-}
-
 /// How long ago a day was, for the end of a sentence.
 pub(in crate::commands) fn ago(tested: Date, today: Date) -> String {
     let age = age(tested, today);
@@ -265,11 +256,5 @@ pub(super) mod tests {
             (rows.clone().count(), rows.flat_map(str::split_whitespace).filter(|word| *word == "unsupported").count())
         };
         assert_eq!(words("vmm.boot "), (3, 9));
-    }
-
-    #[test]
-    fn of_many_a_few_are_named() {
-        assert_eq!(named(&["a", "b", "c"]), "a, b, c");
-        assert_eq!(named(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
     }
 }
