@@ -153,7 +153,7 @@ fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
 #[test]
 fn an_unknown_test_is_told_with_the_nearest() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
-    error: no test has `rename_is_atomik` in its name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    error: no test has `rename_is_atomik` in its id, and no capability that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
 }
@@ -340,7 +340,7 @@ fn plan_says_why_a_release_cannot_be_brought_up() {
 #[test]
 fn a_test_of_another_profile_is_not_silently_nothing() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
-    error: no test with `virtio_9p` in its name applies under go-3.29
+    error: no test that `virtio_9p` chooses applies under go-3.29
     exit 2
     ");
 }
@@ -639,7 +639,7 @@ fn list_can_be_narrowed() {
     exit 0
     ");
     assert_snapshot!(said(&["list", "--test", "rename_is_atomik"]), @r"
-    error: no test has `rename_is_atomik` in its name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    error: no test has `rename_is_atomik` in its id, and no capability that name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
     exit 2
     ");
 }

@@ -22,6 +22,13 @@ pub fn find(id: &str) -> Option<&'static Test> {
     tests().iter().find(|t| t.id == id)
 }
 
+/// Whether a filter chooses a test: it is part of the test's id, or the name of a capability that the test proves.
+///
+/// A capability's name, such as `vmm.vsock`, has a dot, and no test's id has one.
+pub fn chooses(filter: &str, test: &Test) -> bool {
+    test.id.contains(filter) || test.proves.iter().any(|capability| capability.name() == filter)
+}
+
 /// The body of a test.
 pub fn body(test: &Test) -> Option<Body> {
     let row = match test.suite {
@@ -51,6 +58,17 @@ mod tests {
                 assert!(ids.contains(blocker.as_str()), "{} is blocked by the unknown {blocker}", test.id);
             }
         }
+    }
+
+    #[test]
+    fn a_filter_is_a_part_of_an_id_or_the_name_of_a_capability() {
+        let chosen = |filter: &str| tests().iter().filter(|test| chooses(filter, test)).collect::<Vec<&Test>>();
+        let vsock = chosen("vmm.vsock");
+        assert!(!vsock.is_empty() && vsock.iter().all(|test| test.proves.contains(&Capability::VmmVsock)));
+        assert_eq!(vsock.len(), tests().iter().filter(|test| test.proves.contains(&Capability::VmmVsock)).count());
+        assert!(chosen("rename_is_atomic").iter().all(|test| test.id.contains("rename_is_atomic")));
+        assert!(chosen("vmm.vsoc").is_empty(), "part of a capability's name is no filter");
+        assert!(tests().iter().all(|test| !test.id.contains('.')), "an id with a dot could be a capability's name");
     }
 
     #[test]

@@ -207,7 +207,8 @@ pub(super) struct RunArguments {
     /// tried besides, in virtual machines.
     #[arg(long = "component", value_name = "NAME=PATH|NAME@RELEASE")]
     pub components: Vec<String>,
-    /// Run only tests whose id contains this, and the tests that can block them; what they prove whole can be written back.
+    /// Run only tests whose id contains this, or that prove the capability of this name (vmm.vsock), and the tests that can
+    /// block them; what they prove whole can be written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
     /// Run only the cells whose entry in the record is stale, as `kata-qualify stale` says; none, if nothing is.

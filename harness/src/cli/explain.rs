@@ -12,11 +12,11 @@ use suites::reproducer::Reproducer;
 
 /// Lists tests, capabilities, profiles or releases.
 pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
-    let keep = |name: &str| what.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
     let mut rows: Vec<(String, String, Value)> = Vec::new();
     match what.what {
         ListWhat::Tests => {
-            for test in catalogue::tests() {
+            let chosen = |test: &&Test| what.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
+            for test in catalogue::tests().iter().filter(chosen) {
                 let first = test.property();
                 let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
                 let value = json!({
@@ -55,7 +55,9 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
             }
         }
     }
-    rows.retain(|(name, _, _)| keep(name));
+    if what.what != ListWhat::Tests {
+        rows.retain(|(name, _, _)| what.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())));
+    }
     if rows.is_empty() {
         let filter = what.filter.clone().unwrap_or_default();
         return Err(match what.what {

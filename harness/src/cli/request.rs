@@ -34,6 +34,7 @@ use reports::journal::Environment;
 use root::Root;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use suites::capability::Capability;
 use suites::catalogue;
 use suites::environment::Effort;
 
@@ -165,15 +166,15 @@ pub(super) fn named(targets: &[String], database: &Database, arch: Arch) -> Resu
     Ok(all)
 }
 
-/// That part of a test's name chooses one that applies under the profiles.
+/// Checks that the filter chooses a test that applies under the profiles.
 fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> {
-    let chosen = |t: &&catalogue::Test| t.id.contains(filter);
+    let chosen = |t: &&catalogue::Test| catalogue::chooses(filter, t);
     if !catalogue::tests().iter().any(|t| chosen(&t)) {
         return Err(no_such_test(filter));
     }
     if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
         let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
-        return Err(UsageError(format!("no test with `{filter}` in its name applies under {}", names.join(", "))));
+        return Err(UsageError(format!("no test that `{filter}` chooses applies under {}", names.join(", "))));
     }
     Ok(())
 }
@@ -335,9 +336,11 @@ pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
 /// The error that no test has this in its id; it names the nearest one.
 pub(super) fn no_such_test(filter: &str) -> UsageError {
     let distance = |name: &str| strsim::damerau_levenshtein(name, filter);
-    let nearest = catalogue::tests().iter().min_by_key(|t| distance(&t.id).min(distance(t.name)));
-    let hint = nearest.map(|t| format!("; the nearest is {}", t.id)).unwrap_or_default();
-    UsageError(format!("no test has `{filter}` in its name{hint} (`kata-qualify list` shows all)"))
+    let tests = catalogue::tests().iter().map(|t| (distance(&t.id).min(distance(t.name)), t.id.as_str()));
+    let capabilities = Capability::ALL.iter().map(|c| (distance(c.name()), c.name()));
+    let nearest = tests.chain(capabilities).min_by_key(|(distance, _)| *distance);
+    let hint = nearest.map(|(_, name)| format!("; the nearest is {name}")).unwrap_or_default();
+    UsageError(format!("no test has `{filter}` in its id, and no capability that name{hint} (`kata-qualify list` shows all)"))
 }
 
 /// The output folder. One that is not empty is refused, because its journal belongs to another run.

@@ -8,7 +8,7 @@ use model::profile::Profile;
 use model::release::Release;
 use reports::journal::{CellId, Environment, Event, Writer};
 use reports::resume::{self, Begun, NotBegun};
-use suites::catalogue::Test;
+use suites::catalogue::{self, Test};
 
 /// The journal of a new run, or of the one that goes on, with what that did before.
 pub(super) fn open(request: &Request) -> anyhow::Result<(Writer, Option<Begun>)> {
@@ -65,7 +65,7 @@ pub(super) fn is_left(cell: &Cell) -> bool {
 ///
 /// `kvm` is whether containers may be given it.
 pub(super) fn cells(request: &Request, before: Option<&Begun>, kvm: bool, progress: &Progress) -> Vec<Cell> {
-    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
+    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|filter| catalogue::chooses(filter, test));
     request
         .releases
         .iter()
