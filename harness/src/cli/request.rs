@@ -340,7 +340,9 @@ pub(super) fn no_such_test(filter: &str) -> UsageError {
     let capabilities = Capability::ALL.iter().map(|c| (distance(c.name()), c.name()));
     let nearest = tests.chain(capabilities).min_by_key(|(distance, _)| *distance);
     let hint = nearest.map(|(_, name)| format!("; the nearest is {name}")).unwrap_or_default();
-    UsageError(format!("no test has `{filter}` in its id, and no capability that name{hint} (`kata-qualify list` shows all)"))
+    UsageError(format!(
+        "no test has `{filter}` in its id, and no capability that name{hint} (`kata-qualify list` shows all)"
+    ))
 }
 
 /// The output folder. One that is not empty is refused, because its journal belongs to another run.
