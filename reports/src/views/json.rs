@@ -146,6 +146,8 @@ struct Cell<'a> {
     millis: Option<u64>,
     /// Whether work on it was completed.
     complete: bool,
+    /// The filter of the cell's tests; null when all were asked for. In a merged run cells can differ in it.
+    filter: Option<String>,
     /// Milliseconds by phase.
     phases: &'a BTreeMap<Phase, u64>,
     /// Why it could not go on; never the distro's fault.
@@ -300,6 +302,7 @@ fn cell<'a>(standing: &'a CellStanding<'_>) -> Cell<'a> {
         started: cell.started,
         millis: cell.millis,
         complete: cell.complete,
+        filter: cell.filter.as_ref().map(ToString::to_string),
         phases: &cell.phases,
         errors: &cell.errors,
         facts: cell.facts.as_ref(),
