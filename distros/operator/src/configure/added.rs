@@ -21,8 +21,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
-/// Numbers tried for the new file's name; every name sorts right behind kata-osinfo's file, with no other file between
-/// them.
+/// Numbers tried for the new file's name; every name sorts next to kata-osinfo's file, with no other file between them.
 const NUMBERS: RangeInclusive<u32> = 1..=9;
 
 /// Maximum number of changed lines in a message.
