@@ -152,7 +152,7 @@ pub(super) fn all(root: &Root, state: &State, by_force: &dyn Fn(&PathBuf) -> boo
         // A file that cannot be read is reported when it is written.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == FileState::Foreign {
-            // An interrupted call may not have written the current text yet.
+            // An interrupted call may have left kata-osinfo's earlier text in the file.
             let earlier = state.earlier.get(&file.path).map(|text| FileChange { after: text.clone(), ..file.clone() });
             let of = |file: &FileChange, force| ForeignAdditions::of(root, state, file, &now, &all, force);
             let added = of(file, false).or_else(|| of(&earlier?, false)).or_else(|| of(file, by_force(&file.path)));

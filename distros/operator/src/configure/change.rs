@@ -168,7 +168,7 @@ pub(super) struct PendingFile {
     pub(super) place: Option<PinnedPath>,
     /// The file's content now.
     pub(super) now: Option<FileContents>,
-    /// Whether an object that is not a regular file stands in the way.
+    /// Whether something that cannot be read, such as a FIFO or a huge file, stands in the way.
     pub(super) blocked: bool,
     /// Whether the current content is first saved next to the file.
     pub(super) aside: bool,

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 pub struct HandlerChoice {
     /// The container manager.
     pub handler: Handler,
-    /// containerd's main file, if it is not the default one.
+    /// containerd's main file; `None` to use the one that is found on the machine.
     pub config: Option<PathBuf>,
     /// containerd's version, if known.
     pub version: Option<ContainerdVersion>,
