@@ -40,7 +40,7 @@ pub enum Boot {
 pub struct KataConfiguration {
     /// The profile's name.
     pub profile: String,
-    /// Which runtime reads it.
+    /// The runtime that reads the configuration.
     pub runtime: Runtime,
     /// The version of Kata.
     pub kata: KataVersion,
@@ -105,7 +105,7 @@ pub struct MissingComponent {
     pub path: Option<String>,
 }
 
-/// Why there is no configuration.
+/// Reasons why there is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
 pub enum PlanError {

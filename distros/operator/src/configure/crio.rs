@@ -303,7 +303,7 @@ fn merged(all: &[File]) -> Map<String, Value> {
     merged
 }
 
-/// A later file's values replace earlier ones; a runtime is replaced as a whole.
+/// Merges a later file's values over earlier ones; a runtime is replaced as a whole.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>, depth: usize) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {

@@ -18,7 +18,7 @@ pub enum Handler {
     Crio,
 }
 
-/// Why there is no handler.
+/// Reasons why there is no handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
     /// Kata itself is not installed.

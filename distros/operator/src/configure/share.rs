@@ -100,7 +100,7 @@ pub struct ShareChoice {
 }
 
 impl ShareChoice {
-    /// The choice of a caller who wants no share.
+    /// Returns the choice of a caller who wants no share.
     pub(super) fn none() -> ShareChoice {
         ShareChoice { share: Some(SharedFs::None), evidence: Vec::new(), passed_over: Vec::new() }
     }

@@ -252,7 +252,7 @@ pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Re
 
 /// Sets aside a damaged state, or any other file of this name, so that findings can be recorded in its place.
 ///
-/// Returns its new name, in the same folder.
+/// Returns its new name, in the same directory.
 ///
 /// # Errors
 ///
@@ -263,7 +263,7 @@ pub fn set_aside(root: &Root, _lock: &Lock) -> Result<Option<String>, ChangeErro
 
 /// Sets aside a non-directory that stands in the place of the state's directory: without it the lock cannot be taken.
 ///
-/// Returns its new name, in the same folder.
+/// Returns its new name, in the same directory.
 ///
 /// # Errors
 ///

@@ -154,7 +154,7 @@ fn is_known(mode: &str, c: &KataConfiguration) -> bool {
 /// The first version in which the Go runtime accepts `metadata`.
 const METADATA: KataVersion = KataVersion::new(3, 20, 0);
 
-/// Returns their list, extended by the elements that only ours has.
+/// Returns `theirs`, extended by the elements that only `ours` has.
 pub(super) fn joined(theirs: &Value, ours: &Value) -> Value {
     let (Some(theirs), Some(ours)) = (theirs.as_array(), ours.as_array()) else { return ours.clone() };
     let new = ours.iter().filter(|item| !theirs.contains(item));
@@ -210,7 +210,7 @@ const AFTER_O: [&str; 11] = [
     "xattrmap",
 ];
 
-/// Returns their options, in a form that the daemon accepts, followed by those of ours that theirs do not set.
+/// Returns `theirs`, in a form that the daemon accepts, followed by those options of `ours` that `theirs` does not set.
 fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<String> {
     let found = options(theirs);
     let new: Vec<DaemonOption> =

@@ -50,7 +50,7 @@ impl File {
         self.plugins.contains_key(plugin)
     }
 
-    /// The handlers in one plugin's section.
+    /// Returns the handlers in one plugin's section.
     pub(super) fn runtimes(&self, plugin: &str) -> Option<&Map<String, Value>> {
         self.plugins.get(plugin)?.get("containerd")?.get("runtimes")?.as_object()
     }
@@ -152,7 +152,7 @@ pub(super) enum LoadError {
 ///
 /// # Errors
 ///
-/// Why containerd would not start.
+/// The reason why containerd would not start.
 pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<Vec<File>, LoadError> {
     let mut all = Vec::new();
     let mut seen = BTreeSet::new();
@@ -237,7 +237,7 @@ fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> 
 ///
 /// # Errors
 ///
-/// Why containerd would not start.
+/// The reason why containerd would not start.
 pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError> {
     let newest = loading.newest();
     // containerd 2 starts with its own version, and a file's version replaces that; a file below version 2 does not.

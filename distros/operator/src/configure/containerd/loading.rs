@@ -14,7 +14,7 @@ pub struct ContainerdVersion {
 }
 
 impl ContainerdVersion {
-    /// The version with these numbers; it needs at least two.
+    /// Returns the version with these numbers, of which at least two are needed.
     pub fn of_numbers(numbers: &[u32]) -> Option<ContainerdVersion> {
         let [major, minor, rest @ ..] = numbers else { return None };
         Some(ContainerdVersion { major: *major, minor: *minor, patch: rest.first().copied() })

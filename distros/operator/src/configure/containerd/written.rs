@@ -147,7 +147,7 @@ impl ContainerdHandler {
 ///
 /// # Errors
 ///
-/// Why containerd would not start.
+/// The reason why containerd would not start.
 pub(super) fn loaded(
     root: &Root,
     replaced: &Replaced,

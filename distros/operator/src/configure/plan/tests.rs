@@ -21,7 +21,7 @@ releases:
   - version: 1
 ";
 
-/// The head of an entry of `verified:`, to which the entry's capabilities are appended.
+/// Returns the head of an entry of `verified:`, to which the entry's capabilities are appended.
 fn entry(profile: &str, environment: &str, capabilities: &str) -> String {
     format!(
         "  - release: \"1\"\n    arch: x86_64\n    profile: {profile}\n    environment: {environment}\n    basis: emulated\n    tested: 2026-11-21\n    harness: \"0.1.0\"\n    test-set: abc\n    versions: {{qemu-kvm: \"9\", virtiofsd: \"1.13\", kernel: \"6\"}}\n    capabilities:\n{capabilities}"
@@ -37,7 +37,7 @@ fn record(text: &str) -> Record {
     record
 }
 
-/// An inventory with every component, and a QEMU with io_uring.
+/// Returns an inventory with every component, and a QEMU with io_uring.
 fn all() -> Inventory {
     Inventory {
         hypervisor: Some("/usr/libexec/qemu-kvm".into()),

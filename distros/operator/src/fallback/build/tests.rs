@@ -31,8 +31,8 @@ fn what_is_built_from_bookworm_has_its_rustc_too() {
     assert_eq!(of("debian", "13"), (with_its_own, false));
 }
 
-/// Whatever the record contains, the script consists of kata-osinfo's commands, comments, and the record between its
-/// delimiters.
+/// The script consists of kata-osinfo's commands, comments, and the record between its delimiters, whatever the record
+/// contains.
 #[test]
 fn nothing_of_a_record_becomes_a_command() {
     let release = Release {
