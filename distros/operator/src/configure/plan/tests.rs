@@ -28,7 +28,7 @@ fn entry(profile: &str, environment: &str, capabilities: &str) -> String {
     )
 }
 
-/// A record, to which verified entries are appended after `verified:`.
+/// Parses a record, and the verified entries that follow `verified:`.
 fn record(text: &str) -> Record {
     let (text, verified) = text.split_once("verified:\n").unwrap_or((text, ""));
     let mut record = Record::parse(Path::new("mini.yaml"), text).unwrap();
