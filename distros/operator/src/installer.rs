@@ -4,15 +4,15 @@
 //! they have not been tried. No shell is involved, no questions are asked, and no package is removed to make room.
 //!
 //! - The program is the root's own package manager with the root as its `/`, or this machine's with its option for
-//! another root. From outside, it takes the root's configuration as data, by a list of keys, and runs none of its
-//! hooks, solvers, plugins and downloaders.
+//!   another root. From outside, it takes the root's configuration as data, by a list of keys, and runs none of its
+//!   hooks, solvers, plugins and downloaders.
 //! - On any root but the running system, it works in a sandbox ([`crate::process::sandbox`]): its root user has no
-//! rights on this machine, it may write to that root only, has a network only while it fetches, and ends with this
-//! process. Without a sandbox, nothing is run. On the running system it is not confined, and outlives this process.
+//!   rights on this machine, it may write to that root only, has a network only while it fetches, and ends with this
+//!   process. Without a sandbox, nothing is run. On the running system it is not confined, and outlives this process.
 //! - A dry run has no network, and for apt and pacman the root is read-only; changes that it then cannot report are
-//! left out.
+//!   left out.
 //! - Locks are waited for, failures are distinguished by messages in the C locale (each program's messages are listed
-//! in its own module below `failure`), and afterwards the packages are checked to be installed.
+//!   in its own module below `failure`), and afterwards the packages are checked to be installed.
 //! - Packages that the record only assumes are not installed unless that is allowed.
 
 mod claim;

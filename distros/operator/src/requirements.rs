@@ -21,7 +21,7 @@ pub struct Requirement {
     pub kind: &'static str,
     /// The required name or value: `vhost-user-fs-pci`.
     pub what: String,
-    /// Whether a verdict depends on it; otherwise it is a documented minimum for information only.
+    /// Whether the requirement is binding; otherwise it is a documented minimum that only informs.
     pub binding: bool,
     /// The reason, if the name does not say it.
     pub why: Option<String>,

@@ -109,6 +109,7 @@ fn rests_on_a_manager(capability: Capability) -> bool {
 /// requested.
 ///
 /// # Errors
+///
 /// Fails if the package database cannot be queried.
 pub fn standing(
     entry: &VerifiedEntry,

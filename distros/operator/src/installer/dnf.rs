@@ -137,7 +137,7 @@ impl InstallerProgram for DnfInstaller {
     /// Parses the transaction table: sections with lines of name, architecture, version, repository, size.
     ///
     /// This is the output of dnf 4.14 of Debian 12 in the tests of the installers. The format of dnf5, whose last
-    /// heading ends with a colon, is taken from its source: no dnf5 was run.
+    /// heading ends with a colon, is not tested: no dnf5 was run.
     fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
         // Answering its question with no makes dnf exit with 1.

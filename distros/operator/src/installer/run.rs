@@ -198,7 +198,7 @@ pub fn install(
                 lock.pause(failure, options)?
             }
             Err(InstallError::Failed(_)) if options.refresh => break None,
-            // The simulation reported no changes either.
+            // The present package lists did not suffice for the simulation either.
             Ok(plan) if plan.changes.is_none() && plan.exercised && plan.place != InstallerLocation::Nowhere => {
                 break None;
             }

@@ -19,7 +19,7 @@ const STATUS: &str = "/var/lib/dpkg/status";
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
 
-/// Maximum size of one package's file list, in bytes; a kernel's is one MiB.
+/// Maximum size of one package's file list, in bytes; a kernel's list has 1 MiB.
 const MAX_LIST: u64 = 64 << 20;
 /// Maximum size of all lists read for one query, in bytes.
 const MAX_LISTS: u64 = 1 << 30;

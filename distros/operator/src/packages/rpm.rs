@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// In /var on older systems, in /usr on image-based and newer ones.
+/// In /var/lib/rpm on older systems, below /usr on image-based and newer ones.
 ///
 /// `Packages` belongs to Berkeley DB, `Packages.db` to ndb, and `rpmdb.sqlite` to the backend introduced in rpm 4.16.
 pub(super) const FILES: &[&str] = &[

@@ -54,7 +54,7 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
 ///
 /// # Errors
 ///
-/// What the operating system refused.
+/// The error of the operating system.
 pub(crate) fn give_to_reader(path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
