@@ -243,8 +243,8 @@ mod tests {
     fn the_order_is_that_of_the_roots_package_manager() {
         let beside = ["boot/vmlinuz-7.2~rc1", "boot/vmlinuz-7.2"];
         assert_eq!(Tree::with(&beside).newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2"));
-        // For rpm, a caret comes after the end and before a dot; for dpkg it is an ordinary character, which comes after
-        // a dot.
+        // For rpm, a caret comes after the end and before a dot; for dpkg it is an ordinary character, which comes
+        // after a dot.
         let tree = Tree::with(&["boot/vmlinuz-7.2^1", "boot/vmlinuz-7.2.1"]);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2^1"));
         tree.write("usr/lib/sysimage/rpm/rpmdb.sqlite", "");

@@ -1,4 +1,5 @@
-//! Messages common to dnf and zypper, because both pass on rpm's: rpm 4.18 of Debian 12, and rpm's own messages up to 6.0.
+//! Messages common to dnf and zypper, because both pass on rpm's: those of rpm 4.18 of Debian 12, and rpm's own up to
+//! 6.0.
 
 /// Messages about a full disk.
 pub(super) const DISK_FULL: &[&str] = &[
