@@ -1,6 +1,6 @@
-//! What of a release is installed in a root: where, which version, by which package.
+//! Checks which components of a release are installed in a root: path, version, and owning package.
 //!
-//! Versions come from the package databases alone (`packages`): a call that reads runs no program of the root, unless
+//! Versions come from the package databases alone (`packages`): a read-only call runs no program of the root, unless
 //! [`ask`] is called.
 
 use crate::kernel_image::newest;
@@ -16,58 +16,58 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A component of a release as the record has it, with the confidence of each fact.
+/// A component of a release as stated by the record, with the confidence of each fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StatedComponent {
-    /// What it is.
+    /// The kind of component.
     pub kind: ComponentKind,
     /// `qemu`, `virtio-fs`, `linux`, `containerd`.
     pub name: String,
-    /// Whether it is packaged for the architecture at all; where it is not, nothing below says anything.
+    /// Whether it is packaged for the architecture at all; if not, the fields below are meaningless.
     pub packaged: bool,
-    /// The VMM that brings a filesystem without packages and daemon of its own.
+    /// The VMM that includes this filesystem, if the filesystem has neither packages nor a daemon of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<Box<StatedComponent>>,
-    /// Packages to install; `None` where the record says that nobody knows.
+    /// Packages to install; `None` if the record marks them as unknown.
     pub packages: Option<Vec<PackageName>>,
-    /// How well the packages are known.
+    /// Confidence of the packages.
     pub packages_confidence: Confidence,
-    /// The binary's path, or the kernel image's pattern; `None` if there is none or it is not known.
+    /// The binary's path, or the kernel image's pattern; `None` if there is none or it is unknown.
     pub path: Option<String>,
-    /// How well the path is known.
+    /// Confidence of the path.
     pub path_confidence: Confidence,
 }
 
 impl StatedComponent {
-    /// What a record's fact about the path is called: `vmm qemu path`, `kernel linux image`.
+    /// Returns the subject of the record's fact about the path: `vmm qemu path`, `kernel linux image`.
     pub fn path_subject(&self) -> FactSubject {
         FactSubject::Path(self.kind, self.name.clone())
     }
 }
 
-/// Whether a component can be used; where it cannot, or nobody can tell, why.
+/// Whether a component can be used, or the reason why it cannot or why that is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {
-    /// The file that the record names is there, or all packages where it names none.
+    /// The file that the record names exists, or all packages are installed if the record names no file.
     Installed,
-    /// It is not.
+    /// The file or a package is missing.
     NotInstalled,
     /// The distro does not package it for this architecture.
     NotPackaged,
-    /// It may be there: a folder on the way to it cannot be looked into, or what stands there cannot be read.
+    /// It may be installed, but a directory of its path cannot be searched, or the file cannot be read.
     Unreadable,
-    /// The record does not know where it would be.
+    /// The record does not know its path or packages.
     Unknown,
 }
 
 impl Presence {
-    /// Whether the answer is neither yes nor no.
+    /// Checks whether the answer is neither yes nor no.
     pub fn is_open(self) -> bool {
         matches!(self, Presence::NotPackaged | Presence::Unreadable | Presence::Unknown)
     }
 
-    /// In words.
+    /// Returns the presence in words.
     pub fn words(self) -> &'static str {
         match self {
             Presence::Installed => "installed",
@@ -79,31 +79,31 @@ impl Presence {
     }
 }
 
-/// A component as it is on a system.
+/// The state of a component on a system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ComponentStatus {
-    /// What it is.
+    /// The kind of component.
     pub kind: ComponentKind,
     /// Its name in the record.
     pub name: String,
     /// Whether it can be used.
     pub installed: bool,
-    /// The same with what is not known told apart from what is not there.
+    /// The same in more detail: an unknown state differs from a missing component.
     pub presence: Presence,
-    /// The file, or the newest kernel image.
+    /// Path of the file, or of the newest kernel image.
     pub path: Option<PathBuf>,
-    /// Where its links lead, if elsewhere.
+    /// Target of the path's links, if it differs.
     pub resolved: Option<PathBuf>,
     /// The package that owns the file.
     pub package: Option<Installed>,
-    /// The owner's version; a file that no package owns has none.
+    /// Version of the owning package; `None` for a file that no package owns.
     pub version: Option<PackageVersion>,
-    /// The record's packages, each with what is installed under that name or provides it.
+    /// The record's packages, each with the installed packages of that name or providing it.
     pub packages: Vec<WantedPackage>,
-    /// What is wrong.
+    /// The reason why it cannot be used.
     pub problem: Option<String>,
-    /// What the program says of itself, where it was asked.
+    /// The program's own answer, if it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub said: Option<ProgramAnswer>,
 }
@@ -112,9 +112,9 @@ pub struct ComponentStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProgramAnswer {
-    /// The first line that it printed.
+    /// The first line of its output.
     Version(String),
-    /// Why there is none.
+    /// The reason for having no version.
     Nothing(String),
 }
 
@@ -123,11 +123,11 @@ pub enum ProgramAnswer {
 pub struct WantedPackage {
     /// The name in the record.
     pub name: PackageName,
-    /// What is installed under that name, or provides it.
+    /// Installed packages of that name, or that provide it.
     pub installed: Vec<Installed>,
 }
 
-/// The components of a release, the preferred VMM and filesystem first of their kind.
+/// Returns the components of a release, the preferred VMM and filesystem first of their kind.
 pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedComponent> {
     let facts = record.facts(entry, arch);
     let mut all: Vec<StatedComponent> = Vec::new();
@@ -136,7 +136,7 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedCo
         let packages = fact(FactSubject::Packages(kind, name.clone()));
         let path = fact(FactSubject::Path(kind, name.clone()));
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
-        // Nothing of its own, or none as the record says: it comes with the VMM, and is not there without it.
+        // The record states no packages, or an empty list: the filesystem is part of the VMM, and missing without it.
         let has_none = packages.is_none_or(|fact| fact.values.as_ref().is_some_and(Vec::is_empty));
         let is_part = kind == ComponentKind::Fs && packaged && has_none && path.is_none();
         let vmm = || all.iter().filter(|s| s.kind == ComponentKind::Vmm).min_by_key(|s| !s.packaged).cloned();
@@ -146,7 +146,7 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedCo
             packaged,
             part_of,
             packages: record.packages_of(entry, arch, kind, &name),
-            // Nothing stated is nothing that could be wrong.
+            // A fact that is not stated cannot be wrong.
             packages_confidence: packages.map_or(Confidence::Measured, |f| f.confidence),
             path: path.and_then(StatedFact::value),
             path_confidence: path.map_or(Confidence::Measured, |f| f.confidence),
@@ -156,11 +156,11 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedCo
     all
 }
 
-/// Looks for one component; `manager` is the record's package manager, in whose order kernels are counted.
+/// Looks for one component; kernels are ordered by the rules of `manager`, the record's package manager.
 ///
 /// # Errors
 ///
-/// That the package database cannot be asked.
+/// Fails if the package database cannot be queried.
 pub fn component(
     root: &Root,
     manager: PackageManager,
@@ -213,7 +213,7 @@ pub fn component(
     let installed = presence == Presence::Installed;
     let version = match (&owner, &found) {
         (Some(owner), _) => Some(owner.version.clone()),
-        // Its own word would have to be asked for, and nothing of a root is run to look at it.
+        // Only the program itself could say its version, and no program of a root is run merely to check it.
         (None, Some(_)) => None,
         (None, None) => wanted.first().and_then(|w| w.installed.first()).map(|i| i.version.clone()),
     };
@@ -253,14 +253,14 @@ pub fn component(
     })
 }
 
-/// How long a program may take to say its version.
+/// Time limit for a program to print its version.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Characters of a version that are shown.
+/// Maximum number of characters shown of a version.
 const SHOWN: usize = 200;
 
-/// Asks a program for its version, which runs it: in its root, as nobody, without privileges or a network, in namespaces
-/// of its own, for 10 s at most; whatever it starts ends with it.
+/// Runs a program to ask for its version: in its root, as nobody, without privileges or a network, in its own
+/// namespaces, for 10 s at most; all processes that it starts end with it.
 pub fn ask(root: &Root, program: &Path) -> ProgramAnswer {
     let mut invocation = Invocation::new(program, &["--version"]);
     invocation.chroot = (!root.is_running_system()).then(|| root.path().to_owned());
@@ -279,16 +279,16 @@ pub fn ask(root: &Root, program: &Path) -> ProgramAnswer {
     }
 }
 
-/// A file at a path.
+/// Returns the path if it is a regular file.
 fn file(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
     let path = PathBuf::from(path);
     Ok(root.has_file(&path)?.then_some(path))
 }
 
-/// A program at a path.
+/// Returns the path if it is a program.
 ///
-/// A file that nobody can execute is none, and one of these that this user may not read either is not known: the same is
-/// told of it by `configure`, which reads it.
+/// A file that nobody can execute is no program. If this user may not read it either, the error is returned, as
+/// `configure`, which reads it, reports the same.
 fn program(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
     let path = PathBuf::from(path);
     if root.is_program(&path)? {

@@ -1,9 +1,8 @@
-//! Which record, and which release of it, a system is.
+//! Detects which record, and which of its releases, describes a system.
 //!
-//! os-release says it.
-//! Debian's testing and unstable have the same file and are told apart by apt's sources, or both are the answer.
-//! A system without a record of its own borrows a relative's, by `PLATFORM_ID` or `ID_LIKE`, and the answer says so; one
-//! that is unlike the relative that it names borrows nothing.
+//! The answer comes from os-release. Debian's testing and unstable have the same os-release: apt's sources distinguish
+//! them, otherwise the answer is both. A system without its own record borrows a relative's, by `PLATFORM_ID` or
+//! `ID_LIKE`, and the answer says so; a system that differs too much from the relative it names borrows nothing.
 
 mod apt_sources;
 mod built_for;
@@ -23,7 +22,7 @@ use root::{Root, RootError};
 use serde::Serialize;
 use std::path::Path;
 
-/// What a system says it is, and what that is here.
+/// A system's description of itself, and the matching record and releases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Detection {
@@ -35,27 +34,28 @@ pub struct Detection {
     pub codename: Option<String>,
     /// Its `PRETTY_NAME`.
     pub name: Option<String>,
-    /// The record that is meant, even where it has no such release.
+    /// The record that matches, even if it has no such release.
     pub distro: Option<String>,
     /// How the record was found.
     pub by: Option<FoundBy>,
-    /// The release; two where nothing tells them apart, as with Debian's testing and unstable; none where the record has none.
+    /// The releases: two if they cannot be distinguished, as with Debian's testing and unstable; none if the record has
+    /// no match.
     pub releases: Vec<Target>,
     /// How well the release fits.
     pub fit: Option<Fit>,
-    /// What the system is, where its os-release is that of the distro that it is built from.
+    /// The derivative, if the system has the os-release of the distro that it is built from.
     pub derivative: Option<Derivative>,
-    /// As which release a system counts that has no record of its own, and why: `as rhel:10, by ID_LIKE`.
+    /// The release that stands in for a system without its own record, and the reason: `as rhel:10, by ID_LIKE`.
     pub borrowed: Option<String>,
-    /// Why the record that os-release leads to is not the system's.
+    /// The reason why the record found by os-release does not apply to the system.
     pub refused: Option<String>,
-    /// Why a record that would come before what was found cannot be used: then what was found is no answer.
+    /// The reason why a record with precedence over the one found cannot be used; then the detection is no answer.
     #[serde(skip)]
     pub unusable: Option<String>,
 }
 
 impl Detection {
-    /// What the system is called before people: what it is a derivative as, else its `PRETTY_NAME`, else its id and version.
+    /// Returns the system's name for people: the derivative's name, else its `PRETTY_NAME`, else its id and version.
     pub fn pretty_name(&self) -> String {
         let derivative = self.derivative.map(|d| d.name.to_owned());
         derivative.or_else(|| self.name.clone()).unwrap_or_else(|| {
@@ -64,7 +64,7 @@ impl Detection {
         })
     }
 
-    /// [`Detection::borrowed`] of what was found.
+    /// Returns the text for [`Detection::borrowed`].
     fn borrowing(&self) -> Option<String> {
         let by = self.by?;
         let kernel = match &self.derivative {
@@ -81,16 +81,16 @@ impl Detection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FoundBy {
-    /// It is the record of this `ID`.
+    /// By a record for this `ID`.
     Id,
-    /// There is none; it is the record of the distro whose release `PLATFORM_ID` names.
+    /// There is no record for the `ID`; this record's distro is named by `PLATFORM_ID`.
     PlatformId,
-    /// There is none; it is the record of the closest relative in `ID_LIKE`.
+    /// There is no record for the `ID`; this record is of the closest relative in `ID_LIKE`.
     IdLike,
 }
 
 impl FoundBy {
-    /// The key of os-release that it was found by.
+    /// Returns the os-release key by which the record was found.
     fn key(self) -> &'static str {
         match self {
             FoundBy::Id => "ID",
@@ -104,11 +104,11 @@ impl FoundBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fit {
-    /// Its version, codename or alias is the system's.
+    /// The version, codename or alias equals the system's.
     Exact,
-    /// The record has the major version only: 9 for 9.4.
+    /// The record only has the major version: 9 for 9.4.
     Prefix,
-    /// The record has one release, which rolls.
+    /// The record has a single, rolling release.
     Rolling,
 }
 
@@ -116,7 +116,7 @@ pub enum Fit {
 ///
 /// # Errors
 ///
-/// That os-release, or what else tells the release, cannot be read; an unknown system is an answer.
+/// Fails if os-release, or another file that identifies the release, cannot be read; an unknown system is an answer.
 pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> {
     let os = OsRelease::read(root)?;
     let own = |name: &str| os.get(name).map(str::to_owned);
@@ -161,18 +161,20 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     Ok(detection)
 }
 
-/// What a release of the distro may be called; names of one step mean the system at once, an earlier step outranks.
+/// Possible names of the system's release, in steps: an earlier step takes precedence, and all names of one step apply
+/// at once.
 type Names = Vec<Vec<String>>;
 
-/// A record that may be the system's.
+/// A record that may describe the system.
 struct Candidate<'d> {
     record: &'d Record,
     by: FoundBy,
-    /// What a release of that record may be called.
+    /// Possible names of the system's release in that record.
     names: Names,
 }
 
-/// The record of the system's own; else the first relative's of which a release fits, else the first relative's at all.
+/// Returns the system's own record; else that of the first relative with a fitting release, else that of the first
+/// relative.
 fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<Option<Candidate<'d>>, RootError> {
     if let Some(record) = own_ids(os).iter().find_map(|id| database.by_os_release_id(id)) {
         return Ok(Some(Candidate { record, by: FoundBy::Id, names: names(root, os, record)? }));
@@ -182,7 +184,7 @@ fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<
         let records = platform.distros.iter().filter_map(move |distro| database.by_os_release_id(distro));
         records.map(move |record| Candidate { record, by: FoundBy::PlatformId, names: platform.names(os) })
     });
-    // Enterprise Linux is unlike Fedora, whatever it says.
+    // Enterprise Linux is not like Fedora, although its `ID_LIKE` says so.
     let is_enterprise_linux = platform.as_ref().is_some_and(|p| p.distros == ENTERPRISE_LINUX);
     let like = os.id_like().into_iter().filter(|id| !(is_enterprise_linux && id == "fedora"));
     let relatives = like.filter_map(|id| database.by_os_release_id(&id));
@@ -193,8 +195,8 @@ fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<
     Ok((first < all.len()).then(|| all.swap_remove(first)))
 }
 
-/// The ids of the system's own record, the first that has one: RHEL CoreOS has RHEL's `ID` from OpenShift 4.19 on, and
-/// comes as an image.
+/// Returns the ids of the system's own record, in order of preference: RHEL CoreOS has RHEL's `ID` from OpenShift 4.19
+/// on, but is image-based.
 fn own_ids(os: &OsRelease) -> Vec<String> {
     let id = os.id();
     let is_coreos = os.get("VARIANT_ID") == Some("coreos") || os.get("OPENSHIFT_VERSION").is_some();
@@ -204,7 +206,7 @@ fn own_ids(os: &OsRelease) -> Vec<String> {
     }
 }
 
-/// Why a record cannot be used that the system has, or a relative of it that is closer than the one that was chosen.
+/// Returns the reason why a record for the system, or for a closer relative than the chosen one, cannot be used.
 fn unusable(os: &OsRelease, database: &Database, chosen: Option<&str>) -> Option<DatabaseError> {
     let platform = Platform::of(os);
     let of_platform = platform.iter().flat_map(|platform| platform.distros).map(|distro| (*distro).to_owned());
@@ -216,7 +218,7 @@ fn unusable(os: &OsRelease, database: &Database, chosen: Option<&str>) -> Option
     ids.take_while(is_before).find_map(|id| database.broken(&id))
 }
 
-/// The names of a system that has a record of its own.
+/// Returns the names of the release of a system that has its own record.
 fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootError> {
     let mut names: Names = Vec::new();
     let mut step = |name: &str| names.push(vec![name.to_owned()]);
@@ -225,7 +227,7 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootErro
     if rawhide("REDHAT_BUGZILLA_PRODUCT_VERSION") || rawhide("REDHAT_SUPPORT_PRODUCT_VERSION") {
         step("rawhide");
     }
-    // Alpine's edge calls itself after the release that it will become, also when that is out: `3.25.0_alpha20260805`.
+    // Alpine's edge is named after the release that it will become, even when that is out: `3.25.0_alpha20260805`.
     if version.is_some_and(|version| version.contains("_alpha")) {
         return Ok(vec![vec!["edge".to_owned()]]);
     }
@@ -259,11 +261,12 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootErro
     Ok(names)
 }
 
-/// Whether it is NixOS's unstable, which calls itself after the release that comes next.
+/// Checks whether the system is NixOS's unstable, which is named after the next release.
 ///
-/// A channel's build says it: `26.11pre895432.a1b2c3d`, and `26.11.1234.a1b2c3d` on the release's branch, counted from
-/// where that began. A flake's, `26.11.20261120.a1b2c3d`, has the day; then a version that is later than every release of
-/// the record that is out, or that the admin added, is unstable's.
+/// The build of a channel identifies it: `26.11pre895432.a1b2c3d` for unstable, and `26.11.1234.a1b2c3d` on the
+/// release's branch, with the number of commits since the branch began. A flake's build, `26.11.20261120.a1b2c3d`, has
+/// the date instead; then a version is unstable's if it is later than every release of the record that is out or was
+/// added by the admin.
 fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
     let Some(version) = os.get("VERSION_ID") else { return false };
     let build = os.get("BUILD_ID").and_then(|build| build.strip_prefix(version)).unwrap_or_default();
@@ -280,27 +283,28 @@ fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
     numbers(version).zip(newest).is_some_and(|(version, newest)| version > newest)
 }
 
-/// The names by which a relative of the system may know it: what the system says of that relative, and its codename.
+/// Returns the names under which a relative's record may have the release: those the system states for that relative,
+/// and its codename.
 ///
-/// Its own version says nothing, for Linux Mint 12 is no Debian 12.
+/// The system's own version does not count: Linux Mint 12 is not Debian 12.
 fn names_of_relative(os: &OsRelease, relative: &Record) -> Names {
     let upper = relative.distro.to_uppercase();
     let stated = [format!("{upper}_CODENAME"), format!("{upper}_VERSION_ID"), "VERSION_CODENAME".to_owned()];
     let mut names: Names = stated.iter().filter_map(|key| Some(vec![os.get(key)?.to_owned()])).collect();
-    // MicroOS is like opensuse-tumbleweed.
+    // MicroOS lists opensuse-tumbleweed in `ID_LIKE`.
     let prefix = format!("{}-", relative.distro);
     names.extend(os.id_like().iter().filter_map(|id| Some(vec![id.strip_prefix(&prefix)?.to_owned()])));
     names
 }
 
-/// Distros of which one has the releases of Enterprise Linux, the one that others are built from first.
+/// Distros with the releases of Enterprise Linux; the first is the one that the others are built from.
 const ENTERPRISE_LINUX: &[&str] = &["rhel", "centos"];
 
 const FEDORA: &[&str] = &["fedora"];
 
-/// What `PLATFORM_ID` says: the packages are those of a release of another distro.
+/// The content of `PLATFORM_ID`: the release of another distro whose packages the system has.
 struct Platform {
-    /// Whose release it may be.
+    /// The distros that may have this release.
     distros: &'static [&'static str],
     /// The release: 9 of `platform:el9`, 43 of `platform:f43`.
     version: String,
@@ -313,19 +317,20 @@ impl Platform {
             Some(version) => (ENTERPRISE_LINUX, version),
             None => (FEDORA, platform.strip_prefix('f')?),
         };
-        // Some have a minor version there: `el8.2`.
+        // Some systems have a minor version here: `el8.2`.
         let major = version.split('.').next().filter(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit()))?;
         Some(Platform { distros, version: major.to_owned() })
     }
 
-    /// The system's own version counts where it is one of that release, 9.4 of 9; that of RHEL CoreOS, 4.13, does not.
+    /// Returns the names of the release. The system's own version counts if it belongs to the platform's release, as
+    /// 9.4 to 9; that of RHEL CoreOS, 4.13, does not.
     fn names(&self, os: &OsRelease) -> Names {
         let own = os.get("VERSION_ID").filter(|own| own.split('.').next() == Some(self.version.as_str()));
         own.into_iter().chain([self.version.as_str()]).map(|name| vec![name.to_owned()]).collect()
     }
 }
 
-/// `8.2.2004` of `CentOS Linux release 8.2.2004 (Core)`: os-release has the major version only.
+/// Returns `8.2.2004` for `CentOS Linux release 8.2.2004 (Core)`, because os-release only has the major version.
 fn point_release(root: &Root, version: &str) -> Result<Option<String>, RootError> {
     let point = |text: &str| {
         let (_, after) = text.split_once(" release ")?;
@@ -346,7 +351,7 @@ fn point_release(root: &Root, version: &str) -> Result<Option<String>, RootError
     Ok(None)
 }
 
-/// The releases of the first step of names that has any.
+/// Returns the releases that match the first step with any match.
 fn fitting<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntry>, Fit)> {
     for step in names {
         let mut found: Vec<&ReleaseEntry> = Vec::new();

@@ -1,4 +1,5 @@
-//! What to do where a distro does not have what Kata needs: use the next best, install, describe one's own, or build.
+//! Fallbacks if a distro lacks something that Kata needs: the next best choice, installation, the admin's own, or a
+//! build.
 
 mod build;
 mod choice;
@@ -13,57 +14,58 @@ use model::component::Component;
 use model::share::Share;
 use serde::Serialize;
 
-/// The way out, in the order in which they are tried.
+/// The possible outcomes, in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "outcome")]
 pub enum Fallback {
-    /// Kata can be configured with what is there; what was preferred and passed over is in it.
+    /// Kata can be configured with what is installed; preferred choices that were passed over are part of the
+    /// configuration.
     Configure {
         /// The configuration.
         configuration: Box<KataConfiguration>,
     },
     /// Packages of the distro are missing.
     Install {
-        /// A component that is missing, and what brings it.
+        /// The missing component, and the packages that contain it.
         missing: MissingComponent,
     },
-    /// The distro does not package it: the admin's own must be described.
+    /// The distro does not package a component: an admin's own must be described.
     Describe {
         /// The component that must be described.
         component: Component,
         /// A record for `/etc/kata-osinfo`, to be completed.
         record: String,
     },
-    /// It is there and known not to work; nothing here replaces it.
+    /// A component is installed and known not to work; nothing here replaces it.
     Unsupported {
         /// The capability: `vmm.boot`.
         capability: Capability,
         /// Each independent cause.
         why: Vec<String>,
-        /// What to do instead.
+        /// The suggested alternative.
         instead: String,
     },
-    /// The initrd that was named is none of the kernel that guests boot.
+    /// The named initrd does not belong to the kernel that guests boot.
     WrongInitrd {
         /// Its path.
         initrd: String,
         /// The reason against it.
         why: String,
-        /// What to do instead.
+        /// The suggested alternative.
         instead: String,
     },
     /// No shared filesystem of the distro's works: one must be built, or done without.
     Build {
-        /// All that were tried, with the evidence.
+        /// All filesystems that were tried, with the evidence.
         passed_over: Vec<PassedOver>,
         /// Ways that need no build, the best first.
         choices: Vec<Choice>,
-        /// How to build what would, one component each.
+        /// Build instructions for whatever would work, for one component each.
         instructions: Vec<Instructions>,
     },
 }
 
-/// Goes through the ways out and takes the first that leads anywhere.
+/// Tries the outcomes in order, and returns the first possible one.
 pub fn fallback(inputs: &Inputs<'_>) -> Fallback {
     let release = inputs.release;
     match plan(inputs) {
@@ -83,7 +85,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Fallback {
     }
 }
 
-/// What to build for virtio-fs, which every profile has: the blamed component, by default the daemon.
+/// Returns the components to build for virtio-fs, which every profile has: the blamed ones, by default the daemon.
 fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
     let of_it = |p: &&PassedOver| Share::of_name(&p.name) == Some(Share::VirtioFs);
     let mut blames = passed_over.iter().filter(of_it).flat_map(|p| &p.blames);
@@ -110,7 +112,7 @@ mod tests {
         let profile = Profile::find(profile).unwrap();
         fallback(&Inputs {
             release: &record.release(release, model::arch::Arch::X86_64).unwrap(),
-            // Facts of this test's own, whatever the record has by now.
+            // No verified entries, so that the test does not depend on the record's content.
             verified: &[],
             profile,
             kata: profile.version(),
@@ -158,13 +160,13 @@ mod tests {
         let both = of("12", "rs-4.0", &c);
         assert_eq!(whats(&both), [ChoiceKind::KatasVirtiofsd, ChoiceKind::NoSharedFs]);
         assert!(both[1].text.contains("--profile rs-4.0 --no-shared-fs"), "{}", both[1].text);
-        // Its record is taken, and says where Kata's daemon is.
+        // The choice's record parses, and names the path of Kata's daemon.
         let record = model::record::Record::parse("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()).unwrap();
         let release = record.release("12", model::arch::Arch::X86_64).unwrap();
         let driver = release.filesystem(Share::VirtioFs).unwrap();
         assert_eq!(driver.path.as_deref(), Some("/opt/kata/libexec/virtiofsd"));
         assert_eq!(model::lint::lint("debian.yaml".as_ref(), both[0].record.as_deref().unwrap()), []);
-        // Where QEMU is at fault, no daemon helps.
+        // If QEMU is at fault, no daemon helps.
         let no_device = of("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]));
         assert_eq!(whats(&no_device), [ChoiceKind::NoSharedFs]);
         // Kata before 3.2 must share something.

@@ -1,4 +1,4 @@
-//! What an initrd brings, by what is in it: for which kernels it has modules, and whether Kata's agent is there.
+//! Examines an initrd: the kernels for which it has modules, and whether it contains Kata's agent.
 
 pub mod archives;
 
@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-/// An ordinary one has a fifth of these bytes, and a whole distro some ten thousands of files.
+/// An ordinary initrd has a fifth of these bytes, and a whole distro has tens of thousands of files.
 const LIMITS: InitrdLimits = InitrdLimits { bytes: 1 << 30, entries: 500_000 };
-/// Kernels of which one initrd is believed to have modules.
+/// Maximum number of kernels counted in one initrd.
 const KERNELS: usize = 64;
 
-/// Looks into an initrd of a root.
+/// Examines an initrd of a root.
 pub fn look(root: &Root, path: &Path) -> Initrd {
     let found = match root.file(path) {
         Ok(file) => read(&mut BufReader::with_capacity(1 << 16, file), LIMITS),
@@ -30,7 +30,7 @@ pub fn look(root: &Root, path: &Path) -> Initrd {
     }
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Contents {
     modules: BTreeSet<String>,
@@ -65,7 +65,7 @@ impl Contents {
     }
 }
 
-/// The agent names itself in its log.
+/// Checks for the agent, which contains its own name for its log.
 fn is_agent(content: &mut dyn Read) -> io::Result<bool> {
     const NAME: &[u8] = b"kata-agent";
     let mut buffer = vec![0; 1 << 16];
@@ -119,7 +119,7 @@ mod tests {
         xz.finish().unwrap()
     }
 
-    /// With a buffer so small that every magic number is cut.
+    /// Also reads with a buffer so small that every magic number is split.
     fn seen(bytes: &[u8]) -> Result<Contents, InitrdErrorKind> {
         let limits = InitrdLimits { bytes: 1 << 20, entries: 100 };
         let with = |capacity| read(&mut BufReader::with_capacity(capacity, bytes), limits);
@@ -149,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(modules(&bytes), ["6.1", "6.2"]);
         }
-        // Lists alone are no modules.
+        // Lists of modules alone are no modules.
         assert_eq!(modules(&made(&[("lib/modules/6.1/modules.dep", b"")])), Vec::<String>::new());
     }
 
@@ -179,7 +179,7 @@ mod tests {
         for cut in 1..whole.len() - 4 {
             assert!(seen(&whole[..cut]).is_err(), "{cut}");
         }
-        // A file that says that it is larger than there is, and one that really is.
+        // A file that claims to be larger than the archive, and files that really unpack to too much.
         let huge = [&made(&[])[..54], b"FFFFFFFF"].concat();
         assert!(seen(&[huge, made(&[])[62..].to_vec()].concat()).is_err());
         for bomb in [vec![0; (1 << 20) + 1], made(&[("a", &vec![1; 1 << 20])])] {

@@ -1,20 +1,19 @@
-//! Installs packages by a system's own package manager, or by the machine's into another root.
+//! Installs packages with a system's own package manager, or with the machine's into another root.
 //!
-//! apt, dnf, zypper and pacman are run; the others are recognised and their command is told, because nobody has tried it
-//! here.
-//! Nothing goes through a shell, nothing asks questions, and nothing is removed to make room.
+//! apt, dnf, zypper and pacman are run; other package managers are recognised and their commands only reported, because
+//! they have not been tried. No shell is involved, no questions are asked, and no package is removed to make room.
 //!
-//! - It is the root's own package manager with the root as its `/`, or this machine's with its option for another root.
-//!   From outside it takes the root's configuration as data, by a list of names, and runs none of its hooks, solvers,
-//!   plugins and downloaders.
-//! - For every root but the running system it works in a sandbox ([`crate::process::sandbox`]): its own root is nobody on
-//!   this machine, it may write to that root alone, it has a network only while it fetches, and it ends with this process.
-//!   Where there can be no such sandbox nothing is run.
-//!   On the running system it is free, and outlives this process.
-//! - A dry run has no network, and of apt and pacman the root is read-only; what it then does not tell is left out.
-//! - Locks are waited for, failures are told apart by what is said in the C locale (each program's signs stand in its own
-//!   module below `failure`), and afterwards it is checked whether the packages are there.
-//! - What the record only assumes is not installed unless that is allowed.
+//! - The program is the root's own package manager with the root as its `/`, or this machine's with its option for
+//!   another root. From outside, it takes the root's configuration as data, by a list of keys, and runs none of its
+//!   hooks, solvers, plugins and downloaders.
+//! - On any root but the running system, it works in a sandbox ([`crate::process::sandbox`]): its root user has no
+//!   rights on this machine, it may write to that root only, has a network only while it fetches, and ends with this
+//!   process. Without a sandbox, nothing is run. On the running system it is not confined, and outlives this process.
+//! - A dry run has no network, and for apt and pacman the root is read-only; changes that it then cannot report are
+//!   left out.
+//! - Locks are waited for, failures are distinguished by messages in the C locale (each program's messages are listed
+//!   in its own module below `failure`), and afterwards the packages are checked to be installed.
+//! - Packages that the record only assumes are not installed unless that is allowed.
 
 mod claim;
 mod failure;
@@ -23,7 +22,7 @@ mod program;
 mod run;
 mod settings;
 
-// One file for each program.
+// One module per program.
 mod apt;
 mod dnf;
 mod other;
@@ -80,13 +79,13 @@ pub enum Installer {
     TransactionalUpdate,
     /// NixOS.
     Nix,
-    /// None: the system comes as an image, and nothing is installed into it.
+    /// No installer: the system is image-based, and no package can be installed.
     #[serde(rename = "none")]
     ImageBased,
 }
 
 impl Installer {
-    /// All of them; a package manager's own comes before others that write its database.
+    /// All installers; a package manager's main program comes before others that use the same database.
     pub const ALL: &'static [Installer] = &[
         Installer::Apt,
         Installer::Dnf,
@@ -103,7 +102,7 @@ impl Installer {
         Installer::ImageBased,
     ];
 
-    /// The program itself.
+    /// Returns the implementation.
     fn program(self) -> &'static dyn InstallerProgram {
         match self {
             Installer::Apt => &apt::AptInstaller,
@@ -122,74 +121,75 @@ impl Installer {
         }
     }
 
-    /// A package manager's own program.
+    /// Returns a package manager's main program.
     fn of(manager: PackageManager) -> Installer {
         Installer::ALL.iter().copied().find(|one| one.manager() == manager).unwrap_or(Installer::ImageBased)
     }
 
-    /// The name people know it by.
+    /// Returns the name known to people.
     pub fn name(self) -> &'static str {
         self.program().name()
     }
 
-    /// The name of the program's file.
+    /// Returns the program's file name.
     pub fn file_name(self) -> &'static str {
         self.program().file_name()
     }
 
-    /// The package manager whose database it writes.
+    /// Returns the package manager whose database the program writes.
     pub fn manager(self) -> PackageManager {
         self.program().manager()
     }
 
-    /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
+    /// Returns the command that fetches package lists before an installation; `None` if the program fetches them
+    /// itself.
     pub fn refresh(self) -> Option<&'static str> {
         self.program().refresh()
     }
 
-    /// Whether it is run; else its command is told and left to the admin.
+    /// Checks whether the program is run here; otherwise its command is only reported, for the admin to run.
     pub fn is_exercised(self) -> bool {
         self.program().is_exercised()
     }
 }
 
-/// Which program installs into a root, and how it gets there.
+/// The program that installs into a root, and where it runs.
 #[derive(Debug, Clone)]
 pub struct InstallerChoice {
-    /// Its kind.
+    /// The kind of installer.
     pub installer: Installer,
-    /// Its path, seen from where it runs; its bare name where it is not found.
+    /// The program's path, as seen where it runs; its bare name if it is not found.
     pub program: PathBuf,
-    /// Where it runs.
+    /// The place where it runs.
     pub place: InstallerLocation,
-    /// Settings that keep the machine's own out where it works on another root; made when they are needed first.
+    /// Settings that replace the machine's when the program works on another root; made on first use.
     own_settings: OnceLock<OwnSettings>,
 }
 
-/// Where an installer runs.
+/// The place where an installer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstallerLocation {
-    /// On the running system, for itself.
+    /// On the running system, to install into it.
     Here,
-    /// It is the root's own, run with the root as its `/`.
+    /// The root's own program, run with the root as its `/`.
     Inside,
-    /// It is the machine's, told to work on the root.
+    /// The machine's program, working on the root.
     Outside,
-    /// There is none.
+    /// There is no such program.
     Nowhere,
 }
 
-/// What a simulation is for.
+/// The purpose of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Simulation {
-    /// To tell, and to change nothing.
+    /// Only to report, without changing anything.
     DryRun,
-    /// To tell what is done next.
+    /// To report the changes right before they are made.
     Installation,
 }
 
-/// Whether programs of the root can be run: as root, and of the machine's architecture.
+/// Checks whether programs of the root can be run: this requires root and the machine's architecture.
 fn can_run_inside(root: &Root) -> io::Result<bool> {
     let machine = Arch::of_machine();
     if !rustix::process::geteuid().is_root() || machine.is_none() {
@@ -198,26 +198,27 @@ fn can_run_inside(root: &Root) -> io::Result<bool> {
     Ok(crate::detect::built_for(root).map_err(io::Error::other)?.arch() == machine)
 }
 
-/// The installer of a root whose record names `manager`.
+/// Returns the installer of a root whose record names `manager`.
 ///
-/// The system decides where the record cannot: an image-based system is not installed into by dnf or zypper.
+/// The system decides if the record cannot: dnf and zypper do not install into an image-based system.
 ///
 /// # Errors
 ///
-/// That a folder of programs cannot be read ([`root::RootError`]).
+/// Fails if a directory of programs cannot be read ([`root::RootError`]).
 pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoice> {
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
     let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
     let is_ostree = || Ok::<_, io::Error>(is_there("/run/ostree-booted")? || is_there("/ostree")?);
-    // Since dnf took yum's place its name is a link.
+    // Since dnf replaced yum, `yum` is a link to dnf.
     let yum_is_dnf = || {
         let yum = which(root, "yum")?.and_then(|yum| root.resolve(&yum).ok());
         Ok::<_, io::Error>(yum.is_some_and(|yum| yum.ends_with("dnf-3") || yum.ends_with("dnf5")) && has("dnf")?)
     };
     let installer = match manager {
         PackageManager::Dnf | PackageManager::Yum if has("rpm-ostree")? && is_ostree()? => Installer::RpmOstree,
-        // As bootc makes it: the next image replaces what a package manager put there, if it can put anything there.
+        // A system as made by bootc: the next image replaces packages installed by a package manager, if it can install
+        // any.
         _ if is_ostree()? => Installer::ImageBased,
         PackageManager::Dnf if has("dnf")? => Installer::Dnf,
         PackageManager::Dnf if has("tdnf")? => Installer::Tdnf,
@@ -243,13 +244,13 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<InstallerChoic
 }
 
 impl InstallerChoice {
-    /// Whether it works in a sandbox: everywhere but on the running system.
+    /// Checks whether the installer works in a sandbox: everywhere but on the running system.
     fn is_sandboxed(&self) -> bool {
         let elsewhere = matches!(self.place, InstallerLocation::Inside | InstallerLocation::Outside);
         elsewhere && self.installer.is_exercised()
     }
 
-    /// An invocation of the program, with its options for the place where it runs; without a network in a sandbox.
+    /// Prepares a run of the program, with its options for the place where it runs; in a sandbox, it has no network.
     fn invocation(&self, root: &Root, arguments: &[&str]) -> Invocation {
         let program = self.installer.program();
         let seen = if self.is_sandboxed() { TARGET.to_owned() } else { root.path().display().to_string() };
@@ -278,7 +279,7 @@ impl InstallerChoice {
         invocation
     }
 
-    /// The same with a network, for what fetches.
+    /// Does the same as `invocation`, with a network, for commands that fetch.
     fn fetching(&self, root: &Root, arguments: &[&str]) -> Invocation {
         let mut invocation = self.invocation(root, arguments);
         if let Some(wanted) = &mut invocation.sandbox {
@@ -287,17 +288,17 @@ impl InstallerChoice {
         invocation
     }
 
-    /// What a plan says of the commands: as they are, for a shell, and whether they are guarded.
+    /// Returns a plan's description of the commands: arguments, shell lines, and whether they are guarded.
     fn told(&self, steps: Vec<Invocation>) -> (Vec<Vec<String>>, Vec<String>, bool) {
         let shell = steps.iter().map(Invocation::shell).collect();
         (steps.into_iter().map(|step| step.argv).collect(), shell, self.is_sandboxed())
     }
 
-    /// The commands that make it so.
+    /// Returns the commands that install the packages.
     ///
     /// # Errors
     ///
-    /// That there is no sandbox for them, or that what they depend on cannot be read.
+    /// Fails if there is no sandbox for them, or if the files they depend on cannot be read.
     pub(crate) fn steps(
         &self,
         root: &Root,
@@ -308,7 +309,7 @@ impl InstallerChoice {
         Ok(self.installer.program().steps(self, root, wanted, refresh).map_err(QueryError::from)?)
     }
 
-    /// Sees to what a program in a sandbox needs.
+    /// Makes the settings for a sandboxed program, after checking that the sandbox can be made.
     fn make_ready(&self, root: &Root, wanted: &InstallRequest, refresh: bool) -> Result<(), InstallError> {
         if !self.is_sandboxed() {
             return Ok(());
@@ -326,13 +327,13 @@ impl InstallerChoice {
         }
         if self.place == InstallerLocation::Outside && self.own_settings.get().is_none() {
             let made = self.installer.program().own_settings(root).map_err(InstallError::Settings)?;
-            // Two threads may make them; they are the same.
+            // Two threads may make the same settings.
             let _ = self.own_settings.set(made.unwrap_or_default());
         }
         Ok(())
     }
 
-    /// The last command, as it is given in a system that runs.
+    /// Returns the last command, as run by hand inside the root's own running system.
     fn for_its_own_system(&self, root: &Root, wanted: &InstallRequest, refresh: bool) -> Result<String, InstallError> {
         let program = PathBuf::from(self.installer.file_name());
         let there = InstallerChoice { program, place: InstallerLocation::Here, ..self.clone() };
@@ -340,12 +341,12 @@ impl InstallerChoice {
         Ok(steps.last().map(Invocation::shell).unwrap_or_default())
     }
 
-    /// Why it failed, by what it said.
+    /// Returns the reason of a failure, from the program's output.
     pub(crate) fn failure(&self, finished: &ProcessOutput) -> Failure {
         Failure::of(self.installer, finished)
     }
 
-    /// Runs a command; in a sandbox nobody else works on the root meanwhile.
+    /// Runs a command; in a sandbox, no other installation of this program works on the root meanwhile.
     pub(crate) fn run(
         &self,
         root: &Root,
@@ -357,7 +358,7 @@ impl InstallerChoice {
         invocation.run(within, show).map_err(|error| Failure::of_process(&error))
     }
 
-    /// What would be changed, by the installer's own simulation; `None` where it does not tell.
+    /// Returns the changes according to the installer's own simulation; `None` if the simulation does not reveal them.
     fn simulate(
         &self,
         root: &Root,
@@ -376,9 +377,9 @@ impl InstallerChoice {
         let told = told.and_then(|finished| program.changes(&finished).ok_or_else(|| self.failure(&finished)));
         let counts = |kind| match kind {
             FailureKind::MissingPackage | FailureKind::Conflict | FailureKind::Locked => true,
-            // Without a network it does without what it would fetch.
+            // Without a network, the simulation lacks what it would have fetched.
             FailureKind::Repository if is_dry && self.is_sandboxed() => false,
-            // Some want to write before they tell anything.
+            // Some programs fail on a read-only root before they report anything.
             _ => !own_in_dry_run,
         };
         match told {

@@ -1,4 +1,4 @@
-//! The kernel of a root: the one that is proved, checked and configured.
+//! Selects the kernel of a root that is tested, checked and configured.
 
 mod order;
 
@@ -15,26 +15,27 @@ use std::path::{Path, PathBuf};
 pub struct KernelImage {
     /// The bootable image.
     pub path: PathBuf,
-    /// What the pattern's `*` stands for, `6.12.41+deb13-amd64`; `None` where the pattern has not exactly one.
+    /// The text matched by the pattern's `*`, `6.12.41+deb13-amd64`; `None` unless the pattern has exactly one.
     pub release: Option<String>,
-    /// Its modules, `/lib/modules/<release>`, or that of its flavour, where it is called by that alone; `None` of one
-    /// that a removed package left over, and of one that needs none.
+    /// The modules directory, `/lib/modules/<release>`, or the one of its flavour if the kernel is named by the flavour
+    /// only; `None` for the leftover kernel of a removed package, and for a kernel without modules.
     pub modules: Option<PathBuf>,
-    /// Whether nothing says that the record means this one: other flavours lie beside it, `cloud`, `rt`, or it is a
-    /// vendor's own.
+    /// Whether it is uncertain that the record means this kernel: kernels of other flavours exist, `cloud`, `rt`, or it
+    /// is a vendor's own.
     pub in_doubt: bool,
 }
 
-/// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
+/// Returns the kernel that counts among those matching a record's pattern: `/boot/vmlinuz-*`,
+/// `/usr/lib/modules/*/vmlinuz`.
 ///
-/// One that the record's packages stand for goes before a vendor's own, by what dpkg says and else by its flavour or,
-/// with RPM, its variant; one with its modules before one that was left over; and then the newest in the order of the
-/// package manager: that of the record, or for an unknown system the one whose database is there. Everything that names
-/// a kernel asks here, so that the one that is proved is the one that is configured.
+/// Kernels from the record's packages precede a vendor's own, according to dpkg, or else by flavour or, with RPM, by
+/// variant; kernels with modules precede leftovers; then the newest counts, in the order of the record's package
+/// manager, or of the one whose database exists in an unknown system. All code that names a kernel uses this function,
+/// so that the tested kernel is the configured one.
 ///
 /// # Errors
 ///
-/// That a folder is there and cannot be looked into, or dpkg's database cannot be read, or is damaged.
+/// Fails if a directory exists and cannot be searched, or if dpkg's database cannot be read or is damaged.
 pub fn newest(
     root: &Root,
     pattern: &str,
@@ -57,9 +58,9 @@ pub fn newest(
         variants.insert(None);
     }
     let is_meant = |release: &str| variants.contains(&variant(release));
-    // No kernel of another flavour than the package's name has is the package's, unless dpkg says so.
+    // A kernel of a flavour other than in the package's name is not the package's, unless dpkg says so.
     let is_plain = flavours.len() < 2 && (meant.is_empty() || flavours.is_subset(&meant));
-    // Asked only where there is a choice or a doubt: dpkg's database is large.
+    // Only read if there is a choice or a doubt, because dpkg's database is large.
     let named = match (images.len(), format) {
         (0, _) => BTreeSet::new(),
         (1, _) if is_plain => BTreeSet::new(),
@@ -81,39 +82,41 @@ pub fn newest(
     }))
 }
 
-/// How the kernels' packages of Debian and its relatives begin; the flavour follows.
+/// Prefix of the kernel packages of Debian and its relatives; the flavour follows.
 const PREFIX: &str = "linux-image-";
 
-/// The flavours that packages' names end in: `amd64` of `linux-image-amd64`, `default` of `kernel-default`.
+/// Returns the flavours at the end of package names: `amd64` of `linux-image-amd64`, `default` of `kernel-default`.
 fn flavours_of(packages: &[PackageName], prefixes: &[&str]) -> BTreeSet<Vec<String>> {
     let rest = |package: &str| prefixes.iter().find_map(|prefix| package.strip_prefix(prefix)).map(str::to_owned);
     let rests = packages.iter().filter_map(|package| rest(package.as_str()));
     rests.map(|rest| flavour(&format!("-{rest}"))).collect()
 }
 
-/// The words of a release that are no version: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
+/// Returns the words of a release that are not versions: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
 fn flavour(release: &str) -> Vec<String> {
     let word = |part: &&str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && !part.starts_with("rc");
     release.split(['-', '_']).skip(1).filter(word).map(str::to_owned).collect()
 }
 
-/// The words of the variants that Fedora's and RHEL's kernel.spec makes: `rt`, `64k`, `rt-64k-debug`.
+/// Words in the names of variants in Fedora's and RHEL's kernel.spec: `rt`, `64k`, `rt-64k-debug`.
 const VARIANT_WORDS: [&str; 6] = ["16k", "64k", "automotive", "debug", "rt", "zfcpdump"];
 
-/// The variant of RPM's kernels that a release names behind its architecture: `rt` of `5.14.0-503.el9.x86_64+rt`.
+/// Returns the variant of an RPM kernel, which its release has after the architecture: `rt` of
+/// `5.14.0-503.el9.x86_64+rt`.
 fn variant(release: &str) -> Option<&str> {
     let (before, variant) = release.rsplit_once('+')?;
     Arch::ALL.iter().any(|arch| before.ends_with(&format!(".{}", arch.name()))).then_some(variant)
 }
 
-/// The variant that a package stands for: `rt` of `kernel-rt-core`, and none of any other, such as `kernel-ml-core`,
-/// whose releases have nothing behind the architecture.
+/// Returns the variant of a package: `rt` for `kernel-rt-core`, and `None` for any other, such as `kernel-ml-core`,
+/// whose releases have nothing after the architecture.
 fn variant_of(package: &PackageName) -> Option<&str> {
     let name = package.as_str().strip_prefix("kernel-")?.strip_suffix("-core")?;
     name.split('-').all(|word| VARIANT_WORDS.contains(&word)).then_some(name)
 }
 
-/// What maintainers' scripts, editors and admins leave beside kernels: `.old`, `.bak~`, `.dpkg-new`, `.efi.signed`.
+/// Checks for files that maintainer scripts, editors and admins leave next to kernels: `.old`, `.bak~`, `.dpkg-new`,
+/// `.efi.signed`.
 fn is_leftover(name: &str) -> bool {
     let known = ["old", "bak", "orig", "save", "saved", "backup", "signed", "unsigned", "old-dkms", "tmp", "disabled"];
     name.ends_with('~')
@@ -122,11 +125,11 @@ fn is_leftover(name: &str) -> bool {
         })
 }
 
-/// A path that matched, unless it is no kernel.
+/// Describes a path that matched, unless it is not a kernel.
 fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage>, RootError> {
     let Some(text) = path.to_str() else { return Ok(None) };
     let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
-    // Fedora has one that is for rescue only.
+    // Fedora has an additional kernel for rescue only.
     if is_leftover(name) || text.contains("-0-rescue-") || !root.has_file(&path)? {
         return Ok(None);
     }
@@ -151,8 +154,8 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage
     Ok(Some(KernelImage { path, release, modules, in_doubt: false }))
 }
 
-/// The modules of a kernel that is called by its flavour alone, as Alpine's: `/lib/modules/6.12.13-0-virt` of
-/// `/boot/vmlinuz-virt`, the newest of several.
+/// Returns the modules of a kernel that is named by its flavour only, as on Alpine: `/lib/modules/6.12.13-0-virt` for
+/// `/boot/vmlinuz-virt`, the newest if there are several.
 fn modules_of_flavour(root: &Root, flavour: &str) -> Result<Option<PathBuf>, RootError> {
     if !flavour.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return Ok(None);
@@ -164,7 +167,7 @@ fn modules_of_flavour(root: &Root, flavour: &str) -> Result<Option<PathBuf>, Roo
     Ok(found.pop().map(|name| folder.join(name)))
 }
 
-/// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
+/// Returns the releases of the kernels that packages depend on, directly or indirectly, according to dpkg:
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
 fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, QueryError> {
     let installed = dpkg::configured(root)?;
@@ -220,7 +223,7 @@ mod tests {
             "boot/config-7",
             "lib/modules/6.9.1/vmlinuz",
             "lib/modules/6.12.1/vmlinuz",
-            // A directory of that name is no kernel.
+            // A directory of that name is not a kernel.
             "boot/vmlinuz-9/file",
         ]);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-28-amd64"));
@@ -229,7 +232,7 @@ mod tests {
         assert_eq!(tree.newest("/lib/modules/*/vmlinuz").as_deref(), Some("/lib/modules/6.12.1/vmlinuz"));
     }
 
-    /// As dpkg orders them: what Debian adds to a version is above the same without.
+    /// In dpkg's order, a version with Debian's suffix is higher than the same version without it.
     #[test]
     fn a_distros_own_revision_is_newer_than_the_version_alone() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.5-amd64", "boot/vmlinuz-6.12.5+deb13-amd64"]);
@@ -240,12 +243,13 @@ mod tests {
     fn the_order_is_that_of_the_roots_package_manager() {
         let beside = ["boot/vmlinuz-7.2~rc1", "boot/vmlinuz-7.2"];
         assert_eq!(Tree::with(&beside).newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2"));
-        // A caret is after the end for rpm; for dpkg it is a character, and before a dot by none of its rules.
+        // For rpm, a caret comes after the end and before a dot; for dpkg it is an ordinary character, which comes
+        // after a dot.
         let tree = Tree::with(&["boot/vmlinuz-7.2^1", "boot/vmlinuz-7.2.1"]);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2^1"));
         tree.write("usr/lib/sysimage/rpm/rpmdb.sqlite", "");
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2.1"));
-        // Of a known system the record says which one it is, whatever else lies there.
+        // The record of a known system says which database counts, even if others exist.
         tree.write("var/lib/dpkg/status", "");
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2^1"));
         let root = Root::new(tree.0.path()).unwrap();
@@ -280,11 +284,11 @@ mod tests {
             tree.write(&format!("var/lib/dpkg/{file}"), &text);
             tree.newest("/boot/vmlinuz-*").unwrap()
         };
-        // Of what was removed the configuration is left.
+        // A removed package's configuration is still listed.
         let removed = says("status", "deinstall ok config-files", "6.12.9");
         assert_eq!(removed, "/boot/vmlinuz-6.12.48+deb13-amd64");
         assert_eq!(says("status", "install ok installed", "6.12.9"), "/boot/vmlinuz-6.12.9+deb13-amd64");
-        // What dpkg has done since, while it runs.
+        // Later changes by dpkg, while it runs.
         assert_eq!(says("updates/0001", "install ok installed", "6.12.48"), "/boot/vmlinuz-6.12.48+deb13-amd64");
         tree.write("var/lib/dpkg/status", "<html>");
         let root = Root::new(tree.0.path()).unwrap();
@@ -293,7 +297,7 @@ mod tests {
         assert!(asked(PackageManager::Dnf).unwrap().is_some(), "it is not that system's database");
     }
 
-    /// Whatever its version, and whether it has its modules: where no database says which one is the record's.
+    /// Even with a lower version and without its modules, if no database says which kernel is the record's.
     #[test]
     fn the_records_own_flavour_goes_before_anothers() {
         let others = ["6.17.0-cloud-amd64", "6.14.11-4-pve", "6.17.0-rt-amd64"];
@@ -304,7 +308,7 @@ mod tests {
             let newest = tree.newest("/boot/vmlinuz-*");
             assert_eq!(newest.as_deref(), Some("/boot/vmlinuz-6.12.48+deb13-amd64"), "beside {other}");
         }
-        // An admin's record says another; where none is of its flavour, the newest counts.
+        // An admin's record may name another flavour; without a kernel of its flavour, the newest counts.
         let cloud = tree.newest_of("linux-image-cloud-amd64", "/boot/vmlinuz-*");
         assert_eq!(cloud.as_deref(), Some("/boot/vmlinuz-6.17.0-cloud-amd64"));
         let none = tree.newest_of("linux-image-arm64", "/boot/vmlinuz-*");
@@ -333,7 +337,7 @@ mod tests {
             tree.write(&format!("boot/vmlinuz-{flavour}"), "");
             assert_eq!(doubt(&tree), Some(true), "{flavour}");
         }
-        // A vendor's own has its modules; dpkg's word counts more.
+        // The vendor's kernel has its modules, but dpkg's answer takes precedence.
         tree.write("lib/modules/6.14.11-4-pve/modules.dep", "");
         tree.write(
             "var/lib/dpkg/status",

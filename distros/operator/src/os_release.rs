@@ -1,10 +1,10 @@
-//! `/etc/os-release`: how a system names itself.
+//! `/etc/os-release`: a system's description of itself.
 
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Bytes of the largest os-release that is read; real ones have some hundreds.
+/// Maximum size of os-release, in bytes; real files have some hundreds.
 const MAX_BYTES: u64 = 64 * 1024;
 
 /// The assignments of an os-release file.
@@ -14,11 +14,11 @@ pub struct OsRelease {
 }
 
 impl OsRelease {
-    /// Reads `/etc/os-release`, or `/usr/lib/os-release` where that is missing, as os-release(5) wants.
+    /// Reads `/etc/os-release`, or `/usr/lib/os-release` if the former is missing, as os-release(5) requires.
     ///
     /// # Errors
     ///
-    /// That neither can be read.
+    /// Fails if the file that is used cannot be read.
     pub fn read(root: &Root) -> Result<OsRelease, RootError> {
         match root.read_text(Path::new("/etc/os-release"), MAX_BYTES) {
             Err(error) if error.is_missing() => {
@@ -28,7 +28,7 @@ impl OsRelease {
         }
     }
 
-    /// The assignments of a text; lines that are none are left out, and a later one wins, as in a shell.
+    /// Parses the assignments of a text; other lines are ignored, and a later assignment wins, as in a shell.
     pub fn parse(text: &str) -> OsRelease {
         let mut values = BTreeMap::new();
         for line in text.trim_start_matches('\u{feff}').lines() {
@@ -41,23 +41,23 @@ impl OsRelease {
         OsRelease { values }
     }
 
-    /// A value that is there and not empty.
+    /// Returns a value that is present and not empty.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str).filter(|v| !v.is_empty())
     }
 
-    /// `ID` in lower case; `linux` where there is none, as os-release(5) has it.
+    /// Returns `ID` in lower case; `linux` if there is none, according to os-release(5).
     pub fn id(&self) -> String {
         self.get("ID").unwrap_or("linux").to_lowercase()
     }
 
-    /// The words of `ID_LIKE` in lower case, the closest relative first.
+    /// Returns the words of `ID_LIKE` in lower case, the closest relative first.
     pub(crate) fn id_like(&self) -> Vec<String> {
         self.get("ID_LIKE").unwrap_or_default().split_whitespace().map(str::to_lowercase).collect()
     }
 }
 
-/// A value without the shell's quotes and escapes, up to the first blank outside quotes.
+/// Removes the shell's quotes and escapes from a value, and cuts it at the first blank outside quotes.
 fn unquoted(value: &str) -> String {
     let mut out = String::new();
     let mut quote = None;
@@ -67,7 +67,7 @@ fn unquoted(value: &str) -> String {
             (Some(open), c) if c == open => quote = None,
             (None, '\'' | '"') => quote = Some(c),
             (None, c) if c.is_whitespace() => break,
-            // Within double quotes a backslash stands before what would mean something; elsewhere it is itself.
+            // Within double quotes, a backslash only escapes these characters; otherwise it stands for itself.
             (Some('"'), '\\') => match characters.next() {
                 Some(next @ ('"' | '\\' | '$' | '`')) => out.push(next),
                 Some(next) => out.extend(['\\', next]),

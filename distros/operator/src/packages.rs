@@ -1,8 +1,8 @@
-//! What is installed in a root, and which package owns a file.
+//! Finds the installed packages of a root, and the package that owns a file.
 //!
-//! The databases of dpkg, pacman, apk and Portage are text and are read as they are: that needs no privilege, no tool and
-//! no root of the machine's own architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in
-//! namespaces of its own; a root's own program is never run.
+//! The databases of dpkg, pacman, apk and Portage are text and are read directly: this needs no privileges, no tools
+//! and no root of the machine's architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in its
+//! own namespaces; a root's own program is never run.
 
 pub mod apk;
 pub mod dpkg;
@@ -22,10 +22,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the largest package database file that is read, and of all that are kept together.
+/// Maximum size of a package database file, and of all files of a database together, in bytes.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What is left to be read of a database of many files.
+/// Remaining bytes to read from a database of many files.
 struct Budget(u64);
 
 impl Budget {
@@ -36,9 +36,9 @@ impl Budget {
     }
 }
 
-/// An architecture by a package manager's name of it: `amd64`, `x86_64`, `noarch`, `any`.
+/// An architecture under its package manager's name: `amd64`, `x86_64`, `noarch`, `any`.
 ///
-/// It is empty where the database does not say it.
+/// Empty if the database does not have it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PackageArch(String);
 
@@ -55,24 +55,24 @@ impl From<&str> for PackageArch {
     }
 }
 
-/// One of all packages that are installed; images' manifests list them so.
+/// An installed package, as listed in images' manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Package {
-    /// Its name as the database has it: `qemu-system-x86`.
+    /// The name in the database: `qemu-system-x86`.
     pub name: String,
-    /// With the epoch, where there is one: `17:9.1.0-15.el9`.
+    /// The version with the epoch, if there is one: `17:9.1.0-15.el9`.
     pub version: PackageVersion,
     /// Its architecture.
     pub arch: PackageArch,
-    /// The source package's name, or what packages that are built together have in common: `qemu`.
+    /// The source package's name, or the common name of packages that are built together: `qemu`.
     pub source: String,
 }
 
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installed {
-    /// Its name as the database has it.
+    /// The name in the database.
     pub package: String,
     /// Its version.
     pub version: PackageVersion,
@@ -82,7 +82,7 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Whether it is for an architecture, or for all: a database may have a package for several.
+    /// Checks whether the package is for this architecture, or for all: a database may have a package for several.
     pub(crate) fn is_for(&self, arch: Arch, format: Format) -> bool {
         let native = match format {
             Format::Dpkg => arch.debian_name(),
@@ -92,20 +92,20 @@ impl Installed {
     }
 }
 
-/// A package as its database describes it.
+/// A package as described by its database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PackageEntry {
     name: String,
     version: PackageVersion,
     arch: PackageArch,
-    /// Names that it stands for, without versions.
+    /// Names that it provides, without versions.
     provides: Vec<String>,
 }
 
-/// What is wrong with the text of a database, and where.
+/// A syntax error in a database file.
 #[derive(Debug, PartialEq, Eq)]
 struct Damage {
-    /// From 1.
+    /// The line, from 1.
     line: usize,
     what: &'static str,
 }
@@ -116,7 +116,7 @@ impl Damage {
     }
 }
 
-/// A file that was cut off ends in the middle of a line: whoever writes a database ends each with a newline.
+/// Detects a truncated file, which ends in the middle of a line: package managers end each line with a newline.
 fn ends_with_a_line(text: &str) -> Result<(), Damage> {
     match text.is_empty() || text.ends_with('\n') {
         true => Ok(()),
@@ -124,7 +124,7 @@ fn ends_with_a_line(text: &str) -> Result<(), Damage> {
     }
 }
 
-/// The version that a line of a database gives; none where it gives no text.
+/// Parses the version in a line of a database; `None` for an empty text.
 fn version_of(text: &str, line: usize) -> Result<Option<PackageVersion>, Damage> {
     match text {
         "" => Ok(None),
@@ -141,44 +141,44 @@ impl PackageEntry {
     }
 }
 
-/// Why a package database cannot be asked.
+/// The reason why a package database cannot be queried.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// There is none that is known.
+    /// The root has no known package database.
     #[error("{0} has no package database of dpkg, rpm, pacman, apk or Portage")]
     NoDatabase(PathBuf),
-    /// A file of it.
+    /// A file of the database cannot be read.
     #[error(transparent)]
     Read(#[from] RootError),
-    /// A file of it is not what its package manager writes: what is installed cannot be told from it.
+    /// A file of the database is not as its package manager writes it, so the installed packages are unknown.
     #[error("{path}:{line}: the package database is damaged: {what}")]
     Damaged {
         /// The file, seen from outside.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The error.
         what: &'static str,
     },
-    /// The tool that reads it.
+    /// The tool that reads the database failed.
     #[error(transparent)]
     Tool(#[from] ProcessError),
-    /// RPM's database is there and nothing that reads it.
+    /// The root has an RPM database, but the machine has no tool to read it.
     #[error(
         "{0} has an RPM database, which cannot be read here: it needs rpm on this machine; the root's own is not run"
     )]
     NoRpm(PathBuf),
-    /// The tool does not understand the database.
+    /// The tool does not support the database.
     #[error("this machine's rpm cannot read the database of {path}: {message}")]
     Refused {
         /// The root.
         path: PathBuf,
-        /// What it said.
+        /// The tool's message.
         message: String,
     },
 }
 
-/// The package databases that are known.
+/// The known package databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(Deserialize))]
 #[serde(rename_all = "kebab-case")]
@@ -196,11 +196,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them, in the order in which they are looked for in an unknown system: a Debian system with rpm installed for
-    /// its tools has both, and is dpkg's.
+    /// All formats, in the order of detection in an unknown system: a Debian system with rpm installed for its tools
+    /// has both databases, and dpkg's counts.
     const ALL: &'static [Format] = &[Format::Dpkg, Format::Pacman, Format::Apk, Format::Portage, Format::Rpm];
 
-    /// The format that a package manager's database has; `None` of Nix's, which is not read, and where there is none.
+    /// Returns the format of a package manager's database; `None` for Nix's, which is not read, and for image-based
+    /// systems.
     pub(crate) fn of_manager(manager: PackageManager) -> Option<Format> {
         match manager {
             PackageManager::Apt => Some(Format::Dpkg),
@@ -214,17 +215,17 @@ impl Format {
         }
     }
 
-    /// The first package manager whose database has this format.
+    /// Returns the first package manager whose database has this format.
     pub(crate) fn manager(self) -> PackageManager {
         let has_it = |manager: &PackageManager| Format::of_manager(*manager) == Some(self);
         PackageManager::ALL.iter().copied().find(has_it).unwrap_or(PackageManager::ImageBased)
     }
 
-    /// The format of an unknown system's database, by what is there.
+    /// Detects the format of an unknown system's database.
     ///
     /// # Errors
     ///
-    /// That a folder on the way to one cannot be looked into.
+    /// Fails if a directory in a database's path cannot be searched.
     pub fn of(root: &Root) -> Result<Option<Format>, RootError> {
         for format in Format::ALL.iter().copied() {
             if format.is_there(root)? {
@@ -234,7 +235,7 @@ impl Format {
         Ok(None)
     }
 
-    /// Whether the root has a database of this format.
+    /// Checks whether the root has a database of this format.
     fn is_there(self, root: &Root) -> Result<bool, RootError> {
         for file in self.reader().files {
             if root.look(Path::new(file))?.is_some() {
@@ -244,7 +245,7 @@ impl Format {
         Ok(false)
     }
 
-    /// Where its database is, and what reads it.
+    /// Returns the format's files and the function that reads them.
     fn reader(self) -> FormatReader {
         match self {
             Format::Dpkg => FormatReader { files: dpkg::FILES, read: |root| listed(dpkg::entries(root)?, dpkg::owner) },
@@ -260,31 +261,31 @@ impl Format {
     }
 }
 
-/// A format's database in any root.
+/// The reader of a format.
 struct FormatReader {
-    /// One of these is there.
+    /// A root with this format has one of these files.
     files: &'static [&'static str],
-    /// Reads it, or gets ready to ask it.
+    /// Reads the database, or prepares queries.
     read: fn(&Root) -> Result<Box<dyn Answers>, QueryError>,
 }
 
-/// The answers of one root's database.
+/// Queries of one root's database.
 trait Answers: fmt::Debug + Send + Sync {
-    /// The package of that name, or those that provide it.
+    /// Returns the package of that name, or those that provide it.
     fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError>;
 
-    /// The package that owns a file, by any of its paths.
+    /// Returns the package that owns a file, by any of its paths.
     fn owner(&self, root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError>;
 }
 
-/// A database that is a list of all packages.
+/// A database that is read as a list of all packages.
 #[derive(Debug)]
 struct Listed {
     entries: Vec<PackageEntry>,
     owner: Owner,
 }
 
-/// Names the package that owns a file, by any of its paths.
+/// Finds the name of the package that owns a file, by any of its paths.
 type Owner = fn(&Root, &[String]) -> Result<Option<String>, RootError>;
 
 fn listed(entries: Vec<PackageEntry>, owner: Owner) -> Result<Box<dyn Answers>, QueryError> {
@@ -307,7 +308,7 @@ impl Answers for Listed {
     }
 }
 
-/// The packages of a root; RPM's are asked for each time, all others are read once.
+/// The packages of a root; RPM's database is queried each time, all others are read once.
 #[derive(Debug)]
 pub struct Packages<'r> {
     root: &'r Root,
@@ -316,14 +317,14 @@ pub struct Packages<'r> {
 }
 
 impl<'r> Packages<'r> {
-    /// Reads the root's database: that of the package manager which the record of a known system names, and no other
-    /// that lies beside it; of an unknown system the one that is there.
+    /// Reads the root's database. For a known system, it must be that of the record's package manager, even if others
+    /// exist; for an unknown system, it is the one found.
     ///
-    /// Nothing of the root is run for it.
+    /// No program of the root is run.
     ///
     /// # Errors
     ///
-    /// That there is none, or it cannot be read or is damaged.
+    /// Fails if there is no database, or if it cannot be read or is damaged.
     pub fn read(root: &'r Root, manager: Option<PackageManager>) -> Result<Packages<'r>, QueryError> {
         let format = match manager {
             Some(manager) => match Format::of_manager(manager) {
@@ -336,31 +337,32 @@ impl<'r> Packages<'r> {
         Ok(Packages { root, format, answers: (format.reader().read)(root)? })
     }
 
-    /// The database's format.
+    /// Returns the database's format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// The package of that name, or those that provide it; none if it is not installed.
+    /// Returns the package of that name, or those that provide it; none if it is not installed.
     ///
     /// # Errors
     ///
-    /// That RPM's database cannot be asked.
+    /// Fails if RPM's database cannot be queried.
     pub fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
         self.answers.installed(name)
     }
 
-    /// The package that owns a file, by its path or where its links lead.
+    /// Returns the package that owns a file, by its path or the target of its links.
     ///
     /// # Errors
     ///
-    /// That the database cannot be read.
+    /// Fails if the database cannot be read.
     pub fn owner(&self, path: &Path) -> Result<Option<Installed>, QueryError> {
         self.answers.owner(self.root, &names_of(self.root, path))
     }
 }
 
-/// The names under which a package may list a file: its own, where its links lead, and each before and after /usr was merged.
+/// Returns the paths under which a package may list a file: its own and its link target, each as before and after the
+/// /usr merge.
 fn names_of(root: &Root, path: &Path) -> Vec<String> {
     let mut names = Vec::new();
     let mut seen = BTreeSet::new();
@@ -378,7 +380,7 @@ fn names_of(root: &Root, path: &Path) -> Vec<String> {
         }
     };
     add(path);
-    // The folder's links first: a package lists /usr/bin/kvm, and that the file is a link itself is its own business.
+    // The directory's links are resolved first: a package lists /usr/bin/kvm, which may itself be a link.
     if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
         && let Ok(folder) = root.resolve(folder)
     {
@@ -390,7 +392,7 @@ fn names_of(root: &Root, path: &Path) -> Vec<String> {
     names
 }
 
-/// A provided name without its version: `libc.so=6`, `awk (= 1)`.
+/// Returns a provided name without its version: `libc.so=6`, `awk (= 1)`.
 fn without_version(provided: &str) -> &str {
     let end = provided.find(|c: char| c.is_whitespace() || "=<>(:".contains(c)).unwrap_or(provided.len());
     &provided[..end]

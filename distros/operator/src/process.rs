@@ -1,16 +1,16 @@
-//! Programs of a system, run without a shell, with a deadline and bounded output.
+//! Runs programs of a system without a shell, with a deadline and bounded output.
 //!
-//! Whoever runs a program has five things: a deadline, a cap on its output, a process group of its own, its end with ours,
-//! and a wait that does not poll.
-//! [`Invocation`] has them all and is for a program that is asked something.
-//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and its module says why: the jobs of
-//! `images` (cancelled, told line by line), its downloads of single files (cancelled, given a secret by a pipe), what the
-//! agent keeps attached (fed, read while it runs), and programs under test.
+//! Every program that is run has five properties: a deadline, a cap on its output, its own process group, death
+//! together with this process, and a wait that does not poll. [`Invocation`] has them all and is for programs that
+//! answer a question. Other uses are built from [`tie`], [`wait`], [`kill_group`] and [`end_group`], and their modules
+//! say why: the jobs of `images` (cancelled, reported line by line), its downloads of single files (cancelled, given a
+//! secret through a pipe), the programs that the agent keeps attached (fed, and read while they run), and programs
+//! under test.
 
 mod child;
 mod confine;
 mod filter;
-pub mod sandbox; // in namespaces, without power over this machine
+pub mod sandbox; // programs in namespaces, without power over this machine
 
 pub use child::{end_group, kill_group, tie, wait};
 pub use confine::close_on_exec;
@@ -33,97 +33,97 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-/// Bytes that are kept of each of a program's streams; the rest is read and dropped.
+/// Bytes kept of each of a program's streams; the rest is read and dropped.
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
-/// How long a stream is waited for that a program's orphan still holds.
+/// Time limit for the end of a stream that an orphaned child of the program still holds open.
 const ORPHANS: Duration = Duration::from_secs(2);
 
-/// The variables that name the machine's proxies.
+/// The variables with the machine's proxy settings.
 pub const PROXY_VARIABLES: [&str; 6] =
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
-/// A program and how it is to be run.
+/// A program and the way to run it.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     /// The program's absolute path, seen from inside `chroot`, and its arguments.
     pub argv: Vec<String>,
-    /// The directory that becomes its `/`.
+    /// The directory that becomes the program's `/`.
     pub chroot: Option<PathBuf>,
-    /// Variables besides the fixed ones: C locale, no questions.
+    /// Variables in addition to the fixed ones, which set the C locale and disable questions.
     pub env: Vec<(String, String)>,
-    /// Whether it gets the caller's variables, too; what is confined never does.
+    /// Whether the program inherits the caller's variables; a confined program never does.
     pub inherits: bool,
     /// The restrictions on it.
     pub confinement: Confinement,
-    /// What it has around it in place of this machine: then there is neither `chroot` nor `confinement`, and of the
-    /// caller's variables it gets those of proxies alone, if it has a network.
+    /// The sandbox around the program, in place of `chroot` and `confinement`. Of the caller's variables, the program
+    /// then gets only those for proxies, and only if it has a network.
     pub sandbox: Option<WantedSandbox>,
-    /// The file of this machine that is its standard input; nothing without one.
+    /// The file of this machine that becomes standard input; `None` for no input.
     pub input: Option<PathBuf>,
 }
 
-/// The restrictions on a program: it runs as nobody, gains no privileges, has its own namespaces, no network, none
-/// of the caller's keys and a filter of system calls ([`Filter`]), and whatever it started ends with it.
+/// The restrictions on a program. In full: it runs as nobody, gains no privileges, has its own namespaces, no network,
+/// none of the caller's keys and a filter of system calls ([`Filter`]), and all processes that it started end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
-    /// Nothing.
+    /// No restrictions.
     Free,
-    /// The program is this machine's and what it reads a stranger's: all of it that the caller may do.
+    /// The program is this machine's, but its input is foreign: all restrictions that the caller is able to set.
     ///
-    /// Without root it runs as the caller, in a container of few capabilities without namespaces.
+    /// Without root, it runs as the caller; in a container with few capabilities, it has no namespaces.
     Reader,
-    /// The program is a stranger's: all of it, or it is not run.
+    /// The program itself is foreign: all restrictions, or it is not run.
     Stranger,
 }
 
 /// The user and group without rights, `nobody`: 65534, the kernel's overflow id, on every distro.
 const NOBODY: u32 = 65534;
 
-/// The end and the output of a program.
+/// The exit code and output of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessOutput {
-    /// Its exit code; `None` if a signal ended it.
+    /// The exit code; `None` if a signal ended the program.
     pub code: Option<i32>,
-    /// What it printed.
+    /// The standard output.
     pub stdout: String,
-    /// What it complained about.
+    /// The standard error.
     pub stderr: String,
 }
 
-/// Why a program did not run to its end.
+/// The reason why a program did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// It could not be started.
+    /// The program could not be started.
     #[error("failed to start {program}: {source}")]
     Start {
-        /// Its path.
+        /// The program's path.
         program: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The sandbox that it needs cannot be made; nothing was started.
+    /// The sandbox that the program needs cannot be made; nothing was started.
     #[error("failed to make a sandbox for {program}: {source}")]
     Sandbox {
-        /// Its path.
+        /// The program's path.
         program: String,
-        /// What is lacking.
+        /// The missing prerequisite.
         source: io::Error,
     },
-    /// It was started, and its end could not be waited for; it was killed with its children.
+    /// The program was started, but waiting for its end failed; it was killed with its children.
     #[error("failed to wait for {program}, which was killed: {source}")]
     Wait {
-        /// Its path.
+        /// The program's path.
         program: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The deadline passed; it was killed with its children.
+    /// The deadline passed; the program was killed with its children.
     #[error("{program} had not finished after {} s and was killed; it said last: {last}", .after.as_secs())]
     Deadline {
-        /// Its path.
+        /// The program's path.
         program: String,
-        /// How long it had.
+        /// The time limit.
         after: Duration,
         /// The end of its output.
         last: String,
@@ -131,7 +131,7 @@ pub enum ProcessError {
 }
 
 impl Invocation {
-    /// A program of the machine, or of `chroot`.
+    /// Describes a program of the machine, or of `chroot`.
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
@@ -146,7 +146,7 @@ impl Invocation {
         }
     }
 
-    /// The same as a line for a shell, with its variables and the directory that becomes its `/`.
+    /// Formats the invocation as a shell command line, with its variables and `chroot`.
     pub fn shell(&self) -> String {
         let variables = self.env.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
         let environment = (!self.env.is_empty()).then(|| "env".to_owned()).into_iter().chain(variables);
@@ -156,11 +156,11 @@ impl Invocation {
         environment.chain(chroot).chain(words).chain(input).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs it; `show` gets both its streams as they come.
+    /// Runs the program; `show` gets the bytes of both its streams as they arrive.
     ///
     /// # Errors
     ///
-    /// That it could not be started or waited for, or had not ended by the deadline.
+    /// Fails if the program could not be started or waited for, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<ProcessOutput, ProcessError> {
         if let Some(wanted) = &self.sandbox {
             let program = self.argv.first().cloned().unwrap_or_default();
@@ -171,7 +171,7 @@ impl Invocation {
                 Err(error) => (Err(error), None),
             };
             let finished = self.attend(child, within, show);
-            // The sandbox ends with it.
+            // The sandbox ends when the command is dropped.
             drop(command);
             return finished;
         }
@@ -179,8 +179,8 @@ impl Invocation {
             let child = self.command().and_then(|mut command| command.spawn());
             return self.attend(child, within, show);
         }
-        // A new process namespace is that of a thread's children, and the thread can start no other thread from then on: so
-        // it is one of its own. The child dies with it.
+        // A new process namespace applies to the children of the calling thread, which can then start no other thread:
+        // so it gets a thread of its own. The child dies with that thread.
         std::thread::scope(|scope| {
             let (give, take) = mpsc::channel();
             let (ended, end) = mpsc::channel::<()>();
@@ -189,7 +189,7 @@ impl Invocation {
                     .and_then(|()| self.command())
                     .and_then(|mut command| command.spawn());
                 if give.send(child).is_ok() {
-                    // Nobody sends: it ends when the other side is gone.
+                    // Nothing is ever sent: `recv` returns when the other side is dropped.
                     let _ = end.recv();
                 }
             });
@@ -222,7 +222,7 @@ impl Invocation {
             }
         };
         let Some(status) = ended else {
-            // The first process of a namespace hears nothing that it does not want to, except for this.
+            // The first process of a namespace ignores signals without a handler, except SIGKILL.
             let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
             end_group_by(&mut child, signals);
             let mut last = text(&stderr);
@@ -240,7 +240,7 @@ impl Invocation {
         Ok(ProcessOutput { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
     }
 
-    /// The program with its arguments, variables, streams and a process group of its own.
+    /// Prepares the program with its arguments, variables, streams and its own process group.
     fn plain_command(&self) -> io::Result<Command> {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
@@ -250,7 +250,7 @@ impl Invocation {
             None => Stdio::null(),
         });
         if self.confinement != Confinement::Free || self.sandbox.is_some() || !self.inherits {
-            // What the caller keeps there may be secrets, or settings of the program.
+            // The caller's variables may hold secrets, or settings of the program.
             command.env_clear();
         }
         for (name, value) in [("LC_ALL", "C"), ("LANGUAGE", "C"), ("DEBIAN_FRONTEND", "noninteractive"), ("PATH", PATH)]
@@ -260,7 +260,7 @@ impl Invocation {
         if let Some(wanted) = &self.sandbox {
             let proxies = PROXY_VARIABLES.iter().filter(|_| wanted.network == Network::Machine);
             command.envs(proxies.filter_map(|name| Some((name, std::env::var_os(name)?))));
-            // Nobody is there whom services could be started by.
+            // The sandbox has no service manager to start services.
             command.env("SYSTEMD_OFFLINE", "1");
             match wanted.root {
                 SandboxedRoot::Target { .. } => command.env("TMPDIR", TEMPORARY),
@@ -275,12 +275,12 @@ impl Invocation {
 
     fn command(&self) -> io::Result<Command> {
         let mut command = self.plain_command()?;
-        // Made here, because nothing may be allocated after the fork.
+        // Made here, because no memory may be allocated after the fork.
         let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
         let confinement = self.confinement;
         let filter = Filter::of_strangers()?;
         let prepare = move || {
-            // The death of this program ends what it runs.
+            // The death of this process ends the program.
             let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
             rustix::process::set_parent_process_death_signal(Some(signal))?;
             if let Some(root) = &chroot {
@@ -289,7 +289,7 @@ impl Invocation {
             }
             confine::this_process(confinement, &filter)?;
             if confinement != Confinement::Free {
-                // A change of user takes it back.
+                // A change of user clears the signal.
                 rustix::process::set_parent_process_death_signal(Some(signal))?;
             }
             Ok(())
@@ -304,12 +304,12 @@ impl Invocation {
 }
 
 impl ProcessOutput {
-    /// Whether it ended with 0.
+    /// Checks whether the program ended with 0.
     pub fn is_ok(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// The last lines of what it complained about, or of what it printed; for messages.
+    /// Returns the last lines of standard error, or of standard output if that is empty; for messages.
     pub fn last_words(&self) -> String {
         let words = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         tail(words)
@@ -352,16 +352,16 @@ fn text(stream: &Kept) -> String {
     String::from_utf8_lossy(&locked(&stream.bytes)).into_owned()
 }
 
-/// The last three lines that say something, on one line.
+/// Returns the last three non-empty lines, joined into one.
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
     model::diagnostic::printable(&last.chars().take(600).collect::<String>())
 }
 
-/// Passes a program's output on to standard error, its control characters but line feeds made visible.
+/// Copies a program's output to standard error, with control characters other than line feeds made visible.
 pub(crate) fn to_stderr(bytes: &[u8]) {
-    // Nobody may be there to read it.
+    // Standard error may be closed.
     let _ = io::stderr().write_all(shown(bytes).as_bytes());
 }
 
@@ -374,7 +374,7 @@ fn shown(bytes: &[u8]) -> String {
     lines.join("\n")
 }
 
-/// How a program ended, for messages.
+/// Describes how a program ended, for messages.
 pub fn ending(finished: &ProcessOutput) -> String {
     match finished.code {
         Some(code) => format!("exit code {code}"),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     fn has_ended(pid: &str) {
-        // A busy machine takes its time to carry a signal out.
+        // On a busy machine, the kernel takes its time to deliver a signal.
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
@@ -431,7 +431,7 @@ mod tests {
         }
     }
 
-    /// As where whoever started this program ignores `SIGCHLD`: the kernel tells nobody of a child's end.
+    /// As if this program's parent ignored `SIGCHLD`: the kernel then reports no child's end.
     #[test]
     fn a_program_that_cannot_be_waited_for_was_started_and_is_ended() {
         let dir = tempfile::tempdir().unwrap();
@@ -469,7 +469,7 @@ mod tests {
     #[test]
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
     fn who_is_confined_gets_nothing_of_the_callers() {
-        // As a shell's `exec 9</` leaves it: not closed by what is executed.
+        // Inherited across exec, as after a shell's `exec 9</`.
         let root = File::open("/").unwrap();
         rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
         let script = format!("ls /proc/self/fd/{}/ && echo open; env", std::os::fd::AsRawFd::as_raw_fd(&root));
@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(lines[0], "65534 65534 65534 1", "{finished:?}");
         assert_eq!(lines[1], "1", "loopback alone: {finished:?}");
         assert!(finished.stdout.contains("NoNewPrivs:\t1") && finished.stdout.contains("CapEff:\t0000000000000000"));
-        // Its own sleeper cannot be told by its number, which is the namespace's: by a time that nobody else sleeps.
+        // The sleeper's number is from its namespace, so it is identified by a unique sleeping time.
         let marked = "31536001.5";
         let started = Instant::now();
         let error = confined(&format!("trap '' TERM; setsid sleep {marked} & echo on; wait"), Duration::from_secs(1));

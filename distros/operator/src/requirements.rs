@@ -1,4 +1,5 @@
-//! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
+//! Lists the requirements that Kata places on a package, with Kata's source for each, for use in `debian/rules` or a
+//! spec file.
 
 mod kernel_options;
 
@@ -10,25 +11,25 @@ use model::other_vmm::OtherVmm;
 use model::profile::{DaemonStyle, Gate, GateKind, Profile};
 use serde::Serialize;
 
-/// One demand.
+/// One requirement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Requirement {
-    /// What it serves: `vmm.boot`; the default path is `vmm.boot`, `fs.virtio-fs`, `vmm.vsock` and `vmm.net`.
+    /// The capability it serves: `vmm.boot`; the default path is `vmm.boot`, `fs.virtio-fs`, `vmm.vsock` and `vmm.net`.
     pub serves: String,
-    /// The kind: `device`, `option`, `module`, `version`, …
+    /// Kind of requirement: `device`, `option`, `module`, `version`, …
     pub kind: &'static str,
-    /// What must be there: `vhost-user-fs-pci`.
+    /// The required name or value: `vhost-user-fs-pci`.
     pub what: String,
-    /// Whether it decides anything, or is a documented minimum that only informs.
+    /// Whether the requirement is binding; otherwise it is a documented minimum that only informs.
     pub binding: bool,
-    /// Why, where the name does not say it.
+    /// The reason, if the name does not say it.
     pub why: Option<String>,
     /// File and tag of Kata.
     pub source: String,
 }
 
-/// What a profile asks of a component, the default path first.
+/// Returns a profile's requirements on a component, those of the default path first.
 pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement> {
     let mut all = match component {
         Component::Qemu => qemu(profile),
@@ -49,7 +50,8 @@ pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement>
     all
 }
 
-/// What a VMM besides QEMU is asked for; nothing under a profile for which that has not been read.
+/// Returns the requirements on a VMM other than QEMU; none under a profile whose requirements on that VMM have not been
+/// read from Kata's source.
 fn other_vmm(profile: &Profile, component: Component, serves: C) -> Vec<Requirement> {
     let Some(under) = OtherVmm::of(component).and_then(|vmm| vmm.under(profile)) else { return Vec::new() };
     let demands = under.demands.iter().map(|demand| Requirement {
@@ -71,7 +73,7 @@ fn other_vmm(profile: &Profile, component: Component, serves: C) -> Vec<Requirem
     demands.chain(version).collect()
 }
 
-/// Whether it is known what a profile asks of a component.
+/// Checks whether a profile's requirements on a component are known.
 pub fn is_known(profile: &Profile, component: Component) -> bool {
     OtherVmm::of(component).is_none_or(|vmm| vmm.under(profile).is_some())
 }
@@ -97,12 +99,12 @@ fn qemu(profile: &Profile) -> Vec<Requirement> {
         .collect()
 }
 
-/// Where in the profile's range a gate begins, if not with it.
+/// Says from which Kata release on a gate applies, if later than the beginning of the profile's range.
 fn since(gate: &Gate) -> Option<String> {
     gate.from.map(|from| format!("from Kata {from} on"))
 }
 
-/// The options that the runtime passes, and what else it waits for.
+/// Returns the options that the runtime passes to virtiofsd, and the line that it waits for.
 fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
     let source = match profile.virtiofsd.style {
         DaemonStyle::DashO | DaemonStyle::LongFd => "src/runtime/virtcontainers/virtiofsd.go",
@@ -198,12 +200,12 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
         }),
         source: gate.source.clone(),
     });
-    // A module may be for several things of one capability.
+    // A module may serve one capability in several ways.
     let mut seen = std::collections::BTreeSet::new();
     modules.filter(|r| seen.insert((r.serves.clone(), r.what.clone()))).chain(options).collect()
 }
 
-/// For people: a table.
+/// Formats the requirements as a table for people.
 pub fn human(profile: &Profile, component: Component, all: &[Requirement]) -> String {
     use std::fmt::Write as _;
     let mut out = format!("{component} for Kata {} (profile {})\n", profile.range, profile.name);
@@ -291,7 +293,7 @@ mod tests {
         }
         assert_eq!(of("go-3.32", "amd-iommu"), [format!("vmm.amd-iommu {build} (from Kata 4.1.0 on)")]);
         assert_eq!(of("rs-4.1", "amd-iommu"), [format!("vmm.amd-iommu {build}")]);
-        // By use alone.
+        // Required by use only, not by Kata's own build.
         let generator = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0";
         assert_eq!(of("rs-4.0", "virtio-balloon-pci"), [format!("vmm.reclaim {generator}")]);
     }
@@ -300,7 +302,7 @@ mod tests {
     fn no_demand_is_made_twice() {
         for profile in Profile::all() {
             let all = requirements(profile, Component::Qemu);
-            // One device may serve two capabilities: by its use, and because Kata's own build insists on it.
+            // One device may serve two capabilities: through its use, and because Kata's own build requires it.
             let mut names: Vec<_> = all.iter().map(|r| (&r.serves, r.kind, &r.what)).collect();
             names.sort();
             names.dedup();

@@ -1,4 +1,4 @@
-//! Whether what was verified still stands: for which profile, on what basis, how old, and of these versions.
+//! Checks whether a verdict still applies: its profile, basis, age, and the versions it was found with.
 
 use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
@@ -9,7 +9,7 @@ use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry, same_tests, 
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What one entry of `verified:` says of the system at hand.
+/// The meaning of one entry of `verified:` for the system at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct VerifiedStanding {
@@ -17,37 +17,37 @@ pub struct VerifiedStanding {
     pub profile: String,
     /// The environment of the run.
     pub environment: Environment,
-    /// What the verdicts were found on.
+    /// The basis of the verdicts.
     pub basis: Basis,
     /// Whether keys, an image or records of the caller's vouched for the packages, which may not be the distro's own.
     pub shaped: bool,
     /// The day of the run, UTC.
     pub tested: Date,
-    /// Days since then; negative for a day to come.
+    /// Days since the run; negative for a date in the future.
     pub age_days: i32,
-    /// The harness's version.
+    /// Version of the harness.
     pub harness: String,
-    /// Whether it was judged by an older set of tests than this version's; programs have `test-set` of `show`.
+    /// Whether an older set of tests than this version's was used; programs get `test-set` from `show`.
     #[serde(skip)]
     pub older_tests: bool,
-    /// The capabilities that were asked for, with their verdicts; `None` where the run had none.
+    /// The requested capabilities with their verdicts, which are `None` if the run had none.
     pub capabilities: Vec<CapabilityStanding>,
-    /// The versions that were verified beside those that are installed, of the packages that count for what was asked for.
+    /// The verified and the installed versions of the packages that count for the requested capabilities.
     pub versions: Vec<VersionPair>,
-    /// Whether every capability that was asked for is supported.
+    /// Whether every requested capability is supported.
     pub supported: bool,
-    /// Whether every one of these versions is the one that was verified.
+    /// Whether all of these versions are the verified ones.
     pub matches: bool,
 }
 
 impl VerifiedStanding {
-    /// The run's verdict on a capability that was asked for, and whether older tests gave it.
+    /// Returns the run's verdict on a requested capability, and whether it comes from older tests.
     pub fn verdict(&self, capability: Capability) -> Option<(Verdict, bool)> {
         let judged = self.capabilities.iter().find(|judged| judged.capability == capability)?;
         Some((judged.verdict?, judged.older_tests))
     }
 
-    /// Whether all packages that a capability rests on are here in the versions that were verified.
+    /// Checks whether all packages that count for a capability are installed in the verified versions.
     pub fn matches_for(&self, capability: Capability) -> bool {
         let mut pairs = self.versions.iter().filter(|pair| pair.counts_for(capability)).peekable();
         pairs.peek().is_some() && pairs.all(VersionPair::is_the_same)
@@ -61,14 +61,14 @@ pub struct CapabilityStanding {
     pub capability: Capability,
     /// Its verdict.
     pub verdict: Option<Verdict>,
-    /// Why it is not supported.
+    /// The reasons why it is not supported.
     pub causes: Vec<VerifiedCause>,
-    /// Whether other tests of it than today's gave the verdict.
+    /// Whether the verdict comes from other tests of this capability than today's.
     #[serde(skip)]
     pub older_tests: bool,
 }
 
-/// A package's version then and now.
+/// A package's verified and installed versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionPair {
     /// The package.
@@ -77,13 +77,13 @@ pub struct VersionPair {
     pub verified: PackageVersion,
     /// The version that is installed.
     pub installed: Option<PackageVersion>,
-    /// Whether it is a container manager's and of nothing else that the release has.
+    /// Whether the package only belongs to a container manager, and to no other component of the release.
     #[serde(skip)]
     pub of_manager: bool,
 }
 
 impl VersionPair {
-    /// Whether the version is the one that was verified.
+    /// Checks whether the installed version is the verified one.
     pub fn is_the_same(&self) -> bool {
         self.installed.as_ref() == Some(&self.verified)
     }
@@ -93,7 +93,7 @@ impl VersionPair {
     }
 }
 
-/// Whether it needs a container manager: the guests of all else are started without one.
+/// Checks whether a capability needs a container manager: for all others, guests are started without one.
 fn rests_on_a_manager(capability: Capability) -> bool {
     match capability.area() {
         Area::Containers | Area::Kata => true,
@@ -101,14 +101,16 @@ fn rests_on_a_manager(capability: Capability) -> bool {
     }
 }
 
-/// Compares an entry with what is installed; `of_managers` are the packages of container managers alone.
+/// Compares an entry with the installed packages; `of_managers` are the packages that only belong to container
+/// managers.
 ///
-/// A machine's run has a container manager beside what starts guests. What it showed of guests holds without that, too: a
-/// package counts where something that is asked for rests on it, and where nothing in particular is asked for.
+/// A run on a machine involves a container manager in addition to the components that start guests. Its verdicts about
+/// guests also hold without one: a package counts if a requested capability depends on it, or if no capability is
+/// requested.
 ///
 /// # Errors
 ///
-/// That the package database cannot be asked.
+/// Fails if the package database cannot be queried.
 pub fn standing(
     entry: &VerifiedEntry,
     capabilities: &[Capability],
@@ -119,7 +121,7 @@ pub fn standing(
     let mut versions = Vec::new();
     for (package, verified) in &entry.versions {
         let installed = match packages {
-            // What is there for another architecture is not what was verified, whatever its version is.
+            // A package installed for another architecture is not the verified one, even in the same version.
             Some(packages) => {
                 let mut all = packages.installed(package.as_str())?.into_iter();
                 all.find(|one| one.is_for(entry.arch, packages.format())).map(|one| one.version)

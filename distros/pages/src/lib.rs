@@ -1,4 +1,4 @@
-//! Man pages and shell completions of a command, made of the arguments that it parses, for those who make packages.
+//! Generates man pages and shell completions from a command's arguments, for packagers.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -7,19 +7,20 @@ use clap_mangen::roff::{Roff, bold, roman};
 use std::io;
 use std::path::Path;
 
-/// What the page of the whole command says besides its arguments.
+/// Text of the whole command's page besides its arguments.
 pub struct Shared<'a> {
-    /// The exit codes, as `--help` lists them: a head, then lines that begin with a code; what goes on begins with none.
+    /// The exit codes, as `--help` lists them: a heading, then lines that begin with a code; continuation lines have
+    /// none.
     pub exit_codes: &'a str,
-    /// More sections, each with its entries: a name and what it means.
+    /// More sections, each with its entries: a name and its meaning.
     pub sections: Vec<(&'a str, Vec<(String, String)>)>,
 }
 
-/// Writes the pages of a command and of its subcommands, and completions for bash, fish and zsh, into a folder, which is
-/// made if need be.
+/// Writes the man pages of a command and its subcommands, and completions for bash, fish and zsh, into a directory,
+/// which is made if missing.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// Fails if the directory cannot be written.
 pub fn write(directory: &Path, command: &Command, version: &str, shared: &Shared<'_>) -> io::Result<()> {
     std::fs::create_dir_all(directory)?;
     let name = command.get_name();
@@ -27,7 +28,7 @@ pub fn write(directory: &Path, command: &Command, version: &str, shared: &Shared
         clap_complete::generate_to(shell, &mut command.clone(), name, directory)?;
     }
     std::fs::write(directory.join(format!("{name}.bash")), bash(command)?)?;
-    // Only a built command knows its global options and its calls' full names.
+    // Only a built command has its global options and the full names of its subcommands.
     let mut whole = command.clone().disable_help_subcommand(true);
     whole.build();
     let source = format!("{name} {version}");
@@ -39,7 +40,8 @@ pub fn write(directory: &Path, command: &Command, version: &str, shared: &Shared
     Ok(())
 }
 
-/// clap_complete 4.6 spells the hyphen of a program's name in two ways, so that no call's options would be found.
+/// Generates the bash completion. clap_complete 4.6 spells the hyphen of a program's name in two ways, so no
+/// subcommand's options would be found.
 fn bash(command: &Command) -> io::Result<String> {
     let mut script = Vec::new();
     let name = command.get_name();
@@ -48,7 +50,7 @@ fn bash(command: &Command) -> io::Result<String> {
     Ok(script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__")))
 }
 
-/// One page; the whole command's has what all of them share.
+/// Renders one page; only the whole command's page has the shared text.
 fn page(command: &Command, name: &str, source: &str, shared: Option<&Shared<'_>>) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let man = Man::new(command.clone()).manual(name).source(source);
@@ -72,14 +74,14 @@ fn page(command: &Command, name: &str, source: &str, shared: Option<&Shared<'_>>
     Ok(out)
 }
 
-/// Exit codes, and what else the command has to say.
+/// Adds the exit codes and the other shared sections.
 fn sections(roff: &mut Roff, shared: &Shared<'_>) {
     roff.control("SH", ["EXIT STATUS"]);
     let mut lines = shared.exit_codes.lines().skip(1).peekable();
     while let Some(line) = lines.next() {
         let (code, meaning) = line.trim().split_once(' ').unwrap_or((line, ""));
         let mut meaning = meaning.trim().to_owned();
-        // A meaning goes on in lines that begin with no number.
+        // Lines that begin with no number continue a meaning.
         while let Some(more) = lines.next_if(|l| !l.trim_start().starts_with(|c: char| c.is_ascii_digit())) {
             meaning += " ";
             meaning += more.trim();

@@ -34,7 +34,8 @@ impl Attributes {
         Ok(Attributes { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777, extended: extended(file)? })
     }
 
-    /// Gives them to a file; those that it has already are not set, so that a user's own file needs no privilege.
+    /// Sets the attributes of a file. Those it already has are not set, so an unprivileged user can write their own
+    /// files.
     pub(crate) fn put(&self, file: &File) -> io::Result<()> {
         let meta = file.metadata()?;
         if (meta.uid(), meta.gid()) != (self.uid, self.gid) {
@@ -45,14 +46,14 @@ impl Attributes {
             rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
                 .map_err(|e| io::Error::other(format!("setting the attribute {name}: {}", io::Error::from(e))))?;
         }
-        // After the owner: changing that clears the setuid bit.
+        // After the owner, because changing the owner clears the setuid bit.
         Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?)
     }
 }
 
-/// A file's extended attributes but those that sign its content.
+/// Reads a file's extended attributes, except those that sign its content.
 fn extended(file: &File) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    /// The most that Linux knows, for all names and for one value.
+    /// Linux's limit, both for the list of names and for one value.
     const MOST: usize = 64 << 10;
     let mut names = Vec::with_capacity(MOST);
     match rustix::fs::flistxattr(file, rustix::buffer::spare_capacity(&mut names)) {

@@ -1,16 +1,16 @@
-//! Why a file of a root cannot be used.
+//! The error of operations on files of a root.
 
 use rustix::io::Errno;
 use std::io;
 use std::path::PathBuf;
 
-/// Why a file of the root cannot be used.
+/// The reason why a file of the root cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
-    /// The root is no directory, or cannot be looked into.
+    /// The root is not a directory, or cannot be searched.
     #[error("the root {path} cannot be used: {source}")]
     Root {
-        /// As the user named it.
+        /// The path as the user gave it.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -31,7 +31,7 @@ pub enum RootError {
         /// Why.
         source: io::Error,
     },
-    /// More bytes than anything of its kind has.
+    /// The file exceeds the cap in bytes.
     #[error("{path} has more than {limit} bytes, more than a file of its kind can have")]
     TooLarge {
         /// Seen from outside.
@@ -39,7 +39,7 @@ pub enum RootError {
         /// The cap in bytes.
         limit: u64,
     },
-    /// More names than any folder of a system has.
+    /// The directory exceeds the cap in names.
     #[error("{path} has more than {limit} names, more than a folder of its kind can have")]
     TooMany {
         /// Seen from outside.
@@ -47,7 +47,7 @@ pub enum RootError {
         /// The cap.
         limit: usize,
     },
-    /// A text that cannot be written again as it is.
+    /// The file is not UTF-8, so it cannot be written back unchanged.
     #[error("{path}: expected UTF-8 text")]
     NotText {
         /// Seen from outside.
@@ -56,22 +56,22 @@ pub enum RootError {
 }
 
 impl RootError {
-    /// Whether there is no such file, which is often an answer and not an error.
+    /// Checks whether there is no such file, which is often an answer and not an error.
     pub fn is_missing(&self) -> bool {
         let RootError::Read { source, .. } = self else { return false };
         is_missing(source)
     }
 
-    /// Whether a link leads out of the root, as [`Root::stay_inside`](crate::Root::stay_inside) finds.
+    /// Checks whether a link leads out of the root, as found by [`Root::stay_inside`](crate::Root::stay_inside).
     pub fn leads_out(&self) -> bool {
         let RootError::Read { source, .. } = self else { return false };
         source.raw_os_error() == Some(Errno::XDEV.raw_os_error())
     }
 
-    /// Whether nobody can tell what is there, because rights are missing, a device fails, or there is more of it than is
-    /// read.
+    /// Checks whether the content remains unknown: missing rights, a failing device, or a file or directory above the
+    /// cap.
     ///
-    /// Something else than what was looked for, as a folder or a FIFO in the place of a file, is an answer.
+    /// A different kind of file than expected, such as a directory or a FIFO, is an answer and not unreadable.
     pub fn is_unreadable(&self) -> bool {
         match self {
             RootError::Read { source, .. } => {
@@ -88,7 +88,7 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether a path leads nowhere, for everybody: links in a circle, a name that is too long or has a zero byte.
+/// Checks whether a path is invalid for every user: links in a circle, a name that is too long or has a zero byte.
 pub(crate) fn leads_nowhere(error: &io::Error) -> bool {
     [Errno::LOOP, Errno::NAMETOOLONG, Errno::INVAL].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
 }

@@ -1,15 +1,15 @@
-//! Files by a pattern.
+//! Finds files by a pattern.
 
 use crate::error::RootError;
 use crate::root::{Root, parts};
 use std::path::{Path, PathBuf};
 
 impl Root {
-    /// The files that match a pattern with `*` in its components, sorted, seen from inside.
+    /// Returns the files that match a pattern with `*` in its components, sorted, as paths inside the root.
     ///
     /// # Errors
     ///
-    /// That a folder is there and cannot be looked into.
+    /// Fails if a directory exists and cannot be searched.
     pub fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, RootError> {
         let mut found = vec![PathBuf::from("/")];
         for part in parts(Path::new(pattern)) {
@@ -20,7 +20,7 @@ impl Root {
                     next.push(folder.join(&part));
                     continue;
                 }
-                // Where the pattern wants a folder a file may stand.
+                // A file may be found where the pattern expects a directory.
                 let names = self.list_if_any(folder)?;
                 next.extend(names.iter().filter(|n| matches(&part, n)).map(|n| folder.join(n)));
             }
@@ -36,7 +36,7 @@ impl Root {
     }
 }
 
-/// Whether `name` matches a pattern in which `*` is any text; a leading dot must be spelt out.
+/// Checks whether `name` matches a pattern in which `*` is any text; a leading dot must be spelled out.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;

@@ -1,15 +1,15 @@
-//! A directory taken as `/`: the running system, or another one that is mounted somewhere.
+//! A directory taken as `/`: the running system's, or that of another system mounted somewhere.
 //!
-//! Paths here are absolute and seen from inside; symbolic links are followed as a process does whose root is there, so
+//! Paths are absolute inside this directory. Symbolic links are followed as for a process with this root directory, so
 //! `/host/etc/os-release -> /usr/lib/os-release` is a file of the node and not of the pod.
 
 mod attributes; // a file's owner, mode and extended attributes
 mod error; // why a file cannot be used
 mod glob; // files by a pattern
-mod open; // `openat2`: the kernel follows links, and cannot be led out
-mod pinned_path; // one name in a folder that is held open: looked at, read, written whole
-mod read; // reading files and listing folders, capped
-mod root; // the folder, its paths, and what stands at them
+mod open; // `openat2`: the kernel follows links and confines them to the root
+mod pinned_path; // a name in a directory that is held open: checking, reading and atomically writing its file
+mod read; // reading files and listing directories, with caps
+mod root; // the directory, its paths, and the files found there
 
 pub use attributes::Attributes;
 pub use error::RootError;

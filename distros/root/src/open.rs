@@ -1,4 +1,4 @@
-//! `openat2` below a directory's descriptor: the kernel follows links, and cannot be led out.
+//! `openat2` below a directory's descriptor: the kernel follows links and confines them to the directory.
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -6,26 +6,26 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// How often a path with `..` is tried again while somebody renames on the same machine.
+/// Maximum number of retries for a path with `..` while other processes rename files.
 const TRIES: u32 = 10_000;
 
-/// Links are followed as if the directory were `/`; those of `/proc` that lead anywhere are not.
+/// Follows links as if the directory were `/`, except for the magic links of `/proc`.
 pub(super) const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
-/// One name in a directory, itself, never a link.
+/// Opens one name in a directory, and never a link.
 pub(super) const ITSELF: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-/// Links are followed as they are written; what leads out of the directory is refused.
+/// Follows links literally, and refuses any that lead out of the directory.
 pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
-/// A folder below one that is held open and taken as `/`, links followed inside.
+/// Opens a directory below `top`, which is taken as `/`, following links inside.
 ///
-/// For between fork and exec: with a path of fewer than 256 bytes it makes system calls and allocates nothing.
+/// Usable between fork and exec: for a path of fewer than 256 bytes it only makes system calls and does not allocate.
 ///
 /// # Errors
 ///
-/// That there is none.
+/// Fails if there is no such directory.
 pub fn folder_below(top: impl AsFd, inside: &Path) -> Result<OwnedFd, Errno> {
     opened(top, inside, OFlags::PATH | OFlags::DIRECTORY, IN_ROOT)
 }
@@ -40,7 +40,7 @@ fn opened(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> Resul
     let mut tries = 0;
     loop {
         match openat2(at.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
-            // A rename or a mount anywhere made the kernel unsure of a `..`.
+            // A rename or a mount anywhere makes the kernel give up on a `..`.
             Err(Errno::AGAIN) if tries < TRIES => {
                 tries += 1;
                 std::thread::yield_now();
@@ -51,18 +51,18 @@ fn opened(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags) -> Resul
     }
 }
 
-/// The directory that is taken as `/`; fails where the kernel has no `openat2`.
+/// Opens the directory that is taken as `/`; fails if the kernel has no `openat2`.
 pub(super) fn top(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::open(path, flags, Mode::empty())?;
     match openat2(&top, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), IN_ROOT) {
-        // Older containers' filters refuse what they do not know.
+        // The seccomp filters of older container runtimes refuse unknown system calls with EPERM.
         Err(Errno::NOSYS | Errno::PERM) => Err(Errno::NOSYS),
         _ => Ok(top),
     }
 }
 
-/// The reason in words, because the kernel's own are `Function not implemented`.
+/// Explains a missing `openat2`, because the kernel only says `Function not implemented`.
 pub(super) fn said(errno: Errno) -> io::Error {
     if errno != Errno::NOSYS {
         return errno.into();

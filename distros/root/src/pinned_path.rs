@@ -1,8 +1,8 @@
-//! One name in a folder that is held open: what was looked at is what is written.
+//! A name in a directory that is held open, so that the file that was checked is the file that is written.
 
-mod displaced; // what was taken out of its place, until it has been looked at once more
-mod in_place; // a file of several names, which is written over
-mod write; // writing it whole or not at all, renaming and removing it
+mod displaced; // files moved out of their place, until they are checked once more
+mod in_place; // files with several names, which are overwritten in place
+mod write; // writing a file whole or not at all, renaming and removing it
 
 pub use displaced::{DisplacedText, Rescued};
 pub use in_place::may_be_half;
@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What a new folder may be by default.
+/// Default mode of a new directory.
 const FOLDER: u32 = 0o755;
 
 /// A file that was read.
@@ -29,13 +29,13 @@ const FOLDER: u32 = 0o755;
 pub struct FileContents {
     /// The content.
     pub bytes: Vec<u8>,
-    /// What it is.
+    /// Owner, mode and extended attributes.
     pub attributes: Attributes,
-    /// How many names it has.
+    /// Number of hard links.
     pub links: u64,
 }
 
-/// A name in a folder of a root; the folder is held open, so that it stays the same one whatever is renamed.
+/// A name in a directory of a root. The directory is held open, so it stays the same even if it is renamed.
 #[derive(Debug)]
 pub struct PinnedPath {
     /// Seen from inside, with no links in it.
@@ -43,32 +43,32 @@ pub struct PinnedPath {
     /// Seen from outside, for messages.
     shown: PathBuf,
     folder: OwnedFd,
-    /// The folder's own.
+    /// The parent directory of `folder`.
     above: Option<OwnedFd>,
     name: OsString,
 }
 
 impl Root {
-    /// The place of a path with its links followed, the last one's too; `None` where its folder is missing.
+    /// Pins a path with all links followed, including the last; `None` if its directory is missing.
     ///
     /// # Errors
     ///
-    /// That a folder on the way cannot be opened.
+    /// Fails if a directory of the path cannot be opened.
     pub fn pin(&self, inside: &Path) -> Result<Option<PinnedPath>, RootError> {
         self.pin_followed(inside, false)
     }
 
-    /// [`Root::pin`], with the folders made that are missing.
+    /// Does the same as [`Root::pin`], and makes missing directories.
     ///
     /// # Errors
     ///
-    /// That a folder on the way cannot be opened or made.
+    /// Fails if a directory of the path cannot be opened or made.
     pub fn make_pinned(&self, inside: &Path) -> Result<PinnedPath, RootError> {
         let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
         self.pin_followed(inside, true)?.ok_or_else(gone)
     }
 
-    /// [`Root::pin`] of the file itself: a link in the last component is not followed.
+    /// Does the same as [`Root::pin`], but does not follow a link in the last component.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Root {
         self.pin_resolved(self.itself(inside)?, false)
     }
 
-    /// [`Root::make_pinned`] of the file itself: a link in the last component is not followed.
+    /// Does the same as [`Root::make_pinned`], but does not follow a link in the last component.
     ///
     /// # Errors
     ///
@@ -87,14 +87,14 @@ impl Root {
         self.pin_resolved(self.itself(inside)?, true)?.ok_or_else(gone)
     }
 
-    /// A folder, made with those above it where it is missing, as what names are looked up in: it stays the same one
-    /// whatever is renamed.
+    /// Opens a directory, and makes it and its parents if missing. Names looked up in it stay in the same directory
+    /// even if it is renamed.
     ///
     /// # Errors
     ///
     /// Those of [`Root::make_pinned`].
     pub fn make_folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
-        // The name is never used: only its folder counts.
+        // The name is never used, only its directory.
         Ok(self.make_pinned_itself(&inside.join("_"))?.folder)
     }
 
@@ -105,21 +105,21 @@ impl Root {
         }
     }
 
-    /// Pins a path with its links followed; its folders are made where they are missing and `make` says so.
+    /// Pins a path with all links followed; makes missing directories if `make` is set.
     fn pin_followed(&self, inside: &Path, make: bool) -> Result<Option<PinnedPath>, RootError> {
         match self.resolve_new(inside) {
-            // Something else stands where a folder was.
+            // A parent of the path is not a directory any more.
             Err(error) if error.is_missing() && !make => Ok(None),
             path => self.pin_resolved(path?, make),
         }
     }
 
-    /// Pins a path that has no links in its folders.
+    /// Pins a path whose directories are no links.
     fn pin_resolved(&self, path: PathBuf, make: bool) -> Result<Option<PinnedPath>, RootError> {
         let shown = self.shown(&path);
         let failed = |source| RootError::Write { path: shown.clone(), source };
         let Some(name) = path.file_name() else { return Err(failed(Errno::ISDIR.into())) };
-        // Component by component, none of them a link: one that has become a link since is not followed.
+        // Opened component by component without following links: one may have become a link in the meantime.
         let mut folder = open(self.top().map_err(failed)?, Path::new(""), OFlags::PATH, ITSELF).map_err(failed)?;
         let mut above = None;
         for part in path.parent().into_iter().flat_map(parts) {
@@ -139,17 +139,17 @@ impl Root {
     }
 }
 
-/// A folder in a folder, never through a link.
+/// Opens a directory in a directory, never through a link.
 fn below(folder: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
     open(folder, name, OFlags::PATH | OFlags::DIRECTORY, ITSELF)
 }
 
 impl PinnedPath {
-    /// The place of a file of this machine, not of a root: a link there is followed.
+    /// Pins a file of this machine, not of a root; links are followed.
     ///
     /// # Errors
     ///
-    /// That its folder cannot be opened.
+    /// Fails if the file's directory cannot be opened.
     pub fn of_file(path: &Path) -> io::Result<PinnedPath> {
         let path = match std::fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -167,11 +167,11 @@ impl PinnedPath {
         &self.path
     }
 
-    /// The file with what it is; `None` where there is none.
+    /// Reads the file with its attributes; `None` if there is no file.
     ///
     /// # Errors
     ///
-    /// That it is no regular file, has more than `limit` bytes, or cannot be read.
+    /// Fails if it is not a regular file, has more than `limit` bytes, or cannot be read.
     pub fn read(&self, limit: u64) -> Result<Option<FileContents>, RootError> {
         let failed = |source| RootError::Read { path: self.shown.clone(), source };
         let Some(file) = self.opened().map_err(failed)? else { return Ok(None) };
@@ -185,21 +185,21 @@ impl PinnedPath {
         Ok(Some(FileContents { bytes, attributes, links: meta.nlink() }))
     }
 
-    /// What the file is, without reading it; `None` where there is none.
+    /// Returns the file's attributes without reading its content; `None` if there is no file.
     ///
     /// # Errors
     ///
-    /// That it is no regular file, or cannot be opened.
+    /// Fails if it is not a regular file, or cannot be opened.
     pub fn attributes(&self) -> Result<Option<Attributes>, RootError> {
         let attributes = self.opened().and_then(|file| file.map(|f| Attributes::of(&f)).transpose());
         attributes.map_err(|source| RootError::Read { path: self.shown.clone(), source })
     }
 
-    /// What the link says; `None` where there is none.
+    /// Returns the link's target; `None` if there is no link.
     ///
     /// # Errors
     ///
-    /// What the operating system refused.
+    /// The error of the operating system.
     pub fn link(&self) -> io::Result<Option<PathBuf>> {
         match rustix::fs::readlinkat(&self.folder, &self.name, Vec::new()) {
             Ok(words) => Ok(Some(PathBuf::from(OsStr::from_bytes(words.as_bytes())))),
@@ -215,7 +215,7 @@ impl PinnedPath {
         }
     }
 
-    /// The regular file itself.
+    /// Opens the file, which must be a regular file and not a link.
     fn open(&self, flags: OFlags) -> io::Result<File> {
         let name = Path::new(&self.name);
         let regular = |file: &File| match file.metadata()?.is_file() {

@@ -1,4 +1,4 @@
-//! Reading files and listing folders, capped.
+//! Reads files and lists directories, with caps.
 
 use crate::error::{RootError, is_missing, leads_nowhere};
 use crate::root::Root;
@@ -7,16 +7,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Bytes of a configuration file.
+/// Maximum size of a configuration file, in bytes.
 pub const MAX_CONFIGURATION: u64 = 4 << 20;
 
-/// Names that are looked at in one directory.
+/// Maximum number of names read from one directory.
 const MAX_ENTRIES: usize = 100_000;
 
 impl Root {
-    /// The bytes of a regular file of at most `limit` bytes.
+    /// Reads a regular file of at most `limit` bytes.
     ///
-    /// A FIFO or a device is refused, never waited for.
+    /// A FIFO or a device is refused and never blocks.
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl Root {
         Ok(bytes)
     }
 
-    /// The first `count` bytes of a regular file, or all where it has fewer.
+    /// Reads the first `count` bytes of a regular file, or all if there are fewer.
     ///
     /// # Errors
     ///
@@ -40,11 +40,11 @@ impl Root {
         Ok(bytes)
     }
 
-    /// A regular file, open for reading.
+    /// Opens a regular file for reading.
     ///
     /// # Errors
     ///
-    /// [`RootError::Read`], also for what is no regular file.
+    /// [`RootError::Read`], also if it is not a regular file.
     pub fn file(&self, inside: &Path) -> Result<File, RootError> {
         let failed = self.cannot_read(inside);
         let not_regular = || failed(io::Error::other("not a regular file"));
@@ -53,14 +53,14 @@ impl Root {
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = File::from(self.open(inside, flags).map_err(&failed)?);
-        // It may have been exchanged in between.
+        // The file may have been exchanged in between.
         if !file.metadata().map_err(&failed)?.is_file() {
             return Err(not_regular());
         }
         Ok(file)
     }
 
-    /// [`Root::read`] as text; what is not UTF-8 becomes U+FFFD.
+    /// Does the same as [`Root::read`], as text; bytes that are not UTF-8 become U+FFFD.
     ///
     /// # Errors
     ///
@@ -69,17 +69,17 @@ impl Root {
         Ok(String::from_utf8_lossy(&self.read(inside, limit)?).into_owned())
     }
 
-    /// The text of a configuration file, at most 4 MiB, to the byte: it may be written again.
+    /// Reads a configuration file of at most 4 MiB byte for byte, so that it can be written back.
     ///
     /// # Errors
     ///
-    /// Those of [`Root::read`], and that it is not UTF-8.
+    /// Those of [`Root::read`], or the file is not UTF-8.
     pub fn utf8(&self, inside: &Path) -> Result<String, RootError> {
         let bytes = self.read(inside, MAX_CONFIGURATION)?;
         String::from_utf8(bytes).map_err(|_| RootError::NotText { path: self.shown(inside) })
     }
 
-    /// [`Root::utf8`], `None` where there is no such file.
+    /// Does the same as [`Root::utf8`]; `None` if there is no such file.
     ///
     /// # Errors
     ///
@@ -92,11 +92,11 @@ impl Root {
         }
     }
 
-    /// [`Root::utf8`], `None` where no such text stands: there is nothing, or a folder, a FIFO, bytes that are no text.
+    /// Does the same as [`Root::utf8`]; `None` if there is nothing, or a directory, a FIFO, or bytes that are no text.
     ///
     /// # Errors
     ///
-    /// That it cannot be told: [`RootError::is_unreadable`].
+    /// Fails if the content remains unknown: [`RootError::is_unreadable`].
     pub fn text_if_any(&self, inside: &Path) -> Result<Option<String>, RootError> {
         match self.utf8(inside) {
             Err(error) if error.is_unreadable() => Err(error),
@@ -104,20 +104,20 @@ impl Root {
         }
     }
 
-    /// The names in a directory, sorted; none if there is no such directory.
+    /// Lists the names in a directory, sorted; none if there is no such directory.
     ///
     /// # Errors
     ///
-    /// That it is there and cannot be listed, or has more than 100,000 names.
+    /// Fails if the directory exists and cannot be listed, or has more than 100,000 names.
     pub fn list(&self, inside: &Path) -> Result<Vec<String>, RootError> {
         self.list_up_to(inside, MAX_ENTRIES)
     }
 
-    /// [`Root::list`], none where no folder stands: there is nothing, or a file, or links in a circle.
+    /// Does the same as [`Root::list`]; no names if there is nothing, or a file, or links in a circle.
     ///
     /// # Errors
     ///
-    /// Those of [`Root::list`], except for what is no folder.
+    /// Those of [`Root::list`], except if the path is not a directory.
     pub fn list_if_any(&self, inside: &Path) -> Result<Vec<String>, RootError> {
         match self.list(inside) {
             Err(RootError::Read { source, .. }) if is_missing(&source) || leads_nowhere(&source) => Ok(Vec::new()),

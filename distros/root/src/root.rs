@@ -1,4 +1,4 @@
-//! [`Root`]: the folder, its paths, and what stands at them.
+//! [`Root`]: the directory, its paths, and the files found there.
 
 use crate::error::{RootError, is_missing, leads_nowhere};
 use crate::open::{self, BENEATH, IN_ROOT, open};
@@ -12,23 +12,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// Symbolic links that are followed in one path, as Linux does.
+/// Maximum number of symbolic links followed in one path, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// Where a login of root's finds programs, as its variable `PATH`: Debian's, which other distros have in another order or
-/// without the last, and the folder that has all of NixOS's.
+/// Search path of a root login, as in the variable `PATH`: Debian's (other distros have the same directories in another
+/// order, or lack the last) and the directory that holds all programs of NixOS.
 ///
-/// A program that is looked for in a root is looked for there, and what it runs looks there itself.
+/// Used both to find programs in a root and as the `PATH` of the programs that are run there.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
-/// A directory taken as `/`, by its descriptor.
+/// A directory taken as `/`, held by a descriptor.
 ///
-/// Every file of it is opened below that descriptor by `openat2` with `RESOLVE_IN_ROOT`, so that neither a link nor a
-/// rename in between leads out; that holds for the running system's `/` too.
+/// Every file is opened below that descriptor by `openat2` with `RESOLVE_IN_ROOT`, so neither a link nor a concurrent
+/// rename leads out. The same holds for the running system's `/`.
 #[derive(Debug, Clone)]
 pub struct Root {
     outer: PathBuf,
-    /// If the running system's `/` could not be opened, the first call says why.
+    /// Holds the error if the running system's `/` could not be opened; the first call reports it.
     top: Arc<Result<OwnedFd, Errno>>,
 }
 
@@ -43,7 +43,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// That it is no directory that can be looked into, or that the kernel cannot confine paths to it (before Linux 5.6).
+    /// Fails if `path` is not a readable directory, or if the kernel cannot confine paths to it (before Linux 5.6).
     pub fn new(path: &Path) -> Result<Root, RootError> {
         let failed = |source| RootError::Root { path: path.to_owned(), source };
         let outer = std::fs::canonicalize(path).map_err(failed)?;
@@ -51,17 +51,17 @@ impl Root {
         Ok(Root { outer, top: Arc::new(Ok(top)) })
     }
 
-    /// Whether this is the running system itself.
+    /// Checks whether this is the running system itself.
     pub fn is_running_system(&self) -> bool {
         self.outer == Path::new("/")
     }
 
-    /// Where the root lies: for messages, and for programs that take a root themselves.
+    /// Returns the root's own path, for messages and for programs that take a root as an argument.
     pub fn path(&self) -> &Path {
         &self.outer
     }
 
-    /// A path of the inside as it is named from outside, for messages: opening it would follow links out of the root.
+    /// Returns an inside path as seen from outside. For messages only: opening it would follow links out of the root.
     pub fn shown(&self, inside: &Path) -> PathBuf {
         self.outer.join(inside.strip_prefix("/").unwrap_or(inside))
     }
@@ -74,16 +74,16 @@ impl Root {
         open(self.top()?, inside, flags, IN_ROOT)
     }
 
-    /// A folder, links followed, as what names are looked up in: it stays the same one whatever is renamed.
+    /// Opens a directory, following links. Names looked up in it stay in the same directory even if it is renamed.
     ///
     /// # Errors
     ///
-    /// That there is none.
+    /// Fails if there is no such directory.
     pub fn folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
         self.open(inside, OFlags::PATH | OFlags::DIRECTORY).map_err(self.cannot_read(inside))
     }
 
-    /// The file at a path, without opening it, because opening a device can have effects.
+    /// Returns the metadata of a file without opening it, because opening a device can have effects.
     pub(crate) fn seen(&self, inside: &Path) -> io::Result<Metadata> {
         File::from(self.open(inside, OFlags::PATH)?).metadata()
     }
@@ -93,18 +93,18 @@ impl Root {
         move |source| RootError::Read { path: path.clone(), source }
     }
 
-    /// The path with every symbolic link followed inside the root; the last component need not exist.
+    /// Resolves every symbolic link of a path inside the root; the last component need not exist.
     ///
-    /// For showing and comparing paths, and for writing beside the real file.
+    /// For showing and comparing paths, and for writing next to the real file.
     ///
     /// # Errors
     ///
-    /// More than 40 links, or a directory that cannot be looked into.
+    /// Fails for more than 40 links, or for a directory that cannot be searched.
     pub fn resolve(&self, inside: &Path) -> Result<PathBuf, RootError> {
         self.followed(inside, false)
     }
 
-    /// [`Root::resolve`] of what is to be written: whatever is missing can be made.
+    /// Does the same as [`Root::resolve`] for a file to be written: all components may be missing.
     ///
     /// # Errors
     ///
@@ -146,22 +146,22 @@ impl Root {
         Ok(done)
     }
 
-    /// Where a symbolic link leads; `None` if something else stands there.
+    /// Returns the target of a symbolic link; `None` if the file is no symbolic link.
     fn link(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
         let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW)?;
         match rustix::fs::readlinkat(&found, c"", Vec::new()) {
             Ok(to) => Ok(Some(PathBuf::from(std::ffi::OsStr::from_bytes(to.as_bytes())))),
-            // Neither an empty path nor a link: what stands there is something else.
+            // The file is no symbolic link.
             Err(Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// The file at a path, links followed; `None` if there is none.
+    /// Returns the metadata of a file, following links; `None` if there is no file.
     ///
     /// # Errors
     ///
-    /// That a folder on the way cannot be searched.
+    /// Fails if a directory of the path cannot be searched.
     pub fn look(&self, inside: &Path) -> Result<Option<Metadata>, RootError> {
         match self.seen(inside) {
             Err(error) if is_missing(&error) || leads_nowhere(&error) => Ok(None),
@@ -169,28 +169,28 @@ impl Root {
         }
     }
 
-    /// Follows a path as one does to whom the root is no `/`, to say whether that stays in the root.
+    /// Checks that a path stays in the root even for a program that does not take the root as its `/`.
     ///
     /// # Errors
     ///
-    /// That a link is absolute or climbs above the root ([`RootError::leads_out`]), or that nothing stands there.
+    /// Fails if a link is absolute or climbs above the root ([`RootError::leads_out`]), or if there is no such file.
     pub fn stay_inside(&self, inside: &Path) -> Result<(), RootError> {
         let relative = inside.strip_prefix("/").unwrap_or(inside);
         let opened = self.top().and_then(|top| open(top, relative, OFlags::PATH, BENEATH));
         opened.map(drop).map_err(self.cannot_read(inside))
     }
 
-    /// The file at a path; a link in the last component is not followed.
+    /// Returns the metadata of a file; a link in the last component is not followed.
     ///
     /// # Errors
     ///
-    /// That nothing does, or that a folder cannot be looked into.
+    /// Fails if there is no such file, or if a directory cannot be searched.
     pub fn symlink_metadata(&self, inside: &Path) -> Result<Metadata, RootError> {
         let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW);
         found.and_then(|f| File::from(f).metadata()).map_err(self.cannot_read(inside))
     }
 
-    /// Whether a regular file stands at the path, links followed.
+    /// Checks whether a path, with links followed, is a regular file.
     ///
     /// # Errors
     ///
@@ -199,7 +199,7 @@ impl Root {
         Ok(self.look(inside)?.is_some_and(|m| m.is_file()))
     }
 
-    /// Whether a regular file with an execute bit stands at the path.
+    /// Checks whether a path, with links followed, is a regular file with an execute bit.
     ///
     /// # Errors
     ///
@@ -209,11 +209,11 @@ impl Root {
         Ok(self.look(inside)?.is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
     }
 
-    /// The program of that name that a login of root's would find, by [`PATH`], seen from inside.
+    /// Searches [`PATH`] for a program, as a root login does, and returns its path inside the root.
     ///
     /// # Errors
     ///
-    /// That one of those folders cannot be searched, and none before it has the program.
+    /// Fails if a directory cannot be searched and none before it has the program.
     pub fn which(&self, name: &str) -> Result<Option<PathBuf>, RootError> {
         for program in PATH.split(':').map(|folder| Path::new(folder).join(name)) {
             if self.is_program(&program)? {
@@ -223,11 +223,11 @@ impl Root {
         Ok(None)
     }
 
-    /// The first of some paths at which a regular file stands, links followed.
+    /// Returns the first of `paths` that is a regular file, with links followed.
     ///
     /// # Errors
     ///
-    /// Those of [`Root::look`], of a path before it.
+    /// Those of [`Root::look`], for a path before the one found.
     pub fn first_file<'p>(&self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Option<&'p Path>, RootError> {
         for path in paths {
             if self.has_file(path)? {
@@ -237,7 +237,7 @@ impl Root {
         Ok(None)
     }
 
-    /// The directories that must be made for a file, the outermost first.
+    /// Returns the directories that must be made for a file, the outermost first.
     pub fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
         let is_missing = |folder: &&Path| self.seen(folder).is_err_and(|e| is_missing(&e));
         let mut missing: Vec<PathBuf> = inside.ancestors().skip(1).take_while(is_missing).map(Path::to_owned).collect();
@@ -246,9 +246,9 @@ impl Root {
     }
 }
 
-/// Whether a relative path, taken word by word, never climbs above where it starts.
+/// Checks, from the text alone, that a relative path never climbs above its start.
 ///
-/// For what has no filesystem yet, as an archive's members; links in it are only followed by [`Root::stay_inside`].
+/// For paths that are in no filesystem yet, such as an archive's members; only [`Root::stay_inside`] follows links.
 pub fn never_climbs(path: &Path) -> bool {
     let mut depth = 0_i32;
     path.components().all(|component| {
@@ -262,7 +262,7 @@ pub fn never_climbs(path: &Path) -> bool {
     })
 }
 
-/// The components of a path but `/` and `.`.
+/// Returns the components of a path except `/` and `.`.
 pub(crate) fn parts(path: &Path) -> impl Iterator<Item = PathBuf> + '_ {
     path.components().filter_map(|c| match c {
         Component::Normal(name) => Some(PathBuf::from(name)),

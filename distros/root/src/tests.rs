@@ -39,12 +39,12 @@ fn what_is_no_small_regular_file_is_refused_and_never_waited_for() {
     assert!(matches!(root.read(Path::new("/usr/lib/os-release"), 9).unwrap_err(), RootError::TooLarge { .. }));
     assert_eq!(root.read(Path::new("/usr/lib/os-release"), 10).unwrap().len(), 10);
     assert!(root.read(Path::new("/usr/none/x"), 10).unwrap_err().is_missing());
-    // A file is no folder.
+    // A regular file in the place of a directory.
     assert!(root.read(Path::new("/usr/lib/os-release/x"), 10).unwrap_err().is_missing());
     assert!(Root::new(Path::new("/etc/hostname-of-nobody")).is_err());
 }
 
-/// A folder of this machine, and links in a root that lead there if they are followed by path.
+/// A directory outside the root, which links in the root lead to if they are followed by plain path.
 fn outside() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("file"), "precious\n").unwrap();
@@ -178,7 +178,7 @@ fn a_folder_of_too_many_names_is_refused_and_not_cut() {
     assert_eq!(root.list_up_to(Path::new("/etc"), 3).unwrap(), ["a", "b", "c"]);
 }
 
-/// Two names are exchanged all the time while they are read and written: a file and a link that leads out.
+/// Two names, a file and a link that leads out, are exchanged continuously while they are read and written.
 fn race(rounds: usize) {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -252,7 +252,7 @@ fn a_file_keeps_owner_mode_attributes_and_links() {
         let length = rustix::fs::getxattr(&file, "user.note", &mut note).unwrap_or_default();
         assert!(!noted || note[..length] == *b"a\0b");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("new {links}"));
-        // A second name is not parted from the first.
+        // A second hard link stays linked to the first.
         assert_eq!(meta.ino() == before.ino(), links == 2);
         if links == 1 {
             std::fs::hard_link(&file, dir.path().join("etc/hard")).unwrap();
@@ -333,7 +333,7 @@ fn a_program_is_the_one_that_a_login_of_roots_finds() {
     use std::os::unix::fs::PermissionsExt;
     let (dir, root) = root();
     assert_eq!(root.which("x").unwrap(), None);
-    // An admin's own comes first.
+    // Programs that the admin installed come first.
     assert!(PATH.starts_with("/usr/local/sbin:/usr/local/bin:"));
     for folder in PATH.split(':').rev() {
         let program = Path::new(folder).join("x");

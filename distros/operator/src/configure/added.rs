@@ -1,8 +1,9 @@
-//! What others have added to a file that is wholly ours: it moves to a file of theirs, which this program leaves alone.
+//! Additions of others to files that are wholly kata-osinfo's: they move to a file of the admin's, which this program
+//! leaves alone.
 //!
-//! Only what can be told from ours moves: every key of ours has the value that was written, and every new key, comment
-//! and table is in their file. Whatever else was changed is told, line by line, and is theirs to move. By force keys of ours
-//! that they changed go, and what they added beside them moves all the same.
+//! Additions move only if they can be separated: every key of kata-osinfo's has the value that was written, and every
+//! new key, comment and table fits into the new file. Every other change is reported line by line, for the admin to
+//! move. With `force`, changed keys of kata-osinfo's are dropped, and the additions still move.
 
 use super::edit::plain;
 use super::keys::{is_whole, says_it_is_ours, tables, take_back, without};
@@ -20,30 +21,30 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
-/// Names of their files that are tried; each of them is read where ours was: no file of others' has a name between them.
+/// Numbers tried for the new file's name; every name sorts next to kata-osinfo's file, with no other file between them.
 const NUMBERS: RangeInclusive<u32> = 1..=9;
 
-/// Changed lines that are told.
+/// Maximum number of changed lines in a message.
 const SHOWN: usize = 4;
 
-/// What others have added to one of our files.
+/// Additions of others to one of kata-osinfo's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignAdditions {
-    /// Our file, as it was written.
+    /// kata-osinfo's file, with the text that was written.
     ours: FileChange,
-    /// Its text of today.
+    /// Its current text.
     now: String,
-    /// Their file; `None` where nothing but empty lines was added.
+    /// The new file with the additions; `None` if only empty lines were added.
     theirs: Option<FileChange>,
-    /// The file that imports ours by its name: as it is today, and with an import of theirs.
+    /// The file that imports kata-osinfo's by name, with its current text and that with an import of the new file.
     import: Option<FileChange>,
-    /// Keys of ours that they have changed, and that go by force.
+    /// Keys of kata-osinfo's that others have changed, and that are dropped with `force`.
     changed: Vec<String>,
 }
 
 impl ForeignAdditions {
-    /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
-    /// `None` where theirs cannot be told from ours; `force` does without values of ours that they have changed.
+    /// Returns others' additions to kata-osinfo's `file` with the current text `now`; they move to a file that none of
+    /// `others` uses. `None` if they cannot be separated; `force` drops changed values of kata-osinfo's.
     fn of(
         root: &Root,
         state: &State,
@@ -61,12 +62,12 @@ impl ForeignAdditions {
         Some(ForeignAdditions { ours: file.clone(), now: now.to_owned(), theirs, import, changed })
     }
 
-    /// Their file, where there is to be one.
+    /// Returns the new file, if one is needed.
     pub fn theirs(&self) -> Option<&FileChange> {
         self.theirs.as_ref()
     }
 
-    /// The message about where it goes, on one line.
+    /// Returns a one-line message about where the additions go.
     pub fn words(&self) -> Option<String> {
         let theirs = self.theirs.as_ref()?.path.display();
         let how = differences(&self.ours.after, &self.now);
@@ -75,7 +76,7 @@ impl ForeignAdditions {
         Some(format!("what others have added to {ours} is in {theirs} now, which is theirs{import}: {how}"))
     }
 
-    /// What they have changed besides, and goes by force, on one line.
+    /// Returns a one-line message about changed keys that are dropped by force.
     pub(super) fn forced_words(&self) -> Option<String> {
         let (ours, theirs) = (self.ours().display(), self.theirs.as_ref()?.path.display());
         let keys = self.changed.join(", ");
@@ -86,22 +87,22 @@ impl ForeignAdditions {
         })
     }
 
-    /// The path of our file.
+    /// Returns the path of kata-osinfo's file.
     pub(super) fn ours(&self) -> &Path {
         &self.ours.path
     }
 
-    /// The file that is to import theirs.
+    /// Returns the file that is to import the new file.
     pub(super) fn import(&self) -> Option<&FileChange> {
         self.import.as_ref()
     }
 
-    /// Its path.
+    /// Returns the path of the file that is to import the new file.
     pub(super) fn imported_by(&self) -> Option<&Path> {
         self.import().map(|main| main.path.as_path())
     }
 
-    /// Why our file stays where theirs would not be read.
+    /// Explains why kata-osinfo's file stays if the new file would not be read.
     pub(super) fn would_be_lost(&self) -> String {
         let (ours, how) = (self.ours().display(), differences(&self.ours.after, &self.now));
         format!(
@@ -109,10 +110,10 @@ impl ForeignAdditions {
         )
     }
 
-    /// Writes their file.
+    /// Writes the new file.
     pub(super) fn write(&self, root: &Root) -> Result<(), ChangeError> {
         let Some(theirs) = &self.theirs else { return Ok(()) };
-        // A user who may read the one file may read the other.
+        // A user who may read kata-osinfo's file may read the new one.
         let like = root.pin(self.ours())?.as_ref().map(PinnedPath::attributes).transpose()?.flatten();
         let place = root.make_pinned(&theirs.path)?;
         let held = place.read(MAX_CONFIGURATION)?;
@@ -125,9 +126,9 @@ impl ForeignAdditions {
         }
     }
 
-    /// Has theirs imported, before ours is written without it or goes: at no time nothing reads it.
+    /// Imports the new file before kata-osinfo's is rewritten or removed: the additions are read at all times.
     ///
-    /// Returns the file that imports it, as it stands then; `None` where none is to.
+    /// Returns the importing file with its new content; `None` if no import is needed.
     pub(super) fn write_import(&self, root: &Root) -> Result<Option<FileContents>, ChangeError> {
         let Some(main) = &self.import else { return Ok(None) };
         let meanwhile = || ChangeError::Meanwhile(main.path.clone());
@@ -143,15 +144,15 @@ impl ForeignAdditions {
     }
 }
 
-/// Everything that others have added to a state's files, and that can be told from ours; `by_force` says in which of them
-/// also where they have changed keys of ours.
+/// Returns all separable additions of others to a state's files; `by_force` selects files in which changed keys of
+/// kata-osinfo's are dropped.
 pub(super) fn all(root: &Root, state: &State, by_force: &dyn Fn(&PathBuf) -> bool) -> Vec<ForeignAdditions> {
     let mut all = Vec::new();
     for file in state.files.iter().filter(|f| is_whole(f)) {
         // A file that cannot be read is reported when it is written.
         let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
         if today(state, file, Some(&now)) == FileState::Foreign {
-            // A call that was cut short has not written ours of today, perhaps.
+            // An interrupted call may have left kata-osinfo's earlier text in the file.
             let earlier = state.earlier.get(&file.path).map(|text| FileChange { after: text.clone(), ..file.clone() });
             let of = |file: &FileChange, force| ForeignAdditions::of(root, state, file, &now, &all, force);
             let added = of(file, false).or_else(|| of(&earlier?, false)).or_else(|| of(file, by_force(&file.path)));
@@ -161,9 +162,10 @@ pub(super) fn all(root: &Root, state: &State, by_force: &dyn Fn(&PathBuf) -> boo
     all
 }
 
-/// A state for which our files are ours still, because what was added to them has moved.
+/// Returns a state in which files whose additions have moved count as unchanged.
 ///
-/// A file that imports ours by its name imports theirs, too, and none of those that have gone since.
+/// A file that imports kata-osinfo's by name also imports the new file, and none of the moved files that were removed
+/// since.
 pub(super) fn noted(root: &Root, state: &State, added: &[ForeignAdditions]) -> State {
     let mut noted = state.clone();
     noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
@@ -180,25 +182,25 @@ pub(super) fn noted(root: &Root, state: &State, added: &[ForeignAdditions]) -> S
     noted
 }
 
-/// Files of others that make a configuration the handler.
+/// Returns others' files that make a configuration the handler.
 fn mains<'s>(state: &'s State, configured: &'s ManagedConfiguration) -> impl Iterator<Item = &'s FileChange> {
     state.files.iter().filter(move |f| !is_whole(f) && configured.handler.contains(&f.path))
 }
 
-/// The file that imports ours by its name, with an import of theirs; `None` where theirs is read without one, or says
-/// nothing.
+/// Returns the file that imports kata-osinfo's by name, with an import of the new file added; `None` if the new file is
+/// read without one, or has no settings.
 fn import(root: &Root, state: &State, ours: &FileChange, theirs: &FileChange) -> Option<FileChange> {
     let configured = state.owner(&ours.path).filter(|_| !settings_in(&theirs.after).is_empty())?;
     mains(state, configured).find_map(|main| {
         let held = root.pin(&main.path).ok()??.read(MAX_CONFIGURATION).ok()??;
-        // One of several names is written in place: half of it would be taken for somebody's edit.
+        // A file with several hard links is written in place: half of it would be taken for an edit of others.
         let now = String::from_utf8(held.bytes).ok().filter(|_| held.links == 1)?;
         let after = containerd::with_import_beside(root, &main.path, &now, &ours.path, theirs)?;
         Some(FileChange { path: main.path.clone(), before: Some(now), after })
     })
 }
 
-/// Files of ours that others have changed so that theirs cannot be told from ours, with their texts of today.
+/// Returns files of kata-osinfo's with inseparable changes of others, with their current texts.
 pub(super) fn changed_otherwise(root: &Root, state: &State, added: &[ForeignAdditions]) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     for file in state.files.iter().filter(|f| is_whole(f) && !added.iter().any(|a| a.ours() == f.path)) {
@@ -210,13 +212,14 @@ pub(super) fn changed_otherwise(root: &Root, state: &State, added: &[ForeignAddi
     all
 }
 
-/// That what others have made of a file of ours goes.
+/// Returns a message that others' changes to a file of kata-osinfo's are lost.
 pub(super) fn forced(file: &FileChange, now: &str) -> String {
     let how = differences(&file.after, now);
     format!("what others have changed in {} goes, because it is forced: {how}", file.path.display())
 }
 
-/// That what stands in a file of ours goes that no state knows; `None` where it says nothing else than what is written.
+/// Returns a message that the text of a file of kata-osinfo's which no state lists is lost; `None` if its settings are
+/// the ones to be written.
 pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
     if !says_it_is_ours(now) || settings_in(now) == settings_in(&file.after) {
         return None;
@@ -225,7 +228,7 @@ pub(super) fn unknown(file: &FileChange, now: &str) -> Option<String> {
     Some(format!("{path} is kata-osinfo's, and no state knows how it was written: it is written again, and {how}"))
 }
 
-/// That a file of ours was changed.
+/// Returns the error for a changed file of kata-osinfo's.
 pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
     ChangeError::Changed {
         path: file.path.clone(),
@@ -234,7 +237,7 @@ pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
     }
 }
 
-/// The same, of a file that is named already.
+/// Like [`changed`], for a message that already names the file.
 pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
         "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {} where that is",
@@ -243,27 +246,27 @@ pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     )
 }
 
-/// The text of their file, empty where there is nothing for it, and the keys of ours that they have changed; `None` where
-/// theirs cannot be told from ours, and where they have changed any unless `force` does without these.
+/// Returns the new file's text, empty if none is needed, and the changed keys of kata-osinfo's. `None` if the additions
+/// cannot be separated, or if keys were changed and `force` is not set.
 fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<String>)> {
     let (written, now) = (plain(&file.after), plain(now));
-    // Others may have put theirs before the line that says so.
+    // The additions may stand before the line that marks the file.
     let head = written.lines().next().filter(|line| line.starts_with('#'));
     let has_head = head.is_some_and(|head| now.lines().any(|line| line == head));
     if !is_whole(file) || !has_head && !says_it_is_ours(&now) {
         return None;
     }
-    // However they spell a table that ours is in, too: each has one spelling from here on.
+    // Parsing and printing gives each table that both use one spelling.
     let now = now.parse::<DocumentMut>().map_or(now, |document| document.to_string());
     let (ours, all) = (settings_in(&written), settings_in(&now));
     let is_key_of = |settings: &[Setting], s: &Setting| settings.iter().any(|o| o.path() == s.path());
-    // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
+    // Parts of kata-osinfo's handler mean nothing without the rest, and CRI-O takes them for the whole handler.
     let is_of_handler = |s: &Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
     let (other, new): (Vec<&Setting>, Vec<&Setting>) =
         all.iter().filter(|s| !ours.contains(s)).partition(|s| is_key_of(&ours, s) || is_of_handler(s));
     let gone = ours.iter().filter(|s| !is_key_of(&all, s));
     let changed: Vec<String> = other.iter().copied().chain(gone).map(|s| s.path().join(".")).collect();
-    // A table in the place of a value, or a value in that of a table, is no addition.
+    // A table in place of a value, or a value in place of a table, is not an addition.
     let is_in_place =
         |s: &&Setting| ours.iter().any(|o| o.path().starts_with(&s.path()) || s.path().starts_with(&o.path()));
     if !changed.is_empty() && (!force || new.is_empty() || new.iter().any(is_in_place)) {
@@ -274,17 +277,17 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     let rest = without(&rest, &in_handler).ok()?;
     let is_our_comment = |line: &str| line.starts_with('#') && written.lines().any(|l| l == line);
     let rest = rest.lines().filter(|line| !is_our_comment(line)).collect::<Vec<_>>().join("\n");
-    // Comments beside a key of ours, or in a list of ours, go with it.
+    // Comments next to kata-osinfo's keys, or inside its lists, move too.
     let comments = comments::lost(&now, &written, &rest).join("\n");
     let name = file.path.file_name().unwrap_or_default().display();
     let head = format!("# Others have added this to {name}; kata-osinfo has moved it here and leaves it alone.");
     let lines = format!("{comments}\n{rest}");
     let text = format!("{head}\n{}\n", lines.trim());
-    // All that a text says is its values, its comments, and tables that have none.
+    // The content of a text is its values, its comments, and tables without values.
     let then = settings_in(&text);
     let [of_ours, of_all, of_theirs] = [&written, &now, &text].map(|text| tables(text));
     let mut tables = of_all.iter().filter(|table| !of_ours.contains(table));
-    // Tables of our handler go by force.
+    // With `force`, tables of kata-osinfo's handler are dropped.
     let is_whole = (!changed.is_empty() || tables.all(|table| of_theirs.contains(table)))
         && !then.iter().any(is_of_handler)
         && comments::lost(&now, &written, &text).is_empty()
@@ -293,7 +296,7 @@ fn theirs(file: &FileChange, now: &str, force: bool) -> Option<(String, Vec<Stri
     is_whole.then(|| (if is_nothing { String::new() } else { text }, changed))
 }
 
-/// A path beside our file at which nothing stands, or that very text.
+/// Returns a path next to kata-osinfo's file that is free, or holds exactly this text.
 fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions]) -> Option<PathBuf> {
     let is_free = |path: &PathBuf| match root.look(path) {
         Ok(None) => true,
@@ -305,7 +308,7 @@ fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions])
     paths.filter(|path| !is_anothers(path)).find(is_free)
 }
 
-/// Beside a drop-in, and among the drop-ins of a configuration.
+/// Returns a path next to a drop-in, or among a configuration's drop-ins.
 fn beside(file: &FileChange, number: u32) -> PathBuf {
     let folder = file.path.with_file_name("");
     let is_drop_in = folder.file_name().is_some_and(|name| name == "config.d");
@@ -315,11 +318,11 @@ fn beside(file: &FileChange, number: u32) -> PathBuf {
     folder.join(format!("50-kata-osinfo-added{number}{extension}"))
 }
 
-/// The first lines that differ, in words.
+/// Describes the first lines that differ.
 fn differences(ours: &str, now: &str) -> String {
     let (ours, now) = (plain(ours), plain(now));
     let diff = TextDiff::from_lines(ours.as_str(), now.as_str());
-    // Whether a line is of a secret is said by the whole text.
+    // Only the whole text shows whether a line belongs to a secret.
     let (was, is) = (hidden(&ours), hidden(&now));
     let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
     let lines: Vec<String> = diff
@@ -339,7 +342,7 @@ fn differences(ours: &str, now: &str) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-/// A line without secrets; a text with odd line ends may have fewer than its difference counts.
+/// Returns a line without secrets; a text with odd line ends may have fewer lines than its diff counts.
 fn shown<'t>(lines: &[&'t str], at: usize) -> &'t str {
     lines.get(at).copied().map_or(SECRET, str::trim)
 }
@@ -382,7 +385,7 @@ runtime_type = \"k\"
         let now = format!("{OURS}# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
         let moved = format!("{HEAD}[runtime]\n# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
         assert_eq!(told_apart(OURS, &now), Some(moved));
-        // In the first table, whose comments begin with ours; and a comment beside a key of ours.
+        // In the first table, whose comments begin with kata-osinfo's; and a comment next to a key of kata-osinfo's.
         let now = OURS.replace("\n[runtime]\n", "y = 1\n\n[runtime]\n# theirs\n");
         assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# theirs\n\n[hypervisor.qemu]\ny = 1\n")));
         assert_eq!(told_apart(OURS, &format!("{OURS}# mine\n")), Some(format!("{HEAD}# mine\n")));
@@ -392,7 +395,7 @@ runtime_type = \"k\"
         assert_eq!(told_apart(HANDLER, &format!("{HANDLER}\n{theirs}")), Some(moved));
     }
 
-    /// containerd 2 writes single quotes itself.
+    /// containerd 2 itself writes single quotes.
     #[test]
     fn what_was_added_moves_however_its_tables_are_spelled() {
         let value = "runtime_type = \"m\"";
@@ -434,7 +437,7 @@ runtime_type = \"k\"
         assert_eq!(told_apart(&list, &laid_out), Some(String::new()));
         let now = OURS.replace("x = true", "x = true # mine").replace("[runtime]", "[runtime] # too");
         assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# too\n# mine\n")));
-        // A table without keys says something, too.
+        // A table without keys is content, too.
         assert_eq!(told_apart(OURS, &format!("{OURS}[agent.kata]\n")), Some(format!("{HEAD}[agent.kata]\n")));
     }
 
@@ -478,13 +481,13 @@ runtime_type = \"k\"
         assert_eq!(by_force(OURS, &now), moved("# too\n\n[runtime]\n# theirs\ny = 1\n", &["hypervisor.qemu.path"]));
         let now = OURS.replace("path = \"/q\"\n", "y = 1\n");
         assert_eq!(by_force(OURS, &now), moved("[hypervisor.qemu]\ny = 1\n", &["hypervisor.qemu.path"]));
-        // Also of our handler, of which no half stays.
+        // The same for kata-osinfo's handler, which is dropped as a whole.
         let theirs = "[plugins.\"p\".containerd.runtimes.mine]\nruntime_type = \"m\"\n";
         let now = HANDLER.replace("\"k\"", "\"other\"\nsnapshotter = \"s\"");
         let keys = ["runtime_type", "snapshotter"].map(|key| format!("plugins.p.containerd.runtimes.kata.{key}"));
         let keys = keys.each_ref().map(String::as_str);
         assert_eq!(by_force(HANDLER, &format!("{now}\n{theirs}")), moved(&format!("version = 3\n\n{theirs}"), &keys));
-        // Nothing was added, or nothing can be told apart.
+        // Nothing was added, or nothing can be separated.
         let table = OURS.replace("path = \"/q\"\n", "[hypervisor.qemu.path]\ny = 1\n");
         for now in [OURS.replace("\"/q\"", "\"/mine\""), format!("{OURS}x = [\n"), table] {
             assert_eq!(by_force(OURS, &now), None, "{now}");
@@ -514,7 +517,7 @@ runtime_type = \"k\"
             assert!(how.starts_with("`password = \"<redacted>\"` is gone, line 11 `"), "{how}");
             assert!(how.contains(told) && !how.contains("hunter2"), "{how}");
         }
-        // Another secret is a change, too.
+        // A changed secret is reported as a change.
         let how = differences(&ours, &ours.replace("hunter2", "hunter3"));
         assert_eq!(how, "`password = \"<redacted>\"` is gone, line 11 `password = \"<redacted>\"` is new");
     }
@@ -534,7 +537,7 @@ runtime_type = \"k\"
         assert_eq!(to(), Vec::<String>::new());
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 1\n")).unwrap();
         assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
-        // As a crash leaves it.
+        // A crash leaves the new file before kata-osinfo's is rewritten.
         all(&root, &state, &|_| false)[0].write(&root).unwrap();
         assert_eq!(to(), ["50-kata-osinfo-added.toml"]);
         std::fs::write(folder.join("50.toml"), format!("{OURS}y = 2\n")).unwrap();

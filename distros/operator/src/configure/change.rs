@@ -1,7 +1,7 @@
-//! Files that are written.
+//! Writing of files.
 //!
-//! What was written, and what stood there before, is kept in the [`State`], for root alone; it is written before the first
-//! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
+//! Old and new texts are recorded in the [`State`], which only root can read, before the first file is changed, so that
+//! everything that a crash leaves behind is known.
 
 use super::added::{self, ForeignAdditions};
 use super::containerd::migrated::{is_of_handler, to_mend};
@@ -16,30 +16,31 @@ use root::{Attributes, FileContents, MAX_CONFIGURATION, PinnedPath, Root, RootEr
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A file's text without what this program has put there: as it was before, with what others have edited since.
+/// Returns a file's text without kata-osinfo's part: the original text, with later edits of others.
 ///
-/// `None` where there is none. It is for a file that is written again: of our handler only our own keys are gone.
+/// `None` if there is no file. For a file that is written again: only kata-osinfo's own keys are removed from the
+/// handler.
 ///
 /// # Errors
 ///
-/// That it cannot be read, or is one of our own and was changed since.
+/// The file cannot be read, or is wholly kata-osinfo's and was changed since.
 pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
     without_ours(root, state, path, true)
 }
 
-/// The same, and of a file that is not written again (`again`) also an error where our handler was changed since: half a
-/// handler starts nothing.
+/// Like [`original`]; for a file that is not written again (`again`), a handler that others changed is also an error,
+/// because half a handler starts nothing.
 fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) -> Result<Option<String>, ChangeError> {
     let known = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?)));
     let now = match text(root, state, path) {
-        // containerd before 2.0 reads it all the same.
+        // containerd before 2.0 accepts such a file, so it may be in effect.
         Err(RootError::NotText { .. }) if known.is_some() => {
             return Err(ChangeError::NotToml { path: path.to_owned(), why: "expected UTF-8 text".to_owned() });
         }
         now => now?,
     };
     let Some((state, ours)) = known else {
-        // A file of ours that no state knows any more was not there before, either.
+        // A file of kata-osinfo's that no state lists did not exist before, either.
         return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
     };
     let now = now.map(|now| halfway(state, path, now.as_bytes()).map(str::to_owned).unwrap_or(now));
@@ -60,7 +61,8 @@ fn without_ours(root: &Root, state: Option<&State>, path: &Path, again: bool) ->
     }
 }
 
-/// A file's text of today, or the one that stands there as soon as what others have added to our files has moved.
+/// Returns a file's current text, or the one that it will have once others' additions to kata-osinfo's files have
+/// moved.
 pub(super) fn text(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, RootError> {
     match state.and_then(|state| state.instead.get(path)) {
         Some(text) => Ok(Some(text.clone())),
@@ -68,7 +70,7 @@ pub(super) fn text(root: &Root, state: Option<&State>, path: &Path) -> Result<Op
     }
 }
 
-/// Why nobody can tell what in a text is ours.
+/// Returns why kata-osinfo's part of a text cannot be determined.
 pub(super) fn not_toml(now: Option<&str>) -> String {
     let read = now.map(|now| now.parse::<toml_edit::DocumentMut>().map(|document| LineEnds::of(now, &document)));
     match read {
@@ -78,12 +80,12 @@ pub(super) fn not_toml(now: Option<&str>) -> String {
     }
 }
 
-/// That files of ours which no state knows hold nothing of others': it would be lost when they are written again. By force
-/// it is, and what goes is returned in words.
+/// Checks that kata-osinfo's files which no state lists hold nothing of others, because rewriting would lose it. With
+/// `force` it is lost, and the losses are returned as messages.
 ///
 /// # Errors
 ///
-/// That one has keys that are not written now, or cannot be read.
+/// A file has keys that are not written now, or cannot be read.
 pub(super) fn hold_only_ours(
     root: &Root,
     state: Option<&State>,
@@ -105,24 +107,24 @@ pub(super) fn hold_only_ours(
     Ok(forced)
 }
 
-/// The texts that files go back to when they are no longer written.
+/// The texts that files are restored to when they are no longer written.
 #[derive(Debug, Default)]
 pub(super) struct Originals {
-    /// Their texts; `None` is a file that goes.
+    /// The texts; `None` for a file that is removed.
     pub(super) texts: BTreeMap<PathBuf, Option<String>>,
-    /// The files that were changed by hand, and stay as they are, each with what was changed.
+    /// Files that were changed by hand and stay unchanged, each with the reason.
     pub(super) kept: Vec<(PathBuf, ChangeError)>,
-    /// The files of handlers that stay because a file of theirs was changed.
+    /// Files of handlers that stay because another file of the same handler was changed.
     pub(super) handler: Vec<PathBuf>,
 }
 
-/// Whether a file stays for that reason, and not the whole call ends.
+/// Returns whether an error only keeps the file, instead of ending the whole call.
 fn stays(why: &ChangeError) -> bool {
     use ChangeError::{Changed, Handler, NotToml, Torn};
     matches!(why, Changed { .. } | Handler { .. } | NotToml { .. } | Torn { .. })
 }
 
-/// What some files of a state go back to when they are written no more; what was changed by hand stays.
+/// Returns the texts that some files of a state are restored to; files that were changed by hand stay.
 pub(super) fn originals(
     root: &Root,
     state: &State,
@@ -144,7 +146,7 @@ pub(super) fn originals(
         };
         all.texts.insert(path, left);
     }
-    // A handler goes or stays as a whole, with whatever names it.
+    // A handler is removed or kept as a whole, with every file that names it.
     let is_kept = |path: &PathBuf| all.kept.iter().any(|(kept, _)| kept == path);
     let whole = state.configurations.iter().filter(|c| c.handler.iter().any(is_kept)).flat_map(|c| &c.handler);
     let stays: Vec<PathBuf> = whole.filter(|path| all.texts.contains_key(*path) || is_kept(path)).cloned().collect();
@@ -162,13 +164,13 @@ pub(super) struct PendingFile {
     pub(super) file: FileChange,
     /// The file's content afterwards.
     pub(super) target: Option<String>,
-    /// The folder that it lies in; `None` where that is missing.
+    /// The file's directory; `None` if it is missing.
     pub(super) place: Option<PinnedPath>,
     /// The file's content now.
     pub(super) now: Option<FileContents>,
-    /// Whether something that is no file of ours stands in the way.
+    /// Whether something that cannot be read, such as a FIFO or a huge file, stands in the way.
     pub(super) blocked: bool,
-    /// Whether what stands there is kept beside it first.
+    /// Whether the current content is first saved next to the file.
     pub(super) aside: bool,
 }
 
@@ -179,12 +181,12 @@ impl PendingFile {
         Ok(PendingFile { file, target, place, now, blocked: false, aside: false })
     }
 
-    /// The text of today, where it is one.
+    /// Returns the current text, if it is UTF-8.
     pub(super) fn text(&self) -> Option<&str> {
         self.now.as_ref().and_then(|n| str::from_utf8(&n.bytes).ok())
     }
 
-    /// Whether what stands there is written over, because it has several names.
+    /// Returns whether the file is overwritten in place, because it has several hard links.
     pub(super) fn is_in_place(&self) -> bool {
         self.target.is_some() && self.now.as_ref().is_some_and(|n| n.links > 1)
     }
@@ -193,7 +195,7 @@ impl PendingFile {
         !self.blocked && self.now.as_ref().map(|n| n.bytes.as_slice()) == self.target.as_ref().map(String::as_bytes)
     }
 
-    /// Keeps what stands there beside it, where that is to be; returns where.
+    /// Saves the current content next to the file if `aside` is set; returns the path.
     pub(super) fn keep_aside(&self) -> Result<Option<PathBuf>, RootError> {
         match (&self.place, &self.now) {
             (Some(place), Some(now)) if self.aside => place.keep_aside(now).map(Some),
@@ -201,7 +203,7 @@ impl PendingFile {
         }
     }
 
-    /// Writes what is to stand there; `was` is for a file that has gone.
+    /// Writes the target; `was` holds the attributes for a file that no longer exists.
     pub(super) fn take(self, root: &Root, was: Option<&Attributes>) -> Result<(), ChangeError> {
         if self.is_done() {
             return Ok(());
@@ -209,7 +211,7 @@ impl PendingFile {
         if self.blocked {
             self.place.iter().try_for_each(PinnedPath::remove)?;
         }
-        // Text that others have written since the file was looked at stays.
+        // Text that others have written since the file was read is not overwritten.
         let taken = match (&self.target, self.place, &self.now) {
             (None, Some(place), Some(now)) => place.remove_seen(now)?,
             (None, ..) => true,
@@ -228,16 +230,16 @@ impl PendingFile {
     }
 }
 
-/// Writes the files of a state, and the state that takes them back; files of the state before that are not in it and of
-/// no configuration of it are restored. What others have `added` to ours moves first.
+/// Writes the files of a state, and the state itself. Files of the old state that the new one does not list and that
+/// belong to no configuration in it are restored. Others' additions (`added`) move first.
 ///
-/// Each file is replaced atomically. What was changed by hand in a file of our own that is no longer written stays, and
-/// stays in the state.
+/// Each file is replaced atomically. A file of kata-osinfo's that is no longer written and was changed by hand stays,
+/// on disk and in the state.
 ///
 /// # Errors
 ///
-/// What could not be written; what was by then is taken back, or named ([`ChangeError::Halfway`]). The state names
-/// everything that is left, and what was to be.
+/// A file could not be written. Files written by then are restored, or named ([`ChangeError::Halfway`]); the state
+/// lists everything that is left, and the intended texts.
 pub(super) fn apply(
     root: &Root,
     lock: &Lock,
@@ -252,7 +254,7 @@ pub(super) fn apply(
     })
 }
 
-/// The same; what is written, and the folders that are made for it, are noted down.
+/// Like [`apply`]; records written files and created directories in `rollback`.
 fn carry_out(
     root: &Root,
     lock: &Lock,
@@ -280,7 +282,7 @@ fn carry_out(
     let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     let (mut kept, dropped): (Vec<FileChange>, Vec<FileChange>) =
         before.cloned().partition(|f| new.owner(&f.path).is_some());
-    // A file that imports another goes before it: containerd does not start with an import of a missing file.
+    // A file that imports another is removed first: containerd does not start with an import of a missing file.
     for file in dropped.iter().rev() {
         match without_ours(root, old, &file.path, false) {
             Err(why) if stays(&why) => kept.push(file.clone()),
@@ -306,12 +308,12 @@ fn carry_out(
             new.attributes.entry(step.file.path.clone()).or_insert_with(|| now.attributes.clone());
         }
     }
-    // Until all is done the state knows what stands there, what stood there before, and what is to stand there.
+    // Until everything is written, the state holds the current, the original and the intended texts.
     let mut both = new.clone();
     let dropped = steps.iter().map(|s| &s.file).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     both.files.extend(dropped.cloned());
     new.attributes.retain(|path, _| new.files.iter().any(|f| f.path == *path));
-    // The state must keep what a crash left of other configurations.
+    // The leftovers of a crash in other configurations must stay recorded.
     if let Some(old) = old {
         new.earlier =
             old.earlier.iter().filter(|(p, _)| others.contains(p)).map(|(p, t)| (p.clone(), t.clone())).collect();
@@ -333,7 +335,7 @@ fn carry_out(
     state::write(root, &new)
 }
 
-/// Notes down what stands there, which is all known by then, for whatever a crash leaves of the steps.
+/// Records the current texts, all of which are known at this point, so that any remainder of a crash can be recognized.
 fn begin(state: &mut State, steps: &[PendingFile]) {
     for step in steps.iter().filter(|s| !s.is_done()) {
         let path = step.file.path.clone();

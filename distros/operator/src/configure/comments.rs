@@ -1,11 +1,11 @@
-//! Comments that others have written between or beside our keys: they stay when the keys go.
+//! Comments of others between or next to kata-osinfo's keys: they stay when the keys are removed.
 
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 use toml_edit::DocumentMut;
 
-/// The text that is left of a file without our keys (`left`, `None` for none), with all comments of today's (`now`) that
-/// we have not written: those that `after` has and `before` has not.
+/// Adds others' comments back to the text that remains without kata-osinfo's keys (`left`, `None` for no file): all
+/// comments of the current text (`now`), except for kata-osinfo's own, which `after` has and `before` has not.
 pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<String>) -> Option<String> {
     let was = comments(before.unwrap_or_default());
     let mut ours = comments(after);
@@ -32,7 +32,7 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
             }
         }
     }
-    // Their places are in the middle of a value, perhaps.
+    // A place may be in the middle of a value.
     if missing.is_empty() && values(&text).is_some_and(|then| Some(then) == values(&bare)) {
         return Some(text);
     }
@@ -40,12 +40,12 @@ pub(super) fn kept(now: &str, before: Option<&str>, after: &str, left: Option<St
     Some(format!("{bare}{end}{at_the_end}\n"))
 }
 
-/// The comments of today's text that we have not written (`after`), and that another one has not.
+/// Returns the comments of the current text that kata-osinfo has not written (`after`), and that `other` lacks.
 pub(super) fn lost<'t>(now: &'t str, after: &str, other: &str) -> Vec<&'t str> {
     missing(&comments(now), &comments(after), other)
 }
 
-/// The comments that are neither ours nor in the text that is left.
+/// Returns the comments that are neither kata-osinfo's nor in the remaining text.
 fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], left: &str) -> Vec<&'t str> {
     let mut missing: Vec<&str> = all.iter().map(|(_, comment)| *comment).collect();
     missing.retain(|comment| !ours.iter().any(|(_, c)| c == comment));
@@ -57,7 +57,7 @@ fn missing<'t>(all: &[(usize, &'t str)], ours: &[(usize, &str)], left: &str) -> 
     missing
 }
 
-/// All comments of a text, each with its line, from 0.
+/// Returns all comments of a text, each with its line, from 0.
 fn comments(text: &str) -> Vec<(usize, &str)> {
     let mut all = Vec::new();
     let (mut rest, mut line) = (text, 0);
@@ -82,7 +82,7 @@ fn line_ends(text: &str) -> usize {
     text.matches('\n').count()
 }
 
-/// The length of the string, of any of TOML's kinds, that a text begins with.
+/// Returns the length of the string, of any of TOML's kinds, at the beginning of a text.
 fn string(text: &str) -> usize {
     let quote = &text[..1];
     let long = quote.repeat(3);
@@ -91,7 +91,7 @@ fn string(text: &str) -> usize {
     let mut at = mark.len();
     while let Some(next) = text[at..].chars().next() {
         if text[at..].starts_with(mark) {
-            // Two more may be the string's own.
+            // Up to two more quotes may belong to the string.
             let quotes = text[at..].len() - text[at..].trim_start_matches(quote).len();
             return at + if is_long { quotes.min(5) } else { 1 };
         }
@@ -141,7 +141,7 @@ mod tests {
         let now = AFTER.replace("[\"/ours\"]", "[\"/ours\", \"/mine\"] # Beside.");
         let bare = format!("{BEFORE}imports = [\"/mine\"] # Beside.\n");
         assert_eq!(text_without_ours(&now, &bare), bare);
-        // One of the same words, once in a place that goes.
+        // A comment with the same words occurs twice, once in a place that is removed.
         let now = AFTER.replace("type", "# Theirs.\ntype");
         assert_eq!(text_without_ours(&now, BEFORE), format!("{BEFORE}# Theirs.\n"));
     }
@@ -159,7 +159,7 @@ mod tests {
         let bare = format!("{BEFORE}\n[a.kata] # Ours.\nz = 1\n");
         let kept = format!("{BEFORE}# x\n  # alone\n  # mine\n# end\n\n[a.kata] # Ours.\nz = 1\n");
         assert_eq!(text_without_ours(&now, &bare), kept);
-        // What is left has the list on one line.
+        // The remaining list is on one line.
         let bare = bare.replace("2\n", "2\nimports = [\"/b\"]\n");
         let text = text_without_ours(&now, &bare);
         assert_eq!(values(&text), values(&bare));
@@ -186,7 +186,7 @@ d = '''
         let expected = [(0, "# one"), (1, "# two"), (3, "# three"), (5, "# four"), (6, "# five")];
         assert_eq!(comments(text), expected);
         text.parse::<DocumentMut>().unwrap();
-        // What is no TOML.
+        // Texts that are not TOML.
         for broken in ["\"", "a = '", "'''\n#", "\"\\", "\"\"\"\"\"\"\"", "é\"é\\é"] {
             assert!(comments(broken).is_empty(), "{broken}");
         }

@@ -1,4 +1,5 @@
-//! Kata's configuration for a machine in our words, or why there is none; [`super::settings`] has it in Kata's.
+//! The planned Kata configuration in this program's terms, or the reason why there is none; [`super::settings`]
+//! translates it into Kata's keys.
 
 use super::{PassedOver, SharedFs};
 use model::arch::Arch;
@@ -10,7 +11,7 @@ use model::profile::Runtime;
 use model::virtiofsd::Flavour;
 use serde::Serialize;
 
-/// What QEMU does block devices' I/O with, `block_device_aio`.
+/// QEMU's backend for block devices' I/O, `block_device_aio`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BlockAio {
@@ -18,7 +19,7 @@ pub enum BlockAio {
     Threads,
 }
 
-/// What the guest boots.
+/// The kernel and root filesystem that the guest boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
 pub enum Boot {
@@ -29,19 +30,19 @@ pub enum Boot {
         /// `initrd`.
         initrd: String,
     },
-    /// What Kata's configuration says, untouched.
+    /// Kernel and image of Kata's own configuration, unchanged.
     Kata,
 }
 
-/// Kata's configuration for a machine, in our words; [`super::settings`] has it in Kata's.
+/// Kata's configuration for a machine, in this program's terms; [`super::settings`] translates it into Kata's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct KataConfiguration {
     /// The profile's name.
     pub profile: String,
-    /// Which runtime reads it.
+    /// The runtime that reads the configuration.
     pub runtime: Runtime,
-    /// Its version.
+    /// The version of Kata.
     pub kata: KataVersion,
     /// `path`.
     pub hypervisor: String,
@@ -49,32 +50,31 @@ pub struct KataConfiguration {
     pub machine: String,
     /// `shared_fs`.
     pub share: SharedFs,
-    /// Which daemon that is, where it is virtio-fs.
+    /// The virtiofsd flavour, if the share is virtio-fs.
     #[serde(skip)]
     pub flavour: Flavour,
     /// `virtio_fs_cache`, for virtio-fs.
     pub cache: String,
     /// `virtio_fs_extra_args`, for virtio-fs.
     pub extra_args: Vec<String>,
-    /// `block_device_aio`, where Kata's default does not work here.
+    /// `block_device_aio`, if Kata's default does not work on this machine.
     pub block_aio: Option<BlockAio>,
     /// The guest's kernel.
     pub boot: Boot,
     /// Whether Kata's image must be a disk: `disable_image_nvdimm`, `vm_rootfs_driver`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub image_as_disk: bool,
-    /// Whether guests boot Kata's image, and no run proved that they can.
+    /// Whether guests boot Kata's image without a run that proved that they can.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unproven_image: bool,
-    /// Whether something is in doubt of the kernel or initrd that guests boot, or what is known not to be plugged into them
-    /// is forced.
+    /// Whether the guest's kernel or initrd is in doubt, or hotplug that is known not to work is forced.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub in_doubt: bool,
     /// Whether deadlines are stretched for emulation.
     pub emulated: bool,
     /// Whether this is fit for production: what the distro or Kata ships, with nothing forced and nothing in doubt.
     pub production: bool,
-    /// Why it is as it is; what a reader should know.
+    /// Reasons and remarks for the reader.
     pub notes: Vec<Note>,
     /// Filesystems that were preferred and do not work.
     pub passed_over: Vec<PassedOver>,
@@ -84,50 +84,50 @@ pub struct KataConfiguration {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Note {
-    /// What it is about: `shared_fs`.
+    /// The subject: `shared_fs`.
     pub about: String,
     /// The note.
     pub text: String,
 }
 
-/// What is not on the machine, and can be.
+/// A component that is not on the machine and can be installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MissingComponent {
     /// `qemu`, `virtio-fs`.
     pub component: String,
-    /// What exactly is missing.
+    /// The missing part, as a message.
     pub why: String,
-    /// Packages of the distro that bring it.
+    /// Packages of the distro that contain it.
     pub packages: Vec<PackageName>,
-    /// Where the record says that it is.
+    /// Its path according to the record.
     #[serde(skip)]
     pub path: Option<String>,
 }
 
-/// Why there is no configuration.
+/// Reasons why there is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
 pub enum PlanError {
-    /// The distro has it, the machine does not.
+    /// The distro packages the component, but it is not installed.
     #[error("{} is not installed: {}; install {}", .missing.component, .missing.why, .missing.packages.join(" "))]
     Missing {
-        /// What to install.
+        /// The component to install.
         missing: MissingComponent,
     },
-    /// The record knows no package: an admin's entry is needed.
+    /// The record knows no package for the component: an admin's entry is needed.
     #[error(
         "{component} is not packaged by {release} for {arch}, as far as its record knows: describe yours in /etc/kata-osinfo"
     )]
     NotPackaged {
-        /// What is not.
+        /// The component without a package.
         component: Component,
         /// `debian:12`.
         release: String,
         /// The architecture.
         arch: Arch,
     },
-    /// It is there and known not to work.
+    /// The component is installed and known not to work.
     #[error("{what} is known not to work: {}", .why.join("; "))]
     Unsupported {
         /// `vmm.boot`, `kernel.guest`.
@@ -135,23 +135,24 @@ pub enum PlanError {
         what: Capability,
         /// Each independent cause.
         why: Vec<String>,
-        /// What to do instead.
+        /// The suggested alternative.
         instead: String,
     },
-    /// The initrd that was named is none of the kernel that guests boot: a slip of whoever named it, no fault of the distro.
+    /// The named initrd does not belong to the kernel that guests boot: a mistake in the request, not a defect of the
+    /// distro.
     #[error("{initrd} {why}: {instead}")]
     WrongInitrd {
         /// Its path.
         initrd: String,
         /// The reason against it.
         why: String,
-        /// What to do instead.
+        /// The suggested alternative.
         instead: String,
     },
     /// No shared filesystem works.
     #[error("no shared filesystem works: {}", .passed_over.iter().map(|p| format!("{}: {}", p.name, p.why.join("; "))).collect::<Vec<_>>().join(" | "))]
     NothingWorks {
-        /// All that were tried.
+        /// All filesystems that were tried.
         passed_over: Vec<PassedOver>,
     },
 }

@@ -1,7 +1,7 @@
-//! containerd's handler: a drop-in where containerd merges those, an edit of its configuration where it does not.
+//! containerd's handler: a drop-in if containerd merges those, otherwise an edit of its main file.
 //!
-//! What is written is first held against a model of how that containerd reads it ([`loaded`]): the handler must come
-//! out as it was meant, and everything else as it was.
+//! A planned change is first checked against a model of how that containerd reads its files ([`loaded`]): the handler
+//! must come out as intended, and everything else unchanged.
 
 mod beside;
 mod config;
@@ -45,12 +45,12 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 use written::{Effect, loaded, set_by};
 
-/// Kata's handler as `configure` writes it, beside its name: for a containerd of the caller's own.
+/// Returns Kata's handler as `configure` writes it, with its name: for a containerd of the caller's own.
 pub fn kata_handler(shim: &Path, config: &Path) -> (&'static str, Map<String, Value>) {
     (NAME, handler::proven(WantedHandler { shim, config, version: None }))
 }
 
-/// The CRI plugin's section, by the version of the configuration's form.
+/// Returns the name of the CRI plugin's section in a version of the configuration.
 fn plugin(version: i64) -> &'static str {
     match version {
         ..3 => GRPC,
@@ -58,23 +58,23 @@ fn plugin(version: i64) -> &'static str {
     }
 }
 
-/// The text of a file, of today or from before anything was configured; `None` where there is none.
+/// Function that returns the current or the original text of a file; `None` if there is no file.
 pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeError> + 'a;
 
-/// The files that make Kata a handler of the containerd that reads `place`.
+/// Builds the files that make Kata a handler of the containerd that reads `place`.
 ///
-/// containerd before 2.0 replaces a plugin's whole section by that of an imported file, so there the main file is edited;
-/// later ones get a drop-in, in the version of the form that this containerd takes it from, and an import of it where
-/// nothing imports it already. No containerd reads a drop-in where there is no main file (`cmd/containerd/command/main.go`
-/// at v2.3.4), so then there is one that only imports.
-/// Before 2.0 the stated runtimes also replace the default one, `runc`, without which pods do not start that had it: where
-/// none is stated, it is written out beside Kata ([`writes_runc`]).
+/// containerd before 2.0 replaces a plugin's whole section by that of an imported file, so its main file is edited.
+/// Later versions get a drop-in, in a configuration version that this containerd accepts, and an import of the drop-in
+/// if nothing imports it already. No containerd reads a drop-in without a main file (`cmd/containerd/command/main.go`
+/// at v2.3.4), so in this case a main file that only imports is created. Before 2.0, configured runtimes also replace
+/// the default one, `runc`, without which pods that use it do not start: if no runtime is configured, `runc` is written
+/// out next to Kata ([`writes_runc`]).
 ///
-/// `original` says what stood in a file before anything was configured, and `today` what stands there.
+/// `original` returns a file's text before anything was configured, and `today` its current text.
 ///
 /// # Errors
 ///
-/// What cannot be read or edited, would be undone by an import, or would change more than the handler.
+/// A file cannot be read or edited, an import would override the edit, or more than the handler would change.
 pub(super) fn containerd(
     root: &Root,
     original: &Original<'_>,
@@ -102,7 +102,8 @@ pub(super) fn containerd(
         replaced.extend(instead.clone());
         loadings = vec![Loading::MergesThenMigrates];
     }
-    // A form says which containerds read it, and containerd 1 reads none without a version but its first.
+    // The version of the files shows which containerds read them; containerd 1 takes files without a version as version
+    // 1.
     let mut why = String::new();
     let mut now: Vec<(Loading, Loaded)> = Vec::new();
     for loading in loadings {
@@ -123,11 +124,11 @@ pub(super) fn containerd(
     let handler = handler(wanted, there.as_ref().map(|(_, there)| there));
     let theirs = |changes: &[FileChange]| {
         let Some((loading, there)) = &there else { return Vec::new() };
-        // A main file that stays as it stands has today's lines.
+        // In a main file that stays unchanged, the current line numbers are valid.
         let stays = changes.iter().find(|c| c.path == path && today.as_ref() == Some(&c.after));
         let mut replaced = replaced.clone();
         if let Some(main) = stays {
-            // It imports ours, of which nothing is theirs.
+            // The main file imports kata-osinfo's drop-in, which holds nothing of others.
             let ours = changes.iter().filter(|c| c.before.is_none());
             replaced.extend(ours.map(|c| (c.path.clone(), Some(String::new()))));
             replaced.insert(path.clone(), Some(main.after.clone()));
@@ -170,7 +171,7 @@ pub(super) fn containerd(
                 return Ok((changes, ContainerdHandler { theirs, ..written }));
             }
             Effect::NotEffective => second = second.or(Some(changes)),
-            // The first way is that of the main file's own form; why others are none is nothing to act on.
+            // The first candidate uses the main file's own version; why the other versions fail is nothing to act on.
             Effect::Harm(what) if harm.is_empty() => harm = what,
             Effect::Harm(_) => {}
         }
@@ -194,7 +195,7 @@ pub(super) fn containerd(
     }
 }
 
-/// The file into which `runc` is written beside Kata, in words.
+/// Returns a message about the file into which `runc` is written next to Kata.
 pub(super) fn writes_runc(changes: &[FileChange]) -> Option<String> {
     let states = |text: &str| {
         text.parse::<DocumentMut>().is_ok_and(|document| migrated::runtime(&document, GRPC, "runc").is_some())
@@ -206,13 +207,13 @@ pub(super) fn writes_runc(changes: &[FileChange]) -> Option<String> {
     ))
 }
 
-/// The ways in which the handler could be written.
+/// The context for building the possible ways of writing the handler.
 struct Candidates<'a> {
     root: &'a Root,
     original: &'a Original<'a>,
     place: &'a ContainerdConfig,
     handler: &'a Map<String, Value>,
-    /// What has to stand beside it in version 2 of the form.
+    /// The default runtime, if it has to be written out in version 2.
     runc: Option<Setting>,
     path: &'a Path,
     before: Option<&'a str>,
@@ -221,17 +222,17 @@ struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    /// What is set in a form.
+    /// Returns the settings in a version of the configuration.
     fn settings(&self, form: i64) -> Vec<Setting> {
         let beside = self.runc.iter().filter(|_| form < 3).cloned();
         settings(plugin(form), self.handler).into_iter().chain(beside).collect()
     }
 
-    /// An edit of the main file.
+    /// Builds an edit of the main file.
     fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<FileChange>, EditError> {
         let form = form.max(2);
         let settings = self.settings(form);
-        // Comments alone have no version yet.
+        // A file with nothing but comments has no version yet.
         let text = match document.is_empty() {
             true => format!("version = {form}\n{}", self.before.unwrap_or_default()),
             false => self.before.unwrap_or_default().to_owned(),
@@ -240,13 +241,13 @@ impl Candidates<'_> {
         Ok(vec![FileChange { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
     }
 
-    /// A drop-in in each form, with an import of it where there is none.
+    /// Builds a drop-in in each possible version, with an import of the drop-in if there is none.
     fn drop_ins(&self, form: i64) -> Result<Vec<Vec<FileChange>>, HandlerError> {
         let edit = |source| HandlerError::Edit { path: self.path.to_owned(), source };
         let path = self.root.resolve_new(&self.place.drop_in)?;
         let first = if form < 2 { 3 } else { form };
         let mut forms = vec![first];
-        // Without a main file there is nothing that another form could be needed for.
+        // Without a main file no other version can be needed.
         if self.before.is_some() {
             forms.extend([3, 2].into_iter().filter(|f| *f != first));
         }
@@ -279,20 +280,20 @@ impl Candidates<'_> {
     }
 }
 
-/// Where drop-ins of ours are read, of every containerd that can be looked for.
+/// Returns the paths where kata-osinfo's drop-ins are read, for every containerd that can be examined.
 pub(super) fn drop_ins(root: &Root) -> Vec<PathBuf> {
     let mut untold = |_: &Path, _: RootError| Ok(());
     each(root, &mut untold).unwrap_or_default().into_iter().map(|place| place.drop_in).collect()
 }
 
-/// The files that this program writes to, of every containerd that can be looked for.
+/// Returns the files that this program writes to, for every containerd that can be examined.
 pub(super) fn written_to(root: &Root) -> Vec<PathBuf> {
     let mut untold = |_: &Path, _: RootError| Ok(());
     let places = each(root, &mut untold).unwrap_or_default();
     places.into_iter().flat_map(|place| [place.main, place.drop_in]).collect()
 }
 
-/// The imported file whose section takes the place of the main file's.
+/// Returns the imported file whose section replaces the main file's.
 fn replacing(root: &Root, replaced: &Replaced, place: &ContainerdConfig, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
     now.iter().map(|(loading, _)| *loading).filter(|loading| loading.replaces()).find_map(|loading| {
         let files = read(&Files { root, replaced }, &place.main, loading).ok()?;

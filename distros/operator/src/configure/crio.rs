@@ -1,7 +1,7 @@
 //! CRI-O's handler.
 //!
-//! Which files CRI-O reads, and in which order, is that of its crio.conf.d(5) and of `UpdateFromPath` in its
-//! `pkg/config/config.go` of August 2026; no CRI-O was asked: the tests' files are made by hand.
+//! The files that CRI-O reads, and their order, follow crio.conf.d(5) and `UpdateFromPath` in `pkg/config/config.go` of
+//! August 2026. This was not compared with a running CRI-O: the tests' files are made by hand.
 
 use super::change::original;
 use super::containerd::{Replaced, lost, names_default};
@@ -17,35 +17,35 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
-/// CRI-O reads this directory after its configuration, with all folders below, in the order of names.
+/// CRI-O reads this directory after its main file, with all subdirectories, in the order of names.
 const FOLDER: &str = "/etc/crio/crio.conf.d";
 const FILE: &str = "50-kata-osinfo.conf";
 const MAIN: &str = "/etc/crio/crio.conf";
 const HANDLER: [&str; 4] = ["crio", "runtime", "runtimes", NAME];
 const DEFAULT: [&str; 3] = ["crio", "runtime", "default_runtime"];
 
-/// More files than anybody has there.
+/// Limit on files, far more than any machine has.
 const MAX_FILES: usize = 10_000;
 
 /// A handler that was written, to be looked for when everything is read again.
 #[derive(Debug, Clone)]
 pub(super) struct CrioHandler {
-    /// All that it says: what an earlier one has besides is in it, too.
+    /// The handler's whole content, including the keys that an earlier handler of this name adds.
     handler: Map<String, Value>,
-    /// What a handler of this name that is there says otherwise.
+    /// Values of an earlier handler of this name that differ from the planned ones.
     pub(super) theirs: Vec<ForeignValue>,
 }
 
-/// The drop-in that makes Kata a handler of CRI-O.
+/// Builds the drop-in that makes Kata a handler of CRI-O.
 ///
 /// The keys are those that Kata's own installer writes (`tools/packaging/kata-deploy/binary/src/runtime/crio.rs@4.1.0`).
-/// A handler of a later file takes the place of one of the same name as a whole, so what an earlier one has besides is
-/// said again.
+/// A handler in a later file replaces one of the same name as a whole, so the earlier handler's additional keys are
+/// repeated.
 ///
 /// # Errors
 ///
-/// That the file was changed since this program wrote it, that one beside it cannot be read, or that CRI-O would not
-/// start with one.
+/// The file was changed since this program wrote it, another file of CRI-O's cannot be read, or CRI-O would not start
+/// with one of them.
 pub(super) fn crio(
     root: &Root,
     state: Option<&State>,
@@ -83,7 +83,7 @@ pub(super) fn crio(
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }
-    // A text of comments alone would have them behind what is added to it.
+    // In a text of comments alone, added keys would come before the comments.
     let text = there.as_ref().map(Earlier::said_again).unwrap_or_default();
     let text = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
     let after = format!("{HEAD}{text}");
@@ -92,17 +92,17 @@ pub(super) fn crio(
     Ok((vec![change], CrioHandler { handler, theirs }))
 }
 
-/// Our drop-in.
+/// Returns the path of kata-osinfo's drop-in.
 pub(super) fn drop_in() -> PathBuf {
     Path::new(FOLDER).join(FILE)
 }
 
-/// The handler of our name in a document.
+/// Returns the handler named [`NAME`] in a document.
 fn handler_in(document: &Item) -> Option<&Item> {
     HANDLER.iter().try_fold(document, |item, key| item.get(key))
 }
 
-/// A handler of this name in a file that is read before ours.
+/// A handler named [`NAME`] in a file that is read before kata-osinfo's drop-in.
 struct Earlier {
     file: PathBuf,
     text: String,
@@ -115,7 +115,7 @@ impl Earlier {
         handler_in(document.as_item())?.get(key)?.span().map(|s| line_of(&self.text, s.start))
     }
 
-    /// All that it says.
+    /// Returns the handler's whole content as text.
     fn said_again(&self) -> String {
         let Ok(theirs) = self.text.parse::<DocumentMut>() else { return String::new() };
         let Some(item) = handler_in(theirs.as_item()) else { return String::new() };
@@ -136,32 +136,33 @@ impl Earlier {
 /// A file that CRI-O reads.
 struct File {
     path: PathBuf,
-    /// What it says, or why CRI-O would not start with it.
+    /// The file's text, or why CRI-O would not start with it.
     text: Result<String, Problem>,
 }
 
 impl File {
-    /// Whether it is read after ours: as the files are read, so their paths are compared, name by name.
+    /// Returns whether it is read after kata-osinfo's drop-in: `Path` compares component by component, which is CRI-O's
+    /// order.
     fn is_later(&self) -> bool {
         self.path > drop_in()
     }
 }
 
-/// What CRI-O reads besides our drop-in, in its order.
+/// Returns the files that CRI-O reads in addition to kata-osinfo's drop-in, in its order.
 fn others(root: &Root, replaced: &Replaced) -> Result<Vec<File>, RootError> {
     let others = paths(root)?.into_iter().filter(|path| *path != drop_in());
     others.map(|path| Ok::<File, RootError>(File { text: text(root, replaced, &path)?, path })).collect()
 }
 
-/// The main file, then all below the folder, as Go's `filepath.Walk` goes: by the names, into a folder where its name
-/// stands, and into none behind a link, which is taken for a file.
+/// Returns the main file, then all files below [`FOLDER`] in the order of Go's `filepath.Walk`: sorted by name, each
+/// directory entered at its place in the order, and links to directories not followed but taken for files.
 pub(super) fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
     let there = |path: &str| Ok::<_, RootError>(root.look(Path::new(path))?.map(|_| PathBuf::from(path)));
     let mut paths: Vec<PathBuf> = there(MAIN)?.into_iter().collect();
     let mut todo: Vec<PathBuf> = there(FOLDER)?.into_iter().collect();
     while let Some(path) = todo.pop() {
         let found = match root.symlink_metadata(&path) {
-            // It has gone since its folder was listed.
+            // The entry was removed after its directory was listed.
             Err(error) if error.is_missing() => continue,
             found => found?,
         };
@@ -177,7 +178,7 @@ pub(super) fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
     Ok(paths)
 }
 
-/// A file's text as it is to be, or why CRI-O would not start with it.
+/// Returns a file's text after the changes in `replaced`, or why CRI-O would not start with it.
 fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, Problem>, RootError> {
     let broken = |why: &str| {
         let message = format!("CRI-O would not start: {why}");
@@ -198,7 +199,7 @@ fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, 
     Ok(sound(path, text))
 }
 
-/// A file's text, or why CRI-O would not start with it.
+/// Returns a file's text, or why CRI-O would not start with it.
 fn sound(path: &Path, text: String) -> Result<String, Problem> {
     let Err(error) = Document::parse(text.as_str()) else { return Ok(text) };
     let line = error.span().map(|span| line_of(&text, span.start));
@@ -206,14 +207,14 @@ fn sound(path: &Path, text: String) -> Result<String, Problem> {
     Err(Problem { file: path.to_owned(), line, message })
 }
 
-/// What CRI-O would miss of what is others', or why it would not start, when files are as they are to be (`then`).
+/// Returns which setting of others CRI-O would lose, or why it would not start, after the changes in `then`.
 ///
-/// `None` also where one of its files cannot be read: that is told by whoever writes the handler or takes it back.
+/// `None` also if one of its files cannot be read: the code that writes the handler or reverts it reports that.
 pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
     let read = |path: PathBuf| Ok::<File, RootError>(File { text: text(root, &Replaced::new(), &path)?, path });
     let today: Vec<File> = paths(root).ok()?.into_iter().map(read).collect::<Result<_, RootError>>().ok()?;
     let (mut before, mut after) = (merged(&today), merged(&changed(root, &today, then).ok()?));
-    // What is left of others' keys alone starts nothing.
+    // A remainder of others' keys alone is not a handler that starts anything.
     let is_whole = |handler: &Value| ["runtime_path", "runtime_type"].iter().any(|key| handler.get(key).is_some());
     let has_ours = |merged: &Map<String, Value>| at(merged, &HANDLER).is_some_and(is_whole);
     if has_ours(&before) && !has_ours(&after) {
@@ -232,7 +233,8 @@ pub(super) fn loss(root: &Root, then: &Replaced) -> Option<String> {
     Some(format!("{key} would have no effect any more: move it to a file of your own that CRI-O reads"))
 }
 
-/// Where a file that is no TOML makes ours the default runtime: once it is mended, it is.
+/// Returns the place in a file that is not TOML where [`NAME`] is the default runtime: it takes effect once the file is
+/// repaired.
 fn default_in_broken(root: &Root, all: &[File]) -> Option<String> {
     all.iter().filter(|file| file.text.is_err()).find_map(|File { path, .. }| {
         let text = root.utf8(path).ok()?;
@@ -240,7 +242,7 @@ fn default_in_broken(root: &Root, all: &[File]) -> Option<String> {
     })
 }
 
-/// The last file that names a default runtime, with the line.
+/// Returns the last file that names a default runtime, with the line.
 fn default_in(all: &[File]) -> Option<String> {
     all.iter().rev().find_map(|File { path, text }| {
         let text = text.as_ref().ok()?;
@@ -256,7 +258,7 @@ fn at<'v>(map: &'v Map<String, Value>, path: &[&str]) -> Option<&'v Value> {
     rest.iter().try_fold(map.get(*first)?, |value, key| value.get(key))
 }
 
-/// Takes the handler of our name out.
+/// Removes the handler named [`NAME`].
 fn without_handler(merged: &mut Map<String, Value>) {
     let [crio, runtime, runtimes, name] = HANDLER;
     let runtimes = merged.get_mut(crio).and_then(|crio| crio.get_mut(runtime)?.get_mut(runtimes)?.as_object_mut());
@@ -265,14 +267,14 @@ fn without_handler(merged: &mut Map<String, Value>) {
     }
 }
 
-/// The files of today as they are to be, in CRI-O's order.
+/// Applies the changes in `then` to the current files; returns them in CRI-O's order.
 fn changed(root: &Root, today: &[File], then: &Replaced) -> Result<Vec<File>, RootError> {
     let folder = root.resolve_new(Path::new(FOLDER));
     let mut all = Vec::new();
     for File { path, text } in today {
         let text = match then.get(&root.resolve_new(path)?) {
             Some(Some(text)) => sound(path, text.clone()),
-            // A link to what has gone says nothing, either.
+            // A link to a removed file says nothing, either.
             Some(None) => continue,
             None => text.clone(),
         };
@@ -289,7 +291,8 @@ fn changed(root: &Root, today: &[File], then: &Replaced) -> Result<Vec<File>, Ro
     Ok(all)
 }
 
-/// What CRI-O makes of all files together, and would make of them once those with which it does not start are mended.
+/// Merges all files as CRI-O does; files that do not parse are skipped, as if they were not there until they are
+/// repaired.
 fn merged(all: &[File]) -> Map<String, Value> {
     let mut merged = Map::new();
     for document in all.iter().filter_map(|file| file.text.as_ref().ok()?.parse::<DocumentMut>().ok()) {
@@ -300,7 +303,7 @@ fn merged(all: &[File]) -> Map<String, Value> {
     merged
 }
 
-/// A later file's values take the place of earlier ones; a runtime does as a whole.
+/// Merges a later file's values over earlier ones; a runtime is replaced as a whole.
 fn merge(into: &mut Map<String, Value>, from: Map<String, Value>, depth: usize) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
@@ -314,14 +317,14 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>, depth: usize) 
     }
 }
 
-/// The handler of our name in a text.
+/// Returns the handler named [`NAME`] in a text.
 fn handler_of(text: &str) -> Option<Map<String, Value>> {
     let document = Document::parse(text).ok()?;
     let handler = table_of(handler_in(document.as_item())?.as_table_like()?);
     if let Value::Object(handler) = handler { Some(handler) } else { None }
 }
 
-/// The last handler of this name before ours: of the main file, or of a drop-in.
+/// Returns the last handler of this name before kata-osinfo's drop-in: in the main file, or in a drop-in.
 fn earlier(others: &[File]) -> Option<Earlier> {
     others.iter().rev().filter(|other| !other.is_later()).find_map(|other| {
         let text = other.text.as_ref().ok()?.clone();
@@ -329,22 +332,22 @@ fn earlier(others: &[File]) -> Option<Earlier> {
     })
 }
 
-/// Whether what a handler says besides ours is a difference.
+/// Whether additional keys of another handler count as a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Besides {
-    /// It takes the place of ours, as a whole.
+    /// They count: the handler is in a later file and replaces kata-osinfo's as a whole.
     Counts,
-    /// It was added to ours.
+    /// They do not count: others have added them to kata-osinfo's handler.
     IsTheirs,
 }
 
 impl CrioHandler {
-    /// Files with which CRI-O would not start, and the last handler of the same name after ours, which takes its place,
-    /// unless it says the same.
+    /// Returns files with which CRI-O would not start, and the last handler of the same name after kata-osinfo's
+    /// drop-in, which replaces that one, unless both have the same content.
     ///
     /// # Errors
     ///
-    /// That one of them cannot be read.
+    /// One of the files cannot be read.
     pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
         let others = others(root, replaced)?;
         let mut problems: Vec<Problem> = others.iter().filter_map(|other| other.text.as_ref().err().cloned()).collect();
@@ -357,7 +360,7 @@ impl CrioHandler {
         Ok(problems)
     }
 
-    /// What a file's handler says otherwise, if it has one: first of all which runtime it is.
+    /// Returns the first difference of a file's handler, if it has one: keys that choose the runtime come first.
     fn difference_in(&self, path: PathBuf, text: &str, besides: Besides) -> Option<Problem> {
         let document = Document::parse(text).ok()?;
         let item = handler_in(document.as_item())?;
@@ -373,16 +376,16 @@ impl CrioHandler {
     }
 }
 
-/// Why the handler that our drop-in was written with is not there, or another one.
+/// Checks whether the handler of kata-osinfo's drop-in is missing or differs from what was written.
 ///
 /// # Errors
 ///
-/// That a drop-in cannot be read.
+/// A drop-in cannot be read.
 pub(super) fn problems(root: &Root, file: &FileChange) -> Result<Vec<Problem>, RootError> {
     let Some(wanted) = handler_of(&file.after) else { return Ok(Vec::new()) };
     let written = CrioHandler { handler: wanted, theirs: Vec::new() };
     let mut problems = written.problems(root, &Replaced::new())?;
-    // A later file's handler takes the place of this one, too.
+    // A handler in a later file replaces this one, so its difference is enough.
     if problems.is_empty() {
         match text(root, &Replaced::new(), &file.path)? {
             Err(problem) => problems.push(problem),

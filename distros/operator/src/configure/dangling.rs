@@ -1,5 +1,4 @@
-//! Links of others to drop-ins of ours that have gone: Kata, containerd and CRI-O do not start with a link that leads
-//! nowhere.
+//! Others' links to removed drop-ins of kata-osinfo's: Kata, containerd and CRI-O do not start with a dangling link.
 
 use super::edit::DROP_IN;
 use super::keys::is_whole;
@@ -11,15 +10,16 @@ use std::path::{Path, PathBuf};
 
 /// A link that cannot be removed.
 pub(super) struct Dangling {
-    /// The link, with why.
+    /// The link, with the reason.
     pub(super) link: NotReverted,
-    /// The file of ours that it leads to.
+    /// The file of kata-osinfo's to which the link leads.
     pub(super) file: PathBuf,
 }
 
-/// Removes them where drop-ins of a state's configurations, and of container managers, are read.
+/// Removes dangling links from the places where drop-ins of a state's configurations, and of container managers, are
+/// read.
 ///
-/// Returns those that cannot be removed.
+/// Returns the links that cannot be removed.
 pub(super) fn remove(root: &Root, state: &State) -> Vec<Dangling> {
     let is_ours = |path: &Path| state.files.iter().any(|f| f.path == path && is_whole(f));
     let mut left = Vec::new();
@@ -32,10 +32,12 @@ pub(super) fn remove(root: &Root, state: &State) -> Vec<Dangling> {
     left
 }
 
-/// Removes a link if it leads to a file of ours that has gone; where that fails, returns the file, and why.
+/// Removes a link if it leads to a file of kata-osinfo's that no longer exists; on failure returns the file and the
+/// error.
 ///
-/// No lock keeps others from it: what the link says is read before it is followed, and the link is looked at once more when
-/// it has been taken out of its place, and so is what it leads to. Whatever has come there meanwhile stays.
+/// Others may change the link at the same time, because they take no lock. The link's text is read before it is
+/// followed, and the link and its target are checked again once it has been taken from its path. Whatever others have
+/// put there in the meantime stays.
 fn remove_one(root: &Root, path: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Option<(PathBuf, RootError)> {
     let link = root.pin_itself(path);
     let words = match &link {
@@ -57,7 +59,8 @@ fn remove_one(root: &Root, path: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Opti
     removed.err().map(|error| (file, error))
 }
 
-/// All links where such drop-ins are read; a folder that cannot be listed may have some that nobody can remove either.
+/// Returns all links in these places; a directory that cannot be listed is skipped, because its links cannot be removed
+/// either.
 fn links(root: &Root, state: &State) -> BTreeSet<PathBuf> {
     let mains = state.configurations.iter().flat_map(|c| std::iter::once(&c.config).chain(&c.files));
     let of_kata = mains.map(|main| main.with_file_name("config.d").join(DROP_IN));

@@ -1,7 +1,7 @@
-//! Texts of others that are in no place of their own: a call was cut short in the moment in which they wrote.
+//! Texts of others that are not at their path, because a call was interrupted in the moment in which others wrote them.
 //!
-//! Every call names them as long as they lie there. One that was put aside, because others have written to its place since,
-//! is for somebody to merge; one that nobody has put back or aside yet is out of its place.
+//! Every call names them as long as they exist. A text that was set aside, because others have written to its path
+//! again, is for the admin to merge; any other one is simply out of its place.
 
 use super::edit::DROP_IN;
 use super::state::{self, State};
@@ -10,21 +10,21 @@ use root::{DisplacedText, Root};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// A text of others that is in no place of its own.
+/// A text of others that is not at its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Displaced {
-    /// Where it lies.
+    /// The current path of the text.
     pub path: PathBuf,
-    /// Whether it was put there for somebody to merge.
+    /// Whether the text was set aside for the admin to merge.
     pub is_aside: bool,
-    /// The file whose place it had, where that is known.
+    /// The path to which the text belongs, if known.
     place: Option<PathBuf>,
-    /// Whether a state knows that file, so that the next call looks after it.
+    /// Whether a state lists that path, so that the next call restores the text.
     is_known: bool,
 }
 
 impl Displaced {
-    /// What it is, and what to do about it.
+    /// Returns a description with the remedy.
     fn message(&self) -> String {
         let moment = "in the moment in which a call that was cut short wrote";
         match (&self.place, self.is_aside) {
@@ -45,26 +45,27 @@ impl Displaced {
         }
     }
 
-    /// It as what is wrong.
+    /// Returns the text as a problem.
     pub fn problem(&self) -> Problem {
         Problem { file: self.path.clone(), line: None, message: self.message() }
     }
 
-    /// On one line.
+    /// Returns a one-line message.
     pub fn words(&self) -> String {
         format!("{}: {}", self.path.display(), self.message())
     }
 }
 
-/// All of them, with the state that is there.
+/// Returns all displaced texts, according to the current state.
 pub fn displaced_now(root: &Root) -> Vec<Displaced> {
-    // A broken one is told by whoever needs it.
+    // A damaged state is reported by the code that needs it.
     displaced(root, &state::read(root).ok().flatten().unwrap_or_default())
 }
 
-/// All of them, where files lie that a state knows, that a damaged one names, and that this program writes to.
+/// Returns all displaced texts near files that the state lists, that a damaged state names, or that this program writes
+/// to.
 ///
-/// What cannot be looked at is told by whoever needs it.
+/// Unreadable places are reported by the code that needs them.
 pub fn displaced(root: &Root, state: &State) -> Vec<Displaced> {
     let known: BTreeSet<PathBuf> = state.files.iter().map(|file| file.path.clone()).collect();
     let places = places(root, state);
@@ -89,14 +90,14 @@ pub fn displaced(root: &Root, state: &State) -> Vec<Displaced> {
     all.into_values().collect()
 }
 
-/// Where a text may lie that was taken out of a place: in its folder or, where every name in that is read, in the one
-/// above.
+/// Returns the directories in which a text taken from a path may lie: the path's directory or, if every file in that
+/// one is read, its parent.
 fn folders(place: &Path) -> impl Iterator<Item = &Path> {
     let is_read_whole = place.parent().and_then(Path::extension).is_some_and(|extension| extension == "d");
     place.ancestors().skip(1).take(if is_read_whole { 2 } else { 1 })
 }
 
-/// Files that this program writes to, or may have written to, with no links in their paths.
+/// Returns files that this program writes to, or may have written to, with links in their paths resolved.
 fn places(root: &Root, state: &State) -> BTreeSet<PathBuf> {
     let mut all: BTreeSet<PathBuf> = state.files.iter().map(|file| file.path.clone()).collect();
     let configs = state.configurations.iter().map(|c| c.config.clone()).chain(stray::configurations_of(root));
@@ -107,7 +108,7 @@ fn places(root: &Root, state: &State) -> BTreeSet<PathBuf> {
     named.insert(crio::drop_in());
     named.retain(|path| path.is_absolute());
     all.extend(named.iter().filter_map(|path| root.resolve_new(path).ok()));
-    // Beside a link's own path there may be some, too.
+    // Texts may also lie next to a link itself.
     all.extend(named);
     all
 }

@@ -1,4 +1,4 @@
-//! Settings as text: a drop-in of their own, or edits in a `configuration.toml` that keep everything else as it is.
+//! Settings as text: a separate drop-in, or edits in a `configuration.toml` that keep everything else unchanged.
 
 use super::lists;
 use super::toml::{table_of, value_of, without_line};
@@ -9,7 +9,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
 /// The drop-in's name. Kata merges by the order of names: an admin's `60-…` wins over it.
 pub const DROP_IN: &str = "50-kata-osinfo.toml";
 
-/// The drop-in's text.
+/// Returns the drop-in's text.
 pub fn drop_in(configuration: &KataConfiguration, settings: &[Setting]) -> String {
     let mut text = format!(
         "# Written by kata-osinfo for profile {} (Kata {}); `kata-osinfo unconfigure` removes it.\n\
@@ -37,24 +37,24 @@ pub fn drop_in(configuration: &KataConfiguration, settings: &[Setting]) -> Strin
     text
 }
 
-/// Causes come from guests' logs: nothing in them may end the comment.
+/// Puts a text on one line: causes come from guests' logs, and must not end the comment.
 fn one_line(text: &str) -> String {
     model::diagnostic::printable(text)
 }
 
-/// Why a configuration file cannot be edited.
+/// Reasons why a configuration file cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// It does not parse.
+    /// The file does not parse.
     #[error("not TOML: {0}")]
     Syntax(String),
-    /// It would not stay as it is.
+    /// The rest of the file would not stay unchanged.
     #[error("an edit would change more than it should")]
     Layout,
-    /// It begins with bytes that are no TOML, which only some programs pass over.
+    /// The file begins with a byte order mark, which is not TOML and which only some programs accept.
     #[error("line 1 begins with a byte order mark: save the file without it")]
     ByteOrderMark,
-    /// Something else stands where a table must.
+    /// A value stands where a table is needed.
     #[error("`{0}` is not a table there")]
     NotATable(String),
 }
@@ -65,11 +65,11 @@ impl From<toml_edit::TomlError> for EditError {
     }
 }
 
-/// A configuration's text with settings in it: values are replaced in place, comments, order and layout stay.
+/// Returns a configuration's text with settings applied: values are replaced in place; comments, order and layout stay.
 ///
 /// # Errors
 ///
-/// That the text is not TOML, or has a value where a table must be.
+/// The text is not TOML, or has a value where a table is needed.
 pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
     let line_ends = LineEnds::of(text, &document)?;
@@ -79,7 +79,7 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
             let last = depth + 1 == setting.table.len();
             let item = table.entry(name).or_insert_with(|| {
                 let mut new = Table::new();
-                // `[hypervisor]` alone need not stand above `[hypervisor.qemu]`.
+                // `[hypervisor]` alone is not needed above `[hypervisor.qemu]`.
                 new.set_implicit(!last);
                 Item::Table(new)
             });
@@ -90,7 +90,7 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
     Ok(line_ends.put(document.to_string()))
 }
 
-/// Today's text where it says the same as a new one: how, and in which order it imports files, is others'.
+/// Returns the current text if it means the same as the new one: layout and order of imports are up to others.
 pub(super) fn as_it_stands(new: String, today: Option<&str>) -> String {
     let said = |text: &str| {
         let mut said = table_of(text.parse::<DocumentMut>().ok()?.as_table());
@@ -105,36 +105,36 @@ pub(super) fn as_it_stands(new: String, today: Option<&str>) -> String {
     }
 }
 
-/// What some editors put before a text.
+/// Byte order mark, which some editors put before a text.
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A text as it is without what editors of other systems make of it: their line ends, and the mark before it.
+/// Returns a text without the traces of editors on other systems: CRLF line ends, and the byte order mark.
 pub(super) fn plain(text: &str) -> String {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).replace("\r\n", "\n")
 }
 
-/// How lines end; the parser makes LF of all of them.
+/// The line ends of a text; the parser turns all of them into LF.
 #[derive(Debug)]
 pub(super) enum LineEnds {
     Unix,
     Dos,
-    /// Each in its own way.
+    /// Line ends of both kinds.
     Mixed {
-        /// The text with LF alone.
+        /// The text with LF line ends.
         plain: String,
-        /// Of each of its lines whether it ends as in DOS.
+        /// For each line whether it ends with CRLF.
         dos: Vec<bool>,
     },
 }
 
 impl LineEnds {
-    /// The line ends that make the unchanged document the text that it was parsed from.
+    /// Returns the line ends that turn the unchanged document back into the text that it was parsed from.
     pub(super) fn of(text: &str, document: &DocumentMut) -> Result<LineEnds, EditError> {
         if text.starts_with(BYTE_ORDER_MARK) {
             return Err(EditError::ByteOrderMark);
         }
         let plain = document.to_string();
-        // A last line without its end gets one, like that before it.
+        // The last line may lack its end; it gets one like that of the line before.
         let is_it = |text: &str| plain == text || plain.strip_suffix('\n') == Some(text);
         if is_it(text) {
             return Ok(LineEnds::Unix);
@@ -154,8 +154,8 @@ impl LineEnds {
         }
     }
 
-    /// The text with these line ends: those of what is there still, and for what is new that of what it stands for, or
-    /// follows.
+    /// Applies these line ends to a text: unchanged lines keep theirs, and a new line takes that of the line which it
+    /// replaces or follows.
     pub(super) fn put(&self, text: String) -> String {
         let (plain, dos) = match self {
             LineEnds::Unix => return text,
@@ -176,8 +176,8 @@ impl LineEnds {
     }
 }
 
-/// Assigns a value where it is another one, and keeps the comment behind the old one; a list that only gets longer keeps
-/// its elements as they are.
+/// Assigns a value if it differs, and keeps the comment behind the old one; a list that only gets longer keeps its
+/// elements unchanged.
 fn set(table: &mut dyn TableLike, key: &str, value: &Value) {
     let there = table.get(key).map(value_of);
     if there.as_ref() == Some(value) {
@@ -208,7 +208,7 @@ pub(super) fn toml_value(value: &Value) -> toml_edit::Value {
         Value::Number(n) => n.as_i64().unwrap_or_default().into(),
         Value::Array(items) => toml_edit::Value::Array(items.iter().map(toml_value).collect::<Array>()),
         Value::String(s) => s.as_str().into(),
-        // Settings are texts, whole numbers and lists of texts.
+        // Settings are strings, integers and lists of strings.
         Value::Null | Value::Object(_) => value.to_string().into(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a machine has: paths, the daemon's flavour, what QEMU was built with.
+//! Inventory of a machine: paths, the daemon's flavour, and features that QEMU was built with.
 //!
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
@@ -15,65 +15,65 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Bytes of a binary that are searched; QEMU's are some 30 MB.
+/// Maximum number of bytes of a binary that are searched; QEMU's binaries have about 30 MB.
 const MAX_BINARY: u64 = 512 << 20;
 
-/// A virtio-fs daemon that is there.
+/// An installed virtio-fs daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FoundVirtiofsd {
     /// Its path.
     pub path: String,
-    /// Which of the two.
+    /// The flavour: the C daemon of QEMU, or the Rust one.
     pub flavour: Flavour,
 }
 
-/// What was found on a machine.
+/// The findings on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Inventory {
-    /// The record's VMM, where its program is there: its path.
+    /// The path of the record's VMM, if the program is installed.
     pub hypervisor: Option<String>,
-    /// Paths of the record's programs at which something stands that nobody can execute.
+    /// Paths of the record's programs at which a file stands that is not executable.
     pub no_programs: Vec<String>,
-    /// Whether that QEMU was linked with liburing; `None` where it cannot be told (statically linked).
+    /// Whether that QEMU was linked with liburing; `None` if this cannot be determined (statically linked).
     pub io_uring: Option<bool>,
-    /// Shared filesystems that this QEMU has no device for: `virtio-9p` in Enterprise Linux's.
+    /// Shared filesystems for which this QEMU has no device: `virtio-9p` in Enterprise Linux's.
     pub lacks: Vec<Share>,
-    /// Whether the kernel lets nobody use io_uring (`kernel.io_uring_disabled` is 2).
+    /// Whether the kernel forbids io_uring for everyone (`kernel.io_uring_disabled` is 2).
     pub io_uring_forbidden: bool,
-    /// The record's virtio-fs daemon, where it is there.
+    /// The record's virtio-fs daemon, if it is installed.
     pub daemon: Option<FoundVirtiofsd>,
-    /// The image of the kernel that counts; see [`newest`].
+    /// The image of the newest kernel; see [`newest`].
     pub kernel: Option<String>,
-    /// Whether other flavours lie beside it, and nothing says which one the record means.
+    /// Whether kernels of other flavours are installed too, and nothing shows which one the record means.
     pub kernel_in_doubt: bool,
-    /// What is in the initrd that was named, where it was looked into.
+    /// The content of the named initrd, if it was examined.
     pub initrd: Option<Initrd>,
     /// Versions of the release's packages that are installed.
     pub packages: BTreeMap<PackageName, PackageVersion>,
-    /// Whether those are known.
+    /// Whether these versions are known.
     pub database: PackageDatabase,
 }
 
-/// The answers of the package database.
+/// The state of the package database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageDatabase {
-    /// It was not asked.
+    /// The database was not queried.
     #[default]
     NotAsked,
-    /// It was read.
+    /// The database was read.
     Read,
-    /// It cannot be read, and why.
+    /// The database cannot be read, with the reason.
     Unread(String),
 }
 
 impl Inventory {
-    /// Looks below a root for what a release's record names, for such guests.
+    /// Gathers what a release's record names, below a root, for guests of this kind.
     ///
     /// # Errors
     ///
-    /// That something which they need may be there and cannot be read, or that the package database, which says which
-    /// kernel it is, is damaged.
+    /// A file that these guests need may exist but cannot be read, or the package database, which says which kernel it
+    /// is, is damaged.
     pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Inventory, QueryError> {
         let mut no_programs = Vec::new();
         let mut there = |path: &str| program(root, path, &mut no_programs);
@@ -81,7 +81,7 @@ impl Inventory {
         let daemon =
             release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(there).transpose()?.flatten();
         let (hypervisor, qemu) = qemu.unzip();
-        // One that the kernel does not have, or does not show, forbids nothing.
+        // A sysctl that the kernel does not have or does not show forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
         let kernel = match &release.kernel {
             Some(kernel) => newest(root, &kernel.image, &kernel.packages, Some(release.package_manager)),
@@ -89,7 +89,7 @@ impl Inventory {
         };
         let kernel = match guest {
             Guest::Own { kernel: None, .. } => kernel?,
-            // Their kernel is another one.
+            // These guests boot another kernel, so errors about this one do not matter.
             Guest::Own { kernel: Some(_), .. } | Guest::Kata => kernel.ok().flatten(),
         };
         Ok(Inventory {
@@ -111,11 +111,11 @@ impl Inventory {
     }
 }
 
-/// A program with its path and what is in it; noted down where something stands there that nobody can execute.
+/// Returns a program's path and content; records the path if the file there is not executable.
 fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Option<(String, Vec<u8>)>, RootError> {
     let inside = Path::new(path);
     let Some(found) = root.look(inside)? else { return Ok(None) };
-    // What this user may not read is not known, whatever its mode is.
+    // A file that this user may not read is an error, whatever its mode.
     let bytes = if found.is_file() { root.head(inside, MAX_BINARY)? } else { Vec::new() };
     if root.is_program(inside)? {
         return Ok(Some((path.to_owned(), bytes)));
@@ -124,16 +124,16 @@ fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Opt
     Ok(None)
 }
 
-/// Why a program cannot be used at whose path something stands.
+/// Explains why a program cannot be used whose path leads to something not executable.
 pub(super) fn no_program(path: &str) -> String {
     format!("{path} is no program: make it executable, or install it again")
 }
 
-/// The reason against a file that a key of Kata's configuration for QEMU names, after `which`.
+/// Returns the objection to a file that a key of Kata's QEMU configuration names, as a phrase that follows `which`.
 ///
 /// # Errors
 ///
-/// That a folder on the way to it cannot be searched.
+/// A directory in its path cannot be searched.
 pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'static str>, RootError> {
     let is_run = ["path", "virtio_fs_daemon"].contains(&key);
     Ok(match root.has_file(named)? {
@@ -143,7 +143,7 @@ pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'s
     })
 }
 
-/// The name of a needed library stands in a dynamically linked program as it is.
+/// Returns whether a program needs liburing: the name of a needed library is part of a dynamically linked binary.
 fn links_liburing(binary: &[u8]) -> Option<bool> {
     match (contains(binary, "liburing.so"), contains(binary, "libc.so.")) {
         (true, _) => Some(true),
@@ -152,9 +152,10 @@ fn links_liburing(binary: &[u8]) -> Option<bool> {
     }
 }
 
-/// The shared filesystems whose device a QEMU does not name; neither is ever a module of its own.
+/// Returns the shared filesystems whose device does not occur in a QEMU binary; neither device is ever a loadable
+/// module.
 fn lacks(qemu: &[u8]) -> Vec<Share> {
-    // What does not look like a QEMU, a wrapper perhaps, says nothing.
+    // A file that does not look like QEMU, perhaps a wrapper script, proves nothing.
     if !contains(qemu, "virtio-blk") {
         return Vec::new();
     }

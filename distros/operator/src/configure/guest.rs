@@ -1,6 +1,6 @@
-//! Which kernel and initrd the guests boot.
+//! The kernel and initrd that guests boot.
 
-/// Which kernel the guests boot.
+/// The kernel that guests boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guest {
     /// This kernel with this initrd, which holds Kata's agent and the kernel's modules.
@@ -10,6 +10,6 @@ pub enum Guest {
         /// The initrd's path.
         initrd: String,
     },
-    /// What Kata's configuration names already: Kata's own kernel.
+    /// The kernel in Kata's configuration: Kata's own.
     Kata,
 }

@@ -1,7 +1,7 @@
-//! Kata's own guest image: as what the guest is given it, and whether that was ever seen to work.
+//! Kata's own guest image: the device as which the guest gets it, and whether that was verified.
 //!
-//! Without an initrd of one's own, Kata boots the image that its configuration names. That a QEMU runs guests with an
-//! initrd says nothing of that, so it needs verdicts of its own.
+//! Without the admin's own initrd, Kata boots the image that its configuration names. A QEMU that runs guests with an
+//! initrd may still fail with the image, so the image needs verdicts of its own.
 
 use super::configuration::PlanError;
 use super::inputs::Inputs;
@@ -12,20 +12,20 @@ use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::profile::{ImageDriver, Runtime};
 
-/// How guests are given Kata's image.
+/// The way in which guests get Kata's image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ImageBoot {
-    /// What the guest sees it as.
+    /// The device that the guest sees.
     pub(super) driver: ImageDriver,
-    /// Whether that is not what Kata would do by itself.
+    /// Whether this differs from Kata's default.
     pub(super) changed: bool,
-    /// Whether a run proved it.
+    /// Whether a run proved that it works.
     pub(super) proven: bool,
-    /// Notes for the user about it.
+    /// Notes about the image for the user.
     pub(super) notes: Vec<String>,
 }
 
-/// Takes what Kata does by itself, unless that is known not to work: then the other, unless that is, too.
+/// Chooses Kata's default, unless that is known not to work: then a disk instead of an NVDIMM, unless that fails, too.
 ///
 /// # Errors
 /// When neither works and nothing is forced.
@@ -70,7 +70,7 @@ fn capability(driver: ImageDriver) -> Capability {
     }
 }
 
-/// What Kata's shipped configuration makes of the image: an NVDIMM on x86_64.
+/// Returns the device in Kata's shipped configuration: an NVDIMM on x86_64.
 ///
 /// `appendImage` in `src/runtime/virtcontainers/qemu_*.go@3.32.0`, which for s390x has no NVDIMM;
 /// `VMROOTFSDRIVER_QEMU` in `src/runtime-rs/Makefile@4.1.0`.
@@ -81,9 +81,9 @@ fn shipped(inputs: &Inputs<'_>) -> ImageDriver {
     }
 }
 
-/// Whether Kata asks for a read-only memory backend, and QEMU is known to be older than that.
+/// Returns whether Kata asks for a read-only memory backend, and QEMU is known to be too old for that.
 ///
-/// `appendNvdimmImage` in `src/runtime/virtcontainers/qemu_arch_base.go@2.2.0`, which 2.1.0 did not do read-only;
+/// `appendNvdimmImage` in `src/runtime/virtcontainers/qemu_arch_base.go@2.2.0`, which is not read-only in 2.1.0;
 /// `add_nvdimm` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`.
 fn has_no_read_only_memory(inputs: &Inputs<'_>) -> bool {
     let packages = inputs.release.qemu().map(|v| v.packages.as_slice()).unwrap_or_default();
@@ -93,7 +93,7 @@ fn has_no_read_only_memory(inputs: &Inputs<'_>) -> bool {
         of_this.filter_map(|e| e.versions.get(name)).next_back()
     };
     let mut versions = packages.iter().filter_map(|name| inputs.found.packages.get(name).or_else(|| verified(name)));
-    // QEMU's own number is asked for; a package manager would compare it with the epoch of each distro.
+    // The first number of QEMU's own version is compared; a package manager would also compare each distro's epoch.
     let is_before_6 = |version: &PackageVersion| version.numbers().first().is_some_and(|major| *major < 6);
     inputs.kata >= KataVersion::new(2, 2, 0) && versions.any(is_before_6)
 }

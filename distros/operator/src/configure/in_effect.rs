@@ -1,4 +1,5 @@
-//! Whether what was configured has an effect still: all files are read together, as Kata and its container manager do.
+//! Checks whether the written configuration is still in effect, by reading all files as Kata and its container manager
+//! do.
 
 use super::edit::DROP_IN;
 use super::locate::siblings;
@@ -15,13 +16,14 @@ use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What others have done since that keeps a configuration from having an effect.
+/// Returns later changes of others that keep a configuration from being in effect.
 ///
-/// `containerd` is its version, where that is known; `is_told` says of which files something worse is told already.
+/// `containerd` is its version, if known; `is_told` returns whether something worse has already been reported for a
+/// file.
 ///
 /// # Errors
 ///
-/// That a file which decides it cannot be read, or looked for.
+/// A file that matters cannot be read, or looked for.
 pub(super) fn problems(
     root: &Root,
     state: &State,
@@ -46,7 +48,7 @@ pub(super) fn problems(
     Ok(all)
 }
 
-/// What Kata would read otherwise than it was written, or would not start with.
+/// Returns settings that Kata would read with another value than was written, and faults with which it would not start.
 fn of_configuration(
     root: &Root,
     configured: &ManagedConfiguration,
@@ -57,7 +59,7 @@ fn of_configuration(
     let problem = |message: String| Problem { file: main.clone(), line: None, message };
     match root.look(main)? {
         Some(found) if found.is_file() => {}
-        // Of states before form 3 only the folder is known, and what lies there is not told by anything.
+        // States before version 3 record only the directory, which does not show the file.
         Some(_) => return Ok(Vec::new()),
         None => return Ok(vec![problem("Kata's configuration is not there any more: configure again".to_owned())]),
     }
@@ -85,7 +87,7 @@ fn of_configuration(
         );
         Problem { file: set.file.to_owned(), line: Some(set.line), message }
     });
-    // One that has come since gets our drop-in too.
+    // A configuration that was added later gets kata-osinfo's drop-in, too.
     let beside = if drop_in.is_some() { siblings(root, &located, runtime, kata)? } else { Vec::new() };
     let unlike = beside.into_iter().filter(|s| !s.alike).map(|s| {
         let message =
@@ -98,8 +100,8 @@ fn of_configuration(
     Ok(others.chain(unlike).chain(not_effective).collect())
 }
 
-/// The runtime, by its profile, and Kata's version, by the first line of the drop-in: before there were drop-ins an edit
-/// is read by every version alike.
+/// Returns the runtime, by the profile, and Kata's version, by the first line of the drop-in. An edit without a drop-in
+/// is for a version that reads none; all of these read it in the same way.
 fn kata(configured: &ManagedConfiguration, drop_in: Option<&str>) -> Option<(Runtime, KataVersion)> {
     let runtime = Runtime::of_profile(&configured.profile)?;
     let Some(text) = drop_in else { return Some((runtime, KataVersion::new(2, 4, 0))) };
@@ -107,13 +109,13 @@ fn kata(configured: &ManagedConfiguration, drop_in: Option<&str>) -> Option<(Run
     Some((runtime, rest.split_once(')')?.0.parse().ok()?))
 }
 
-/// What an edit set that was not so before.
+/// Returns the settings that an edit added or changed.
 fn changed(file: &FileChange) -> Vec<Setting> {
     let before = file.before.as_deref().map(settings_in).unwrap_or_default();
     settings_in(&file.after).into_iter().filter(|setting| !before.contains(setting)).collect()
 }
 
-/// Whether another value is one that `configure` would leave: longer deadlines, more in a list, the daemon's cache.
+/// Returns whether `configure` would accept this value, too: longer deadlines, longer lists, another daemon cache.
 fn may_be(different: &NotEffective) -> bool {
     let Some(found) = &different.found else { return false };
     let key = different.key.rsplit('.').next().unwrap_or_default();
@@ -127,7 +129,7 @@ fn may_be(different: &NotEffective) -> bool {
     }
 }
 
-/// Why the handler is not there, or another one.
+/// Returns why the handler is missing or replaced.
 fn of_handler(
     root: &Root,
     files: &[&FileChange],
@@ -145,7 +147,7 @@ fn of_handler(
     Ok(problems)
 }
 
-/// That the shim which the handler names has gone.
+/// Returns a problem if the handler's shim does not exist any more.
 fn without_shim(root: &Root, files: &[&FileChange]) -> Result<Option<Problem>, RootError> {
     for file in files {
         let is_shim =

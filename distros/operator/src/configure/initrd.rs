@@ -1,28 +1,28 @@
-//! The initrd that guests boot: what is in it, and what speaks against it as the initrd of a kernel.
+//! The initrd that guests boot: its content, and objections to it as the initrd of a given kernel.
 
 use model::kata_version::KataVersion;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What is in an initrd.
+/// The content of an initrd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Initrd {
-    /// It was looked into.
+    /// The initrd was examined.
     Has {
-        /// The kernels that it has modules for: `6.12.48+deb13-amd64`.
+        /// The kernels for which it has modules: `6.12.48+deb13-amd64`.
         modules: BTreeSet<String>,
-        /// Whether Kata's agent is seen in it: a file of that name, or an `init` that is the agent.
+        /// Whether it contains Kata's agent: a file of that name, or an `init` that is the agent.
         agent: bool,
     },
-    /// It is compressed in a way that this program does not read.
+    /// The initrd's compression is not supported by this program.
     Unread(String),
-    /// It is none, or cut short: no kernel would unpack it.
+    /// The file is not an initrd, or is truncated: no kernel would unpack it.
     Broken(String),
 }
 
 impl Initrd {
-    /// The reason against it as the initrd of a kernel.
+    /// Returns the objection to it as the initrd of a kernel.
     pub(super) fn against(&self, kernel: &str) -> Option<String> {
         match self {
             Initrd::Has { modules, .. } => {
@@ -36,7 +36,7 @@ impl Initrd {
     }
 }
 
-/// A kernel's release by its path: `/boot/vmlinuz-6.12.48+deb13-amd64`, `/usr/lib/modules/6.19.10/vmlinuz`.
+/// Returns a kernel's release from its path: `/boot/vmlinuz-6.12.48+deb13-amd64`, `/usr/lib/modules/6.19.10/vmlinuz`.
 fn release_of(kernel: &str) -> Option<&str> {
     match kernel.rsplit('/').next()? {
         "vmlinuz" | "vmlinux" | "Image" => kernel.rsplit('/').nth(1),
@@ -44,15 +44,15 @@ fn release_of(kernel: &str) -> Option<&str> {
     }
 }
 
-/// Something to know of an initrd.
+/// A remark about an initrd.
 pub(super) struct Remark {
-    /// What to know.
+    /// The remark.
     pub(super) text: String,
-    /// Whether it speaks against the initrd.
+    /// Whether the remark is an objection.
     pub(super) in_doubt: bool,
 }
 
-/// What to know of an initrd: by what is in it, and by its name where that does not tell for which kernel it is.
+/// Returns remarks about an initrd: by its content, and by its name if the content does not show the kernel.
 pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Remark> {
     let doubt = |text| Remark { text, in_doubt: true };
     let mut all = Vec::new();
@@ -71,7 +71,8 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
             )));
         }
         if modules.is_empty() {
-            // Kata's own have none, and are called by a distro's version: `kata-alpine-3.22.initrd`.
+            // Kata's own initrds have no modules, and their names contain a distro's version:
+            // `kata-alpine-3.22.initrd`.
             let in_doubt = is_of_another(kernel, initrd, kata, 3);
             let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
             let named = "; it is of another kernel, by its name, and nothing in it says otherwise";
@@ -81,12 +82,12 @@ pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: K
     all
 }
 
-/// What an initrd's name says against it.
+/// Returns the objection that an initrd's name raises.
 fn name_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String> {
     let name = initrd.rsplit('/').next()?;
     let release = release_of(kernel)?;
     if name.contains(release) {
-        // As dracut, initramfs-tools and mkinitrd call them.
+        // The naming of dracut, initramfs-tools and mkinitrd.
         let hosts = ["initrd.img-", "initramfs-", "initrd-"]
             .iter()
             .any(|p| name.strip_prefix(p).is_some_and(|n| n.starts_with(release)));
@@ -98,13 +99,13 @@ fn name_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String
         .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
 }
 
-/// Whether an initrd's name has another version than the kernel's; a version has so many numbers at least.
+/// Returns whether an initrd's name has a version other than the kernel's; a version has at least this many `numbers`.
 fn is_of_another(kernel: &str, initrd: &str, kata: KataVersion, numbers: usize) -> bool {
     let (Some(name), Some(release)) = (initrd.rsplit('/').next(), release_of(kernel)) else { return false };
     let is_version = |word: &&str| {
         word.split('.').take(numbers).filter(|n| n.starts_with(|c: char| c.is_ascii_digit())).count() == numbers
     };
-    // Kata's own version is another matter.
+    // Kata's own version in the name does not count.
     let kata = format!("{}.{}", kata.major, kata.minor);
     !name.contains(release)
         && name

@@ -1,4 +1,4 @@
-//! Everything that a configuration follows from.
+//! The input for planning a configuration.
 
 use super::found::Inventory;
 use super::guest::Guest;
@@ -7,25 +7,25 @@ use model::profile::Profile;
 use model::release::Release;
 use model::verified::VerifiedEntry;
 
-/// Everything that a configuration follows from.
+/// The input for planning a configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     /// The record's view of the release.
     pub release: &'a Release,
-    /// What runs proved of it.
+    /// Verified results of runs.
     pub verified: &'a [VerifiedEntry],
-    /// The profile of that Kata.
+    /// The profile for this version of Kata.
     pub profile: &'a Profile,
-    /// The very version of Kata.
+    /// The exact version of Kata.
     pub kata: KataVersion,
-    /// What the machine has.
+    /// The inventory of the machine.
     pub found: &'a Inventory,
     /// The guest's kernel.
     pub guest: &'a Guest,
     /// Whether the machine has no hardware virtualization, so that everything takes longer.
     pub emulated: bool,
-    /// Whether what is known not to work is configured all the same.
+    /// Whether to configure even what is known not to work.
     pub force: bool,
-    /// Whether no filesystem is to be shared, because containers' files are on block devices.
+    /// Whether to share no filesystem, because containers' files are on block devices.
     pub no_shared_fs: bool,
 }

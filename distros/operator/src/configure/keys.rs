@@ -1,4 +1,4 @@
-//! Taking our own keys back out of a file that others have edited since.
+//! Removal of kata-osinfo's keys from a file that others have edited since.
 
 use super::edit::{BYTE_ORDER_MARK, EditError, LineEnds};
 use super::lists;
@@ -7,24 +7,24 @@ use super::toml::value_of;
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, TableLike};
 
-/// A file's text without what we set in it.
+/// A file's text without the settings of kata-osinfo.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StrippedText {
-    /// The text; `None` where nothing is left of a file that we made.
+    /// The text; `None` if nothing is left of a file that kata-osinfo created.
     pub(super) text: Option<String>,
-    /// Keys of ours that somebody has given other values.
+    /// Keys of kata-osinfo's to which others have given other values.
     pub(super) changed: Vec<String>,
 }
 
-/// How a container manager's drop-in begins that is wholly ours; what is written for Kata says more in its first line.
+/// First line of a container manager's drop-in that is wholly kata-osinfo's; Kata's drop-ins have a longer first line.
 pub(super) const HEAD: &str = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n";
 
-/// Whether a file is all ours: it says so itself.
+/// Returns whether a file is wholly kata-osinfo's, according to its first line.
 pub(super) fn is_whole(file: &FileChange) -> bool {
     says_it_is_ours(&file.after)
 }
 
-/// Whether a text begins with the line that all files begin with that are wholly this program's; the first drop-ins for
+/// Returns whether a text begins with the line that marks files that are wholly kata-osinfo's; the first drop-ins for
 /// CRI-O ended with it.
 pub(super) fn says_it_is_ours(text: &str) -> bool {
     let mut lines = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).lines();
@@ -32,34 +32,34 @@ pub(super) fn says_it_is_ours(text: &str) -> bool {
     first || lines.next_back() == Some(HEAD.trim_end())
 }
 
-/// Whether a text has nothing but white space: nothing of anybody's is lost with it, as a comment would be.
+/// Returns whether a text is nothing but white space: no content is lost with it, not even a comment.
 pub(super) fn is_blank(text: &str) -> bool {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim().is_empty()
 }
 
-/// Whether a text has keys that ours has not.
+/// Returns whether a text has keys that `ours` lacks.
 pub(super) fn has_others(text: &str, ours: &str) -> bool {
     let keys = |text: &str| text.parse::<DocumentMut>().map(|document| leaves(document.as_table()));
     match (keys(text), keys(ours)) {
         (Ok(all), Ok(ours)) => all.iter().any(|key| !ours.contains(key)),
-        // What is no TOML is not what was written.
+        // A text that is not TOML cannot be what was written.
         _ => true,
     }
 }
 
-/// Takes back what turned `before` into `after`, in the text of today.
+/// Reverts the change from `before` to `after` in the current text.
 ///
-/// A key that has our value gets its old one, or goes, with the tables that were made for it. What others put there
-/// stays; a key of ours that they changed stays, too, unless it is forced.
+/// A key with kata-osinfo's value gets its old value, or is removed, with the tables that were created for it. Others'
+/// additions stay; so does a key of kata-osinfo's that others changed, unless `force` is set.
 ///
 /// # Errors
 ///
-/// That one of the texts is no TOML, or cannot be kept as it is.
+/// One of the texts is not TOML, or its layout cannot be preserved.
 pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: bool) -> Result<StrippedText, EditError> {
     take_back_but(now, before, after, force, &|_| false)
 }
 
-/// The same without the keys that `stays` says stay as they are.
+/// Like [`take_back`], without the keys for which `stays` returns true.
 ///
 /// # Errors
 ///
@@ -78,7 +78,7 @@ pub(super) fn take_back_but(
     let mut changed = Vec::new();
     let mut paths = leaves(new.as_table());
     paths.retain(|path| !stays(path));
-    // What is left by then decides about it.
+    // `version` comes last, because the remaining keys decide about it.
     paths.sort_by_key(|path| *path == ["version"]);
     for path in paths {
         let (ours, was) = (item(&new, &path), item(&old, &path));
@@ -87,7 +87,7 @@ pub(super) fn take_back_but(
         }
         let Some(found) = item(&document, &path) else { continue };
         let found = Some(found);
-        // Without it, or with another one, others' keys would be read by the rules of another version.
+        // Without `version`, or with another one, others' keys would be read by the rules of another version.
         let is_needed =
             before.is_none() || plain(found) != plain(ours) || document.iter().any(|(key, _)| key != "version");
         let must_stay = path == ["version"] && is_needed;
@@ -98,7 +98,7 @@ pub(super) fn take_back_but(
         let is_empty = found.and_then(Item::as_array).is_some_and(Array::is_empty);
         let text = |item: Option<&Item>| item.map(ToString::to_string);
         match without_added(&path, ours, was, found) {
-            // To the byte.
+            // The old text is restored byte for byte.
             _ if is_ours && text(found) == text(ours) => restore(&mut document, &old, &path),
             Some(rest) if rest.is_empty() && was.is_none() && !is_empty => restore(&mut document, &old, &path),
             Some(rest) => put(&mut document, &path, Item::Value(rest.into())),
@@ -116,7 +116,7 @@ pub(super) fn take_back_but(
     Ok(StrippedText { text, changed })
 }
 
-/// A text without some keys, and the tables that have nothing else.
+/// Returns a text without some keys, and without the tables that become empty.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ pub(super) fn without(text: &str, paths: &[Vec<String>]) -> Result<String, EditE
     Ok(line_ends.put(document.to_string()))
 }
 
-/// The paths of all tables of a text, however they are spelled; none of what is no TOML.
+/// Returns the paths of all tables in a text, however they are spelled; none if the text is not TOML.
 pub(super) fn tables(text: &str) -> Vec<Vec<String>> {
     fn below(table: &dyn TableLike, path: &[String], all: &mut Vec<Vec<String>>) {
         for (key, item) in table.iter() {
@@ -148,7 +148,7 @@ pub(super) fn tables(text: &str) -> Vec<Vec<String>> {
     all
 }
 
-/// The paths of all values.
+/// Returns the paths of all values.
 fn leaves(table: &dyn TableLike) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     for (key, item) in table.iter() {
@@ -175,14 +175,14 @@ fn plain(item: Option<&Item>) -> Option<Value> {
     item.map(value_of)
 }
 
-/// A list without the elements that we added to it, where others have made it another one; with none of them it is
-/// wholly theirs, and stays. `None` where only some of them are there.
+/// Returns a list without the elements that kata-osinfo added, if others have changed the list. A list with none of
+/// these elements is wholly theirs, and stays. `None` if only some of them are there.
 fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found: Option<&Item>) -> Option<Array> {
     let values = |array: &Array| array.iter().map(|v| value_of(&Item::Value(v.clone()))).collect::<Vec<_>>();
     let ours = values(ours?.as_array()?);
     let was = match was {
         Some(was) => values(was.as_array()?),
-        // Everybody's, whoever made it.
+        // `imports` is shared, whoever created it.
         None if path == ["imports"] => Vec::new(),
         None => return None,
     };
@@ -198,14 +198,14 @@ fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found
         let mut at = Some(values(&rest).iter().position(|v| v == value)?);
         while let Some(index) = at {
             lists::remove(&mut rest, index);
-            // What is imported and is gone keeps containerd from starting, however often it was written.
+            // An import of a missing file keeps containerd from starting, so duplicates are removed, too.
             at = values(&rest).iter().position(|v| v == value).filter(|_| path == ["imports"]);
         }
     }
     Some(rest)
 }
 
-/// The key as it was: with its old value, or not there, nor the tables that were made for it.
+/// Restores a key: its old value, or its absence, along with that of the tables that were created for it.
 fn restore(document: &mut DocumentMut, old: &DocumentMut, path: &[String]) {
     if let Some(was) = item(old, path) {
         put(document, path, was.clone());
@@ -231,7 +231,7 @@ fn put(document: &mut DocumentMut, path: &[String], item: Item) {
     }
 }
 
-/// The table at a path.
+/// Returns the table at a path.
 pub(super) fn table<'d>(document: &'d mut DocumentMut, path: &[String]) -> Option<&'d mut dyn TableLike> {
     let mut table: &mut dyn TableLike = document.as_table_mut();
     for name in path {
@@ -279,7 +279,7 @@ path = \"/k\"
         for force in [false, true] {
             assert_eq!(taken(&now, force), StrippedText { text: Some(expected.clone()), changed: Vec::new() });
         }
-        // Once more changes nothing, nor does it where ours was never.
+        // A second revert changes nothing, nor does one of a text that never had kata-osinfo's keys.
         assert_eq!(taken(&expected, false).text.unwrap(), expected);
         let crlf = taken(&now.replace('\n', "\r\n"), false).text.unwrap();
         assert_eq!(crlf, expected.replace('\n', "\r\n"));
@@ -301,7 +301,7 @@ path = \"/k\"
                 assert_eq!(taken(&now, force), StrippedText { text: Some(left.clone()), changed: Vec::new() });
             }
         }
-        // Twice in a list that we made.
+        // The element occurs twice in a list that kata-osinfo created.
         let after = "version = 3\nimports = [\"/etc/ours.toml\"]\n";
         let twice = after.replace(']', ", \"/etc/ours.toml\"]");
         let left = take_back(&twice, Some("version = 3\n"), after, false).unwrap();
@@ -325,7 +325,7 @@ path = \"/k\"
         let text = taken(&now, true).text.unwrap();
         assert!(text.contains("[plugins.cri.runtimes.kata]\nsnapshotter = \"s\"\n"), "{text}");
         assert!(!text.contains("options") && !text.contains("type"), "{text}");
-        // Their own key, which they removed.
+        // A key of others that they removed.
         let text = taken(&AFTER.replace("  image = \"p:2\"\n", ""), false).text.unwrap();
         assert!(!text.contains("image"), "{text}");
     }

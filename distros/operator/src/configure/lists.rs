@@ -1,21 +1,21 @@
-//! Elements of others' lists: what is added and what goes leaves their layout and their comments as they are.
+//! Edits of others' lists: adding and removing elements preserves their layout and comments.
 //!
-//! What stands between two elements is the decor of the second; what stands behind the last one is its own, or the list's
-//! where a comma follows it.
+//! Text between two elements is the decor of the second one; text behind the last element belongs to that element, or
+//! to the list if a comma follows the element.
 
 use toml_edit::{Array, Value};
 
-/// How far an element is indented in a list of several lines that has none yet.
+/// Indentation of the first element in a list of several lines.
 const INDENT: &str = "  ";
 
-/// Adds elements at the end, each on a line of its own where the last one is.
+/// Appends elements, each on its own line if the last one is.
 pub(super) fn extend(list: &mut Array, more: impl IntoIterator<Item = Value>) {
     for new in more {
         push(list, new);
     }
 }
 
-/// Puts an element before another one, on a line of its own where that one is; a comment behind the one before it stays
+/// Inserts an element before another one, on its own line if that one is; a comment behind the preceding element stays
 /// there.
 pub(super) fn insert(list: &mut Array, at: usize, mut new: Value) {
     let Some(next) = list.get_mut(at) else { return push(list, new) };
@@ -56,7 +56,7 @@ fn push(list: &mut Array, mut new: Value) {
     list.push_formatted(new);
 }
 
-/// Takes an element out; comments beside it stay.
+/// Removes an element; comments next to it stay.
 pub(super) fn remove(list: &mut Array, at: usize) {
     let (prefix, suffix) = decor(&list.remove(at));
     if let Some(next) = list.get_mut(at) {
@@ -75,13 +75,14 @@ pub(super) fn remove(list: &mut Array, at: usize) {
     }
 }
 
-/// The text before and behind an element.
+/// Returns the text before and behind an element.
 fn decor(value: &Value) -> (String, String) {
     let text = |raw: Option<&toml_edit::RawString>| raw.and_then(|raw| raw.as_str()).unwrap_or_default().to_owned();
     (text(value.decor().prefix()), text(value.decor().suffix()))
 }
 
-/// The text between two elements when the one between them is gone: all comments, and the layout of the first.
+/// Returns the text between two elements once the element between them is removed: all comments, with the first's
+/// layout.
 fn joined(first: &str, then: &str) -> String {
     match (then.contains('#'), first.contains('\n')) {
         (false, _) => first.to_owned(),
@@ -90,7 +91,7 @@ fn joined(first: &str, then: &str) -> String {
     }
 }
 
-/// The same at the list's end, which keeps its own layout.
+/// Like [`joined`], at the list's end, which keeps its own layout.
 fn ended(first: &str, end: &str) -> String {
     if end.contains('#') {
         return joined(first, end);

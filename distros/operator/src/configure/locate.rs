@@ -1,4 +1,4 @@
-//! Which configuration Kata really reads.
+//! Search for the configuration that Kata actually reads.
 
 use super::located::LocatedConfiguration;
 use super::{MergedConfiguration, containerd, copy};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
-/// Where the Go runtime looks: the system's file, then that of the prefix it was built for.
+/// Paths that the Go runtime searches: the system's file, then that of the prefix it was built for.
 ///
 /// `GetDefaultConfigFilePaths` in `src/runtime/pkg/katautils/config.go@3.30.0`, with the paths of
 /// `src/runtime/Makefile@3.30.0` for the prefixes `/usr` and `/opt/kata`, and those of Fedora's package.
@@ -21,33 +21,33 @@ const GO: &[&str] = &[
     "/usr/share/kata-containers/defaults/configuration.toml",
 ];
 
-/// Where the Rust runtime looks, in this order: `src/libs/kata-types/src/config/default.rs@4.0.0`.
+/// Paths that the Rust runtime searches, in this order: `src/libs/kata-types/src/config/default.rs@4.0.0`.
 const RS: &[&str] = &[
     "/etc/kata-containers/runtime-rs/configuration.toml",
     "/usr/share/defaults/kata-containers/runtime-rs/configuration.toml",
     "/opt/kata/share/defaults/kata-containers/runtime-rs/configuration.toml",
 ];
 
-/// Why no configuration was found.
+/// Reasons why no configuration was found.
 #[derive(Debug, thiserror::Error)]
 pub enum LocateError {
-    /// It is not at the named place.
+    /// The named file does not exist.
     #[error("no Kata configuration at {0}: give the file that Kata reads with --kata-config")]
     Missing(PathBuf),
-    /// What a copy was made of is gone.
+    /// The source of a copy does not exist any more.
     #[error(
         "{copy} is kata-osinfo's copy of {of}, which is not there: run `kata-osinfo unconfigure`, then configure again"
     )]
     SourceGone {
         /// The copy.
         copy: PathBuf,
-        /// What it was copied from.
+        /// The source of the copy.
         of: PathBuf,
     },
-    /// None of the runtime's places has one.
+    /// None of the runtime's paths exists.
     #[error("no Kata configuration at {}: install Kata first, or give the file with --kata-config", .0.join(", "))]
     Nowhere(Vec<&'static str>),
-    /// Handlers disagree.
+    /// containerd's handlers name different configurations.
     #[error("containerd's Kata handlers read {}: choose one with --kata-config", .0.join(", "))]
     Several(Vec<String>),
     /// A link or directory on the way cannot be followed.
@@ -60,8 +60,7 @@ pub enum LocateError {
 ///
 /// # Errors
 ///
-/// That there is none, that containerd's handlers of this runtime name several, or that one of these places cannot be
-/// looked into.
+/// There is none, containerd's handlers of this runtime name several, or one of these paths cannot be examined.
 pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<LocatedConfiguration, LocateError> {
     let searched = search(root, runtime);
     let mut unread = |_: &Path, error: RootError| Err(error);
@@ -82,7 +81,7 @@ pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Loc
     }
 }
 
-/// The first file of the runtime's own list.
+/// Returns the first existing file of the runtime's own list.
 fn search(root: &Root, runtime: Runtime) -> Result<LocatedConfiguration, LocateError> {
     let places = match runtime {
         Runtime::Go => GO,
@@ -91,7 +90,8 @@ fn search(root: &Root, runtime: Runtime) -> Result<LocatedConfiguration, LocateE
     let found = root.first_file(places.iter().map(Path::new))?;
     let Some(first) = found else { return Err(LocateError::Nowhere(places.to_vec())) };
     let mut located = LocatedConfiguration { searched: true, ..at(root, first, "the runtime's own search")? };
-    // The Rust runtime, and /etc before all, have one order; among Go's prefixes the build decides.
+    // The Rust runtime has one fixed order, and the file in /etc always comes first; among Go's prefixes the build
+    // decides.
     if runtime == Runtime::Go && located.named == first && first != Path::new(places[0]) {
         for place in places.iter().map(Path::new).skip_while(|place| *place != first).skip(1) {
             if root.has_file(place)? {
@@ -102,12 +102,12 @@ fn search(root: &Root, runtime: Runtime) -> Result<LocatedConfiguration, LocateE
     Ok(located)
 }
 
-/// Everywhere that a runtime of either kind looks.
+/// Returns all paths that either runtime searches.
 pub(super) fn places() -> impl Iterator<Item = &'static Path> {
     GO.iter().chain(RS).map(Path::new)
 }
 
-/// Where the runtime looks before all.
+/// Returns the path that the runtime searches first.
 pub(super) fn first_place(runtime: Runtime) -> &'static Path {
     Path::new(match runtime {
         Runtime::Go => GO[0],
@@ -115,7 +115,7 @@ pub(super) fn first_place(runtime: Runtime) -> &'static Path {
     })
 }
 
-/// The configuration at that place, or the one that it is this program's copy of.
+/// Returns the configuration at a path, or the source if the file is a copy made by this program.
 fn at(root: &Root, named: &Path, by: &str) -> Result<LocatedConfiguration, LocateError> {
     if !root.has_file(named)? {
         return Err(LocateError::Missing(named.to_owned()));
@@ -130,21 +130,21 @@ fn at(root: &Root, named: &Path, by: &str) -> Result<LocatedConfiguration, Locat
     Ok(LocatedConfiguration { named, path, by: by.to_owned(), others: Vec::new(), searched: false })
 }
 
-/// A configuration in the same directory as another one: its drop-ins are the same.
+/// A configuration in the same directory as another one, with which it shares its drop-ins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Sibling {
-    /// Its path.
+    /// The path of the configuration.
     pub path: PathBuf,
-    /// Whether it is for ordinary guests of QEMU too, and not for another VMM or for confidential guests.
+    /// Whether it is also for ordinary guests of QEMU, and not for another VMM or for confidential guests.
     pub alike: bool,
 }
 
-/// Other configurations in the same directory, each as others alone have made it, drop-ins included.
+/// Returns other configurations in the same directory, merged with others' drop-ins but without kata-osinfo's.
 ///
 /// # Errors
 ///
-/// That the directory, one of them or their drop-ins cannot be read.
+/// The directory, one of the configurations or their drop-ins cannot be read.
 pub fn siblings(
     root: &Root,
     located: &LocatedConfiguration,
@@ -156,7 +156,7 @@ pub fn siblings(
     let mut siblings = Vec::new();
     for name in root.list_if_any(folder)?.iter().filter(|n| n.starts_with("configuration") && n.ends_with(".toml")) {
         let path = folder.join(name);
-        // A link to one is that one.
+        // Links to other configurations are skipped, because their targets are listed.
         if root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path)
             && let Some(text) = root.text_if_any(&path)?.filter(is_one)
         {
@@ -206,7 +206,7 @@ mod tests {
             names.map(PathBuf::from).into_iter().zip([false, false, of_qemu]).collect::<Vec<_>>()
         };
         assert_eq!(others(), expected(true));
-        // Their drop-ins say what they are, except for ours.
+        // Drop-ins of others decide what a configuration is for; kata-osinfo's does not.
         std::fs::create_dir(opt.join("config.d")).unwrap();
         std::fs::write(opt.join("config.d/50-kata-osinfo.toml"), "[hypervisor.qemu]\nshared_fs = \"none\"\n").unwrap();
         assert_eq!(others(), expected(true));
@@ -234,11 +234,11 @@ mod tests {
         let config = dir.path().join("etc/containerd/config.toml");
         std::fs::write(&config, format!("version = 2\n{}", handler("kata", "/k/go.toml"))).unwrap();
         assert_eq!(locate(&root, Runtime::Go, None).unwrap().path, Path::new("/k/go.toml"));
-        // A path with runtime-rs in it is the other runtime's.
+        // Two handlers of the Go runtime, because neither path contains runtime-rs.
         let two = format!("version = 2\n{}{}", handler("a", "/k/go.toml"), handler("b", "/k/other.toml"));
         std::fs::write(&config, two).unwrap();
         assert!(matches!(locate(&root, Runtime::Go, None), Err(LocateError::Several(_))));
-        // The shim tells them apart too.
+        // The shim distinguishes the runtimes, too.
         let rust = handler("b", "/k/other.toml")
             .replace("\nruntime_type", "\nruntime_path = \"/opt/kata/runtime-rs/bin/s\"\nruntime_type");
         std::fs::write(&config, format!("version = 2\n{}{rust}", handler("a", "/k/go.toml"))).unwrap();

@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-/// The configuration that is read.
+/// The configuration that Kata reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocatedConfiguration {
-    /// As it is named: by the caller, by containerd, or in the runtime's list.
+    /// The path as it was named: by the caller, by containerd, or in the runtime's list.
     pub named: PathBuf,
-    /// Where it lies with all links followed; drop-ins are looked for beside this one.
+    /// The path with all links resolved; drop-ins are next to this file.
     pub path: PathBuf,
-    /// Who named it.
+    /// The source of the path.
     pub by: String,
-    /// Others that another build of the runtime would read instead.
+    /// Other files that another build of the runtime would read instead.
     pub others: Vec<PathBuf>,
-    /// Whether the runtime finds it by its own search, with nobody naming it.
+    /// Whether the runtime finds it by its own search, without being given a path.
     pub searched: bool,
 }
 
 impl LocatedConfiguration {
-    /// The directory of its drop-ins.
+    /// Returns the directory of its drop-ins.
     pub fn drop_ins(&self) -> PathBuf {
         self.path.with_file_name("config.d")
     }

@@ -1,4 +1,4 @@
-//! One at a time: a lock for everything that configures a root.
+//! A lock for everything that configures a root: one process at a time.
 
 use super::state::{self, ChangeError, FOLDER, STATE};
 use root::{PinnedPath, Rescued, Root, RootError};
@@ -9,12 +9,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long another one is waited for.
+/// Maximum time to wait for another process.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The lock of a root; it is given back when dropped, also by a crash.
+/// The lock of a root; it is released when dropped, and also by a crash.
 ///
-/// It lies on the folder of the state, which nobody else may open, so that nothing left over of it ever stands in the way.
+/// The lock is on the state's directory, which other users cannot open, so no leftover of it can ever block anyone.
 #[derive(Debug)]
 pub struct Lock {
     root: Root,
@@ -23,18 +23,18 @@ pub struct Lock {
     _folder: File,
 }
 
-/// Takes the lock and sweeps what a crash has left; what others wrote at that moment has its place again.
+/// Takes the lock and removes what a crash has left; text that others wrote in that moment is put back in its place.
 ///
 /// # Errors
 ///
-/// That another one holds it for a minute, that something else stands where the state's folder is to be, or that it
-/// cannot be made.
+/// Another process holds the lock for a minute, something else stands at the path of the state's directory, or the
+/// directory cannot be created.
 pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
     let started = Instant::now();
     let mut made = Vec::new();
     loop {
         state::check_folder(root)?;
-        // Of the folder alone: a link in the state's own place is not followed.
+        // Only the directory counts: a link at the state's own path is not followed.
         for folder in root.missing_folders(&root.resolve_new(Path::new(FOLDER))?.join("_")) {
             if !made.contains(&folder) {
                 made.push(folder);
@@ -53,7 +53,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
                 Err(errno) => return Err(failed(errno.into()).into()),
             }
         }
-        // The process that had it before may have removed the folder.
+        // The previous holder of the lock may have removed the directory.
         if !is_still_there(root, &folder)? {
             continue;
         }
@@ -71,14 +71,15 @@ fn is_still_there(root: &Root, folder: &File) -> Result<bool, RootError> {
     Ok(now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b)))
 }
 
-/// Removes what a crash has left beside the state, and beside every file that it names. Returns what became of texts of
-/// others that it had taken out of their places.
+/// Removes what a crash has left next to the state, and next to every file that the state lists. Returns the fate of
+/// others' texts that the crashed call had taken from their paths.
 ///
-/// A broken state, and what cannot be swept, is told by whoever needs it: nobody is locked out by it.
+/// A damaged state, and leftovers that cannot be removed, are reported by the code that needs them: the lock is still
+/// granted.
 fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
     let state = state::read(root).ok().flatten().unwrap_or_default();
     let files = state.files.iter().filter_map(|file| root.pin(&file.path).ok().flatten());
-    // The state is nobody else's.
+    // Only kata-osinfo writes the state, so no texts of others are lost.
     let _ = place.sweep();
     let swept = |place: PinnedPath| {
         let path = place.path().to_owned();
@@ -87,7 +88,7 @@ fn sweep(root: &Root, place: &PinnedPath) -> Vec<(PathBuf, Rescued)> {
     files.flat_map(swept).collect()
 }
 
-/// The fate of a text of others, on one line.
+/// Returns a one-line message about the fate of a text of others.
 fn words(path: &Path, how: &Rescued) -> String {
     let at_that_moment =
         format!("{} was changed by others in the moment in which a call that was cut short wrote it", path.display());
@@ -107,12 +108,12 @@ fn words(path: &Path, how: &Rescued) -> String {
 }
 
 impl Lock {
-    /// The fate of texts of others that a call which was cut short had taken out of their places, in words.
+    /// Returns messages about others' texts that an interrupted call had taken from their paths.
     pub fn rescued(&self) -> Vec<String> {
         self.rescued.iter().map(|(path, how)| words(path, how)).collect()
     }
 
-    /// Where those of them lie that this call could not put back, each with words that tell it.
+    /// Returns the current paths of the texts that this call could not put back, each with a message.
     pub fn aside(&self) -> Vec<(PathBuf, String)> {
         let lies = |(path, how): &(PathBuf, Rescued)| match how {
             Rescued::Back => None,
@@ -121,7 +122,7 @@ impl Lock {
         self.rescued.iter().filter_map(lies).collect()
     }
 
-    /// The folders that were made for it, the outermost first.
+    /// Returns the directories that were created for the lock, the outermost first.
     pub(super) fn made(&self) -> &[PathBuf] {
         &self.made
     }
@@ -129,7 +130,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // With a state in them they stay.
+        // Directories that hold a state are not empty, and stay.
         for folder in self.made.iter().rev() {
             let _ = self.root.remove_empty_folder(folder);
         }

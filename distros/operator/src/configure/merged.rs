@@ -1,4 +1,4 @@
-//! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
+//! Kata's configuration as Kata would read it: the main file and its drop-ins, by the runtime's own rules.
 
 mod kinds;
 mod known;
@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, TableLike};
 
-/// MiB of a guest's memory where the Go runtime is told none, or less than [`MIN_MEMORY`] (`defaultMemSz` in
+/// MiB of guest memory if the Go runtime's configuration sets none, or less than [`MIN_MEMORY`] (`defaultMemSz` in
 /// `src/runtime/pkg/katautils/config.go@3.30.0`).
 const DEFAULT_MEMORY: u64 = 2048;
 
-/// MiB below which the Go runtime takes its own default.
+/// MiB below which the Go runtime uses its own default.
 const MIN_MEMORY: u64 = 256;
 
 /// A value and where it was set.
@@ -33,7 +33,7 @@ struct Leaf {
     line: usize,
 }
 
-/// A value, by whom it is set.
+/// A value, and the place that sets it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Set<'a> {
     pub(super) value: &'a Value,
@@ -41,33 +41,33 @@ pub(super) struct Set<'a> {
     pub(super) line: usize,
 }
 
-/// What a runtime would have after reading everything.
+/// The configuration that a runtime has after reading everything.
 #[derive(Debug, Clone, Default)]
 pub struct MergedConfiguration {
     leaves: BTreeMap<Vec<String>, Leaf>,
     problems: Vec<Problem>,
 }
 
-/// Something for which Kata would refuse its configuration, or read it otherwise than one thinks.
+/// A fault for which Kata would refuse its configuration, or read it in an unexpected way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file.
     pub file: PathBuf,
-    /// The line, from 1; `None` where it is about the whole file.
+    /// The line, from 1; `None` if the whole file is concerned.
     pub line: Option<usize>,
-    /// What is wrong, and what to do.
+    /// The fault, and the remedy.
     pub message: String,
 }
 
-/// A key that does not have the value it was to have.
+/// A key that does not have the wanted value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NotEffective {
-    /// `hypervisor.qemu.path`.
+    /// The key: `hypervisor.qemu.path`.
     pub key: String,
-    /// The value that was wanted.
+    /// The wanted value.
     pub wanted: Value,
-    /// What it is; `None` where it is nowhere set.
+    /// The value found; `None` if the key is not set.
     pub found: Option<Value>,
     /// The file that sets it.
     pub file: Option<PathBuf>,
@@ -78,19 +78,18 @@ pub struct NotEffective {
 impl MergedConfiguration {
     /// Reads a configuration and its drop-ins.
     ///
-    /// Both runtimes read every file in `config.d` by the order of its name's bytes, whatever its extension, and a later
-    /// file's keys win, key by key; lists are replaced.
-    /// They differ in what they refuse: Go anything that is a directory, keys of a drop-in below `hypervisor` and `agent`
-    /// that it does not know, and a value of a wrong kind in any file; Rust everything that is not itself a regular file,
-    /// symbolic links included, keys below `agent` that it does not know, and a value of a wrong kind that wins.
+    /// Both runtimes read every file in `config.d` in the byte order of names, whatever its extension. A later file's
+    /// keys win, key by key; lists are replaced. They refuse different things. Go: directories, unknown keys of a
+    /// drop-in below `hypervisor` and `agent`, and a value of a wrong kind in any file. Rust: everything that is not a
+    /// regular file, including symbolic links, unknown keys below `agent`, and a value of a wrong kind that wins.
     /// Go: `decodeDropIns`, `updateFromDropIn` in `src/runtime/pkg/katautils/config.go@3.30.0`.
     /// Rust: `src/libs/kata-types/src/config/drop_in.rs@4.0.0`.
-    /// What both have answered themselves stands in the tests.
+    /// The answers of both loaders are recorded in the tests.
     ///
     /// # Errors
     ///
-    /// That the main file or a drop-in cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a
-    /// drop-in is a [`Problem`].
+    /// The main file or a drop-in cannot be read, or the directory of drop-ins cannot be listed; a fault in a drop-in
+    /// is a [`Problem`].
     pub fn read(
         root: &Root,
         located: &LocatedConfiguration,
@@ -100,7 +99,7 @@ impl MergedConfiguration {
         MergedConfiguration::read_with(root, located, runtime, kata, &BTreeMap::new())
     }
 
-    /// What the configuration would be with some files replaced, removed, or added to its drop-ins: for a dry run.
+    /// Reads the configuration with some files replaced, removed, or added to its drop-ins: for a dry run.
     ///
     /// # Errors
     ///
@@ -119,7 +118,7 @@ impl MergedConfiguration {
         let mut merged = MergedConfiguration::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
         if reads_drop_ins(runtime, kata) {
-            // Files to be replaced are named without links.
+            // The keys of `replaced` are paths without links.
             let folder = root.resolve_new(&located.drop_ins())?;
             for name in root.list(&folder)? {
                 let path = folder.join(&name);
@@ -146,7 +145,7 @@ impl MergedConfiguration {
         Ok(merged)
     }
 
-    /// What others alone have made of a configuration: `main` is the main file's text, and our drop-in does not count.
+    /// Reads the configuration without kata-osinfo's drop-in; `main` is the text for the main file.
     ///
     /// # Errors
     ///
@@ -162,7 +161,7 @@ impl MergedConfiguration {
         MergedConfiguration::read_with(root, located, runtime, kata, &replaced)
     }
 
-    /// Merges one file; the rules of drop-ins are stricter.
+    /// Merges one file; drop-ins have stricter rules.
     fn add(&mut self, file: &Path, text: &str, (runtime, kata): (Runtime, KataVersion), is_drop_in: bool) {
         let document = match Document::parse(text) {
             Ok(document) => document,
@@ -188,21 +187,22 @@ impl MergedConfiguration {
             if is_refused {
                 continue;
             }
-            // A value in the place of a table, or a table in the place of a value, replaces it.
+            // A value in place of a table, or a table in place of a value, replaces it.
             self.leaves.retain(|old, _| !(old.starts_with(&path) || path.starts_with(old)) || *old == path);
             self.leaves.insert(path, Leaf { value, file: file.to_owned(), line });
         }
     }
 
-    /// Files that the configuration names and that are not there, or are no programs: Kata would not start, or no guest.
+    /// Returns files that the configuration names and that are missing or not executable: Kata, or its guests, would
+    /// not start.
     ///
     /// Both runtimes resolve these paths when they load the configuration (`resolve_path!` in
     /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`, `ResolvePath` in
-    /// `src/runtime/pkg/katautils/config.go@3.30.0`); of the daemon's, the Go runtime finds out when it starts it.
+    /// `src/runtime/pkg/katautils/config.go@3.30.0`); the Go runtime finds a missing daemon only when it starts it.
     ///
     /// # Errors
     ///
-    /// That one may be there: a folder on the way cannot be looked into.
+    /// It cannot be determined whether a file exists: a directory in its path cannot be searched.
     pub fn missing_files(&self, root: &Root, runtime: Runtime) -> Result<Vec<Problem>, RootError> {
         let virtio_fs =
             self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some(Share::VirtioFs.name());
@@ -228,7 +228,7 @@ impl MergedConfiguration {
         Ok(problems)
     }
 
-    /// Why the Go runtime refuses a file for its size: an initrd or an image that is empty, or an initrd that fills the
+    /// Returns why the Go runtime refuses a file for its size: an empty initrd or image, or an initrd that fills the
     /// guest's memory (`checkHypervisorConfig` in `src/runtime/pkg/katautils/config.go@3.30.0`).
     fn size_refused(
         &self,
@@ -254,31 +254,31 @@ impl MergedConfiguration {
         })
     }
 
-    /// What would keep Kata from starting, or surprises.
+    /// Returns faults that would keep Kata from starting, or that have unexpected effects.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// A value, where it is set.
+    /// Returns a value, if the key is set.
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         let path: Vec<String> = path.iter().map(|p| (*p).to_owned()).collect();
         self.leaves.get(&path).map(|l| &l.value)
     }
 
-    /// A value with its place, where it is set.
+    /// Returns a value with its place, if the key is set.
     pub(super) fn leaf(&self, path: &[String]) -> Option<Set<'_>> {
         self.leaves.get(path).map(|l| Set { value: &l.value, file: &l.file, line: l.line })
     }
 
-    /// Whether it is for QEMU and no other VMM.
+    /// Returns whether the configuration is for QEMU and no other VMM.
     pub(super) fn is_of_qemu(&self) -> bool {
         let of_a_vmm = self.leaves.keys().filter(|k| k.len() > 2 && k[0] == "hypervisor");
         of_a_vmm.map(|k| k[1].as_str()).collect::<BTreeSet<_>>() == BTreeSet::from(["qemu"])
     }
 
-    /// The key that makes QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
+    /// Returns the key that makes QEMU's guests confidential: they boot a measured kernel and share no filesystem.
     ///
-    /// `src/runtime/config/configuration-qemu-snp.toml.in@3.30.0` and its likes for TDX, Secure Execution and CCA.
+    /// `src/runtime/config/configuration-qemu-snp.toml.in@3.30.0` and the files for TDX, Secure Execution and CCA.
     pub(super) fn confidential(&self) -> Option<(&'static str, Set<'_>)> {
         ["confidential_guest", "sev_snp_guest"].into_iter().find_map(|key| {
             let set = self.leaf(&["hypervisor", "qemu", key].map(str::to_owned))?;
@@ -286,10 +286,11 @@ impl MergedConfiguration {
         })
     }
 
-    /// A DAX window, which the Go runtime asks QEMU for as `cache-size`: no released QEMU's `vhost-user-fs` has that, and
-    /// it would not start (`appendFSDevice`, `QemuParams` in `src/runtime/pkg/govmm/qemu/qemu.go@4.1.0`).
+    /// Reports a DAX window, for which the Go runtime passes `cache-size` to QEMU: no released QEMU's `vhost-user-fs`
+    /// has this property, so QEMU would not start (`appendFSDevice`, `QemuParams` in
+    /// `src/runtime/pkg/govmm/qemu/qemu.go@4.1.0`).
     ///
-    /// The Rust runtime asks QEMU for none.
+    /// The Rust runtime does not pass it.
     pub(super) fn dax_window(&self, runtime: Runtime) -> Option<Problem> {
         let key = |name: &str| ["hypervisor", "qemu", name].map(str::to_owned);
         let virtio_fs = self.leaf(&key("shared_fs"))?.value == Share::VirtioFs.name();
@@ -301,10 +302,10 @@ impl MergedConfiguration {
         Some(Problem { file: size.file.to_owned(), line: Some(size.line), message })
     }
 
-    /// Another VMM beside QEMU: the Go runtime runs whichever its map hands over last, by chance
+    /// Reports another VMM next to QEMU: the Go runtime runs whichever its map yields last, by chance
     /// (`updateRuntimeConfigHypervisor` in `src/runtime/pkg/katautils/config.go@3.30.0`).
     ///
-    /// The Rust runtime goes by `hypervisor_name`, and reads the other section, too.
+    /// The Rust runtime uses `hypervisor_name`, but reads the other section, too.
     pub(super) fn other_vmm(&self, runtime: Runtime) -> Option<Problem> {
         let mut set = self.leaves.iter().filter(|_| runtime == Runtime::Go);
         let (path, leaf) = set.find(|(path, _)| path.len() > 2 && path[0] == "hypervisor" && path[1] != "qemu")?;
@@ -315,7 +316,7 @@ impl MergedConfiguration {
         Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })
     }
 
-    /// The settings that did not take effect, in their order.
+    /// Returns the settings that did not take effect, in their order.
     pub fn not_effective(&self, wanted: &[Setting]) -> Vec<NotEffective> {
         let differs = |setting: &&Setting| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
         wanted
@@ -335,7 +336,7 @@ impl MergedConfiguration {
     }
 }
 
-/// What a text sets.
+/// Returns the settings in a text.
 pub(super) fn settings_in(text: &str) -> Vec<Setting> {
     let Ok(document) = Document::parse(text) else { return Vec::new() };
     let mut leaves = Vec::new();
@@ -347,11 +348,11 @@ pub(super) fn settings_in(text: &str) -> Vec<Setting> {
     leaves.into_iter().filter_map(setting).collect()
 }
 
-/// A drop-in's text, or why Kata would not start with what stands there.
+/// Returns a drop-in's text, or why Kata would not start with the file.
 ///
 /// # Errors
 ///
-/// That nobody can tell which.
+/// The file cannot be examined.
 fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<Result<String, String>, RootError> {
     let is_link_or_folder = match root.symlink_metadata(path) {
         Err(error) if error.is_unreadable() => return Err(error),
@@ -390,7 +391,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A machine with a configuration and drop-ins.
+    /// Creates a machine with a configuration and drop-ins.
     pub(super) fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, LocatedConfiguration) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("k/config.d")).unwrap();
@@ -414,7 +415,7 @@ mod tests {
         "[hypervisor.qemu]\npath = \"/a\"\npflashes = [\"1\", \"2\"]\n\n[runtime]\nsandbox_cgroup_only = true\n";
     const GO: KataVersion = KataVersion::new(3, 30, 0);
 
-    /// Whether anything is set below a table.
+    /// Returns whether anything is set below a table.
     fn has_table(merged: &MergedConfiguration, path: &[&str]) -> bool {
         merged.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
     }
@@ -427,7 +428,7 @@ mod tests {
     fn later_names_win_key_by_key_and_lists_are_replaced() {
         let drop_ins = [
             ("50-b.toml", "[hypervisor.qemu]\npath = \"/b\"\npflashes = []\n"),
-            // Not an extension that matters, and 9 comes after 50 by its bytes.
+            // The extension does not matter, and in byte order 9 comes after 50.
             ("9-c", "# mine\n[hypervisor]\nqemu = { path = \"/c\" }\n"),
         ];
         let (_dir, root, located) = machine(MAIN, &drop_ins);
@@ -481,7 +482,7 @@ mod tests {
             [name("a.toml", Some(3)), name("b", syntax), name("c", None), name("d.toml", Some(3))]
         );
         assert_eq!(told(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
-        // The Rust runtime takes no links.
+        // The Rust runtime refuses links.
         assert_eq!(
             told(Runtime::Rs, KataVersion::new(4, 0, 0)),
             [name("b", syntax), name("c", None), name("d.toml", None)]

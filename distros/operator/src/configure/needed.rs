@@ -1,7 +1,7 @@
-//! Parts of others that need files that are to go: a container manager that needs our handler to start, and lines
-//! of theirs that nothing would read any more.
+//! Files that others need, among those to be removed: a container manager may need the handler to start, and settings
+//! of others may no longer be read.
 //!
-//! It is decided on what container managers and Kata make of all files together, before and after.
+//! The decision compares what container managers and Kata make of all files together, before and after.
 
 use super::added::ForeignAdditions;
 use super::containerd::{self, Replaced};
@@ -11,15 +11,15 @@ use super::{ContainerdVersion, copy, crio};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
-/// The files of a state that stay because others need them, each with why, those of the handler first; they belong
-/// together, so none of a configuration goes alone.
+/// Returns the files of a state that stay because others need them, each with the reason, those of the handler first.
+/// The files of a configuration belong together, so none of them is removed alone.
 ///
-/// `then` are all files as they are to be, those to which others' lines of our files move (`added`) among them; `version`
-/// is containerd's, where it is known.
+/// `then` holds all planned texts, including the new files for others' additions (`added`); `version` is containerd's,
+/// if known.
 ///
 /// # Errors
 ///
-/// That a file which decides it cannot be read.
+/// A file that matters cannot be read.
 pub(super) fn needed(
     root: &Root,
     state: &State,
@@ -53,7 +53,7 @@ pub(super) fn needed(
     Ok(kept)
 }
 
-/// Whether a file is to be another one than it is today; one that cannot be read is.
+/// Returns whether a file would change; an unreadable file counts as changing.
 fn changes(root: &Root, file: &FileChange, then: &Replaced) -> bool {
     then.get(&file.path).is_some_and(|text| root.utf8_if_any(&file.path).ok().as_ref() != Some(text))
 }
@@ -67,8 +67,8 @@ pub(super) fn hold(kept: &mut Vec<NotReverted>, configured: &ManagedConfiguratio
     }
 }
 
-/// Which settings of others Kata would not read any more: what they have added to a drop-in of ours, and drop-ins of
-/// theirs beside a copy that goes.
+/// Returns a message if Kata would no longer read settings of others: additions to a drop-in of kata-osinfo's, and
+/// others' drop-ins next to a copy that is removed.
 fn unread(
     root: &Root,
     state: &State,
@@ -79,7 +79,7 @@ fn unread(
     let is_copy = |path: &&PathBuf| state.files.iter().any(|f| f.path == **path && copy::source(&f.after).is_some());
     let copies: Vec<&PathBuf> = configured.files.iter().filter(is_copy).collect();
     let mains: Vec<&PathBuf> = std::iter::once(&configured.config).chain(copies.iter().copied()).collect();
-    // Kata itself has gone, perhaps.
+    // Kata itself may have been uninstalled.
     if root.look(&configured.config)?.is_none() {
         return Ok(None);
     }
@@ -111,7 +111,7 @@ fn unread(
     Ok(None)
 }
 
-/// Whether a drop-in lies beside a configuration that will be there.
+/// Returns whether a drop-in lies next to a configuration that will exist.
 fn is_read(root: &Root, mains: &[&PathBuf], drop_in: &Path, then: &Replaced) -> Result<bool, RootError> {
     let folder = drop_in.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "config.d"));
     let Some(beside) = folder.and_then(Path::parent) else { return Ok(false) };

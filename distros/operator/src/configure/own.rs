@@ -1,9 +1,10 @@
-//! A folder of our own for Kata's configuration, where the shipped one's drop-ins are other handlers' too.
+//! kata-osinfo's own directory for a copy of Kata's configuration, if the shipped one shares its drop-ins with other
+//! handlers.
 //!
-//! Kata's static release has the configurations of all VMMs in one folder, and every runtime merges all of its
-//! `config.d`: a `[hypervisor.qemu]` there gives Go's Cloud Hypervisor a second VMM, of which a random one is taken
-//! (`updateRuntimeConfigHypervisor` in `src/runtime/pkg/katautils/config.go@3.30.0` goes over a map).
-//! kata-deploy copies each configuration to a folder of its own for that (`setup_runtime_directory` in
+//! Kata's static release has the configurations of all VMMs in one directory, and every runtime merges all of its
+//! `config.d`: a `[hypervisor.qemu]` there gives Go's Cloud Hypervisor a second VMM, and a random one of the two is
+//! used (`updateRuntimeConfigHypervisor` in `src/runtime/pkg/katautils/config.go@3.30.0` iterates over a map).
+//! kata-deploy therefore copies each configuration to its own directory (`setup_runtime_directory` in
 //! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
 
 use super::keys::is_blank;
@@ -14,13 +15,13 @@ use model::profile::Runtime;
 use root::{Root, RootError};
 use std::path::PathBuf;
 
-/// The copies that only our handler names: the Go runtime's and the Rust one's.
+/// Paths of the copies that only kata-osinfo's handler names: the Go runtime's and the Rust runtime's.
 pub(super) const OWN: [&str; 2] = [
     "/etc/kata-containers/kata-osinfo/configuration-qemu.toml",
     "/etc/kata-containers/kata-osinfo/runtime-rs/configuration-qemu.toml",
 ];
 
-/// Their folders, the outermost first.
+/// Directories of the copies, the outermost first.
 pub(super) const FOLDERS: [&str; 4] = [
     "/etc/kata-containers/kata-osinfo",
     "/etc/kata-containers/kata-osinfo/config.d",
@@ -28,7 +29,7 @@ pub(super) const FOLDERS: [&str; 4] = [
     "/etc/kata-containers/kata-osinfo/runtime-rs/config.d",
 ];
 
-/// The copy that only a handler of ours names.
+/// Returns the path of the copy that only kata-osinfo's handler names.
 pub(super) fn named(runtime: Runtime) -> &'static str {
     match runtime {
         Runtime::Go => OWN[0],
@@ -36,9 +37,10 @@ pub(super) fn named(runtime: Runtime) -> &'static str {
     }
 }
 
-/// Where the copy goes: to a folder that only our handler names, else to where the runtime looks first.
+/// Returns the place for the copy: a directory that only kata-osinfo's handler names, or the runtime's first search
+/// path.
 ///
-/// `None` where neither would be read, or where others lie there too.
+/// `None` if neither would be read, or if the place holds files of others.
 pub(super) fn place(
     root: &Root,
     located: &LocatedConfiguration,
@@ -68,7 +70,7 @@ pub(super) fn place(
     Ok((free && alone).then_some(own))
 }
 
-/// The names of those whose drop-ins must not be ours.
+/// Returns the configurations that must not get kata-osinfo's drop-in.
 pub(super) fn unlike(siblings: &[Sibling]) -> Vec<String> {
     siblings.iter().filter(|s| !s.alike).map(|s| s.path.display().to_string()).collect()
 }

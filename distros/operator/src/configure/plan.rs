@@ -1,4 +1,4 @@
-//! The pure part: from facts to a configuration, or to what is missing.
+//! The pure part: decides on a configuration from facts, or on what is missing.
 
 use super::configuration::{BlockAio, Boot, KataConfiguration, MissingComponent, Note, PlanError};
 use super::found::no_program;
@@ -15,7 +15,7 @@ use model::profile::{ImageDriver, Profile};
 use model::release::Release;
 use model::virtiofsd::Flavour;
 
-/// The note where no filesystem is shared (kata-containers issue 7207).
+/// The note if no filesystem is shared (kata-containers issue 7207).
 const WITHOUT_SHARE: &str = "nothing is shared: containers' root filesystems must be block devices, of a snapshotter \
      such as containerd's devmapper; files that Kubernetes mounts, secrets among them, are copied when a container \
      starts and not updated after";
@@ -24,7 +24,7 @@ const WITHOUT_SHARE: &str = "nothing is shared: containers' root filesystems mus
 ///
 /// # Errors
 ///
-/// What is missing, known not to work, or nowhere to be had; `force` overrides only what is known not to work.
+/// A part is missing, known not to work, or not packaged; `force` overrides only what is known not to work.
 pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
     let Inputs { release, profile, found, .. } = *inputs;
     let hypervisor = hypervisor(inputs)?;
@@ -73,11 +73,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<KataConfiguration, PlanError> {
     })
 }
 
-/// Why the configuration becomes as it is, gathered on the way.
+/// Reasons for the configuration, gathered on the way.
 struct Reasons<'a> {
     inputs: Inputs<'a>,
     notes: Vec<Note>,
-    /// Whether something is known not to work, and is forced.
+    /// Whether something that is known not to work is forced.
     forced: bool,
     /// Whether something may not work.
     in_doubt: bool,
@@ -88,12 +88,12 @@ impl Reasons<'_> {
         self.notes.push(Note { about: about.to_owned(), text });
     }
 
-    /// The reasons against a capability, and those for it.
+    /// Returns the reasons against a capability, and those for it.
     fn evidence(&self, what: Capability) -> (Vec<String>, Vec<String>) {
         evidence(self.inputs.verified, self.inputs.release, self.inputs.profile, what, self.inputs.found)
     }
 
-    /// Refuses what is known not to work, unless it is forced; else notes what speaks for it.
+    /// Refuses a capability that is known not to work, unless it is forced; otherwise notes the evidence for it.
     fn need(&mut self, about: &str, what: Capability, instead: &str) -> Result<(), PlanError> {
         let (against, evidence) = self.evidence(what);
         if against.is_empty() {
@@ -108,7 +108,7 @@ impl Reasons<'_> {
         Ok(())
     }
 
-    /// The same of what a guest needs of its VMM once it has booted.
+    /// Like [`Reasons::need`], for the devices that are plugged into a booted guest.
     fn need_what_is_plugged(&mut self) -> Result<(), PlanError> {
         for what in Capability::of_every_vmm().filter(|what| *what != Capability::VmmBoot) {
             let (against, _) = self.evidence(what);
@@ -119,7 +119,8 @@ impl Reasons<'_> {
             self.in_doubt |= !against.is_empty();
             against.into_iter().for_each(|a| self.note("path", format!("forced although known not to work: {a}")));
         }
-        // Pods run without; those whose network is made by a hook, as Docker does it, have none then.
+        // Pods run without network hotplug; only containers whose network is made by a hook, as Docker does it, have no
+        // network.
         let (against, _) = self.evidence(Capability::VmmHotplugNet);
         self.in_doubt |= !against.is_empty();
         for why in against {
@@ -130,7 +131,7 @@ impl Reasons<'_> {
     }
 }
 
-/// What the guest boots.
+/// Decides on the guest's kernel and root filesystem.
 fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     let Inputs { release, found, guest, kata, force, .. } = reasons.inputs;
     let Guest::Own { kernel, initrd } = guest else {
@@ -159,7 +160,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
         reasons.in_doubt |= in_doubt;
         reasons.note("initrd", text);
     }
-    // What was proved of the distro's kernel says nothing of one that may be another's.
+    // Results for the distro's kernel do not apply to a kernel that may be another.
     if of_distro && !found.kernel_in_doubt {
         let instead = "take Kata's own kernel with `--kernel kata`, or name another";
         reasons.need("kernel", Capability::KernelGuest, instead)?;
@@ -176,7 +177,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
     Ok(Boot::Initrd { kernel, initrd: initrd.clone() })
 }
 
-/// What block devices' I/O is done with, where Kata's default does not work.
+/// Chooses the backend for block devices' I/O, if Kata's default does not work.
 fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
     let found = reasons.inputs.found;
     let why = match (found.io_uring, found.io_uring_forbidden) {
@@ -226,12 +227,12 @@ fn no_kernel(release: &Release) -> PlanError {
     }
 }
 
-/// The chosen filesystem, and whether it was forced.
+/// Returns the chosen filesystem, and whether it was forced.
 fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(SharedFs, bool), PlanError> {
     if let Some(share) = &choice.share {
         return Ok((share.clone(), false));
     }
-    // What only needs its packages is better than what must be forced or built.
+    // A filesystem that only needs its packages is better than one that must be forced or built.
     let installable =
         choice.passed_over.iter().find(|p| !p.install.is_empty() && p.why.len() == 1 && p.forceable.is_none());
     if let Some(passed_over) = installable {
@@ -250,7 +251,7 @@ fn share(choice: &ShareChoice, release: &Release, force: bool) -> Result<(Shared
     Err(PlanError::NothingWorks { passed_over: choice.passed_over.clone() })
 }
 
-/// `machine_type`: on x86_64 the profile's; on the others it is the same in every Kata from 2.2 on.
+/// Returns `machine_type`: on x86_64 the profile's; on other architectures it is the same in every Kata since 2.2.
 ///
 /// `src/runtime/arch/*-options.mk@3.30.0`, `src/runtime-rs/arch/*-options.mk@4.0.0`.
 fn machine(profile: &Profile, arch: Arch) -> String {

@@ -1,4 +1,4 @@
-//! From a configuration to the files that make Kata have it, and to the proof that it will.
+//! Turns a planned configuration into files, and checks that they will take effect.
 
 mod error;
 mod left_behind;
@@ -29,57 +29,58 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A handler to be written, and what is known of its container manager.
+/// A handler to write, and the known facts about its container manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandlerChoice {
-    /// Which container manager.
+    /// The container manager.
     pub handler: Handler,
-    /// containerd's configuration, where it is not the one that is there.
+    /// containerd's main file; `None` to use the one that is found on the machine.
     pub config: Option<PathBuf>,
-    /// containerd's version, where known.
+    /// containerd's version, if known.
     pub version: Option<ContainerdVersion>,
 }
 
 /// Files that are ready to be written.
 #[derive(Debug, Clone)]
 pub struct PreparedFiles {
-    /// The configuration that Kata will read: the one that was found, or a copy with drop-ins of its own.
+    /// The configuration that Kata will read: the one that was found, or a copy with separate drop-ins.
     pub located: LocatedConfiguration,
     /// Kata's keys.
     pub settings: Vec<Setting>,
-    /// Files, each with its text before this program ever touched it and its new one.
+    /// The files, each with its text before kata-osinfo first touched it and its new text.
     pub changes: Vec<FileChange>,
     /// Keys that would not take effect.
     pub not_effective: Vec<NotEffective>,
     /// Other problems that would keep Kata from starting.
     pub problems: Vec<Problem>,
-    /// Values of others: overridden, extended, or kept although the release was qualified with something else.
+    /// Values of others that are overridden, extended, or kept although the release was qualified with something else.
     pub theirs: Vec<ForeignValue>,
-    /// Additions of others to files of ours, which move to files of theirs.
+    /// Additions of others to kata-osinfo's files, which move to separate files.
     pub added: Vec<ForeignAdditions>,
-    /// Other changes, which a reader may not expect.
+    /// Other changes that a reader may not expect.
     pub warnings: Vec<String>,
-    /// Files that are no longer written and change with that, and what they go back to; `None` is a file that goes.
+    /// Files that are no longer written and change because of that, with their restored texts; `None` is a file that is
+    /// removed.
     pub back: BTreeMap<PathBuf, Option<String>>,
     handler: Option<WrittenHandler>,
-    /// The configuration now.
+    /// The recorded state before this call.
     old: Option<State>,
     new: State,
 }
 
-/// The handler that must be found when everything is read again.
+/// The handler to check once everything is read again.
 #[derive(Debug, Clone)]
 enum WrittenHandler {
     Containerd(containerd::ContainerdHandler),
     Crio(crio::CrioHandler),
 }
 
-/// Works out which files to write; `force` replaces also files of others that have the names of ours, and what others
-/// have changed in ours.
+/// Works out which files to write. `force` also replaces others' files that have the names of kata-osinfo's, and
+/// others' changes in kata-osinfo's files.
 ///
 /// # Errors
 ///
-/// That the configuration Kata reads is not one for QEMU or cannot be read, and what a handler lacks.
+/// The configuration that Kata reads is not for QEMU or cannot be read, or a handler cannot be written.
 pub fn prepare(
     root: &Root,
     located: &LocatedConfiguration,
@@ -89,7 +90,7 @@ pub fn prepare(
 ) -> Result<PreparedFiles, PrepareError> {
     let mut warnings = Vec::new();
     let recorded = stray::recorded(root, handler.is_some(), &mut warnings)?;
-    // A handler that is not written again stays as others have changed it.
+    // A handler that is not rewritten keeps the changes of others.
     let by_force = |old: &State, file: &PathBuf| {
         let is_written = |o: &ManagedConfiguration| match o.handler.contains(file) {
             true => handler.is_some(),
@@ -99,7 +100,8 @@ pub fn prepare(
     };
     let mut added = recorded.as_ref().map(|old| added::all(root, old, &|file| by_force(old, file))).unwrap_or_default();
     let old = recorded.as_ref().map(|old| added::noted(root, old, &added));
-    // A file that is written again is ours by force, even if others have changed it; any other file stays theirs.
+    // With `force`, a rewritten file counts as kata-osinfo's even if others have changed it; any other file counts as
+    // theirs.
     let changed = recorded.as_ref().filter(|_| force).map(|old| added::changed_otherwise(root, old, &added));
     let changed = changed.unwrap_or_default();
     let forced = old.clone().map(|old| old.with_earlier(&changed, |_| true));
@@ -130,8 +132,8 @@ pub fn prepare(
     } else {
         source.clone()
     };
-    // Files that were written for it before go back to what they were, unless they are written again; so do those of
-    // others' handler, because there is one.
+    // Files that were written before are restored, unless they are rewritten: those of the same configuration, and
+    // those of another configuration's handler, because there is only one handler.
     let back = old.as_ref().map(|old| {
         originals(root, old, &|file| {
             let owner = old.owner(file);
@@ -145,11 +147,11 @@ pub fn prepare(
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
-        // Settings that are there without our file need not be written again.
+        // Settings that exist without this drop-in need not be written again.
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = MergedConfiguration::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
-    // A copy has drop-ins of its own.
+    // The copy has drop-ins of its own, which may make its guests confidential.
     are_ordinary(&without, &located)?;
     planned.extend(control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
@@ -203,7 +205,7 @@ pub fn prepare(
             "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
         ));
     }
-    // Additions to other configurations stay as they are.
+    // Additions to other configurations' files stay where they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().flat_map(|added| [added.words(), added.forced_words()]).flatten());
     let copies = stray::copies(root, recorded.as_ref().unwrap_or(&State::default()));
@@ -268,11 +270,11 @@ pub fn prepare(
 }
 
 impl PreparedFiles {
-    /// The differences to what stands there now, as unified diffs without secrets; empty where nothing would change.
+    /// Returns the differences to the current files, as unified diffs without secrets; empty if nothing would change.
     ///
     /// # Errors
     ///
-    /// That a file cannot be read.
+    /// A file cannot be read.
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
         for theirs in self.added.iter().filter_map(ForeignAdditions::theirs) {
@@ -290,11 +292,11 @@ impl PreparedFiles {
 
     /// Writes the files, then reads everything again as Kata would.
     ///
-    /// Returns the keys that did not take effect and what else is wrong.
+    /// Returns the keys that did not take effect, and other problems.
     ///
     /// # Errors
     ///
-    /// What could not be written; what was by then is taken back, or named.
+    /// A file could not be written; files written by then are restored, or named.
     pub fn write(
         self,
         root: &Root,
@@ -308,7 +310,7 @@ impl PreparedFiles {
             let problems = problems(root, &merged, configuration.runtime, handler, &BTreeMap::new())?;
             Ok((merged.not_effective(&self.settings), problems))
         });
-        // All is written by now, and in effect perhaps.
+        // Everything is written by now, and may be in effect.
         let (not_effective, mut problems) = read.unwrap_or_else(|error| {
             let message = format!("it is written, but whether it has an effect is not known: {error}");
             (Vec::new(), vec![Problem { file: self.located.path.clone(), line: None, message }])
@@ -320,8 +322,8 @@ impl PreparedFiles {
     }
 }
 
-/// That what stands in files of ours which no state knows goes where it says something else than what is written: nothing
-/// tells whether others have changed it.
+/// Returns messages about files of kata-osinfo's that no state lists and whose current settings are overwritten: others
+/// may have changed them, which cannot be determined.
 fn unknown_words(root: &Root, recorded: Option<&State>, changes: &[FileChange]) -> Result<Vec<String>, RootError> {
     let is_known = |path: &Path| recorded.is_some_and(|old| old.files.iter().any(|f| f.path == path));
     let mut all = Vec::new();
@@ -331,7 +333,8 @@ fn unknown_words(root: &Root, recorded: Option<&State>, changes: &[FileChange]) 
     Ok(all)
 }
 
-/// Files that are to be wholly ours, and in whose place somebody else's stand; one without a text holds nothing of theirs.
+/// Returns files of others in the place of files that are to be wholly kata-osinfo's; a blank file holds nothing of
+/// theirs.
 fn foreign(root: &Root, changes: &[FileChange]) -> Result<Vec<PathBuf>, RootError> {
     let mut found = Vec::new();
     for change in changes.iter().filter(|c| is_whole(c)) {
@@ -342,7 +345,7 @@ fn foreign(root: &Root, changes: &[FileChange]) -> Result<Vec<PathBuf>, RootErro
     Ok(found)
 }
 
-/// That the guests of a configuration are not confidential ones.
+/// Checks that the guests of a configuration are not confidential.
 fn are_ordinary(of_others: &MergedConfiguration, located: &LocatedConfiguration) -> Result<(), PrepareError> {
     match of_others.confidential() {
         None => Ok(()),
@@ -355,9 +358,9 @@ fn are_ordinary(of_others: &MergedConfiguration, located: &LocatedConfiguration)
     }
 }
 
-/// What a Go runtime before 3.0.0 needs on a machine with version 2 of control groups, of which it knows nothing but
-/// what systemd does for it (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927
-/// and 3073).
+/// Returns the setting that a Go runtime before 3.0.0 needs on a machine with cgroups v2, which it supports only
+/// through systemd (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927 and
+/// 3073).
 fn control_groups(
     root: &Root,
     configuration: &KataConfiguration,

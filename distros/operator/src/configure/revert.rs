@@ -1,6 +1,6 @@
-//! Files that are taken back.
+//! Reverting of written files.
 //!
-//! Of a file that others have edited since only our own keys are taken back (`keys`).
+//! In a file that others have edited since, only kata-osinfo's own keys are reverted (`keys`).
 
 mod remaining_state;
 
@@ -19,46 +19,46 @@ use root::{Root, may_be_half};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The result for everything that was written.
+/// The result of a revert.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RevertReport {
-    /// Each as a change from what stood there to what stands there now; an empty `after` with the file gone.
+    /// Each change from the previous content to the current one; `after` is empty if the file was removed.
     pub restored: Vec<FileChange>,
-    /// The files that are still there.
+    /// The files that remain.
     pub kept: Vec<NotReverted>,
-    /// Additions of others to files of ours, which have moved.
+    /// Additions of others to kata-osinfo's files, which have moved.
     pub added: Vec<ForeignAdditions>,
-    /// Changes of others that go by force, in words.
+    /// Messages about others' changes that are lost by force.
     pub forced: Vec<String>,
 }
 
-/// Why a file stays that an edit names.
+/// Reason why a file stays that an edit in another file names.
 const NAMED: &str = "what may name it is not taken back";
 
-/// The message about a file that goes by force, and was torn.
+/// Message about a torn file that is reverted by force.
 const CUT_SHORT: &str = "a call was cut short while it wrote this file, and others have changed it since: their text goes, because it is forced";
 
-/// Why a file stays whose handler does.
+/// Returns the reason why a file stays together with its handler.
 fn belongs(handler: &Path) -> String {
     format!("it belongs to the handler in {}, which stays", handler.display())
 }
 
-/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited. What others
-/// have added to a file of ours moves to one of theirs first, also where it is forced.
+/// Reverts everything: kata-osinfo's own files that are unchanged, and its keys in files that it edited. Additions of
+/// others to kata-osinfo's files move to separate files first, also with `force`.
 ///
-/// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
-/// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
-/// Only what an edit that stays may name stays, too: containerd does not start with an import of a file that has gone, and
-/// a handler starts nothing good without its configuration; that goes only by force.
+/// Others' changes to kata-osinfo's parts stay, on disk and in the state, unless forced. A file that cannot be reverted
+/// does not stop the others, nor does a disk without space for a record of the progress; the revert can be repeated. If
+/// an edit stays, files that it may name stay, too: containerd does not start with an import of a missing file, and a
+/// handler is useless without its configuration; only `force` removes them.
 ///
 /// # Errors
 ///
-/// That a file which decides what others need cannot be read; nothing is taken back then, and by force it is.
+/// A file that shows what others need cannot be read; nothing is reverted then, unless forced.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     revert_but(root, lock, state, force, &[])
 }
 
-/// The same without files that are `held`.
+/// Like [`revert`], without the files that are `held`.
 ///
 /// # Errors
 ///
@@ -79,7 +79,7 @@ pub(super) fn revert_but(
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
     let is_handler = |path: &Path| state.configurations.iter().any(|c| c.handler.iter().any(|file| file == path));
-    // Whether an edit that stays may name other files, and goes by force with them.
+    // Whether an edit stays that may name other files, and whether `force` would remove it together with them.
     let mut names = None;
     for file in &state.files {
         let taken = match held.iter().find(|kept| kept.path == file.path) {
@@ -129,7 +129,7 @@ pub(super) fn revert_but(
         reverted.kept.extend(kept);
         steps = rest;
     }
-    // A handler goes or stays as a whole, with the configuration that it names.
+    // A handler is removed or kept as a whole, with the configuration that it names.
     if !force {
         let mut all = reverted.kept.clone();
         for configured in &state.configurations {
@@ -138,7 +138,7 @@ pub(super) fn revert_but(
                 hold(&mut all, configured, &why);
             }
         }
-        // A state that was meddled with may name others.
+        // A state that was tampered with may list other files.
         all.retain(|kept| state.files.iter().any(|f| f.path == kept.path));
         if all.len() > reverted.kept.len() {
             all.retain(|kept| !held.contains(kept));
@@ -174,13 +174,14 @@ pub(super) fn revert_but(
         reverted.added = added;
         return Ok(reverted);
     }
-    // From what stood there before others' lines move.
+    // The changes start from the contents before others' lines move.
     let mut changes: BTreeMap<PathBuf, FileChange> =
         steps.iter().filter(|s| !s.is_done()).map(|s| (s.file.path.clone(), change(s))).collect();
     let mut unmoved = Vec::new();
     for added in added {
         let main = steps.iter_mut().find(|step| Some(step.file.path.as_path()) == added.imported_by());
-        // Imported before it is noted that ours may go: whoever is called after a crash takes it for ours alone then.
+        // The import is written before the removal of kata-osinfo's file is recorded: after a crash, the next call
+        // takes the file for kata-osinfo's alone.
         let moved = added.write(root).and_then(|()| {
             if let Some(step) = main {
                 step.now = added.write_import(root)?;
@@ -193,7 +194,7 @@ pub(super) fn revert_but(
                 reverted.added.push(added);
             }
             Err(error) => {
-                // Nor does what imports it change.
+                // The file that imports it stays unchanged, too.
                 steps.retain(|step| {
                     step.file.path != added.ours() && Some(step.file.path.as_path()) != added.imported_by()
                 });
@@ -203,7 +204,7 @@ pub(super) fn revert_but(
             }
         }
     }
-    // A file that imports another goes before it: containerd does not start with an import of a missing file.
+    // A file that imports another is removed first: containerd does not start with an import of a missing file.
     let is_handler = |step: &PendingFile| is_handler(&step.file.path);
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
@@ -221,7 +222,7 @@ pub(super) fn revert_but(
         }
         taken.is_ok()
     };
-    // Half of it is what the state knows already, and on a full disk nothing more could be noted.
+    // The state already allows for a partial write of this step, and on a full disk nothing more could be recorded.
     let is_noted = |step: &PendingFile| {
         let (path, Some(now), Some(target)) = (&step.file.path, &step.now, &step.target) else { return false };
         let is_again = |f: &FileChange| {
@@ -238,15 +239,14 @@ pub(super) fn revert_but(
         if steps.iter().all(PendingFile::is_done) {
             return Ok(());
         }
-        // What a file is taken for follows from its text and from what is known of it, also after a crash: neither changes
-        // before it is written.
+        // After a crash, a file is classified by its text and by the recorded texts: neither changes before the state
+        // is written.
         let mut left = State { version: VERSION, ..state.clone() };
         left.earlier.retain(|path, _| !unmoved.contains(path));
         let goes = steps.iter().filter(|step| step.target.is_none());
         left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
         for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done() && !is_noted(s)) {
-            // The text that is there is compared with what this call makes of it, and then with what the calls
-            // before have made.
+            // The current text is compared with the result of this call first, and then with those of earlier calls.
             match (step.text().or_else(|| standing(state, step)), &step.target) {
                 (Some(was), Some(target)) => left.halfway.insert(
                     0,
@@ -259,7 +259,7 @@ pub(super) fn revert_but(
     };
     let mut noted = note(&steps);
     if noted.is_err() {
-        // No space, perhaps. What only goes needs no note, and makes some.
+        // The disk may be full. Removing a file needs no record, and frees space.
         let (goes, rest): (Vec<PendingFile>, Vec<PendingFile>) =
             steps.into_iter().partition(|s| s.target.is_none() && !is_handler(s));
         for step in goes {
@@ -278,7 +278,7 @@ pub(super) fn revert_but(
         };
         let its_handler = stuck.iter().find(of_one).filter(|_| !force && !is_handler);
         let why = match &noted {
-            // Half of it would be taken for somebody's edit.
+            // A partial write would be taken for an edit of others.
             Err(error) if in_place => Some(error.to_string()),
             _ if !stuck.is_empty() && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
             _ => its_handler.map(|handler| belongs(handler)),
@@ -310,18 +310,18 @@ pub(super) fn revert_but(
     Ok(reverted)
 }
 
-/// The text of a file, or that of which half is written over.
+/// Returns the text of a file; for a partial write the text that was being overwritten.
 fn standing<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
     let now = step.now.as_ref()?;
     halfway(state, &step.file.path, &now.bytes).or_else(|| step.text())
 }
 
-/// What takes a file back, and the keys that were changed by others; or why it stays.
+/// Returns the step that reverts a file, and the keys that others have changed; or why the file stays.
 fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(PendingFile, Vec<String>), NotReverted> {
     let stays = |why: String, by_force: bool| NotReverted { path: file.path.clone(), why, by_force };
     let mut step = match PendingFile::new(root, file.clone(), None) {
         Ok(step) => step,
-        // A FIFO, something huge: the folder is the same, and what stands there is replaced.
+        // For a FIFO or a huge file: the directory is the same, and the file is replaced.
         Err(error) if force => {
             let place = root.pin(&file.path).map_err(|e| stays(e.to_string(), false))?;
             let place = place.ok_or_else(|| stays(error.to_string(), false))?;
@@ -331,7 +331,7 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
             return Ok((step, Vec::new()));
         }
         Err(error) => {
-            // A folder is not replaced, nor what cannot be looked at.
+            // A directory is not replaced, nor a file that cannot be examined.
             let is_replaced = root.look(&file.path).is_ok_and(|found| found.is_some_and(|f| !f.is_dir()));
             return Err(stays(error.to_string(), is_replaced));
         }
@@ -360,7 +360,7 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
         FileState::Torn if !force => {
             return Err(stays(TORN.to_owned(), true));
         }
-        // The parts of others in it would go with ours.
+        // Others' parts of the file would be lost with kata-osinfo's.
         FileState::Foreign if !is_whole(file) => {
             let why = not_toml(text.as_deref());
             let why = format!("it is not TOML any more, so nobody can see what in it is ours: {why}: mend it");
@@ -374,7 +374,7 @@ fn back(root: &Root, state: &State, file: &FileChange, force: bool) -> Result<(P
             (file.before.clone(), Vec::new())
         }
     };
-    // By a `configure` of later others' keys in our handler have become part of what stood there before.
+    // After a later `configure`, others' keys in the handler count as part of the original text.
     if force
         && !is_whole(file)
         && let Some((left, keys)) = target.as_deref().and_then(without_half)

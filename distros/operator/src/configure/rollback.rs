@@ -1,4 +1,4 @@
-//! Undoing what a call has written that fails in the middle: half of it would be in effect.
+//! Rollback of a call that fails in the middle, because half of its changes must not stay in effect.
 
 use super::state::{ChangeError, MAX_STATE, STATE};
 use root::{FileContents, MAX_CONFIGURATION, Root, RootError, may_be_half};
@@ -12,27 +12,27 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// What is about to take the place of a file; `None` is no file.
+    /// Records that a file is about to be replaced; `None` is no file.
     pub(super) fn over(path: &Path, before: Option<&FileContents>, after: Option<&str>) -> Written {
         let after = after.map(|text| text.as_bytes().to_vec());
         Written { path: path.to_owned(), before: before.cloned(), after }
     }
 
-    /// A text that is about to be written at a path.
+    /// Records that a text is about to be written at a path.
     ///
     /// # Errors
     ///
-    /// That what stands there cannot be read.
+    /// The current file cannot be read.
     pub(super) fn new(root: &Root, path: &Path, text: &str) -> Result<Written, RootError> {
         let before = root.pin(path)?.map(|place| place.read(MAX_CONFIGURATION)).transpose()?.flatten();
         Ok(Written::over(path, before.as_ref(), Some(text)))
     }
 
-    /// Brings back what stood there; whether it stands there now, or never went.
+    /// Restores the old content; returns whether the file has the old content now, or always had it.
     ///
     /// # Errors
     ///
-    /// That it cannot be read or written.
+    /// The file cannot be read or written.
     fn undo(&self, root: &Root) -> Result<bool, RootError> {
         let bytes = |held: &Option<FileContents>| held.as_ref().map(|held| held.bytes.clone());
         let Some(place) = root.pin(&self.path)? else { return Ok(self.before.is_none()) };
@@ -41,7 +41,7 @@ impl Written {
             return Ok(true);
         }
         if bytes(&now) != self.after && !self.is_half(now.as_ref()) {
-            // Somebody else's by now.
+            // Others have changed the file in the meantime.
             return Ok(false);
         }
         match (&self.before, &now) {
@@ -51,35 +51,35 @@ impl Written {
         }
     }
 
-    /// Whether a file of several names has what a write that was cut short leaves.
+    /// Returns whether a file with several hard links may hold a partial write.
     fn is_half(&self, now: Option<&FileContents>) -> bool {
         let (Some(now), Some(before), Some(after)) = (now, &self.before, &self.after) else { return false };
         now.links > 1 && may_be_half(&now.bytes, &before.bytes, after)
     }
 }
 
-/// What a call has written so far, and what stood there before.
+/// Everything that a call has written so far, with the old contents.
 pub(super) struct Rollback {
-    /// The state, to the byte.
+    /// The state file's exact content.
     state: Option<FileContents>,
     written: Vec<Written>,
-    /// Folders that are made for it, the outermost first.
+    /// Directories created by the call, the outermost first.
     pub(super) folders: Vec<PathBuf>,
 }
 
 impl Rollback {
-    /// Of a call that is about to begin.
+    /// Begins the record of a call.
     ///
     /// # Errors
     ///
-    /// That the state cannot be read.
+    /// The state cannot be read.
     pub(super) fn begin(root: &Root) -> Result<Rollback, RootError> {
         let place = root.pin_itself(Path::new(STATE))?;
         let state = place.map(|place| place.read(MAX_STATE)).transpose()?.flatten();
         Ok(Rollback { state, written: Vec::new(), folders: Vec::new() })
     }
 
-    /// Notes down a file and writes it; what is as others have written it in that moment is not noted.
+    /// Writes a file and records it; a file that others changed in the same moment is not recorded.
     ///
     /// # Errors
     ///
@@ -98,14 +98,14 @@ impl Rollback {
         }
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     pub(super) fn is_empty(&self) -> bool {
         self.written.is_empty()
     }
 
-    /// Undoes everything, the last first, and removes the folders that were made for it.
+    /// Undoes everything, the last file first, and removes the directories that the call created.
     ///
-    /// Returns the files that could not be brought back; the state stays then, and knows of them.
+    /// Returns the files that could not be restored; in this case the state stays, and lists them.
     pub(super) fn undo(&self, root: &Root) -> Vec<PathBuf> {
         let mut left: Vec<PathBuf> = Vec::new();
         for file in self.written.iter().rev() {
@@ -115,7 +115,7 @@ impl Rollback {
         }
         if left.is_empty() {
             for folder in self.folders.iter().rev() {
-                // It is empty, and harms nobody.
+                // An empty directory that cannot be removed does no harm.
                 let _ = root.remove_empty_folder(folder);
             }
             if self.bring_back_state(root).is_err() {
@@ -161,7 +161,7 @@ mod tests {
             write(name, "ours");
         }
         write("theirs", "ours, and theirs");
-        // As a call leaves it that is cut short.
+        // As an interrupted call leaves it.
         write("linked", "oursre, and more");
         std::fs::create_dir(dir.path().join("made")).unwrap();
         assert_eq!(rollback.undo(&root), [PathBuf::from("/theirs")]);
@@ -177,7 +177,7 @@ mod tests {
         assert!(!dir.path().join("made").exists());
     }
 
-    /// Whether it is a file that is written again, or a new one.
+    /// The same for a rewritten file and a new one.
     #[test]
     fn what_others_wrote_in_that_moment_is_not_told_as_ours() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What containerd and CRI-O need to know of Kata: the shim, and which configuration it reads.
+//! The facts about Kata that containerd and CRI-O need: the shim, and the configuration that it reads.
 
 use super::edit::EditError;
 use super::state::ChangeError;
@@ -18,30 +18,30 @@ pub enum Handler {
     Crio,
 }
 
-/// Why there is no handler.
+/// Reasons why there is no handler.
 #[derive(Debug, thiserror::Error)]
 pub enum HandlerError {
-    /// Kata itself is not there.
+    /// Kata itself is not installed.
     #[error("no Kata shim at {}: install Kata first", .0.join(", "))]
     NoShim(Vec<&'static str>),
-    /// The file in the place of Kata's program can be executed by nobody.
+    /// The file at the shim's path is not executable.
     #[error("{0} is no program: make it executable, or install Kata again")]
     NoProgram(PathBuf),
     /// The container manager's configuration cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// It was changed since.
+    /// A file was changed since kata-osinfo wrote it.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// It cannot be edited.
+    /// A configuration of the container manager cannot be edited.
     #[error("{path}: {source}")]
     Edit {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: EditError,
     },
-    /// The first form of its configuration.
+    /// containerd's configuration has version 1.
     #[error(
         "{path} has version 1 of containerd's configuration, expected 2 or later: {}", match .migrate {
             true => "bring it up with `containerd config migrate`",
@@ -51,52 +51,52 @@ pub enum HandlerError {
     OldConfig {
         /// The file.
         path: PathBuf,
-        /// Whether that containerd can bring it up itself: 2.0 and later.
+        /// Whether this containerd can migrate it with `containerd config migrate`: 2.0 and later.
         migrate: bool,
     },
-    /// Several containerds are there.
+    /// Several containerds have a configuration here.
     #[error("several containerds have a configuration here: choose one with --containerd-config: {}", .0.join(", "))]
     Several(Vec<String>),
-    /// A distribution of Kubernetes is there, and what its containerd reads is not, or is not known.
+    /// A Kubernetes distribution is installed, and the file that its containerd reads is missing or not known.
     #[error(
         "{name} is here ({sign}), and {why}; or choose with --containerd-config what containerd reads, which is /etc/containerd/config.toml for one of the machine's own"
     )]
     NotStarted {
         /// The distribution.
         name: &'static str,
-        /// What tells that it is there.
+        /// The file that shows that the distribution is installed.
         sign: PathBuf,
-        /// What is missing, and what to do.
+        /// The missing part, and the remedy.
         why: String,
     },
-    /// What was named is not there: a containerd that is told to read it would not start.
+    /// The named file does not exist: a containerd that is told to read it would not start.
     #[error("no containerd configuration at {0}: give the file that containerd reads first with --containerd-config")]
     NoConfig(PathBuf),
-    /// It does not start with what is there.
+    /// containerd does not start with the existing files.
     #[error("containerd would not start with {main} as it is: {why}")]
     WouldNotStart {
         /// The main file.
         main: PathBuf,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
-    /// CRI-O does not start with what is there.
+    /// CRI-O does not start with the existing files.
     #[error("{place}: {why}; mend the file, or take it out of what CRI-O reads")]
     CrioWouldNotStart {
         /// The file, and the line in it.
         place: String,
-        /// What is wrong.
+        /// The fault.
         why: String,
     },
-    /// A file that is rebuilt at each start does not import ours.
+    /// A main file that is rebuilt at each start does not import kata-osinfo's drop-in.
     #[error("{main} does not import a file of ours: {advice}")]
     NotImported {
         /// The main file.
         main: PathBuf,
-        /// How it can be made to.
+        /// How to make the main file import the drop-in.
         advice: String,
     },
-    /// What a main file is rebuilt from does not import ours.
+    /// The template from which a main file is rebuilt does not import kata-osinfo's drop-in.
     #[error(
         "{template} has no import of {folder}: {owner} makes {main} from it at each start, and the handler would be gone: have `imports = [\"{folder}*.toml\"]` in it, and restart {owner}"
     )]
@@ -105,40 +105,40 @@ pub enum HandlerError {
         main: PathBuf,
         /// The template.
         template: PathBuf,
-        /// Where our file lies.
+        /// The directory of kata-osinfo's drop-in.
         folder: PathBuf,
-        /// Whose template it is.
+        /// The owner of the template.
         owner: &'static str,
     },
-    /// No way of writing it leaves everything else as it is.
+    /// Every way of writing the handler would change other settings.
     #[error(
         "a handler cannot be added to {main} without harm: {what}; add it by hand, or bring all of its files to one version (and name containerd's with --containerd-version)"
     )]
     Harm {
         /// The main file.
         main: PathBuf,
-        /// What would happen.
+        /// The change that would happen.
         what: String,
     },
-    /// An imported file would undo the edit.
+    /// An imported file would override the edit.
     #[error(
         "{import}, which {main} imports, replaces the whole section `{plugin}`: containerd before 2.0 does not merge it; move the section into {main}{}", .note.iter().map(|note| format!("; {note}")).collect::<String>()
     )]
     Replaced {
-        /// The file that is imported.
+        /// The imported file.
         import: PathBuf,
         /// The main file.
         main: PathBuf,
         /// The section.
         plugin: &'static str,
-        /// Whether it is imported is not known for certain, and why.
+        /// Why it is not certain that the file is imported, if it is not.
         note: Option<String>,
     },
 }
 
 impl HandlerError {
-    /// Whether the container manager's own configuration keeps the handler from being the one that is meant; nothing has
-    /// been written then.
+    /// Returns whether the container manager's own configuration prevents the intended handler; in that case nothing
+    /// has been written.
     pub fn keeps_it_out(&self) -> bool {
         match self {
             HandlerError::Edit { .. }
@@ -160,30 +160,30 @@ impl HandlerError {
     }
 }
 
-/// Where the Go shim is installed: by distros, by hand, by Kata's static release.
+/// Paths of the Go shim: of distros, of manual installs, and of Kata's static release.
 const GO: &[&str] = &[
     "/usr/bin/containerd-shim-kata-v2",
     "/usr/local/bin/containerd-shim-kata-v2",
     "/opt/kata/bin/containerd-shim-kata-v2",
 ];
 
-/// Where the Rust shim is installed: by Kata's static release, by Fedora, by hand.
+/// Paths of the Rust shim: of Kata's static release, of Fedora, and of manual installs.
 const RS: &[&str] = &[
     "/opt/kata/runtime-rs/bin/containerd-shim-kata-v2",
     "/usr/bin/containerd-shim-kata-rs-v2",
     "/usr/local/bin/containerd-shim-kata-v2",
 ];
 
-/// Whether it is one of the paths that this program gives a container manager.
+/// Returns whether a path is one of the shims that this program configures.
 pub(super) fn is_shim(path: &str) -> bool {
     GO.iter().chain(RS).any(|known| *known == path)
 }
 
-/// The shim of a runtime.
+/// Finds the shim of a runtime.
 ///
 /// # Errors
 ///
-/// That it is nowhere, is no program, or cannot be looked for.
+/// No shim exists, the file is not executable, or a path cannot be examined.
 pub(super) fn shim(root: &Root, runtime: Runtime) -> Result<PathBuf, HandlerError> {
     let places = match runtime {
         Runtime::Go => GO,

@@ -1,14 +1,14 @@
-//! The parts of a configuration that are not shown: passwords of registries in container managers' files, and what
-//! others have added to ours, which may be one.
+//! Secrets in configurations, which are not shown: passwords of registries in container managers' files, and any in the
+//! text that others have added to kata-osinfo's files.
 //!
-//! Only what is printed is without them, never what is written. In doubt a text is hidden.
+//! Secrets are removed only from output, never from what is written. In doubt a text is hidden.
 
 use super::state::FileChange;
 use model::redact::{SECRET, without_credentials};
 use std::ops::Range;
 use toml_edit::{Document, Item, Table, Value};
 
-/// What the names of secrets end with, in lower case and of letters and digits alone; there may be an `s` behind.
+/// Endings of secrets' names, in lower case and reduced to letters and digits; an `s` may follow.
 const ENDS: [&str; 15] = [
     "authorization",
     "bearer",
@@ -27,25 +27,25 @@ const ENDS: [&str; 15] = [
     "token",
 ];
 
-/// What other names of secrets end with, common words besides: they mean one only where a value is given to them.
+/// Further endings, which are also common words: they mean a secret only if a value is assigned to the name.
 const NAMES: [&str; 3] = [AUTH, "pass", "pwd"];
 
-/// Of this name containerd has a table, in which the name of the user is shown.
+/// containerd has a table of this name, in which the user's name is shown.
 const AUTH: &str = "auth";
 
-/// What a key or a certificate in text begins with.
+/// Beginning of a PEM key or certificate.
 const PEM: &str = "-----BEGIN";
 
-/// What begins and ends a value of several lines.
+/// Delimiters of values of several lines.
 const LONG: [(&str, &str); 4] = [("\"\"\"", "\"\"\""), ("'''", "'''"), ("[", "]"), (PEM, "-----END")];
 
-/// A change's unified diff, without secrets.
+/// Returns a change's unified diff, without secrets.
 pub fn hidden_diff(change: &FileChange) -> String {
     let before = change.before.as_deref().map(hidden);
     FileChange { path: change.path.clone(), before, after: hidden(&change.after) }.diff()
 }
 
-/// A configuration's text without secrets, of as many lines; of what is no TOML no line is shown.
+/// Returns a configuration's text without secrets, with the same number of lines; if it is not TOML, no line is shown.
 pub(super) fn hidden(text: &str) -> String {
     let Ok(document) = Document::parse(text) else {
         let end = |line: &str| if line.ends_with('\n') { "\n" } else { "" };
@@ -56,35 +56,35 @@ pub(super) fn hidden(text: &str) -> String {
     without_credentials(&places.hidden())
 }
 
-/// A name's letters and digits.
+/// Returns a name's letters and digits in lower case.
 fn letters(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// Whether a word means a secret wherever it stands.
+/// Returns whether a word means a secret in any context.
 fn means_secret(word: &str) -> bool {
     let name = letters(word);
     let one = name.strip_suffix('s').unwrap_or(&name);
     ENDS.iter().any(|end| one.ends_with(end))
 }
 
-/// Whether what is called so is a secret.
+/// Returns whether a name to which a value is assigned means a secret.
 fn is_secret(name: &str) -> bool {
     let plain = letters(name);
     NAMES.iter().any(|end| plain.ends_with(end)) || means_secret(name)
 }
 
-/// Whether everything below a key is a secret.
+/// Returns whether everything below a key is secret.
 fn hides(key: &str, is_table: bool) -> bool {
     is_secret(key) && !(is_table && letters(key) == AUTH)
 }
 
-/// Whether what follows a value is a secret: `["--password", "…"]`, `{ name = "API_KEY", value = "…" }`.
+/// Returns whether the text after a value is a secret: `["--password", "…"]`, `{ name = "API_KEY", value = "…" }`.
 fn announces(value: &Value) -> bool {
     value.as_str().is_some_and(is_secret)
 }
 
-/// Where the secret in a text begins: `password=…`, `"Authorization": …`, `the token …`, a key.
+/// Returns where the secret in a text begins: `password=…`, `"Authorization": …`, `the token …`, a key.
 fn secret_in(text: &str) -> Option<usize> {
     let is_of_word = |c: char| c.is_alphanumeric() || "_-\"'".contains(c);
     let is_announced = |(at, sign): &(usize, &str)| {
@@ -99,7 +99,8 @@ fn secret_in(text: &str) -> Option<usize> {
     behind.into_iter().chain(text.find(PEM)).min()
 }
 
-/// What ends the secret that a line of a comment begins, if it has no end there.
+/// Returns the delimiter that ends a secret of several lines, if the secret begins in this comment and does not end in
+/// it.
 fn end_of_open(secret: &str) -> Option<&'static str> {
     LONG.iter().find_map(|(begin, end)| {
         let (_, inside) = secret.split_once(begin)?;
@@ -107,10 +108,10 @@ fn end_of_open(secret: &str) -> Option<&'static str> {
     })
 }
 
-/// Where the values of a text stand.
+/// Positions of the values in a text.
 struct Places<'t> {
     text: &'t str,
-    /// Strings that are shown: what looks like a comment in one is none.
+    /// Strings that are shown: a `#` in them does not begin a comment.
     shown: Vec<Range<usize>>,
     secret: Vec<Range<usize>>,
 }
@@ -131,7 +132,7 @@ impl Places<'_> {
     fn value(&mut self, value: &Value, is_of_secret: bool) {
         let mut is_announced = false;
         match (value, value.span()) {
-            // The place of one that a dotted key makes is that of the key alone.
+            // The span of a table that a dotted key makes is that of the key alone.
             (Value::InlineTable(table), _) => {
                 for (key, value) in table.iter() {
                     self.value(value, is_of_secret || is_announced || hides(key, value.is_inline_table()));
@@ -154,14 +155,15 @@ impl Places<'_> {
         }
     }
 
-    /// Whether a string has a secret besides those that stand in its text as they are meant, as an address's login.
+    /// Returns whether a string has a secret other than one that [`without_credentials`] finds in the text as well,
+    /// such as an address's login.
     fn has_secret(&self, meant: &str, span: &Range<usize>) -> bool {
         let told = without_credentials(meant);
         let is_as_meant = self.text.get(span.start + 1..span.end - 1) == Some(meant);
         secret_in(&told).is_some() || (told != meant && !is_as_meant)
     }
 
-    /// The text without the secrets, and without all that follows one of several lines on its last.
+    /// Returns the text without secrets, and without the rest of the last line of a secret of several lines.
     fn hidden(mut self) -> String {
         self.secret.sort_by_key(|span| span.start);
         let lines = |span: &Range<usize>| match self.text[span.clone()].contains('\n') {
@@ -173,7 +175,7 @@ impl Places<'_> {
         let mut out = String::with_capacity(self.text.len());
         let mut from = 0;
         for span in all {
-            // One may be in another.
+            // Spans may overlap.
             let start = span.start.max(from);
             let Some(secret) = self.text.get(start..span.end).filter(|secret| !secret.is_empty()) else { continue };
             out += &format!("{}\"{SECRET}\"", &self.text[from..start]);
@@ -183,7 +185,7 @@ impl Places<'_> {
         out + &self.text[from..]
     }
 
-    /// The parts of comments that are not shown: secrets, and every comment beside one.
+    /// Returns the parts of comments that are not shown: secrets, and every comment behind one on its line.
     fn comments(&self) -> Vec<Range<usize>> {
         let mut values: Vec<&Range<usize>> = self.shown.iter().chain(&self.secret).collect();
         values.sort_by_key(|span| span.start);
@@ -213,7 +215,7 @@ impl Places<'_> {
         found
     }
 
-    /// Whether a secret stands before this place, on its line.
+    /// Returns whether a secret stands before this position on the same line.
     fn is_beside_secret(&self, at: usize) -> bool {
         let line = self.text[..at].rfind('\n').map_or(0, |end| end + 1);
         let first = self.secret.partition_point(|span| span.end <= line);
@@ -258,7 +260,7 @@ token_is_kept = true
             assert!(shown.contains(kept), "{kept}: {shown}");
         }
         assert_eq!(shown.lines().count(), TEXT.lines().count());
-        // Also where it is no TOML.
+        // The same holds for a text that is not TOML.
         let shown = hidden(&format!("{TEXT}x = [\n"));
         for secret in SECRETS {
             assert!(!shown.contains(secret), "{secret}: {shown}");
@@ -267,7 +269,7 @@ token_is_kept = true
         assert_eq!(hidden(MACHINES), MACHINES);
     }
 
-    /// What Kata's own configuration has.
+    /// Text as in Kata's own configuration.
     const MACHINES: &str = r##"# Path = "a"
 # [hypervisor.clh]: see https://docs.example/kata
 [hypervisor.qemu]
@@ -285,7 +287,7 @@ kernel_modules = ["e1000e InterruptThrottleRate=3000,3000,3000 EEE=1"]
 dial_timeout = 45
 x=[]"##;
 
-    /// What is written, and what is shown of it: `•` stands for what is hidden.
+    /// Written texts, and the texts that are shown: `•` stands for a hidden part.
     const FORMS: &[(&str, &str)] = &[
         // By its key.
         (r#"Secret-Access_KEY = "s3cret""#, "Secret-Access_KEY = \"•\""),

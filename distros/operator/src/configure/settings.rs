@@ -1,4 +1,4 @@
-//! A configuration in Kata's keys, for one runtime and version.
+//! Translation of a configuration into Kata's keys, for one runtime and version.
 
 use super::SharedFs;
 use super::configuration::{BlockAio, Boot, KataConfiguration};
@@ -7,44 +7,43 @@ use model::profile::Runtime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// One key of Kata's configuration, and why it has its value.
+/// One key of Kata's configuration, with the reason for its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// Where it stands: `["hypervisor", "qemu"]`.
+    /// The table: `["hypervisor", "qemu"]`.
     pub table: Vec<String>,
-    /// `virtio_fs_daemon`.
+    /// The key: `virtio_fs_daemon`.
     pub key: String,
-    /// Its value: text, a number or a list of texts.
+    /// The value: a string, an integer or a list of strings.
     pub value: Value,
-    /// Why, on one line.
+    /// The reason, on one line.
     pub why: String,
 }
 
 impl Setting {
-    /// Table and key in one: `hypervisor.qemu.path`.
+    /// Returns table and key in one: `hypervisor.qemu.path`.
     pub fn name(&self) -> String {
         format!("{}.{}", self.table.join("."), self.key)
     }
 
-    /// Table and key as a path.
+    /// Returns table and key as a path.
     pub fn path(&self) -> Vec<String> {
         self.table.iter().chain([&self.key]).cloned().collect()
     }
 }
 
-/// How long a guest and its agent may take where nothing is accelerated.
+/// Seconds that a guest and its agent may take without hardware virtualization.
 ///
 /// Kata's own limits (45 s for the Go runtime's `dial_timeout` at 3.30.0, 3 s for the Rust runtime's
 /// `reconnect_timeout_ms` and 30 s for a container at 4.0.0) are meant for hardware.
 const EMULATED_SECONDS: u64 = 300;
 
-/// What must stand in Kata's configuration.
+/// Returns the settings that Kata's configuration needs.
 ///
-/// With an initrd the image goes, because both runtimes refuse to have both.
-/// `rootfs_type` and `vm_rootfs_driver` stay as they are: neither reaches the guest's command line then
-/// (`Kernel::new` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`), and another
-/// `vm_rootfs_driver` would take the memory slots away (`add_file_memory_backend`, same file), with which a release
-/// was qualified.
+/// With an initrd `image` is emptied, because both runtimes refuse to have both. `rootfs_type` and `vm_rootfs_driver`
+/// stay unchanged: in this case neither reaches the guest's command line (`Kernel::new` in
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`), and another `vm_rootfs_driver` would remove
+/// the memory slots (`add_file_memory_backend`, same file) with which a release was qualified.
 pub fn settings(configuration: &KataConfiguration) -> Vec<Setting> {
     let c = configuration;
     let mut all = Vec::new();

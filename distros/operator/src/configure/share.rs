@@ -1,4 +1,4 @@
-//! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
+//! Choice of the shared filesystem: by the record's preference, by what is installed, and by what was verified.
 
 use super::found::no_program;
 use super::{Inventory, PackageDatabase};
@@ -30,7 +30,7 @@ pub enum SharedFs {
 }
 
 impl SharedFs {
-    /// Which it is, if one is shared.
+    /// Returns the share; `None` if nothing is shared.
     pub fn share(&self) -> Option<Share> {
         match self {
             SharedFs::VirtioFs { .. } => Some(Share::VirtioFs),
@@ -39,7 +39,7 @@ impl SharedFs {
         }
     }
 
-    /// Kata's word for it.
+    /// Returns Kata's name for the share.
     pub fn name(&self) -> &'static str {
         self.share().map_or("none", Share::name)
     }
@@ -53,12 +53,12 @@ pub struct PassedOver {
     pub name: String,
     /// Every independent reason, with its evidence.
     pub why: Vec<String>,
-    /// What each of them lies with.
+    /// The culprit of each reason, in the same order.
     #[serde(skip)]
     pub blames: Vec<Blamed>,
-    /// Packages that would bring it, where only they are missing.
+    /// Packages that would provide it, if nothing else is missing.
     pub install: Vec<PackageName>,
-    /// Whether `--force` can choose it all the same: the profile knows it and it is there.
+    /// The share that `--force` can choose anyway: the profile knows it and it is installed.
     pub forceable: Option<SharedFs>,
 }
 
@@ -69,17 +69,17 @@ impl PassedOver {
     }
 }
 
-/// What a reason against a filesystem lies with.
+/// The culprit of a reason against a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blamed {
     /// The VMM.
     Vmm,
-    /// What serves the filesystem, or what is known of it.
+    /// The filesystem's server, or the knowledge about it.
     Server,
 }
 
 impl Blamed {
-    /// The part that a verdict's cause blames.
+    /// Returns the part that a verdict's cause blames.
     fn by(cause: &VerifiedCause) -> Blamed {
         match cause.component {
             Some(Component::Qemu) => Blamed::Vmm,
@@ -88,24 +88,24 @@ impl Blamed {
     }
 }
 
-/// What the choice came to.
+/// Result of the choice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShareChoice {
-    /// The first one that works, by preference.
+    /// The first share that works, by preference.
     pub share: Option<SharedFs>,
-    /// What is verified of it: one line each; empty is never verified.
+    /// Verification results for the share, one line each; empty if it was never verified.
     pub evidence: Vec<String>,
-    /// The shares that are preferred to it and do not work.
+    /// The shares that are preferred to the chosen one and do not work.
     pub passed_over: Vec<PassedOver>,
 }
 
 impl ShareChoice {
-    /// The choice of a caller who shares nothing.
+    /// Returns the choice of a caller who wants no share.
     pub(super) fn none() -> ShareChoice {
         ShareChoice { share: Some(SharedFs::None), evidence: Vec::new(), passed_over: Vec::new() }
     }
 
-    /// Goes through the release's filesystems, the preferred one first.
+    /// Tries the release's filesystems, the preferred one first.
     pub fn of(release: &Release, verified: &[VerifiedEntry], profile: &Profile, found: &Inventory) -> ShareChoice {
         let mut choice = ShareChoice { share: None, evidence: Vec::new(), passed_over: Vec::new() };
         for driver in &release.filesystems {
@@ -168,7 +168,7 @@ fn judge(
             }
             _ => {
                 match installed(&driver.packages, found) {
-                    // To install them again would bring nothing.
+                    // Installing the packages again would not help.
                     Some(packages) => {
                         no.because(
                             Blamed::Server,
@@ -205,15 +205,15 @@ fn judge(
     }
 }
 
-/// Packages with their versions, where all of them are installed.
+/// Returns the packages with their versions, if all of them are installed.
 fn installed(packages: &[PackageName], found: &Inventory) -> Option<String> {
     let versions = packages.iter().map(|p| Some(format!("{p} {}", found.packages.get(p)?)));
     versions.collect::<Option<Vec<_>>>().filter(|all| !all.is_empty()).map(|all| all.join(", "))
 }
 
-/// The packages that a verdict on a driver is about: the driver's own, and the VMM's where it has none.
+/// Returns the packages that a verdict on a driver is about: the driver's own, or the VMM's if it has none.
 ///
-/// `None` where the daemon is from no package: then no verdict of the distro's packages is about it.
+/// `None` if the daemon belongs to no package: no verdict on the distro's packages applies to it.
 fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<PackageName>> {
     match (&driver.path, driver.packages.is_empty()) {
         (_, false) => Some(driver.packages.clone()),
@@ -222,9 +222,10 @@ fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<Packag
     }
 }
 
-/// What runs say of a capability: what speaks against it and whom that blames, and one line for each run that speaks for it.
+/// Returns what runs showed about a capability: each reason against it with its culprit, and one line for each run that
+/// supports it.
 ///
-/// A run in a VM or on the host outranks a container's; an entry that is not about `packages` says nothing.
+/// A run in a VM or on the host outranks one in a container; an entry that is not about `packages` is ignored.
 fn said(
     verified: &[VerifiedEntry],
     release: &Release,
@@ -236,7 +237,7 @@ fn said(
     let Some(packages) = packages else { return (Vec::new(), Vec::new()) };
     let about = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.contains_key(p));
     let mut entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
-    // An entry of packages that somebody vouched for stands beside the distro's own: those that are installed count.
+    // There may be an entry for packages that an admin vouched for next to the distro's own: the installed ones count.
     let is_here = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.get(p) == found.packages.get(p));
     if entries.iter().any(is_here) {
         entries.retain(is_here);
@@ -269,7 +270,7 @@ fn said(
     (against, evidence)
 }
 
-/// What runs proved of a capability of a release: what speaks against it, and what for it.
+/// Returns what runs proved about a capability of a release: the reasons against it, and the evidence for it.
 pub(super) fn evidence(
     verified: &[VerifiedEntry],
     release: &Release,
@@ -281,7 +282,8 @@ pub(super) fn evidence(
     (against.into_iter().map(|(_, why)| why).collect(), evidence)
 }
 
-/// Where what is installed is not what was tested, or is not known: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.
+/// Describes how the installed versions differ from the tested ones, or that they are not known: ` with virtiofsd
+/// 1.13.2-1, installed is 1.14.0-1`.
 fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> String {
     if let PackageDatabase::Unread(why) = &found.database {
         let tested: Vec<String> =
@@ -297,7 +299,7 @@ fn differences(entry: &VerifiedEntry, release: &Release, found: &Inventory) -> S
     differing.collect::<Vec<_>>().join(",")
 }
 
-/// The entries of the strongest environment that decided a capability.
+/// Returns the entries of the strongest environment in which a capability was decided.
 fn strongest<'a>(
     verified: &'a [VerifiedEntry],
     version: &str,

@@ -1,4 +1,4 @@
-//! Whether what was configured is still there, and in effect: files and packages come and go.
+//! Checks whether the written configuration still exists and is in effect, because files and packages change.
 
 use super::displaced::{Displaced, displaced};
 use super::found::against;
@@ -10,19 +10,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item};
 
-/// Keys of Kata's configuration whose files must be there.
+/// Keys of Kata's configuration whose files must exist.
 const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 
-/// What is wrong with what this program configured on a machine; nothing where it configured nothing.
+/// Returns problems of what this program configured on a machine; none if it configured nothing.
 ///
-/// A kernel that an upgrade removed, an initrd that was rebuilt for another one, a drop-in that went with the folder it
-/// lay in; and what others have written since that keeps it from having an effect, as `configure` would tell it.
-/// `containerd` is its version, where that is known; `look` looks into an initrd. Texts of others that are in no place of
-/// their own are told also where nothing is configured.
+/// Examples: an upgrade removed the kernel, an initrd was rebuilt for another kernel, a drop-in was removed with its
+/// directory, or others have written something that keeps the configuration from being in effect, which is reported as
+/// by `configure`. `containerd` is its version, if known; `look` examines an initrd. Displaced texts of others are
+/// reported even if nothing is configured.
 ///
 /// # Errors
 ///
-/// That the state or a file cannot be read.
+/// The state or a file cannot be read.
 pub fn standing(
     root: &Root,
     containerd: Option<ContainerdVersion>,
@@ -45,7 +45,7 @@ fn problems(
     look: &dyn Fn(&Root, &Path) -> Initrd,
 ) -> Result<Vec<Problem>, ChangeError> {
     let mut problems = Vec::new();
-    // Files of which the rest need not be told.
+    // Files whose other problems need not be reported.
     let mut undone: BTreeSet<PathBuf> = BTreeSet::new();
     let mut tell = |file: &Path, line, message: String| {
         problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
@@ -80,7 +80,7 @@ fn problems(
         let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else { continue };
         for key in FILES {
             let Some(item) = qemu.get(key) else { continue };
-            // A copy names what the shipped configuration has, and its drop-in what counts.
+            // A copy names the shipped configuration's files, but its drop-in decides.
             let named = item.as_str().filter(|n| n.starts_with('/') && copy::source(&now).is_none());
             if let Some(named) = named
                 && let Some(why) = against(root, key, Path::new(named))?

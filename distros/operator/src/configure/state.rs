@@ -1,4 +1,4 @@
-//! What this program has configured on a machine, and the file in which it says so.
+//! The record of what this program has configured on a machine, and the file that holds it.
 //!
 //! Each of Kata's configurations has its own profile, and its own files.
 
@@ -10,44 +10,44 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-/// Where the state of a machine is kept.
+/// Path of the state file.
 pub const STATE: &str = "/var/lib/kata-osinfo/configured.json";
 
-/// The folder of the state, of which the lock is taken.
+/// Directory of the state file; the lock is taken on it.
 pub const FOLDER: &str = "/var/lib/kata-osinfo";
 
-/// The form that is written.
+/// Version of the state's format that is written.
 pub(super) const VERSION: u32 = 3;
 
-/// Bytes of a state: it has several texts of each file.
+/// Maximum size of a state file, which holds several texts of each file.
 pub(super) const MAX_STATE: u64 = 64 << 20;
 
-/// One file, as it was and as it is to be.
+/// One file with its old and its new text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileChange {
-    /// Its path on the machine, with no links in it.
+    /// Its path on the machine, with links resolved.
     pub path: PathBuf,
-    /// The text before; `None` where there was no file.
+    /// The text before; `None` if there was no file.
     pub before: Option<String>,
     /// The text after.
     pub after: String,
 }
 
-/// Something of ours that was not taken back.
+/// A file of kata-osinfo's that was not reverted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NotReverted {
     /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// Whether `--force` takes it back.
+    /// Whether `--force` reverts it.
     #[serde(skip)]
     pub by_force: bool,
 }
 
 impl FileChange {
-    /// A unified diff, empty where nothing changes.
+    /// Returns a unified diff, empty if nothing changes.
     pub fn diff(&self) -> String {
         let before = self.before.as_deref().unwrap_or_default();
         let path = self.path.display();
@@ -63,11 +63,11 @@ impl FileChange {
     }
 }
 
-/// What this program has configured on a machine.
+/// The record of everything that this program has configured on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The state's form: 3. Up to form 2 there was one configuration.
+    /// Version of the format: 3. Up to version 2 there was one configuration.
     pub version: u32,
     /// Each of Kata's configurations, the last one last.
     pub configurations: Vec<ManagedConfiguration>,
@@ -78,16 +78,17 @@ pub struct State {
     /// Owner, mode and attributes of files that were there before.
     #[serde(default)]
     pub attributes: BTreeMap<PathBuf, Attributes>,
-    /// Texts that stood there when a change began that is not finished.
+    /// Texts of files when the unfinished change began.
     #[serde(default)]
     pub earlier: BTreeMap<PathBuf, String>,
-    /// Files of several names, which are being written in place: what stands there may be half of it.
+    /// Files with several hard links that are being written in place: such a file may be half written.
     #[serde(default)]
     pub in_place: Vec<PathBuf>,
-    /// Files of several names that are being taken back in place: what stood there, with others' edits, and what is to.
+    /// Files with several hard links that are being reverted in place: the text with others' edits, and the target
+    /// text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub halfway: Vec<FileChange>,
-    /// Texts that stand there as soon as what others have added to our files has moved; never written down.
+    /// Texts that files will have once others' additions to kata-osinfo's files have moved; never stored.
     #[serde(skip)]
     pub instead: BTreeMap<PathBuf, String>,
 }
@@ -96,27 +97,27 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ManagedConfiguration {
-    /// Its file, with no links in it; from a state before form 3 its folder, where that is all that is known.
+    /// Its file, with links resolved; in a state from before version 3 its directory, if only that is known.
     pub config: PathBuf,
-    /// The profile's name.
+    /// The name of the profile.
     pub profile: String,
-    /// Whether it is fit for production.
+    /// Whether the configuration is fit for production.
     pub production: bool,
-    /// Notes for the user about it.
+    /// Notes about the configuration for the user.
     pub notes: Vec<String>,
-    /// Every file that was written for it.
+    /// Every file that was written for the configuration.
     pub files: Vec<PathBuf>,
-    /// The files among them that make it the handler.
+    /// The subset of `files` that makes Kata a handler with this configuration.
     pub handler: Vec<PathBuf>,
 }
 
 impl ManagedConfiguration {
-    /// Whether it is that of a file.
+    /// Returns whether this is the configuration in a file.
     pub(super) fn is_of(&self, config: &Path) -> bool {
         self.config == config || config.parent() == Some(&self.config)
     }
 
-    /// Lets go of files.
+    /// Drops all files except those selected by `which`.
     pub(super) fn keep(&mut self, which: impl Fn(&PathBuf) -> bool) {
         self.files.retain(&which);
         self.handler.retain(&which);
@@ -124,14 +125,14 @@ impl ManagedConfiguration {
 }
 
 impl State {
-    /// The configuration that a file was written for.
+    /// Returns the configuration that a file was written for.
     pub(super) fn owner(&self, file: &Path) -> Option<&ManagedConfiguration> {
         self.configurations.iter().find(|c| c.files.iter().any(|f| f == file))
     }
 
-    /// The state with one configuration in the place of what was written for it before, and its files.
+    /// Returns the state with `this` and its files in place of what was written for the same configuration before.
     ///
-    /// A file that is written for it is no other's any more, and there is one handler.
+    /// Files of `this` no longer belong to other configurations, and there is only one handler.
     pub(super) fn with(mut self, this: ManagedConfiguration, files: Vec<FileChange>) -> State {
         self.configurations.retain(|c| !c.is_of(&this.config));
         for other in &mut self.configurations {
@@ -143,16 +144,16 @@ impl State {
         State { configurations: self.configurations, files, ..State::default() }
     }
 
-    /// The state for which some files are ours with a text that others have given them.
+    /// Returns the state in which some files also count as kata-osinfo's with the texts that others have given them.
     pub(super) fn with_earlier(mut self, texts: &BTreeMap<PathBuf, String>, which: impl Fn(&Path) -> bool) -> State {
         let which = texts.iter().filter(|(path, _)| which(path));
         self.earlier.extend(which.map(|(path, text)| (path.clone(), text.clone())));
         self
     }
 
-    /// What configurations lose to another one.
+    /// Describes what other configurations lose to `this`.
     pub(super) fn lost<'s>(&'s self, this: &'s ManagedConfiguration) -> impl Iterator<Item = String> + 's {
-        // What was found without a state has no name.
+        // A configuration that was found without a state has no path.
         self.configurations.iter().filter(|c| !c.config.as_os_str().is_empty()).filter_map(|c| {
             let (config, profile) = (c.config.display(), &c.profile);
             if c.is_of(&this.config) {
@@ -175,24 +176,24 @@ impl State {
     }
 }
 
-/// That nobody can tell what of a file of several names is missing, and what to do.
+/// Message about a file with several hard links whose missing part cannot be determined, with the remedy.
 pub(super) const TORN: &str = "a call was cut short while it wrote this file, which has several names, and others have changed it since, so that nobody can tell what of it is missing: make it whole, with every line that stood in it before that call, or `kata-osinfo unconfigure --force` brings back what stood there before kata-osinfo wrote it, and keeps the text of today beside it";
 
-/// Why the state cannot be read, or files were not written or not taken back.
+/// Reasons why the state cannot be read, or files were not written or not reverted.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// Below the root something cannot be read or written.
+    /// A file below the root cannot be read or written.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The state is not one of ours.
+    /// The state file is not a state of this program.
     #[error(
         "{STATE} is not a state of this program: {0}; `kata-osinfo unconfigure --force` takes back what says itself that it is ours"
     )]
     State(String),
-    /// The state is of another version of this program.
+    /// The state was written by another version of this program.
     #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
     Version(u32),
-    /// A file of ours is not as this program left it.
+    /// A file of kata-osinfo's was changed by others.
     #[error(
         "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo configure --force` writes it again without that, and `kata-osinfo unconfigure --force` takes all of it back"
     )]
@@ -201,42 +202,42 @@ pub enum ChangeError {
         path: PathBuf,
         /// The lines that differ.
         how: String,
-        /// Where they could go.
+        /// A file of the admin's to which these lines could move.
         to: PathBuf,
     },
-    /// A handler of ours in somebody's file is not as this program left it.
+    /// kata-osinfo's handler in a file of others was changed by others.
     #[error(
         "{path}: others have changed the handler that kata-osinfo wrote there: {how}, or `kata-osinfo unconfigure --force` takes all of it back, with what they changed"
     )]
     Handler {
         /// The file.
         path: PathBuf,
-        /// What to do about each key, with its line.
+        /// The remedy for each key, with its line.
         how: String,
     },
-    /// A file that we edited is no TOML any more.
+    /// A file that kata-osinfo edited is no longer TOML.
     #[error("{path} is not TOML any more, so that nobody can tell what of it kata-osinfo wrote: {why}: mend it")]
     NotToml {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault, and its place.
         why: String,
     },
-    /// A file of several names is neither what stood there nor what was to, and others have edited it.
+    /// A file with several hard links has neither its old text nor its new one, and others have edited it.
     #[error("{path}: {TORN}")]
     Torn {
         /// The file.
         path: PathBuf,
     },
-    /// A file of ours that others need would go.
+    /// A file of kata-osinfo's that others need would be removed.
     #[error("{path} would go: {why}")]
     Needed {
         /// The file.
         path: PathBuf,
-        /// What needs it, and what to do.
+        /// Who needs the file, and the remedy.
         why: String,
     },
-    /// A file is not as it was looked at.
+    /// A file was changed after it was read.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),
     /// A call failed in the middle.
@@ -250,21 +251,22 @@ pub enum ChangeError {
         }
     )]
     Halfway {
-        /// Why.
+        /// The failure.
         why: Box<ChangeError>,
-        /// What is still there of what was written.
+        /// Files that were written and could not be reverted.
         left: Vec<PathBuf>,
     },
-    /// Another one holds the lock.
+    /// Another process holds the lock.
     #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
     Locked(u64),
 }
 
-/// What was configured, if anything, with every file where it is reached today.
+/// Reads the state, if there is one, with the current path of every file.
 ///
 /// # Errors
 ///
-/// [`ChangeError::State`] where something else stands there, whatever it is; else that the state cannot be read.
+/// [`ChangeError::State`] if the state file, or what stands in its place, is not a state; otherwise the state cannot be
+/// read.
 pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     check_folder(root)?;
     let read = root.pin_itself(Path::new(STATE)).and_then(|place| place.map(|p| p.read(MAX_STATE)).transpose());
@@ -283,7 +285,7 @@ pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     }
 }
 
-/// A state whose files others have moved, with links in their places: what a link leads to is what is edited.
+/// Updates the paths of files that others have moved and replaced by links: the link's target is the file to edit.
 fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
     let mut moved: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let configs = state.configurations.iter().map(|c| &c.config).filter(|c| c.is_absolute());
@@ -293,11 +295,11 @@ fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
             Ok(now) if now != *path && !state.files.iter().any(|f| f.path == now) => {
                 moved.insert(path.clone(), now);
             }
-            // Where it leads nowhere, whoever takes it back says so.
+            // A path that leads nowhere is reported by the code that reverts it.
             _ => {}
         }
     }
-    // A folder of ours that has become a link is not ours any more.
+    // A directory of kata-osinfo's that has become a link does not belong to kata-osinfo any more.
     for folder in &state.directories {
         if let (Some(above), Some(name)) = (folder.parent(), folder.file_name())
             && let Ok(above) = root.resolve_new(above)
@@ -323,16 +325,16 @@ fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
     Ok(state)
 }
 
-/// That nothing else stands where the state's folder is, or is to be made.
+/// Checks that nothing but a directory stands at the path of the state's directory.
 pub(super) fn check_folder(root: &Root) -> Result<(), ChangeError> {
     has_folder(root).map(|_| ())
 }
 
-/// Whether the folder of states is there.
+/// Returns whether the state's directory exists.
 ///
 /// # Errors
 ///
-/// [`ChangeError::State`] where something else stands there, whatever it is; else that it cannot be told.
+/// [`ChangeError::State`] if it is not a directory; otherwise this cannot be determined.
 pub fn has_folder(root: &Root) -> Result<bool, ChangeError> {
     let folder = root.resolve_new(Path::new(FOLDER)).and_then(|path| root.look(&path));
     match folder.map_err(no_state)? {
@@ -341,7 +343,8 @@ pub fn has_folder(root: &Root) -> Result<bool, ChangeError> {
     }
 }
 
-/// Rights that are missing, or a device that fails, say nothing about the state; whatever else stands there is none.
+/// Converts an error: missing rights or a failing device say nothing about the state; on other errors there is no valid
+/// state.
 fn no_state(error: RootError) -> ChangeError {
     match error {
         RootError::Read { .. } if error.is_unreadable() => error.into(),
@@ -351,17 +354,17 @@ fn no_state(error: RootError) -> ChangeError {
     }
 }
 
-/// Whether a path is absolute, with no `..` in it.
+/// Returns whether a path is absolute, without `..`.
 pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && path.components().skip(1).all(|c| matches!(c, Component::Normal(_)))
 }
 
-/// Writes the state, for root alone.
+/// Writes the state, readable by root alone.
 pub(super) fn write(root: &Root, state: &State) -> Result<(), ChangeError> {
     let mut text = serde_json::to_string_pretty(state).map_err(|e| ChangeError::State(e.to_string()))?;
     text.push('\n');
     let place = root.make_pinned_itself(Path::new(STATE))?;
-    // What it holds may be secret, and whoever may not read the files may not read their copies either.
+    // The texts may be secret, and a user who cannot read the files must not read their copies either.
     let own = Attributes::private();
     if place.read(MAX_STATE)?.is_some_and(|old| old.bytes == text.as_bytes() && old.attributes.mode == own.mode) {
         return Ok(());

@@ -1,8 +1,9 @@
-//! What this program has left on a machine where no state says so: it was removed, is damaged, or does not know of it.
+//! kata-osinfo's leftovers on a machine without a state that records them: the state was removed, is damaged, or does
+//! not list them.
 //!
-//! Files that are wholly ours say so in their first line, and lie where this program writes them; a handler in
-//! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
-//! before, so the rest stays.
+//! Files that are wholly kata-osinfo's say so in their first line and lie at the paths that it writes. A handler in
+//! containerd's own file is kata-osinfo's if no other tool would have written it in this form. The earlier text of an
+//! edited file is unknown, so the rest of the file stays.
 
 mod copies;
 
@@ -23,55 +24,55 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What a damaged state is called once nothing depends on it: what there is of the old texts is in it. Another one has a
-/// number behind it.
+/// New name of a damaged state that is set aside: the file still holds what remains of the old texts. Further ones get
+/// a numeric suffix.
 const DAMAGED: &str = "configured.json.damaged";
 
-/// What is called so that stood where the state's folder is to be.
+/// New name of a file that stood in the place of the state's directory.
 const DAMAGED_FOLDER: &str = "kata-osinfo.damaged";
 
-/// Names that are tried for what is put aside.
+/// Names tried for a file that is set aside.
 const MAX_ASIDE: usize = 100;
 
-/// Paths that are looked at of those that a damaged state names.
+/// Maximum number of paths that are followed from a damaged state.
 const MAX_NAMED: usize = 1000;
 
-/// What cannot be known without a state.
+/// Limits of a cleanup without a state, as a message.
 pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
                            files, the configuration of a Kata before 2.5, and folders that were made stay as they are";
 
-/// What was found of ours.
+/// Leftovers of kata-osinfo that a search found.
 #[derive(Debug, Default)]
 pub struct Strays {
-    /// What a state would have said of it, to be taken back as what a state says.
+    /// The state that would have recorded the leftovers; it can be reverted like a real one.
     pub state: State,
-    /// What may be ours, and stays.
+    /// Files that may be kata-osinfo's, and stay.
     pub kept: Vec<NotReverted>,
-    /// What nobody can tell of whether anything of it is ours, and stays.
+    /// Files that may or may not contain something of kata-osinfo's, and stay.
     pub unclear: Vec<NotReverted>,
-    /// What cannot be read, and may be ours, or name it.
+    /// Files that cannot be read and may be kata-osinfo's, or may name its files.
     pub unread: Vec<NotReverted>,
-    /// Copies of drop-ins of ours beside them, as editors make them, which are read as these are.
+    /// Copies of kata-osinfo's drop-ins in the same directory, as editors make them; they are read like the drop-ins.
     pub copies: Vec<NotReverted>,
 }
 
 impl Strays {
-    /// Whether nothing was found.
+    /// Returns whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.state.files.is_empty() && self.unwritten().next().is_none()
     }
 
-    /// What no state would have said.
+    /// Returns the findings that are not part of [`Strays::state`].
     pub fn unwritten(&self) -> impl Iterator<Item = &NotReverted> {
         self.kept.iter().chain(&self.unclear).chain(&self.unread).chain(&self.copies)
     }
 
-    /// Whether nothing was found, and there is something of which nobody can tell.
+    /// Returns whether nothing was found for certain, but some files are unclear or cannot be read.
     pub fn is_unclear(&self) -> bool {
         self.state.files.is_empty() && self.kept.is_empty() && self.copies.is_empty() && !self.is_empty()
     }
 
-    /// Every file, with why it is told.
+    /// Returns every file with the reason why it is reported.
     pub fn told(&self) -> Vec<NotReverted> {
         self.state.files.iter().map(unknown).chain(self.unwritten().cloned()).collect()
     }
@@ -82,15 +83,17 @@ fn unknown(file: &FileChange) -> NotReverted {
     NotReverted { path: file.path.clone(), why, by_force: true }
 }
 
-/// Takes back what a state says, and looks for what else of ours is in effect.
+/// Reverts what a state records, and looks for other leftovers of kata-osinfo that are in effect.
 ///
-/// A main file of containerd's that the state does not know may have what the state's files say, as
-/// `containerd config migrate` writes it: that goes. Everything else that no state knows is told, and goes by force.
+/// A main file of containerd that the state does not list may hold the content of the state's files, in the form that
+/// `containerd config migrate` writes: that content is removed. Every other leftover that no state lists is reported,
+/// and is removed only with `force`.
 ///
 /// # Errors
 ///
-/// That one of the places that are looked at cannot be read: nothing is taken back then. By force this is told, and what it
-/// may be about stays: its own text, and a drop-in that it may import. Else as [`revert`](super::revert::revert).
+/// An unreadable place among those searched is an error, and nothing is reverted. With `force` it is reported instead,
+/// and everything that it may affect stays: its own text, and a drop-in that it may import. Otherwise as
+/// [`revert`](super::revert::revert).
 pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<RevertReport, ChangeError> {
     let mut closed = Vec::new();
     let mut tell = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
@@ -119,7 +122,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     let mut held: Vec<NotReverted> = Vec::new();
     for file in &all.files {
         let is_handler = all.configurations.iter().any(|c| c.handler.contains(&file.path));
-        // Every drop-in lies in a folder beside its main file.
+        // Every drop-in lies in a subdirectory next to its main file.
         let may_name = |main: &Path| is_handler && file.path.ancestors().nth(2) == main.parent();
         let of_it = closed.iter().find(|kept| followed(kept) == file.path);
         let beside = closed.iter().chain(&more).find(|kept| may_name(&followed(kept)) || may_name(&kept.path));
@@ -133,7 +136,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     let mut reverted = revert_but(root, lock, &all, force, &held)?;
     for kept in closed.into_iter().chain(more) {
         let path = followed(&kept);
-        // One of ours has gone by force.
+        // With `force`, a file of kata-osinfo's may have been removed.
         let has_gone = reverted.restored.iter().any(|file| file.path == path);
         if !has_gone && !reverted.kept.iter().any(|k| k.path == kept.path) {
             reverted.kept.push(kept);
@@ -141,7 +144,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     }
     reverted.kept.extend(others.iter().map(unknown));
     for copy in copies {
-        // One that is ours by a link has gone with it.
+        // A copy that is a link to a file of kata-osinfo's was removed together with that file.
         let path = followed(&copy);
         let is_told = all.files.iter().any(|f| f.path == path) || reverted.kept.iter().any(|k| k.path == copy.path);
         if !is_told {
@@ -155,7 +158,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     Ok(reverted)
 }
 
-/// What was found of a configuration that no state knows.
+/// Builds the entry for a configuration that no state lists.
 fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> ManagedConfiguration {
     ManagedConfiguration {
         config: PathBuf::new(),
@@ -167,8 +170,8 @@ fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> ManagedConfiguration {
     }
 }
 
-/// Ends the call where nobody can tell what a file says, or by force notes it; what is no file of a configuration has no
-/// effect.
+/// Fails if a file cannot be read, or with `force` records the file; other errors are ignored, because such a file
+/// cannot be a configuration and has no effect.
 fn unread(force: bool, told: &mut Vec<NotReverted>, path: &Path, error: RootError) -> Result<(), RootError> {
     match error.is_unreadable() {
         true if !force => return Err(error),
@@ -180,18 +183,19 @@ fn unread(force: bool, told: &mut Vec<NotReverted>, path: &Path, error: RootErro
     Ok(())
 }
 
-/// Looks for what is ours in all the places that this program writes to, and that a damaged state names.
+/// Looks for leftovers in all places that kata-osinfo writes to, and in those that a damaged state names.
 ///
 /// # Errors
 ///
-/// That something there cannot be read, unless it is forced.
+/// One of the places cannot be read, unless `force` is set.
 pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     let mut closed = Vec::new();
     let places = containerd::each(root, &mut |path, error| unread(force, &mut closed, path, error))?;
     strays_of(root, &places, &State::default(), closed, force)
 }
 
-/// The same of these containerds, beside what a state knows; `closed` are files that cannot be read.
+/// Like [`strays`], for the given containerds and in addition to a known state; `closed` lists files that cannot be
+/// read.
 fn strays_of(
     root: &Root,
     places: &[ContainerdConfig],
@@ -221,12 +225,12 @@ fn strays_of(
     Ok(Strays { state, kept, unclear, unread: closed, copies })
 }
 
-/// What was configured. Where no state says so any more, and a `handler` is to be written, a handler of ours in others'
-/// files is taken over, and that is told: what `configure` finds of its own there did not stand there before.
+/// Returns the recorded state. If there is none and a `handler` is to be written, handlers of kata-osinfo's in other
+/// tools' files are adopted, with a message in `told`: `configure` must not take them for text that was there before.
 ///
 /// # Errors
 ///
-/// That the state, or something that may be ours, cannot be read.
+/// The state, or a file that may be kata-osinfo's, cannot be read.
 pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Result<Option<State>, ChangeError> {
     if let Some(state) = state::read(root)? {
         return Ok(Some(migrated::adopted(root, state)?));
@@ -235,7 +239,7 @@ pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Re
         return Ok(None);
     }
     let mut files = strays(root, false)?.state.files;
-    // What is wholly ours says so itself, and may have more by now.
+    // Files that are wholly kata-osinfo's say so themselves, and may have additions by now.
     files.retain(|file| !is_whole(file));
     told.extend(files.iter().map(|file| {
         let path = file.path.display();
@@ -246,35 +250,34 @@ pub(super) fn recorded(root: &Root, handler: bool, told: &mut Vec<String>) -> Re
     Ok((!files.is_empty()).then(|| State { configurations, files, ..State::default() }))
 }
 
-/// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
-/// place.
+/// Sets aside a damaged state, or any other file of this name, so that findings can be recorded in its place.
 ///
-/// Returns its new name, in the same folder.
+/// Returns its new name, in the same directory.
 ///
 /// # Errors
 ///
-/// That it cannot be renamed.
+/// The file cannot be renamed.
 pub fn set_aside(root: &Root, _lock: &Lock) -> Result<Option<String>, ChangeError> {
     Ok(root.pin_itself(Path::new(STATE))?.map(|place| renamed(&place, DAMAGED)).transpose()?)
 }
 
-/// Puts aside what stands where the state's folder is to be and is no folder: the lock cannot be taken before.
+/// Sets aside a non-directory that stands in the place of the state's directory: without it the lock cannot be taken.
 ///
-/// Returns its new name, in the same folder.
+/// Returns its new name, in the same directory.
 ///
 /// # Errors
 ///
-/// That it cannot be renamed.
+/// The file cannot be renamed.
 pub fn set_folder_aside(root: &Root) -> Result<Option<String>, ChangeError> {
     match check_folder(root) {
         Err(ChangeError::State(_)) => {}
         sound => return sound.map(|()| None),
     }
-    // The link itself, where it is one.
+    // If it is a link, the link itself is renamed.
     Ok(root.pin_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
 }
 
-/// Gives a file of any kind another name; one that is taken gets a number, because what has it may be an earlier rescue.
+/// Renames a file of any kind; adds a number if the name is taken, because the existing file may be an earlier rescue.
 fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
     let is_taken = |error: &RootError| {
         let RootError::Write { source, .. } = error else { return false };
@@ -293,14 +296,14 @@ fn renamed(place: &PinnedPath, name: &str) -> Result<String, RootError> {
     }
 }
 
-/// Where configurations of Kata are, or may have been, of all containerds that can be looked at.
+/// Returns existing and former places of Kata configurations, of all containerds that can be read.
 pub(super) fn configurations_of(root: &Root) -> BTreeSet<PathBuf> {
     let mut untold = |_: &Path, _: RootError| Ok(());
     let places = containerd::each(root, &mut untold).unwrap_or_default();
     configurations(root, &containerd::read_files(root, &places, &mut untold).unwrap_or_default())
 }
 
-/// Where configurations of Kata are, or may have been.
+/// Returns existing and former places of Kata configurations.
 fn configurations(root: &Root, read: &[ReadFiles<'_>]) -> BTreeSet<PathBuf> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     named.extend(containerd::config_paths(read).into_iter().map(|(_, path)| PathBuf::from(path)));
@@ -309,7 +312,7 @@ fn configurations(root: &Root, read: &[ReadFiles<'_>]) -> BTreeSet<PathBuf> {
     named
 }
 
-/// Copies of Kata's configurations, and drop-ins beside these.
+/// Finds copies of Kata's configurations, and the drop-ins next to them.
 fn of_kata(root: &Root, named: &BTreeSet<PathBuf>, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
     let mut found: Vec<FileChange> = Vec::new();
     for config in named {
@@ -322,16 +325,17 @@ fn of_kata(root: &Root, named: &BTreeSet<PathBuf>, unread: &mut Unread<'_>) -> R
     Ok(found)
 }
 
-/// A copy at a configuration's path, and drop-ins beside it.
+/// Finds a copy at one configuration's path, and the drop-ins next to it.
 fn of_one(root: &Root, config: &Path, unread: &mut Unread<'_>) -> Result<Vec<FileChange>, RootError> {
-    // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
+    // Kata reads the drop-ins next to a link's target; if the link is dangling, there may still be some next to the
+    // link.
     let Some(path) = target(root, config, unread)? else { return Ok(Vec::new()) };
     let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
     let copy = ours(root, &path, unread)?.filter(|change| copy::source(&change.after).is_some());
     Ok([copy, ours(root, &beside[0], unread)?, ours(root, &beside[1], unread)?].into_iter().flatten().collect())
 }
 
-/// A file that says that it is ours.
+/// Returns the file if it says that it is kata-osinfo's.
 fn ours(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<FileChange>, RootError> {
     let Some(path) = target(root, path, unread)? else { return Ok(None) };
     match root.text_if_any(&path) {
@@ -340,7 +344,7 @@ fn ours(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<File
     }
 }
 
-/// Where a path leads to.
+/// Resolves a path.
 fn target(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<PathBuf>, RootError> {
     match root.resolve_new(path) {
         Ok(path) => Ok(Some(path)),
@@ -348,9 +352,9 @@ fn target(root: &Root, path: &Path, unread: &mut Unread<'_>) -> Result<Option<Pa
     }
 }
 
-/// Configurations that a damaged state may name: only what says itself that it is ours is taken.
+/// Returns configurations that a damaged state may name; callers accept only files that say they are kata-osinfo's.
 fn named_by_a_damaged_state(root: &Root) -> Vec<PathBuf> {
-    // A drop-in's own path stands for its configuration's.
+    // The path of a drop-in is mapped to its configuration's path.
     let config = |path: PathBuf| match path.ends_with(Path::new("config.d").join(DROP_IN)) {
         true => beside(&path),
         false => path,
@@ -358,7 +362,7 @@ fn named_by_a_damaged_state(root: &Root) -> Vec<PathBuf> {
     paths_in(root, Path::new(STATE)).into_iter().map(config).collect()
 }
 
-/// Files that a damaged state names, or one that was put aside.
+/// Returns files that a damaged state names, current or set aside.
 pub(super) fn named_by_damaged_states(root: &Root) -> Vec<PathBuf> {
     let sound = state::read(root).is_ok();
     let now = Some(PathBuf::from(STATE)).filter(|_| !sound);
@@ -367,7 +371,7 @@ pub(super) fn named_by_damaged_states(root: &Root) -> Vec<PathBuf> {
     now.into_iter().chain(aside).flat_map(|state| paths_in(root, &state)).take(MAX_NAMED).collect()
 }
 
-/// Whatever looks like a path between quotes.
+/// Returns every quoted text that looks like a path.
 fn paths_in(root: &Root, state: &Path) -> Vec<PathBuf> {
     let place = root.pin_itself(state).ok().flatten();
     let held = place.and_then(|place| place.read(MAX_STATE).ok().flatten());

@@ -1,5 +1,5 @@
-//! Values that a configuration has already: kept where no change is forced, extended where it is a list, and reported
-//! with its file and line wherever it is not what the release was qualified with.
+//! Values that a configuration already has: kept if no change is forced, extended if they are lists, and reported with
+//! file and line wherever they differ from what the release was qualified with.
 
 use super::edit::toml_value;
 use super::secrets::hidden;
@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
-/// The fate of a value that somebody else has set.
+/// The fate of a value that others have set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// Ours takes its place.
+    /// The planned value replaces it.
     Overridden,
-    /// It stays, and ours is added.
+    /// It stays, and the planned elements are added.
     Extended,
-    /// It stays as it is, although ours is another one.
+    /// It stays unchanged, although another value was planned.
     Kept,
 }
 
-/// A value that somebody else has set, and that is not ours.
+/// A value that others have set, and that differs from the planned one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ForeignValue {
     /// `hypervisor.qemu.path`.
@@ -36,13 +36,13 @@ pub struct ForeignValue {
     pub line: Option<usize>,
     /// Its fate.
     pub fate: Fate,
-    /// What it is.
+    /// The old value.
     pub was: Value,
-    /// The new value; what ours would be where theirs is kept, `null` where ours has no such key.
+    /// The new value; for a kept value the planned one, `null` if none was planned.
     pub ours: Value,
 }
 
-/// A value, or a word for it where it has a secret.
+/// Returns a value, or a placeholder if it contains a secret.
 fn without_secrets(key: &str, value: &Value) -> Value {
     let key = key.rsplit(['.', ' ']).next().unwrap_or_default();
     let mut line = DocumentMut::new();
@@ -52,7 +52,7 @@ fn without_secrets(key: &str, value: &Value) -> Value {
 }
 
 impl ForeignValue {
-    /// The difference of a value to what was planned (`ours`) and to what it comes to (`now`).
+    /// Compares an old value with the planned (`ours`) and the resulting (`now`) value.
     pub(super) fn of(
         key: &str,
         place: (&Path, Option<usize>),
@@ -71,7 +71,7 @@ impl ForeignValue {
         Some(ForeignValue { key: key.to_owned(), file, line, fate, was, ours })
     }
 
-    /// A value that is theirs alone, and stays.
+    /// Describes a value that stays and that the plan does not set.
     pub(super) fn beside(key: &str, place: (&Path, Option<usize>), was: &Value) -> ForeignValue {
         let (file, line) = (place.0.to_owned(), place.1);
         ForeignValue {
@@ -84,7 +84,7 @@ impl ForeignValue {
         }
     }
 
-    /// On one line: `overrides hypervisor.qemu.path of FILE:LINE: "/opt/q" becomes "/usr/bin/q"`.
+    /// Returns a one-line message: `overrides hypervisor.qemu.path of FILE:LINE: "/opt/q" becomes "/usr/bin/q"`.
     pub fn words(&self) -> String {
         let line = self.line.map(|l| format!(":{l}")).unwrap_or_default();
         let place = format!("{} of {}{line}", self.key, self.file.display());
@@ -103,7 +103,7 @@ fn extends(now: &Value, was: &Value) -> bool {
     was.iter().all(|item| now.contains(item))
 }
 
-/// What the planned settings come to beside those that are there (`without` ours): only what is to be written.
+/// Returns the planned settings that must be written, adapted to the values that are set `without` kata-osinfo's file.
 pub(super) fn settled(
     planned: &[Setting],
     without: &MergedConfiguration,
@@ -116,7 +116,7 @@ pub(super) fn settled(
     planned.iter().filter_map(settle).collect()
 }
 
-/// What to write where the admin has set a value; `None` where the admin's value stays.
+/// Returns the value to write if the admin has set one; `None` if the admin's stays.
 fn value(setting: &Setting, theirs: &Value, c: &KataConfiguration) -> Option<Value> {
     let ours = &setting.value;
     let keep = |yes: bool| if yes { None } else { Some(ours.clone()) };
@@ -128,7 +128,7 @@ fn value(setting: &Setting, theirs: &Value, c: &KataConfiguration) -> Option<Val
             let all = options_joined(&found, &mine, c.flavour);
             if all == found { None } else { Some(json!(all)) }
         }
-        // Only Kata's default is what does not work.
+        // Only Kata's default does not work.
         "block_device_aio" => keep(theirs.as_str().is_some_and(|aio| ["threads", "native"].contains(&aio))),
         "dial_timeout" | "create_container_timeout" | "reconnect_timeout_ms" => keep(theirs.as_u64() >= ours.as_u64()),
         "hypervisor_name" => keep(theirs == ours),
@@ -136,10 +136,10 @@ fn value(setting: &Setting, theirs: &Value, c: &KataConfiguration) -> Option<Val
     }
 }
 
-/// Whether Kata and the daemon take a way of caching.
+/// Returns whether Kata and the daemon know a cache mode.
 ///
 /// `virtio_fs_cache` in `src/runtime/virtcontainers/virtiofsd.go@2.5.0`, `@3.1.0`, `@3.2.0` and `@3.20.0`, and in
-/// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0`; QEMU's own daemon has `none`, the other one `never`.
+/// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0`; QEMU's own daemon has `none`, the Rust daemon `never`.
 fn is_known(mode: &str, c: &KataConfiguration) -> bool {
     let go_before = |version| c.runtime == Runtime::Go && c.kata < version;
     match mode {
@@ -151,10 +151,10 @@ fn is_known(mode: &str, c: &KataConfiguration) -> bool {
     }
 }
 
-/// Since when the Go runtime takes `metadata`.
+/// The first version in which the Go runtime accepts `metadata`.
 const METADATA: KataVersion = KataVersion::new(3, 20, 0);
 
-/// Theirs, then what ours has besides.
+/// Returns `theirs`, extended by the elements that only `ours` has.
 pub(super) fn joined(theirs: &Value, ours: &Value) -> Value {
     let (Some(theirs), Some(ours)) = (theirs.as_array(), ours.as_array()) else { return ours.clone() };
     let new = ours.iter().filter(|item| !theirs.contains(item));
@@ -165,14 +165,14 @@ fn words(list: &Value) -> Option<Vec<String>> {
     list.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
 }
 
-/// One of a daemon's options: its name in one spelling, and its words as they were given.
+/// One option of a daemon: its name in a normalized spelling, and the words that were given.
 #[derive(Debug)]
 struct DaemonOption {
     name: String,
     words: Vec<String>,
 }
 
-/// Reads `--name=value`, `--name value`, `-o name=value,name` and whatever else there is.
+/// Parses `--name=value`, `--name value`, `-o name=value,name` and anything else.
 fn options(words: &[String]) -> Vec<DaemonOption> {
     let name = |text: &str| text.split('=').next().unwrap_or_default().replace('_', "-");
     let mut all = Vec::new();
@@ -193,7 +193,7 @@ fn options(words: &[String]) -> Vec<DaemonOption> {
     all
 }
 
-/// What QEMU's own daemon takes after `-o` only, and the other one as an option of its own, too.
+/// Options that QEMU's own daemon accepts only after `-o`, and the Rust daemon also in the form `--name`.
 ///
 /// `tools/virtiofsd/helper.c` and `passthrough_ll.c` in QEMU at v7.2.0; `compat.rs` in virtiofsd at v1.10.0.
 const AFTER_O: [&str; 11] = [
@@ -210,7 +210,7 @@ const AFTER_O: [&str; 11] = [
     "xattrmap",
 ];
 
-/// Their options, in a form that the daemon takes, and those of ours that they say nothing about.
+/// Returns `theirs`, in a form that the daemon accepts, followed by those options of `ours` that `theirs` does not set.
 fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<String> {
     let found = options(theirs);
     let new: Vec<DaemonOption> =
@@ -228,12 +228,13 @@ fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<S
     };
     let adapted: Vec<String> = found.iter().flat_map(adapt).collect();
     let plain: Vec<String> = found.iter().flat_map(|o| o.words.clone()).collect();
-    // As they wrote it, where nothing had to be put otherwise.
+    // If nothing had to be rewritten, their spelling stays.
     let theirs = if adapted == plain { theirs.to_vec() } else { adapted };
     theirs.into_iter().chain(new.into_iter().flat_map(|o| o.words)).collect()
 }
 
-/// Everything of others that is not as it was planned; what a later file of theirs decides is told elsewhere.
+/// Returns all values of others that differ from the plan; values that a later file of theirs decides are reported
+/// elsewhere.
 pub(super) fn told(
     planned: &[Setting],
     settled: &[Setting],
@@ -253,7 +254,7 @@ pub(super) fn told(
     planned.iter().filter_map(theirs).collect()
 }
 
-/// A place in a copy as the place in what it is a copy of.
+/// Maps places in a copy to places in its source.
 pub(super) fn in_source(theirs: &mut [ForeignValue], copy: &Path, source: &Path) {
     for theirs in theirs.iter_mut().filter(|t| t.file == copy) {
         theirs.file = source.to_owned();
@@ -276,7 +277,7 @@ mod tests {
     fn a_daemons_options_are_joined_by_their_names() {
         let join = |theirs: &[&str]| joined_options(theirs, &OURS, Flavour::Rust);
         assert_eq!(join(&[]), OURS);
-        // The same in other words, and another value of theirs.
+        // The same options in another spelling, and other values of theirs.
         for same in [
             &["--thread-pool-size=1", "-o", "announce_submounts"][..],
             &["--thread-pool-size", "4", "--announce-submounts", "--xattr"],

@@ -1,4 +1,4 @@
-//! The text of a written file today, compared with what was written.
+//! Comparison of a written file's current text with what was written.
 
 use super::comments;
 use super::containerd::migrated::{self, Changed};
@@ -11,22 +11,22 @@ use std::path::Path;
 /// The state of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileState {
-    /// As it was written, or as a call that was cut short left it.
+    /// Unchanged since it was written, or as an interrupted call left it.
     Ours,
-    /// As it was before.
+    /// Restored to its original text.
     Back,
     /// Removed by hand; it was there before.
     Gone,
-    /// Edited by others: our keys can be told from theirs.
+    /// Edited by others; kata-osinfo's keys can be separated from theirs.
     Edited(StrippedText),
-    /// Something else altogether.
+    /// Completely different content.
     Foreign,
-    /// A call was cut short while it wrote the file in place, and others have edited it since: nobody can tell what of it
-    /// is missing, or ours.
+    /// An interrupted call wrote the file in place, and others have edited it since: missing lines and kata-osinfo's
+    /// part cannot be determined.
     Torn,
 }
 
-/// Compares a file's text with all that are known of it.
+/// Compares a file's current text with all known texts of the file.
 pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> FileState {
     let earlier = state.earlier.get(&file.path);
     let Some(now) = now else {
@@ -44,7 +44,7 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
         return FileState::Torn;
     }
     if keys::is_whole(file) {
-        // Of one that was emptied nothing is others'.
+        // A file that was emptied holds nothing of others.
         let is_ours = keys::is_blank(now) || plain(now) == plain(&file.after);
         return if is_ours { FileState::Ours } else { FileState::Foreign };
     }
@@ -55,9 +55,9 @@ pub(super) fn today(state: &State, file: &FileChange, now: Option<&str>) -> File
     }
 }
 
-/// A file that others have edited, without our part of it.
+/// Returns a file that others have edited, without kata-osinfo's part.
 fn edited(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
-    // After a crash and an edit, the text of the earlier call is no longer ours.
+    // If others edited the file after a crash, the earlier call's additions must be removed, too.
     let as_it_was = state.earlier.get(&file.path).map(|e| FileChange { after: e.clone(), ..file.clone() });
     let text = match as_it_was.map(|then| taken_as(state, &then, now, how)) {
         Some(Ok(StrippedText { text: Some(text), .. })) => text,
@@ -66,27 +66,28 @@ fn edited(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<S
     taken_as(state, file, &text, how)
 }
 
-/// The text of a file in which others have changed our handler, without our own keys: they are written again.
+/// Returns the text of a file in which others have changed the handler, without kata-osinfo's keys, which are
+/// rewritten.
 ///
 /// # Errors
 ///
-/// That the text cannot be kept as it is.
+/// The text's layout cannot be preserved.
 pub(super) fn without_our_keys(state: &State, file: &FileChange, now: &str) -> Result<Option<String>, EditError> {
     Ok(edited(state, file, now, Changed::KeepsTheirs)?.text)
 }
 
-/// The text of a file of several names before a call that was cut short wrote it in place, where all that is there
-/// now is what such a write can have left.
+/// Returns the text that a file with several hard links had before an interrupted call wrote it in place, if the
+/// current text is a possible remainder of that write.
 pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&'s str> {
     traced(state, path, now).0
 }
 
-/// The same, and whether others have edited what may be half of such a write: it has neither all lines that were to be there,
-/// and nothing behind these that is left of a longer text, nor all lines that stood there.
+/// Like [`halfway`], and also returns whether others have edited a possibly half-written file: it has neither all lines
+/// of the new text without a rest of a longer old text behind them, nor all lines of the old text.
 fn traced<'s>(state: &'s State, path: &Path, now: &[u8]) -> (Option<&'s str>, bool) {
     let mut stood: Option<&'s str> = None;
     let all = cut_short(state, path);
-    // The text that the last call found may be half of what the call before was to write.
+    // The text that the last call found may itself be half-written by the call before.
     for (was, new) in &all {
         let now = stood.map_or(now, str::as_bytes);
         if new.iter().any(|new| may_be_half(now, was.as_bytes(), new.as_bytes())) {
@@ -104,13 +105,13 @@ fn traced<'s>(state: &'s State, path: &Path, now: &[u8]) -> (Option<&'s str>, bo
     (stood, all.is_empty() && is_cut_short(state, path))
 }
 
-/// Whether a call was cut short while it wrote a file in place.
+/// Returns whether a call was interrupted while it wrote the file in place.
 pub(super) fn is_cut_short(state: &State, path: &Path) -> bool {
     state.in_place.iter().any(|p| p == path) || state.halfway.iter().any(|f| f.path == path)
 }
 
-/// The text of a file before a call that was cut short wrote it in place, and the text that it wanted, the likeliest
-/// first; the last call first.
+/// Returns, for each interrupted call that wrote a file in place, the text before and the possible target texts, the
+/// likeliest first; the last call comes first.
 fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> {
     let mut all = Vec::new();
     let back = state.halfway.iter().filter(|f| f.path == path);
@@ -120,7 +121,7 @@ fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> 
         && let Some(was) = state.earlier.get(path)
     {
         let mut new: Vec<&str> = std::iter::once(file.after.as_str()).chain(file.before.as_deref()).collect();
-        // No configuration has it any more: it was about to go back to what it was.
+        // No configuration lists the file any more: it was about to be restored.
         if state.owner(path).is_none() {
             new.reverse();
         }
@@ -129,13 +130,14 @@ fn cut_short<'s>(state: &'s State, path: &Path) -> Vec<(&'s str, Vec<&'s str>)> 
     all
 }
 
-/// Whether a text has all lines of another one, in their order.
+/// Returns whether a text has all lines of another one, in their order.
 fn has_all_lines(now: &str, of: &str) -> bool {
     let mut lines = now.lines();
     of.lines().all(|line| lines.any(|l| l == line))
 }
 
-/// Whether a text has, behind the last line of a new one, the end of the longer one over which that was written.
+/// Returns whether a text has, behind the last line of a new text, the rest of the longer text that the new one
+/// overwrote.
 fn has_left_over(now: &str, was: &str, new: &str) -> bool {
     let Some(rest) = was.get(new.len()..).filter(|rest| !rest.trim().is_empty()) else { return false };
     let last = new.trim_end().rfind('\n').map_or(new, |at| &new[at..]);
@@ -143,7 +145,7 @@ fn has_left_over(now: &str, was: &str, new: &str) -> bool {
     now.matches(&joint).count() > new.matches(&joint).count()
 }
 
-/// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
+/// Returns a file's current text without kata-osinfo's part, even if `containerd config migrate` has moved that.
 pub(super) fn taken(state: &State, file: &FileChange, now: &str, force: bool) -> Result<StrippedText, EditError> {
     taken_as(state, file, now, if force { Changed::Goes } else { Changed::Stays })
 }
@@ -151,7 +153,7 @@ pub(super) fn taken(state: &State, file: &FileChange, now: &str, force: bool) ->
 fn taken_as(state: &State, file: &FileChange, now: &str, how: Changed) -> Result<StrippedText, EditError> {
     let before = file.before.as_deref();
     let mut handlers = migrated::handlers(state);
-    // One that stood there before a call that was cut short.
+    // The handler from before an interrupted call.
     let of_it = migrated::handler_of(file).filter(|handler| !handlers.contains(handler));
     handlers.extend(of_it);
     let taken = migrated::take_back(now, before, &file.after, &handlers, how)?;
@@ -168,7 +170,8 @@ mod tests {
     const EARLIER: &str = "a = 1\n[t]\nb = 2\nlonger = \"than what is written now\"\n";
     const AFTER: &str = "a = 1\n[t]\nb = 3\nc = [\"x\"]\n";
 
-    /// A call that was to write a file of several names, of which an earlier one had made [`EARLIER`].
+    /// Returns the state of a call that was to write a file with several hard links, which an earlier call had set to
+    /// [`EARLIER`].
     fn cut_short_call() -> State {
         let file = FileChange { path: "/f".into(), before: Some(BEFORE.to_owned()), after: AFTER.to_owned() };
         let configured = ManagedConfiguration {
@@ -204,7 +207,7 @@ mod tests {
                 }
             }
         }
-        // A whole text is not torn, and a rest behind it is.
+        // A complete text is not torn, but one with a rest of the old text behind it is.
         let whole = |half: &str| matches!(today(&format!("{half}\n# theirs\n")), FileState::Edited(_));
         assert!(whole(EARLIER) && whole(AFTER) && !whole(&halves[AFTER.len()]));
     }

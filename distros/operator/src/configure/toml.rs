@@ -1,9 +1,9 @@
-//! TOML as JSON, and where in a text something stands.
+//! Conversion of TOML to JSON, and positions in a text.
 
 use serde_json::Value;
 use toml_edit::{Item, TableLike, TomlError};
 
-/// TOML as JSON; dates as their text.
+/// Converts TOML to JSON; dates become strings.
 pub(super) fn value_of(item: &Item) -> Value {
     match item {
         Item::Value(value) => plain(value),
@@ -13,7 +13,7 @@ pub(super) fn value_of(item: &Item) -> Value {
     }
 }
 
-/// A table as an object.
+/// Converts a table to an object.
 pub(super) fn table_of(table: &dyn TableLike) -> Value {
     table.iter().map(|(k, v)| (k.to_owned(), value_of(v))).collect::<serde_json::Map<_, _>>().into()
 }
@@ -31,14 +31,14 @@ fn plain(value: &toml_edit::Value) -> Value {
     }
 }
 
-/// What a parser says of a text, and where, without the line itself: that may have a password.
+/// Returns a parser's message and position, without the line itself, which may contain a password.
 pub(super) fn without_line(error: &TomlError) -> String {
     let told = error.to_string();
     let place = told.lines().next().and_then(|line| line.strip_prefix("TOML parse error at "));
     place.map_or_else(|| error.message().to_owned(), |place| format!("{place}: {}", error.message()))
 }
 
-/// The line, from 1, of a byte of a text.
+/// Returns the line, from 1, of a byte position.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }

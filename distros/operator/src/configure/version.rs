@@ -1,9 +1,9 @@
-//! Parts of Kata's configuration, with the version that each came with.
+//! Features of Kata's configuration, with the version that introduced each.
 
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 
-/// Whether the runtime reads `config.d` beside its configuration.
+/// Returns whether the runtime reads `config.d` next to its configuration.
 ///
 /// Go: `decodeDropIns` in `src/runtime/pkg/katautils/config.go@2.5.0`, absent at 2.4.0.
 /// Rust: `src/libs/kata-types/src/config/drop_in.rs@3.0.0`.
@@ -14,9 +14,9 @@ pub fn reads_drop_ins(runtime: Runtime, kata: KataVersion) -> bool {
     }
 }
 
-/// Whether the runtime can do without a shared filesystem, `shared_fs = "none"`.
+/// Returns whether the runtime can do without a shared filesystem, `shared_fs = "none"`.
 ///
-/// Go: kata-containers pull request 7200, of July 2023, which 3.2.0 is the first release with.
+/// Go: kata-containers pull request 7200, of July 2023, first released in 3.2.0.
 /// Rust: `NO_VIRTIO_FS` in `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`.
 pub fn knows_no_shared_fs(runtime: Runtime, kata: KataVersion) -> bool {
     match runtime {
@@ -25,11 +25,11 @@ pub fn knows_no_shared_fs(runtime: Runtime, kata: KataVersion) -> bool {
     }
 }
 
-/// Since when a runtime knows a key that is not as old as the runtime; `None` for all others.
+/// Returns the first version of a runtime with a key, if the key is newer than the runtime; `None` for all other keys.
 ///
-/// From `src/runtime/pkg/katautils/config.go` at the tags before and at each version.
-/// It matters: what is to be written is left out for an older one, which refuses a drop-in with a key that it does not
-/// know; of keys that others write, `known.rs` beside `merged.rs` says so.
+/// Taken from `src/runtime/pkg/katautils/config.go` at the tags before and at each version. A setting is left out for
+/// an older runtime, which refuses a drop-in with an unknown key; keys that others write are checked by
+/// `merged/known.rs`.
 pub(super) fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
     match (runtime, key) {
         (Runtime::Go, "block_device_aio") => Some(KataVersion::new(3, 0, 0)),
@@ -40,10 +40,10 @@ pub(super) fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
     }
 }
 
-/// Whether the agent insists on `SO_REUSEPORT` for its listener, which Linux refuses on vsock since 6.13 and its stable
-/// branches since January 2025 ("net: restrict SO_REUSEPORT to inet sockets"; Debian 12 since 6.1.124).
+/// Returns whether the agent insists on `SO_REUSEPORT` for its listener, which Linux refuses on vsock since 6.13, and
+/// in stable branches since January 2025 ("net: restrict SO_REUSEPORT to inet sockets"; Debian 12 since 6.1.124).
 ///
-/// ttrpc 0.5.2 to 0.8.3 (`do_bind` in `src/common.rs`; 0.5.1 did not mind a refusal), in `src/agent/Cargo.lock@2.3.1` to
+/// ttrpc 0.5.2 to 0.8.3 (`do_bind` in `src/common.rs`; 0.5.1 ignored a refusal), in `src/agent/Cargo.lock@2.3.1` to
 /// `@3.13.0`; seen with 3.1.2 on Debian 12, and reported as kata-containers issue 10774.
 pub(super) fn agent_wants_reuse_of_ports(kata: KataVersion) -> bool {
     (KataVersion::new(2, 3, 1)..KataVersion::new(3, 14, 0)).contains(&kata)

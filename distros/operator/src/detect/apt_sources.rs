@@ -1,20 +1,20 @@
-//! The suites that apt's sources name, in both of its forms: sources.list(5).
+//! Reads the suites named in apt's sources, in both formats of sources.list(5).
 
 use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Bytes of the largest file of sources that is read.
+/// Maximum size of a sources file, in bytes.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Suites beside the one they belong to: `trixie-updates`, `buster/updates`.
+/// Suffixes of suites that belong to another one: `trixie-updates`, `buster/updates`.
 const POCKETS: [&str; 6] = ["-updates", "-security", "/updates", "-proposed-updates", "-backports", "-debug"];
 
-/// Every suite that is enabled, without its pocket: `trixie` for `trixie-security`.
+/// Returns every enabled suite, without its pocket: `trixie` for `trixie-security`.
 ///
 /// # Errors
 ///
-/// That a file is there and cannot be read.
+/// Fails if a file exists and cannot be read.
 pub(super) fn suites(root: &Root) -> Result<BTreeSet<String>, RootError> {
     let mut suites = BTreeSet::new();
     let mut files = vec![Path::new("/etc/apt/sources.list").to_owned()];
@@ -35,7 +35,7 @@ pub(super) fn suites(root: &Root) -> Result<BTreeSet<String>, RootError> {
     Ok(suites)
 }
 
-/// `deb [arch=amd64 signed-by=/x] http://… trixie main`.
+/// Parses lines like `deb [arch=amd64 signed-by=/x] http://… trixie main`.
 fn one_line(text: &str) -> Vec<String> {
     let suite = |line: &str| {
         let rest = line.split('#').next()?.trim().strip_prefix("deb")?;
@@ -49,7 +49,7 @@ fn one_line(text: &str) -> Vec<String> {
     text.lines().filter_map(suite).collect()
 }
 
-/// Stanzas with `Types: deb` and `Suites: trixie trixie-updates`, unless `Enabled: no`.
+/// Parses stanzas with `Types: deb` and `Suites: trixie trixie-updates`, unless `Enabled: no`.
 fn deb822(text: &str) -> Vec<String> {
     let text: String = text.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{}\n", l.trim_end())).collect();
     let mut suites = Vec::new();

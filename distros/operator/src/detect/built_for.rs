@@ -1,23 +1,23 @@
-//! What a system is built for, by the ELF header of its shell or another program that most systems have.
+//! Finds a system's architecture from the ELF header of its shell or another common program.
 
 use model::arch::Arch;
 use root::{Root, RootError};
 use std::fmt;
 use std::path::Path;
 
-/// What the programs of a root are built for.
+/// The architecture of a root's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuiltFor {
-    /// An architecture of Kata's.
+    /// An architecture that Kata supports.
     Kata(Arch),
-    /// One that Kata does not have: no record, no package and no verdict is about this system.
+    /// An architecture that Kata does not support: no record, package or verdict applies to the system.
     Foreign(ForeignArch),
-    /// No program tells.
+    /// No program reveals it.
     Unknown,
 }
 
 impl BuiltFor {
-    /// The architecture, where it is one of Kata's.
+    /// Returns the architecture, if Kata supports it.
     pub fn arch(self) -> Option<Arch> {
         match self {
             BuiltFor::Kata(arch) => Some(arch),
@@ -26,7 +26,7 @@ impl BuiltFor {
     }
 }
 
-/// An architecture that Kata does not have, as an ELF header has it.
+/// An architecture that Kata does not support, as stated in an ELF header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignArch {
     is_32_bit: bool,
@@ -54,7 +54,7 @@ impl fmt::Display for ForeignArch {
     }
 }
 
-/// Programs of which most systems have one.
+/// Programs of which most systems have at least one.
 const PROGRAMS: [&str; 9] = [
     "/bin/sh",
     "/usr/bin/env",
@@ -67,11 +67,11 @@ const PROGRAMS: [&str; 9] = [
     "/sbin/apk",
 ];
 
-/// What the root is built for, as the first of its programs that is an ELF file says.
+/// Returns the architecture of the root's first program in the list that is an ELF file.
 ///
 /// # Errors
 ///
-/// That one of them cannot be read, and none of the others tells it.
+/// Fails if a program cannot be read and no other program is an ELF file.
 pub fn built_for(root: &Root) -> Result<BuiltFor, RootError> {
     let mut unreadable = None;
     for program in PROGRAMS {
@@ -87,12 +87,12 @@ pub fn built_for(root: &Root) -> Result<BuiltFor, RootError> {
     unreadable.map_or(Ok(BuiltFor::Unknown), Err)
 }
 
-/// What the first bytes of a file say, where they are those of an ELF file.
+/// Returns the architecture from the first bytes of an ELF file.
 fn of_header(header: &[u8]) -> Option<BuiltFor> {
     let [0x7f, b'E', b'L', b'F', class, data, .., first, second] = <[u8; 20]>::try_from(header).ok()? else {
         return None;
     };
-    // e_ident[EI_CLASS]: 1 is of 32 bits, 2 of 64.
+    // e_ident[EI_CLASS]: 1 for 32 bits, 2 for 64 bits.
     let is_32_bit = match class {
         1 => true,
         2 => false,
@@ -135,7 +135,7 @@ mod tests {
             (1, 1, [40, 0], "32-bit Arm"),
             (2, 1, [2, 1], "64-bit LoongArch"),
             (2, 1, [9, 9], "64-bit machine 2313 of ELF"),
-            // No ELF file has these.
+            // Invalid values of EI_DATA and EI_CLASS.
             (2, 3, [62, 0], "unknown"),
             (0, 1, [62, 0], "unknown"),
         ] {
@@ -149,7 +149,7 @@ mod tests {
                 BuiltFor::Unknown => "unknown".to_owned(),
             };
             assert_eq!(found, expected);
-            // A file that was cut off.
+            // A truncated file.
             std::fs::write(dir.path().join("bin/sh"), &header[..19]).unwrap();
             assert_eq!(built_for(&root).unwrap(), BuiltFor::Unknown);
         }

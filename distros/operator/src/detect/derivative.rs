@@ -1,33 +1,34 @@
-//! Derivatives that keep the os-release of the distro that they are built from, and have a kernel of their own.
+//! Derivatives that keep the os-release of the distro that they are built from, but have their own kernel.
 
 use crate::os_release::OsRelease;
 use root::{Root, RootError};
 use serde::Serialize;
 use std::path::Path;
 
-/// What a system is beside what its os-release says.
+/// A derivative that os-release does not reveal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Derivative {
     /// `Proxmox VE`.
     pub name: &'static str,
-    /// The file that it is known by.
+    /// The file that identifies it.
     pub sign: &'static str,
 }
 
-/// Each with a file that it alone has.
+/// The known derivatives, each with a file that only it has.
 ///
-/// `pveversion` is of the package pve-manager; pi-gen writes `rpi-issue` into every image (export-image/05-finalise).
+/// `pveversion` is part of the package pve-manager; pi-gen writes `rpi-issue` into every image
+/// (export-image/05-finalise).
 const DERIVATIVES: [Derivative; 2] = [
     Derivative { name: "Proxmox VE", sign: "/usr/bin/pveversion" },
     Derivative { name: "Raspberry Pi OS", sign: "/etc/rpi-issue" },
 ];
 
-/// The derivative of Debian that the system is.
+/// Returns the Debian derivative that the system is.
 ///
 /// # Errors
 ///
-/// That a folder on the way to a sign cannot be searched.
+/// Fails if a directory in an identifying file's path cannot be searched.
 pub(super) fn of(root: &Root, os: &OsRelease) -> Result<Option<Derivative>, RootError> {
     if !["debian", "raspbian"].contains(&os.id().as_str()) {
         return Ok(None);

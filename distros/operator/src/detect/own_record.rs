@@ -1,4 +1,4 @@
-//! A record of the admin's that makes a system known which was not found.
+//! Proposes a record that the admin can add so that an unknown system is detected.
 
 use super::{Detection, FoundBy, Platform};
 use crate::os_release::OsRelease;
@@ -9,20 +9,20 @@ use model::package_manager::PackageManager;
 use model::record::Record;
 use root::Root;
 
-/// The record to write, and where; with it the system is found.
+/// A record to write; with it, the system is detected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnRecord {
     /// The file's name in `/etc/kata-osinfo`.
     pub file: String,
-    /// What must be in it, a key a line.
+    /// Its content, one key per line.
     pub lines: Vec<String>,
 }
 
-/// The record that makes the system in `root` known, of which `found` has no release.
+/// Returns the record that lets the system in `root` be detected, after `found` had no release for it.
 ///
-/// Of a distro that has a record it names the release; of a relative's it names what it is built from, and of others the
-/// package manager, which are guesses for the admin to look at: what the release inherits is assumed. `None` where the
-/// system's own names cannot stand in a record, and where it is to borrow none.
+/// For a distro with a record, it adds the release. For a relative's system, it names the release that the system is
+/// built from, and for others the package manager. These are guesses for the admin to check: inherited facts are marked
+/// as assumed. `None` if the system's names are not valid in a record, or if the system may not borrow any record.
 pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option<OwnRecord> {
     if found.refused.is_some() {
         return None;
@@ -55,7 +55,7 @@ pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option
     }
 }
 
-/// What the system's release is to be called in a record; `rolling` where it has neither version nor codename.
+/// Returns the name of the system's release in a record; `rolling` if it has neither version nor codename.
 fn version(os: &OsRelease) -> Option<String> {
     let version = match os.get("VERSION_ID") {
         Some(version) if version.contains("_alpha") => "edge",
@@ -67,13 +67,13 @@ fn version(os: &OsRelease) -> Option<String> {
     (begins && version.len() <= 64 && version.chars().all(is_plain)).then(|| version.to_owned())
 }
 
-/// Whether an `ID` can be a record's name: os-release(5) lets it begin with a digit.
+/// Checks whether an `ID` is a valid record name: os-release(5) allows a leading digit.
 fn is_distro(id: &str) -> bool {
     id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
 }
 
-/// A plain word as a scalar of YAML, between quotes where it would be something else than text.
+/// Formats a plain word as a YAML scalar, with quotes if YAML would not read it as text.
 fn scalar(word: &str) -> String {
     let means_something = ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "unknown"];
     let is_number =
@@ -84,8 +84,8 @@ fn scalar(word: &str) -> String {
     }
 }
 
-/// The release of the parent that the system's platform numbers, as `platform:al8` does, else that of the same major
-/// version, else the latest numbered one.
+/// Returns the parent's release that has the number in `PLATFORM_ID`, such as `platform:al8`, else that of the same
+/// major version, else the latest numbered one.
 fn built_from<'r>(parent: &'r Record, os: &OsRelease, version: &str) -> Option<&'r str> {
     let platform = os.get("PLATFORM_ID").and_then(|id| id.strip_prefix("platform:")).unwrap_or_default();
     let platform = platform.trim_start_matches(|c: char| c.is_ascii_alphabetic());
@@ -96,7 +96,7 @@ fn built_from<'r>(parent: &'r Record, os: &OsRelease, version: &str) -> Option<&
     same.or_else(|| numbered.next_back()).or_else(|| versions().next_back())
 }
 
-/// The package manager whose database is there.
+/// Returns the package manager whose database exists.
 fn manager(root: &Root) -> PackageManager {
     let has = |program: &str| root.which(program).is_ok_and(|found| found.is_some());
     match Format::of(root).ok().flatten() {

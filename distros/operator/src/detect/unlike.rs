@@ -1,10 +1,10 @@
-//! Systems that name a relative, or have its `ID`, and are unlike it in what its record is about.
+//! Systems that name a relative, or have its `ID`, but differ from it in the facts that its record states.
 
 use crate::os_release::OsRelease;
 use root::{Root, RootError};
 use std::path::Path;
 
-/// Systems that are replaced as a whole, by their `ID`: their names, and whose package manager they have.
+/// Image-based systems, which are replaced as a whole: `ID`, name, and the distro whose package manager they have.
 const REPLACED: [(&str, &str, &str); 7] = [
     ("blendos", "blendOS", "Arch"),
     ("chimeraos", "ChimeraOS", "Arch"),
@@ -15,9 +15,9 @@ const REPLACED: [(&str, &str, &str); 7] = [
     ("vanilla", "Vanilla OS", "Debian"),
 ];
 
-/// Programs of systems that are replaced as a whole, whose os-release may be any: what has them, and who says so.
+/// Programs that identify image-based systems with any os-release: path, and a description.
 ///
-/// `midclt` asks the middleware of TrueNAS; frzr and ABRoot deploy images (README.md of ChimeraOS/frzr and
+/// `midclt` is the client of TrueNAS's middleware; frzr and ABRoot deploy images (README.md of ChimeraOS/frzr and
 /// Vanilla-OS/ABRoot).
 const SIGNS: [(&str, &str); 4] = [
     ("/usr/bin/midclt", "TrueNAS is an appliance"),
@@ -26,13 +26,14 @@ const SIGNS: [(&str, &str); 4] = [
     ("/usr/bin/abroot", "what ABRoot deploys is image-based"),
 ];
 
-/// Why no relative's record is the system's; `has_own` where there is a record of its `ID`.
+/// Returns the reason why no relative's record applies to the system; `has_own` if there is a record for its `ID`.
 ///
 /// # Errors
 ///
-/// That a folder on the way to a sign cannot be searched.
+/// Fails if a directory in an identifying file's path cannot be searched.
 pub(super) fn why(root: &Root, os: &OsRelease, has_own: bool) -> Result<Option<String>, RootError> {
-    // It keeps the os-release of the SUSE Linux Micro that its image is built from, and says what it is beside it.
+    // Harvester keeps the os-release of the SUSE Linux Micro that its image is built from, and adds its own name as
+    // `VARIANT`.
     if os.get("VARIANT") == Some("Harvester") {
         let why =
             "Harvester is image-based: its system is replaced as a whole, and no package can be installed into it";

@@ -1,4 +1,4 @@
-//! Instructions to build what a distro does not have.
+//! Instructions for building components that a distro lacks.
 
 mod dependencies;
 
@@ -32,15 +32,15 @@ impl Buildable {
     }
 }
 
-/// How to build a component on a distro and make it known.
+/// Instructions for building a component on a distro and making it known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Instructions {
-    /// What is built.
+    /// The component to build.
     pub component: Buildable,
     /// The version.
     pub version: String,
-    /// Where Kata names that version.
+    /// The file of Kata's that names the version.
     pub source: String,
     /// Packages that the build needs.
     pub dependencies: Vec<String>,
@@ -48,16 +48,16 @@ pub struct Instructions {
     pub commands: Vec<String>,
     /// The record for `/etc/kata-osinfo`.
     pub record: String,
-    /// Where the record goes.
+    /// The path for the record.
     pub record_path: String,
-    /// Whether these very commands have been run on this release, and what was seen.
+    /// The result, if exactly these commands have been run on this release.
     pub exercised: Option<String>,
-    /// What to know before.
+    /// Notes to read before the build.
     pub notes: Vec<String>,
 }
 
 impl Instructions {
-    /// As a shell script with comments; the record goes in by a here-document.
+    /// Returns the instructions as a shell script with comments; the record is written with a here-document.
     pub fn script(&self, release: &str) -> String {
         let mut text = String::from("#!/bin/sh\n");
         let mut comment = |line: String| text += &format!("# {}\n", printable(&line));
@@ -71,7 +71,7 @@ impl Instructions {
         for command in &self.commands {
             text += &format!("{command}\n");
         }
-        // A line that no line of the record is.
+        // The delimiter must not occur as a line of the record.
         let mut end = "RECORD".to_owned();
         while self.record.lines().any(|line| line == end) {
             end.push('_');
@@ -85,10 +85,10 @@ impl Instructions {
     }
 }
 
-/// Where the daemon is installed: in `libexec`, as below Kata's own prefix.
+/// Path where the daemon is installed: in `libexec`, as below Kata's own prefix.
 const DAEMON: &str = "/usr/local/libexec/virtiofsd";
 
-/// How to build a component for a profile on a release.
+/// Returns the instructions for building a component for a profile on a release.
 pub fn instructions(component: Buildable, release: &Release, profile: &Profile) -> Instructions {
     match component {
         Buildable::Virtiofsd => virtiofsd(release, profile),
@@ -96,10 +96,10 @@ pub fn instructions(component: Buildable, release: &Release, profile: &Profile) 
     }
 }
 
-/// The version that Kata builds: `versions.yaml` at the profile's tag, or at the first tag that names a Rust daemon.
+/// Returns the version that Kata builds: `versions.yaml` at the profile's tag, or at the first tag with a Rust daemon.
 fn virtiofsd_version(profile: &Profile) -> (&'static str, &'static str) {
     match profile.virtiofsd.style {
-        // Its 1.3.0 is of 2022; the same options are in 1.13.3.
+        // Its own 1.3.0 is from 2022; 1.13.3 has the same options.
         DaemonStyle::DashO => ("1.13.3", "versions.yaml@3.30.0"),
         DaemonStyle::LongFd => ("1.13.3", "versions.yaml@3.30.0"),
         DaemonStyle::LongSocket => ("1.13.3", "versions.yaml@4.0.0"),
@@ -141,8 +141,8 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
     }
 }
 
-/// `configure` options of Kata's own QEMU that decide what a guest can have; those that only leave things out are not
-/// among them.
+/// `configure` options of Kata's own QEMU that decide on a guest's features; options that only leave things out are not
+/// included.
 ///
 /// `tools/packaging/scripts/configure-hypervisor.sh@4.0.0`.
 const QEMU_OPTIONS: &[&str] = &[
@@ -172,7 +172,7 @@ const QEMU_OPTIONS: &[&str] = &[
 ];
 
 fn qemu(release: &Release, profile: &Profile) -> Instructions {
-    // From 7.2 on Kata carries no patches: tools/packaging/qemu/patches@4.0.0.
+    // Since 7.2 Kata carries no patches: tools/packaging/qemu/patches@4.0.0.
     let (version, source) = match profile.version() {
         tag if tag < KataVersion::new(3, 2, 0) => ("7.2.0", "versions.yaml@3.1.0"),
         tag if tag < KataVersion::new(4, 0, 0) => ("10.2.1", "versions.yaml@3.30.0"),

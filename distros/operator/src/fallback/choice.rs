@@ -1,4 +1,4 @@
-//! Ways that need no build, where no shared filesystem of the distro works.
+//! Alternatives to a build, if no shared filesystem of the distro works.
 
 use super::build::Buildable;
 use super::own_record;
@@ -6,35 +6,36 @@ use crate::configure::{Inputs, knows_no_shared_fs};
 use model::share::Share;
 use serde::Serialize;
 
-/// Where Kata's static release has its own daemon.
+/// The path of the daemon in Kata's static release.
 const DAEMON: &str = "/opt/kata/libexec/virtiofsd";
 
-/// A way that does without a build.
+/// An alternative to a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Choice {
-    /// Which.
+    /// The kind of alternative.
     pub what: ChoiceKind,
-    /// What to do, and what it costs.
+    /// Instructions, with their cost.
     pub text: String,
-    /// A record for `/etc/kata-osinfo`, where one is needed.
+    /// A record for `/etc/kata-osinfo`, if one is needed.
     pub record: Option<String>,
 }
 
-/// Which way it is.
+/// The kinds of alternatives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChoiceKind {
-    /// The daemon of Kata's static release in the place of the distro's.
+    /// The daemon of Kata's static release instead of the distro's.
     KatasVirtiofsd,
     /// No filesystem is shared: containers' files are on block devices.
     NoSharedFs,
 }
 
-/// The choices in the order in which they are tried; `built` is what a build would have to replace.
+/// Returns the alternatives in the order in which they should be tried; `built` lists the components that a build would
+/// replace.
 pub(super) fn choices(inputs: &Inputs<'_>, built: &[Buildable]) -> Vec<Choice> {
     let mut all = Vec::new();
-    // Its daemon helps nobody whose QEMU is at fault.
+    // Another daemon does not help if QEMU is at fault.
     if built == [Buildable::Virtiofsd] {
         let part = format!(
             "fs:\n  - name: {}\n    confidence: documented\n    packages: []\n    path: {DAEMON}\n",

@@ -1,10 +1,10 @@
-//! Records of an admin's own, for what the distro does not package.
+//! Records of the admin's own for components that the distro does not package.
 
 use model::component::Component;
 use model::diagnostic::printable;
 use model::release::Release;
 
-/// A record that states one thing of one release; what it does not state is that of the record below it.
+/// Returns a record with one entry for one release; everything else comes from the record that it is laid over.
 pub(super) fn record(release: &Release, part: &str) -> String {
     let indented: String = part.lines().map(|l| format!("    {l}\n")).collect();
     format!(
@@ -17,17 +17,17 @@ pub(super) fn record(release: &Release, part: &str) -> String {
     )
 }
 
-/// A scalar of YAML: as it is where it is a plain word, else between quotes.
+/// Returns a YAML scalar: unquoted if it is a plain word, otherwise quoted.
 fn scalar(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     match text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
         true => text.to_owned(),
-        // JSON's text is YAML's.
+        // A JSON string is a valid YAML scalar.
         false => serde_json::Value::from(text).to_string(),
     }
 }
 
-/// A record for a component that the distro does not package, with a path to be put right.
+/// Returns a record for a component that the distro does not package, with a path for the admin to correct.
 pub(super) fn of_component(release: &Release, component: Component) -> String {
     let part = match component {
         Component::Kernel => "kernel:\n  confidence: measured\n  packages: []\n  image: /boot/vmlinuz-*\n".to_owned(),

@@ -1,73 +1,73 @@
-//! The entries of an initrd, read as the kernel unpacks it (`init/initramfs.c`).
+//! Reads the entries of an initrd as the kernel unpacks it (`init/initramfs.c`).
 //!
-//! An initrd is `newc` archives one after the other, each of them compressed or not, with zeros between them.
-//! One that is not compressed begins at a multiple of four bytes, and ends with its trailer; what was compressed may hold
-//! several.
-//! Nothing is kept here, and no more is unpacked than the limits allow.
+//! An initrd is a sequence of `newc` archives, each compressed or not, with zeros between them. An uncompressed archive
+//! begins at a multiple of four bytes and ends with its trailer; compressed data may hold several archives. Nothing is
+//! stored here, and no more is unpacked than the limits allow.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// A path's bytes, as the kernel's `PATH_MAX`.
+/// Maximum length of a path in bytes, as the kernel's `PATH_MAX`.
 const NAME: usize = 4096;
-/// Memory for xz's dictionary.
+/// Memory limit for xz's dictionary, in bytes.
 const DICTIONARY: u64 = 128 << 20;
 
 pub(super) const NONE: &str = "expected a newc archive, plain or compressed";
 
-/// What an initrd may have.
+/// Limits on the content of an initrd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InitrdLimits {
-    /// Bytes that it unpacks to.
+    /// Maximum number of unpacked bytes.
     pub bytes: u64,
-    /// Files, folders, links and nodes.
+    /// Maximum number of files, directories, links and nodes.
     pub entries: usize,
 }
 
-/// A file, folder, link or node, before its content.
+/// A file, directory, link or node, without its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitrdEntry {
-    /// Its path as it stands there; what is not UTF-8 becomes U+FFFD.
+    /// The path unchanged, except that bytes that are not UTF-8 become U+FFFD.
     pub name: String,
-    /// Its type and permissions, as `stat` has them.
+    /// Type and permissions, as in `stat`.
     pub mode: u32,
-    /// How many names the file has.
+    /// The number of hard links.
     pub links: u32,
-    /// Which file of its archive it is: the device's numbers and the inode's, which all names of a file share.
+    /// Identifies the file within its archive: the device's numbers and the inode's, which all names of a file share.
     pub file: [u32; 3],
-    /// Which archive it is in, counted from 0; names in different archives are different files.
+    /// Index of the archive, from 0; names in different archives are different files.
     pub archive: usize,
 }
 
-/// Takes an entry and its content, of which it may leave any part.
+/// Receives an entry and its content, and need not read all of it.
 pub type Visit<'v> = &'v mut dyn FnMut(&InitrdEntry, &mut dyn Read) -> io::Result<()>;
 
-/// Why an initrd was not read to its end.
+/// The reason why an initrd was not read to its end.
 #[derive(Debug, thiserror::Error)]
 #[error("the archive at byte {at}: {cause}")]
 pub struct InitrdError {
-    /// Where the archive, or what stands in the place of one, begins.
+    /// Offset of the archive, or of the data found in its place.
     pub at: u64,
-    /// Why.
+    /// The reason.
     pub cause: InitrdErrorKind,
 }
 
-/// What is the matter with an archive.
+/// A defect of an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum InitrdErrorKind {
-    /// It is compressed in a way that the kernel knows and this program does not.
+    /// The compression is known to the kernel but not supported here.
     #[error("it is compressed by {0}, which is not read here")]
     Foreign(&'static str),
-    /// It is no archive, or cut short, or unpacks to too much; or the visitor failed.
+    /// The data are not an archive, truncated, or unpack to too much; or the visitor failed.
     #[error("{0}")]
     Broken(#[from] io::Error),
 }
 
-/// Reads all entries in their order, and has each visited; gives how many archives there are, of which several that were
-/// compressed together count as one.
+/// Reads all entries in order and passes each to `visit`. Returns the number of archives; several that were compressed
+/// together count as one.
 ///
 /// # Errors
 ///
-/// What is no such archive, is cut short, is compressed by something else than gzip, xz or zstd, or is beyond the limits.
+/// Fails for data that are not such an archive, truncated, compressed by anything but gzip, xz or zstd, or beyond the
+/// limits.
 pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> Result<usize, InitrdError> {
     let mut whole = Counted { from: file, at: 0 };
     let mut walk = Walk { limits, left: limits, archive: 0, visit };
@@ -85,13 +85,13 @@ pub fn read(file: &mut dyn BufRead, limits: InitrdLimits, visit: Visit<'_>) -> R
     }
 }
 
-/// One archive that is not compressed, or what was compressed together.
+/// Reads one uncompressed archive, or one piece of compressed data.
 fn piece(whole: &mut Counted<&mut dyn BufRead>, walk: &mut Walk<'_>) -> Result<(), InitrdErrorKind> {
     if whole.at.is_multiple_of(4) && whole.fill_buf()?.first() == Some(&b'0') {
         archive(whole, Ends::AtTrailer, walk)?;
         return Ok(());
     }
-    // A buffer may end anywhere, so the first bytes are read and put before the rest.
+    // The buffer may end anywhere, so the first bytes are read and then put back before the rest.
     let mut magic = Vec::with_capacity(6);
     Read::take(&mut *whole, 6).read_to_end(&mut magic)?;
     let input = Joined { first: magic.as_slice(), rest: whole };
@@ -129,8 +129,8 @@ fn archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -
         if !matches!(&head[..6], b"070701" | b"070702") {
             return Err(io::Error::other(NONE));
         }
-        // Thirteen numbers of eight digits: inode, mode, user, group, links, time, size, device, its own device, length of the
-        // name, checksum.
+        // Thirteen numbers of eight digits: inode, mode, user, group, links, time, size, device's two numbers, the
+        // node's own two, length of the name, checksum.
         let field = |number: usize| {
             let at = 6 + 8 * number;
             let text = str::from_utf8(&head[at..at + 8]).ok();
@@ -165,7 +165,7 @@ fn archive<R: BufRead>(from: &mut Counted<R>, ends: Ends, walk: &mut Walk<'_>) -
     }
 }
 
-/// Goes on to what is no zero; whether there is any.
+/// Skips zeros; returns whether any data follow.
 fn skip_zeros<R: BufRead>(from: &mut Counted<R>, walk: &mut Walk<'_>) -> io::Result<bool> {
     loop {
         let begin = from.fill_buf()?;
@@ -178,19 +178,19 @@ fn skip_zeros<R: BufRead>(from: &mut Counted<R>, walk: &mut Walk<'_>) -> io::Res
     }
 }
 
-/// Goes on to the next multiple of four.
+/// Skips to the next multiple of four bytes.
 fn skip_padding<R: Read>(from: &mut Counted<R>, padding: &mut Vec<u8>) -> io::Result<()> {
     let count = from.at.next_multiple_of(4) - from.at;
     padding.clear();
-    // The last one may be missing.
+    // The last padding may be missing.
     Read::take(from, count).read_to_end(padding)?;
     Ok(())
 }
 
-/// How far an initrd has been read.
+/// The state of reading an initrd.
 struct Walk<'v> {
     limits: InitrdLimits,
-    /// What may still be read.
+    /// The remaining limits.
     left: InitrdLimits,
     archive: usize,
     visit: Visit<'v>,
@@ -211,16 +211,16 @@ impl Walk<'_> {
     }
 }
 
-/// Where an archive ends.
+/// The end of an archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ends {
-    /// After its trailer: another one may follow.
+    /// After its trailer: another archive may follow.
     AtTrailer,
-    /// With its last byte: it was decompressed.
+    /// With its last byte, for decompressed data.
     WithItsBytes,
 }
 
-/// A reader that knows where it is.
+/// A reader that counts its position.
 struct Counted<R> {
     from: R,
     at: u64,
@@ -245,7 +245,7 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-/// Bytes that were read already, and those that follow them.
+/// Bytes that were already read, followed by the rest.
 struct Joined<'a, R> {
     first: &'a [u8],
     rest: &'a mut R,

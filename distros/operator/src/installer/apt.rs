@@ -1,4 +1,4 @@
-//! apt-get, whose options have the same meaning since Debian 8.
+//! apt-get, whose options used here have had the same meaning since Debian 8.
 
 use super::failure::{self, FailureSigns};
 use super::program::InstallerProgram;
@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The answers to all questions: keep changed configuration, remove nothing, bring no recommendations.
+/// The answers to all questions: keep changed configuration files, remove no package, install no recommended packages.
 ///
-/// What is qualified is a component with its dependencies, without what it recommends.
+/// Verdicts are about a component with its dependencies, without its recommendations.
 const QUIETLY: [&str; 10] = [
     "--quiet=2",
     "--yes",
@@ -30,7 +30,8 @@ const QUIETLY: [&str; 10] = [
     "Dpkg::Options::=--force-confold",
 ];
 
-/// Keys of the root's configuration that say where packages come from and which are taken; a `*` is any one part.
+/// Keys of the root's configuration that define the sources and the selection of packages; a `*` stands for one
+/// component.
 const DATA: [&str; 11] = [
     "acquire::check-valid-until",
     "acquire::forceipv4",
@@ -45,11 +46,11 @@ const DATA: [&str; 11] = [
     "apt::default-release",
 ];
 
-/// Bytes of the root's configuration that are read, and the time it is given.
+/// Maximum size of a configuration file of the root, in bytes, and time limit of apt-config.
 const MAX_BYTES: u64 = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// The program.
+/// The implementation for apt.
 pub(super) struct AptInstaller;
 
 impl InstallerProgram for AptInstaller {
@@ -69,20 +70,20 @@ impl InstallerProgram for AptInstaller {
         Some("apt-get update")
     }
 
-    /// Settings in place of the machine's and of the root's, whose hooks, solvers, planners and helpers are commands:
-    /// what is data in the root's, and nothing of the machine's.
+    /// Makes settings that replace the machine's and the root's, because hooks, solvers, planners and helpers are
+    /// commands: they contain the root's data, and nothing of the machine's.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
-        // Its folder is there, for apt to find nothing in it.
+        // The directory exists, so that apt finds it empty.
         let none = settings::seen("none");
         let empty = format!("Dir::Etc::parts \"{none}.d\";\nDir::Etc::main \"{none}\";\n");
-        // These would run a program of the machine in the name of a source of the root.
+        // These methods would run a program of the machine on behalf of a source of the root.
         let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
         let data: String = data_of(root)?.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
         let own = OwnSettings::default().and("none.d/nothing", "").and("apt.conf", &format!("{empty}{ways}{data}"));
         Ok(Some(own.named_by("APT_CONFIG", "apt.conf")))
     }
 
-    /// apt of the machine on the files of another root, and dpkg with it.
+    /// Returns the options to run the machine's apt and dpkg on another root.
     fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
         let options = [
             format!("Dir={at}"),
@@ -103,7 +104,7 @@ impl InstallerProgram for AptInstaller {
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
         if refresh {
-            // An index that cannot be fetched is an error, not a warning beside an old one.
+            // An index that cannot be fetched is an error, not a warning with the old index still in use.
             steps.push(chosen.fetching(root, &["--quiet=2", "-o", "APT::Update::Error-Mode=any", "update"]));
         }
         let mut arguments = QUIETLY.to_vec();
@@ -128,8 +129,8 @@ impl InstallerProgram for AptInstaller {
         Some(chosen.invocation(root, &arguments))
     }
 
-    /// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
-    /// `distros/cli/tests/debian.rs`.
+    /// Parses `Inst NAME [OLD] (NEW SUITE [ARCH])` and `Remv NAME [OLD]`: the output of simulations by apt 2.2 of
+    /// Debian 11 to that of sid, according to `distros/cli/tests/debian.rs`.
     fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         if !finished.is_ok() {
             return None;
@@ -155,9 +156,9 @@ impl InstallerProgram for AptInstaller {
     }
 }
 
-/// The root's settings that are data, as this machine's apt-config reads them: in a sandbox, from copies.
+/// Returns the root's settings that are data, as read by this machine's apt-config: in a sandbox, from copies.
 ///
-/// The form that it is told to print them in is one that apt-config of apt 2.6 knows.
+/// The output format requested here is supported by apt-config of apt 2.6.
 fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
     let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
     let (parts, main) = (settings::seen("parts"), settings::seen("apt.conf"));
@@ -168,7 +169,7 @@ fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
             continue;
         }
         let text = root.read_text(&file, MAX_BYTES).map_err(io::Error::other)?;
-        // A file that names others reads on this machine.
+        // An `#include` would read files of this machine.
         if text.lines().any(|line| line.trim_start().starts_with("#include")) {
             continue;
         }
@@ -180,7 +181,7 @@ fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
         return Ok(Vec::new());
     }
     let read = format!("Dir::Etc::parts \"{parts}\";\nDir::Etc::main \"{main}\";\n");
-    // Without a list of architectures it would ask what the root calls its dpkg.
+    // Without a list of architectures, apt-config would run the program that the root names as its dpkg.
     let arguments = ["-o", "APT::Architectures::=all", "dump", "--no-empty", "--format", "%F %v%n"];
     let mut invocation = Invocation::new(&program, &arguments);
     let copies = copies.and("read", &read).and("parts/nothing", "").named_by("APT_CONFIG", "read");
@@ -246,7 +247,7 @@ Acquire::https::Proxy "x\u{1}y";
             assert!(written.contains(kept), "{kept}: {written}");
         }
         assert!(!written.contains("evil") && !written.contains("\"8\""), "{written}");
-        // One that apt does not understand: it would take none of them.
+        // A file that apt cannot parse is an error: it would ignore all settings.
         std::fs::write(parts.join("70z"), "Broken {{ \"\n").unwrap();
         let error = AptInstaller.own_settings(&Root::new(dir.path()).unwrap()).err().unwrap().to_string();
         assert!(error.contains("cannot be read") && error.contains("70z"), "{error}");

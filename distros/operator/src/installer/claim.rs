@@ -1,8 +1,7 @@
-//! One at a time: package managers in sandboxes do not see each other's processes.
+//! Ensures one installation at a time, because package managers in sandboxes do not see each other's processes.
 //!
-//! dnf and zypper know a lock by the number of the process that holds it, and in a process namespace of its own each has
-//! the same number.
-//! So it is looked from here who works on a root, and what this program runs there holds a lock of its own, too.
+//! dnf and zypper identify the holder of a lock by its process number, which is the same in every sandbox's process
+//! namespace. So the holder is checked from outside, and this program's own runs hold an additional lock.
 
 use super::{Failure, FailureKind, InstallerChoice};
 use root::{Root, RootError};
@@ -12,18 +11,19 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Bytes of a file that holds a number.
+/// Maximum size of a file that holds a process number, in bytes.
 const MAX_NUMBER: u64 = 32;
 
-/// The first process of every sandbox and the program in it: what they leave behind says nothing.
+/// Numbers of the first process in every sandbox and of the program in it: if left behind, they are meaningless.
 const OF_SANDBOXES: [u32; 2] = [1, 2];
 
-/// A root that nobody else's sandbox works on, for as long as this lives.
+/// An exclusive lock on a root, for as long as the value lives.
 #[derive(Debug)]
 pub(super) struct ClaimedRoot(OwnedFd);
 
 impl Drop for ClaimedRoot {
-    /// Said and not only closed: a process that another thread has just forked may still have it open.
+    /// Unlocks explicitly instead of only closing the descriptor: a process just forked by another thread may still
+    /// have it open.
     fn drop(&mut self) {
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
@@ -50,7 +50,7 @@ pub(super) fn claim(chosen: &InstallerChoice, root: &Root) -> Result<ClaimedRoot
     }
 }
 
-/// The process that works on the root by such a file, if it still runs.
+/// Returns the process that works on the root according to this file, if that process still runs.
 fn holder(root: &Root, file: &Path) -> Result<Option<u32>, RootError> {
     let text = match root.read_text(file, MAX_NUMBER) {
         Err(error) if error.is_missing() => return Ok(None),

@@ -12,13 +12,14 @@ use root::{Root, RootError};
 use std::io;
 use std::path::Path;
 
-/// No weak dependencies, because what is qualified is a component with its dependencies; a lock is waited for outside.
+/// No weak dependencies, because verdicts are about a component with its dependencies; waiting for a lock is done by
+/// the caller.
 ///
-/// Settings, which both versions have: dnf5 has no option `--color` any more and refuses what it does not know.
+/// These are settings, which both versions have: dnf5 has dropped the option `--color` and refuses unknown options.
 pub const QUIETLY: [&str; 3] =
     ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--setopt=color=never"];
 
-/// Keys of the root's `[main]` that say how packages are fetched, chosen and verified.
+/// Keys of the root's `[main]` that define how packages are fetched, selected and verified.
 const DATA: [&str; 25] = [
     "best",
     "exclude",
@@ -49,10 +50,10 @@ const DATA: [&str; 25] = [
 
 const CONFIGURATION: &str = "dnf.conf";
 
-/// Has it take what it has fetched, however old.
+/// Makes dnf use its cached metadata and packages, however old.
 const CACHED: &str = "--cacheonly";
 
-/// The program.
+/// The implementation for dnf.
 pub(super) struct DnfInstaller;
 
 impl InstallerProgram for DnfInstaller {
@@ -64,7 +65,7 @@ impl InstallerProgram for DnfInstaller {
         PackageManager::Dnf
     }
 
-    /// The root's data, and where its database is.
+    /// Makes settings with the root's data and the path of its database.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
         let mut text = "[main]\nplugins=0\n".to_owned();
         for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf"))? {
@@ -75,7 +76,7 @@ impl InstallerProgram for DnfInstaller {
         Ok(Some(settings::rpm_database(root)?.and(CONFIGURATION, &text)))
     }
 
-    /// dnf of the machine on another root, with that root's repositories.
+    /// Returns the options to run the machine's dnf on another root, with that root's repositories.
     fn outside_options(&self, root: &Root, at: &str) -> Vec<String> {
         let mut options = of_root(root, at);
         options.push(format!("--config={}", settings::seen(CONFIGURATION)));
@@ -123,23 +124,23 @@ impl InstallerProgram for DnfInstaller {
         false
     }
 
-    /// To look whether an index is still the same, in libdnf.
+    /// libdnf writes there to check whether an index is still the same.
     fn writes_temporary(&self) -> bool {
         true
     }
 
-    /// The lock files of version 4; version 5 has none.
+    /// Returns the lock files of version 4; version 5 has none.
     fn number_files(&self) -> &'static [&'static str] {
         &["/var/lib/dnf/rpmdb_lock.pid", "/var/cache/dnf/download_lock.pid", "/var/cache/dnf/metadata_lock.pid"]
     }
 
-    /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
+    /// Parses the transaction table: sections with lines of name, architecture, version, repository, size.
     ///
-    /// dnf 4.14 of Debian 12 prints it so in the tests of the installers; dnf5's, whose last head ends with a colon, was
-    /// only read: no dnf5 was run.
+    /// This is the output of dnf 4.14 of Debian 12 in the tests of the installers. The format of dnf5, whose last
+    /// heading ends with a colon, is not tested: no dnf5 was run.
     fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
-        // An answer of no to its question ends it with 1.
+        // Answering its question with no makes dnf exit with 1.
         let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
         let refused = said("Operation aborted");
         if !nothing && !refused {
@@ -147,7 +148,7 @@ impl InstallerProgram for DnfInstaller {
         }
         let mut found = Vec::new();
         let mut action = None;
-        // A long name stands on a line of its own.
+        // A long name has a line of its own.
         let mut name: Option<String> = None;
         for line in finished.stdout.lines() {
             if line == "Transaction Summary" || line.starts_with("Transaction Summary:") {
@@ -183,12 +184,13 @@ impl InstallerProgram for DnfInstaller {
     }
 }
 
-/// The options for a root that is seen at a path.
+/// Returns the options for a root that the program sees at `at`.
 pub(super) fn of_root(root: &Root, at: &str) -> Vec<String> {
     let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
-    // Plugins are programs, and the root's configuration says where they are: ours is read in its place.
+    // Plugins are programs, and the root's configuration names their directories: kata-osinfo's configuration replaces
+    // it.
     options.push("--noplugins".to_owned());
-    // Repositories' addresses hold it; without, dnf looks for a package that tells it.
+    // Repository addresses contain the version; without this option, dnf looks for a package that provides it.
     let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
     options.extend(version.map(|v| format!("--releasever={v}")));
     options
@@ -203,7 +205,7 @@ fn arguments<'a>(wanted: &'a InstallRequest, repositories: &'a [String], answers
     all
 }
 
-/// Repositories are enabled for this command alone.
+/// Enables repositories for this command only.
 fn repositories(wanted: &InstallRequest) -> Vec<String> {
     wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect()
 }

@@ -1,7 +1,7 @@
-//! Why a package manager failed, read from what it says in the C locale.
+//! Determines why a package manager failed, from its output in the C locale.
 //!
-//! What is read of a program stands in one module, with the versions that it was read from. Whoever runs one asks here,
-//! an installer for a kind of failure, and who makes images for what is named as well.
+//! Each program's messages are listed in one module, with the versions they come from. Callers that run an installer
+//! get a kind of failure; those that make images also get the names in the message.
 
 mod apk;
 mod apt;
@@ -21,7 +21,7 @@ use crate::process::{ProcessError, ProcessOutput, ending};
 use model::diagnostic::printable;
 use serde::Serialize;
 
-/// Kinds of failures, each with something else to do about it.
+/// Kinds of failures, each with its own remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
@@ -35,16 +35,16 @@ pub enum FailureKind {
     Locked,
     /// A disk is full.
     DiskFull,
-    /// The package cannot be installed beside what is there.
+    /// The package conflicts with installed packages.
     Conflict,
-    /// It did not end by the deadline.
+    /// The installer did not end by the deadline.
     Deadline,
-    /// Something else.
+    /// Any other failure.
     Other,
 }
 
 impl FailureKind {
-    /// What to do.
+    /// Returns the remedy.
     pub fn hint(self) -> &'static str {
         match self {
             FailureKind::MissingPackage => {
@@ -63,57 +63,57 @@ impl FailureKind {
     }
 }
 
-/// That an installer failed, and why.
+/// A failure of an installer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// The kind.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// What it said last.
+    /// The last lines of output.
     pub message: String,
 }
 
-/// Why a program failed, with what it names.
+/// The reason why a program failed, with the names in its message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureReason {
     /// No repository has such a package.
     MissingPackage {
-        /// Its name, where it is told.
+        /// The package's name, if the message has it.
         package: Option<String>,
     },
-    /// A mirror answers and lacks an index that is asked of it.
+    /// A mirror answers, but lacks a requested index.
     MissingIndex {
         /// `suite trixie-updates`, `repository crb`.
         what: String,
     },
-    /// A signed index is past its own end.
+    /// A signed index has expired.
     Expired {
-        /// `sid`, or the index's address where the suite is not known.
+        /// The suite, such as `sid`, or the index's address if the suite is unknown.
         suite: String,
     },
     /// A repository does not answer.
     Unreachable {
-        /// The line that says so.
+        /// The line of output that says so.
         detail: String,
     },
     /// A repository cannot be read.
     Unreadable,
     /// A checksum or signature is wrong or missing.
     Untrusted {
-        /// The telling line, and which key or repository it is about.
+        /// The decisive line, and the key or repository concerned.
         detail: String,
     },
     /// Another program holds the package database.
     Locked,
     /// A disk is full.
     DiskFull,
-    /// The package cannot be installed beside what is there.
+    /// The package conflicts with installed packages.
     Conflict,
-    /// Something else.
+    /// Any other failure.
     Other,
 }
 
-/// Why a package manager failed, by the lines that it and the programs behind it have printed.
+/// Determines why a package manager failed, from the output lines of the package manager and the programs it runs.
 pub fn failure_reason(installer: Installer, lines: &[String]) -> FailureReason {
     let signs = installer.program().signs();
     let kind = signs.by_words(&lines.join("\n"));
@@ -132,21 +132,22 @@ pub fn failure_reason(installer: Installer, lines: &[String]) -> FailureReason {
     }
 }
 
-/// The signs by which one program's failures are known.
+/// The signs that identify one program's failures.
 pub(super) struct FailureSigns {
-    /// Exit codes that say it.
+    /// Exit codes that identify a failure.
     codes: &'static [(i32, FailureKind)],
-    /// Else parts of messages, in lower case; the most telling kind first, because a full disk also breaks repositories.
+    /// Otherwise parts of messages, in lower case; the most specific kind first, because a full disk also breaks
+    /// repositories.
     words: &'static [(FailureKind, &'static [&'static str])],
-    /// The package that a line says is missing.
+    /// Extracts the missing package from a line.
     package: fn(&str) -> Option<&str>,
-    /// What is not trusted, by all lines and the first that says so.
+    /// Describes the untrusted item, from all lines and the first line of this kind.
     untrusted: fn(&[String], &str) -> String,
-    /// What is wrong with a repository, likewise.
+    /// Describes the problem with a repository, from the same arguments.
     repository: fn(&[String], &str) -> FailureReason,
 }
 
-/// Signs of a program of which nothing is known.
+/// Signs of a program whose failures are not known.
 pub(super) const NOTHING_KNOWN: FailureSigns = FailureSigns {
     codes: &[],
     words: &[],
@@ -156,20 +157,20 @@ pub(super) const NOTHING_KNOWN: FailureSigns = FailureSigns {
 };
 
 impl FailureSigns {
-    /// The kind that is known by what was said.
+    /// Returns the kind identified by parts of messages.
     fn by_words(&self, said: &str) -> FailureKind {
         let said = said.to_lowercase();
         let known = self.words.iter().find(|(_, words)| words.iter().any(|word| said.contains(word)));
         known.map_or(FailureKind::Other, |(kind, _)| *kind)
     }
 
-    /// The first line of a kind.
+    /// Returns the first line of a kind.
     fn first<'l>(&self, kind: FailureKind, lines: &'l [String]) -> &'l str {
         lines.iter().find(|line| self.by_words(line) == kind).map_or("", String::as_str)
     }
 }
 
-/// Parts of the lines in which package managers name the packages of a conflict, in lower case.
+/// Parts of lines, in lower case, in which package managers name the packages of a conflict.
 const CONFLICTING: [&str; 8] = [
     "conflicts:",
     "breaks:",
@@ -181,7 +182,7 @@ const CONFLICTING: [&str; 8] = [
     "breaks dependency",
 ];
 
-/// How many of them are told; each package of a long list has its own.
+/// Maximum number of such lines in a message, because a long list has one line per package.
 const TOLD: usize = 3;
 
 fn conflicting(finished: &ProcessOutput) -> impl Iterator<Item = String> {
@@ -194,14 +195,14 @@ fn conflicting(finished: &ProcessOutput) -> impl Iterator<Item = String> {
 }
 
 impl Failure {
-    /// Reads why an installer failed.
+    /// Determines why an installer failed.
     pub(super) fn of(installer: Installer, finished: &ProcessOutput) -> Failure {
         let signs = installer.program().signs();
         let by_code = signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
         let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));
         let kind = by_code.unwrap_or_else(by_words);
         let last = finished.last_words();
-        // The last words are of the conflict; which packages it is between was said before.
+        // The last lines report the conflict, but its packages are named in earlier lines.
         let mut words: Vec<String> = match kind {
             FailureKind::Conflict => conflicting(finished).filter(|line| !last.contains(line)).take(TOLD).collect(),
             _ => Vec::new(),
@@ -210,7 +211,7 @@ impl Failure {
         Failure { kind, message: format!("{} ended with {}: {}", installer.name(), ending(finished), words.join("; ")) }
     }
 
-    /// That it did not run to its end.
+    /// Converts the failure of a process that did not run to its end.
     pub(super) fn of_process(error: &ProcessError) -> Failure {
         let kind = match error {
             ProcessError::Deadline { .. } => FailureKind::Deadline,

@@ -1,4 +1,4 @@
-//! Installers that are recognised and not run: their commands, as their manuals have them.
+//! Installers that are recognised but not run: their commands according to their manuals.
 
 use super::dnf;
 use super::failure::{self, FailureSigns, NOTHING_KNOWN};
@@ -8,26 +8,26 @@ use crate::process::Invocation;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 
-/// A program that is recognised and not run.
+/// A program that is recognised but not run.
 pub(super) struct ToldInstaller {
     name: &'static str,
     file_name: &'static str,
     manager: PackageManager,
-    /// Its options to work on another root.
+    /// Options to work on another root.
     outside: fn(&Root, &str) -> Vec<String>,
-    /// What has it fetch its package lists, where it does not see to them itself.
+    /// Arguments to fetch package lists, if the program does not fetch them itself.
     refreshing: Option<&'static [&'static str]>,
-    /// The arguments before the names of packages; a system that comes as an image has none.
+    /// Arguments before the package names; empty for an image-based system.
     verb: &'static [&'static str],
-    /// Before that, where it takes `--enablerepo`.
+    /// Arguments before `verb`, if the program supports `--enablerepo`.
     enabling: Option<&'static [&'static str]>,
-    /// The option before each name.
+    /// Prefix of each package name.
     within: &'static str,
-    /// Nothing where nobody runs it.
+    /// Signs of failures; none for a program that is never run.
     signs: &'static FailureSigns,
 }
 
-/// What most of them have in common.
+/// Values that most of these programs share.
 const PLAIN: ToldInstaller = ToldInstaller {
     name: "none",
     file_name: "none",
@@ -65,14 +65,14 @@ pub(super) static TDNF: ToldInstaller = ToldInstaller {
     file_name: "tdnf",
     manager: PackageManager::Tdnf,
     outside: |_, at| vec![format!("--installroot={at}")],
-    // An image of Azure Linux has none.
+    // Images of Azure Linux have no package lists.
     refreshing: Some(&["makecache"]),
     enabling: Some(&["--assumeyes"]),
     verb: &["install"],
     ..PLAIN
 };
 
-/// Images of Alpine are made with it.
+/// Images of Alpine are made with apk.
 pub(super) static APK: ToldInstaller = ToldInstaller {
     name: "apk",
     file_name: "apk",
@@ -93,7 +93,7 @@ pub(super) static EMERGE: ToldInstaller = ToldInstaller {
     ..PLAIN
 };
 
-/// It takes effect with the next boot.
+/// Changes take effect with the next boot.
 pub(super) static RPM_OSTREE: ToldInstaller = ToldInstaller {
     name: "rpm-ostree",
     file_name: "rpm-ostree",
@@ -110,7 +110,7 @@ pub(super) static TRANSACTIONAL_UPDATE: ToldInstaller = ToldInstaller {
     ..PLAIN
 };
 
-/// It has packages as attributes of a channel.
+/// Packages are attributes of a channel.
 pub(super) static NIX: ToldInstaller = ToldInstaller {
     name: "nix",
     file_name: "nix-env",
@@ -120,7 +120,7 @@ pub(super) static NIX: ToldInstaller = ToldInstaller {
     ..PLAIN
 };
 
-/// Its plan is refused.
+/// A plan for it is refused.
 pub(super) static IMAGE_BASED: ToldInstaller = PLAIN;
 
 impl InstallerProgram for ToldInstaller {

@@ -13,7 +13,7 @@ use std::path::Path;
 
 const CONFIGURATION: &str = "pacman.conf";
 
-/// Keys of the root's `[options]` that say which packages are taken and how they are verified.
+/// Keys of the root's `[options]` that define the selection and verification of packages.
 const DATA: [&str; 13] = [
     "Architecture",
     "CheckSpace",
@@ -29,10 +29,10 @@ const DATA: [&str; 13] = [
     "SigLevel",
     "UseSyslog",
 ];
-/// The same of a repository.
+/// The same for a repository's section.
 const OF_REPOSITORY: [&str; 4] = ["CacheServer", "Server", "SigLevel", "Usage"];
 
-/// The program.
+/// The implementation for pacman.
 pub(super) struct PacmanInstaller;
 
 impl InstallerProgram for PacmanInstaller {
@@ -48,7 +48,8 @@ impl InstallerProgram for PacmanInstaller {
         Some("pacman --sync --refresh")
     }
 
-    /// The root's configuration without what it would run to fetch, and without files of this machine.
+    /// Makes settings from the root's configuration, without programs that would be run to fetch, and without files of
+    /// this machine.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
         let mut text = String::new();
         let mut last = String::new();
@@ -69,9 +70,9 @@ impl InstallerProgram for PacmanInstaller {
         Ok(Some(OwnSettings::default().and(CONFIGURATION, &text)))
     }
 
-    /// pacman of the machine on another root, with that root's repositories and keys.
+    /// Returns the options to run the machine's pacman on another root, with that root's repositories and keys.
     ///
-    /// Hooks that packages of the root bring run inside of it, as their install scripts do.
+    /// Hooks from the root's packages run inside the root, as their install scripts do.
     fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
         let mut options: Vec<String> = [
             ("--root", ""),
@@ -96,7 +97,7 @@ impl InstallerProgram for PacmanInstaller {
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError> {
         let mut steps = Vec::new();
-        // New databases with old packages is what Arch does not support: they are fetched only where there are none.
+        // Arch does not support new databases with old packages: databases are only fetched if there are none.
         if refresh && !has_databases(root)? {
             steps.push(chosen.fetching(root, &["--sync", "--refresh"]));
         }
@@ -121,15 +122,15 @@ impl InstallerProgram for PacmanInstaller {
         Some(chosen.invocation(root, &arguments))
     }
 
-    /// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are
-    /// there in another version.
+    /// Parses `NAME VERSION`, the output of pacman 6.0 of Debian 12 in the tests of the installers; it does not reveal
+    /// whether another version is installed.
     fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         if !finished.is_ok() {
             return None;
         }
         let one = |line: &str| {
             let (package, version) = line.split_once(' ')?;
-            // Messages have more words.
+            // Lines with more words are messages.
             let plain = !version.contains(' ') && !package.ends_with(':');
             plain.then(|| PackageChange::of(PackageAction::Install, package, version))
         };
@@ -141,11 +142,11 @@ impl InstallerProgram for PacmanInstaller {
     }
 }
 
-/// Section, key and value of each line of the root's configuration, with the files that it includes.
+/// Returns section, key and value of each line of the root's configuration, including the files it includes.
 ///
 /// # Errors
 ///
-/// That one of them is there and cannot be read.
+/// Fails if one of the files exists and cannot be read.
 pub fn whole_settings(root: &Root) -> io::Result<Vec<(String, String, String)>> {
     let mut all = Vec::new();
     for (section, key, value) in settings::ini(root, Path::new("/etc/pacman.conf"))? {

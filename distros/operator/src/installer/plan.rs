@@ -1,4 +1,4 @@
-//! The packages to install, and what an installer would do for them.
+//! The packages to install, and the actions of an installer for them.
 
 use super::{Installer, InstallerLocation};
 use crate::packages::Installed;
@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The packages to install.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstallRequest {
-    /// Packages by name.
+    /// Package names.
     pub packages: Vec<PackageName>,
     /// Repositories to enable for them.
     pub repositories: Vec<String>,
@@ -18,58 +18,58 @@ pub struct InstallRequest {
     pub modules: Vec<String>,
 }
 
-/// What an installer would do.
+/// The actions of an installer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct InstallPlan {
     /// The installer's name.
     pub installer: Installer,
-    /// Whether it is run here; else its commands are told only.
+    /// Whether the installer is run here; otherwise its commands are only reported.
     pub exercised: bool,
-    /// Where it runs.
+    /// The place where it runs.
     pub place: InstallerLocation,
-    /// What was asked for.
+    /// The requested packages.
     pub packages: Vec<PackageName>,
-    /// Of these, what is there already.
+    /// Requested packages that are already installed.
     pub already: Vec<Installed>,
     /// Repositories and modules that are enabled first.
     pub enables: Vec<String>,
     /// The commands, in order.
     pub commands: Vec<Vec<String>>,
-    /// The same for a shell, with variables and `chroot`.
+    /// The commands as shell lines, with variables and `chroot`.
     pub shell: Vec<String>,
-    /// Whether they run in a sandbox: by hand they would run as this machine's root, or not at all, because paths are those
-    /// in the sandbox.
+    /// Whether the commands run in a sandbox. Run by hand, they would run as this machine's root, or fail, because
+    /// their paths are those in the sandbox.
     pub guarded: bool,
-    /// Every package that would be changed; `None` where no simulation could tell.
+    /// Every package that would be changed; `None` if no simulation revealed them.
     pub changes: Option<Vec<PackageChange>>,
 }
 
 /// One package that an installer would change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PackageChange {
-    /// What would happen to it.
+    /// The change.
     pub action: PackageAction,
     /// Its name.
     pub package: PackageName,
-    /// The new version, or the one that would go.
+    /// The new version, or the removed one.
     pub version: PackageVersion,
 }
 
-/// What would happen to a package.
+/// The change to a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PackageAction {
-    /// It is new.
+    /// The package is new.
     Install,
-    /// Its version changes.
+    /// The package's version changes.
     Upgrade,
-    /// It goes.
+    /// The package is removed.
     Remove,
 }
 
 impl PackageChange {
-    /// What a simulation tells of a package; `None` where that is no name or no version, so that the answer was not
+    /// Builds a change from a simulation's output; `None` if the name or version is invalid, so that the output was not
     /// understood.
     pub(super) fn of(action: PackageAction, package: &str, version: &str) -> Option<PackageChange> {
         Some(PackageChange { action, package: package.parse().ok()?, version: version.parse().ok()? })
@@ -77,7 +77,7 @@ impl PackageChange {
 }
 
 impl InstallPlan {
-    /// The plan for people.
+    /// Formats the plan for people.
     pub fn told(&self) -> String {
         let mut out = String::new();
         for package in &self.already {
@@ -88,7 +88,7 @@ impl InstallPlan {
         }
         match self.guarded {
             false => self.shell.iter().for_each(|line| out += &format!("runs {line}\n")),
-            // A comment to whoever pastes it: there is no sandbox then.
+            // A shell comment, because anyone pasting the line would run it without the sandbox.
             true => self.commands.iter().for_each(|command| {
                 let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
                 let at = if self.place == InstallerLocation::Inside { "/" } else { TARGET };

@@ -1,4 +1,4 @@
-//! What differs between the programs that install packages.
+//! The interface of the programs that install packages.
 
 use super::failure::{FailureSigns, NOTHING_KNOWN};
 use super::settings::OwnSettings;
@@ -8,39 +8,40 @@ use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::io;
 
-/// A program that installs packages: its names, what it is told, and how it is understood.
+/// A program that installs packages: its names, arguments, and the interpretation of its output.
 pub(super) trait InstallerProgram: Sync {
-    /// The name people know it by.
+    /// Returns the name known to people.
     fn name(&self) -> &'static str;
 
-    /// The name of its file.
+    /// Returns the program's file name.
     fn file_name(&self) -> &'static str {
         self.name()
     }
 
-    /// The package manager whose database it writes.
+    /// Returns the package manager whose database the program writes.
     fn manager(&self) -> PackageManager;
 
-    /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
+    /// Returns the command that fetches package lists before an installation; `None` if the program fetches them
+    /// itself.
     fn refresh(&self) -> Option<&'static str> {
         None
     }
 
-    /// Whether it is run.
+    /// Checks whether the program is run here.
     fn is_exercised(&self) -> bool {
         true
     }
 
-    /// Settings in place of the machine's and of the root's, for the machine's program on another root.
+    /// Makes settings that replace the machine's and the root's, for the machine's program on another root.
     fn own_settings(&self, _: &Root) -> io::Result<Option<OwnSettings>> {
         Ok(None)
     }
 
-    /// The options of the machine's program on another root, which it sees at that path.
+    /// Returns the options to run the machine's program on another root, which it sees at `at`.
     fn outside_options(&self, root: &Root, at: &str) -> Vec<String>;
 
-    /// The commands that install what is wanted: on the running system each as one, elsewhere what fetches apart from what
-    /// installs.
+    /// Returns the commands that install the packages: on the running system, one command fetches and installs;
+    /// elsewhere these are separate.
     fn steps(
         &self,
         chosen: &InstallerChoice,
@@ -49,32 +50,33 @@ pub(super) trait InstallerProgram: Sync {
         refresh: bool,
     ) -> Result<Vec<Invocation>, RootError>;
 
-    /// The command that says what would be changed; `None` where there is none that may be run for that.
+    /// Returns the command that reports the changes; `None` if there is none that may be run for this.
     fn simulation(&self, _: &InstallerChoice, _: &Root, _: &InstallRequest, _: Simulation) -> Option<Invocation> {
         None
     }
 
-    /// Whether it tells what would be changed without writing anything, not even locks and caches.
+    /// Checks whether the simulation writes nothing, not even locks and caches.
     fn simulates_reading(&self) -> bool {
         true
     }
 
-    /// Whether it writes to `/tmp`, whatever its variables say.
+    /// Checks whether the program writes to `/tmp` regardless of its variables.
     fn writes_temporary(&self) -> bool {
         false
     }
 
-    /// The files of a root in which it leaves its number while it works on it: in a sandbox its numbers are others.
+    /// Returns the files in which the program leaves its process number while it works on a root; in a sandbox, these
+    /// numbers are those of its namespace.
     fn number_files(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Reads the simulation's answer; `None` if it failed, or tells what is no package or no version.
+    /// Reads the simulation's output; `None` if it failed, or names an invalid package or version.
     fn changes(&self, _: &ProcessOutput) -> Option<Vec<PackageChange>> {
         None
     }
 
-    /// The signs of its failures.
+    /// Returns the signs of the program's failures.
     fn signs(&self) -> &'static FailureSigns {
         &NOTHING_KNOWN
     }

@@ -1,4 +1,4 @@
-//! From what is wanted to what is installed.
+//! Plans and installs the requested packages.
 
 use super::{
     Failure, FailureKind, InstallPlan, InstallRequest, Installer, InstallerChoice, InstallerLocation, Simulation,
@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often a lock is tried again.
+/// Interval between attempts to get a lock.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The limits of one installation.
@@ -19,11 +19,11 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Options {
     /// Whether package lists are fetched first.
     pub refresh: bool,
-    /// How long another package manager's lock is waited for.
+    /// Maximum time to wait for another package manager's lock.
     pub lock_timeout: Duration,
-    /// How long one command may take.
+    /// Time limit of one command.
     pub timeout: Duration,
-    /// Whether what the package manager says is shown on standard error as it comes.
+    /// Whether the package manager's output is shown on standard error as it arrives.
     pub show: bool,
 }
 
@@ -38,34 +38,34 @@ impl Default for Options {
     }
 }
 
-/// What was done.
+/// The result of an installation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Installation {
-    /// The plan that was carried out.
+    /// The executed plan.
     pub plan: InstallPlan,
-    /// The packages that were asked for, as they are installed now.
+    /// The requested packages, as installed now.
     pub installed: Vec<Installed>,
-    /// Seconds that another package manager's lock was waited for.
+    /// Seconds spent waiting for another package manager's lock.
     pub waited: u64,
 }
 
-/// Why nothing, or not everything, was installed.
+/// The reason why not all packages were installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A repository or a module whose name could be an option or something else.
+    /// The name of a repository or module is invalid, for example because it could be an option.
     #[error("`{0}` names no repository and no module: letters, digits and `+-._:@/` are expected")]
     BadName(String),
-    /// Nothing to install.
+    /// No packages were requested.
     #[error("no package was named")]
     Nothing,
-    /// There is no package manager.
+    /// The system has no package manager.
     #[error("the system comes as an image and has no package manager: nothing is installed into it")]
     ImageBased,
-    /// Not root.
+    /// The user is not root.
     #[error("installing packages needs root: run it as root, or with --dry-run")]
     NotRoot,
-    /// There is no such program.
+    /// The installer is not installed.
     #[error("{installer} is neither in {root} nor on this machine")]
     NoProgram {
         /// The installer's name.
@@ -73,7 +73,7 @@ pub enum InstallError {
         /// The root.
         root: String,
     },
-    /// It would have to run as this machine's root.
+    /// There is no sandbox, so the installer would have to run as this machine's root.
     #[error(
         "{installer} is not run on {root}, because there can be no sandbox for it: {why}; if you trust what is in there, run `{command}` in it by other means, such as a container or a virtual machine of it"
     )]
@@ -82,15 +82,15 @@ pub enum InstallError {
         installer: &'static str,
         /// The root.
         root: String,
-        /// What is lacking.
+        /// The missing prerequisite.
         why: io::Error,
-        /// What it would be told in there.
+        /// The command to run inside the root.
         command: String,
     },
-    /// The settings of the root, or what they are read with, cannot be read.
+    /// The root's settings, or the program that reads them, cannot be read.
     #[error(transparent)]
     Settings(io::Error),
-    /// It is not run here; the commands are in the plan.
+    /// The installer is not run here; the commands are in the plan.
     #[error("{} is not run by this program, because nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
     NotExercised(Box<InstallPlan>),
     /// The package database cannot be read.
@@ -99,7 +99,7 @@ pub enum InstallError {
     /// The installer failed.
     #[error("{0}")]
     Failed(Failure),
-    /// The installer was content and the package is not there.
+    /// The installer succeeded, but the package is not installed.
     #[error("{installer} ended well, but {package} is not installed")]
     NotThere {
         /// The installer's name.
@@ -114,14 +114,14 @@ fn commands(plan: &InstallPlan) -> String {
     lines.join(" && ")
 }
 
-/// What installing would do; nothing is changed and nothing is fetched.
+/// Plans an installation; nothing is changed and nothing is fetched.
 ///
-/// In another root it is asked in a sandbox, without a network; one that does not answer so leaves the changes untold.
-/// dnf and zypper may write locks and caches there.
+/// In another root, the installer simulates in a sandbox without a network; if it cannot, the plan has no changes. dnf
+/// and zypper may write locks and caches there.
 ///
 /// # Errors
 ///
-/// That the installer cannot tell, which is what would happen when it is run, unless its lists are old.
+/// Fails if the simulation fails, as the installation would, unless the package lists are old.
 pub fn plan(
     chosen: &InstallerChoice,
     root: &Root,
@@ -131,7 +131,7 @@ pub fn plan(
     plan_as(chosen, root, wanted, options, Simulation::DryRun)
 }
 
-/// [`plan`], as what it is for.
+/// Does the same as [`plan`], for the given purpose.
 fn plan_as(
     chosen: &InstallerChoice,
     root: &Root,
@@ -176,11 +176,11 @@ fn plan_as(
     })
 }
 
-/// Installs what is wanted and looks whether it is there.
+/// Installs the requested packages and checks that they are installed.
 ///
 /// # Errors
 ///
-/// What kept it from that.
+/// The reason why a package is not installed.
 pub fn install(
     chosen: &InstallerChoice,
     root: &Root,
@@ -191,14 +191,14 @@ pub fn install(
         return Err(InstallError::NotRoot);
     }
     let mut lock = Lock { until: Instant::now() + options.lock_timeout, waited: Duration::ZERO };
-    // Lists may be old or missing before the refresh: then only the refreshed installer can tell what will change.
+    // Package lists may be old or missing before the refresh: then only a simulation after it can report the changes.
     let plan = loop {
         match plan(chosen, root, wanted, options) {
             Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => {
                 lock.pause(failure, options)?
             }
             Err(InstallError::Failed(_)) if options.refresh => break None,
-            // Nor did it tell from what is there.
+            // The present package lists did not suffice for the simulation either.
             Ok(plan) if plan.changes.is_none() && plan.exercised && plan.place != InstallerLocation::Nowhere => {
                 break None;
             }
@@ -226,7 +226,7 @@ pub fn install(
     let mut told = plan;
     for (i, step) in steps.iter().enumerate() {
         if i + 1 == steps.len() && told.is_none() {
-            // The lists are new now: what is wrong is wrong.
+            // The package lists are new now, so a failure is real.
             told = match plan_as(chosen, root, wanted, options, Simulation::Installation) {
                 Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => None,
                 plan => Some(plan?),
@@ -265,14 +265,14 @@ pub fn install(
     Ok(Installation { plan, installed, waited: lock.waited.as_secs() })
 }
 
-/// The patience with another package manager's lock, over all commands.
+/// The remaining time to wait for another package manager's lock, over all commands.
 struct Lock {
     until: Instant,
     waited: Duration,
 }
 
 impl Lock {
-    /// Runs a command, again and again while another package manager is in its way.
+    /// Runs a command, and repeats it while another package manager holds the lock.
     fn run(
         &mut self,
         chosen: &InstallerChoice,
@@ -294,7 +294,7 @@ impl Lock {
         }
     }
 
-    /// Lets some time pass; the failure is final when none is left.
+    /// Waits a moment; the failure is final when no time is left.
     fn pause(&mut self, failure: Failure, options: &Options) -> Result<(), InstallError> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -310,13 +310,13 @@ impl Lock {
     }
 }
 
-/// What is installed of what is wanted, and what is not.
+/// Returns the requested packages that are installed, and those that are not.
 fn split(
     chosen: &InstallerChoice,
     root: &Root,
     wanted: &InstallRequest,
 ) -> Result<(Vec<Installed>, Vec<PackageName>), InstallError> {
-    // A scratch root has no database before its first package.
+    // A new root has no database before its first package.
     let packages = match Packages::read(root, Some(chosen.installer.manager())) {
         Ok(packages) => packages,
         Err(QueryError::NoDatabase(_)) => return Ok((Vec::new(), wanted.packages.clone())),

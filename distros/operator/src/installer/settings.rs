@@ -1,20 +1,21 @@
-//! Settings for an installer that works on another root: the root's, read as data, and ours in their place.
+//! Settings for an installer that works on another root: the root's, read as data, and kata-osinfo's that replace them.
 
 use crate::process::sandbox::{SETTINGS, ScratchFiles};
 use root::Root;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a configuration file that are read.
+/// Maximum size of a configuration file, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Section, key and value of each line; a key by itself has an empty value. Nothing where there is no such file.
+/// Reads section, key and value of each line; a key without `=` has an empty value. Returns nothing if there is no such
+/// file.
 ///
-/// Values are one line each and printable, so that none becomes another setting where it is written again.
+/// Values are single printable lines, so that none can turn into another setting when written again.
 ///
 /// # Errors
 ///
-/// That the file is there and cannot be read: without its settings signatures might not be checked.
+/// Fails if the file exists and cannot be read: without its settings, signatures might not be checked.
 pub fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>> {
     let text = match root.read_text(path, MAX_BYTES) {
         Err(error) if error.is_missing() => return Ok(Vec::new()),
@@ -23,7 +24,7 @@ pub fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>
     let mut section = String::new();
     let mut found = Vec::new();
     for line in text.lines() {
-        // A line that begins with blanks continues a value of dnf's; none of the data has such.
+        // A line that begins with blanks continues a value in dnf's format; no key in the lists of data needs that.
         let line = line.trim_end();
         if line.is_empty() || line.starts_with(['#', ';', ' ', '\t']) || line.chars().any(char::is_control) {
             continue;
@@ -38,9 +39,11 @@ pub fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>
     Ok(found)
 }
 
-/// Settings of our own, which lie in the sandbox's memory and end with it, and the variables that lead to them.
+/// kata-osinfo's own settings, which are kept in the sandbox's memory and end with it, and the variables that point to
+/// them.
 ///
-/// A configuration can name commands: hooks, solvers, plugins, ways to fetch. Of a root's only data go in here, by name.
+/// A configuration can name commands: hooks, solvers, plugins, downloaders. Of the root's, only known keys with data
+/// are copied here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OwnSettings {
     pub(super) files: ScratchFiles,
@@ -48,25 +51,25 @@ pub(super) struct OwnSettings {
 }
 
 impl OwnSettings {
-    /// One more file.
+    /// Adds a file.
     pub(super) fn and(mut self, name: &str, text: &str) -> OwnSettings {
         self.files.0.push((PathBuf::from(name), text.to_owned()));
         self
     }
 
-    /// A variable that leads to a file.
+    /// Adds a variable that points to a file.
     pub(super) fn named_by(mut self, variable: &str, name: &str) -> OwnSettings {
         self.env.push((variable.to_owned(), seen(name)));
         self
     }
 }
 
-/// Where a program in the sandbox sees a file of these settings.
+/// Returns the path of a settings file as a program in the sandbox sees it.
 pub(super) fn seen(name: &str) -> String {
     Path::new(SETTINGS).join(name).display().to_string()
 }
 
-/// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
+/// Sets the path of RPM's database in the root, because Debian's rpm would make one in its user's home.
 pub(super) fn rpm_database(root: &Root) -> io::Result<OwnSettings> {
     let folder = crate::packages::rpm_folder(root).map_err(io::Error::other)?;
     let folder = folder.unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));

@@ -21,20 +21,21 @@ fn the_system_decides_where_the_record_cannot() {
     assert_eq!(choice(&["usr/bin/microdnf"], dnf), Installer::Microdnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree"], dnf), Installer::Dnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree", "run/ostree-booted"], dnf), Installer::RpmOstree);
-    // bootc's systems, and Endless OS, which is built of Debian's packages.
+    // Systems of bootc, and Endless OS, which is built from Debian packages.
     for booted in ["run/ostree-booted", "ostree/repo"] {
         assert_eq!(choice(&["usr/bin/dnf", "usr/bin/bootc", booted], dnf), Installer::ImageBased);
         assert_eq!(choice(&["usr/bin/apt-get", booted], PackageManager::Apt), Installer::ImageBased);
     }
     assert_eq!(choice(&["usr/bin/yum"], dnf), Installer::Yum);
     assert_eq!(choice(&["usr/bin/tdnf"], dnf), Installer::Tdnf);
-    // Enterprise Linux 8 and Amazon Linux 2023 have dnf under its old name; Amazon Linux 2 may have it beside yum.
+    // Enterprise Linux 8 and Amazon Linux 2023 have dnf under the name yum, too; Amazon Linux 2 may have dnf in
+    // addition to yum.
     let yum = PackageManager::Yum;
     assert_eq!(choice(&["usr/bin/yum", "usr/bin/dnf"], yum), Installer::Yum);
     let (dir, linked) = root(&["usr/bin/dnf-3", "usr/bin/dnf"]);
     std::os::unix::fs::symlink("dnf-3", dir.path().join("usr/bin/yum")).unwrap();
     assert_eq!(choose(&linked, yum).unwrap().installer, Installer::Dnf);
-    // Azure Linux 3 has dnf as a package.
+    // Azure Linux 3 offers dnf as a package.
     assert_eq!(choice(&["usr/bin/tdnf", "usr/bin/dnf"], PackageManager::Tdnf), Installer::Tdnf);
     assert_eq!(choice(&["usr/bin/dnf"], PackageManager::Tdnf), Installer::Dnf);
     assert_eq!(choice(&[], PackageManager::Tdnf), Installer::Tdnf);
@@ -47,7 +48,7 @@ fn the_system_decides_where_the_record_cannot() {
     }
 }
 
-/// Where the own program of a package manager is not listed, nothing would be installed and nothing said.
+/// If a package manager's main program were not listed, nothing would be installed, silently.
 #[test]
 fn every_installer_is_listed() {
     let error = serde_json::from_str::<Installer>("\"?\"").unwrap_err().to_string();
@@ -155,11 +156,11 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         (Zypper, 4, "Problem: nothing provides 'y' needed by x", Conflict),
         (Pacman, 1, "error: target not found: x", MissingPackage),
         (Pacman, 1, "error: failed to init transaction (unable to lock database)", Locked),
-        // apt 3.0 of Debian 13, whose signatures sqv verifies; 3.1 and 3.2 have other words after the same.
+        // apt 3.0 of Debian 13, where sqv verifies signatures; 3.1 and 3.2 end the message differently.
         (Apt, 100, "Error: Unable to satisfy dependencies. Reached two conflicting decisions:", Conflict),
         (Apt, 100, "Error: Unable to satisfy dependencies. Reached two conflicting assignments:", Conflict),
         (Apt, 100, "W: OpenPGP signature verification failed: copy:/r InRelease: Sub-process sqv", Verification),
-        // apt 2.6 and 3.0 alike.
+        // Both apt 2.6 and 3.0.
         (Apt, 100, "E: Unable to correct problems, you have held broken packages.", Conflict),
         (Apt, 100, "E: The repository 'copy:/r ./ Release' no longer has a Release file.", Repository),
         (Apt, 100, "E: The repository 'copy:/r ./ InRelease' is no longer signed.", Verification),
@@ -178,7 +179,7 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         // dnf 4.14.
         (Dnf, 1, "Error: Unknown repo: 'crb'", Repository),
         (Dnf, 1, "Error: \n Problem 1: package x requires y, but none of the providers can be installed", Conflict),
-        // rpm 4.18 to 6.0, by way of dnf5 and zypper 1.14.
+        // rpm 4.18 to 6.0, through dnf5 and zypper 1.14.
         (Dnf, 1, "  - installing package x-1-1.noarch needs 142MB more space on the / filesystem", DiskFull),
         (Dnf, 1, "  - installing package x-1-1.noarch needs 7 more inodes on the / filesystem", DiskFull),
         (Dnf, 1, "  - package x-1-1.noarch does not verify: no signature", Verification),
@@ -189,14 +190,14 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         // pacman 6 and 7.
         (Pacman, 1, "error: required key missing from keyring", Verification),
         (Pacman, 1, "error: failed to commit transaction (failed to retrieve some files)", Repository),
-        // pacman 7, where nothing may change its user.
+        // pacman 7, in a sandbox where no process may change its user.
         (
             Pacman,
             1,
             "error: switching to sandbox user 'alpm' failed!\nerror: failed to synchronize all databases",
             Other,
         ),
-        // Another's words say nothing, nor does a program that is not run.
+        // Another program's messages do not count, nor do those of a program that is not run.
         (Pacman, 1, "E: Unable to locate package x", Other),
         (Yum, 1, "No space left on device", Other),
     ] {

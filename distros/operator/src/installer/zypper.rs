@@ -11,7 +11,7 @@ use root::{Root, RootError};
 use std::io;
 use std::path::Path;
 
-/// Keys of the root's zypp.conf that say which packages are taken and how they are verified.
+/// Keys of the root's zypp.conf that define the selection and verification of packages.
 const DATA: [&str; 8] = [
     "arch",
     "gpgcheck",
@@ -23,10 +23,10 @@ const DATA: [&str; 8] = [
     "solver.upgradetestcasestokeep",
 ];
 
-/// Has it take what it has fetched, however old.
+/// Makes zypper use its cached metadata and packages, however old.
 const CACHED: &str = "--no-refresh";
 
-/// The program.
+/// The implementation for zypper.
 pub(super) struct ZypperInstaller;
 
 impl InstallerProgram for ZypperInstaller {
@@ -42,7 +42,7 @@ impl InstallerProgram for ZypperInstaller {
         Some("zypper refresh")
     }
 
-    /// The root's data, and where its database is.
+    /// Makes settings with the root's data and the path of its database.
     fn own_settings(&self, root: &Root) -> io::Result<Option<OwnSettings>> {
         let mut text = "[main]\n".to_owned();
         for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf"))? {
@@ -51,19 +51,19 @@ impl InstallerProgram for ZypperInstaller {
             }
         }
         let mut own = settings::rpm_database(root)?.and("zypp.conf", &text).named_by("ZYPP_CONF", "zypp.conf");
-        // Its log of what it does is one of this machine's.
+        // The default log file is this machine's.
         own.env.push(("ZYPP_LOGFILE".to_owned(), "/dev/null".to_owned()));
         Ok(Some(own))
     }
 
-    /// zypper of the machine on another root, with that root's repositories.
+    /// Returns the options to run the machine's zypper on another root, with that root's repositories.
     ///
-    /// It looks for plugins in the root, and runs those of services with the root as their `/`.
+    /// zypper looks for plugins in the root, and runs service plugins with the root as their `/`.
     fn outside_options(&self, _: &Root, at: &str) -> Vec<String> {
         vec!["--root".to_owned(), at.to_owned()]
     }
 
-    /// Signatures are never taken on trust: `--gpg-auto-import-keys` is left out on purpose.
+    /// Keys are never trusted automatically: `--gpg-auto-import-keys` is omitted on purpose.
     fn steps(
         &self,
         chosen: &InstallerChoice,
@@ -110,7 +110,8 @@ impl InstallerProgram for ZypperInstaller {
         &["/run/zypp.pid"]
     }
 
-    /// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.
+    /// Parses `<install-summary>` of the XML output, as written by zypper 1.14 of Debian 12 in the tests of the
+    /// installers.
     fn changes(&self, finished: &ProcessOutput) -> Option<Vec<PackageChange>> {
         if !finished.is_ok() {
             return None;
@@ -137,7 +138,7 @@ impl InstallerProgram for ZypperInstaller {
     }
 }
 
-/// Whether the root has services that are programs: zypper would ask them even for a simulation.
+/// Checks whether the root has service plugins: zypper would run them even for a simulation.
 fn has_programs(root: &Root) -> bool {
     !matches!(root.list(Path::new("/usr/lib/zypp/plugins/services")), Ok(names) if names.is_empty())
 }

@@ -1,19 +1,19 @@
-//! Which of two kernels is newer, as the package manager counts that installed them.
+//! Decides which of two kernels is newer, in the order of the package manager that installed them.
 
 use crate::packages::Format;
 use model::package_manager::PackageManager;
 use model::version_order;
 use std::cmp::Ordering;
 
-/// Compares two kernels' releases, `6.12.9+deb13-amd64`, in the order of the package manager whose database it is.
+/// Compares two kernels' releases, `6.12.9+deb13-amd64`, in the order of the package manager with this database format.
 ///
-/// A root without a database has no versions of its own.
+/// A root without a database uses the order of `PackageManager::ImageBased`.
 pub(super) fn compare(format: Option<Format>, a: &str, b: &str) -> Ordering {
     let manager = format.map_or(PackageManager::ImageBased, Format::manager);
     version_order::compare(manager, &candidate(a), &candidate(b))
 }
 
-/// The kernel's own name for a release candidate, `7.2.0-rc1`, as packages write what comes before: `7.2.0~rc1`.
+/// Rewrites the kernel's own name of a release candidate, `7.2.0-rc1`, as packages write it: `7.2.0~rc1`.
 fn candidate(release: &str) -> String {
     let mut release = release.to_owned();
     for (at, _) in release.clone().match_indices("rc") {
@@ -99,7 +99,7 @@ mod tests {
                 "7.2.1-100.fc45.x86_64",
             ],
         );
-        // Separators count for nothing here, and a caret comes after the end: neither is so with dpkg.
+        // Separators are ignored here, and a caret comes after the end, unlike with dpkg.
         rises(Some(Format::Rpm), &["7.2~rc1", "7.2", "7.2^20261101", "7.2.1"]);
         assert_eq!(compare(Some(Format::Rpm), "7.2_1", "7.2.1"), Ordering::Equal);
         rises(Some(Format::Pacman), &["7.2.0-rc1-1-mainline", "7.2.0-arch1-1", "7.2.0-arch2-1", "7.2.1-arch1-1"]);

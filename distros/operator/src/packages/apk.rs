@@ -1,6 +1,6 @@
-//! apk's list of what is installed: one letter a field, a blank line between packages.
+//! apk's list of installed packages: each field has one letter, and a blank line separates packages.
 //!
-//! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
+//! This is the format of apk-tools 2. The lists in the tests are made by hand: no apk was run.
 
 use super::{
     Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
@@ -13,15 +13,15 @@ use std::path::Path;
 pub(super) const FILES: &[&str] = &[INSTALLED];
 const INSTALLED: &str = "/lib/apk/db/installed";
 
-/// All installed packages.
+/// Returns all installed packages.
 ///
 /// # Errors
 ///
-/// That the list cannot be read or is damaged.
+/// Fails if the list cannot be read or is damaged.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let text = root.read_text(Path::new(INSTALLED), MAX_BYTES)?;
     let entries = parse(&text).map_err(|damage| damage.of(root, Path::new(INSTALLED)))?;
-    // The list is sound, so that each of its paragraphs with a name is an entry.
+    // The list is valid, so each of its paragraphs with a name is an entry.
     let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
     let package = |(entry, paragraph): (PackageEntry, &str)| {
         let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
@@ -31,11 +31,12 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     Ok(entries.into_iter().zip(paragraphs).map(package).collect())
 }
 
-/// The packages that own files, by their paths or where their links lead; none of a file that nobody owns.
+/// Returns the packages that own files, by their paths or the targets of their links; `None` for a file that no package
+/// owns.
 ///
 /// # Errors
 ///
-/// That the list cannot be read.
+/// Fails if the list cannot be read.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
     paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
 }
@@ -45,7 +46,7 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
     parse(&text).map_err(|damage| damage.of(root, Path::new(INSTALLED)))
 }
 
-/// The packages of a list; its last one need not have an empty line behind it.
+/// Parses the packages of a list; the last one need not be followed by an empty line.
 fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
     let mut entries = Vec::new();
     let (mut name, mut version, mut arch, mut provides) = (String::new(), None, PackageArch::default(), Vec::new());
@@ -69,7 +70,7 @@ fn parse(text: &str) -> Result<Vec<PackageEntry>, Damage> {
             Some(("p", list)) => {
                 provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
             }
-            // There are many more fields, and there will be others.
+            // Many more fields exist, and new ones may be added.
             Some((field, _)) if matches!(field.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z']) => {}
             _ => return Err(Damage { line: number, what: "expected a field, one letter and a colon" }),
         }

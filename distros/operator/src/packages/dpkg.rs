@@ -1,7 +1,7 @@
-//! dpkg's `status` and file lists, read as they are: which packages are configured, and which one owns a file.
+//! Reads dpkg's `status` and file lists directly: the configured packages, and the owner of a file.
 //!
-//! As dpkg 1.20 of Debian 11 to that of sid write them, which `distros/cli/tests/debian.rs` reads; a test compares what
-//! is found with what this machine's own dpkg-query says.
+//! The formats are those of dpkg 1.20 of Debian 11 to that of sid, which `distros/cli/tests/debian.rs` reads; a test
+//! compares the results with the output of this machine's dpkg-query.
 
 use super::{
     Budget, Damage, MAX_BYTES, Package, PackageArch, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
@@ -12,24 +12,24 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Distroless images have the folder.
+/// Distroless images have the directory.
 pub(super) const FILES: &[&str] = &[STATUS, "/var/lib/dpkg/status.d"];
 const STATUS: &str = "/var/lib/dpkg/status";
-/// While dpkg runs, what it did since it last wrote `status`: a file for each package, in the order of their names.
+/// While dpkg runs, its changes since it last wrote `status`: one file per package, in the order of their names.
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
 
-/// Bytes of one list of a package's files; a kernel's has one of them.
+/// Maximum size of one package's file list, in bytes; a kernel's list has 1 MiB.
 const MAX_LIST: u64 = 64 << 20;
-/// Bytes of all lists that are read to answer one question.
+/// Maximum size of all lists read for one query, in bytes.
 const MAX_LISTS: u64 = 1 << 30;
 
-/// A configured package, and what it says of others.
+/// A configured package, and its relations to others.
 pub(crate) struct ConfiguredPackage {
     pub(crate) package: Package,
-    /// Names that it stands for, without versions.
+    /// Names that it provides, without versions.
     provides: Vec<String>,
-    /// Names that it depends on, and those that would do as well, without versions.
+    /// Names of its dependencies and their alternatives, without versions.
     pub(crate) depends: Vec<String>,
 }
 
@@ -43,29 +43,30 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
     Ok(configured(root)?.into_iter().map(entry).collect())
 }
 
-/// All packages that are configured.
+/// Returns all configured packages.
 ///
 /// # Errors
 ///
-/// That the database is there and cannot be read, or is damaged.
+/// Fails if the database exists and cannot be read, or is damaged.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     Ok(configured(root)?.into_iter().map(|one| one.package).collect())
 }
 
-/// Packages that are configured, in the database's order; of what was removed the configuration is still listed.
+/// Returns the configured packages, in the database's order; removed packages whose configuration is still listed are
+/// left out.
 ///
 /// # Errors
 ///
-/// That the database is there and cannot be read, or is damaged.
+/// Fails if the database exists and cannot be read, or is damaged.
 pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryError> {
     let mut budget = Budget(MAX_BYTES);
     let mut texts = Vec::new();
     match budget.text(root, Path::new(STATUS)) {
-        // Distroless images have none: theirs are read below.
+        // Distroless images have no `status` file: their files are read below.
         Err(error) if error.is_missing() => {}
         text => texts.push((PathBuf::from(STATUS), text?)),
     }
-    // Distroless images have one file a package instead.
+    // Distroless images have one file per package instead.
     for name in root.list(Path::new("/var/lib/dpkg/status.d"))?.iter().filter(|n| !n.ends_with(".md5sums")) {
         let path = Path::new("/var/lib/dpkg/status.d").join(name);
         let text = budget.text(root, &path)?;
@@ -75,17 +76,17 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
     for (path, text) in &texts {
         let parsed = match path == Path::new(STATUS) {
             true => parse(text),
-            // A package's own, which dpkg did not write: it may end without a newline.
+            // The package's own file, which dpkg did not write: it may end without a newline.
             false => stanzas_of(text),
         };
         stanzas.extend(parsed.map_err(|damage| damage.of(root, path))?);
     }
-    // A hook that runs within dpkg's run asks before `status` is written.
+    // Hooks run by dpkg may query before it writes `status`.
     let is_update = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
     for name in root.list(Path::new(UPDATES))?.iter().filter(is_update) {
         let path = Path::new(UPDATES).join(name);
         let text = match budget.text(root, &path) {
-            // dpkg has come to write `status` meanwhile.
+            // dpkg has written `status` meanwhile.
             Err(error) if error.is_missing() => continue,
             text => text?,
         };
@@ -97,7 +98,7 @@ pub(crate) fn configured(root: &Root) -> Result<Vec<ConfiguredPackage>, QueryErr
     Ok(stanzas.into_iter().filter_map(Stanza::configured).collect())
 }
 
-/// What dpkg knows of one package on one architecture.
+/// dpkg's entry for one package on one architecture.
 #[derive(Default)]
 struct Stanza {
     name: String,
@@ -111,11 +112,11 @@ struct Stanza {
 
 impl Stanza {
     fn new() -> Stanza {
-        // Distroless images' files have no state.
+        // The files of distroless images have no state.
         Stanza { installed: true, ..Stanza::default() }
     }
 
-    /// The package, if it is installed.
+    /// Returns the package, if it is installed.
     fn configured(self) -> Option<ConfiguredPackage> {
         let Stanza { name, version, arch, source, provides, depends, installed } = self;
         let version = version.filter(|_| installed)?;
@@ -123,14 +124,15 @@ impl Stanza {
     }
 }
 
-/// The stanzas of a file that dpkg wrote.
+/// Parses the stanzas of a file that dpkg wrote.
 fn parse(text: &str) -> Result<Vec<Stanza>, Damage> {
     let stanzas = stanzas_of(text)?;
     ends_with_a_line(text)?;
     Ok(stanzas)
 }
 
-/// The stanzas of a text; the last one need not have an empty line behind it, as debootstrap's first has none.
+/// Parses the stanzas of a text; the last one need not be followed by an empty line, as in debootstrap's first
+/// `status`.
 fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
     let mut stanzas = Vec::new();
     let mut stanza = Stanza::new();
@@ -151,7 +153,7 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
             stanzas.push(whole);
             continue;
         }
-        // A comment, as dpkg fills a file with before it writes.
+        // A comment, which dpkg pads a file with before it writes the content.
         if line.starts_with('#') {
             continue;
         }
@@ -168,10 +170,10 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
             Some(("Package", name)) => stanza.name = name.trim().to_owned(),
             Some(("Version", text)) => stanza.version = version_of(text.trim(), number)?,
             Some(("Architecture", arch)) => stanza.arch = arch.trim().into(),
-            // `qemu (1:10.0.3+ds-0+deb13u1)`, where its version is another one.
+            // `qemu (1:10.0.3+ds-0+deb13u1)` if the source's version differs.
             Some(("Source", source)) => stanza.source = without_version(source.trim()).to_owned(),
             Some(("Status", status)) => {
-                // Triggers come after a package is configured.
+                // Triggers run after a package is configured.
                 let state = status.split_whitespace().last();
                 stanza.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
             }
@@ -187,29 +189,30 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
     Ok(stanzas)
 }
 
-/// Whether a text is a field's name: printable, and no hyphen first (Debian policy 5.1).
+/// Checks whether a text is a valid field name: printable, without a leading hyphen (Debian policy 5.1).
 fn is_field(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// The name of the package that lists a file under one of these names.
+/// Returns the package that lists a file under one of these names.
 pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, RootError> {
     Ok(owners_of_names(root, &[names.to_vec()])?.pop().flatten())
 }
 
-/// The names of the packages that own these files, each by its path or where its links lead; dpkg's lists are read once.
+/// Returns the packages that own these files, each by its path or the target of its links; dpkg's lists are read once.
 ///
-/// A list that is no regular file is passed over: an overlay may have replaced it.
+/// A list that is not a regular file is skipped: an overlay may have replaced it.
 ///
 /// # Errors
 ///
-/// That the lists cannot be read: one has more than 64 MiB, or all have more than 1 GiB together.
+/// Fails if the lists cannot be read: one exceeds 64 MiB, or all together exceed 1 GiB.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
     let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
     owners_of_names(root, &files)
 }
 
-/// The owners of files that may be listed under several names each: the first name counts most, then the first list.
+/// Returns the owners of files that may be listed under several names: the first name takes precedence, then the first
+/// list.
 fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<String>>, RootError> {
     let mut owners: BTreeMap<&[u8], Option<String>> =
         files.iter().flatten().map(|name| (name.as_bytes(), None)).collect();
@@ -350,7 +353,7 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/sh"), Path::new("/none")]).unwrap();
         assert_eq!(found, [Some("zzz".to_owned()), None]);
-        // The paths in it have an owner.
+        // A list that is too large: the owner may be in it.
         let huge = std::fs::File::create(info.join("eee.list")).unwrap();
         huge.set_len(MAX_LIST + 1).unwrap();
         let error = owners(&root, &[Path::new("/none")]).unwrap_err();

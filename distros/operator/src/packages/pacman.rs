@@ -1,6 +1,7 @@
-//! pacman's local database: a folder a package, with `desc` and `files`.
+//! pacman's local database: one directory per package, with `desc` and `files`.
 //!
-//! The form is 9, by its `ALPM_DB_VERSION`, as pacman 6.0 of Debian 12 writes it in the tests of the installers.
+//! The format version is 9, according to `ALPM_DB_VERSION`, as written by pacman 6.0 of Debian 12 in the tests of the
+//! installers.
 
 use super::{
     Budget, Damage, MAX_BYTES, Package, PackageEntry, QueryError, ends_with_a_line, names_of, version_of,
@@ -20,11 +21,11 @@ pub(super) fn entries(root: &Root) -> Result<Vec<PackageEntry>, QueryError> {
     Ok(entries)
 }
 
-/// All installed packages.
+/// Returns all installed packages.
 ///
 /// # Errors
 ///
-/// That the database cannot be read or is damaged.
+/// Fails if the database cannot be read or is damaged.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let mut all = Vec::new();
     for (folder, desc) in folders(root)? {
@@ -37,11 +38,12 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     Ok(all)
 }
 
-/// The packages that own files, by their paths or where their links lead; none of a file that nobody owns.
+/// Returns the packages that own files, by their paths or the targets of their links; `None` for a file that no package
+/// owns.
 ///
 /// # Errors
 ///
-/// That the database cannot be read.
+/// Fails if the database cannot be read.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
     paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
 }
@@ -78,7 +80,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
             Err(error) if error.is_missing() => continue,
             text => text?,
         };
-        // Without the leading slash.
+        // Paths in the list have no leading slash.
         if field(&text, "FILES").iter().any(|f| paths.iter().any(|p| p.trim_start_matches('/') == f)) {
             return Ok(field(&desc, "NAME").into_iter().next());
         }
@@ -86,7 +88,7 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
     Ok(None)
 }
 
-/// Each package's folder and description.
+/// Returns each package's directory and description.
 fn folders(root: &Root) -> Result<Vec<(PathBuf, String)>, RootError> {
     let mut folders = Vec::new();
     let mut budget = Budget(MAX_BYTES);
@@ -94,7 +96,7 @@ fn folders(root: &Root) -> Result<Vec<(PathBuf, String)>, RootError> {
         let folder = Path::new(LOCAL).join(name);
         match budget.text(root, &folder.join("desc")) {
             Ok(desc) => folders.push((folder, desc)),
-            // The folder's own `ALPM_DB_VERSION` is a file.
+            // `ALPM_DB_VERSION` next to the packages' directories is a file.
             Err(error) if error.is_missing() => {}
             Err(error) => return Err(error),
         }
@@ -102,7 +104,8 @@ fn folders(root: &Root) -> Result<Vec<(PathBuf, String)>, RootError> {
     Ok(folders)
 }
 
-/// The lines below `%NAME%` of a package's description, up to an empty one; repositories' have the same form.
+/// Returns the lines below `%NAME%` in a package's description, up to an empty one; repository databases have the same
+/// format.
 pub fn field(text: &str, name: &str) -> Vec<String> {
     let head = format!("%{name}%");
     let after = text.lines().skip_while(|l| *l != head).skip(1);

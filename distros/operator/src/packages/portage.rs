@@ -1,6 +1,6 @@
 //! Portage's database: `/var/db/pkg/CATEGORY/NAME-VERSION/CONTENTS`.
 //!
-//! The tests' folders are made by hand: no emerge was asked.
+//! The directories in the tests are made by hand: no emerge was run.
 
 use super::{MAX_BYTES, PackageArch, PackageEntry};
 use model::package::PackageVersion;
@@ -42,12 +42,12 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
     for category in root.list(Path::new(FOLDER))? {
         let folder = Path::new(FOLDER).join(&category);
         let names = match root.list(&folder) {
-            // A file beside the categories.
+            // A file next to the categories.
             Err(error) if error.is_missing() => continue,
             names => names?,
         };
         for name in names {
-            // Portage makes no folder of another name.
+            // Portage makes no directories with other names.
             if let Some((package, version)) = split(&name)
                 && let Ok(version) = version.parse::<PackageVersion>()
             {
@@ -61,7 +61,8 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, PackageEntry)>, RootError> {
     Ok(found)
 }
 
-/// `qemu-9.1.2-r1` is `qemu` and `9.1.2-r1`: the version begins at the first hyphen before a digit that no word follows.
+/// Splits `qemu-9.1.2-r1` into `qemu` and `9.1.2-r1`: the version is the last part that is no revision, and begins with
+/// a digit.
 fn split(name: &str) -> Option<(&str, &str)> {
     let revision = |tail: &str| tail.strip_prefix('r').is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
     let mut end = name.len();

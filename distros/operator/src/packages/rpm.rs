@@ -1,9 +1,9 @@
-//! RPM's database, by way of this machine's `rpm`.
+//! RPM's database, read by this machine's `rpm`.
 //!
-//! The rpm of another root is never run. This machine's reads a copy of the database: as nobody, in namespaces of its own,
-//! with its own macros, so that nothing but the database is the root's.
+//! The rpm of another root is never run. This machine's reads a copy of the database: as nobody, in its own namespaces,
+//! with its own macros, so that only the database comes from the root.
 //!
-//! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
+//! Queries and output format are those of rpm 4.18 of Debian 12, which runs in the tests of the installers.
 
 mod ndb;
 
@@ -15,9 +15,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Below its own folder on older systems, below /usr on image-based and newer ones.
+/// In /var/lib/rpm on older systems, below /usr on image-based and newer ones.
 ///
-/// `Packages` is Berkeley DB's, `Packages.db` ndb's, and `rpmdb.sqlite` that of the backend which rpm 4.16 brought.
+/// `Packages` belongs to Berkeley DB, `Packages.db` to ndb, and `rpmdb.sqlite` to the backend introduced in rpm 4.16.
 pub(super) const FILES: &[&str] = &[
     "/var/lib/rpm/rpmdb.sqlite",
     "/var/lib/rpm/Packages",
@@ -28,15 +28,15 @@ pub(super) const FILES: &[&str] = &[
 ];
 
 const WITHIN: Duration = Duration::from_secs(60);
-/// A line a package: its name, version, architecture and the file of its source package.
+/// One line per package: its name, version, architecture and the file name of its source package.
 const WHOLE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SOURCERPM}\\n";
 const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\n";
 
-/// All installed packages, in no order; the keys that the database holds as if they were packages are left out.
+/// Returns all installed packages, unordered; keys that the database holds like packages are left out.
 ///
 /// # Errors
 ///
-/// That the database cannot be read.
+/// Fails if the database cannot be read.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let database = RpmDatabase::of(root)?;
     let all = database.ask(&["-qa", "--qf", WHOLE])?;
@@ -46,7 +46,7 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     }
 }
 
-/// What an answer in [`WHOLE`] names.
+/// Parses an answer in the format [`WHOLE`].
 fn packages_of(text: &str) -> Result<Vec<Package>, String> {
     let mut packages = Vec::new();
     for line in text.lines() {
@@ -64,28 +64,29 @@ fn packages_of(text: &str) -> Result<Vec<Package>, String> {
     Ok(packages)
 }
 
-/// `qemu-kvm` of `qemu-kvm-9.1.0-15.el9.src.rpm`.
+/// Extracts `qemu-kvm` from `qemu-kvm-9.1.0-15.el9.src.rpm`.
 fn source_name(file: &str) -> Option<&str> {
     let whole = file.strip_suffix(".rpm")?;
     let (whole, _) = whole.rsplit_once('.')?;
     whole.rsplitn(3, '-').nth(2)
 }
 
-/// The packages that own files, by their paths or where their links lead; none of a file that nobody owns.
+/// Returns the packages that own files, by their paths or the targets of their links; `None` for a file that no package
+/// owns.
 ///
 /// # Errors
 ///
-/// That the database cannot be read.
+/// Fails if the database cannot be read.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
     let database = RpmDatabase::of(root)?;
     paths.iter().map(|path| Ok(database.owner(root, &names_of(root, path))?.map(|owner| owner.package))).collect()
 }
 
-/// The folder that the database is in.
+/// Returns the directory of the database.
 ///
 /// # Errors
 ///
-/// That one of them cannot be looked into.
+/// Fails if a directory in its path cannot be searched.
 pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
     for file in FILES.iter().map(Path::new) {
         if root.look(file)?.is_some() {
@@ -95,17 +96,17 @@ pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
     Ok(None)
 }
 
-/// A database that can be asked.
+/// A database that can be queried.
 #[derive(Debug)]
 pub(super) struct RpmDatabase {
     root: PathBuf,
     rpm: PathBuf,
-    /// Of another root; goes with this.
+    /// A copy of another root's database, removed on drop.
     copy: Option<tempfile::TempDir>,
 }
 
 impl RpmDatabase {
-    /// The running system's own, or a copy of another root's.
+    /// Opens the running system's database, or a copy of another root's.
     pub(super) fn of(root: &Root) -> Result<RpmDatabase, QueryError> {
         let none = || QueryError::NoRpm(root.path().to_owned());
         let rpm = Root::default().which("rpm")?.ok_or_else(none)?;
@@ -122,13 +123,13 @@ impl RpmDatabase {
         all.extend(arguments);
         let mut invocation = Invocation::new(&self.rpm, &all);
         if self.copy.is_some() {
-            // No macros of anybody's home.
+            // No macros from a home directory.
             invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
             invocation.confinement = Confinement::Reader;
         }
         let finished = invocation.run(WITHIN, None)?;
-        // No answer and no complaint but `is not installed`: that is an answer. So is that of a file that no package has:
-        // rpm then looks for it on this machine, and complains where it is not.
+        // `is not installed` is an answer, not an error. So is the message about a file that no package owns: rpm then
+        // looks for the file on this machine, and prints an error if it is missing.
         let is_answer = |l: &str| l.contains("not owned") || l.starts_with("error: file ");
         let broken = !finished.is_ok() && finished.stderr.lines().any(|l| l.starts_with("error:") && !is_answer(l));
         match broken || finished.code.is_none() {
@@ -141,7 +142,7 @@ impl RpmDatabase {
         QueryError::Refused { path: self.root.clone(), message }
     }
 
-    /// What an answer in [`FORMAT`] names.
+    /// Parses an answer in the format [`FORMAT`].
     fn lines(&self, text: &str) -> Result<Vec<Installed>, QueryError> {
         let mut installed = Vec::new();
         for (package, rest) in text.lines().filter_map(|line| line.split_once('\t')) {
@@ -166,7 +167,7 @@ impl Answers for RpmDatabase {
 
     fn owner(&self, _: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
         for path in paths {
-            // Unlike `-qf`, this asks the database first.
+            // Unlike `-qf`, this queries the database first.
             let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
             if found.is_ok()
                 && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
@@ -178,7 +179,8 @@ impl Answers for RpmDatabase {
     }
 }
 
-/// The database in a folder of nobody's, in a form that this machine's rpm has; nothing where there is none yet.
+/// Copies the database to a temporary directory owned by nobody, in a format that this machine's rpm supports; the copy
+/// is empty if the root has no database yet.
 fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
     let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
     let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
@@ -210,15 +212,16 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
     Ok(to)
 }
 
-/// Whether a file is a lock or shared memory of whoever has the database open: what these are about is in the others.
+/// Checks whether a file is a lock or shared memory of a process that has the database open: the data are in the other
+/// files.
 fn is_passing(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm")
 }
 
-/// A list of packages' headers, which a database is made of.
+/// A file with the list of package headers from which a database is made.
 const HEADERS: &str = "headers";
 
-/// Has this machine's rpm make a database of the list of headers in a folder.
+/// Makes this machine's rpm build a database from the list of headers in a directory.
 fn import(root: &Root, folder: &Path) -> Result<(), QueryError> {
     let none = || QueryError::NoRpm(root.path().to_owned());
     let rpmdb = Root::default().which("rpmdb")?.ok_or_else(none)?;
@@ -233,11 +236,12 @@ fn import(root: &Root, folder: &Path) -> Result<(), QueryError> {
     }
 }
 
-/// Copies the database to a folder of this machine, in a form that its rpm has; nothing where the root has none yet.
+/// Copies the database to a directory of this machine, in a format that its rpm supports; copies nothing if the root
+/// has no database yet.
 ///
 /// # Errors
 ///
-/// That a file of it cannot be read, or all of them together are larger than any database.
+/// Fails if a file of the database cannot be read, or if all of them together exceed the cap.
 pub fn copy_to(root: &Root, to: &Path) -> Result<(), QueryError> {
     let copy = copy(root)?;
     let failed = |source: io::Error| RootError::Read { path: to.to_owned(), source };
@@ -274,7 +278,7 @@ mod tests {
         assert!(packages_of("error: something else\n").unwrap_err().contains("something else"));
     }
 
-    /// A header of strings alone, by their tags, and of one file.
+    /// A header that only has strings, by their tags, and one file.
     fn header(strings: &[(u32, &str)], folder: &str, file: &str) -> Vec<u8> {
         let (mut index, mut store) = (Vec::new(), Vec::new());
         let mut put = |tag: u32, kind: u32, value: &[u8]| {
@@ -282,7 +286,7 @@ mod tests {
             index.extend([tag, kind, at, 1].map(u32::to_be_bytes).concat());
             store.extend_from_slice(value);
         };
-        // The number of the file's folder comes first, because numbers lie at multiples of their size.
+        // The index of the file's directory comes first, because numbers are aligned to their size.
         put(1116, 4, &[0; 4]);
         for (tag, text) in strings {
             put(*tag, 6, format!("{text}\0").as_bytes());
@@ -311,7 +315,7 @@ mod tests {
         let emulator = header(&strings("qemu-x86"), "/usr/bin/", "qemu-system-x86_64");
         let tools = header(&strings("qemu-tools"), "/usr/bin/", "qemu-edid");
         std::fs::write(folder.join(ndb::FILE), ndb::tests::database(&[&emulator, &tools])).unwrap();
-        // ndb's own index, and where rpm 4.18 of openSUSE says that the database is.
+        // ndb's own index, and the path of the database according to rpm 4.18 of openSUSE.
         std::fs::write(folder.join("Index.db"), "no database").unwrap();
         std::fs::create_dir_all(dir.path().join("var/lib")).unwrap();
         std::os::unix::fs::symlink("../../usr/lib/sysimage/rpm", dir.path().join("var/lib/rpm")).unwrap();
@@ -325,7 +329,7 @@ mod tests {
         let owners = owners(&root, &[Path::new("/usr/bin/qemu-system-x86_64"), Path::new("/usr/bin/none")]).unwrap();
         assert_eq!(owners, [Some("qemu-x86".to_owned()), None]);
 
-        // A copy is this machine's rpm's own.
+        // A copy has the format of this machine's rpm.
         let copy = tempfile::tempdir().unwrap();
         copy_to(&root, copy.path()).unwrap();
         assert!(!copy.path().join(ndb::FILE).exists());

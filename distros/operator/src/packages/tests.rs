@@ -75,7 +75,7 @@ fn dpkg_answers_as_its_own_tool_does() {
     for name in ["dpkg", "bash", "libc6"] {
         assert_eq!(one(&packages.installed(name).unwrap()).1, ask(&["-W", "-f=${Version}", name]));
     }
-    // A virtual package, and files before and behind links.
+    // A virtual package, and files with paths before and after the /usr merge.
     assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.ends_with("awk")));
     for path in ["/bin/bash", "/usr/bin/bash"] {
         assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "bash", "{path}");
@@ -84,7 +84,7 @@ fn dpkg_answers_as_its_own_tool_does() {
     assert_eq!(dpkg::entries(&root).unwrap().len(), all);
 }
 
-/// A Fedora with a folder of dpkg's for its tools, a container's leftovers: the record says whose system it is.
+/// A Fedora with a dpkg directory for its tools, or leftovers of a container: the record decides which database counts.
 #[test]
 fn a_known_systems_database_is_its_package_managers() {
     let (dir, root) = root(&[
@@ -108,7 +108,7 @@ fn a_known_systems_database_is_its_package_managers() {
     for manager in none.into_iter().chain([PackageManager::Emerge]) {
         assert!(matches!(read(Some(manager)), Err(QueryError::NoDatabase(_))), "{manager:?}");
     }
-    // Its own, which nothing here can read, and not the other one that can be.
+    // The system's own database, which nothing here can read, counts, and not another one that can be read.
     std::fs::create_dir_all(dir.path().join("usr/lib/sysimage/rpm")).unwrap();
     std::fs::write(dir.path().join("usr/lib/sysimage/rpm/rpmdb.sqlite"), "damaged").unwrap();
     match read(Some(PackageManager::Dnf)) {
@@ -129,11 +129,11 @@ fn damage_is_told_with_file_and_line() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, text).unwrap();
     };
-    // As dpkg leaves it while it runs: the next is not whole yet.
+    // As dpkg leaves it while it runs: the next file is not complete yet.
     write("var/lib/dpkg/updates/0000", &sound.replace("Package: a", "Package: b"));
     write("var/lib/dpkg/updates/tmp.i", "#padding\n#padd");
     assert_eq!(told(), Ok(2));
-    // A package's own description, which need not end with a line.
+    // A distroless package's own file, which need not end with a newline.
     write("var/lib/dpkg/status.d/c", "Package: c\nVersion: 3\nDescription: c");
     write("var/lib/dpkg/status.d/c.md5sums", "0123  usr/bin/c\n");
     assert_eq!(told(), Ok(3));
@@ -158,7 +158,7 @@ fn a_format_leads_back_to_a_package_manager_that_has_it() {
     assert_eq!(Format::Rpm.manager(), PackageManager::Dnf, "where nothing tells more");
 }
 
-/// One that is not listed would never be found in an unknown system.
+/// An unlisted format would never be detected in an unknown system.
 #[test]
 fn every_format_is_looked_for() {
     let error = serde_json::from_str::<Format>("\"?\"").unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! A child process: tied to this one, waited for without polling, and ended with its process group.
+//! A child process: tied to this process, waited for without polling, and ended with its process group.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
@@ -7,15 +7,15 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// How a program is ended that may tidy up, and how long each signal is waited for.
+/// The signals that end a program with time to clean up, and the wait after each.
 pub(super) const POLITELY: [(Signal, Duration); 2] =
     [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))];
 
-/// How often a child is looked at where the kernel has no descriptor for it.
+/// Polling interval if the kernel provides no descriptor for the child.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Has the kernel kill the command's process when the thread that starts it ends, however that happens, as long as the
-/// process stays the user that it is.
+/// Makes the kernel kill the command's process when the thread that starts it ends for any reason, as long as the
+/// process does not change its user.
 pub fn tie(command: &mut Command) -> &mut Command {
     let tied = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
     #[expect(unsafe_code, reason = "std has no safe way to run anything between fork and exec")]
@@ -26,11 +26,11 @@ pub fn tie(command: &mut Command) -> &mut Command {
     command
 }
 
-/// Waits for a child's end, without polling; `None` when the time is over.
+/// Waits for a child's end, without polling; `None` at the end of the time limit.
 ///
 /// # Errors
 ///
-/// That it is no child of this process, or was waited for already.
+/// Fails if it is not a child of this process, or was already waited for.
 pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
     let until = Instant::now() + within;
     let mut pidfd = None;
@@ -46,7 +46,7 @@ pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus
             pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
         }
         let Some(pidfd) = &pidfd else {
-            // Before Linux 5.3, or a filter refuses it.
+            // The kernel is older than Linux 5.3, or a seccomp filter refuses the call.
             std::thread::sleep(left.min(LOOK));
             continue;
         };
@@ -65,7 +65,7 @@ pub fn kill_group(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Ends the process group that a child leads: asks first, kills after five seconds.
+/// Ends the process group that a child leads: first with SIGTERM, then with SIGKILL after five seconds.
 pub fn end_group(child: &mut Child) {
     end_group_by(child, &POLITELY);
 }
@@ -73,7 +73,7 @@ pub fn end_group(child: &mut Child) {
 pub(super) fn end_group_by(child: &mut Child, signals: &[(Signal, Duration)]) {
     let group = Pid::from_child(child);
     for (signal, grace) in signals.iter().copied() {
-        // It may have ended meanwhile.
+        // The group may have ended meanwhile.
         let _ = kill_process_group(group, signal);
         if matches!(wait(child, grace), Ok(Some(_))) {
             break;

@@ -1,4 +1,4 @@
-//! Taking from a program what it could do harm with.
+//! Takes away from a program the means to do harm.
 
 use super::{Confinement, Filter, NOBODY, leave_session_keyring};
 use rustix::io::Errno;
@@ -7,10 +7,10 @@ use rustix::thread::UnshareFlags;
 use std::io;
 use std::path::Path;
 
-/// Address space of a confined program, in bytes: far more than any database or version needs.
+/// Address space limit of a confined program, in bytes: far more than any database or version needs.
 const MEMORY: u64 = 4 << 30;
 
-/// What this thread starts from now on has a process namespace of its own.
+/// Puts all later children of this thread into a new process namespace.
 pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() && confinement == Confinement::Reader {
         return Ok(());
@@ -18,13 +18,13 @@ pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
     Ok(bearable(confinement, unshare(UnshareFlags::NEWPID))?)
 }
 
-/// The same for everything else; between fork and exec, so only system calls are made.
+/// Applies the other restrictions to this process. Runs between fork and exec, so it only makes system calls.
 pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Result<()> {
     if confinement == Confinement::Free {
         return Ok(());
     }
     match close_on_exec() {
-        // Before Linux 5.11; the machine's own programs still read.
+        // The kernel is older than Linux 5.11; the machine's own programs run anyway.
         Err(Errno::NOSYS | Errno::INVAL) if confinement == Confinement::Reader => {}
         closed => closed?,
     }
@@ -36,24 +36,25 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
         bearable(confinement, unshare(apart))?;
         let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
         bearable(confinement, rustix::thread::set_thread_groups(&[]))?;
-        // Who may make no namespaces, as in a container, can still be another user: never is it root that reads.
+        // A caller who may not make namespaces, as in a container, can still change the user: root never parses foreign
+        // input.
         rustix::thread::set_thread_res_gid(group, group, group)?;
         rustix::thread::set_thread_res_uid(user, user, user)?;
     }
     match filter.apply() {
-        // Where the kernel has no filters, the machine's own programs still read.
+        // The kernel has no filters; the machine's own programs run anyway.
         Err(_) if confinement == Confinement::Reader => Ok(rustix::thread::set_no_new_privs(true)?),
         applied => applied,
     }
 }
 
-/// Gives a file to whom a [`Confinement::Reader`] runs as, so that it can be read there and by no other user.
+/// Gives a file to the user that a [`Confinement::Reader`] runs as, so that only this user can read it.
 ///
-/// Where it may not be given away, it is not read as nobody either.
+/// If the file may not be given away, the reader does not run as nobody either.
 ///
 /// # Errors
 ///
-/// What the operating system refused.
+/// The error of the operating system.
 pub(crate) fn give_to_reader(path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -74,13 +75,14 @@ fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// Whatever the caller left open ends with the program's start: a folder among it would be a way out of its root.
+/// Marks all descriptors except the standard ones close-on-exec: an open directory among them would be a way out of the
+/// root.
 ///
-/// A system call and nothing else; what is opened or made inheritable after it is not closed.
+/// Makes a single system call; descriptors opened or made inheritable afterwards are not affected.
 ///
 /// # Errors
 ///
-/// That the kernel cannot, before Linux 5.11.
+/// Fails on kernels before Linux 5.11.
 #[expect(unsafe_code, reason = "no library here has close_range with flags")]
 pub fn close_on_exec() -> Result<(), Errno> {
     const FIRST: libc::c_uint = 3;
@@ -91,7 +93,7 @@ pub fn close_on_exec() -> Result<(), Errno> {
     }
 }
 
-/// A reader is content with what the caller may do.
+/// Ignores missing permissions for a reader, which only gets the restrictions that the caller is able to set.
 fn bearable(confinement: Confinement, result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::PERM) if confinement == Confinement::Reader => Ok(()),

@@ -1,4 +1,4 @@
-//! What a stranger's program can reach past its namespaces: some system calls, and the caller's keys.
+//! Closes what a foreign program can reach in spite of its namespaces: some system calls, and the caller's keys.
 #![expect(unsafe_code, reason = "keyctl has no safe interface")]
 
 use seccompiler::{
@@ -7,15 +7,15 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::io;
 
-/// System calls that no package's script and no `--version` needs.
+/// System calls that neither package scripts nor `--version` need.
 const REFUSED: [libc::c_long; 14] = [
-    // Keys belong to users and sessions, which no namespace keeps apart.
+    // Keys belong to users and sessions, which namespaces do not separate.
     libc::SYS_keyctl,
     libc::SYS_add_key,
     libc::SYS_request_key,
-    // Reads any file of the filesystem that a descriptor is on, wherever its root is.
+    // Reads any file on the filesystem of a descriptor, even outside the root.
     libc::SYS_open_by_handle_at,
-    // Doors into the kernel that root of a user namespace finds open, and through which others have got out.
+    // Kernel interfaces available to root in a user namespace, through which programs have escaped before.
     libc::SYS_bpf,
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
@@ -28,28 +28,28 @@ const REFUSED: [libc::c_long; 14] = [
     libc::SYS_delete_module,
 ];
 
-/// The families of sockets that there are; others, vsock among them, reach past every network namespace or are doors into
-/// the kernel.
+/// The permitted socket families. The others, such as vsock, reach past network namespaces or expose more of the
+/// kernel.
 const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
-/// On x86_64 a call's number with this bit is the same call, of the x32 interface: `__X32_SYSCALL_BIT`.
+/// On x86_64, a call's number with this bit is the same call of the x32 interface: `__X32_SYSCALL_BIT`.
 const X32: libc::c_long = 0x4000_0000;
 
 /// `KEYCTL_JOIN_SESSION_KEYRING` of `linux/keyctl.h`.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 
-/// A seccomp filter for strangers' programs; made before a fork, applied after it.
+/// A seccomp filter for foreign programs; made before a fork, applied after it.
 #[derive(Debug, Clone)]
 pub struct Filter(Option<BpfProgram>);
 
 impl Filter {
-    /// Refuses with EPERM what a package's script never needs; a program of another architecture is killed.
+    /// Refuses the listed calls and other socket families with EPERM, and kills programs of another architecture.
     ///
-    /// It is empty where the library knows no filters: on ppc64le and s390x.
+    /// The filter is empty on ppc64le and s390x, which the library does not support.
     ///
     /// # Errors
     ///
-    /// None that is known: what it is made of does not change.
+    /// None known: the filter is made of constants.
     pub fn of_strangers() -> io::Result<Filter> {
         let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(Filter(None)) };
         let other = |family: &libc::c_int| {
@@ -69,11 +69,11 @@ impl Filter {
         Ok(Filter(Some(BpfProgram::try_from(filter).map_err(io::Error::other)?)))
     }
 
-    /// Applies it to this thread, for ever, and with it that nothing gains privileges; makes system calls only.
+    /// Applies the filter to this thread permanently, together with `no_new_privs`; only makes system calls.
     ///
     /// # Errors
     ///
-    /// That the kernel refuses it.
+    /// Fails if the kernel refuses the filter.
     pub fn apply(&self) -> io::Result<()> {
         let Some(program) = &self.0 else { return Ok(rustix::thread::set_no_new_privs(true)?) };
         seccompiler::apply_filter(program).map_err(|error| match error {
@@ -83,13 +83,14 @@ impl Filter {
     }
 }
 
-/// Gives this process an empty session keyring: what a process possesses it may read and change, whoever it is by then.
+/// Gives this process an empty session keyring: a process may read and change the keys that it possesses, even after a
+/// change of user.
 ///
-/// A system call and nothing else. Where keys are refused, as in containers, or not built in, there is nothing to leave.
+/// Makes a single system call. If keys are refused, as in containers, or not built in, there is no keyring to leave.
 ///
 /// # Errors
 ///
-/// That the kernel has no room for one.
+/// Fails if the kernel has no room for a keyring.
 pub fn leave_session_keyring() -> io::Result<()> {
     let anonymous = std::ptr::null::<libc::c_char>();
     // SAFETY: the name is none, and no memory of this process is read or written.
@@ -109,7 +110,7 @@ mod tests {
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
-    /// What a Python script prints under the filter.
+    /// Returns the output of a Python script under the filter.
     fn under_the_filter(script: &str) -> String {
         let filter = Filter::of_strangers().unwrap();
         let mut command = Command::new("python3");
@@ -151,7 +152,8 @@ print([call(int(number)) for number in sys.argv[1:]])
     #[test]
     #[cfg_attr(lacks = "python3", ignore = "needs python3")]
     fn the_callers_keys_do_not_come_along() {
-        // Joins a session of its own first, puts a key into it, and looks for it with and without having left.
+        // Joins a new session keyring first, adds a key to it, and looks for the key with and without leaving that
+        // keyring.
         let script = |leave: bool| {
             let filter = "import ctypes
 libc = ctypes.CDLL(None, use_errno=True)

@@ -1,32 +1,27 @@
-//! The safe execution of foreign programs: a program and all that it starts, in namespaces of their own, under a PID 1 of
+//! Safe execution of foreign programs: a program and all its descendants run in their own namespaces, under a PID 1 of
 //! this crate.
 //!
 //! ```text
 //! this process ── keeper ── PID 1 ── the program ── whatever it starts
 //! ```
 //!
-//! The kernel's death signal alone does not reach a program that changes its user for a moment, as apt does: that clears
-//! it.
-//! PID 1 never executes anything and changes its user only before there is a program, so its own stays, and with PID 1 the
-//! kernel ends all of its process namespace.
-//! It also ends when this process or the keeper closes a pipe, which is how their deaths show even where signals fail.
-//! No control group is needed.
+//! The kernel's death signal alone does not reach a program that temporarily changes its user, as apt does, because
+//! that clears the signal. PID 1 never executes another program and changes its user only before the program exists, so
+//! its own death signal stays; when PID 1 dies, the kernel kills its whole process namespace. PID 1 also ends when this
+//! process or the keeper closes a pipe, which reveals their deaths even if signals fail. No control group is needed.
 //!
-//! Programs inside are root of a user namespace of their own: by ids that are nobody's on this machine (`ids`), and with
-//! capabilities over what belongs to that namespace only.
-//! They have no key and no open file of the caller's, and a filter keeps them from the system calls that reach past
-//! namespaces ([`Filter`]).
-//! The keeper makes the mounts while it is still this machine's root; the copies of them inside cannot be changed back,
-//! neither to be written to where they are read-only, nor to have devices.
+//! Programs inside are root of a user namespace whose ids no user of this machine has (`ids`), with capabilities only
+//! over that namespace's resources. They have no keys and no open files of the caller, and a filter refuses the system
+//! calls that reach past namespaces ([`Filter`]). The keeper makes the mounts while it is still this machine's root;
+//! programs inside cannot change their copies back, neither to make read-only mounts writable nor to allow devices.
 //!
-//! Keeper and PID 1 are this process forked, between fork and exec of the program: they make system calls and nothing
-//! else, because another thread may have held any lock at the fork.
+//! Keeper and PID 1 are forks of this process, between fork and exec of the program: they only make system calls,
+//! because another thread may have held any lock at the fork.
 //!
-//! There are four of them, of two kinds.
-//! Programs of the machine see its files, and in the place of one folder something to work on: a folder of an image that is
-//! made ([`ProgramSandbox::of_machine`]), or another root and settings that lie in memory ([`SandboxedRoot::Target`]).
-//! Programs of a tree have it as their root: one of an image ([`ProgramSandbox::of_tree`]), or another root
-//! ([`SandboxedRoot::Itself`]).
+//! There are four sandboxes, of two kinds. Programs of the machine see its files, with one directory replaced by the
+//! one to work on: a directory of an image that is being made ([`ProgramSandbox::of_machine`]), or another root and
+//! settings in memory ([`SandboxedRoot::Target`]). Programs of a tree have it as their root: an image's tree
+//! ([`ProgramSandbox::of_tree`]), or another root ([`SandboxedRoot::Itself`]).
 #![expect(unsafe_code, reason = "fork, and what must be done between it and exec, have no safe interface")]
 
 mod first_process;
@@ -34,7 +29,7 @@ mod ids;
 mod mounts;
 mod scratch; // files in memory, which end with the sandbox
 mod submounts; // the mounts in a root that belong to it
-mod wanted; // another root, and what may be done to it
+mod wanted; // another root, and the changes permitted there
 
 pub use scratch::{SETTINGS, ScratchFiles, TARGET, TEMPORARY};
 pub use wanted::{SandboxedRoot, WantedSandbox};
@@ -54,7 +49,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Packages' scripts cannot be kept to a tree on the filesystem of a folder.
+/// The error that package scripts cannot be confined to a tree on a directory's filesystem.
 #[derive(Debug, thiserror::Error)]
 #[error("ids cannot be mapped on the filesystem of {}: {source}", .folder.display())]
 pub struct NotConfined {
@@ -62,25 +57,25 @@ pub struct NotConfined {
     source: io::Error,
 }
 
-/// Whether packages' scripts can be kept to a tree on the filesystem of this folder.
+/// Checks whether package scripts can be confined to a tree on the filesystem of this directory.
 ///
 /// # Errors
 ///
-/// Why not.
+/// The reason why they cannot.
 pub fn confines(folder: &Path) -> Result<(), NotConfined> {
     ids::mapped(folder, 0).map(drop).map_err(|source| NotConfined { folder: folder.to_owned(), source })
 }
 
-/// What a program in a sandbox sees of the network.
+/// A sandbox's access to the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// The machine's.
+    /// The machine's network.
     Machine,
-    /// Nothing: what is offline cannot reach out by mistake.
+    /// No network: an offline program cannot reach out by mistake.
     None,
 }
 
-/// What surrounds a program.
+/// The surroundings of a program.
 #[derive(Debug)]
 pub struct ProgramSandbox {
     files: Files,
@@ -88,12 +83,12 @@ pub struct ProgramSandbox {
     users: BorrowedFd<'static>,
 }
 
-/// The files that it sees.
+/// The files that the program sees.
 #[derive(Debug)]
 enum Files {
-    /// The machine's, read-only, with this folder in the place of `/tmp`.
+    /// The machine's files, read-only, with this directory as `/tmp`.
     Machine { folder: OwnedFd },
-    /// The machine's, read-only, with files in memory in the place of root's home, and a root among them.
+    /// The machine's files, read-only, with files in memory as root's home, and another root among them.
     Target {
         scratch: OwnedFd,
         /// The root, and the mounts in it.
@@ -101,49 +96,49 @@ enum Files {
         devices: Vec<OwnedFd>,
         /// Whether `/tmp` is in memory, too.
         own_temporary: bool,
-        /// Whether `/run` is empty, and with it the sockets of the machine's services out of reach.
+        /// Whether `/run` is empty, so that the sockets of the machine's services are out of reach.
         without_services: bool,
     },
-    /// A tree's.
+    /// The files of a tree.
     Tree {
         root: OwnedFd,
         devices: Vec<OwnedFd>,
-        /// In the place of the tree's: folders of the machine, or mounts of its own.
+        /// Directories of the machine, or the tree's own submounts, and the directories that they cover.
         mounts: Vec<(OwnedFd, PathBuf)>,
         /// Whether `/tmp` is in memory, because the tree is read-only.
         temporary: bool,
     },
 }
 
-/// A folder of the machine that is mounted over one of a tree's.
+/// A directory of the machine that is mounted over one in a tree.
 #[derive(Debug, Clone, Copy)]
 pub struct BindMount<'a> {
-    /// The folder.
+    /// The directory.
     pub folder: &'a Path,
-    /// What it takes the place of.
+    /// The directory in the tree that it covers.
     pub over: &'static str,
     /// Whether it may be written to.
     pub writable: bool,
 }
 
 impl ProgramSandbox {
-    /// For programs of the machine: they see its files as a user who owns none of them, and `folder` as `/tmp`, where they
-    /// are root.
+    /// Makes a sandbox for programs of the machine: they see its files as a user who owns none of them, and `folder` as
+    /// `/tmp`, where they are root.
     ///
     /// # Errors
     ///
-    /// When the folder's ids cannot be mapped.
+    /// Fails if the directory's ids cannot be mapped.
     pub fn of_machine(folder: &Path, network: Network) -> io::Result<ProgramSandbox> {
         let files = Files::Machine { folder: ids::mapped(folder, ids::NO_DEVICES)? };
         Ok(ProgramSandbox { files, network, users: ids::namespace()? })
     }
 
-    /// For a tree's programs: its files, and of the machine a few devices only, because the tree takes the root's place;
-    /// and no network.
+    /// Makes a sandbox for a tree's programs: they see its files and only a few devices of the machine, because the
+    /// tree becomes the root; they have no network.
     ///
     /// # Errors
     ///
-    /// When the tree's ids cannot be mapped.
+    /// Fails if the tree's ids cannot be mapped.
     pub fn of_tree(tree: &Path, mounts: &[BindMount<'_>]) -> io::Result<ProgramSandbox> {
         let mapped = |mount: &BindMount<'_>| {
             let flags = if mount.writable { ids::NO_DEVICES } else { ids::NO_DEVICES | ids::READ_ONLY };
@@ -158,14 +153,14 @@ impl ProgramSandbox {
         Ok(ProgramSandbox { files, network: Network::None, users: ids::namespace()? })
     }
 
-    /// Has `command` start its program in this sandbox; the process that `spawn` gives is the keeper, which ends as the
-    /// program ends.
+    /// Makes `command` start its program in this sandbox. The process returned by `spawn` is the keeper, which ends
+    /// with the program and its exit code.
     ///
     /// The sandbox also ends when `command` is dropped.
     ///
     /// # Errors
     ///
-    /// When there are no descriptors for its pipe.
+    /// Fails if no descriptors are left for the pipe.
     pub fn confine(self, command: &mut Command) -> io::Result<()> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let forked = Forked {
@@ -182,28 +177,30 @@ impl ProgramSandbox {
     }
 }
 
-/// What the forked processes work with.
+/// The data that the forked processes need.
 struct Forked {
     sandbox: ProgramSandbox,
-    /// This process, as the keeper's parent must be.
+    /// This process, which must be the keeper's parent.
     parent: Pid,
-    /// Where this process keeps its arguments.
+    /// Address range of this process's arguments.
     arguments: (usize, usize),
-    /// What the program may not ask of the kernel.
+    /// The filter of system calls for the program.
     filter: Filter,
-    /// Read by PID 1: it ends when nobody holds the other end.
+    /// Read by PID 1, which ends when no process holds the writing end.
     reader: OwnedFd,
-    /// Held by this process, and by nobody else.
+    /// Held only by this process.
     _writer: OwnedFd,
 }
 
 impl Forked {
-    /// Becomes the keeper, which never returns, as PID 1 does not; the third process returns and executes the program.
+    /// Turns this process into the keeper, which never returns; nor does PID 1. The third process returns and executes
+    /// the program.
     fn enter(&self) -> io::Result<()> {
-        // By this machine's root, who may have many keyrings.
+        // As the machine's root, whose limit on keyrings is high.
         leave_session_keyring()?;
         self.make_mounts()?;
-        // Its user stays this machine's root, whom nobody inside can touch; the process namespace is to belong inside.
+        // The keeper's user stays this machine's root, which no process inside can signal; the process namespace must
+        // belong to the inner user namespace.
         rustix::thread::move_into_link_name_space(self.sandbox.users, Some(LinkNameSpaceType::User))?;
         tie()?;
         if getppid() != Some(self.parent) {
@@ -220,7 +217,7 @@ impl Forked {
         }
     }
 
-    /// Makes the mounts, as the machine's root: copies inside keep these flags.
+    /// Makes the mounts, as the machine's root: the copies inside keep these flags.
     fn make_mounts(&self) -> io::Result<()> {
         unshare(UnshareFlags::NEWNS)?;
         mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
@@ -232,7 +229,7 @@ impl Forked {
             Files::Target { scratch, root, devices, own_temporary, without_services } => {
                 ids::change(CWD, c"/", libc::AT_RECURSIVE, ids::READ_ONLY, 0)?;
                 mounts::attach_followed(scratch, scratch::PLACE)?;
-                // Made here and not inside, where whoever is root could take them away again.
+                // Made here, because root inside could unmount devices that are mounted inside.
                 mounts::make_devices(devices)?;
                 if let Some((root, submounts)) = root {
                     attach_below(root, scratch, Path::new(scratch::TARGET_NAME))?;
@@ -246,17 +243,18 @@ impl Forked {
             }
             Files::Tree { root, mounts, .. } => {
                 attach(root, PLACE)?;
-                // Below the tree, whose links lead nowhere yet: looked for inside, where they lead where they should.
+                // Resolved below the tree: links are looked up as inside, where they have the right targets.
                 mounts.iter().try_for_each(|(folder, over)| attach_below(folder, root, over))
             }
         }
     }
 
-    /// PID 1: makes the namespaces, starts the program, reaps, and ends with it or with either process outside.
+    /// Runs PID 1: makes the namespaces, starts the program, reaps, and ends with the program or with this process or
+    /// the keeper.
     fn first(&self, keeper: &OwnedFd) -> io::Result<()> {
         self.become_root_inside()?;
         tie()?;
-        // It is a copy of this process, passwords and all: not to be looked into.
+        // PID 1's memory is a copy of this process's, including passwords: no process may read it.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         self.forget_arguments();
         let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
@@ -265,12 +263,12 @@ impl Forked {
         }
         unshare(flags)?;
         match &self.sandbox.files {
-            // What can write to processes' files could write to the machine's.
+            // A writable `/proc` could change settings of the machine.
             Files::Machine { .. } | Files::Target { .. } => {
                 attach(&mounts::processes(MountAttrFlags::MOUNT_ATTR_RDONLY)?, c"/proc")?;
             }
             Files::Tree { devices, temporary, .. } => {
-                // Made while the machine's is still in sight, as the kernel wants it.
+                // Made while the machine's `/proc` is still visible, as the kernel requires.
                 let processes = mounts::processes(MountAttrFlags::empty())?;
                 mounts::exchange_root()?;
                 attach(&processes, c"/proc")?;
@@ -297,7 +295,8 @@ impl Forked {
         Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
     }
 
-    /// Everybody inside may read PID 1's command line, which is this process's: mirrors and their passwords.
+    /// All processes inside may read PID 1's command line, which is a copy of this process's, with mirrors and their
+    /// passwords.
     fn forget_arguments(&self) {
         let (start, end) = self.arguments;
         if start < end {
@@ -307,7 +306,7 @@ impl Forked {
     }
 }
 
-/// Has the kernel kill this process when its parent dies. Whatever changes credentials clears this.
+/// Makes the kernel kill this process when its parent dies. A change of credentials clears this.
 fn tie() -> io::Result<()> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
@@ -317,7 +316,7 @@ fn unshare(flags: UnshareFlags) -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(flags) }?)
 }
 
-/// The child's id, or nothing in the child.
+/// Forks; returns the child's id, or `None` in the child.
 fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: only called where there is one thread, between a fork and an exec.
     match unsafe { libc::fork() } {
@@ -326,15 +325,15 @@ fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Where this process's arguments begin and end in its memory (proc_pid_stat(5), fields 48 and 49).
+/// Returns the address range of this process's arguments (proc_pid_stat(5), fields 48 and 49).
 fn arguments() -> io::Result<(usize, usize)> {
     let text = std::fs::read_to_string("/proc/self/stat")?;
-    // The name in parentheses may hold anything.
+    // The name in parentheses may contain any characters.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let field = |n: usize| fields.get(n - 3).and_then(|f| f.parse().ok());
     match (field(48), field(49)) {
         (Some(start), Some(end)) if start != 0 && start <= end => Ok((start, end)),
-        // A kernel that hides them hides them inside, too.
+        // A kernel that hides them here hides them inside, too.
         _ => Ok((0, 0)),
     }
 }

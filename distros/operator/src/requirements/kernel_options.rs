@@ -1,4 +1,4 @@
-//! The options of Kata's own guest kernel, as a list or with a configuration held against them.
+//! The options of Kata's own guest kernel, as a list or compared with a kernel configuration.
 
 use model::arch::Arch;
 use model::kernel::{Condition, Fragments, Judged, KernelConfig, KernelOption, KernelUse, State, Weight};
@@ -7,20 +7,20 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// The longest line of names, without what stands before it.
+/// Maximum length of a line of names, without its indentation.
 const WIDTH: usize = 100;
 
-/// The options for an architecture, by what they are for.
+/// The options for an architecture, grouped by use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct KernelOptions {
-    /// The release of Kata whose kernel they are of.
+    /// The Kata release whose guest kernel has these options.
     pub tag: &'static str,
-    /// For which architecture.
+    /// The architecture.
     pub arch: Arch,
-    /// Which Linux the configuration is of; none where it does not say, or none is held.
+    /// Linux version of the compared configuration; `None` if it does not say so, or no configuration is compared.
     pub linux: Option<String>,
-    /// What they are for, in the order of their weight.
+    /// The uses of the options, in the order of their weight.
     pub uses: Vec<UseRow>,
 }
 
@@ -28,19 +28,19 @@ pub struct KernelOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct UseRow {
-    /// In a word.
+    /// Name of the use, in a word.
     pub name: &'static str,
-    /// How much it weighs for the profile.
+    /// Its weight for the profile.
     pub weight: Weight,
-    /// The capability, where there is one.
+    /// The capability that it serves, if any.
     pub serves: Option<String>,
-    /// Whether a module is not enough.
+    /// Whether the options must be built in, as a module is not enough.
     pub built_in: bool,
-    /// What does not work without one of them, as the rest of a sentence.
+    /// The consequence of a missing option, as the rest of a sentence.
     pub without: &'static str,
-    /// Whether one of them is missing; none where no configuration is held.
+    /// Whether an option is missing; `None` if no configuration is compared.
     pub missing: Option<bool>,
-    /// The modules that an initrd has to carry, by the configuration that is held.
+    /// Modules that an initrd must contain, according to the compared configuration.
     pub modules: Vec<String>,
     /// The options.
     pub options: Vec<OptionRow>,
@@ -52,23 +52,23 @@ pub struct UseRow {
 pub struct OptionRow {
     /// With its prefix: `CONFIG_VIRTIO_FS`.
     pub name: String,
-    /// What Kata sets it to: `y`, `240`.
+    /// The value in Kata's configuration: `y`, `240`.
     pub wanted: &'static str,
-    /// What a kernel of Kata's is for that has it, where not every one has.
+    /// The kinds of Kata kernels that set the option, if not all do.
     pub when: Option<Condition>,
     /// File and tag of Kata.
     pub source: String,
     /// Its state in the configuration that is compared, for programs.
     pub state: Option<&'static str>,
-    /// The same in words.
+    /// The state in words.
     pub found: Option<String>,
-    /// Whether its use goes without it.
+    /// Whether the option counts as missing for its use.
     #[serde(skip)]
     is_missing: bool,
 }
 
 impl KernelOptions {
-    /// As a list.
+    /// Lists the options.
     pub fn listed(arch: Arch, profile: &Profile) -> KernelOptions {
         let rows = KernelUse::all(arch, profile).into_iter().map(|one| {
             let options = one.options.iter().map(|option| option_row(option, None)).collect();
@@ -77,7 +77,7 @@ impl KernelOptions {
         KernelOptions::of(arch, None, rows.collect())
     }
 
-    /// With a configuration held against them.
+    /// Compares the options with a configuration.
     pub fn held(config: &KernelConfig, arch: Arch, profile: &Profile) -> KernelOptions {
         let rows = KernelUse::all(arch, profile).into_iter().map(|one| {
             let judged = Judged::of(config, one);
@@ -93,7 +93,7 @@ impl KernelOptions {
         KernelOptions { tag: &Fragments::kata().tag, arch, linux, uses }
     }
 
-    /// What is missing that Kata's default path needs, with what does not work without it.
+    /// Returns the missing options that Kata's default path needs, with the consequence of each.
     pub fn problems(&self) -> Vec<String> {
         let lacking = |one: &UseRow| one.lacking().collect::<Vec<_>>().join(", ");
         let missing = self.missing(Weight::Required);
@@ -104,7 +104,7 @@ impl KernelOptions {
         self.uses.iter().filter(move |one| one.weight == weight && one.missing == Some(true))
     }
 
-    /// The list, for people.
+    /// Formats the list for people.
     pub fn human(&self) -> String {
         let mut out = format!(
             "options of Kata's own guest kernel for {} (Kata {}, {}), without their CONFIG_\n",
@@ -126,7 +126,7 @@ impl KernelOptions {
         out + "  * Kata sets it in kernels for measured root filesystems, confidential guests or signed modules alone\n"
     }
 
-    /// What a configuration lacks, for people; `name` is what it is called.
+    /// Formats the options that the configuration called `name` lacks, for people.
     pub fn human_held(&self, name: &str, profile: &Profile) -> String {
         let linux = self.linux.as_ref().map_or("an unknown Linux".to_owned(), |version| format!("Linux {version}"));
         let mut out =
@@ -158,7 +158,7 @@ impl KernelOptions {
         out + &self.counts() + "\n"
     }
 
-    /// Names of all uses behind a head, each once; nothing where there are none.
+    /// Writes a heading and the names from all uses, each once; writes nothing if there are no names.
     fn listed_with(&self, out: &mut String, head: &str, names: impl Fn(&UseRow) -> Vec<String>) {
         let mut all: Vec<String> = self.uses.iter().flat_map(names).collect();
         all.sort();
@@ -169,7 +169,7 @@ impl KernelOptions {
         }
     }
 
-    /// How many options are how, each once: of one with several uses, as it is best.
+    /// Counts the options by state, each once: an option with several uses counts with its best state.
     fn counts(&self) -> String {
         const KINDS: [&str; 4] = ["built in or as wanted", "modules", "not in this Linux", "missing"];
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
@@ -195,7 +195,7 @@ impl UseRow {
         self.serves.as_ref().map(|name| format!(" ({name})")).unwrap_or_default()
     }
 
-    /// What is missing, in words.
+    /// Returns the missing options with their states, in words.
     fn lacking(&self) -> impl Iterator<Item = String> {
         let missing = self.options.iter().filter(|option| option.is_missing);
         missing.map(|option| format!("{} {}", option.short(), option.found.as_deref().unwrap_or_default()))
@@ -233,7 +233,7 @@ fn option_row(option: &KernelOption<'static>, state: Option<&State>) -> OptionRo
     }
 }
 
-/// Words with commas between them, in lines of at most [`WIDTH`] characters.
+/// Writes words separated by commas, in lines of at most [`WIDTH`] characters.
 fn wrapped(out: &mut String, indent: &str, words: impl Iterator<Item = String>) {
     let mut line = String::new();
     for word in words {
@@ -261,7 +261,7 @@ mod tests {
         Profile::find("rs-4.1").unwrap()
     }
 
-    /// A configuration with all that Kata sets for x86_64, changed.
+    /// A configuration with all of Kata's settings for x86_64, with changes applied.
     fn config(change: impl Fn(&str) -> Option<&'static str>) -> KernelConfig {
         let mut text = "# Linux/x86 6.18.35 Kernel Configuration\n".to_owned();
         for option in Fragments::kata().options(Arch::X86_64) {

@@ -1,7 +1,8 @@
-//! Files that were taken out of their place and are looked at once more: others may have written to them until then.
+//! Displaced files: files moved out of their place and checked once more, because others may have written to them until
+//! then.
 //!
-//! Its name says whose place it had, what was put there, and what it was when it was looked at. So whoever comes after a
-//! kill can tell whether it may go, as the killed call would have.
+//! The name of a displaced file holds hashes of its place, of the text that replaced it, and of its own earlier state.
+//! So after a kill, a later call can decide whether to delete it as the killed call would have.
 
 use super::{FileContents, PinnedPath};
 use crate::attributes::Attributes;
@@ -15,72 +16,72 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// How the name of such a file begins.
+/// Prefix of a displaced file's name.
 const DISPLACED: &str = ".kata-osinfo.old";
 
-/// What a text of others is called that has no other place any more; nobody reads it.
+/// Prefix for others' text whose place is taken by newer text; no program reads a file of this name.
 pub(super) const ASIDE: &str = ".kata-osinfo.theirs";
 
-/// Names that are tried for it.
+/// Maximum number of such names that are tried.
 pub(super) const MOST_ASIDE: u32 = 100;
 
-/// In the place of a digest: nothing was put there.
+/// Stands for the digest if the file was removed and not replaced.
 const NOTHING: &str = "none";
 
-/// The fate of a text of others that a write or a removal had taken out of its place.
+/// The fate of others' text that a write or a removal had displaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rescued {
-    /// It has its place again.
+    /// The text is back in its place.
     Back,
-    /// Others have written there since, so it lies beside it under this name, which nobody reads.
+    /// Others have written a newer text to its place, so it is kept under this name, which no program reads.
     Aside(PathBuf),
-    /// It can be given neither place: it lies where the call has put it.
+    /// The text could be neither put back nor put aside: it stays where the call had moved it.
     NotPutBack {
-        /// Under this name, which nobody reads.
+        /// The name of the displaced file; no program reads it.
         path: PathBuf,
-        /// What the operating system refused.
+        /// The error of the operating system.
         why: String,
     },
 }
 
-/// A text of others that is in no place of its own.
+/// Others' text that is not in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplacedText {
-    /// Where it lies, seen from inside.
+    /// Its path, seen from inside.
     pub path: PathBuf,
-    /// Whether it was put there for somebody to merge; else a call that was cut short has taken it out of its place, and
-    /// nobody has looked at it since.
+    /// Whether the text was put aside for the admin to merge; otherwise an interrupted call displaced it, and no call
+    /// has checked it since.
     pub is_aside: bool,
 }
 
-/// The fate of a file that was taken out of its place.
+/// The fate of a displaced file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled {
-    /// It was what had been looked at, or ours, and is gone.
+    /// The file had the state that was checked, or kata-osinfo's text, and is deleted.
     Removed,
-    /// It was others'.
+    /// The file had text that others wrote.
     Rescued(Rescued),
 }
 
-/// A file that was taken out of its place, or is about to be.
+/// A displaced file, or one that is about to be displaced.
 #[derive(Debug)]
 pub(super) struct Displaced {
     pub(super) name: String,
-    /// A digest of the text that was put in its place; `None` where it was to go.
+    /// Digest of the text that replaced it; `None` if the file was removed.
     ours: Option<String>,
-    /// A digest of what it was when it was looked at.
+    /// Digest of its state when it was checked.
     seen: String,
 }
 
 impl Displaced {
-    /// The file at a place, with what was `seen` of it, when `ours` takes the place.
+    /// Names the file at `place`, whose checked state is `seen`, for a replacement by `ours`.
     pub(super) fn at(place: &PinnedPath, ours: Option<&FileContents>, seen: &FileContents) -> Displaced {
         let (ours, seen) = (ours.map(text), digest(seen));
         let name = format!("{}{}.{seen}", prefix(place), ours.as_deref().unwrap_or(NOTHING));
         Displaced { name, ours, seen }
     }
 
-    /// Whether a file has the text that was put there.
+    /// Checks whether `file` has the text that replaced the displaced file.
     fn is_text_of_ours(&self, file: &PinnedPath) -> bool {
         self.ours.is_some() && read(file).as_ref().map(text) == self.ours
     }
@@ -89,7 +90,7 @@ impl Displaced {
         Displaced::of_digests(name, name.strip_prefix(&prefix(place))?)
     }
 
-    /// The same of whatever place.
+    /// Does the same as `of_name`, for any place.
     fn of_any(name: &str) -> Option<Displaced> {
         let (_, digests) = name.strip_prefix(DISPLACED)?.strip_prefix('.')?.split_once('.')?;
         Displaced::of_digests(name, digests)
@@ -101,7 +102,7 @@ impl Displaced {
         Some(Displaced { name: name.to_owned(), ours, seen: seen.to_owned() })
     }
 
-    /// Whether others have written to what was taken out (`staged`) since it was looked at.
+    /// Checks whether others have written to the displaced file (`staged`) after it was checked.
     fn is_of_others(&self, staged: &PinnedPath) -> bool {
         let is_seen = match staged.link() {
             Ok(Some(words)) => link_digest(&words) == self.seen,
@@ -111,19 +112,20 @@ impl Displaced {
     }
 }
 
-/// How the names begin of what was at a place; other places have theirs in the same folder.
+/// Returns the prefix for files displaced from `place`; files from other places in the same directory have other
+/// prefixes.
 fn prefix(place: &PinnedPath) -> String {
     let below = place.path.parent().and_then(Path::file_name).filter(|_| place.is_staged_above());
     let parts = below.into_iter().chain([place.name.as_os_str()]);
     format!("{DISPLACED}.{}.", hashed(parts.map(OsStrExt::as_bytes)))
 }
 
-/// Tells texts apart; attributes of ours may be changed by whoever keeps those of a folder.
+/// Returns a digest of the text alone: other tools may change the attributes of files in their directory.
 fn text(held: &FileContents) -> String {
     hashed(std::iter::once(held.bytes.as_slice()))
 }
 
-/// Tells texts and attributes apart.
+/// Returns a digest of text and attributes.
 fn digest(held: &FileContents) -> String {
     let FileContents { bytes, attributes: Attributes { uid, gid, mode, extended }, .. } = held;
     let numbers = [uid, gid, mode].map(|number| number.to_le_bytes());
@@ -132,7 +134,7 @@ fn digest(held: &FileContents) -> String {
     hashed(numbers.chain(extended).chain([bytes.as_slice()]))
 }
 
-/// Tells links apart, and from files.
+/// Returns a digest of a link's target, which differs from every file's digest.
 fn link_digest(words: &Path) -> String {
     hashed([b"link".as_slice(), words.as_os_str().as_bytes()].into_iter())
 }
@@ -149,11 +151,11 @@ fn hashed<'p>(parts: impl Iterator<Item = &'p [u8]>) -> String {
 }
 
 impl Root {
-    /// Texts of others in a folder that are in no place of their own, whichever they were taken out of, by their names.
+    /// Finds others' texts in a directory that are not in their place, whatever that place was, by the file names.
     ///
     /// # Errors
     ///
-    /// That the folder cannot be listed.
+    /// Fails if the directory cannot be listed.
     pub fn displaced_in(&self, folder: &Path) -> Result<Vec<DisplacedText>, RootError> {
         let mut all = Vec::new();
         for name in self.list_if_any(folder)? {
@@ -162,7 +164,7 @@ impl Root {
             let is_displaced = || {
                 let displaced = Displaced::of_any(&name)?;
                 let staged = self.pin_itself(&path).ok()??;
-                // The caller that is writing just now may have dropped it since.
+                // A concurrent call that is writing may have deleted it since.
                 (displaced.is_of_others(&staged) && !matches!(staged.opened(), Ok(None))).then_some(())
             };
             if is_aside || is_displaced().is_some() {
@@ -174,19 +176,19 @@ impl Root {
 }
 
 impl PinnedPath {
-    /// Brings back what others have written, and a call that was cut short had taken out of this place; what else it has
-    /// left goes.
+    /// Puts back others' texts that an interrupted call had displaced from this path, and deletes the call's other
+    /// leftovers.
     ///
     /// # Errors
     ///
-    /// What the operating system refused.
+    /// The error of the operating system.
     pub(super) fn rescue(&self) -> io::Result<Vec<Rescued>> {
         let (mut rescued, mut failed) = (Vec::new(), None);
         for displaced in self.displaced()? {
             match self.settle(&displaced) {
                 Ok(Settled::Removed) => {}
                 Ok(Settled::Rescued(how)) => rescued.push(how),
-                // The outcome of the others is reported all the same.
+                // The outcome for the other files is reported all the same.
                 Err(error) if self.is_of_others(&displaced).unwrap_or(true) => {
                     let path = self.staged_path(&displaced.name);
                     rescued.push(Rescued::NotPutBack { path, why: error.to_string() });
@@ -200,11 +202,11 @@ impl PinnedPath {
         }
     }
 
-    /// Where texts of others lie that a call which was cut short had taken out of this place; they stay there.
+    /// Returns the paths of others' texts that an interrupted call had displaced from this path; they are not moved.
     ///
     /// # Errors
     ///
-    /// What the operating system refused.
+    /// The error of the operating system.
     pub fn taken_out_of_others(&self) -> io::Result<Vec<PathBuf>> {
         let mut all = Vec::new();
         for displaced in self.displaced()? {
@@ -215,7 +217,8 @@ impl PinnedPath {
         Ok(all)
     }
 
-    /// Looks at what was taken out of this place: what others have written to since it was looked at gets it back.
+    /// Checks a displaced file: if others have written to it after it was last checked, it is put back, otherwise
+    /// deleted.
     pub(super) fn settle(&self, displaced: &Displaced) -> io::Result<Settled> {
         match self.is_of_others(displaced)? {
             false => self.drop_staged(&displaced.name).map(|()| Settled::Removed),
@@ -223,7 +226,7 @@ impl PinnedPath {
         }
     }
 
-    /// Whether others have written to what was taken out since it was looked at.
+    /// Checks whether others have written to the displaced file after it was checked.
     fn is_of_others(&self, displaced: &Displaced) -> io::Result<bool> {
         Ok(displaced.is_of_others(&self.staged(&displaced.name)?))
     }
@@ -238,7 +241,7 @@ impl PinnedPath {
         if exchanged && displaced.is_text_of_ours(&self.staged(name)?) {
             return self.drop_staged(name).map(|()| Rescued::Back);
         }
-        // Others have written to ours by now, or theirs cannot be brought back: neither text is lost.
+        // Others have changed the new text by now, or the old text cannot be put back: neither text is lost.
         for number in 1..=MOST_ASIDE {
             let aside = format!("{ASIDE}.{number}");
             if renameat_with(stage, name, stage, aside.as_str(), RenameFlags::NOREPLACE).is_ok() {
@@ -248,20 +251,20 @@ impl PinnedPath {
         Err(io::Error::other(format!("others change it again and again: a text of theirs is called {name} now")))
     }
 
-    /// Removes what was looked at, unless others have written to it by then.
+    /// Removes the file with the state `seen`, unless others have written to it by then.
     pub(super) fn take_out(&self, seen: &FileContents) -> io::Result<bool> {
         let displaced = Displaced::at(self, None, seen);
         match renameat_with(&self.folder, &self.name, self.stage(), displaced.name.as_str(), RenameFlags::NOREPLACE) {
             Ok(()) => self.was_seen(&displaced),
             Err(Errno::NOENT) => Ok(false),
-            // Another filesystem, or one without such renames: looking right before is all that can be done.
+            // Another filesystem, or one without such renames: the best possible is a check right before.
             Err(_) if self.is_still(Some(seen)) => self.unlink().map(|()| true),
             Err(_) => Ok(false),
         }
     }
 
-    /// Removes a link that says `words`, if that is still `to_go` once it has been taken out of its place; whatever else
-    /// others have put there by then stays, and the answer is `false`.
+    /// Removes a link whose target is `words`, if `to_go` still holds once the link has been displaced; anything else
+    /// that others have put there by then stays, and the answer is `false`.
     ///
     /// # Errors
     ///
@@ -277,14 +280,14 @@ impl PinnedPath {
         if !is_still(self)? {
             return Ok(false);
         }
-        // A killed call has left the same link there.
+        // A killed call has left the same link under the staged name.
         if is_still(&self.staged(&name)?)? {
             self.drop_staged(&name)?;
         }
         match renameat_with(&self.folder, &self.name, stage, name.as_str(), RenameFlags::NOREPLACE) {
             Ok(()) => {}
             Err(Errno::NOENT) => return Ok(false),
-            // Another filesystem, or one without such renames: looking right before is all that can be done.
+            // Another filesystem, or one without such renames: the best possible is a check right before.
             Err(_) if is_still(self)? && to_go() => return self.unlink().map(|()| true),
             Err(_) => return Ok(false),
         }
@@ -293,14 +296,15 @@ impl PinnedPath {
             still => still.map(|_| false),
         };
         if !matches!(removed, Ok(true)) {
-            // Theirs has its place again, or lies where every call names it.
+            // Others' file or link is put back, or kept under a name that every call reports.
             let displaced = Displaced { name, ours: None, seen: String::new() };
             self.put_back(&displaced).and_then(is_back)?;
         }
         removed
     }
 
-    /// Exchanges a file that is staged under this name for what was looked at, unless others have written to that by then.
+    /// Exchanges the staged file `name` with the file whose state was `seen`, unless others have written to the latter
+    /// by then.
     pub(super) fn exchange(&self, name: &str, seen: &FileContents) -> io::Result<bool> {
         let stage = self.stage();
         let displaced = Displaced::at(self, self.staged(name)?.contents(u64::MAX)?.as_ref(), seen);
@@ -308,14 +312,14 @@ impl PinnedPath {
         match renameat_with(stage, displaced.name.as_str(), &self.folder, &self.name, RenameFlags::EXCHANGE) {
             Ok(()) => self.was_seen(&displaced),
             Err(errno) => {
-                // Staged as it was, for whoever knows another way.
+                // Staged under its old name again, because the caller may know another way.
                 renameat(stage, displaced.name.as_str(), stage, name)?;
                 Err(errno.into())
             }
         }
     }
 
-    /// Whether what was taken out is what had been looked at; what is not is brought back.
+    /// Checks whether the displaced file has the state that was checked; any other file is put back.
     fn was_seen(&self, displaced: &Displaced) -> io::Result<bool> {
         match self.settle(displaced)? {
             Settled::Removed => Ok(true),
@@ -323,11 +327,11 @@ impl PinnedPath {
         }
     }
 
-    /// The files that were taken out of this place and have not been looked at again.
+    /// Returns the files that were displaced from this path and not checked again.
     fn displaced(&self) -> io::Result<Vec<Displaced>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = match rustix::fs::openat(self.stage(), c".", flags, Mode::empty()) {
-            // A user who may not list the folder has left nothing there.
+            // A user who may not list the directory cannot have left anything there.
             Err(Errno::ACCESS) => return Ok(Vec::new()),
             folder => folder?,
         };
@@ -338,7 +342,7 @@ impl PinnedPath {
         Ok(all)
     }
 
-    /// Removes a file that is staged under this name; one that is not there stays so.
+    /// Removes a staged file; a missing file is no error.
     pub(super) fn drop_staged(&self, name: &str) -> io::Result<()> {
         match unlinkat(self.stage(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT | Errno::ROFS) => Ok(()),
@@ -346,7 +350,7 @@ impl PinnedPath {
         }
     }
 
-    /// A file that is staged under this name.
+    /// Returns the staged file of this name.
     pub(super) fn staged(&self, name: &str) -> io::Result<PinnedPath> {
         let (path, shown) = (self.staged_path(name), self.shown.with_file_name(name));
         Ok(PinnedPath { path, shown, folder: self.stage().try_clone()?, above: None, name: name.into() })
@@ -358,16 +362,16 @@ impl PinnedPath {
     }
 }
 
-/// A file; `None` where it is none, or none that this program would have looked at.
+/// Reads a file; `None` if it is missing, unreadable, or no regular file.
 fn read(place: &PinnedPath) -> Option<FileContents> {
     place.contents(MAX_CONFIGURATION).ok()?
 }
 
-/// That a text of others has its place again.
+/// Checks that others' text is back in its place.
 ///
 /// # Errors
 ///
-/// Where it lies else.
+/// The error says where the text is instead.
 pub(super) fn is_back(how: Rescued) -> io::Result<()> {
     match how {
         Rescued::Back => Ok(()),
@@ -389,7 +393,7 @@ mod tests {
     const LIMIT: u64 = 100;
     const OURS: &str = ".ours";
 
-    /// A file that was looked at, and a new one that is staged.
+    /// A file that was checked, and a new file that is staged.
     struct Machine {
         dir: tempfile::TempDir,
         place: PinnedPath,
@@ -416,7 +420,7 @@ mod tests {
             std::fs::write(self.at(name), text).unwrap();
         }
 
-        /// The text in the place.
+        /// The text at the pinned path.
         fn text(&self) -> Option<String> {
             std::fs::read_to_string(self.dir.path().join(&self.place.path.to_str().unwrap()[1..])).ok()
         }
@@ -425,7 +429,7 @@ mod tests {
             std::fs::write(self.dir.path().join(&self.place.path.to_str().unwrap()[1..]), text).unwrap();
         }
 
-        /// Everything that is staged, with its text.
+        /// All staged files with their texts.
         fn beside(&self) -> Vec<(String, String)> {
             let folder = self.at("x").parent().unwrap().to_owned();
             let names = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
@@ -436,7 +440,7 @@ mod tests {
             all
         }
 
-        /// Exchanges both, and looks no more: as a kill leaves it.
+        /// Exchanges both files without checking afterwards, as a kill leaves them.
         fn killed_behind_the_exchange(&self) -> Displaced {
             let ours = self.place.staged(OURS).unwrap().read(LIMIT).unwrap();
             let displaced = Displaced::at(&self.place, ours.as_ref(), &self.seen);
@@ -461,7 +465,7 @@ mod tests {
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Back], "{place}");
             assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old, and theirs"), Vec::new()), "{place}");
             assert_eq!(machine.place.sweep().unwrap(), [], "{place}");
-            // Its mode counts, too.
+            // A changed mode counts as a change, too.
             let machine = Machine::new(place);
             let file = machine.dir.path().join(&place[1..]);
             std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
@@ -479,7 +483,7 @@ mod tests {
             assert_eq!(machine.place.taken_out_of_others().unwrap(), Vec::<PathBuf>::new());
             assert_eq!(machine.place.sweep().unwrap(), []);
             assert_eq!((machine.text().as_deref(), machine.beside()), (Some("ours"), Vec::new()), "{place}");
-            // A kill before the exchange, and an edit since.
+            // A kill before the exchange, and an edit after the kill.
             let machine = Machine::new(place);
             let ours = machine.place.staged(OURS).unwrap().read(LIMIT).unwrap();
             let displaced = Displaced::at(&machine.place, ours.as_ref(), &machine.seen);
@@ -503,7 +507,7 @@ mod tests {
             assert_eq!(machine.place.sweep().unwrap(), [Rescued::Aside(path.clone())]);
             assert_eq!(machine.text().as_deref(), Some("ours, and theirs"));
             assert_eq!(machine.beside(), [(aside.clone(), "old, and theirs".to_owned())]);
-            // A write says so, and is not one over what it has not looked at.
+            // A write reports it, and does not overwrite a text that it has not checked.
             machine.write(&displaced.name, "more of theirs");
             let now = machine.place.read(LIMIT).unwrap().unwrap();
             let error = machine.place.write_over(Some(&now), b"new", Some(&now.attributes)).unwrap_err().to_string();
@@ -526,7 +530,7 @@ mod tests {
             machine.edit("old, and theirs");
             assert!(!machine.place.take_out(&machine.seen).unwrap());
             assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old, and theirs"), Vec::new()), "{place}");
-            // After a kill, and where somebody has written there by then.
+            // After a kill, both with an empty place and with a new text in it.
             let displaced = Displaced::at(&machine.place, None, &machine.seen);
             let taken_out =
                 || std::fs::rename(machine.dir.path().join(&place[1..]), machine.at(&displaced.name)).unwrap();
@@ -542,7 +546,7 @@ mod tests {
         }
     }
 
-    /// By its name alone nobody can tell whose place it had; that it is others', everybody can.
+    /// The name alone does not reveal the original place, but it does reveal that the text is others'.
     #[test]
     fn a_text_without_a_place_is_found_in_its_folder() {
         for place in PLACES {
@@ -569,7 +573,7 @@ mod tests {
         }
     }
 
-    /// All names for what lies aside are taken.
+    /// All names for texts put aside are taken.
     #[test]
     fn what_became_of_one_text_is_told_also_where_another_one_is_stuck() {
         let machine = Machine::new("/etc/f");
@@ -598,7 +602,7 @@ mod tests {
             let file = machine.dir.path().join(&inside[1..]);
             let (words, place) = (Path::new("/gone"), &machine.place);
             let link = || std::fs::read_link(&file).ok();
-            // A file, or another link, has its place by then.
+            // A file, or another link, has taken the link's place by then.
             assert!(!place.remove_link(words, &|| true).unwrap());
             assert_eq!((machine.text().as_deref(), machine.beside()), (Some("old"), Vec::new()), "{inside}");
             std::fs::remove_file(&file).unwrap();
@@ -606,12 +610,12 @@ mod tests {
             symlink("/other", &file).unwrap();
             assert!(!place.remove_link(words, &|| true).unwrap());
             assert_eq!(link().as_deref(), Some(Path::new("/other")));
-            // What it leads to has come back in between.
+            // The link's target exists again in the meantime.
             std::fs::remove_file(&file).unwrap();
             symlink(words, &file).unwrap();
             assert!(!place.remove_link(words, &|| false).unwrap());
             assert_eq!(link().as_deref(), Some(words));
-            // A killed call has taken it out, and others have made it again.
+            // A killed call has displaced the link, and others have made it again.
             let left = format!("{}{NOTHING}.{}", prefix(place), link_digest(words));
             symlink(words, machine.at(&left)).unwrap();
             let root = Root::new(machine.dir.path()).unwrap();

@@ -1,5 +1,5 @@
-//! A file of several names, which is written in place: what a write that is cut short can leave of it, and how others'
-//! text is kept where nobody can tell what of it is missing.
+//! Files with several names, which are overwritten in place: the states that an interrupted write can leave, and how
+//! others' text is kept if these states cannot be ruled out.
 
 use super::displaced::{ASIDE, MOST_ASIDE};
 use super::write::{STAGED, fill};
@@ -13,23 +13,23 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// Whether writing `new` over `old` in place can have left `now`, wherever it was cut short.
+/// Checks whether an interrupted in-place write of `new` over `old` can have left `now`.
 ///
-/// The space for it is reserved beyond the end, then the bytes are written from the first one on, and then the file gets its
-/// length: so it has the first bytes of `new`, and behind them what `old` has there. Where that fails, `old` is written back
-/// in the same way: then some of `old` may be before these again.
+/// The write reserves space beyond the end, then writes the bytes from the first one on, then sets the length. So `now`
+/// starts with bytes of `new`, followed by the rest of `old`. If the write fails, `old` is written back in the same
+/// way, so some bytes of `old` may come before these again.
 pub fn may_be_half(now: &[u8], old: &[u8], new: &[u8]) -> bool {
     let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let back = same(now, old);
     let rest = |text: &[u8]| same(now.get(back..).unwrap_or_default(), text.get(back..).unwrap_or_default());
     let written = back + rest(new);
     let left = now.get(written..).unwrap_or_default();
-    // To the end of the new text, also where the old one was longer.
+    // Up to the end of the new text, even if the old one was longer.
     left == old.get(written..).unwrap_or_default() || left.is_empty() && written == new.len()
 }
 
 impl PinnedPath {
-    /// Writes over the file, so that all of its names have the new text.
+    /// Overwrites the file's content, so that all of its names have the new text.
     pub(super) fn write_in_place(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
         let file = self.open(OFlags::RDWR)?;
         overwrite(&file, bytes)?;
@@ -39,9 +39,10 @@ impl PinnedPath {
         file.sync_all()
     }
 
-    /// Keeps what was looked at (`seen`) beside the place, under a name that nobody reads, and with the same attributes.
+    /// Keeps a copy of the checked content (`seen`) next to the file, under a name that no program reads, with the same
+    /// attributes.
     ///
-    /// Returns where it lies, seen from inside.
+    /// Returns the copy's path, seen from inside.
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ impl PinnedPath {
         let stage = self.stage();
         for number in 1..=MOST_ASIDE {
             let aside = format!("{ASIDE}.{number}");
-            // A call that was cut short has kept it already.
+            // An interrupted call may have kept the same content already.
             match self.staged(&aside)?.contents(seen.bytes.len() as u64) {
                 Ok(None) => {}
                 Ok(Some(held)) if held.bytes == seen.bytes => return Ok(self.staged_path(&aside)),
@@ -79,7 +80,7 @@ impl PinnedPath {
     }
 }
 
-/// Writes over what is in a file, or leaves it as it was, as far as there is space for that.
+/// Overwrites a file's content, or restores the old content if that fails and there is space.
 fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
     let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
     let mut old = vec![0; length];
@@ -91,7 +92,8 @@ fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
-/// Has the space for a file of that length, where the filesystem can say so: else writing it ends in the middle.
+/// Reserves space for a file of that length, if the filesystem supports it; otherwise a full disk ends the write
+/// half-way.
 fn reserve(file: &File, length: u64) -> io::Result<()> {
     if length == 0 {
         return Ok(());
@@ -116,7 +118,7 @@ mod tests {
                 let rest = |text: &[u8], at: usize| text.get(at..).unwrap_or_default().to_vec();
                 let half = [new[..at].to_vec(), rest(old, at)].concat();
                 assert!(may_be_half(&half, old, new), "{at}");
-                // Then what stood there is brought back.
+                // Then an interrupted restoration of the old text.
                 for back in 0..=old.len().min(half.len()) {
                     let back = [old[..back].to_vec(), rest(&half, back)].concat();
                     assert!(may_be_half(&back, old, new), "{at}");

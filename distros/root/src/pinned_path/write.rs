@@ -1,4 +1,4 @@
-//! Writing a file whole or not at all, renaming and removing it.
+//! Writes a file whole or not at all, renames and removes it.
 
 use super::displaced::{Rescued, is_back};
 use super::{FileContents, PinnedPath};
@@ -14,24 +14,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What a file is called until it is whole. There is one writer at a time, so one name is enough, and
-/// what a killed one left over is recognized.
+/// Name of a file until it is whole. One name is enough because there is only one writer at a time, and a killed
+/// writer's leftover is recognized by it.
 pub(super) const STAGED: &str = ".kata-osinfo.new";
 
-/// What a new file may be by default.
+/// Default mode of a new file.
 const FILE: u32 = 0o644;
 
-/// What a new file may take the place of.
+/// The old file that a new file may replace.
 #[derive(Debug, Clone, Copy)]
 enum Over<'s> {
-    /// Whatever stands there.
+    /// Any file, or none.
     Anything,
-    /// What was looked at; `None` is no file.
+    /// Only a file with the state that was checked; `None` is no file.
     Only(Option<&'s FileContents>),
 }
 
 impl Root {
-    /// Writes a file whole, or leaves the old one: its folders are made, its attributes kept.
+    /// Writes a file whole, or leaves the old one; makes missing directories and keeps the file's attributes.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl Root {
         place.write(bytes, place.attributes()?.as_ref())
     }
 
-    /// Removes an empty folder that a path names without links; one that is not there, or not empty, stays so.
+    /// Removes an empty directory whose path has no links; a missing or non-empty directory is no error.
     ///
     /// # Errors
     ///
@@ -59,12 +59,12 @@ impl Root {
 }
 
 impl PinnedPath {
-    /// Writes the file whole, or leaves the old one; without attributes it belongs to this process's user, and everybody
-    /// may read it.
+    /// Writes the file whole, or leaves the old one; without attributes, the new file belongs to this process's user
+    /// and everybody may read it.
     ///
-    /// A file with several names is written in place instead, because a new file would separate them.
-    /// Until it is whole, a file has another name in the same folder; if every name in that folder is read, as in one
-    /// called `*.d`, in the folder above.
+    /// A file with several names is written in place, because a new file would separate them. Until it is whole, a new
+    /// file has another name in the same directory, or in the parent directory if programs read every file in this one,
+    /// such as in `*.d`.
     ///
     /// # Errors
     ///
@@ -73,10 +73,10 @@ impl PinnedPath {
         self.written(bytes, attributes, Over::Anything).map(drop)
     }
 
-    /// [`PinnedPath::write`] over what was looked at alone, `None` being no file: what somebody else has written there
-    /// meanwhile stays, and the answer is `false`.
+    /// Does the same as [`PinnedPath::write`], but only replaces a file with the state `seen`, `None` being no file.
+    /// Anything that others have written meanwhile stays, and the answer is `false`.
     ///
-    /// It is looked at again when the new file is whole, and again what the new one has taken the place of.
+    /// The old file is checked again when the new file is whole, and once more when it has been displaced.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl PinnedPath {
         self.written(bytes, attributes, Over::Only(seen))
     }
 
-    /// Removes the file that was looked at; what somebody else has written there meanwhile stays, and the answer is
+    /// Removes the file with the state `seen`; anything that others have written meanwhile stays, and the answer is
     /// `false`.
     ///
     /// # Errors
@@ -104,19 +104,19 @@ impl PinnedPath {
         removed().map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
-    /// Removes what an earlier write that was killed has left beside the place, and brings back what others had written
-    /// there at that moment.
+    /// Removes the leftovers of a killed write, and puts back others' text that the killed write had displaced.
     ///
     /// # Errors
     ///
-    /// What the operating system refused.
+    /// The error of the operating system.
     pub fn sweep(&self) -> io::Result<Vec<Rescued>> {
-        // What is left of a new text harms nobody, and goes with the next write.
+        // A leftover new text does no harm, and the next write removes it.
         let _ = self.drop_staged(STAGED);
         self.rescue()
     }
 
-    /// Whether others' text stands there again that a killed call had taken out: nobody has looked at that.
+    /// Checks whether others' text, displaced by a killed call, is now back in its place: the caller has not checked
+    /// that text.
     fn has_come_back(&self) -> io::Result<bool> {
         let rescued = self.rescue()?;
         let has = !rescued.is_empty();
@@ -149,7 +149,8 @@ impl PinnedPath {
             .and_then(|file| fill(&File::from(file), bytes, attributes))
             .and_then(|()| self.put(over));
         match staged {
-            // The folder is mounted by itself, or what is above it may not be written: there is no other place.
+            // The directory is a mount point, or its parent is not writable: there is no other place for the staged
+            // file.
             Err(error) if self.is_read_whole() && is_elsewhere(&error) => {
                 self.drop_staged(STAGED)?;
                 self.replace_without_a_name(bytes, attributes, over)
@@ -163,7 +164,8 @@ impl PinnedPath {
         }
     }
 
-    /// Gives the staged file its name; whether what stood there was what may go. What may not has its name again.
+    /// Renames the staged file to its final name. Returns `false` if the old file may not be replaced; then it keeps or
+    /// gets back its name.
     fn put(&self, over: Over<'_>) -> io::Result<bool> {
         let stage = self.stage();
         let rename_with = |flags| rustix::fs::renameat_with(stage, STAGED, &self.folder, &self.name, flags);
@@ -176,9 +178,9 @@ impl PinnedPath {
         };
         let is = |error: &io::Error, errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
         match renamed {
-            // It has come, or gone, since.
+            // The old file has appeared, or disappeared, since.
             Err(error) if is(&error, Errno::EXIST) || is(&error, Errno::NOENT) => Ok(false),
-            // A filesystem without such renames: looking right before is all that can be done.
+            // The filesystem has no such renames: the best possible is a check right before a plain rename.
             Err(error) if [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].iter().any(|e| is(&error, *e)) => {
                 match self.may_go(over) {
                     true => rename().map(|()| true),
@@ -189,7 +191,7 @@ impl PinnedPath {
         }
     }
 
-    /// Whether what stands there may go.
+    /// Checks whether the current file may be replaced.
     fn may_go(&self, over: Over<'_>) -> bool {
         match over {
             Over::Anything => true,
@@ -197,7 +199,7 @@ impl PinnedPath {
         }
     }
 
-    /// Whether a file is still what was looked at; one that cannot be read is not.
+    /// Checks whether the file still has the state `seen`; an unreadable file does not.
     pub(super) fn is_still(&self, seen: Option<&FileContents>) -> bool {
         let most = seen.map_or(0, |seen| seen.bytes.len() as u64);
         let same = |a: &FileContents, b: &FileContents| (&a.bytes, &a.attributes) == (&b.bytes, &b.attributes);
@@ -208,7 +210,7 @@ impl PinnedPath {
         }
     }
 
-    /// The file with one byte more than `most` at most.
+    /// Reads the file, but at most `most` + 1 bytes.
     pub(super) fn contents(&self, most: u64) -> io::Result<Option<FileContents>> {
         let Some(file) = self.opened()? else { return Ok(None) };
         let (attributes, links) = (Attributes::of(&file)?, file.metadata()?.nlink());
@@ -217,7 +219,7 @@ impl PinnedPath {
         Ok(Some(FileContents { bytes, attributes, links }))
     }
 
-    /// The file has no name until it is whole; the old one goes the moment before.
+    /// Replaces the file by one that has no name until it is whole; the old file is removed right before.
     fn replace_without_a_name(
         &self,
         bytes: &[u8],
@@ -236,13 +238,13 @@ impl PinnedPath {
             self.unlink()?;
         }
         match rustix::fs::linkat(&file, c"", &self.folder, &self.name, AtFlags::EMPTY_PATH) {
-            // It has come since.
+            // Another file has appeared since.
             Err(Errno::EXIST) if is_new => Ok(false),
             linked => Ok(linked.map(|()| true)?),
         }
     }
 
-    /// Removes the file; one that is not there stays so.
+    /// Removes the file; a missing file is no error.
     ///
     /// # Errors
     ///
@@ -252,15 +254,15 @@ impl PinnedPath {
         removed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
-    /// Gives the file another name in its folder, which nothing has.
+    /// Renames the file to an unused name in the same directory.
     ///
     /// # Errors
     ///
-    /// [`RootError::Write`]; where something has that name, of [`io::ErrorKind::AlreadyExists`].
+    /// [`RootError::Write`]; with [`io::ErrorKind::AlreadyExists`] if the name is in use.
     pub fn rename(&self, name: &str) -> Result<(), RootError> {
         let folder = &self.folder;
         let renamed = match rustix::fs::renameat_with(folder, &self.name, folder, name, RenameFlags::NOREPLACE) {
-            // A filesystem without such renames: looking right before is all that can be done.
+            // The filesystem has no such renames: the best possible is a check right before a plain rename.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(_) => Err(Errno::EXIST),
@@ -281,12 +283,12 @@ impl PinnedPath {
         }
     }
 
-    /// Whether somebody reads every name in the folder: `config.d`, `conf.d`, `crio.conf.d`.
+    /// Checks whether programs read every file in the directory: `config.d`, `conf.d`, `crio.conf.d`.
     fn is_read_whole(&self) -> bool {
         self.path.parent().and_then(Path::file_name).is_some_and(|name| name.as_bytes().ends_with(b".d"))
     }
 
-    /// Whether a new file waits in the folder above.
+    /// Checks whether a new file is staged in the parent directory.
     pub(super) fn is_staged_above(&self) -> bool {
         self.above.is_some() && self.is_read_whole()
     }
@@ -295,11 +297,11 @@ impl PinnedPath {
         self.above.as_ref().filter(|_| self.is_staged_above()).unwrap_or(&self.folder)
     }
 
-    /// The folder, opened for reading: it can be synchronised and locked.
+    /// Opens the directory for reading, so that it can be synced and locked.
     ///
     /// # Errors
     ///
-    /// What the operating system refused.
+    /// The error of the operating system.
     pub fn open_folder(&self) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.folder, c".", flags, Mode::empty())?.into())
@@ -310,7 +312,7 @@ impl PinnedPath {
     }
 }
 
-/// Whether a file cannot be renamed from another folder to this one.
+/// Checks whether the error means that a file cannot be renamed from another directory to this one.
 fn is_elsewhere(error: &io::Error) -> bool {
     [Errno::XDEV, Errno::ROFS, Errno::ACCESS, Errno::PERM]
         .iter()
@@ -332,7 +334,7 @@ mod tests {
 
     const LIMIT: u64 = 100;
 
-    /// A file that was looked at, and a new one that is staged.
+    /// A file that was checked, and a new file that is staged.
     fn staged() -> (tempfile::TempDir, PinnedPath, FileContents) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "old").unwrap();
@@ -355,7 +357,7 @@ mod tests {
         let now = place.read(LIMIT).unwrap().unwrap();
         assert!(place.write_over(Some(&now), b"ours", Some(&now.attributes)).unwrap());
         assert_eq!((text().as_str(), names()), ("ours", 1));
-        // A file of several names likewise, which is written in place.
+        // The same for a file with several names, which is written in place.
         std::fs::hard_link(dir.path().join("f"), dir.path().join("g")).unwrap();
         assert!(!place.write_over(Some(&now), b"more", None).unwrap());
         let now = place.read(LIMIT).unwrap().unwrap();

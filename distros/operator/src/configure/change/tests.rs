@@ -24,7 +24,7 @@ fn new(files: Vec<FileChange>) -> State {
     State { version: VERSION, configurations: vec![this], files, ..State::default() }
 }
 
-/// Every path below a folder, with its text.
+/// Returns every path below a directory, with its text.
 fn tree(dir: &Path) -> Vec<(PathBuf, Option<String>)> {
     let mut all = Vec::new();
     let mut todo = vec![dir.to_owned()];
@@ -51,7 +51,7 @@ fn what_was_written_is_taken_back_to_the_byte() {
     let first = vec![change("/etc/main", Some("old\r\nno newline"), "new\n"), change("/etc/a/b/c", None, "x\n")];
     apply(&root, &lock(&root).unwrap(), None, new(first), &[]).unwrap();
     assert_eq!(std::fs::read_to_string(dir.path().join("etc/main")).unwrap(), "new\n");
-    // A second time, with other files: originals stay what they were, files no longer wanted go.
+    // A second call with other files: originals stay recorded, and files no longer wanted are removed.
     let old = state::read(&root).unwrap().unwrap();
     let again = original(&root, Some(&old), Path::new("/etc/main")).unwrap();
     assert_eq!(again.as_deref(), Some("old\r\nno newline"));
@@ -81,7 +81,7 @@ fn what_others_changed_is_not_overwritten_unasked() {
     let error = original(&root, Some(&old), Path::new("/f")).unwrap_err();
     assert!(matches!(error, ChangeError::Changed { .. }), "{error}");
     assert!(error.to_string().contains("(`x = 1` is gone, line 2 `x = 2` is new)"), "{error}");
-    // The rest is taken back all the same, and what is left can be, later.
+    // The rest is reverted anyway, and the remaining file can be reverted later.
     let reverted = revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap();
     assert_eq!(reverted.kept.iter().map(|k| k.path.as_path()).collect::<Vec<_>>(), [Path::new("/f")]);
     assert!(dir.path().join("f").exists() && !dir.path().join("g").exists());
@@ -127,7 +127,7 @@ fn whatever_stands_in_the_way_goes_only_by_force() {
     assert!(at("a").exists(), "a dry run removes nothing");
     let kept = revert(&root, Some(&lock(&root).unwrap()), &old, true).unwrap().kept;
     assert_eq!(kept.iter().map(|k| k.path.as_path()).collect::<Vec<_>>(), [Path::new("/b"), Path::new("/c")]);
-    // Nobody can tell what in it is others'.
+    // The part of others in it cannot be determined.
     assert!(!at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
 }
 

@@ -1,6 +1,7 @@
-//! Imports of what others have added to our drop-in, in a main file that imports that one by its name.
+//! Imports of files with others' additions, in a main file that imports kata-osinfo's drop-in by name.
 //!
-//! No pattern leads to a file beside it then, so that the main file imports the other one, too.
+//! Such a main file has no pattern that matches a file next to the drop-in, so the new file must be imported by name,
+//! too.
 
 use super::super::edit::LineEnds;
 use super::super::lists;
@@ -13,9 +14,9 @@ use root::Root;
 use std::path::Path;
 use toml_edit::{Array, DocumentMut};
 
-/// The text of a main file with an import of `theirs` behind that of `ours`, which lies beside it.
+/// Returns the text of a main file with an import of `theirs` behind that of `ours`; both lie in the same directory.
 ///
-/// `None` where nothing imports ours by its name, or something imports theirs already.
+/// `None` if nothing imports `ours` by name, or if something imports `theirs` already.
 pub(in super::super) fn with_import_beside(
     root: &Root,
     main: &Path,
@@ -29,7 +30,7 @@ pub(in super::super) fn with_import_beside(
     let is_theirs = |path: &Path| path == theirs.path;
     let replaced =
         Replaced::from([(main.to_owned(), Some(text.to_owned())), (theirs.path.clone(), Some(theirs.after.clone()))]);
-    // Where containerd does not start for another reason, that is told by whoever writes its handler.
+    // If containerd does not start for another reason, the code that writes its handler reports it.
     let files = read(&Files { root, replaced: &replaced }, main, Loading::MergesThenMigrates).unwrap_or_default();
     let is_read = files.iter().any(|file| root.resolve_new(&file.path).is_ok_and(|path| is_theirs(&path)));
     if is_read || !leads_to(root, &import, &is_theirs) {
@@ -38,8 +39,8 @@ pub(in super::super) fn with_import_beside(
     with_list(text, |list| lists::insert(list, at + 1, import.into()))
 }
 
-/// The text of a main file without imports of files that we have moved others' lines to, and that have gone: containerd
-/// does not start with those. `None` where it has none.
+/// Returns the text of a main file without imports of files that additions had moved to and that no longer exist,
+/// because containerd does not start with those. `None` if there are none.
 pub(in super::super) fn without_gone(root: &Root, text: &str, is_moved: &dyn Fn(&Path) -> bool) -> Option<String> {
     let all = imports(&text.parse::<DocumentMut>().ok()?);
     let is_gone = |import: &String| {
@@ -52,14 +53,14 @@ pub(in super::super) fn without_gone(root: &Root, text: &str, is_moved: &dyn Fn(
     with_list(text, |list| gone.iter().for_each(|at| lists::remove(list, *at)))
 }
 
-/// Whether an import is the name of one file, and leads to such a one.
+/// Returns whether an import is a single path that leads to a matching file.
 fn leads_to(root: &Root, import: &str, is_it: &dyn Fn(&Path) -> bool) -> bool {
     import.starts_with('/')
         && !import.contains('*')
         && root.resolve_new(Path::new(import)).is_ok_and(|path| is_it(&path))
 }
 
-/// A text with another list of imports, its layout as it is.
+/// Returns a text with a changed list of imports; the rest of its layout stays.
 fn with_list(text: &str, change: impl FnOnce(&mut Array)) -> Option<String> {
     let mut document: DocumentMut = text.parse().ok()?;
     let line_ends = LineEnds::of(text, &document).ok()?;

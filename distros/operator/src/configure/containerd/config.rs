@@ -1,4 +1,4 @@
-//! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
+//! The place of a machine's containerd configuration: Kubernetes distributions ship a containerd of their own.
 
 use super::super::runtime_files::{HandlerError, NAME};
 use super::distribution::{self, ContainerdOwner, reader};
@@ -7,43 +7,43 @@ use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
-/// Where containerd itself looks.
+/// containerd's default path.
 pub(super) const STANDARD: &str = "/etc/containerd/config.toml";
 
-/// Where a containerd of the machine's own is spoken with.
+/// The socket of the machine's own containerd.
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerdConfig {
-    /// Whose it is.
+    /// The owner of this containerd.
     pub(super) owner: ContainerdOwner,
-    /// The file that it reads first, or that this is made from.
+    /// The file that containerd reads first, or from which that file is generated.
     pub main: PathBuf,
-    /// The file that is ours alone, where drop-ins are read.
+    /// Path of kata-osinfo's own file, where drop-ins are read.
     pub(super) drop_in: PathBuf,
-    /// The main file is rebuilt at each start: what to do where it does not import our file.
+    /// For a main file that is rebuilt at each start: the remedy if it does not import the drop-in.
     pub(super) rebuilt: Option<String>,
-    /// What the main file is rebuilt from, where that does not import our file.
+    /// The template from which the main file is rebuilt, if that does not import the drop-in.
     pub(super) template: Option<PathBuf>,
-    /// The distribution's own configuration, where that makes ours the default handler with the next start.
+    /// The distribution's own configuration, if that makes [`NAME`] the default handler at the next start.
     pub(super) default: Option<PathBuf>,
-    /// Distributions of Kubernetes that are there, too, and whose containerd does not read it.
+    /// Kubernetes distributions that are also installed, and whose containerd does not read this configuration.
     pub passed_over: Vec<String>,
 }
 
-/// How k0s marks a file that it writes itself; only then it reads `containerd.d`.
+/// k0s' mark in the first line of a file that it writes itself; only with such a file it reads `containerd.d`.
 const K0S_OWN: &str = "# k0s_managed=true";
 
 impl ContainerdConfig {
-    /// Whether it is containerd's own, so that the `containerd` of the system is the one that reads it.
+    /// Returns whether the configuration is read by the system's own `containerd`.
     pub fn is_standard(&self) -> bool {
         self.owner == ContainerdOwner::Machine
     }
 
     fn new(root: &Root, owner: ContainerdOwner, main: &Path) -> Result<ContainerdConfig, RootError> {
         let beside = |name: &str| main.with_file_name("").join(name);
-        // That it is no text is told where it is to be edited.
+        // A file that is not text is reported when it is to be edited.
         let text = root.text_if_any(main)?.unwrap_or_default();
         let (mut template, mut default) = (None, None);
         let (folder, rebuilt) = match owner {
@@ -56,7 +56,8 @@ impl ContainerdConfig {
                 default = distribution::default_runtime(root, owner)?.filter(|(_, named)| named == NAME);
                 let owner = owner.name();
                 let own = beside(&format!("{name}.tmpl"));
-                // From a template alone it makes the whole, and the key of the file stands before the tables.
+                // A template must produce the whole file, and `imports`, as a top-level key, must stand before its
+                // tables.
                 let new = match root.has_file(&own)? {
                     true => "",
                     false => {
@@ -83,23 +84,23 @@ impl ContainerdConfig {
         Ok(ContainerdConfig { owner, main, drop_in, rebuilt, template, default, passed_over: Vec::new() })
     }
 
-    /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
+    /// Returns whether k0s joins the files of `containerd.d` itself, as it does up to 1.35 for its containerd 1.7.
     pub(super) fn joins_drop_ins_itself(&self, imports: &[String]) -> bool {
         let folder = self.drop_in.with_file_name("").display().to_string();
         self.owner == ContainerdOwner::K0s && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
     }
 
-    /// A main file that says what such a distribution makes of its own.
+    /// Returns a main file that stands for such a distribution's joining.
     pub(super) fn joined(&self) -> String {
         format!("version = 2\nimports = [\"{}\"]\n", self.drop_in.with_file_name("*.toml").display())
     }
 }
 
-/// The admin's template that k3s or RKE2 makes its main file from, where it has no import of `folder`.
+/// Returns the admin's template for k3s' or RKE2's main file, if it does not import `folder`.
 ///
-/// The one of version 3 counts before the other one (`templateGenerations` in `pkg/agent/containerd/config.go` of k3s);
-/// a release that has made a file of version 2 may know the other one alone. Either may have k3s' own template in it,
-/// and with that what the main file imports today.
+/// The template of version 3 takes precedence over the other one (`templateGenerations` in
+/// `pkg/agent/containerd/config.go` of k3s); a release that has generated a file of version 2 may know only the other
+/// one. Either may include k3s' own template, and with that the current imports of the main file.
 fn without_import(root: &Root, folder: &Path, today: &[String]) -> Result<Option<PathBuf>, RootError> {
     let own = folder.with_extension("tmpl");
     for template in [own.clone(), folder.with_file_name("config.toml.tmpl")] {
@@ -112,23 +113,23 @@ fn without_import(root: &Root, folder: &Path, today: &[String]) -> Result<Option
     Ok(None)
 }
 
-/// What is done about a file that cannot be read or looked for: an error ends the call.
+/// Callback for a file that cannot be read or looked for; an error ends the call.
 pub(in super::super) type Unread<'a> = dyn FnMut(&Path, RootError) -> Result<(), RootError> + 'a;
 
-/// All that are there.
+/// Returns all containerd configurations on the machine.
 ///
 /// # Errors
 ///
-/// That a folder on the way to one cannot be looked into, or the file cannot be read.
+/// A directory in a path cannot be searched, or a file cannot be read.
 pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
     each(root, &mut |_, error| Err(error))
 }
 
-/// All that are there and can be read.
+/// Returns all containerd configurations on the machine that can be read.
 ///
 /// # Errors
 ///
-/// What `unread` makes of the others.
+/// The errors of `unread` for the others.
 pub(in super::super) fn each(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<ContainerdConfig>, RootError> {
     let mut mains = Vec::new();
     for distribution in distribution::ALL {
@@ -153,15 +154,15 @@ pub(in super::super) fn each(root: &Root, unread: &mut Unread<'_>) -> Result<Vec
     Ok(present)
 }
 
-/// The one that is named, else the one that is there, else containerd's own.
+/// Returns the named configuration, else the only existing one, else containerd's default.
 ///
 /// # Errors
 ///
-/// That the named one is not there, that there are several, that a distribution of Kubernetes is there, has not written
-/// its own yet, and no other containerd is evidently in use, or that one cannot be read or looked for.
+/// The named file does not exist; there are several configurations; a Kubernetes distribution is installed without
+/// having written its own, and no other containerd is evidently in use; or a file cannot be read or looked for.
 pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<ContainerdConfig, HandlerError> {
     if let Some(main) = named {
-        // This one alone may be missing: containerd looks for it where it is told of none.
+        // Only the default file may be missing: containerd uses that path if no other is given.
         if main != Path::new(STANDARD) && !root.has_file(main)? {
             return Err(HandlerError::NoConfig(main.to_owned()));
         }
@@ -183,7 +184,7 @@ pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<Conta
     Ok(ContainerdConfig { passed_over: unstarted.iter().map(Unstarted::words).collect(), ..place })
 }
 
-/// Whether a containerd of the machine's own is evidently in use.
+/// Returns whether the machine's own containerd is evidently in use.
 fn own_is_in_use(root: &Root) -> Result<bool, RootError> {
     if root.look(Path::new(SOCKET))?.is_some() {
         return Ok(true);
@@ -191,12 +192,12 @@ fn own_is_in_use(root: &Root) -> Result<bool, RootError> {
     Ok(root.has_file(Path::new(STANDARD))? && root.which("containerd")?.is_some())
 }
 
-/// A distribution of Kubernetes that is there without what its containerd reads.
+/// An installed Kubernetes distribution whose containerd configuration does not exist.
 struct Unstarted {
     name: &'static str,
-    /// What tells that it is there.
+    /// The file that shows that the distribution is installed.
     sign: PathBuf,
-    /// What is missing, and what to do.
+    /// The missing part, and the remedy.
     why: String,
 }
 
@@ -210,7 +211,7 @@ impl Unstarted {
     }
 }
 
-/// All of these.
+/// Returns all such distributions.
 fn unstarted(root: &Root) -> Result<Vec<Unstarted>, RootError> {
     let mut all = Vec::new();
     for distribution in distribution::ALL {

@@ -1,4 +1,5 @@
-//! The distributions of Kubernetes that bring a containerd of their own: what that reads, and what tells that one is there.
+//! Kubernetes distributions that ship a containerd of their own: the files that it reads, and signs of the
+//! distribution.
 
 use super::super::state::is_plain;
 use model::syntax::out_of_bounds;
@@ -6,14 +7,14 @@ use root::{PATH, Root, RootError};
 use serde_yaml::Mapping;
 use std::path::{Path, PathBuf};
 
-/// What the containerd of k3s or RKE2 reads first, below their folder of data.
+/// Path of the file that the containerd of k3s or RKE2 reads first, below their data directory.
 const BELOW_DATA: &str = "agent/etc/containerd/config.toml";
 
-/// Where a service lies that starts one.
+/// Directories with services that may start a distribution.
 const SERVICES: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/etc/init.d"];
 
-/// Whose containerd one is.
+/// The owner of a containerd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ContainerdOwner {
     /// The machine's own.
@@ -29,7 +30,7 @@ pub(super) enum ContainerdOwner {
 }
 
 impl ContainerdOwner {
-    /// The name of its program.
+    /// Returns the name of the owner's program.
     pub(super) fn name(self) -> &'static str {
         match self {
             ContainerdOwner::Machine => "containerd",
@@ -41,18 +42,19 @@ impl ContainerdOwner {
     }
 }
 
-/// A distribution of Kubernetes.
+/// A Kubernetes distribution.
 #[derive(Debug)]
 pub(super) struct Distribution {
-    /// Which it is.
+    /// The owner of its containerd.
     pub(super) owner: ContainerdOwner,
-    /// What its containerd reads first, or that this is made from; of k3s and RKE2 in the folder of data by default.
+    /// The file that its containerd reads first, or from which that file is generated; for k3s and RKE2 in the default
+    /// data directory.
     pub(super) main: &'static str,
     /// Signs of the distribution: files that it reads or leaves behind, the clearest first.
     traces: &'static [&'static str],
 }
 
-/// All of them.
+/// All known distributions.
 ///
 /// `get_containerd_paths` in `tools/packaging/kata-deploy/binary/src/config.rs` and `containerdConfPath` in
 /// `helm-chart/kata-deploy/templates/_helpers.tpl` at Kata 4.1.0, and for k0s its own `docs/runtime.md` at 1.36.
@@ -80,11 +82,12 @@ pub(super) const ALL: &[Distribution] = &[
 ];
 
 impl Distribution {
-    /// What its containerd reads first, or that this is made from; or why nothing tells where that is.
+    /// Returns the file that its containerd reads first, or from which that file is generated; or why its place is
+    /// unknown.
     ///
     /// # Errors
     ///
-    /// That one of the files that may tell cannot be read.
+    /// One of the files that may set the data directory cannot be read.
     pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, String>, RootError> {
         let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
         let stated = match stated(root, self.owner)? {
@@ -106,14 +109,14 @@ impl Distribution {
         Ok(Ok(data.join(BELOW_DATA)))
     }
 
-    /// The first thing that tells that it is there: its program, a service, its configuration or its data.
+    /// Returns the first sign of the distribution: its program, a service, its configuration or its data.
     ///
     /// # Errors
     ///
-    /// That one of the places where it may be cannot be looked into.
+    /// One of the possible places cannot be searched.
     pub(super) fn sign(&self, root: &Root) -> Result<Option<PathBuf>, RootError> {
         let name = self.owner.name();
-        // Where k3s goes if /usr/local is not to be written to, RKE2's archive, and snapd.
+        // k3s' choice if /usr/local is not writable, the directory of RKE2's archive, and snapd's.
         let others = ["/opt/bin".to_owned(), format!("/opt/{name}/bin"), "/snap/bin".to_owned()];
         for folder in PATH.split(':').map(str::to_owned).chain(others) {
             let program = Path::new(&folder).join(name);
@@ -137,8 +140,8 @@ impl Distribution {
     }
 }
 
-/// What k3s or RKE2 is told, file by file: `config.yaml`, then what is in `config.yaml.d`, of which the last one counts
-/// (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why one of them tells nothing.
+/// Returns the options of k3s or RKE2, file by file: `config.yaml`, then the files in `config.yaml.d`, where the last
+/// one wins (`readConfigFile` in `pkg/configfilearg/parser.go` of k3s); or why a file cannot be parsed.
 fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Mapping)>, String>, RootError> {
     let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", owner.name()));
     let folder = config.with_file_name("config.yaml.d");
@@ -151,7 +154,7 @@ fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Ma
         if let Some(why) = out_of_bounds(&text) {
             return Ok(Err(format!("{} {why}, more than is read", file.display())));
         }
-        // The parser's own words may cite a token.
+        // The parser's own message may quote a token.
         let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
             return Ok(Err(format!("{} is no map in YAML", file.display())));
         };
@@ -160,16 +163,16 @@ fn stated(root: &Root, owner: ContainerdOwner) -> Result<Result<Vec<(PathBuf, Ma
     Ok(Ok(all))
 }
 
-/// A key's name: one with `+` adds to what was said before.
+/// Returns a key's name without a final `+`, which appends to earlier values.
 fn named(key: &serde_yaml::Value) -> Option<&str> {
     key.as_str().map(|key| key.strip_suffix('+').unwrap_or(key))
 }
 
-/// The handler that k3s or RKE2 is told to make the default one, with the file that says so.
+/// Returns the handler that k3s or RKE2 is configured to use by default, with the file that sets it.
 ///
 /// # Errors
 ///
-/// That one of these files cannot be read.
+/// One of these files cannot be read.
 pub(super) fn default_runtime(root: &Root, owner: ContainerdOwner) -> Result<Option<(PathBuf, String)>, RootError> {
     let mut found = None;
     // The search for the main file reports a file that is no YAML.
@@ -181,18 +184,18 @@ pub(super) fn default_runtime(root: &Root, owner: ContainerdOwner) -> Result<Opt
     Ok(found)
 }
 
-/// The distribution whose containerd reads a file first; `None` where it is none's.
+/// Returns the distribution whose containerd reads a file first; `None` if there is none.
 ///
 /// # Errors
 ///
-/// That a distribution's configuration cannot be read.
+/// A distribution's configuration cannot be read.
 pub(super) fn reader(root: &Root, main: &Path) -> Result<Option<ContainerdOwner>, RootError> {
     for distribution in ALL {
         if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|told| told == main) {
             return Ok(Some(distribution.owner));
         }
     }
-    // In a folder of data that was named on the command line.
+    // The data directory may have been set on the command line.
     let of_data = main.ends_with(BELOW_DATA);
     let is_rke2 = main.iter().any(|name| name == "rke2");
     Ok(of_data.then_some(if is_rke2 { ContainerdOwner::Rke2 } else { ContainerdOwner::K3s }))
@@ -251,7 +254,7 @@ mod tests {
         }
     }
 
-    /// libyaml takes the square of a depth: a minute for the first.
+    /// libyaml's time grows with the square of the depth: the first text would take a minute.
     #[test]
     fn what_no_parser_is_to_be_shown_is_told() {
         let large = format!("data-dir: /data\n{}", "# comment\n".repeat(110_000));

@@ -1,13 +1,13 @@
-//! The files that a containerd reads, some of them as they are to be.
+//! The files that a containerd reads, with planned changes applied.
 
 use root::{Root, RootError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Files by their paths with links followed, as they are to be; `None` is a file that goes.
+/// Planned texts of files by their paths, with links resolved; `None` is a file that is removed.
 pub(in super::super) type Replaced = BTreeMap<PathBuf, Option<String>>;
 
-/// The files of a root, some of them as they are to be.
+/// The files of a root, with planned changes applied.
 #[derive(Clone, Copy)]
 pub(super) struct Files<'a> {
     pub(super) root: &'a Root,
@@ -15,7 +15,7 @@ pub(super) struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// A file's text; `None` where it is not there.
+    /// Returns a file's text; `None` if it does not exist.
     pub(super) fn text(&self, path: &Path) -> Result<Option<String>, RootError> {
         let resolved = self.root.resolve_new(path)?;
         match self.replaced.get(&resolved) {
@@ -24,11 +24,11 @@ impl Files<'_> {
         }
     }
 
-    /// The names in a folder, sorted; none where there is no folder.
+    /// Returns the names in a directory, sorted; none if the directory does not exist.
     ///
     /// # Errors
     ///
-    /// That it cannot be listed.
+    /// The directory cannot be listed.
     pub(super) fn names(&self, folder: &Path) -> Result<Vec<String>, RootError> {
         let resolved = match self.root.resolve_new(folder) {
             Err(error) if !error.is_unreadable() => return Ok(Vec::new()),
@@ -45,7 +45,7 @@ impl Files<'_> {
         Ok(names.into_iter().collect())
     }
 
-    /// What cannot be read counts as there: whoever reads it is told why it cannot be.
+    /// Returns whether a path exists; an unreadable file does, so that its reader reports the error.
     pub(super) fn is_there(&self, path: &Path) -> bool {
         match self.text(path) {
             Ok(text) => text.is_some(),

@@ -1,13 +1,14 @@
-//! The patterns in containerd's `imports`: those of Go's `path/filepath`, in which a leading dot is like any character.
+//! Patterns in containerd's `imports`, with the syntax of Go's `path/filepath`: a leading dot is matched like any
+//! character.
 
 use super::files::Files;
 use root::RootError;
 use std::path::{Component, Path, PathBuf};
 
-/// More than anybody's configuration has; what follows is not looked at.
+/// Limit on matches, more than any configuration has; further files are ignored.
 const MAX_MATCHES: usize = 1000;
 
-/// One character of a name, or any number of them.
+/// An element of a pattern.
 enum Token {
     Any,
     One,
@@ -27,11 +28,11 @@ impl Token {
     }
 }
 
-/// The files that a pattern matches, by the order of their names; `None` where it is not a pattern.
+/// Returns the files that a pattern matches, sorted by name; `None` if the pattern is malformed.
 ///
 /// # Errors
 ///
-/// That a folder cannot be listed.
+/// A directory cannot be listed.
 pub(super) fn glob(files: &Files<'_>, pattern: &Path) -> Result<Option<Vec<PathBuf>>, RootError> {
     let mut found = vec![PathBuf::from("/")];
     for component in pattern.components() {
@@ -88,7 +89,7 @@ fn tokens(pattern: &str) -> Option<Vec<Token>> {
     Some(tokens)
 }
 
-/// Each `*` is tried as short as it can be; only the last one needs to be tried again.
+/// Matches each `*` as short as possible; only the last one needs backtracking.
 fn matches(tokens: &[Token], name: &str) -> bool {
     let name: Vec<char> = name.chars().collect();
     let (mut token, mut at) = (0, 0);
@@ -116,7 +117,7 @@ fn matches(tokens: &[Token], name: &str) -> bool {
     tokens[token..].iter().all(|t| matches!(t, Token::Any))
 }
 
-/// A path without `.` and `..`, as Go's `filepath.Clean` makes it.
+/// Returns a path without `.` and `..`, like Go's `filepath.Clean`.
 pub(super) fn clean(path: &Path) -> PathBuf {
     use std::path::Component;
     let mut clean = PathBuf::from("/");

@@ -1,4 +1,4 @@
-//! Kata's handler in containerd's words.
+//! Kata's handler in containerd's terms.
 
 use super::super::Setting;
 use super::super::runtime_files::NAME;
@@ -9,30 +9,31 @@ use super::values::differing;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// The type of the runtime that containerd has by default.
+/// The type of containerd's default runtime.
 pub(super) const RUNC: &str = "io.containerd.runc.v2";
 
-/// What a machine's containerd is to have.
+/// The handler that a machine's containerd is to have.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct WantedHandler<'a> {
     /// The shim.
     pub(in super::super) shim: &'a Path,
     /// Kata's configuration.
     pub(in super::super) config: &'a Path,
-    /// containerd's version; `None` is not known.
+    /// containerd's version; `None` if it is not known.
     pub(in super::super) version: Option<ContainerdVersion>,
 }
 
-/// The handler `runc` as containerd before 2.0 has it while no runtimes are stated, to be stated with the first one.
+/// Returns containerd's implicit handler `runc`, which containerd before 2.0 has only while no runtime is configured;
+/// it must be written out together with the first one.
 ///
-/// It is there whichever runtime is taken by default (`config dump` of 1.6.20 and 1.7).
+/// It exists whichever runtime is the default (`config dump` of 1.6.20 and 1.7).
 pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
     let (_, loaded) = now.iter().find(|(loading, _)| loading.replaces())?;
     let table = ["plugins", GRPC, "containerd", "runtimes", "runc"];
     loaded.runtimes.is_empty().then(|| setting(&table, "runtime_type", json!(RUNC)))
 }
 
-/// The handler's keys, beside those of a handler of this name that is there.
+/// Returns the handler's keys, merged with those of an existing handler of this name.
 pub(super) fn handler(wanted: WantedHandler<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
     let mut handler = proven(wanted);
     for (key, ours) in &mut handler {
@@ -45,7 +46,7 @@ pub(super) fn handler(wanted: WantedHandler<'_>, there: Option<&Map<String, Valu
     handler
 }
 
-/// The handler's keys, as they were qualified.
+/// Returns the handler's keys with the values that were qualified.
 pub(super) fn proven(wanted: WantedHandler<'_>) -> Map<String, Value> {
     let handler = json!({
         "runtime_type": "io.containerd.kata.v2",
@@ -57,7 +58,7 @@ pub(super) fn proven(wanted: WantedHandler<'_>) -> Map<String, Value> {
     if let Value::Object(map) = handler { map } else { Map::new() }
 }
 
-/// What a handler that is there says otherwise or beside ours, with the places.
+/// Returns the values of an existing handler that differ from kata-osinfo's or are additional, with their places.
 pub(super) fn told(
     there: &Map<String, Value>,
     now: &Map<String, Value>,
@@ -81,7 +82,7 @@ pub(super) fn told(
         let name = format!("handler {NAME}: {}", key.join("."));
         ForeignValue::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
     };
-    // An empty text is none.
+    // An empty string counts as unset.
     let mut all: Vec<ForeignValue> =
         keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect();
     // Keys of theirs that this program does not write.
@@ -96,7 +97,7 @@ pub(super) fn told(
     all
 }
 
-/// The settings that write it in a plugin's section.
+/// Returns the settings that write the handler into a plugin's section.
 pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
@@ -108,7 +109,7 @@ pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Settin
     all
 }
 
-/// A key of a table, with its value.
+/// Returns the setting for a key of a table.
 pub(super) fn setting(table: &[&str], key: &str, value: Value) -> Setting {
     Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
 }

@@ -1,4 +1,4 @@
-//! Whether a handler that was written has an effect still.
+//! Checks whether a written handler is still in effect.
 
 use super::super::Problem;
 use super::super::keys::is_whole;
@@ -16,17 +16,17 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
-/// Keys that decide whose handler it is; others may be changed without harm.
+/// Keys that decide which runtime a handler starts; others may be changed without harm.
 const DECIDING: [&[&str]; 3] = [&["runtime_type"], &["runtime_path"], &["options", "ConfigPath"]];
 
-/// Why the handler that some files make is not there, or another one.
+/// Returns why the handler of some files is missing or replaced.
 ///
-/// Which containerd it was written for is told by how it was written: an edit of the main file is for 1.x, a drop-in for
-/// 2.0 and later, of which one that takes it is enough. Of the former each has to that `version` leaves open.
+/// The containerd is inferred from how the handler was written: an edited main file is for 1.x, and must work with
+/// every way of loading that `version` leaves open. A drop-in is for 2.0 and later, where one working way is enough.
 ///
 /// # Errors
 ///
-/// That one of the files that containerd reads cannot be read, or looked for.
+/// One of the files that containerd reads cannot be read, or looked for.
 pub(in super::super) fn problems(
     root: &Root,
     files: &[&FileChange],
@@ -41,7 +41,7 @@ pub(in super::super) fn problems(
     let of_2 = [Loading::MergesThenMigrates, Loading::MigratesThenMerges];
     let (before_2, later): (Vec<Loading>, &[Loading]) = match version {
         Some(known) if known.major < 2 => (Loading::all(version), &[]),
-        // Where a containerd 2 is there, what was written was written for the one before it.
+        // If a containerd 2 is installed, an edited main file was written for its predecessor.
         _ => (Patterns::all(version).iter().copied().map(Loading::Replaces).collect(), &of_2),
     };
     let (of_it, of_others): (Vec<&[Loading]>, &[Loading]) = match (is_whole(file), replaced.is_empty()) {
@@ -57,7 +57,7 @@ pub(in super::super) fn problems(
         }
         found.push(problems);
     }
-    // What others read is of interest only where the one that it was written for does not start.
+    // Other versions matter only if containerd of the version that the handler was written for does not start.
     if found.iter().all(Result::is_err) {
         for loading in of_others {
             let problems = expected.problems(*loading);
@@ -78,15 +78,15 @@ pub(in super::super) fn problems(
     }
 }
 
-/// The main file, and what is read in its place by a distribution that joins drop-ins itself; `None` where nothing tells
-/// which it is.
+/// Returns the main file, and the text that stands in for it with a distribution that joins drop-ins itself; `None` if
+/// the main file is not known.
 pub(super) fn main_of(
     root: &Root,
     file: &FileChange,
     files: &[&FileChange],
 ) -> Result<Option<(PathBuf, Replaced)>, RootError> {
     let is_drop_in = is_whole(file);
-    // Every drop-in lies in a folder beside its main file.
+    // Every drop-in lies in a subdirectory next to its main file.
     let Some(beside) = file.path.ancestors().nth(2) else { return Ok(None) };
     let is_its = |place: &ContainerdConfig| {
         let followed = |path: &Path| root.resolve_new(path).unwrap_or_else(|_| path.to_owned());
@@ -111,7 +111,8 @@ pub(super) fn main_of(
     Ok(Some((place.main, replaced)))
 }
 
-/// That a distribution of Kubernetes makes its main file from what does not import our drop-in.
+/// Returns a problem if a Kubernetes distribution generates its main file from a template without an import of the
+/// drop-in.
 fn rebuilt_without(root: &Root, drop_in: &FileChange) -> Result<Option<Problem>, RootError> {
     let is_its = |place: &ContainerdConfig| root.resolve_new(&place.drop_in).is_ok_and(|path| path == drop_in.path);
     let place = present(root)?.into_iter().find(is_its);
@@ -124,7 +125,7 @@ fn rebuilt_without(root: &Root, drop_in: &FileChange) -> Result<Option<Problem>,
     }))
 }
 
-/// The handler that is to be there.
+/// The expected handler.
 struct Expected<'a> {
     root: &'a Root,
     main: &'a Path,
@@ -133,7 +134,7 @@ struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// The same for the first of some containerds for which it is not as it is to be.
+    /// Like [`Expected::problems`], for the first of several containerds that has problems.
     fn problems_of_any(&self, alike: &[Loading]) -> Result<Vec<Problem>, LoadError> {
         for loading in alike {
             let mut problems = self.problems(*loading)?;
@@ -147,7 +148,7 @@ impl Expected<'_> {
         Ok(Vec::new())
     }
 
-    /// What is wrong with it for one containerd, or why that would not start.
+    /// Returns what is wrong with the handler for one containerd, or why that containerd would not start.
     fn problems(&self, loading: Loading) -> Result<Vec<Problem>, LoadError> {
         let (files, loaded) = loaded(self.root, self.replaced, self.main, loading)?;
         let mut problems: Vec<Problem> = disabled(&files, &loaded).into_iter().collect();
@@ -174,7 +175,7 @@ impl Expected<'_> {
         Ok(problems)
     }
 
-    /// That it is there, for a containerd that it was not written for.
+    /// Returns the problem that the handler works only for a containerd other than the one that it was written for.
     fn moved(&self, loading: Loading) -> Problem {
         let loaded = loaded(self.root, self.replaced, self.main, loading);
         let files = loaded.map(|(files, _)| files).unwrap_or_default();

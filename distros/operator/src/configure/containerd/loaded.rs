@@ -1,9 +1,9 @@
-//! What a containerd makes of its configuration: the files it reads, and the runtimes it ends up with.
+//! Model of how containerd loads its configuration: the files it reads, and the runtimes that result.
 //!
 //! `LoadConfig`, `resolveImports`, `mergeConfig` and `ValidateV2` in `services/server/config/config.go` at v1.6.20 and
 //! v1.7.24; the same and `MigrateConfigTo` in `cmd/containerd/server/config/config.go` at v2.0.0 to v2.2.7, which differ
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
-//! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
+//! at v2.1.4. Compared with `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
 use super::super::keys::says_it_is_ours;
 use super::super::toml::{line_of, table_of, without_line};
@@ -16,21 +16,21 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, DocumentMut, Item, TomlError};
 
-/// The CRI plugin's section up to version 2 of the configuration's form, and its name in version 1.
+/// The CRI plugin's section up to version 2 of the configuration; `V1` is its name in version 1.
 pub(super) const GRPC: &str = "io.containerd.grpc.v1.cri";
-/// Its runtimes' section from version 3 on.
+/// The section with the CRI plugin's runtimes, from version 3 on.
 pub(super) const RUNTIME: &str = "io.containerd.cri.v1.runtime";
 const V1: &str = "cri";
-/// What all names of plugins begin with in version 2, as 1.7.24 wants it and 1.6.20 and 2.1.9 do not.
+/// Prefix of all plugin names in version 2; 1.7.24 requires it, 1.6.20 and 2.1.9 do not.
 const PREFIX: &str = "io.containerd.";
-/// Plugins without which the CRI plugin of containerd 2 does not come up, as 2.1.9 says when it starts.
+/// Plugins without which the CRI plugin of containerd 2 does not load, according to 2.1.9's messages at start.
 const NEEDED_BY_CRI: [&str; 3] = [
     "io.containerd.cri.v1.images",
     "io.containerd.podsandbox.controller.v1.podsandbox",
     "io.containerd.sandbox.controller.v1.shim",
 ];
 
-/// More files than this are not followed.
+/// Further files are not read.
 const MAX_FILES: usize = 1000;
 
 /// One file of the configuration.
@@ -38,7 +38,7 @@ const MAX_FILES: usize = 1000;
 pub(super) struct File {
     pub(super) path: PathBuf,
     text: String,
-    /// Its form; 0 where it says none.
+    /// The configuration's version; 0 if the file states none.
     pub(super) version: i64,
     plugins: Map<String, Value>,
     disabled: Vec<String>,
@@ -50,29 +50,29 @@ impl File {
         self.plugins.contains_key(plugin)
     }
 
-    /// The handlers in one plugin's section.
+    /// Returns the handlers in one plugin's section.
     pub(super) fn runtimes(&self, plugin: &str) -> Option<&Map<String, Value>> {
         self.plugins.get(plugin)?.get("containerd")?.get("runtimes")?.as_object()
     }
 
-    /// Whether it says that it is wholly ours.
+    /// Returns whether the file says that it is wholly kata-osinfo's.
     pub(super) fn says_it_is_ours(&self) -> bool {
         says_it_is_ours(&self.text)
     }
 
-    /// An import that is a pattern and no whole path.
+    /// Returns an import that is a pattern and not an absolute path.
     pub(super) fn relative_pattern(&self) -> Option<String> {
         let document: DocumentMut = self.text.parse().ok()?;
         texts(document.get("imports")).into_iter().find(|import| is_relative_pattern(import))
     }
 
-    /// All that it says.
+    /// Returns the file's whole content.
     pub(super) fn document(&self) -> Map<String, Value> {
         let document: DocumentMut = self.text.parse().unwrap_or_default();
         if let Value::Object(all) = table_of(document.as_table()) { all } else { Map::new() }
     }
 
-    /// The line, from 1, where a key is set.
+    /// Returns the line, from 1, that sets a key.
     pub(super) fn line(&self, key: &[&str]) -> Option<usize> {
         let document = Document::parse(self.text.as_str()).ok()?;
         let item = key.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
@@ -80,35 +80,35 @@ impl File {
     }
 }
 
-/// What a containerd has in the end.
+/// The result of loading all files.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Loaded {
     /// The handlers, each with its keys.
     pub(super) runtimes: Map<String, Value>,
-    /// Everything else that the CRI plugin is told.
+    /// All other settings of the CRI plugin.
     pub(super) rest: Map<String, Value>,
     /// The file that disables the CRI plugin.
     pub(super) disabled: Option<PathBuf>,
 }
 
-/// Why a containerd would not start with its files.
+/// Reasons why containerd would not start with its files.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
-    /// One cannot be read.
+    /// A file cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// An import leads nowhere.
+    /// An imported file does not exist.
     #[error("{0} is imported and is not there")]
     Missing(PathBuf),
-    /// One does not parse.
+    /// A file does not parse.
     #[error("{path}: not TOML: {message}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What the parser says.
+        /// The parser's message.
         message: String,
     },
-    /// A value is of a type that containerd does not take for its key.
+    /// A value has a type that containerd does not accept for its key.
     #[error("{path}:{line}: {key} is of type {found}, expected {expected}")]
     Type {
         /// The file.
@@ -119,10 +119,10 @@ pub(super) enum LoadError {
         key: &'static str,
         /// The value's type, by TOML's name.
         found: &'static str,
-        /// What is expected.
+        /// The expected type.
         expected: &'static str,
     },
-    /// An import is not one of Go's patterns.
+    /// An import is not a valid pattern of Go's `filepath.Glob`.
     #[error("{path}: `{import}` is not a pattern")]
     Pattern {
         /// The file that has it.
@@ -130,29 +130,29 @@ pub(super) enum LoadError {
         /// The import.
         import: String,
     },
-    /// A file is of a form that this containerd does not know, or does not read there.
+    /// A file has a version that this containerd does not know, or does not accept in this place.
     #[error("{path} has version {version}, this containerd reads up to {limit} here")]
     TooNew {
         /// The file.
         path: PathBuf,
-        /// Its form.
+        /// The file's version.
         version: i64,
-        /// The highest form that is read there.
+        /// The highest version that is accepted in this place.
         limit: i64,
     },
-    /// A plugin goes by a name of an earlier form.
+    /// A plugin is named as in an earlier version.
     #[error("`{0}` is not a plugin's name in this version of the configuration")]
     ShortName(String),
-    /// A plugin's name is none of those that 1.7 takes.
+    /// A plugin's name lacks the prefix that 1.7 requires.
     #[error("`{0}` is not a plugin's name: this containerd wants `io.containerd.` before it")]
     WithoutPrefix(String),
 }
 
-/// The files in the order in which they are read; none where there is no main file.
+/// Returns the files in the order in which containerd reads them; none if there is no main file.
 ///
 /// # Errors
 ///
-/// Why containerd would not start.
+/// The reason why containerd would not start.
 pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<Vec<File>, LoadError> {
     let mut all = Vec::new();
     let mut seen = BTreeSet::new();
@@ -190,9 +190,9 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
     Ok(all)
 }
 
-/// The first key outside of sections whose value is of a type that containerd does not take for it.
+/// Returns the first top-level key whose value has a type that containerd does not accept.
 ///
-/// As 1.6.20 says when it refuses them; the library with which later ones read TOML is as strict.
+/// The list follows 1.6.20's error messages; the TOML library of later versions is as strict.
 fn another_type(path: &Path, text: &str) -> Option<LoadError> {
     let document = Document::parse(text).ok()?;
     let wrong = |key: &'static str, expected: &'static str, is_right: &dyn Fn(&Item) -> bool| {
@@ -213,13 +213,13 @@ fn texts(item: Option<&Item>) -> Vec<String> {
     list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// Whether an import is a pattern, and begins somewhere.
+/// Returns whether an import is a pattern without an absolute path.
 fn is_relative_pattern(import: &str) -> bool {
     import.contains('*') && !import.starts_with('/')
 }
 
-/// The files that one import is; a relative one starts at the file that has it, or where containerd runs: a service at the
-/// root.
+/// Returns the files that an import matches. A relative import starts at the importing file's directory, or at
+/// containerd's working directory, which is `/` for a service.
 fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> Result<Vec<PathBuf>, LoadError> {
     let folder = match loading.patterns() {
         Patterns::InWorkingFolder if is_relative_pattern(import) => PathBuf::from("/"),
@@ -233,14 +233,14 @@ fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> 
     glob(files, &path)?.ok_or_else(wrong)
 }
 
-/// What the files come to.
+/// Merges the files.
 ///
 /// # Errors
 ///
-/// Why containerd would not start.
+/// The reason why containerd would not start.
 pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError> {
     let newest = loading.newest();
-    // containerd 2 starts from its own version, and a file's takes its place; version 1 is read as what is there then.
+    // containerd 2 starts with its own version, and a file's version replaces that; a file below version 2 does not.
     let mut version = if loading.replaces() { 0 } else { newest };
     let mut cap = 0;
     let mut plugins = Map::new();
@@ -301,7 +301,7 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError
     if loading == Loading::MergesThenMigrates && version < 3 {
         migrate(&mut plugins);
     }
-    // What is left in a section that is not read says nothing.
+    // Other sections are not read.
     let read = |name: &String| name == section || (!loading.replaces() && name.starts_with("io.containerd.cri."));
     let mut rest: Map<String, Value> = plugins.into_iter().filter(|(name, _)| read(name)).collect();
     let runtimes = rest
@@ -317,20 +317,20 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError
     Ok(Loaded { runtimes, rest, disabled: off.map(|(_, path)| (*path).to_owned()) })
 }
 
-/// Sections that say nothing are like none.
+/// Removes empty sections, because they mean the same as none.
 fn prune(map: &mut Map<String, Value>) {
     map.values_mut().filter_map(Value::as_object_mut).for_each(prune);
     map.retain(|_, v| v.as_object().is_none_or(|m| !m.is_empty()));
 }
 
-/// From version 1 to 2: the plugin gets its whole name.
+/// Migrates version 1 to 2: the plugin gets its full name.
 fn rename(plugins: &mut Map<String, Value>) {
     if let Some(cri) = plugins.remove(V1) {
         plugins.insert(GRPC.to_owned(), cri);
     }
 }
 
-/// From version 2 to 3: what version 3's section does not have yet is taken from version 2's.
+/// Migrates version 2 to 3: keys that version 3's section lacks are taken from version 2's.
 fn migrate(plugins: &mut Map<String, Value>) {
     let Some(Value::Object(old)) = plugins.remove(GRPC) else { return };
     let empty = || Value::Object(Map::new());
@@ -350,7 +350,7 @@ fn migrate(plugins: &mut Map<String, Value>) {
     }
 }
 
-/// Key by key, lists are replaced.
+/// Merges key by key; lists are replaced.
 pub(super) fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
@@ -362,8 +362,8 @@ pub(super) fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
     }
 }
 
-/// That a file has a relative pattern, where some of these containerds look for that in their working folder, of which
-/// nothing here tells for certain which one it is.
+/// Returns a message if a file imports a relative pattern and one of these containerds resolves it in its working
+/// directory, which cannot be determined here.
 pub(super) fn working_folder(loadings: &[Loading], files: &[File]) -> Option<String> {
     let in_working_folder = |loading: &&Loading| loading.patterns() == Patterns::InWorkingFolder;
     loadings.iter().find(in_working_folder)?;
@@ -386,7 +386,7 @@ mod tests {
     const HANDLER: &str = "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.kata]\n\
                            runtime_type = \"io.containerd.kata.v2\"\n";
 
-    /// What `containerd config dump` of 1.6.20, 1.7.24 and 2.1.9 says of a file of version 2.
+    /// Matches the answers of `containerd config dump` of 1.6.20, 1.7.24 and 2.1.9 for a file of version 2.
     #[test]
     fn plugins_have_whole_names_before_2_0_and_prefixed_ones_in_1_7() {
         let short = "`a.b` is not a plugin's name in this version";
@@ -418,10 +418,10 @@ mod tests {
         }
     }
 
-    /// What `containerd config dump` of 2.2.7, built from its source, says of a drop-in in its own `conf.d`.
+    /// Matches the answers of `containerd config dump` of 2.2.7, built from source, for a drop-in in its own `conf.d`.
     ///
-    /// It prints `imports = ['/etc/containerd/conf.d/*.toml']` each time, also where it does not follow it: without a main
-    /// file, and with one that has no imports.
+    /// It always prints `imports = ['/etc/containerd/conf.d/*.toml']`, even if it does not follow that import: without
+    /// a main file, and with a main file that has no imports.
     #[test]
     fn containerd_2_2_reads_its_folder_only_where_a_main_file_imports_it() {
         let imports = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";

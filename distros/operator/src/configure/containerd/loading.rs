@@ -1,4 +1,4 @@
-//! Which containerd it is, and how that joins the files of its configuration.
+//! containerd's version, and how this containerd joins the files of its configuration.
 
 use std::str::FromStr;
 
@@ -14,7 +14,7 @@ pub struct ContainerdVersion {
 }
 
 impl ContainerdVersion {
-    /// The version with these numbers; it needs at least two.
+    /// Returns the version with these numbers, of which at least two are needed.
     pub fn of_numbers(numbers: &[u32]) -> Option<ContainerdVersion> {
         let [major, minor, rest @ ..] = numbers else { return None };
         Some(ContainerdVersion { major: *major, minor: *minor, patch: rest.first().copied() })
@@ -29,7 +29,7 @@ pub struct NotAContainerdVersion(String);
 impl FromStr for ContainerdVersion {
     type Err = NotAContainerdVersion;
 
-    /// As containerd and `ctr` say it: with or without a `v`, and what a distro adds to the last number does not count.
+    /// Parses the version as containerd and `ctr` print it: an initial `v` and a distro's suffix are ignored.
     fn from_str(text: &str) -> Result<ContainerdVersion, NotAContainerdVersion> {
         let mut parts = text.trim_start_matches('v').split('.');
         let mut number = || parts.next()?.parse::<u32>().ok();
@@ -48,24 +48,25 @@ impl From<(u32, u32)> for ContainerdVersion {
     }
 }
 
-/// Where a containerd looks for a relative pattern in `imports`; a name without one is always beside the file.
+/// The directory in which containerd resolves a relative pattern in `imports`; a name without a pattern is always
+/// relative to the file.
 ///
-/// `resolveImports` in `services/server/config/config.go` of all releases from v1.3.0 to v1.6.39 and v1.7.34: it changed
-/// with v1.6.29 and with v1.7.16, and 2.0 has had it as these from the first.
+/// `resolveImports` in `services/server/config/config.go` of all releases from v1.3.0 to v1.6.39 and v1.7.34: it
+/// changed with v1.6.29 and v1.7.16; 2.0 has always had the newer behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patterns {
-    /// Up to 1.6.28, and from 1.7.0 to 1.7.15: in the folder that it runs in, for a service of systemd the root unless its
-    /// unit has `WorkingDirectory=`.
+    /// Up to 1.6.28, and from 1.7.0 to 1.7.15: the working directory, which is `/` for a systemd service without
+    /// `WorkingDirectory=`.
     InWorkingFolder,
-    /// Beside the file that has it.
+    /// The directory of the file with the pattern.
     BesideFile,
 }
 
 impl Patterns {
-    /// Where a containerd before 2.0 may look.
+    /// Returns the directories that a containerd before 2.0 may use.
     pub(super) fn all(version: Option<ContainerdVersion>) -> &'static [Patterns] {
         use Patterns::{BesideFile, InWorkingFolder};
-        // From this patch of a minor version on it looks beside the file.
+        // The first patch of each minor version that resolves patterns relative to the file.
         let since = match version.map(|v| ((v.major, v.minor), v.patch)) {
             None => None,
             Some((minor, _)) if minor < (1, 6) => return &[InWorkingFolder],
@@ -81,27 +82,27 @@ impl Patterns {
     }
 }
 
-/// How a containerd joins the files of its configuration.
+/// The way in which a containerd joins the files of its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loading {
-    /// Up to 1.6: a plugin's section of a later file takes the place of the one before.
+    /// Up to 1.6: a plugin's section in a later file replaces the earlier one.
     Replaces(Patterns),
-    /// 1.7: as before, and no plugin has a name that does not begin with `io.containerd.`.
+    /// 1.7: like `Replaces`, but every plugin's name must begin with `io.containerd.`.
     ReplacesPrefixed(Patterns),
-    /// 2.0 to 2.2: sections are merged key by key, then brought to version 3 if the last file's version is lower.
+    /// 2.0 to 2.2: sections are merged key by key, then migrated to version 3 if the last file's version is lower.
     MergesThenMigrates,
-    /// 2.3 and later: every file is brought to the newest version, then they are merged; no import may have a version
-    /// above the main file's.
+    /// 2.3 and later: every file is migrated to the newest version, then the files are merged; no import may have a
+    /// higher version than the main file.
     MigratesThenMerges,
 }
 
 impl Loading {
-    /// All that a containerd may be whose version is this, `None` where it is not known.
+    /// Returns all possible ways for a containerd of this version; `None` is an unknown version.
     pub(super) fn all(version: Option<ContainerdVersion>) -> Vec<Loading> {
         use Loading::{MergesThenMigrates, MigratesThenMerges, Replaces, ReplacesPrefixed};
         let patterns = Patterns::all(version).iter().copied();
         match version.map(|v| (v.major, v.minor)) {
-            // What 1.7 reads is read by 1.6 alike.
+            // 1.6 reads everything that 1.7 reads, in the same way.
             None => patterns.map(Replaces).chain([MergesThenMigrates, MigratesThenMerges]).collect(),
             Some(v) if v < (1, 7) => patterns.map(Replaces).collect(),
             Some(v) if v < (2, 0) => patterns.map(ReplacesPrefixed).collect(),
@@ -110,12 +111,12 @@ impl Loading {
         }
     }
 
-    /// Whether it is that of a containerd before 2.0.
+    /// Returns whether this is a containerd before 2.0.
     pub(super) fn replaces(self) -> bool {
         matches!(self, Loading::Replaces(_) | Loading::ReplacesPrefixed(_))
     }
 
-    /// Where it looks for a relative pattern.
+    /// Returns the directory in which relative patterns are resolved.
     pub(super) fn patterns(self) -> Patterns {
         match self {
             Loading::Replaces(patterns) | Loading::ReplacesPrefixed(patterns) => patterns,
@@ -123,7 +124,7 @@ impl Loading {
         }
     }
 
-    /// The highest version of the form that it reads.
+    /// Returns the highest version of the configuration that it reads.
     pub(super) fn newest(self) -> i64 {
         match self {
             Loading::Replaces(_) | Loading::ReplacesPrefixed(_) => 2,
@@ -138,7 +139,7 @@ mod tests {
     use super::Patterns::{BesideFile, InWorkingFolder};
     use super::*;
 
-    /// By `git show TAG:services/server/config/config.go` of every tag.
+    /// According to `git show TAG:services/server/config/config.go` of every tag.
     #[test]
     fn where_a_relative_pattern_begins_is_told_by_the_last_number_of_a_version() {
         for (numbers, expected) in [

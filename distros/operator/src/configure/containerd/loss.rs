@@ -1,4 +1,4 @@
-//! What a containerd loses when files of ours go.
+//! Losses of a containerd when kata-osinfo's files are removed.
 
 use super::super::keys::is_whole;
 use super::super::runtime_files::NAME;
@@ -16,13 +16,13 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 
-/// What a containerd would miss of what is others', or why it would not come up, when files are as they are to be
-/// (`then`): `written` are those of our handler that go.
+/// Returns which setting of others containerd would lose, or why it would not start, after the changes in `then`;
+/// `written` are the files of kata-osinfo's handler that are removed.
 ///
-/// Where containerd's version is not known, it is told by how the handler was written: an edit of a main file is for 1.x,
-/// a drop-in for 2.0 and later.
+/// If containerd's version is not known, it is inferred from how the handler was written: an edited main file is for
+/// 1.x, a drop-in for 2.0 and later.
 ///
-/// What cannot be read is passed over: whoever writes the handler or takes it back tells it.
+/// Unreadable files are skipped: the code that writes the handler or reverts it reports them.
 pub(in super::super) fn loss(
     root: &Root,
     written: &[&FileChange],
@@ -32,7 +32,7 @@ pub(in super::super) fn loss(
     let mut untold = |_: &Path, _: RootError| Ok(());
     let mut mains: Vec<(PathBuf, Option<ContainerdConfig>)> =
         each(root, &mut untold).ok()?.into_iter().map(|place| (place.main.clone(), Some(place))).collect();
-    // One that was named when the handler was written.
+    // A main file may have been named on the command line when the handler was written.
     for file in written {
         if let Ok(Some((main, _))) = main_of(root, file, written)
             && !mains.iter().any(|(known, _)| *known == main)
@@ -41,13 +41,13 @@ pub(in super::super) fn loss(
         }
     }
     let (its, of_any) = (Loading::all(version), Loading::all(None));
-    // 1.7's own is not among those of any containerd, where 1.6's stands for it.
+    // For an unknown version, 1.6's way of loading stands for 1.7's, which is added here.
     let of_it_alone: Vec<Loading> = its.iter().copied().filter(|loading| !of_any.contains(loading)).collect();
     let loadings = [of_any, of_it_alone].concat();
     for (main, place) in mains {
         let read = |files| as_read(root, &main, place.as_ref(), files);
         let (Ok(now), Ok(then)) = (read(&Replaced::new()), read(then)) else { continue };
-        // What a distribution joins itself is merged, whichever containerd it brings.
+        // A distribution that joins the drop-ins itself merges them, whichever containerd it ships.
         let is_joined = !now.is_empty();
         let is_its = |loading: Loading| match version {
             Some(_) if is_joined => !loading.replaces(),
@@ -55,7 +55,7 @@ pub(in super::super) fn loss(
             None => written.iter().any(|file| is_whole(file) != loading.replaces()),
         };
         let mut starts = false;
-        // What a distribution is told counts with its next start.
+        // The default that a distribution is configured with takes effect at its next start.
         let default = place.as_ref().and_then(|p| Some(needs_default(&p.default.as_ref()?.display().to_string())));
         for loading in loadings.iter().copied() {
             let Ok((files, before)) = loaded(root, &now, &main, loading) else { continue };
@@ -76,7 +76,7 @@ pub(in super::super) fn loss(
                 return why;
             }
         }
-        // Once the file that keeps it from starting is mended, the default handler is needed again.
+        // Once the file that keeps containerd from starting is repaired, the default handler is needed again.
         let folder = place.as_ref().map_or_else(|| main.with_file_name("conf.d"), |p| p.drop_in.with_file_name(""));
         if !starts && let Some(place) = stated_default(root, &main, &folder) {
             return Some(needs_default(&place));
@@ -85,7 +85,7 @@ pub(in super::super) fn loss(
     None
 }
 
-/// Where a main file, or a drop-in beside it, makes ours the default handler, each read alone.
+/// Returns where a main file, or a drop-in next to it, makes [`NAME`] the default handler; each file is read alone.
 fn stated_default(root: &Root, main: &Path, folder: &Path) -> Option<String> {
     let beside = root.list_if_any(folder).unwrap_or_default().into_iter().map(|name| folder.join(name));
     std::iter::once(main.to_owned()).chain(beside).find_map(|path| {
@@ -103,7 +103,7 @@ fn stated_default(root: &Root, main: &Path, folder: &Path) -> Option<String> {
     })
 }
 
-/// The line, from 1, that makes ours the default in a text that is no TOML.
+/// Returns the line, from 1, that makes [`NAME`] the default in a text that is not TOML.
 pub(in super::super) fn names_default(text: &str, key: &str) -> Option<usize> {
     let is_it = |line: &str| {
         let stated = line.trim().strip_prefix(key).and_then(|rest| rest.trim_start().strip_prefix('='));
@@ -113,7 +113,7 @@ pub(in super::super) fn names_default(text: &str, key: &str) -> Option<usize> {
     text.lines().position(is_it).map(|at| at + 1)
 }
 
-/// Files as a containerd reads them, also where a distribution of Kubernetes joins them itself.
+/// Returns the files as containerd reads them, also if a Kubernetes distribution joins them itself.
 pub(super) fn as_read(
     root: &Root,
     main: &Path,
@@ -135,7 +135,8 @@ pub(super) fn as_read(
     Ok(files)
 }
 
-/// That ours is the default handler and would not be there any more, or only keys of others that mean nothing without it.
+/// Returns a message if [`NAME`] is the default handler and would be removed, or if only keys of others would remain,
+/// which mean nothing without it.
 fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
     let sections = [RUNTIME, GRPC].into_iter();
     let mut stated = sections.filter_map(|s| after.rest.get(s)?.get("containerd")?.get("default_runtime_name"));
@@ -156,7 +157,7 @@ fn without_default(files: &[File], before: &Loaded, after: &Loaded) -> Option<St
     (goes && is_default).then(|| needs_default(&set_in(files, &[RUNTIME, "containerd", "default_runtime_name"])))
 }
 
-/// Whether the handler is not there any more: what is left of others' keys alone starts nothing.
+/// Returns whether the handler is removed; a remainder of others' keys alone is not a handler that starts anything.
 fn is_gone(before: &Loaded, after: &Loaded) -> bool {
     let is_whole = |handler: &Value| handler.get("runtime_type").is_some_and(|kind| kind.as_str() != Some(""));
     let has_ours = |loaded: &Loaded| loaded.runtimes.get(NAME).is_some_and(is_whole);
@@ -170,10 +171,10 @@ fn needs_default(place: &str) -> String {
     )
 }
 
-/// Any other setting of others that differs from the files of today.
+/// Returns any other setting of others that would change.
 fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String> {
     for (name, handler) in before.runtimes.iter().filter(|(name, _)| *name != NAME) {
-        // The default one, written out, goes with ours.
+        // An explicit `runc` handler with the default's content is removed together with kata-osinfo's.
         let is_written_out = name == "runc" && *handler == json!({ "runtime_type": RUNC });
         if after.runtimes.get(name) != Some(handler) && !is_written_out {
             let place = set_in(files, &[RUNTIME, "containerd", "runtimes", name]);
@@ -185,7 +186,7 @@ fn difference(files: &[File], before: &Loaded, after: &Loaded) -> Option<String>
     Some(would_be_lost(&format!("{} of {}", keys.last()?, set_in(files, &names))))
 }
 
-/// What other plugins and containerd itself are told, and would not be any more.
+/// Returns a setting of other plugins or of containerd itself that would be lost.
 fn beside(files: &[File], left: &[File]) -> Option<String> {
     let keys = lost(&settings_beside_cri(files), &settings_beside_cri(left))?;
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -193,7 +194,7 @@ fn beside(files: &[File], left: &[File]) -> Option<String> {
     Some(would_be_lost(&format!("{} of {}", keys.join("."), place?)))
 }
 
-/// The settings of all files but those of the CRI plugin, and what says how the files are to be read.
+/// Returns the settings of all files, except the CRI plugin's and those that control how the files are read.
 fn settings_beside_cri(files: &[File]) -> Map<String, Value> {
     let mut all = Map::new();
     for file in files {
@@ -211,7 +212,7 @@ fn would_be_lost(what: &str) -> String {
     format!("{what} would have no effect any more: move it to a file of your own that containerd reads")
 }
 
-/// The path of the first value that is not there any more, or is another one.
+/// Returns the path of the first value that is missing or changed.
 pub(in super::super) fn lost(before: &Map<String, Value>, after: &Map<String, Value>) -> Option<Vec<String>> {
     before.iter().find_map(|(key, was)| {
         let rest = match (was, after.get(key)) {
@@ -224,7 +225,8 @@ pub(in super::super) fn lost(before: &Map<String, Value>, after: &Map<String, Va
     })
 }
 
-/// The last file that sets a key of a plugin, with the line; the CRI plugin's section has another name in other forms.
+/// Returns the last file that sets a key of a plugin, with the line; the CRI plugin's section has another name in other
+/// versions.
 fn set_in(files: &[File], path: &[&str]) -> String {
     let [plugin, keys @ ..] = path else { return String::new() };
     let place = files.iter().rev().find_map(|file| {

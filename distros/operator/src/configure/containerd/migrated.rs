@@ -1,13 +1,13 @@
-//! A handler of ours that is not where it was written.
+//! Reverts kata-osinfo's handler even if it is no longer where it was written.
 //!
-//! `containerd config migrate` moves it from [`GRPC`]'s section to [`RUNTIME`]'s, takes the handlers of imported files
-//! into the main file, and writes out every key that is not set (seen with containerd 2.1.9). Others move sections by
-//! hand.
+//! `containerd config migrate` moves the handler from [`GRPC`]'s section to [`RUNTIME`]'s, copies the handlers of
+//! imported files into the main file, and writes out every unset key (seen with containerd 2.1.9). Admins move sections
+//! by hand.
 //!
-//! All of these files are read before anything is taken back, and one that cannot be read ends the call, as it does in
-//! `configure`, or by force is told, and what lies beside it stays. It may have our handler, or an import of our drop-in
-//! with which containerd does not start once the drop-in is gone; and by the state alone, which goes last, the handler is
-//! found again.
+//! All of these files are read before anything is reverted. An unreadable file ends the call, as in `configure`; with
+//! `force` it is reported, and the files next to it stay. It may contain the handler, or an import of the drop-in, and
+//! containerd does not start with an import of a missing file. The handler is recognized only by the state, which is
+//! therefore removed last.
 
 mod mains;
 mod mend;
@@ -34,10 +34,10 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use toml_edit::{DocumentMut, Item};
 
-/// What tells whose handler it is.
+/// Keys that identify the owner of a handler.
 const TELLING: [&str; 2] = ["/runtime_path", "/options/ConfigPath"];
 
-/// The handlers that a state's files were written with.
+/// Returns the handlers that a state's files were written with.
 pub(in super::super) fn handlers(state: &State) -> Vec<Value> {
     let mut all = Vec::new();
     for file in &state.files {
@@ -50,7 +50,7 @@ pub(in super::super) fn handlers(state: &State) -> Vec<Value> {
     all
 }
 
-/// The handler that a file was written with.
+/// Returns the handler that a file was written with.
 pub(in super::super) fn handler_of(file: &FileChange) -> Option<Value> {
     let after: DocumentMut = file.after.parse().ok()?;
     let before: DocumentMut = file.before.as_deref().unwrap_or_default().parse().ok()?;
@@ -59,22 +59,23 @@ pub(in super::super) fn handler_of(file: &FileChange) -> Option<Value> {
     [GRPC, RUNTIME].iter().find_map(written)
 }
 
-/// The fate of a handler of ours that others have changed, or added a key to.
+/// The fate of kata-osinfo's handler if others have changed it or added keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Changed {
-    /// It stays as a whole: half a handler starts nothing.
+    /// The handler stays as a whole: half a handler starts nothing.
     Stays,
-    /// It goes with what others have made of it.
+    /// The handler is removed with the changes of others.
     Goes,
-    /// Only our keys go, because they are written again.
+    /// Only kata-osinfo's keys are removed, because they are written again.
     KeepsTheirs,
 }
 
-/// Takes back what turned `before` into `after`, as [`keys::take_back`] does, and our handler also where others have put
-/// it.
+/// Reverts the change from `before` to `after`, as [`keys::take_back`] does, and kata-osinfo's handler even if others
+/// have moved it.
 ///
-/// It goes as a whole; one that others have changed as `how` says. A handler that was theirs before is whole without our
-/// keys, and theirs stay. Where it was written and is not any more, the file is another one, and all others'.
+/// The handler is removed as a whole; if others have changed it, `how` decides. A handler that existed before is
+/// complete without kata-osinfo's keys, so the others' keys stay. If the written handler is no longer there, the file
+/// is a different one and belongs to others entirely.
 ///
 /// # Errors
 ///
@@ -116,7 +117,7 @@ pub(in super::super) fn take_back(
         let added: Vec<Vec<String>> = changed.iter().filter(is_added).map(|keys| path(plugin, keys)).collect();
         let bare = if was.is_null() { without_unset(&text, plugin)? } else { text };
         if has_list && (is_theirs || how == Changed::KeepsTheirs) && was.get("pod_annotations").is_none() {
-            // Only our element of it goes.
+            // Only kata-osinfo's element of the list is removed.
             was = both(&was, &json!({ "pod_annotations": [] }));
         }
         let before = match before {
@@ -126,7 +127,7 @@ pub(in super::super) fn take_back(
         let after = edited(before.as_deref().unwrap_or_default(), &settings_of(plugin, ours))?;
         left.text = keys::take_back(&keys::without(&bare, &added)?, before.as_deref(), &after, force)?.text;
     }
-    // A header without keys, of which others have removed theirs.
+    // Removes an empty table header whose keys others have removed.
     for plugin in [GRPC, RUNTIME] {
         let Some(text) = &left.text else { break };
         let is_empty = |document: &DocumentMut| runtime(document, plugin, NAME) == Some(json!({}));
@@ -138,8 +139,8 @@ pub(in super::super) fn take_back(
     if !is_ours && handler(&new) != handler(&old) {
         return Ok(left);
     }
-    // The default runtime that was written out beside it: containerd needs it for as long as there is another one, and the
-    // migration and others give it more keys, which need this one.
+    // The default runtime that was written out next to the handler: containerd needs it while any other handler exists.
+    // Once it has further keys, from the migration or from others, it stays, too.
     let has_runc = |document: &DocumentMut| [GRPC, RUNTIME].iter().any(|p| runtime(document, p, "runc").is_some());
     for plugin in [GRPC, RUNTIME].into_iter().filter(|_| has_runc(&new) && !has_runc(&old)) {
         let Some(text) = left.text.take() else { break };
@@ -159,25 +160,25 @@ pub(in super::super) fn take_back(
     Ok(left)
 }
 
-/// Whether a key that was changed is one of our handler's, which then stays whole.
+/// Returns whether a changed key belongs to kata-osinfo's handler, which then stays as a whole.
 pub(in super::super) fn is_of_handler(key: &str) -> bool {
     [GRPC, RUNTIME].iter().any(|plugin| key.starts_with(&format!("{}.", path(plugin, &[]).join("."))))
 }
 
-/// The path of a key of our handler.
+/// Returns the path of a key of kata-osinfo's handler.
 fn path(plugin: &str, keys: &[String]) -> Vec<String> {
     let table = ["plugins", plugin, "containerd", "runtimes", NAME].map(str::to_owned);
     table.into_iter().chain(keys.iter().cloned()).collect()
 }
 
-/// A state that knows also the main files that others have made of one of its own: a link that has become a file again,
-/// or a copy.
+/// Returns the state with main files added that others have made from a recorded one: a link that has become a regular
+/// file again, or a copy.
 ///
-/// What it knows of the old one, to the byte, holds for the new one.
+/// The recorded texts of the old file are valid for the new one.
 ///
 /// # Errors
 ///
-/// That a main file cannot be read, or looked for.
+/// A main file cannot be read, or looked for.
 pub(in super::super) fn adopted(root: &Root, state: State) -> Result<State, RootError> {
     if state.configurations.iter().all(|c| c.handler.is_empty()) {
         return Ok(state);
@@ -186,11 +187,11 @@ pub(in super::super) fn adopted(root: &Root, state: State) -> Result<State, Root
     adopted_of(root, state, &mains(root, &places, &mut |_, error| Err(error))?)
 }
 
-/// The same, of main files that were read.
+/// Like [`adopted`], with main files that were already read.
 ///
 /// # Errors
 ///
-/// That one of a state's cannot be looked for.
+/// A main file of the state cannot be looked for.
 pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main<'_>]) -> Result<State, RootError> {
     if state.configurations.iter().all(|c| c.handler.is_empty()) {
         return Ok(state);
@@ -216,7 +217,7 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main<
             configured.files.push(main.path.clone());
             configured.handler.push(main.path.clone());
         }
-        // Before the old one, which may be nobody's any more.
+        // The new entry comes before the old one, whose file may be unused by now.
         state.files.insert(at, FileChange { path: main.path.clone(), ..file.clone() });
         if root.look(&file.path)?.is_none() {
             state.files.retain(|f| f.path != file.path);
@@ -226,8 +227,8 @@ pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main<
     Ok(state)
 }
 
-/// Main files that a state does not know, with what is in them from its files to the letter: the handler, and imports of
-/// what will be gone.
+/// Returns main files that a state does not list, with the parts that exactly match its files: the handler, and imports
+/// of files that will be removed.
 pub(in super::super) fn unknown_mains(mains: &[Main<'_>], state: &State) -> Vec<FileChange> {
     let handlers = handlers(state);
     let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
@@ -235,7 +236,7 @@ pub(in super::super) fn unknown_mains(mains: &[Main<'_>], state: &State) -> Vec<
     for main in mains.iter().filter(|main| !is_known(&main.path)) {
         let Some(text) = &main.text else { continue };
         let import = main.drop_in.as_ref().is_some_and(is_known);
-        // What is no TOML has no effect.
+        // A file that is not TOML has no effect.
         if let Ok(Some(without)) = without_ours(text, &handlers, import.then_some(main.place)) {
             changes.push(FileChange { path: main.path.clone(), before: Some(without), after: text.clone() });
         }
@@ -243,7 +244,7 @@ pub(in super::super) fn unknown_mains(mains: &[Main<'_>], state: &State) -> Vec<
     changes
 }
 
-/// A main file's text without our handler and an import of our drop-in; `None` where it has neither.
+/// Returns a main file's text without the handler and an import of the drop-in; `None` if it has neither.
 fn without_ours(
     text: &str,
     handlers: &[Value],
@@ -270,13 +271,13 @@ fn without_ours(
     Ok(comments::kept(text, None, &ours, left))
 }
 
-/// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
+/// Returns copies of the handler that remain in main files after the revert: they existed before a state recorded them.
 ///
-/// `texts` are files as they are to be.
+/// `texts` holds the planned texts of files.
 pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, texts: &Replaced) -> Vec<NotReverted> {
     let mut handlers = handlers(state);
     if handlers.is_empty() {
-        // An edit that changed nothing.
+        // The edit may have changed nothing.
         let edited =
             state.files.iter().filter(|f| !keys::is_whole(f)).filter_map(|f| f.after.parse::<DocumentMut>().ok());
         let of = |document: DocumentMut| [GRPC, RUNTIME].iter().find_map(|plugin| runtime(&document, plugin, NAME));
@@ -296,7 +297,7 @@ pub(in super::super) fn remaining_handlers(mains: &[Main<'_>], state: &State, te
     kept
 }
 
-/// A text without the keys of the handler that are written out and say nothing.
+/// Returns a text without the handler's keys that are written out but unset.
 pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
     let line_ends = LineEnds::of(text, &document)?;
@@ -312,8 +313,8 @@ pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditErro
     Ok(line_ends.put(document.to_string()))
 }
 
-/// A text without what others' keys alone are left of our handler, which starts nothing, and these keys; `None` where it has
-/// a whole one, or none.
+/// Returns a text without an incomplete handler, of which only others' keys remain and which starts nothing, and these
+/// keys; `None` if the handler is complete, or there is none.
 pub(in super::super) fn without_half(text: &str) -> Option<(String, Vec<Vec<String>>)> {
     let document: DocumentMut = text.parse().ok()?;
     let is_half = |plugin: &&&str| {
@@ -327,20 +328,20 @@ pub(in super::super) fn without_half(text: &str) -> Option<(String, Vec<Vec<Stri
     (!left_keys.is_empty()).then_some((left, left_keys))
 }
 
-/// The handler of ours that a found one comes from, if any: by a shim or a configuration that was not there before, else
-/// by any key.
+/// Returns the written handler that a found one stems from, if any: matched by a shim or a configuration that was not
+/// there before, else by any key.
 fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
     let same = |ours: &Value, key: &str| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key);
     let is_from = |ours: &&Value| {
         let is_new = |key: &&&str| ours.pointer(key).is_some() && was.pointer(key) != ours.pointer(key);
-        // One that was there for the same shim and the same configuration has other keys from us.
+        // An earlier handler with the same shim and configuration has only other keys from kata-osinfo.
         let keys: &[&str] = if TELLING.iter().any(|key| is_new(&key)) { &TELLING } else { &KEYS };
         keys.iter().filter(is_new).any(|key| same(ours, key))
     };
     handlers.iter().filter(is_from).max_by_key(|ours| KEYS.iter().filter(|key| same(ours, key)).count())
 }
 
-/// The handler of ours that a section has with all of its values.
+/// Returns the written handler whose values a section contains completely.
 fn to_the_letter<'h>(document: &DocumentMut, plugin: &str, handlers: &'h [Value]) -> Option<&'h Value> {
     let found = runtime(document, plugin, NAME)?;
     handlers
@@ -352,7 +353,7 @@ fn other(plugin: &str) -> &'static str {
     if plugin == GRPC { RUNTIME } else { GRPC }
 }
 
-/// A handler's keys of those that this program writes, as settings of a section.
+/// Returns those of a handler's keys that this program writes, as settings of a section.
 fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
     let of = |pointer: &&str| {
         let value = handler.pointer(pointer)?.clone();
@@ -364,13 +365,13 @@ fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
     KEYS.iter().filter_map(of).collect()
 }
 
-/// All handlers of a plugin's section.
+/// Returns all handlers in a plugin's section.
 fn runtimes(document: &DocumentMut, plugin: &str) -> Option<Value> {
     let keys = ["plugins", plugin, "containerd", "runtimes"];
     keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
 }
 
-/// A handler of a plugin's section.
+/// Returns one handler in a plugin's section.
 pub(super) fn runtime(document: &DocumentMut, plugin: &str, name: &str) -> Option<Value> {
     let keys = ["plugins", plugin, "containerd", "runtimes", name];
     keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
@@ -438,13 +439,13 @@ runtime_type = \"io.containerd.runc.v2\"
             let file = FileChange { path: "/main".into(), before: before.map(str::to_owned), after: after() };
             let state = State { files: vec![file], ..State::default() };
             let text = super::super::super::today::without_our_keys(&state, &state.files[0], &now).unwrap();
-            // All of a file that was made is ours.
+            // A file that did not exist before is entirely kata-osinfo's.
             let left = if before.is_some() { left } else { left.replace("sandbox_image = \"p:1\"\n", "") };
             assert_eq!(text, Some(left));
         }
     }
 
-    /// It is whole without ours.
+    /// The others' handler is complete without kata-osinfo's keys.
     #[test]
     fn what_others_change_in_a_handler_of_theirs_stays_and_ours_goes() {
         let theirs = HANDLER.replace("[\"io.katacontainers.*\"]", "[\"my.org/*\"]").replace("/shim", "/their-shim");
@@ -467,7 +468,7 @@ runtime_type = \"io.containerd.runc.v2\"
         }
     }
 
-    /// All of the ways back, as [`super::super::super::today`] goes them.
+    /// Reverts in every way that [`super::super::super::today`] does.
     fn taken(now: &str, before: Option<&str>, force: bool) -> StrippedText {
         let file = FileChange { path: "/main".into(), before: before.map(str::to_owned), after: after() };
         let state = State { files: vec![file], ..State::default() };
@@ -478,14 +479,14 @@ runtime_type = \"io.containerd.runc.v2\"
     fn what_was_moved_goes_from_where_it_is() {
         let expected = StrippedText { text: Some(moved(BEFORE)), changed: Vec::new() };
         assert_eq!(taken(&moved(&after()), Some(BEFORE), false), expected);
-        // As it was written, nothing is looked for elsewhere.
+        // If the handler is where it was written, no other section is searched.
         assert_eq!(taken(&after(), Some(BEFORE), false).text.as_deref(), Some(BEFORE));
         // Both sections, and lines of DOS.
         let both = format!("{}{}", moved(BEFORE), HANDLER) + &moved(HANDLER);
         assert_eq!(taken(&both, Some(BEFORE), false), expected);
         let dos = taken(&moved(&after()).replace('\n', "\r\n"), Some(BEFORE), false);
         assert_eq!(dos.text, Some(moved(BEFORE).replace('\n', "\r\n")));
-        // A file that was made with it.
+        // A file that was created with the handler.
         assert_eq!(taken(&format!("version = 3\n{}", moved(HANDLER)), None, false).text, None);
     }
 
@@ -506,7 +507,7 @@ runtime_type = \"io.containerd.runc.v2\"
         let key = format!("plugins.{RUNTIME}.containerd.runtimes.kata.options.ConfigPath");
         assert_eq!(kept.changed, [key]);
         assert_eq!(taken(&now, Some(BEFORE), true).text, Some(moved(BEFORE)));
-        // Nothing of it is ours any more.
+        // Nothing in the handler is kata-osinfo's any more.
         let theirs = now.replace("/shim", "/their-shim");
         let kept = taken(&theirs, Some(BEFORE), false);
         assert_eq!((kept.text.as_deref(), kept.changed), (Some(theirs.as_str()), Vec::new()));
@@ -532,7 +533,7 @@ runtime_type = \"io.containerd.runc.v2\"
         let options = format!("\n[plugins.\"{GRPC}\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n");
         let text = taken(&(after() + &options), Some(BEFORE), false).text;
         assert_eq!(text, Some(format!("{BEFORE}{RUNC_WRITTEN}{options}")));
-        // Without our handler it is another file.
+        // Without the handler it is a different file.
         let theirs = format!("{BEFORE}{RUNC_WRITTEN}");
         for force in [false, true] {
             let expected = StrippedText { text: Some(theirs.clone()), changed: Vec::new() };
@@ -550,14 +551,14 @@ runtime_type = \"io.containerd.runc.v2\"
             assert!(is_of_handler(&key));
             assert_eq!(kept, StrippedText { text: Some(now.clone()), changed: vec![key.clone()] });
             assert_eq!(taken(&now, Some(BEFORE), true).text.as_deref(), Some(BEFORE));
-            // Where it was moved.
+            // The same in the section that the migration moves it to.
             let kept = taken(&moved(&now), Some(BEFORE), false);
             assert_eq!((kept.text, kept.changed), (Some(moved(&now)), vec![key.replace(GRPC, RUNTIME)]));
             assert_eq!(taken(&moved(&now), Some(BEFORE), true).text, Some(moved(BEFORE)));
         }
     }
 
-    /// Only what they lacked tells that it is ours.
+    /// Only the keys that the earlier handler lacked show that kata-osinfo edited it.
     #[test]
     fn a_handler_that_was_there_for_the_same_shim_and_configuration_comes_back() {
         let before = format!("{BEFORE}{}", HANDLER.replace("privileged_without_host_devices = true\n", ""));
@@ -578,10 +579,10 @@ runtime_type = \"io.containerd.runc.v2\"
         })];
         let main = format!("{}{}", moved(BEFORE), moved(HANDLER));
         assert_eq!(without_ours(&main, &handlers, None).unwrap(), Some(moved(BEFORE)));
-        // As two editors leave it.
+        // Mixed line ends, as two editors leave them.
         let mixed = |text: &str| text.replacen('\n', "\r\n", 2);
         assert_eq!(without_ours(&mixed(&main), &handlers, None).unwrap(), Some(mixed(&moved(BEFORE))));
-        // Nobody knows what it was before: only what is to the letter ours is.
+        // The earlier text is unknown, so only an exact match counts as kata-osinfo's.
         for theirs in [moved(BEFORE), main.replace("true", "false"), main.replace("/k.toml", "/mine.toml")] {
             assert_eq!(without_ours(&theirs, &handlers, None).unwrap(), None, "{theirs}");
         }

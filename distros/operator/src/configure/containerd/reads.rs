@@ -1,4 +1,4 @@
-//! What the containerds of a machine read, each file once.
+//! The files that a machine's containerds read.
 
 use super::super::keys::says_it_is_ours;
 use super::config::{ContainerdConfig, Unread};
@@ -17,22 +17,22 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(in super::super) struct ReadFiles<'p> {
     place: &'p ContainerdConfig,
-    /// `None` where it would not start, which is told by whoever writes its handler.
+    /// `None` if this containerd would not start, which is reported by the code that writes its handler.
     files: Option<Vec<File>>,
 }
 
 impl ReadFiles<'_> {
-    /// Where our drop-in is, or would be.
+    /// Returns the existing or future path of kata-osinfo's drop-in.
     pub(in super::super) fn drop_in(&self) -> &Path {
         &self.place.drop_in
     }
 }
 
-/// What some containerds read.
+/// Reads the files of some containerds.
 ///
 /// # Errors
 ///
-/// What `unread` makes of a main file that cannot be read or looked for, or that imports such a one.
+/// The errors of `unread` for a main file that cannot be read or looked for, or that imports such a file.
 pub(in super::super) fn read_files<'p>(
     root: &Root,
     places: &'p [ContainerdConfig],
@@ -51,7 +51,7 @@ pub(in super::super) fn read_files<'p>(
     Ok(all)
 }
 
-/// The `ConfigPath` of every Kata handler, with the runtime that reads it.
+/// Returns the `ConfigPath` of every Kata handler, with the runtime that reads it.
 pub(in super::super) fn config_paths(all: &[ReadFiles<'_>]) -> Vec<(Runtime, String)> {
     let mut handlers: BTreeMap<(ContainerdOwner, String), &Value> = BTreeMap::new();
     for ReadFiles { place, files } in all {
@@ -66,7 +66,7 @@ pub(in super::super) fn config_paths(all: &[ReadFiles<'_>]) -> Vec<(Runtime, Str
     for handler in handlers.values() {
         let path = handler.get("options").map(|o| text(o, "ConfigPath")).unwrap_or_default();
         let shim = text(handler, "runtime_path");
-        // Kata keeps the Rust runtime's shim and configurations apart by these names.
+        // These names distinguish the Rust runtime's shim and configurations from the Go runtime's.
         let is_rust =
             [&shim, &path].iter().any(|p| p.contains("runtime-rs")) || shim.ends_with("/containerd-shim-kata-rs-v2");
         if text(handler, "runtime_type").starts_with("io.containerd.kata") && !path.is_empty() {
@@ -76,7 +76,8 @@ pub(in super::super) fn config_paths(all: &[ReadFiles<'_>]) -> Vec<(Runtime, Str
     paths
 }
 
-/// Files that say that they are ours, our drop-ins among them; of a containerd that would not start, those beside it.
+/// Returns the files that say they are kata-osinfo's, including its drop-ins. For a containerd that would not start,
+/// the files in the drop-in's directory are checked.
 pub(in super::super) fn say_they_are_ours(root: &Root, all: &[ReadFiles<'_>]) -> BTreeSet<PathBuf> {
     let mut paths = BTreeSet::new();
     for ReadFiles { place, files } in all {

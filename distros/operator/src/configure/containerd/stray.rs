@@ -1,4 +1,4 @@
-//! What of a containerd's configuration is certainly this program's, where no state says so.
+//! Parts of a containerd's configuration that certainly come from this program, without a state that records them.
 
 use super::super::comments;
 use super::super::edit::edited;
@@ -16,26 +16,26 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
-/// What was found in containerds' configurations.
+/// Findings in containerds' configurations.
 #[derive(Debug, Default)]
 pub(in super::super) struct ContainerdStrays {
-    /// What is ours.
+    /// The parts that are kata-osinfo's.
     pub(in super::super) changes: Vec<FileChange>,
-    /// What may be, in part.
+    /// Files that may be kata-osinfo's in part.
     pub(in super::super) kept: Vec<NotReverted>,
-    /// Files that containerd does not read either, and of which nobody can tell.
+    /// Files that are not TOML, which containerd cannot read either, and whose origin cannot be determined.
     pub(in super::super) unclear: Vec<NotReverted>,
 }
 
-/// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
-/// the drop-in that it imports.
+/// Finds kata-osinfo's drop-ins, its keys in containerds' main files, and files that may be its own; a main file comes
+/// after the drop-in that it imports.
 ///
-/// A handler is ours where it is to the letter what this program writes, for a configuration that it has left a mark at;
-/// keys that say nothing are those that `containerd config migrate` writes out.
+/// A handler is kata-osinfo's if it equals exactly what this program writes, for a configuration that is `marked` as
+/// configured by it. Keys without a value are ignored: `containerd config migrate` writes them out.
 ///
 /// # Errors
 ///
-/// What `unread` makes of those that cannot be read.
+/// The errors of `unread` for files that cannot be read.
 pub(in super::super) fn strays(
     root: &Root,
     places: &[ContainerdConfig],
@@ -51,7 +51,7 @@ pub(in super::super) fn strays(
     Ok(found)
 }
 
-/// The stray parts of one containerd's configuration.
+/// Finds the stray parts of one containerd's configuration.
 fn of_one(
     root: &Root,
     place: &ContainerdConfig,
@@ -65,7 +65,7 @@ fn of_one(
     let bytes = root.text_if_any(&main)?;
     let parsed = bytes.as_ref().map(|text| text.parse::<DocumentMut>());
     let (Some(text), Some(Ok(document))) = (bytes.as_ref(), parsed) else {
-        // All that this program writes there names Kata; of bytes that are no text nobody can tell whether they do.
+        // Everything that this program writes there contains Kata's name; bytes that are not text cannot be judged.
         if bytes.map_or(drop_in.is_some(), |text| text.contains(NAME)) {
             let why = "it is no TOML, so nobody can see what in it is ours and whether it imports our file";
             unclear.push(NotReverted { path: main, why: why.to_owned(), by_force: false });

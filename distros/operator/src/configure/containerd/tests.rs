@@ -64,7 +64,7 @@ fn runtimes_that_containerd_1_has_are_not_added_to() {
     assert!(!changes[0].after.contains("runtimes.runc"), "{}", changes[0].after);
 }
 
-/// While none is stated there is `runc`, whatever is taken by default.
+/// While no runtime is configured there is an implicit `runc`, whichever runtime is the default.
 #[test]
 fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
     let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
@@ -76,7 +76,7 @@ fn runc_is_stated_whichever_runtime_containerd_1_takes_by_default() {
     }
 }
 
-/// With the first handler that is stated, `runc` would be none any more.
+/// Once the first handler is configured, the implicit `runc` would be gone.
 #[test]
 fn the_default_handler_stays_beside_a_default_runtime_and_in_a_drop_in() {
     const RUNC: &str = "containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
@@ -131,7 +131,7 @@ fn containerd_2_gets_a_drop_in_that_is_imported_once() {
         let both = changes(&root, Some(version)).unwrap();
         assert_eq!(both[1].after, "version = 3\nimports = [\"/etc/containerd/conf.d/50-kata-osinfo.toml\"]\n");
     }
-    // A form of version 3 says that it is containerd 2, a form of version 2 does not say which.
+    // A file of version 3 shows that it is for containerd 2; a file of version 2 may be for either.
     let (_dir, root) = machine(Some("version = 3\n"));
     assert_eq!(changes(&root, None).unwrap().len(), 2);
     let (_dir, root) = machine(Some("version = 2\n"));
@@ -158,14 +158,14 @@ fn what_would_be_undone_or_is_too_old_is_refused() {
     assert!(matches!(changes(&root, None), Err(HandlerError::Edit { .. })));
 }
 
-/// What `resolveImports` at v1.6.20, v1.6.39, v1.7.15 and v1.7.24 does.
+/// Follows `resolveImports` at v1.6.20, v1.6.39, v1.7.15 and v1.7.24.
 #[test]
 fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
     const REPLACES: &str = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n";
     let main = "version = 2\nimports = [\"conf.d/*.toml\"]\n";
     let told =
         "imports `conf.d/*.toml`, which containerd before 1.6.29, and 1.7 before 1.7.16, looks for in its working";
-    // Where the file is that takes the place of the main file's section, and whether that is found.
+    // The place of the file that replaces the main file's section, and whether containerd finds it.
     for (folder, by_old, by_new) in [("etc/containerd/conf.d", false, true), ("conf.d", true, false)] {
         let (dir, root) = machine(Some(main));
         std::fs::create_dir_all(dir.path().join(folder)).unwrap();
@@ -175,7 +175,7 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
             (&[1, 7, 15], by_old, true),
             (&[1, 6, 29], by_new, false),
             (&[1, 7, 24], by_new, false),
-            // Nobody can tell.
+            // The patch version is not known.
             (&[1, 6], true, true),
             (&[1, 7], true, true),
         ] {
@@ -194,7 +194,7 @@ fn a_relative_pattern_starts_where_that_containerd_has_it_start() {
             assert_eq!(words.contains("/ for a service without WorkingDirectory="), is_told, "{words}");
         }
     }
-    // A name without a pattern is beside the file for all of them, and a whole path is no question.
+    // All versions resolve a name without a pattern relative to the file, and an absolute path is unambiguous.
     for import in ["conf.d/x.toml", "/etc/containerd/conf.d/*.toml"] {
         let (dir, root) = machine(Some(&format!("version = 2\nimports = [\"{import}\"]\n")));
         std::fs::write(dir.path().join("etc/containerd/conf.d/x.toml"), REPLACES).unwrap();
@@ -219,7 +219,7 @@ fn what_others_have_beside_the_handler_is_missed_whichever_version_is_known() {
     }
 }
 
-/// As k0s does for the containerd 1.7 that it brings: no drop-in's section takes the place of another's.
+/// k0s joins the files for its containerd 1.7: no drop-in's section replaces another's.
 #[test]
 fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
     let (dir, root) = machine(None);
@@ -230,7 +230,7 @@ fn what_a_distribution_merges_itself_is_missed_only_where_it_goes() {
     let [ours] = &written[..] else { panic!("one drop-in: {written:?}") };
     assert_eq!(ours.path, Path::new("/etc/k0s/containerd.d/50-kata-osinfo.toml"));
     std::fs::write(dir.path().join(&ours.path.display().to_string()[1..]), format!("{}\n{MINE}", ours.after)).unwrap();
-    // It is read before ours.
+    // This file is read before kata-osinfo's drop-in.
     let added = ours.path.with_file_name("50-kata-osinfo-added.toml");
     let lost = Replaced::from([(ours.path.clone(), Some(ours.after.clone()))]);
     let mut moved = lost.clone();

@@ -1,12 +1,12 @@
-//! Handlers as values: which keys are ours, which say nothing, and what differs.
+//! Handlers as values: keys that kata-osinfo writes, keys without a value, and differences.
 
 use serde_json::Value;
 
-/// What this program writes of a handler.
+/// JSON pointers of the keys that this program writes into a handler.
 pub(super) const KEYS: [&str; 5] =
     ["/runtime_type", "/runtime_path", "/privileged_without_host_devices", "/pod_annotations", "/options/ConfigPath"];
 
-/// A handler that was there with ours in it.
+/// Returns an earlier handler with kata-osinfo's keys merged into it.
 pub(super) fn both(was: &Value, ours: &Value) -> Value {
     let mut all = was.as_object().cloned().unwrap_or_default();
     for (key, value) in ours.as_object().into_iter().flatten() {
@@ -20,8 +20,8 @@ pub(super) fn both(was: &Value, ours: &Value) -> Value {
     Value::Object(all)
 }
 
-/// The paths of a handler's keys that are not as they are expected: keys that are not there, and new ones that say nothing,
-/// are no loss.
+/// Returns the paths of a handler's keys that differ from the expected ones; missing keys, and new keys without a
+/// value, do not count.
 pub(super) fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
     let mut all = Vec::new();
     for (key, value) in found.as_object().into_iter().flatten() {
@@ -38,24 +38,24 @@ pub(super) fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
     all
 }
 
-/// A key of a handler.
+/// Returns the value at a path of a handler's keys.
 pub(super) fn at<'h>(handler: &'h Value, keys: &[String]) -> Option<&'h Value> {
     keys.iter().try_fold(handler, |value, key| value.get(key))
 }
 
-/// The handler's keys that have a value, and those that this program writes.
+/// Returns a handler with only the keys that have a value or that this program writes.
 pub(super) fn without_unset_keys(handler: &Value) -> Value {
     let said = |(key, value): &(&String, &Value)| is_written(key) || !says_nothing(value);
     let map = handler.as_object().into_iter().flatten().filter(said);
     Value::Object(map.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
-/// Whether this program writes a key.
+/// Returns whether this program writes a key.
 pub(super) fn is_written(key: &str) -> bool {
     KEYS.iter().any(|written| written.strip_prefix('/') == Some(key))
 }
 
-/// Whether a value is what containerd has where nothing is set.
+/// Returns whether a value equals containerd's default for an unset key.
 pub(super) fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,

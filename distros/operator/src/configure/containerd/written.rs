@@ -1,4 +1,4 @@
-//! Whether a handler that was written, or is to be, comes out as it was meant, and everything else as it was.
+//! Checks whether a written or planned handler takes effect as intended, without changing anything else.
 
 use super::super::Problem;
 use super::super::runtime_files::NAME;
@@ -12,30 +12,30 @@ use root::Root;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// A handler that was written, to be looked for when everything is read again.
+/// A written handler, which is checked again once everything is read.
 #[derive(Debug, Clone)]
 pub(in super::super) struct ContainerdHandler {
     pub(super) main: PathBuf,
-    /// What is read in the place of a file, by a distribution that joins drop-ins itself.
+    /// Texts that stand in for files, for a distribution that joins drop-ins itself.
     pub(super) instead: Replaced,
     pub(super) loadings: Vec<Loading>,
     pub(super) handler: Map<String, Value>,
-    /// What a handler of this name that is there says otherwise.
+    /// Values of an existing handler of this name that differ from the planned ones.
     pub(in super::super) theirs: Vec<ForeignValue>,
 }
 
-/// What a way of writing the handler comes to.
+/// The effect of one way of writing the handler.
 pub(super) enum Effect {
-    /// The handler is the one that was meant, and nothing else changes.
+    /// The handler is as intended, and nothing else changes.
     Good,
-    /// The handler is not the one that was meant.
+    /// The handler is not as intended.
     NotEffective,
-    /// Something else changes.
+    /// Another setting changes.
     Harm(String),
 }
 
 impl ContainerdHandler {
-    /// What changed files come to, beside what `now` is loaded.
+    /// Compares the result of changed files with `now`, which was loaded before.
     pub(super) fn outcome(
         &self,
         root: &Root,
@@ -57,7 +57,7 @@ impl ContainerdHandler {
                 others
             };
             let mut left = others(&after);
-            // The default one, written out.
+            // The default runtime may be written out explicitly.
             if !before.runtimes.contains_key("runc") && left.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
                 left.remove("runc");
             }
@@ -79,7 +79,7 @@ impl ContainerdHandler {
         outcome
     }
 
-    /// The handler's keys that are not as they were meant, with what they are.
+    /// Returns the handler's keys that are not as intended, each with the wanted value and the one found.
     fn differences(&self, loaded: &Loaded) -> Vec<(Vec<String>, Value, Option<Value>)> {
         let none = Map::new();
         let found = loaded.runtimes.get(NAME).and_then(Value::as_object).unwrap_or(&none);
@@ -99,14 +99,14 @@ impl ContainerdHandler {
         all
     }
 
-    /// That where containerd looks for what is imported is not known for certain, in words.
+    /// Returns a message if it is not certain where containerd looks for imported files.
     pub(in super::super) fn working_folder(&self, root: &Root, replaced: &Replaced) -> Option<String> {
         let files = Files { root, replaced };
         let read = |loading: &Loading| read(&files, &self.main, *loading).ok();
         self.loadings.iter().filter_map(read).find_map(|files| working_folder(&self.loadings, &files))
     }
 
-    /// Why the handler would not be there, or not as it was meant.
+    /// Returns why the handler would be missing or not as intended.
     pub(in super::super) fn problems(&self, root: &Root, replaced: &Replaced) -> Vec<Problem> {
         let mut replaced = replaced.clone();
         replaced.extend(self.instead.clone());
@@ -143,11 +143,11 @@ impl ContainerdHandler {
     }
 }
 
-/// The files that are read, and what they come to.
+/// Returns the files that containerd reads, and the merged result.
 ///
 /// # Errors
 ///
-/// Why containerd would not start.
+/// The reason why containerd would not start.
 pub(super) fn loaded(
     root: &Root,
     replaced: &Replaced,
@@ -159,7 +159,7 @@ pub(super) fn loaded(
     Ok((files, loaded))
 }
 
-/// The last file that sets a key of the handler, and the line in it.
+/// Returns the last file that sets a key of the handler, with the line.
 pub(super) fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, Option<usize>)> {
     files.iter().rev().find_map(|file| {
         [RUNTIME, GRPC].iter().find_map(|plugin| {
@@ -169,7 +169,7 @@ pub(super) fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, O
     })
 }
 
-/// That a file disables the CRI plugin, if one does.
+/// Returns a problem if a file disables the CRI plugin.
 pub(super) fn disabled(files: &[File], loaded: &Loaded) -> Option<Problem> {
     let file = loaded.disabled.as_ref()?;
     let line = files.iter().find(|f| f.path == *file).and_then(|f| f.line(&["disabled_plugins"]));
@@ -177,7 +177,8 @@ pub(super) fn disabled(files: &[File], loaded: &Loaded) -> Option<Problem> {
     Some(Problem { file: file.clone(), line, message: message.to_owned() })
 }
 
-/// That a file has containerd before 2.0 read all of them by version 1, which does not know the section of the handler.
+/// Returns a problem if a file makes containerd before 2.0 read all files by version 1, which has no section for the
+/// handler.
 pub(super) fn of_first_form(files: &[File], loading: Loading) -> Option<Problem> {
     let file =
         files.iter().rev().find(|file| file.version != 0).filter(|file| loading.replaces() && file.version == 1)?;

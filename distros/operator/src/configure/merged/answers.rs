@@ -1,16 +1,17 @@
-//! What Kata's own loaders have answered, and that this program says the same.
+//! Recorded answers of Kata's own loaders, with which this program must agree.
 //!
-//! Read on 30 November 2026, in a root with these files: `LoadConfiguration` in `src/runtime/pkg/katautils/config.go@3.30.0`,
-//! with the types around it cut to what it needs, and `TomlConfig::load_from_file`, then `validate`, as `load_config` in
-//! `src/runtime-rs/crates/runtimes/src/manager.rs@4.1.0` calls them, of `src/libs/kata-types@4.1.0` with the plugins of
-//! QEMU, Firecracker and remote VMMs.
+//! Recorded on 30 November 2026, in a root with these files. Go: `LoadConfiguration` in
+//! `src/runtime/pkg/katautils/config.go@3.30.0`, with the types around it reduced to what it needs. Rust:
+//! `TomlConfig::load_from_file`, then `validate`, in the order of `load_config` in
+//! `src/runtime-rs/crates/runtimes/src/manager.rs@4.1.0`, from `src/libs/kata-types@4.1.0` with the plugins of QEMU,
+//! Firecracker and remote VMMs.
 
 use super::tests::machine;
 use super::*;
 use serde_json::json;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// The main file; what is in capitals differs between the runtimes.
+/// The main file; words in capitals are placeholders that differ between the runtimes.
 const MAIN: &str = "\
 [hypervisor.qemu]
 path = \"/q/a\"
@@ -32,12 +33,12 @@ NAME
 sandbox_cgroup_only = true
 ";
 
-/// What a loader said.
+/// The answer of a loader.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// It refused the configuration.
+    /// The loader refused the configuration.
     Refused,
-    /// It took it: keys and values of those that are another than in the main file, as JSON.
+    /// The loader accepted it: keys with the values, as JSON, that differ from the main file's.
     Took(&'static [(&'static str, &'static str)]),
 }
 
@@ -51,7 +52,7 @@ const C: Answer = Took(&[(Q, "\"/q/c\"")]);
 /// Drop-ins, and the answers of the Go runtime's loader and of the Rust runtime's.
 type Fact = (&'static [(&'static str, &'static str)], Answer, Answer);
 
-/// What is read, in which order, and in which of TOML's spellings.
+/// Files that are read, their order, and the spellings of TOML.
 const READ: &[Fact] = &[
     (&[], SAME, SAME),
     (
@@ -103,7 +104,7 @@ const READ: &[Fact] = &[
 const PATH_B: &str = "[hypervisor.qemu]\npath = \"/q/b\"\n";
 const PATH_C: &str = "[hypervisor.qemu]\npath = \"/q/c\"\n";
 
-/// Keys that are not known, and values that are of a wrong kind.
+/// Unknown keys, and values of a wrong kind.
 const NAMED: &[Fact] = &[
     (&[("a", "[hypervisor.qemu]\npath = \"/q/b\"\nno_such = 1\n")], Refused, B),
     (&[("a", "[hypervisor.qemu.no_such]\nx = 1\n")], Refused, SAME),
@@ -130,7 +131,7 @@ const NAMED: &[Fact] = &[
     (&[("a", "agent = []\n")], SAME, Refused),
 ];
 
-/// Files that are named.
+/// Files that the configuration names.
 const FILES: &[Fact] = &[
     (&[("a", "[hypervisor.qemu]\npath = \"/q/link\"\n")], Took(&[]), Took(&[])),
     (&[("a", "[hypervisor.qemu]\npath = \"/q/nothing\"\n")], Refused, Refused),
@@ -149,7 +150,7 @@ const FILES: &[Fact] = &[
     (&[("a", "[hypervisor.qemu]\ninitrd=\"\"\nimage = \"/q/large\"\ndefault_memory = 256\n")], SAME, SAME),
 ];
 
-/// What this program says of a configuration in place of Kata.
+/// Returns this program's reading of a configuration.
 fn read(root: &Root, located: &LocatedConfiguration, runtime: Runtime) -> (MergedConfiguration, Vec<Problem>) {
     let kata = if runtime == Runtime::Go { KataVersion::new(3, 30, 0) } else { KataVersion::new(4, 1, 0) };
     let merged = MergedConfiguration::read(root, located, runtime, kata).unwrap();
@@ -158,7 +159,7 @@ fn read(root: &Root, located: &LocatedConfiguration, runtime: Runtime) -> (Merge
     (merged, problems)
 }
 
-/// The root that the loaders had.
+/// Creates the root that the loaders had.
 fn with_files(drop_ins: &[(&str, &str)], runtime: Runtime) -> (tempfile::TempDir, Root, LocatedConfiguration) {
     let (timeout, name) = match runtime {
         Runtime::Go => ("dial_timeout = 45", "create_container_timeout = 60"),
@@ -193,7 +194,7 @@ fn holds((drop_ins, go, rs): &Fact) {
                     let expected: Value = serde_json::from_str(value).unwrap();
                     assert_eq!(merged.get(&path), Some(&expected), "{runtime:?} {drop_ins:?}");
                 }
-                // A path that no drop-in has is the main file's.
+                // If no drop-in sets a path, the main file's counts.
                 if !drop_ins.iter().any(|(_, text)| text.contains("path")) {
                     assert_eq!(merged.get(&["hypervisor", "qemu", "path"]), Some(&json!("/q/a")), "{drop_ins:?}");
                 }
@@ -217,7 +218,7 @@ fn files_are_missed_where_kata_misses_them() {
     FILES.iter().for_each(holds);
 }
 
-/// Go's loader took a main file with keys that it does not know; the other one refused that below `agent`.
+/// Go's loader accepted a main file with unknown keys; the Rust one refused an unknown key below `agent`.
 #[test]
 fn in_the_main_file_only_the_rust_runtime_minds_a_key() {
     for (runtime, is_told) in [(Runtime::Go, false), (Runtime::Rs, true)] {
@@ -230,7 +231,7 @@ fn in_the_main_file_only_the_rust_runtime_minds_a_key() {
     }
 }
 
-/// Of a main file with `path = 1` and a drop-in with the right one, Go's loader refused the first.
+/// Given a main file with `path = 1` and a drop-in with a correct path, Go's loader refused the main file.
 #[test]
 fn a_wrong_kind_in_the_main_file_is_told_where_it_matters() {
     for (runtime, is_told) in [(Runtime::Go, true), (Runtime::Rs, false)] {
@@ -290,7 +291,7 @@ fn links_and_folders_are_read_as_kata_reads_them() {
     }
 }
 
-/// Go's loader took the remote VMM in 28 of 30 calls, and QEMU in two.
+/// Go's loader chose the remote VMM in 28 of 30 calls, and QEMU in two.
 #[test]
 fn of_two_vmms_the_go_runtime_takes_either() {
     let text = "[hypervisor.remote]\ndisable_guest_selinux = true\n";

@@ -1,20 +1,20 @@
-//! Values of a kind that Kata does not take in their place: text for a number, a value for a table.
+//! Values of a kind that Kata does not accept for their key: text for a number, a value for a table.
 //!
-//! What is the right one is told by another file that sets the same key.
-//! The Go runtime decodes each file by itself and refuses any wrong value (`updateFromDropIn` in
-//! `src/runtime/pkg/katautils/config.go@3.30.0`); the Rust runtime merges before it decodes, so that only the value that
-//! wins counts (`load` in `src/libs/kata-types/src/config/drop_in.rs@4.1.0`).
+//! The correct kind is taken from another file that sets the same key. The Go runtime decodes each file separately and
+//! refuses any wrong value (`updateFromDropIn` in `src/runtime/pkg/katautils/config.go@3.30.0`); the Rust runtime
+//! merges before it decodes, so only the value that wins counts (`load` in
+//! `src/libs/kata-types/src/config/drop_in.rs@4.1.0`).
 
 use super::{DROP_IN, MergedConfiguration, Problem};
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// Whether the Go runtime takes no notice of a value, because it stands where it has a map: `hypervisor = 1`.
+/// Returns whether the Go runtime ignores a value because it stands in place of a map: `hypervisor = 1`.
 pub(super) fn is_passed_over(path: &[String]) -> bool {
     matches!(path, [only] if ["hypervisor", "agent"].contains(&only.as_str()))
 }
 
-/// The word for what kind of value it is.
+/// Returns the name of a value's kind.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "nothing",
@@ -27,7 +27,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 impl MergedConfiguration {
-    /// That a value is of another kind than what is there already.
+    /// Returns a message if a value differs in kind from the one that is already set.
     pub(super) fn clash(&self, path: &[String], value: &Value) -> Option<String> {
         let (old, leaf) = self.leaves.iter().find(|(old, leaf)| {
             if old.as_slice() == path {
@@ -49,7 +49,7 @@ impl MergedConfiguration {
         ))
     }
 
-    /// Tells what wins and is of another kind than in the main file; ours is of the right one.
+    /// Reports winning values that differ in kind from the main file's; kata-osinfo's own values are correct.
     pub(super) fn compare_kinds(&mut self, main: &MergedConfiguration) {
         let of_others = self.leaves.iter().filter(|(_, leaf)| !leaf.file.ends_with(DROP_IN));
         let told = of_others.filter_map(|(path, leaf)| {

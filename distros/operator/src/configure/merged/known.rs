@@ -1,20 +1,20 @@
-//! Keys for whose names a runtime refuses its configuration, because its version does not know them.
+//! Keys for which a runtime refuses its configuration, because its version does not know them.
 //!
 //! Go: in a drop-in, below `hypervisor` and `agent` (`copyFieldValue` in `src/runtime/pkg/katautils/config.go@2.5.0`);
-//! in the main file it takes no notice. Rust: below `agent`, in any file, since 3.29.0 (`deny_unknown_fields` of `Agent` in
-//! `src/libs/kata-types/src/config/agent.rs`; its `mem_agent` is not looked into here).
-//! The names are those of the structs of both files at each tag from 2.5.0 and 3.29.0 to 4.1.0.
+//! in the main file unknown keys are ignored. Rust: below `agent`, in any file, since 3.29.0 (`deny_unknown_fields` of
+//! `Agent` in `src/libs/kata-types/src/config/agent.rs`; its `mem_agent` is not checked here).
+//! The names are the fields of the structs in both files at each tag from 2.5.0 and 3.29.0, respectively, to 4.1.0.
 
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 
-/// A key, the first version that knows it, and the first that does so no more.
+/// A key, the first version that knows it, and the first that does not any more.
 type Span = (&'static str, KataVersion, Option<KataVersion>);
 
-/// The last version whose keys have been read: what a newer one knows besides is not known here.
+/// The last version whose keys have been read: further keys of newer versions are not known here.
 const NEWEST: KataVersion = KataVersion::new(4, 1, 0);
 
-/// Since when the Rust runtime minds what it does not know of an agent.
+/// The first version in which the Rust runtime refuses unknown keys of an agent.
 const STRICT_AGENT: KataVersion = KataVersion::new(3, 29, 0);
 
 /// Below `hypervisor`, in every version of the Go runtime that reads drop-ins.
@@ -139,7 +139,7 @@ const GO_AGENT_LATER: &[Span] = &[
     ("visible_cdi_devices", KataVersion::new(3, 32, 0), None),
 ];
 
-/// Below `agent`, in every version of the Rust runtime that minds.
+/// Below `agent`, in every version of the Rust runtime that refuses unknown keys.
 const RUST_AGENT: &[&str] = &[
     "container_pipe_size",
     "create_container_timeout",
@@ -159,14 +159,14 @@ const RUST_AGENT: &[&str] = &[
     "server_port",
 ];
 
-/// Below `agent`, in some versions of the Rust runtime that minds.
+/// Below `agent`, in some versions of the Rust runtime that refuse unknown keys.
 const RUST_AGENT_LATER: &[Span] = &[
     ("cdh_api_timeout_ms", KataVersion::new(3, 31, 0), None),
     ("visible_cdi_devices", KataVersion::new(3, 32, 0), None),
 ];
 
-/// Why a runtime of this version refuses its configuration for a key; `None` where it knows the key or does not mind, and
-/// where the version is too new to say.
+/// Returns why a runtime of this version refuses its configuration for a key; `None` if it knows the key or accepts
+/// unknown ones, or if the version is too new to say.
 pub(super) fn refused(runtime: Runtime, kata: KataVersion, path: &[String], is_drop_in: bool) -> Option<String> {
     let [table, _, key, ..] = path else { return None };
     let (always, later) = match (runtime, table.as_str()) {

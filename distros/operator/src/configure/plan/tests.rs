@@ -21,14 +21,14 @@ releases:
   - version: 1
 ";
 
-/// The head of an entry of `verified:`, to which capabilities are added.
+/// Returns the head of an entry of `verified:`, to which the entry's capabilities are appended.
 fn entry(profile: &str, environment: &str, capabilities: &str) -> String {
     format!(
         "  - release: \"1\"\n    arch: x86_64\n    profile: {profile}\n    environment: {environment}\n    basis: emulated\n    tested: 2026-11-21\n    harness: \"0.1.0\"\n    test-set: abc\n    versions: {{qemu-kvm: \"9\", virtiofsd: \"1.13\", kernel: \"6\"}}\n    capabilities:\n{capabilities}"
     )
 }
 
-/// A record, and after `verified:` what was proved.
+/// Parses a record, and the verified entries that follow `verified:`.
 fn record(text: &str) -> Record {
     let (text, verified) = text.split_once("verified:\n").unwrap_or((text, ""));
     let mut record = Record::parse(Path::new("mini.yaml"), text).unwrap();
@@ -37,7 +37,7 @@ fn record(text: &str) -> Record {
     record
 }
 
-/// Everything is there, and QEMU has io_uring.
+/// Returns an inventory with every component, and a QEMU with io_uring.
 fn all() -> Inventory {
     Inventory {
         hypervisor: Some("/usr/libexec/qemu-kvm".into()),
@@ -189,7 +189,7 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
     assert_eq!(configuration.passed_over.len(), 1);
     assert!(configuration.passed_over[0].why[0].starts_with("virtiofsd: too old (fs.virtio-fs on emulated"));
     assert_eq!(value(&settings(&configuration), "hypervisor.qemu.virtio_fs_daemon"), None);
-    // The other way round: 9p preferred, and not in this QEMU.
+    // The opposite case: 9p is preferred, and this QEMU lacks it.
     let ninep_first = RECORD
         .replace("fs:\n", "fs:\n  preferred: virtio-9p\n  drivers:\n")
         .replace("  - {name: virtio", "    - {name: virtio");
@@ -197,7 +197,7 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
     let case = Case::new(&format!("{ninep_first}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share.name(), configuration.passed_over[0].name.as_str()), ("virtio-fs", "virtio-9p"));
-    // A profile without 9p says so, whatever was verified.
+    // A profile without 9p passes it over for this reason, whatever was verified.
     let configuration = Case::new(&ninep_first, "rs-4.0").plan().unwrap();
     assert!(configuration.passed_over[0].why[0].contains("has no virtio-9p"), "{configuration:?}");
 }
@@ -209,7 +209,7 @@ fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
     let configuration = case.plan().unwrap();
     assert_eq!(configuration.share, SharedFs::Virtio9p);
     assert_eq!(configuration.passed_over[0].why, ["/usr/libexec/qemu-kvm was built without a device for virtio-fs"]);
-    // Packages of a daemon would not help.
+    // Installing the daemon's packages would not help.
     case.found = Inventory { lacks: vec![Share::VirtioFs, Share::Virtio9p], daemon: None, ..all() };
     assert!(matches!(case.plan(), Err(PlanError::NothingWorks { .. })));
 }
@@ -249,7 +249,7 @@ fn a_run_in_a_vm_outranks_a_containers() {
     };
     assert!(with(no, yes).is_ok());
     assert!(matches!(with(yes, no), Err(PlanError::NothingWorks { .. })));
-    // What did not decide does not outrank anything.
+    // An undecided entry does not outrank a decided one.
     assert!(matches!(with(no, "      fs.virtio-fs: untested\n"), Err(PlanError::NothingWorks { .. })));
 }
 
@@ -285,7 +285,7 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
     let error = case.plan().unwrap_err();
     assert!(error.to_string().starts_with("vmm.boot is known not to work: qemu: exits"), "{error}");
-    // Another profile's verdict is not this one's.
+    // Another profile's verdict does not apply.
     case.profile = "rs-4.0";
     assert!(case.plan().is_ok());
     case.profile = "go-3.29";
@@ -293,7 +293,7 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
     let configuration = case.plan().unwrap();
     assert!(!configuration.production);
     assert!(configuration.notes[0].text.starts_with("forced although"));
-    // The distro's kernel likewise, but not one that was named.
+    // The same for the distro's kernel, but not for a named one.
     let no_kernel = "      kernel.guest: {verdict: unsupported, causes: [{component: kernel, message: panics}]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_kernel)), "go-3.29");
     assert!(matches!(case.plan(), Err(PlanError::Unsupported { what: Capability::KernelGuest, .. })));
@@ -328,7 +328,7 @@ fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
     case.found.daemon = None;
     case.force = true;
     assert!(matches!(case.plan(), Err(PlanError::Missing { .. })));
-    // Nothing to install, so the force of it.
+    // With nothing to install, force chooses the other filesystem.
     case.found.daemon = Some(FoundVirtiofsd { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share, configuration.production), (SharedFs::Virtio9p, false));
@@ -408,7 +408,8 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     assert!(!production && notes.contains("Kata's agent is not seen"), "{notes}");
     let (production, notes) = judged("/boot/kata.img", has(&[], true));
     assert!(production && notes.contains("has no modules"), "{notes}");
-    // Nothing in it tells for which kernel it is, but its name does: of Kata's own it is a distro's version, or Kata's.
+    // Nothing in the initrd shows its kernel, but its name does; a version in the names of Kata's own initrds is a
+    // distro's or Kata's.
     let (production, notes) = judged("/boot/kata-6.1.0-9-amd64.img", has(&[], true));
     assert!(
         !production && notes.contains("of another kernel, by its name, and nothing in it says otherwise"),
@@ -423,7 +424,7 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     }
     let (production, notes) = judged("/boot/kata.img", Initrd::Broken("it is empty".to_owned()));
     assert!(!production && notes.contains("is unpacked by no kernel: it is empty"), "{notes}");
-    // What is not read is in doubt, whatever its name says.
+    // An initrd that cannot be examined is in doubt, whatever its name.
     let (production, notes) = judged("/boot/kata.img", Initrd::Unread("lz4".to_owned()));
     assert!(!production && notes.contains("was not looked into: lz4"), "{notes}");
     let (production, notes) = judged(of_host, Initrd::Unread("lz4".to_owned()));
@@ -469,7 +470,7 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
         case.kata = kata.parse().unwrap();
         assert_eq!(disk(&case), expected, "{version} {kata}");
     }
-    // Verified versions stand for what is installed.
+    // If installed versions are not known, verified versions are used.
     let verified =
         entry("go-2.2", "container", "      vmm.boot: supported\n").replace("qemu-kvm: \"9\"", "qemu-kvm: \"5.2\"");
     let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.2");
@@ -505,16 +506,16 @@ fn an_image_is_what_was_verified_of_it() {
     let nvdimm = "      vmm.image.nvdimm: supported\n";
     let no_nvdimm = "      vmm.image.nvdimm: {verdict: unsupported, causes: [{component: qemu, message: exits}]}\n";
     let no_disk = "      vmm.image.blk: {verdict: unsupported, causes: [{component: qemu, message: no disk}]}\n";
-    // What nobody tried is not known to run.
+    // An untested image is not known to boot.
     let untried = with("go-3.29", "      vmm.boot: supported\n").plan().unwrap();
     assert!(untried.unproven_image && !untried.image_as_disk, "{untried:?}");
     assert!(untried.notes.iter().any(|n| n.about == "image" && n.text.contains("never been verified")));
     assert!(with("go-3.29", "      vmm.image.nvdimm: untested\n").plan().unwrap().unproven_image);
-    // The other form's verdict is another matter.
+    // A verdict on the other driver does not apply.
     assert!(with("go-3.29", "      vmm.image.blk: supported\n").plan().unwrap().unproven_image);
     let proven = with("go-3.29", nvdimm).plan().unwrap();
     assert!(!proven.unproven_image && !proven.image_as_disk, "{proven:?}");
-    // A disk in the place of an NVDIMM, in each runtime's words.
+    // A disk instead of an NVDIMM, with each runtime's key.
     for (profile, key, told) in
         [("go-3.29", "disable_image_nvdimm", json!(true)), ("rs-4.0", "vm_rootfs_driver", json!("virtio-blk-pci"))]
     {
@@ -523,14 +524,14 @@ fn an_image_is_what_was_verified_of_it() {
         assert!(!disk.plan().unwrap().unproven_image);
         assert!(with(profile, no_nvdimm).plan().unwrap().unproven_image);
     }
-    // Neither.
+    // Neither driver works.
     let mut neither = with("go-3.29", &format!("{no_nvdimm}{no_disk}"));
     let error = neither.plan().unwrap_err().to_string();
     assert!(error.starts_with("vmm.image.nvdimm is known not to work: qemu: exits"), "{error}");
     assert!(error.contains("qemu: no disk"), "{error}");
     neither.force = true;
     assert!(neither.plan().unwrap().unproven_image);
-    // An initrd of one's own needs no image.
+    // With an initrd no image is needed.
     neither.force = false;
     neither.guest = own();
     assert!(!neither.plan().unwrap().unproven_image);
@@ -556,7 +557,8 @@ fn a_qemu_that_cannot_plug_is_refused() {
     assert!(configuration.in_doubt && !configuration.production);
 }
 
-/// A pod's interfaces and disks are there as Kata ships it; what an engine or a setting asks for is no reason to refuse.
+/// Kata's default setup has a pod's interfaces and disks from the start; hotplug for an engine or a setting is no
+/// reason to refuse.
 #[test]
 fn a_qemu_that_plugs_nothing_into_its_bridge_runs_pods_and_is_in_doubt_for_what_comes_later() {
     let with = |lost: &str| {

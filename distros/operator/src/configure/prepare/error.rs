@@ -1,4 +1,4 @@
-//! Why no configuration is written.
+//! Reasons why no configuration is written.
 
 use super::super::HandlerError;
 use super::super::edit::EditError;
@@ -6,16 +6,16 @@ use super::super::state::ChangeError;
 use root::RootError;
 use std::path::PathBuf;
 
-/// Why nothing can be written.
+/// Reasons why nothing can be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
     /// Kata's configuration cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
-    /// The state, or a file that was changed.
+    /// The state cannot be read, or a file was changed.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The container manager.
+    /// The container manager's handler cannot be written.
     #[error(transparent)]
     Handler(#[from] HandlerError),
     /// Kata's configuration cannot be edited.
@@ -23,27 +23,27 @@ pub enum PrepareError {
     Edit {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: EditError,
     },
-    /// It is for another VMM.
+    /// The configuration is for another VMM.
     #[error("{0} has no [hypervisor.qemu]: give Kata's configuration for QEMU with --kata-config")]
     NotQemu(PathBuf),
-    /// Its guests are confidential.
+    /// The configuration's guests are confidential.
     #[error(
         "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
     )]
     Confidential {
         /// The configuration.
         path: PathBuf,
-        /// What says so.
+        /// The key that makes them confidential.
         key: &'static str,
-        /// Its file, or one of its drop-ins.
+        /// The file that sets the key: the configuration, or one of its drop-ins.
         file: PathBuf,
-        /// The line in that, from 1.
+        /// The line in that file, from 1.
         line: usize,
     },
-    /// Its drop-ins are others' too, and a copy would not be read.
+    /// The configuration shares its drop-ins with others, and a copy would not be read.
     #[error(
         "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: {}", .others.join(", "), match .blocked {
             None => "pass --handler, so that a copy with drop-ins of its own is read".to_owned(),
@@ -55,12 +55,12 @@ pub enum PrepareError {
     Shared {
         /// The file.
         path: PathBuf,
-        /// The others.
+        /// The other configurations.
         others: Vec<String>,
-        /// Where a handler's copy would go, where that is not to be had either.
+        /// The path of a handler's copy, if that is occupied, too.
         blocked: Option<&'static str>,
     },
-    /// A file has the name of one of ours.
+    /// A file of others has the name of one of kata-osinfo's.
     #[error(
         "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
     )]

@@ -7,7 +7,7 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A configuration's drop-ins that others wrote, those among them to which their lines move (`added`).
+/// Returns the drop-ins of a configuration that others wrote, including the new files for their additions (`added`).
 pub(super) fn drop_ins_of(
     root: &Root,
     located: &LocatedConfiguration,
@@ -25,7 +25,8 @@ pub(super) fn drop_ins_of(
     Ok(all)
 }
 
-/// What a drop-in of a configuration sets and its copy, which has drop-ins of its own, does not have.
+/// Returns a message about settings in a drop-in of the original configuration that the copy, with its separate
+/// drop-ins, lacks.
 pub(super) fn left_behind(
     path: &Path,
     text: &str,

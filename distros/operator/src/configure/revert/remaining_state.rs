@@ -1,19 +1,19 @@
-//! What is left when files are taken back: the state of those that were not, else nothing, nor the folders.
+//! Leftovers of a revert: the state of files that stay; otherwise neither the state nor its directories remain.
 
 use super::super::state::{self, FOLDER, FileChange, NotReverted, STATE, State, VERSION};
 use super::RevertReport;
 use root::{PinnedPath, Root, RootError};
 use std::path::{Path, PathBuf};
 
-/// Writes a state of what was not taken back, and of files to which links are left (`led_to`); what the one that is there
-/// (`recorded`) knows of a call that was cut short still holds for files that are as they were.
+/// Writes a state of the files that were not reverted, and of files to which links remain (`led_to`). Records of
+/// interrupted calls in the current state (`recorded`) are kept for files that are unchanged.
 pub(super) fn keep_state(
     root: &Root,
     (state, recorded): (&State, &State),
     led_to: &[PathBuf],
     reverted: &mut RevertReport,
 ) {
-    // What others have made of a handler is compared with all files that it was written to.
+    // To recognize others' changes in a handler, all files to which it was written are needed.
     let of_one =
         |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
     let is_kept = |file: &FileChange| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
@@ -30,20 +30,20 @@ pub(super) fn keep_state(
     left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
     left.configurations.retain(|c| !c.files.is_empty());
     if let Err(error) = state::write(root, &left) {
-        // The one that is there knows of more than is left, and does no harm.
+        // The existing state lists more than what is left, which does no harm.
         reverted.kept.push(NotReverted { path: STATE.into(), why: error.to_string(), by_force: false });
     }
 }
 
-/// Removes the folders that were made, but those of the state; returns those that cannot be removed.
+/// Removes created directories, except for those of the state; returns those that cannot be removed.
 pub(super) fn remove_folders(root: &Root, state: &State) -> Vec<NotReverted> {
     let others = state.directories.iter().rev().filter(|folder| !holds_state(folder));
-    // Others may have put something there; then it stays.
+    // A directory in which others have put something stays.
     let failed = others.filter_map(|folder| Some((folder, root.remove_empty_folder(folder).err()?)));
     failed.map(|(folder, error)| not_removed(folder, &error)).collect()
 }
 
-/// Removes the state, and its folders; returns it where it cannot be removed.
+/// Removes the state and its directories; returns the state if it cannot be removed.
 pub(super) fn remove_state(root: &Root, state: &State) -> Option<NotReverted> {
     let place = root.pin_itself(Path::new(STATE));
     if let Err(error) = place.and_then(|place| place.iter().try_for_each(PinnedPath::remove)) {
@@ -51,7 +51,7 @@ pub(super) fn remove_state(root: &Root, state: &State) -> Option<NotReverted> {
     }
     let above = state.directories.iter().rev().filter(|folder| holds_state(folder)).map(PathBuf::as_path);
     for folder in std::iter::once(Path::new(FOLDER)).chain(above) {
-        // It is empty, and harms nobody.
+        // An empty directory that cannot be removed does no harm.
         let _ = root.remove_empty_folder(folder);
     }
     None

@@ -1,4 +1,4 @@
-//! States of earlier forms, of one configuration each.
+//! States in earlier formats, with one configuration each.
 
 use super::super::copy;
 use super::super::edit::DROP_IN;
@@ -9,15 +9,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml_edit::Document;
 
-/// A state's form.
+/// The version of a state's format.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with a version")]
 pub(super) struct StateVersion {
     pub(super) version: u32,
 }
 
-/// A state of the forms 1 and 2, of one configuration; of form 1 there were no attributes, and no texts of an unfinished
-/// change.
+/// A state of format 1 or 2, with one configuration. Format 1 has no attributes and no texts of an unfinished change.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Older {
@@ -51,7 +50,7 @@ fn source(file: &FileChange) -> Option<PathBuf> {
     copy::source(&file.after)
 }
 
-/// The configuration whose settings a file has, or its folder.
+/// Returns the configuration whose settings a file has, or its directory.
 fn folder(file: &FileChange) -> Option<PathBuf> {
     if file.path.ends_with(Path::new("config.d").join(DROP_IN)) {
         return file.path.ancestors().nth(2).map(Path::to_owned);

@@ -1,6 +1,7 @@
-//! Copies of files of ours beside them, as editors and careful hands make them: their readers take them for files like any.
+//! Copies of kata-osinfo's files next to the originals, as editors and careful admins make them: Kata, containerd and
+//! CRI-O read them like any other file.
 //!
-//! They are told, and stay: nobody but who made them knows what they are for.
+//! The copies are reported and stay: only their author knows their purpose.
 
 use super::super::containerd::{self, ReadFiles, Unread};
 use super::super::crio;
@@ -11,8 +12,8 @@ use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Copies of files of ours that Kata, containerd or CRI-O reads, each with why it is told; `known` is what a state says.
-/// What cannot be read is told elsewhere.
+/// Returns copies of kata-osinfo's files that Kata, containerd or CRI-O reads, each with the reason why it is reported;
+/// `known` is the recorded state. Unreadable files are skipped, because other checks report them.
 pub(in super::super) fn copies(root: &Root, known: &State) -> Vec<NotReverted> {
     let mut untold = |_: &Path, _: RootError| Ok(());
     let places = containerd::each(root, &mut untold).unwrap_or_default();
@@ -20,8 +21,8 @@ pub(in super::super) fn copies(root: &Root, known: &State) -> Vec<NotReverted> {
     among(root, &configurations(root, &read), known, &read, &mut untold).unwrap_or_default()
 }
 
-/// Files that say that they are ours and have another name, where their reader reads them too: beside drop-ins for the
-/// configurations that are `named` and those that a state knows, and among what containerds and CRI-O read.
+/// Returns files that say they are kata-osinfo's but have another name, in places where they are read: next to drop-ins
+/// of the configurations in `named` and in the state, and among the files that containerd and CRI-O read.
 pub(super) fn among(
     root: &Root,
     named: &BTreeSet<PathBuf>,
@@ -53,7 +54,7 @@ pub(super) fn among(
     let mut all = Vec::new();
     for (path, reader) in found {
         let Some(copy) = ours(root, &path, unread)? else { continue };
-        // A link to a drop-in of ours is none.
+        // A link to one of kata-osinfo's drop-ins is not a copy.
         if !drop_ins.contains(&copy.path) && !known.files.iter().any(|file| file.path == copy.path) {
             let why = format!("{reader} reads it like the file of ours that it is a copy of: remove it");
             all.push(NotReverted { path, why, by_force: false });

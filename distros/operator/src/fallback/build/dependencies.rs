@@ -4,7 +4,7 @@ use model::package_manager::PackageManager;
 use model::release::Release;
 use model::shell::quoted;
 
-/// What the distros of a package manager call what builds need.
+/// The names that a package manager's distros give to build dependencies.
 #[derive(Clone, Copy)]
 struct Build {
     /// The command that installs packages.
@@ -141,7 +141,7 @@ const EMERGE: Build = Build {
     ],
 };
 
-/// A shell with them: what follows is run in it.
+/// The command opens a shell with the packages, in which the following commands run.
 const NIX: Build = Build {
     install: "nix-shell -p",
     virtiofsd: &["rustc", "cargo", "gcc", "libcap_ng", "libseccomp"],
@@ -164,7 +164,7 @@ const NIX: Build = Build {
 };
 
 impl Build {
-    /// None where nothing is installed.
+    /// Returns the packages' names; `None` if the package manager cannot install any.
     fn of(manager: PackageManager) -> Option<Build> {
         Some(match manager {
             PackageManager::Apt => APT,
@@ -181,9 +181,9 @@ impl Build {
     }
 }
 
-/// What virtiofsd's build needs.
+/// Returns the packages that virtiofsd's build needs.
 pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {
-    // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
+    // bookworm's own rustc is 1.63; rustc-web is the version with which its browsers are built.
     let named = |name: &'static str| match name {
         "rustc" if is_bookworm(release) => "rustc-web",
         "cargo" if is_bookworm(release) => "cargo-web",
@@ -193,17 +193,17 @@ pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {
     names.iter().copied().map(named).collect()
 }
 
-/// What QEMU's build needs.
+/// Returns the packages that QEMU's build needs.
 pub(super) fn of_qemu(manager: PackageManager) -> Vec<&'static str> {
     Build::of(manager).map(|build| build.qemu.to_vec()).unwrap_or_default()
 }
 
-/// Whether it is Debian 12, whose rustc is too old, or has its packages.
+/// Returns whether the release is Debian 12, whose rustc is too old, or derives from it.
 pub(super) fn is_bookworm(release: &Release) -> bool {
     release.is_or_derives_from(BOOKWORM)
 }
 
-/// The command that installs packages.
+/// Returns the command that installs packages.
 pub(super) fn install(manager: PackageManager, packages: &[&str]) -> String {
     let Some(Build { install, .. }) = Build::of(manager) else {
         return "# Nothing is installed into this system: build it on another one, and copy the result here."

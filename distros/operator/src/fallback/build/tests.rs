@@ -8,13 +8,13 @@ fn each_architecture_has_the_name_that_qemu_gives_it() {
     assert_eq!(names, ["x86_64", "aarch64", "ppc64", "s390x"]);
 }
 
-/// Its packages are Debian's, and so is what is known of them; that they were tried there is not.
+/// A derivative has Debian's packages and the same notes about them, but does not count as tested.
 #[test]
 fn what_is_built_from_bookworm_has_its_rustc_too() {
     let dir = tempfile::tempdir().unwrap();
     let devuan = "distro: devuan\nderives-from: debian\nreleases: [{version: 5, derives-from: bookworm}]\n";
     std::fs::write(dir.path().join("devuan.yaml"), devuan).unwrap();
-    // One that names no releases has those of the distro beneath.
+    // A record without releases inherits those of the distro that it derives from.
     std::fs::write(dir.path().join("star.yaml"), "distro: star\nderives-from: devuan\n").unwrap();
     let database = Database::load(&[dir.path().to_owned()]).unwrap();
     let of = |distro: &str, version: &str| {
@@ -31,7 +31,8 @@ fn what_is_built_from_bookworm_has_its_rustc_too() {
     assert_eq!(of("debian", "13"), (with_its_own, false));
 }
 
-/// Whatever reaches it, the script is commands of ours, comments, and a record between its marks.
+/// The script consists of kata-osinfo's commands, comments, and the record between its delimiters, whatever the record
+/// contains.
 #[test]
 fn nothing_of_a_record_becomes_a_command() {
     let release = Release {
@@ -69,7 +70,7 @@ fn nothing_of_a_record_becomes_a_command() {
                 "{line}"
             );
         }
-        // The shell agrees about where words end.
+        // The shell agrees on where words end.
         let parsed = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
         assert!(parsed.status.success(), "{script}");
     }

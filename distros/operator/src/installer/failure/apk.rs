@@ -1,11 +1,11 @@
-//! What apk says: apk-tools 2.14, by its source, because no apk was asked.
+//! Messages of apk-tools 2.14, taken from its source, because no apk was run.
 
 use super::{FailureKind, FailureSigns, NOTHING_KNOWN};
 
 pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     words: &[
         (FailureKind::DiskFull, &["no space left on device"]),
-        // What an index lacks that nobody trusts is no package that is missing.
+        // A package missing from an untrusted index does not count as missing.
         (
             FailureKind::Verification,
             &["untrusted signature", ": untrusted", "bad signature", "bad archive", "package integrity error"],

@@ -1,5 +1,5 @@
-//! What apt and dpkg say, also by way of mmdebstrap: apt 2.6 and dpkg 1.21 of Debian 12, and apt 3.0 to 3.2 what they put
-//! otherwise.
+//! Messages of apt and dpkg, also when run by mmdebstrap: apt 2.6 and dpkg 1.21 of Debian 12, and the different ones of
+//! apt 3.0 to 3.2.
 
 use super::{FailureKind, FailureReason, FailureSigns};
 
@@ -56,7 +56,7 @@ pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     repository,
 };
 
-/// Of a mirror that does not answer, in lower case.
+/// Messages, in lower case, about a mirror that does not answer.
 const SILENT: &[&str] = &[
     "could not resolve",
     "temporary failure resolving",
@@ -97,7 +97,7 @@ fn repository(lines: &[String], _: &str) -> FailureReason {
         lines.iter().find(|line| is_silent(line)).map(|line| FailureReason::Unreachable { detail: line.clone() });
     let absent =
         || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: lacked(line) });
-    // Where nothing answers, apt says both that it cannot connect and that there is no Release file.
+    // If no mirror answers, apt reports both that it cannot connect and that there is no Release file.
     silent.or_else(absent).unwrap_or(FailureReason::Unreadable)
 }
 
@@ -109,11 +109,11 @@ fn expired(line: &str) -> Option<String> {
 
 fn is_silent(line: &str) -> bool {
     let line = line.to_lowercase();
-    // A package that the index promises and the mirror lacks: it answers, it is only inconsistent.
+    // If the mirror lacks a package that its index lists, it answers and is merely inconsistent.
     !line.contains("404  not found") && SILENT.iter().any(|phrase| line.contains(phrase))
 }
 
-/// A suite that the mirror lacks, or an index that the suite's Release file promises.
+/// Checks whether the mirror lacks a suite, or an index listed in the suite's Release file.
 fn is_absent(line: &str) -> bool {
     line.contains("does not have a Release file") || line.contains("404  Not Found") && line.contains("/dists/")
 }
@@ -131,7 +131,7 @@ fn lacked(line: &str) -> String {
     }
 }
 
-/// `…/dists/trixie-security/InRelease` → `trixie-security`.
+/// Extracts `trixie-security` from `…/dists/trixie-security/InRelease`.
 fn between_dists(address: &str) -> Option<String> {
     let rest = address.split_once("/dists/")?.1;
     let suite = rest.rsplit_once('/').map_or(rest, |(suite, _)| suite);
@@ -173,7 +173,7 @@ mod tests {
             "E: Failed to fetch http://192.0.2.1:9/debian/dists/sid/InRelease  Could not connect to 192.0.2.1:9 (192.0.2.1). - connect (111: Connection refused)\nE: Download Failed",
             "E: Failed to fetch http://mirror.invalid/debian/dists/sid/InRelease  Could not resolve 'mirror.invalid'",
             "Err:1 http://mirror.example/debian sid InRelease\n  503  Service Unavailable\nE: Failed to fetch x",
-            // apt-get update adds a second, misleading complaint.
+            // apt-get update adds a second, misleading error.
             "W: Failed to fetch http://mirror.invalid/debian/dists/sid/InRelease  Temporary failure resolving 'mirror.invalid'\nE: The repository 'http://mirror.invalid/debian sid Release' does not have a Release file.",
         ] {
             assert!(matches!(of(text), FailureReason::Unreachable { .. }), "{text}");

@@ -1,5 +1,5 @@
-//! What dnf, and rpm behind it, say: dnf 4.14 and rpm 4.18 of Debian 12, and dnf5 5.2, which shows rpm's own words where
-//! dnf 4 has others. The lines of the tests are those of the former.
+//! Messages of dnf and rpm: dnf 4.14 and rpm 4.18 of Debian 12, and dnf5 5.2, which shows rpm's messages where dnf 4
+//! has its own. The lines in the tests are those of dnf 4.14 and rpm 4.18.
 
 use super::{FailureKind, FailureReason, FailureSigns, rpm};
 
@@ -20,7 +20,7 @@ pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
         ),
         (FailureKind::Verification, rpm::VERIFICATION),
         (FailureKind::Verification, &["pgp check for package"]), // dnf5.
-        // Of an index that must be signed.
+        // An index that must be signed.
         (FailureKind::Verification, &["bad gpg signature", "gpg signature is not available"]),
         (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
         (
@@ -47,7 +47,7 @@ pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
                 "conflicts between",
                 "conflicting requests",
                 "problem:",
-                "problem 1:", // Where there are several.
+                "problem 1:", // If there are several.
                 "nothing provides",
             ],
         ),
@@ -57,14 +57,14 @@ pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
     repository,
 };
 
-/// `No match for argument: x`; dnf 5 says the same.
+/// Extracts `x` from `No match for argument: x`; dnf 5 prints the same.
 fn missing(line: &str) -> Option<&str> {
     let (_, name) =
         line.split_once("No match for argument: ").or_else(|| line.split_once("Unable to find a match: "))?;
     name.split_whitespace().next()
 }
 
-/// Which package, and by which keys; or which repository's index.
+/// Names the package and the keys it was checked with, or the repository of the index.
 fn untrusted(lines: &[String], first: &str) -> String {
     let find = |phrases: &[&str]| lines.iter().find(|line| phrases.iter().any(|phrase| line.contains(phrase)));
     let telling = find(&[
@@ -95,7 +95,7 @@ fn repository(lines: &[String], first: &str) -> FailureReason {
     FailureReason::Unreachable { detail }
 }
 
-/// What a mirror that answers does not have: its index, and so the repository.
+/// Returns the repository whose index is missing on a mirror that answers.
 fn absent(line: &str, lines: &[String]) -> Option<String> {
     if let Some((_, name)) = line.split_once("Unknown repo: ") {
         return Some(format!("repository {}", name.trim().trim_matches('\'')));
@@ -106,7 +106,7 @@ fn absent(line: &str, lines: &[String]) -> Option<String> {
     Some(format!("repository {}", lines.iter().find_map(|line| id(line)).unwrap_or("of the mirror")))
 }
 
-/// `x` of `for repository 'x'`, `for repo 'x'`.
+/// Extracts `x` from `for repository 'x'` or `for repo 'x'`.
 fn id(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("for repository '").or_else(|| line.split_once("for repo '"))?;
     rest.split('\'').next()

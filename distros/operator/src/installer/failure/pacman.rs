@@ -1,4 +1,4 @@
-//! What pacman says: pacman 6.0 of Debian 12, and pacman 7, which downloads as another user.
+//! Messages of pacman 6.0 of Debian 12, and of pacman 7, which downloads as another user.
 
 use super::{FailureKind, FailureSigns, NOTHING_KNOWN};
 
@@ -17,7 +17,7 @@ pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
                 "required key missing from keyring",
             ],
         ),
-        // It also says that it failed to synchronize, and no repository is to blame.
+        // pacman also reports that it failed to synchronize, but no repository is at fault.
         (FailureKind::Other, &["switching to sandbox user"]),
         (FailureKind::MissingPackage, &["target not found"]),
         (

@@ -1,6 +1,7 @@
-//! What dnf and zypper say alike, because rpm says it to both: rpm 4.18 of Debian 12, and its own words up to 6.0.
+//! Messages common to dnf and zypper, because both pass on rpm's: those of rpm 4.18 of Debian 12, and rpm's own up to
+//! 6.0.
 
-/// Of a disk that is full.
+/// Messages about a full disk.
 pub(super) const DISK_FULL: &[&str] = &[
     "no space left on device",
     "more space needed on the",
@@ -10,7 +11,7 @@ pub(super) const DISK_FULL: &[&str] = &[
     "disk full",
 ];
 
-/// Of a checksum or signature that is wrong or missing.
+/// Messages about a wrong or missing checksum or signature.
 pub(super) const VERIFICATION: &[&str] = &[
     "is not signed",
     "checksum doesn't match",
@@ -24,7 +25,7 @@ pub(super) const VERIFICATION: &[&str] = &[
     "wrong digest",
     "unexpected checksum",
     "incorrect checksum",
-    // rpmkeys.
+    // Messages of rpmkeys.
     "signatures not ok",
     "digests not ok",
 ];

@@ -1,5 +1,5 @@
-//! What zypper, and rpm behind it, say: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them, and
-//! rpm's own up to 6.0, which zypper passes on.
+//! Messages of zypper and rpm: exit codes according to zypper(8), messages of zypper 1.14 and rpm 4.18 of Debian 12,
+//! and rpm's own up to 6.0, which zypper passes on.
 
 use super::{FailureKind, FailureSigns, NOTHING_KNOWN, rpm};
 
@@ -11,7 +11,7 @@ pub(in crate::installer) static SIGNS: FailureSigns = FailureSigns {
             FailureKind::DiskFull,
             &[
                 "enough free space",
-                "free disk space", // When a package does not fit into its cache.
+                "free disk space", // If a package does not fit into the cache.
                 "can't hardlink/copy",
             ],
         ),

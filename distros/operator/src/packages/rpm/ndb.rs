@@ -1,13 +1,13 @@
-//! ndb, the database of openSUSE's and SLES's rpm, taken apart here: Debian's and other distros' rpm is built without it,
-//! and does not complain but takes its folder for one without a database.
+//! Parser of ndb, the database of rpm on openSUSE and SLES: Debian's and other distros' rpm is built without it, and
+//! silently takes the directory for one without a database.
 //!
-//! The file has slots, each of which says in which blocks a package's header lies; numbers are little-endian. Its form is
-//! 0, which `lib/backend/ndb/rpmpkg.c` of rpm 4.14 to 4.20 writes.
+//! The file has slots that say which blocks hold a package's header; numbers are little-endian. This is format version
+//! 0, written by `lib/backend/ndb/rpmpkg.c` of rpm 4.14 to 4.20.
 
-/// The file.
+/// Name of the database file.
 pub(super) const FILE: &str = "Packages.db";
 
-/// Bytes of a page of slots, of a slot, and of a block.
+/// Sizes in bytes of a page of slots, of a slot, and of a block.
 const PAGE: usize = 4096;
 const SLOT: usize = 16;
 const BLOCK: usize = 16;
@@ -15,14 +15,14 @@ const BLOCK: usize = 16;
 const HEAD: usize = 32;
 const BLOB_HEAD: usize = 16;
 
-/// The bytes before each header in a list of them.
+/// The bytes before each header in a list of headers.
 const MAGIC: &[u8] = b"\x8e\xad\xe8\x01\0\0\0\0";
 
-/// The headers of all packages as a list, which `rpmdb --importdb` of any rpm takes.
+/// Returns the headers of all packages as a list that `rpmdb --importdb` of any rpm accepts.
 ///
 /// # Errors
 ///
-/// What is wrong with the file.
+/// The defect of the file.
 pub(super) fn header_list(file: &[u8]) -> Result<Vec<u8>, &'static str> {
     if !file.starts_with(b"RpmP") || number(file, 4)? != 0 {
         return Err("expected ndb's form 0");
@@ -35,7 +35,7 @@ pub(super) fn header_list(file: &[u8]) -> Result<Vec<u8>, &'static str> {
         if !slot.starts_with(b"Slot") {
             return Err("expected a slot");
         }
-        // One that is free.
+        // A free slot.
         if from == 0 {
             continue;
         }
@@ -45,7 +45,7 @@ pub(super) fn header_list(file: &[u8]) -> Result<Vec<u8>, &'static str> {
         let header = blob.get(BLOB_HEAD..BLOB_HEAD.saturating_add(number(blob, 12)?)).filter(|_| is_whole);
         list.extend_from_slice(MAGIC);
         list.extend_from_slice(header.ok_or("a package is not where its slot says")?);
-        // No two slots have the same blocks, which would be a way to fill this machine's memory.
+        // Slots must not share blocks, or a small file could fill this machine's memory.
         if list.len() > file.len() {
             return Err("slots overlap");
         }
@@ -62,7 +62,7 @@ fn number(bytes: &[u8], at: usize) -> Result<usize, &'static str> {
 pub(super) mod tests {
     use super::*;
 
-    /// A database of these headers, with a free slot before them.
+    /// Makes a database of these headers, with a free slot before them.
     pub(in super::super) fn database(headers: &[&[u8]]) -> Vec<u8> {
         let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
         let mut file = [b"RpmP".as_slice(), &word(0), &word(1), &word(1), &word(headers.len() + 1)].concat();
@@ -103,7 +103,7 @@ pub(super) mod tests {
         };
         assert_eq!(changed(4, 1), Err("expected ndb's form 0"));
         assert_eq!(changed(HEAD, b'x'), Err("expected a slot"));
-        // The first package's slot: its number, its first block, how many blocks it has.
+        // The first package's slot: its number, its first block, and its number of blocks.
         let slot = HEAD + SLOT;
         assert_eq!(changed(slot + 4, 7), Err("a package is not where its slot says"));
         assert_eq!(changed(slot + 8, 1), Err("a package is not where its slot says"));
@@ -111,7 +111,7 @@ pub(super) mod tests {
         assert_eq!(changed(slot + 12, 1), Err("a package is not where its slot says"));
         assert_eq!(changed(PAGE + 15, 0xff), Err("a package is not where its slot says"), "its length");
 
-        // All slots are of one package that has most of the file.
+        // All slots point to one package that fills most of the file.
         let (mut file, many) = (database(&[&[b'x'; 9000]]), PAGE / SLOT - 2);
         let one = file[slot..slot + SLOT].repeat(many);
         file[HEAD..HEAD + one.len()].copy_from_slice(&one);

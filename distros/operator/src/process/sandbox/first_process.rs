@@ -1,4 +1,4 @@
-//! The keeper and PID 1 of a sandbox: they wait, and end as the program ends or when a process outside is gone.
+//! The keeper and PID 1 of a sandbox: they wait, and end with the program or when a process outside is gone.
 #![expect(unsafe_code, reason = "signals, signalfd and _exit in a forked process have no safe interface")]
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -7,10 +7,11 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-/// Where the end of a program by a signal begins in PID 1's exit codes, as in a shell's.
+/// PID 1's exit code for a program ended by signal n is this plus n, as in a shell.
 const SIGNALLED: c_int = 128;
 
-/// The keeper: ignores all signals but SIGKILL, which ends PID 1 too, and ends as PID 1 ends.
+/// Runs the keeper: it ignores SIGHUP, SIGINT, SIGQUIT and SIGTERM, dies by SIGKILL together with PID 1, and ends with
+/// PID 1's exit code.
 pub(super) fn keep(first: Pid, writer: &OwnedFd) -> ! {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         // SAFETY: no handler is installed; the processes that a signal is meant for get it, too.
@@ -26,7 +27,7 @@ pub(super) fn keep(first: Pid, writer: &OwnedFd) -> ! {
     }
 }
 
-/// Waits for the program's end or for that of a process outside; meanwhile reaps what lost its parent.
+/// Waits for the end of the program or of a process outside; meanwhile reaps orphans.
 pub(super) fn watch(program: Pid, children: &OwnedFd, outside: [&OwnedFd; 2]) -> ! {
     leave_open(&[children, outside[0], outside[1]]);
     loop {
@@ -58,7 +59,7 @@ fn exit(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Closes all descriptors but standard ones and these: others' ends of pipes must not stay open here.
+/// Closes all descriptors except the standard ones and `fds`: copies of other pipes' ends must not stay open here.
 fn leave_open(fds: &[&OwnedFd]) {
     let mut numbers = [0; 4];
     let numbers = &mut numbers[..fds.len()];
@@ -76,7 +77,7 @@ fn leave_open(fds: &[&OwnedFd]) {
     }
 }
 
-/// A descriptor that is readable when a child has ended.
+/// Returns a descriptor that is readable when a child has ended.
 pub(super) fn children() -> io::Result<OwnedFd> {
     let set = child_signal();
     // SAFETY: `set` is initialised, and what signalfd gives is a descriptor that nobody else has.
@@ -91,7 +92,7 @@ pub(super) fn children() -> io::Result<OwnedFd> {
     }
 }
 
-/// Undoes for the program what [`children`] did to PID 1's signals.
+/// Restores for the program the signal mask that [`children`] changed for PID 1.
 pub(super) fn unblock_child_signal() -> io::Result<()> {
     // SAFETY: the set is initialised.
     match unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &child_signal(), std::ptr::null_mut()) } {

@@ -1,7 +1,7 @@
-//! Ids that belong to nobody on this machine, and folders in which they stand for root and all other users.
+//! Ids that no user of this machine has, and directories in which they stand for root and all other users.
 //!
-//! A tree's programs run as ids that own nothing here.
-//! The tree is seen through a mount that maps them, so that files that they write have the release's owners on the disk.
+//! A tree's programs run with ids that own nothing on this machine. They see the tree through an id-mapped mount, so
+//! files that they write have the release's owners on the disk.
 #![expect(unsafe_code, reason = "fork and mount_setattr have no safe interface")]
 
 use rustix::fs::CWD;
@@ -12,9 +12,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// Where they begin: above all that systemd hands out, below the ids that are negative numbers to old programs.
+/// The first id: above all that systemd assigns, below those that old programs take for negative numbers.
 pub(super) const FIRST: u32 = 2_000_000_000;
-/// As many as a release can use: all that a package may own, `nobody` included.
+/// Number of ids: all that a release's packages can use, including `nobody`.
 const COUNT: u32 = 65_536;
 
 /// Flags of a mount, from linux/mount.h.
@@ -22,30 +22,31 @@ pub(crate) const READ_ONLY: u64 = 0x01;
 pub(crate) const NO_DEVICES: u64 = 0x04;
 const MAPPED: u64 = 0x0010_0000;
 
-/// The user namespace that all programs share: it has no process of its own, and a program that enters it sees the others
-/// only through something else, such as a process namespace.
+/// Returns the user namespace that all programs share. It has no process of its own; programs in it see each other only
+/// if they also share, for example, a process namespace.
 ///
 /// # Errors
-/// That this process may not make one.
+/// Fails if this process may not make a user namespace.
 pub(crate) fn namespace() -> io::Result<BorrowedFd<'static>> {
     static NAMESPACE: OnceLock<OwnedFd> = OnceLock::new();
     match NAMESPACE.get() {
         Some(made) => Ok(made.as_fd()),
-        // Two threads may make one each; one of the two goes unused.
+        // Two threads may make one each; then one goes unused.
         None => make().map(|made| NAMESPACE.get_or_init(|| made).as_fd()),
     }
 }
 
-/// A folder of this machine as a mount of its own, on which these ids are the disk's: 0 is root, and so on.
+/// Clones a directory of this machine as a detached mount on which these ids stand for those on the disk: the first for
+/// 0, root, and so on.
 ///
 /// # Errors
-/// That its filesystem cannot map ids, or that the kernel cannot (before Linux 5.12).
+/// Fails if the filesystem or the kernel (before Linux 5.12) cannot map ids.
 pub(crate) fn mapped(folder: &Path, flags: u64) -> io::Result<OwnedFd> {
     let mount = open_tree(CWD, folder, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
     map(mount, flags)
 }
 
-/// The same of a folder that is open.
+/// Does the same as [`mapped`], for an open directory.
 ///
 /// # Errors
 /// Those of [`mapped`].
@@ -61,7 +62,7 @@ fn map(mount: OwnedFd, flags: u64) -> io::Result<OwnedFd> {
     Ok(mount)
 }
 
-/// Sets flags of a mount; makes one system call and allocates nothing.
+/// Sets flags of a mount; makes one system call and allocates no memory.
 pub(crate) fn change(
     at: BorrowedFd<'_>,
     path: &std::ffi::CStr,
@@ -80,7 +81,7 @@ pub(crate) fn change(
     }
 }
 
-/// A namespace lives as long as a process or a descriptor: a child makes it, a descriptor keeps it.
+/// Makes a user namespace. It lives as long as a process or a descriptor: a child makes it, and a descriptor keeps it.
 fn make() -> io::Result<OwnedFd> {
     let (mut told, tell) = io::pipe()?;
     // SAFETY: the child makes system calls only, and never returns.

@@ -1,4 +1,4 @@
-//! The mounts of a sandbox: a tree as the root, processes, and a few devices.
+//! The mounts of a sandbox: a tree as the root, `/proc`, and a few devices.
 
 use rustix::fs::{CWD, Mode, OFlags, chmod, mkdir, symlink};
 use rustix::io::Errno;
@@ -11,10 +11,10 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-/// Where a sandbox's own folder or tree is mounted at first: every machine has this folder.
+/// The first mount point of a sandbox's directory or tree: every machine has this directory.
 pub(super) const PLACE: &CStr = c"/tmp";
 
-/// The machine's devices that a tree's programs have: none that stores anything, and no terminal to type into.
+/// The machine's devices for a tree's programs: none that stores data, and no terminal to type into.
 const DEVICES: [(&CStr, &CStr); 5] = [
     (c"/dev/null", c"/dev/null"),
     (c"/dev/zero", c"/dev/zero"),
@@ -23,7 +23,7 @@ const DEVICES: [(&CStr, &CStr); 5] = [
     (c"/dev/urandom", c"/dev/urandom"),
 ];
 
-/// The devices of this machine that a tree's programs get.
+/// Clones the devices of this machine that a tree's programs get.
 pub(super) fn devices() -> io::Result<Vec<OwnedFd>> {
     DEVICES.iter().map(|(of, _)| Ok(open_tree(CWD, *of, copied())?)).collect()
 }
@@ -32,25 +32,25 @@ fn copied() -> OpenTreeFlags {
     OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC
 }
 
-/// Gives a mount that has no place yet its place.
+/// Attaches a detached mount at `place`.
 pub(super) fn attach(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
     Ok(move_mount(mount, c"", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-/// The same where a link of the machine may stand for the place.
+/// Does the same as [`attach`], for a `place` that may be a symbolic link.
 pub(super) fn attach_followed(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     Ok(move_mount(mount, c"", CWD, place, flags)?)
 }
 
-/// The same over a folder below one that is held open, whose links lead to where they do for who has it as root.
+/// Attaches a mount to a directory below an open one, resolving links as if the latter were the root.
 pub(super) fn attach_below(mount: &OwnedFd, top: &OwnedFd, place: &Path) -> io::Result<()> {
     let at = root::folder_below(top, place)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(move_mount(mount, c"", &at, c"", flags)?)
 }
 
-/// The processes of this namespace as a filesystem.
+/// Makes a `/proc` filesystem of this process namespace.
 pub(super) fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
     let made = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(made.as_fd())?;
@@ -59,9 +59,9 @@ pub(super) fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
     Ok(fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
 }
 
-/// Makes the tree the root and unmounts the old one.
+/// Makes the tree the root and unmounts the old root.
 pub(super) fn exchange_root() -> io::Result<()> {
-    // Mounts that came with the namespace cannot be moved; a copy of them, with all mounts below, can.
+    // Mounts inherited with the namespace cannot be moved; a copy of them, with all submounts, can.
     let root = open_tree(CWD, PLACE, copied() | OpenTreeFlags::AT_RECURSIVE)?;
     attach(&root, PLACE)?;
     rustix::process::fchdir(&root)?;
@@ -70,7 +70,7 @@ pub(super) fn exchange_root() -> io::Result<()> {
     Ok(rustix::process::chdir(c"/")?)
 }
 
-/// Makes a `/dev` of its own: a user namespace cannot make devices, so the machine's are mounted over empty files.
+/// Makes a new `/dev`: a user namespace cannot make device nodes, so the machine's are mounted over empty files.
 pub(super) fn make_devices(devices: &[OwnedFd]) -> io::Result<()> {
     mount(c"tmpfs", c"/dev", c"tmpfs", MountFlags::NOSUID, Some(c"mode=755,size=1m"))?;
     for (device, (_, place)) in devices.iter().zip(DEVICES) {
@@ -81,7 +81,7 @@ pub(super) fn make_devices(devices: &[OwnedFd]) -> io::Result<()> {
     for folder in [c"/dev/pts", c"/dev/shm"] {
         mkdir(folder, Mode::from_raw_mode(0o755))?;
     }
-    // The mode must not depend on the user who makes this.
+    // The mode must not depend on this process's umask.
     chmod(c"/dev/shm", Mode::from_raw_mode(0o1777))?;
     let links = [
         (c"/proc/self/fd", c"/dev/fd"),
@@ -95,9 +95,9 @@ pub(super) fn make_devices(devices: &[OwnedFd]) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a root the devices of `/dev` that were made for its sandbox: its own nodes are none there.
+/// Mounts the sandbox's `/dev` into a root, because the root's own device nodes do not work there.
 ///
-/// A root that has no such folder goes without.
+/// A root without a `/dev` directory gets no devices.
 pub(super) fn lend_devices(root: &OwnedFd) -> io::Result<()> {
     let devices = open_tree(CWD, c"/dev", copied() | OpenTreeFlags::AT_RECURSIVE)?;
     match attach_below(&devices, root, Path::new("dev")) {
@@ -106,7 +106,7 @@ pub(super) fn lend_devices(root: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Puts an empty folder in the place of `/run`.
+/// Mounts an empty directory over `/run`.
 pub(super) fn hide_services() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     match mount(c"tmpfs", c"/run", c"tmpfs", flags, Some(c"mode=755,size=1m")) {
@@ -115,7 +115,7 @@ pub(super) fn hide_services() -> io::Result<()> {
     }
 }
 
-/// Makes a `/tmp` in memory; where there is no such folder there is none.
+/// Mounts a `/tmp` in memory, if the directory exists.
 pub(super) fn make_temporary() -> io::Result<()> {
     match mount(c"tmpfs", c"/tmp", c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(c"mode=1777")) {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),

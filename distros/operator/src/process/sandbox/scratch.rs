@@ -1,4 +1,4 @@
-//! Files in memory for a program of the machine, which end with its sandbox, whatever becomes of this process.
+//! Files in memory for a program of the machine, which end with its sandbox even if this process is killed.
 
 use super::ids;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdirat, openat};
@@ -10,26 +10,26 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// Where they are: in the place of root's home, which no user but root reads anyway.
+/// Mount point of these files: root's home, which no user but root reads anyway.
 pub(super) const PLACE: &CStr = c"/root";
-/// The name in there of the root that is worked on.
+/// Name in there of the root to work on.
 pub(super) const TARGET_NAME: &str = "target";
 
-/// Where a program of the machine sees the root that it works on.
+/// Path at which a program of the machine sees the root to work on.
 pub const TARGET: &str = "/root/target";
-/// Where it sees the settings that were made for it.
+/// Path at which the program sees the settings made for it.
 pub const SETTINGS: &str = "/root/settings";
-/// Where it may keep what it needs for a moment.
+/// Path for the program's temporary files.
 pub const TEMPORARY: &str = "/root/tmp";
 
 /// Settings for a program: paths below [`SETTINGS`], and texts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScratchFiles(pub Vec<(PathBuf, String)>);
 
-/// The folders in it: that of the root, that of settings, and one for everybody inside.
+/// Directories in it: for the root, for settings, and a temporary one for all users inside.
 const FOLDERS: [(&str, u32); 3] = [(TARGET_NAME, 0o755), ("settings", 0o755), ("tmp", 0o1777)];
 
-/// Makes a filesystem of these files that is mounted nowhere yet.
+/// Makes a filesystem of these files that is not mounted yet.
 pub(super) fn make(files: &ScratchFiles) -> io::Result<OwnedFd> {
     let made = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let owner = ids::FIRST.to_string();
@@ -62,7 +62,7 @@ fn make_folder(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Gives what was made to root inside; the mode does not depend on this process's umask.
+/// Gives a new file or directory to root inside; its mode does not depend on this process's umask.
 fn give(scratch: &OwnedFd, path: &Path, mode: u32) -> io::Result<()> {
     let (user, group) = (Uid::from_raw(ids::FIRST), Gid::from_raw(ids::FIRST));
     chownat(scratch, path, Some(user), Some(group), AtFlags::empty())?;

@@ -1,4 +1,4 @@
-//! The mounts in a root that belong to it: a disk of its own for `/boot` or `/var`.
+//! The mounts in a root that belong to it, such as a separate disk for `/boot` or `/var`.
 
 use model::procfs::Mount;
 use root::Root;
@@ -6,24 +6,24 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What is mounted in these is the running system's, and nothing is installed there.
+/// Directories whose mounts are the running system's, and into which no package installs.
 const NOT_ITS_OWN: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 
-/// Bytes of a path that is looked up after a fork.
+/// Maximum length of a path that is looked up after a fork, in bytes.
 const MAX_PATH: usize = 255;
 
-/// The folders of a root, by their paths in it, on which something of its own is mounted; those above come first.
+/// Returns the mount points in a root, as paths inside it, parents first.
 ///
 /// # Errors
 ///
-/// That one of them is the machine's: what is mounted in another place, too, might be anything of it.
+/// Fails if a filesystem is also mounted outside the root, because it might be the machine's.
 pub(super) fn of(root: &Root) -> io::Result<Vec<PathBuf>> {
     folders(&std::fs::read("/proc/self/mountinfo")?, root.path())
 }
 
 fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
     let mounted: Vec<Mount> = Mount::all(mountinfo).collect();
-    // What covers the root itself is the root.
+    // A mount that covers the root itself counts as the root.
     let elsewhere: HashMap<&str, &Path> = mounted
         .iter()
         .filter(|mount| !mount.at.starts_with(top))
@@ -36,7 +36,7 @@ fn folders(mountinfo: &[u8], top: &Path) -> io::Result<Vec<PathBuf>> {
         if NOT_ITS_OWN.iter().any(|name| first.as_os_str() == *name) {
             continue;
         }
-        // A file that a container's engine or an admin has put over one of the root's.
+        // Skips a file that a container engine or an admin has mounted over one of the root's.
         if mount.at.is_file() {
             continue;
         }

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// Programs that need no folder share the tests' own, which is not written to.
+/// Programs that need no directory share the crate's own, which they do not write to.
 fn machine() -> ProgramSandbox {
     ProgramSandbox::of_machine(Path::new(env!("CARGO_MANIFEST_DIR")), Network::None).unwrap()
 }
@@ -23,7 +23,7 @@ fn the_programs_end_is_the_keepers() {
     let code = |script: &str| confined(script).status().unwrap().code();
     assert_eq!(code("exit 7"), Some(7));
     assert_eq!(code("kill -9 $$"), Some(137));
-    // What a program leaves behind ends with it, and keeps nobody waiting.
+    // Processes that a program leaves behind end with it, without delay.
     let started = Instant::now();
     let output = confined("setsid sleep 300 & echo $$ $PPID").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "2 1\n");
@@ -46,7 +46,7 @@ fn nobody_inside_reads_the_arguments_of_this_process() {
 #[test]
 #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
 fn what_the_caller_left_open_is_not_open_inside() {
-    // As a shell's `exec 9</` leaves it: not closed by what is executed.
+    // Inherited across exec, as after a shell's `exec 9</`.
     let root = std::fs::File::open("/").unwrap();
     rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
     let script = format!("test -e /proc/self/fd/{} && echo open; echo looked", root.as_raw_fd());
@@ -86,7 +86,8 @@ fn holder() {
     let _ = command.status();
 }
 
-/// A holder whose program runs, the folder of its pipe, and the pipe, which ends when nobody inside is left.
+/// Starts a holder with a running program. Returns it with the pipe's directory and the pipe, which ends when no
+/// process inside is left.
 fn held() -> (Child, tempfile::TempDir, std::fs::File) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pipe");
@@ -122,7 +123,7 @@ fn end_of(child: &mut Child, time: Duration) -> Option<std::process::ExitStatus>
     None
 }
 
-/// The keeper: the holder's only child.
+/// Returns the keeper, the holder's only child.
 fn keeper(holder: &Child) -> Pid {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -148,7 +149,7 @@ fn a_killed_holder_takes_a_program_along_that_changed_its_user() {
     rustix::process::kill_process(keeper(&holder), Signal::KILL).unwrap();
     ends(pipe, "its keeper");
     assert!(holder.wait().unwrap().signal().is_none());
-    // Where signals fail the pipe does not.
+    // The pipe works even if signals fail.
     let mut command = confined("sleep 600");
     let mut child = command.spawn().unwrap();
     drop(command);

@@ -1,4 +1,4 @@
-//! A sandbox for a program that works on another root than the running system.
+//! A sandbox for a program that works on a root other than the running system.
 
 use super::scratch::{self, ScratchFiles};
 use super::{Files, Network, ProgramSandbox, ids, mounts, submounts};
@@ -8,39 +8,41 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a program is to have around it.
+/// The requested sandbox of a program.
 #[derive(Debug, Clone)]
 pub struct WantedSandbox {
-    /// What it works on.
+    /// The root to work on.
     pub root: SandboxedRoot,
-    /// Whether it may change that.
+    /// Whether the program may change the root.
     pub writable: bool,
-    /// What it sees of the network.
+    /// The program's access to the network.
     pub network: Network,
 }
 
-/// What a program in a sandbox works on.
+/// The root that a program in a sandbox works on.
 #[derive(Debug, Clone)]
 pub enum SandboxedRoot {
-    /// It is the machine's and has these settings; it sees the root, if there is one, at [`TARGET`](super::TARGET).
+    /// The program is the machine's and uses these settings; it sees the root, if there is one, at
+    /// [`TARGET`](super::TARGET).
     Target {
         /// The root.
         root: Option<Root>,
         /// The settings.
         settings: Arc<ScratchFiles>,
-        /// Whether it has a `/tmp` of its own and not the machine's, to read from.
+        /// Whether the program gets an empty `/tmp` instead of the machine's read-only one.
         own_temporary: bool,
     },
-    /// It is the root's own, with the root as its `/`.
+    /// The program is the root's own, with the root as its `/`.
     Itself(Root),
 }
 
 impl WantedSandbox {
-    /// Makes it; nothing runs in it yet.
+    /// Makes the sandbox; no program runs in it yet.
     ///
     /// # Errors
     ///
-    /// What is lacking: root, namespaces, a kernel or a filesystem that can map ids, or a root that is of one piece.
+    /// Names the missing prerequisite: root, namespaces, a kernel or filesystem that can map ids, or a root without
+    /// mounts that also belong to the machine.
     pub fn make(&self) -> io::Result<ProgramSandbox> {
         if !rustix::process::geteuid().is_root() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it needs root"));
@@ -51,7 +53,7 @@ impl WantedSandbox {
                 root: root.as_ref().map(|root| self.mapped(root)).transpose()?,
                 devices: mounts::devices()?,
                 own_temporary: *own_temporary,
-                // NixOS has the machine's programs there.
+                // On NixOS, `/run` has the machine's programs.
                 without_services: self.network == Network::None && !Path::new("/run/current-system").exists(),
             },
             SandboxedRoot::Itself(root) => {
@@ -68,7 +70,7 @@ impl WantedSandbox {
         Ok(ProgramSandbox { files, network: self.network, users: ids::namespace()? })
     }
 
-    /// The root and what is mounted in it, as ids that are nobody's here see them.
+    /// Clones the root and the mounts in it, with its ids mapped to those of the sandbox.
     fn mapped(&self, root: &Root) -> io::Result<(OwnedFd, Vec<(OwnedFd, PathBuf)>)> {
         let flags = if self.writable { ids::NO_DEVICES } else { ids::NO_DEVICES | ids::READ_ONLY };
         let map = |inside: &Path| {

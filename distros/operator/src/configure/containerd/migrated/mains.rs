@@ -1,17 +1,17 @@
-//! The main files in which a handler of ours may be.
+//! The main files that may contain kata-osinfo's handler.
 
 use super::super::config::{ContainerdConfig, Unread};
 use root::{Root, RootError};
 use std::path::PathBuf;
 
-/// A main file that is there, as it was read before anything was taken back.
+/// An existing main file, as it was read before anything was reverted.
 pub(in super::super::super) struct Main<'p> {
     pub(super) place: &'p ContainerdConfig,
-    /// With no links in it.
+    /// The path with links resolved.
     pub(super) path: PathBuf,
-    /// Our drop-in beside it, with no links in it; `None` where its folder leads nowhere.
+    /// The path of the drop-in next to it, with links resolved; `None` if its directory cannot be resolved.
     pub(super) drop_in: Option<PathBuf>,
-    /// `None` where it is no text, and so has no effect.
+    /// The text; `None` if the file is not text, and so has no effect.
     pub(super) text: Option<String>,
 }
 
@@ -27,11 +27,11 @@ impl<'p> Main<'p> {
     }
 }
 
-/// The main files of some containerds.
+/// Reads the main files of some containerds.
 ///
 /// # Errors
 ///
-/// What `unread` makes of those that cannot be read.
+/// The errors of `unread` for files that cannot be read.
 pub(in super::super::super) fn mains<'p>(
     root: &Root,
     places: &'p [ContainerdConfig],

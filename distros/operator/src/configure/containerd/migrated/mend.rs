@@ -1,4 +1,4 @@
-//! What others have changed in a handler of ours, in words.
+//! Messages about others' changes to kata-osinfo's handler.
 
 use super::super::super::state::State;
 use super::super::super::toml::line_of;
@@ -7,7 +7,7 @@ use super::super::values::at;
 use super::{handlers, path};
 use toml_edit::{Document, Item};
 
-/// How to make our handler again what it was in a text where others have changed keys of it, each with its line.
+/// Describes how to restore the handler in a text in which others have changed its keys, each with its line.
 pub(in super::super::super) fn to_mend(now: &str, state: &State, changed: &[String]) -> String {
     let document = Document::parse(now).ok();
     let handlers = handlers(state);
