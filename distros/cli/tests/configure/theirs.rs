@@ -397,7 +397,7 @@ fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
             "{}",
             output.stderr
         );
-        assert!(output.stderr.contains(&format!("such as /{BASE}/config.d/50-kata-osinfo-added.toml")));
+        assert!(output.stderr.contains(&format!("such as /{BASE}/config.d/60-local.toml")));
         assert!(output.stderr.contains("`machine_type = \"mine\"` is new"), "{}", output.stderr);
         assert_eq!(machine.everything(), changed);
     }

@@ -233,16 +233,16 @@ pub(super) fn changed(file: &FileChange, now: &str) -> ChangeError {
     ChangeError::Changed {
         path: file.path.clone(),
         how: differences(&file.after, now),
-        to: beside(file, *NUMBERS.start()),
+        to: later(file),
     }
 }
 
 /// Like [`changed`], for a message that already names the file.
 pub(super) fn changed_words(file: &FileChange, now: &str) -> String {
     format!(
-        "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {} where that is",
+        "it has been changed since kata-osinfo wrote it ({}): undo that there, and put what is to stay into a file of your own that is read after it, such as {}, if that directory is read",
         differences(&file.after, now),
-        beside(file, *NUMBERS.start()).display()
+        later(file).display()
     )
 }
 
@@ -308,14 +308,24 @@ fn free(root: &Root, file: &FileChange, text: &str, others: &[ForeignAdditions])
     paths.filter(|path| !is_anothers(path)).find(is_free)
 }
 
-/// Returns a path next to a drop-in, or among a configuration's drop-ins.
+/// Returns a path next to a drop-in, or among a configuration's drop-ins, for keys that others added. It is read before
+/// kata-osinfo's file, as a hyphen sorts before a dot, so that it cannot override the file.
 fn beside(file: &FileChange, number: u32) -> PathBuf {
+    let number = if number == 1 { String::new() } else { format!("-{number}") };
+    in_folder(file, &format!("50-kata-osinfo-added{number}"))
+}
+
+/// Returns the path for an admin's own file, which is read after kata-osinfo's and so overrides it.
+fn later(file: &FileChange) -> PathBuf {
+    in_folder(file, "60-local")
+}
+
+fn in_folder(file: &FileChange, stem: &str) -> PathBuf {
     let folder = file.path.with_file_name("");
     let is_drop_in = folder.file_name().is_some_and(|name| name == "config.d");
     let folder = if copy::source(&file.after).is_some() && !is_drop_in { folder.join("config.d") } else { folder };
     let extension = file.path.extension().map(|e| format!(".{}", e.display())).unwrap_or_default();
-    let number = if number == 1 { String::new() } else { format!("-{number}") };
-    folder.join(format!("50-kata-osinfo-added{number}{extension}"))
+    folder.join(format!("{stem}{extension}"))
 }
 
 /// Describes the first lines that differ.
@@ -501,7 +511,7 @@ runtime_type = \"k\"
         let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
         assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
         let error = changed(&ours(OURS), &now).to_string();
-        assert!(error.contains("such as /config.d/50-kata-osinfo-added.toml where that is"), "{error}");
+        assert!(error.contains("such as /config.d/60-local.toml, if that directory is read"), "{error}");
     }
 
     #[test]

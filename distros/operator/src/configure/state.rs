@@ -195,7 +195,7 @@ pub enum ChangeError {
     Version(u32),
     /// A file of kata-osinfo's was changed by others.
     #[error(
-        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to} where that is; or `kata-osinfo configure --force` writes it again without that, and `kata-osinfo unconfigure --force` takes all of it back"
+        "{path} has been changed since kata-osinfo wrote it ({how}): undo that there, and put what is to stay into a file of your own that is read after it, such as {to}, if that directory is read; or `kata-osinfo configure --force` writes it again without that, and `kata-osinfo unconfigure --force` takes all of it back"
     )]
     Changed {
         /// The file.
