@@ -39,10 +39,10 @@ pub enum SumsError {
     /// There is no file of checksums.
     #[error("there is no {}", SUMS)]
     Missing,
-    /// It cannot be read.
+    /// The checksum file cannot be read.
     #[error("{} is no text", SUMS)]
     NotText,
-    /// A line of it has another form.
+    /// A line of the checksum file is malformed.
     #[error("{}:{line}: expected a sum and a name", SUMS)]
     BadLine {
         /// The line's number, from 1.
@@ -51,7 +51,7 @@ pub enum SumsError {
     /// A file is missing.
     #[error("{}:{line}: names a file that is not there", SUMS)]
     Absent {
-        /// The line that names it.
+        /// The line that names the file.
         line: usize,
     },
     /// A file does not match its checksum.

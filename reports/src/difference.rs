@@ -26,7 +26,7 @@ pub struct Difference {
     schema: u32,
     before: String,
     after: String,
-    /// Cells and profiles that only one side has; the rest is about those that both have.
+    /// Cells and profiles that only one side has; all else is about those that both have.
     only_before: Vec<String>,
     only_after: Vec<String>,
     verdicts: Vec<VerdictTurn>,

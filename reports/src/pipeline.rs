@@ -186,8 +186,8 @@ impl<'s, 'm> Pipeline<'s, 'm> {
         out
     }
 
-    /// Returns one issue for each signature of a result that is worse than recorded, or of an unrecorded failure that
-    /// Kata needs fixed.
+    /// Returns one issue for each signature of a result that is worse than recorded, or of an unrecorded failure of
+    /// a capability that Kata needs.
     ///
     /// The summary says how many issues are left out, if any.
     pub fn issues(&self) -> Vec<Issue> {

@@ -7,8 +7,8 @@
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
 //! - Else every required test has passed: `supported`, or `partial` with the components named if Kata was given
 //!   components in place of the distro's own.
-//!   If the tests look only at lists that QEMU prints ([`Capability::is_only_listed`]), the verdict is `offered` instead:
-//!   nothing was used.
+//!   If the tests look only at lists that QEMU prints ([`Capability::is_only_listed`]), the verdict is `offered`
+//!   instead: nothing was used.
 //! - No test is required under this profile in this environment: `not-applicable` if another profile or environment
 //!   requires one or the profile does not know the share, `untested` if no profile or environment does.
 //!
