@@ -195,7 +195,7 @@ mod tests {
         // The base run never got that far: whether it is worse is unknown.
         assert_eq!(change(outcome(true, blocked(DAEMON)), outcome(false, fails())), Change::Known);
         assert_eq!(change(outcome(false, fails()), outcome(false, fails())), Change::Known);
-        // A test that failed by another cause counts as known, as in `diff`.
+        // The base run knows another cause of the test: this one is a new failure, as in `diff`.
         let other = fail(Component::Virtiofsd, "a reader saw both names");
         assert_eq!(change(outcome(false, fails()), outcome(false, other)), Change::NewFailure);
         // Three capabilities rest on one test, and each has a failing test of its own.
