@@ -130,7 +130,7 @@ impl Section {
 pub(super) enum Block {
     /// Prose, to be wrapped.
     Text(String),
-    /// Words of programs, and lists.
+    /// Output of programs, and lists.
     Lines(String),
 }
 
