@@ -21,12 +21,12 @@
 //! 2. and a container of the same run fails the same test under the same profile.
 //!    If the run's own container shows nothing either way, or there is none, a recorded one counts: with the same
 //!    release, profile and package versions, and with the same test and signature among its verdict's causes.
-//!    If no container can show the failure, on any machine ([`Test::is_beyond_containers`]), it counts without one if it
-//!    was measured ([`Repetition::Measured`]): every attempt that passed or failed, in each machine and in each
+//!    If no container can show the failure, on any machine ([`Test::is_beyond_containers`]), it counts without one if
+//!    it was measured ([`Repetition::Measured`]): every attempt that passed or failed, in each machine and in each
 //!    configuration, is a failure by an observed value ([`Grounds`]), all have one signature, and the guest survived.
 //!    The harness runs Kata in no container: Kata's tests need only meet the first condition.
-//!    Tests with a control under runc fail only if the control passed in the same machine; otherwise the agent makes the
-//!    failure an error (`harness/agent/src/containers/engine.rs`).
+//!    Tests with a control under runc fail only if the control passed in the same machine; otherwise the agent makes
+//!    the failure an error (`harness/agent/src/containers/engine.rs`).
 //!
 //! If a test waited for an event, repetition alone decides nothing: a wrong answer looks the same as a guest that hung
 //! or crashed twice because of emulation. This holds for every failure unless the test's body says otherwise, and for
