@@ -234,7 +234,7 @@ pub enum Event {
         /// The phase.
         phase: Phase,
     },
-    /// What is known about a cell so far; later facts add to earlier ones.
+    /// Facts about a cell; later ones add to earlier ones.
     CellFacts {
         /// The cell.
         cell: CellId,

@@ -1,7 +1,7 @@
 //! Disagreement between environments: whether a failure in a virtual machine counts, and which of two verdicts does.
 //!
 //! Here a release's machine runs on emulated hardware, and its guests run on hardware that this emulation emulates.
-//! That is not perfectly stable: a nested guest may fail through no fault of the distro.
+//! This nesting is not perfectly stable: a nested guest may fail through no fault of the distro.
 //! So a failure of such a guest blames a component only if it repeats in a fresh machine *and* also appears in a
 //! container, under plain emulation, be it in an earlier run with the same packages; otherwise the cause is unknown,
 //! and the verdict is `inconclusive`.
